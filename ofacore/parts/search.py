@@ -1,0 +1,203 @@
+"""Searching for token sequences: greedy, sampling, beam search and its diverse variants.
+
+Scores are sums of log-probabilities divided by ``length ** length_penalty``, the end token counted. Diverse beam
+search after Vijayakumar et al. (2018), diverse siblings after Li et al. (2016), nucleus sampling after Holtzman et
+al. (2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofacore.parts.stepping import NEVER, Rules, Stepper
+from ofacore.protocols import GenerationOptions, Hypothesis
+
+
+def score(total: float, length: int, penalty: float) -> float:
+    """Length-normalised score of a sum of log-probabilities."""
+    return total / max(length, 1) ** penalty
+
+
+def walk(stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch.Generator | None) -> list[Hypothesis]:
+    """One hypothesis for each row of the session: the most likely next token, or a drawn one.
+
+    Args:
+        limits: Most tokens of each row's value.
+        generator: Draws tokens by ``temperature``, ``top_k``, ``top_p``; None takes the most likely.
+    """
+    rows, options = stepper.session.rows, stepper.options
+    values: list[list[int]] = [[] for _ in range(rows)]
+    logs: list[list[float]] = [[] for _ in range(rows)]
+    finished = [limit == 0 for limit in limits]
+    scores = stepper.start() if not all(finished) else None
+    while scores is not None:
+        scores = rules(scores, values)
+        columns = scores.argmax(-1) if generator is None else _draw(scores, options, generator)
+        taken = scores.gather(1, columns[:, None])[:, 0].tolist()
+        tokens = stepper.ids[columns]
+        for row, token in enumerate(tokens.tolist()):
+            if not finished[row]:
+                logs[row].append(taken[row])
+                ended = token == stepper.end
+                values[row] += [] if ended else [token]
+                finished[row] = ended or (stepper.end is None and len(values[row]) >= limits[row])
+        finished = [done or len(value) >= limit for done, value, limit in zip(finished, values, limits, strict=True)]
+        if all(finished):
+            break
+        alive = torch.tensor([not done for done in finished], device=tokens.device)
+        scores = stepper.next(tokens, None if bool(alive.all()) else alive)
+    return [_hypothesis(v, x, options) for v, x in zip(values, logs, strict=True)]
+
+
+def _hypothesis(value: Sequence[int], logs: Sequence[float], options: GenerationOptions) -> Hypothesis:
+    total = score(sum(logs), len(logs), options.length_penalty)
+    return Hypothesis(np.array(value, np.int64), total, np.array(logs[: len(value)], np.float32))
+
+
+def _draw(scores: Tensor, options: GenerationOptions, generator: torch.Generator) -> Tensor:
+    """Columns int64 [R] drawn from the truncated distribution."""
+    kept = scores.clone()
+    if options.top_k:
+        least = kept.topk(min(options.top_k, kept.shape[-1]), dim=-1).values[:, -1:]
+        kept[kept < least] = NEVER
+    if options.top_p < 1:
+        ordered, order = kept.softmax(-1).sort(dim=-1, descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= options.top_p
+        kept = kept.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), NEVER)
+    return torch.multinomial(kept.softmax(-1), 1, generator=generator)[:, 0]
+
+
+class Beam:
+    """Beam search over all rows of a session at once; the session's rows become ``rows * beam``."""
+
+    def __init__(self, stepper: Stepper, rules: Rules, limits: Sequence[int]) -> None:
+        self.stepper, self.rules, self.options = stepper, rules, stepper.options
+        self.rows, self.width = len(limits), stepper.options.beam
+        self.limits = limits
+        rules.limits = [limit for limit in limits for _ in range(self.width)]
+        rules.required = [phrases for phrases in rules.required for _ in range(self.width)]
+        self.groups = stepper.options.groups if stepper.options.strategy == "diverse_beam" else 1
+        if self.width % self.groups:
+            raise ValueError(f"beam={self.width} cannot be cut into groups={self.groups} of equal size")
+        self.done: list[list[tuple[float, list[int], list[float]]]] = [[] for _ in limits]
+
+    def run(self) -> list[list[Hypothesis]]:
+        """Up to ``beam`` hypotheses for each row, best first."""
+        session, width = self.stepper.session, self.width
+        start = torch.arange(self.rows, device=session.device).repeat_interleave(width)
+        session.reorder(start)
+        totals = torch.full((self.rows, width), NEVER, device=session.device)
+        totals[:, :: width // self.groups] = 0.0  # one live beam a group at first
+        values: list[list[int]] = [[] for _ in start]
+        logs: list[list[float]] = [[] for _ in start]
+        scores = self.stepper.start()
+        while True:
+            scores = self.rules(scores, values).view(self.rows, width, -1)
+            chosen, parents, totals = self._choose(scores, totals, values, logs)
+            flat = (parents + torch.arange(self.rows, device=parents.device)[:, None] * width).flatten()
+            taken = scores.view(self.rows * width, -1)[flat, chosen.flatten()].tolist()
+            tokens = self.stepper.ids[chosen.flatten()]
+            values = [[*values[p], t] for p, t in zip(flat.tolist(), tokens.tolist(), strict=True)]
+            logs = [[*logs[p], x] for p, x in zip(flat.tolist(), taken, strict=True)]
+            self._finish_full(totals, values, logs)
+            totals = self._drop_finished(totals)
+            if not bool(torch.isfinite(totals).any()):
+                return [self._ranked(row) for row in range(self.rows)]
+            session.reorder(flat)
+            scores = self.stepper.next(tokens, None)
+
+    def _choose(
+        self, scores: Tensor, totals: Tensor, values: list[list[int]], logs: list[list[float]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(columns, parent beams, totals), each [rows, beam]; hypotheses that end are put aside."""
+        size = self.width // self.groups
+        used = torch.zeros(self.rows, scores.shape[-1], device=scores.device)
+        parts = []
+        for group in range(self.groups):
+            span = slice(group * size, (group + 1) * size)
+            part = self._choose_group(scores[:, span], totals[:, span], used, span.start, values, logs)
+            used.scatter_add_(1, part[0], torch.ones_like(part[2]))
+            parts.append(part)
+        columns, parents, sums = (torch.cat(x, 1) for x in zip(*parts, strict=True))
+        return columns, parents, sums
+
+    def _choose_group(
+        self, scores: Tensor, totals: Tensor, used: Tensor, first: int, values: list[list[int]], logs: list[list[float]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        size, columns = scores.shape[1], scores.shape[-1]
+        sums = totals[:, :, None] + scores
+        rated = sums - self.options.diversity * used[:, None] if self.groups > 1 else sums
+        if self.options.strategy == "diverse_siblings":
+            rank = scores.argsort(-1, descending=True).argsort(-1)
+            rated = sums - self.options.diversity * rank
+        best = self._with_required(rated, values)
+        parents, picked = best // columns, best % columns
+        total = sums.flatten(1).gather(1, best)
+        ends = (
+            torch.zeros_like(picked, dtype=torch.bool)
+            if self.stepper.end is None
+            else picked == self.stepper.column(self.stepper.end)
+        )
+        for row, place in ends[:, :size].nonzero().tolist():
+            beam = row * self.width + first + int(parents[row, place])
+            value = float(total[row, place])
+            if value > NEVER:
+                log = float(scores[row, parents[row, place], picked[row, place]])
+                self._finish(row, value, values[beam], [*logs[beam], log])
+        total = total.masked_fill(ends, NEVER)
+        order = _first(ends | torch.isinf(total), size)
+        return picked.gather(1, order), parents.gather(1, order) + first, total.gather(1, order)
+
+    def _with_required(self, rated: Tensor, values: list[list[int]]) -> Tensor:
+        """Best candidates [rows, 2 * size] as ``beam * columns + column``; those that advance a phrase go ahead."""
+        size, columns = rated.shape[1], rated.shape[2]
+        count = min(2 * size, size * columns)
+        if not self.rules.required:
+            return rated.flatten(1).topk(count, dim=-1).indices
+        rated = rated.clone()
+        best = rated.flatten(1).topk(count, dim=-1).indices
+        for row in range(self.rows):
+            needs = [self.rules.missing(values[row * self.width + b], row * self.width + b) for b in range(size)]
+            ahead = [b * columns + int(self.stepper.columns(n[:1])[0]) for b, n in enumerate(needs) if n]
+            flat = rated[row].flatten()
+            ahead = sorted((x for x in ahead if flat[x] > NEVER), key=lambda x: float(-flat[x]))[: max(1, size // 2)]
+            rest = [x for x in best[row].tolist() if x not in ahead]
+            best[row] = torch.tensor([*ahead, *rest][:count], device=best.device)
+        return best
+
+    def _finish(self, row: int, total: float, value: list[int], logs: list[float]) -> None:
+        if len(self.done[row]) < self.width:
+            self.done[row].append((score(total, len(logs), self.options.length_penalty), value, logs))
+
+    def _finish_full(self, totals: Tensor, values: list[list[int]], logs: list[list[float]]) -> None:
+        """Fixed-length slots end at their length."""
+        if self.stepper.end is not None:
+            return
+        for row, limit in enumerate(self.limits):
+            for beam in range(self.width):
+                place = row * self.width + beam
+                if len(values[place]) >= limit and bool(torch.isfinite(totals[row, beam])):
+                    self._finish(row, float(totals[row, beam]), values[place], logs[place])
+                    totals[row, beam] = NEVER
+
+    def _drop_finished(self, totals: Tensor) -> Tensor:
+        """Rows with enough hypotheses stop."""
+        full = torch.tensor([len(done) >= self.width for done in self.done], device=totals.device)
+        return totals.masked_fill(full[:, None], NEVER)
+
+    def _ranked(self, row: int) -> list[Hypothesis]:
+        ranked = sorted(self.done[row], key=lambda entry: -entry[0])
+        return [
+            Hypothesis(np.array(value, np.int64), total, np.array(logs[: len(value)], np.float32))
+            for total, value, logs in ranked
+        ]
+
+
+def _first(ends: Tensor, size: int) -> Tensor:
+    """Places [rows, size] of the first candidates that do not end, in order of rating."""
+    places = torch.arange(ends.shape[1], device=ends.device).expand_as(ends)
+    return (places + ends * ends.shape[1]).argsort(-1)[:, :size]

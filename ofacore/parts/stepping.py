@@ -1,0 +1,170 @@
+"""Next-token log-probabilities of one target slot: a decode session seen as tokens, with what may come next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofacore.parts.trie import Trie
+from ofacore.protocols import DecodeSession, GenerationOptions, HeadContext, RowRequest
+from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK
+
+NEVER = float("-inf")
+
+
+@dataclass
+class Stepper:
+    """Feeds tokens of rows R and scores what may follow.
+
+    Columns of every returned [R, V] tensor are the ids of ``ids``: core tokens and the slot's blocks.
+    """
+
+    session: DecodeSession
+    request: RowRequest
+    options: GenerationOptions
+    adapter: str = "token"
+    head: str = "token"
+    ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    @property
+    def end(self) -> int | None:
+        """Token that ends the slot; None for fixed-length slots."""
+        return None if not self.request.spec.open else EOS if self.request.last else SEP
+
+    def limit(self, row: RowRequest) -> int:
+        """Most tokens of a value, the end not counted."""
+        length = row.spec.length
+        attribute = row.slot.attributes.get("max_length")
+        most = self.options.max_length if attribute is None else min(self.options.max_length, int(attribute))
+        return length if length is not None else most
+
+    def start(self) -> Tensor:
+        """Log-probabilities [R, V] of the first token."""
+        pending = self.session.pending
+        if pending is None:
+            pending = torch.full((self.session.rows,), BOS, dtype=torch.long, device=self.session.device)
+        return self.next(pending, None)
+
+    def next(self, tokens: Tensor, alive: Tensor | None) -> Tensor:
+        """Append tokens int64 [R]; log-probabilities [R, V]. Rows that are not ``alive`` leave no trace."""
+        valid = None if alive is None else alive[:, None]
+        hidden = self.session.step({"tokens": tokens}, self.adapter, valid)[:, -1]
+        context = HeadContext((1,) * len(tokens), self.request.spec.blocks)
+        prediction = self.session.predict(self.head, hidden, context)
+        self.ids = prediction.ids
+        scores = torch.log_softmax(prediction.logits().float() / self.options.temperature, dim=-1)
+        for token in {BOS, PAD, MASK, EOS, SEP} - {self.end}:
+            scores[:, self.column(token)] = NEVER
+        scores[:, self.column(UNK)] -= self.options.unk_penalty
+        return scores
+
+    def column(self, token: int) -> int:
+        """Column of a vocabulary id."""
+        return int((self.ids == token).nonzero()[0, 0])
+
+    def columns(self, tokens: Sequence[int]) -> Tensor:
+        """Columns int64 [n] of vocabulary ids."""
+        order = torch.argsort(self.ids)
+        wanted = torch.tensor(list(tokens), device=self.ids.device)
+        return order[torch.searchsorted(self.ids[order], wanted)]
+
+
+class Rules:
+    """What a partial value rules out: length limits, repeated n-grams, everything outside a trie."""
+
+    def __init__(self, stepper: Stepper, trie: Trie | None) -> None:
+        self.stepper, self.trie, self.options = stepper, trie, stepper.options
+        attribute = stepper.request.slot.attributes.get("min_length")
+        self.min_length = max(self.options.min_length, int(attribute or 0))
+        self.limits: Sequence[int] | None = None
+        """Most tokens of each row's value: an open slot that is that long can only end."""
+        self.required: Sequence[Sequence[Sequence[int]]] = ()
+        """For each row, phrases that its value must contain."""
+
+    def __call__(self, scores: Tensor, prefixes: Sequence[Sequence[int]]) -> Tensor:
+        """Scores [R, V] with what may not follow the prefixes set to minus infinity. Changes its argument."""
+        end = self.stepper.end
+        for row, prefix in enumerate(prefixes):
+            if end is not None and len(prefix) < self.min_length:
+                scores[row, self.stepper.column(end)] = NEVER
+            if self.options.no_repeat_ngram:
+                banned = _repeats(prefix, self.options.no_repeat_ngram)
+                if banned:
+                    scores[row, self.stepper.columns(banned)] = NEVER
+            if self.required:
+                self._keep_required(scores[row], prefix, row)
+            if self.trie is not None:
+                self._keep_children(scores[row], prefix)
+            if end is not None and self.limits is not None and len(prefix) >= self.limits[row]:
+                self._keep(scores[row], [end])
+        return scores
+
+    def missing(self, prefix: Sequence[int], row: int) -> list[int]:
+        """Tokens still needed for the row's phrases, the one in progress first."""
+        needed: list[int] = []
+        for phrase in self.required[row] if self.required else ():
+            met = _progress(prefix, phrase)
+            needed = [*phrase[met:], *needed] if 0 < met < len(phrase) else [*needed, *phrase[met:]]
+        return needed
+
+    def _keep_required(self, scores: Tensor, prefix: Sequence[int], row: int) -> None:
+        needed = self.missing(prefix, row)
+        if needed and self.stepper.end is not None:
+            scores[self.stepper.column(self.stepper.end)] = NEVER
+        if needed and self.limits is not None and len(prefix) + len(needed) >= self.limits[row]:
+            self._keep(scores, needed[:1])
+
+    def _keep(self, scores: Tensor, tokens: Sequence[int]) -> None:
+        columns = self.stepper.columns(tokens)
+        kept = scores[columns]
+        scores.fill_(NEVER)
+        scores[columns] = kept
+
+    def _keep_children(self, scores: Tensor, prefix: Sequence[int]) -> None:
+        """Renormalise over the allowed next tokens, as training does."""
+        node = self.trie.find(prefix) if self.trie is not None else None
+        if node is None or not node.children:
+            return
+        columns = self.stepper.columns(list(node.children))
+        kept = torch.log_softmax(scores[columns], dim=-1)
+        scores.fill_(NEVER)
+        scores[columns] = kept
+
+
+def feed_tokens(session: DecodeSession, values: Sequence[np.ndarray], adapter: str = "token") -> None:
+    """Append given tokens, one array int64 [n_r] a row; the last of each row becomes pending."""
+    longest = max((len(value) for value in values), default=0)
+    if longest == 0:
+        return
+    pending = session.pending
+    first = torch.full((session.rows,), BOS) if pending is None else pending.cpu()
+    inputs = torch.full((session.rows, longest), PAD)
+    last = first.clone()
+    for row, value in enumerate(values):
+        if len(value):
+            inputs[row, : len(value)] = torch.cat([first[row : row + 1], torch.from_numpy(np.asarray(value[:-1]))])
+            last[row] = int(value[-1])
+    valid = torch.arange(longest)[None] < torch.tensor([len(value) for value in values])[:, None]
+    session.step({"tokens": inputs.flatten().to(session.device)}, adapter, None if valid.all() else valid.to(session.device))
+    session.pending = last.to(session.device)
+
+
+def _progress(prefix: Sequence[int], phrase: Sequence[int]) -> int:
+    """How many tokens of a phrase the prefix has met: all if it occurs, else those that its end matches."""
+    text, wanted = list(prefix), list(phrase)
+    if any(text[i : i + len(wanted)] == wanted for i in range(len(text) - len(wanted) + 1)):
+        return len(wanted)
+    return next((n for n in range(len(wanted) - 1, 0, -1) if text[-n:] == wanted[:n]), 0)
+
+
+def _repeats(prefix: Sequence[int], n: int) -> list[int]:
+    """Tokens that would complete an n-gram that the prefix already holds."""
+    if len(prefix) < n:
+        return []
+    tail = tuple(prefix[len(prefix) - n + 1 :])
+    grams = (tuple(prefix[i : i + n]) for i in range(len(prefix) - n + 1))
+    return [gram[-1] for gram in grams if gram[:-1] == tail]

@@ -1,0 +1,19 @@
+"""From instructions to plans: every slot resolved to its components, validated before any data is read. No torch."""
+
+from ofacore.plan.compile import compile_instruction, compile_task
+from ofacore.plan.configured import plan_task
+from ofacore.plan.error import PlanError
+from ofacore.plan.explain import as_dict, as_text
+from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
+
+__all__ = [
+    "LossPlan",
+    "PlanError",
+    "TaskPlan",
+    "TemplatePlan",
+    "as_dict",
+    "as_text",
+    "compile_instruction",
+    "compile_task",
+    "plan_task",
+]

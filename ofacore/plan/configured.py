@@ -1,0 +1,46 @@
+"""Plans from a configuration: a task's own settings over those of its preset."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ofacore.config.schema import LossConfig, TaskConfig
+from ofacore.plan.compile import compile_task
+from ofacore.plan.types import LossPlan, TaskPlan
+from ofacore.plugin import LossUse, MetricUse, Registry, TaskPreset
+
+_EMPTY = TaskPreset(name="", instructions=())
+
+
+def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
+    """Plan one configured task; what the configuration leaves unset comes from its preset.
+
+    Raises:
+        UnknownNameError: No such preset, metric or criterion.
+        InstructionError: A template is not well-formed, or asks for what does not exist.
+    """
+    preset = registry.preset(config.preset) if config.preset else _EMPTY
+    options: dict[str, Any] = dict(preset.options)
+    generation = {key: value for key, value in config.generation.model_dump().items() if value is not None}
+    return compile_task(
+        name,
+        config.instruction or preset.instructions,
+        registry,
+        losses=[_loss(loss) for loss in (config.losses or preset.losses)],
+        metrics=[MetricUse(**m.model_dump()) for m in config.metrics] or list(preset.metrics),
+        columns=dict(config.data.columns),
+        transforms={**preset.transforms, **config.data.transforms},
+        closed_sets={**preset.closed_sets, **config.closed_sets},
+        generation={**preset.generation, **generation},
+        weight=config.weight if "weight" in config.model_fields_set else preset.weight,
+        loss_weight=config.loss_weight,
+        decoder_plain_with_loss=config.decoder_plain_with_loss or bool(options.get("decoder_plain_with_loss")),
+        prompt_slot=config.prompt_slot or str(options.get("prompt_slot", "")),
+        drop_prompt=config.drop_prompt or float(options.get("drop_prompt", 0.0)),
+    )
+
+
+def _loss(loss: LossConfig | LossUse) -> LossPlan:
+    values = loss.model_dump() if isinstance(loss, LossConfig) else asdict(loss)
+    return LossPlan(**{**values, "labels": values["labels"] or values["hidden"]})

@@ -1,0 +1,67 @@
+"""A plan as a person or a program reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
+from ofacore.plan.types import TaskPlan, TemplatePlan
+from ofacore.protocols import SlotPlan
+
+
+def as_dict(plan: TemplatePlan) -> dict[str, Any]:
+    """A template's plan as JSON-ready data."""
+    return {
+        "instruction": plan.text,
+        "weight": plan.weight,
+        "slots": [_slot(slot) for slot in plan.slots.values()],
+        "source": [_node(node) for node in plan.tree.source],
+        "target": [_node(node) for node in plan.tree.target],
+    }
+
+
+def as_text(plan: TaskPlan | TemplatePlan) -> str:
+    """The plan as an indented table, one slot a line."""
+    if isinstance(plan, TaskPlan):
+        return "\n\n".join(as_text(template) for template in plan.templates)
+    lines = [plan.text]
+    for side in ("source", "target"):
+        rows = [slot for slot in plan.slots.values() if slot.side == side]
+        lines += [f"\n{side}" if rows else f"\n{side}  (empty)"]
+        lines += [line for slot in rows for line in _lines(slot)]
+    if plan.contrast is not None:
+        lines += [f"\ncontrast  {plan.contrast.left.name} | {plan.contrast.right.name}: embedded apart and matched"]
+    return "\n".join(lines)
+
+
+def _lines(slot: SlotPlan) -> list[str]:
+    title = f'"{slot.plain}"' if slot.plain is not None else f"[{slot.type}:{slot.name}]"
+    parts = [f"preprocessor {slot.preprocessor}", f"adapter {slot.adapter}"]
+    if slot.loss:
+        parts += [f"head {slot.head}", f"criterion {slot.criterion}", f"generator {slot.generator}"]
+        parts += [f"corruption {slot.corruption}"] if slot.corruption else []
+    elif slot.side == "target":
+        parts += ["no loss, forced at inference"]
+    lines = [f"  {slot.position}  {title}", f"       {' | '.join(parts)}"]
+    if slot.attributes:
+        lines += [f"       {', '.join(f'{key}={value}' for key, value in slot.attributes.items())}"]
+    return lines
+
+
+def _slot(slot: SlotPlan) -> dict[str, Any]:
+    keys = ("name", "type", "side", "position", "preprocessor", "adapter", "loss", "plain")
+    entry: dict[str, Any] = {key: getattr(slot, key) for key in keys}
+    entry["attributes"] = dict(slot.attributes)
+    if slot.loss:
+        entry |= {key: getattr(slot, key) for key in ("head", "criterion", "generator", "corruption")}
+    return entry
+
+
+def _node(node: Node) -> Any:
+    if isinstance(node, Plain | Slot):
+        return node.position
+    if isinstance(node, Contrast):
+        return {"contrast": [node.left.position, node.right.position]}
+    kind = "repeat" if isinstance(node, Repeat) else "optional"
+    items = node.items if isinstance(node, Repeat | OptionalGroup) else ()
+    return {kind: [_node(child) for child in items]}

@@ -1,0 +1,171 @@
+"""What a plugin says about itself: frozen data, read without importing what it describes.
+
+A manifest imports this module and nothing heavy. Implementations are named as ``"package.module:Object"`` strings and
+are imported at first use. Every manifest class carries the version of the contract that it was written against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+CONTRACT: tuple[int, int] = (1, 0)
+"""Version (major, minor) of the plugin contract that this core offers."""
+
+AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
+Side = Literal["source", "target"]
+ComponentKind = Literal[
+    "preprocessor", "adapter", "head", "criterion", "generator", "metric", "schedule", "router",
+    "corruption", "positions", "backbone", "tracker", "transform", "decoder",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute that a slot type understands, as in ``[TEXT:t,max_length=20]``.
+
+    A ``flag`` is written without a value; a ``slot`` names another slot of the instruction.
+    """
+
+    name: str
+    type: AttributeType = "flag"
+    default: Any = None
+    doc: str = ""
+    sides: tuple[Side, ...] = ("source", "target")
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Component:
+    """A named implementation: ``kind`` and ``name`` together are unique in a registry."""
+
+    kind: ComponentKind
+    name: str
+    target: str
+    """``"package.module:Object"``, imported at first use."""
+    doc: str = ""
+    uses: Mapping[str, str] = field(default_factory=dict)
+    """For a preprocessor: the components that serve its segments unless the slot says otherwise; keys ``adapter``,
+    ``head``, ``criterion``, ``generator``, ``corruption``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Every option the implementation takes, with its default; a configuration may set these and no others."""
+    collective: bool = False
+    """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
+    batch_coupled: bool = False
+    """The result for one sample depends on the other samples of the batch."""
+
+
+@dataclass(frozen=True)
+class SlotType:
+    """A kind of value that an instruction can hold, such as ``TEXT``."""
+
+    name: str
+    doc: str
+    preprocessor: str
+    """Default preprocessor; ``[TYPE:x,preprocess=other]`` chooses another."""
+    values: str
+    """The Python values accepted, in words, for error messages and the reference."""
+    is_element: Callable[[Any], bool]
+    """True for one value of this type, False for a list of values or anything else. Must not import heavy libraries."""
+    attributes: tuple[Attribute, ...] = ()
+    views: tuple[str, ...] = ()
+    """Names under which an output of this type can be read, as ``out.text``."""
+    sample: Any = None
+    """``"package.module:function"`` that returns one valid value, for checks and documentation."""
+    row_transform: str | None = None
+    """``"package.module:Object"`` of a `RowTransform` that may change several columns of a row together."""
+    serves_plain_text: bool = False
+    """This type encodes the plain text of instructions. One type in the whole registry."""
+    bound_to: str = ""
+    """Name of the ``slot`` attribute that binds a value to another slot (a box to its image); else empty."""
+
+
+@dataclass(frozen=True)
+class ModalityManifest:
+    """Slot types and the components that serve them."""
+
+    name: str
+    contract: tuple[int, int]
+    slots: tuple[SlotType, ...]
+    components: tuple[Component, ...] = ()
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class MetricUse:
+    """A metric on one target slot of a task."""
+
+    metric: str
+    slot: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    references: str = ""
+    """Column that holds the references; empty means the slot's own column."""
+
+
+@dataclass(frozen=True)
+class LossUse:
+    """One loss term: a criterion on the hidden states of a slot. Without any, each target slot has its default."""
+
+    criterion: str
+    hidden: str
+    labels: str = ""
+    weight: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskPreset:
+    """A task that can be used by name; the user gives the data, or the preset's starter data are fetched."""
+
+    name: str
+    instructions: tuple[str | tuple[str, float], ...]
+    doc: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column name -> what it holds, in words."""
+    transforms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column -> names of ``transform`` components, applied in order, at training and at inference alike."""
+    metrics: tuple[MetricUse, ...] = ()
+    """The first one is the task's score."""
+    losses: tuple[LossUse, ...] = ()
+    closed_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Slot name -> its allowed values; where empty, the values seen in the training data."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
+    """``"package.module:function"`` returning the splits of the starter data, or empty."""
+    baseline: str = ""
+    """``"package.module:function"`` taking the splits and returning one predicted row for each test row."""
+    baseline_doc: str = ""
+    """What the baseline does, in a few words: ``majority``, ``copy``."""
+    weight: float = 1.0
+    """Share of samples relative to other tasks."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Task options: ``decoder_plain_with_loss``, ``prompt_slot``, ``drop_prompt``."""
+    starter: bool = False
+    """Part of the default generalist that ``ofa train starter`` trains."""
+
+
+@dataclass(frozen=True)
+class TaskManifest:
+    """A family of task presets."""
+
+    name: str
+    contract: tuple[int, int]
+    presets: tuple[TaskPreset, ...]
+    components: tuple[Component, ...] = ()
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class ComponentManifest:
+    """Named parts that belong to no modality: criteria, metrics, schedules, routers, backbones ..."""
+
+    name: str
+    contract: tuple[int, int]
+    components: tuple[Component, ...]
+    doc: str = ""
+
+
+Manifest = ModalityManifest | TaskManifest | ComponentManifest

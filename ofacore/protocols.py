@@ -1,0 +1,614 @@
+"""The contract: what a plugin implements, and the data that travels between the rooms of the core.
+
+Nothing here imports torch; tensors appear in annotations only. One sample's way through these types::
+
+    row --Preprocessor.encode--> TokenSegment | DenseSegment --runs--> Piece --collate--> Batch
+        --Adapter.embed--> states [N, H] --backbone--> hidden --Head--> prediction --Criterion--> Loss
+
+States of a micro-batch are one flat stream ``[N, H]``: N is the number of real positions of all samples, so no linear
+layer ever sees padding. Attention works on ``Layout.rows``, index matrices into that stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from ofacore.artifacts import Artifact
+from ofacore.plugin.manifest import Side
+from ofacore.vocabulary import Block, Vocabulary
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Split = Literal["train", "valid", "test", "infer"]
+Options = Mapping[str, Any]
+
+
+class RowError(ValueError):
+    """A value that cannot be used: names the column, what is wrong, and what would be right.
+
+    Core code adds the task and the row number. A preprocessor raises it for bad values and nothing else.
+    """
+
+
+# ---------------------------------------------------------------- the plan's view of one slot
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """One slot of a validated instruction, with everything that was decided about it."""
+
+    name: str
+    """Column that the value comes from."""
+    type: str
+    side: Side
+    position: int
+    """Pre-order number in the unexpanded template, plain text counted."""
+    preprocessor: str
+    adapter: str
+    attributes: Options = field(default_factory=dict)
+    """Typed values, defaults filled in."""
+    head: str = ""
+    criterion: str = ""
+    generator: str = ""
+    corruption: str = ""
+    loss: bool = False
+    """A target slot whose positions are learned."""
+    plain: str | None = None
+    """The fixed text of plain text; None for a slot."""
+
+
+# ---------------------------------------------------------------- encoding rows
+
+
+@dataclass
+class RowContext:
+    """What surrounds one value while its row is encoded; kept for decoding, metrics and pictures."""
+
+    row: Mapping[str, Any]
+    task: str
+    split: Split
+    rng: np.random.Generator
+    """Seeded by (run seed, task, epoch, item): the only source of randomness for this row."""
+    published: dict[str, Any] = field(default_factory=dict)
+    """Slot name -> what its preprocessor or row transform tells others, such as the geometry of an image."""
+    closed_sets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Slot name -> allowed values, for slots with ``closed_set``."""
+
+
+@dataclass(frozen=True)
+class TokenSegment:
+    """Tokens of one slot. Adjacent token segments form one run: one ``<bos>``, running positions, one shift."""
+
+    ids: np.ndarray
+    """int64 [n], vocabulary ids."""
+    blocks: tuple[str, ...]
+    """Blocks that its labels may come from, besides the core tokens ``<eos>`` and ``<sep>``."""
+    open: bool = True
+    """Its length is not fixed: it ends with ``<eos>`` or ``<sep>``."""
+    inputs: np.ndarray | None = None
+    """int64 [n]: what a decoder reads in place of ``ids`` (noised tokens); None: the same."""
+    weights: np.ndarray | None = None
+    """bool [n]: positions that carry loss; None: all."""
+    allowed: tuple[np.ndarray, ...] | None = None
+    """For each position, and one more for the end: ids among which the softmax runs (a closed set)."""
+    boundaries: bool = True
+    """False: no ``<bos>``/``<eos>`` is added around the run that this segment begins."""
+    shift: bool = True
+    """False: labels stand at their own position and all positions see each other (masked prediction)."""
+
+
+@dataclass(frozen=True)
+class DenseSegment:
+    """Features that an adapter turns into positions: an image, frames, numbers."""
+
+    features: Mapping[str, np.ndarray]
+    """Arrays that are concatenated along axis 0 with those of the adapter's other segments."""
+    shape: tuple[int, ...]
+    """What `Adapter.length` and `Adapter.coordinates` need to know."""
+    labels: Mapping[str, np.ndarray] | None = None
+    """For the criterion, concatenated along axis 0; None on the source or without loss."""
+    causal: bool = False
+    """Positions see only earlier ones of this segment. Such a segment brings its inputs already shifted."""
+    context: Mapping[str, np.ndarray] | None = None
+    """Clean features for later segments where ``features`` are corrupted; None: not corrupted."""
+    loss_positions: np.ndarray | None = None
+    """int64: positions that a positionwise head sees; None: all."""
+
+
+Segment = TokenSegment | DenseSegment
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """What a target value that is to be generated will look like."""
+
+    blocks: tuple[str, ...] = ()
+    """Vocabulary blocks of its tokens; empty for dense targets."""
+    open: bool = True
+    """It ends by itself, with ``<eos>`` or ``<sep>``."""
+    length: int | None = None
+    """Number of tokens or positions, where known."""
+    closed_set: tuple[np.ndarray, ...] = ()
+    """int64 ids of every allowed value, without boundaries; empty: anything."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A segment ready for the model: shifted, with its coordinates."""
+
+    slot: SlotPlan
+    adapter: str
+    features: Mapping[str, np.ndarray]
+    shape: tuple[int, ...]
+    coordinates: np.ndarray
+    """int64 [n, 3]: (t, y, x); text uses (i, i, i)."""
+    causal: bool = False
+    visible: bool = True
+    """Later pieces see it; a corrupted target is seen by itself only."""
+
+    @property
+    def length(self) -> int:
+        return len(self.coordinates)
+
+
+@dataclass(frozen=True)
+class TermItem:
+    """One piece's share in a loss term."""
+
+    term: str
+    """``task/slot`` or ``task/slot/criterion``."""
+    side: Side
+    pieces: tuple[int, ...]
+    """Which pieces of that side (of ``Example.sequences`` order) its hidden states come from, in order."""
+    head: str
+    criterion: str
+    labels: Mapping[str, np.ndarray]
+    count: int
+    """Units of loss by `Criterion.count`."""
+    positions: np.ndarray | None = None
+    """int64: offsets within the concatenated pieces; None: all positions."""
+    blocks: tuple[str, ...] = ()
+    weight: float = 1.0
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One encoded row."""
+
+    task: str
+    row_id: str
+    """``file:line``, ``split[index]``: where a user finds the row."""
+    source: tuple[tuple[Piece, ...], ...]
+    """One sequence of pieces, none for decoder-only instructions, two for a contrast."""
+    target: tuple[Piece, ...]
+    terms: tuple[TermItem, ...]
+    context: RowContext | None = None
+
+
+# ---------------------------------------------------------------- batches (tensors)
+
+
+@dataclass
+class Layout:
+    """Where every position of one side of a micro-batch stands. N positions, S sequences."""
+
+    sequence: Tensor
+    """int64 [N]: sequence of each position; positions of a sequence are contiguous and in order."""
+    segment: Tensor
+    """int64 [N]: number of the piece that the position belongs to, unique within the side."""
+    coordinates: Tensor
+    """int64 [N, 3]."""
+    causal: Tensor
+    """bool [N]: the position sees only earlier positions of its own segment."""
+    visible: Tensor
+    """bool [N]: later segments of the same sequence see it."""
+    adapter: Tensor
+    """int64 [N]: index into ``adapters``."""
+    adapters: tuple[str, ...]
+    task: Tensor
+    """int64 [N]: index into ``tasks``."""
+    tasks: tuple[str, ...]
+    slots: tuple[str, ...]
+    """Name ``task/slot`` of every segment, in segment order."""
+    rows: tuple[Tensor, ...]
+    """Attention groups: int64 [rows, L] of positions, -1 where empty. A row holds whole sequences, one or several."""
+    sequences: int = 0
+    memory: Tensor | None = None
+    """int64 [S], target only: source sequence that each target sequence reads, -1 for none."""
+    memory_rows: tuple[Tensor, ...] = ()
+    """Target only, parallel to ``rows``: int64 [rows, K] of source positions that the row's sequences read, -1 empty."""
+
+    @property
+    def positions(self) -> int:
+        return int(self.sequence.shape[0])
+
+
+@dataclass
+class AdapterCall:
+    """All segments of one adapter on one side of a micro-batch: one `Adapter.embed` call."""
+
+    adapter: str
+    features: dict[str, Tensor]
+    shapes: tuple[tuple[int, ...], ...]
+    index: Tensor
+    """int64 [n]: where the embedded positions go in the stream, in the adapter's output order."""
+
+
+@dataclass
+class BatchSide:
+    """Source or target of a micro-batch."""
+
+    layout: Layout
+    calls: tuple[AdapterCall, ...]
+
+
+@dataclass
+class TermGroup:
+    """Loss items of a micro-batch that share head, criterion, options and blocks: one head and one criterion call."""
+
+    head: str
+    criterion: str
+    side: Side
+    options: Options
+    blocks: tuple[str, ...]
+    index: Tensor
+    """int64 [m]: positions of the side's stream, items in order."""
+    lengths: tuple[int, ...]
+    """Positions of each item; sum is m."""
+    labels: dict[str, Tensor]
+    label_lengths: dict[str, tuple[int, ...]]
+    """Label name -> rows of each item."""
+    terms: tuple[str, ...]
+    """Term of each item."""
+    counts: tuple[int, ...]
+    weights: tuple[float, ...]
+    samples: tuple[int, ...]
+    """Index into ``Batch.samples`` of each item."""
+
+
+@dataclass(frozen=True)
+class SampleInfo:
+    """Where a sample of a batch came from."""
+
+    task: str
+    row_id: str
+    number: int = 0
+
+
+@dataclass
+class Batch:
+    """One micro-batch, ready for the model."""
+
+    source: BatchSide | None
+    target: BatchSide | None
+    terms: tuple[TermGroup, ...]
+    samples: tuple[SampleInfo, ...]
+
+
+# ---------------------------------------------------------------- what plugins implement
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One candidate value of a target slot, as produced by a generator."""
+
+    value: np.ndarray
+    """int64 [n] vocabulary ids without boundaries, or float32 [n, ...] features."""
+    score: float = 0.0
+    """Higher is better: length-normalised log-probability, or 0 where the generator has none."""
+    log_probs: np.ndarray | None = None
+    """float32 [n]: log-probability of each token."""
+    finished: bool = True
+
+
+Produced = tuple[Hypothesis, ...]
+"""Candidates for one slot of one row, best first."""
+
+
+@runtime_checkable
+class Preprocessor(Protocol):
+    """Turns values into segments and back. Built as ``cls(options)`` with the options of its component; picklable.
+
+    Calls come in this order: ``fit`` once at model creation (never after loading), ``blocks``, ``bind``, then
+    ``encode`` and ``decode`` any number of times, in any process.
+    """
+
+    def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
+        """Learn from values of all tasks (plain text included for the type that serves it); None if nothing to learn."""
+
+    def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
+        """Vocabulary blocks that it needs; the digest of the artifact is part of a fitted block's name."""
+
+    def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
+        """Receive the model's vocabulary and its own artifact."""
+
+    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+        """Segments of one value.
+
+        Raises:
+            RowError: The value cannot be used.
+        """
+
+    def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+        """What a value of this target slot will look like when it is generated.
+
+        Raises:
+            RowError: The row lacks what is needed to know, such as a length column.
+        """
+
+    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
+        """The value that a hypothesis stands for, in the caller's units (undoing what the row transform did)."""
+
+    def render(self, value: Any, ctx: RowContext | None = None) -> str:
+        """HTML fragment that shows a value to a person; self-contained (pictures as data URIs), escaped."""
+
+
+class RowTransform(Protocol):
+    """Changes several columns of a row together before groups expand. Built as ``cls(options)``."""
+
+    def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
+        """The new row; ``slots`` are those of this modality. Publishes what decoding needs in ``ctx.published``."""
+
+
+class Corruption(Protocol):
+    """Makes a training target from a clean one: diffusion, flow, masked prediction. Built as ``cls(options)``."""
+
+    def __call__(self, segment: DenseSegment, rng: np.random.Generator) -> DenseSegment:
+        """Segment with corrupted ``features`` (noise level included), ``labels``, and clean ``context``."""
+
+
+@dataclass
+class BuildContext:
+    """What an adapter, head or criterion gets when the model is built."""
+
+    hidden: int
+    options: Options
+    vocabulary: Vocabulary
+    embedding: Any
+    """The shared token embedding: ``embedding(ids [n]) -> [n, H]``; ``embedding.output(blocks) -> (weight [v, H], ids
+    [v])``: the projection on some blocks and the core tokens."""
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    """Preprocessor name -> its artifact."""
+    heads: int = 4
+    """Attention heads of the model, for towers that follow its shape."""
+
+
+class Adapter(Protocol):
+    """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``."""
+
+    @staticmethod
+    def length(shape: tuple[int, ...], options: Options) -> int:
+        """Number of positions that a segment of this shape becomes. Pure."""
+
+    @staticmethod
+    def coordinates(shape: tuple[int, ...], options: Options) -> np.ndarray:
+        """int64 [length, 3]: (t, y, x) from 0. Pure."""
+
+    def embed(self, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
+        """States [sum of lengths, H] of all segments, in order. Never called with none."""
+
+
+@dataclass(frozen=True)
+class HeadContext:
+    """What a head knows of the states it gets."""
+
+    lengths: tuple[int, ...]
+    """Positions of each item; they are concatenated in order."""
+    blocks: tuple[str, ...] = ()
+
+
+class Head(Protocol):
+    """An ``nn.Module`` from states to a prediction. Built as ``cls(context: BuildContext)``.
+
+    ``positionwise``: gets the positions with loss alone; otherwise whole items, in order.
+    """
+
+    positionwise: ClassVar[bool]
+
+    def __call__(self, hidden: Tensor, ctx: HeadContext) -> Any:
+        """Prediction for states [m, H]; any object that its criteria and generators understand."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Per-item losses; the core weighs and sums them, so that any split of a step gives the same gradient."""
+
+    values: Tensor
+    """fp32 [items]: the SUM over each item's counted units."""
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """fp32 [items] each: for reports only, detached."""
+
+
+@dataclass(frozen=True)
+class CriterionContext:
+    """What a criterion knows of the items it gets."""
+
+    lengths: tuple[int, ...]
+    label_lengths: Mapping[str, tuple[int, ...]]
+    attention: Any = None
+    """For ``needs = {"attention"}``: list of decoder cross-attention weights, one per named layer."""
+
+
+class Criterion(Protocol):
+    """Built as ``cls(options)``; an ``nn.Module`` if it owns parameters.
+
+    ``scope``: ``position`` or ``segment`` (a micro-batch suffices), ``step`` (sees all items of the step at once).
+    ``needs``: empty, or ``attention``, or ``rollout``.
+    """
+
+    scope: ClassVar[Literal["position", "segment", "step"]]
+    needs: ClassVar[frozenset[str]]
+    batch_coupled: ClassVar[bool]
+
+    def count(self, labels: Mapping[str, np.ndarray]) -> int:
+        """Units of loss of one item, from its labels alone."""
+
+    def __call__(self, prediction: Any, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+        """Losses of all items."""
+
+
+class DecodeSession(Protocol):
+    """Incremental decoding over R rows. Generators are written against this and nothing else.
+
+    ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins.
+    """
+
+    rows: int
+    pending: Tensor | None
+    device: torch.device
+    length: int
+    """Positions appended so far, the same number for every row (some may be marked invalid)."""
+    unconditional: DecodeSession | None
+    """The same rows with the prompt dropped, where guidance was asked for."""
+
+    def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
+        """Append positions that later ones see; features [R * n, ...] row-major. Returns hidden [R, n, H].
+
+        ``valid`` bool [R, n] marks real positions (left-aligned); others leave no trace.
+        """
+
+    def denoise(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> Tensor:
+        """Hidden states [sum of lengths, H] of one bidirectional segment for each row, that leaves no trace."""
+
+    def commit(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Append one finished bidirectional segment for each row, that later ones see."""
+
+    def predict(self, head: str, hidden: Tensor, ctx: HeadContext) -> Any:
+        """Apply a head of the model to hidden states [m, H]."""
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep rows by index int64 [R']; an index may occur several times (beams) or not at all."""
+
+    def fork(self) -> DecodeSession:
+        """An independent session in the same state: what one does afterwards leaves the other alone."""
+
+
+@dataclass(frozen=True)
+class RowRequest:
+    """What a generator is asked for, for one row of the session."""
+
+    slot: SlotPlan
+    ctx: RowContext
+    spec: TargetSpec
+    last: bool = True
+    """Last of its run: an open slot ends with ``<eos>``, otherwise with ``<sep>``."""
+    final: bool = True
+    """Nothing follows in this row: the session may be left in any state."""
+    required: tuple[np.ndarray, ...] = ()
+    """int64 ids of phrases that the value must contain."""
+
+
+class Generator(Protocol):
+    """Produces the values of one target slot for all rows of a session. Built as ``cls(options)``."""
+
+    def __call__(
+        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        generator: torch.Generator,
+    ) -> list[Produced]:  # fmt: skip
+        """Candidates for each row, best first; leaves the session behind the best candidate unless ``final``."""
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How target slots are generated. Unset means the default of the task, then of the slot's generator."""
+
+    strategy: Literal["greedy", "beam", "diverse_beam", "diverse_siblings", "sample"] = "greedy"
+    beam: int = 5
+    groups: int = 1
+    diversity: float = 0.5
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    length_penalty: float = 1.0
+    unk_penalty: float = 0.0
+    min_length: int = 0
+    max_length: int = 256
+    no_repeat_ngram: int = 0
+    n_best: int = 1
+    must_contain: tuple[str, ...] = ()
+    max_turns: int = 30
+    scheduler: str = "ddim"
+    steps: int = 50
+    guidance: float = 1.0
+    seed: int = 0
+
+
+class Metric(Protocol):
+    """Built as ``cls(options)``. Mergeable: ``merge`` of parts equals one pass over everything."""
+
+    higher_is_better: ClassVar[bool]
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add decoded predictions and their references."""
+
+    def compute(self) -> dict[str, float]:
+        """Name -> value; the first name is the score."""
+
+    def merge(self, other: Any) -> None:
+        """Add what another instance has seen."""
+
+    def items(self) -> Sequence[float]:
+        """One number per sample, for bootstrap intervals; empty where the metric does not decompose."""
+
+
+@dataclass(frozen=True)
+class TaskShare:
+    """What a schedule knows of a task."""
+
+    rows: int
+    weight: float = 1.0
+
+
+class Schedule(Protocol):
+    """Built as ``cls(tasks: Mapping[str, TaskShare], samples: int, seed: int, options)``. Pure in (seed, step)."""
+
+    def counts(self, step: int) -> dict[str, int]:
+        """Samples of each task in a step; tasks with none may be left out."""
+
+
+class Router(Protocol):
+    """Chooses feed-forward experts. Built as ``cls(options)``; an ``nn.Module`` if it learns."""
+
+    def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(experts int64 [N, k], gates [N, k])."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of metrics."""
+
+    step: int
+    values: Mapping[str, float]
+    """``split/task/metric`` -> value."""
+
+
+class Tracker(Protocol):
+    """Receives metrics: TensorBoard, JSONL, a web service. Built as ``cls(folder, options)``."""
+
+    def log(self, record: Record) -> None:
+        """Write one record."""
+
+    def close(self) -> None:
+        """Flush and release."""
+
+
+class Backbone(Protocol):
+    """The transformer between adapters and heads, an ``nn.Module``. Built as ``cls(config, context)``."""
+
+    def encode(self, states: Tensor, layout: Layout) -> Tensor:
+        """Source states [N, H] -> hidden [N, H]."""
+
+    def decode(self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None) -> Tensor:
+        """Target states [M, H] -> hidden [M, H], reading encoder output [N, H]."""
+
+
+ModuleFactory = Callable[[BuildContext], "nn.Module"]
