@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,7 +81,7 @@ def _number(written: Written, attribute: Attribute, text: str) -> int | float:
         message = f"'{written.key}' needs {'a whole number' if kind is int else 'a number'}, not '{written.value}'"
         raise PlanError(message, text, written.value_start, f"{written.key}={_example(attribute)}") from None
     low, high = attribute.minimum, attribute.maximum
-    if value != value or (low is not None and value < low) or (high is not None and value > high):
+    if math.isnan(value) or (low is not None and value < low) or (high is not None and value > high):
         limits = f"at least {low:g}" if high is None else f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
         raise PlanError(f"'{written.key}' is {limits}, not {written.value}", text, written.value_start)
     return value

@@ -139,7 +139,8 @@ def _component(node: Plain | Slot, tree: Instruction, registry: Registry, kind: 
         written = {"preprocessor": ("preprocess",), "adapter": ("adapter", "adaptor")}.get(kind, (kind,))
         attributes = node.attributes if isinstance(node, Slot) else ()
         place = next((a.value_start for a in attributes if a.key in written), node.start)
-        raise PlanError(f"no {kind} '{name}'", tree.text, place, error.hint or None) from None
+        hint = suggest(name, error.known) or f"one of: {', '.join(error.known) or 'none is installed'}"
+        raise PlanError(f"no {kind} '{name}'", tree.text, place, hint) from None
     return name
 
 
@@ -148,7 +149,8 @@ def _slot_type(slot: Slot, tree: Instruction, registry: Registry) -> SlotType:
         return registry.slot(slot.type)
     except UnknownNameError as error:
         message = f"no installed plugin provides the slot type {slot.type}"
-        raise PlanError(message, tree.text, slot.type_start, error.hint or None) from None
+        hint = error.hint or suggest(slot.type, error.known) or f"one of: {', '.join(error.known) or 'none is installed'}"
+        raise PlanError(message, tree.text, slot.type_start, hint) from None
 
 
 def _plain_type(node: Plain, tree: Instruction, registry: Registry) -> SlotType:
@@ -161,7 +163,8 @@ def _plain_type(node: Plain, tree: Instruction, registry: Registry) -> SlotType:
 def _check_contrast(tree: Instruction) -> None:
     contrast = next((node for node in tree.walk() if isinstance(node, Contrast)), None)
     if contrast is not None and tree.target:
-        raise PlanError("an instruction with a contrast has no target", tree.text, contrast.start, f"{tree.text.split('->')[0]}->")
+        hint = "leave the target empty: [A:x|B:y] ->"
+        raise PlanError("an instruction with a contrast has no target", tree.text, contrast.start, hint)
 
 
 def _check_names(template: TemplatePlan, uses: Sequence[tuple[str, str]]) -> None:

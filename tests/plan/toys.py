@@ -1,0 +1,52 @@
+"""A registry with two toy modalities and a metric."""
+
+from __future__ import annotations
+
+from ofacore.plugin import CONTRACT, Attribute, Component, ComponentManifest, ModalityManifest, Registry, SlotType
+
+WORDS = ModalityManifest(
+    "words",
+    CONTRACT,
+    slots=(
+        SlotType(
+            "WORD", "a word", "word", "str", lambda v: isinstance(v, str), serves_plain_text=True,
+            attributes=(
+                Attribute("max_length", "int", minimum=1),
+                Attribute("ratio", "float", minimum=0, maximum=1, sides=("source",)),
+                Attribute("level", "choice", default="piece", choices=("piece", "letter")),
+                Attribute("closed_set", "flag", sides=("target",)),
+            ),
+        ),
+    ),
+    components=(
+        Component(
+            "preprocessor", "word", "x:y",
+            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+        ),
+        Component("adapter", "token", "x:y"), Component("head", "token", "x:y"), Component("generator", "token", "x:y"),
+        Component("criterion", "cross_entropy", "x:y"), Component("metric", "accuracy", "x:y"),
+    ),
+)  # fmt: skip
+PICTURES = ModalityManifest(
+    "pictures",
+    CONTRACT,
+    slots=(
+        SlotType("PICTURE", "a picture", "picture", "array", lambda v: True),
+        SlotType(
+            "FRAME", "a frame in a picture", "word", "list", lambda v: True,
+            attributes=(Attribute("picture", "slot", choices=("PICTURE",)),), bound_to="picture",
+        ),
+    ),
+    components=(Component("preprocessor", "picture", "x:y", uses={"adapter": "patches"}), Component("adapter", "patches", "x:y")),
+)  # fmt: skip
+
+
+def registry() -> Registry:
+    """Both modalities."""
+    return Registry.of(WORDS, PICTURES)
+
+
+def pictures_only() -> Registry:
+    """No slot type serves plain text."""
+    components = ComponentManifest("parts", CONTRACT, tuple(c for c in WORDS.components))
+    return Registry.of(PICTURES, components)
