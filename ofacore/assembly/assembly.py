@@ -1,0 +1,211 @@
+"""Everything of a generalist but its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ofacore.artifacts import Artifact
+from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
+from ofacore.config.schema import RunConfig
+from ofacore.data.encode import Encoder
+from ofacore.data.pieces import Geometry
+from ofacore.data.runs import RunSettings
+from ofacore.plan import TaskPlan, plan_task
+from ofacore.plugin import Registry
+from ofacore.protocols import Corruption, Criterion, Preprocessor
+from ofacore.vocabulary import Block, Vocabulary
+
+FIT_ROWS = 20_000
+"""Training rows of each task that preprocessors are fitted on."""
+CLOSED_SET_LIMIT = 100_000
+
+
+@dataclass
+class Assembly:
+    """Plans, fitted preprocessors and vocabulary of a set of tasks; `create` makes one, `restore` reads it back."""
+
+    config: RunConfig
+    registry: Registry
+    plans: dict[str, TaskPlan]
+    artifacts: dict[str, Artifact]
+    vocabulary: Vocabulary
+    preprocessors: dict[str, Preprocessor] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, config: RunConfig, registry: Registry, data: Mapping[str, TaskData]) -> Assembly:
+        """Plan all tasks, take closed sets from the training data where none is given, fit every preprocessor.
+
+        Raises:
+            UserError: A plan, a preprocessor or the data cannot be used.
+        """
+        plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+        plans = {name: _with_closed_sets(plan, data[name], registry) for name, plan in plans.items()}
+        assembly = cls(config, registry, plans, {}, Vocabulary())
+        assembly._fit(data)
+        return assembly
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any], artifacts: Mapping[str, Artifact], registry: Registry) -> Assembly:
+        """The assembly whose `state` and artifacts these are."""
+        config = RunConfig.model_validate(state["config"])
+        plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+        vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
+        assembly = cls(config, registry, plans, dict(artifacts), vocabulary)
+        for name in _used_preprocessors(plans):
+            assembly.preprocessor(name)
+        return assembly
+
+    def state(self) -> dict[str, Any]:
+        """JSON-ready; data given as Python objects are left out."""
+        config = self.config.model_dump()
+        for name, plan in self.plans.items():
+            config["tasks"][name]["closed_sets"] = {key: _plain(v) for key, v in plan.closed_sets.items()}
+            given = config["tasks"][name]["data"]
+            for split in ("train", "valid", "test"):
+                given[split] = given[split] if _is_json(given[split]) else None
+        return {"config": config, "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks]}
+
+    def preprocessor(self, name: str) -> Preprocessor:
+        """A preprocessor bound to this vocabulary; one that no task used so far must need no fitting of its own."""
+        if name not in self.preprocessors:
+            built = self._build(name)
+            blocks = built.blocks(self.artifacts.get(name))
+            missing = [block.name for block in blocks if block.name not in self.vocabulary]
+            if missing:
+                raise DataError(f"this model has no tokens of '{missing[0]}'; add a task that uses preprocessor '{name}'")
+            built.bind(self.vocabulary, self.artifacts.get(name))
+            self.preprocessors[name] = built
+        return self.preprocessors[name]
+
+    def encoder(self, plan: TaskPlan) -> Encoder:
+        """The encoder of a task, or of a free instruction planned as a task."""
+        for slot in plan.slots():
+            self.preprocessor(slot.preprocessor)
+        return Encoder.of(
+            plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
+            RunSettings(self.config.model.max_positions, self.config.model.source_boundaries, self.config.model.separator),
+        )  # fmt: skip
+
+    @cached_property
+    def encoders(self) -> dict[str, Encoder]:
+        """Encoders of all tasks."""
+        return {name: self.encoder(plan) for name, plan in self.plans.items()}
+
+    def geometry(self, plan: TaskPlan) -> dict[str, Geometry]:
+        """Adapter -> shapes and coordinates, for every adapter of a plan."""
+        names = dict.fromkeys(slot.adapter for slot in plan.slots())
+        return {name: Geometry(self.registry.load("adapter", name), self.adapter_options(name)) for name in names}
+
+    def adapter_options(self, name: str) -> dict[str, Any]:
+        """Declared options of an adapter with those of the configuration."""
+        return {**self.registry.component("adapter", name).options, **self.config.model.adapters.get(name, {})}
+
+    def head_options(self, name: str) -> dict[str, Any]:
+        """Declared options of a head with those of the configuration."""
+        return {**self.registry.component("head", name).options, **self.config.model.heads_options.get(name, {})}
+
+    def criterion_options(self, name: str) -> dict[str, Any]:
+        """Declared options of a criterion; label smoothing comes from the training section."""
+        declared = dict(self.registry.component("criterion", name).options)
+        if "label_smoothing" in declared:
+            declared["label_smoothing"] = self.config.train.label_smoothing
+        return declared
+
+    def _build(self, name: str) -> Preprocessor:
+        declared = self.registry.component("preprocessor", name).options
+        options = {**declared, **self.config.model.preprocessors.get(name, {})}
+        built: Preprocessor = self.registry.load("preprocessor", name)(options)
+        return built
+
+    def _fit(self, data: Mapping[str, TaskData]) -> None:
+        for number, name in enumerate(_used_preprocessors(self.plans)):
+            built = self._build(name)
+            rng = np.random.default_rng([self.config.train.seed, number])
+            artifact = built.fit(_values(name, self.plans, data, self.registry), rng)
+            if artifact is not None:
+                self.artifacts[name] = artifact
+            self.vocabulary = self.vocabulary.extend(built.blocks(artifact))
+            self.preprocessors[name] = built
+        for name, built in self.preprocessors.items():
+            built.bind(self.vocabulary, self.artifacts.get(name))
+
+    def _criteria(self, plan: TaskPlan) -> dict[str, Criterion]:
+        names = {slot.criterion for slot in plan.slots() if slot.loss} | {loss.criterion for loss in plan.losses}
+        names |= {"contrastive"} if any(template.contrast for template in plan.templates) else set()
+        return {n: self.registry.load("criterion", n)(self.criterion_options(n)) for n in sorted(names)}
+
+    def _corruptions(self, plan: TaskPlan) -> dict[str, Corruption]:
+        names = {slot.corruption for slot in plan.slots() if slot.corruption}
+        return {n: self.registry.load("corruption", n)(self.registry.component("corruption", n).options) for n in names}
+
+
+def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:
+    """In the order in which tasks need them."""
+    return list(dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots()))
+
+
+def _values(name: str, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskData], registry: Registry) -> Iterator[Any]:
+    """Every value that a preprocessor will see: plain text, closed sets, columns of the training rows."""
+    for task, plan in plans.items():
+        slots = [slot for slot in plan.slots() if slot.preprocessor == name]
+        yield from (slot.plain for slot in slots if slot.plain is not None)
+        columns = dict.fromkeys(slot.name for slot in slots if slot.plain is None)
+        for column in columns:
+            allowed = plan.closed_sets.get(column)
+            yield from allowed if isinstance(allowed, Sequence) and not isinstance(allowed, str) else ()
+        elements = {slot.name: registry.slot(slot.type).is_element for slot in slots if slot.plain is None}
+        for row in sampled_rows(plan, data[task], registry, FIT_ROWS) if columns else ():
+            for column in columns:
+                yield from _elements(row.get(column), elements[column])
+
+
+def _elements(value: Any, is_element: Any) -> Iterator[Any]:
+    """One value, or those of a list, at any depth."""
+    if value is None:
+        return
+    if is_element(value):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _elements(part, is_element)
+
+
+def _with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> TaskPlan:
+    """Closed sets that nobody gave are the values of the training data."""
+    open_sets = {
+        slot.name
+        for slot in plan.slots()
+        if slot.attributes.get("closed_set") and slot.loss and slot.name not in plan.closed_sets
+    }
+    if not open_sets:
+        return plan
+    found: dict[str, dict[Any, None]] = {name: {} for name in sorted(open_sets)}
+    for row in sampled_rows(plan, data, registry, CLOSED_SET_LIMIT):
+        for name, seen in found.items():
+            if row.get(name) is not None:
+                seen.update(dict.fromkeys(row[name] if isinstance(row[name], list) else [row[name]]))
+    for name, seen in found.items():
+        if not seen:
+            remedy = f"give tasks.{plan.name}.closed_sets.{name} a list of values"
+            raise DataError(f"task '{plan.name}': no training row tells the closed set of '{name}'; {remedy}")
+    return replace(plan, closed_sets={**plan.closed_sets, **{n: tuple(sorted(s, key=str)) for n, s in found.items()}})
+
+
+def _plain(values: Any) -> Any:
+    return list(values) if isinstance(values, tuple) else values
+
+
+def _is_json(value: Any) -> bool:
+    if value is not None and not isinstance(value, str | list | tuple):
+        return False
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return value is None or isinstance(value, str) or all(isinstance(part, str) for part in value)

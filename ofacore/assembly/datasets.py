@@ -1,0 +1,89 @@
+"""The rows of every task: what the user gives, else the starter data of its preset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.data.columns import ColumnMap
+from ofacore.data.sources import ListSource, Source, open_source
+from ofacore.errors import UserError
+from ofacore.plan import TaskPlan
+from ofacore.plugin import Registry
+from ofacore.protocols import RowError
+
+Baseline = Callable[[Mapping[str, Any]], list[Mapping[str, Any]]]
+
+
+class DataError(UserError):
+    """A task has no usable data; the message names the task and what to give."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """Rows of one task by split."""
+
+    splits: Mapping[str, Source]
+    baseline: Baseline | None = None
+    baseline_doc: str = ""
+
+    @property
+    def train(self) -> Source | None:
+        """Training rows, if there are any."""
+        return self.splits.get("train")
+
+    def held_out(self, split: str = "test") -> Source | None:
+        """The split asked for, else the nearest one that is not training data."""
+        return next((self.splits[s] for s in (split, "test", "valid") if s in self.splits), None)
+
+    def baseline_rows(self) -> list[Mapping[str, Any]] | None:
+        """The baseline's prediction for every test row."""
+        if self.baseline is None:
+            return None
+        return self.baseline({name: list(_rows(source)) for name, source in self.splits.items()})
+
+
+def open_tasks(config: RunConfig, registry: Registry) -> dict[str, TaskData]:
+    """Open the data of every task; starter data are fetched and prepared if need be.
+
+    Raises:
+        SourceError: A file cannot be opened.
+        DataError: A task names no data and its preset has none.
+    """
+    return {name: open_task(name, task, registry) for name, task in config.tasks.items()}
+
+
+def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
+    """Open the data of one task."""
+    given = {split: getattr(task.data, split) for split in ("train", "valid", "test")}
+    given = {split: spec for split, spec in given.items() if spec is not None}
+    if given:
+        return TaskData({split: open_source(spec, task.data, split) for split, spec in given.items()})
+    preset = registry.preset(task.preset) if task.preset else None
+    if preset is None or not preset.data:
+        remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
+        raise DataError(f"task '{name}' has no data: {remedy}")
+    splits = registry.resolve(preset.data)()
+    baseline = registry.resolve(preset.baseline) if preset.baseline else None
+    sources = {split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)}
+    return TaskData(sources, baseline, preset.baseline_doc)
+
+
+def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) -> Iterator[dict[str, Any]]:
+    """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
+    source = data.train
+    if source is None or not len(source):
+        return
+    columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
+    step = max(1, len(source) // most)
+    for index in range(0, len(source), step):
+        try:
+            yield columns.apply(source[index])
+        except RowError:
+            continue
+
+
+def _rows(source: Source) -> Iterator[dict[str, Any]]:
+    return (source[index] for index in range(len(source)))

@@ -1,0 +1,69 @@
+"""Scores of predictions with bootstrap intervals, beside a baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ofacore.evaluate.bootstrap import interval, resampled
+from ofacore.evaluate.report import ScoreRow
+from ofacore.plugin import MetricUse, Registry
+from ofacore.protocols import Metric
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions of one task for held-out rows."""
+
+    task: str
+    rows: Sequence[Row]
+    """Rows as the model saw them: slot name -> value, transforms applied."""
+    predictions: Sequence[Row]
+    """Slot name -> value."""
+    baseline: Sequence[Row] | None = None
+    baseline_doc: str = ""
+
+
+def score(judged: Judged, use: MetricUse, registry: Registry, *, rounds: int = 1000) -> list[ScoreRow]:
+    """Every number that a metric reports; the first one carries an interval and the baseline."""
+    metric = _filled(judged, use, registry, judged.predictions)
+    values = metric.compute()
+    if not values:
+        return []
+    first = next(iter(values))
+    low, high = _interval(judged, use, registry, metric, first, rounds)
+    baseline = None
+    if judged.baseline is not None:
+        baseline = _filled(judged, use, registry, judged.baseline).compute()[first]
+    size, better = len(judged.rows), metric.higher_is_better
+    head = ScoreRow(judged.task, first, values[first], low, high, baseline, judged.baseline_doc, size, better)
+    nan = float("nan")
+    others = [ScoreRow(judged.task, n, v, nan, nan, None, "", size, better) for n, v in values.items() if n != first]
+    return [head, *others]
+
+
+def _filled(
+    judged: Judged, use: MetricUse, registry: Registry, predictions: Sequence[Row], picked: Sequence[int] | None = None
+) -> Metric:
+    metric: Metric = registry.load("metric", use.metric)(use.options)
+    chosen = range(len(predictions)) if picked is None else picked
+    column = use.references or use.slot
+    rows = [judged.rows[i] for i in chosen]
+    metric.update([predictions[i].get(use.slot) for i in chosen], [row.get(column) for row in rows], rows)
+    return metric
+
+
+def _interval(
+    judged: Judged, use: MetricUse, registry: Registry, metric: Metric, name: str, rounds: int
+) -> tuple[float, float]:
+    items = metric.items()
+    if len(items):
+        return interval(items, rounds=rounds)
+
+    def again(picked: Sequence[int]) -> float:
+        return _filled(judged, use, registry, judged.predictions, picked).compute()[name]
+
+    return resampled(again, len(judged.predictions), rounds=min(rounds, 200))

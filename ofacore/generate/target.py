@@ -1,0 +1,230 @@
+"""Generating a target: its nodes in order, forced values fed, learned ones produced, repeats decided turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ofacore.generate.output import Candidate
+from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
+from ofacore.parts import feed_tokens
+from ofacore.plan import TemplatePlan
+from ofacore.protocols import (
+    DecodeSession, DenseSegment, GenerationOptions, Generator, HeadContext, Preprocessor, Produced, RowContext,
+    RowRequest, Segment, SlotPlan, TargetSpec, TokenSegment,
+)  # fmt: skip
+from ofacore.vocabulary import BOS, CORE_TOKENS, EOS
+
+
+@dataclass
+class Row:
+    """One row while its target is generated."""
+
+    ctx: RowContext
+    values: Mapping[str, Any]
+    """Slot name -> given value, of forced slots."""
+    fields: dict[str, list[tuple[Candidate, ...]]] = field(default_factory=dict)
+    """Slot name -> candidates of every turn."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What generation needs to know of the model's surroundings."""
+
+    template: TemplatePlan
+    preprocessors: Mapping[str, Preprocessor]
+    generators: Mapping[str, Generator]
+    options: GenerationOptions
+    rng: torch.Generator
+    want: frozenset[str] | None = None
+    """Slots that optional groups are generated for; None: all."""
+    phrases: Callable[[SlotPlan, RowContext], tuple[np.ndarray, ...]] = lambda slot, ctx: ()
+    """Ids of phrases that a slot's value must contain."""
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A repeat that has had some turns."""
+
+    repeat: Repeat
+    number: int
+
+
+_Step = Node | _Turn
+
+
+def generate_target(session: DecodeSession, rows: Sequence[Row], tools: Tools) -> None:
+    """Fill ``fields`` of every row; rows share the template and differ in values only."""
+    _walk(session, list(rows), tuple(tools.template.tree.target), tools)
+
+
+def _walk(session: DecodeSession, rows: list[Row], steps: tuple[_Step, ...], tools: Tools) -> None:
+    while steps and rows:
+        step, steps = steps[0], steps[1:]
+        if isinstance(step, Plain | Slot):
+            _slot(session, rows, tools.template.slots[step.position], steps, tools)
+        elif isinstance(step, OptionalGroup):
+            steps = (*step.items, *steps) if _wanted(step, tools) else steps
+        elif isinstance(step, Repeat | _Turn):
+            turn = step if isinstance(step, _Turn) else _Turn(step, 0)
+            _begin_repeat(rows, turn, tools)
+            session, rows = _end_some(session, rows, turn, steps, tools)
+            steps = (*turn.repeat.items, _Turn(turn.repeat, turn.number + 1), *steps)
+
+
+def _wanted(group: OptionalGroup, tools: Tools) -> bool:
+    names = {leaf.name for leaf in _leaves((group,)) if isinstance(leaf, Slot)}
+    return tools.want is None or names <= tools.want
+
+
+def _begin_repeat(rows: Sequence[Row], turn: _Turn, tools: Tools) -> None:
+    """Slots of a repeat without a single turn still appear in the output."""
+    for leaf in _leaves(turn.repeat.items):
+        if isinstance(leaf, Slot) and tools.template.slots[leaf.position].loss:
+            for row in rows:
+                row.fields.setdefault(leaf.name, [])
+
+
+def _end_some(
+    session: DecodeSession, rows: list[Row], turn: _Turn, steps: tuple[_Step, ...], tools: Tools
+) -> tuple[DecodeSession, list[Row]]:
+    """Rows whose repeat ends here go on with what follows it; the others are returned for another turn."""
+    first = tools.template.slots[_leaves(turn.repeat.items)[0].position]
+    ends = _decide(session, rows, first, tools) if turn.number < tools.options.max_turns else [True] * len(rows)
+    if not any(ends):
+        return session, rows
+    ended = [row for row, done in zip(rows, ends, strict=True) if done]
+    going = [row for row, done in zip(rows, ends, strict=True) if not done]
+    if steps:
+        rest = session.fork()
+        rest.reorder(_places(ends, True).to(session.device))
+        rest.pending = None
+        _walk(rest, ended, steps, tools)
+    if going:
+        session.reorder(_places(ends, False).to(session.device))
+    return session, going
+
+
+def _places(flags: Sequence[bool], wanted: bool) -> torch.Tensor:
+    return torch.tensor([i for i, flag in enumerate(flags) if flag is wanted], dtype=torch.long)
+
+
+def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: Tools) -> list[bool]:
+    """Whether ``<eos>`` is likelier than every first token of another turn."""
+    blocks = _spec(slot, rows[0].ctx, tools).blocks
+    probe = session.fork()
+    pending = probe.pending
+    if pending is None:
+        pending = torch.full((probe.rows,), BOS, dtype=torch.long, device=probe.device)
+    hidden = probe.step({"tokens": pending}, slot.adapter)[:, -1]
+    prediction = probe.predict(slot.head or "token", hidden, HeadContext((1,) * probe.rows, blocks))
+    logits, ids = prediction.logits().float(), prediction.ids
+    end = logits[:, int((ids == EOS).nonzero()[0, 0])]
+    starts = logits[:, ids >= len(CORE_TOKENS)].max(-1).values
+    return (end > starts).tolist()
+
+
+def _slot(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
+    if slot.loss and slot.plain is None:
+        _produce(session, rows, slot, steps, tools)
+    else:
+        _force(session, rows, slot, steps, tools)
+
+
+def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
+    specs = [_spec(slot, row.ctx, tools) for row in rows]
+    tokens = bool(specs[0].blocks)
+    if not tokens:
+        _flush(session, slot)
+    last = not _continues(steps, rows[0], tools)
+    requests = [
+        RowRequest(slot, row.ctx, spec, last=last, final=not steps, required=tools.phrases(slot, row.ctx) if tokens else ())
+        for row, spec in zip(rows, specs, strict=True)
+    ]
+    produced = tools.generators[slot.generator](session, requests, tools.options, tools.rng)
+    for row, found in zip(rows, produced, strict=True):
+        row.fields.setdefault(slot.name, []).append(_candidates(found, slot, row, tools))
+    if tokens and last and steps:
+        _flush(session, slot)
+
+
+def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tuple[Candidate, ...]:
+    preprocessor = tools.preprocessors[slot.preprocessor]
+    return tuple(Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs) for h in found)
+
+
+def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
+    """Feed plain text, or values that the caller gave for ``no_loss`` slots."""
+    if not steps:
+        return
+    segments = [_encoded(slot, row, tools) for row in rows]
+    for parts in zip(*segments, strict=True):
+        if isinstance(parts[0], TokenSegment):
+            feed_tokens(session, [part.ids for part in parts], slot.adapter)  # type: ignore[union-attr]
+        else:
+            _flush(session, slot)
+            _commit(session, slot, parts)  # type: ignore[arg-type]
+    if not _continues(steps, rows[0], tools):
+        _flush(session, slot)
+
+
+def _commit(session: DecodeSession, slot: SlotPlan, parts: Sequence[DenseSegment]) -> None:
+    names = parts[0].features
+    features = {
+        name: torch.from_numpy(np.concatenate([np.asarray((p.context or p.features)[name]) for p in parts]))
+        for name in names
+    }
+    session.commit({k: v.to(session.device) for k, v in features.items()}, slot.adapter, [p.shape for p in parts])
+
+
+def _flush(session: DecodeSession, slot: SlotPlan) -> None:
+    """Feed the last token of a run that something else follows."""
+    if session.pending is not None:
+        session.step({"tokens": session.pending}, "token")
+        session.pending = None
+
+
+def _encoded(slot: SlotPlan, row: Row, tools: Tools) -> list[Segment]:
+    value = slot.plain if slot.plain is not None else row.values.get(slot.name)
+    turns = len(row.fields.get(slot.name, ()))
+    if slot.plain is None and isinstance(value, list | tuple) and turns < len(value):
+        value = value[turns]
+    return tools.preprocessors[slot.preprocessor].encode(value, replace(slot, loss=False), row.ctx)
+
+
+def _spec(slot: SlotPlan, ctx: RowContext, tools: Tools) -> TargetSpec:
+    preprocessor = tools.preprocessors[slot.preprocessor]
+    if slot.loss and slot.plain is None:
+        return preprocessor.expect(slot, ctx)
+    segments = preprocessor.encode(slot.plain or "", slot, ctx)
+    return TargetSpec(blocks=segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ())
+
+
+def _continues(steps: tuple[_Step, ...], row: Row, tools: Tools) -> bool:
+    """Whether what follows belongs to the same run of tokens."""
+    for step in steps:
+        if isinstance(step, _Turn | Repeat):
+            return True
+        if isinstance(step, OptionalGroup) and not _wanted(step, tools):
+            continue
+        slot = tools.template.slots[_leaves((step,))[0].position]
+        if slot.plain is not None or slot.loss:
+            return bool(_spec(slot, row.ctx, tools).blocks)
+        return isinstance(_encoded(slot, row, tools)[0], TokenSegment)
+    return False
+
+
+def _leaves(steps: Sequence[_Step]) -> list[Plain | Slot]:
+    found: list[Plain | Slot] = []
+    for step in steps:
+        if isinstance(step, Plain | Slot):
+            found.append(step)
+        elif isinstance(step, Contrast):
+            found += [step.left, step.right]
+        else:
+            found += _leaves(step.repeat.items if isinstance(step, _Turn) else step.items)
+    return found
