@@ -61,6 +61,8 @@ class SlotPlan:
     """A target slot whose positions are learned."""
     plain: str | None = None
     """The fixed text of plain text; None for a slot."""
+    repeat: tuple[str, ...] = ()
+    """Columns of the repeat that holds the slot, its own included; a row transform drops the same place from each."""
 
 
 # ---------------------------------------------------------------- encoding rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from ofacore.model import ModelNeeds, Part
+from ofacore.model.needs import ModelNeeds, Part
 from ofacore.plan import TaskPlan
 from ofacore.protocols import Options
 

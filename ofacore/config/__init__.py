@@ -1,1 +1,7 @@
 """The configuration of a run: schema, files, overrides, validation."""
+
+from ofacore.config.errors import ConfigError, Place, Problem
+from ofacore.config.loading import Loaded, load, read, starter_config
+from ofacore.config.showing import json_schema, show
+
+__all__ = ["ConfigError", "Loaded", "Place", "Problem", "json_schema", "load", "read", "show", "starter_config"]

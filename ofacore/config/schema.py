@@ -10,16 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 class Section(BaseModel):
     """Base of every section: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
     """Where the rows of a task come from."""
 
-    train: Any = Field(None, description="File, folder, list of files, dataset name, or rows; None: the preset's starter data.")
+    train: Any = Field(
+        None, description="File, folder, list of files, dataset name, or rows; None: the preset's starter data."
+    )
     valid: Any = Field(None, description="As train.")
     test: Any = Field(None, description="As train.")
-    format: str = Field("auto", description="csv, tsv, jsonl, parquet, folder, webdataset, hf, or auto by suffix.")
+    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "folder", "webdataset", "hf"] = Field(
+        "auto",
+        description="auto: by the suffix; hf: a Hugging Face dataset by name, or a folder that holds a saved one.",
+    )
     header: bool = Field(True, description="CSV/TSV: the first line names the columns.")
     names: tuple[str, ...] = Field((), description="CSV/TSV without header: names of the columns.")
     columns: dict[str, str] = Field(default_factory=dict, description="Slot name -> column name, where they differ.")
@@ -29,59 +34,71 @@ class DataConfig(Section):
 class LossConfig(Section):
     """One loss term of a task."""
 
-    criterion: str
+    criterion: str = Field(description="Name of an installed criterion.")
     hidden: str = Field(description="Slot whose hidden states it reads, on either side.")
     labels: str = Field("", description="Slot that gives the labels; empty: the same.")
-    weight: float = Field(1.0, ge=0)
-    options: dict[str, Any] = Field(default_factory=dict)
+    weight: float = Field(1.0, ge=0, description="Factor on this term.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the criterion.")
 
 
 class MetricConfig(Section):
     """One metric of a task."""
 
-    metric: str
-    slot: str
-    references: str = ""
-    options: dict[str, Any] = Field(default_factory=dict)
+    metric: str = Field(description="Name of an installed metric.")
+    slot: str = Field(description="Target slot whose predictions it judges.")
+    references: str = Field("", description="Column that holds the references; empty: the slot's own.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the metric.")
 
 
 class GenerationConfig(Section):
     """Options of generation; unset values take the task's, then the generator's default."""
 
-    strategy: Literal["greedy", "beam", "diverse_beam", "diverse_siblings", "sample"] | None = None
-    beam: int | None = Field(None, ge=1)
-    groups: int | None = Field(None, ge=1)
-    diversity: float | None = None
-    temperature: float | None = Field(None, gt=0)
-    top_k: int | None = Field(None, ge=0)
-    top_p: float | None = Field(None, gt=0, le=1)
-    length_penalty: float | None = None
-    unk_penalty: float | None = None
-    min_length: int | None = Field(None, ge=0)
-    max_length: int | None = Field(None, ge=1)
-    no_repeat_ngram: int | None = Field(None, ge=0)
-    n_best: int | None = Field(None, ge=1)
-    must_contain: tuple[str, ...] | None = None
-    max_turns: int | None = Field(None, ge=1)
-    scheduler: str | None = None
-    steps: int | None = Field(None, ge=1)
-    guidance: float | None = Field(None, ge=0)
-    seed: int | None = None
+    strategy: Literal["greedy", "beam", "diverse_beam", "diverse_siblings", "sample"] | None = Field(
+        None, description="How tokens are searched."
+    )
+    beam: int | None = Field(None, ge=1, description="Width of the beam.")
+    groups: int | None = Field(None, ge=1, description="diverse_beam: groups that the beam is divided into.")
+    diversity: float | None = Field(
+        None, description="diverse_beam, diverse_siblings: penalty on what other groups or siblings chose."
+    )
+    temperature: float | None = Field(None, gt=0, description="sample: divisor of the logits.")
+    top_k: int | None = Field(None, ge=0, description="sample: only the k likeliest tokens; 0: all.")
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="sample: only the likeliest tokens that together have this probability."
+    )
+    length_penalty: float | None = Field(
+        None, description="Exponent of the length that scores are divided by; above 1 favours longer values."
+    )
+    unk_penalty: float | None = Field(None, description="Taken off the score of an unknown token.")
+    min_length: int | None = Field(None, ge=0, description="Fewest tokens.")
+    max_length: int | None = Field(None, ge=1, description="Most tokens.")
+    no_repeat_ngram: int | None = Field(None, ge=0, description="No n-gram of this length occurs twice; 0: no limit.")
+    n_best: int | None = Field(None, ge=1, description="Number of candidates returned.")
+    must_contain: tuple[str, ...] | None = Field(None, description="Phrases that every value must contain.")
+    max_turns: int | None = Field(None, ge=1, description="Most turns of a repeat group.")
+    scheduler: str | None = Field(None, description="Diffusion: name of the noise scheduler.")
+    steps: int | None = Field(None, ge=1, description="Diffusion: denoising steps.")
+    guidance: float | None = Field(None, ge=0, description="Diffusion: scale of classifier-free guidance; 1: off.")
+    seed: int | None = Field(None, description="Seed of sampling and of diffusion noise.")
 
 
 class TaskConfig(Section):
     """One task: a preset by name, or instructions; data; losses; metrics."""
 
     preset: str = Field("", description="Name of an installed task preset.")
-    instruction: str | tuple[str | tuple[str, float], ...] = Field((), description="Template, templates, or (template, weight) pairs.")
-    data: DataConfig = DataConfig()
+    instruction: str | tuple[str | tuple[str, float], ...] = Field(
+        (), description="Template, templates, or (template, weight) pairs."
+    )
+    data: DataConfig = Field(DataConfig(), description="Its rows.")
     weight: float = Field(1.0, ge=0, description="Share of samples, relative to the other tasks.")
     loss_weight: float = Field(1.0, ge=0, description="Factor on all loss terms of this task.")
-    losses: tuple[LossConfig, ...] = ()
-    metrics: tuple[MetricConfig, ...] = ()
-    closed_sets: dict[str, Any] = Field(default_factory=dict, description="Slot -> list of values, file with one a line, or {column: name}.")
-    generation: GenerationConfig = GenerationConfig()
-    decoder_plain_with_loss: bool = False
+    losses: tuple[LossConfig, ...] = Field((), description="Loss terms; none: one on each target slot.")
+    metrics: tuple[MetricConfig, ...] = Field((), description="Metrics, the first is the score; none: the preset's.")
+    closed_sets: dict[str, Any] = Field(
+        default_factory=dict, description="Slot -> list of values, file with one a line, or {column: name}."
+    )
+    generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for this task.")
+    decoder_plain_with_loss: bool = Field(False, description="Plain text of the target is learned too.")
     prompt_slot: str = Field("", description="Slot that guidance drops; empty: the whole source.")
     drop_prompt: float = Field(0.0, ge=0, le=1, description="Probability of dropping the prompt in training.")
 
@@ -90,50 +107,62 @@ class LoraConfig(Section):
     """Low-rank updates of linear layers."""
 
     rank: int = Field(0, ge=0, description="0: off.")
-    alpha: float = 16.0
-    dropout: float = Field(0.0, ge=0, lt=1)
+    alpha: float = Field(16.0, description="The update is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the input of the update.")
     targets: tuple[str, ...] = Field((r".*",), description="Patterns of the linears' names.")
 
 
 class ModelConfig(Section):
     """The universal model. Unset sizes come from the preset."""
 
-    preset: str = "tiny"
-    backbone: str = "megatron"
-    hidden: int | None = Field(None, gt=0)
-    ffn: int | None = Field(None, gt=0)
-    heads: int | None = Field(None, gt=0)
-    encoder_layers: int | None = Field(None, ge=0)
-    decoder_layers: int | None = Field(None, ge=0)
+    preset: str = Field("tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-huge.")
+    backbone: str = Field("megatron", description="Name of an installed backbone.")
+    hidden: int | None = Field(None, gt=0, description="Width.")
+    ffn: int | None = Field(None, gt=0, description="Width of the feed-forward layers.")
+    heads: int | None = Field(None, gt=0, description="Attention heads.")
+    encoder_layers: int | None = Field(None, ge=0, description="Layers of the encoder.")
+    decoder_layers: int | None = Field(None, ge=0, description="Layers of the decoder.")
     positions: str = Field("rotary", description="rotary, untied, or a plugin's scheme.")
-    max_positions: int = Field(1024, gt=0)
-    norm: Literal["pre", "post"] = "pre"
-    norm_type: Literal["layernorm", "rmsnorm"] = "layernorm"
-    activation: Literal["gelu", "relu", "silu"] = "gelu"
-    qk_norm: bool = True
-    scale_attn: bool = False
-    scale_fc: bool = False
-    scale_heads: bool = False
-    scale_resids: bool = False
-    attn_scale_factor: float = 1.0
-    share_attn_bias: bool = False
-    entangle_positions: bool = False
-    layernorm_embedding: bool = True
-    layernorm_position: bool = True
-    type_embedding: bool = True
-    tied_head: bool = True
-    dropout: float = Field(0.1, ge=0, lt=1)
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
-    activation_dropout: float = Field(0.0, ge=0, lt=1)
-    encoder_drop_path: float = Field(0.0, ge=0, lt=1)
-    decoder_drop_path: float = Field(0.0, ge=0, lt=1)
-    experts: Literal["none", "modality", "task", "topk"] = "none"
-    experts_number: int = Field(4, ge=1, description="For topk.")
-    experts_k: int = Field(1, ge=1, description="For topk.")
-    checkpoint_activations: bool = False
-    source_boundaries: bool = Field(True, description="Token runs of the source get <bos> and <eos>.")
-    separator: bool = Field(True, description="Open slots inside a run end with <sep>.")
-    lora: LoraConfig = LoraConfig()
+    max_positions: int = Field(1024, gt=0, description="Most positions along one axis.")
+    norm: Literal["pre", "post"] = Field("pre", description="Normalisation before or behind each sublayer.")
+    norm_type: Literal["layernorm", "rmsnorm"] = Field("layernorm", description="Kind of normalisation.")
+    activation: Literal["gelu", "relu", "silu"] = Field("gelu", description="Of the feed-forward layers.")
+    qk_norm: bool = Field(True, description="Normalise queries and keys of each head.")
+    scale_attn: bool = Field(False, description="Normalise the output of attention.")
+    scale_fc: bool = Field(False, description="Normalise inside the feed-forward layers.")
+    scale_heads: bool = Field(False, description="A learned factor on each attention head.")
+    scale_resids: bool = Field(False, description="A learned factor on each residual connection.")
+    attn_scale_factor: float = Field(
+        1.0, gt=0, description="Scores are divided by the root of the head's width times this."
+    )
+    share_attn_bias: bool = Field(False, description="untied: all layers share one table of relative biases.")
+    entangle_positions: bool = Field(
+        False, description="untied: positions are added to the embeddings, not to the attention scores."
+    )
+    layernorm_embedding: bool = Field(True, description="Normalise embeddings.")
+    layernorm_position: bool = Field(True, description="untied: normalise position embeddings.")
+    type_embedding: bool = Field(True, description="A learned vector for each adapter and side.")
+    tied_head: bool = Field(True, description="The vocabulary head shares the table of the embeddings.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on embeddings and residual branches.")
+    attention_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on attention weights.")
+    activation_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout behind the activation of the feed-forward layers."
+    )
+    encoder_drop_path: float = Field(
+        0.0, ge=0, lt=1, description="Probability of skipping a sublayer, rising to this at the last encoder layer."
+    )
+    decoder_drop_path: float = Field(0.0, ge=0, lt=1, description="As encoder_drop_path, in the decoder.")
+    experts: Literal["none", "modality", "task", "topk"] = Field(
+        "none", description="Feed-forward experts: one for each modality or task, or a learned choice."
+    )
+    experts_number: int = Field(4, ge=1, description="topk: number of experts.")
+    experts_k: int = Field(1, ge=1, description="topk: experts that each position goes through.")
+    checkpoint_activations: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, more time."
+    )
+    source_boundaries: bool = Field(True, description="Token runs of the source get `<bos>` and `<eos>`.")
+    separator: bool = Field(True, description="Open slots inside a run end with `<sep>`.")
+    lora: LoraConfig = Field(LoraConfig(), description="Low-rank updates of linear layers.")
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Adapter -> its options.")
     heads_options: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Head -> its options.")
     preprocessors: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Preprocessor -> its options.")
@@ -143,44 +172,63 @@ class ModelConfig(Section):
 class GroupRule(Section):
     """Optimiser settings for parameters whose name matches."""
 
-    pattern: str
+    pattern: str = Field(description="Regular expression that is searched in parameter names.")
     lr: float = Field(1.0, ge=0, description="Factor on the learning rate.")
-    weight_decay: float | None = None
-    freeze: bool = False
+    weight_decay: float | None = Field(None, ge=0, description="In place of the optimiser's; unset: the same.")
+    freeze: bool = Field(False, description="These parameters are not trained.")
 
 
 class OptimizerConfig(Section):
-    name: Literal["adamw", "muon"] = "muon"
+    """The optimiser."""
+
+    name: Literal["adamw", "muon"] = Field("muon", description="muon: Muon for matrices, AdamW for the rest.")
     lr: float = Field(1e-3, gt=0, description="AdamW's rate.")
     muon_lr: float = Field(2e-2, gt=0, description="Rate of matrices under Muon.")
-    betas: tuple[float, float] = (0.9, 0.99)
-    eps: float = 1e-8
-    weight_decay: float = Field(0.01, ge=0)
+    muon_momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of Muon.")
+    muon_except: str = Field(
+        r"(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\.",
+        description="Matrices whose name matches stay with AdamW; embedding tables always do.",
+    )
+    betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's decay rates of the two moments.")
+    eps: float = Field(1e-8, gt=0, description="AdamW's term against division by zero.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
     clip: float = Field(1.0, ge=0, description="Gradient norm limit; 0: none.")
-    rules: tuple[GroupRule, ...] = ()
+    rules: tuple[GroupRule, ...] = Field((), description="Settings by name of parameter; the first match counts.")
 
 
 class LrConfig(Section):
-    name: Literal["cosine", "polynomial", "wsd", "constant"] = "wsd"
+    """The learning rate over the run."""
+
+    name: Literal["cosine", "polynomial", "wsd", "constant"] = Field(
+        "wsd", description="Shape of the learning rate; wsd: warm-up, stable, decay."
+    )
     warmup: int | float = Field(0.05, ge=0, description="Steps, or a share of all steps if below 1.")
     decay: float = Field(0.25, ge=0, le=1, description="wsd: share of steps of the final decay.")
     end: float = Field(0.0, ge=0, description="Factor at the end.")
-    power: float = 1.0
+    power: float = Field(1.0, gt=0, description="polynomial: exponent.")
 
 
 class ScheduleConfig(Section):
-    name: str = Field("all", description="all, proportional, temperature, weights, round_robin, curriculum, or a plugin's.")
-    options: dict[str, Any] = Field(default_factory=dict)
+    """The schedule of tasks."""
+
+    name: str = Field(
+        "all", description="all, proportional, temperature, weights, round_robin, curriculum, or a plugin's."
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the schedule.")
 
 
 class CheckpointConfig(Section):
+    """When the run is saved."""
+
     every: int = Field(200, ge=0, description="Steps between checkpoints; 0: at the end only.")
-    keep_last: int = Field(2, ge=1)
+    keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     best: str = Field("", description="Metric name that decides `best`; empty: mean validation loss.")
-    higher_is_better: bool = False
+    higher_is_better: bool = Field(False, description="How `best` is compared.")
 
 
 class ValidationConfig(Section):
+    """Validation while training."""
+
     every: int = Field(0, ge=0, description="Steps between validations; 0: at the end only.")
     samples: int = Field(64, ge=1, description="Rows of each task.")
     patience: int = Field(0, ge=0, description="Validations without improvement before stopping; 0: never.")
@@ -188,48 +236,64 @@ class ValidationConfig(Section):
 
 
 class FaultConfig(Section):
-    bad_rows: Literal["replace", "raise"] = "replace"
-    bad_row_limit: int = Field(100, ge=0)
-    nan: Literal["skip", "raise"] = "skip"
-    nan_limit: int = Field(10, ge=0)
-    out_of_memory: Literal["split", "raise"] = "split"
+    """What happens when something goes wrong."""
+
+    bad_rows: Literal["replace", "raise"] = Field(
+        "replace", description="A row that cannot be used: take another, or stop."
+    )
+    bad_row_limit: int = Field(100, ge=0, description="Stop after more bad rows than this.")
+    nan: Literal["skip", "raise"] = Field(
+        "skip", description="A loss or gradient that is not finite: skip the step, or stop."
+    )
+    nan_limit: int = Field(10, ge=0, description="Stop after more skipped steps than this.")
+    out_of_memory: Literal["split", "raise"] = Field(
+        "split", description="Out of memory: halve the micro-batch, or stop."
+    )
 
 
 class TrainConfig(Section):
     """The loop."""
 
-    steps: int = Field(1000, ge=0)
+    steps: int = Field(1000, ge=0, description="Optimiser steps.")
     samples: int = Field(64, gt=0, description="Samples in a step, over all tasks.")
-    micro_batch_positions: int = Field(16384, gt=0, description="Most positions (source and target) in one micro-batch.")
+    micro_batch_positions: int = Field(
+        16384, gt=0, description="Most positions (source and target) in one micro-batch."
+    )
     micro_batch_samples: int = Field(0, ge=0, description="Most samples in one micro-batch; 0: no limit.")
-    packing: bool = True
-    seed: int = 1
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    packing: bool = Field(True, description="Several short samples share a row, blind to each other.")
+    seed: int = Field(1, ge=0, description="Of initial values, order of samples, dropout, and everything else.")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="bf16: weights in bf16, masters in fp32; auto: bf16 where the processor has it."
+    )
     threads: int = Field(0, ge=0, description="CPU threads; 0: all.")
     workers: int = Field(0, ge=0, description="Data loader processes.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    optimizer: OptimizerConfig = OptimizerConfig()
-    lr: LrConfig = LrConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross-entropy over tokens.")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Optimiser.")
+    lr: LrConfig = Field(LrConfig(), description="Learning rate over the run.")
+    schedule: ScheduleConfig = Field(ScheduleConfig(), description="How many samples each task gives to a step.")
     ema: float = Field(0.0, ge=0, lt=1, description="Decay of averaged weights; 0: off.")
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    validation: ValidationConfig = ValidationConfig()
-    faults: FaultConfig = FaultConfig()
-    log_every: int = Field(10, ge=1)
-    trackers: tuple[str, ...] = ("jsonl", "tensorboard")
+    checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints.")
+    validation: ValidationConfig = Field(ValidationConfig(), description="Validation while training.")
+    faults: FaultConfig = Field(FaultConfig(), description="What happens when something goes wrong.")
+    log_every: int = Field(10, ge=1, description="Steps between lines of metrics.")
+    trackers: tuple[str, ...] = Field(("jsonl", "tensorboard"), description="Where metrics go.")
 
 
 class PluginsConfig(Section):
+    """Settings about plugins."""
+
     prefer: dict[str, str] = Field(default_factory=dict, description="Name in conflict -> distribution that wins.")
 
 
 class RunConfig(Section):
     """A whole run."""
 
-    tasks: dict[str, TaskConfig] = Field(default_factory=dict)
-    model: ModelConfig = ModelConfig()
-    train: TrainConfig = TrainConfig()
-    generation: GenerationConfig = GenerationConfig()
-    plugins: PluginsConfig = PluginsConfig()
+    tasks: dict[str, TaskConfig] = Field(
+        default_factory=dict, description='Tasks by name; the settings of `"*"` are copied into all of them.'
+    )
+    model: ModelConfig = Field(ModelConfig(), description="The universal model.")
+    train: TrainConfig = Field(TrainConfig(), description="The loop.")
+    generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for all tasks.")
+    plugins: PluginsConfig = Field(PluginsConfig(), description="Plugins.")
     out: str = Field("runs/{name}", description="Run folder.")
-    name: str = "run"
+    name: str = Field("run", description="Name of the run.")

@@ -198,9 +198,9 @@ def _encoded(slot: SlotPlan, row: Row, tools: Tools) -> list[Segment]:
 
 def _spec(slot: SlotPlan, ctx: RowContext, tools: Tools) -> TargetSpec:
     preprocessor = tools.preprocessors[slot.preprocessor]
-    if slot.loss and slot.plain is None:
+    if slot.plain is None:
         return preprocessor.expect(slot, ctx)
-    segments = preprocessor.encode(slot.plain or "", slot, ctx)
+    segments = preprocessor.encode(slot.plain, slot, ctx)
     return TargetSpec(blocks=segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ())
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ofacore.instruction import Contrast, Instruction, Plain, Slot, parse, split_templates
+from ofacore.instruction import Contrast, Instruction, Plain, Repeat, Slot, parse, split_templates
 from ofacore.plan.attributes import typed_attributes, with_defaults
 from ofacore.plan.binding import bind
 from ofacore.plan.error import PlanError
@@ -31,10 +32,15 @@ def compile_instruction(
     tree = parse(text)
     targets = {slot.position for node in tree.target for slot in _leaves(node)}
     slots: dict[int, SlotPlan] = {}
+    repeats: dict[int, tuple[str, ...]] = {}
     for node in tree.walk():
         if isinstance(node, Plain | Slot):
             side: Side = "target" if node.position in targets else "source"
             slots[node.position] = _slot_plan(node, side, tree, registry, plain_loss)
+        elif isinstance(node, Repeat):
+            columns = tuple(dict.fromkeys(leaf.name for leaf in _leaves(node) if isinstance(leaf, Slot)))
+            repeats.update({leaf.position: columns for leaf in _leaves(node)})
+    slots = {place: replace(slot, repeat=repeats.get(place, ())) for place, slot in slots.items()}
     _check_contrast(tree)
     return TemplatePlan(text, tree, dict(sorted(slots.items())), weight)
 

@@ -1,0 +1,40 @@
+# `make train` and `make test` need Python 3.11, pip, make and git; everything else is installed into $(VENV), once.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
+STAMP := $(VENV)/.ofa-installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+
+.PHONY: dev train test check wheels bench
+
+dev: $(STAMP)
+
+$(STAMP): pyproject.toml $(addsuffix pyproject.toml,$(PLUGINS))
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet "setuptools>=77" wheel
+	$(PIP) install torch==2.14.1 torchvision==0.29.1
+	$(PIP) install --no-build-isolation --editable ".[dev,data]" $(addprefix --editable ,$(PLUGINS))
+	touch $@
+
+train: dev
+	$(BIN)/ofa train starter $(ARGS)
+
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests plugins $(ARGS)
+
+check: dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+wheels: dev
+	rm -rf dist build $(addsuffix build,$(PLUGINS))
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . $(PLUGINS)
+	rm -rf build $(addsuffix build,$(PLUGINS))
+
+bench: dev
+	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done

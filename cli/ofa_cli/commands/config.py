@@ -1,0 +1,55 @@
+"""``ofa config show | check | schema``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ofa_cli.lazy import command_app
+from ofa_cli.output import print_json
+
+app = command_app()
+
+Sources = Annotated[list[str] | None, typer.Argument(help="YAML files, later ones win; or 'starter'.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Set a key: train.steps=100.")]
+
+
+@app.callback()
+def group() -> None:
+    """Show or check a configuration, or print its schema."""
+
+
+@app.command()
+def show(
+    sources: Sources = None,
+    overrides: Overrides = None,
+    defaults: Annotated[bool, typer.Option(help="Fill in the defaults.")] = True,
+) -> None:
+    """The configuration as YAML that can be read back."""
+    from ofacore.config import load
+    from ofacore.config import show as as_yaml
+
+    typer.echo(as_yaml(load(sources or [], overrides or []), defaults=defaults), nl=False)
+
+
+@app.command()
+def check(sources: Sources = None, overrides: Overrides = None) -> None:
+    """Report every problem of a configuration at once."""
+    from ofacore.config import load
+    from ofacore.plan import plan_task
+    from ofacore.plugin import Registry
+
+    config = load(sources or [], overrides or [])
+    registry = Registry.discover(config.plugins.prefer)
+    for name, task in config.tasks.items():
+        plan_task(name, task, registry)
+    typer.echo(f"ok: {len(config.tasks)} task{'s' if len(config.tasks) != 1 else ''}")
+
+
+@app.command()
+def schema() -> None:
+    """The schema of configurations, as JSON Schema."""
+    from ofacore.config import json_schema
+
+    print_json(json_schema())

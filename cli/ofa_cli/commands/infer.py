@@ -1,0 +1,57 @@
+"""``ofa infer``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ofa_cli.lazy import command_app
+from ofa_cli.output import print_json
+from ofa_cli.runs import run_folder
+from ofacore.errors import UserError
+
+app = command_app()
+
+
+@app.command()
+def infer(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    instruction: Annotated[str, typer.Argument(help="Such as '[TEXT:question] -> [TEXT:answer]'.")],
+    data: Annotated[list[str] | None, typer.Option("--data", help="A value for a slot: name=value.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Also save the output to this file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Answer one instruction."""
+    folder, row = run_folder(run), parse_data(data or [])
+
+    from ofacore import Generalist
+
+    output = Generalist.from_pretrained(folder).infer(instruction, row)
+    if save is not None:
+        output.save(str(save))
+    values = {name: output[name] for name in output}
+    if json:
+        print_json({"values": values, "score": output.score})
+        return
+    for name, value in values.items():
+        typer.echo(f"{name}: {value}")
+
+
+def parse_data(pairs: Sequence[str]) -> dict[str, str]:
+    """``name=value`` arguments as a row; only the first ``=`` divides.
+
+    Raises:
+        UserError: No ``=``, no name, or a name given twice.
+    """
+    row: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise UserError(f"--data '{pair}' is not of the form name=value")
+        if name in row:
+            raise UserError(f"--data gives '{name}' twice")
+        row[name] = value
+    return row

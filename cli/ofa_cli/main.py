@@ -1,0 +1,67 @@
+"""The command ``ofa``: global options, errors, exit codes. Each command is a module, imported when it is called.
+
+Exit codes: 0 done, 1 failure of the system, 2 something the user gave is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ofa_cli.failures import is_user_error, message
+from ofa_cli.lazy import LazyGroup
+
+GLOBAL_FLAGS = ("--debug", "--no-plugins")
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import ofacore
+
+        typer.echo(ofacore.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Use the core's own components only.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """One line declares a task; many tasks, of any modality, train one model."""
+    if no_plugins:
+        os.environ["OFA_PLUGINS"] = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        typer.main.get_command(app).main(_flags_first(given), prog_name="ofa")
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        kind = "error" if is_user_error(error) else "failure"
+        typer.echo(f"{kind}: {message(error)}", err=True)
+        sys.exit(2 if is_user_error(error) else 1)
+
+
+def _flags_first(given: list[str]) -> list[str]:
+    """Global flags may stand anywhere before ``--``."""
+    end = given.index("--") if "--" in given else len(given)
+    flags = [argument for argument in given[:end] if argument in GLOBAL_FLAGS]
+    return flags + [argument for argument in given[:end] if argument not in GLOBAL_FLAGS] + given[end:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Checkpoints on disk: safetensors and JSON, written so that a crash at any moment leaves the previous one usable."""
+
+from ofacore.checkpoint.errors import CheckpointError, check_fit
+from ofacore.checkpoint.portable import Snapshot, load, load_state, save
+from ofacore.checkpoint.run_folder import (
+    checkpoints,
+    find_latest,
+    prune,
+    read_pointer,
+    step_folder,
+    write_pointer,
+)
+
+__all__ = [
+    "CheckpointError",
+    "Snapshot",
+    "check_fit",
+    "checkpoints",
+    "find_latest",
+    "load",
+    "load_state",
+    "prune",
+    "read_pointer",
+    "save",
+    "step_folder",
+    "write_pointer",
+]

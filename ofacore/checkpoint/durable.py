@@ -1,0 +1,39 @@
+"""Files that survive a crash: written whole and flushed to the disk, or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush everything below a folder, and the folder."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync(path)
+    sync(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Plain JSON, readable by people; NaN and infinity are refused, for no other reader knows them."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def replace_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a small JSON file atomically."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    write_json(temporary, value)
+    sync(temporary)
+    os.replace(temporary, path)
+    sync(path.parent)

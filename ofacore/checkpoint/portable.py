@@ -1,0 +1,188 @@
+"""The portable form: one folder that any layout, and any later version of the plugins, can read.
+
+::
+
+    step-000200/
+      model.safetensors  optimizer.safetensors  optimizer.json  ema.safetensors
+      state.json                 step, cursor, counters, configuration, plan, vocabulary, plugin lock, digests
+      artifacts/<name>/<files>   ``/`` in a name is written ``%2F``
+      COMPLETE                   written last: name and size of every file
+
+It is written in a temporary folder beside its place, flushed to the disk, and renamed. No pickle is read or written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ofacore.artifacts import Artifact
+from ofacore.checkpoint.durable import sync, sync_tree, write_json
+from ofacore.checkpoint.errors import CheckpointError
+
+MARKER = "COMPLETE"
+TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a run needs to go on."""
+
+    model: Mapping[str, Tensor]
+    """Portable name -> weights."""
+    state: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-ready: step, cursor, counters, configuration, plan, vocabulary, plugin lock."""
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+    optimizer_structure: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-ready: what the optimiser's tensors are."""
+    ema: Mapping[str, Tensor] = field(default_factory=dict)
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+
+
+def save(folder: Path, snapshot: Snapshot) -> Path:
+    """Write a checkpoint; ``folder`` appears complete or not at all. An existing one is replaced.
+
+    Raises:
+        OSError: The disk is full or not writable; ``folder`` is then as before.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        _write(temporary, snapshot)
+        _replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return folder
+
+
+def load(folder: Path, optimizer: bool = True) -> Snapshot:
+    """Read a checkpoint.
+
+    Args:
+        folder: The folder that `save` wrote.
+        optimizer: Read the optimiser's tensors too; inference needs none.
+
+    Raises:
+        CheckpointError: Not a checkpoint, not complete, or a file is damaged; names the file.
+    """
+    check_complete(folder)
+    found = sorted((folder / "artifacts").glob("*"))
+    artifacts = {unquote(path.name): Artifact.load(path) for path in found}
+    state = load_state(folder)
+    for name, digest in state.get("artifacts", {}).items():
+        if name not in artifacts or artifacts[name].digest != digest:
+            raise CheckpointError(folder / "artifacts" / _file_name(name), f"missing or changed; its digest should be {digest}")
+    return Snapshot(
+        model=_tensors(folder / "model.safetensors"),
+        state=state,
+        optimizer=_tensors(folder / "optimizer.safetensors", optional=True) if optimizer else {},
+        optimizer_structure=_json(folder / "optimizer.json") if (folder / "optimizer.json").exists() else {},
+        ema=_tensors(folder / "ema.safetensors", optional=True),
+        artifacts=artifacts,
+    )
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Only ``state.json``: what the checkpoint is, without its tensors."""
+    check_complete(folder)
+    return _json(folder / "state.json")
+
+
+def is_complete(folder: Path) -> bool:
+    """Was it written to the end?"""
+    return (folder / MARKER).is_file()
+
+
+def check_complete(folder: Path) -> None:
+    """Compare every file with the sizes noted when it was written.
+
+    Raises:
+        CheckpointError: Names the first file that is missing or has another size.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(folder, "no such checkpoint folder")
+    if not is_complete(folder):
+        raise CheckpointError(folder, f"not a complete checkpoint: no file '{MARKER}' in it")
+    for name, size in _json(folder / MARKER)["files"].items():
+        path = folder / name
+        found = path.stat().st_size if path.is_file() else None
+        if found is None:
+            raise CheckpointError(path, "missing from the checkpoint")
+        if found != size:
+            raise CheckpointError(path, f"damaged: {found} bytes, {size} were written; use another checkpoint")
+
+
+def _write(folder: Path, snapshot: Snapshot) -> None:
+    digests = {name: artifact.digest for name, artifact in snapshot.artifacts.items()}
+    _save_tensors(folder / "model.safetensors", snapshot.model)
+    if snapshot.optimizer_structure or snapshot.optimizer:
+        _save_tensors(folder / "optimizer.safetensors", snapshot.optimizer)
+        write_json(folder / "optimizer.json", dict(snapshot.optimizer_structure))
+    if snapshot.ema:
+        _save_tensors(folder / "ema.safetensors", snapshot.ema)
+    for name, artifact in snapshot.artifacts.items():
+        artifact.save(folder / "artifacts" / _file_name(name))
+    write_json(folder / "state.json", {**snapshot.state, "artifacts": digests})
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    sync_tree(folder)
+    write_json(folder / MARKER, {"files": files})
+    sync(folder / MARKER)
+    sync(folder)
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    aside = folder.with_name(f"{TEMPORARY}old-{folder.name}-{os.getpid()}")
+    if folder.exists():
+        os.replace(folder, aside)
+    os.replace(temporary, folder)
+    sync(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _file_name(name: str) -> str:
+    """An artifact's name as the name of a folder: ``text/bpe`` becomes ``text%2Fbpe``."""
+    return quote(name, safe=" ")
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name; those that share memory are stored once for each name."""
+    stored: dict[str, Tensor] = {}
+    owners: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        stored[name] = plain.clone() if memory in owners else plain
+        owners.add(memory)
+    save_file(stored, str(path))
+
+
+def _tensors(path: Path, optional: bool = False) -> dict[str, Tensor]:
+    if optional and not path.exists():
+        return {}
+    try:
+        return load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(path, f"damaged or not a safetensors file ({error})") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(path, f"damaged or not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(path, "holds no JSON object")
+    return content

@@ -1,0 +1,64 @@
+"""The checkpoints of one run: ``<run>/checkpoints/step-000200``, and the pointers ``latest`` and ``best``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from ofacore.checkpoint.durable import replace_json
+from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.portable import TEMPORARY, is_complete
+
+Pointer = Literal["latest", "best"]
+
+
+def step_folder(run: Path, step: int) -> Path:
+    """Folder of the checkpoint after ``step`` steps."""
+    return run / "checkpoints" / f"step-{step:06d}"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Complete checkpoints of a run, oldest step first."""
+    found = [path for path in (run / "checkpoints").glob("step-*") if is_complete(path)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def write_pointer(run: Path, name: Pointer, checkpoint: Path, **facts: Any) -> None:
+    """Let ``latest`` or ``best`` name a checkpoint, atomically; ``facts`` tell why (step, score)."""
+    replace_json(run / "checkpoints" / name, {"folder": checkpoint.name, **facts})
+
+
+def read_pointer(run: Path, name: Pointer) -> Path | None:
+    """The checkpoint that a pointer names, or None where it names no complete one."""
+    path = run / "checkpoints" / name
+    if not path.is_file():
+        return None
+    try:
+        folder = run / "checkpoints" / str(json.loads(path.read_text(encoding="utf-8"))["folder"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(path, f"not a pointer to a checkpoint ({error})") from error
+    return folder if is_complete(folder) else None
+
+
+def find_latest(run: Path) -> Path | None:
+    """The checkpoint to resume from: ``latest``, or the newest complete one where that is of no use."""
+    found = checkpoints(run)
+    return read_pointer(run, "latest") or (found[-1] if found else None)
+
+
+def prune(run: Path, keep_last: int) -> list[Path]:
+    """Delete old checkpoints and remains of interrupted writing; returns what was deleted.
+
+    Never deletes what ``latest`` or ``best`` names. The marker goes first, so a half-deleted one does not count.
+    """
+    protected = {read_pointer(run, "latest"), read_pointer(run, "best")}
+    doomed = [path for path in checkpoints(run)[: -keep_last or None] if path not in protected]
+    for path in doomed:
+        (path / "COMPLETE").unlink()
+        shutil.rmtree(path)
+    remains = [p for p in (run / "checkpoints").glob("step-*") if not is_complete(p)]
+    for path in [*remains, *(run / "checkpoints").glob(f"{TEMPORARY}*")]:
+        shutil.rmtree(path, ignore_errors=True)
+    return doomed

@@ -1,0 +1,125 @@
+"""From files and overrides to a run: merge, ``--set``, the task ``"*"``, references, schema."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path as FilePath
+
+from ofacore.config.documents import read_document
+from ofacore.config.errors import ConfigError, Place, Problem
+from ofacore.config.layers import Layer, Path, dotted, merge, with_defaults_of_star
+from ofacore.config.overrides import apply_overrides
+from ofacore.config.schema import RunConfig
+from ofacore.config.substitution import VARIABLES, substitute
+from ofacore.config.validation import validate
+from ofacore.plugin import Registry, suggest
+
+INCLUDE = "_include"
+"""Top-level key: files that this one is laid over, relative to its folder."""
+STARTER = {"starter": "starter.yaml", "starter-all": "starter_all.yaml"}
+"""Words that stand for built-in runs, and their files in this package."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration that remembers where its values were written."""
+
+    config: RunConfig
+    places: dict[str, Place] = field(default_factory=dict)
+    """Dotted key path -> place."""
+
+
+def load(
+    sources: Sequence[str | FilePath], overrides: Sequence[str] = (), registry: Registry | None = None
+) -> RunConfig:
+    """Read a run.
+
+    Args:
+        sources: YAML files, later ones over earlier ones; ``starter`` or ``starter-all`` for the built-in runs.
+        overrides: ``a.b=c``, over all files.
+        registry: Whose presets the built-in runs take; None: everything installed.
+
+    Raises:
+        ConfigError: With every problem of all sources.
+    """
+    return read(sources, overrides, registry).config
+
+
+def read(sources: Sequence[str | FilePath], overrides: Sequence[str] = (), registry: Registry | None = None) -> Loaded:
+    """As `load`, with the places of all values, for problems that are found later."""
+    problems: list[Problem] = []
+    layer = Layer()
+    for source in sources:
+        layer = merge(layer, _source(source, registry, problems))
+    layer = with_defaults_of_star(apply_overrides(layer, overrides, problems))
+    layer = substitute(layer, os.environ, problems)
+    layer.values.pop(VARIABLES, None)
+    config = validate(layer, problems)
+    if config is None:
+        raise ConfigError(problems)
+    return Loaded(config, {dotted(path): place for path, place in layer.places.items()})
+
+
+def starter_config(registry: Registry, everything: bool = False) -> RunConfig:
+    """The built-in run: all presets of the default generalist, or every preset that has data.
+
+    Raises:
+        ConfigError: The installed plugins make it impossible, such as a preset named like no task can be.
+    """
+    return load(["starter-all" if everything else "starter"], registry=registry)
+
+
+def _source(source: str | FilePath, registry: Registry | None, problems: list[Problem]) -> Layer:
+    if isinstance(source, str) and source in STARTER:
+        return _starter(source, registry or Registry.discover(), problems)
+    return _file(FilePath(source), (), Place(), problems)
+
+
+def _starter(word: str, registry: Registry, problems: list[Problem]) -> Layer:
+    layer = _file(FilePath(str(files("ofacore.config"))) / STARTER[word], (), Place(), problems)
+    wanted = [p for p in registry.presets().values() if p.data and (p.starter or word == "starter-all")]
+    tasks = Layer({"tasks": {preset.name: {"preset": preset.name} for preset in wanted}})
+    tasks.places.update({("tasks", preset.name): Place(word) for preset in wanted})
+    return merge(tasks, layer)
+
+
+def _file(path: FilePath, including: tuple[FilePath, ...], asked: Place, problems: list[Problem]) -> Layer:
+    """One file over the files that it includes."""
+    path = path.expanduser()
+    if path.resolve() in including:
+        problems.append(Problem(INCLUDE, f"{path} includes itself", asked))
+        return Layer()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem("", _unreadable(path, error), asked, _near(path)))
+        return Layer()
+    layer = read_document(text, str(path), problems)
+    below = Layer()
+    for name in _included(layer, problems):
+        below = merge(below, _file(path.parent / name, (*including, path.resolve()), layer.place((INCLUDE,)), problems))
+    return merge(below, layer)
+
+
+def _included(layer: Layer, problems: list[Problem]) -> list[str]:
+    names = layer.values.pop(INCLUDE, [])
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        path: Path = (INCLUDE,)
+        problems.append(layer.problem(path, f"found {names!r}, expected a list of files"))
+        return []
+    return names
+
+
+def _unreadable(path: FilePath, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"no file {path}"
+    return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _near(path: FilePath) -> str:
+    there = [*STARTER, *(found.name for found in path.parent.glob("*.y*ml"))]
+    return suggest(path.name, there)

@@ -1,0 +1,49 @@
+"""A configuration as text: YAML with all defaults, and the schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from ofacore.config.documents import RESOLVERS
+from ofacore.config.schema import RunConfig
+from ofacore.config.substitution import escape
+
+
+def show(config: RunConfig, *, defaults: bool = True) -> str:
+    """The configuration as YAML that `ofacore.config.load` reads back.
+
+    Args:
+        defaults: With every default filled in; False: only what was set, which keeps "unset" apart from "set to the
+            default" (a model preset fills in what is unset). Rows given as Python objects are shown by their type.
+    """
+    values = config.model_dump(
+        mode="json", exclude_unset=not defaults, fallback=lambda value: f"<{type(value).__name__}>"
+    )
+    return str(yaml.dump(_escaped(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of configuration files as JSON Schema, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RunConfig.model_json_schema()}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes shared values twice rather than by anchors; quotes text that either version of YAML reads otherwise."""
+
+    yaml_implicit_resolvers = {
+        first: RESOLVERS.get(first, []) + yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
+        for first in {*RESOLVERS, *yaml.SafeDumper.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _escaped(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_escaped(child) for child in value]
+    return escape(value) if isinstance(value, str) else value

@@ -1,0 +1,158 @@
+"""Looks at data before training: the first rows as the model will see them, and every bad row with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ofacore.data.encode import Encoder
+from ofacore.data.errors import BadRow, EncodeError
+from ofacore.data.permutation import item_rng
+from ofacore.data.sources.base import Source
+from ofacore.protocols import Example, Piece, RowError, Split
+
+if TYPE_CHECKING:
+    from ofacore.plan import TaskPlan
+
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class SeenSlot:
+    """One column of a row, as the model sees it."""
+
+    title: str
+    """``[TYPE:name]``."""
+    html: str
+
+
+@dataclass(frozen=True)
+class SeenRow:
+    """One row, as the model sees it."""
+
+    row_id: str
+    slots: tuple[SeenSlot, ...]
+    source: tuple[str, ...]
+    """Positions of each source sequence, piece by piece, in words."""
+    target: str
+    counts: Mapping[str, int]
+    """Loss term -> units."""
+
+
+@dataclass
+class DataReport:
+    """What a check found."""
+
+    instruction: str
+    columns: tuple[str, ...]
+    rows: int
+    checked: int = 0
+    seen: list[SeenRow] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every checked row can be used."""
+        return not self.bad
+
+    def html(self) -> str:
+        """A page that needs nothing else."""
+        bad = "".join(f"<li><b>{escape(row.row_id)}</b>: {escape(row.reason)}</li>" for row in self.bad)
+        return _PAGE.format(
+            instruction=escape(self.instruction), rows=self.rows, checked=self.checked, number=len(self.bad),
+            columns=escape(", ".join(self.columns)), bad=bad, seen="".join(map(_card, self.seen)),
+        )  # fmt: skip
+
+
+def check_data(
+    source: Source, plan: TaskPlan, encoder: Encoder, limit: int = 0, *, shown: int = SHOWN, seed: int = 1
+) -> DataReport:
+    """Encode rows as training would, without drawing templates.
+
+    Args:
+        source: The rows.
+        plan: Plan of the task.
+        encoder: Its encoder.
+        limit: Most rows to check; 0: all.
+        shown: Rows that are shown.
+        seed: Seed of everything that is random in them.
+    """
+    report = DataReport(plan.templates[0].text, source.columns, len(source))
+    for found in encoded_rows(source, encoder, "valid", limit, seed):
+        report.checked += 1
+        if isinstance(found, BadRow):
+            report.bad.append(found)
+        elif len(report.seen) < shown:
+            report.seen.append(_seen(found, encoder))
+    return report
+
+
+def encoded_rows(
+    source: Source, encoder: Encoder, split: Split, limit: int = 0, seed: int = 1
+) -> Iterator[Example | BadRow]:
+    """Rows in order, each an example with its context, or a bad row.
+
+    Args:
+        source: The rows.
+        encoder: What encodes them.
+        split: ``valid`` or ``test`` for the first template, ``train`` for a drawn one.
+        limit: Most rows; 0: all.
+        seed: Seed of everything that is random in them.
+    """
+    task = encoder.plan.name
+    for index in range(min(limit, len(source)) if limit else len(source)):
+        name = source.name(index)
+        rng = item_rng(seed, task, 0, index)
+        try:
+            yield encoder.encode(source[index], split=split, rng=rng, row_id=name, keep_context=True)
+        except EncodeError as error:
+            place = f"column '{error.column}': " if error.column else ""
+            yield BadRow(task, name, place + error.reason)
+        except RowError as error:
+            yield BadRow(task, name, str(error))
+
+
+def _seen(example: Example, encoder: Encoder) -> SeenRow:
+    assert example.context is not None
+    row = example.context.row
+    slots = {slot.name: slot for slot in encoder.plan.templates[0].slots.values() if slot.plain is None}
+    shown = [
+        SeenSlot(f"[{slot.type}:{name}]", _rendered(encoder, slot.preprocessor, row[name], example))
+        for name, slot in slots.items()
+        if row.get(name) is not None
+    ]
+    counts = {item.term: item.count for item in example.terms}
+    source = tuple(_in_words(sequence) for sequence in example.source)
+    return SeenRow(example.row_id, tuple(shown), source, _in_words(example.target), counts)
+
+
+def _rendered(encoder: Encoder, preprocessor: str, value: Any, example: Example) -> str:
+    try:
+        return encoder.preprocessors[preprocessor].render(value, example.context)
+    except (RowError, TypeError, ValueError):
+        return f"<code>{escape(repr(value)[:500])}</code>"
+
+
+def _in_words(pieces: tuple[Piece, ...]) -> str:
+    names = [piece.slot.name if piece.slot.plain is None else repr(piece.slot.plain) for piece in pieces]
+    return " + ".join(f"{name} ({piece.length})" for name, piece in zip(names, pieces, strict=True)) or "nothing"
+
+
+def _card(row: SeenRow) -> str:
+    slots = "".join(f"<dt>{escape(slot.title)}</dt><dd>{slot.html}</dd>" for slot in row.slots)
+    source = escape("; ".join(row.source) or "nothing")
+    counts = ", ".join(f"{escape(term)}: {count}" for term, count in row.counts.items())
+    sides = f"<p>positions: {source} &rarr; {escape(row.target)}</p><p>learned: {counts}</p>"
+    return f"<section><h2>{escape(row.row_id)}</h2><dl>{slots}</dl>{sides}</section>"
+
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Data check</title>
+<style>body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
+section{{border-top:1px solid #ccc;padding:.5rem 0}}h2{{font-size:1rem}}dt{{font-family:monospace}}
+dd{{margin:0 0 .6rem 1.5rem;overflow-wrap:anywhere}}img{{max-width:100%}}</style>
+<h1>Data check</h1><p><code>{instruction}</code></p>
+<p>{rows} rows, columns {columns}; {checked} checked, {number} bad.</p>
+<ul>{bad}</ul>{seen}</html>
+"""

@@ -1,0 +1,291 @@
+"""One row's way to an `Example`: columns, template, row transforms, groups, segments, pieces, terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ofacore.data.columns import ColumnMap
+from ofacore.data.errors import ColumnError, EncodeError
+from ofacore.data.expand import Expanded, Filled, RepeatEnd, Turn, expand
+from ofacore.data.kinds import Kinds
+from ofacore.data.pieces import Geometry
+from ofacore.data.runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
+from ofacore.data.sources.base import SourceError
+from ofacore.data.terms import TermBuilder
+from ofacore.protocols import (
+    Corruption,
+    Criterion,
+    DenseSegment,
+    Example,
+    Preprocessor,
+    RowContext,
+    RowError,
+    Segment,
+    SlotPlan,
+    Split,
+    TokenSegment,
+)
+
+if TYPE_CHECKING:
+    from ofacore.plan import TaskPlan, TemplatePlan
+    from ofacore.plugin import Registry
+
+
+@dataclass(frozen=True)
+class Request:
+    """A row whose target is to be generated."""
+
+    template: TemplatePlan
+    """Its tree tells what is generated, in which order, and what is forced."""
+    context: RowContext
+    """For `Preprocessor.expect`, ``decode`` and forced values (``context.row``)."""
+    source: Example
+    """Source pieces alone, ready to collate."""
+    unprompted: Example
+    """The same without its prompt, for guidance."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes the rows of one task. A pure function of (row, generator); picklable if its parts are."""
+
+    plan: TaskPlan
+    preprocessors: Mapping[str, Preprocessor]
+    geometry: Mapping[str, Geometry]
+    """Adapter -> its geometry; adapters of tokens need none."""
+    criteria: Mapping[str, Criterion]
+    kinds: Kinds
+    columns: ColumnMap = field(default_factory=ColumnMap)
+    corruptions: Mapping[str, Corruption] = field(default_factory=dict)
+    settings: RunSettings = field(default_factory=RunSettings)
+    closed_sets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Slot -> allowed values, files read; sets that come with each row are not here."""
+
+    @classmethod
+    def of(
+        cls, plan: TaskPlan, registry: Registry, preprocessors: Mapping[str, Preprocessor],
+        geometry: Mapping[str, Geometry], criteria: Mapping[str, Criterion],
+        corruptions: Mapping[str, Corruption] | None = None, settings: RunSettings | None = None,
+    ) -> Encoder:  # fmt: skip
+        """With row transforms, column transforms and closed sets looked up.
+
+        Raises:
+            PluginError: Something named is not installed.
+            SourceError: The file of a closed set cannot be read.
+        """
+        return cls(
+            plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
+            ColumnMap.of(plan.columns, plan.transforms, registry.load), corruptions or {}, settings or RunSettings(),
+            {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
+        )  # fmt: skip
+
+    def encode(
+        self, row: Mapping[str, Any], *, split: Split, rng: np.random.Generator, row_id: str,
+        keep_context: bool | None = None,
+    ) -> Example:  # fmt: skip
+        """Encode one row with its labels.
+
+        Args:
+            row: The raw row.
+            split: In training a template is drawn and prompts are dropped; else the first template is used.
+            rng: The row's generator.
+            row_id: Where the row is found, for messages.
+            keep_context: Keep the row with the example; default: unless training.
+
+        Raises:
+            EncodeError: The row cannot be used; names task, row and column.
+        """
+        template = self._draw(rng) if split == "train" else self.plan.templates[0]
+        with self.blaming(row_id):
+            ctx = self.context(row, template, split, rng)
+            dropped = self._dropped(template, rng) if split == "train" else frozenset[int]()
+            expanded = self.expand(template, ctx, dropped)
+            sources, target = self._sequences(expanded, ctx, template)
+            contrast = template.contrast if len(sources) == 2 else None
+            pair = int(rng.integers(1 << 62)) if contrast is not None else 0
+            terms = TermBuilder(self.plan, self.criteria).terms(sources, target, contrast, pair)
+            if split == "train" and not terms:
+                raise RowError("nothing to learn in this row: every learned slot is absent or empty")
+        pieces = tuple(sequence.pieces for sequence in sources if sequence.pieces)
+        keep = split != "train" if keep_context is None else keep_context
+        return Example(self.plan.name, row_id, pieces, target.pieces, terms, ctx if keep else None)
+
+    def context(
+        self, row: Mapping[str, Any], template: TemplatePlan, split: Split, rng: np.random.Generator
+    ) -> RowContext:
+        """The row with its columns mapped and transformed, row transforms applied.
+
+        Raises:
+            RowError: A column is missing or cannot be used.
+        """
+        values = self.columns.apply(row, partial=split == "infer")
+        ctx = RowContext(values, self.plan.name, split, rng, closed_sets=self._closed_sets(values))
+        slots = [slot for slot in template.slots.values() if slot.plain is None]
+        ranks = self.kinds.ranks(slots)
+        groups: dict[str, list[SlotPlan]] = {}
+        for slot in sorted(slots, key=lambda slot: (ranks[slot.position], slot.position)):
+            groups.setdefault(self.kinds.types[slot.type].row_transform, []).append(slot)
+        for name, members in groups.items():
+            if name:
+                with _blamed_column(members[0].name):
+                    ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
+        return ctx
+
+    def expand(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int] = frozenset()) -> Expanded:
+        """The template filled with the row.
+
+        Raises:
+            ColumnError: A value is absent, or lists are unequally long.
+        """
+        tests = {name: kind.is_element for name, kind in self.kinds.types.items()}
+        return expand(template, ctx.row, tests, ctx.split, dropped)
+
+    def segments(self, slot: SlotPlan, value: Any, ctx: RowContext) -> tuple[Segment, ...]:
+        """Segments of one value, corrupted where the slot's target is learned that way.
+
+        Raises:
+            ColumnError: The value cannot be used.
+        """
+        with _blamed_column(slot.name if slot.plain is None else ""):
+            found = self.preprocessors[slot.preprocessor].encode(value, slot, ctx)
+        if slot.corruption and slot.loss and ctx.split != "infer":
+            corrupt = self.corruptions[slot.corruption]
+            found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
+        return tuple(found)
+
+    def blocks(self, slot: SlotPlan, ctx: RowContext) -> tuple[str, ...]:
+        """Vocabulary blocks of a target slot's tokens; empty where it gives none."""
+        preprocessor = self.preprocessors[slot.preprocessor]
+        if slot.plain is None and slot.loss:
+            return preprocessor.expect(slot, ctx).blocks
+        parts = preprocessor.encode(slot.plain, slot, ctx) if slot.plain is not None else []
+        return next((part.blocks for part in parts if isinstance(part, TokenSegment)), ())
+
+    def occurrences(
+        self, items: Sequence[Filled], ctx: RowContext, template: TemplatePlan
+    ) -> dict[tuple[int, Turn], Occurrence]:
+        """Every occurrence encoded once, in dependency order, by (position, turn)."""
+        ranks = self.kinds.ranks(template.slots.values())
+        encoded: dict[tuple[int, Turn], Occurrence] = {}
+        for item in sorted(items, key=lambda item: ranks[item.slot.position]):
+            key = item.slot.position, item.turn
+            if key not in encoded:
+                encoded[key] = Occurrence(item, self.segments(item.slot, item.value, ctx))
+        return encoded
+
+    def encode_request(
+        self, row: Mapping[str, Any], *, rng: np.random.Generator, row_id: str, split: Split = "infer",
+        template: TemplatePlan | None = None,
+    ) -> Request:  # fmt: skip
+        """Encode the source of a row whose target is to be generated.
+
+        Values of forced target slots (``no_loss``) are in ``Request.context.row``, transformed like all others.
+
+        Args:
+            row: The raw row; columns of learned target slots may be missing.
+            rng: The row's generator.
+            row_id: Where the row is found, for messages.
+            split: ``infer`` changes no image or box at random; ``valid`` and ``test`` read references too.
+            template: One of the plan's templates; default: the first.
+
+        Raises:
+            EncodeError: The row cannot be used.
+        """
+        template = template or self.plan.templates[0]
+        with self.blaming(row_id):
+            ctx = self.context(row, template, split, rng)
+            prompt = self.prompt(template)
+            filled = self._source(template, ctx, frozenset()), self._source(template, ctx, prompt)
+            with_prompt, without_prompt = (self._request(pieces, row_id) for pieces in filled)
+        return Request(template, ctx, with_prompt, without_prompt)
+
+    def _source(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int]) -> list[BuiltSequence]:
+        sources = self.expand(template, replace(ctx, split="infer"), dropped).sources
+        encoded = self.occurrences([item for items in sources for item in items], ctx, template)
+        return [self._built(items, encoded) for items in sources]
+
+    def _request(self, sources: Sequence[BuiltSequence], row_id: str) -> Example:
+        return Example(self.plan.name, row_id, tuple(s.pieces for s in sources if s.pieces), (), ())
+
+    def _built(self, items: Sequence[Filled], encoded: Mapping[tuple[int, Turn], Occurrence]) -> BuiltSequence:
+        return source_sequence([encoded[i.slot.position, i.turn] for i in items], self.geometry, self.settings)
+
+    def _sequences(
+        self, expanded: Expanded, ctx: RowContext, template: TemplatePlan
+    ) -> tuple[list[BuiltSequence], BuiltSequence]:
+        target = [item for item in expanded.target if isinstance(item, RepeatEnd) or item.value is not None]
+        filled = [item for sequence in expanded.sources for item in sequence]
+        filled += [item for item in target if isinstance(item, Filled)]
+        encoded = self.occurrences(filled, ctx, template)
+        sources = [self._built(items, encoded) for items in expanded.sources]
+        found = [i if isinstance(i, RepeatEnd) else encoded[i.slot.position, i.turn] for i in target]
+        return sources, target_sequence(found, self.geometry, self.settings, lambda slot: self.blocks(slot, ctx))
+
+    def _draw(self, rng: np.random.Generator) -> TemplatePlan:
+        weights = np.array([template.weight for template in self.plan.templates], float)
+        return self.plan.templates[int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum(), side="right"))]
+
+    def _dropped(self, template: TemplatePlan, rng: np.random.Generator) -> frozenset[int]:
+        """Positions of the source that this sample does without, so that guidance has something to compare with."""
+        dropped: set[int] = set()
+        if self.plan.drop_prompt and rng.random() < self.plan.drop_prompt:
+            dropped |= self.prompt(template)
+        for slot in template.slots.values():
+            share = slot.attributes.get("drop_prompt")
+            if slot.side == "source" and share and rng.random() < float(share):
+                dropped.add(slot.position)
+        return frozenset(dropped)
+
+    def prompt(self, template: TemplatePlan) -> frozenset[int]:
+        """Positions that guidance drops: those of ``prompt_slot``, or the whole source."""
+        wanted = self.plan.prompt_slot
+        sources = [slot for slot in template.slots.values() if slot.side == "source"]
+        return frozenset(slot.position for slot in sources if not wanted or slot.name == wanted)
+
+    def _closed_sets(self, row: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
+        columns = {slot: given["column"] for slot, given in self.plan.closed_sets.items() if isinstance(given, Mapping)}
+        if not columns:
+            return self.closed_sets
+        for slot, column in columns.items():
+            if row.get(column) is None:
+                raise ColumnError(column, f"it holds the allowed values of '{slot}', but the row does not have it")
+        return {**self.closed_sets, **{slot: row[column] for slot, column in columns.items()}}
+
+    @contextmanager
+    def blaming(self, row_id: str) -> Iterator[None]:
+        try:
+            yield
+        except EncodeError:
+            raise
+        except ColumnError as error:
+            raise EncodeError(self.plan.name, row_id, error.column, error.reason) from error
+        except RowError as error:
+            raise EncodeError(self.plan.name, row_id, "", str(error)) from error
+        except Exception as error:
+            error.add_note(f"while encoding {row_id} of task '{self.plan.name}'")
+            raise
+
+
+@contextmanager
+def _blamed_column(column: str) -> Iterator[None]:
+    try:
+        yield
+    except ColumnError:
+        raise
+    except RowError as error:
+        raise ColumnError(column, str(error)) from error
+
+
+def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:
+    if not isinstance(given, str):
+        return tuple(given)
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise SourceError(f"closed set of '{slot}': no file {path}; give one value a line, or a list")
+    return tuple(line for line in path.read_text("utf-8").splitlines() if line.strip())

@@ -1,0 +1,46 @@
+"""Errors about data that name the task, the row and the column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ofacore.protocols import RowError
+
+
+class EncodeError(RowError):
+    """A row cannot be encoded.
+
+    Attributes:
+        task: Name of the task.
+        row_id: Where the row is found, ``file:line``.
+        column: Column that is to blame, or empty.
+        reason: What is wrong, and what would be right.
+    """
+
+    def __init__(self, task: str, row_id: str, column: str, reason: str) -> None:
+        self.task, self.row_id, self.column, self.reason = task, row_id, column, reason
+        super().__init__(task, row_id, column, reason)
+
+    def __str__(self) -> str:
+        place = f"{self.row_id}, column '{self.column}'" if self.column else self.row_id
+        return f"task '{self.task}', {place}: {self.reason}"
+
+
+class ColumnError(RowError):
+    """As `RowError`, with the column to blame."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        self.column, self.reason = column, reason
+        super().__init__(column, reason)
+
+    def __str__(self) -> str:
+        return f"column '{self.column}': {self.reason}"
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that was replaced by another, or would be."""
+
+    task: str
+    row_id: str
+    reason: str

@@ -1,0 +1,73 @@
+"""What encoding needs to know of slot types, taken from the registry once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ofacore.protocols import RowTransform, SlotPlan
+
+if TYPE_CHECKING:
+    from ofacore.plugin import Registry
+
+
+@dataclass(frozen=True)
+class SlotKind:
+    """One slot type."""
+
+    is_element: Callable[[Any], bool]
+    references: tuple[str, ...] = ()
+    """Attributes whose value names another slot."""
+    row_transform: str = ""
+    """Name of its row transform, or empty; types of one modality may share one."""
+    sample: Callable[[], Any] | None = None
+    """Returns one valid value."""
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """All slot types of a task."""
+
+    types: Mapping[str, SlotKind]
+    row_transforms: Mapping[str, RowTransform]
+
+    @classmethod
+    def of(cls, slots: Iterable[SlotPlan], registry: Registry) -> Kinds:
+        """The types that these slots use.
+
+        Raises:
+            LoadError: A row transform or sample cannot be imported.
+        """
+        types: dict[str, SlotKind] = {}
+        transforms: dict[str, RowTransform] = {}
+        for name in dict.fromkeys(slot.type for slot in slots):
+            declared = registry.slot(name)
+            target = declared.row_transform or ""
+            if target and target not in transforms:
+                transforms[target] = registry.resolve(target)({})
+            sample = registry.resolve(declared.sample) if declared.sample else None
+            references = tuple(attribute.name for attribute in declared.attributes if attribute.type == "slot")
+            types[name] = SlotKind(declared.is_element, references, target, sample)
+        return cls(types, transforms)
+
+    def ranks(self, slots: Iterable[SlotPlan]) -> dict[int, int]:
+        """Position -> rank: a slot ranks behind every slot that its attributes name."""
+        slots = list(slots)
+        needs = {slot.name: set[str]() for slot in slots}
+        for slot in slots:
+            needs[slot.name] |= self._referenced(slot) & needs.keys() - {slot.name}
+        ranks: dict[str, int] = {}
+        while len(ranks) < len(needs):
+            ready = [name for name in needs if name not in ranks and needs[name] <= ranks.keys()]
+            if not ready:
+                circle = ", ".join(sorted(needs.keys() - ranks.keys()))
+                raise ValueError(f"slots name each other in a circle: {circle}")
+            level = len(set(ranks.values()))
+            ranks |= dict.fromkeys(ready, level)
+        return {slot.position: ranks[slot.name] for slot in slots}
+
+    def _referenced(self, slot: SlotPlan) -> set[str]:
+        if slot.plain is not None:
+            return set()
+        return {str(slot.attributes[key]) for key in self.types[slot.type].references if slot.attributes.get(key)}

@@ -1,0 +1,119 @@
+"""Pieces of one sequence in a row, each with coordinates behind the maximum of its predecessor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ofacore.data.expand import Turn
+from ofacore.protocols import Adapter, Options, Piece, RowError, Segment, SlotPlan
+
+TOKEN_FEATURE = "tokens"
+"""Name under which an adapter of tokens gets their ids."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the pure functions of an adapter say about shapes. Picklable if the adapter class is importable."""
+
+    adapter: type[Adapter]
+    options: Options = field(default_factory=dict)
+
+    def coordinates(self, shape: tuple[int, ...]) -> np.ndarray:
+        """int64 [length, 3], from 0."""
+        return np.asarray(self.adapter.coordinates(shape, self.options), np.int64)
+
+
+@dataclass
+class Placed:
+    """One occurrence of a slot among the pieces of a side, with what is learned on it."""
+
+    slot: SlotPlan
+    turn: Turn
+    named: SlotPlan
+    """Slot whose loss term it counts in; differs for the choice to go on with a repeat."""
+    segments: tuple[Segment, ...] = ()
+    """What its preprocessor made of the value."""
+    pieces: list[int] = field(default_factory=list)
+    """Numbers of its pieces within the sequence."""
+    length: int = 0
+    """Positions of these pieces."""
+    positions: list[int] = field(default_factory=list)
+    """Offsets within its pieces where a token is learned."""
+    ids: list[int] = field(default_factory=list)
+    """Token learned at each of them."""
+    allowed: list[np.ndarray] = field(default_factory=list)
+    """Ids among which each is chosen; empty without a closed set."""
+    blocks: tuple[str, ...] = ()
+    dense: list[DenseLabels] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DenseLabels:
+    """What is learned on one dense segment."""
+
+    labels: Mapping[str, np.ndarray]
+    positions: np.ndarray
+    """Offsets within the occurrence's pieces."""
+
+
+class PieceRow:
+    """Pieces of one sequence under construction."""
+
+    def __init__(self, geometry: Mapping[str, Geometry]) -> None:
+        self.pieces: list[Piece] = []
+        self._geometry = geometry
+        self._start = 0
+
+    def tokens(self, place: Placed, ids: np.ndarray, causal: bool, hidden: bool = False) -> int:
+        """Append token positions; `hidden` as in `dense`. Returns their offset within the occurrence."""
+        steps = np.repeat(np.arange(len(ids), dtype=np.int64)[:, None], 3, axis=1)
+        return self._add(place, {TOKEN_FEATURE: ids}, (len(ids),), steps, causal, hidden)
+
+    def dense(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], causal: bool,
+              hidden: bool = False) -> int:  # fmt: skip
+        """Append a dense segment.
+
+        Args:
+            place: Occurrence that it belongs to.
+            features: For the adapter.
+            shape: For the adapter's geometry.
+            causal: Its positions see only earlier ones of it.
+            hidden: Later pieces do not see it, and start where it starts.
+        """
+        name = place.slot.adapter
+        if name not in self._geometry:
+            raise KeyError(f"no geometry for adapter '{name}'; there are {', '.join(self._geometry)}")
+        return self._add(place, features, shape, self._geometry[name].coordinates(shape), causal, hidden)
+
+    def _add(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], steps: np.ndarray,
+             causal: bool, hidden: bool) -> int:  # fmt: skip
+        piece = Piece(place.slot, place.slot.adapter, features, shape, steps + self._start, causal, not hidden)
+        if not hidden and len(steps):
+            self._start = int(piece.coordinates.max()) + 1
+        place.pieces.append(len(self.pieces))
+        self.pieces.append(piece)
+        offset, place.length = place.length, place.length + piece.length
+        return offset
+
+    def finished(self, limit: int) -> tuple[Piece, ...]:
+        """All pieces.
+
+        Raises:
+            RowError: There are more positions than the model takes.
+        """
+        total = sum(piece.length for piece in self.pieces)
+        if total > limit:
+            lengths = ", ".join(f"{_title(piece.slot)} {piece.length}" for piece in self.pieces)
+            longest = max(self.pieces, key=lambda piece: piece.length).slot
+            remedy = f"set max_length on {_title(longest)}, or raise model.max_positions"
+            raise RowError(
+                f"{total} positions on the {longest.side} side, but the model takes {limit} ({lengths}); {remedy}"
+            )
+        return tuple(self.pieces)
+
+
+def _title(slot: SlotPlan) -> str:
+    return f"[{slot.type}:{slot.name}]" if slot.plain is None else f'"{slot.plain}"'

@@ -1,0 +1,290 @@
+"""From the segments of a row to pieces: boundaries, shift, separators, clean copies of corrupted segments.
+
+Adjacent segments of shifted tokens form one **run**. In a target run the input position that stands for token ``k``
+holds token ``k - 1`` (``<bos>`` for the first) and belongs to the slot of token ``k``, as when the slot is generated.
+
+* A learned slot of open length ends with ``<eos>`` when last in its run, else with ``<sep>``.
+* Before each turn of a target repeat the model chooses between the turn's first token and ``<eos>``, which ends the
+  repeat and the run; what follows begins a new run.
+* When anything follows a run, its last token is fed too, unless that is ``<eos>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ofacore.data.expand import Filled, RepeatEnd
+from ofacore.data.pieces import DenseLabels, Geometry, PieceRow, Placed
+from ofacore.protocols import DenseSegment, Piece, RowError, Segment, SlotPlan, TokenSegment
+from ofacore.vocabulary import BOS, EOS, SEP
+
+BlocksOf = Callable[[SlotPlan], tuple[str, ...]]
+"""Blocks of a slot's tokens; empty for a slot that gives no tokens."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What the model's configuration says about sequences."""
+
+    max_positions: int = 1024
+    source_boundaries: bool = True
+    """Token runs of the source get ``<bos>`` and ``<eos>``."""
+    separator: bool = True
+    """Open slots inside a run end with ``<sep>``. False: a run has one open slot at most and always ends with ``<eos>``."""
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A filled slot and its segments."""
+
+    item: Filled
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class BuiltSequence:
+    """Pieces of one sequence, and which slots they came from."""
+
+    pieces: tuple[Piece, ...]
+    placed: tuple[Placed, ...]
+
+
+def source_sequence(
+    occurrences: Sequence[Occurrence], geometry: Mapping[str, Geometry], settings: RunSettings
+) -> BuiltSequence:
+    """Pieces of a source sequence: everything sees everything.
+
+    Raises:
+        RowError: More positions than the model takes.
+    """
+    row = PieceRow(geometry)
+    placed = [_place(one) for one in occurrences]
+    flat = [(place, part) for place, one in zip(placed, occurrences, strict=True) for part in one.segments]
+    bounded = False
+    for index, (place, part) in enumerate(flat):
+        if isinstance(part, DenseSegment):
+            row.dense(place, part.features, part.shape, part.causal)
+            continue
+        first = index == 0 or isinstance(flat[index - 1][1], DenseSegment)
+        last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
+        bounded = part.boundaries and settings.source_boundaries if first else bounded
+        ids = part.ids if part.inputs is None else part.inputs
+        ids = np.concatenate([[BOS] * (first and bounded), ids, [EOS] * (last and bounded)]).astype(np.int64)
+        if len(ids):
+            row.tokens(place, ids, causal=False)
+    return BuiltSequence(row.finished(settings.max_positions), tuple(placed))
+
+
+def target_sequence(
+    items: Sequence[Occurrence | RepeatEnd],
+    geometry: Mapping[str, Geometry],
+    settings: RunSettings,
+    blocks_of: BlocksOf,
+) -> BuiltSequence:
+    """Pieces of the target and the labels on them.
+
+    Raises:
+        RowError: More positions than the model takes, or a repeat that cannot be decided.
+    """
+    builder = _Target(PieceRow(geometry), settings, blocks_of)
+    events = _events(items)
+    for index, event in enumerate(events):
+        builder.add(event, events[index + 1] if index + 1 < len(events) else None)
+    return BuiltSequence(builder.row.finished(settings.max_positions), tuple(p for p in builder.placed if p.pieces))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One segment of an occurrence."""
+
+    place: Placed
+    segment: Segment
+    choice: SlotPlan | None = None
+
+
+_Event = _Part | RepeatEnd
+
+
+def _events(items: Sequence[Occurrence | RepeatEnd]) -> list[_Event]:
+    events: list[_Event] = []
+    for one in items:
+        if isinstance(one, RepeatEnd):
+            events.append(one)
+            continue
+        place = _place(one)
+        events += [_Part(place, part, None if k else one.item.choice) for k, part in enumerate(one.segments)]
+    return events
+
+
+def _place(one: Occurrence) -> Placed:
+    return Placed(one.item.slot, one.item.turn, one.item.slot, one.segments)
+
+
+def _in_run(event: _Event | None) -> bool:
+    """Whether it continues a run of shifted tokens."""
+    if isinstance(event, _Part):
+        return isinstance(event.segment, TokenSegment) and event.segment.shift
+    return event is not None
+
+
+class _Target:
+    """Builds the target from left to right."""
+
+    def __init__(self, row: PieceRow, settings: RunSettings, blocks_of: BlocksOf) -> None:
+        self.row, self.placed = row, list[Placed]()
+        self._settings, self._blocks_of = settings, blocks_of
+        self._open = self._bounded = False
+        self._pending: int | None = None
+        self._choice: SlotPlan | None = None
+        self._starts: dict[int, np.ndarray] = {}
+        """Slot position -> allowed first tokens of its closed set."""
+        self._open_slots = 0
+
+    def add(self, event: _Event, following: _Event | None) -> None:
+        """Append one segment or the end of a repeat."""
+        if isinstance(event, RepeatEnd):
+            self._end_of_repeat(event)
+            return
+        if not self.placed or self.placed[-1] is not event.place:
+            self.placed.append(event.place)
+        if event.choice is not None and not _in_run(event):
+            raise _undecidable(event.place.slot)
+        self._choice = event.choice or self._choice
+        if isinstance(event.segment, DenseSegment):
+            self._dense(event.place, event.segment, following)
+        elif event.segment.shift:
+            self._shifted(event.place, event.segment, following)
+        else:
+            self._unshifted(event.place, event.segment, following)
+
+    def _begin(self, boundaries: bool) -> None:
+        if not self._open:
+            self._open, self._bounded = True, boundaries
+            self._pending = BOS if boundaries else None
+            self._open_slots = 0
+
+    def _shifted(self, place: Placed, segment: TokenSegment, following: _Event | None) -> None:
+        self._begin(segment.boundaries or self._choice is not None)
+        last = not _in_run(following)
+        end = self._terminator(place.slot, segment, last)
+        tail = [] if end is None else [end]
+        labels = np.concatenate([segment.ids, tail]).astype(np.int64)
+        fed = labels if segment.inputs is None else np.concatenate([segment.inputs, tail]).astype(np.int64)
+        learned = _learned(place.slot, segment, len(labels))
+        place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
+        allowed = _allowed(segment, end)
+        if len(labels) and self._choice is not None:
+            learned, allowed = self._decide(place, learned, allowed)
+        self._feed(place, fed, labels, learned, allowed, flush=last and following is not None)
+        self._open = self._open and not last
+
+    def _decide(
+        self, place: Placed, learned: np.ndarray, allowed: list[np.ndarray]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The first token stands for the choice to go on: learned, with ``<eos>`` as the alternative."""
+        assert self._choice is not None
+        if not learned.any():
+            place.named = self._choice
+        learned[0] = True
+        if allowed:
+            self._starts[place.slot.position] = np.append(allowed[0], EOS)
+            allowed = [self._starts[place.slot.position], *allowed[1:]]
+        self._choice = None
+        return learned, allowed
+
+    def _feed(
+        self, place: Placed, fed: np.ndarray, labels: np.ndarray, learned: np.ndarray, allowed: list[np.ndarray],
+        flush: bool,
+    ) -> None:  # fmt: skip
+        """Append input positions: the token before each label, and the last token itself if something follows."""
+        unpredicted = self._pending is None and len(labels) > 0
+        before = [] if self._pending is None else [self._pending]
+        stream = np.concatenate([before, fed]).astype(np.int64)
+        self._pending = int(stream[-1]) if len(stream) else None
+        inputs = stream if flush and self._pending not in (None, EOS) else stream[:-1]
+        if len(inputs):
+            offset = self.row.tokens(place, inputs, causal=True)
+            chosen = np.flatnonzero(learned[1:] if unpredicted else learned)
+            shown = labels[1:] if unpredicted else labels
+            place.positions += (chosen + offset).tolist()
+            place.ids += shown[chosen].tolist()
+            place.allowed += [allowed[k + unpredicted] for k in chosen] if allowed else []
+
+    def _terminator(self, slot: SlotPlan, segment: TokenSegment, last: bool) -> int | None:
+        if not self._bounded:
+            return None
+        ends = slot.loss and slot.plain is None and segment.open
+        self._open_slots += ends
+        if ends and not self._settings.separator and self._open_slots > 1:
+            problem = (
+                f"model.separator is off, so only one slot of a run can be open; [{slot.type}:{slot.name}] is another"
+            )
+            raise RowError(problem)
+        if last:
+            return EOS if ends or not self._settings.separator else None
+        return SEP if ends and self._settings.separator else None
+
+    def _end_of_repeat(self, end: RepeatEnd) -> None:
+        blocks = next((p.blocks for p in reversed(self.placed) if p.slot == end.slot and p.blocks), ())
+        blocks = blocks or self._blocks_of(end.slot)
+        if not blocks:
+            raise _undecidable(end.slot)
+        self._begin(boundaries=True)
+        place = Placed(end.slot, end.turn, end.choice or end.slot, blocks=blocks)
+        self.placed.append(place)
+        starts = self._starts.get(end.slot.position)
+        label = np.array([EOS], np.int64)
+        learned = np.array([end.choice is not None])
+        self._feed(place, label, label, learned, [] if starts is None else [starts], flush=False)
+        self._open, self._choice = False, None
+
+    def _unshifted(self, place: Placed, segment: TokenSegment, following: _Event | None) -> None:
+        self._open = False
+        noised = segment.inputs is not None
+        fed = segment.ids if segment.inputs is None else segment.inputs
+        if not len(fed):
+            return
+        offset = self.row.tokens(place, fed.astype(np.int64), causal=False, hidden=noised)
+        chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
+        place.positions += (chosen + offset).tolist()
+        place.ids += segment.ids[chosen].tolist()
+        place.allowed += [segment.allowed[k] for k in chosen] if segment.allowed is not None else []
+        place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
+        if noised and following is not None:
+            self.row.tokens(place, segment.ids.astype(np.int64), causal=False)
+
+    def _dense(self, place: Placed, segment: DenseSegment, following: _Event | None) -> None:
+        self._open = False
+        noised = segment.context is not None
+        offset = self.row.dense(place, segment.features, segment.shape, segment.causal, hidden=noised)
+        if place.slot.loss and segment.labels is not None:
+            length = place.length - offset
+            positions = np.arange(length) if segment.loss_positions is None else np.asarray(segment.loss_positions)
+            place.dense.append(DenseLabels(segment.labels, positions.astype(np.int64) + offset))
+        if segment.context is not None and following is not None:
+            self.row.dense(place, segment.context, segment.shape, segment.causal)
+
+
+def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray:
+    """bool [count]: what carries loss; the terminator does whenever its slot does."""
+    learned = np.full(count, slot.loss)
+    if slot.loss and segment.weights is not None:
+        learned[: len(segment.ids)] = segment.weights
+    return learned
+
+
+def _allowed(segment: TokenSegment, end: int | None) -> list[np.ndarray]:
+    """Allowed ids of each label; where a value may end, by the terminator that is used here."""
+    if segment.allowed is None:
+        return []
+    if end is None or end == EOS:
+        return list(segment.allowed)
+    return [np.where(ids == EOS, end, ids) for ids in segment.allowed]
+
+
+def _undecidable(slot: SlotPlan) -> RowError:
+    problem = f"a repeat in the target must begin with text or a slot of tokens, not [{slot.type}:{slot.name}]"
+    return RowError(f"{problem}: its first token is where the model chooses to go on")

@@ -1,0 +1,84 @@
+"""A folder of files with a table that describes them, or files sorted into one folder for each label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from ofacore.data.sources.base import Row, Source, SourceError
+from ofacore.data.sources.python import ListSource
+from ofacore.protocols import RowError
+
+FILE_COLUMN = "file_name"
+_TABLES = ("metadata", "data", "index")
+_SUFFIXES = (".csv", ".tsv", ".jsonl")
+
+
+class FolderSource:
+    """Rows of a table inside a folder; values that name a file of the folder become its full path.
+
+    Column ``file_name`` (and any ``*_file_name``) must name a file; elsewhere a value that names none stays as it is.
+    """
+
+    def __init__(self, folder: Path, table: Source) -> None:
+        self._folder, self._table = folder, table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> Row:
+        return {key: self._value(key, value, index) for key, value in self._table[index].items()}
+
+    def name(self, index: int) -> str:
+        return self._table.name(index)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._table.columns
+
+    def _value(self, key: str, value: object, index: int) -> object:
+        required = key == FILE_COLUMN or key.endswith("_" + FILE_COLUMN)
+        if not isinstance(value, str) or not (required or _may_be_path(value)):
+            return value
+        path = self._folder / value
+        if path.is_file():
+            return str(path)
+        if required:
+            raise RowError(f"{self.name(index)}, column '{key}': no file {path}{nearest(path)}")
+        return value
+
+
+def _may_be_path(value: str) -> bool:
+    return len(value) < 256 and "." in value and "\n" not in value and "\0" not in value
+
+
+def open_folder(folder: Path, open_table: Callable[[Path], Source]) -> Source:
+    """Rows of a folder: by its table (``metadata.csv``, or the only CSV, TSV or JSONL file), else one row a file.
+
+    Without a table, column ``file_name`` is the path and ``label`` the name of the folder that holds it.
+
+    Raises:
+        SourceError: Several tables, or nothing there.
+    """
+    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+    named = [path for stem in _TABLES for path in tables if path.stem == stem]
+    if named or len(tables) == 1:
+        return FolderSource(folder, open_table((named or tables)[0]))
+    if tables:
+        found = ", ".join(path.name for path in tables)
+        raise SourceError(f"{folder}: several tables ({found}); give one of them as the data, or call it metadata.csv")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    if not files:
+        raise SourceError(f"{folder}: the folder is empty; it must hold files, and a metadata.csv that describes them")
+    return ListSource([{FILE_COLUMN: str(path), "label": path.parent.name} for path in files], str(folder))
+
+
+def nearest(path: Path) -> str:
+    """``; did you mean a.csv or b.csv?`` from the names beside a missing file, or what is known of its folder."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f"; there is no folder {parent}"
+    names = [entry.name for entry in parent.iterdir()]
+    close = get_close_matches(path.name, names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; {parent} holds {len(names)} other entries"

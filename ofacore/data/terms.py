@@ -1,0 +1,166 @@
+"""Loss terms of one row: which positions are learned, from which labels, by which head and criterion."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ofacore.data.pieces import Placed
+from ofacore.data.runs import BuiltSequence
+from ofacore.protocols import Criterion, DenseSegment, RowError, Side, TermItem, TokenSegment
+
+if TYPE_CHECKING:
+    from ofacore.instruction import Contrast
+    from ofacore.plan import LossPlan, TaskPlan
+
+CONTRAST_HEAD = "embedding"
+CONTRAST_CRITERION = "contrastive"
+Labels = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TermBuilder:
+    """Terms of the rows of one task."""
+
+    plan: TaskPlan
+    criteria: Mapping[str, Criterion]
+
+    def terms(
+        self, sources: Sequence[BuiltSequence], target: BuiltSequence, contrast: Contrast | None, pair: int
+    ) -> tuple[TermItem, ...]:
+        """All terms with something to count.
+
+        Args:
+            sources: Built source sequences.
+            target: Built target.
+            contrast: The template's contrast, if it has one and both its sides are there.
+            pair: Number that only the two sides of this sample share.
+        """
+        found: list[TermItem] = []
+        if not self.plan.losses:
+            found += [item for place in target.placed for item in self._own(place, place.named.name)]
+        for loss in self.plan.losses:
+            found += self._declared(loss, sources, target)
+        if contrast is not None:
+            found += self._contrast(contrast, sources, pair)
+        return tuple(item for item in found if item.count)
+
+    def _declared(self, loss: LossPlan, sources: Sequence[BuiltSequence], target: BuiltSequence) -> Iterator[TermItem]:
+        several = sum(other.hidden == loss.hidden for other in self.plan.losses) > 1
+        name = f"{loss.hidden}/{loss.criterion}" if several else loss.hidden
+        if loss.labels == loss.hidden:
+            for place in target.placed:
+                if place.named.name == loss.hidden:
+                    yield from self._own(place, name, loss)
+            return
+        givers = [
+            place for sequence in (target, *sources) for place in sequence.placed if place.slot.name == loss.labels
+        ]
+        for place, side, shift in _holders(loss.hidden, sources, target):
+            yield self._borrowed(place, _giver(place, givers, loss), name, loss, side, shift)
+
+    def _own(self, place: Placed, name: str, loss: LossPlan | None = None) -> Iterator[TermItem]:
+        """Terms from the labels that stand on the occurrence itself."""
+        if place.ids:
+            labels = _token_labels(place)
+            yield self._item(place, name, loss, labels, np.array(place.positions, np.int64))
+        for part in place.dense:
+            yield self._item(place, name, loss, dict(part.labels), part.positions)
+
+    def _item(self, place: Placed, name: str, loss: LossPlan | None, labels: Labels, positions: np.ndarray) -> TermItem:
+        criterion = loss.criterion if loss else place.slot.criterion
+        whole = len(positions) == place.length and (positions == np.arange(place.length)).all()
+        return TermItem(
+            f"{self.plan.name}/{name}", "target", tuple(place.pieces), place.slot.head, criterion, labels,
+            self._count(criterion, labels), None if whole else positions, place.blocks,
+            (loss.weight if loss else 1.0) * self.plan.loss_weight, dict(loss.options) if loss else {},
+        )  # fmt: skip
+
+    def _borrowed(self, place: Placed, giver: Placed, name: str, loss: LossPlan, side: Side, shift: int) -> TermItem:
+        """A term whose labels come from another slot, such as CTC on the source."""
+        labels, blocks = _clean_labels(giver)
+        return TermItem(
+            f"{self.plan.name}/{name}", side, tuple(number + shift for number in place.pieces),
+            giver.slot.head or place.slot.head, loss.criterion, labels,
+            self._count(loss.criterion, labels), None, blocks,
+            loss.weight * self.plan.loss_weight, dict(loss.options),
+        )  # fmt: skip
+
+    def _contrast(self, contrast: Contrast, sources: Sequence[BuiltSequence], pair: int) -> Iterator[TermItem]:
+        shift = 0
+        for side, (sequence, slot) in enumerate(zip(sources, (contrast.left, contrast.right), strict=True)):
+            value = next((p for p in sequence.placed if p.slot.position == slot.position), None)
+            labels = {
+                "pair": np.array([pair]),
+                "side": np.array([side]),
+                "identity": np.array([_identity(value, pair)]),
+            }
+            pieces = tuple(range(shift, shift + len(sequence.pieces)))
+            shift += len(sequence.pieces)
+            yield TermItem(
+                f"{self.plan.name}/{contrast.left.name}", "source", pieces, CONTRAST_HEAD, CONTRAST_CRITERION, labels,
+                self._count(CONTRAST_CRITERION, labels), weight=self.plan.loss_weight,
+            )  # fmt: skip
+
+    def _count(self, criterion: str, labels: Mapping[str, np.ndarray]) -> int:
+        if criterion not in self.criteria:
+            known = ", ".join(self.criteria)
+            raise KeyError(f"criterion '{criterion}' of task '{self.plan.name}' was not built; there are {known}")
+        return int(self.criteria[criterion].count(labels))
+
+
+def _token_labels(place: Placed) -> Labels:
+    labels: Labels = {"ids": np.array(place.ids, np.int64)}
+    if place.allowed:
+        labels["allowed"] = np.concatenate(place.allowed).astype(np.int64)
+        labels["allowed_lengths"] = np.array([len(ids) for ids in place.allowed], np.int64)
+    return labels
+
+
+def _holders(name: str, sources: Sequence[BuiltSequence], target: BuiltSequence) -> list[tuple[Placed, Side, int]]:
+    """Occurrences of a slot, of the target if it is there, else of the source; with the shift of piece numbers."""
+    found: list[tuple[Placed, Side, int]] = [
+        (p, "target", 0) for p in target.placed if p.slot.name == name and p.segments
+    ]
+    shift = 0
+    for sequence in sources if not found else ():
+        found += [(p, "source", shift) for p in sequence.placed if p.slot.name == name and p.pieces]
+        shift += len(sequence.pieces)
+    return found
+
+
+def _giver(place: Placed, givers: Sequence[Placed], loss: LossPlan) -> Placed:
+    """The occurrence that gives the labels: that of the same turn, or of a turn around it."""
+    fitting = [giver for giver in givers if place.turn[: len(giver.turn)] == giver.turn and giver.segments]
+    if not fitting:
+        raise RowError(f"the loss '{loss.criterion}' on '{loss.hidden}' finds no value of '{loss.labels}' in this row")
+    return max(fitting, key=lambda giver: len(giver.turn))
+
+
+def _clean_labels(giver: Placed) -> tuple[Labels, tuple[str, ...]]:
+    tokens = [part for part in giver.segments if isinstance(part, TokenSegment)]
+    if tokens:
+        blocks = tuple(dict.fromkeys(block for part in tokens for block in part.blocks))
+        return {"ids": np.concatenate([part.ids for part in tokens]).astype(np.int64)}, blocks
+    given = [part.labels for part in giver.segments if isinstance(part, DenseSegment) and part.labels is not None]
+    if not given:
+        raise RowError(f"[{giver.slot.type}:{giver.slot.name}] gives no labels; name another slot in the loss")
+    return {key: np.concatenate([labels[key] for labels in given]) for key in given[0]}, ()
+
+
+def _identity(place: Placed | None, pair: int) -> int:
+    """Equal for equal values, so that duplicates are no negatives of each other."""
+    if place is None:
+        return pair
+    parts = [part.ids if isinstance(part, TokenSegment) else _bytes(part) for part in place.segments]
+    digest = hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _bytes(part: DenseSegment) -> np.ndarray:
+    values = [np.ascontiguousarray(part.features[key]).tobytes() for key in sorted(part.features)]
+    return np.frombuffer(b"".join(values), np.uint8)

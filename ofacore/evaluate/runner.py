@@ -1,0 +1,82 @@
+"""Evaluating a generalist: generate for held-out rows, score, keep some samples to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ofacore.assembly import TaskData
+from ofacore.data.columns import ColumnMap
+from ofacore.evaluate.report import Sample, ScoreRow
+from ofacore.evaluate.scoring import Judged, score
+from ofacore.generate.output import Output
+from ofacore.plan import TaskPlan
+
+if TYPE_CHECKING:
+    from ofacore.generalist import Generalist
+
+SAMPLES = 6
+"""Samples of each task that a report shows."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One task."""
+
+    task: str
+    scores: list[ScoreRow]
+    samples: list[Sample]
+    problems: tuple[str, ...] = ()
+    """Rows that could not be used, and why."""
+
+
+def evaluate_tasks(
+    generalist: Generalist, names: Sequence[str], split: str = "test", limit: int | None = None, baseline: bool = True,
+    generation: Mapping[str, Any] | None = None,
+) -> Iterator[Evaluation]:  # fmt: skip
+    """Evaluate tasks one after the other; tasks without metrics or held-out rows are passed over."""
+    for name in names:
+        data, plan = generalist.data.get(name), generalist.assembly.plans[name]
+        if data is not None and plan.metrics and data.held_out(split) is not None:
+            yield evaluate_task(generalist, plan, data, split, limit, baseline, generation or {})
+
+
+def evaluate_task(
+    generalist: Generalist, plan: TaskPlan, data: TaskData, split: str, limit: int | None, baseline: bool,
+    generation: Mapping[str, Any],
+) -> Evaluation:  # fmt: skip
+    """Scores of one task on the first ``limit`` held-out rows (all without a limit)."""
+    source = data.held_out(split)
+    assert source is not None
+    rows = [source[i] for i in range(min(len(source), limit or len(source)))]
+    inference = replace(generalist.inference(plan, **generation), split="test")
+    outputs = inference(rows, on_error="keep")
+    columns = ColumnMap.of(plan.columns, plan.transforms, generalist.assembly.registry.load)
+    usable = [i for i, output in enumerate(outputs) if not output.problem]
+    baseline_rows = data.baseline_rows() if baseline and split == "test" else None
+    judged = Judged(
+        plan.name, [columns.apply(rows[i]) for i in usable], [outputs[i].values for i in usable],
+        [baseline_rows[i] for i in usable] if baseline_rows is not None else None, data.baseline_doc,
+    )  # fmt: skip
+    scores = [row for use in plan.metrics for row in score(judged, use, generalist.assembly.registry)]
+    chosen = [(outputs[i], row) for i, row in zip(usable[:SAMPLES], judged.rows, strict=False)]
+    problems = tuple(f"row {i}: {output.problem}" for i, output in enumerate(outputs) if output.problem)
+    return Evaluation(plan.name, scores, [_sample(generalist, plan, o, r) for o, r in chosen], problems)
+
+
+def _sample(generalist: Generalist, plan: TaskPlan, output: Output, row: Mapping[str, Any]) -> Sample:
+    template = plan.templates[0]
+    parts = []
+    for slot in template.slots.values():
+        value = output.context.row.get(slot.name)
+        if slot.plain is None and slot.side == "source" and value is not None:
+            shown = generalist.assembly.preprocessor(slot.preprocessor).render(value, output.context)
+            parts.append(f"<div class='slot'><b>{slot.name}</b> {shown}</div>")
+    names = dict.fromkeys(slot.name for slot in template.targets())
+    references = [
+        generalist.assembly.preprocessor(slot.preprocessor).render(row[name], output.context)
+        for name in names
+        if row.get(name) is not None and (slot := template.named(name)) is not None and not isinstance(row[name], list | tuple)
+    ]
+    return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(references))

@@ -1,0 +1,211 @@
+"""Training a generalist: loader, trainer and callbacks put together; resumed from a run folder where asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ofacore.checkpoint import CheckpointError, find_latest
+from ofacore.checkpoint import load as load_snapshot
+from ofacore.config.schema import TrainConfig
+from ofacore.data.collate import collate
+from ofacore.data.cursor import Cursor
+from ofacore.data.encode import Encoder
+from ofacore.data.errors import BadRow
+from ofacore.data.loader import LoaderSettings, Step, StepLoader
+from ofacore.data.loader import TaskData as TrainingData
+from ofacore.data.permutation import item_rng
+from ofacore.data.sources import Source
+from ofacore.parallel.process import tune_process
+from ofacore.protocols import Batch, Example, RowError, Schedule, TaskShare
+from ofacore.saving import described
+from ofacore.train.callbacks.base import Callback
+from ofacore.train.callbacks.checkpointing import Checkpointing
+from ofacore.train.callbacks.fault_log import FaultLog
+from ofacore.train.callbacks.progress import Progress
+from ofacore.train.callbacks.speed import Speed
+from ofacore.train.callbacks.tracking import Tracking
+from ofacore.train.callbacks.validation import Validation
+from ofacore.train.loop import Trainer
+from ofacore.train.precision import weight_dtype
+
+if TYPE_CHECKING:
+    from ofacore.generalist import Generalist
+
+logger = logging.getLogger("ofacore.train")
+
+
+@dataclass(frozen=True)
+class LoadedStep:
+    """A loader's step as the trainer reads it."""
+
+    step: int
+    batches: Sequence[Batch]
+    counts: Mapping[str, int]
+    cursor: Mapping[str, Any]
+    bad_rows: Sequence[BadRow]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps from a loader, for the trainer."""
+
+    loader: StepLoader
+
+    def __iter__(self) -> Iterator[LoadedStep]:
+        for step in self.loader:
+            yield loaded(step)
+
+
+def loaded(step: Step) -> LoadedStep:
+    """The same step in the trainer's terms."""
+    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad)
+
+
+def fit(
+    generalist: Generalist, folder: Path, *, resume: bool = False, callbacks: Sequence[Callback] = (), quiet: bool = False
+) -> Path:
+    """Train to ``train.steps`` steps; returns the run folder.
+
+    Raises:
+        UserError: There is nothing to train on, the folder holds another run, or a fault limit was reached.
+    """
+    config = generalist.assembly.config.train
+    tune_process(config.threads)
+    dtype = weight_dtype(config.precision, generalist.model.device)
+    generalist.model.to(dtype)
+    place = _checkpoint(folder, resume)
+    snapshot = load_snapshot(place) if place else None
+    begun = (int(snapshot.state["step"]), Cursor.from_state(snapshot.state["cursor"])) if snapshot else (0, Cursor())
+    loader = StepLoader(training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps)
+    standard = _callbacks(generalist, folder, begun[0], quiet)
+    checkpointing, before = standard[-1], standard[:-1]
+    trainer = Trainer(generalist.model, Steps(loader), config, folder, (*before, *callbacks, checkpointing))
+    if snapshot and place:
+        _restore(trainer, snapshot, place)
+    trainer.run()
+    generalist.model.eval()
+    return folder
+
+
+def _restore(trainer: Trainer, snapshot: Any, place: Path) -> None:
+    try:
+        trainer.restore(snapshot)
+    except ValueError as error:
+        raise CheckpointError(place, f"does not fit this run: {error}") from error
+    logger.info("going on from %s", place)
+
+
+def _checkpoint(folder: Path, resume: bool) -> Path | None:
+    found = find_latest(folder)
+    if found and not resume:
+        remedy = "go on with --resume (resume=True), or choose another folder with --out"
+        raise CheckpointError(folder, f"holds a run already, up to {found.name}; {remedy}")
+    if resume and not found:
+        logger.warning("%s has no checkpoint yet: starting from the beginning", folder)
+    return found
+
+
+def training_data(generalist: Generalist) -> dict[str, TrainingData]:
+    """Rows and encoders of all tasks that have training rows."""
+    encoders = generalist.assembly.encoders
+    return {
+        name: TrainingData(data.train, encoders[name])
+        for name, data in generalist.data.items()
+        if data.train is not None and generalist.assembly.plans[name].weight > 0
+    }
+
+
+def shares(generalist: Generalist) -> dict[str, TaskShare]:
+    """What the schedule knows of the tasks."""
+    return {
+        name: TaskShare(len(data.source), generalist.assembly.plans[name].weight)
+        for name, data in training_data(generalist).items()
+    }
+
+
+def schedule(generalist: Generalist) -> Schedule:
+    """The configured schedule."""
+    config, registry = generalist.assembly.config.train, generalist.assembly.registry
+    options = {**registry.component("schedule", config.schedule.name).options, **config.schedule.options}
+    build = registry.load("schedule", config.schedule.name)
+    made: Schedule = build(shares(generalist), config.samples, config.seed, options)
+    return made
+
+
+def loader_settings(config: TrainConfig) -> LoaderSettings:
+    """The loader's part of the training section."""
+    return LoaderSettings(
+        seed=config.seed, positions=config.micro_batch_positions, samples=config.micro_batch_samples,
+        packing=config.packing, bad_rows=config.faults.bad_rows, workers=config.workers,
+    )  # fmt: skip
+
+
+def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> list[Callback]:
+    assembly = generalist.assembly
+    config = assembly.config.train
+    validation = Validation(Validator(generalist), config.validation, config.checkpoint)
+    speed = Speed()
+    trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in config.trackers]
+    command = f"ofa train --resume --out {folder}"
+    return [
+        *([] if quiet else [Progress(config.log_every)]),
+        speed,
+        validation,
+        Tracking(trackers, config.log_every, speed, validation),
+        FaultLog(),
+        Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command),
+    ]
+
+
+@dataclass
+class Validator:
+    """Mean loss of every term on a fixed sample of each task's validation rows; metrics too, where asked."""
+
+    generalist: Generalist
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> dict[str, float]:
+        config = self.generalist.assembly.config.train
+        values: dict[str, float] = {}
+        for name, data in self.generalist.data.items():
+            source = data.splits.get("valid")
+            if source is not None and len(source):
+                encoder = self.generalist.assembly.encoders[name]
+                examples = _examples(name, source, encoder, config.validation.samples, config.seed)
+                values |= self._losses(examples, config)
+        return values | (self._metrics() if config.validation.generate else {})
+
+    def _losses(self, examples: Sequence[Example], config: TrainConfig) -> dict[str, float]:
+        totals: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for start in range(0, len(examples), 32):
+            for group, loss in self.generalist.model.losses(collate(examples[start : start + 32], packing=config.packing)):
+                for term, value, count in zip(group.terms, loss.values.tolist(), group.counts, strict=True):
+                    totals[term] = totals.get(term, 0.0) + value
+                    counts[term] = counts.get(term, 0) + count
+        return {f"valid/{term}/loss": total / counts[term] for term, total in totals.items()}
+
+    def _metrics(self) -> dict[str, float]:
+        from ofacore.evaluate.runner import evaluate_tasks
+
+        limit = self.generalist.assembly.config.train.validation.samples
+        found = evaluate_tasks(self.generalist, self.generalist.tasks, "valid", limit, baseline=False)
+        return {f"valid/{row.task}/{row.metric}": row.score for done in found for row in done.scores}
+
+
+def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int) -> list[Example]:
+    """Encoded validation rows, evenly spread; rows that cannot be used are left out."""
+    examples = []
+    for index in range(0, len(source), max(1, len(source) // most)):
+        rng = item_rng(seed, task, 0, index, 0)
+        try:
+            examples.append(encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index)))
+        except RowError as error:
+            logger.debug("left out of validation: %s", error)
+    return examples[:most]

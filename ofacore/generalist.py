@@ -1,0 +1,226 @@
+"""The one object a user holds: create, fit, infer, encode, evaluate, save, load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ofacore.assembly import Assembly, TaskData, open_tasks
+from ofacore.assembly.needs import model_needs
+from ofacore.config.schema import ModelConfig, RunConfig, TrainConfig
+from ofacore.errors import UserError
+from ofacore.generate.inference import Inference, generation_options
+from ofacore.generate.output import Output
+from ofacore.instruction import format, parse
+from ofacore.model.universal import UniversalModel
+from ofacore.plan import TaskPlan, compile_task
+from ofacore.plugin import Registry, suggest
+from ofacore.task import Task
+
+if TYPE_CHECKING:
+    from ofacore.evaluate.report import ScoreRow
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Generalist:
+    """A model with everything around it.
+
+    Example:
+        ``model = Generalist.create([Task("shout", "louder: [TEXT:a] -> [TEXT:b]", train=rows)], preset="tiny")``
+    """
+
+    def __init__(self, assembly: Assembly, model: UniversalModel, data: Mapping[str, TaskData] | None = None) -> None:
+        self.assembly, self.model = assembly, model
+        self.data = dict(data or {})
+
+    @classmethod
+    def create(
+        cls, tasks: Sequence[Task] = (), preset: str = "tiny", *, config: RunConfig | None = None,
+        registry: Registry | None = None, **model: Any,
+    ) -> Generalist:  # fmt: skip
+        """A new model for some tasks: preprocessors are fitted, weights initialised.
+
+        Args:
+            tasks: What it shall learn.
+            preset: Size of the model.
+            config: A whole configuration in place of ``tasks`` and ``preset``.
+            registry: Plugins to use; default: all that are installed.
+            model: Further keys of the model's configuration, ``dropout=0.0``.
+
+        Raises:
+            UserError: A task, plan or data cannot be used.
+        """
+        if config is None:
+            _check_names(tasks)
+            sizes = ModelConfig(preset=preset, **model)
+            config = RunConfig(tasks={task.name: task.config for task in tasks}, model=sizes)
+        if not config.tasks:
+            raise UserError("a model needs at least one task; give Task(name, instruction, train=rows)")
+        registry = registry or Registry.discover(config.plugins.prefer)
+        data = open_tasks(config, registry)
+        assembly = Assembly.create(config, registry, data)
+        return cls(assembly, build_model(assembly), data)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks it was made for."""
+        return tuple(self.assembly.plans)
+
+    def fit(self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False, **train: Any) -> Path:
+        """Train on the tasks' data.
+
+        Args:
+            steps: Steps in all; default: those of the configuration.
+            out: Run folder; default: ``runs/<name>``.
+            resume: Go on from the folder's latest checkpoint.
+            train: Further keys of the training configuration, ``samples=32``.
+
+        Returns:
+            The run folder.
+        """
+        from ofacore.fitting import fit
+
+        given = {**train, **({} if steps is None else {"steps": steps})}
+        base = self.assembly.config.train.model_dump()
+        config = self.assembly.config.model_copy(update={"train": TrainConfig.model_validate({**base, **given})})
+        self.assembly.config = config
+        return fit(self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume)
+
+    def infer(
+        self, instruction: str, data: Mapping[str, Any] | Rows, *, want: Sequence[str] | None = None,
+        closed_set: Mapping[str, Sequence[Any]] | None = None, batch_size: int = 64, **generation: Any,
+    ) -> Any:  # fmt: skip
+        """Answer an instruction, or a task by name, for one row or many.
+
+        Args:
+            instruction: A template, or the name of a task.
+            data: One row (slot name -> value) or a list of rows; a list is answered by a list of `Output`.
+            want: Slots that optional groups of the target are generated for; default: all.
+            closed_set: Slot -> allowed values.
+            batch_size: Rows decoded together.
+            generation: Options such as ``strategy="beam"``, ``n_best=3``; see `GenerationOptions`.
+
+        Raises:
+            InstructionError: The instruction is not well-formed or names what does not exist.
+            EncodeError: A row cannot be used.
+            UserError: The model lacks what the instruction needs.
+        """
+        plan = self.plan(instruction, closed_set)
+        rows = [data] if isinstance(data, Mapping) else list(data)
+        outputs = self.inference(plan, want=want, batch_size=batch_size, **generation)(rows)
+        return outputs[0] if isinstance(data, Mapping) else outputs
+
+    def inference(
+        self, plan: TaskPlan, *, want: Sequence[str] | None = None, batch_size: int = 64, **generation: Any
+    ) -> Inference:
+        """What answers rows of a plan."""
+        try:
+            options = generation_options(self.assembly.config.generation.model_dump(), plan.generation, generation)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        self.model.eval()
+        encoder = self.assembly.encoder(plan)
+        chosen = None if want is None else frozenset(want)
+        return Inference(self.model, encoder, self.assembly.registry, options, chosen, batch_size)
+
+    def plan(self, instruction: str, closed_set: Mapping[str, Sequence[Any]] | None = None) -> TaskPlan:
+        """The plan of a task by name, of a task that has this template, or of a free instruction."""
+        plan = self.assembly.plans.get(instruction) or self._plan_of_template(instruction)
+        if closed_set:
+            plan = replace(plan, closed_sets={**plan.closed_sets, **{k: tuple(v) for k, v in closed_set.items()}})
+        self._check_parts(plan)
+        return plan
+
+    def _plan_of_template(self, instruction: str) -> TaskPlan:
+        if "->" not in instruction and "[" not in instruction:
+            hint = suggest(instruction, self.tasks) or f"there are {', '.join(self.tasks)}"
+            raise UserError(f"'{instruction}' is no task of this model and no instruction; {hint}")
+        written = format(parse(instruction))
+        for plan in self.assembly.plans.values():
+            for template in plan.templates:
+                if format(template.tree) == written:
+                    return replace(plan, templates=(template,))
+        return compile_task("free", [instruction], self.assembly.registry)
+
+    def _check_parts(self, plan: TaskPlan) -> None:
+        for kind, known in (("adapter", self.model.adapters), ("head", self.model.heads)):
+            names = [slot.adapter if kind == "adapter" else slot.head for slot in plan.slots() if kind == "adapter" or slot.loss]
+            missing = next((name for name in names if name not in known), None)
+            if missing is not None:
+                raise UserError(f"this model has no {kind} '{missing}': no task that it was trained on needed it")
+
+    def encode(self, instruction: str, data: Mapping[str, Any] | Rows, *, batch_size: int = 64) -> torch.Tensor:
+        """Mean of the encoder's states over each row's source.
+
+        Returns:
+            fp32 [H] for one row, [rows, H] for a list.
+        """
+        from ofacore.generate.embedding import embed_rows
+
+        plan = self.plan(instruction)
+        self.model.eval()
+        rows = [data] if isinstance(data, Mapping) else list(data)
+        vectors = embed_rows(self.model, self.assembly.encoder(plan), rows, batch_size)
+        return vectors[0] if isinstance(data, Mapping) else vectors
+
+    def evaluate(
+        self, task: str | None = None, *, split: str = "test", limit: int | None = None, baseline: bool = True,
+        **generation: Any,
+    ) -> list[ScoreRow]:  # fmt: skip
+        """Scores on held-out rows, with 95 % bootstrap intervals.
+
+        Args:
+            task: One task; default: all that have metrics and held-out rows.
+            split: Which rows.
+            limit: Most rows of each task.
+            baseline: Score the presets' baselines too.
+        """
+        from ofacore.evaluate.runner import evaluate_tasks
+
+        if task is not None and task not in self.tasks:
+            raise UserError(f"no task '{task}' in this model; {suggest(task, self.tasks) or 'there are ' + ', '.join(self.tasks)}")
+        if not self.data:
+            self.data = open_tasks(self.assembly.config, self.assembly.registry)
+        names = self.tasks if task is None else (task,)
+        return [row for judged in evaluate_tasks(self, names, split, limit, baseline, generation) for row in judged.scores]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights, plans, vocabulary and artifacts; `from_pretrained` reads them."""
+        from ofacore.saving import save
+
+        return save(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, registry: Registry | None = None, which: str = "latest") -> Generalist:
+        """Load a saved model or a run folder.
+
+        Args:
+            folder: What `save` wrote, a run folder, or one of its checkpoints.
+            registry: Plugins to use; default: all that are installed.
+            which: Of a run folder: ``latest`` or ``best``.
+        """
+        from ofacore.saving import load
+
+        return load(Path(folder), registry, which)
+
+
+def build_model(assembly: Assembly) -> UniversalModel:
+    """A model with initial weights for everything that an assembly's plans need."""
+    needs = model_needs(assembly.plans.values(), assembly)
+    config = assembly.config
+    return UniversalModel(config.model, assembly.registry, assembly.vocabulary, assembly.artifacts, needs, config.train.seed)
+
+
+def _check_names(tasks: Sequence[Task]) -> None:
+    names = [task.name for task in tasks]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise UserError(f"two tasks are called '{double}'; a task's name is unique in a model")
+
+
+__all__ = ["Generalist", "Output", "build_model"]

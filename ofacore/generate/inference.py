@@ -1,0 +1,143 @@
+"""Generating for many rows of one task: encode, collate, decode in batches, put results back in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ofacore.data.collate import collate
+from ofacore.data.encode import Encoder, Request
+from ofacore.data.permutation import stable_key
+from ofacore.generate.output import Field, Output
+from ofacore.generate.session import DecodingModel, Session
+from ofacore.generate.target import Row, Tools, generate_target
+from ofacore.instruction import Contrast, Node, Plain, Repeat, Slot
+from ofacore.plan import TemplatePlan
+from ofacore.plugin import Registry
+from ofacore.protocols import (
+    BatchSide, Example, GenerationOptions, Options, RowContext, RowError, SlotPlan, Split, TokenSegment,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Generates targets of one planned task with one model."""
+
+    model: DecodingModel
+    encoder: Encoder
+    registry: Registry
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+    want: frozenset[str] | None = None
+    batch_size: int = 64
+    split: Split = "infer"
+
+    @torch.no_grad()
+    def __call__(self, rows: Sequence[Mapping[str, Any]], *, on_error: str = "raise") -> list[Output]:
+        """One output for each row, in order.
+
+        Args:
+            rows: Slot or column name -> value.
+            on_error: ``raise``, or ``keep``: a row that cannot be used gives an output that says why.
+
+        Raises:
+            EncodeError: A row cannot be used.
+        """
+        requests: list[Request | RowError] = [self._request(row, i, on_error) for i, row in enumerate(rows)]
+        outputs: list[Output | None] = [
+            Output({}, RowContext(rows[i], self.encoder.plan.name, "infer", np.random.default_rng(0)), str(r))
+            if isinstance(r, RowError) else None
+            for i, r in enumerate(requests)
+        ]  # fmt: skip
+        usable = [(i, r) for i, r in enumerate(requests) if isinstance(r, Request)]
+        usable.sort(key=lambda pair: (bool(pair[1].source.source), _size(pair[1].source)))
+        for batch in _batches(usable, self.batch_size):
+            for (i, _), output in zip(batch, self._generate([request for _, request in batch]), strict=True):
+                outputs[i] = output
+        return [output for output in outputs if output is not None]
+
+    def _request(self, row: Mapping[str, Any], number: int, on_error: str) -> Request | RowError:
+        rng = np.random.default_rng(stable_key("infer", self.options.seed, number))
+        try:
+            return self.encoder.encode_request(row, rng=rng, row_id=f"row {number}", split=self.split)
+        except RowError as error:
+            if on_error == "raise":
+                raise
+            return error
+
+    def _generate(self, requests: Sequence[Request]) -> list[Output]:
+        template = requests[0].template
+        unconditional = None
+        if self.options.guidance != 1.0:
+            unconditional = self._session([request.unprompted for request in requests], None)
+        session = self._session([request.source for request in requests], unconditional)
+        rows = [Row(request.context, request.context.row) for request in requests]
+        generate_target(session, rows, self._tools(template))
+        return [Output(self._fields(row, template), row.ctx) for row in rows]
+
+    def _session(self, examples: Sequence[Example], unconditional: Session | None) -> Session:
+        side: BatchSide | None = collate(examples).source if any(e.source for e in examples) else None
+        return Session(
+            self.model, lambda adapter, shape: self.encoder.geometry[adapter].coordinates(shape), side, len(examples),
+            task=self.encoder.plan.name, unconditional=unconditional,
+        )  # fmt: skip
+
+    def _tools(self, template: TemplatePlan) -> Tools:
+        names = dict.fromkeys(slot.generator for slot in template.slots.values() if slot.loss)
+        generators = {n: self.registry.load("generator", n)(self.registry.component("generator", n).options) for n in names}
+        rng = torch.Generator().manual_seed(self.options.seed)
+        return Tools(template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases)
+
+    def _phrases(self, slot: SlotPlan, ctx: RowContext) -> tuple[np.ndarray, ...]:
+        preprocessor = self.encoder.preprocessors[slot.preprocessor]
+        free = replace(slot, attributes={k: v for k, v in slot.attributes.items() if k != "closed_set"}, loss=False)
+        found = [preprocessor.encode(phrase, free, ctx) for phrase in self.options.must_contain]
+        return tuple(part.ids for parts in found for part in parts if isinstance(part, TokenSegment))
+
+    def _fields(self, row: Row, template: TemplatePlan) -> dict[str, Field]:
+        repeated = _repeated(template.tree.target)
+        slots = {slot.name: slot for slot in template.targets()}
+        return {
+            name: Field(slot, self.registry.slot(slot.type), self.encoder.preprocessors[slot.preprocessor],
+                        tuple(row.fields[name]), name in repeated)
+            for name, slot in slots.items() if name in row.fields
+        }  # fmt: skip
+
+
+def generation_options(*layers: Options) -> GenerationOptions:
+    """Options from several layers, later ones first in line; unset (None) values do not count.
+
+    Raises:
+        ValueError: An unknown option.
+    """
+    known = {f.name for f in fields(GenerationOptions)}
+    merged = {key: value for layer in layers for key, value in layer.items() if value is not None}
+    unknown = sorted(set(merged) - known)
+    if unknown:
+        raise ValueError(f"unknown generation option '{unknown[0]}'; there are {', '.join(sorted(known))}")
+    return GenerationOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in merged.items()})
+
+
+def _size(example: Example) -> int:
+    return sum(piece.length for sequence in example.source for piece in sequence)
+
+
+def _batches(items: Sequence[tuple[int, Request]], size: int) -> Iterator[Sequence[tuple[int, Request]]]:
+    """Rows with and without a source apart, since their sessions differ."""
+    for kind in (False, True):
+        alike = [item for item in items if bool(item[1].source.source) is kind]
+        yield from (alike[i : i + size] for i in range(0, len(alike), size))
+
+
+def _repeated(nodes: Sequence[Node], inside: bool = False) -> set[str]:
+    """Names of slots inside repeats."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, Slot):
+            found |= {node.name} if inside else set()
+        elif not isinstance(node, Plain | Contrast):
+            found |= _repeated(node.items, inside or isinstance(node, Repeat))
+    return found

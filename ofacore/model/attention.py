@@ -1,0 +1,135 @@
+"""Multi-head attention over the rows of a stream."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ofacore.config.schema import ModelConfig
+from ofacore.model.dropout import dropout
+from ofacore.model.positions import rotate
+from ofacore.model.presets import Sizes
+from ofacore.model.rows import Slots
+from ofacore.parallel.groups import tensor_size
+from ofacore.parallel.layers import ColumnLinear, RowLinear
+
+_EXPLICIT_UP_TO = 128 * 128
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None, rate: float, training: bool,
+    weights: list[Tensor] | None = None,
+) -> Tensor:  # fmt: skip
+    """Scaled dot-product attention.
+
+    Short rows take plain matrix products, which on a CPU are faster backwards than the fused kernel; long rows take
+    the fused kernel, which never holds all scores. Asking for weights takes the plain path.
+
+    Args:
+        q: [R, h, L, d]; ``k`` and ``v`` [R, h, K, d].
+        scale: Factor on the scores, before ``bias`` is added.
+        bias: Added to scores; broadcasts to [R, h, L, K]; -inf where a key is not seen.
+        rate: Dropout of attention weights.
+        training: Whether dropout is on.
+        weights: Receives the attention weights [R, h, L, K].
+    """
+    if weights is None and q.shape[-2] * k.shape[-2] > _EXPLICIT_UP_TO:
+        return functional.scaled_dot_product_attention(q, k, v, bias, rate if training else 0.0, scale=scale)
+    scores = (q * scale) @ k.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
+    probabilities = scores.softmax(-1)
+    if weights is not None:
+        weights.append(probabilities)
+    return dropout(probabilities, rate, training) @ v
+
+
+class Attention(nn.Module):
+    """Projections around `attend`; heads may be split over processes.
+
+    Options: ``qk_norm`` (layer norm of each head's queries and keys, Dehghani et al. 2023), ``scale_heads`` (a learned
+    factor on each head, NormFormer).
+    """
+
+    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
+        super().__init__()
+        self.heads = sizes.heads // tensor_size()
+        self.head_size = sizes.head_size
+        self.scale = (sizes.head_size * config.attn_scale_factor) ** -0.5
+        self.rate = config.attention_dropout
+        self.out = RowLinear(sizes.hidden, sizes.hidden)
+        self.query_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
+        self.key_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
+        self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.scale_heads else None
+
+    def _normed(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        if self.query_norm is None or self.key_norm is None:
+            return q, k
+        return self.query_norm(q), self.key_norm(k)
+
+    def rows(
+        self, queries: list[Tensor], keys: list[Tensor], values: list[Tensor], biases: list[Tensor | None],
+        weights: list[Tensor] | None = None,
+    ) -> list[Tensor]:  # fmt: skip
+        """Attention of every group: [R, L, h, d] each -> [R, L, h * d]."""
+        outputs = []
+        for q, k, v, bias in zip(queries, keys, values, biases, strict=True):
+            q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+            outputs.append(self.merge(attend(q, k, v, self.scale, bias, self.rate, self.training, weights)))
+        return outputs
+
+    def merge(self, x: Tensor) -> Tensor:
+        """[R, h, L, d] -> [R, L, h * d]."""
+        if self.head_scale is not None:
+            x = x * self.head_scale[:, None, None]
+        return x.transpose(1, 2).flatten(2)
+
+
+class SelfAttention(Attention):
+    """One projection makes queries, keys and values."""
+
+    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.qkv = ColumnLinear(sizes.hidden, 3 * sizes.hidden)
+
+    def project(self, x: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """States [..., H] -> queries, keys, values [..., h, d]."""
+        q, k, v = self.qkv(x).unflatten(-1, (self.heads, 3, self.head_size)).unbind(-2)
+        q, k = self._normed(q, k)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        return q, k, v
+
+    def forward(self, x: Tensor, slots: Slots, rotation: Tensor | None, biases: list[Tensor | None]) -> Tensor:
+        """Stream [N, H] -> [N, H]."""
+        queries, keys, values = (slots.take(part) for part in self.project(x, rotation))
+        return self.out(slots.put(self.rows(queries, keys, values, biases)))  # type: ignore[no-any-return]
+
+
+class CrossAttention(Attention):
+    """Queries from the target, keys and values from the encoder's output."""
+
+    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.query = ColumnLinear(sizes.hidden, sizes.hidden)
+        self.key_value = ColumnLinear(sizes.hidden, 2 * sizes.hidden)
+
+    def project(self, x: Tensor) -> Tensor:
+        """States [..., H] -> queries [..., h, d]."""
+        q = self.query(x).unflatten(-1, (self.heads, self.head_size))
+        return self.query_norm(q) if self.query_norm is not None else q  # type: ignore[no-any-return]
+
+    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoder output [..., H] -> keys, values [..., h, d]."""
+        k, v = self.key_value(memory).unflatten(-1, (self.heads, 2, self.head_size)).unbind(-2)
+        return (self.key_norm(k) if self.key_norm is not None else k), v
+
+    def forward(
+        self, x: Tensor, slots: Slots, memory: Tensor, memory_slots: Slots, biases: list[Tensor | None],
+        weights: list[Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Stream [M, H], encoder output [N, H] -> [M, H]; ``weights`` receives one [R, h, L, K] for each group."""
+        queries = slots.take(self.project(x))
+        keys, values = (memory_slots.take(part) for part in self.project_memory(memory))
+        return self.out(slots.put(self.rows(queries, keys, values, biases, weights)))  # type: ignore[no-any-return]

@@ -1,0 +1,122 @@
+"""Keys and values of positions already decoded, and those of the source, shared by all rows that read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ofacore.model.rows import View
+
+
+@dataclass
+class SourceCache:
+    """Keys and values of every source, computed once."""
+
+    keys: list[Tensor] = field(default_factory=list)
+    """For each layer [S, h, K, d]."""
+    values: list[Tensor] = field(default_factory=list)
+    mask: Tensor | None = None
+    """bool [S, K]: real positions; None: all."""
+    view: View | None = None
+    """Coordinates [S, K, 3] and so on."""
+
+
+@dataclass
+class Cache:
+    """State of incremental decoding for R rows. Row r holds ``lengths[r]`` positions, left-aligned."""
+
+    lengths: Tensor
+    """int64 [R]."""
+    source: Tensor
+    """int64 [R]: the source that each row reads, -1 for none."""
+    memory: SourceCache | None
+    task: Tensor
+    """int64 [R]: index into ``tasks``."""
+    tasks: tuple[str, ...]
+    keys: list[Tensor]
+    """For each layer [R, h, capacity, d]."""
+    values: list[Tensor]
+    coordinates: Tensor
+    """int64 [R, capacity, 3]."""
+    segment: Tensor
+    """int64 [R, capacity]."""
+    plane: Tensor
+    """bool [R, capacity]."""
+    segments: int = 0
+    uniform: bool = True
+    """All rows hold equally many positions, and without gaps."""
+    longest: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.lengths)
+
+    @property
+    def capacity(self) -> int:
+        """Positions that fit without growing."""
+        return int(self.segment.shape[1])
+
+    def begin_segment(self) -> None:
+        """What follows is a segment of its own, for relative positions."""
+        self.segments += 1
+
+    def grow(self, needed: int) -> None:
+        """Make room for ``needed`` positions a row, doubling."""
+        if needed <= self.capacity:
+            return
+        more = max(needed, 2 * self.capacity) - self.capacity
+        self.keys = [_longer(part, 2, more) for part in self.keys]
+        self.values = [_longer(part, 2, more) for part in self.values]
+        self.coordinates, self.segment, self.plane = (
+            _longer(part, 1, more) for part in (self.coordinates, self.segment, self.plane)
+        )
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep rows by index int64 [R']; the sources themselves are shared and stay."""
+        used = self.longest
+        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+            self.keys[layer] = _chosen(keys, rows, 2, used)
+            self.values[layer] = _chosen(values, rows, 2, used)
+        self.coordinates, self.segment, self.plane = (
+            _chosen(part, rows, 1, used) for part in (self.coordinates, self.segment, self.plane)
+        )
+        self.lengths, self.source, self.task = self.lengths[rows], self.source[rows], self.task[rows]
+        self._measure()
+
+    def truncate(self, length: int) -> None:
+        """Forget every position after the first ``length``."""
+        self.lengths = self.lengths.clamp(max=length)
+        self._measure()
+
+    def advance(self, counts: Tensor) -> None:
+        """Every row got ``counts`` [R] more positions."""
+        self.lengths = self.lengths + counts
+        self._measure()
+
+    def _measure(self) -> None:
+        if self.rows:
+            self.longest = int(self.lengths.max())
+            self.uniform = bool((self.lengths == self.longest).all())
+
+    def view(self, length: int) -> View:
+        """The first ``length`` positions of every row."""
+        return View(self.coordinates[:, :length], self.segment[:, :length], self.plane[:, :length])
+
+
+def _longer(x: Tensor, dim: int, more: int) -> Tensor:
+    shape = list(x.shape)
+    shape[dim] = more
+    return torch.cat([x, x.new_zeros(shape)], dim)
+
+
+def _chosen(x: Tensor, rows: Tensor, dim: int, used: int) -> Tensor:
+    """Rows of x, copying only the first ``used`` positions."""
+    shape = list(x.shape)
+    shape[0] = len(rows)
+    chosen = x.new_zeros(shape)
+    if used:
+        chosen.narrow(dim, 0, used).copy_(x.narrow(dim, 0, used).index_select(0, rows))
+    return chosen

@@ -1,0 +1,197 @@
+"""The token embedding: one table for all blocks, shared by inputs and, where tied, the output projection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ofacore.model.initial import normal
+from ofacore.parallel.layers import VocabEmbedding
+from ofacore.vocabulary import CORE, Vocabulary
+
+
+class _Gradient:
+    """Collects the gradients of all uses of a table within one backward pass, in one dense tensor."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+
+    def rows_of(self, like: Tensor) -> Tensor:
+        if self.total is None:
+            self.total = torch.zeros_like(like)
+        return self.total
+
+
+class _Root(torch.autograd.Function):
+    """The table as its uses see it. Runs last in the backward pass and hands over what they collected.
+
+    Each use of an embedding would otherwise make a dense gradient of its own, most of it zeros, to be added up.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, gradient: _Gradient) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.gradient = gradient
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:  # type: ignore[override]
+        total, ctx.gradient.total = ctx.gradient.total, None
+        if grad is not None:
+            total = grad if total is None else total.add_(grad)
+        return total, None
+
+
+class _Lookup(torch.autograd.Function):
+    """weight [v, H], ids [n] -> [n, H]; equal ids are added up in fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor, gradient: _Gradient) -> Tensor:
+        ctx.save_for_backward(weight, ids)
+        ctx.gradient = gradient
+        return weight.index_select(0, ids)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
+        weight, ids = ctx.saved_tensors
+        rows, place = torch.unique(ids, return_inverse=True)
+        sums = grad.new_zeros(len(rows), grad.shape[1], dtype=torch.float32).index_add_(0, place, grad.float())
+        ctx.gradient.rows_of(weight).index_add_(0, rows, sums.to(weight.dtype))
+        return None, None, None
+
+
+class _Rows(torch.autograd.Function):
+    """Whole blocks of the table, one below the other: weight [v, H] -> [sum of sizes, H]."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ranges: tuple[range, ...], gradient: _Gradient) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.ranges, ctx.gradient = ranges, gradient
+        parts = [weight[part.start : part.stop] for part in ranges]
+        return parts[0].view_as(parts[0]) if len(parts) == 1 else torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
+        (weight,) = ctx.saved_tensors
+        gradient = ctx.gradient
+        if gradient.total is None and grad.shape == weight.shape:
+            gradient.total = grad.clone()
+            return None, None, None
+        total = gradient.rows_of(weight)
+        sizes = [len(part) for part in ctx.ranges]
+        for part, values in zip(ctx.ranges, grad.split(sizes), strict=True):
+            total[part.start : part.stop].add_(values)
+        return None, None, None
+
+
+class TokenEmbedding(nn.Module):
+    """Rows for every token of a vocabulary, block by block.
+
+    Args:
+        vocabulary: Blocks of this model.
+        hidden: Width of the states.
+        tied: The output projection uses the same rows; otherwise it has its own.
+        seed: Seed of the initial values; each block's depend on its name alone.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, hidden: int, tied: bool = True, seed: int = 1) -> None:
+        super().__init__()
+        self.vocabulary, self.hidden, self.tied, self.seed = vocabulary, hidden, tied, seed
+        self.table = VocabEmbedding(vocabulary.size, hidden)
+        self.projection = None if tied else VocabEmbedding(vocabulary.size, hidden)
+        self._roots: dict[str, tuple[Tensor, _Gradient]] = {}
+        self._ids: dict[tuple[str, ...], Tensor] = {}
+        self.load_portable({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__() if hasattr(super(), "__getstate__") else self.__dict__
+        return {**state, "_roots": {}}
+
+    def begin(self) -> None:
+        """A new forward pass starts: its uses of the table collect their gradients together."""
+        self._roots = {}
+
+    def _root(self, name: str, table: VocabEmbedding) -> tuple[Tensor, _Gradient]:
+        if name not in self._roots:
+            gradient = _Gradient()
+            self._roots[name] = (_Root.apply(table.weight, gradient), gradient)
+        return self._roots[name]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vocabulary ids [n] -> states [n, H]."""
+        if not self.table.single:
+            return self.table(ids)  # type: ignore[no-any-return]
+        if not (torch.is_grad_enabled() and self.table.weight.requires_grad):
+            return self.table.weight.detach().index_select(0, ids)
+        weight, gradient = self._root("table", self.table)
+        return _Lookup.apply(weight, ids, gradient)  # type: ignore[no-any-return]
+
+    def output(self, blocks: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Projection on some blocks and the core tokens.
+
+        Args:
+            blocks: Names; the core block is added, order does not matter.
+
+        Returns:
+            weight [v, H], and the vocabulary id of each row, int64 [v], ascending.
+        """
+        names = tuple(block.name for block in self.vocabulary.blocks if block.name in {CORE.name, *blocks})
+        for name in blocks:
+            self.vocabulary.offset(name)
+        ranges = _merged([self.vocabulary.range(name) for name in names])
+        table = self.table if self.projection is None else self.projection
+        if names not in self._ids:
+            self._ids[names] = torch.cat([torch.arange(part.start, part.stop) for part in ranges])
+        ids = self._ids[names].to(table.weight.device)
+        if not (torch.is_grad_enabled() and table.weight.requires_grad):
+            detached = table.weight.detach()
+            parts = [detached[part.start : part.stop] for part in ranges]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)), ids
+        weight, gradient = self._root("table" if self.projection is None else "projection", table)
+        return _Rows.apply(weight, ranges, gradient), ids
+
+    def portable_state(self) -> dict[str, Tensor]:
+        """``<block>`` (and ``<block>.output`` if untied) -> rows of that block, unpadded."""
+        state = {}
+        for suffix, table in self._tables():
+            for block in self.vocabulary.blocks:
+                rows = self.vocabulary.range(block.name)
+                state[block.name + suffix] = table.weight.detach()[rows.start : rows.stop].clone()
+        return state
+
+    @torch.no_grad()
+    def load_portable(self, state: Mapping[str, Tensor]) -> None:
+        """Copy rows by block name; blocks without rows in ``state`` get their initial values.
+
+        Raises:
+            ValueError: A block has another size or width.
+        """
+        for suffix, table in self._tables():
+            for block in self.vocabulary.blocks:
+                rows = self.vocabulary.range(block.name)
+                own = table.weight[rows.start : rows.stop]
+                name = block.name + suffix
+                values = state[name] if name in state else normal(f"embedding.{name}", tuple(own.shape), self.seed)
+                if values.shape != own.shape:
+                    raise ValueError(
+                        f"block '{block.name}': stored rows {tuple(values.shape)}, here {tuple(own.shape)}"
+                    )
+                own.copy_(values)
+
+    def _tables(self) -> list[tuple[str, VocabEmbedding]]:
+        tables = [("", self.table)]
+        return tables if self.projection is None else [*tables, (".output", self.projection)]
+
+
+def _merged(ranges: list[range]) -> tuple[range, ...]:
+    """Adjacent ranges joined, so that the whole table is one range and needs no copy."""
+    merged: list[range] = []
+    for part in ranges:
+        if merged and merged[-1].stop == part.start:
+            merged[-1] = range(merged[-1].start, part.stop)
+        else:
+            merged.append(part)
+    return tuple(merged)

@@ -1,0 +1,141 @@
+"""Feed-forward networks: one for all positions, or several that a router chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ofacore.config.schema import ModelConfig
+from ofacore.model.dropout import dropout
+from ofacore.model.presets import Sizes
+from ofacore.model.rows import permute
+from ofacore.parallel.layers import ColumnLinear, RowLinear
+from ofacore.parallel.norms import SplitNorm
+from ofacore.protocols import Layout
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "silu": functional.silu,
+}
+
+
+class FeedForward(nn.Module):
+    """Two linears with an activation between them; ``scale_fc`` adds a norm behind the activation (NormFormer)."""
+
+    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
+        super().__init__()
+        self.up = ColumnLinear(sizes.hidden, sizes.ffn)
+        self.norm = SplitNorm(sizes.ffn) if config.scale_fc else None
+        self.down = RowLinear(sizes.ffn, sizes.hidden)
+        self.activation = _ACTIVATIONS[config.activation]
+        self.rate = config.activation_dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, H] -> [n, H]."""
+        x = dropout(self.activation(self.up(x)), self.rate, self.training)
+        return self.down(x if self.norm is None else self.norm(x))  # type: ignore[no-any-return]
+
+
+@dataclass
+class Routing:
+    """Positions sorted by expert."""
+
+    order: Tensor
+    """int64 [N * k]: (position, choice) pairs, sorted by expert; pair p belongs to position p // k."""
+    sizes: tuple[int, ...]
+    """Pairs of each expert."""
+
+
+def sort_by_expert(experts: Tensor, number: int) -> Routing:
+    """Experts int64 [N, k] -> pairs sorted by expert."""
+    flat = experts.flatten()
+    return Routing(torch.argsort(flat, stable=True), tuple(torch.bincount(flat, minlength=number).tolist()))
+
+
+class ModalityRouter:
+    """The adapter that made a position is its expert (OFASys' modality experts)."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.names: Sequence[str] = options["names"]
+
+    def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(experts [N, 1], gates of one [N, 1])."""
+        return _fixed(self.names, layout.adapters, layout.adapter)
+
+
+class TaskRouter:
+    """The task of a position is its expert."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.names: Sequence[str] = options["names"]
+
+    def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(experts [N, 1], gates of one [N, 1])."""
+        return _fixed(self.names, layout.tasks, layout.task)
+
+
+def _fixed(names: Sequence[str], present: Sequence[str], index: Tensor) -> tuple[Tensor, Tensor]:
+    table = torch.tensor([names.index(name) if name in names else -1 for name in present], device=index.device)
+    experts = table[index].unsqueeze(1)
+    if bool((experts < 0).any()):
+        raise ValueError(f"positions of {sorted(set(present) - set(names))} have no expert; there are {list(names)}")
+    return experts, torch.ones(experts.shape, device=index.device)
+
+
+class TopKRouter(nn.Module):
+    """A learned softmax over experts; the k largest share the position (Shazeer et al. 2017).
+
+    Options: ``hidden``, ``number`` of experts, ``k``.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.number, self.k = int(options["number"]), int(options["k"])
+        self.weight = nn.Parameter(torch.zeros(self.number, int(options["hidden"])))
+
+    def forward(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(experts [N, k], gates [N, k]); gates add up to one if k > 1."""
+        return self.route(hidden)[:2]
+
+    def route(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Experts, gates, and the balance loss: 1 for an even use of all experts (Fedus et al. 2021)."""
+        probabilities = functional.linear(hidden.float(), self.weight.float()).softmax(-1)
+        gates, experts = probabilities.topk(self.k, dim=-1)
+        if self.k > 1:
+            gates = gates / gates.sum(-1, keepdim=True)
+        used = functional.one_hot(experts, self.number).float().mean((0, 1))
+        return experts, gates, self.number * (used * probabilities.mean(0)).sum()
+
+
+class Experts(nn.Module):
+    """Several feed-forward networks, keyed by name in the order in which they joined."""
+
+    def __init__(self, config: ModelConfig, sizes: Sizes, names: Sequence[str]) -> None:
+        super().__init__()
+        self.each = nn.ModuleDict({name: FeedForward(config, sizes) for name in names})
+        self.router: TopKRouter | None = None
+        if config.experts == "topk":
+            k = min(config.experts_k, len(names))
+            self.router = TopKRouter({"hidden": sizes.hidden, "number": len(names), "k": k})
+
+    def forward(self, x: Tensor, routing: Routing | None) -> tuple[Tensor, Tensor | None]:
+        """States [N, H] -> states [N, H] and the balance loss of a learned router."""
+        if self.router is None:
+            assert routing is not None
+            return self._apply(x, routing), None
+        experts, gates, balance = self.router.route(x)
+        pairs = x.repeat_interleave(self.router.k, dim=0) if self.router.k > 1 else x
+        y = self._apply(pairs, sort_by_expert(experts, len(self.each)))
+        y = (y * gates.flatten().unsqueeze(1).to(y.dtype)).unflatten(0, (-1, self.router.k)).sum(1)
+        return y, balance
+
+    def _apply(self, x: Tensor, routing: Routing) -> Tensor:
+        parts = permute(x, routing.order).split(routing.sizes)
+        results = [expert(part) for expert, part in zip(self.each.values(), parts, strict=True) if len(part)]
+        return permute(torch.cat(results), torch.argsort(routing.order))

@@ -1,0 +1,130 @@
+"""One decoder step: new positions of R rows against what the cache holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ofacore.model.attention import attend
+from ofacore.model.cache import Cache
+from ofacore.model.experts import Experts, Routing
+from ofacore.model.layers import Layer, _scaled
+from ofacore.model.positions import total_bias
+from ofacore.model.rows import View
+
+
+@dataclass
+class Step:
+    """What all layers share in one step: n new positions in each of R rows, T keys in all."""
+
+    cache: Cache
+    positions: object
+    queries: View
+    keys: View
+    total: int
+    mask: Tensor | None
+    """bool [R, 1, n, T]; None: everything is seen."""
+    slot: Tensor | None
+    """int64 [R, n]: where new keys go; None: right behind the others, equally in all rows."""
+    rotation: Tensor | None
+    routing: Routing | None
+    self_bias: Tensor | None
+    cross_bias: Tensor | None
+
+
+def new_mask(cache: Cache, valid: Tensor | None, n: int, causal: bool) -> tuple[Tensor | None, Tensor | None]:
+    """Which keys the new positions see [R, 1, n, T], and where they go [R, n]."""
+    if cache.uniform and valid is None:
+        if n == 1 or not causal:
+            return None, None
+        total = cache.longest + n
+        past = torch.ones(n, total, dtype=torch.bool).tril(cache.longest)
+        return past[None, None].to(cache.lengths.device), None
+    number = torch.arange(n, device=cache.lengths.device)
+    slot = cache.lengths[:, None] + number
+    key = torch.arange(cache.longest + n, device=cache.lengths.device)
+    counts = torch.full_like(cache.lengths, n) if valid is None else valid.sum(1)
+    last = slot if causal else (cache.lengths + counts - 1)[:, None].expand_as(slot)
+    mask = key <= last.unsqueeze(-1)
+    return mask.unsqueeze(1), slot
+
+
+def layer_step(layer: Layer, x: Tensor, step: Step) -> Tensor:
+    """States [R, n, H] -> [R, n, H]; writes the new keys and values into the cache."""
+    inner = layer.attention_norm(x) if layer.pre else x
+    branch = _scaled(_self_attention(layer, inner, step), layer.attention_scale)
+    x = _residual(layer, x, branch, layer.attention_norm)
+    x = _cross(layer, x, step)
+    inner = layer.ffn_norm(x) if layer.pre else x
+    flat = inner.flatten(0, 1)
+    branch = layer.ffn(flat, step.routing)[0] if isinstance(layer.ffn, Experts) else layer.ffn(flat)
+    residual = x if layer.residual_scale is None else x * layer.residual_scale
+    return _residual(layer, residual, branch.view_as(x), layer.ffn_norm)
+
+
+def _residual(layer: Layer, x: Tensor, branch: Tensor, norm: torch.nn.Module) -> Tensor:
+    return x + branch if layer.pre else norm(x + branch)  # type: ignore[no-any-return]
+
+
+def _self_attention(layer: Layer, x: Tensor, step: Step) -> Tensor:
+    attention, cache = layer.attention, step.cache
+    q, k, v = (part.transpose(1, 2) for part in attention.project(x, step.rotation))
+    keys, values = cache.keys[layer.index], cache.values[layer.index]
+    if step.slot is None:
+        keys[:, :, cache.longest : step.total] = k
+        values[:, :, cache.longest : step.total] = v
+    else:
+        where = step.slot[:, None, :, None].expand_as(k)
+        keys.scatter_(2, where, k)
+        values.scatter_(2, where, v)
+    relative = step.positions.bias("decoder", layer.index, step.queries, step.keys)  # type: ignore[attr-defined]
+    bias = masked(total_bias([step.self_bias, relative]), step.mask, x.dtype)
+    out = attend(q, keys[:, :, : step.total], values[:, :, : step.total], attention.scale, bias, 0.0, False)
+    return attention.out(attention.merge(out))  # type: ignore[no-any-return]
+
+
+def _cross(layer: Layer, x: Tensor, step: Step) -> Tensor:
+    assert layer.cross is not None and layer.cross_norm is not None
+    memory, source = step.cache.memory, step.cache.source
+    if memory is None:
+        return x if layer.pre else layer.cross_norm(x)  # type: ignore[no-any-return]
+    inner = layer.cross_norm(x) if layer.pre else x
+    q = layer.cross.project(inner).transpose(1, 2)
+    keys, values, mask = memory.keys[layer.index], memory.values[layer.index], memory.mask
+    beams = _beams(source, len(keys)) if step.cross_bias is None else 0
+    if beams:
+        q = q.unflatten(0, (-1, beams)).transpose(1, 2).flatten(2, 3)
+        bias = masked(None, mask[:, None, None] if mask is not None else None, x.dtype)
+        out = attend(q, keys, values, layer.cross.scale, bias, 0.0, False)
+        out = out.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)
+    else:
+        row = source.clamp(min=0)
+        chosen = mask[row][:, None, None] if mask is not None else None
+        bias = masked(step.cross_bias, chosen, x.dtype)
+        out = attend(q, keys[row], values[row], layer.cross.scale, bias, 0.0, False)
+    branch = _scaled(layer.cross.out(layer.cross.merge(out)), layer.cross_scale)
+    blind = source < 0 if mask is None else (source < 0) | ~mask.any(1)[source.clamp(min=0)]
+    if bool(blind.any()):
+        branch = torch.where(blind[:, None, None], 0.0, branch)
+    return _residual(layer, x, branch, layer.cross_norm)
+
+
+def _beams(source: Tensor, sources: int) -> int:
+    """Rows of each source, if all have equally many and stand in order; else 0."""
+    if sources == 0 or len(source) % sources:
+        return 0
+    beams = len(source) // sources
+    expected = torch.arange(sources, device=source.device).repeat_interleave(beams)
+    return beams if torch.equal(source, expected) else 0
+
+
+def masked(bias: Tensor | None, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """A bias with -inf where the mask is False. A row without any True is left unmasked: its result is not used."""
+    if mask is None:
+        return bias
+    mask = mask | ~mask.any(-1, keepdim=True)
+    if bias is None:
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+    return bias.masked_fill(~mask, -torch.inf)

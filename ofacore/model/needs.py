@@ -1,0 +1,63 @@
+"""What tasks ask of a model, in the order in which they joined it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ofacore.protocols import Options
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component and its options."""
+
+    name: str
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelNeeds:
+    """Components and names that a model is built for; growth appends."""
+
+    adapters: tuple[Part, ...] = ()
+    heads: tuple[Part, ...] = ()
+    criteria: tuple[Part, ...] = ()
+    tasks: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    attention_layers: tuple[int, ...] = ()
+    """Decoder layers whose cross-attention weights some criterion needs."""
+
+
+class Components(Protocol):
+    """Where implementations come from: the registry of plugins."""
+
+    def load(self, kind: str, name: str) -> Any:
+        """The class of a component."""
+
+
+@dataclass
+class Hidden:
+    """Hidden states of one micro-batch."""
+
+    source: Tensor | None
+    """[N, H]."""
+    target: Tensor | None
+    """[M, H]."""
+    balance: Tensor | None = None
+    """Mean balance loss of learned routers; 1 where all experts are used evenly. ``batch_coupled``."""
+    attention: tuple[list[Tensor], ...] = ()
+    """For each decoder layer asked for: cross-attention weights [rows, heads, L, K] of each attention group."""
+
+
+def criterion_key(name: str, options: Mapping[str, Any]) -> str:
+    """One name for a criterion with these options, usable in parameter names."""
+    if not options:
+        return name
+    text = json.dumps(dict(options), sort_keys=True, default=str)
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

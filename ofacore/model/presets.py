@@ -1,0 +1,74 @@
+"""Named sizes, and how a configuration overrides them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ofacore.config.schema import ModelConfig
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths and depths of a transformer."""
+
+    hidden: int
+    ffn: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden // self.heads
+
+
+PRESETS = {
+    "starter": Sizes(256, 768, 4, 3, 3),
+    "tiny": Sizes(256, 1024, 4, 4, 4),
+    "small": Sizes(512, 2048, 8, 4, 4),
+    "base": Sizes(768, 3072, 12, 6, 6),
+    "large": Sizes(1024, 4096, 16, 12, 12),
+    "huge": Sizes(1280, 5120, 16, 24, 12),
+    "ofa-tiny": Sizes(256, 1024, 4, 4, 4),
+    "ofa-medium": Sizes(512, 2048, 8, 4, 4),
+    "ofa-base": Sizes(768, 3072, 12, 6, 6),
+    "ofa-large": Sizes(1024, 4096, 16, 12, 12),
+    "ofa-huge": Sizes(1280, 5120, 16, 24, 12),
+}
+
+_OFA_OPTIONS = {
+    "positions": "untied", "qk_norm": False, "scale_attn": True, "scale_fc": True, "scale_heads": True,
+    "attn_scale_factor": 2.0,
+}  # fmt: skip
+
+
+class ModelSizeError(ValueError):
+    """A size that no transformer can have, or an unknown preset."""
+
+
+def resolve(config: ModelConfig) -> Sizes:
+    """Sizes of the preset, with every size that the configuration sets in its place.
+
+    Raises:
+        ModelSizeError: Unknown preset, or ``hidden`` is no multiple of ``heads``, or a head's width is odd.
+    """
+    if config.preset not in PRESETS:
+        raise ModelSizeError(f"model.preset: no preset '{config.preset}'; there are {', '.join(PRESETS)}")
+    names = ("hidden", "ffn", "heads", "encoder_layers", "decoder_layers")
+    given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    sizes = replace(PRESETS[config.preset], **given)
+    if sizes.hidden % sizes.heads or sizes.head_size % 2:
+        raise ModelSizeError(
+            f"model.hidden: {sizes.hidden} does not give {sizes.heads} heads of an even width; "
+            f"choose a multiple of {2 * sizes.heads}"
+        )
+    return sizes
+
+
+def with_preset_options(config: ModelConfig) -> ModelConfig:
+    """The configuration with the options of an ``ofa-`` preset, except those that were set explicitly."""
+    if not config.preset.startswith("ofa-"):
+        return config
+    missing = {name: value for name, value in _OFA_OPTIONS.items() if name not in config.model_fields_set}
+    return config.model_copy(update=missing)

@@ -1,0 +1,175 @@
+"""Which position attends to which: attention groups of one forward pass, computed once and shared by all layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ofacore.protocols import Layout
+
+
+@dataclass
+class View:
+    """What a position scheme knows of one group's positions. R rows of length L."""
+
+    coordinates: Tensor
+    """int64 [R, L, 3]."""
+    segment: Tensor
+    """int64 [R, L]."""
+    plane: Tensor
+    """bool [R, L]: the position belongs to an adapter whose coordinates differ by axis."""
+
+
+@dataclass
+class Group:
+    """Attention of R rows: L queries each, K keys each."""
+
+    queries: View
+    keys: View
+    mask: Tensor | None
+    """bool [R, L, K]: query sees key; None: every query sees every key."""
+    blind: Tensor | None
+    """bool [R, L, 1]: the query sees no key at all; None: there is no such query."""
+    additive: Tensor | None = None
+    """The mask as numbers to add to scores, [R, 1, L, K] in the dtype of the states."""
+
+
+@dataclass
+class Slots:
+    """Where a stream's positions stand in the rows of its groups, all groups one behind the other."""
+
+    shapes: tuple[tuple[int, int], ...]
+    """(R, L) of each group."""
+    index: Tensor | None
+    """int64 [slots]: position of each slot, 0 where empty; None: slots are the stream itself."""
+    inverse: Tensor | None
+    """int64 [N]: slot of each position; None where a position may stand in several slots."""
+
+    def take(self, x: Tensor) -> list[Tensor]:
+        """Stream [N, ...] -> one [R, L, ...] for each group."""
+        if self.index is not None:
+            x = (
+                _ToSlots.apply(x, self.index, self.inverse)
+                if self.inverse is not None
+                else x.index_select(0, self.index)
+            )
+        sizes = [rows * length for rows, length in self.shapes]
+        parts = x.split(sizes) if len(sizes) > 1 else (x,)
+        return [part.unflatten(0, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def put(self, parts: list[Tensor]) -> Tensor:
+        """One [R, L, H] for each group -> stream [N, H]."""
+        flat = [part.flatten(0, 1) for part in parts]
+        x = flat[0] if len(flat) == 1 else torch.cat(flat)
+        return x if self.index is None else _FromSlots.apply(x, self.index, self.inverse)
+
+
+class _ToSlots(torch.autograd.Function):
+    """Each position stands in exactly one slot, so that the gradient is a gather, too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return x.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _FromSlots(torch.autograd.Function):
+    """The way back; empty slots get no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        ctx.slots = len(index)
+        return x.index_select(0, inverse)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        slots = grad.new_zeros(ctx.slots, *grad.shape[1:])
+        return slots.index_copy_(0, ctx.saved_tensors[0], grad), None, None
+
+
+def permute(x: Tensor, index: Tensor) -> Tensor:
+    """``x[index]`` for a permutation ``index``, with a gather as its gradient."""
+    return _ToSlots.apply(x, index, torch.argsort(index))  # type: ignore[no-any-return]
+
+
+def slots_of(rows: tuple[Tensor, ...], positions: int, once: bool = True) -> Slots:
+    """Slots of index matrices ``rows``; ``once``: every position occurs exactly once."""
+    shapes = tuple((int(group.shape[0]), int(group.shape[1])) for group in rows)
+    flat = torch.cat([group.flatten() for group in rows])
+    if len(flat) == positions and torch.equal(flat, torch.arange(positions, device=flat.device)):
+        return Slots(shapes, None, None)
+    inverse = None
+    if once:
+        real = torch.nonzero(flat >= 0).squeeze(1)
+        inverse = flat.new_empty(positions)
+        inverse[flat[real]] = real
+    return Slots(shapes, flat.clamp(min=0), inverse)
+
+
+def _view(layout: Layout, rows: Tensor, plane: Tensor) -> View:
+    index = rows.clamp(min=0)
+    return View(layout.coordinates[index], layout.segment[index], plane[index])
+
+
+def plane_of(layout: Layout, linear: frozenset[str]) -> Tensor:
+    """bool [N]: positions of adapters that are not in ``linear``."""
+    kinds = torch.tensor([name not in linear for name in layout.adapters] or [False], device=layout.adapter.device)
+    return kinds[layout.adapter]
+
+
+def self_groups(layout: Layout, plane: Tensor, source: bool) -> list[Group]:
+    """Self-attention of one side. Empty slots see themselves, which no other position can see."""
+    groups = []
+    for rows in layout.rows:
+        index = rows.clamp(min=0)
+        sequence, segment = layout.sequence[index], layout.segment[index]
+        own = segment[:, :, None] == segment[:, None, :]
+        past = index[:, None, :] <= index[:, :, None]
+        within = own & (past | ~layout.causal[index][:, :, None])
+        across = ~own if source else ~own & past & layout.visible[index][:, None, :]
+        mask = (sequence[:, :, None] == sequence[:, None, :]) & (within | across)
+        empty = rows < 0
+        mask &= ~(empty[:, :, None] | empty[:, None, :])
+        mask |= torch.diag_embed(empty)
+        view = _view(layout, rows, plane)
+        groups.append(Group(view, view, None if bool(mask.all()) else mask, None))
+    return groups
+
+
+def cross_groups(layout: Layout, plane: Tensor, source: Layout, source_plane: Tensor) -> list[Group]:
+    """Attention of the target's rows to the source positions that their sequences read."""
+    assert layout.memory is not None
+    groups = []
+    for rows, keys in zip(layout.rows, layout.memory_rows, strict=True):
+        index, memory = rows.clamp(min=0), keys.clamp(min=0)
+        reads = layout.memory[layout.sequence[index]]
+        holds = source.sequence[memory] if source.positions else memory
+        mask = (reads[:, :, None] == holds[:, None, :]) & (rows >= 0)[:, :, None] & (keys >= 0)[:, None, :]
+        blind = ~mask.any(2, keepdim=True)
+        mask |= blind
+        groups.append(
+            Group(
+                _view(layout, rows, plane),
+                _view(source, keys, source_plane),
+                None if bool(mask.all()) else mask,
+                blind if bool(blind.any()) else None,
+            )  # fmt: skip
+        )
+    return groups
+
+
+def finish(groups: list[Group], dtype: torch.dtype) -> list[Group]:
+    """Write each mask as numbers to add."""
+    for group in groups:
+        if group.mask is not None:
+            zeros = torch.zeros(group.mask.shape, dtype=dtype, device=group.mask.device)
+            group.additive = zeros.masked_fill_(~group.mask, -torch.inf).unsqueeze(1)
+    return groups

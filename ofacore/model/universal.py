@@ -1,0 +1,293 @@
+"""The universal model: adapters, backbone, heads and criteria, assembled from what tasks need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ofacore.artifacts import Artifact
+from ofacore.config.schema import ModelConfig
+from ofacore.model.backbone import BackboneContext, MegatronBackbone
+from ofacore.model.dropout import dropout
+from ofacore.model.embedding import TokenEmbedding
+from ofacore.model.initial import normal, seeded
+from ofacore.model.lora import add_low_rank
+from ofacore.model.needs import Components, Hidden, ModelNeeds, Part, criterion_key
+from ofacore.model.presets import resolve, with_preset_options
+from ofacore.model.rows import permute
+from ofacore.parallel.norms import norm
+from ofacore.protocols import (
+    AdapterCall,
+    Batch,
+    BatchSide,
+    BuildContext,
+    CriterionContext,
+    HeadContext,
+    Loss,
+    Side,
+    TermGroup,
+)
+from ofacore.vocabulary import Vocabulary
+
+_TABLE = re.compile(r"^embedding\.(table|projection)\.weight$")
+ParameterKind = Literal["matrix", "embedding", "vector"]
+
+
+class UniversalModel(nn.Module):
+    """One model for all tasks.
+
+    Args:
+        config: Sizes and options.
+        registry: Gives the implementations.
+        vocabulary: Token blocks of this model.
+        artifacts: Preprocessor name -> what it fitted.
+        needs: Components to build. What a component starts with depends on its name and ``seed`` alone.
+        seed: Seed of the initial values.
+    """
+
+    def __init__(
+        self, config: ModelConfig, registry: Components, vocabulary: Vocabulary, artifacts: Mapping[str, Artifact],
+        needs: ModelNeeds, seed: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.config = config = with_preset_options(config)
+        self.registry, self.vocabulary, self.artifacts, self.needs, self.seed = (
+            registry, vocabulary, artifacts, needs, seed,
+        )  # fmt: skip
+        self.sizes = resolve(config)
+        self.embedding = TokenEmbedding(vocabulary, self.sizes.hidden, config.tied_head, seed)
+        self.adapters = self._parts("adapter", needs.adapters, config.adapters)
+        self.heads = self._parts("head", needs.heads, config.heads_options)
+        self.criteria = nn.ModuleDict()
+        self.plain_criteria: dict[str, Any] = {}
+        for part in needs.criteria:
+            self.criterion(part.name, {})
+        self.types = nn.ParameterDict(self._type_vectors() if config.type_embedding else {})
+        embed_norm = config.layernorm_embedding
+        kind, hidden = config.norm_type, self.sizes.hidden
+        self.source_norm = norm(kind, hidden) if embed_norm else nn.Identity()
+        self.target_norm = norm(kind, hidden) if embed_norm else nn.Identity()
+        self.backbone = self._backbone()
+        if config.lora.rank:
+            add_low_rank(self, config.lora, seed)
+
+    # ------------------------------------------------------------ assembly
+
+    def _parts(self, kind: str, parts: Sequence[Part], options: Mapping[str, Mapping[str, Any]]) -> nn.ModuleDict:
+        modules = nn.ModuleDict()
+        for part in parts:
+            context = BuildContext(
+                self.sizes.hidden, {**part.options, **options.get(part.name, {})}, self.vocabulary, self.embedding,
+                self.artifacts, self.sizes.heads,
+            )  # fmt: skip
+            with seeded(f"{kind}.{part.name}", self.seed):
+                modules[part.name] = self.registry.load(kind, part.name)(context)
+        return modules
+
+    def _type_vectors(self) -> dict[str, nn.Parameter]:
+        names = [f"{side}/{name}" for name in self.adapters for side in ("source", "target")]
+        return {name: nn.Parameter(normal(f"types.{name}", (self.sizes.hidden,), self.seed)) for name in names}
+
+    def _backbone(self) -> nn.Module:
+        linear = frozenset(name for name, module in self.adapters.items() if getattr(module, "axes", 3) == 1)
+        schemes = {}
+        if self.config.positions not in ("rotary", "untied"):
+            schemes[self.config.positions] = self.registry.load("positions", self.config.positions)
+        context = BackboneContext(
+            tuple(self.adapters), self.needs.tasks, linear, frozenset(self.needs.attention_layers), schemes, self.seed
+        )
+        name = self.config.backbone
+        build = MegatronBackbone if name == "megatron" else self.registry.load("backbone", name)
+        with seeded(f"backbone.{name}", self.seed):
+            return build(self.config, context)  # type: ignore[no-any-return]
+
+    def criterion(self, name: str, options: Mapping[str, Any]) -> Any:
+        """The criterion of that name, built at first use; ``options`` go before those that the model was built with."""
+        base = next((part.options for part in self.needs.criteria if part.name == name), {})
+        options = {**base, **options}
+        key = criterion_key(name, options)
+        if key not in self.criteria and key not in self.plain_criteria:
+            with seeded(f"criterion.{key}", self.seed):
+                built = self.registry.load("criterion", name)(options)
+            if isinstance(built, nn.Module):
+                self.criteria[key] = built
+            else:
+                self.plain_criteria[key] = built
+        return self.criteria[key] if key in self.criteria else self.plain_criteria[key]
+
+    # ------------------------------------------------------------ one micro-batch
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights; features and states are converted to it."""
+        return self.embedding.table.weight.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.table.weight.device  # type: ignore[no-any-return]
+
+    def embed(self, side: Side, call: AdapterCall) -> Tensor:
+        """States [n, H] of one adapter's segments, in the adapter's order, ready for the backbone."""
+        return self._prepared(side, self._raw(side, call))
+
+    def _raw(self, side: Side, call: AdapterCall) -> Tensor:
+        dtype = self.dtype
+        features = {
+            name: value.to(dtype) if value.is_floating_point() else value for name, value in call.features.items()
+        }
+        states = self.adapters[call.adapter].embed(features, call.shapes)
+        kind = f"{side}/{call.adapter}"
+        return states + self.types[kind] if kind in self.types else states
+
+    def _prepared(self, side: Side, states: Tensor) -> Tensor:
+        layer_norm = self.source_norm if side == "source" else self.target_norm
+        return dropout(layer_norm(states), self.config.dropout, self.training)
+
+    def _stream(self, name: Side, side: BatchSide | None) -> Tensor | None:
+        """States [N, H] of one side in stream order: one call for each adapter that is present."""
+        calls = [call for call in side.calls if len(call.index)] if side else []
+        if not calls:
+            return None
+        parts = [self._raw(name, call) for call in calls]
+        states = parts[0] if len(parts) == 1 else torch.cat(parts)
+        index = calls[0].index if len(calls) == 1 else torch.cat([call.index for call in calls])
+        if not torch.equal(index, torch.arange(len(index), device=index.device)):
+            states = permute(states, torch.argsort(index))
+        return self._prepared(name, states)
+
+    def hidden(self, batch: Batch) -> Hidden:
+        """Hidden states of a micro-batch; begins a new forward pass."""
+        self.embedding.begin()
+        source = self._stream("source", batch.source)
+        target = self._stream("target", batch.target)
+        memory = decoded = None
+        balance: list[Tensor] = []
+        if source is not None and batch.source is not None:
+            memory = self.backbone.encode(source, batch.source.layout)
+            balance = list(getattr(self.backbone, "balance", ()))
+        if target is not None and batch.target is not None:
+            layout = batch.source.layout if memory is not None and batch.source is not None else None
+            decoded = self.backbone.decode(target, batch.target.layout, memory, layout)
+            balance = list(getattr(self.backbone, "balance", ()))
+        attention = getattr(self.backbone, "attention", {})
+        return Hidden(
+            memory, decoded, torch.stack(balance).mean() if balance else None,
+            tuple(attention[layer] for layer in sorted(attention)),
+        )  # fmt: skip
+
+    def predict(self, group: TermGroup, hidden: Hidden) -> Any:
+        """What a group's head says about the group's positions."""
+        states = hidden.source if group.side == "source" else hidden.target
+        assert states is not None
+        whole = len(group.index) == len(states)
+        if not (whole and torch.equal(group.index, torch.arange(len(states), device=states.device))):
+            states = states.index_select(0, group.index)
+        return self.heads[group.head](states, HeadContext(group.lengths, group.blocks))
+
+    def loss(self, group: TermGroup, prediction: Any, hidden: Hidden | None = None) -> Loss:
+        """Losses of a group's items."""
+        criterion = self.criterion(group.criterion, group.options)
+        attention = hidden.attention if hidden is not None and "attention" in criterion.needs else None
+        context = CriterionContext(group.lengths, group.label_lengths, attention)
+        return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
+
+    def losses(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
+        """Losses of all groups of a micro-batch, except those of criteria that need the whole step at once."""
+        hidden = self.hidden(batch)
+        return [
+            (group, self.loss(group, self.predict(group, hidden), hidden))
+            for group in batch.terms
+            if self.criterion(group.criterion, group.options).scope != "step"
+        ]
+
+    def forward(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
+        """The same as `losses`."""
+        return self.losses(batch)
+
+    # ------------------------------------------------------------ parameters
+
+    def train(self, mode: bool = True) -> UniversalModel:
+        """Set training mode; modules whose parameters are all frozen stay in evaluation mode."""
+        super().train(mode)
+        if mode:
+            for module in self.modules():
+                parameters = list(module.parameters())
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                    module.eval()
+        return self
+
+    def freeze(self, patterns: Iterable[str]) -> list[str]:
+        """Stop training parameters whose name matches one of the patterns (`re.search`); returns their names.
+
+        Raises:
+            ValueError: A pattern matches nothing.
+        """
+        frozen = []
+        for pattern in patterns:
+            matched = [(n, p) for n, p in self.named_parameters() if re.search(pattern, n)]
+            if not matched:
+                raise ValueError(f"freeze pattern '{pattern}' matches no parameter of this model")
+            for name, parameter in matched:
+                parameter.requires_grad_(False)
+                frozen.append(name)
+        self.train(self.training)
+        return frozen
+
+    def parameter_kinds(self) -> dict[str, ParameterKind]:
+        """Trainable parameters by name: weights of linears and convolutions, tables, and the rest."""
+        tables = (nn.Embedding, type(self.embedding.table))
+        owners = dict(self.named_modules())
+        kinds: dict[str, ParameterKind] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                owner = owners[name.rpartition(".")[0]]
+                matrix: ParameterKind = "embedding" if isinstance(owner, tables) else "matrix"
+                kinds[name] = matrix if parameter.dim() > 1 else "vector"
+        return kinds
+
+    def to_bf16(self) -> UniversalModel:
+        """Convert all floating-point weights and buffers to bf16 in place."""
+        return self.to(torch.bfloat16)
+
+    def portable_state(self) -> dict[str, Tensor]:
+        """Every parameter and persistent buffer by name, the token table as ``embedding.<block name>``."""
+        state = {f"embedding.{name}": rows for name, rows in self.embedding.portable_state().items()}
+        own = {**self.state_dict(keep_vars=True)}
+        state.update((n, v.detach().clone()) for n, v in own.items() if _stored(n, v))
+        return state
+
+    @torch.no_grad()
+    def load_portable(self, state: Mapping[str, Tensor], strict: bool = True) -> tuple[list[str], list[str]]:
+        """Copy values by name; blocks and components may have joined in another order.
+
+        Returns:
+            Names that this model has and ``state`` lacks (they keep their values), and the reverse.
+
+        Raises:
+            ValueError: ``strict`` and something is missing or unknown, or a shape differs.
+        """
+        own = {n: v for n, v in self.state_dict(keep_vars=True).items() if _stored(n, v)}
+        rows = {n.removeprefix("embedding."): v for n, v in state.items() if n.startswith("embedding.")}
+        blocks = [f"embedding.{name}" for name in self.embedding.portable_state()]
+        missing = sorted((set(own) | set(blocks)) - set(state))
+        unknown = sorted(set(state) - set(own) - set(blocks))
+        if strict and (missing or unknown):
+            raise ValueError(
+                f"state does not fit this model; missing: {missing or 'none'}; unknown: {unknown or 'none'}"
+            )
+        self.embedding.load_portable(rows)
+        for name, value in own.items():
+            if name in state:
+                if value.shape != state[name].shape:
+                    raise ValueError(f"'{name}': stored {tuple(state[name].shape)}, here {tuple(value.shape)}")
+                value.copy_(state[name])
+        return missing, unknown
+
+
+def _stored(name: str, value: Any) -> bool:
+    return isinstance(value, Tensor) and not _TABLE.match(name) and not name.endswith("_extra_state")

@@ -1,0 +1,1 @@
+"""Everything that touches megatron-core: process groups, parallel layers, the stand-in for machines without CUDA."""

@@ -1,0 +1,93 @@
+"""Tokens: the adapter that embeds them, the head that scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofacore.protocols import BuildContext, HeadContext, Options
+
+
+class TokenAdapter(nn.Module):
+    """Embeds ``tokens`` int64 [n] with the shared token embedding. Shape ``(n,)``, coordinates ``(i, i, i)``."""
+
+    axes: ClassVar[int] = 1
+    """Its positions lie on a line: all three coordinates are equal."""
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self._embedding = (context.embedding,)
+
+    @staticmethod
+    def length(shape: tuple[int, ...], options: Options) -> int:
+        """One position for each token."""
+        return shape[0]
+
+    @staticmethod
+    def coordinates(shape: tuple[int, ...], options: Options) -> np.ndarray:
+        """Running numbers on every axis."""
+        return np.repeat(np.arange(shape[0], dtype=np.int64)[:, None], 3, axis=1)
+
+    def embed(self, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
+        """States [n, H]."""
+        return self._embedding[0](features["tokens"])  # type: ignore[no-any-return]
+
+
+class TokenPrediction:
+    """Scores of every token that may come, computed when asked for.
+
+    Attributes:
+        hidden: States [m, H].
+        weight: Rows [v, H] of the projection.
+        ids: int64 [v], ascending: the vocabulary id of each row.
+    """
+
+    def __init__(self, hidden: Tensor, weight: Tensor, ids: Tensor) -> None:
+        self.hidden, self.weight, self.ids = hidden, weight, ids
+
+    def logits(self) -> Tensor:
+        """fp32 [m, v]."""
+        return (self.hidden @ self.weight.T).float()
+
+    @property
+    def log_probs(self) -> Tensor:
+        """fp32 [m, v]."""
+        return self.logits().log_softmax(-1)
+
+    def local(self, ids: Tensor) -> Tensor:
+        """Rows of ``weight`` that belong to vocabulary ids [n].
+
+        Raises:
+            ValueError: An id is not in the blocks that were asked for.
+        """
+        whole = len(self.ids) == int(self.ids[-1]) + 1
+        rows = ids if whole else torch.searchsorted(self.ids, ids)
+        known = (rows >= 0) & (rows < len(self.ids))
+        if not bool(known.all()) or not bool((self.ids[rows] == ids).all()):
+            wrong = ids[~known | (self.ids[rows.clamp(0, len(self.ids) - 1)] != ids)]
+            raise ValueError(f"token {int(wrong[0])} is in none of the blocks that this prediction is made for")
+        return rows
+
+
+class TokenHead(nn.Module):
+    """Projects states on the blocks of a slot and the core tokens."""
+
+    positionwise: ClassVar[bool] = True
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self._embedding = (context.embedding,)
+
+    def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
+        """Prediction for states [m, H]."""
+        weight, ids = self._embedding[0].output(ctx.blocks)
+        return TokenPrediction(hidden, weight, ids)
+
+
+def token_features(ids: Any) -> dict[str, np.ndarray]:
+    """Features of a token adapter for vocabulary ids."""
+    return {"tokens": np.asarray(ids, dtype=np.int64)}

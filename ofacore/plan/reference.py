@@ -1,0 +1,136 @@
+"""The generated part of the instruction reference: what every installed slot type and task preset understands.
+
+``python -m ofacore.plan.reference docs/instructions.md`` writes it anew, behind the marker line of the page; without a
+page it is printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ofacore.plan.attributes import CORE_ATTRIBUTES
+from ofacore.plugin import Attribute, Component, Registry, SlotType, TaskPreset
+
+MARKER = "<!-- generated: python -m ofacore.plan.reference docs/instructions.md -->\n"
+_PRESETS = """## Task presets
+
+A preset is used by name: `Task("mine", preset="caption", train=...)`, or `tasks: {mine: {preset: caption}}` in a
+configuration. A number before a template is its weight.
+"""
+_SERVICES = ("adapter", "head", "criterion", "generator", "corruption")
+
+
+def reference_markdown(registry: Registry) -> str:
+    """Slot types and presets of a registry as Markdown, sorted by name: the same registry, the same text."""
+    slots = [registry.slots()[name] for name in sorted(registry.slots())]
+    presets = [registry.presets()[name] for name in sorted(registry.presets())]
+    parts = [
+        "## Attributes of every slot\n\nThese are understood by slots of all types.\n",
+        _attributes(CORE_ATTRIBUTES),
+        "## Slot types\n",
+        *(_slot(slot, registry) for slot in slots),
+        _PRESETS,
+        *(_preset(preset, registry) for preset in presets),
+    ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def page(current: str, registry: Registry) -> str:
+    """A page whose part behind the marker is current.
+
+    Raises:
+        ValueError: The page has no marker line, or several.
+    """
+    if current.count(MARKER) != 1:
+        raise ValueError(f"the page needs the line {MARKER.strip()!r} once, in front of the generated part")
+    return current.split(MARKER)[0] + MARKER + "\n" + reference_markdown(registry)
+
+
+def _slot(slot: SlotType, registry: Registry) -> str:
+    component = registry.component("preprocessor", slot.preprocessor)
+    served = [f"{kind} `{component.uses[kind]}`" for kind in _SERVICES if kind in component.uses]
+    facts = [
+        f"{slot.doc} From `{registry.owner('slot', slot.name)}`.",
+        "",
+        f"- Values: {slot.values}.",
+        f"- By default: preprocessor `{slot.preprocessor}`{''.join(', ' + text for text in served)}.",
+        f"- Preprocessors: {_preprocessors(slot, registry)}.",
+        *([f"- Read from an output as {_codes([f'out.{view}' for view in slot.views])}."] if slot.views else []),
+        *([f"- A value belongs to another slot, which attribute `{slot.bound_to}` names."] if slot.bound_to else []),
+        *(["- Encodes the plain text of instructions."] if slot.serves_plain_text else []),
+    ]
+    table = _attributes(slot.attributes) if slot.attributes else "It has no attributes of its own.\n"
+    return "\n".join([f"### `{slot.name}`\n", *facts, "", table])
+
+
+def _preprocessors(slot: SlotType, registry: Registry) -> str:
+    """Those of the distribution that brings the slot type."""
+    owner = registry.owner("slot", slot.name)
+    names = [name for name in registry.names("preprocessor") if registry.owner("preprocessor", name) == owner]
+    found: list[Component] = [registry.component("preprocessor", name) for name in names]
+    return "; ".join(f"`{component.name}` ({component.doc.rstrip('.')})" for component in found)
+
+
+def _attributes(attributes: Sequence[Attribute]) -> str:
+    rows = [_row(attribute) for attribute in sorted(attributes, key=lambda attribute: attribute.name)]
+    return "\n".join(["| Attribute | Value | Default | Side | Meaning |", "|---|---|---|---|---|", *rows, ""])
+
+
+def _row(attribute: Attribute) -> str:
+    default = "" if attribute.default is None or attribute.type == "flag" else f"`{attribute.default}`"
+    side = "both" if len(attribute.sides) == 2 else attribute.sides[0]
+    cells = [f"`{attribute.name}`", _values(attribute), default, side, _sentence(attribute.doc)]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _values(attribute: Attribute) -> str:
+    if attribute.type == "flag":
+        return "flag"
+    if attribute.type == "slot":
+        return f"name of a slot{f' of type {_codes(attribute.choices)}' if attribute.choices else ''}"
+    if attribute.choices:
+        return _codes(attribute.choices)
+    low, high = attribute.minimum, attribute.maximum
+    limits = [f"{sign} {limit:g}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
+    return ", ".join([{"str": "text"}.get(attribute.type, attribute.type), *limits])
+
+
+def _preset(preset: TaskPreset, registry: Registry) -> str:
+    templates = [entry if isinstance(entry, str) else entry[0] for entry in preset.instructions]
+    weights = [1.0 if isinstance(entry, str) else entry[1] for entry in preset.instructions]
+    shown = [t if len(set(weights)) == 1 else f"{w:g} x  {t}" for t, w in zip(templates, weights, strict=True)]
+    facts = [f"- `{name}`: {text}" for name, text in preset.columns.items()]
+    facts += [f"- Metrics: {_codes([f'{use.metric}' for use in preset.metrics])}."] if preset.metrics else []
+    facts += [f"- Transforms: {_transforms(preset)}."] if preset.transforms else []
+    facts += [f"- Starter data, with the baseline '{preset.baseline_doc}'."] if preset.data else []
+    intro = f"{_sentence(preset.doc)} From `{registry.owner('preset', preset.name)}`."
+    return "\n".join([f"### `{preset.name}`\n", intro, "", "```text", *shown, "```", "", *facts, ""])
+
+
+def _transforms(preset: TaskPreset) -> str:
+    return "; ".join(f"{column}: {_codes(names)}" for column, names in preset.transforms.items())
+
+
+def _codes(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(names))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text and text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the generated part, or bring a page up to date."""
+    registry = Registry.discover()
+    if not arguments:
+        print(reference_markdown(registry), end="")
+        return
+    path = Path(arguments[0])
+    path.write_text(page(path.read_text(encoding="utf-8"), registry), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,190 @@
+"""The check of one task of a configuration."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ofacore.config.errors import Problem
+from ofacore.config.schema import TaskConfig
+from ofacore.instruction import InstructionError, Node, OptionalGroup, Repeat, Slot, split_templates
+from ofacore.plan.compile import compile_instruction
+from ofacore.plan.configured import plan_task
+from ofacore.plan.lookups import option_problems, unknown, unknown_slot
+from ofacore.plan.types import TemplatePlan
+from ofacore.plugin import PluginError, Registry, TaskPreset, suggest
+
+_SPLITS = ("train", "valid", "test")
+_NO_PRESET = TaskPreset("", ())
+
+
+class TaskCheck:
+    """Finds everything that is wrong with a task."""
+
+    def __init__(
+        self,
+        name: str,
+        config: TaskConfig,
+        registry: Registry,
+        columns: Callable[[str, str], Iterable[str]] | None = None,
+    ) -> None:
+        self._name, self._config, self._registry, self._columns = name, config, registry, columns
+        self._path = f"tasks.{name}"
+        self._preset = _NO_PRESET
+        self._templates: list[TemplatePlan] = []
+
+    def problems(self) -> list[Problem]:
+        """All problems; what the preset settles is not held against the task twice."""
+        wrong = self._of_preset()
+        if wrong:
+            return [*wrong, *self._files()]
+        found = [*self._instructions(), *self._uses(), *self._slots(), *self._transforms(), *self._files()]
+        if not found:
+            found += [*self._as_a_whole(), *self._missing_columns()]
+        return found
+
+    def _of_preset(self) -> list[Problem]:
+        if not self._config.preset:
+            example = "such as preset: name, or instruction: '[TEXT:a] -> [TEXT:b]'"
+            return (
+                [] if self._config.instruction else [Problem(self._path, "no preset and no instruction", hint=example)]
+            )
+        wrong = unknown(f"{self._path}.preset", "preset", self._config.preset, self._registry)
+        if not wrong:
+            self._preset = self._registry.preset(self._config.preset)
+        return wrong
+
+    def _instructions(self) -> list[Problem]:
+        found = []
+        for path, text in self._texts():
+            try:
+                for template in split_templates(text):
+                    self._templates.append(compile_instruction(template, self._registry))
+            except InstructionError as error:
+                found.append(Problem(path, f"this instruction cannot be used:\n{error}"))
+            except PluginError as error:
+                found.append(Problem(path, str(error)))
+        return found
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        given = self._config.instruction
+        if isinstance(given, str):
+            yield f"{self._path}.instruction", given
+            return
+        for number, entry in enumerate(given or self._preset.instructions):
+            path = f"{self._path}.instruction.{number}" if given else f"{self._path}.preset"
+            yield path, entry if isinstance(entry, str) else entry[0]
+
+    def _uses(self) -> Iterator[Problem]:
+        """Metrics and losses: the component, its options, its slots."""
+        for number, metric in enumerate(self._config.metrics):
+            path = f"{self._path}.metrics.{number}"
+            yield from self._use(path, "metric", metric.metric, metric.options)
+            yield from self._slot(f"{path}.slot", metric.slot, targets=True)
+        for number, loss in enumerate(self._config.losses):
+            path = f"{self._path}.losses.{number}"
+            yield from self._use(path, "criterion", loss.criterion, loss.options)
+            yield from self._slot(f"{path}.hidden", loss.hidden)
+            yield from self._slot(f"{path}.labels", loss.labels) if loss.labels else ()
+
+    def _use(self, path: str, kind: str, name: str, options: Mapping[str, Any]) -> list[Problem]:
+        wrong = unknown(f"{path}.{kind}", kind, name, self._registry)
+        return wrong or option_problems(f"{path}.options", kind, name, options, self._registry)
+
+    def _slots(self) -> Iterator[Problem]:
+        config = self._config
+        for slot in config.data.columns:
+            yield from self._slot(f"{self._path}.data.columns.{slot}", slot)
+        if config.prompt_slot:
+            yield from self._slot(f"{self._path}.prompt_slot", config.prompt_slot)
+        for slot, values in config.closed_sets.items():
+            path = f"{self._path}.closed_sets.{slot}"
+            yield from self._slot(path, slot, targets=True)
+            yield from _closed_set(path, values)
+
+    def _slot(self, path: str, slot: str, targets: bool = False) -> list[Problem]:
+        if not self._templates:
+            return []
+        plans = [plan for template in self._templates for plan in template.slots.values() if plan.plain is None]
+        return unknown_slot(path, slot, (plan.name for plan in plans if plan.side == "target" or not targets))
+
+    def _transforms(self) -> Iterator[Problem]:
+        for column, names in self._config.data.transforms.items():
+            for number, name in enumerate(names):
+                path = f"{self._path}.data.transforms.{column}.{number}"
+                yield from unknown(path, "transform", name, self._registry)
+
+    def _files(self) -> Iterator[Problem]:
+        data, path = self._config.data, f"{self._path}.data"
+        settled = bool(self._preset.instructions or self._config.instruction)
+        if data.train is None and settled and not self._preset.data:
+            yield Problem(f"{path}.train", "no training data are given", hint="give a file, a folder or a dataset")
+        if not data.header and not data.names:
+            yield Problem(f"{path}.names", "without a header the columns need names", hint="names: [first, second]")
+        for split in _SPLITS:
+            yield from _absent(f"{path}.{split}", getattr(data, split)) if data.format != "hf" else ()
+
+    def _as_a_whole(self) -> list[Problem]:
+        try:
+            plan_task(self._name, self._config, self._registry)
+        except (InstructionError, PluginError) as error:
+            return [Problem(self._path, f"this task cannot be planned:\n{error}")]
+        return []
+
+    def _missing_columns(self) -> Iterator[Problem]:
+        for split in _SPLITS if self._columns else ():
+            if getattr(self._config.data, split) is None:
+                continue
+            there = list(self._columns(self._name, split))  # type: ignore[misc]
+            for slot in self._needed() if there else ():
+                column = self._config.data.columns.get(slot, slot)
+                if column not in there:
+                    hint = suggest(column, there) or f"there are: {', '.join(there)}"
+                    yield Problem(
+                        f"{self._path}.data.{split}",
+                        f"slot '{slot}' reads column '{column}', which is missing",
+                        hint=hint,
+                    )
+
+    def _needed(self) -> tuple[str, ...]:
+        """Slots that a value is needed for in every row."""
+        nodes = (node for template in self._templates for node in (*template.tree.source, *template.tree.target))
+        return tuple(dict.fromkeys(slot.name for node in nodes for slot in _always(node)))
+
+
+def _always(node: Node) -> Iterator[Slot]:
+    if isinstance(node, Slot):
+        yield node
+    elif isinstance(node, Repeat):
+        for child in node.items:
+            yield from _always(child)
+    elif not isinstance(node, OptionalGroup):
+        yield from (
+            side for side in (getattr(node, "left", None), getattr(node, "right", None)) if isinstance(side, Slot)
+        )
+
+
+def _closed_set(path: str, values: Any) -> list[Problem]:
+    if isinstance(values, str):
+        return _absent(path, values)
+    if isinstance(values, Mapping):
+        right = set(values) == {"column"} and isinstance(values["column"], str)
+        return [] if right else [Problem(path, f"found {dict(values)!r}, expected a list, a file, or {{column: name}}")]
+    if isinstance(values, Sequence) and len(values):
+        return []
+    return [Problem(path, f"found {values!r}, expected a list of values, a file with one a line, or {{column: name}}")]
+
+
+def _absent(path: str, spec: Any) -> list[Problem]:
+    """One problem for each file that is named and does not exist."""
+    if isinstance(spec, str | Path):
+        file = Path(spec).expanduser()
+        if file.exists() or glob.glob(str(file)):
+            return []
+        near = suggest(file.name, (other.name for other in file.parent.iterdir())) if file.parent.is_dir() else ""
+        return [Problem(path, f"no file {spec}", hint=near)]
+    if isinstance(spec, list | tuple) and all(isinstance(part, str | Path) for part in spec):
+        return [problem for number, part in enumerate(spec) for problem in _absent(f"{path}.{number}", part)]
+    return []

@@ -1,0 +1,108 @@
+"""Rows of plugins that were seen before, so that listing them imports none of them.
+
+An entry is valid as long as distribution, version, entry point and every file that the import of the manifest read
+are the same. A cache that is missing, unreadable or wrong in any way is the same as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ofacore.folders import cache_root
+from ofacore.plugin.rows import Announcement, Offer, Plugin, from_offer
+
+_FORMAT = 1
+
+
+def cache_file() -> Path:
+    """The file of this environment."""
+    environment = hashlib.sha256(f"{sys.prefix}\0{sys.version}".encode()).hexdigest()[:16]
+    return cache_root() / "plugins" / f"{environment}.json"
+
+
+@dataclass
+class RowCache:
+    """Entries read at the start, and those seen in this run; only the latter are written back."""
+
+    path: Path
+    entries: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> RowCache:
+        """The cache in a file, or an empty one."""
+        try:
+            content = json.loads(path.read_bytes())
+            valid = content["format"] == _FORMAT and isinstance(content["entries"], dict)
+            return cls(path, content["entries"] if valid else {})
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return cls(path)
+
+    def get(self, announcement: Announcement) -> Plugin | None:
+        """The plugin as it was seen before; None if it is new or one of its files changed."""
+        key = _key(announcement)
+        try:
+            entry = self.entries[key]
+            if any(_stamp(path) != stamp for path, stamp in entry["files"].items()) or not entry["files"]:
+                return None
+            plugin = _read_entry(announcement, entry)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError):
+            return None
+        self.seen[key] = entry
+        return plugin
+
+    def put(self, announcement: Announcement, plugin: Plugin, contract: tuple[int, int], files: Iterable[str]) -> None:
+        """Remember a plugin and the files that its manifest was read from."""
+        with contextlib.suppress(OSError):
+            self.seen[_key(announcement)] = {
+                "kind": plugin.row.kind,
+                "contract": contract,
+                "offer": asdict(plugin.offer),
+                "files": {path: _stamp(path) for path in files},
+            }
+
+    def write(self) -> None:
+        """Replace the file in one step if anything changed; a folder that cannot be written is left alone."""
+        if self.seen == self.entries:
+            return
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = self.path.with_suffix(f".{os.getpid()}.tmp")
+            try:
+                scratch.write_text(json.dumps({"format": _FORMAT, "entries": self.seen}), encoding="utf-8")
+                scratch.replace(self.path)
+            finally:
+                scratch.unlink(missing_ok=True)
+
+
+def _key(announcement: Announcement) -> str:
+    parts = announcement.distribution, announcement.version, announcement.kind, announcement.name, announcement.target
+    return "\0".join(parts)
+
+
+def _stamp(path: str) -> list[int]:
+    status = os.stat(path)
+    return [status.st_mtime_ns, status.st_size]
+
+
+def _read_entry(announcement: Announcement, entry: dict[str, Any]) -> Plugin:
+    names = entry["offer"]
+    offer = Offer(
+        tuple(map(str, names["slots"])),
+        tuple((str(kind), str(name)) for kind, name in names["components"]),
+        tuple(map(str, names["presets"])),
+        tuple(map(str, names["plain_text"])),
+    )
+    major, minor = map(int, entry["contract"])
+    known = Announcement(
+        str(entry["kind"]), announcement.name, announcement.target, announcement.distribution, announcement.version
+    )
+    return from_offer(known, (major, minor), offer)

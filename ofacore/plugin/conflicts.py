@@ -1,0 +1,100 @@
+"""Who owns which name, and what happens where two plugins announce the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+
+from ofacore.plugin.errors import ConflictError, conflict_text
+from ofacore.plugin.rows import Plugin
+
+
+class Index:
+    """(kind, name) -> the plugins that announce it, with the user's preferences applied.
+
+    Building it marks the rows of plugins in conflict.
+
+    Args:
+        plugins: All plugins.
+        prefer: Slot type, component, ``kind/component``, preset or plugin name -> distribution that wins.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin], prefer: Mapping[str, str]) -> None:
+        self._prefer = prefer
+        active = [plugin for plugin in plugins if plugin.active]
+        self._mark_equal_names(active)
+        self._owners: dict[tuple[str, str], list[Plugin]] = {}
+        for plugin in active:
+            for key in plugin.offer.keys() if plugin.active else ():
+                self._owners.setdefault(key, []).append(plugin)
+        for key, owners in self._owners.items():
+            self._owners[key] = self._decide(key, owners)
+
+    def has(self, kind: str, name: str) -> bool:
+        return (kind, name) in self._owners
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """All names of a kind, sorted."""
+        return tuple(sorted(name for known, name in self._owners if known == kind))
+
+    def owner(self, kind: str, name: str) -> Plugin:
+        """The plugin that brings a name that is there.
+
+        Raises:
+            ConflictError: Several do and no setting decides.
+        """
+        owners = self._owners[kind, name]
+        if len(owners) > 1:
+            raise ConflictError(_what(kind, name), _distributions(owners), _setting(kind, name))
+        return owners[0]
+
+    def decided(self, kind: str) -> list[tuple[str, Plugin]]:
+        """(name, plugin) of every name of a kind that is not in conflict."""
+        return [(name, self._owners[kind, name][0]) for name in self.names(kind) if len(self._owners[kind, name]) == 1]
+
+    def _mark_equal_names(self, active: list[Plugin]) -> None:
+        def key(plugin: Plugin) -> tuple[str, str]:
+            return plugin.row.kind, plugin.row.name
+
+        for (kind, name), group in groupby(sorted(active, key=key), key):
+            owners = list(group)
+            if len(owners) < 2:
+                continue
+            winners = self._winners(owners, name)
+            for plugin in owners:
+                if not winners:
+                    what = f"{kind} plugin '{name}'"
+                    plugin.mark("conflict", conflict_text(what, _distributions(owners), name))
+                elif plugin not in winners:
+                    plugin.mark("disabled", f"plugins.prefer.{name} chooses {winners[0].row.distribution}")
+
+    def _decide(self, key: tuple[str, str], owners: list[Plugin]) -> list[Plugin]:
+        if len(owners) < 2:
+            return owners
+        kind, name = key
+        if winners := self._winners(owners, f"{kind}/{name}") or self._winners(owners, name):
+            return winners
+        for plugin in owners:
+            plugin.mark("conflict", conflict_text(_what(kind, name), _distributions(owners), _setting(kind, name)))
+        return owners
+
+    def _winners(self, owners: list[Plugin], setting: str) -> list[Plugin]:
+        wanted = self._prefer.get(setting)
+        return [plugin for plugin in owners if plugin.row.distribution == wanted][:1]
+
+
+def describe_kind(kind: str) -> str:
+    """A kind in words."""
+    return {"slot": "slot type", "preset": "task preset"}.get(kind, kind)
+
+
+def _what(kind: str, name: str) -> str:
+    return f"{describe_kind(kind)} '{name}'"
+
+
+def _setting(kind: str, name: str) -> str:
+    return name if kind in ("slot", "preset") else f"{kind}/{name}"
+
+
+def _distributions(owners: list[Plugin]) -> list[str]:
+    return [plugin.row.distribution for plugin in owners]

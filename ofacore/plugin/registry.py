@@ -1,0 +1,253 @@
+"""The one place where names become objects: slot types, components of every kind, task presets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ofacore.plugin.conflicts import Index, describe_kind
+from ofacore.plugin.discovery import discover_plugins
+from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
+from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
+from ofacore.plugin.manifest import Component, Manifest, ModalityManifest, SlotType, TaskManifest, TaskPreset
+from ofacore.plugin.rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
+
+Prefer = Mapping[str, str]
+_NONE: Prefer = MappingProxyType({})
+
+
+class Registry:
+    """Installed plugins and what they offer. Nothing of an implementation is imported before `load`.
+
+    A registry can be pickled: a discovered one travels as its settings and is discovered again on the other side.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin], prefer: Prefer = _NONE, given: tuple[Manifest, ...] = ()) -> None:
+        self._plugins, self._prefer, self._given = tuple(sorted(plugins, key=_order)), dict(prefer), given
+        self._index = Index(self._plugins, self._prefer)
+
+    @classmethod
+    def discover(cls, prefer: Prefer = _NONE) -> Registry:
+        """Everything that is installed.
+
+        Args:
+            prefer: Name in conflict -> distribution that wins.
+
+        Raises:
+            PluginError: A setting is wrong, or ``OFA_STRICT_PLUGINS=1`` and some plugin is bad.
+        """
+        registry = cls(discover_plugins(), prefer)
+        if registry.strict:
+            registry._refuse_bad_rows()
+        return registry
+
+    @classmethod
+    def of(cls, *manifests: Manifest, prefer: Prefer = _NONE) -> Registry:
+        """Exactly these manifests; each counts as a distribution of its own name.
+
+        Raises:
+            PluginError: One of them cannot be used.
+        """
+        plugins = [plugin_of(Announcement("", m.name, "", m.name, "0"), m) for m in manifests]
+        registry = cls(plugins, prefer, manifests)
+        for row in registry.rows:
+            if row.status == "incompatible":
+                raise PluginError(f"plugin '{row.name}': {row.problem}")
+        return registry
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (self._given, self._prefer))
+
+    @property
+    def strict(self) -> bool:
+        """Whether a bad plugin is an error."""
+        return os.environ.get("OFA_STRICT_PLUGINS") == "1"
+
+    @property
+    def rows(self) -> tuple[PluginRow, ...]:
+        """All plugins, usable or not, sorted by (name, distribution)."""
+        return tuple(plugin.row for plugin in self._plugins)
+
+    def slot(self, name: str) -> SlotType:
+        """The slot type of that name.
+
+        Raises:
+            UnknownNameError: No plugin announces it; the message says what to install.
+            ConflictError: Several do.
+        """
+        if not self._index.has("slot", name):
+            raise UnknownNameError("slot type", name, self._index.names("slot"), self._slot_hint(name))
+        return self._slot_of(self._index.owner("slot", name), name)
+
+    def slots(self) -> dict[str, SlotType]:
+        """All slot types without conflict, by name."""
+        return {name: self._slot_of(plugin, name) for name, plugin in self._loadable("slot")}
+
+    def plain_text_slot(self) -> SlotType:
+        """The slot type that encodes the plain text of instructions.
+
+        Raises:
+            UnknownNameError: None is installed; the message names the distribution.
+            ConflictError: Several serve plain text; ``plugins.prefer.plain_text`` decides.
+        """
+        offers = [(plugin, name) for plugin in self._plugins if plugin.active for name in plugin.offer.plain_text]
+        if wanted := self._prefer.get("plain_text"):
+            offers = [offer for offer in offers if offer[0].row.distribution == wanted] or offers
+        if not offers:
+            hint = self._install_hint(PLAIN_TEXT_DISTRIBUTION)
+            raise UnknownNameError("slot type for plain text", "plain text", self._index.names("slot"), hint)
+        if len(offers) > 1:
+            owners = [plugin.row.distribution for plugin, _ in offers]
+            raise ConflictError("plain text", owners, "plain_text")
+        return self._slot_of(*offers[0])
+
+    def component(self, kind: str, name: str) -> Component:
+        """The component of that kind and name.
+
+        Raises:
+            UnknownNameError: No plugin announces it.
+            ConflictError: Several do.
+        """
+        manifest = self._owner(kind, name).load()
+        return next(found for found in manifest.components if (found.kind, found.name) == (kind, name))
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Names of all components of a kind (or of ``slot``, ``preset``), sorted."""
+        return self._index.names(kind)
+
+    def load(self, kind: str, name: str) -> Any:
+        """Import the implementation of a component.
+
+        Raises:
+            UnknownNameError: No plugin announces it.
+            ConflictError: Several do.
+            LoadError: It cannot be imported; the message names plugin, distribution, target and cause.
+        """
+        row, target = self._owner(kind, name).row, self.component(kind, name).target
+        return _import(target, row.name, row.distribution, f"{describe_kind(kind)} '{name}'")
+
+    def resolve(self, target: str) -> Any:
+        """Import what ``"module:Object"`` names.
+
+        Raises:
+            LoadError: It cannot be imported.
+        """
+        return _import(target)
+
+    def presets(self) -> dict[str, TaskPreset]:
+        """All task presets without conflict, by name."""
+        return {name: self._preset_of(plugin, name) for name, plugin in self._loadable("preset")}
+
+    def preset(self, name: str) -> TaskPreset:
+        """The task preset of that name.
+
+        Raises:
+            UnknownNameError: No plugin announces it.
+            ConflictError: Several do.
+        """
+        return self._preset_of(self._owner("preset", name), name)
+
+    def owner(self, kind: str, name: str) -> str:
+        """Distribution of a component; of a slot type or preset with ``kind`` ``slot`` or ``preset``.
+
+        Raises:
+            UnknownNameError: No plugin announces it.
+            ConflictError: Several do.
+        """
+        return self._owner(kind, name).row.distribution
+
+    def plugin_of(self, kind: str, name: str) -> PluginRow:
+        """Row of the plugin that brings it; as `owner`."""
+        return self._owner(kind, name).row
+
+    def find(self, name: str) -> tuple[tuple[PluginRow, Manifest | None], ...]:
+        """Rows of all plugins of that name or distribution, with the manifests of those that have a usable one.
+
+        Raises:
+            UnknownNameError: There is none.
+        """
+        plugins = [p for p in self._plugins if name in (p.row.name, p.row.distribution)]
+        if not plugins:
+            raise UnknownNameError("plugin", name, {p.row.name for p in self._plugins})
+        return tuple((p.row, p.load() if p.active and p.row.kind != "hooks" else None) for p in plugins)
+
+    def lock(self) -> tuple[tuple[str, str, str], ...]:
+        """(name, distribution, version) of every plugin in use."""
+        return tuple((p.row.name, p.row.distribution, p.row.version) for p in self._plugins if p.active)
+
+    def lock_hash(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of `lock`; ranks of one run must agree on it."""
+        return hashlib.sha256(json.dumps(self.lock()).encode()).hexdigest()[:16]
+
+    def hook_targets(self) -> tuple[tuple[PluginRow, str], ...]:
+        """Rows of usable plugins of the group ``ofa.hooks`` with their ``"module:Object"``."""
+        return tuple((p.row, p.target) for p in self._plugins if p.active and p.row.kind == "hooks")
+
+    def _owner(self, kind: str, name: str) -> Plugin:
+        if not self._index.has(kind, name):
+            raise UnknownNameError(describe_kind(kind), name, self._index.names(kind))
+        return self._index.owner(kind, name)
+
+    def _loadable(self, kind: str) -> list[tuple[str, Plugin]]:
+        """As `Index.decided`, without plugins that could be imported once and no longer can."""
+        found = []
+        for name, plugin in self._index.decided(kind):
+            try:
+                plugin.load()
+                found.append((name, plugin))
+            except LoadError as error:
+                if plugin.active:
+                    plugin.mark("broken", str(error))
+        return found
+
+    @staticmethod
+    def _slot_of(plugin: Plugin, name: str) -> SlotType:
+        manifest = plugin.load()
+        assert isinstance(manifest, ModalityManifest)
+        return next(slot for slot in manifest.slots if slot.name == name)
+
+    @staticmethod
+    def _preset_of(plugin: Plugin, name: str) -> TaskPreset:
+        manifest = plugin.load()
+        assert isinstance(manifest, TaskManifest)
+        return next(preset for preset in manifest.presets if preset.name == name)
+
+    def _slot_hint(self, name: str) -> str:
+        if name in SLOT_DISTRIBUTIONS:
+            return self._install_hint(SLOT_DISTRIBUTIONS[name])
+        missing = sorted(set(SLOT_DISTRIBUTIONS) - set(self._index.names("slot")))
+        near = nearest(name, [*missing, *self._index.names("slot")])
+        return f"for '{near}', {self._install_hint(SLOT_DISTRIBUTIONS[near])}" if near in missing else ""
+
+    def _install_hint(self, distribution: str) -> str:
+        for row in self.rows:
+            if row.distribution == distribution:
+                return f"{distribution} is installed but {row.status}: {row.problem}"
+        return f"pip install {distribution}"
+
+    def _refuse_bad_rows(self) -> None:
+        bad = [row for row in self.rows if row.status not in ("ok", "disabled")]
+        if bad:
+            lines = "\n".join(f"  {row.name} ({row.distribution}): {row.status}: {row.problem}" for row in bad)
+            raise PluginError(f"OFA_STRICT_PLUGINS=1 and these plugins are bad:\n{lines}")
+
+
+def _order(plugin: Plugin) -> tuple[str, str, str]:
+    return plugin.row.name, plugin.row.distribution, plugin.row.kind
+
+
+def _rebuild(given: tuple[Manifest, ...], prefer: dict[str, str]) -> Registry:
+    return Registry.of(*given, prefer=prefer) if given else Registry.discover(prefer)
+
+
+def _import(target: str, plugin: str = "", distribution: str = "", what: str = "") -> Any:
+    try:
+        return import_target(target)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise LoadError(target, describe(error), plugin, distribution, what) from error

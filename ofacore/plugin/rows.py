@@ -1,0 +1,213 @@
+"""What is known about a plugin without importing what it describes."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ofacore.plugin.errors import LoadError, PluginError
+from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest, Manifest, ModalityManifest, TaskManifest
+
+Status = Literal["ok", "disabled", "incompatible", "broken", "conflict"]
+
+GROUPS = {"ofa.modality": "modality", "ofa.task": "task", "ofa.component": "component", "ofa.hooks": "hooks"}
+"""Entry-point group -> kind of plugin."""
+
+_MANIFESTS: dict[str, type] = {"modality": ModalityManifest, "task": TaskManifest, "component": ComponentManifest}
+_SLOT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """One entry point."""
+
+    kind: str
+    """``modality``, ``task``, ``component``, ``hooks``; empty where only the manifest can tell."""
+    name: str
+    target: str
+    """``"module:Object"``."""
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class PluginRow:
+    """One line of ``ofa plugins list``."""
+
+    name: str
+    distribution: str
+    version: str
+    contract: str
+    """``"1.0"``; empty where unknown."""
+    status: Status
+    problem: str
+    """What is wrong and what to do about it; empty if nothing."""
+    kind: str
+    slots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Names of everything that a manifest brings."""
+
+    slots: tuple[str, ...] = ()
+    components: tuple[tuple[str, str], ...] = ()
+    """(kind, name)."""
+    presets: tuple[str, ...] = ()
+    plain_text: tuple[str, ...] = ()
+    """Slot types that serve plain text."""
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """(kind, name) of everything; slot types and presets have the kinds ``slot`` and ``preset``."""
+        slots = tuple(("slot", name) for name in self.slots)
+        return slots + tuple(("preset", name) for name in self.presets) + self.components
+
+
+@dataclass
+class Plugin:
+    """A row with its offer; the manifest itself is imported when something of it is needed."""
+
+    row: PluginRow
+    target: str = ""
+    offer: Offer = field(default_factory=Offer)
+    manifest: Manifest | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.row.status in ("ok", "conflict")
+
+    def mark(self, status: Status, problem: str) -> None:
+        """Give the row another status; problems add up."""
+        problem = "; ".join(part for part in (self.row.problem, problem) if part)
+        self.row = replace(self.row, status=status, problem=problem)
+
+    def load(self) -> Manifest:
+        """The manifest.
+
+        Raises:
+            LoadError: It was importable once and no longer is.
+        """
+        if self.manifest is None:
+            try:
+                self.manifest = import_target(self.target)  # type: ignore[assignment]
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                raise LoadError(
+                    self.target, describe(error), self.row.name, self.row.distribution, "the manifest"
+                ) from error
+        assert self.manifest is not None
+        return self.manifest
+
+
+def import_target(target: str) -> object:
+    """The object that ``"module:Object"`` names; anything that its import raises passes through."""
+    module, _, path = target.partition(":")
+    found: object = importlib.import_module(module)
+    for part in filter(None, path.split(".")):
+        found = getattr(found, part)
+    return found
+
+
+def describe(error: BaseException) -> str:
+    """``ImportError: no module named x``, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def plugin_of(announcement: Announcement, manifest: object) -> Plugin:
+    """Check a manifest and make its row, ``ok`` or ``incompatible``.
+
+    Raises:
+        PluginError: The object is no usable manifest.
+    """
+    kind = _kind(announcement, manifest)
+    contract = getattr(manifest, "contract", None)
+    numbers = isinstance(contract, tuple) and len(contract) == 2 and all(type(part) is int for part in contract)
+    if contract is None or not numbers:
+        raise PluginError(f"its contract version is {contract!r}, not a pair such as {CONTRACT}")
+    problem = contract_problem(contract, announcement.distribution)
+    offer = Offer() if problem else offer_of(manifest)  # type: ignore[arg-type]
+    return from_offer(replace(announcement, kind=kind), contract, offer, manifest)  # type: ignore[arg-type]
+
+
+def from_offer(
+    announcement: Announcement, contract: tuple[int, int], offer: Offer, manifest: Manifest | None = None
+) -> Plugin:
+    """The plugin whose contract and offer are known already."""
+    problem = contract_problem(contract, announcement.distribution)
+    row = PluginRow(
+        announcement.name, announcement.distribution, announcement.version, f"{contract[0]}.{contract[1]}",
+        "incompatible" if problem else "ok", problem, announcement.kind, offer.slots,
+    )  # fmt: skip
+    return Plugin(row, announcement.target, offer, manifest)
+
+
+def without_manifest(announcement: Announcement, status: Status, problem: str = "") -> Plugin:
+    """The plugin whose manifest was not read, or that has none."""
+    row = PluginRow(
+        announcement.name, announcement.distribution, announcement.version, "", status, problem, announcement.kind
+    )
+    return Plugin(row, announcement.target)
+
+
+def contract_problem(contract: tuple[int, int], distribution: str) -> str:
+    """Why a plugin of this contract cannot run here and which side to upgrade; empty if it can."""
+    if contract[0] == CONTRACT[0] and contract[1] <= CONTRACT[1]:
+        return ""
+    written, offered = (f"{major}.{minor}" for major, minor in (contract, CONTRACT))
+    newer = "ofacore" if contract > CONTRACT else distribution
+    return f"written for contract {written}, this core offers {offered}: pip install --upgrade {newer}"
+
+
+def offer_of(manifest: Manifest) -> Offer:
+    """Everything that a manifest brings, by name.
+
+    Raises:
+        PluginError: A name or target is malformed or given twice.
+    """
+    slots = manifest.slots if isinstance(manifest, ModalityManifest) else ()
+    presets = manifest.presets if isinstance(manifest, TaskManifest) else ()
+    for slot in slots:
+        if not _SLOT_NAME.fullmatch(slot.name):
+            raise PluginError(f"slot type '{slot.name}' is no capital name such as 'IMAGE'")
+    offer = Offer(
+        _unique("slot type", (slot.name for slot in slots)),
+        tuple((component.kind, component.name) for component in manifest.components),
+        _unique("preset", (preset.name for preset in presets)),
+        tuple(slot.name for slot in slots if slot.serves_plain_text),
+    )
+    _unique("component", (f"{kind}/{name}" for kind, name in offer.components))
+    _check_targets(manifest.components)
+    return offer
+
+
+def _kind(announcement: Announcement, manifest: object) -> str:
+    kind = next((kind for kind, cls in _MANIFESTS.items() if isinstance(manifest, cls)), "")
+    if not kind:
+        raise PluginError(f"'{announcement.target}' is a {type(manifest).__name__}, not a manifest")
+    if announcement.kind and announcement.kind != kind:
+        group = f"group ofa.{kind}, not ofa.{announcement.kind}"
+        raise PluginError(f"'{announcement.target}' is a {kind} manifest: announce it in {group}")
+    return kind
+
+
+def _unique(what: str, names: Iterable[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in names:
+        if name in found:
+            raise PluginError(f"its manifest gives {what} '{name}' twice")
+        found.append(name)
+    return tuple(found)
+
+
+def _check_targets(components: Iterable[Component]) -> None:
+    for component in components:
+        if not _TARGET.fullmatch(component.target):
+            raise PluginError(
+                f"{component.kind} '{component.name}' has target '{component.target}', not 'package.module:Object'"
+            )

@@ -1,0 +1,101 @@
+"""A generalist on disk: one checkpoint folder holds everything that is needed to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofacore.assembly import Assembly
+from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer
+from ofacore.checkpoint import load as load_snapshot
+from ofacore.checkpoint import save as save_snapshot
+from ofacore.model.universal import UniversalModel
+from ofacore.plugin import Registry, UnknownNameError
+
+if TYPE_CHECKING:
+    from ofacore.generalist import Generalist
+
+
+def save(generalist: Generalist, folder: Path) -> Path:
+    """Write weights, plans, vocabulary and artifacts; the folder appears complete or not at all.
+
+    Raises:
+        CheckpointError: The folder holds something that is no checkpoint.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "COMPLETE").is_file():
+        raise CheckpointError(folder, "is not empty and holds no saved model; choose another folder")
+    snapshot = Snapshot(generalist.model.portable_state(), described(generalist.assembly), artifacts=generalist.assembly.artifacts)
+    return save_snapshot(folder, snapshot)
+
+
+def described(assembly: Assembly) -> dict[str, Any]:
+    """What a checkpoint says about its model, JSON-ready."""
+    return {"assembly": assembly.state(), "plugins": [list(entry) for entry in assembly.registry.lock()]}
+
+
+def load(folder: Path, registry: Registry | None, which: str = "latest") -> Generalist:
+    """Read a saved model, a run folder, or one of its checkpoints.
+
+    Raises:
+        CheckpointError: Nothing usable is there, or it does not fit; names what and where.
+    """
+    from ofacore.generalist import Generalist
+
+    place = checkpoint_of(folder, which)
+    snapshot = load_snapshot(place, optimizer=False)
+    assembly = restored(place, snapshot, registry)
+    from ofacore.generalist import build_model
+
+    model = build_model(assembly)
+    load_weights(place, model, snapshot.ema or snapshot.model)
+    return Generalist(assembly, model.eval())
+
+
+def checkpoint_of(folder: Path, which: str = "latest") -> Path:
+    """The checkpoint folder that a path means.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if (folder / "COMPLETE").is_file():
+        return folder
+    found = read_pointer(folder, "best") if which == "best" else find_latest(folder)
+    if found is None:
+        missing = f"has no {which} checkpoint" if (folder / "checkpoints").is_dir() else "is no run folder or saved model"
+        raise CheckpointError(folder, f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote")
+    return found
+
+
+def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Assembly:
+    """The assembly of a checkpoint; what plugins it misses is told with the command that installs them."""
+    if "assembly" not in snapshot.state:
+        raise CheckpointError(place, "holds no description of its model")
+    state = snapshot.state["assembly"]
+    registry = registry or Registry.discover(state["config"].get("plugins", {}).get("prefer", {}))
+    try:
+        return Assembly.restore(state, snapshot.artifacts, registry)
+    except (UnknownNameError, ValueError) as error:
+        lost = missing_plugins(snapshot.state, registry)
+        if not lost:
+            raise
+        raise CheckpointError(place, f"needs plugins that are not installed: pip install {' '.join(lost)} ({error})") from error
+
+
+def missing_plugins(state: Mapping[str, Any], registry: Registry) -> list[str]:
+    """Distributions, with versions, that a checkpoint was made with and that are not here."""
+    present = {distribution for _, distribution, _ in registry.lock()}
+    wanted = {(distribution, version) for _, distribution, version in state.get("plugins", ()) if distribution not in present}
+    return sorted(f"{distribution}=={version}" for distribution, version in wanted)
+
+
+def load_weights(place: Path, model: UniversalModel, weights: Mapping[str, Any]) -> None:
+    """Copy stored weights into a model.
+
+    Raises:
+        CheckpointError: Names or shapes differ.
+    """
+    try:
+        model.load_portable(weights)
+    except ValueError as error:
+        raise CheckpointError(place, str(error)) from error

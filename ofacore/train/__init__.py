@@ -1,0 +1,1 @@
+"""Training: loss terms, gradients, optimisers, schedules, the loop and its callbacks."""

@@ -1,0 +1,54 @@
+"""Exponential moving average of the weights, in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Averaged copies of every trained parameter.
+
+    The decay rises as ``min(decay, (1 + n) / (10 + n))`` over the updates n, so that the average forgets the initial
+    weights (as in Tensorflow's ``ExponentialMovingAverage(num_updates=...)``).
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+        self.parameters = {name: p for name, p in parameters.items() if p.requires_grad}
+        self.decay = decay
+        self.average = {name: p.detach().float().clone() for name, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def update(self, updates: int, values: Mapping[str, Tensor]) -> None:
+        """Move the averages towards ``values`` (fp32 masters where there are some) after update number ``updates``."""
+        share = 1 - min(self.decay, (1 + updates) / (10 + updates))
+        targets = [values[name].detach().float() for name in self.average]
+        torch._foreach_lerp_(list(self.average.values()), targets, share)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Run with the averaged weights in place; the trained ones come back bit for bit."""
+        kept = {name: p.detach().clone() for name, p in self.parameters.items()}
+        try:
+            self._copy(self.average)
+            yield
+        finally:
+            self._copy(kept)
+
+    @torch.no_grad()
+    def _copy(self, values: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameter name -> average."""
+        return dict(self.average)
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned; a parameter without one starts from its weights."""
+        for name, value in state.items():
+            if name in self.average:
+                self.average[name].copy_(value)

@@ -1,0 +1,143 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ofacore.checkpoint import Snapshot
+from ofacore.config.schema import TrainConfig
+from ofacore.protocols import TermGroup
+from ofacore.train.callbacks.base import Callback
+from ofacore.train.ema import Ema
+from ofacore.train.errors import RolloutMissingError
+from ofacore.train.faults import FaultCounters
+from ofacore.train.gradients import GradientPass
+from ofacore.train.interfaces import Rollout, Split, StepData, StepSource
+from ofacore.train.lr import lr_factor
+from ofacore.train.optimizer import RunOptimizer
+from ofacore.train.report import StepReport, positions_of
+from ofacore.train.stop import StopRequest, stop_on_signals
+
+
+class Trainer:
+    """Trains a model on the steps that a loader gives.
+
+    Args:
+        model: An ``nn.Module`` that also meets `TrainableModel`.
+        loader: Gives the steps from ``step`` on; after `restore` it must stand at ``cursor``.
+        config: Settings.
+        folder: Run folder: checkpoints and metrics.
+        callbacks: Called in this order.
+        loss_weights: Task -> factor on its losses.
+        split: Halves a micro-batch; see `Split`.
+        rollout: The pass before each step; see `Rollout`.
+
+    Attributes:
+        step: Steps done.
+        cursor: Where the data go on.
+        stop: Set its ``reason`` to end the run after the current step.
+    """
+
+    def __init__(
+        self, model: Any, loader: StepSource, config: TrainConfig, folder: Path, callbacks: Sequence[Callback] = (),
+        loss_weights: Mapping[str, float] | None = None, split: Split | None = None, rollout: Rollout | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.loader, self.config, self.folder = model, loader, config, folder
+        self.callbacks, self.rollout = tuple(callbacks), rollout
+        self.optimizer = RunOptimizer(model, config.optimizer)
+        self.ema = Ema(self.optimizer.parameters, config.ema) if config.ema else None
+        self.faults = FaultCounters(config.faults)
+        weights = dict(loss_weights or {})
+        self.gradients = GradientPass(model, self.optimizer, config.faults, self.faults, config.seed, weights, split)
+        self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
+
+    def run(self) -> int:
+        """Train to ``config.steps``, or until something asks to stop; returns the number of steps done."""
+        self._tell("on_start")
+        with stop_on_signals(self.stop):
+            began = self._clocks()
+            for data in self.loader:
+                if self.step >= self.config.steps or self.stop:
+                    break
+                report = self.train_step(data, began)
+                self._tell("on_step", report)
+                began = self._clocks()
+            self._tell("on_end")
+        return self.step
+
+    def train_step(self, data: StepData, began: tuple[float, float] | None = None) -> StepReport:
+        """One update from the samples of one step."""
+        began = began or self._clocks()
+        self.model.train()
+        bad_rows = self.faults.note_bad_rows(data.step, data.bad_rows)
+        gradient = self.gradients.run(self._rolled_out(data))
+        factor = lr_factor(self.config.lr, self.step, self.config.steps)
+        self.optimizer.clip(gradient.norm)
+        self.optimizer.step(factor)
+        self.step, self.cursor = self.step + 1, dict(data.cursor)
+        if self.ema:
+            self.ema.update(self.step, self.optimizer.masters)
+        self.optimizer.zero_grad()
+        wall, cpu = (now - then for now, then in zip(self._clocks(), began, strict=True))
+        samples, positions = sum(len(batch.samples) for batch in data.batches), positions_of(data.batches)
+        faults = (*bad_rows, *gradient.faults)
+        return StepReport(self.step, gradient.values, gradient.norm, factor, samples, positions, wall, cpu, faults)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode with the averaged weights, if there are any; training goes on unchanged afterwards."""
+        generator = torch.get_rng_state()
+        self.model.eval()
+        with self.ema.applied() if self.ema else nullcontext():
+            yield
+        self.model.train()
+        torch.set_rng_state(generator)
+
+    def snapshot(self) -> Snapshot:
+        """Everything needed to go on from here; the assembler adds configuration, plan and artifacts to ``state``."""
+        callbacks = {callback.name: callback.state() for callback in self.callbacks if callback.state()}
+        state = {"step": self.step, "cursor": self.cursor, "faults": self.faults.state(), "callbacks": callbacks}
+        ema = self.ema.state() if self.ema else {}
+        structure = self.optimizer.structure()
+        return Snapshot(self.model.portable_state(), state, self.optimizer.state(), structure, ema)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a checkpoint: weights, optimiser, averages, counters, callbacks and the cursor."""
+        self.model.load_portable(snapshot.model)
+        self.optimizer.load_state(snapshot.optimizer)
+        if self.ema:
+            self.ema.load_state(snapshot.ema)
+        self.step, self.cursor = int(snapshot.state["step"]), dict(snapshot.state["cursor"])
+        self.faults.load_state(snapshot.state.get("faults", {}))
+        for callback in self.callbacks:
+            callback.load_state(snapshot.state.get("callbacks", {}).get(callback.name, {}))
+
+    def _rolled_out(self, data: StepData) -> StepData:
+        groups = [group for batch in data.batches for group in batch.terms]
+        needy = next((g.criterion for g in groups if "rollout" in self._needs(g)), "")
+        if needy and self.rollout is None:
+            raise RolloutMissingError(needy)
+        return self.rollout(data, self._module()) if needy and self.rollout else data
+
+    def _needs(self, group: TermGroup) -> frozenset[str]:
+        needs: frozenset[str] = self.model.criterion(group.criterion, group.options).needs
+        return needs
+
+    def _module(self) -> nn.Module:
+        module: nn.Module = self.model
+        return module
+
+    def _tell(self, event: str, *facts: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *facts)
+
+    @staticmethod
+    def _clocks() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()

@@ -1,0 +1,96 @@
+"""Where a box lies in what the model sees of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ofa_modality_box.values import Corners, Frame
+from ofacore.protocols import RowError
+
+Size = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the image published: the original's size, and the affine map from its pixels to the model's view.
+
+    The map is ``x' = a x + b y + c``, ``y' = d x + e y + f``.
+    """
+
+    size: Size
+    """(width, height) of the original, in pixels."""
+    affine: tuple[float, float, float, float, float, float]
+    view: Size
+    """(width, height) of the view, in its own pixels."""
+
+    @classmethod
+    def of(cls, published: Mapping[str, Any]) -> Geometry:
+        """From ``size`` (w, h), ``affine`` float [2, 3] and ``view`` (w, h), as an image publishes them."""
+        (a, b, c), (d, e, f) = published["affine"]
+        width, height = published["size"]
+        across, down = published["view"]
+        affine = (float(a), float(b), float(c), float(d), float(e), float(f))
+        return cls((float(width), float(height)), affine, (float(across), float(down)))
+
+    def to_view(self, corners: Corners) -> Corners:
+        """The smallest upright box in the view that holds the box."""
+        return _mapped(corners, self.affine)
+
+    def to_original(self, corners: Corners) -> Corners:
+        """The inverse of `to_view`, kept within the original."""
+        x0, y0, x1, y1 = _mapped(corners, _inverse(self.affine))
+        width, height = self.size
+        return (_within(x0, width), _within(y0, height), _within(x1, width), _within(y1, height))
+
+    def visible(self, corners: Corners) -> float:
+        """Share of a box's area, 0 to 1, that lies within the view; 0 for a box without area."""
+        x0, y0, x1, y1 = self.to_view(corners)
+        area = (x1 - x0) * (y1 - y0)
+        width, height = self.view
+        left = _within(x1, width) - _within(x0, width)
+        return left * (_within(y1, height) - _within(y0, height)) / area if area > 0 else 0.0
+
+
+UNIT = Geometry((1.0, 1.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 1.0))
+"""For relative boxes that belong to no image."""
+
+
+def find_geometry(frame: Frame, published: Mapping[str, Any], column: str) -> Geometry:
+    """The geometry that the boxes of a slot refer to.
+
+    Raises:
+        RowError: There is none, or there are several.
+    """
+    if frame.image is None:
+        if frame.relative:
+            return UNIT
+        way_out = "put an IMAGE before it, or write [BOX,relative] for shares of width and height"
+        raise RowError(f"column '{column}': a box in pixels needs an image; {way_out}")
+    known = published.get(frame.image)
+    if isinstance(known, list | tuple) and len(known) == 1:
+        known = known[0]
+    if not isinstance(known, Mapping):
+        several = f"there are {len(known)} images" if isinstance(known, list | tuple) else "the row has no such image"
+        raise RowError(f"column '{column}': its boxes lie in image '{frame.image}', but {several}")
+    return Geometry.of(known)
+
+
+def _within(value: float, limit: float) -> float:
+    return min(max(value, 0.0), limit)
+
+
+def _mapped(corners: Corners, affine: tuple[float, ...]) -> Corners:
+    a, b, c, d, e, f = affine
+    x0, y0, x1, y1 = corners
+    ends = ((x0, y0), (x1, y0), (x0, y1), (x1, y1))
+    xs = [a * x + b * y + c for x, y in ends]
+    ys = [d * x + e * y + f for x, y in ends]
+    return (min(xs), min(ys), max(xs), max(ys))
+
+
+def _inverse(affine: tuple[float, ...]) -> tuple[float, ...]:
+    a, b, c, d, e, f = affine
+    scale = a * e - b * d
+    return (e / scale, -b / scale, (b * f - c * e) / scale, -d / scale, a / scale, (c * d - a * f) / scale)

@@ -1,0 +1,62 @@
+"""What this plugin offers: the slot type BOX, the preprocessor `box` and the row transform of boxes."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
+
+
+def is_box(value: Any) -> bool:
+    """True for one box: four numbers, a string, or a dict with the key ``box``; False for a list of boxes."""
+    if isinstance(value, str):
+        return True
+    if isinstance(value, dict):
+        return "box" in value
+    if isinstance(value, list | tuple):
+        return len(value) == 4 and all(isinstance(number, Real) for number in value)
+    return tuple(getattr(value, "shape", ())) == (4,)
+
+
+_ATTRIBUTES = (
+    Attribute("image", "slot", choices=("IMAGE",),
+              doc="The image that the box lies in; default: the nearest before it in the same turn."),
+    Attribute("format", "choice", default="xyxy", choices=("xyxy", "xywh", "cxcywh"),
+              doc="The four numbers: two corners, corner and size, or centre and size; x before y."),
+    Attribute("relative", doc="The numbers are shares of the image's width and height instead of pixels."),
+    Attribute("many", doc="The value is a list of any number of boxes."),
+    Attribute("scores", sides=("target",),
+              doc="Outputs are dicts with `box` and `score`, the geometric mean of the four token probabilities."),
+)  # fmt: skip
+
+MANIFEST = ModalityManifest(
+    name="box",
+    contract=(1, 0),
+    doc="Boxes in images, as four binned coordinates.",
+    slots=(
+        SlotType(
+            name="BOX",
+            doc="A region of an image.",
+            preprocessor="box",
+            values="four numbers, a string such as '10,20,110,220', 'none', or a dict {'box': ..., 'score': ...}; "
+            "with `many` a list of these",
+            is_element=is_box,
+            attributes=_ATTRIBUTES,
+            views=("boxes",),
+            sample="ofa_modality_box.sample:box",
+            row_transform="ofa_modality_box.transform:BoxTransform",
+            bound_to="image",
+        ),
+    ),
+    components=(
+        Component(
+            kind="preprocessor",
+            name="box",
+            target="ofa_modality_box.preprocessor:BoxPreprocessor",
+            doc="Coordinates as tokens, binned over the view that the model has of the image.",
+            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+            options={"bins": 1000, "min_visible": 0.2},
+        ),
+    ),
+)

@@ -1,0 +1,140 @@
+"""Boxes to binned coordinates and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofa_modality_box import drawing
+from ofa_modality_box.geometry import Geometry, find_geometry
+from ofa_modality_box.values import Corners, Frame, box_list, box_numbers
+from ofacore.artifacts import Artifact
+from ofacore.plugin import PluginError
+from ofacore.protocols import Hypothesis, RowContext, RowError, Segment, SlotPlan, TargetSpec, TokenSegment
+from ofacore.vocabulary import Block, Vocabulary
+
+
+class BoxPreprocessor:
+    """Preprocessor of BOX: four tokens a box, (x0, y0, x1, y1) in the view that the model has of the image.
+
+    One more token stands for "none"; such a box is four of them. With ``many`` the boxes follow each other and the
+    slot ends like text.
+
+    Options:
+        bins: Number of coordinates along each side.
+        min_visible: See `ofa_modality_box.transform.BoxTransform`.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.bins = int(options.get("bins", 1000))
+        if self.bins < 2:
+            raise PluginError(f"the preprocessor 'box' needs at least 2 bins, not {self.bins}")
+        self._block = Block(f"box/bins:{self.bins}", self.bins + 1)
+        self._offset = 0
+
+    def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
+        """Nothing to learn."""
+        return None
+
+    def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
+        """One block: the bins, and "none" behind them."""
+        return (self._block,)
+
+    def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
+        """Take the place of the block in the vocabulary."""
+        self._offset = vocabulary.offset(self._block.name)
+
+    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+        """One token segment of four tokens, or four for each box with ``many``.
+
+        Raises:
+            RowError: No box, an inverted one, one without overlap with the view, or there is no image to place it in.
+        """
+        frame = Frame.of(slot.attributes)
+        ctx.published.setdefault(slot.name, frame)
+        many = bool(slot.attributes.get("many"))
+        bins: list[int] = []
+        for box in box_list(value) if many else [value]:
+            bins += self._bins(box_numbers(box, slot.name), frame, slot.name, ctx)
+        ids = np.array(bins, dtype=np.int64) + self._offset
+        given = slot.side == "target" and not slot.loss
+        weights = np.zeros(len(ids), dtype=bool) if given else None
+        return [TokenSegment(ids, (self._block.name,), open=many, weights=weights)]
+
+    def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+        """Four tokens; any number with ``many``."""
+        many = bool(slot.attributes.get("many"))
+        return TargetSpec((self._block.name,), open=many, length=None if many else 4)
+
+    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
+        """Four numbers in the slot's format and unit, or None for "none"; a list of boxes with ``many``.
+
+        With ``scores`` each box is a dict ``{"box": numbers, "score": probability}``. Tokens that make no whole box
+        are passed over.
+        """
+        frame = Frame.of(slot.attributes)
+        ctx.published.setdefault(slot.name, frame)
+        geometry = find_geometry(frame, ctx.published, slot.name)
+        found: list[tuple[list[float] | None, float]] = []
+        for bins, score in self._quadruples(hypothesis):
+            box = None if self.bins in bins else frame.numbers(self._corners(bins, geometry), geometry.size)
+            found.append((box, score))
+        many = slot.attributes.get("many")
+        chosen = [entry for entry in found if entry[0] is not None] if many else found[:1] or [(None, 0.0)]
+        with_scores = slot.attributes.get("scores")
+        values = [{"box": box, "score": score} if with_scores else box for box, score in chosen]
+        return values if many else values[0]
+
+    def render(self, value: Any, ctx: RowContext | None = None) -> str:
+        """The boxes drawn on their image, or on an empty canvas where there is none."""
+        return drawing.to_html(value, ctx)
+
+    def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
+        """Write the picture of `render` to ``path`` with the suffix ``.png``."""
+        drawing.picture(value, ctx).save(Path(path).with_suffix(".png"))
+
+    def _bins(self, numbers: Corners | None, frame: Frame, column: str, ctx: RowContext) -> list[int]:
+        if numbers is None:
+            return [self.bins] * 4
+        geometry = find_geometry(frame, ctx.published, column)
+        corners = frame.corners(numbers, geometry.size)
+        _check(numbers, corners, frame, geometry, column)
+        width, height = geometry.view
+        return [
+            min(max(math.floor(coordinate / side * (self.bins - 1) + 0.5), 0), self.bins - 1)
+            for coordinate, side in zip(geometry.to_view(corners), (width, height, width, height), strict=True)
+        ]
+
+    def _corners(self, bins: list[int], geometry: Geometry) -> Corners:
+        """Corners in pixels of the original."""
+        width, height = (side / (self.bins - 1) for side in geometry.view)
+        x0, y0, x1, y1 = bins
+        return geometry.to_original((x0 * width, y0 * height, x1 * width, y1 * height))
+
+    def _quadruples(self, hypothesis: Hypothesis) -> Iterable[tuple[list[int], float]]:
+        """(four bins, score) of every whole box among the tokens."""
+        local = np.asarray(hypothesis.value, dtype=np.int64).reshape(-1) - self._offset
+        mine = (local >= 0) & (local <= self.bins)
+        bins = local[mine].tolist()
+        known = hypothesis.log_probs is not None and len(hypothesis.log_probs) == len(local)
+        log_probs = np.asarray(hypothesis.log_probs)[mine] if known else np.full(len(bins), hypothesis.score)
+        for start in range(0, len(bins) - 3, 4):
+            yield bins[start : start + 4], float(np.exp(np.mean(log_probs[start : start + 4])))
+
+
+def _check(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str) -> None:
+    """Refuse a box that is inverted or out of view."""
+    x0, y0, x1, y1 = corners
+    shown = f"the box {', '.join(f'{number:g}' for number in numbers)} ({frame.format})"
+    if x1 <= x0 or y1 <= y0:
+        side = f"right edge {x1:g} is not right of left edge {x0:g}" if x1 <= x0 else ""
+        side = side or f"bottom edge {y1:g} is not below top edge {y0:g}"
+        raise RowError(f"column '{column}': {shown} is inverted or empty: its {side}; or is 'format=' another?")
+    if geometry.visible(corners) <= 0:
+        width, height = geometry.size
+        place = f"image '{frame.image}' of {width:g} x {height:g} pixels" if frame.image else "the unit square"
+        raise RowError(f"column '{column}': {shown} does not overlap what is seen of {place}")

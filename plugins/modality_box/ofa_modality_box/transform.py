@@ -1,0 +1,60 @@
+"""The row transform of BOX: boxes that were cropped away leave their list, and take their labels along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ofa_modality_box.geometry import find_geometry
+from ofa_modality_box.manifest import is_box
+from ofa_modality_box.values import Frame, box_numbers
+from ofacore.protocols import RowContext, RowError, SlotPlan
+
+
+class BoxTransform:
+    """Runs behind the transform of the images, whose published geometry it reads.
+
+    A list of boxes loses those of which less than ``min_visible`` of the area is left in the view. The other columns
+    of the same repeat (`SlotPlan.repeat`) lose the same places. Boxes keep the coordinates they came with. At
+    inference nothing is dropped: what a caller asks about is answered, or refused when it is encoded.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.min_visible = float(options.get("min_visible", 0.2))
+
+    def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
+        """The row with shorter lists; itself where everything stays."""
+        if ctx.split == "infer":
+            return row
+        for slot in {slot.name: slot for slot in slots}.values():
+            boxes = row.get(slot.name)
+            if isinstance(boxes, str) or boxes is None or is_box(boxes):
+                continue
+            kept = [number for number, box in enumerate(boxes) if self._stays(box, slot, ctx)]
+            if len(kept) < len(boxes):
+                row = {**row, **_places(row, (slot.name, *slot.repeat), kept, len(boxes))}
+        return row
+
+    def _stays(self, box: Any, slot: SlotPlan, ctx: RowContext) -> bool:
+        """False for a box that was cropped away; what is no box is left for encoding to report."""
+        frame = Frame.of(slot.attributes)
+        try:
+            numbers = box_numbers(box, slot.name)
+            geometry = find_geometry(frame, ctx.published, slot.name)
+        except RowError:
+            return True
+        if numbers is None:
+            return True
+        corners = frame.corners(numbers, geometry.size)
+        inverted = corners[0] >= corners[2] or corners[1] >= corners[3]
+        return inverted or geometry.visible(corners) >= self.min_visible
+
+
+def _places(row: Mapping[str, Any], columns: Sequence[str], kept: Sequence[int], length: int) -> dict[str, list[Any]]:
+    """The kept places of every column that is a list of ``length``; a value that serves all turns has none."""
+    lists = {name: row[name] for name in columns if name in row and not isinstance(row[name], str | bytes | dict)}
+    return {
+        name: [values[number] for number in kept]
+        for name, values in lists.items()
+        if hasattr(values, "__len__") and hasattr(values, "__getitem__") and len(values) == length
+    }

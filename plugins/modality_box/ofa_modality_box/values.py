@@ -1,0 +1,102 @@
+"""From the ways in which boxes are written to corners, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ofa_modality_box.manifest import is_box
+from ofacore.protocols import Options, RowError
+
+Corners = tuple[float, float, float, float]
+"""(x0, y0, x1, y1): left, top, right, bottom."""
+Format = Literal["xyxy", "xywh", "cxcywh"]
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How the boxes of a slot are written; published under the slot's name for drawing."""
+
+    image: str | None = None
+    """Slot of the image that they lie in."""
+    format: Format = "xyxy"
+    relative: bool = False
+
+    @classmethod
+    def of(cls, attributes: Options) -> Frame:
+        """The frame that a slot's attributes describe."""
+        return cls(attributes.get("image"), attributes.get("format", "xyxy"), bool(attributes.get("relative")))
+
+    def corners(self, numbers: Corners, size: tuple[float, float]) -> Corners:
+        """Corners in pixels of an image of ``size`` (width, height)."""
+        a, b, c, d = numbers
+        if self.format == "xywh":
+            c, d = a + c, b + d
+        elif self.format == "cxcywh":
+            a, b, c, d = a - c / 2, b - d / 2, a + c / 2, b + d / 2
+        width, height = size if self.relative else (1.0, 1.0)
+        return (a * width, b * height, c * width, d * height)
+
+    def numbers(self, corners: Corners, size: tuple[float, float]) -> list[float]:
+        """The inverse of `corners`."""
+        width, height = size if self.relative else (1.0, 1.0)
+        a, b, c, d = corners[0] / width, corners[1] / height, corners[2] / width, corners[3] / height
+        if self.format == "xywh":
+            return [a, b, c - a, d - b]
+        if self.format == "cxcywh":
+            return [(a + c) / 2, (b + d) / 2, c - a, d - b]
+        return [a, b, c, d]
+
+
+def box_numbers(value: Any, column: str) -> Corners | None:
+    """The four numbers of one box as written; None for "none".
+
+    Raises:
+        RowError: This is no box.
+    """
+    if isinstance(value, dict) and "box" in value:
+        value = value["box"]
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value.strip().lower() == NONE:
+            return None
+        value = value.strip().strip("[]()").replace(",", " ").split()
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, Sequence) or len(value) != 4:
+        raise RowError(f"column '{column}': expected a box of four numbers or 'none', got {_shown(value)}")
+    try:
+        a, b, c, d = (float(number) for number in value)
+    except (TypeError, ValueError):
+        raise RowError(f"column '{column}': a box has four numbers, got {_shown(value)}") from None
+    if not all(map(math.isfinite, (a, b, c, d))):
+        raise RowError(f"column '{column}': the box {_shown(value)} is not finite")
+    return (a, b, c, d)
+
+
+def box_list(value: Any) -> list[Any]:
+    """The boxes of a slot with ``many``: a list of boxes, one box, several in a string parted by ``;``, or none."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in (NONE, "")):
+        return []
+    if isinstance(value, str):
+        return [part for part in value.split(";") if part.strip()]
+    return [value] if is_box(value) else list(value)
+
+
+def shown_boxes(value: Any) -> list[tuple[Corners, float | None]]:
+    """(numbers, score) of all boxes in a decoded or given value, whatever its form; "none" is left out."""
+    boxes = []
+    for element in box_list(value):
+        numbers = box_numbers(element, "box")
+        if numbers is not None:
+            boxes.append((numbers, element.get("score") if isinstance(element, dict) else None))
+    return boxes
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

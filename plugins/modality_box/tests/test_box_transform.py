@@ -1,0 +1,63 @@
+"""Boxes that are cropped away, and what they take along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ofa_modality_box.transform import BoxTransform
+from ofacore.protocols import RowContext, SlotPlan
+
+BOXES = [[0, 0, 20, 20], [0, 0, 100, 10], [60, 60, 90, 90], "none", [41, 0, 51, 10]]
+
+
+def slot(repeat=("b", "t"), **attributes):
+    return SlotPlan("b", "BOX", "target", 0, "box", "token", {"image": "img", **attributes}, loss=True, repeat=repeat)
+
+
+def context(split="train"):
+    """The right half of an image of 100 x 100 pixels."""
+    published = {"img": {"size": (100, 100), "affine": np.array([[1, 0, -50], [0, 1, 0]], float), "view": (50, 100)}}
+    return RowContext({}, "task", split, np.random.default_rng(0), published=published)
+
+
+def run(row, where=None, split="train"):
+    return BoxTransform({})(row, [where or slot()], context(split))
+
+
+def test_a_cropped_box_takes_its_label_along():
+    row = {"b": BOXES, "t": ["a", "b", "c", "d", "e"], "other": [1, 2, 3, 4, 5], "img": "x"}
+    new = run(row)
+    assert new["b"] == [[0, 0, 100, 10], [60, 60, 90, 90], "none"]
+    assert new["t"] == ["b", "c", "d"]
+    assert new["other"] == [1, 2, 3, 4, 5]
+    assert row["t"] == ["a", "b", "c", "d", "e"]
+
+
+def test_a_value_for_all_turns_stays():
+    assert run({"b": BOXES, "t": "thing"})["t"] == "thing"
+
+
+def test_a_list_outside_a_repeat_gets_shorter_by_itself():
+    new = run({"b": np.array([[0, 0, 20, 20], [60, 60, 90, 90]]), "t": ["a", "b"]}, slot((), many=True))
+    assert [box.tolist() for box in new["b"]] == [[60, 60, 90, 90]]
+    assert new["t"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("value", [[0, 0, 20, 20], "none", None, [[60, 60, 90, 90]], ["not", "boxes"], [[9, 9, 1, 1]]])
+def test_everything_else_is_left_as_it_is(value):
+    assert run({"b": value, "t": ["x"]}) == {"b": value, "t": ["x"]}
+
+
+def test_at_inference_nothing_is_dropped():
+    assert run({"b": BOXES}, split="infer") == {"b": BOXES}
+
+
+def test_the_share_that_must_remain_is_an_option():
+    row = {"b": [[49, 0, 59, 10], [45, 0, 55, 10]], "t": ["a", "b"]}
+    assert BoxTransform({"min_visible": 0.6})(row, [slot()], context())["t"] == ["a"]
+
+
+def test_units_and_formats_are_understood():
+    row = {"b": [[0.1, 0.1, 0.2, 0.2], [0.75, 0.75, 0.2, 0.2]], "t": ["a", "b"]}
+    assert run(row, slot(format="cxcywh", relative=True))["t"] == ["b"]

@@ -1,0 +1,61 @@
+"""What this package adds: the slot type IMAGE, its preprocessors and adapters."""
+
+from __future__ import annotations
+
+from ofa_modality_image.values import is_image
+from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
+
+_PACKAGE = "ofa_modality_image"
+_OPTIONS = {"size": 64}
+_USES = {"adapter": "image_conv"}
+
+ATTRIBUTES = (
+    Attribute("size", "int", None, "side of the view in pixels; default: option `size`", minimum=1, maximum=4096),
+    Attribute("mask_ratio", "float", 0.0, "share of the area hidden by a square in its centre", minimum=0, maximum=1),
+    Attribute(
+        "augment", "choice", "default",
+        "random changes in training: none; default; flip (default, and mirrored where left and right do not matter)",
+        choices=("none", "default", "flip"),
+    ),
+    Attribute("mean_std", "choice", "half", "normalisation of pixels", choices=("half", "imagenet")),
+    Attribute("length", "int", None, "number of codes of a generated picture", sides=("target",), minimum=1),
+    Attribute("no_loss", "flag", False, "given, not learned", sides=("target",)),
+)  # fmt: skip
+
+COMPONENTS = (
+    Component("preprocessor", "image", f"{_PACKAGE}.preprocessor:ImagePreprocessor",
+              "whole picture, resized to a square", _USES, _OPTIONS),
+    Component("preprocessor", "imagenet", f"{_PACKAGE}.preprocessor:ImagenetPreprocessor",
+              "ImageNet recipe: random crop, mirror, colours, erasing; else the central square", _USES, _OPTIONS),
+    Component("preprocessor", "imagepretrain", f"{_PACKAGE}.preprocessor:ImagePretrainPreprocessor",
+              "enlarged 1 to 1.5 times, central crop, colours", _USES, _OPTIONS),
+    Component("adapter", "image_conv", f"{_PACKAGE}.adapter:ImageConv",
+              "strided convolutions", options={"channels": 64, "stride": 8}),
+    Component("adapter", "image_patch_embed", f"{_PACKAGE}.adapter:ImagePatchEmbed",
+              "linear projection of patches", options={"patch": 8}),
+    Component("adapter", "image_resnet", f"{_PACKAGE}.resnet:ImageResnet",
+              "ResNet trunk up to its third stage, one position for 16 x 16 pixels",
+              options={"depth": 50, "pretrained": "", "freeze_statistics": True}),
+    Component("adapter", "image_vit", f"{_PACKAGE}.vit:ImageVit", "vision transformer on patches",
+              options={"patch": 16, "width": 384, "layers": 6, "heads": 6}),
+)  # fmt: skip
+
+MANIFEST = ModalityManifest(
+    name="image",
+    contract=(1, 0),
+    doc="Pictures as input.",
+    slots=(
+        SlotType(
+            name="IMAGE",
+            doc="A picture.",
+            preprocessor="image",
+            values="a path, bytes, base64 text, a PIL image, or a uint8 array [height, width(, channels)]",
+            is_element=is_image,
+            attributes=ATTRIBUTES,
+            views=("image",),
+            sample=f"{_PACKAGE}.sample:picture",
+            row_transform=f"{_PACKAGE}.transform:ImageTransform",
+        ),
+    ),
+    components=COMPONENTS,
+)

@@ -1,0 +1,88 @@
+"""The row transform of IMAGE: chooses each picture's view before other slots (its boxes) are encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from ofa_modality_image import geometry
+from ofa_modality_image.loading import load_image
+from ofa_modality_image.values import is_image
+from ofacore.protocols import Options, RowContext, SlotPlan
+
+_FLIP_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a preprocessor frames pictures."""
+
+    train: geometry.Draw
+    evaluate: geometry.Draw = geometry.whole
+    flips: bool = False
+    """Mirrors half of the training pictures without being asked."""
+
+
+POLICIES: Mapping[str, Policy] = {
+    "image": Policy(geometry.jittered),
+    "imagenet": Policy(geometry.random_resized, geometry.centre_square, flips=True),
+    "imagepretrain": Policy(geometry.zoomed),
+}
+"""Preprocessor -> framing."""
+
+
+def augmented(slot: SlotPlan, ctx: RowContext) -> bool:
+    """Whether a picture may be changed at random: in training, unless ``augment=none``."""
+    return ctx.split == "train" and slot.attributes.get("augment", "default") != "none"
+
+
+def draw_view(slot: SlotPlan, ctx: RowContext, size: geometry.Size, side: int | None) -> geometry.View:
+    """View of a picture of ``size`` (width, height): ``side`` x ``side`` pixels, or a crop at its own resolution."""
+    policy = POLICIES.get(slot.preprocessor, POLICIES["image"])
+    random = augmented(slot, ctx)
+    crop = (policy.train if random else policy.evaluate)(size, ctx.rng)
+    flips = random and (policy.flips or slot.attributes.get("augment") == "flip")
+    flip = bool(flips and ctx.rng.random() < _FLIP_SHARE)
+    if side:
+        return geometry.View(crop, (side, side), flip)
+    left, top, right, bottom = geometry.on_pixels(crop)
+    return geometry.View((left, top, right, bottom), (right - left, bottom - top), flip)
+
+
+class ImageTransform:
+    """Loads pictures, frames them, and publishes the geometry.
+
+    For every slot it publishes under ``ctx.published[slot.name]``, for a list-valued column a list of such dicts:
+    ``size`` (width, height) of the original; ``affine`` float64 [2, 3], original pixel -> view pixel; ``view`` (width,
+    height) of the view; ``image``, the upright original as PIL image.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._side = options.get("size")
+
+    def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
+        """The row with its pictures replaced by their views.
+
+        Raises:
+            RowError: A value is no picture.
+        """
+        changed = dict(row)
+        for slot in {slot.name: slot for slot in reversed(slots)}.values():
+            if row.get(slot.name) is not None:
+                changed[slot.name], ctx.published[slot.name] = self._column(row[slot.name], slot, ctx)
+        return changed
+
+    def _column(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Any, Any]:
+        if is_image(value) or not isinstance(value, (list, tuple)):
+            return self._picture(value, slot, ctx)
+        pairs = [self._column(element, slot, ctx) if element is not None else (None, None) for element in value]
+        return [view for view, _ in pairs], [published for _, published in pairs]
+
+    def _picture(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Image.Image, dict[str, Any]]:
+        image = load_image(value, slot.name)
+        view = draw_view(slot, ctx, image.size, slot.attributes.get("size") or self._side)
+        published = {"size": image.size, "affine": view.affine(), "view": view.size, "image": image}
+        return view.apply(image), published

@@ -1,0 +1,116 @@
+"""How near generated motion comes to the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ofa_modality_motion.clip import load_clip
+from ofa_modality_motion.kinematics import comparable_frames
+from ofacore.protocols import Options
+
+
+class MotionMse:
+    """``motion_mse``: mean squared error over the frames that prediction and reference share.
+
+    In the caller's units; where the skeleton has rotations, of the places of all joints.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, options: Options) -> None:
+        self._errors: list[float] = []
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add pairs of clips.
+
+        Raises:
+            ValueError: A pair with different numbers a frame.
+        """
+        for prediction, reference in zip(predictions, references, strict=True):
+            ours, theirs = _comparable(prediction, "prediction"), _comparable(reference, "reference")
+            if ours.shape[1] != theirs.shape[1]:
+                raise ValueError(
+                    f"motion_mse: a prediction of {ours.shape[1]} numbers a frame, a reference of {theirs.shape[1]}"
+                )
+            shared = min(len(ours), len(theirs))
+            self._errors.append(float(((ours[:shared] - theirs[:shared]) ** 2).mean()))
+
+    def compute(self) -> dict[str, float]:
+        """``mse``; nan where nothing was added."""
+        return {"mse": float(np.mean(self._errors)) if self._errors else float("nan")}
+
+    def merge(self, other: MotionMse) -> None:
+        """Add what another instance has seen."""
+        self._errors += other._errors
+
+    def items(self) -> Sequence[float]:
+        """The error of each pair."""
+        return self._errors
+
+
+class MotionRetrieval:
+    """``motion_retrieval``: how often the real clip nearest to a generated one has the label that was asked for.
+
+    Clips are compared by mean, deviation and speed of every number, each in units of its spread over the references, so
+    windows and lengths do not matter. Option ``label`` names the column with the label.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self, options: Options) -> None:
+        self._column = str(options.get("label", "label"))
+        self._ours: list[np.ndarray] = []
+        self._theirs: list[np.ndarray] = []
+        self._labels: list[str] = []
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add generated clips, real ones, and the rows with their labels.
+
+        Raises:
+            ValueError: A row has no label.
+        """
+        for prediction, reference, row in zip(predictions, references, rows, strict=True):
+            if row.get(self._column) is None:
+                columns = ", ".join(row)
+                raise ValueError(
+                    f"motion_retrieval: a row has no column '{self._column}' but {columns}; set option label"
+                )
+            self._ours.append(_traits(_comparable(prediction, "prediction")))
+            self._theirs.append(_traits(_comparable(reference, "reference")))
+            self._labels.append(str(row[self._column]))
+
+    def compute(self) -> dict[str, float]:
+        """``retrieval``: share of hits; nan where nothing was added."""
+        hits = self.items()
+        return {"retrieval": float(np.mean(hits)) if hits else float("nan")}
+
+    def merge(self, other: MotionRetrieval) -> None:
+        """Add what another instance has seen."""
+        self._ours += other._ours
+        self._theirs += other._theirs
+        self._labels += other._labels
+
+    def items(self) -> Sequence[float]:
+        """1 for a hit, 0 for a miss, of each generated clip."""
+        if not self._labels:
+            return []
+        gallery = np.stack(self._theirs)
+        spread = gallery.std(axis=0)
+        spread[spread < 1e-9] = 1.0
+        distances = [(((gallery - ours) / spread) ** 2).sum(axis=1) for ours in self._ours]
+        pairs = zip(distances, self._labels, strict=True)
+        return [float(self._labels[int(np.argmin(distance))] == label) for distance, label in pairs]
+
+
+def _comparable(value: Any, column: str) -> np.ndarray:
+    clip = load_clip(value, column)
+    return comparable_frames(clip.frames, clip.skeleton)
+
+
+def _traits(frames: np.ndarray) -> np.ndarray:
+    """[3 * dims]: mean, deviation, mean absolute step."""
+    steps = np.abs(np.diff(frames, axis=0)).mean(axis=0) if len(frames) > 1 else np.zeros(frames.shape[1])
+    return np.concatenate([frames.mean(axis=0), frames.std(axis=0), steps])

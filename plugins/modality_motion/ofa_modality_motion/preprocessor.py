@@ -1,0 +1,150 @@
+"""Motion clips to normalised frames and back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofa_modality_motion.animation import gif
+from ofa_modality_motion.bvh import read_bvh_file, write_bvh
+from ofa_modality_motion.canvas import padded, row_canvas
+from ofa_modality_motion.clip import Clip, load_clip
+from ofa_modality_motion.features import Signatures, known_skeleton, signature_of, slot_dims, slot_features
+from ofa_modality_motion.forms import DEFAULT_FPS, FORMS, with_skeleton
+from ofa_modality_motion.picture import data_uri
+from ofa_modality_motion.skeleton import Skeleton
+from ofa_modality_motion.statistics import Totals, from_artifact, to_artifact
+from ofacore.artifacts import Artifact
+from ofacore.protocols import DenseSegment, Hypothesis, Options, RowContext, RowError, Segment, SlotPlan, TargetSpec
+from ofacore.vocabulary import Block, Vocabulary
+
+MAX_DIM = 256
+
+
+class MotionPreprocessor:
+    """``motion``: frames as they are, normalised with the statistics of all training clips of the same size.
+
+    Features: ``frames`` float32 [T, max_dim], zeros behind the clip's own numbers; ``level`` int64 [T], its noise
+    level, 0 here. Labels of a target: ``clean`` float32 and ``mask`` bool [T, max_dim], what is to be learned.
+    """
+
+    form = "motion"
+
+    def __init__(self, options: Options) -> None:
+        self._width = int(options.get("max_dim", MAX_DIM))
+        self._signatures: Signatures = {}
+
+    def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
+        """Means, deviations, lengths and skeletons of all usable clips; bad ones are named when they are encoded."""
+        totals: dict[int, Totals] = defaultdict(Totals)
+        for value in values:
+            try:
+                clip = self._load(value, "motion")
+                features = FORMS[self.form].features(clip, None, "motion")
+            except RowError:
+                continue
+            totals[features.shape[1]].add(features, len(features), clip.fps, clip.skeleton)
+        return to_artifact(totals)
+
+    def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
+        """No tokens."""
+        return ()
+
+    def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
+        """Receive the statistics."""
+        self._signatures = from_artifact(artifact)
+
+    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+        """One segment of shape (frames,).
+
+        Raises:
+            RowError: The value is no clip, too short, or of another size than the model knows.
+        """
+        clip = self._load(value, slot.name)
+        found = slot_features(clip, slot, ctx, self._signatures)
+        frames = padded(found.frames, self._width, slot.name)
+        features = {"frames": frames, "level": np.zeros(len(frames), np.int64)}
+        labels = None
+        if slot.side == "target" and slot.loss:
+            mask = np.zeros(frames.shape, bool)
+            mask[~found.known, : found.frames.shape[1]] = True
+            labels = {"clean": frames, "mask": mask}
+        return [DenseSegment(features, (len(frames),), labels)]
+
+    def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+        """The length: attribute ``length``, that of the row's own clip, or the mean length of the training clips.
+
+        Publishes a `Canvas` for the generator under the slot's name.
+
+        Raises:
+            RowError: Nothing says how many numbers a frame has, or the row's own clip is unusable.
+        """
+        if ctx.split == "train":
+            return TargetSpec(open=False)
+        canvas = row_canvas(slot, ctx, self._signatures, self._width)
+        ctx.published[slot.name] = canvas
+        return TargetSpec(open=False, length=len(canvas.known))
+
+    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
+        """float32 [frames, dims] in the caller's units; of ``motion_6d`` a dict ``frames``, ``fps``, ``skeleton``.
+
+        Raises:
+            RowError: The model knows clips of several sizes and nothing says which.
+        """
+        dims = slot_dims(slot, ctx, self._signatures)
+        signature = signature_of(dims, self._signatures, slot.name)
+        frames = signature.restore(hypothesis.value[:, :dims])
+        fps = slot.attributes.get("sample_rate") or signature.fps
+        return FORMS[self.form].value(frames, signature.skeleton, fps)
+
+    def render(self, value: Any, ctx: RowContext | None = None) -> str:
+        """An ``<img>`` that moves: a stick figure where the skeleton is known, else curves."""
+        return f'<img src="{data_uri(gif(self._dressed(value)), "gif")}" alt="motion">'
+
+    def save(self, value: Any, ctx: RowContext | None, path: Path | str) -> None:
+        """Write ``.gif``, ``.npy``, or ``.bvh`` where the skeleton has rotations.
+
+        Raises:
+            ValueError: Another ending, or no such skeleton.
+        """
+        clip, path = self._dressed(value), Path(path)
+        ending = path.suffix.lower()
+        if ending == ".gif":
+            path.write_bytes(gif(clip))
+        elif ending == ".npy":
+            np.save(path, clip.frames.astype(np.float32), allow_pickle=False)
+        elif ending != ".bvh":
+            raise ValueError(f"'{path}': motion is written as .gif, .bvh or .npy")
+        elif not isinstance(clip.skeleton, Skeleton):
+            raise ValueError(
+                f"'{path}': .bvh needs a skeleton with rotations, which this motion has not; try .gif or .npy"
+            )
+        else:
+            path.write_text(write_bvh(clip.skeleton, clip.frames, clip.fps or DEFAULT_FPS), encoding="utf-8")
+
+    def _load(self, value: Any, column: str) -> Clip:
+        return load_clip(value, column)
+
+    def _dressed(self, value: Any) -> Clip:
+        return known_skeleton(self._load(value, "motion"), self._signatures)
+
+
+class Motion6dPreprocessor(MotionPreprocessor):
+    """``motion_6d``: root place, root velocity and continuous 6-D rotations of a BVH skeleton.
+
+    Option ``bvh_header``: a BVH file whose hierarchy gives meaning to clips that come without one.
+    """
+
+    form = "motion_6d"
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        header = options.get("bvh_header")
+        self._skeleton = read_bvh_file(Path(header))[0] if header else None
+
+    def _load(self, value: Any, column: str) -> Clip:
+        return with_skeleton(load_clip(value, column), self._skeleton)

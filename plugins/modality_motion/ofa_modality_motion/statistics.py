@@ -1,0 +1,102 @@
+"""What is learned from all clips before training: means, deviations, lengths, and skeletons, by numbers a frame."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ofa_modality_motion.skeleton import AnySkeleton, from_json, to_json
+from ofa_modality_motion.trimming import Cut
+from ofacore.artifacts import Artifact
+
+_FILE = "motion.json"
+_SMALLEST_DEVIATION = 1e-4
+
+
+@dataclass
+class Signature:
+    """Statistics of all clips with the same numbers a frame."""
+
+    mean: np.ndarray
+    """float64 [dims]."""
+    deviation: np.ndarray
+    """float64 [dims]; 1 where a number never changes."""
+    lengths: Mapping[int, int]
+    """Frames -> clips."""
+    fps: float | None
+    """Where all clips agree."""
+    skeleton: AnySkeleton | None
+
+    def normalise(self, frames: np.ndarray) -> np.ndarray:
+        """float32 [frames, dims] of about mean 0 and deviation 1."""
+        return ((frames - self.mean) / self.deviation).astype(np.float32)
+
+    def restore(self, frames: np.ndarray) -> np.ndarray:
+        """float64 [frames, dims] in the caller's units."""
+        return frames.astype(np.float64) * self.deviation + self.mean
+
+    def typical_length(self, cut: Cut) -> int:
+        """Mean frames of the training clips as a slot cuts them."""
+        total = sum(self.lengths.values())
+        return round(sum(cut.length(frames, self.fps) * clips for frames, clips in self.lengths.items()) / total)
+
+
+@dataclass
+class Totals:
+    """Running sums over clips, merged as Chan et al. 1979 do."""
+
+    frames: int = 0
+    mean: np.ndarray | None = None
+    squares: np.ndarray | None = None
+    lengths: Counter[int] = field(default_factory=Counter)
+    rates: set[float | None] = field(default_factory=set)
+    skeleton: AnySkeleton | None = None
+
+    def add(self, features: np.ndarray, length: int, fps: float | None, skeleton: AnySkeleton | None) -> None:
+        """One clip: features float64 [frames, dims]."""
+        mean = features.mean(axis=0)
+        squares = ((features - mean) ** 2).sum(axis=0)
+        if self.mean is None or self.squares is None:
+            self.mean, self.squares = mean, squares
+        else:
+            total, gap = self.frames + len(features), mean - self.mean
+            self.squares += squares + gap**2 * self.frames * len(features) / total
+            self.mean = self.mean + gap * len(features) / total
+        self.frames += len(features)
+        self.lengths[length] += 1
+        self.rates.add(fps)
+        self.skeleton = self.skeleton or skeleton
+
+    def json(self) -> dict[str, object]:
+        """Plain data for the artifact."""
+        if self.mean is None or self.squares is None:
+            raise ValueError("no clip was added")
+        deviation = np.sqrt(self.squares / self.frames)
+        deviation[deviation < _SMALLEST_DEVIATION] = 1.0
+        return {
+            "mean": [round(number, 9) for number in self.mean.tolist()],
+            "deviation": [round(number, 9) for number in deviation.tolist()],
+            "lengths": {str(length): clips for length, clips in sorted(self.lengths.items())},
+            "fps": next(iter(self.rates)) if len(self.rates) == 1 else None,
+            "skeleton": to_json(self.skeleton),
+        }
+
+
+def to_artifact(totals: Mapping[int, Totals]) -> Artifact:
+    """One JSON file with the statistics by numbers a frame."""
+    return Artifact.of_json(_FILE, {str(dims): totals[dims].json() for dims in sorted(totals)})
+
+
+def from_artifact(artifact: Artifact | None) -> dict[int, Signature]:
+    """Numbers a frame -> statistics; empty without an artifact."""
+    stored = artifact.json(_FILE) if artifact else {}
+    return {int(dims): _signature(data) for dims, data in stored.items()}  # type: ignore[attr-defined]
+
+
+def _signature(data: Mapping[str, object]) -> Signature:
+    lengths = {int(length): int(clips) for length, clips in data["lengths"].items()}  # type: ignore[attr-defined]
+    mean, deviation = np.array(data["mean"]), np.array(data["deviation"])
+    return Signature(mean, deviation, lengths, data["fps"], from_json(data["skeleton"]))  # type: ignore[arg-type]

@@ -1,0 +1,223 @@
+"""Statistics, segments, and the way back to the caller's units."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ofa_modality_motion.bvh import read_bvh_file, write_bvh
+from ofa_modality_motion.kinematics import joint_positions
+from ofa_modality_motion.preprocessor import Motion6dPreprocessor, MotionPreprocessor
+from ofa_modality_motion.skeleton import Joint, Skeleton
+from ofacore.artifacts import Artifact
+from ofacore.protocols import DenseSegment, Hypothesis, RowContext, RowError, SlotPlan, Split
+from ofacore.vocabulary import Vocabulary
+
+RNG = np.random.default_rng(0)
+TURNS = ("Zrotation", "Xrotation", "Yrotation")
+FIGURE = Skeleton(
+    (
+        Joint("Hips", -1, (0.0, 0.0, 0.0), ("Xposition", "Yposition", "Zposition", *TURNS)),
+        Joint("Spine", 0, (0.0, 2.0, 0.0), TURNS),
+        Joint("End", 1, (0.0, 1.0, 0.0), ()),
+        Joint("Leg", 0, (1.0, -2.0, 0.0), ("Yrotation", "Zrotation", "Xrotation")),
+        Joint("End", 3, (0.0, -3.0, 0.0), ()),
+    )
+)
+CLIPS = [RNG.normal(5.0, 3.0, (count, 6)) for count in (20, 30, 40)]
+
+
+def slot(preprocessor: str = "motion", loss: bool = True, **attributes: object) -> SlotPlan:
+    return SlotPlan("m", "MOTION", "target", 0, preprocessor, "motion", attributes, loss=loss)
+
+
+def context(split: Split = "test", seed: int = 0, **row: object) -> RowContext:
+    return RowContext(row, "task", split, np.random.default_rng(seed))
+
+
+def fitted(
+    clips: list[object], cls: type[MotionPreprocessor] = MotionPreprocessor, **options: object
+) -> MotionPreprocessor:
+    preprocessor = cls({"max_dim": 40, **options})
+    artifact = preprocessor.fit(clips, np.random.default_rng(0))
+    preprocessor.bind(Vocabulary(), Artifact(dict(artifact.files)))
+    return preprocessor
+
+
+def encode(preprocessor: MotionPreprocessor, value: object, plan: SlotPlan, ctx: RowContext) -> DenseSegment:
+    (segment,) = preprocessor.encode(value, plan, ctx)
+    assert isinstance(segment, DenseSegment)
+    return segment
+
+
+def count_frames(path: Path) -> int:
+    with Image.open(path) as picture:
+        return picture.n_frames
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Path:
+    path = tmp_path / "walk.bvh"
+    steps = np.cumsum(np.random.default_rng(3).uniform(-5, 5, (20, 12)), axis=0)
+    path.write_text(write_bvh(FIGURE, steps, 25.0))
+    return path
+
+
+def test_frames_of_all_clips_together_have_mean_zero_and_deviation_one() -> None:
+    preprocessor = fitted(CLIPS)
+    frames = np.concatenate([encode(preprocessor, clip, slot(), context()).features["frames"][:, :6] for clip in CLIPS])
+    assert np.allclose(frames.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(frames.std(axis=0), 1, atol=1e-5)
+
+
+def test_clips_of_several_sizes_keep_statistics_apart_and_order_does_not_matter() -> None:
+    wide = [np.ones((20, 9)) * 100 + RNG.normal(size=(20, 9))]
+    rng = np.random.default_rng(0)
+    artifacts = [MotionPreprocessor({}).fit(clips, rng) for clips in (CLIPS + wide, wide + CLIPS[:], CLIPS)]
+    assert artifacts[0].digest == artifacts[1].digest != artifacts[2].digest
+    preprocessor = fitted(CLIPS + wide)
+    assert abs(encode(preprocessor, wide[0], slot(), context()).features["frames"][:, :9].mean()) < 1e-4
+    with pytest.raises(RowError, match="5 numbers a frame, but this model was fitted on clips of 6, 9"):
+        preprocessor.encode(np.zeros((20, 5)), slot(), context())
+
+
+def test_numbers_that_never_change_stay_finite() -> None:
+    segment = encode(fitted([np.ones((20, 2))]), np.ones((20, 2)), slot(), context())
+    assert np.isfinite(segment.features["frames"]).all()
+
+
+def test_decoding_what_was_encoded_gives_the_clip() -> None:
+    preprocessor = fitted(CLIPS)
+    frames = encode(preprocessor, CLIPS[0], slot(), context()).features["frames"]
+    found = preprocessor.decode(Hypothesis(frames), slot(), context())
+    assert found.dtype == np.float32
+    assert np.allclose(found, CLIPS[0], atol=1e-4)
+
+
+def test_decoding_asks_which_size_where_several_are_known() -> None:
+    preprocessor = fitted([*CLIPS, np.zeros((20, 9))])
+    hypothesis = Hypothesis(np.zeros((12, 40), np.float32))
+    with pytest.raises(RowError, match="clips of 6, 9 numbers a frame; write dims="):
+        preprocessor.decode(hypothesis, slot(), context())
+    assert preprocessor.decode(hypothesis, slot(dims=9), context()).shape == (12, 9)
+    assert preprocessor.decode(hypothesis, slot(), context(m=CLIPS[1])).shape == (12, 6)
+
+
+def test_labels_mask_padding_and_given_frames_and_are_absent_without_loss() -> None:
+    preprocessor = fitted(CLIPS)
+    value = {"frames": CLIPS[0], "known": [1] * 3 + [0] * 17}
+    labels = encode(preprocessor, value, slot(), context()).labels
+    assert labels["mask"].sum() == 17 * 6
+    assert not labels["mask"][:3].any()
+    assert not labels["mask"][:, 6:].any()
+    assert encode(preprocessor, value, slot(loss=False), context()).labels is None
+    assert encode(preprocessor, CLIPS[0], slot(inbetween="2/5/1"), context()).labels["mask"].any(axis=1).sum() == 5
+
+
+def test_lengths_follow_the_attributes() -> None:
+    preprocessor = fitted(CLIPS)
+
+    def length(clip: object, **attributes: object) -> int:
+        return encode(preprocessor, clip, slot(**attributes), context(n=7)).shape[0]
+
+    assert length(CLIPS[2], max_length=25) == 25
+    assert length(CLIPS[0], length="7") == length(CLIPS[0], length="n") == 7
+    assert length({"frames": CLIPS[0], "fps": 30}, sample_rate=15.0) == 10
+    with pytest.raises(RowError, match="5 frames, fewer than min_length=10; min_length=0 accepts every clip"):
+        length(CLIPS[0][:5])
+    assert length(CLIPS[0][:5], min_length=0) == 5
+    with pytest.raises(RowError, match="length=frames is neither a number nor a column"):
+        length(CLIPS[0], length="frames")
+    with pytest.raises(RowError, match="option max_dim=4 holds fewer"):
+        fitted(CLIPS, max_dim=4).encode(CLIPS[0], slot(), context())
+
+
+def test_anchor_frame_moves_the_root_to_the_origin() -> None:
+    preprocessor = fitted(CLIPS)
+    frames = encode(preprocessor, CLIPS[0], slot(anchor_frame=4), context()).features["frames"]
+    found = preprocessor.decode(Hypothesis(frames), slot(), context())
+    assert np.allclose(found[4, :3], 0, atol=1e-4)
+    assert np.allclose(found[:, 3:], CLIPS[0][:, 3:], atol=1e-4)
+    with pytest.raises(RowError, match="anchor_frame=20 is not within 20 frames"):
+        preprocessor.encode(CLIPS[0], slot(anchor_frame=20), context())
+
+
+def test_training_windows_depend_on_the_generator_alone() -> None:
+    preprocessor, plan = fitted(CLIPS), slot(window=True, max_length=10)
+
+    def frames(seed: int) -> bytes:
+        return encode(preprocessor, CLIPS[2], plan, context("train", seed)).features["frames"].tobytes()
+
+    assert frames(1) == frames(1)
+    assert len({frames(seed) for seed in range(10)}) > 1
+
+
+def test_6d_brings_bvh_back_with_every_joint_in_its_place(walk: Path, tmp_path: Path) -> None:
+    skeleton, frames, fps = read_bvh_file(walk)
+    preprocessor = fitted([walk], Motion6dPreprocessor)
+    segment = encode(preprocessor, walk, slot("motion_6d"), context())
+    assert segment.labels["mask"].any(axis=0).sum() == 6 + 6 * 3
+    found = preprocessor.decode(Hypothesis(segment.features["frames"]), slot("motion_6d"), context())
+    assert np.allclose(joint_positions(skeleton, found["frames"]), joint_positions(skeleton, frames), atol=1e-3)
+    preprocessor.save(found, None, tmp_path / "again.bvh")
+    again, written, rate = read_bvh_file(tmp_path / "again.bvh")
+    assert again == skeleton
+    assert np.allclose(written, found["frames"], atol=1e-5)
+    assert abs(rate - fps) < 1e-3
+
+
+def test_6d_anchor_faces_forward_at_the_origin_and_keeps_heights_and_shape(walk: Path) -> None:
+    skeleton, frames, _ = read_bvh_file(walk)
+    preprocessor = fitted([walk], Motion6dPreprocessor)
+    plan = slot("motion_6d", anchor_frame=2)
+    segment = encode(preprocessor, walk, plan, context())
+    found = preprocessor.decode(Hypothesis(segment.features["frames"]), plan, context())
+    ours, theirs = joint_positions(skeleton, found["frames"]), joint_positions(skeleton, frames)
+    assert np.allclose(ours[2, 0], [0, theirs[2, 0, 1], 0], atol=1e-3)
+    assert np.allclose(ours[..., 1], theirs[..., 1], atol=1e-3)
+    spans = [np.linalg.norm(places[:, :, None] - places[:, None], axis=-1) for places in (ours, theirs)]
+    assert np.allclose(*spans, atol=1e-3)
+
+
+def test_6d_takes_bare_arrays_with_a_header_and_says_what_it_lacks_otherwise(walk: Path) -> None:
+    frames = read_bvh_file(walk)[1]
+    preprocessor = fitted([frames], Motion6dPreprocessor, bvh_header=str(walk))
+    assert encode(preprocessor, frames, slot("motion_6d"), context()).shape == (20,)
+    bare = fitted([walk], Motion6dPreprocessor)
+    assert encode(bare, frames, slot("motion_6d"), context()).shape == (20,)
+    with pytest.raises(RowError, match="motion_6d needs joints with rotations"):
+        bare.encode(CLIPS[0], slot("motion_6d"), context())
+
+
+def test_pictures_move_and_files_are_written(walk: Path, tmp_path: Path) -> None:
+    points = {"frames": CLIPS[0], "fps": 10, "skeleton": {"bones": [[0, 1]], "axes": 3}}
+    for number, (preprocessor, value) in enumerate(
+        [(fitted(CLIPS), CLIPS[0]), (fitted([points]), CLIPS[0]), (fitted([walk], Motion6dPreprocessor), walk)]
+    ):
+        path = tmp_path / f"{number}.gif"
+        preprocessor.save(value, None, path)
+        assert count_frames(path) > 5
+        assert preprocessor.render(value).startswith('<img src="data:image/gif;base64,')
+    fitted(CLIPS).save(CLIPS[0], None, tmp_path / "a.npy")
+    assert np.allclose(np.load(tmp_path / "a.npy"), CLIPS[0])
+    with pytest.raises(ValueError, match=r".bvh needs a skeleton with rotations"):
+        fitted(CLIPS).save(CLIPS[0], None, tmp_path / "a.bvh")
+    with pytest.raises(ValueError, match=r"written as .gif, .bvh or .npy"):
+        fitted(CLIPS).save(CLIPS[0], None, tmp_path / "a.mp4")
+
+
+def test_one_frame_is_a_picture_too(tmp_path: Path) -> None:
+    fitted(CLIPS).save(CLIPS[0][:1], None, tmp_path / "one.gif")
+    assert count_frames(tmp_path / "one.gif") == 1
+
+
+def test_pickled_preprocessors_encode_the_same(walk: Path) -> None:
+    for preprocessor, value in ((fitted(CLIPS), CLIPS[0]), (fitted([walk], Motion6dPreprocessor), walk)):
+        plan = slot(preprocessor.form)
+        first = encode(preprocessor, value, plan, context())
+        second = encode(pickle.loads(pickle.dumps(preprocessor)), value, plan, context())
+        assert np.array_equal(first.features["frames"], second.features["frames"])

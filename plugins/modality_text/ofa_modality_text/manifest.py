@@ -1,0 +1,72 @@
+"""What this plugin offers: the slot type TEXT and the preprocessor `text`."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
+
+
+def is_text(value: Any) -> bool:
+    """True for one text: a string, a number, or a one-dimensional integer array of token ids."""
+    if isinstance(value, str | Real):
+        return True
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return getattr(value, "ndim", None) == 1 and kind in ("i", "u")
+
+
+_ATTRIBUTES = (
+    Attribute("max_length", "int", doc="Longer texts are cut to this many tokens; at inference no more are generated.",
+              minimum=1),
+    Attribute("min_length", "int", doc="At inference at least this many tokens are generated.", minimum=0,
+              sides=("target",)),
+    Attribute("length", "int", doc="Every value has exactly this many tokens, so no end token is needed.", minimum=1),
+    Attribute("uncased", doc="Lower-case the text."),
+    Attribute("no_punctuation", doc="Remove punctuation."),
+    Attribute("level", "choice", default="bpe", choices=("bpe", "character"),
+              doc="`character` keeps letters apart, for spelling, pronunciation and the like."),
+    Attribute("mask_ratio", "float", minimum=0.0, maximum=1.0, sides=("source",),
+              doc="In training this share of the tokens is masked, in spans whose lengths are Poisson distributed."),
+    Attribute("noise_ratio", "float", minimum=0.0, maximum=1.0, sides=("target",),
+              doc="In training this share of what the decoder reads is replaced by random tokens; the labels stay."),
+    Attribute("closed_set", sides=("target",),
+              doc="The value is one of a set given by the task; only its members can be learned and generated."),
+    Attribute("disable_auto_boseos", doc="No `<bos>` and `<eos>` around the run of tokens that this slot begins."),
+)  # fmt: skip
+
+MANIFEST = ModalityManifest(
+    name="text",
+    contract=(1, 0),
+    doc="Text, as tokens of a byte-level BPE trained on the tasks' own text or of any Hugging Face tokenizer.",
+    slots=(
+        SlotType(
+            name="TEXT",
+            doc="Text of any language.",
+            preprocessor="text",
+            values="a string, a number, or a one-dimensional integer array of token ids",
+            is_element=is_text,
+            attributes=_ATTRIBUTES,
+            views=("text",),
+            sample="ofa_modality_text.sample:text",
+            serves_plain_text=True,
+        ),
+    ),
+    components=(
+        Component(
+            kind="preprocessor",
+            name="text",
+            target="ofa_modality_text.preprocessor:TextPreprocessor",
+            doc="Byte-level BPE trained on the tasks' own text, or a named tokenizer.",
+            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+            options={
+                "vocab_size": 4096,
+                "min_frequency": 2,
+                "tokenizer": "",
+                "poisson_lambda": 3.0,
+                "replace_length": -1,
+                "random_ratio": 0.0,
+            },
+        ),
+    ),
+)

@@ -1,0 +1,200 @@
+"""Text to tokens and back."""
+
+from __future__ import annotations
+
+import html
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ofa_modality_text.closed_set import ClosedSet
+from ofa_modality_text.corruption import mask_spans, replace_random
+from ofa_modality_text.tokenizer import CachedTokenizer, TokenizerError, named_tokenizer, table_size, train_bpe
+from ofa_modality_text.values import as_text, normalise, texts_of
+from ofacore.artifacts import Artifact
+from ofacore.plugin import PluginError, suggest
+from ofacore.protocols import Hypothesis, RowContext, RowError, Segment, SlotPlan, TargetSpec, TokenSegment
+from ofacore.vocabulary import MASK, Block, Vocabulary
+
+_FILE = "tokenizer.json"
+_CLOSED_SETS = 64
+
+
+class TextPreprocessor:
+    """Preprocessor of TEXT and of plain text.
+
+    Options:
+        vocab_size: Largest number of tokens of the BPE that is trained on the tasks' text.
+        min_frequency: How often a pair of tokens must occur to become one.
+        tokenizer: File, folder or Hugging Face name of a tokenizer to use instead; it is stored with the model.
+        poisson_lambda, replace_length, random_ratio: See `ofa_modality_text.corruption.mask_spans`.
+
+    Raises:
+        PluginError: An option is out of its range.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        _check(options)
+        self.options = options
+        self._closed: OrderedDict[tuple[Any, ...], ClosedSet] = OrderedDict()
+        self._tokens: CachedTokenizer
+        self._block: str
+        self._range: range
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_closed": OrderedDict()}
+
+    def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact:
+        """Train the BPE, or fetch the named tokenizer.
+
+        Raises:
+            TokenizerError: The named tokenizer cannot be used.
+        """
+        name = self.options.get("tokenizer", "")
+        if name:
+            tokenizer = named_tokenizer(name)
+        else:
+            limit, frequency = self.options.get("vocab_size", 4096), self.options.get("min_frequency", 2)
+            tokenizer = train_bpe(texts_of(values), limit, frequency)
+        return Artifact({_FILE: tokenizer.to_str().encode()})
+
+    def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
+        """One block, as large as the tokenizer, named by its kind, size and digest."""
+        tokenizer = _load(artifact)
+        assert artifact is not None
+        kind, size = type(tokenizer.model).__name__.lower(), table_size(tokenizer)
+        return (Block(f"text/{kind}:{size}:{artifact.digest}", size),)
+
+    def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
+        """Take the place of the block in the vocabulary."""
+        (block,) = self.blocks(artifact)
+        self._block, self._range = block.name, vocabulary.range(block.name)
+        self._tokens = CachedTokenizer(_load(artifact), self._range.start, not self.options.get("tokenizer"))
+        self._closed.clear()
+
+    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+        """One token segment.
+
+        Raises:
+            RowError: No text, ids outside the tokenizer, not in the closed set, or not of the ``length`` asked for.
+        """
+        attributes = slot.attributes
+        ids = self._ids(value, slot)
+        target = slot.side == "target"
+        allowed = self._allowed(value, ids, slot, ctx) if slot.loss and attributes.get("closed_set") else None
+        inputs = None
+        if ctx.split == "train":
+            if target and attributes.get("noise_ratio"):
+                inputs = replace_random(ids, attributes["noise_ratio"], ctx.rng, self._range)
+            if not target and attributes.get("mask_ratio"):
+                ids = self._masked(ids, attributes["mask_ratio"], ctx.rng)
+        return [
+            TokenSegment(
+                ids, (self._block,), open=not attributes.get("length"), inputs=inputs, allowed=allowed,
+                weights=np.zeros(len(ids), dtype=bool) if target and not slot.loss else None,
+                boundaries=not attributes.get("disable_auto_boseos"),
+            )
+        ]  # fmt: skip
+
+    def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+        """Tokens of the tokenizer, open unless the slot says ``length``, from the closed set if it has one.
+
+        Raises:
+            RowError: The slot says ``closed_set`` and there is none.
+        """
+        length = slot.attributes.get("length")
+        members = self._closed_set(slot, ctx).members if slot.attributes.get("closed_set") else ()
+        return TargetSpec((self._block,), open=not length, length=length, closed_set=members)
+
+    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> str:
+        """The text of the tokens; tokens of other blocks are passed over."""
+        ids = np.asarray(hypothesis.value).reshape(-1)
+        return self._tokens.decode(ids.tolist(), slot.attributes.get("level") == "character")
+
+    def render(self, value: Any, ctx: RowContext | None = None) -> str:
+        """The text, escaped, line breaks kept."""
+        return f'<span style="white-space:pre-wrap">{html.escape(str(value))}</span>'
+
+    def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
+        """Write the text to ``path`` with the suffix ``.txt``, as UTF-8."""
+        Path(path).with_suffix(".txt").write_text(str(value), encoding="utf-8")
+
+    def _ids(self, value: Any, slot: SlotPlan) -> np.ndarray:
+        """Clean ids int64 [n] of one value."""
+        attributes = slot.attributes
+        if isinstance(value, np.ndarray | list | tuple):
+            ids = self._given_ids(value, slot.name)
+        else:
+            text = normalise(as_text(value, slot.name), attributes)
+            letters = attributes.get("level") == "character"
+            if letters and not self._tokens.byte_level:
+                raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
+            ids = np.array(self._tokens.encode_letters(text) if letters else self._tokens.encode(text), dtype=np.int64)
+        ids = ids[: attributes.get("max_length")]
+        if attributes.get("length") and len(ids) != attributes["length"]:
+            raise RowError(f"column '{slot.name}': {len(ids)} tokens, but the slot says length={attributes['length']}")
+        return ids
+
+    def _given_ids(self, value: Any, column: str) -> np.ndarray:
+        """Ids of the tokenizer, shifted to where its block stands in the vocabulary."""
+        ids = np.asarray(value) if len(value) else np.zeros(0, dtype=np.int64)
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise RowError(f"column '{column}': expected text or a list of token ids, got {str(value)[:60]}")
+        if len(ids) and not 0 <= ids.min() <= ids.max() < len(self._range):
+            wrong = f"{ids.min()} to {ids.max()}"
+            raise RowError(f"column '{column}': token ids {wrong}; this tokenizer has 0 to {len(self._range) - 1}")
+        return ids.astype(np.int64) + self._range.start
+
+    def _masked(self, ids: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+        return mask_spans(
+            ids, ratio, rng, mask=MASK, random_range=self._range,
+            poisson_lambda=self.options.get("poisson_lambda", 3.0),
+            replace_length=self.options.get("replace_length", -1),
+            random_ratio=self.options.get("random_ratio", 0.0),
+        )  # fmt: skip
+
+    def _allowed(self, value: Any, ids: np.ndarray, slot: SlotPlan, ctx: RowContext) -> tuple[np.ndarray, ...]:
+        closed = self._closed_set(slot, ctx)
+        allowed = closed.allowed(ids)
+        if allowed is None:
+            known = [str(member) for member in closed.values]
+            hint = suggest(str(value), known) or f"one of: {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
+            raise RowError(f"column '{slot.name}': '{value}' is not in its closed set of {len(known)}; {hint}")
+        return allowed
+
+    def _closed_set(self, slot: SlotPlan, ctx: RowContext) -> ClosedSet:
+        """The encoded closed set; sets are recognised by identity, the latest ones are kept."""
+        values = ctx.closed_sets.get(slot.name)
+        if not values:
+            raise RowError(f"column '{slot.name}': the slot says closed_set, but the task gives it no values")
+        key = (id(values), *(slot.attributes.get(name) for name in _SHAPING))
+        found = self._closed.get(key)
+        if found is None:
+            found = self._closed[key] = ClosedSet(values, lambda value: self._ids(value, slot))
+            if len(self._closed) > _CLOSED_SETS:
+                self._closed.popitem(last=False)
+        return found
+
+
+_SHAPING = ("level", "uncased", "no_punctuation", "max_length", "length")
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    limits = {
+        "poisson_lambda": (options.get("poisson_lambda", 3.0) > 0, "above 0"),
+        "replace_length": (options.get("replace_length", -1) in (-1, 0, 1), "-1, 0 or 1"),
+        "random_ratio": (0 <= options.get("random_ratio", 0.0) <= 1, "0 to 1"),
+    }
+    for name, (fits, range_) in limits.items():
+        if not fits:
+            raise PluginError(f"option '{name}' of the preprocessor 'text' is {options[name]}; it must be {range_}")
+
+
+def _load(artifact: Artifact | None) -> Tokenizer:
+    if artifact is None or _FILE not in artifact.files:
+        raise TokenizerError(f"the text preprocessor needs its {_FILE}; create the model first, or load it whole")
+    return Tokenizer.from_str(artifact.files[_FILE].decode())

@@ -1,0 +1,6 @@
+"""A valid value, for checks and documentation."""
+
+
+def text() -> str:
+    """One short text."""
+    return "a dog runs across the meadow"

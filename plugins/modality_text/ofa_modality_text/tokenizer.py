@@ -1,0 +1,125 @@
+"""Tokenizers of the Hugging Face `tokenizers` library: trained here, or taken by name; and a fast way to use them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from ofacore.plugin import PluginError
+
+_BLANK = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_CHUNK = re.compile(f"[{_BLANK}]*[^{_BLANK}]+|[{_BLANK}]+")
+_CACHE_SIZE = 65_536
+_LONGEST_CACHED = 64
+
+
+class TokenizerError(PluginError):
+    """A tokenizer that cannot be found or used."""
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> Tokenizer:
+    """Byte-level BPE (Sennrich et al. 2016; GPT-2's pre-tokenization). Any Unicode string can be encoded.
+
+    Texts are sorted first, so equal texts give an equal tokenizer, in whatever order they come. There are fewer than
+    ``vocab_size`` tokens where the texts have too few pairs that occur ``min_frequency`` times.
+
+    Raises:
+        TokenizerError: ``vocab_size`` is below the 256 bytes.
+    """
+    if vocab_size < 256:
+        raise TokenizerError(f"vocab_size is {vocab_size}; byte-level BPE needs at least 256")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, show_progress=False, special_tokens=[],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )  # fmt: skip
+    tokenizer.train_from_iterator(sorted(texts), trainer)
+    return tokenizer
+
+
+def named_tokenizer(name: str) -> Tokenizer:
+    """A tokenizer by file (``tokenizer.json``), by folder that holds one, or by Hugging Face name.
+
+    Raises:
+        TokenizerError: It is not there, or has no fast implementation.
+    """
+    path = Path(name)
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if file.is_file():
+        return _without_limits(Tokenizer.from_file(str(file)))
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise TokenizerError(f"tokenizer '{name}' is no file; to fetch it by name: pip install transformers") from None
+    try:
+        found = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise TokenizerError(f"no tokenizer '{name}': neither a file, nor a folder, nor found by name") from error
+    backend = getattr(found, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise TokenizerError(f"tokenizer '{name}' has no fast implementation (tokenizer.json)")
+    return _without_limits(Tokenizer.from_str(backend.to_str()))
+
+
+def table_size(tokenizer: Tokenizer) -> int:
+    """One more than the largest id; some published tokenizers leave ids out."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
+class CachedTokenizer:
+    """Encodes chunk by chunk and remembers the chunks; ids are shifted by ``offset``.
+
+    With ``by_words`` chunks are cut before blanks, where GPT-2's pre-tokenization always cuts as well, and a blank is
+    put before the text, so that a word is the same token at the beginning and inside; `decode` takes it away.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, offset: int, by_words: bool) -> None:
+        self.tokenizer = tokenizer
+        self.offset = offset
+        self.by_words = by_words
+        self.size = table_size(tokenizer)
+        self.byte_level = isinstance(tokenizer.decoder, decoders.ByteLevel)
+        self._chunks: dict[str, list[int]] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_chunks": {}}
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text; none for the empty one."""
+        if not self.by_words:
+            return self._cached([text]) if text else []
+        return self._cached(_CHUNK.findall(" " + text)) if text else []
+
+    def encode_letters(self, text: str) -> list[int]:
+        """Ids of a text, letter by letter: no token spans two letters."""
+        return self._cached(text)
+
+    def decode(self, ids: Iterable[int], letters: bool = False) -> str:
+        """The text of ids of this tokenizer; others are passed over."""
+        local = [i - self.offset for i in ids if 0 <= i - self.offset < self.size]
+        text: str = self.tokenizer.decode(local, skip_special_tokens=True)
+        return text.removeprefix(" ") if self.by_words and not letters else text
+
+    def _cached(self, chunks: Iterable[str]) -> list[int]:
+        known = self._chunks
+        return [*chain.from_iterable([known.get(chunk) or self._learn(chunk) for chunk in chunks])]
+
+    def _learn(self, chunk: str) -> list[int]:
+        ids = [i + self.offset for i in self.tokenizer.encode(chunk, add_special_tokens=False).ids]
+        if len(chunk) <= _LONGEST_CACHED:
+            if len(self._chunks) >= _CACHE_SIZE:
+                self._chunks.clear()
+            self._chunks[chunk] = ids
+        return ids
+
+
+def _without_limits(tokenizer: Tokenizer) -> Tokenizer:
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

@@ -1,0 +1,63 @@
+"""From what a user gives to plain strings."""
+
+from __future__ import annotations
+
+import math
+import string
+import unicodedata
+from collections.abc import Iterable, Iterator
+from numbers import Real
+from typing import Any
+
+from ofacore.protocols import Options, RowError
+
+
+def as_text(value: Any, column: str) -> str:
+    """A string or number as text.
+
+    Raises:
+        RowError: Anything else, a number that is not finite, or a string that is not valid Unicode.
+    """
+    if isinstance(value, str):
+        return _valid_unicode(value, column)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return str(value)
+        raise RowError(f"column '{column}': {value} is no text; leave the column out, or None, where there is no value")
+    raise RowError(f"column '{column}': expected text or a number, got {_described(value)}")
+
+
+def normalise(text: str, attributes: Options) -> str:
+    """Apply the attributes ``uncased`` and ``no_punctuation``."""
+    if attributes.get("uncased"):
+        text = text.lower()
+    if attributes.get("no_punctuation"):
+        text = " ".join("".join(letter for letter in text if not _is_punctuation(letter)).split())
+    return text
+
+
+def texts_of(values: Iterable[Any]) -> Iterator[str]:
+    """All texts among ``values``, lists taken apart; what is no text is passed over (encoding reports it by row)."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from texts_of(value)
+        elif isinstance(value, str | Real):
+            try:
+                yield as_text(value, "")
+            except RowError:
+                continue
+
+
+def _is_punctuation(letter: str) -> bool:
+    return letter in string.punctuation or unicodedata.category(letter).startswith("P")
+
+
+def _valid_unicode(text: str, column: str) -> str:
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise RowError(f"column '{column}': the text holds half a surrogate pair; read the file as UTF-8")
+    return text
+
+
+def _described(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"

@@ -1,0 +1,20 @@
+"""What does a region show: the scenes of `grounding` the other way round, rows ``img, box, cap``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from ofa_task_grounding.data import grounding
+from ofacore.data.splits import Row, Splits
+
+
+def build(cache: Path | None = None, seed: int = 0) -> Splits:
+    """The rows of `grounding`: ``img``, ``box``, ``cap``."""
+    return grounding.build(cache, seed)
+
+
+def baseline(splits: Splits) -> list[Row]:
+    """The five most frequent words of the training names."""
+    words = Counter(word for row in splits["train"] for word in row["cap"].split())
+    return [{"cap": " ".join(word for word, _ in words.most_common(5))} for _ in splits["test"]]

@@ -1,0 +1,20 @@
+"""Sentiment of tweets: rows ``text, label``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ofa_task_language.data.reviews import VADER, sentiment
+from ofacore.data.baselines import majority
+from ofacore.data.prepared import prepared
+from ofacore.data.splits import Row, Splits
+
+
+def build(cache: Path | None = None, seed: int = 0) -> Splits:
+    """Rows ``text, label (negative or positive), score (-4 to 4)``; ``seed`` has no effect."""
+    return prepared("tweet_sentiment", lambda: sentiment("tweets", cache), sources=(VADER,), cache=cache)
+
+
+def baseline(splits: Splits) -> list[Row]:
+    """The more frequent label."""
+    return majority(splits, "label")

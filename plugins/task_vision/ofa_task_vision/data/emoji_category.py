@@ -1,0 +1,31 @@
+"""Category of an emoji picture, rows ``img, category, name``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ofa_task_vision.data.pictures import emoji_splits
+from ofacore.data.baselines import majority
+from ofacore.data.emoji import SOURCES, EmojiItem
+from ofacore.data.prepared import prepared
+from ofacore.data.splits import Row, Splits
+
+NAMES = (
+    "activities", "animals and nature", "flags", "food and drink", "objects", "people and body",
+    "smileys and emotion", "symbols", "travel and places",
+)  # fmt: skip
+
+
+def build(cache: Path | None = None, seed: int = 0) -> Splits:
+    """Rows ``img`` (uint8 [32, 32, 3]), ``category`` (one of `NAMES`), ``name``; ``seed`` has no effect."""
+    return prepared("emoji_category", lambda: emoji_splits(_row, cache), sources=SOURCES, cache=cache)
+
+
+def _row(item: EmojiItem) -> Row | None:
+    category = item.category.lower().replace("&", "and")
+    return {"category": category, "name": item.names["en"]} if category in NAMES else None
+
+
+def baseline(splits: Splits) -> list[Row]:
+    """The most frequent category."""
+    return majority(splits, "category")

@@ -1,0 +1,130 @@
+"""Task presets on pictures: classification, captions, questions, entailment, matching."""
+
+from __future__ import annotations
+
+from ofacore.plugin import MetricUse, TaskManifest, TaskPreset
+
+_DATA = "ofa_task_vision.data"
+_IMAGE = "a picture"
+_CAPTION_GENERATION = {"strategy": "beam", "beam": 5, "max_length": 32, "no_repeat_ngram": 3}
+
+STARTER = (
+    TaskPreset(
+        "digits",
+        (("[IMAGE:img,size=32,augment=none] what digit is it? -> [TEXT:digit,closed_set]", 3.0),
+         ("[IMAGE:img,size=32,augment=none] which number is written? -> [TEXT:digit,closed_set]", 1.0)),
+        "Handwritten digits",
+        {"img": _IMAGE, "digit": "0 to 9"},
+        metrics=(MetricUse("accuracy", "digit"),),
+        closed_sets={"digit": tuple("0123456789")},
+        data=f"{_DATA}.digits:build",
+        baseline=f"{_DATA}.digits:baseline",
+        baseline_doc="majority",
+        weight=0.5,
+        starter=True,
+    ),
+    TaskPreset(
+        "emoji_category",
+        (("[IMAGE:img,size=32] which category is it? -> [TEXT:category,closed_set]", 3.0),
+         ("[IMAGE:img,size=32] what kind of thing does the image show? -> [TEXT:category,closed_set]", 1.0)),
+        "Category of an emoji picture",
+        {"img": _IMAGE, "category": "one of nine categories"},
+        metrics=(MetricUse("accuracy", "category"),),
+        closed_sets={"category": (
+            "activities", "animals and nature", "flags", "food and drink", "objects", "people and body",
+            "smileys and emotion", "symbols", "travel and places",
+        )},
+        data=f"{_DATA}.emoji_category:build",
+        baseline=f"{_DATA}.emoji_category:baseline",
+        baseline_doc="majority",
+        starter=True,
+    ),
+    TaskPreset(
+        "emoji_caption",
+        ("[IMAGE:img,size=32] what does the image describe? -> [TEXT:cap]",),
+        "English name of an emoji picture",
+        {"img": _IMAGE, "cap": "its name", "candidates": "ten names, one of them right (valid and test)"},
+        metrics=(MetricUse("chrf", "cap"), MetricUse("exact_match", "cap")),
+        generation={"max_length": 32},
+        data=f"{_DATA}.emoji_caption:build",
+        baseline=f"{_DATA}.emoji_caption:baseline",
+        baseline_doc="frequent words",
+    ),
+    TaskPreset(
+        "emoji_caption_multi",
+        ("[IMAGE:img,size=32] what does the image describe in [TEXT:language]? -> [TEXT:cap]",),
+        "Name of an emoji picture in one of eight languages",
+        {"img": _IMAGE, "language": "English name of the language", "cap": "the name of what is shown"},
+        metrics=(MetricUse("chrf", "cap"), MetricUse("exact_match", "cap")),
+        generation={"max_length": 32},
+        data=f"{_DATA}.emoji_caption_multi:build",
+        baseline=f"{_DATA}.emoji_caption_multi:baseline",
+        baseline_doc="frequent words",
+    ),
+)  # fmt: skip
+
+PLAIN = (
+    TaskPreset(
+        "caption",
+        ("[IMAGE:img] what does the image describe? -> [TEXT:cap]",),
+        "Captions, as of COCO; several references are joined by `&&` in column `refs`",
+        {"img": _IMAGE, "cap": "a caption", "refs": "reference captions, for evaluation"},
+        transforms={"cap": ("first_reference", "caption_text"), "refs": ("split_references",)},
+        metrics=(MetricUse("cider", "cap", references="refs"),),
+        generation=_CAPTION_GENERATION,
+    ),
+    TaskPreset(
+        "pretrain_caption",
+        ("[IMAGE:img] what does the image describe? -> [TEXT:cap]",),
+        "Captions from the web, cut to thirty words",
+        {"img": _IMAGE, "cap": "a caption"},
+        transforms={"cap": ("caption_text",)},
+    ),
+    TaskPreset(
+        "image_classify",
+        ("[IMAGE:image,preprocess=imagenet] what does the image describe? -> [TEXT:label_name,closed_set]",),
+        "Classification with the ImageNet recipe",
+        {"image": _IMAGE, "label_name": "name of the class"},
+        transforms={"label_name": ("replace_underscores",)},
+        metrics=(MetricUse("accuracy", "label_name"),),
+    ),
+    TaskPreset(
+        "patch_classify",
+        ("[IMAGE:image,preprocess=imagenet,adapter=image_patch_embed] what does the image describe?"
+         " -> [TEXT:label_name,closed_set]",),
+        "Classification on linear patches, as in fine-tuning masked autoencoders",
+        {"image": _IMAGE, "label_name": "name of the class"},
+        metrics=(MetricUse("accuracy", "label_name"),),
+    ),
+    TaskPreset(
+        "vqa",
+        ("[IMAGE:image] [TEXT:question] -> [TEXT:answer,closed_set]",),
+        "Questions about pictures, as of VQA v2: answers as `1.0|!+yes&&0.3|!+no`, or one plain answer",
+        {"image": _IMAGE, "question": "a question", "answer": "the best answer",
+         "answers": "all answers with confidences; may be mapped to the same file column as `answer`"},
+        transforms={"question": ("lower",), "answer": ("vqa_best_answer",), "answers": ("vqa_answers",)},
+        metrics=(MetricUse("vqa_score", "answer", references="answers"),),
+    ),
+    TaskPreset(
+        "snli_ve",
+        ('[IMAGE:img] can image and text1 " [TEXT:cap] " imply text2 " [TEXT:hyp] "? ->'
+         ' can image and text1 " [TEXT:cap,no_loss] " imply text2 " [TEXT:hyp,no_loss] "? [TEXT:label,closed_set]',
+         '[IMAGE:img] does the image imply " [TEXT:hyp] "? -> [TEXT:label,closed_set]'),
+        "Does a picture with its caption imply a text (SNLI-VE)",
+        {"img": _IMAGE, "cap": "its caption", "hyp": "the text in question", "label": "yes, maybe, no"},
+        transforms={"cap": ("caption_text",), "hyp": ("caption_text",)},
+        metrics=(MetricUse("accuracy", "label"),),
+        closed_sets={"label": ("yes", "maybe", "no")},
+    ),
+    TaskPreset(
+        "image_text_matching",
+        ('[IMAGE:image] does the image describe " [TEXT:caption] "? -> [TEXT:label,closed_set]',),
+        "Does a caption belong to a picture; half the rows carry another picture's caption",
+        {"image": _IMAGE, "caption": "a caption", "label": "yes or no"},
+        transforms={"caption": ("caption_text",)},
+        metrics=(MetricUse("accuracy", "label"),),
+        closed_sets={"label": ("no", "yes")},
+    ),
+)  # fmt: skip
+
+MANIFEST = TaskManifest("vision", (1, 0), presets=STARTER + PLAIN, doc="Tasks on pictures.")

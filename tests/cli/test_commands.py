@@ -1,0 +1,105 @@
+"""The commands that need no model."""
+
+from __future__ import annotations
+
+import json
+
+import ofacore
+import pytest
+from ofa_cli.commands.infer import parse_data
+from ofa_cli.lazy import COMMANDS
+from ofacore.plugin import Registry
+
+
+def test_help_lists_every_command(ofa):
+    lines = ofa("--help").stdout.splitlines()
+    assert all(any(line.split()[:1] == [name] for line in lines) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(ofa, command):
+    out = ofa(command, "--help").stdout
+    assert out.startswith(f"Usage: ofa {command}") and "╭" not in out
+
+
+def test_version(ofa):
+    assert ofa("--version").stdout == f"{ofacore.__version__}\n"
+
+
+def test_plugins_list_as_json_has_a_row_for_every_plugin(ofa):
+    rows = json.loads(ofa("plugins", "list", "--json").stdout)
+    assert {tuple(row) for row in rows} == {
+        ("name", "distribution", "version", "contract", "status", "problem", "slots")
+    }
+    assert [(row["name"], row["distribution"]) for row in rows] == [
+        (row.name, row.distribution) for row in Registry.discover().rows
+    ]
+
+
+def test_plugins_list_shows_the_reason_of_a_bad_plugin(ofa):
+    out = ofa("plugins", "list", OFA_PLUGIN_DEV="ghost=no_such_module:MANIFEST").stdout
+    assert "broken" in out and "ghost (dev:ghost): cannot be imported from 'no_such_module:MANIFEST'" in out
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_no_plugins_leaves_the_core_alone(ofa, place):
+    arguments = ["plugins", "list", "--json"]
+    arguments = ["--no-plugins", *arguments] if place == "first" else [*arguments, "--no-plugins"]
+    rows = json.loads(ofa(*arguments).stdout)
+    assert [row["name"] for row in rows if row["status"] == "ok"] == ["core"]
+
+
+def test_plugins_show_tells_attributes_and_options(ofa):
+    out = ofa("plugins", "show", "core").stdout
+    assert "component plugin of ofacore" in out and "criterion cross_entropy (label_smoothing=0.0" in out
+
+
+def test_tasks_list_as_json(ofa):
+    tasks = json.loads(ofa("tasks", "list", "--json").stdout)
+    assert [task["name"] for task in tasks] == sorted(Registry.discover().presets())
+    assert {tuple(task) for task in tasks} <= {("name", "plugin", "instructions", "metrics", "data")}
+
+
+def test_tasks_list_says_so_when_there_are_none(ofa):
+    assert ofa("--no-plugins", "tasks", "list").stdout.startswith("No task preset is installed")
+    assert json.loads(ofa("--no-plugins", "tasks", "list", "--json").stdout) == []
+
+
+def test_explain_shows_the_plan_as_text_and_as_json(ofa):
+    instruction = "say [TEXT:a] -> [TEXT:b]"
+    assert "[TEXT:b]" in ofa("explain", instruction).stdout
+    (template,) = json.loads(ofa("explain", instruction, "--json").stdout)["templates"]
+    assert [slot["name"] for slot in template["slots"]] == ["0", "a", "b"]
+
+
+def test_an_unknown_first_party_type_names_the_distribution(ofa):
+    done = ofa("--no-plugins", "explain", "[TEXT:a] -> [TEXT:b]", code=2)
+    assert "ofa-modality-text" in done.stderr and "^" in done.stderr
+
+
+def test_the_schema_is_a_json_schema_of_every_section(ofa):
+    schema = json.loads(ofa("config", "schema").stdout)
+    assert {"tasks", "model", "train"} <= set(schema["properties"])
+
+
+def test_data_arguments_become_a_row():
+    assert parse_data(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+
+
+def test_a_shown_configuration_is_read_back_the_same(ofa, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("name: demo\ntasks:\n  echo: {instruction: '[TEXT:a] -> [TEXT:b]'}\n")
+    shown = ofa("config", "show", str(file), "--set", "train.steps=7").stdout
+    assert "steps: 7" in shown
+    again = tmp_path / "again.yaml"
+    again.write_text(shown)
+    assert ofa("config", "show", str(again)).stdout == shown
+    assert ofa("config", "check", str(again)).stdout == "ok: 1 task\n"
+    assert ofa("config", "show", str(file), "--no-defaults").stdout.count("\n") < 10
+
+
+def test_every_problem_of_a_configuration_is_told_at_once(ofa, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("train: {step: 3, samples: none}\nmodle: {}\n")
+    done = ofa("config", "check", str(file), code=2)
+    assert all(part in done.stderr for part in ("did you mean 'steps'?", "train.samples", "did you mean 'model'?"))

@@ -1,0 +1,77 @@
+"""What the user did wrong is told in one message with exit 2; a failure of the system exits with 1."""
+
+from __future__ import annotations
+
+import pytest
+from ofa_cli.failures import is_user_error, message
+from ofa_cli.main import main
+from ofacore.errors import UserError
+from ofacore.instruction import InstructionError
+from ofacore.plan import PlanError
+from ofacore.plugin import UnknownNameError
+from ofacore.protocols import RowError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("x"),
+        UnknownNameError("slot type", "X", []),
+        InstructionError("x", "x", 0),
+        PlanError("x", "x", 0),
+        RowError("x"),
+    ],
+)
+def test_errors_that_users_cause_are_known(error):
+    assert is_user_error(error) and message(error) == str(error)
+
+
+def test_an_error_of_that_name_from_elsewhere_is_a_failure():
+    class RowError(ValueError):
+        """Of somebody else."""
+
+    assert not is_user_error(RowError("x"))
+    assert not is_user_error(ValueError("x")) and message(ValueError("x")).startswith("ValueError: x")
+
+
+def test_a_bad_instruction_exits_with_2_and_a_caret(ofa):
+    done = ofa("explain", "[TEXT:a] > [TEXT:b]", code=2)
+    assert done.stdout == "" and "^" in done.stderr and done.stderr.startswith("error: line 1, column ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["plugin"], "did you mean 'plugins'?"),
+        (["plugins", "show", "txet"], "did you mean 'text'?"),
+        (["eval", "nowhere"], "no run folder 'nowhere'"),
+        (["infer", "nowhere", "[TEXT:a] -> [TEXT:b]"], "no run folder 'nowhere'"),
+        (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--data", "a"], "name=value"),
+        (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--data", "a=1", "--data", "a=2"], "'a' twice"),
+        (["train", "other.yaml", "--all"], "ofa train starter --all"),
+        (["train"], "Missing argument"),
+        (["data", "check", "nowhere.csv", "--instruction", "[TEXT:a] -> [TEXT:b]"], "no file or folder 'nowhere.csv'"),
+        (["data", "fetch", "no_such_task"], "unknown task preset 'no_such_task'"),
+        (["--colour"], "No such option"),
+    ],
+)
+def test_a_mistake_exits_with_2_and_says_what_to_do(ofa, arguments, part):
+    done = ofa(*arguments, code=2)
+    assert done.stdout == "" and part in done.stderr
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(ofa):
+    assert "Traceback" in ofa("eval", "nowhere", "--debug", code=2).stderr
+
+
+def test_a_failure_of_the_system_exits_with_1(monkeypatch, capsys):
+    import ofa_cli.commands.doctor as doctor
+
+    def fail() -> dict[str, str]:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(doctor, "_machine", fail)
+    with pytest.raises(SystemExit) as caught:
+        main(["doctor"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "failure: ZeroDivisionError: by zero (--debug shows where)\n"

@@ -1,0 +1,45 @@
+"""What looks at plugins and plans imports no torch; the last test proves that the others can fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "torchvision", "megatron", "transformers", "diffusers", "datasets", "tokenizers")
+RICH = ("rich",)
+
+LIGHT = {
+    "import ofacore": ("import ofacore", HEAVY + RICH),
+    "import plugin": ("import ofacore.plugin", HEAVY + RICH + ("numpy", "pydantic")),
+    "ofa --help": (["--help"], HEAVY + RICH + ("numpy", "pydantic")),
+    "ofa plugins list": (["plugins", "list"], HEAVY + RICH + ("numpy",)),
+    "ofa plugins list --json": (["plugins", "list", "--json"], HEAVY + RICH + ("numpy",)),
+    "ofa tasks list": (["tasks", "list", "--json"], HEAVY + RICH),
+    "ofa explain": (["explain", "[TEXT:a] -> [TEXT:b]"], HEAVY + RICH),
+    "ofa config schema": (["config", "schema"], HEAVY + RICH),
+}
+
+
+def _imported(action: str | list[str]) -> set[str]:
+    """Top-level modules that an action leaves behind in a fresh interpreter."""
+    call = action if isinstance(action, str) else f"from ofa_cli.main import main; main({action!r})"
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print(*sorted({{name.partition('.')[0] for name in sys.modules}}), file=sys.stderr))
+{call}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_nothing_heavy_is_imported(name):
+    action, forbidden = LIGHT[name]
+    assert not _imported(action) & set(forbidden)
+
+
+def test_the_test_of_lightness_can_fail():
+    found = _imported("import torch; from ofa_cli.main import main; main(['--help'])")
+    assert "torch" in found and "typer" in found

@@ -1,0 +1,131 @@
+"""What is written in more than one place is the same everywhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import ofacore
+import pytest
+from ofacore.plugin import Registry
+from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+VERSION = ofacore.__version__
+REACHED_BY_NAME = {
+    "resvg-py": "the core draws pictograms with it where a task asks for them",
+    "tensorboard": "torch.utils.tensorboard needs it",
+    "torchmetrics": "imported where a metric is computed",
+}
+"""Declared dependencies whose import may not be seen in the sources, and why."""
+
+
+@cache
+def _project(folder: str = ".") -> dict:
+    with (ROOT / folder / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def _plugin(folder: str) -> dict:
+    return _project(f"plugins/{folder}")["project"]
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+
+
+def _imported(folder: Path) -> set[str]:
+    """Top-level modules that the sources of a folder import, wherever they do."""
+    found: set[str] = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def _distributions(modules: set[str]) -> set[str]:
+    known = packages_distributions()
+    third_party = modules - set(sys.stdlib_module_names)
+    return {known.get(module, [module])[0].lower().replace("_", "-") for module in third_party}
+
+
+def test_there_are_plugins():
+    assert len(FOLDERS) >= 8
+
+
+def test_the_bundle_lists_every_plugin():
+    bundle = _project()["project"]["optional-dependencies"]["all"]
+    assert bundle == [f"ofa-{folder.replace('_', '-')}=={VERSION}" for folder in FOLDERS]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_plugin_is_named_after_its_folder(folder):
+    project = _plugin(folder)
+    kind, _, name = folder.partition("_")
+    assert project["name"] == f"ofa-{folder.replace('_', '-')}"
+    assert project["version"] == VERSION
+    assert project["entry-points"] == {f"ofa.{kind}": {name: f"ofa_{folder}.manifest:MANIFEST"}}
+    assert f"ofacore=={VERSION}" in project["dependencies"]
+    ours = [requirement for requirement in project["dependencies"] if requirement.startswith("ofa")]
+    assert all(requirement.endswith(f"=={VERSION}") for requirement in ours)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_plugin_declares_what_it_imports_and_nothing_else(folder):
+    package = f"ofa_{folder}"
+    imported = _distributions(_imported(ROOT / "plugins" / folder / package)) - {package.replace("_", "-")}
+    declared = _names(_plugin(folder)["dependencies"])
+    core = _names(_project()["project"]["dependencies"])
+    assert imported - declared - core - {"ofacore"} == set(), "imported but not declared"
+    unused = declared - imported - {"ofacore"} - set(REACHED_BY_NAME)
+    assert {name for name in unused if not name.startswith("ofa-")} == set(), "declared but not imported"
+
+
+def test_the_core_declares_what_it_imports_and_nothing_else():
+    imported = _distributions(_imported(ROOT / "ofacore") | _imported(ROOT / "cli")) - {"ofacore", "ofa-cli"}
+    project = _project()["project"]
+    extras = project["optional-dependencies"]
+    optional = {name for extra in set(extras) - {"all", "dev"} for name in _names(extras[extra])}
+    declared = _names(project["dependencies"])
+    assert imported - declared - optional == set(), "imported but not declared"
+    assert declared - imported - set(REACHED_BY_NAME) == set(), "declared but not imported"
+
+
+def test_import_contracts_cover_every_plugin():
+    settings = _project()["tool"]["importlinter"]
+    packages = [f"ofa_{folder}" for folder in FOLDERS]
+    assert settings["root_packages"] == ["ofacore", "ofa_cli", *packages]
+    contracts = {contract["name"]: contract for contract in settings["contracts"]}
+    assert contracts["Plugins use the public API alone"]["source_modules"] == packages
+    assert contracts["Plugins reach one another by registry name only"]["modules"] == packages
+    assert contracts["The core knows neither the command line nor any plugin"]["forbidden_modules"] == ["ofa_cli", *packages]
+
+
+def test_the_makefile_installs_the_pinned_torch():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pins = [requirement for folder in FOLDERS for requirement in _plugin(folder)["dependencies"]]
+    pins += _project()["project"]["dependencies"]
+    for name in ("torch", "torchvision"):
+        (pin,) = {requirement for requirement in pins if requirement.startswith(f"{name}==")}
+        assert f" {pin}" in makefile
+
+
+def test_hints_name_the_distributions_that_bring_the_slot_types():
+    slots = {slot: row.distribution for row in Registry.discover().rows for slot in row.slots}
+    first_party = {slot: owner for slot, owner in slots.items() if owner.startswith("ofa-modality-")}
+    assert dict(SLOT_DISTRIBUTIONS) == first_party
+    assert Registry.discover().owner("slot", Registry.discover().plain_text_slot().name) == PLAIN_TEXT_DISTRIBUTION
+
+
+def test_the_citation_and_the_changelog_know_the_version():
+    assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(rf"## \[({re.escape(VERSION)}|Unreleased)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
