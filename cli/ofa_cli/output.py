@@ -11,7 +11,12 @@ import typer
 
 def print_json(value: Any) -> None:
     """One indented JSON document on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def number(value: float | None) -> str:
+    """Three decimals; ``-`` for none."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -21,3 +26,8 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         typer.echo("  ".join(padded).rstrip())
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, everything else as its text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

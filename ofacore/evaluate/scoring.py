@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ofacore.assembly import TaskData
+from ofacore.data.columns import ColumnMap
 from ofacore.evaluate.bootstrap import interval, resampled
 from ofacore.evaluate.report import ScoreRow
+from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse, Registry
 from ofacore.protocols import Metric
 
@@ -67,3 +70,14 @@ def _interval(
         return _filled(judged, use, registry, judged.predictions, picked).compute()[name]
 
     return resampled(again, len(judged.predictions), rounds=min(rounds, 200))
+
+
+def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float | None:
+    """Score of the baseline on the test split, None where there is no baseline or metric."""
+    test, predictions = data.splits.get("test"), data.baseline_rows()
+    if test is None or predictions is None or not plan.metrics:
+        return None
+    columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
+    rows = [columns.apply(test[i]) for i in range(len(test))]
+    values = _filled(Judged(plan.name, rows, predictions), plan.metrics[0], registry, predictions).compute()
+    return next(iter(values.values()), None)

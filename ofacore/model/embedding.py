@@ -78,7 +78,7 @@ class _Rows(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         gradient = ctx.gradient
         if gradient.total is None and grad.shape == weight.shape:
-            gradient.total = grad.clone()
+            gradient.total = grad if getattr(grad, "is_given_away", False) else grad.clone()
             return None, None, None
         total = gradient.rows_of(weight)
         sizes = [len(part) for part in ctx.ranges]
@@ -151,7 +151,9 @@ class TokenEmbedding(nn.Module):
             parts = [detached[part.start : part.stop] for part in ranges]
             return (parts[0] if len(parts) == 1 else torch.cat(parts)), ids
         weight, gradient = self._root("table" if self.projection is None else "projection", table)
-        return _Rows.apply(weight, ranges, gradient), ids
+        rows = _Rows.apply(weight, ranges, gradient)
+        rows.takes_gradient = True  # saves a copy: see `linear_cross_entropy`
+        return rows, ids
 
     def portable_state(self) -> dict[str, Tensor]:
         """``<block>`` (and ``<block>.output`` if untied) -> rows of that block, unpadded."""

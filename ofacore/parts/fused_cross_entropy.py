@@ -17,37 +17,41 @@ _CACHE_BYTES = 4 * 2**20
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """hidden [m, H], weight [v, H], labels [m] -> (loss [m], nll [m], right [m]), all fp32."""
+    """hidden [m, H], weight [v, H], labels [m] -> (loss [m], nll [m], right [m]), all fp32.
+
+    Logits become ``exp(logits - row maximum)`` in place and stay so: what is missing to make them probabilities is one
+    factor for each row, which is applied to the states instead.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float, budget: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows = max(1, budget // (weight.shape[0] * weight.element_size()))
-        keep = rows >= len(labels)
-        outputs = hidden.new_empty(3, len(labels), dtype=torch.float32)
+        outputs = hidden.new_empty(4, len(labels), dtype=torch.float32)
         kept = None
         for start in range(0, len(labels), rows):
             piece = slice(start, start + rows)
             kept = hidden[piece] @ weight.T
-            _to_probabilities(kept, labels[piece], smoothing, outputs[:, piece])
-        ctx.rows, ctx.smoothing = rows, smoothing
-        ctx.save_for_backward(hidden, weight, labels, kept if keep else None)
-        loss, nll, right = outputs
+            _exponentiate(kept, labels[piece], smoothing, outputs[:, piece])
+        loss, nll, right, total = outputs
+        ctx.rows, ctx.smoothing, ctx.given_away = rows, smoothing, getattr(weight, "takes_gradient", False)
+        ctx.save_for_backward(hidden, weight, labels, total, kept if rows >= len(labels) else None)
         ctx.mark_non_differentiable(nll, right)
         return loss, nll, right
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        hidden, weight, labels, kept = ctx.saved_tensors
+        hidden, weight, labels, total, kept = ctx.saved_tensors
         kept = None if kept is None else kept.data  # changed in place and put back below, which autograd cannot know
-        scaled = hidden * grad.unsqueeze(1).to(hidden.dtype)
+        factor = (grad / total).unsqueeze(1).to(hidden.dtype)
+        scaled = hidden * factor
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight: Tensor | None = None
         for start in range(0, len(labels), ctx.rows):
             piece = slice(start, start + ctx.rows)
             error = kept if kept is not None else _again(hidden[piece], weight, labels[piece])
-            right = _take_target(error, labels[piece], 1.0 - ctx.smoothing)
+            before = _take_target(error, labels[piece], total[piece] * (1.0 - ctx.smoothing))
             if grad_hidden is not None:
                 torch.mm(error, weight, out=grad_hidden[piece])
             if ctx.needs_input_grad[1]:
@@ -55,51 +59,61 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     grad_weight = error.T @ scaled[piece]
                 else:
                     grad_weight.addmm_(error.T, scaled[piece])
-            error.scatter_(1, labels[piece].unsqueeze(1), right)
-        if ctx.smoothing:
-            _take_uniform(grad_hidden, grad_weight, weight, scaled, ctx.smoothing / weight.shape[0])
+            error.scatter_(1, labels[piece].unsqueeze(1), before)
         if grad_hidden is not None:
-            grad_hidden.mul_(grad.unsqueeze(1).to(hidden.dtype))
+            grad_hidden.mul_(factor)
+        if ctx.smoothing:
+            even = (grad * ctx.smoothing / weight.shape[0]).unsqueeze(1).to(hidden.dtype)
+            _take_uniform(grad_hidden, grad_weight, weight, hidden, even)
+        if grad_weight is not None and ctx.given_away:
+            grad_weight.is_given_away = True  # type: ignore[attr-defined]
         return grad_hidden, grad_weight, None, None, None
 
 
-def _to_probabilities(logits: Tensor, labels: Tensor, smoothing: float, outputs: Tensor | None) -> None:
-    """Turn logits [m, v] into probabilities in place, a cache-sized piece at a time; write loss, nll, right."""
+def _exponentiate(logits: Tensor, labels: Tensor, smoothing: float, outputs: Tensor | None) -> None:
+    """Turn logits [m, v] into exponentials in place, a cache-sized piece at a time; write loss, nll, right, sum."""
     rows = max(1, _CACHE_BYTES // (logits.shape[1] * 4))
     for start in range(0, len(labels), rows):
         piece = slice(start, start + rows)
-        log_probs = logits[piece].float().log_softmax(-1)
-        if outputs is not None:
-            loss, nll, right = outputs[:, piece]
-            target = log_probs.gather(1, labels[piece].unsqueeze(1)).squeeze(1)
-            torch.neg(target, out=nll)
-            torch.eq(log_probs.amax(1), target, out=right)
-            loss.copy_(nll if smoothing == 0.0 else nll * (1 - smoothing) - log_probs.mean(1) * smoothing)
-        logits[piece] = log_probs.exp_()
+        shifted = logits[piece].float()
+        shifted -= shifted.amax(1, keepdim=True)
+        if outputs is None:
+            logits[piece].copy_(shifted.exp_()) if shifted.dtype != logits.dtype else shifted.exp_()
+            continue
+        loss, nll, right, total = outputs[:, piece]
+        target = shifted.gather(1, labels[piece].unsqueeze(1)).squeeze(1)
+        mean = shifted.mean(1) if smoothing else target
+        torch.exp(shifted, out=shifted)
+        torch.sum(shifted, 1, out=total)
+        if shifted.dtype != logits.dtype:
+            logits[piece] = shifted
+        torch.eq(target, 0.0, out=right)
+        torch.sub(total.log(), target, out=nll)
+        loss.copy_(nll + smoothing * (target - mean))
 
 
 def _again(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     logits = hidden @ weight.T
-    _to_probabilities(logits, labels, 0.0, None)
+    _exponentiate(logits, labels, 0.0, None)
     return logits
 
 
-def _take_target(probabilities: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Subtract a share from the probability of each label in place; returns what stood there [m, 1]."""
+def _take_target(exponentials: Tensor, labels: Tensor, share: Tensor) -> Tensor:
+    """Subtract a share [m] at each label in place; returns what stood there [m, 1]."""
     index = labels.unsqueeze(1)
-    before = probabilities.gather(1, index)
-    probabilities.scatter_(1, index, before - share)
+    before = exponentials.gather(1, index)
+    exponentials.scatter_(1, index, (before.float() - share.unsqueeze(1)).to(before.dtype))
     return before
 
 
 def _take_uniform(
-    grad_hidden: Tensor | None, grad_weight: Tensor | None, weight: Tensor, scaled: Tensor, share: float
+    grad_hidden: Tensor | None, grad_weight: Tensor | None, weight: Tensor, hidden: Tensor, even: Tensor
 ) -> None:
-    """The part of the gradients that comes from the uniform share of a smoothed target, in place."""
+    """The part of the gradients that comes from the uniform share ``even`` [m, 1] of smoothed targets, in place."""
     if grad_hidden is not None:
-        grad_hidden.sub_(weight.sum(0).mul_(share))
+        grad_hidden.sub_(weight.sum(0) * even)
     if grad_weight is not None:
-        grad_weight.sub_(scaled.sum(0).mul_(share))
+        grad_weight.sub_((hidden * even).sum(0))
 
 
 def linear_cross_entropy(
@@ -109,7 +123,8 @@ def linear_cross_entropy(
 
     Args:
         hidden: States [m, H], fp32 or bf16.
-        weight: Projection [v, H].
+        weight: Projection [v, H]. If it has an attribute ``takes_gradient``, its gradient is marked
+            ``is_given_away``: nobody else holds that tensor, and whoever receives it may change it.
         labels: int64 [m], rows of ``weight``.
         smoothing: Share of the target that is spread evenly over all v.
         budget: Bytes of logits that may exist at a time.

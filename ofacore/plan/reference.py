@@ -61,7 +61,9 @@ def _slot(slot: SlotType, registry: Registry) -> str:
         *([f"- A value belongs to another slot, which attribute `{slot.bound_to}` names."] if slot.bound_to else []),
         *(["- Encodes the plain text of instructions."] if slot.serves_plain_text else []),
     ]
-    table = _attributes(slot.attributes) if slot.attributes else "It has no attributes of its own.\n"
+    core = {attribute.name for attribute in CORE_ATTRIBUTES}
+    own = [attribute for attribute in slot.attributes if attribute.name not in core]
+    table = _attributes(own) if own else "It has no attributes of its own.\n"
     return "\n".join([f"### `{slot.name}`\n", *facts, "", table])
 
 
@@ -119,7 +121,8 @@ def _codes(names: Sequence[str]) -> str:
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text and text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    first = text if "_" in text.split(" ")[0] else text[:1].upper() + text[1:]
+    return first and first + ("" if first.endswith((".", "!", "?")) else ".")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ofacore.plugin.cache import RowCache, cache_file
@@ -68,7 +69,7 @@ def announcements() -> tuple[list[Announcement], list[Plugin]]:
 def _examine(announcement: Announcement, cache: RowCache) -> Plugin:
     """The plugin behind one entry point; whatever its import does becomes the problem of its row."""
     if announcement.kind == "hooks":
-        return without_manifest(announcement, "ok")
+        return _examine_hooks(announcement)
     if plugin := cache.get(announcement):
         return plugin
     before = set(sys.modules)
@@ -86,6 +87,14 @@ def _examine(announcement: Announcement, cache: RowCache) -> Plugin:
     if files := _files_read(announcement.target, before):
         cache.put(announcement, plugin, manifest.contract, files)  # type: ignore[attr-defined]
     return plugin
+
+
+def _examine_hooks(announcement: Announcement) -> Plugin:
+    """Hooks have no manifest and may be heavy: they are imported when a run starts, until then they must be there."""
+    package = announcement.target.partition(":")[0].partition(".")[0]
+    if find_spec(package) is None:
+        return without_manifest(announcement, "broken", f"there is no module '{package}'")
+    return without_manifest(announcement, "ok")
 
 
 def _files_read(target: str, before: set[str]) -> list[str]:

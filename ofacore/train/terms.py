@@ -85,7 +85,8 @@ class Weighed:
 def weigh(losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale) -> Weighed:
     """Sum the finite items; samples with a non-finite one are named and left out."""
     totals: list[Tensor] = []
-    sums, bad = TermSums(), set()
+    sums = TermSums()
+    bad: set[int] = set()
     for group, loss in losses:
         good = loss.values.detach().isfinite()
         factors = torch.tensor(scale.factors(group, batch.samples), dtype=torch.float32, device=loss.values.device)

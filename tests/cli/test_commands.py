@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import numpy as np
+import pytest
 
 import ofacore
-import pytest
 from ofa_cli.commands.infer import parse_data
 from ofa_cli.lazy import COMMANDS
+from ofa_cli.output import number, print_json
 from ofacore.plugin import Registry
 
 
@@ -80,6 +84,12 @@ def test_an_unknown_first_party_type_names_the_distribution(ofa):
 def test_the_schema_is_a_json_schema_of_every_section(ofa):
     schema = json.loads(ofa("config", "schema").stdout)
     assert {"tasks", "model", "train"} <= set(schema["properties"])
+
+
+def test_json_output_holds_arrays_as_lists_and_missing_numbers_as_a_dash(capsys):
+    print_json({"boxes": np.ones((1, 2)), "path": Path("a")})
+    assert json.loads(capsys.readouterr().out) == {"boxes": [[1.0, 1.0]], "path": "a"}
+    assert (number(None), number(0.12345)) == ("-", "0.123")
 
 
 def test_data_arguments_become_a_row():

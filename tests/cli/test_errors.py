@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ofa_cli.failures import is_user_error, message
 from ofa_cli.main import main
 from ofacore.errors import UserError

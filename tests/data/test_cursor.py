@@ -56,7 +56,9 @@ def test_resuming_continues_with_the_same_samples(steps, stop, seed):
     for number, counts in enumerate(steps[stop:], start=stop):
         assert resumed.samples(counts, ROWS, seed) == straight[number]
         resumed = resumed.advance(counts)
-    assert {k: v for k, v in resumed.positions.items() if v} == {k: v for k, v in cursor.positions.items() if v} or stop > len(steps)
+    assert {k: v for k, v in resumed.positions.items() if v} == {
+        k: v for k, v in cursor.positions.items() if v
+    } or stop > len(steps)
 
 
 def test_every_epoch_uses_each_row_once_in_its_own_order():
@@ -91,5 +93,3 @@ def test_generators_are_keyed_by_every_argument():
     first = item_rng(*base).integers(2**60)
     assert first == item_rng(*base).integers(2**60)
     assert len({first, *(item_rng(*other).integers(2**60) for other in others)}) == 6
-
-

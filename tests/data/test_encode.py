@@ -23,7 +23,9 @@ def same(left, right):
 
 
 def test_columns_are_mapped_and_transformed_before_anything_else():
-    made = encoder("[WORD:a] -> [WORD:t]", columns={"a": "question"}, transforms={"question": ("lower",), "t": ("lower",)})
+    made = encoder(
+        "[WORD:a] -> [WORD:t]", columns={"a": "question"}, transforms={"question": ("lower",), "t": ("lower",)}
+    )
     example = encode(made, {"question": "HI", "t": "AB"}, split="valid")
     assert example.context.row["a"] == "hi" and example.context.row["question"] == "hi"
     assert example.terms[0].labels["ids"][:2].tolist() == word("ab")
@@ -150,7 +152,10 @@ def test_a_contrast_has_an_item_for_each_side_of_the_pair():
     assert left.labels["pair"] == right.labels["pair"] != second.terms[0].labels["pair"]
     assert left.labels["identity"] == second.terms[0].labels["identity"] != right.labels["identity"]
     other = encode(made, {"l": "y", "r": [1, 2]}).terms
-    assert other[0].labels["identity"] != left.labels["identity"] and other[1].labels["identity"] == right.labels["identity"]
+    assert (
+        other[0].labels["identity"] != left.labels["identity"]
+        and other[1].labels["identity"] == right.labels["identity"]
+    )
 
 
 def test_closed_sets_come_from_a_file_or_with_the_row(tmp_path):

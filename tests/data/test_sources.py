@@ -77,12 +77,17 @@ FORMATS = {
     "csv": lambda folder: text(folder / "x.csv", as_delimited(ROWS, ",")),
     "csv with byte order mark": lambda folder: text(folder / "x.csv", "\ufeff" + as_delimited(ROWS, ",")),
     "csv with carriage returns": lambda folder: text(
-        folder / "x.csv", "a,b\r\n" + as_delimited(ROWS, ",", False).replace(',1\n', ',1\r\n')),
-    "csv with empty lines": lambda folder: text(folder / "x.csv", "\n" + as_delimited(ROWS, ",").replace("\nplain", "\n\n\nplain")),
+        folder / "x.csv", "a,b\r\n" + as_delimited(ROWS, ",", False).replace(",1\n", ",1\r\n")
+    ),
+    "csv with empty lines": lambda folder: text(
+        folder / "x.csv", "\n" + as_delimited(ROWS, ",").replace("\nplain", "\n\n\nplain")
+    ),
     "csv without last line break": lambda folder: text(folder / "x.csv", as_delimited(ROWS, ",").rstrip("\n")),
     "tsv": lambda folder: text(folder / "x.tsv", as_delimited(ROWS, "\t")),
     "jsonl": lambda folder: text(folder / "x.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)),
-    "jsonl with blank lines": lambda folder: text(folder / "x.jsonl", "\n \n".join(json.dumps(r, ensure_ascii=False) for r in ROWS)),
+    "jsonl with blank lines": lambda folder: text(
+        folder / "x.jsonl", "\n \n".join(json.dumps(r, ensure_ascii=False) for r in ROWS)
+    ),
     "json": lambda folder: text(folder / "x.json", json.dumps(ROWS)),
     "folder": lambda folder: text(folder / "metadata.csv", as_delimited(ROWS, ",")).parent,
     "parquet": lambda folder: write_parquet(folder / "x.parquet"),
@@ -243,7 +248,10 @@ def test_a_folder_without_table_is_labelled_by_its_folders(tmp_path):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
     source = open_source(tmp_path)
-    assert [(source[i]["label"], os.path.basename(source[i]["file_name"])) for i in (0, 1)] == [("cat", "1.png"), ("dog", "2.png")]
+    assert [(source[i]["label"], os.path.basename(source[i]["file_name"])) for i in (0, 1)] == [
+        ("cat", "1.png"),
+        ("dog", "2.png"),
+    ]
 
 
 def test_an_index_is_stored_once_and_renewed_with_its_file(tmp_path):

@@ -85,7 +85,9 @@ class Letters(Base):
         masked = np.full_like(ids, 5) if slot.attributes.get("masked") else None
         bounds = not slot.attributes.get("bare")
         allowed = self.allowed(value, slot, ctx) if slot.attributes.get("closed_set") else None
-        return [TokenSegment(ids, (WORDS.name,), inputs=masked, boundaries=bounds, shift=masked is None, allowed=allowed)]
+        return [
+            TokenSegment(ids, (WORDS.name,), inputs=masked, boundaries=bounds, shift=masked is None, allowed=allowed)
+        ]
 
     def allowed(self, value: str, slot: SlotPlan, ctx: RowContext) -> tuple[np.ndarray, ...]:
         if value not in ctx.closed_sets[slot.name]:
@@ -189,7 +191,8 @@ def lower(value: str) -> str:
 
 _TOKEN = {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"}
 _WORD_ATTRIBUTES = (
-    Attribute("no_loss", "flag"), Attribute("closed_set", "flag"), Attribute("masked", "flag"), Attribute("bare", "flag"),
+    Attribute("no_loss", "flag"), Attribute("closed_set", "flag"), Attribute("masked", "flag"),
+    Attribute("bare", "flag"),
     Attribute("reads", "slot"), Attribute("drop_prompt", "float"),
 )  # fmt: skip
 _HERE = __name__
@@ -206,7 +209,8 @@ MANIFEST = ModalityManifest(
         Component("preprocessor", "letters", f"{_HERE}:Letters", uses=_TOKEN),
         Component("preprocessor", "digits", f"{_HERE}:Digits", uses=_TOKEN),
         Component("preprocessor", "numbers", f"{_HERE}:Numbers", uses={
-            "adapter": "numbers", "head": "numbers", "criterion": "squared", "generator": "numbers", "corruption": "noise"}),
+            "adapter": "numbers", "head": "numbers", "criterion": "squared", "generator": "numbers",
+            "corruption": "noise"}),
         Component("adapter", "numbers", f"{_HERE}:NumbersAdapter"),
         Component("corruption", "noise", f"{_HERE}:Noise"),
         Component("criterion", "squared", f"{_HERE}:SquaredError"),
@@ -234,7 +238,9 @@ def pair(first: int, second: int) -> list[int]:
     return [VOCABULARY.offset(PAIRS.name) + digit for digit in (first, second)]
 
 
-def encoder(instruction: Any, *, name: str = "toy", settings: runs.RunSettings | None = None, **options: Any) -> Encoder:
+def encoder(
+    instruction: Any, *, name: str = "toy", settings: runs.RunSettings | None = None, **options: Any
+) -> Encoder:
     """An encoder for an instruction over the types of this file."""
     plan = compile_task(name, instruction, REGISTRY, **options)
     preprocessors: dict[str, Any] = {"letters": Letters(), "digits": Digits(), "numbers": Numbers()}

@@ -4,7 +4,8 @@
 
 - ``python`` blocks share one namespace;
 - ``bash`` blocks run line by line; ``ofa ...`` by the command's own entry point in this process, all else by bash;
-- ``console`` blocks hold ``$ command`` lines, and what each prints must be what stands below it (a line ``...`` stands for any lines);
+- ``console`` blocks hold ``$ command`` lines, and what each prints must be what stands below it, where a line ``...``
+  stands for any lines;
 - a block behind ``<!-- file: NAME -->`` is written to that file;
 - a block behind ``<!-- not run: reason -->`` is left alone.
 """
@@ -25,7 +26,8 @@ from typing import Any
 
 RUN = ("python", "bash", "console")
 _FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>file|not run): (?P<text>.+?) -->\n)?^(?P<fence>```+)(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=fence)$",
+    r"^(?:<!-- (?P<mark>file|not run): (?P<text>.+?) -->\n)?"
+    r"^(?P<fence>```+)(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
 _BARE_MARK = re.compile(r"<!-- not run(?!: \S).*?-->")

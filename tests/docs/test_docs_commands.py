@@ -18,8 +18,10 @@ RUNNER = Path(__file__).with_name("page.py")
 
 def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OFA_CACHE": str(folder / "cache")}
-    command = [sys.executable, str(RUNNER), str(page)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    return subprocess.run(
+        [sys.executable, str(RUNNER), str(page)],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -32,6 +32,13 @@ class Layer:
         pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
         _call(*pip, "install", "--quiet", "--no-index", "--no-deps", *map(str, wheels))
 
+    def unmet(self) -> list[str]:
+        """What our distributions in this environment lack, by ``pip check``."""
+        python = str(self.folder / "bin" / "python")
+        pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "check"]
+        found = subprocess.run(pip, capture_output=True, text=True, check=False).stdout
+        return [line for line in found.splitlines() if line.startswith("ofa")]
+
     def run(self, *command: str) -> str:
         """Standard output of a command of this environment, far from the source tree."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OFA_"))}

@@ -44,6 +44,13 @@ def test_core_and_text_know_text_only_and_motion_adds_motion_only(text_only, whe
     added = after.pop("ofa-modality-motion")
     assert (added["status"], added["slots"], added["problem"]) == ("ok", ["MOTION"], "")
     assert after == before
+    assert text_only.unmet() == []
+
+
+def test_a_missing_dependency_is_noticed(layer, wheels):
+    environment = layer("box")
+    environment.install(wheels("core", "modality_box"))
+    assert any("ofa-modality-image" in line for line in environment.unmet())
 
 
 def test_every_room_and_data_file_is_in_the_wheel(wheels):

@@ -50,3 +50,9 @@ def test_strict_refuses_a_broken_hook(site):
 def test_disabled_hooks_are_not_called(site):
     site.install("watch", "[ofa.hooks]\nwatcher = watch_hooks:Watcher\n", {"watch_hooks": HOOKS})
     assert site.run(RUN, OFA_PLUGINS="").stdout == ""
+
+
+def test_hooks_without_a_module_are_a_broken_row(site):
+    site.install("gone", "[ofa.hooks]\ngone = gone_hooks.inner:Watcher\n", {})
+    assert site.rows()["gone"]["status"] == "broken"
+    assert "gone" not in site.run(RUN).stderr

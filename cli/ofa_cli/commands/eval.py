@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ofa_cli.lazy import command_app
-from ofa_cli.output import print_json, print_table
+from ofa_cli.output import number, print_json, print_table
 from ofa_cli.runs import run_folder
+
+if TYPE_CHECKING:
+    from ofacore.evaluate.report import ScoreRow
+
+TITLES = ("task", "metric", "score", "95 % interval", "baseline", "samples")
 
 app = command_app()
 
@@ -27,7 +33,11 @@ def evaluate(
 
     scores = evaluate_run(folder, tasks=task or None)
     if json:
-        print_json(scores)
+        print_json([asdict(row) for row in scores])
         return
-    rows = [(name, metric, value) for name, metrics in scores.items() for metric, value in metrics.items()]
-    print_table(("task", "metric", "value"), rows)
+    print_table(TITLES, [_cells(row) for row in scores])
+
+
+def _cells(row: ScoreRow) -> tuple[str, ...]:
+    interval = f"{number(row.low)} to {number(row.high)}"
+    return row.task, row.metric, number(row.score), interval, number(row.baseline), str(row.samples)

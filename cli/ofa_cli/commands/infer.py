@@ -30,13 +30,14 @@ def infer(
     from ofacore import Generalist
 
     output = Generalist.from_pretrained(folder).infer(instruction, row)
+    if output.problem:
+        raise UserError(output.problem)
     if save is not None:
         output.save(str(save))
-    values = {name: output[name] for name in output}
     if json:
-        print_json({"values": values, "score": output.score})
+        print_json({"values": output.values, "score": output.score})
         return
-    for name, value in values.items():
+    for name, value in output.values.items():
         typer.echo(f"{name}: {value}")
 
 

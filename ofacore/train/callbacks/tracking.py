@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Tracking(Callback):
-    """Logs every ``log_every`` steps, the first and the last, and every validation. To be put behind `Validation`.
+    """Logs every ``log_every`` steps, the first and the last, and every validation.
 
-    Losses are means over the steps since the last record.
+    To be put behind `Speed` and `Validation`. Losses are means over the steps since the last record.
     """
 
     name = "tracking"

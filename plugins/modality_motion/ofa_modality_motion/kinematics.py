@@ -63,6 +63,16 @@ def comparable_frames(frames: np.ndarray, skeleton: AnySkeleton | None) -> np.nd
     return ((places - places[0, 0] * np.array([1.0, 0.0, 1.0])) @ turn.T).reshape(len(frames), -1)
 
 
+def pose_frames(frames: np.ndarray, skeleton: AnySkeleton | None) -> np.ndarray:
+    """[frames, numbers]: the pose of each frame by itself, seen from where its root stands and looks."""
+    if not isinstance(skeleton, Skeleton):
+        return frames
+    places = joint_positions(skeleton, frames)
+    turns = about_vertical(-heading(local_rotations(skeleton, frames)[:, 0]))
+    seen = places - places[:, :1] * np.array([1.0, 0.0, 1.0])
+    return np.einsum("tij,tnj->tni", turns, seen).reshape(len(frames), -1)
+
+
 def stick_figure(skeleton: AnySkeleton, frames: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
     """Places [frames, points, 2 or 3] and the pairs of points that bones connect."""
     if isinstance(skeleton, PointSkeleton):

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ofa_modality_motion.clip import load_clip
-from ofa_modality_motion.kinematics import comparable_frames
+from ofa_modality_motion.kinematics import comparable_frames, pose_frames
 from ofacore.protocols import Options
+
+_SMALLEST_SPREAD = 1e-3
 
 
 class MotionMse:
@@ -54,8 +56,9 @@ class MotionMse:
 class MotionRetrieval:
     """``motion_retrieval``: how often the real clip nearest to a generated one has the label that was asked for.
 
-    Clips are compared by mean, deviation and speed of every number, each in units of its spread over the references, so
-    windows and lengths do not matter. Option ``label`` names the column with the label.
+    Two clips are as far apart as their poses: the mean distance from each frame of one to the nearest frame of the
+    other, both ways, every number in units of its deviation over the references. So lengths and phases do not matter.
+    Option ``label`` names the column with the label.
     """
 
     higher_is_better: ClassVar[bool] = True
@@ -78,8 +81,9 @@ class MotionRetrieval:
                 raise ValueError(
                     f"motion_retrieval: a row has no column '{self._column}' but {columns}; set option label"
                 )
-            self._ours.append(_traits(_comparable(prediction, "prediction")))
-            self._theirs.append(_traits(_comparable(reference, "reference")))
+            ours, theirs = load_clip(prediction, "prediction"), load_clip(reference, "reference")
+            self._ours.append(pose_frames(ours.frames, ours.skeleton))
+            self._theirs.append(pose_frames(theirs.frames, theirs.skeleton))
             self._labels.append(str(row[self._column]))
 
     def compute(self) -> dict[str, float]:
@@ -94,23 +98,32 @@ class MotionRetrieval:
         self._labels += other._labels
 
     def items(self) -> Sequence[float]:
-        """1 for a hit, 0 for a miss, of each generated clip."""
+        """1 for a hit, 0 for a miss, of each generated clip.
+
+        Raises:
+            ValueError: Clips with different numbers a frame.
+        """
+        sizes = sorted({clip.shape[1] for clip in (*self._ours, *self._theirs)})
+        if len(sizes) > 1:
+            raise ValueError(
+                f"motion_retrieval: clips of {' and '.join(map(str, sizes))} numbers a frame do not compare"
+            )
         if not self._labels:
             return []
-        gallery = np.stack(self._theirs)
-        spread = gallery.std(axis=0)
-        spread[spread < 1e-9] = 1.0
-        distances = [(((gallery - ours) / spread) ** 2).sum(axis=1) for ours in self._ours]
-        pairs = zip(distances, self._labels, strict=True)
-        return [float(self._labels[int(np.argmin(distance))] == label) for distance, label in pairs]
+        spread = np.concatenate(self._theirs).std(axis=0)
+        spread[spread < _SMALLEST_SPREAD] = 1.0
+        gallery = [clip / spread for clip in self._theirs]
+        nearest = [int(np.argmin([_apart(ours / spread, theirs) for theirs in gallery])) for ours in self._ours]
+        return [float(self._labels[found] == label) for found, label in zip(nearest, self._labels, strict=True)]
+
+
+def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Chamfer distance of two sets of frames."""
+    squares = (ours**2).sum(axis=1)[:, None] + (theirs**2).sum(axis=1) - 2 * ours @ theirs.T
+    distances = np.sqrt(np.maximum(squares, 0.0))
+    return float(distances.min(axis=1).mean() + distances.min(axis=0).mean())
 
 
 def _comparable(value: Any, column: str) -> np.ndarray:
     clip = load_clip(value, column)
     return comparable_frames(clip.frames, clip.skeleton)
-
-
-def _traits(frames: np.ndarray) -> np.ndarray:
-    """[3 * dims]: mean, deviation, mean absolute step."""
-    steps = np.abs(np.diff(frames, axis=0)).mean(axis=0) if len(frames) > 1 else np.zeros(frames.shape[1])
-    return np.concatenate([frames.mean(axis=0), frames.std(axis=0), steps])

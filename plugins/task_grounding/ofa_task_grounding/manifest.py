@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofa_task_grounding.metrics.components import METRICS
 from ofacore.plugin import MetricUse, TaskManifest, TaskPreset
 
 _DATA = "ofa_task_grounding.data"
@@ -31,7 +32,7 @@ STARTER = (
         ("[IMAGE:img,size=64,augment=none] what does the region describe? region: [BOX:box] -> [TEXT:cap]",),
         "Name of the object in a box, in the same scenes",
         {"img": _IMAGE, "box": _BOX, "cap": "name of the object"},
-        metrics=(MetricUse("chrf", "cap"), MetricUse("exact_match", "cap")),
+        metrics=(MetricUse("chrf", "cap"), MetricUse("token_f1", "cap")),
         generation={"max_length": 32},
         data=f"{_DATA}.region_caption:build",
         baseline=f"{_DATA}.region_caption:baseline",
@@ -52,7 +53,11 @@ STARTER = (
         ("[IMAGE:img,size=128] where are the trees? -> ([BOX:boxes])*",),
         "Tree crowns in aerial pictures",
         {"img": _IMAGE, "boxes": f"list of {_BOX}"},
-        metrics=(MetricUse("detection_map", "boxes"),),
+        metrics=(
+            MetricUse("detection_map", "boxes"),
+            MetricUse("box_recall", "boxes", {"threshold": 0.3}),
+            MetricUse("count_error", "boxes"),
+        ),
         data=f"{_DATA}.tree_detection:build",
         baseline=f"{_DATA}.tree_detection:baseline",
         baseline_doc="mean boxes",
@@ -88,4 +93,6 @@ PLAIN = (
     ),
 )  # fmt: skip
 
-MANIFEST = TaskManifest("grounding", (1, 0), presets=STARTER + PLAIN, doc="Tasks on pictures with boxes.")
+MANIFEST = TaskManifest(
+    "grounding", (1, 0), presets=STARTER + PLAIN, components=METRICS, doc="Tasks on pictures with boxes."
+)

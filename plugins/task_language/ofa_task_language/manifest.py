@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofa_task_language.metrics.components import METRICS
 from ofacore.plugin import MetricUse, TaskManifest, TaskPreset
 
 _DATA = "ofa_task_language.data"
@@ -167,4 +168,4 @@ STARTER = (
     ),
 )  # fmt: skip
 
-MANIFEST = TaskManifest("language", (1, 0), presets=STARTER + GLUE + PLAIN, doc="Tasks on text.")
+MANIFEST = TaskManifest("language", (1, 0), presets=STARTER + GLUE + PLAIN, components=METRICS, doc="Tasks on text.")

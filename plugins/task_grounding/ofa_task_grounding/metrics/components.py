@@ -12,15 +12,9 @@ def _metric(name: str, target: str, doc: str, **options: object) -> Component:
 
 
 METRICS: tuple[Component, ...] = (
-    _metric(
-        "iou_accuracy", "overlap:IouAccuracy", "share of boxes that overlap the reference enough", threshold=0.5, any=""
-    ),
-    _metric(
-        "iou_accuracy_any", "overlap:IouAccuracyAny", "the same, where any of several boxes will do", threshold=0.5, any=""
-    ),
+    _metric("iou_accuracy", "overlap:IouAccuracy", "share of boxes that overlap the reference", threshold=0.5, any=""),
+    _metric("iou_accuracy_any", "overlap:IouAccuracyAny", "share that overlap any reference", threshold=0.5, any=""),
     _metric("count_error", "counts:CountError", "mean difference of the numbers of boxes"),
     _metric("detection_map", "detection:DetectionMap", "mean average precision of COCO (torchmetrics)", labels=""),
-    _metric(
-        "box_recall", "detection:BoxRecall", "share of objects found at one IoU (torchmetrics)", threshold=0.5, labels=""
-    ),
-)  # fmt: skip
+    _metric("box_recall", "detection:BoxRecall", "share of objects found (torchmetrics)", threshold=0.5, labels=""),
+)

@@ -97,8 +97,8 @@ class _Detection:
 class DetectionMap(_Detection):
     """``map``, ``map_50``, ``map_75``: mean average precision over labels, as COCO defines it.
 
-    The first averages over IoU thresholds 0.5 to 0.95. At most 100 boxes of a picture count. Equal scores keep the order
-    of the boxes.
+    The first averages over IoU thresholds 0.5 to 0.95. At most 100 boxes of a picture count. Equal scores keep the
+    order of the boxes.
     """
 
     name = "detection_map"

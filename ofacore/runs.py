@@ -1,0 +1,151 @@
+"""Whole runs, as the command line starts them: check, build, train, score, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ofacore.assembly import Assembly, TaskData, open_tasks
+from ofacore.checkpoint import find_latest, load_state
+from ofacore.config.errors import ConfigError
+from ofacore.config.schema import RunConfig
+from ofacore.evaluate.report import ScoreRow, write_report
+from ofacore.evaluate.runner import Evaluation, evaluate_tasks
+from ofacore.evaluate.samples import plain_samples
+from ofacore.fitting import fit, schedule
+from ofacore.generalist import Generalist, build_model
+from ofacore.parallel.process import tune_process
+from ofacore.plan.checking import check
+from ofacore.plugin import Registry
+from ofacore.saving import load
+from ofacore.train.schedules import expected_shares
+
+
+def train_run(
+    config: RunConfig, *, resume: bool = False, dry_run: bool = False, folder: Path | None = None,
+    console: Console | None = None,
+) -> Path:  # fmt: skip
+    """Train a configured run, score it on held-out rows and write its report.
+
+    Args:
+        config: The run.
+        resume: Go on from the folder's latest checkpoint.
+        dry_run: Print plans, sizes, memory and shares, run two steps, write nothing.
+        folder: Run folder; default: what the configuration says.
+        console: Where to print; default: standard output.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: With everything that is wrong with the configuration.
+        UserError: Data, folder or rows cannot be used.
+    """
+    console = console or Console(soft_wrap=True)
+    registry = Registry.discover(config.plugins.prefer)
+    problems = check(config, registry)
+    if problems:
+        raise ConfigError(problems)
+    tune_process(config.train.threads)
+    folder = folder or Path(config.out.format(name=config.name))
+    generalist = _generalist(config, registry, folder, resume)
+    size = sum(parameter.numel() for parameter in generalist.model.parameters())
+    console.print(f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}")
+    print_tasks(generalist, console)
+    if dry_run:
+        from ofacore.dry_run import rehearse
+
+        rehearse(generalist, console)
+        return folder
+    fit(generalist, folder, resume=resume)
+    finish(generalist, folder, console)
+    return folder
+
+
+def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: bool) -> Generalist:
+    """A new model; when resuming, one with the vocabulary and artifacts that the run began with."""
+    place = find_latest(folder) if resume else None
+    data = open_tasks(config, registry)
+    if place is None:
+        assembly = Assembly.create(config, registry, data)
+        return Generalist(assembly, build_model(assembly), data)
+    begun = load(place, registry)
+    state = load_state(place)["assembly"]
+    stored = RunConfig.model_validate(state["config"])
+    begun.assembly.config = stored.model_copy(update={"train": config.train, "out": config.out, "name": config.name})
+    begun.data = data
+    return begun
+
+
+def evaluate_run(
+    folder: Path, tasks: Sequence[str] | None = None, *, split: str = "test", limit: int | None = None
+) -> list[ScoreRow]:
+    """Score a trained run on held-out rows.
+
+    Args:
+        folder: Run folder or saved model.
+        tasks: Which tasks; default: all.
+        split: Which rows.
+        limit: Most rows of each task.
+    """
+    tune_process()
+    generalist = load(folder, None)
+    return [row for task in tasks or [None] for row in generalist.evaluate(task, split=split, limit=limit)]
+
+
+def finish(generalist: Generalist, folder: Path, console: Console, limit: int | None = 300) -> None:
+    """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``."""
+    done: list[Evaluation] = []
+    for found in evaluate_tasks(generalist, generalist.tasks, "test", limit):
+        done.append(found)
+        print(f"scored {found.task}", file=sys.stderr)
+    scores = [row for evaluation in done for row in evaluation.scores]
+    print_scores(scores, console)
+    for evaluation in done:
+        for line in plain_samples(evaluation.samples[:2]):
+            console.print(line, markup=False, highlight=False)
+        for problem in evaluation.problems[:3]:
+            console.print(f"not scored: {evaluation.task}, {problem}", markup=False, highlight=False)
+    (folder / "scores.json").write_text(json.dumps([asdict(row) for row in scores], indent=1, default=str) + "\n")
+    samples = [sample for evaluation in done for sample in evaluation.samples]
+    report = write_report(folder, folder.name, scores, samples)
+    console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)
+
+
+def print_tasks(generalist: Generalist, console: Console) -> None:
+    """The tasks with their metric, baseline and expected share of samples."""
+    config = generalist.assembly.config.train
+    shares = expected_shares(schedule(generalist), config.steps)
+    table = Table("task", "metric", "baseline", "share", "train rows", title="tasks", title_justify="left")
+    for name, plan in generalist.assembly.plans.items():
+        data = generalist.data[name]
+        metric = plan.metrics[0].metric if plan.metrics else ""
+        rows = len(data.train) if data.train is not None else 0
+        table.add_row(name, metric, baseline_text(generalist, name, data), f"{shares.get(name, 0):.1%}", str(rows))
+    console.print(table)
+
+
+def baseline_text(generalist: Generalist, name: str, data: TaskData) -> str:
+    """The baseline's score and what it does."""
+    from ofacore.evaluate.scoring import baseline_score
+
+    plan = generalist.assembly.plans[name]
+    value = baseline_score(plan, data, generalist.assembly.registry)
+    return "" if value is None else f"{value:.3f} ({data.baseline_doc})"
+
+
+def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
+    """The table of scores; the interval is the 95 % bootstrap."""
+    table = Table("task", "metric", "score", "95 % interval", "baseline", "", title="held-out scores", title_justify="left")
+    for row in scores:
+        interval = f"{row.low:.3f} to {row.high:.3f}" if row.low == row.low else ""  # noqa: PLR0124
+        baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
+        verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
+        table.add_row(row.task, row.metric, f"{row.score:.3f}", interval, baseline, verdict)
+    console.print(table)
