@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from ofacore.config.documents import RESOLVERS
+from ofacore.config.loading import INCLUDE
 from ofacore.config.schema import RunConfig
-from ofacore.config.substitution import escape
+from ofacore.config.substitution import VARIABLES, escape
 
 
 def show(config: RunConfig, *, defaults: bool = True) -> str:
@@ -26,7 +27,11 @@ def show(config: RunConfig, *, defaults: bool = True) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The schema of configuration files as JSON Schema, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RunConfig.model_json_schema()}
+    schema = RunConfig.model_json_schema()
+    files = {"type": "array", "items": {"type": "string"}, "description": "Files that this one is laid over."}
+    free = {"type": "object", "description": "Free values, there for references alone."}
+    properties = {INCLUDE: files, VARIABLES: free, **schema["properties"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "properties": properties}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -121,7 +121,7 @@ def _side(
     stream: _Stream, tasks: tuple[str, ...], packing: bool, memory: list[int] | None = None,
     source_spans: np.ndarray | None = None,
 ) -> BatchSide:  # fmt: skip
-    lengths = np.array([piece.length for piece in stream.pieces])
+    lengths = np.diff(stream.starts)
     adapters = tuple(dict.fromkeys(piece.adapter for piece in stream.pieces))
     own_task = np.array([tasks.index(task) for task in stream.tasks], np.int64)
     sequence = np.repeat(stream.owners, lengths)
@@ -144,7 +144,8 @@ def _side(
         layout.memory = torch.tensor(memory, dtype=torch.long)
         read = [[[memory[s] for s in row if memory[s] >= 0] for row in rows] for rows in groups]
         layout.memory_rows = tuple(_matrix([list(dict.fromkeys(row)) for row in rows], source_spans) for rows in read)
-    return BatchSide(layout, tuple(_call(name, stream) for name in adapters))
+    calls = tuple(_call(name, number, stream, layout.adapter.numpy()) for number, name in enumerate(adapters))
+    return BatchSide(layout, calls)
 
 
 def _groups(
@@ -169,19 +170,17 @@ def _matrix(rows: Sequence[Sequence[int]], spans: np.ndarray) -> Tensor:
     return torch.from_numpy(matrix)
 
 
-def _call(adapter: str, stream: _Stream) -> AdapterCall:
-    numbers = [number for number, piece in enumerate(stream.pieces) if piece.adapter == adapter]
-    pieces = [stream.pieces[number] for number in numbers]
+def _call(adapter: str, number: int, stream: _Stream, owners: np.ndarray) -> AdapterCall:
+    pieces = [piece for piece in stream.pieces if piece.adapter == adapter]
     features = _concatenated([piece.features for piece in pieces], f"adapter '{adapter}'")
-    index = np.concatenate([np.arange(stream.starts[n], stream.starts[n + 1]) for n in numbers])
-    return AdapterCall(adapter, features, tuple(piece.shape for piece in pieces), _tensor(index))
+    return AdapterCall(adapter, features, tuple(piece.shape for piece in pieces), _tensor(np.flatnonzero(owners == number)))
 
 
 def _term_groups(examples: Sequence[Example], streams: Mapping[str, _Stream]) -> tuple[TermGroup, ...]:
     groups: dict[Any, list[tuple[int, TermItem]]] = {}
     for number, example in enumerate(examples):
         for item in example.terms:
-            options = tuple(sorted((key, repr(value)) for key, value in item.options.items()))
+            options = tuple(sorted((name, repr(value)) for name, value in item.options.items()))
             key = item.head, item.criterion, item.side, item.blocks, options, tuple(sorted(item.labels))
             groups.setdefault(key, []).append((number, item))
     return tuple(_term_group(members, streams[members[0][1].side]) for members in groups.values())
@@ -210,8 +209,8 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
 
 def _positions(item: TermItem, stream: _Stream, first_piece: int) -> np.ndarray:
     """Positions of the stream that an item learns on."""
-    spans = [(stream.starts[first_piece + p], stream.starts[first_piece + p + 1]) for p in item.pieces]
-    whole = np.concatenate([np.arange(start, end) for start, end in spans])
+    spans = [np.arange(stream.starts[first_piece + p], stream.starts[first_piece + p + 1]) for p in item.pieces]
+    whole = spans[0] if len(spans) == 1 else np.concatenate(spans)
     return whole if item.positions is None else whole[item.positions]
 
 

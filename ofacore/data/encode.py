@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import ColumnError, EncodeError
 from ofacore.data.expand import Expanded, Filled, RepeatEnd, Turn, expand
-from ofacore.data.kinds import Kinds
+from ofacore.data.kinds import Kinds, Order
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
 from ofacore.data.sources.base import SourceError
@@ -126,15 +127,9 @@ class Encoder:
         """
         values = self.columns.apply(row, partial=split == "infer")
         ctx = RowContext(values, self.plan.name, split, rng, closed_sets=self._closed_sets(values))
-        slots = [slot for slot in template.slots.values() if slot.plain is None]
-        ranks = self.kinds.ranks(slots)
-        groups: dict[str, list[SlotPlan]] = {}
-        for slot in sorted(slots, key=lambda slot: (ranks[slot.position], slot.position)):
-            groups.setdefault(self.kinds.types[slot.type].row_transform, []).append(slot)
-        for name, members in groups.items():
-            if name:
-                with _blamed_column(members[0].name):
-                    ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
+        for name, members in self._order(template).transforms.items():
+            with _blamed_column(members[0].name):
+                ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
         return ctx
 
     def expand(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int] = frozenset()) -> Expanded:
@@ -143,8 +138,7 @@ class Encoder:
         Raises:
             ColumnError: A value is absent, or lists are unequally long.
         """
-        tests = {name: kind.is_element for name, kind in self.kinds.types.items()}
-        return expand(template, ctx.row, tests, ctx.split, dropped)
+        return expand(template, ctx.row, self.kinds.element_tests, ctx.split, dropped)
 
     def segments(self, slot: SlotPlan, value: Any, ctx: RowContext) -> tuple[Segment, ...]:
         """Segments of one value, corrupted where the slot's target is learned that way.
@@ -171,7 +165,7 @@ class Encoder:
         self, items: Sequence[Filled], ctx: RowContext, template: TemplatePlan
     ) -> dict[tuple[int, Turn], Occurrence]:
         """Every occurrence encoded once, in dependency order, by (position, turn)."""
-        ranks = self.kinds.ranks(template.slots.values())
+        ranks = self._order(template).ranks
         encoded: dict[tuple[int, Turn], Occurrence] = {}
         for item in sorted(items, key=lambda item: ranks[item.slot.position]):
             key = item.slot.position, item.turn
@@ -227,9 +221,22 @@ class Encoder:
         found = [i if isinstance(i, RepeatEnd) else encoded[i.slot.position, i.turn] for i in target]
         return sources, target_sequence(found, self.geometry, self.settings, lambda slot: self.blocks(slot, ctx))
 
+    def _order(self, template: TemplatePlan) -> Order:
+        known = self._orders.get(template.text)
+        return self.kinds.order(template.slots.values()) if known is None else known
+
+    @cached_property
+    def _orders(self) -> dict[str, Order]:
+        return {template.text: self.kinds.order(template.slots.values()) for template in self.plan.templates}
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """Cumulative weights of the templates."""
+        return np.cumsum([template.weight for template in self.plan.templates])
+
     def _draw(self, rng: np.random.Generator) -> TemplatePlan:
-        weights = np.array([template.weight for template in self.plan.templates], float)
-        return self.plan.templates[int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum(), side="right"))]
+        place = rng.random() * self._weights[-1]
+        return self.plan.templates[int(np.searchsorted(self._weights, place, side="right"))]
 
     def _dropped(self, template: TemplatePlan, rng: np.random.Generator) -> frozenset[int]:
         """Positions of the source that this sample does without, so that guidance has something to compare with."""

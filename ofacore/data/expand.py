@@ -158,9 +158,16 @@ def expand(
 
 def source_branches(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], ...]:
     """The source itself, or with a contrast the source once with each of its two slots."""
+    if not any(map(_holds_contrast, nodes)):
+        return (tuple(nodes),)
     left = tuple(_without_contrast(node, right=False) for node in nodes)
-    right = tuple(_without_contrast(node, right=True) for node in nodes)
-    return (left,) if left == right else (left, right)
+    return left, tuple(_without_contrast(node, right=True) for node in nodes)
+
+
+def _holds_contrast(node: Node) -> bool:
+    if isinstance(node, Repeat | OptionalGroup):
+        return any(map(_holds_contrast, node.items))
+    return isinstance(node, Contrast)
 
 
 def _without_contrast(node: Node, right: bool) -> Node:

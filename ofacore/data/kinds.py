@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ofacore.protocols import RowTransform, SlotPlan
@@ -23,6 +24,16 @@ class SlotKind:
     """Name of its row transform, or empty; types of one modality may share one."""
     sample: Callable[[], Any] | None = None
     """Returns one valid value."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Order of the slots of one template."""
+
+    ranks: Mapping[int, int]
+    """Position -> rank: a slot ranks behind every slot that its attributes name."""
+    transforms: Mapping[str, Sequence[SlotPlan]]
+    """Row transform -> its slots, in the order in which they run."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,22 @@ class Kinds:
             references = tuple(attribute.name for attribute in declared.attributes if attribute.type == "slot")
             types[name] = SlotKind(declared.is_element, references, target, sample)
         return cls(types, transforms)
+
+    @cached_property
+    def element_tests(self) -> dict[str, Callable[[Any], bool]]:
+        """Slot type -> whether a value is one value of it, not a list."""
+        return {name: kind.is_element for name, kind in self.types.items()}
+
+    def order(self, slots: Iterable[SlotPlan]) -> Order:
+        """In which order the slots of a template are transformed and encoded."""
+        slots = list(slots)
+        ranks = self.ranks(slots)
+        transforms: dict[str, list[SlotPlan]] = {}
+        for slot in sorted(slots, key=lambda slot: (ranks[slot.position], slot.position)):
+            name = self.types[slot.type].row_transform if slot.plain is None else ""
+            if name:
+                transforms.setdefault(name, []).append(slot)
+        return Order(ranks, transforms)
 
     def ranks(self, slots: Iterable[SlotPlan]) -> dict[int, int]:
         """Position -> rank: a slot ranks behind every slot that its attributes name."""

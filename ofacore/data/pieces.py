@@ -26,6 +26,15 @@ class Geometry:
         return np.asarray(self.adapter.coordinates(shape, self.options), np.int64)
 
 
+def _diagonal(start: int, end: int) -> np.ndarray:
+    """int64 [end - start, 3]: (i, i, i)."""
+    return np.repeat(np.arange(start, end, dtype=np.int64)[:, None], 3, axis=1)
+
+
+_DIAGONAL = _diagonal(0, 8192)
+_DIAGONAL.flags.writeable = False
+
+
 @dataclass
 class Placed:
     """One occurrence of a slot among the pieces of a side, with what is learned on it."""
@@ -69,8 +78,9 @@ class PieceRow:
 
     def tokens(self, place: Placed, ids: np.ndarray, causal: bool, hidden: bool = False) -> int:
         """Append token positions; `hidden` as in `dense`. Returns their offset within the occurrence."""
-        steps = np.repeat(np.arange(len(ids), dtype=np.int64)[:, None], 3, axis=1)
-        return self._add(place, {TOKEN_FEATURE: ids}, (len(ids),), steps, causal, hidden)
+        end = self._start + len(ids)
+        coordinates = _DIAGONAL[self._start : end] if end <= len(_DIAGONAL) else _diagonal(self._start, end)
+        return self._add(place, {TOKEN_FEATURE: ids}, (len(ids),), coordinates, causal, hidden, end)
 
     def dense(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], causal: bool,
               hidden: bool = False) -> int:  # fmt: skip
@@ -86,16 +96,16 @@ class PieceRow:
         name = place.slot.adapter
         if name not in self._geometry:
             raise KeyError(f"no geometry for adapter '{name}'; there are {', '.join(self._geometry)}")
-        return self._add(place, features, shape, self._geometry[name].coordinates(shape), causal, hidden)
+        coordinates = self._geometry[name].coordinates(shape) + self._start
+        end = int(coordinates.max()) + 1 if len(coordinates) else self._start
+        return self._add(place, features, shape, coordinates, causal, hidden, end)
 
-    def _add(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], steps: np.ndarray,
-             causal: bool, hidden: bool) -> int:  # fmt: skip
-        piece = Piece(place.slot, place.slot.adapter, features, shape, steps + self._start, causal, not hidden)
-        if not hidden and len(steps):
-            self._start = int(piece.coordinates.max()) + 1
+    def _add(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], coordinates: np.ndarray,
+             causal: bool, hidden: bool, end: int) -> int:  # fmt: skip
         place.pieces.append(len(self.pieces))
-        self.pieces.append(piece)
-        offset, place.length = place.length, place.length + piece.length
+        self.pieces.append(Piece(place.slot, place.slot.adapter, features, shape, coordinates, causal, not hidden))
+        self._start = self._start if hidden else end
+        offset, place.length = place.length, place.length + len(coordinates)
         return offset
 
     def finished(self, limit: int) -> tuple[Piece, ...]:

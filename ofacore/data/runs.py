@@ -25,6 +25,10 @@ BlocksOf = Callable[[SlotPlan], tuple[str, ...]]
 """Blocks of a slot's tokens; empty for a slot that gives no tokens."""
 
 
+_ONE = {token: np.array([token], np.int64) for token in (BOS, EOS, SEP)}
+_NONE = np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """What the model's configuration says about sequences."""
@@ -72,7 +76,7 @@ def source_sequence(
         last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
         bounded = part.boundaries and settings.source_boundaries if first else bounded
         ids = part.ids if part.inputs is None else part.inputs
-        ids = np.concatenate([[BOS] * (first and bounded), ids, [EOS] * (last and bounded)]).astype(np.int64)
+        ids = _joined(_ONE[BOS] if first and bounded else _NONE, ids, _ONE[EOS] if last and bounded else _NONE)
         if len(ids):
             row.tokens(place, ids, causal=False)
     return BuiltSequence(row.finished(settings.max_positions), tuple(placed))
@@ -170,9 +174,9 @@ class _Target:
         self._begin(segment.boundaries or self._choice is not None)
         last = not _in_run(following)
         end = self._terminator(place.slot, segment, last)
-        tail = [] if end is None else [end]
-        labels = np.concatenate([segment.ids, tail]).astype(np.int64)
-        fed = labels if segment.inputs is None else np.concatenate([segment.inputs, tail]).astype(np.int64)
+        tail = _NONE if end is None else _ONE[end]
+        labels = _joined(segment.ids, tail)
+        fed = labels if segment.inputs is None else _joined(segment.inputs, tail)
         learned = _learned(place.slot, segment, len(labels))
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         allowed = _allowed(segment, end)
@@ -201,8 +205,7 @@ class _Target:
     ) -> None:  # fmt: skip
         """Append input positions: the token before each label, and the last token itself if something follows."""
         unpredicted = self._pending is None and len(labels) > 0
-        before = [] if self._pending is None else [self._pending]
-        stream = np.concatenate([before, fed]).astype(np.int64)
+        stream = fed if self._pending is None else _joined(np.array([self._pending], np.int64), fed)
         self._pending = int(stream[-1]) if len(stream) else None
         inputs = stream if flush and self._pending not in (None, EOS) else stream[:-1]
         if len(inputs):
@@ -266,6 +269,10 @@ class _Target:
             place.dense.append(DenseLabels(segment.labels, positions.astype(np.int64) + offset))
         if segment.context is not None and following is not None:
             self.row.dense(place, segment.context, segment.shape, segment.causal)
+
+
+def _joined(*parts: np.ndarray) -> np.ndarray:
+    return np.concatenate(parts).astype(np.int64, copy=False)
 
 
 def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray:

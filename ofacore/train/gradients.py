@@ -19,7 +19,7 @@ from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
 from ofacore.train.errors import NonFiniteError, OutOfMemoryError
 from ofacore.train.faults import Fault, FaultCounters
 from ofacore.train.groups import without
-from ofacore.train.interfaces import Split, StepData, TrainableModel
+from ofacore.train.interfaces import Divisible, StepData, TrainableModel
 from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.step_scope import StepCache, StepGradients, is_step_wide, step_groups
 from ofacore.train.terms import Scale, TermSums, weigh
@@ -64,7 +64,6 @@ class GradientPass:
         counters: Counts them.
         seed: Of the run; dropout of every micro-batch is seeded by (seed, step, place).
         loss_weights: Task -> factor on its losses.
-        split: Cuts a micro-batch in halves; None: a faulty one is dropped or raised as a whole.
     """
 
     model: TrainableModel
@@ -73,10 +72,11 @@ class GradientPass:
     counters: FaultCounters
     seed: int = 0
     loss_weights: dict[str, float] = field(default_factory=dict)
-    split: Split | None = None
 
     def run(self, data: StepData) -> StepGradient:
         """Accumulate the gradients of one step.
+
+        A step that is not `Divisible` loses a faulty micro-batch as a whole.
 
         Raises:
             NonFiniteError: Under ``train.faults.nan=raise``.
@@ -95,9 +95,9 @@ class GradientPass:
                     return StepGradient(done.sums.report(), norm, faults)
                 culprit = self._pass(data.step, batches, scale, search=True).culprit
             except _DoesNotFit as fault:
-                faults += self._halve_for_memory(data.step, batches, fault.place)
+                faults += self._halve_for_memory(data, batches, fault.place)
             else:
-                faults += self._narrow(data.step, batches, len(batches) - 1 if culprit is None else culprit)
+                faults += self._narrow(data, batches, len(batches) - 1 if culprit is None else culprit)
 
     def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
         self.optimizer.zero_grad()
@@ -154,21 +154,21 @@ class GradientPass:
         """Dropout depends on nothing that came before, so that a resumed run repeats it."""
         torch.manual_seed((self.seed * 1_000_003 + step) * 4099 + place)
 
-    def _halve_for_memory(self, step: int, batches: list[Batch], place: int) -> list[Fault]:
+    def _halve_for_memory(self, data: StepData, batches: list[Batch], place: int) -> list[Fault]:
         batch = batches[place]
-        halves = self.split(batch) if self.split and self.policy.out_of_memory == "split" else [batch]
+        halves = _halves(data, batch) if self.policy.out_of_memory == "split" else [batch]
         if len(halves) < 2:
             self.optimizer.zero_grad()
-            raise OutOfMemoryError(step, batch.samples, "lower train.micro_batch_positions or _samples")
+            raise OutOfMemoryError(data.step, batch.samples, "lower train.micro_batch_positions or _samples")
         batches[place : place + 1] = halves
-        return self.counters.note_memory(step, batch.samples)
+        return self.counters.note_memory(data.step, batch.samples)
 
-    def _narrow(self, step: int, batches: list[Batch], place: int) -> list[Fault]:
+    def _narrow(self, data: StepData, batches: list[Batch], place: int) -> list[Fault]:
         """Halve the guilty micro-batch, or drop it where it cannot be halved."""
         batch = batches[place]
-        halves = self.split(batch) if self.split else [batch]
+        halves = _halves(data, batch)
         batches[place : place + 1] = halves if len(halves) > 1 else []
-        return [] if len(halves) > 1 else self._skipped(step, "gradient", batch.samples, "gradient is not finite")
+        return [] if len(halves) > 1 else self._skipped(data.step, "gradient", batch.samples, "gradient is not finite")
 
     def _skipped(self, step: int, kind: str, samples: Sequence[SampleInfo], reason: str) -> list[Fault]:
         if samples and self.policy.nan == "raise":
@@ -176,6 +176,10 @@ class GradientPass:
             what = "the loss" if kind == "nan" else "the gradient"
             raise NonFiniteError(step, samples, what, "look at these rows, or set train.faults.nan=skip")
         return self.counters.note_skipped(step, kind, samples, reason)
+
+
+def _halves(data: StepData, batch: Batch) -> Sequence[Batch]:
+    return data.halves(batch) if isinstance(data, Divisible) else [batch]
 
 
 def _raise_unless_memory(error: MemoryError | RuntimeError, place: int) -> None:

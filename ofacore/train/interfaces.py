@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -41,7 +41,16 @@ class StepData(Protocol):
         """JSON-ready: where the data go on after this step."""
 
     @property
-    def bad_rows(self) -> Sequence[BadRow]: ...
+    def bad_rows(self) -> Sequence[BadRow]:
+        """Rows that were replaced by others."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A step whose micro-batches can be cut: needed where one does not fit into memory or holds a faulty sample."""
+
+    def halves(self, batch: Batch) -> Sequence[Batch]:
+        """Two micro-batches with the samples of one; itself alone where it holds a single sample."""
 
 
 class StepSource(Protocol):
@@ -72,8 +81,6 @@ class TrainableModel(Protocol):
         """Take over what `portable_state` returned."""
 
 
-Split = Callable[[Batch], Sequence[Batch]]
-"""Cut a micro-batch in two halves of whole samples; returns it alone where it holds one sample."""
 Rollout = Callable[[StepData, nn.Module], StepData]
 """The pass before a step, for criteria that need sequences sampled from the model: returns the step's data with those
 sequences as targets and a weight for each. Randomness must come from (seed, step, sample) alone."""

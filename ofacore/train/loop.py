@@ -19,7 +19,7 @@ from ofacore.train.ema import Ema
 from ofacore.train.errors import RolloutMissingError
 from ofacore.train.faults import FaultCounters
 from ofacore.train.gradients import GradientPass
-from ofacore.train.interfaces import Rollout, Split, StepData, StepSource
+from ofacore.train.interfaces import Rollout, StepData, StepSource
 from ofacore.train.lr import lr_factor
 from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.report import StepReport, positions_of
@@ -36,7 +36,6 @@ class Trainer:
         folder: Run folder: checkpoints and metrics.
         callbacks: Called in this order.
         loss_weights: Task -> factor on its losses.
-        split: Halves a micro-batch; see `Split`.
         rollout: The pass before each step; see `Rollout`.
 
     Attributes:
@@ -47,7 +46,7 @@ class Trainer:
 
     def __init__(
         self, model: Any, loader: StepSource, config: TrainConfig, folder: Path, callbacks: Sequence[Callback] = (),
-        loss_weights: Mapping[str, float] | None = None, split: Split | None = None, rollout: Rollout | None = None,
+        loss_weights: Mapping[str, float] | None = None, rollout: Rollout | None = None,
     ) -> None:  # fmt: skip
         self.model, self.loader, self.config, self.folder = model, loader, config, folder
         self.callbacks, self.rollout = tuple(callbacks), rollout
@@ -55,7 +54,7 @@ class Trainer:
         self.ema = Ema(self.optimizer.parameters, config.ema) if config.ema else None
         self.faults = FaultCounters(config.faults)
         weights = dict(loss_weights or {})
-        self.gradients = GradientPass(model, self.optimizer, config.faults, self.faults, config.seed, weights, split)
+        self.gradients = GradientPass(model, self.optimizer, config.faults, self.faults, config.seed, weights)
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
 
     def run(self) -> int:

@@ -55,6 +55,14 @@ def index(tmp_path, monkeypatch):
     return folder
 
 
+def downloaded(wanted: PackageSource, archive: Path, cache: Path) -> Path:
+    """Put an archive where an interrupted run would have left it: its folder."""
+    left = cache / "downloads" / wanted.folder
+    left.mkdir(parents=True)
+    archive.rename(left / archive.name)
+    return left
+
+
 def test_only_the_wanted_members_arrive(index, tmp_path):
     folder = fetch(source(wheel(index), WORDS), tmp_path / "cache")
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.name != ".complete")
@@ -65,9 +73,9 @@ def test_only_the_wanted_members_arrive(index, tmp_path):
 def test_once_fetched_it_needs_no_index(index, tmp_path):
     archive = wheel(index)
     wanted = source(archive, WORDS)
+    downloaded(wanted, archive, tmp_path / "cache")
     assert not is_fetched(wanted, tmp_path / "cache")
     first = fetch(wanted, tmp_path / "cache")
-    archive.unlink()
     assert is_fetched(wanted, tmp_path / "cache")
     assert fetch(wanted, tmp_path / "cache") == first
 
@@ -90,9 +98,7 @@ def test_a_package_that_is_not_there_names_the_way_out(tmp_path):
 def test_a_complete_archive_of_an_interrupted_run_is_used(index, tmp_path):
     archive = wheel(index)
     wanted = source(archive, WORDS)
-    left = tmp_path / "cache" / "downloads" / wanted.folder
-    left.mkdir(parents=True)
-    archive.rename(left / archive.name)
+    left = downloaded(wanted, archive, tmp_path / "cache")
     assert (fetch(wanted, tmp_path / "cache") / "tinydata/data/words.txt").is_file()
     assert not left.exists()
 
@@ -107,7 +113,9 @@ def test_a_damaged_archive_of_an_interrupted_run_is_replaced(index, tmp_path):
 
 
 def test_a_folder_without_its_marker_is_made_again(index, tmp_path):
-    wanted = source(wheel(index), WORDS)
+    archive = wheel(index)
+    wanted = source(archive, WORDS)
+    downloaded(wanted, archive, tmp_path / "cache")
     half = tmp_path / "cache" / "sources" / wanted.folder
     half.mkdir(parents=True)
     (half / "rubbish").touch()
@@ -116,7 +124,9 @@ def test_a_folder_without_its_marker_is_made_again(index, tmp_path):
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "c:/evil.txt", "a\\..\\evil.txt"])
 def test_a_member_cannot_leave_the_cache(index, tmp_path, name):
-    wanted = source(wheel(index, {name: "evil", "tinydata/data/words.txt": "x"}), "*")
+    archive = wheel(index, {name: "evil", "tinydata/data/words.txt": "x"})
+    wanted = source(archive, "*")
+    downloaded(wanted, archive, tmp_path / "cache")
     with pytest.raises(FetchError, match="unsafe member path"):
         fetch(wanted, tmp_path / "cache")
     assert not list(tmp_path.rglob("evil.txt"))
@@ -134,16 +144,17 @@ def test_links_in_a_source_archive_are_not_followed(tmp_path):
         real.size = 5
         tar.addfile(real, io.BytesIO(b"alpha"))
     wanted = dataclasses.replace(source(archive, "*.txt"), kind="sdist")
-    left = tmp_path / "cache" / "downloads" / wanted.folder
-    left.mkdir(parents=True)
-    archive.rename(left / archive.name)
+    downloaded(wanted, archive, tmp_path / "cache")
     folder = fetch(wanted, tmp_path / "cache")
     assert [path.name for path in folder.rglob("*.txt")] == ["words.txt"]
 
 
 def test_a_missing_member_is_an_error(index, tmp_path):
+    archive = wheel(index)
+    wanted = source(archive, WORDS, "tinydata/*.csv")
+    downloaded(wanted, archive, tmp_path / "cache")
     with pytest.raises(FetchError, match=r"no member 'tinydata/\*\.csv'"):
-        fetch(source(wheel(index), WORDS, "tinydata/*.csv"), tmp_path / "cache")
+        fetch(wanted, tmp_path / "cache")
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 VERSION = ofacore.__version__
 REACHED_BY_NAME = {
+    "megatron-core": "imported late, by importlib",
     "resvg-py": "the core draws pictograms with it where a task asks for them",
     "tensorboard": "torch.utils.tensorboard needs it",
     "torchmetrics": "imported where a metric is computed",

@@ -145,6 +145,18 @@ class Step:
     bad_rows: list[Any] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class DivisibleStep(Step):
+    """Knows how to cut its micro-batches."""
+
+    def halves(self, batch: Batch) -> list[Batch]:
+        return halves(batch)
+
+
+def divisible(step: Step) -> DivisibleStep:
+    return DivisibleStep(**vars(step))
+
+
 def step_of(samples: Sequence[Sample], cuts: Sequence[int] = (), step: int = 0) -> Step:
     """All samples as one step, cut into micro-batches at the given places."""
     edges = [0, *sorted(set(cuts)), len(samples)]

@@ -10,14 +10,14 @@ from ofacore.train.errors import FaultLimitError, NonFiniteError, OutOfMemoryErr
 from ofacore.train.faults import FaultCounters
 from ofacore.train.gradients import GradientPass
 from ofacore.train.optimizer import RunOptimizer
-from tests.train.small import Sample, SmallModel, halves, make_samples, step_of
+from tests.train.small import Sample, SmallModel, divisible, make_samples, step_of
 
 
-def gradient(model, step, split=None, faults=None, loss_weights=None, seed=1):
+def gradient(model, step, faults=None, loss_weights=None, seed=1):
     faults = faults or FaultConfig()
     optimizer = RunOptimizer(model, OptimizerConfig(name="adamw"))
     counters = FaultCounters(faults)
-    passing = GradientPass(model, optimizer, faults, counters, seed, loss_weights or {}, split)
+    passing = GradientPass(model, optimizer, faults, counters, seed, loss_weights or {})
     result = passing.run(step)
     grads = {n: None if m.grad is None else m.grad.clone() for n, m in optimizer.masters.items()}
     return grads, result, counters
@@ -115,12 +115,12 @@ def test_nan_loss_is_traced_and_left_out():
     assert_equal_gradients(gradient(SmallModel(), reference)[0], grads)
 
 
-@pytest.mark.parametrize("split", [halves, None])
-def test_nan_input_that_poisons_gradients_is_narrowed_down(split):
+@pytest.mark.parametrize("can_split", [True, False])
+def test_nan_input_that_poisons_gradients_is_narrowed_down(can_split):
     samples = make_samples(7, seed=1)
     step = step_of(poisoned(samples, 5, labels=False), (4,))
-    grads, result, _ = gradient(SmallModel(), step, split)
-    dropped = {5} if split else {4, 5, 6}
+    grads, result, _ = gradient(SmallModel(), divisible(step) if can_split else step)
+    dropped = {5} if can_split else {4, 5, 6}
     assert {f.row_id for f in result.faults} == {f"rows[{i}]" for i in dropped}
     reference = step_of([s for i, s in enumerate(samples) if i not in dropped])
     reference.counts.update(step.counts)
@@ -159,17 +159,17 @@ def test_out_of_memory_halves_until_it_fits():
     samples, model = make_samples(8, seed=2), SmallModel()
     reference = gradient(SmallModel(), step_of(samples))[0]
     model.fail_on = memory_for(8)
-    grads, result, counters = gradient(model, step_of(samples, (1,)), halves)
+    grads, result, counters = gradient(model, divisible(step_of(samples, (1,))))
     assert_equal_gradients(reference, grads)
     assert counters.totals["out_of_memory"] == len(result.faults) >= 1
 
 
-@pytest.mark.parametrize(("split", "policy"), [(None, "split"), (halves, "raise")])
-def test_out_of_memory_without_a_way_out_names_the_rows(split, policy):
-    model = SmallModel()
+@pytest.mark.parametrize(("can_split", "policy"), [(False, "split"), (True, "split"), (True, "raise")])
+def test_out_of_memory_without_a_way_out_names_the_rows(can_split, policy):
+    model, step = SmallModel(), step_of(make_samples(3, seed=2))
     model.fail_on = memory_for(0)
     with pytest.raises(OutOfMemoryError, match="train.micro_batch_positions"):
-        gradient(model, step_of(make_samples(3, seed=2)), split, FaultConfig(out_of_memory=policy))
+        gradient(model, divisible(step) if can_split else step, FaultConfig(out_of_memory=policy))
 
 
 def test_other_errors_of_the_model_pass_unchanged():
