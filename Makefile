@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml $(addsuffix pyproject.toml,$(PLUGINS))
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet "setuptools>=77" wheel
 	$(PIP) install torch==2.14.1 torchvision==0.29.1
-	$(PIP) install --no-build-isolation --editable ".[dev,data]" $(addprefix --editable ,$(PLUGINS))
+	$(PIP) install --quiet --no-build-isolation --editable ".[dev,data]" $(addprefix --editable ,$(PLUGINS))
 	touch $@
 
 train: dev

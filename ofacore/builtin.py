@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofacore.parts.transforms import TRANSFORMS
 from ofacore.plugin.manifest import CONTRACT, Component, ComponentKind, ComponentManifest
 
 _SCHEDULES = "ofacore.train.schedules"
@@ -47,6 +48,7 @@ MANIFEST = ComponentManifest(
         _component("tracker", "jsonl", f"{_TRACKERS}:Jsonl", "metrics.jsonl in the run folder."),
         _component("tracker", "tensorboard", f"{_TRACKERS}:TensorBoard", "TensorBoard events in the run folder."),
         _component("tracker", "wandb", f"{_TRACKERS}:WandB", "Weights & Biases, where installed."),
+        *TRANSFORMS,
     ),
     "Components that belong to no modality and no task.",
 )  # fmt: skip

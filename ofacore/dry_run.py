@@ -61,8 +61,12 @@ def rehearse(generalist: Generalist, console: Console) -> None:
         trainer = Trainer(generalist.model, steps, config, Path(folder))
         for step in steps:
             report = trainer.train_step(step)
-            losses = "  ".join(f"{n.removeprefix('train/')} {v:.3f}" for n, v in report.values.items() if n.count("/") == 2)
-            console.print(f"step {report.step}: {report.samples} samples in {report.seconds:.2f} s  {losses}", highlight=False)
+            losses = "  ".join(
+                f"{n.removeprefix('train/')} {v:.3f}" for n, v in report.values.items() if n.count("/") == 2
+            )
+            console.print(
+                f"step {report.step}: {report.samples} samples in {report.seconds:.2f} s  {losses}", highlight=False
+            )
     console.print(f"memory measured: {_megabytes(peak_memory())} at the peak")
 
 

@@ -68,7 +68,12 @@ def loaded(step: Step) -> LoadedStep:
 
 
 def fit(
-    generalist: Generalist, folder: Path, *, resume: bool = False, callbacks: Sequence[Callback] = (), quiet: bool = False
+    generalist: Generalist,
+    folder: Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
 ) -> Path:
     """Train to ``train.steps`` steps; returns the run folder.
 
@@ -82,7 +87,9 @@ def fit(
     place = _checkpoint(folder, resume)
     snapshot = load_snapshot(place) if place else None
     begun = (int(snapshot.state["step"]), Cursor.from_state(snapshot.state["cursor"])) if snapshot else (0, Cursor())
-    loader = StepLoader(training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps)
+    loader = StepLoader(
+        training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
+    )
     standard = _callbacks(generalist, folder, begun[0], quiet)
     checkpointing, before = standard[-1], standard[:-1]
     trainer = Trainer(generalist.model, Steps(loader), config, folder, (*before, *callbacks, checkpointing))
@@ -185,7 +192,9 @@ class Validator:
         totals: dict[str, float] = {}
         counts: dict[str, int] = {}
         for start in range(0, len(examples), 32):
-            for group, loss in self.generalist.model.losses(collate(examples[start : start + 32], packing=config.packing)):
+            for group, loss in self.generalist.model.losses(
+                collate(examples[start : start + 32], packing=config.packing)
+            ):
                 for term, value, count in zip(group.terms, loss.values.tolist(), group.counts, strict=True):
                     totals[term] = totals.get(term, 0.0) + value
                     counts[term] = counts.get(term, 0) + count

@@ -71,7 +71,9 @@ class Generalist:
         """Names of the tasks it was made for."""
         return tuple(self.assembly.plans)
 
-    def fit(self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False, **train: Any) -> Path:
+    def fit(
+        self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False, **train: Any
+    ) -> Path:
         """Train on the tasks' data.
 
         Args:
@@ -86,7 +88,7 @@ class Generalist:
         from ofacore.fitting import fit
 
         given = {**train, **({} if steps is None else {"steps": steps})}
-        base = self.assembly.config.train.model_dump()
+        base = self.assembly.config.train.model_dump(exclude_unset=True)
         config = self.assembly.config.model_copy(update={"train": TrainConfig.model_validate({**base, **given})})
         self.assembly.config = config
         return fit(self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume)
@@ -149,7 +151,11 @@ class Generalist:
 
     def _check_parts(self, plan: TaskPlan) -> None:
         for kind, known in (("adapter", self.model.adapters), ("head", self.model.heads)):
-            names = [slot.adapter if kind == "adapter" else slot.head for slot in plan.slots() if kind == "adapter" or slot.loss]
+            names = [
+                slot.adapter if kind == "adapter" else slot.head
+                for slot in plan.slots()
+                if kind == "adapter" or slot.loss
+            ]
             missing = next((name for name in names if name not in known), None)
             if missing is not None:
                 raise UserError(f"this model has no {kind} '{missing}': no task that it was trained on needed it")
@@ -183,11 +189,15 @@ class Generalist:
         from ofacore.evaluate.runner import evaluate_tasks
 
         if task is not None and task not in self.tasks:
-            raise UserError(f"no task '{task}' in this model; {suggest(task, self.tasks) or 'there are ' + ', '.join(self.tasks)}")
+            raise UserError(
+                f"no task '{task}' in this model; {suggest(task, self.tasks) or 'there are ' + ', '.join(self.tasks)}"
+            )
         if not self.data:
             self.data = open_tasks(self.assembly.config, self.assembly.registry)
         names = self.tasks if task is None else (task,)
-        return [row for judged in evaluate_tasks(self, names, split, limit, baseline, generation) for row in judged.scores]
+        return [
+            row for judged in evaluate_tasks(self, names, split, limit, baseline, generation) for row in judged.scores
+        ]
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, plans, vocabulary and artifacts; `from_pretrained` reads them."""
@@ -196,7 +206,9 @@ class Generalist:
         return save(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, registry: Registry | None = None, which: str = "latest") -> Generalist:
+    def from_pretrained(
+        cls, folder: str | Path, *, registry: Registry | None = None, which: str = "latest"
+    ) -> Generalist:
         """Load a saved model or a run folder.
 
         Args:
@@ -213,7 +225,9 @@ def build_model(assembly: Assembly) -> UniversalModel:
     """A model with initial weights for everything that an assembly's plans need."""
     needs = model_needs(assembly.plans.values(), assembly)
     config = assembly.config
-    return UniversalModel(config.model, assembly.registry, assembly.vocabulary, assembly.artifacts, needs, config.train.seed)
+    return UniversalModel(
+        config.model, assembly.registry, assembly.vocabulary, assembly.artifacts, needs, config.train.seed
+    )
 
 
 def _check_names(tasks: Sequence[Task]) -> None:

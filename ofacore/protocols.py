@@ -1,6 +1,7 @@
 """The contract: what a plugin implements, and the data that travels between the rooms of the core.
 
-Nothing here imports torch; tensors appear in annotations only. One sample's way through these types::
+Nothing here imports torch; tensors appear in annotations only. `Artifact`, `Vocabulary`, `Block` and the ids of the
+core tokens are public through this module too. One sample's way through these types::
 
     row --Preprocessor.encode--> TokenSegment | DenseSegment --runs--> Piece --collate--> Batch
         --Adapter.embed--> states [N, H] --backbone--> hidden --Head--> prediction --Criterion--> Loss
@@ -19,7 +20,7 @@ import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.plugin.manifest import Side
-from ofacore.vocabulary import Block, Vocabulary
+from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary  # noqa: F401 (public through here)
 
 if TYPE_CHECKING:
     import torch
@@ -225,7 +226,7 @@ class Layout:
     memory: Tensor | None = None
     """int64 [S], target only: source sequence that each target sequence reads, -1 for none."""
     memory_rows: tuple[Tensor, ...] = ()
-    """Target only, parallel to ``rows``: int64 [rows, K] of source positions that the row's sequences read, -1 empty."""
+    """Target only, parallel to ``rows``: int64 [rows, K] of source positions that the row's sequences read, or -1."""
 
     @property
     def positions(self) -> int:
@@ -325,7 +326,7 @@ class Preprocessor(Protocol):
     """
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
-        """Learn from values of all tasks (plain text included for the type that serves it); None if nothing to learn."""
+        """Learn from values of all tasks (plain text too, for the type that serves it); None if nothing to learn."""
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """Vocabulary blocks that it needs; the digest of the artifact is part of a fitted block's name."""
@@ -464,13 +465,23 @@ class DecodeSession(Protocol):
     ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins.
     """
 
-    rows: int
     pending: Tensor | None
-    device: torch.device
-    length: int
-    """Positions appended so far, the same number for every row (some may be marked invalid)."""
-    unconditional: DecodeSession | None
-    """The same rows with the prompt dropped, where guidance was asked for."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows R."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors belong."""
+
+    @property
+    def length(self) -> int:
+        """Positions appended so far, the same number for every row (some may be marked invalid)."""
+
+    @property
+    def unconditional(self) -> DecodeSession | None:
+        """The same rows with the prompt dropped, where guidance was asked for."""
 
     def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
         """Append positions that later ones see; features [R * n, ...] row-major. Returns hidden [R, n, H].

@@ -96,7 +96,8 @@ def evaluate_run(
     """
     tune_process()
     generalist = load(folder, None)
-    return [row for task in tasks or [None] for row in generalist.evaluate(task, split=split, limit=limit)]
+    names: Sequence[str | None] = tasks or [None]
+    return [row for task in names for row in generalist.evaluate(task, split=split, limit=limit)]
 
 
 def finish(generalist: Generalist, folder: Path, console: Console, limit: int | None = 300) -> None:
@@ -142,9 +143,11 @@ def baseline_text(generalist: Generalist, name: str, data: TaskData) -> str:
 
 def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     """The table of scores; the interval is the 95 % bootstrap."""
-    table = Table("task", "metric", "score", "95 % interval", "baseline", "", title="held-out scores", title_justify="left")
+    table = Table(
+        "task", "metric", "score", "95 % interval", "baseline", "", title="held-out scores", title_justify="left"
+    )
     for row in scores:
-        interval = f"{row.low:.3f} to {row.high:.3f}" if row.low == row.low else ""  # noqa: PLR0124
+        interval = f"{row.low:.3f} to {row.high:.3f}" if row.low == row.low else ""
         baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
         verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
         table.add_row(row.task, row.metric, f"{row.score:.3f}", interval, baseline, verdict)

@@ -25,7 +25,9 @@ def save(generalist: Generalist, folder: Path) -> Path:
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "COMPLETE").is_file():
         raise CheckpointError(folder, "is not empty and holds no saved model; choose another folder")
-    snapshot = Snapshot(generalist.model.portable_state(), described(generalist.assembly), artifacts=generalist.assembly.artifacts)
+    snapshot = Snapshot(
+        generalist.model.portable_state(), described(generalist.assembly), artifacts=generalist.assembly.artifacts
+    )
     return save_snapshot(folder, snapshot)
 
 
@@ -62,8 +64,12 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
         return folder
     found = read_pointer(folder, "best") if which == "best" else find_latest(folder)
     if found is None:
-        missing = f"has no {which} checkpoint" if (folder / "checkpoints").is_dir() else "is no run folder or saved model"
-        raise CheckpointError(folder, f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote")
+        missing = (
+            f"has no {which} checkpoint" if (folder / "checkpoints").is_dir() else "is no run folder or saved model"
+        )
+        raise CheckpointError(
+            folder, f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote"
+        )
     return found
 
 
@@ -79,13 +85,17 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
         lost = missing_plugins(snapshot.state, registry)
         if not lost:
             raise
-        raise CheckpointError(place, f"needs plugins that are not installed: pip install {' '.join(lost)} ({error})") from error
+        raise CheckpointError(
+            place, f"needs plugins that are not installed: pip install {' '.join(lost)} ({error})"
+        ) from error
 
 
 def missing_plugins(state: Mapping[str, Any], registry: Registry) -> list[str]:
     """Distributions, with versions, that a checkpoint was made with and that are not here."""
     present = {distribution for _, distribution, _ in registry.lock()}
-    wanted = {(distribution, version) for _, distribution, version in state.get("plugins", ()) if distribution not in present}
+    wanted = {
+        (distribution, version) for _, distribution, version in state.get("plugins", ()) if distribution not in present
+    }
     return sorted(f"{distribution}=={version}" for distribution, version in wanted)
 
 

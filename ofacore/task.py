@@ -53,7 +53,9 @@ class Task:
             place = ".".join(str(part) for part in first["loc"])
             raise TaskError(f"task '{name}', {place}: {first['msg']}") from None
         if not templates and not preset:
-            raise TaskError(f"task '{name}' needs an instruction or a preset, such as instruction='[TEXT:a] -> [TEXT:b]'")
+            raise TaskError(
+                f"task '{name}' needs an instruction or a preset, such as instruction='[TEXT:a] -> [TEXT:b]'"
+            )
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {self.config.instruction or self.config.preset!r})"

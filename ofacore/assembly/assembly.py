@@ -63,12 +63,12 @@ class Assembly:
 
     def state(self) -> dict[str, Any]:
         """JSON-ready; data given as Python objects are left out."""
-        config = self.config.model_dump()
+        config = self.config.model_dump(exclude_unset=True)
         for name, plan in self.plans.items():
-            config["tasks"][name]["closed_sets"] = {key: _plain(v) for key, v in plan.closed_sets.items()}
-            given = config["tasks"][name]["data"]
-            for split in ("train", "valid", "test"):
-                given[split] = given[split] if _is_json(given[split]) else None
+            task = config["tasks"][name]
+            task["closed_sets"] = {key: _plain(v) for key, v in plan.closed_sets.items()}
+            given = task.get("data", {})
+            task["data"] = {k: v for k, v in given.items() if k not in ("train", "valid", "test") or _is_json(v)}
         return {"config": config, "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks]}
 
     def preprocessor(self, name: str) -> Preprocessor:
@@ -78,7 +78,9 @@ class Assembly:
             blocks = built.blocks(self.artifacts.get(name))
             missing = [block.name for block in blocks if block.name not in self.vocabulary]
             if missing:
-                raise DataError(f"this model has no tokens of '{missing[0]}'; add a task that uses preprocessor '{name}'")
+                raise DataError(
+                    f"this model has no tokens of '{missing[0]}'; add a task that uses preprocessor '{name}'"
+                )
             built.bind(self.vocabulary, self.artifacts.get(name))
             self.preprocessors[name] = built
         return self.preprocessors[name]
@@ -87,9 +89,10 @@ class Assembly:
         """The encoder of a task, or of a free instruction planned as a task."""
         for slot in plan.slots():
             self.preprocessor(slot.preprocessor)
+        model = self.config.model
         return Encoder.of(
             plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
-            RunSettings(self.config.model.max_positions, self.config.model.source_boundaries, self.config.model.separator),
+            RunSettings(model.max_positions, model.source_boundaries, model.separator),
         )  # fmt: skip
 
     @cached_property
@@ -150,7 +153,9 @@ def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:
     return list(dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots()))
 
 
-def _values(name: str, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskData], registry: Registry) -> Iterator[Any]:
+def _values(
+    name: str, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskData], registry: Registry
+) -> Iterator[Any]:
     """Every value that a preprocessor will see: plain text, closed sets, columns of the training rows."""
     for task, plan in plans.items():
         slots = [slot for slot in plan.slots() if slot.preprocessor == name]

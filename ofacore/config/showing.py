@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from yaml.representer import BaseRepresenter
 
 from ofacore.config.documents import RESOLVERS
 from ofacore.config.loading import INCLUDE
 from ofacore.config.schema import RunConfig
 from ofacore.config.substitution import VARIABLES, escape
+
+_BREAKS = frozenset("\r\x85\u2028\u2029\ufeff")
 
 
 def show(config: RunConfig, *, defaults: bool = True) -> str:
@@ -34,9 +37,15 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "properties": properties}
 
 
+def _text(dumper: BaseRepresenter, value: str) -> yaml.Node:
+    """Text with line breaks other than ``\\n``, which only double quotes keep, is written with escapes."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, '"' if _BREAKS & set(value) else None)
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes shared values twice rather than by anchors; quotes text that either version of YAML reads otherwise."""
 
+    yaml_representers = {**yaml.SafeDumper.yaml_representers, str: _text}
     yaml_implicit_resolvers = {
         first: RESOLVERS.get(first, []) + yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
         for first in {*RESOLVERS, *yaml.SafeDumper.yaml_implicit_resolvers}

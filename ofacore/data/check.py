@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from html import escape
+from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
 from ofacore.data.encode import Encoder
@@ -56,6 +57,15 @@ class DataReport:
     def ok(self) -> bool:
         """Whether every checked row can be used."""
         return not self.bad
+
+    @property
+    def text(self) -> str:
+        """The rows and problems as lines."""
+        lines = [f"{self.rows} rows, columns {', '.join(self.columns)}; {self.checked} checked, {len(self.bad)} bad"]
+        for row in self.seen:
+            lines += [f"\n{row.row_id}", *(f"  {slot.title}  {_plain(slot.html)}" for slot in row.slots)]
+            lines += [f"  positions: {'; '.join(row.source) or 'nothing'} -> {row.target}"]
+        return "\n".join(lines + [f"bad  {row.row_id}: {row.reason}" for row in self.bad])
 
     def html(self) -> str:
         """A page that needs nothing else."""
@@ -133,6 +143,12 @@ def _rendered(encoder: Encoder, preprocessor: str, value: Any, example: Example)
         return encoder.preprocessors[preprocessor].render(value, example.context)
     except (RowError, TypeError, ValueError):
         return f"<code>{escape(repr(value)[:500])}</code>"
+
+
+def _plain(html: str) -> str:
+    """Text of a fragment; pictures are named."""
+    text = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<(img|svg).*?(/?>|</svg>)", " (picture) ", html, flags=re.DOTALL)))
+    return " ".join(text.split())[:200]
 
 
 def _in_words(pieces: tuple[Piece, ...]) -> str:

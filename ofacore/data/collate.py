@@ -173,7 +173,9 @@ def _matrix(rows: Sequence[Sequence[int]], spans: np.ndarray) -> Tensor:
 def _call(adapter: str, number: int, stream: _Stream, owners: np.ndarray) -> AdapterCall:
     pieces = [piece for piece in stream.pieces if piece.adapter == adapter]
     features = _concatenated([piece.features for piece in pieces], f"adapter '{adapter}'")
-    return AdapterCall(adapter, features, tuple(piece.shape for piece in pieces), _tensor(np.flatnonzero(owners == number)))
+    return AdapterCall(
+        adapter, features, tuple(piece.shape for piece in pieces), _tensor(np.flatnonzero(owners == number))
+    )
 
 
 def _term_groups(examples: Sequence[Example], streams: Mapping[str, _Stream]) -> tuple[TermGroup, ...]:

@@ -48,8 +48,8 @@ class Request:
     """For `Preprocessor.expect`, ``decode`` and forced values (``context.row``)."""
     source: Example
     """Source pieces alone, ready to collate."""
-    unprompted: Example
-    """The same without its prompt, for guidance."""
+    unprompted: Example | None = None
+    """The same without its prompt, where guidance was asked for."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,15 @@ class Encoder:
         Raises:
             PluginError: Something named is not installed.
             SourceError: The file of a closed set cannot be read.
+            UserError: Slots name each other in a circle.
         """
-        return cls(
+        encoder = cls(
             plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
             ColumnMap.of(plan.columns, plan.transforms, registry.load), corruptions or {}, settings or RunSettings(),
             {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
         )  # fmt: skip
+        encoder._check_orders()
+        return encoder
 
     def encode(
         self, row: Mapping[str, Any], *, split: Split, rng: np.random.Generator, row_id: str,
@@ -175,7 +178,7 @@ class Encoder:
 
     def encode_request(
         self, row: Mapping[str, Any], *, rng: np.random.Generator, row_id: str, split: Split = "infer",
-        template: TemplatePlan | None = None,
+        template: TemplatePlan | None = None, guided: bool = False,
     ) -> Request:  # fmt: skip
         """Encode the source of a row whose target is to be generated.
 
@@ -187,6 +190,7 @@ class Encoder:
             row_id: Where the row is found, for messages.
             split: ``infer`` changes no image or box at random; ``valid`` and ``test`` read references too.
             template: One of the plan's templates; default: the first.
+            guided: Encode the source without its prompt too.
 
         Raises:
             EncodeError: The row cannot be used.
@@ -194,10 +198,11 @@ class Encoder:
         template = template or self.plan.templates[0]
         with self.blaming(row_id):
             ctx = self.context(row, template, split, rng)
-            prompt = self.prompt(template)
-            filled = self._source(template, ctx, frozenset()), self._source(template, ctx, prompt)
-            with_prompt, without_prompt = (self._request(pieces, row_id) for pieces in filled)
-        return Request(template, ctx, with_prompt, without_prompt)
+            source = self._request(self._source(template, ctx, frozenset()), row_id)
+            if not guided:
+                return Request(template, ctx, source)
+            unprompted = self._source(template, ctx, self.prompt(template))
+        return Request(template, ctx, source, self._request(unprompted, row_id))
 
     def _source(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int]) -> list[BuiltSequence]:
         sources = self.expand(template, replace(ctx, split="infer"), dropped).sources
@@ -224,6 +229,10 @@ class Encoder:
     def _order(self, template: TemplatePlan) -> Order:
         known = self._orders.get(template.text)
         return self.kinds.order(template.slots.values()) if known is None else known
+
+    def _check_orders(self) -> None:
+        for template in self.plan.templates:
+            self._order(template)
 
     @cached_property
     def _orders(self) -> dict[str, Order]:
@@ -286,7 +295,7 @@ def _blamed_column(column: str) -> Iterator[None]:
     except ColumnError:
         raise
     except RowError as error:
-        raise ColumnError(column, str(error)) from error
+        raise ColumnError(column, str(error).removeprefix(f"column '{column}': ")) from error
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ofacore.errors import UserError
 from ofacore.protocols import RowTransform, SlotPlan
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ class Kinds:
             declared = registry.slot(name)
             target = declared.row_transform or ""
             if target and target not in transforms:
-                transforms[target] = registry.resolve(target)({})
+                transforms[target] = registry.resolve(target)(
+                    registry.component("preprocessor", declared.preprocessor).options
+                )
             sample = registry.resolve(declared.sample) if declared.sample else None
             references = tuple(attribute.name for attribute in declared.attributes if attribute.type == "slot")
             types[name] = SlotKind(declared.is_element, references, target, sample)
@@ -68,7 +71,11 @@ class Kinds:
         return {name: kind.is_element for name, kind in self.types.items()}
 
     def order(self, slots: Iterable[SlotPlan]) -> Order:
-        """In which order the slots of a template are transformed and encoded."""
+        """In which order the slots of a template are transformed and encoded.
+
+        Raises:
+            UserError: Slots name each other in a circle.
+        """
         slots = list(slots)
         ranks = self.ranks(slots)
         transforms: dict[str, list[SlotPlan]] = {}
@@ -89,7 +96,7 @@ class Kinds:
             ready = [name for name in needs if name not in ranks and needs[name] <= ranks.keys()]
             if not ready:
                 circle = ", ".join(sorted(needs.keys() - ranks.keys()))
-                raise ValueError(f"slots name each other in a circle: {circle}")
+                raise UserError(f"slots name each other in a circle: {circle}; remove one of these attributes")
             level = len(set(ranks.values()))
             ranks |= dict.fromkeys(ready, level)
         return {slot.position: ranks[slot.name] for slot in slots}

@@ -35,7 +35,7 @@ def pack(sizes: Sequence[Size], floor: Size) -> list[list[Row]]:
     best: tuple[float, list[list[Row]]] | None = None
     for factor, max_groups in _ATTEMPTS:
         rows, loads = first_fit(sizes, tuple(factor * part for part in floor))
-        found = _grouped(rows, np.array(loads, np.int64), max_groups)
+        found = _grouped(rows, loads, max_groups)
         best = found if best is None or found[0] < best[0] else best
         if real >= FULL * best[0]:
             break
@@ -43,23 +43,26 @@ def pack(sizes: Sequence[Size], floor: Size) -> list[list[Row]]:
     return best[1]
 
 
-def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], list[Size]]:
-    """Rows, and how many positions each holds."""
+def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray]:
+    """Rows, and how many positions each holds: int64 [rows, parts]."""
+    table = np.array(sizes, np.int64)
+    order = np.lexsort((*table.T, -table.sum(1)))
+    room = np.zeros(table.T.shape, np.int64)
     rows: list[Row] = []
-    loads: list[Size] = []
-    rooms: list[Size] = []
-    for number in sorted(range(len(sizes)), key=lambda i: (-sum(sizes[i]), sizes[i], i)):
+    for number in order.tolist():
         size = sizes[number]
-        for place, (load, room) in enumerate(zip(loads, rooms, strict=True)):
-            if all(a + b <= c for a, b, c in zip(load, size, room, strict=True)):
-                rows[place].append(number)
-                loads[place] = tuple(a + b for a, b in zip(load, size, strict=True))
-                break
+        fits = room[0, : len(rows)] >= size[0]
+        for part in range(1, len(size)):
+            fits &= room[part, : len(rows)] >= size[part]
+        place = int(fits.argmax()) if rows else 0
+        if rows and fits[place]:
+            rows[place].append(number)
         else:
+            place = len(rows)
             rows.append([number])
-            loads.append(size)
-            rooms.append(tuple(max(a, b) for a, b in zip(size, floor, strict=True)))
-    return rows, loads
+            room[:, place] = np.maximum(size, floor)
+        room[:, place] -= size
+    return rows, np.array([table[row].sum(0) for row in rows])
 
 
 def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float, list[list[Row]]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import numpy.typing as npt
+from numpy.random.bit_generator import ISeedSequence
 
 _ROUNDS = 4
 _MASK = (1 << 64) - 1
@@ -16,8 +18,11 @@ _MASK = (1 << 64) - 1
 
 def stable_key(*parts: str | int) -> int:
     """64-bit number from names and numbers, equal in every process and on every machine."""
-    text = "\0".join(f"{type(part).__name__}:{part}" for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(_spelled(parts), digest_size=8).digest(), "little")
+
+
+def _spelled(parts: tuple[str | int, ...]) -> bytes:
+    return "\0".join([f"'{part}" if isinstance(part, str) else str(part) for part in parts]).encode()
 
 
 class Permutation:
@@ -57,6 +62,18 @@ def _mix(value: int) -> int:
     return value ^ value >> 31
 
 
+class _Digest(ISeedSequence):
+    """Seeds a bit generator with a hash of names and numbers."""
+
+    def __init__(self, *parts: str | int) -> None:
+        self._text = _spelled(parts)
+
+    def generate_state(self, n_words: int, dtype: npt.DTypeLike = np.uint32) -> np.ndarray:
+        size = n_words * np.dtype(dtype).itemsize
+        return np.frombuffer(hashlib.blake2b(self._text, digest_size=size).digest(), dtype)
+
+
 def item_rng(seed: int, task: str, epoch: int, index: int, attempt: int = 0) -> np.random.Generator:
     """The generator of one sample: a pure function of its arguments."""
-    return np.random.Generator(np.random.PCG64(stable_key("item", seed, task, epoch, index, attempt)))
+    key = _Digest("item", seed, task, epoch, index, attempt)
+    return np.random.Generator(np.random.PCG64(key))  # type: ignore[arg-type]

@@ -4,20 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from ofacore.assembly import TaskData
+from ofacore.assembly import Assembly, TaskData
 from ofacore.data.columns import ColumnMap
+from ofacore.evaluate.forced import reference_log_probs
 from ofacore.evaluate.report import Sample, ScoreRow
 from ofacore.evaluate.scoring import Judged, score
+from ofacore.generate.inference import Inference
 from ofacore.generate.output import Output
+from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
-
-if TYPE_CHECKING:
-    from ofacore.generalist import Generalist
+from ofacore.plugin import MetricUse
 
 SAMPLES = 6
 """Samples of each task that a report shows."""
+
+
+class Evaluated(Protocol):
+    """What is asked of a model with its tasks."""
+
+    @property
+    def assembly(self) -> Assembly:
+        """Plans, preprocessors, registry."""
+
+    @property
+    def data(self) -> Mapping[str, TaskData]:
+        """Task -> its rows."""
+
+    @property
+    def model(self) -> UniversalModel:
+        """The model, in evaluation mode after `inference`."""
+
+    def inference(self, plan: TaskPlan, **generation: Any) -> Inference:
+        """What answers rows of a plan."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +52,7 @@ class Evaluation:
 
 
 def evaluate_tasks(
-    generalist: Generalist, names: Sequence[str], split: str = "test", limit: int | None = None, baseline: bool = True,
+    generalist: Evaluated, names: Sequence[str], split: str = "test", limit: int | None = None, baseline: bool = True,
     generation: Mapping[str, Any] | None = None,
 ) -> Iterator[Evaluation]:  # fmt: skip
     """Evaluate tasks one after the other; tasks without metrics or held-out rows are passed over."""
@@ -43,7 +63,7 @@ def evaluate_tasks(
 
 
 def evaluate_task(
-    generalist: Generalist, plan: TaskPlan, data: TaskData, split: str, limit: int | None, baseline: bool,
+    generalist: Evaluated, plan: TaskPlan, data: TaskData, split: str, limit: int | None, baseline: bool,
     generation: Mapping[str, Any],
 ) -> Evaluation:  # fmt: skip
     """Scores of one task on the first ``limit`` held-out rows (all without a limit)."""
@@ -59,13 +79,30 @@ def evaluate_task(
         plan.name, [columns.apply(rows[i]) for i in usable], [outputs[i].values for i in usable],
         [baseline_rows[i] for i in usable] if baseline_rows is not None else None, data.baseline_doc,
     )  # fmt: skip
-    scores = [row for use in plan.metrics for row in score(judged, use, generalist.assembly.registry)]
+    registry = generalist.assembly.registry
+    scores = [
+        row
+        for use in plan.metrics
+        for row in score(_for(use, judged, generalist, plan, rows, usable), use, registry)
+    ]
     chosen = [(outputs[i], row) for i, row in zip(usable[:SAMPLES], judged.rows, strict=False)]
     problems = tuple(f"row {i}: {output.problem}" for i, output in enumerate(outputs) if output.problem)
     return Evaluation(plan.name, scores, [_sample(generalist, plan, o, r) for o, r in chosen], problems)
 
 
-def _sample(generalist: Generalist, plan: TaskPlan, output: Output, row: Mapping[str, Any]) -> Sample:
+def _for(
+    use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, rows: Sequence[Mapping[str, Any]],
+    usable: Sequence[int],
+) -> Judged:  # fmt: skip
+    """What a metric judges: generated values, or log-probabilities of the references where it asks for them."""
+    if getattr(generalist.assembly.registry.load("metric", use.metric), "needs", "") != "log_probs":
+        return judged
+    encoder = generalist.assembly.encoder(plan)
+    found = reference_log_probs(generalist.model, encoder, [rows[i] for i in usable], use.slot)
+    return replace(judged, predictions=[{use.slot: logs} for logs in found], baseline=None)
+
+
+def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, row: Mapping[str, Any]) -> Sample:
     template = plan.templates[0]
     parts = []
     for slot in template.slots.values():
@@ -75,8 +112,8 @@ def _sample(generalist: Generalist, plan: TaskPlan, output: Output, row: Mapping
             parts.append(f"<div class='slot'><b>{slot.name}</b> {shown}</div>")
     names = dict.fromkeys(slot.name for slot in template.targets())
     references = [
-        generalist.assembly.preprocessor(slot.preprocessor).render(row[name], output.context)
+        generalist.assembly.preprocessor(found.preprocessor).render(row[name], output.context)
         for name in names
-        if row.get(name) is not None and (slot := template.named(name)) is not None and not isinstance(row[name], list | tuple)
+        if row.get(name) is not None and not isinstance(row[name], list | tuple) and (found := template.named(name))
     ]
     return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(references))

@@ -15,6 +15,8 @@ from ofacore.plugin import MetricUse, Registry
 from ofacore.protocols import Metric
 
 Row = Mapping[str, Any]
+RECOMPUTED = 60
+"""Bootstrap rounds of metrics that are computed anew in each."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def _filled(
     metric: Metric = registry.load("metric", use.metric)(use.options)
     chosen = range(len(predictions)) if picked is None else picked
     column = use.references or use.slot
-    rows = [judged.rows[i] for i in chosen]
+    rows = [{**judged.rows[i], **{f"predicted:{n}": v for n, v in predictions[i].items()}} for i in chosen]
     metric.update([predictions[i].get(use.slot) for i in chosen], [row.get(column) for row in rows], rows)
     return metric
 
@@ -69,7 +71,7 @@ def _interval(
     def again(picked: Sequence[int]) -> float:
         return _filled(judged, use, registry, judged.predictions, picked).compute()[name]
 
-    return resampled(again, len(judged.predictions), rounds=min(rounds, 200))
+    return resampled(again, len(judged.predictions), rounds=min(rounds, RECOMPUTED))
 
 
 def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float | None:

@@ -33,7 +33,9 @@ def _embed(model: DecodingModel, encoder: Encoder, rows: Sequence[Mapping[str, A
         rng = np.random.default_rng(stable_key("embed", number))
         examples.append(encoder.encode_request(row, rng=rng, row_id=f"row {number}").source)
         if len(examples[-1].source) != 1:
-            raise RowError(f"row {number}: an embedding needs exactly one source, this row has {len(examples[-1].source)}")
+            raise RowError(
+                f"row {number}: an embedding needs exactly one source, this row has {len(examples[-1].source)}"
+            )
     side = collate(examples).source
     hidden = model.hidden(Batch(side, None, (), ())).source.float()
     layout = side.layout  # type: ignore[union-attr]

@@ -19,7 +19,15 @@ from ofacore.instruction import Contrast, Node, Plain, Repeat, Slot
 from ofacore.plan import TemplatePlan
 from ofacore.plugin import Registry
 from ofacore.protocols import (
-    BatchSide, Example, GenerationOptions, Options, RowContext, RowError, SlotPlan, Split, TokenSegment,
+    BatchSide,
+    Example,
+    GenerationOptions,
+    Options,
+    RowContext,
+    RowError,
+    SlotPlan,
+    Split,
+    TokenSegment,
 )  # fmt: skip
 
 
@@ -62,7 +70,10 @@ class Inference:
     def _request(self, row: Mapping[str, Any], number: int, on_error: str) -> Request | RowError:
         rng = np.random.default_rng(stable_key("infer", self.options.seed, number))
         try:
-            return self.encoder.encode_request(row, rng=rng, row_id=f"row {number}", split=self.split)
+            return self.encoder.encode_request(
+                row, rng=rng, row_id=f"row {number}", split=self.split,
+                guided=self.options.guidance != 1.0,
+            )  # fmt: skip
         except RowError as error:
             if on_error == "raise":
                 raise
@@ -72,7 +83,7 @@ class Inference:
         template = requests[0].template
         unconditional = None
         if self.options.guidance != 1.0:
-            unconditional = self._session([request.unprompted for request in requests], None)
+            unconditional = self._session([request.unprompted or request.source for request in requests], None)
         session = self._session([request.source for request in requests], unconditional)
         rows = [Row(request.context, request.context.row) for request in requests]
         generate_target(session, rows, self._tools(template))
@@ -87,7 +98,9 @@ class Inference:
 
     def _tools(self, template: TemplatePlan) -> Tools:
         names = dict.fromkeys(slot.generator for slot in template.slots.values() if slot.loss)
-        generators = {n: self.registry.load("generator", n)(self.registry.component("generator", n).options) for n in names}
+        generators = {
+            n: self.registry.load("generator", n)(self.registry.component("generator", n).options) for n in names
+        }
         rng = torch.Generator().manual_seed(self.options.seed)
         return Tools(template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases)
 
@@ -114,11 +127,12 @@ def generation_options(*layers: Options) -> GenerationOptions:
         ValueError: An unknown option.
     """
     known = {f.name for f in fields(GenerationOptions)}
-    merged = {key: value for layer in layers for key, value in layer.items() if value is not None}
+    merged: dict[str, Any] = {key: value for layer in layers for key, value in layer.items() if value is not None}
     unknown = sorted(set(merged) - known)
     if unknown:
         raise ValueError(f"unknown generation option '{unknown[0]}'; there are {', '.join(sorted(known))}")
-    return GenerationOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in merged.items()})
+    merged |= {key: tuple(value) for key, value in merged.items() if isinstance(value, list)}
+    return GenerationOptions(**merged)
 
 
 def _size(example: Example) -> int:

@@ -64,7 +64,9 @@ class Output:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.fields:
-            raise KeyError(f"no target slot '{name}'. {suggest(name, self.fields) or 'There is: ' + ', '.join(self.fields)}")
+            raise KeyError(
+                f"no target slot '{name}'. {suggest(name, self.fields) or 'There is: ' + ', '.join(self.fields)}"
+            )
         return self.fields[name].value
 
     def __getattr__(self, name: str) -> Any:

@@ -78,7 +78,9 @@ class Session:
         states = self._embed(adapter, features, [(n,)] * self.rows).view(self.rows, n, -1)
         places = self._next[:, None] + torch.arange(n, device=self.device)
         counts = torch.full_like(self._next, n) if valid is None else valid.sum(1)
-        hidden: Tensor = self._model.backbone.extend(states, places[..., None].expand(-1, -1, 3), self._cache, valid, adapter)
+        hidden: Tensor = self._model.backbone.extend(
+            states, places[..., None].expand(-1, -1, 3), self._cache, valid, adapter
+        )
         self._next = self._next + counts
         if self.unconditional is not None:
             self.unconditional.step(features, adapter, valid)

@@ -14,8 +14,19 @@ from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Sl
 from ofacore.parts import feed_tokens
 from ofacore.plan import TemplatePlan
 from ofacore.protocols import (
-    DecodeSession, DenseSegment, GenerationOptions, Generator, HeadContext, Preprocessor, Produced, RowContext,
-    RowRequest, Segment, SlotPlan, TargetSpec, TokenSegment,
+    DecodeSession,
+    DenseSegment,
+    GenerationOptions,
+    Generator,
+    HeadContext,
+    Preprocessor,
+    Produced,
+    RowContext,
+    RowRequest,
+    Segment,
+    SlotPlan,
+    TargetSpec,
+    TokenSegment,
 )  # fmt: skip
 from ofacore.vocabulary import BOS, CORE_TOKENS, EOS
 
@@ -115,7 +126,8 @@ def _places(flags: Sequence[bool], wanted: bool) -> torch.Tensor:
 
 def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: Tools) -> list[bool]:
     """Whether ``<eos>`` is likelier than every first token of another turn."""
-    blocks = _spec(slot, rows[0].ctx, tools).blocks
+    specs = [_spec(slot, row.ctx, tools) for row in rows]
+    blocks = specs[0].blocks
     probe = session.fork()
     pending = probe.pending
     if pending is None:
@@ -124,8 +136,17 @@ def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: 
     prediction = probe.predict(slot.head or "token", hidden, HeadContext((1,) * probe.rows, blocks))
     logits, ids = prediction.logits().float(), prediction.ids
     end = logits[:, int((ids == EOS).nonzero()[0, 0])]
-    starts = logits[:, ids >= len(CORE_TOKENS)].max(-1).values
+    starts = torch.stack([_best_start(line, ids, spec) for line, spec in zip(logits, specs, strict=True)])
     return (end > starts).tolist()
+
+
+def _best_start(logits: torch.Tensor, ids: torch.Tensor, spec: TargetSpec) -> torch.Tensor:
+    """Logit of the likeliest token that a value may begin with."""
+    allowed = ids >= len(CORE_TOKENS)
+    if spec.closed_set:
+        firsts = torch.tensor([int(value[0]) for value in spec.closed_set if len(value)], device=ids.device)
+        allowed = torch.isin(ids, firsts)
+    return logits[allowed].max()
 
 
 def _slot(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
@@ -142,7 +163,9 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
         _flush(session, slot)
     last = not _continues(steps, rows[0], tools)
     requests = [
-        RowRequest(slot, row.ctx, spec, last=last, final=not steps, required=tools.phrases(slot, row.ctx) if tokens else ())
+        RowRequest(
+            slot, row.ctx, spec, last=last, final=not steps, required=tools.phrases(slot, row.ctx) if tokens else ()
+        )
         for row, spec in zip(rows, specs, strict=True)
     ]
     produced = tools.generators[slot.generator](session, requests, tools.options, tools.rng)

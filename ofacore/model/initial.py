@@ -28,7 +28,7 @@ def seeded(name: str, seed: int) -> Iterator[None]:
 def normal(name: str, shape: tuple[int, ...], seed: int, std: float = _STD) -> Tensor:
     """Normal numbers for the parameter of that name."""
     generator = torch.Generator().manual_seed(seed_of(name, seed))
-    return torch.randn(shape, generator=generator) * std
+    return torch.randn(shape, generator=generator).mul_(std)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ class Sizes:
 
 
 PRESETS = {
-    "starter": Sizes(256, 768, 4, 3, 3),
+    "starter": Sizes(256, 512, 4, 2, 2),
     "tiny": Sizes(256, 1024, 4, 4, 4),
     "small": Sizes(512, 2048, 8, 4, 4),
     "base": Sizes(768, 3072, 12, 6, 6),

@@ -34,6 +34,8 @@ from ofacore.protocols import (
 from ofacore.vocabulary import Vocabulary
 
 _TABLE = re.compile(r"^embedding\.(table|projection)\.weight$")
+_BALANCE_WEIGHT = 0.01
+"""Weight of the routers' balance loss, as in the Switch transformer (Fedus et al. 2021)."""
 ParameterKind = Literal["matrix", "embedding", "vector"]
 
 
@@ -196,14 +198,26 @@ class UniversalModel(nn.Module):
         context = CriterionContext(group.lengths, group.label_lengths, attention)
         return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
 
+    def auxiliary(self, batch: Batch, hidden: Hidden) -> list[tuple[TermGroup, Loss]]:
+        """Terms that no task asked for: the balance of learned routers, if the model has any.
+
+        Its term has no count of its own: a step's samples count, and this micro-batch weighs as many as it holds.
+        """
+        if hidden.balance is None:
+            return []
+        group = TermGroup(
+            "", "", "target", {}, (), torch.empty(0, dtype=torch.int64), (0,), {}, {}, ("router/balance",), (1,),
+            (_BALANCE_WEIGHT * len(batch.samples),), (0,),
+        )  # fmt: skip
+        value = hidden.balance.float().reshape(1)
+        return [(group, Loss(value, {"balance": value.detach()}))]
+
     def losses(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
-        """Losses of all groups of a micro-batch, except those of criteria that need the whole step at once."""
+        """Losses of all groups of a micro-batch and auxiliary terms, without criteria that need the whole step."""
         hidden = self.hidden(batch)
-        return [
-            (group, self.loss(group, self.predict(group, hidden), hidden))
-            for group in batch.terms
-            if self.criterion(group.criterion, group.options).scope != "step"
-        ]
+        own = [group for group in batch.terms if self.criterion(group.criterion, group.options).scope != "step"]
+        found = [(group, self.loss(group, self.predict(group, hidden), hidden)) for group in own]
+        return found + self.auxiliary(batch, hidden)
 
     def forward(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
         """The same as `losses`."""

@@ -1,4 +1,7 @@
-"""Public building blocks for plugins. Names are imported at first use, so that manifests stay light."""
+"""Public building blocks for plugins. Names are imported at first use, so that manifests and starter data stay light.
+
+Tokens, heads and criteria of the model; transforms of columns; starter data: fetched, split by one rule, prepared once.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +13,108 @@ if TYPE_CHECKING:
     from ofacore.parts.cross_entropy import CrossEntropy, LabelError
     from ofacore.parts.fused_cross_entropy import linear_cross_entropy
     from ofacore.parts.pooling import EmbeddingHead
+    from ofacore.parts.starter.baselines import copy, majority
+    from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
+    from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
+    from ofacore.parts.starter.splits import SPLITS, Row, Split, Splits, capped, empty_splits, pick, split_of, text_id
     from ofacore.parts.stepping import feed_tokens
     from ofacore.parts.token import TokenAdapter, TokenHead, TokenPrediction
     from ofacore.parts.token_generator import TokenGenerator
-    from ofacore.parts.trie import Trie
+    from ofacore.parts.transforms import (
+        first_reference,
+        join_blanks,
+        lower,
+        replace_underscores,
+        spaced,
+        split_references,
+        strip_punctuation,
+        truncate_words,
+        unspaced,
+    )
+    from ofacore.parts.trie import Trie, TrieNode
 
 __all__ = [
+    "SPLITS",
     "Contrastive",
     "CrossEntropy",
     "EmbeddingHead",
+    "FetchError",
     "LabelError",
+    "PackageSource",
+    "Row",
+    "Split",
+    "Splits",
     "TokenAdapter",
+    "TokenGenerator",
     "TokenHead",
     "TokenPrediction",
-    "TokenGenerator",
-    "feed_tokens",
     "Trie",
+    "TrieNode",
+    "capped",
+    "copy",
+    "empty_splits",
+    "feed_tokens",
+    "fetch",
+    "first_reference",
+    "is_fetched",
+    "join_blanks",
     "linear_cross_entropy",
+    "load_splits",
+    "lower",
+    "majority",
+    "pick",
+    "prepared",
+    "replace_underscores",
+    "save_splits",
+    "spaced",
+    "split_of",
+    "split_references",
+    "strip_punctuation",
+    "text_id",
+    "truncate_words",
+    "unspaced",
 ]
 
 _HOMES = {
+    "SPLITS": "starter.splits",
     "Contrastive": "contrastive",
     "CrossEntropy": "cross_entropy",
     "EmbeddingHead": "pooling",
+    "FetchError": "starter.fetch",
     "LabelError": "cross_entropy",
+    "PackageSource": "starter.fetch",
+    "Row": "starter.splits",
+    "Split": "starter.splits",
+    "Splits": "starter.splits",
     "TokenAdapter": "token",
+    "TokenGenerator": "token_generator",
     "TokenHead": "token",
     "TokenPrediction": "token",
-    "TokenGenerator": "token_generator",
     "Trie": "trie",
+    "TrieNode": "trie",
+    "capped": "starter.splits",
+    "copy": "starter.baselines",
+    "empty_splits": "starter.splits",
     "feed_tokens": "stepping",
+    "fetch": "starter.fetch",
+    "first_reference": "transforms",
+    "is_fetched": "starter.fetch",
+    "join_blanks": "transforms",
     "linear_cross_entropy": "fused_cross_entropy",
+    "load_splits": "starter.prepared",
+    "lower": "transforms",
+    "majority": "starter.baselines",
+    "pick": "starter.splits",
+    "prepared": "starter.prepared",
+    "replace_underscores": "transforms",
+    "save_splits": "starter.prepared",
+    "spaced": "transforms",
+    "split_of": "starter.splits",
+    "split_references": "transforms",
+    "strip_punctuation": "transforms",
+    "text_id": "starter.splits",
+    "truncate_words": "transforms",
+    "unspaced": "transforms",
 }
 
 

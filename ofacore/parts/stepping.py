@@ -149,7 +149,8 @@ def feed_tokens(session: DecodeSession, values: Sequence[np.ndarray], adapter: s
             inputs[row, : len(value)] = torch.cat([first[row : row + 1], torch.from_numpy(np.asarray(value[:-1]))])
             last[row] = int(value[-1])
     valid = torch.arange(longest)[None] < torch.tensor([len(value) for value in values])[:, None]
-    session.step({"tokens": inputs.flatten().to(session.device)}, adapter, None if valid.all() else valid.to(session.device))
+    marked = None if valid.all() else valid.to(session.device)
+    session.step({"tokens": inputs.flatten().to(session.device)}, adapter, marked)
     session.pending = last.to(session.device)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ofacore.parts.search import Beam, walk
 from ofacore.parts.stepping import Rules, Stepper, feed_tokens
-from ofacore.parts.trie import Node, Trie
+from ofacore.parts.trie import Trie, TrieNode
 from ofacore.protocols import DecodeSession, GenerationOptions, Hypothesis, Options, Produced, RowRequest
 
 EXACT_LIMIT = 1000
@@ -54,7 +54,11 @@ def _search(stepper: Stepper, requests: Sequence[RowRequest], generator: torch.G
         stepper.session.reorder(rows.repeat_interleave(copies))
     limits = [stepper.limit(request) for request in expanded]
     rules = Rules(stepper, _trie(stepper, expanded))
-    rules.required = [request.required for request in expanded] if any(r.required for r in requests) else ()
+    rules.required = (
+        [[phrase.tolist() for phrase in request.required] for request in expanded]
+        if any(r.required for r in requests)
+        else ()
+    )
     if options.strategy not in ("greedy", "sample"):
         return [tuple(row) for row in Beam(stepper, rules, limits).run()]
     rules.limits = limits if rules.required else None
@@ -76,7 +80,7 @@ class _Open:
     """A prefix under which several values remain: which row, where in its trie, its log-probabilities."""
 
     row: int
-    node: Node
+    node: TrieNode
     logs: tuple[float, ...]
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Node:
+class TrieNode:
     """One prefix."""
 
-    children: dict[int, Node] = field(default_factory=dict)
+    children: dict[int, TrieNode] = field(default_factory=dict)
     leaf: int | None = None
     """Which sequence ends here, the first one where several are equal."""
     first: int = -1
@@ -26,23 +26,23 @@ class Trie:
     """
 
     def __init__(self, sequences: Iterable[Sequence[int]], end: int | None) -> None:
-        self.root = Node()
+        self.root = TrieNode()
         self.end = end
         for number, ids in enumerate(sequences):
             node = self.root
             for token in (*(int(i) for i in ids), *(() if end is None else (end,))):
-                node = node.children.setdefault(token, Node(first=number))
+                node = node.children.setdefault(token, TrieNode(first=number))
             node.leaf = number if node.leaf is None else node.leaf
 
-    def find(self, prefix: Sequence[int]) -> Node | None:
+    def find(self, prefix: Sequence[int]) -> TrieNode | None:
         """The node of a prefix, None where no sequence begins like that."""
-        node: Node | None = self.root
+        node: TrieNode | None = self.root
         for token in prefix:
             node = None if node is None else node.children.get(int(token))
         return node
 
     @staticmethod
-    def only(node: Node) -> int | None:
+    def only(node: TrieNode) -> int | None:
         """The one sequence at or below a node, None where there are several."""
         while len(node.children) == 1 and node.leaf is None:
             node = next(iter(node.children.values()))

@@ -41,7 +41,9 @@ def bind(slot: Slot, key: str, written: str | None, wanted: frozenset[str], tree
         place = next((a.value_start for a in slot.attributes if a.key == key), slot.start)
         if written not in {s.name for s in others}:
             kinds = f" of type {' or '.join(sorted(wanted))}" if wanted else ""
-            hint = suggest(written, [s.name for s in others]) or f"one of: {', '.join(s.name for s in others) or 'none'}"
+            hint = (
+                suggest(written, [s.name for s in others]) or f"one of: {', '.join(s.name for s in others) or 'none'}"
+            )
             raise PlanError(f"no slot '{written}'{kinds} for '{key}' to refer to", tree.text, place, hint)
         return written
     return _nearest(slot, key, others, tree) if wanted else None

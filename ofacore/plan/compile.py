@@ -155,7 +155,9 @@ def _slot_type(slot: Slot, tree: Instruction, registry: Registry) -> SlotType:
         return registry.slot(slot.type)
     except UnknownNameError as error:
         message = f"no installed plugin provides the slot type {slot.type}"
-        hint = error.hint or suggest(slot.type, error.known) or f"one of: {', '.join(error.known) or 'none is installed'}"
+        hint = (
+            error.hint or suggest(slot.type, error.known) or f"one of: {', '.join(error.known) or 'none is installed'}"
+        )
         raise PlanError(message, tree.text, slot.type_start, hint) from None
 
 
@@ -178,4 +180,6 @@ def _check_names(template: TemplatePlan, uses: Sequence[tuple[str, str]]) -> Non
     for name, user in uses:
         if name not in columns:
             hint = suggest(name, columns) or f"one of: {', '.join(columns)}"
-            raise PlanError(f"{user} names the slot '{name}', which this template does not have", template.text, 0, hint)
+            raise PlanError(
+                f"{user} names the slot '{name}', which this template does not have", template.text, 0, hint
+            )

@@ -1,5 +1,6 @@
 """Public names for plugin authors: manifests, the contract version, and the registry that finds them."""
 
+from ofacore.errors import UserError
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, suggest
 from ofacore.plugin.manifest import (
     CONTRACT,
@@ -35,5 +36,6 @@ __all__ = [
     "TaskManifest",
     "TaskPreset",
     "UnknownNameError",
+    "UserError",
     "suggest",
 ]

@@ -17,8 +17,10 @@ AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
 Side = Literal["source", "target"]
 ComponentKind = Literal[
     "preprocessor", "adapter", "head", "criterion", "generator", "metric", "schedule", "router",
-    "corruption", "positions", "backbone", "tracker", "transform", "decoder",
+    "corruption", "positions", "backbone", "tracker", "transform", "decoder", "dataset",
 ]  # fmt: skip
+"""What a component does. A ``dataset`` is a named collection that several task families draw from: items, and the one
+rule that assigns them to splits."""
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,9 @@ def test_data_arguments_become_a_row():
 
 
 def test_a_shown_configuration_is_read_back_the_same(ofa, tmp_path):
-    file = tmp_path / "run.yaml"
-    file.write_text("name: demo\ntasks:\n  echo: {instruction: '[TEXT:a] -> [TEXT:b]'}\n")
+    file, rows = tmp_path / "run.yaml", tmp_path / "rows.csv"
+    rows.write_text("a,b\n1,2\n")
+    file.write_text(f"tasks:\n  echo: {{instruction: '[TEXT:a] -> [TEXT:b]', data: {{train: {rows}}}}}\n")
     shown = ofa("config", "show", str(file), "--set", "train.steps=7").stdout
     assert "steps: 7" in shown
     again = tmp_path / "again.yaml"
@@ -113,3 +114,10 @@ def test_every_problem_of_a_configuration_is_told_at_once(ofa, tmp_path):
     file.write_text("train: {step: 3, samples: none}\nmodle: {}\n")
     done = ofa("config", "check", str(file), code=2)
     assert all(part in done.stderr for part in ("did you mean 'steps'?", "train.samples", "did you mean 'model'?"))
+
+
+def test_a_task_that_cannot_be_planned_is_told_with_its_place(ofa, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("tasks:\n  echo:\n    instruction: '[TEXT:a] -> [TXT:b]'\n    data: {train: gone.csv}\n")
+    done = ofa("config", "check", str(file), code=2)
+    assert f"{file}:3" in done.stderr and "TXT" in done.stderr and "gone.csv" in done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ofacore.config import ConfigError, load, read, show, starter_config
@@ -244,10 +244,28 @@ def test_the_word_starter_is_a_source_like_others(tmp_path: Path) -> None:
     assert list(run.tasks) == ["one", "mine"] and run.train.steps == 3 and run.tasks["one"].weight == 2
 
 
-TEXTS = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="\r\x85\u2028\u2029"), max_size=12
-) | st.sampled_from(
-    ["${a}", "$${", "$$${x", "1e-3", "yes", "null", "010", "~", "", " x ", "2024-01-31", "a: b", "# c", "[x"]
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12) | st.sampled_from(
+    [
+        "\r",
+        "a\x85b",
+        "a\u2028",
+        "\ufeff",
+        "\x00",
+        "${a}",
+        "$${",
+        "$$${x",
+        "1e-3",
+        "yes",
+        "null",
+        "010",
+        "~",
+        "",
+        " x ",
+        "2024-01-31",
+        "a: b",
+        "# c",
+        "[x",
+    ]
 )
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
@@ -261,6 +279,7 @@ PLAIN = st.recursive(
     name=TEXTS,
     steps=st.integers(0, 9),
 )
+@settings(deadline=None, max_examples=60)
 def test_what_show_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any], name: str, steps: int
 ) -> None:

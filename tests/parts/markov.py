@@ -76,14 +76,18 @@ def tables(rows: int, seed: int) -> Tensor:
     return torch.randn(rows, TOKENS, TOKENS, TOKENS, generator=torch.Generator().manual_seed(seed)) * 2
 
 
-def request(attributes: Mapping[str, Any] | None = None, *, last: bool = True, final: bool = True, **spec: Any) -> RowRequest:
+def request(
+    attributes: Mapping[str, Any] | None = None, *, last: bool = True, final: bool = True, **spec: Any
+) -> RowRequest:
     """A request for the slot ``[TOY:x]``."""
     slot = SlotPlan("x", "TOY", "target", 1, "toy", "token", dict(attributes or {}), head="token", loss=True)
     context = RowContext({}, "task", "infer", None)  # type: ignore[arg-type]
     return RowRequest(slot, context, TargetSpec(blocks=("toy",), **spec), last=last, final=final)
 
 
-def enumerate_values(table: Tensor, length: int, end: int | None, used: Sequence[int] = (6, 7, 8, 9)) -> dict[tuple[int, ...], float]:
+def enumerate_values(
+    table: Tensor, length: int, end: int | None, used: Sequence[int] = (6, 7, 8, 9)
+) -> dict[tuple[int, ...], float]:
     """Every value up to ``length`` tokens with its log-probability, the end included."""
     banned = [t for t in range(6) if t not in (end, 3)]
     found: dict[tuple[int, ...], float] = {}

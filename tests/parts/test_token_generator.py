@@ -99,7 +99,9 @@ def test_a_large_closed_set_is_searched_within_its_trie(monkeypatch: pytest.Monk
 @given(SEEDS)
 def test_no_ngram_repeats(seed: int) -> None:
     for strategy in ("greedy", "beam", "sample"):
-        found = generate(MarkovSession(tables(1, seed)), [request()], strategy=strategy, no_repeat_ngram=2, max_length=12)
+        found = generate(
+            MarkovSession(tables(1, seed)), [request()], strategy=strategy, no_repeat_ngram=2, max_length=12
+        )
         grams = list(zip(found[0][0].value, found[0][0].value[1:], strict=False))
         assert len(grams) == len(set(grams))
 
@@ -108,7 +110,9 @@ def test_no_ngram_repeats(seed: int) -> None:
 @given(SEEDS, st.sampled_from(["greedy", "beam", "sample", "diverse_beam", "diverse_siblings"]))
 def test_length_limits_hold(seed: int, strategy: str) -> None:
     session = MarkovSession(tables(2, seed))
-    found = generate(session, [request({"min_length": 2, "max_length": 4})] * 2, strategy=strategy, max_length=9, beam=4, groups=2)
+    found = generate(
+        session, [request({"min_length": 2, "max_length": 4})] * 2, strategy=strategy, max_length=9, beam=4, groups=2
+    )
     assert all(2 <= len(h.value) <= 4 for row in found for h in row)
 
 
@@ -123,7 +127,10 @@ def test_required_phrases_occur(seed: int, strategy: str) -> None:
 
 def test_sampling_follows_the_distribution_and_the_seed() -> None:
     table = tables(1, 3)
-    draws = [tuple(generate(MarkovSession(table), [request(open=False, length=1)], s, strategy="sample")[0][0].value) for s in range(400)]
+    draws = [
+        tuple(generate(MarkovSession(table), [request(open=False, length=1)], s, strategy="sample")[0][0].value)
+        for s in range(400)
+    ]
     again = generate(MarkovSession(table), [request(open=False, length=1)], 7, strategy="sample")[0][0].value
     assert tuple(again) == draws[7]
     logits = table[0, 0, 0].clone()

@@ -37,7 +37,10 @@ PICTURES = ModalityManifest(
             attributes=(Attribute("picture", "slot", choices=("PICTURE",)),), bound_to="picture",
         ),
     ),
-    components=(Component("preprocessor", "picture", "x:y", uses={"adapter": "patches"}), Component("adapter", "patches", "x:y")),
+    components=(
+        Component("preprocessor", "picture", "x:y", uses={"adapter": "patches"}),
+        Component("adapter", "patches", "x:y"),
+    ),
 )  # fmt: skip
 
 

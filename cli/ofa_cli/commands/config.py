@@ -36,14 +36,15 @@ def show(
 @app.command()
 def check(sources: Sources = None, overrides: Overrides = None) -> None:
     """Report every problem of a configuration at once."""
-    from ofacore.config import load
-    from ofacore.plan import plan_task
+    from ofacore.config import ConfigError, read
+    from ofacore.plan.checking import check as find_problems
     from ofacore.plugin import Registry
 
-    config = load(sources or [], overrides or [])
-    registry = Registry.discover(config.plugins.prefer)
-    for name, task in config.tasks.items():
-        plan_task(name, task, registry)
+    loaded = read(sources or [], overrides or [])
+    config = loaded.config
+    problems = find_problems(config, Registry.discover(config.plugins.prefer), places=loaded.places)
+    if problems:
+        raise ConfigError(problems)
     typer.echo(f"ok: {len(config.tasks)} task{'s' if len(config.tasks) != 1 else ''}")
 
 

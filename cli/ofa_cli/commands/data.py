@@ -48,9 +48,9 @@ def check(
     if not file.exists():
         raise UserError(f"no file or folder '{file}'")
 
-    from ofacore.runs import check_data
+    from ofacore.inspection import check_file
 
-    report = check_data(file, instruction, rows=rows, html=html)
+    report = check_file(file, instruction, rows=rows, html=html)
     typer.echo(report.text)
     if report.bad:
         raise typer.Exit(2)

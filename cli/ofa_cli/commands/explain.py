@@ -35,6 +35,6 @@ def explain(
 
 
 def _model(instruction: str) -> dict[str, object]:
-    from ofacore.runs import describe_model
+    from ofacore.inspection import describe_model
 
     return describe_model(instruction)

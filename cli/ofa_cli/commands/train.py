@@ -33,5 +33,4 @@ def train(
 
     from ofacore.runs import train_run
 
-    folder = train_run(run, resume=resume, dry_run=dry_run, folder=out)
-    typer.echo(str(folder))
+    train_run(run, resume=resume, dry_run=dry_run, folder=out)

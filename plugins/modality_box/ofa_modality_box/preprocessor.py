@@ -12,10 +12,19 @@ import numpy as np
 from ofa_modality_box import drawing
 from ofa_modality_box.geometry import Geometry, find_geometry
 from ofa_modality_box.values import Corners, Frame, box_list, box_numbers
-from ofacore.artifacts import Artifact
 from ofacore.plugin import PluginError
-from ofacore.protocols import Hypothesis, RowContext, RowError, Segment, SlotPlan, TargetSpec, TokenSegment
-from ofacore.vocabulary import Block, Vocabulary
+from ofacore.protocols import (
+    Artifact,
+    Block,
+    Hypothesis,
+    RowContext,
+    RowError,
+    Segment,
+    SlotPlan,
+    TargetSpec,
+    TokenSegment,
+    Vocabulary,
+)
 
 
 class BoxPreprocessor:

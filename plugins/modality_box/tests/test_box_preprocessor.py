@@ -15,8 +15,7 @@ from ofa_modality_box.manifest import is_box
 from ofa_modality_box.preprocessor import BoxPreprocessor
 from ofa_modality_box.values import Frame
 from ofacore.plugin import PluginError
-from ofacore.protocols import Hypothesis, RowContext, RowError, SlotPlan
-from ofacore.vocabulary import BOS, EOS, Block, Vocabulary
+from ofacore.protocols import BOS, EOS, Block, Hypothesis, RowContext, RowError, SlotPlan, Vocabulary
 
 
 def bound(bins=1000):

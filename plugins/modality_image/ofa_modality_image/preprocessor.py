@@ -16,9 +16,18 @@ from ofa_modality_image.loading import load_image
 from ofa_modality_image.normalisation import MEANS, STATISTICS
 from ofa_modality_image.picture import data_uri
 from ofa_modality_image.transform import augmented, draw_view
-from ofacore.artifacts import Artifact
-from ofacore.protocols import DenseSegment, Hypothesis, Options, RowContext, Segment, SlotPlan, TargetSpec
-from ofacore.vocabulary import Block, Vocabulary
+from ofacore.protocols import (
+    Artifact,
+    Block,
+    DenseSegment,
+    Hypothesis,
+    Options,
+    RowContext,
+    Segment,
+    SlotPlan,
+    TargetSpec,
+    Vocabulary,
+)
 
 DEFAULT_SIZE = 64
 

@@ -12,8 +12,7 @@ from ofa_modality_image.adapter import ImageConv, ImagePatchEmbed, PictureAdapte
 from ofa_modality_image.manifest import COMPONENTS, MANIFEST
 from ofa_modality_image.resnet import ImageResnet
 from ofa_modality_image.vit import ImageVit
-from ofacore.protocols import BuildContext
-from ofacore.vocabulary import Vocabulary
+from ofacore.protocols import BuildContext, Vocabulary
 
 CLASSES = {
     "image_conv": ImageConv,

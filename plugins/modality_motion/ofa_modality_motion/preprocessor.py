@@ -18,9 +18,19 @@ from ofa_modality_motion.forms import DEFAULT_FPS, FORMS, with_skeleton
 from ofa_modality_motion.picture import data_uri
 from ofa_modality_motion.skeleton import Skeleton
 from ofa_modality_motion.statistics import Totals, from_artifact, to_artifact
-from ofacore.artifacts import Artifact
-from ofacore.protocols import DenseSegment, Hypothesis, Options, RowContext, RowError, Segment, SlotPlan, TargetSpec
-from ofacore.vocabulary import Block, Vocabulary
+from ofacore.protocols import (
+    Artifact,
+    Block,
+    DenseSegment,
+    Hypothesis,
+    Options,
+    RowContext,
+    RowError,
+    Segment,
+    SlotPlan,
+    TargetSpec,
+    Vocabulary,
+)
 
 MAX_DIM = 256
 

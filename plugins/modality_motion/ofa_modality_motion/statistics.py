@@ -10,7 +10,7 @@ import numpy as np
 
 from ofa_modality_motion.skeleton import AnySkeleton, from_json, to_json
 from ofa_modality_motion.trimming import Cut
-from ofacore.artifacts import Artifact
+from ofacore.protocols import Artifact
 
 _FILE = "motion.json"
 _SMALLEST_DEVIATION = 1e-4

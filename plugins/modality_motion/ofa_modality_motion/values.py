@@ -1,12 +1,10 @@
-"""Which Python values are motion clips, decided without reading them."""
+"""Which Python values are motion clips, decided without reading them or importing a library."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 ENDINGS = (".npy", ".npz", ".bvh")
 
@@ -17,8 +15,8 @@ def is_motion(value: Any) -> bool:
         return "frames" in value
     if isinstance(value, (str, Path)):
         return True
-    if isinstance(value, np.ndarray):
-        return value.ndim == 2
+    if hasattr(value, "ndim"):
+        return bool(value.ndim == 2)
     return _is_nested(value)
 
 

@@ -27,8 +27,8 @@ from ofacore.protocols import (
     RowError,
     RowRequest,
     SlotPlan,
+    Vocabulary,
 )
-from ofacore.vocabulary import Vocabulary
 
 WIDTH, HIDDEN = 40, 16
 CLIPS = [np.random.default_rng(count).normal(5.0, 3.0, (count, 6)) for count in (20, 30, 40)]

@@ -56,7 +56,7 @@ def test_retrieval_finds_the_label_of_the_nearest_real_clip_and_merges() -> None
         assert len(whole.items()) == 10
     mixed = MotionRetrieval({"label": "text"})
     mixed.update([np.zeros((5, 3))], real[:1], rows[:1])
-    with pytest.raises(ValueError, match="clips of 3 and 4 numbers a frame differ"):
+    with pytest.raises(ValueError, match="clips of 3 and 4 numbers a frame do not compare"):
         mixed.compute()
     with pytest.raises(ValueError, match="no column 'label' but text"):
         MotionRetrieval({}).update(real[:1], real[:1], rows[:1])

@@ -13,9 +13,7 @@ from ofa_modality_motion.bvh import read_bvh_file, write_bvh
 from ofa_modality_motion.kinematics import joint_positions
 from ofa_modality_motion.preprocessor import Motion6dPreprocessor, MotionPreprocessor
 from ofa_modality_motion.skeleton import Joint, Skeleton
-from ofacore.artifacts import Artifact
-from ofacore.protocols import DenseSegment, Hypothesis, RowContext, RowError, SlotPlan, Split
-from ofacore.vocabulary import Vocabulary
+from ofacore.protocols import Artifact, DenseSegment, Hypothesis, RowContext, RowError, SlotPlan, Split, Vocabulary
 
 RNG = np.random.default_rng(0)
 TURNS = ("Zrotation", "Xrotation", "Yrotation")

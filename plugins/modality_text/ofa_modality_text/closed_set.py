@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ofacore.parts.trie import Node, Trie
-from ofacore.vocabulary import EOS
+from ofacore.parts import Trie, TrieNode
+from ofacore.protocols import EOS
 
 
 class ClosedSet:
@@ -38,7 +38,7 @@ class ClosedSet:
             node = node.children[token]
         return tuple(steps)
 
-    def _children(self, node: Node) -> np.ndarray:
+    def _children(self, node: TrieNode) -> np.ndarray:
         known = self._arrays.get(id(node))
         if known is None:
             known = self._arrays[id(node)] = np.array(sorted(node.children), dtype=np.int64)

@@ -15,10 +15,20 @@ from ofa_modality_text.closed_set import ClosedSet
 from ofa_modality_text.corruption import mask_spans, replace_random
 from ofa_modality_text.tokenizer import CachedTokenizer, TokenizerError, named_tokenizer, table_size, train_bpe
 from ofa_modality_text.values import as_text, normalise, texts_of
-from ofacore.artifacts import Artifact
 from ofacore.plugin import PluginError, suggest
-from ofacore.protocols import Hypothesis, RowContext, RowError, Segment, SlotPlan, TargetSpec, TokenSegment
-from ofacore.vocabulary import MASK, Block, Vocabulary
+from ofacore.protocols import (
+    MASK,
+    Artifact,
+    Block,
+    Hypothesis,
+    RowContext,
+    RowError,
+    Segment,
+    SlotPlan,
+    TargetSpec,
+    TokenSegment,
+    Vocabulary,
+)
 
 _FILE = "tokenizer.json"
 _CLOSED_SETS = 64

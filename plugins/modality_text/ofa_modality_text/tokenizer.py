@@ -56,7 +56,8 @@ def named_tokenizer(name: str) -> Tokenizer:
     try:
         from transformers import AutoTokenizer
     except ImportError:
-        raise TokenizerError(f"tokenizer '{name}' is no file; to fetch it by name: pip install transformers") from None
+        hint = "pip install ofa-modality-text[hf]"
+        raise TokenizerError(f"tokenizer '{name}' is no file; to fetch it by name: {hint}") from None
     try:
         found = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

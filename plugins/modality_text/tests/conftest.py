@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from ofa_modality_text.preprocessor import TextPreprocessor
-from ofacore.protocols import RowContext, SlotPlan
-from ofacore.vocabulary import Block, Vocabulary
+from ofacore.protocols import Block, RowContext, SlotPlan, Vocabulary
 
 CORPUS = ["a cat sits on the mat", "a dog runs on the grass", "the cat and the dog", "déjà vu, à côté", "日本語"] * 4
 

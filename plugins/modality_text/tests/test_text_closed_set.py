@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.protocols import RowContext, RowError, SlotPlan
-from ofacore.vocabulary import EOS
+from ofacore.protocols import EOS, RowContext, RowError, SlotPlan
 
 from .conftest import bound
 

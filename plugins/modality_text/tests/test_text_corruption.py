@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofa_modality_text.corruption import mask_spans, replace_random
-from ofacore.vocabulary import MASK
+from ofacore.protocols import MASK
 
 from .conftest import CORPUS, bound
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from ofa_modality_text.manifest import MANIFEST, is_text
 from ofa_modality_text.preprocessor import TextPreprocessor
 from ofacore.plugin import PluginError
-from ofacore.protocols import Hypothesis, RowContext, RowError, SlotPlan
-from ofacore.vocabulary import BOS, EOS, SEP
+from ofacore.protocols import BOS, EOS, SEP, Hypothesis, RowContext, RowError, SlotPlan
 
 from .conftest import CORPUS, bound
 

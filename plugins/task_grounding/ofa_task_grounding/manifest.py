@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ofa_task_grounding.metrics.components import METRICS
+from ofa_task_grounding.transforms import TRANSFORMS
 from ofacore.plugin import MetricUse, TaskManifest, TaskPreset
 
 _DATA = "ofa_task_grounding.data"
@@ -94,5 +95,5 @@ PLAIN = (
 )  # fmt: skip
 
 MANIFEST = TaskManifest(
-    "grounding", (1, 0), presets=STARTER + PLAIN, components=METRICS, doc="Tasks on pictures with boxes."
+    "grounding", (1, 0), presets=STARTER + PLAIN, components=METRICS + TRANSFORMS, doc="Tasks on pictures with boxes."
 )

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from ofa_task_grounding.data import compositions, detection, grounding, region_caption, tree_detection
-from ofacore.data.emoji import SOURCES, EmojiItem
-from ofacore.data.fetch import is_fetched
+from ofacore.parts import Split, is_fetched
+from ofacore.plugin import Registry
 
+SOURCES = Registry.discover().load("dataset", "openmoji")().sources
 fetched = pytest.mark.skipif(not all(map(is_fetched, SOURCES)), reason="run: ofa data fetch")
 
 
+@dataclass(frozen=True)
+class Thing:
+    """An item that needs no data."""
+
+    code: str
+    names: dict[str, str]
+    category: str = "Objects"
+    split: Split = "train"
+
+
 def items(count):
-    return [EmojiItem(str(n), str(n), {"en": f"object {n}"}, "Objects", "") for n in range(count)]
+    return [Thing(str(n), {"en": f"object {n}"}) for n in range(count)]
 
 
 def square(colour):

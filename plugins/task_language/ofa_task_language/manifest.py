@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ofa_task_language.metrics.components import METRICS
-from ofacore.plugin import MetricUse, TaskManifest, TaskPreset
+from ofacore.plugin import Component, MetricUse, TaskManifest, TaskPreset
 
 _DATA = "ofa_task_language.data"
 _TWICE = "; the target repeats the text as a prompt without loss"
@@ -168,4 +168,8 @@ STARTER = (
     ),
 )  # fmt: skip
 
-MANIFEST = TaskManifest("language", (1, 0), presets=STARTER + GLUE + PLAIN, components=METRICS, doc="Tasks on text.")
+EMOJI_NAMES = Component(
+    "dataset", "emoji_names", f"{_DATA}.emoji_names:EmojiNames", "Names of emoji in 14 languages; splits of texts."
+)
+
+MANIFEST = TaskManifest("language", (1, 0), STARTER + GLUE + PLAIN, (*METRICS, EMOJI_NAMES), "Tasks on text.")

@@ -7,19 +7,18 @@ import importlib
 import pytest
 
 from ofa_task_language.data import g2p, infilling, spelling
+from ofa_task_language.data.emoji_names import EmojiNames
 from ofa_task_language.data.g2p import CMUDICT
 from ofa_task_language.data.reviews import VADER
 from ofa_task_language.data.spelling import CODESPELL
 from ofa_task_language.data.translate_en_fr import DJANGO, PYCOUNTRY
-from ofacore.data.emoji import NAMES
-from ofacore.data.fetch import is_fetched
-from ofacore.data.splits import text_id
+from ofacore.parts import is_fetched, text_id
 
 SOURCES = {
     "tweet_sentiment": (VADER, "text"), "movie_sentiment": (VADER, "text"), "infilling": (VADER, "text"),
     "g2p": (CMUDICT, "word"), "spelling": (CODESPELL, "right"), "translate_en_fr": (PYCOUNTRY, "en"),
 }  # fmt: skip
-READY = all(map(is_fetched, (VADER, CMUDICT, CODESPELL, PYCOUNTRY, DJANGO, NAMES)))
+READY = all(map(is_fetched, (VADER, CMUDICT, CODESPELL, PYCOUNTRY, DJANGO, *EmojiNames.sources)))
 
 
 def test_the_letter_map_learns_from_words_as_long_as_their_sounds():

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from ofa_task_motion.data import actions, clips, fingerspelling, text_to_motion
 from ofa_task_motion.data.skeleton import CHANNELS, HINGES, JOINTS, skeleton
 from ofa_task_motion.manifest import MANIFEST
-from ofacore.data.fetch import is_fetched
+from ofacore.parts import is_fetched
 
 CLOSED = {preset.name: preset.closed_sets for preset in MANIFEST.presets}
 moving = pytest.mark.skipif(not is_fetched(clips.PYBULLET), reason="run: ofa data fetch")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ofacore.plugin import MetricUse, TaskManifest, TaskPreset
+from ofa_task_vision.transforms import TRANSFORMS
+from ofacore.plugin import Component, MetricUse, TaskManifest, TaskPreset
 
 _DATA = "ofa_task_vision.data"
 _IMAGE = "a picture"
@@ -127,4 +128,9 @@ PLAIN = (
     ),
 )  # fmt: skip
 
-MANIFEST = TaskManifest("vision", (1, 0), presets=STARTER + PLAIN, doc="Tasks on pictures.")
+COMPONENTS = (
+    Component("dataset", "openmoji", f"{_DATA}.openmoji:OpenMoji", "Pictures of emoji with names in 14 languages."),
+    *TRANSFORMS,
+)
+
+MANIFEST = TaskManifest("vision", (1, 0), STARTER + PLAIN, COMPONENTS, "Tasks on pictures.")

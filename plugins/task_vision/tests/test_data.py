@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from ofa_task_vision.data import digits, emoji_caption, emoji_caption_multi, emoji_category
+from ofa_task_vision.data.openmoji import OpenMoji
 from ofa_task_vision.manifest import MANIFEST
-from ofacore.data.emoji import SOURCES
-from ofacore.data.fetch import is_fetched
+from ofacore.parts import is_fetched
 
 CLOSED = {preset.name: preset.closed_sets for preset in MANIFEST.presets}
-fetched = pytest.mark.skipif(not all(map(is_fetched, SOURCES)), reason="run: ofa data fetch")
+fetched = pytest.mark.skipif(not all(map(is_fetched, OpenMoji().sources)), reason="run: ofa data fetch")
 
 
 def test_closed_sets_are_those_of_the_data():

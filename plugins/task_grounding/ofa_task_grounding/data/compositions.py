@@ -7,12 +7,12 @@ left out: as plain rectangles their names say nothing about them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from ofacore.data.emoji import SOURCES, EmojiItem, emoji_items, render
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import SPLITS, Row, Splits
+from ofacore.parts import SPLITS, Row, Split, Splits, prepared
+from ofacore.plugin import Registry
 
 CANVAS = 64
 SMALLEST, LARGEST = 18, 30
@@ -25,14 +25,27 @@ _ATTEMPTS = 60
 Box = tuple[int, int, int, int]
 
 
+class Item(Protocol):
+    """What is used of an item of the dataset ``openmoji``."""
+
+    code: str
+    names: dict[str, str]
+    category: str
+
+    @property
+    def split(self) -> Split:
+        """Split of the item."""
+
+
 def scenes(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``img`` (uint8 [64, 64, 3]), ``names``, ``kinds``, ``boxes`` ([x0, y0, x1, y1] in pixels), left to right."""
-    return prepared("scenes", lambda: _build(cache, seed), sources=SOURCES, seed=seed, cache=cache)
+    openmoji = Registry.discover().load("dataset", "openmoji")(cache)
+    return prepared("scenes", lambda: _build(openmoji, seed), sources=openmoji.sources, seed=seed, cache=cache)
 
 
-def _build(cache: Path | None, seed: int) -> Splits:
-    items = [item for item in emoji_items(cache) if item.category != "Flags"]
-    pictures = [_trimmed(picture) for picture in render(items, _RENDERED, cache)]
+def _build(openmoji: Any, seed: int) -> Splits:
+    items: list[Item] = [item for item in openmoji.items() if item.category != "Flags"]
+    pictures = [_trimmed(picture) for picture in openmoji.render(items, _RENDERED)]
     sprites = dict(zip((item.code for item in items), pictures, strict=True))
     splits: Splits = {}
     for number, split in enumerate(SPLITS):
@@ -42,11 +55,11 @@ def _build(cache: Path | None, seed: int) -> Splits:
     return splits
 
 
-def _scene(items: list[EmojiItem], sprites: dict[str, np.ndarray], generator: np.random.Generator) -> Row:
+def _scene(items: list[Item], sprites: dict[str, np.ndarray], generator: np.random.Generator) -> Row:
     """One scene: pictures with different names that do not overlap."""
     canvas = np.empty((CANVAS, CANVAS, 3), dtype=np.uint8)
     canvas[:] = generator.integers(200, 256, size=3)
-    placed: list[tuple[Box, EmojiItem]] = []
+    placed: list[tuple[Box, Item]] = []
     for index in generator.choice(len(items), size=generator.choice(OBJECTS), replace=False):
         item = items[index]
         if item.names["en"] in {other.names["en"] for _, other in placed}:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_task_grounding.data.compositions import scenes
-from ofacore.data.splits import Row, Splits
+from ofacore.parts import Row, Splits
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:

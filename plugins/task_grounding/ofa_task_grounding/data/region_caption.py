@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from ofa_task_grounding.data import grounding
-from ofacore.data.splits import Row, Splits
+from ofacore.parts import Row, Splits
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:

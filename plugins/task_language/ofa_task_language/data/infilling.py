@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_task_language.data.emoji_names import EmojiNames
 from ofa_task_language.data.reviews import VADER, texts
-from ofacore.data.baselines import copy
-from ofacore.data.emoji import text_split
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, capped, empty_splits
+from ofacore.parts import Row, Splits, capped, copy, empty_splits, prepared
 
 SIZES = (20_000, 400, 400)
 SHARE = 0.3
@@ -23,11 +21,11 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
 
 def _rows(cache: Path | None, seed: int) -> Splits:
-    splits = empty_splits()
+    splits, split_of = empty_splits(), EmojiNames(cache).text_split
     for name in ("tweets", "movieReviewSnippets"):
         for _, text in texts(name, cache):
             if 4 <= len(text.split()) <= 40:
-                splits[text_split(text, cache)].append({"text": text})
+                splits[split_of(text)].append({"text": text})
     splits = capped(splits, "text", SIZES)
     generator = np.random.default_rng([seed, 0])
     for row in (row for rows in splits.values() for row in rows):

@@ -6,9 +6,8 @@ import html
 import tarfile
 from pathlib import Path
 
-from ofacore.data.emoji import text_split
-from ofacore.data.fetch import PackageSource, fetch
-from ofacore.data.splits import Splits, empty_splits, text_id
+from ofa_task_language.data.emoji_names import EmojiNames
+from ofacore.parts import PackageSource, Splits, empty_splits, fetch, text_id
 
 VADER = PackageSource(
     "vaderSentiment", "0.5", "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
@@ -37,9 +36,9 @@ def texts(name: str, cache: Path | None = None) -> list[tuple[float, str]]:
 
 def sentiment(name: str, cache: Path | None = None) -> Splits:
     """Rows ``text, label, score`` of the texts that are clearly negative or positive."""
-    splits = empty_splits()
+    splits, split_of = empty_splits(), EmojiNames(cache).text_split
     for score, text in texts(name, cache):
         if abs(score) >= NEUTRAL:
             row = {"text": text, "label": LABELS[score > 0], "score": score}
-            splits[text_split(text, cache)].append(row)
+            splits[split_of(text)].append(row)
     return splits

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ofacore.data.baselines import copy
-from ofacore.data.emoji import text_split
-from ofacore.data.fetch import PackageSource, fetch
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, capped, empty_splits
+from ofa_task_language.data.emoji_names import EmojiNames
+from ofacore.parts import PackageSource, Row, Splits, capped, copy, empty_splits, fetch, prepared
 
 CODESPELL = PackageSource(
     "codespell", "2.4.3", "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a",
@@ -23,12 +20,12 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
 
 def _rows(cache: Path | None) -> Splits:
-    splits = empty_splits()
+    splits, split_of = empty_splits(), EmojiNames(cache).text_split
     path = fetch(CODESPELL, cache) / "codespell_lib" / "data" / "dictionary.txt"
     for line in path.read_text(encoding="utf-8").splitlines():
         wrong, _, right = line.partition("->")
         if right and "," not in right:
-            splits[text_split(right, cache)].append({"wrong": wrong, "right": right})
+            splits[split_of(right)].append({"wrong": wrong, "right": right})
     return capped(splits, "wrong", SIZES)
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ofacore.data.baselines import copy
-from ofacore.data.emoji import text_split
-from ofacore.data.fetch import PackageSource, fetch
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, capped, empty_splits, text_id
+from ofa_task_language.data.emoji_names import EmojiNames
+from ofacore.parts import PackageSource, Row, Splits, capped, copy, empty_splits, fetch, prepared, text_id
 
 PYCOUNTRY = PackageSource(
     "pycountry", "26.2.16", "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a",
@@ -30,12 +27,12 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
 
 def _rows(cache: Path | None) -> Splits:
-    splits, seen = empty_splits(), set()
+    splits, seen, split_of = empty_splits(), set(), EmojiNames(cache).text_split
     for english, french in _pairs(cache):
         key = text_id(english)
         if key not in seen:
             seen.add(key)
-            splits[text_split(english, cache)].append({"en": english, "fr": french})
+            splits[split_of(english)].append({"en": english, "fr": french})
     return capped(splits, "en", SIZES)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ofa_task_language.data.reviews import VADER, sentiment
-from ofacore.data.baselines import majority
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits
+from ofacore.parts import Row, Splits, majority, prepared
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ofa_task_motion.data.clips import ACTIONS, PYBULLET, as_clips, clips, windows
-from ofacore.data.baselines import majority
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, empty_splits
+from ofacore.parts import Row, Splits, empty_splits, majority, prepared
 
 NAMES = tuple(name.replace("_", " ") for name in ACTIONS)
 LENGTH = 12

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from ofa_task_motion.data.skeleton import CHANNELS, HINGES, JOINTS, ORDER, skeleton
-from ofacore.data.fetch import PackageSource, fetch
-from ofacore.data.splits import Splits
+from ofacore.parts import PackageSource, Splits, fetch
 
 PYBULLET = PackageSource(
     "pybullet", "3.2.7", "5d858abf7c12a21ef3ed351cf81dac1b5e486ec25c9ab59bfc84beb89034edff",

@@ -13,10 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ofacore.data.baselines import majority
-from ofacore.data.fetch import PackageSource, fetch
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Split, Splits, empty_splits
+from ofacore.parts import PackageSource, Row, Split, Splits, empty_splits, fetch, majority, prepared
 
 SPOKEN_TO_SIGNED = PackageSource(
     "spoken-to-signed", "0.4.0", "10570745f622476c0f890a9715e5376b650fb85bb0d0cef4b7cb031892055367",

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_task_motion.data.clips import ACTIONS, PYBULLET, as_clips, clips, windows
-from ofacore.data.baselines import majority
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, empty_splits
+from ofacore.parts import Row, Splits, empty_splits, majority, prepared
 
 LENGTH = 24
 TESTED_LENGTH, TESTED = 16, 5

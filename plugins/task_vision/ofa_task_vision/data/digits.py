@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofacore.data.baselines import majority
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, empty_splits, split_of
+from ofacore.parts import Row, Splits, empty_splits, majority, prepared, split_of
 
 NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 SIZE = 32

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji
 from ofa_task_vision.data.pictures import emoji_splits
-from ofacore.data.emoji import SOURCES, EmojiItem
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, pick
+from ofacore.parts import Row, Splits, pick, prepared
 
 CANDIDATES = 10
 
@@ -18,7 +17,7 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
     ``seed`` has no effect.
     """
-    return prepared("emoji_caption", lambda: _rows(cache), sources=SOURCES, cache=cache)
+    return prepared("emoji_caption", lambda: _rows(cache), sources=OpenMoji(cache).sources, cache=cache)
 
 
 def _rows(cache: Path | None) -> Splits:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji
 from ofa_task_vision.data.pictures import emoji_splits
-from ofacore.data.emoji import SOURCES, EmojiItem
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits, pick
+from ofacore.parts import Row, Splits, pick, prepared
 
 LANGUAGES = {
     "de": "German", "en": "English", "es": "Spanish", "fr": "French", "id": "Indonesian", "it": "Italian",
@@ -20,7 +19,7 @@ TESTED = 2
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``img`` (uint8 [32, 32, 3]), ``language`` (English name), ``cap``; ``seed`` has no effect."""
-    return prepared("emoji_caption_multi", lambda: _rows(cache), sources=SOURCES, cache=cache)
+    return prepared("emoji_caption_multi", lambda: _rows(cache), sources=OpenMoji(cache).sources, cache=cache)
 
 
 def _rows(cache: Path | None) -> Splits:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji
 from ofa_task_vision.data.pictures import emoji_splits
-from ofacore.data.baselines import majority
-from ofacore.data.emoji import SOURCES, EmojiItem
-from ofacore.data.prepared import prepared
-from ofacore.data.splits import Row, Splits
+from ofacore.parts import Row, Splits, majority, prepared
 
 NAMES = (
     "activities", "animals and nature", "flags", "food and drink", "objects", "people and body",
@@ -18,7 +16,7 @@ NAMES = (
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``img`` (uint8 [32, 32, 3]), ``category`` (one of `NAMES`), ``name``; ``seed`` has no effect."""
-    return prepared("emoji_category", lambda: emoji_splits(_row, cache), sources=SOURCES, cache=cache)
+    return prepared("emoji_category", lambda: emoji_splits(_row, cache), sources=OpenMoji(cache).sources, cache=cache)
 
 
 def _row(item: EmojiItem) -> Row | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ofacore.data.emoji import EmojiItem, emoji_items, on_white, render
-from ofacore.data.splits import Row, Splits, empty_splits
+from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji, on_white
+from ofacore.parts import Row, Splits, empty_splits
 
 SIZE = 32
 
@@ -14,8 +14,9 @@ SIZE = 32
 def emoji_splits(row: Callable[[EmojiItem], Row | None], cache: Path | None = None) -> Splits:
     """Splits with the column ``img`` (uint8 [32, 32, 3]) and what ``row`` gives for an item; None leaves it out."""
     splits = empty_splits()
-    items = emoji_items(cache)
-    for item, picture in zip(items, render(items, SIZE, cache), strict=True):
+    openmoji = OpenMoji(cache)
+    items = openmoji.items()
+    for item, picture in zip(items, openmoji.render(items, SIZE), strict=True):
         columns = row(item)
         if columns is not None:
             splits[item.split].append({"img": on_white(picture), **columns})

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ofacore.data.fetch import PackageSource
-from ofacore.data.prepared import load_splits, prepared, save_splits
+from ofacore.parts import PackageSource, load_splits, prepared, save_splits
 
 PLAIN = st.one_of(st.text(), st.integers(-(2**53), 2**53), st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 ARRAY = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=4))

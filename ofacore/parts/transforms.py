@@ -6,9 +6,7 @@ values that it has already changed, so that applying it twice does no harm, unle
 
 from __future__ import annotations
 
-import re
 import string
-from collections.abc import Mapping
 
 from ofacore.plugin.manifest import Component
 
@@ -40,12 +38,6 @@ def replace_underscores(value: str) -> str:
     return value.replace("_", " ")
 
 
-def caption_text(value: str, words: int = 30) -> str:
-    """A caption as captioning models learn it: lower case, ``,.!?*#:;~`` removed, ``-`` and ``/`` to blanks, cut."""
-    text = re.sub(r"[,.!?*#:;~]", "", value.lower()).replace("-", " ").replace("/", " ").replace("<person>", "person")
-    return truncate_words(text, words)
-
-
 def split_references(value: str | list[str], separator: str = "&&") -> list[str]:
     """Several references in one string, ``a&&b``, become a list; a list stays as it is."""
     return [part.strip() for part in value.split(separator)] if isinstance(value, str) else value
@@ -54,22 +46,6 @@ def split_references(value: str | list[str], separator: str = "&&") -> list[str]
 def first_reference(value: str | list[str], separator: str = "&&") -> str:
     """The first of several references, as the value to learn."""
     return (split_references(value, separator) or [""])[0]
-
-
-def vqa_answers(value: str | Mapping[str, float]) -> dict[str, float]:
-    """Answers with confidences, ``1.0|!+yes&&0.3|!+no``, become ``{"yes": 1.0, "no": 0.3}``."""
-    if not isinstance(value, str):
-        return dict(value)
-    pairs = (part.split("|!+", 1) for part in value.split("&&"))
-    return {answer.strip(): float(confidence) for confidence, answer in pairs}
-
-
-def vqa_best_answer(value: str | Mapping[str, float]) -> str:
-    """The answer with the highest confidence of ``1.0|!+yes&&0.3|!+no``; a plain answer stays as it is."""
-    if isinstance(value, str) and "|!+" not in value:
-        return value
-    answers = vqa_answers(value)
-    return max(answers, key=lambda answer: answers[answer])
 
 
 def spaced(value: str) -> str:
@@ -82,22 +58,8 @@ def unspaced(value: str) -> str:
     return value.replace(" ", "").replace("_", " ")
 
 
-def detection_boxes(value: str | list[list[float]]) -> list[list[float]]:
-    """Boxes of a detection label ``x0,y0,x1,y1,id,name&&...``; a list stays as it is."""
-    if not isinstance(value, str):
-        return value
-    return [[float(number) for number in part.split(",")[:4]] for part in value.split("&&") if part.strip()]
-
-
-def detection_names(value: str | list[str]) -> list[str]:
-    """Names of a detection label ``x0,y0,x1,y1,id,name&&...``; a list stays as it is."""
-    if not isinstance(value, str):
-        return value
-    return [part.split(",", 5)[5].strip() for part in value.split("&&") if part.strip()]
-
-
 def _component(name: str, doc: str, **options: object) -> Component:
-    return Component("transform", name, f"ofacore.data.transforms:{name}", doc, options=options)
+    return Component("transform", name, f"ofacore.parts.transforms:{name}", doc, options=options)
 
 
 TRANSFORMS: tuple[Component, ...] = (
@@ -106,14 +68,9 @@ TRANSFORMS: tuple[Component, ...] = (
     _component("join_blanks", "runs of blanks become one"),
     _component("truncate_words", "the first words", words=128),
     _component("replace_underscores", "underscores become blanks"),
-    _component("caption_text", "caption clean-up: lower case, no punctuation, cut", words=30),
     _component("split_references", "`a&&b` becomes a list", separator="&&"),
     _component("first_reference", "`a&&b` becomes `a`", separator="&&"),
-    _component("vqa_answers", "`1.0|!+yes&&0.3|!+no` becomes answers with confidences"),
-    _component("vqa_best_answer", "`1.0|!+yes&&0.3|!+no` becomes `yes`"),
     _component("spaced", "letters apart, blanks as `_`"),
     _component("unspaced", "undoes `spaced`"),
-    _component("detection_boxes", "`x0,y0,x1,y1,id,name&&...` becomes boxes"),
-    _component("detection_names", "`x0,y0,x1,y1,id,name&&...` becomes names"),
 )
 """For the manifest of the core's own components."""

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.data.emoji import base_code
-from ofacore.data.splits import SPLITS, capped, pick, split_of, text_id
+from ofacore.parts import SPLITS, capped, pick, split_of, text_id
 
 
 @given(st.text())
@@ -35,20 +34,6 @@ def test_spelling_of_a_text_does_not_change_its_item(other):
 
 def test_texts_of_punctuation_alone_are_items_of_their_own():
     assert text_id("!") != text_id("?")
-
-
-@pytest.mark.parametrize(
-    ("code", "base"),
-    [
-        ("1F469-1F3FD-200D-1F680", "1F9D1-200D-1F680"),  # woman astronaut, medium skin
-        ("1F468-200D-1F680", "1F9D1-200D-1F680"),  # man astronaut
-        ("1F3C3-1F3FB-200D-2640-FE0F", "1F3C3"),  # woman running, light skin
-        ("2764-FE0F", "2764"),  # red heart
-        ("1F34E", "1F34E"),  # red apple
-    ],
-)
-def test_variants_of_a_picture_share_their_base(code, base):
-    assert base_code(code) == base
 
 
 @given(st.lists(st.text(min_size=1), unique=True), st.integers(0, 5))

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ofacore.data.fetch import MARKER, PackageSource, cache_root
-from ofacore.data.splits import Row, Splits
+from ofacore.folders import cache_root
+from ofacore.parts.starter.fetch import MARKER, PackageSource
+from ofacore.parts.starter.splits import Row, Splits
 
 FORMAT = 1
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from ofacore.data import emoji
-from ofacore.data.fetch import PackageSource, is_fetched
-from ofacore.data.splits import SPLITS, text_id
+from ofacore.parts import SPLITS, PackageSource, is_fetched, text_id
 from ofacore.plugin import Registry
 
 TEXTS = {
@@ -30,7 +28,7 @@ def sources(presets):
     """All package sources that the data modules of presets name."""
     modules = [importlib.import_module(preset.data.partition(":")[0]) for preset in presets]
     found = {value for module in modules for value in vars(module).values() if isinstance(value, PackageSource)}
-    return found | set(emoji.SOURCES)
+    return found | set(Registry.discover().load("dataset", "openmoji")().sources)
 
 
 @pytest.fixture(scope="module")

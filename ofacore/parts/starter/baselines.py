@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ofacore.data.splits import Row, Splits
+from ofacore.parts.starter.splits import Row, Splits
 
 
 def majority(splits: Splits, column: str) -> list[Row]:

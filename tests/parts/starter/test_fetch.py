@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ofacore.data.fetch import FetchError, PackageSource, cache_root, fetch, is_fetched
+from ofacore.folders import cache_root
+from ofacore.parts import FetchError, PackageSource, fetch, is_fetched
 
 WORDS = "tinydata/data/*.txt"
 FILES = {

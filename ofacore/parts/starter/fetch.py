@@ -12,7 +12,6 @@ import fnmatch
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
 from ofacore.errors import UserError
+from ofacore.folders import cache_root
 
 MARKER = ".complete"
 _LOG = logging.getLogger(__name__)
@@ -59,14 +59,6 @@ class PackageSource:
         """Name of the cache folder: a change of version, archive or members is another folder."""
         wanted = hashlib.sha256(json.dumps([self.sha256, self.members]).encode()).hexdigest()
         return f"{self.name}-{self.version}-{wanted[:12]}"
-
-
-def cache_root() -> Path:
-    """The folder for fetched and prepared data: ``OFA_CACHE``, else ``ofacore`` in the user's cache folder."""
-    if chosen := os.environ.get("OFA_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "ofacore"
 
 
 def is_fetched(source: PackageSource, cache: Path | None = None) -> bool:

@@ -1,0 +1,1 @@
+"""Scores of a trained model: metrics over rows, intervals, the report of a run."""

@@ -1,0 +1,1 @@
+"""Inference: the decode session, the walk over target slots, embeddings, outputs."""

@@ -1,0 +1,30 @@
+"""Transforms of raw columns as the data sets of this family are published: labels of objects."""
+
+from __future__ import annotations
+
+from ofacore.plugin import Component
+
+
+def detection_boxes(value: str | list[list[float]]) -> list[list[float]]:
+    """Boxes of a detection label ``x0,y0,x1,y1,id,name&&...``; a list stays as it is."""
+    if not isinstance(value, str):
+        return value
+    return [[float(number) for number in part.split(",")[:4]] for part in value.split("&&") if part.strip()]
+
+
+def detection_names(value: str | list[str]) -> list[str]:
+    """Names of a detection label ``x0,y0,x1,y1,id,name&&...``; a list stays as it is."""
+    if not isinstance(value, str):
+        return value
+    return [part.split(",", 5)[5].strip() for part in value.split("&&") if part.strip()]
+
+
+def _transform(name: str, doc: str, **options: object) -> Component:
+    return Component("transform", name, f"{__name__}:{name}", doc, options=options)
+
+
+TRANSFORMS: tuple[Component, ...] = (
+    _transform("detection_boxes", "`x0,y0,x1,y1,id,name&&...` becomes boxes"),
+    _transform("detection_names", "`x0,y0,x1,y1,id,name&&...` becomes names"),
+)
+"""For the manifest of this package."""
