@@ -54,7 +54,7 @@ class Task:
             raise TaskError(f"task '{name}', {place}: {first['msg']}") from None
         if not templates and not preset:
             raise TaskError(
-                f"task '{name}' needs an instruction or a preset, such as instruction='[TEXT:a] -> [TEXT:b]'"
+                f"task '{name}' needs an instruction or a preset, such as instruction='[TYPE:a] -> [TYPE:b]'"
             )
 
     def __repr__(self) -> str:

@@ -71,7 +71,7 @@ def compile_task(
         for text, weight in _weighted(instructions)
     )
     if not templates:
-        raise PlanError(f"task '{name}' has no instruction", "", 0, "[TEXT:question] -> [TEXT:answer]")
+        raise PlanError(f"task '{name}' has no instruction", "", 0, "[TYPE:question] -> [TYPE:answer]")
     for template in templates:
         _check_names(template, [(loss.hidden, "loss") for loss in losses])
         _check_names(template, [(metric.slot, "metric") for metric in metrics])

@@ -47,7 +47,7 @@ class TaskCheck:
 
     def _of_preset(self) -> list[Problem]:
         if not self._config.preset:
-            example = "such as preset: name, or instruction: '[TEXT:a] -> [TEXT:b]'"
+            example = "such as preset: name, or instruction: '[TYPE:a] -> [TYPE:b]'"
             return (
                 [] if self._config.instruction else [Problem(self._path, "no preset and no instruction", hint=example)]
             )

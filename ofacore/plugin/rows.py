@@ -174,7 +174,7 @@ def offer_of(manifest: Manifest) -> Offer:
     presets = manifest.presets if isinstance(manifest, TaskManifest) else ()
     for slot in slots:
         if not _SLOT_NAME.fullmatch(slot.name):
-            raise PluginError(f"slot type '{slot.name}' is no capital name such as 'IMAGE'")
+            raise PluginError(f"slot type '{slot.name}' is no name in capitals such as 'TYPE_2'")
     offer = Offer(
         _unique("slot type", (slot.name for slot in slots)),
         tuple((component.kind, component.name) for component in manifest.components),
