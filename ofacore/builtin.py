@@ -35,10 +35,15 @@ MANIFEST = ComponentManifest(
         ),
         _component("schedule", "all", f"{_SCHEDULES}:All", "A fixed number of samples of every task in each step."),
         _component("schedule", "proportional", f"{_SCHEDULES}:Proportional", "Shares by the size of the data."),
-        _component("schedule", "temperature", f"{_SCHEDULES}:Temperature", "Shares by size to the power 1/T."),
-        _component("schedule", "weights", f"{_SCHEDULES}:Weights", "Shares as the tasks' weights say."),
+        _component(
+            "schedule", "temperature", f"{_SCHEDULES}:Temperature", "Shares by size to the power 1/T.", temperature=2.0
+        ),
+        _component("schedule", "weights", f"{_SCHEDULES}:Weights", "Shares as the tasks' weights say.", weights={}),
         _component("schedule", "round_robin", f"{_SCHEDULES}:RoundRobin", "One task in a step, in turn."),
-        _component("schedule", "curriculum", f"{_SCHEDULES}:Curriculum", "Shares that change along the run."),
+        _component(
+            "schedule", "curriculum", f"{_SCHEDULES}:Curriculum", "Shares that change along the run.",
+            start={}, until={}, ramp=0,
+        ),
         _component("router", "modality", f"{_EXPERTS}:ModalityRouter", "One expert for each modality."),
         _component("router", "task", f"{_EXPERTS}:TaskRouter", "One expert for each task."),
         Component("router", "topk", f"{_EXPERTS}:TopKRouter", "Learned choice of k experts.", batch_coupled=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,8 @@ class LoadedStep:
     counts: Mapping[str, int]
     cursor: Mapping[str, Any]
     bad_rows: Sequence[BadRow]
+    halves: Callable[[Batch], Sequence[Batch]]
+    """Cuts a micro-batch; see `ofacore.train.interfaces.Divisible`."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Steps:
 
 def loaded(step: Step) -> LoadedStep:
     """The same step in the trainer's terms."""
-    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad)
+    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves)
 
 
 def fit(

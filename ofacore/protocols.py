@@ -501,6 +501,9 @@ class DecodeSession(Protocol):
     def reorder(self, rows: Tensor) -> None:
         """Keep rows by index int64 [R']; an index may occur several times (beams) or not at all."""
 
+    def begin_segment(self) -> None:
+        """Called by the core where another slot begins."""
+
     def fork(self) -> DecodeSession:
         """An independent session in the same state: what one does afterwards leaves the other alone."""
 

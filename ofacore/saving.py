@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofacore.assembly import Assembly
-from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer
+from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, standing
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
 from ofacore.model.universal import UniversalModel
@@ -50,7 +50,7 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
     from ofacore.generalist import build_model
 
     model = build_model(assembly)
-    load_weights(place, model, snapshot.ema or snapshot.model)
+    load_weights(place, model, {**snapshot.model, **snapshot.ema})
     return Generalist(assembly, model.eval())
 
 
@@ -60,8 +60,8 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
     Raises:
         CheckpointError: There is none.
     """
-    if (folder / "COMPLETE").is_file():
-        return folder
+    if (standing(folder) / "COMPLETE").is_file():
+        return standing(folder)
     found = read_pointer(folder, "best") if which == "best" else find_latest(folder)
     if found is None:
         missing = (

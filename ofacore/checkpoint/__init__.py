@@ -1,7 +1,7 @@
 """Checkpoints on disk: safetensors and JSON, written so that a crash at any moment leaves the previous one usable."""
 
 from ofacore.checkpoint.errors import CheckpointError, check_fit
-from ofacore.checkpoint.portable import Snapshot, load, load_state, save
+from ofacore.checkpoint.portable import Snapshot, load, load_state, save, standing
 from ofacore.checkpoint.run_folder import (
     checkpoints,
     find_latest,
@@ -22,6 +22,7 @@ __all__ = [
     "prune",
     "read_pointer",
     "save",
+    "standing",
     "step_folder",
     "write_pointer",
 ]

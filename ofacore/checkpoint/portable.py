@@ -32,6 +32,8 @@ from ofacore.checkpoint.errors import CheckpointError
 
 MARKER = "COMPLETE"
 TEMPORARY = ".tmp-"
+PREVIOUS = ".previous"
+"""What a checkpoint is called for the moment between moving it aside and putting a newer one in its place."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,15 @@ class Snapshot:
 def save(folder: Path, snapshot: Snapshot) -> Path:
     """Write a checkpoint; ``folder`` appears complete or not at all.
 
-    An existing one is moved aside and deleted once the new one stands in its place.
+    An existing one is moved aside and deleted once the new one stands in its place. A process killed in between leaves
+    it as ``<folder>.previous``, where `standing`, `load` and the next `save` find it.
 
     Raises:
         OSError: The disk is full or not writable; ``folder`` is then as before.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if standing(folder) != folder:
+        os.replace(standing(folder), folder)
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -80,6 +85,7 @@ def load(folder: Path, optimizer: bool = True) -> Snapshot:
     Raises:
         CheckpointError: Not a checkpoint, not complete, or a file is damaged; names the file.
     """
+    folder = standing(folder)
     check_complete(folder)
     found = sorted((folder / "artifacts").glob("*"))
     artifacts = {unquote(path.name): Artifact.load(path) for path in found}
@@ -100,8 +106,20 @@ def load(folder: Path, optimizer: bool = True) -> Snapshot:
 
 def load_state(folder: Path) -> dict[str, Any]:
     """Only ``state.json``: what the checkpoint is, without its tensors."""
+    folder = standing(folder)
     check_complete(folder)
     return _json(folder / "state.json")
+
+
+def standing(folder: Path) -> Path:
+    """The folder itself, or the one that a killed process had moved aside and not yet replaced."""
+    aside = previous(folder)
+    return aside if not folder.exists() and is_complete(aside) else folder
+
+
+def previous(folder: Path) -> Path:
+    """Where a checkpoint stands while it is replaced."""
+    return folder.with_name(folder.name + PREVIOUS)
 
 
 def is_complete(folder: Path) -> bool:
@@ -147,10 +165,15 @@ def _write(folder: Path, snapshot: Snapshot) -> None:
 
 
 def _replace(temporary: Path, folder: Path) -> None:
-    aside = folder.with_name(f"{TEMPORARY}old-{folder.name}-{os.getpid()}")
+    aside = previous(folder)
     if folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
         os.replace(folder, aside)
-    os.replace(temporary, folder)
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        os.replace(standing(folder), folder)
+        raise
     sync(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ofacore.checkpoint.durable import replace_json
 from ofacore.checkpoint.errors import CheckpointError
-from ofacore.checkpoint.portable import TEMPORARY, is_complete
+from ofacore.checkpoint.portable import PREVIOUS, TEMPORARY, is_complete, standing
 
 Pointer = Literal["latest", "best"]
 
@@ -21,8 +21,9 @@ def step_folder(run: Path, step: int) -> Path:
 
 def checkpoints(run: Path) -> list[Path]:
     """Complete checkpoints of a run, oldest step first."""
-    found = [path for path in (run / "checkpoints").glob("step-*") if is_complete(path)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    names = {path.name.removesuffix(PREVIOUS) for path in (run / "checkpoints").glob("step-*")}
+    found = [path for path in (standing(run / "checkpoints" / name) for name in names) if is_complete(path)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-").removesuffix(PREVIOUS)))
 
 
 def write_pointer(run: Path, name: Pointer, checkpoint: Path, **facts: Any) -> None:
@@ -39,7 +40,7 @@ def read_pointer(run: Path, name: Pointer) -> Path | None:
         folder = run / "checkpoints" / str(json.loads(path.read_text(encoding="utf-8"))["folder"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(path, f"not a pointer to a checkpoint ({error})") from error
-    return folder if is_complete(folder) else None
+    return standing(folder) if is_complete(standing(folder)) else None
 
 
 def find_latest(run: Path) -> Path | None:
@@ -58,7 +59,8 @@ def prune(run: Path, keep_last: int) -> list[Path]:
     for path in doomed:
         (path / "COMPLETE").unlink()
         shutil.rmtree(path)
-    remains = [p for p in (run / "checkpoints").glob("step-*") if not is_complete(p)]
+    kept = checkpoints(run)
+    remains = [path for path in (run / "checkpoints").glob("step-*") if path not in kept]
     for path in [*remains, *(run / "checkpoints").glob(f"{TEMPORARY}*")]:
         shutil.rmtree(path, ignore_errors=True)
     return doomed

@@ -157,6 +157,9 @@ class ModelConfig(Section):
     )
     experts_number: int = Field(4, ge=1, description="topk: number of experts.")
     experts_k: int = Field(1, ge=1, description="topk: experts that each position goes through.")
+    experts_balance: float = Field(
+        0.01, ge=0, description="topk: weight of the loss that spreads positions over the experts; 0: none."
+    )
     checkpoint_activations: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, more time."
     )

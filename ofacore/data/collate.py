@@ -221,7 +221,18 @@ def _concatenated(parts: Sequence[Mapping[str, np.ndarray]], owner: str) -> dict
     for part in parts:
         if set(part) != names:
             raise ValueError(f"{owner}: segments bring different features, {sorted(names)} and {sorted(part)}")
-    return {name: _tensor(np.concatenate([np.asarray(part[name]) for part in parts])) for name in parts[0]}
+    return {name: _joined([np.asarray(part[name]) for part in parts]) for name in parts[0]}
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> Tensor:
+    """Arrays one below the other, in memory of torch.
+
+    numpy's memory begins anywhere; kernels that choose their way by alignment would round differently from run to run.
+    """
+    first = torch.from_numpy(np.empty(0, np.result_type(*arrays)))
+    joined = first.new_empty((sum(map(len, arrays)), *arrays[0].shape[1:]))
+    np.concatenate(arrays, out=joined.numpy())
+    return joined
 
 
 def _tensor(array: np.ndarray | Iterable[Any]) -> Tensor:

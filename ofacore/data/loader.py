@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -24,6 +25,7 @@ from ofacore.data.errors import BadRow, EncodeError
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources.base import Source, SourceError
 from ofacore.errors import UserError
+from ofacore.parallel.process import flushes_denormals
 from ofacore.protocols import Batch, Example, RowError, Schedule
 
 MAX_ATTEMPTS = 32
@@ -99,14 +101,26 @@ class Step:
     """Sample number of each example within its task."""
     samples: Mapping[str, int] = field(default_factory=dict)
     """Task -> samples, over all ranks."""
+    packing: bool = True
+    """How its micro-batches are laid out; see `collate`."""
+
+    def halves(self, batch: Batch) -> list[Batch]:
+        """Two micro-batches with the samples of one of this step's; itself alone where it holds a single sample."""
+        if len(batch.samples) < 2:
+            return [batch]
+        keys = [(example.task, number) for example, number in zip(self.examples, self.numbers, strict=True)]
+        place = {key: index for index, key in enumerate(keys)}
+        part = [place[sample.task, sample.number] for sample in batch.samples]
+        middle = len(part) // 2
+        return [self._collated(part[:middle], self.packing), self._collated(part[middle:], self.packing)]
 
     def split(self, positions: int, samples: int = 0, packing: bool = True) -> list[Batch]:
         """The same examples in other micro-batches."""
         parts = split_micro_batches(self.examples, positions, samples, by_length=not packing)
-        return [
-            collate([self.examples[i] for i in part], packing=packing, numbers=[self.numbers[i] for i in part])
-            for part in parts
-        ]
+        return [self._collated(part, packing) for part in parts]
+
+    def _collated(self, part: Sequence[int], packing: bool) -> Batch:
+        return collate([self.examples[i] for i in part], packing=packing, numbers=[self.numbers[i] for i in part])
 
 
 class StepLoader:
@@ -181,7 +195,7 @@ class StepLoader:
         yield from DataLoader(
             data, batch_size=None, sampler=_Chunks(self), num_workers=self.settings.workers,
             multiprocessing_context="spawn", generator=torch.Generator(), prefetch_factor=4,
-            worker_init_fn=_one_thread,
+            worker_init_fn=partial(_like_main, flushes_denormals()),
         )  # fmt: skip
 
     def chunks(self) -> Iterator[tuple[SampleRef, ...]]:
@@ -202,7 +216,7 @@ class StepLoader:
         for item in (item for example in examples for item in example.terms):
             total[item.term] += item.count
         numbers = tuple(sample.ref.number for sample in samples)
-        step = Step(number, [], dict(total), cursor, bad, examples, numbers, counts)
+        step = Step(number, [], dict(total), cursor, bad, examples, numbers, counts, self.settings.packing)
         step.batches = step.split(self.settings.positions, self.settings.samples, self.settings.packing)
         return step
 
@@ -244,8 +258,10 @@ def encode_sample(data: TaskData, ref: SampleRef, rows: int, seed: int) -> Encod
     return EncodedSample(ref, None, tuple(bad))
 
 
-def _one_thread(worker: int) -> None:
+def _like_main(flush_denormals: bool, worker: int) -> None:
+    """Numbers come out as in the main process; one thread each."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(flush_denormals)
 
 
 def _check_picklable(tasks: Mapping[str, TaskData]) -> None:

@@ -71,6 +71,12 @@ class Session:
         """Where token tensors belong."""
         return self._next.device
 
+    def begin_segment(self) -> None:
+        """What follows belongs to another slot, which position schemes may tell apart."""
+        self._cache.begin_segment()
+        if self.unconditional is not None:
+            self.unconditional.begin_segment()
+
     def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
         """Append positions that later ones see; see `protocols.DecodeSession.step`."""
         total = len(next(iter(features.values())))

@@ -125,7 +125,7 @@ def _places(flags: Sequence[bool], wanted: bool) -> torch.Tensor:
 
 
 def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: Tools) -> list[bool]:
-    """Whether ``<eos>`` is likelier than every first token of another turn."""
+    """Whether ``<eos>`` is likelier than another turn, whatever that begins with."""
     specs = [_spec(slot, row.ctx, tools) for row in rows]
     blocks = specs[0].blocks
     probe = session.fork()
@@ -136,20 +136,21 @@ def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: 
     prediction = probe.predict(slot.head or "token", hidden, HeadContext((1,) * probe.rows, blocks))
     logits, ids = prediction.logits().float(), prediction.ids
     end = logits[:, int((ids == EOS).nonzero()[0, 0])]
-    starts = torch.stack([_best_start(line, ids, spec) for line, spec in zip(logits, specs, strict=True)])
+    starts = torch.stack([_start_mass(line, ids, spec) for line, spec in zip(logits, specs, strict=True)])
     return (end > starts).tolist()
 
 
-def _best_start(logits: torch.Tensor, ids: torch.Tensor, spec: TargetSpec) -> torch.Tensor:
-    """Logit of the likeliest token that a value may begin with."""
+def _start_mass(logits: torch.Tensor, ids: torch.Tensor, spec: TargetSpec) -> torch.Tensor:
+    """Logarithm of the unnormalised probability of all tokens that a value may begin with."""
     allowed = ids >= len(CORE_TOKENS)
     if spec.closed_set:
         firsts = torch.tensor([int(value[0]) for value in spec.closed_set if len(value)], device=ids.device)
         allowed = torch.isin(ids, firsts)
-    return logits[allowed].max()
+    return logits[allowed].logsumexp(-1)
 
 
 def _slot(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
+    session.begin_segment()
     if slot.loss and slot.plain is None:
         _produce(session, rows, slot, steps, tools)
     else:
@@ -214,7 +215,7 @@ def _flush(session: DecodeSession, slot: SlotPlan) -> None:
 def _encoded(slot: SlotPlan, row: Row, tools: Tools) -> list[Segment]:
     value = slot.plain if slot.plain is not None else row.values.get(slot.name)
     turns = len(row.fields.get(slot.name, ()))
-    if slot.plain is None and isinstance(value, list | tuple) and turns < len(value):
+    if slot.repeat and isinstance(value, list | tuple) and turns < len(value):
         value = value[turns]
     return tools.preprocessors[slot.preprocessor].encode(value, replace(slot, loss=False), row.ctx)
 

@@ -128,14 +128,14 @@ class Experts(nn.Module):
         """States [N, H] -> states [N, H] and the balance loss of a learned router."""
         if self.router is None:
             assert routing is not None
-            return self._apply(x, routing), None
+            return self._dispatch(x, routing), None
         experts, gates, balance = self.router.route(x)
         pairs = x.repeat_interleave(self.router.k, dim=0) if self.router.k > 1 else x
-        y = self._apply(pairs, sort_by_expert(experts, len(self.each)))
+        y = self._dispatch(pairs, sort_by_expert(experts, len(self.each)))
         y = (y * gates.flatten().unsqueeze(1).to(y.dtype)).unflatten(0, (-1, self.router.k)).sum(1)
         return y, balance
 
-    def _apply(self, x: Tensor, routing: Routing) -> Tensor:
+    def _dispatch(self, x: Tensor, routing: Routing) -> Tensor:
         parts = permute(x, routing.order).split(routing.sizes)
         results = [expert(part) for expert, part in zip(self.each.values(), parts, strict=True) if len(part)]
         return permute(torch.cat(results), torch.argsort(routing.order))

@@ -34,8 +34,6 @@ from ofacore.protocols import (
 from ofacore.vocabulary import Vocabulary
 
 _TABLE = re.compile(r"^embedding\.(table|projection)\.weight$")
-_BALANCE_WEIGHT = 0.01
-"""Weight of the routers' balance loss, as in the Switch transformer (Fedus et al. 2021)."""
 ParameterKind = Literal["matrix", "embedding", "vector"]
 
 
@@ -199,18 +197,18 @@ class UniversalModel(nn.Module):
         return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
 
     def auxiliary(self, batch: Batch, hidden: Hidden) -> list[tuple[TermGroup, Loss]]:
-        """Terms that no task asked for: the balance of learned routers, if the model has any.
+        """Terms that no task asked for: the balance of learned routers (Fedus et al. 2021), if the model has any.
 
-        Its term has no count of its own: a step's samples count, and this micro-batch weighs as many as it holds.
+        The loss couples all positions of a micro-batch, so its gradient depends on how a step is split. It has no
+        count of its own: a step's samples count, and this micro-batch weighs as many as it holds.
         """
-        if hidden.balance is None:
+        if hidden.balance is None or not self.config.experts_balance:
             return []
         group = TermGroup(
-            "", "", "target", {}, (), torch.empty(0, dtype=torch.int64), (0,), {}, {}, ("router/balance",), (1,),
-            (_BALANCE_WEIGHT * len(batch.samples),), (0,),
+            "", "", "target", {}, (), torch.empty(0, dtype=torch.int64), (0,), {}, {}, ("balance",), (1,),
+            (self.config.experts_balance * len(batch.samples),), (0,),
         )  # fmt: skip
-        value = hidden.balance.float().reshape(1)
-        return [(group, Loss(value, {"balance": value.detach()}))]
+        return [(group, Loss(hidden.balance.float().reshape(1)))]
 
     def losses(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
         """Losses of all groups of a micro-batch and auxiliary terms, without criteria that need the whole step."""
@@ -274,6 +272,14 @@ class UniversalModel(nn.Module):
         own = {**self.state_dict(keep_vars=True)}
         state.update((n, v.detach().clone()) for n, v in own.items() if _stored(n, v))
         return state
+
+    def portable_rows(self, name: str) -> dict[str, slice]:
+        """Portable name -> rows of a parameter: one for each block of a token table, else the parameter itself."""
+        tables = {"embedding.table.weight": "", "embedding.projection.weight": ".output"}
+        if name not in tables:
+            return {name: slice(None)}
+        rows = {block.name: self.vocabulary.range(block.name) for block in self.vocabulary.blocks}
+        return {f"embedding.{block}{tables[name]}": slice(part.start, part.stop) for block, part in rows.items()}
 
     @torch.no_grad()
     def load_portable(self, state: Mapping[str, Tensor], strict: bool = True) -> tuple[list[str], list[str]]:

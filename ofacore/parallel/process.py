@@ -24,12 +24,20 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) == 1 for name, value in settings])
 
 
-def fast_bf16() -> bool:
-    """Whether this machine multiplies bf16 matrices in hardware; elsewhere they are many times slower than fp32."""
-    if torch.cuda.is_available():
+def fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 matrices in hardware; elsewhere they are often many times slower than fp32."""
+    if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
     found = torch.cpu.get_capabilities()
     return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
+def flushes_denormals() -> bool:
+    """Whether this thread computes with denormal numbers as zeros; threads started from now on do the same."""
+    tiny = torch.full((1,), torch.finfo(torch.float32).tiny)
+    return float(tiny * 0.5) == 0.0
 
 
 def tune_process(threads: int = 0) -> None:

@@ -145,8 +145,7 @@ def _component(node: Plain | Slot, tree: Instruction, registry: Registry, kind: 
         written = {"preprocessor": ("preprocess",), "adapter": ("adapter", "adaptor")}.get(kind, (kind,))
         attributes = node.attributes if isinstance(node, Slot) else ()
         place = next((a.value_start for a in attributes if a.key in written), node.start)
-        hint = suggest(name, error.known) or f"one of: {', '.join(error.known) or 'none is installed'}"
-        raise PlanError(f"no {kind} '{name}'", tree.text, place, hint) from None
+        raise PlanError(f"no {kind} '{name}'", tree.text, place, error.hint) from None
     return name
 
 
@@ -155,10 +154,7 @@ def _slot_type(slot: Slot, tree: Instruction, registry: Registry) -> SlotType:
         return registry.slot(slot.type)
     except UnknownNameError as error:
         message = f"no installed plugin provides the slot type {slot.type}"
-        hint = (
-            error.hint or suggest(slot.type, error.known) or f"one of: {', '.join(error.known) or 'none is installed'}"
-        )
-        raise PlanError(message, tree.text, slot.type_start, hint) from None
+        raise PlanError(message, tree.text, slot.type_start, error.hint) from None
 
 
 def _plain_type(node: Plain, tree: Instruction, registry: Registry) -> SlotType:

@@ -8,15 +8,23 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ofacore.train.portable import Rows, divided, gather
+
 
 class Ema:
     """Averaged copies of every trained parameter.
 
     The decay rises as ``min(decay, (1 + n) / (10 + n))`` over the updates n, so that the average forgets the initial
     weights (as in Tensorflow's ``ExponentialMovingAverage(num_updates=...)``).
+
+    Args:
+        parameters: By name; those that are not trained have no average.
+        decay: Limit of the decay.
+        rows: Portable names of a parameter's rows, for `state`.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float, rows: Rows) -> None:
+        self.rows = rows
         self.parameters = {name: p for name, p in parameters.items() if p.requires_grad}
         self.decay = decay
         self.average = {name: p.detach().float().clone() for name, p in self.parameters.items()}
@@ -44,11 +52,15 @@ class Ema:
             parameter.copy_(values[name])
 
     def state(self) -> dict[str, Tensor]:
-        """Parameter name -> average."""
-        return dict(self.average)
+        """Portable name -> average."""
+        return {key: part for name, value in self.average.items() for key, part in divided(self.rows(name), value).items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned; a parameter without one starts from its weights."""
-        for name, value in state.items():
-            if name in self.average:
-                self.average[name].copy_(value)
+        """Restore what `state` returned; parameters and blocks without any start from their weights.
+
+        Raises:
+            ValueError: A shape differs.
+        """
+        for name, average in self.average.items():
+            average.copy_(self.parameters[name].detach())
+            gather(self.rows(name), state, average)

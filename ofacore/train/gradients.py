@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ofacore.config.schema import FaultConfig
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
@@ -123,11 +124,18 @@ class GradientPass:
         if weighed.bad:
             weighed = weigh([(group, self._loss(group, hidden)) for group in without(own, weighed.bad)], batch, scale)
         done.sums.merge(weighed.sums)
-        totals = [] if weighed.total is None else [weighed.total]
+        totals = [] if weighed.total is None else [weighed.total, *self._auxiliary(batch, hidden, scale, done)]
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
         if totals:
             torch.stack(totals).sum().backward()  # type: ignore[no-untyped-call]
+
+    def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Tensor]:
+        """What the model adds of its own. A value that is not finite is left out: the samples' losses tell whose it is."""
+        finite = [(group, loss) for group, loss in self.model.auxiliary(batch, hidden) if loss.values.isfinite().all()]
+        for group, loss in finite:
+            done.sums.add(group, loss, [True])
+        return [loss.values.sum() * (group.weights[0] / max(1, scale.samples)) for group, loss in finite]
 
     def _loss(self, group: TermGroup, hidden: Any) -> Loss:
         return self.model.loss(group, self.model.predict(group, hidden), hidden)

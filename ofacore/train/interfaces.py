@@ -74,6 +74,12 @@ class TrainableModel(Protocol):
     def loss(self, group: TermGroup, prediction: Any, hidden: Any = None) -> Loss:
         """Losses of a group's items; ``hidden`` is absent where the group spans several micro-batches."""
 
+    def auxiliary(self, batch: Batch, hidden: Any) -> Sequence[tuple[TermGroup, Loss]]:
+        """Terms of the model itself, such as the balance of its routers: one item each, not finite without blame."""
+
+    def portable_rows(self, name: str) -> Mapping[str, slice]:
+        """Portable name -> rows of the parameter ``name``; a table of tokens has one for each block."""
+
     def portable_state(self) -> dict[str, Tensor]:
         """Name -> weights, whatever the layout in memory."""
 

@@ -51,7 +51,7 @@ class Trainer:
         self.model, self.loader, self.config, self.folder = model, loader, config, folder
         self.callbacks, self.rollout = tuple(callbacks), rollout
         self.optimizer = RunOptimizer(model, config.optimizer)
-        self.ema = Ema(self.optimizer.parameters, config.ema) if config.ema else None
+        self.ema = Ema(self.optimizer.parameters, config.ema, model.portable_rows) if config.ema else None
         self.faults = FaultCounters(config.faults)
         weights = dict(loss_weights or {})
         self.gradients = GradientPass(model, self.optimizer, config.faults, self.faults, config.seed, weights)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ofacore.config.schema import OptimizerConfig
 from ofacore.train.muon import Muon
 from ofacore.train.parameters import Treatment, freeze, treatments
+from ofacore.train.portable import Rows, divided, gather
 
 
 class RunOptimizer:
@@ -19,6 +20,8 @@ class RunOptimizer:
     For fp32 parameters the master is the parameter. For others, gradients of every micro-batch are added up in fp32 as
     soon as autograd has them, and the new values are rounded back after the update.
 
+    Its state goes by the names of the model's ``portable_rows``, where it has them.
+
     Attributes:
         masters: Parameter name -> fp32 tensor with ``grad``.
     """
@@ -26,6 +29,7 @@ class RunOptimizer:
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         freeze(model, config)
         self.config = config
+        self._rows: Rows = getattr(model, "portable_rows", _whole)
         self.treatments = treatments(model, config)
         self.parameters = {name: p for name, p in model.named_parameters() if name in self.treatments}
         self.masters = {name: _master(p) for name, p in self.parameters.items()}
@@ -81,32 +85,58 @@ class RunOptimizer:
             torch._foreach_copy_([self.parameters[n] for n in changed], [self.masters[n] for n in changed])
 
     def state(self) -> dict[str, Tensor]:
-        """``parameter name|master`` and ``parameter name|<what the method keeps>`` -> tensor."""
-        found = {f"{name}|master": self.masters[name] for name in self._rounded}
-        names = {id(master): name for name, master in self.masters.items()}
-        for optimizer in self.optimizers:
-            for parameter, kept in optimizer.state.items():
-                found.update({f"{names[id(parameter)]}|{key}": value for key, value in kept.items()})
+        """``portable name|master`` and ``portable name|<what the method keeps>`` -> tensor."""
+        found: dict[str, Tensor] = {}
+        for name, master in self.masters.items():
+            kept = {"master": master} if name in self._rounded else {}
+            for key, value in {**kept, **self._kept(name)}.items():
+                found.update({f"{part}|{key}": rows for part, rows in divided(self._rows(name), value).items()})
         return found
 
     def structure(self) -> dict[str, Any]:
         """What the tensors of `state` belong to, for the reader of a checkpoint."""
-        return {"methods": {name: treatment.method for name, treatment in self.treatments.items()}}
+        methods = {part: each.method for name, each in self.treatments.items() for part in self._rows(name)}
+        return {"methods": methods}
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned; parameters without any start afresh, unknown ones are ignored."""
-        owners = {id(p): each for each in self.optimizers for group in each.param_groups for p in group["params"]}
+        """Restore what `state` returned; parameters and blocks without any start afresh, unknown ones are ignored.
+
+        Raises:
+            ValueError: A shape differs.
+        """
+        by_key: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():
             name, _, kept = key.rpartition("|")
-            master = self.masters.get(name)
-            if master is not None and kept == "master":
-                master.copy_(value)
-            elif master is not None:
-                owners[id(master)].state[master][kept] = value.to(master.device).clone()
+            by_key.setdefault(kept, {})[name] = value
+        for name, master in self.masters.items():
+            gather(self._rows(name), by_key.get("master", {}), master)
+            for kept, stored in by_key.items():
+                if kept != "master":
+                    self._restore(name, kept, stored)
+
+    def _restore(self, name: str, kept: str, stored: Mapping[str, Tensor]) -> None:
+        rows, master = self._rows(name), self.masters[name]
+        first = next((stored[part] for part in rows if part in stored), None)
+        if first is not None:
+            value = first.new_zeros(() if first.ndim == 0 else master.shape, device=master.device)
+            gather(rows, stored, value)
+            self._owner(name).state[master][kept] = value
+
+    def _owner(self, name: str) -> torch.optim.Optimizer:
+        method = Muon if self.treatments[name].method == "muon" else torch.optim.AdamW
+        return next(each for each in self.optimizers if isinstance(each, method))
+
+    def _kept(self, name: str) -> dict[str, Tensor]:
+        """What the optimiser of a parameter keeps for it; nothing before its first update."""
+        return dict(self._owner(name).state.get(self.masters[name], {}))
 
     def _gradients(self) -> list[Tensor]:
         return [master.grad for master in self.masters.values() if master.grad is not None]
+
+
+def _whole(name: str) -> dict[str, slice]:
+    return {name: slice(None)}
 
 
 def _master(parameter: nn.Parameter) -> Tensor:

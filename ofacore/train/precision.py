@@ -1,4 +1,4 @@
-"""Number formats: which one the weights take, and what the processor is good at."""
+"""Number formats: which one the weights take."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from typing import Literal
 
 import torch
 
-
-def fast_bf16(device: torch.device) -> bool:
-    """Does this device multiply bf16 matrices in hardware? Elsewhere bf16 is slower than fp32, often many times."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
-    return False
+from ofacore.parallel.process import fast_bf16
 
 
 def weight_dtype(precision: Literal["auto", "bf16", "fp32"], device: torch.device) -> torch.dtype:

@@ -117,7 +117,7 @@ def test_a_row_that_teaches_nothing_is_a_bad_row_in_training():
 
 def test_a_request_needs_no_target_and_knows_the_source_without_its_prompt():
     made = encoder("say [WORD:a] -> [WORD:g,no_loss] [NUMS:n]", prompt_slot="a")
-    request = made.encode_request({"a": "hi", "g": "x"}, rng=np.random.default_rng(0), row_id="r")
+    request = made.encode_request({"a": "hi", "g": "x"}, rng=np.random.default_rng(0), row_id="r", guided=True)
     assert [piece.length for piece in request.source.source[0]] == [4, 3]
     assert [piece.length for piece in request.unprompted.source[0]] == [5]
     assert request.source.target == () and request.context.row["g"] == "x"

@@ -30,7 +30,7 @@ def test_plain_text_and_no_loss_slots_of_the_target_are_not_learned() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "under", "hint"),
     [
-        ("[WRD:a] -> [WORD:b]", "slot type WRD", "WRD", "'WORD'"),
+        ("[WRD:a] -> [WORD:b]", "slot type WRD", "WRD", "WORD"),
         ("[WORD:a,max_lenght=3] -> [WORD:b]", "no attribute 'max_lenght'", "max_lenght", "'max_length'"),
         ("[WORD:a,max_length=x] -> [WORD:b]", "needs a whole number", "x]", "max_length=10"),
         ("[WORD:a,max_length] -> [WORD:b]", "needs a value", "]", "max_length=10"),
@@ -39,8 +39,8 @@ def test_plain_text_and_no_loss_slots_of_the_target_are_not_learned() -> None:
         ("[WORD:a,level=leter] -> [WORD:b]", "no value of 'level'", "leter", "'letter'"),
         ("[WORD:a] -> [WORD:b,closed_set=1]", "takes no value", "1]", "closed_set"),
         ("[WORD:a,closed_set] -> [WORD:b]", "target side", "closed_set", None),
-        ("[WORD:a,preprocess=wrd] -> [WORD:b]", "no preprocessor 'wrd'", "wrd", "'word'"),
-        ("[WORD:a,adaptor=tokn] -> [WORD:b]", "no adapter 'tokn'", "tokn", "'token'"),
+        ("[WORD:a,preprocess=wrd] -> [WORD:b]", "no preprocessor 'wrd'", "wrd", "word"),
+        ("[WORD:a,adaptor=tokn] -> [WORD:b]", "no adapter 'tokn'", "tokn", "token"),
         ("[WORD:a,adapter=token,adaptor=token] -> [WORD:b]", "says again", "adaptor", None),
         ("[WORD:a] -> [PICTURE:p]", "cannot be a target", "[PICTURE", "head="),
         ("[WORD:a|WORD:b] -> [WORD:c]", "has no target", "[WORD:a|", "empty"),

@@ -129,6 +129,12 @@ class SmallModel(nn.Module):
         context = CriterionContext(group.lengths, group.label_lengths)
         return self.criteria[group.criterion](prediction, group.labels, context)
 
+    def auxiliary(self, batch: Batch, hidden: Tensor) -> list[Any]:
+        return []
+
+    def portable_rows(self, name: str) -> dict[str, slice]:
+        return {name: slice(None)}
+
     def portable_state(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.state_dict().items()}
 

@@ -133,7 +133,7 @@ def test_validation_sees_averaged_weights_and_leaves_training_as_it_was(tmp_path
 
 def test_average_is_that_of_the_formula():
     weight = torch.nn.Parameter(torch.tensor([1.0]))
-    ema, expected = Ema({"w": weight}, 0.8), 1.0
+    ema, expected = Ema({"w": weight}, 0.8, lambda name: {name: slice(None)}), 1.0
     for n in range(1, 60):
         decay = min(0.8, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * n

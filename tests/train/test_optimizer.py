@@ -6,7 +6,8 @@ from torch import nn
 
 from ofacore.config.schema import GroupRule, OptimizerConfig
 from ofacore.train.errors import RuleError
-from ofacore.train.muon import Muon, orthogonalise
+from ofacore.train import muon
+from ofacore.train.muon import Muon, orthogonal_updates, orthogonalise, stacked
 from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.parameters import treatments
 from tests.train.small import SmallModel
@@ -94,11 +95,43 @@ def test_orthogonalised_singular_values_are_near_one(shape):
     assert float(singular.max()) < 1.3 and float(singular.median()) > 0.6
 
 
-def test_stacked_matrices_equal_single_ones():
+SHAPES = [(8, 8), (8, 12), (8, 32), (32, 8), (12, 8)]
+
+
+def directions(shape):
     torch.manual_seed(0)
-    stack = torch.randn(4, 8, 12)
-    single = torch.stack([orthogonalise(matrix, torch.float32) for matrix in stack])
-    torch.testing.assert_close(orthogonalise(stack, torch.float32), single, atol=1e-5, rtol=1e-5)
+    return [torch.randn(shape) * 10.0**scale for scale in (-4, 0, 2)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_stacked_matrices_equal_single_ones(shape, monkeypatch):
+    monkeypatch.setattr(muon, "fast_bf16", lambda _: False)
+    given = directions(shape)
+    for together, alone in zip(stacked(given, torch.float32), orthogonal_updates(given), strict=True):
+        assert together.shape == shape
+        torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_with_and_without_bf16_instructions_the_update_is_the_same_up_to_rounding(shape, monkeypatch):
+    given, found = directions(shape), []
+    for has_bf16 in (False, True):
+        monkeypatch.setattr(muon, "fast_bf16", lambda _, has_bf16=has_bf16: has_bf16)
+        found.append(torch.stack(orthogonal_updates(given)))
+    assert found[0].dtype == found[1].dtype == torch.float32 and not torch.equal(*found)
+    torch.testing.assert_close(found[0], found[1], atol=0.1, rtol=0.0)
+
+
+@pytest.mark.parametrize("shape", [(16, 32), (16, 64), (64, 16), (2, 16, 48)])
+def test_iterating_on_the_gram_matrix_equals_iterating_on_the_whole(shape, monkeypatch):
+    torch.manual_seed(0)
+    low_rank = torch.randn(*shape[:-1], 3) @ torch.randn(*shape[:-2], 3, shape[-1]) + 1e-3 * torch.randn(shape)
+    for matrices in (torch.randn(shape), low_rank):
+        small = orthogonalise(matrices, torch.float32)
+        monkeypatch.setattr(muon, "GRAM_FROM", 10**9)
+        whole = orthogonalise(matrices.double(), torch.float64)
+        monkeypatch.undo()
+        torch.testing.assert_close(small.double(), whole, atol=1e-4, rtol=0.0)
 
 
 def test_muon_takes_hidden_matrices_only():

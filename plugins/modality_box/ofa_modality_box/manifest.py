@@ -58,5 +58,13 @@ MANIFEST = ModalityManifest(
             uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
             options={"bins": 1000, "min_visible": 0.2},
         ),
+        Component(
+            kind="preprocessor",
+            name="box_coarse",
+            target="ofa_modality_box.preprocessor:BoxPreprocessor",
+            doc="The same with few bins, for small images.",
+            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+            options={"bins": 32, "min_visible": 0.2},
+        ),
     ),
 )

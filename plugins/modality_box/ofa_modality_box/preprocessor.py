@@ -103,8 +103,8 @@ class BoxPreprocessor:
         return drawing.to_html(value, ctx)
 
     def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
-        """Write the picture of `render` to ``path`` with the suffix ``.png``."""
-        drawing.picture(value, ctx).save(Path(path).with_suffix(".png"))
+        """Write the picture of `render` in the format that the file's ending names."""
+        drawing.picture(value, ctx).save(Path(path))
 
     def _bins(self, numbers: Corners | None, frame: Frame, column: str, ctx: RowContext) -> list[int]:
         if numbers is None:

@@ -52,7 +52,7 @@ def test_anything_can_be_shown_and_saved(value, tmp_path):
     for ctx in (None, context(), context(image=False)):
         shown = box.render(value, ctx)
         assert "data:image/png;base64," in shown
-        box.save(value, ctx, tmp_path / "out.txt")
+        box.save(value, ctx, tmp_path / "out.png")
         with Image.open(tmp_path / "out.png") as saved:
             assert saved.format == "PNG"
 

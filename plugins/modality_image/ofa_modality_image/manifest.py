@@ -19,7 +19,6 @@ ATTRIBUTES = (
     ),
     Attribute("mean_std", "choice", "half", "normalisation of pixels", choices=("half", "imagenet")),
     Attribute("length", "int", None, "number of codes of a generated picture", sides=("target",), minimum=1),
-    Attribute("no_loss", "flag", False, "given, not learned", sides=("target",)),
 )  # fmt: skip
 
 COMPONENTS = (

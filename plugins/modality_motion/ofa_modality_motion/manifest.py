@@ -28,7 +28,6 @@ ATTRIBUTES = (
     Attribute("length", "str", None, "frames to produce: a number, or a column that holds it", sides=("target",)),
     Attribute("dims", "int", None, "numbers a frame to produce, where the model knows several", sides=("target",),
               minimum=1),
-    Attribute("no_loss", "flag", False, "given, not learned", sides=("target",)),
 )  # fmt: skip
 
 COMPONENTS = (

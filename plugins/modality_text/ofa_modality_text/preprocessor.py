@@ -130,8 +130,8 @@ class TextPreprocessor:
         return f'<span style="white-space:pre-wrap">{html.escape(str(value))}</span>'
 
     def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
-        """Write the text to ``path`` with the suffix ``.txt``, as UTF-8."""
-        Path(path).with_suffix(".txt").write_text(str(value), encoding="utf-8")
+        """Write the text as UTF-8."""
+        Path(path).write_text(str(value), encoding="utf-8")
 
     def _ids(self, value: Any, slot: SlotPlan) -> np.ndarray:
         """Clean ids int64 [n] of one value."""
@@ -180,7 +180,7 @@ class TextPreprocessor:
         """The encoded closed set; sets are recognised by identity, the latest ones are kept."""
         values = ctx.closed_sets.get(slot.name)
         if not values:
-            raise RowError(f"column '{slot.name}': the slot says closed_set, but the task gives it no values")
+            raise RowError(f"column '{slot.name}': its closed_set has no values; give closed_set={{'{slot.name}': [...]}}, or closed_sets of the task")
         key = (id(values), *(slot.attributes.get(name) for name in _SHAPING))
         found = self._closed.get(key)
         if found is None:

@@ -39,7 +39,7 @@ def test_a_value_outside_the_set_is_refused_with_the_nearest_one():
 
 
 def test_a_slot_without_its_set_is_refused():
-    with pytest.raises(RowError, match="the task gives it no values"):
+    with pytest.raises(RowError, match="its closed_set has no values"):
         TEXT.encode("a", SLOT, RowContext({}, "task", "train", np.random.default_rng(0)))
 
 

@@ -153,6 +153,7 @@ STARTER = (
         data=f"{_DATA}.translate_en_fr:build",
         baseline=f"{_DATA}.translate_en_fr:baseline",
         baseline_doc="copy",
+        weight=1.6,
         starter=True,
     ),
     TaskPreset(

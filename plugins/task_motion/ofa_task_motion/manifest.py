@@ -23,7 +23,7 @@ STARTER = (
         data=f"{_DATA}.actions:build",
         baseline=f"{_DATA}.actions:baseline",
         baseline_doc="majority",
-        weight=0.5,
+        weight=0.3,
         starter=True,
     ),
     TaskPreset(
@@ -36,7 +36,7 @@ STARTER = (
         data=f"{_DATA}.text_to_motion:build",
         baseline=f"{_DATA}.text_to_motion:baseline",
         baseline_doc="one clip for all",
-        weight=0.5,
+        weight=1.2,
         options={"prompt_slot": "text", "drop_prompt": 0.1},
         starter=True,
     ),
@@ -51,6 +51,7 @@ STARTER = (
         data=f"{_DATA}.fingerspelling:build",
         baseline=f"{_DATA}.fingerspelling:baseline",
         baseline_doc="majority",
+        weight=0.6,
         starter=True,
     ),
 )  # fmt: skip

@@ -21,7 +21,7 @@ STARTER = (
         data=f"{_DATA}.digits:build",
         baseline=f"{_DATA}.digits:baseline",
         baseline_doc="majority",
-        weight=0.5,
+        weight=0.4,
         starter=True,
     ),
     TaskPreset(
@@ -38,6 +38,7 @@ STARTER = (
         data=f"{_DATA}.emoji_category:build",
         baseline=f"{_DATA}.emoji_category:baseline",
         baseline_doc="majority",
+        weight=0.8,
         starter=True,
     ),
     TaskPreset(

@@ -1,0 +1,76 @@
+"""What the benchmarks share: sides in processes of their own, process settings, results as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def settle(tuned: bool, threads: int) -> None:
+    """Threads of torch, and this project's process settings where wanted."""
+    import torch
+
+    from ofacore.parallel.process import tune_process
+
+    if tuned:
+        tune_process(threads)
+    else:
+        torch.set_num_threads(threads)
+
+
+def timed(action: Callable[[], object], seconds: float, least: int = 3) -> dict[str, list[float]]:
+    """Wall and processor seconds of repeated calls, after one to warm up."""
+    action()
+    found: dict[str, list[float]] = {"times": [], "busy": []}
+    end = time.perf_counter() + seconds
+    while len(found["times"]) < least or time.perf_counter() < end:
+        start, worked = time.perf_counter(), time.process_time()
+        action()
+        found["times"].append(time.perf_counter() - start)
+        found["busy"].append(time.process_time() - worked)
+    return found
+
+
+def in_turn(script: str, sides: Sequence[str], rounds: int, arguments: Sequence[str]) -> dict[str, list[Any]]:
+    """Run ``script --side NAME ARGUMENTS`` for every side, ``rounds`` times over; each prints JSON as its last line."""
+    found: dict[str, list[Any]] = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side in sides:
+            command = [sys.executable, script, "--side", side, *arguments]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found[side].append(json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
+def middle(runs: Sequence[Mapping[str, Any]], key: str) -> float:
+    """Median over all values that all runs have under a key."""
+    return median(value for run in runs for value in run[key])
+
+
+def machine() -> dict[str, object]:
+    """What matters of this machine: cores, bf16 in hardware, other work going on."""
+    import torch
+
+    from ofacore.parallel.process import fast_bf16
+
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "bf16 in hardware": fast_bf16(torch.device("cpu")),
+        "load average": round(os.getloadavg()[0], 2),
+    }
+
+
+def save(name: str, results: Mapping[str, object]) -> None:
+    """Write ``results/NAME.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    whole = {"machine": machine(), **results}
+    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1, default=str) + "\n")
