@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -139,7 +138,6 @@ class Session:
     def fork(self) -> Session:
         """An independent session in the same state."""
         twin = copy.copy(self)
-        twin._cache = replace(self._cache, keys=list(self._cache.keys), values=list(self._cache.values))
-        twin._cache.reorder(torch.arange(self.rows, device=self.device))
+        twin._cache = self._cache.copy()
         twin.unconditional = None if self.unconditional is None else self.unconditional.fork()
         return twin

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ofacore.config.schema import ModelConfig
 from ofacore.model.cache import Cache, SourceCache
 from ofacore.model.experts import ModalityRouter, Routing, TaskRouter, sort_by_expert
-from ofacore.model.incremental import Step, layer_step, new_mask
+from ofacore.model.incremental import Step, beams_of, blind_rows, layer_step, new_mask
 from ofacore.model.initial import initialise
 from ofacore.model.layers import Biases, Layer, Memory, Pass
 from ofacore.model.positions import SCHEMES, Place, PositionOptions, total_bias
@@ -276,6 +276,7 @@ class MegatronBackbone(nn.Module):
             cache, self.positions, queries, keys, total, mask, slot, self.positions.rotation(queries.coordinates),
             self._routing(_stream(cache, states.shape[1], adapter)),
             self.positions.shared_bias("decoder", queries, keys), cross,
+            beams_of(cache.source, cache.sources) if cross is None else 0, blind_rows(cache),
         )  # fmt: skip
 
     def _cached(self, x: Tensor, cache: Cache, queries: View, step: Step) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -55,6 +55,11 @@ class Cache:
         return len(self.lengths)
 
     @property
+    def sources(self) -> int:
+        """Number of sources."""
+        return 0 if self.memory is None else len(self.memory.keys[0])
+
+    @property
     def capacity(self) -> int:
         """Positions that fit without growing."""
         return int(self.segment.shape[1])
@@ -76,6 +81,8 @@ class Cache:
 
     def reorder(self, rows: Tensor) -> None:
         """Keep rows by index int64 [R']; the sources themselves are shared and stay."""
+        if len(rows) == self.rows and torch.equal(rows, torch.arange(self.rows, device=rows.device)):
+            return
         used = self.longest
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
             self.keys[layer] = _chosen(keys, rows, 2, used)
@@ -85,6 +92,12 @@ class Cache:
         )
         self.lengths, self.source, self.task = self.lengths[rows], self.source[rows], self.task[rows]
         self._measure()
+
+    def copy(self) -> Cache:
+        """An independent cache in the same state; the sources are shared."""
+        parts = {name: getattr(self, name).clone() for name in ("coordinates", "segment", "plane")}
+        keys, values = ([part.clone() for part in layers] for layers in (self.keys, self.values))
+        return replace(self, keys=keys, values=values, **parts)
 
     def truncate(self, length: int) -> None:
         """Forget every position after the first ``length``."""
@@ -113,7 +126,11 @@ def _longer(x: Tensor, dim: int, more: int) -> Tensor:
 
 
 def _chosen(x: Tensor, rows: Tensor, dim: int, used: int) -> Tensor:
-    """Rows of x, copying only the first ``used`` positions."""
+    """Rows of x, copying only the first ``used`` positions; in place where their number stays."""
+    if len(rows) == len(x):
+        part = x.narrow(dim, 0, used)
+        part.copy_(part.index_select(0, rows))
+        return x
     shape = list(x.shape)
     shape[0] = len(rows)
     chosen = x.new_zeros(shape)

@@ -32,6 +32,10 @@ class Step:
     routing: Routing | None
     self_bias: Tensor | None
     cross_bias: Tensor | None
+    beams: int
+    """Rows that read each source, where all have equally many and stand in order; else 0."""
+    blind: Tensor | None
+    """bool [R, 1, 1]: rows that read nothing; None: there are none."""
 
 
 def new_mask(cache: Cache, valid: Tensor | None, n: int, causal: bool) -> tuple[Tensor | None, Tensor | None]:
@@ -93,25 +97,32 @@ def _cross(layer: Layer, x: Tensor, step: Step) -> Tensor:
     inner = layer.cross_norm(x) if layer.pre else x
     q = layer.cross.project(inner).transpose(1, 2)
     keys, values, mask = memory.keys[layer.index], memory.values[layer.index], memory.mask
-    beams = _beams(source, len(keys)) if step.cross_bias is None else 0
-    if beams:
-        q = q.unflatten(0, (-1, beams)).transpose(1, 2).flatten(2, 3)
+    if step.beams:
+        q = q.unflatten(0, (-1, step.beams)).transpose(1, 2).flatten(2, 3)
         bias = masked(None, mask[:, None, None] if mask is not None else None, x.dtype)
         out = attend(q, keys, values, layer.cross.scale, bias, 0.0, False)
-        out = out.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)
+        out = out.unflatten(2, (step.beams, -1)).transpose(1, 2).flatten(0, 1)
     else:
         row = source.clamp(min=0)
         chosen = mask[row][:, None, None] if mask is not None else None
         bias = masked(step.cross_bias, chosen, x.dtype)
         out = attend(q, keys[row], values[row], layer.cross.scale, bias, 0.0, False)
     branch = _scaled(layer.cross.out(layer.cross.merge(out)), layer.cross_scale)
-    blind = source < 0 if mask is None else (source < 0) | ~mask.any(1)[source.clamp(min=0)]
-    if bool(blind.any()):
-        branch = torch.where(blind[:, None, None], 0.0, branch)
+    if step.blind is not None:
+        branch = torch.where(step.blind, 0.0, branch)
     return _residual(layer, x, branch, layer.cross_norm)
 
 
-def _beams(source: Tensor, sources: int) -> int:
+def blind_rows(cache: Cache) -> Tensor | None:
+    """Rows [R, 1, 1] without anything to read; None where there are none."""
+    if cache.memory is None:
+        return None
+    mask = cache.memory.mask
+    blind = cache.source < 0 if mask is None else (cache.source < 0) | ~mask.any(1)[cache.source.clamp(min=0)]
+    return blind[:, None, None] if bool(blind.any()) else None
+
+
+def beams_of(source: Tensor, sources: int) -> int:
     """Rows of each source, if all have equally many and stand in order; else 0."""
     if sources == 0 or len(source) % sources:
         return 0

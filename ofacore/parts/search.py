@@ -115,12 +115,13 @@ class Beam:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(columns, parent beams, totals), each [rows, beam]; hypotheses that end are put aside."""
         size = self.width // self.groups
-        used = torch.zeros(self.rows, scores.shape[-1], device=scores.device)
+        used = torch.zeros(self.rows, scores.shape[-1] if self.groups > 1 else 0, device=scores.device)
         parts = []
         for group in range(self.groups):
             span = slice(group * size, (group + 1) * size)
             part = self._choose_group(scores[:, span], totals[:, span], used, span.start, values, logs)
-            used.scatter_add_(1, part[0], torch.ones_like(part[2]))
+            if self.groups > 1:
+                used.scatter_add_(1, part[0], torch.ones_like(part[2]))
             parts.append(part)
         columns, parents, sums = (torch.cat(x, 1) for x in zip(*parts, strict=True))
         return columns, parents, sums
@@ -129,14 +130,12 @@ class Beam:
         self, scores: Tensor, totals: Tensor, used: Tensor, first: int, values: list[list[int]], logs: list[list[float]]
     ) -> tuple[Tensor, Tensor, Tensor]:
         size, columns = scores.shape[1], scores.shape[-1]
-        sums = totals[:, :, None] + scores
-        rated = sums - self.options.diversity * used[:, None] if self.groups > 1 else sums
-        if self.options.strategy == "diverse_siblings":
-            rank = scores.argsort(-1, descending=True).argsort(-1)
-            rated = sums - self.options.diversity * rank
-        best = self._with_required(rated, values)
+        rated = scores - self.options.diversity * used[:, None] if self.groups > 1 else scores
+        best = self._best(rated, totals)
+        if self.rules.required:
+            best = self._with_required(best, rated, totals, values)
         parents, picked = best // columns, best % columns
-        total = sums.flatten(1).gather(1, best)
+        total = totals.gather(1, parents) + scores.flatten(1).gather(1, best)
         ends = (
             torch.zeros_like(picked, dtype=torch.bool)
             if self.stepper.end is None
@@ -152,21 +151,27 @@ class Beam:
         order = _first(ends | torch.isinf(total), size)
         return picked.gather(1, order), parents.gather(1, order) + first, total.gather(1, order)
 
-    def _with_required(self, rated: Tensor, values: list[list[int]]) -> Tensor:
-        """Best candidates [rows, 2 * size] as ``beam * columns + column``; those that advance a phrase go ahead."""
+    def _best(self, rated: Tensor, totals: Tensor) -> Tensor:
+        """Best candidates [rows, 2 * size] as ``beam * columns + column``: of each beam's best, the best of all."""
         size, columns = rated.shape[1], rated.shape[2]
+        own, column = rated.topk(min(2 * size, columns), dim=-1)
+        if self.options.strategy == "diverse_siblings":
+            own = own - self.options.diversity * torch.arange(own.shape[-1], device=own.device)
         count = min(2 * size, size * columns)
-        if not self.rules.required:
-            return rated.flatten(1).topk(count, dim=-1).indices
-        rated = rated.clone()
-        best = rated.flatten(1).topk(count, dim=-1).indices
+        among = (totals[:, :, None] + own).flatten(1).topk(count, dim=-1).indices
+        numbers = column + columns * torch.arange(size, device=column.device)[:, None]
+        return numbers.flatten(1).gather(1, among)
+
+    def _with_required(self, best: Tensor, rated: Tensor, totals: Tensor, values: list[list[int]]) -> Tensor:
+        """Candidates with those ahead that advance a phrase."""
+        size, columns = rated.shape[1], rated.shape[2]
         for row in range(self.rows):
             needs = [self.rules.missing(values[row * self.width + b], row * self.width + b) for b in range(size)]
-            ahead = [b * columns + int(self.stepper.columns(n[:1])[0]) for b, n in enumerate(needs) if n]
-            flat = rated[row].flatten()
+            ahead = [b * columns + self.stepper.column(n[0]) for b, n in enumerate(needs) if n]
+            flat = (totals[row, :, None] + rated[row]).flatten()
             ahead = sorted((x for x in ahead if flat[x] > NEVER), key=lambda x: float(-flat[x]))[: max(1, size // 2)]
             rest = [x for x in best[row].tolist() if x not in ahead]
-            best[row] = torch.tensor([*ahead, *rest][:count], device=best.device)
+            best[row] = torch.tensor([*ahead, *rest][: best.shape[1]], device=best.device)
         return best
 
     def _finish(self, row: int, total: float, value: list[int], logs: list[float]) -> None:

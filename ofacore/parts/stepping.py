@@ -55,22 +55,34 @@ class Stepper:
         hidden = self.session.step({"tokens": tokens}, self.adapter, valid)[:, -1]
         context = HeadContext((1,) * len(tokens), self.request.spec.blocks)
         prediction = self.session.predict(self.head, hidden, context)
-        self.ids = prediction.ids
-        scores = torch.log_softmax(prediction.logits().float() / self.options.temperature, dim=-1)
-        for token in {BOS, PAD, MASK, EOS, SEP} - {self.end}:
-            scores[:, self.column(token)] = NEVER
-        scores[:, self.column(UNK)] -= self.options.unk_penalty
+        if prediction.ids is not self.ids:
+            self._remember(prediction.ids)
+        logits = prediction.logits().float()
+        if self.options.temperature != 1.0:
+            logits = logits / self.options.temperature
+        scores = torch.log_softmax(logits, dim=-1)
+        scores[:, self._banned] = NEVER
+        if self.options.unk_penalty:
+            scores[:, self.column(UNK)] -= self.options.unk_penalty
         return scores
+
+    def _remember(self, ids: Tensor) -> None:
+        """Which column each id has, looked up anew only when a prediction brings other ids."""
+        self.ids = ids
+        self._sorted, self._order = torch.sort(ids)
+        self._columns: dict[int, int] = {}
+        self._banned = self.columns(sorted({BOS, PAD, MASK, EOS, SEP} - {self.end}))
 
     def column(self, token: int) -> int:
         """Column of a vocabulary id."""
-        return int((self.ids == token).nonzero()[0, 0])
+        if token not in self._columns:
+            self._columns[token] = int(self.columns([token])[0])
+        return self._columns[token]
 
     def columns(self, tokens: Sequence[int]) -> Tensor:
         """Columns int64 [n] of vocabulary ids."""
-        order = torch.argsort(self.ids)
         wanted = torch.tensor(list(tokens), device=self.ids.device)
-        return order[torch.searchsorted(self.ids[order], wanted)]
+        return self._order[torch.searchsorted(self._sorted, wanted)]
 
 
 class Rules:
@@ -88,9 +100,10 @@ class Rules:
     def __call__(self, scores: Tensor, prefixes: Sequence[Sequence[int]]) -> Tensor:
         """Scores [R, V] with what may not follow the prefixes set to minus infinity. Changes its argument."""
         end = self.stepper.end
+        early = [row for row, prefix in enumerate(prefixes) if len(prefix) < self.min_length]
+        if end is not None and early:
+            scores[early, self.stepper.column(end)] = NEVER
         for row, prefix in enumerate(prefixes):
-            if end is not None and len(prefix) < self.min_length:
-                scores[row, self.stepper.column(end)] = NEVER
             if self.options.no_repeat_ngram:
                 banned = _repeats(prefix, self.options.no_repeat_ngram)
                 if banned:
@@ -115,7 +128,9 @@ class Rules:
         needed = self.missing(prefix, row)
         if needed and self.stepper.end is not None:
             scores[self.stepper.column(self.stepper.end)] = NEVER
-        if needed and self.limits is not None and len(prefix) + len(needed) >= self.limits[row]:
+        unmet = [phrase for phrase in self.required[row] if _progress(prefix, phrase) < len(phrase)]
+        room = None if self.limits is None else self.limits[row] - len(prefix)
+        if needed and room is not None and room <= sum(len(phrase) for phrase in unmet):
             self._keep(scores, needed[:1])
 
     def _keep(self, scores: Tensor, tokens: Sequence[int]) -> None:

@@ -53,7 +53,10 @@ class Ema:
 
     def state(self) -> dict[str, Tensor]:
         """Portable name -> average."""
-        return {key: part for name, value in self.average.items() for key, part in divided(self.rows(name), value).items()}
+        found: dict[str, Tensor] = {}
+        for name, value in self.average.items():
+            found.update(divided(self.rows(name), value))
+        return found
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned; parameters and blocks without any start from their weights.

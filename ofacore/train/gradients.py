@@ -1,7 +1,8 @@
 """The gradient of one step: all micro-batches forward and backward, with every fault traced and dealt with.
 
-A fault restarts the step with other micro-batches: out of memory, with the one that did not fit in halves; a gradient
-that is not finite, with the guilty one in halves, until a single sample is left to drop. So what was accumulated before
+A fault restarts the step with other micro-batches: out of memory, with the one that did not fit in halves; a loss or
+gradient that is not finite, with the guilty one in halves, until a single sample is left to drop: within a micro-batch,
+what is not finite may spread from its sample to others of the same row. So what was accumulated before
 a fault never stays, and the result is that of a step that had these micro-batches from the start.
 """
 
@@ -41,6 +42,8 @@ class Pass:
     sums: TermSums = field(default_factory=TermSums)
     bad: list[SampleInfo] = field(default_factory=list)
     """Samples whose loss is not finite; they are left out of the total."""
+    suspects: list[int] = field(default_factory=list)
+    """Micro-batches with such samples beside others: what is not finite may have come from a neighbour in the row."""
     culprit: int | None = None
     """First micro-batch after which the gradient is not finite; only looked for where asked."""
 
@@ -90,6 +93,9 @@ class GradientPass:
         while True:
             try:
                 done = self._pass(data.step, batches, scale)
+                if done.suspects and isinstance(data, Divisible):
+                    _cut(data, batches, done.suspects)
+                    continue
                 norm = float(self.optimizer.gradient_norm())
                 if math.isfinite(norm):
                     faults += self._skipped(data.step, "nan", done.bad, "loss is not finite")
@@ -122,6 +128,7 @@ class GradientPass:
         weighed = weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
         done.bad += [batch.samples[sample] for sample in weighed.bad]
         if weighed.bad:
+            done.suspects += [place] if len(batch.samples) > 1 else []
             weighed = weigh([(group, self._loss(group, hidden)) for group in without(own, weighed.bad)], batch, scale)
         done.sums.merge(weighed.sums)
         totals = [] if weighed.total is None else [weighed.total, *self._auxiliary(batch, hidden, scale, done)]
@@ -131,7 +138,7 @@ class GradientPass:
             torch.stack(totals).sum().backward()  # type: ignore[no-untyped-call]
 
     def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Tensor]:
-        """What the model adds of its own. A value that is not finite is left out: the samples' losses tell whose it is."""
+        """What the model adds of its own; left out where it is not finite, for the samples' losses tell whose it is."""
         finite = [(group, loss) for group, loss in self.model.auxiliary(batch, hidden) if loss.values.isfinite().all()]
         for group, loss in finite:
             done.sums.add(group, loss, [True])
@@ -184,6 +191,12 @@ class GradientPass:
             what = "the loss" if kind == "nan" else "the gradient"
             raise NonFiniteError(step, samples, what, "look at these rows, or set train.faults.nan=skip")
         return self.counters.note_skipped(step, kind, samples, reason)
+
+
+def _cut(data: Divisible, batches: list[Batch], places: Sequence[int]) -> None:
+    """Put halves in place of some micro-batches."""
+    for place in reversed(places):
+        batches[place : place + 1] = data.halves(batches[place])
 
 
 def _halves(data: StepData, batch: Batch) -> Sequence[Batch]:

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from ofacore.checkpoint import Snapshot, checkpoints, find_latest, load, load_state, prune, save, step_folder, write_pointer
+from ofacore.checkpoint import (
+    Snapshot,
+    checkpoints,
+    find_latest,
+    load,
+    load_state,
+    prune,
+    save,
+    step_folder,
+    write_pointer,
+)
 
 SIZE = 300_000
 
@@ -57,7 +67,7 @@ def test_kill_leaves_the_previous_checkpoint_usable(tmp_path):
 
 
 def save_and_die_between_renames(folder: Path, step: int) -> None:
-    """Replace a checkpoint in a process that is killed when the old one was moved aside and the new one not put there."""
+    """Replace a checkpoint in a process that is killed when the old one was moved and the new one not put there."""
     child = os.fork()
     if child == 0:
         rename = os.replace

@@ -146,3 +146,50 @@ def test_what_cannot_reach_a_worker_says_what_and_how():
     }
     with pytest.raises(SourceError, match=r"task 'one': its data cannot be sent.*workers: 0"):
         next(iter(StepLoader(broken, Turns(), LoaderSettings(workers=1))))
+
+
+class TinyNumbers:
+    """Rows of numbers whose halves are denormal, computed where the row is read."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        halves = torch.full((3, 2), torch.finfo(torch.float32).tiny) * 0.5
+        return {"n": halves.numpy(), "t": "ab"}
+
+    def name(self, index):
+        return f"tiny[{index}]"
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_workers_treat_denormal_numbers_like_the_main_process(flush):
+    data = {"one": TaskData(TinyNumbers(), encoder("[NUMS:n] -> [WORD:t]", name="one"))}
+
+    class Two:
+        def counts(self, step):
+            return {"one": 2}
+
+    def features(workers):
+        (step,) = StepLoader(data, Two(), LoaderSettings(workers=workers), stop=1)
+        return [value for call in step.batches[0].source.calls for value in call.features.values()]
+
+    torch.set_flush_denormal(flush)
+    try:
+        here, there = features(0), features(1)
+    finally:
+        torch.set_flush_denormal(False)
+    assert all(torch.equal(one, other) for one, other in zip(here, there, strict=True))
+    assert any(bool((value != 0).any()) for value in here if value.is_floating_point()) != flush
+
+
+def test_features_lie_where_torch_would_put_them():
+    data = {"one": TaskData(TinyNumbers(), encoder("[NUMS:n] -> [WORD:t]", name="one"))}
+
+    class Growing:
+        def counts(self, step):
+            return {"one": 1 + step}
+
+    for step in StepLoader(data, Growing(), stop=8):
+        calls = [call for batch in step.batches for call in batch.source.calls]
+        assert all(value.data_ptr() % 64 == 0 for call in calls for value in call.features.values())

@@ -12,8 +12,8 @@ from ofacore.checkpoint import find_latest
 from ofacore.fitting import fit
 from tests.train.run_small import Killer
 
-STEPS = 14
-EVERY = 5
+STEPS = 9
+EVERY = 3
 WORDS = ("red", "green", "blue", "one", "two", "three", "four")
 
 

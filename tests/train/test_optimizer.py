@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ofacore.config.schema import GroupRule, OptimizerConfig
-from ofacore.train.errors import RuleError
 from ofacore.train import muon
+from ofacore.train.errors import RuleError
 from ofacore.train.muon import Muon, orthogonal_updates, orthogonalise, stacked
 from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.parameters import treatments

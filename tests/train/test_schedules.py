@@ -4,6 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ofacore.builtin import MANIFEST
+from ofacore.config.schema import RunConfig
+from ofacore.plan.checking import check
+from ofacore.plugin import Registry
 from ofacore.protocols import TaskShare
 from ofacore.train import schedules
 from ofacore.train.errors import ScheduleError
@@ -101,3 +105,24 @@ def test_curriculum_joins_ramps_and_leaves():
 def test_mistakes_are_named(kind, tasks, options, words):
     with pytest.raises(ScheduleError, match=words):
         kind(tasks, 8, 1, options).counts(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("temperature", {"temperature": 3.0}),
+        ("weights", {"weights": {"a": 2.0}}),
+        ("curriculum", {"start": {"a": 5}, "until": {"a": 50}, "ramp": 4}),
+    ],
+)
+def test_options_of_schedules_are_declared_and_their_defaults_change_nothing(name, options):
+    registry = Registry.of(MANIFEST)
+    config = RunConfig.model_validate({"train": {"schedule": {"name": name, "options": options}}})
+    assert not [problem for problem in check(config, registry) if problem.path.startswith("train.schedule")]
+    wrong = RunConfig.model_validate({"train": {"schedule": {"name": name, "options": {"temprature": 1}}}})
+    assert [p.path for p in check(wrong, registry) if "schedule" in p.path] == ["train.schedule.options.temprature"]
+    declared, build = registry.component("schedule", name).options, registry.load("schedule", name)
+    tasks = {"a": TaskShare(100, 1.0), "b": TaskShare(10, 2.0)}
+    plain, given = build(tasks, 16, 1, {}), build(tasks, 16, 1, declared)
+    assert set(declared) == set(options)
+    assert all(plain.counts(step) == given.counts(step) for step in range(20))
