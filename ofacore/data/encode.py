@@ -149,12 +149,28 @@ class Encoder:
         Raises:
             ColumnError: The value cannot be used.
         """
-        with _blamed_column(slot.name if slot.plain is None else ""):
+        if slot.plain is not None:
+            return self._plain_segments(slot, ctx)
+        try:
             found = self.preprocessors[slot.preprocessor].encode(value, slot, ctx)
+        except ColumnError:
+            raise
+        except RowError as error:
+            raise _column_error(slot.name, error) from error
         if slot.corruption and slot.loss and ctx.split != "infer":
             corrupt = self.corruptions[slot.corruption]
             found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
         return tuple(found)
+
+    def _plain_segments(self, slot: SlotPlan, ctx: RowContext) -> tuple[Segment, ...]:
+        """Segments of plain text, the same in every row and so encoded once."""
+        key = slot.plain, slot.side, slot.loss
+        if key not in self._plain:
+            try:
+                self._plain[key] = tuple(self.preprocessors[slot.preprocessor].encode(slot.plain, slot, ctx))
+            except RowError as error:
+                raise _column_error("", error) from error
+        return self._plain[key]
 
     def blocks(self, slot: SlotPlan, ctx: RowContext) -> tuple[str, ...]:
         """Vocabulary blocks of a target slot's tokens; empty where it gives none."""
@@ -239,12 +255,19 @@ class Encoder:
         return {template.text: self.kinds.order(template.slots.values()) for template in self.plan.templates}
 
     @cached_property
+    def _plain(self) -> dict[tuple[str | None, str, bool], tuple[Segment, ...]]:
+        """(text, side, learned) -> segments of plain text."""
+        return {}
+
+    @cached_property
     def _weights(self) -> np.ndarray:
         """Cumulative weights of the templates."""
         return np.cumsum([template.weight for template in self.plan.templates])
 
     def _draw(self, rng: np.random.Generator) -> TemplatePlan:
         place = rng.random() * self._weights[-1]
+        if len(self.plan.templates) == 1:
+            return self.plan.templates[0]
         return self.plan.templates[int(np.searchsorted(self._weights, place, side="right"))]
 
     def _dropped(self, template: TemplatePlan, rng: np.random.Generator) -> frozenset[int]:
@@ -295,7 +318,11 @@ def _blamed_column(column: str) -> Iterator[None]:
     except ColumnError:
         raise
     except RowError as error:
-        raise ColumnError(column, str(error).removeprefix(f"column '{column}': ")) from error
+        raise _column_error(column, error) from error
+
+
+def _column_error(column: str, error: RowError) -> ColumnError:
+    return ColumnError(column, str(error).removeprefix(f"column '{column}': "))
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:

@@ -272,6 +272,7 @@ class _Target:
 
 
 def _joined(*parts: np.ndarray) -> np.ndarray:
+    """int64, one behind the other; always a copy."""
     return np.concatenate(parts).astype(np.int64, copy=False)
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ofacore.protocols import BuildContext, HeadContext, Options
 
+_FEW = 64
+
 
 class TokenAdapter(nn.Module):
     """Embeds ``tokens`` int64 [n] with the shared token embedding. Shape ``(n,)``, coordinates ``(i, i, i)``."""
@@ -51,7 +53,7 @@ class TokenPrediction:
 
     def logits(self) -> Tensor:
         """fp32 [m, v]."""
-        return (self.hidden @ self.weight.T).float()
+        return _product(self.hidden, self.weight).float()
 
     @property
     def log_probs(self) -> Tensor:
@@ -71,6 +73,16 @@ class TokenPrediction:
             wrong = ids[~known | (self.ids[rows.clamp(0, len(self.ids) - 1)] != ids)]
             raise ValueError(f"token {int(wrong[0])} is in none of the blocks that this prediction is made for")
         return rows
+
+
+def _product(hidden: Tensor, weight: Tensor) -> Tensor:
+    """hidden [m, H] and weight [v, H] -> [m, v].
+
+    For the few states of a decoding step BLAS is up to twice as fast with the long matrix on the left.
+    """
+    if len(hidden) > _FEW or hidden.dtype != torch.float32 or torch.is_grad_enabled():
+        return hidden @ weight.T
+    return (weight @ hidden.T).T.contiguous()
 
 
 class TokenHead(nn.Module):

@@ -17,6 +17,10 @@ CORE_ATTRIBUTES = (
     Attribute("head", "str", doc="Head to use.", sides=("target",)),
     Attribute("criterion", "str", doc="Criterion to use.", sides=("target",)),
     Attribute("generator", "str", doc="Generator to use.", sides=("target",)),
+    Attribute(
+        "drop_prompt", "float", doc="In training the slot is left out of this share of samples, for guidance.",
+        sides=("source",), minimum=0, maximum=1,
+    ),
     Attribute("no_loss", "flag", doc="Given to the decoder, not learned; forced at inference.", sides=("target",)),
 )
 """Understood by every slot type."""

@@ -147,9 +147,7 @@ class GradientPass:
     def _loss(self, group: TermGroup, hidden: Any) -> Loss:
         return self.model.loss(group, self.model.predict(group, hidden), hidden)
 
-    def _whole_step_losses(
-        self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass
-    ) -> StepGradients | None:
+    def _whole_step_losses(self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
         if not any(step_groups(self.model, batch) for batch in batches):
             return None
         cache = StepCache(self.model)

@@ -155,8 +155,8 @@ class TinyNumbers:
         return 4
 
     def __getitem__(self, index):
-        halves = torch.full((3, 2), torch.finfo(torch.float32).tiny) * 0.5
-        return {"n": halves.numpy(), "t": "ab"}
+        halves = torch.full((3,), torch.finfo(torch.float32).tiny) * 0.5
+        return {"n": halves.tolist(), "t": "ab"}
 
     def name(self, index):
         return f"tiny[{index}]"

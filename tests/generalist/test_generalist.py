@@ -128,7 +128,8 @@ def test_guidance_of_one_is_no_guidance_and_guidance_needs_a_prompt(tmp_path: Pa
 
 def test_a_free_instruction_is_answered_and_embeddings_have_the_width_of_the_model(tmp_path: Path) -> None:
     generalist = trained(tmp_path, [Task("t", FORMS["image to text"], train=ROWS)])
-    out = generalist.infer("[IMAGE:img] tell me: -> [TEXT:x]", {"img": ROWS[0]["img"]}, max_length=3, n_best=2, strategy="beam", beam=3)
+    asked = {"img": ROWS[0]["img"]}
+    out = generalist.infer("[IMAGE:img] tell me: -> [TEXT:x]", asked, max_length=3, n_best=2, strategy="beam", beam=3)
     assert out.text == out["x"] and len(out.candidates["x"]) == 2
     vectors = generalist.encode("[IMAGE:img] what colour? -> [TEXT:cap]", [{"img": row["img"]} for row in ROWS[:3]])
     assert vectors.shape == (3, 32)

@@ -1,4 +1,4 @@
-"""Scores of generation equal what training computes for the same values: cached decoding against the full forward pass."""
+"""Scores of generation equal what training computes: cached decoding against the full forward pass."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def losses(generalist: Generalist, name: str, row: dict[str, Any]) -> float:
 @pytest.mark.parametrize("experts", ["none", "modality", "task"])
 def test_closed_set_scores_are_the_losses_of_training(positions: str, experts: str) -> None:
     tasks = [Task(name, text, train=ROWS) for name, text in TEMPLATES.items()]
-    options = {**SMALL, "positions": positions, "experts": experts, "attn_scale_factor": 2.0 if positions == "untied" else 1.0}
+    factor = 2.0 if positions == "untied" else 1.0
+    options = {**SMALL, "positions": positions, "experts": experts, "attn_scale_factor": factor}
     generalist = Generalist.create(tasks, **options)
     generalist.model.eval()
     for name in TEMPLATES:

@@ -120,9 +120,7 @@ def test_validation_sees_averaged_weights_and_leaves_training_as_it_was(tmp_path
         seen[step] = (model.first.weight.detach().clone(), model.training, torch.rand(3))
         return {"valid/a/loss": 1.0}
 
-    trainer = Trainer(
-        model, loader(), config, tmp_path, [Validation(validate, config.validation, config.checkpoint)]
-    )
+    trainer = Trainer(model, loader(), config, tmp_path, [Validation(validate, config.validation, config.checkpoint)])
     trainer.run()
     plain = SmallModel(dropout=0.3)
     Trainer(plain, loader(), config, tmp_path).run()

@@ -67,9 +67,7 @@ def generalist(poisoned: bool = True, **train: Any) -> Generalist:
         Task("move", "[MOTION:m,min_length=0] -> [TEXT:t]", train=moves),
         Task("turn", "[TEXT:a] -> [TEXT:t]", train=turns),
     ]
-    model = Generalist.create(
-        tasks, hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0
-    )
+    model = Generalist.create(tasks, hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0)
     config = model.assembly.config
     given = {"samples": 12, "precision": "fp32", "threads": 1, "steps": 2, "trackers": ("jsonl",), **train}
     section = TrainConfig.model_validate({**config.train.model_dump(), **given})
@@ -170,3 +168,13 @@ def test_a_run_goes_on_and_names_the_row(tmp_path):
     assert {(fault.task, fault.row_id) for fault in faults.found} == {("move", f"rows[{POISONED}]")}
     assert len(faults.found) == 2
     assert all(bool(value.isfinite().all()) for value in model.model.parameters())
+
+
+def test_a_run_with_averaged_weights_loads(tmp_path):
+    model = generalist(poisoned=False, ema=0.5)
+    fit(model, tmp_path / "run", quiet=True)
+    loaded_model = Generalist.from_pretrained(tmp_path / "run").model
+    trained, averaged = model.model.portable_state(), loaded_model.portable_state()
+    assert trained.keys() == averaged.keys()
+    changed = [name for name in trained if not torch.equal(trained[name], averaged[name])]
+    assert any(name.startswith("embedding.text/") for name in changed)

@@ -180,7 +180,8 @@ class TextPreprocessor:
         """The encoded closed set; sets are recognised by identity, the latest ones are kept."""
         values = ctx.closed_sets.get(slot.name)
         if not values:
-            raise RowError(f"column '{slot.name}': its closed_set has no values; give closed_set={{'{slot.name}': [...]}}, or closed_sets of the task")
+            remedy = f"give closed_set={{'{slot.name}': [...]}}, or set closed_sets of the task"
+            raise RowError(f"column '{slot.name}': its closed_set has no values; {remedy}")
         key = (id(values), *(slot.attributes.get(name) for name in _SHAPING))
         found = self._closed.get(key)
         if found is None:

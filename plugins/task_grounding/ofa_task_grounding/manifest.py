@@ -10,12 +10,14 @@ _DATA = "ofa_task_grounding.data"
 _IMAGE = "a picture"
 _BOX = "[x0, y0, x1, y1] in pixels"
 _IOU = {"threshold": 0.5}
+_SCENE = "[IMAGE:img,size=64,augment=none]"
+_COARSE = "preprocess=box_coarse"
 
 STARTER = (
     TaskPreset(
         "grounding",
-        (('[IMAGE:img,size=64,augment=none] which region does the text " [TEXT:cap] " describe? -> [BOX:box,preprocess=box_coarse]', 3.0),
-         ('[IMAGE:img,size=64,augment=none] where is " [TEXT:cap] "? -> [BOX:box,preprocess=box_coarse]', 1.0)),
+        ((f'{_SCENE} which region does the text " [TEXT:cap] " describe? -> [BOX:box,{_COARSE}]', 3.0),
+         (f'{_SCENE} where is " [TEXT:cap] "? -> [BOX:box,{_COARSE}]', 1.0)),
         "Where is the named object, in scenes of one to three emoji pictures",
         {"img": _IMAGE, "cap": "name of an object", "box": _BOX, "boxes": "boxes of all objects"},
         metrics=(
@@ -30,7 +32,7 @@ STARTER = (
     ),
     TaskPreset(
         "region_caption",
-        ("[IMAGE:img,size=64,augment=none] what does the region describe? region: [BOX:box,preprocess=box_coarse] -> [TEXT:cap]",),
+        (f"{_SCENE} what does the region describe? region: [BOX:box,{_COARSE}] -> [TEXT:cap]",),
         "Name of the object in a box, in the same scenes",
         {"img": _IMAGE, "box": _BOX, "cap": "name of the object"},
         metrics=(MetricUse("chrf", "cap"), MetricUse("token_f1", "cap")),
@@ -41,7 +43,7 @@ STARTER = (
     ),
     TaskPreset(
         "detection",
-        ("[IMAGE:img,size=64,augment=none] what are the objects in the image? -> ([BOX:boxes,preprocess=box_coarse] [TEXT:kinds])*",),
+        (f"{_SCENE} what are the objects in the image? -> ([BOX:boxes,{_COARSE}] [TEXT:kinds])*",),
         "All objects of the same scenes with their categories",
         {"img": _IMAGE, "boxes": f"list of {_BOX}", "kinds": "category of each", "names": "name of each"},
         metrics=(MetricUse("detection_map", "boxes", {"labels": "kinds"}),),

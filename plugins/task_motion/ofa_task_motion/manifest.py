@@ -32,7 +32,7 @@ STARTER = (
         "Motion of a described action, by diffusion",
         {"text": "description of the action", "motion": _MOTION, "action": "one of fifteen"},
         metrics=(MetricUse("motion_retrieval", "motion", {"label": "action"}), MetricUse("motion_mse", "motion")),
-        generation={"scheduler": "ddim", "steps": 25, "guidance": 2.0},
+        generation={"scheduler": "ddpm", "steps": 50},
         data=f"{_DATA}.text_to_motion:build",
         baseline=f"{_DATA}.text_to_motion:baseline",
         baseline_doc="one clip for all",

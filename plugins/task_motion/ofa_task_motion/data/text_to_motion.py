@@ -10,7 +10,7 @@ from ofa_task_motion.data.clips import ACTIONS, PYBULLET, as_clips, clips, windo
 from ofacore.parts import Row, Splits, empty_splits, majority, prepared
 
 LENGTH = 24
-TESTED_LENGTH, TESTED = 16, 5
+TESTED_LENGTH, TESTED = 16, 12
 """Frames of test windows, and how many each clip gives at most, so that long clips do not outweigh short ones."""
 VALIDATED = 8
 """Every so many training windows one validates; it overlaps with its neighbours."""
@@ -21,7 +21,7 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
     ``seed`` has no effect.
     """
-    return as_clips(prepared("text_to_motion", lambda: _rows(cache), sources=(PYBULLET,), version=2, cache=cache))
+    return as_clips(prepared("text_to_motion", lambda: _rows(cache), sources=(PYBULLET,), version=3, cache=cache))
 
 
 def _rows(cache: Path | None) -> Splits:
