@@ -8,6 +8,7 @@ PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 STAMP := $(VENV)/.ofa-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
+BENCHMARKS ?= bench_start train_step generation preprocessing mixed_step
 
 .PHONY: dev train test check wheels bench
 
@@ -37,4 +38,4 @@ wheels: dev
 	rm -rf build $(addsuffix build,$(PLUGINS))
 
 bench: dev
-	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done

@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from measuring import save
+
 ROUNDS = 15
 EXTRA = 200
 COMMANDS = (("--help",), ("plugins", "list"), ("tasks", "list"), ("explain", "[TEXT:a] -> [TEXT:b]"))
@@ -62,7 +64,10 @@ def main() -> None:
             more.append(milliseconds(("plugins", "list"), crowded))
     for command, taken in times.items():
         print(f"ofa {' '.join(command):32} {median(taken):6.0f} ms")
-    print(f"{EXTRA} more plugins, warm cache        {median(more) - median(times[COMMANDS[1]]):+6.0f} ms")
+    cost = median(more) - median(times[COMMANDS[1]])
+    print(f"{EXTRA} more plugins, warm cache        {cost:+6.0f} ms")
+    commands = {f"ofa {' '.join(command)}": median(taken) for command, taken in times.items()}
+    save("start", {"milliseconds": commands, f"{EXTRA} more plugins": cost})
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def measured(packing: bool, steps: int) -> dict[str, object]:
     from dataclasses import replace
 
     from ofacore.config.loading import load
+    from ofacore.data.cursor import Cursor
     from ofacore.data.loader import StepLoader
     from ofacore.fitting import loader_settings, schedule, training_data
     from ofacore.generalist import Generalist
@@ -54,13 +55,15 @@ def measured(packing: bool, steps: int) -> dict[str, object]:
         return result
 
     optimizer = RunOptimizer(model.model.train(), config.optimizer)
-    shares, samples, tasks = [], 0, 0
+    shares, samples, tasks, cursor = [], 0, 0, Cursor()
     for number in range(steps + 1):
-        one = StepLoader(training_data(model), schedule(model), settings, step=number, stop=number + 1)
+        one = StepLoader(training_data(model), schedule(model), settings, cursor, number, number + 1)
         step = clocked("data", lambda one=one: list(one))[0]
+        cursor = step.cursor
         train_on(model.model, optimizer, step.batches, clocked)
         shares.append(real_share(step.batches))
-        samples, tasks = sum(step.counts.values()), len(step.counts)
+        infos = [info for batch in step.batches for info in batch.samples]
+        samples, tasks = len(infos), len({info.task for info in infos})
     kept = {key: merged(values, steps + 1) for key, values in found.items()}
     return {**kept, "shares": shares, "samples": samples, "tasks": tasks}
 

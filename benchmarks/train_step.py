@@ -19,6 +19,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from measuring import save, settle
+
 VOCABULARY, BATCH, SOURCE, TARGET = 50_265, 8, 62, 31
 SIZES = {"tiny": (256, 1024, 4, 4), "base": (768, 3072, 12, 6)}
 """Preset -> hidden, FFN, heads, layers a side."""
@@ -145,18 +147,6 @@ def our_batch():  # noqa: ANN201 - torch is imported in the measured process onl
     return Batch(source, target, (group,), tuple(SampleInfo("task", str(n)) for n in numbers))
 
 
-def settle(tuned: bool, threads: int) -> None:
-    """Threads, and our process settings where wanted."""
-    import torch
-
-    from ofacore.parallel.process import tune_process
-
-    if tuned:
-        tune_process(threads)
-    else:
-        torch.set_num_threads(threads)
-
-
 SIDES: dict[str, tuple[Callable[..., dict[str, object]], bool]] = {
     "bart": (run_bart, False), "bart tuned": (run_bart, True), "ofacore": (run_ours, True),
 }  # fmt: skip
@@ -175,13 +165,22 @@ def compare(args: argparse.Namespace) -> None:
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
     medians = {name: statistics.median(t for run in runs for t in run["times"]) for name, runs in found.items()}
     busy = {name: statistics.median(t for run in runs for t in run["busy"]) for name, runs in found.items()}
+    memory = {name: statistics.median(run["memory"] for run in runs) for name, runs in found.items()}
     print(f"{args.preset} {args.precision}, {args.threads} threads, {args.rounds} rounds")
     for name, median in medians.items():
-        memory = statistics.median(run["memory"] for run in found[name])
-        print(f"{name:11s} {median:7.3f} s/step {BATCH / median:7.1f} samples/s  peak {memory:6.0f} MB")
+        print(f"{name:11s} {median:7.3f} s/step {BATCH / median:7.1f} samples/s  peak {memory[name]:6.0f} MB")
+    ratios = {}
     for peer in ("bart", "bart tuned"):
         wall, cpu = medians[peer] / medians["ofacore"], busy[peer] / busy["ofacore"]
+        ratios[peer] = {"wall": wall, "processor": cpu, "memory": memory["ofacore"] / memory[peer]}
         print(f"ofacore / {peer}: {wall:.2f} times the samples/s, {cpu:.2f} times by processor time")
+    save(
+        f"train_step_{args.preset}_{args.precision}",
+        {
+            "preset": args.preset, "precision": args.precision, "threads": args.threads, "rounds": args.rounds,
+            "seconds a step": medians, "processor seconds": busy, "peak megabytes": memory, "ratios": ratios,
+        },
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources import Source
+from ofacore.folders import check_writable
 from ofacore.parallel.process import tune_process
 from ofacore.protocols import Batch, Example, RowError, Schedule, TaskShare
 from ofacore.saving import described
@@ -83,12 +84,14 @@ def fit(
         UserError: There is nothing to train on, the folder holds another run, or a fault limit was reached.
     """
     config = generalist.assembly.config.train
+    place = check_folder(folder, resume)
     tune_process(config.threads)
     dtype = weight_dtype(config.precision, generalist.model.device)
     generalist.model.to(dtype)
-    place = _checkpoint(folder, resume)
     snapshot = load_snapshot(place) if place else None
     begun = (int(snapshot.state["step"]), Cursor.from_state(snapshot.state["cursor"])) if snapshot else (0, Cursor())
+    if begun[0] >= config.steps:
+        logger.warning("%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps)
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
@@ -110,7 +113,14 @@ def _restore(trainer: Trainer, snapshot: Any, place: Path) -> None:
     logger.info("going on from %s", place)
 
 
-def _checkpoint(folder: Path, resume: bool) -> Path | None:
+def check_folder(folder: Path, resume: bool) -> Path | None:
+    """The checkpoint to go on from, if any; called before any work.
+
+    Raises:
+        CheckpointError: The folder holds a run that is not to be resumed.
+        UserError: The folder cannot be written to.
+    """
+    check_writable(folder)
     found = find_latest(folder)
     if found and not resume:
         remedy = "go on with --resume (resume=True), or choose another folder with --out"

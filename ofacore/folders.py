@@ -3,7 +3,34 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+
+from ofacore.errors import UserError
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be made in a folder, which need not exist yet; nothing is made.
+
+    Raises:
+        UserError: They cannot; says why.
+    """
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"'{folder}' cannot be a folder: '{nearest}' is a file; choose another place")
+    if not os.access(nearest, os.W_OK | os.X_OK) or _refuses(nearest):
+        raise UserError(f"'{folder}' cannot be written to: '{nearest}' is not writable; choose another place")
+
+
+def _refuses(folder: Path) -> bool:
+    """Whether a file system takes no files although its permissions allow it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return False
+    except OSError:
+        return True
 
 
 def cache_root() -> Path:

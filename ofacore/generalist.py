@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 
 from ofacore.assembly import Assembly, TaskData, open_tasks
+from ofacore.assembly.datasets import rows_of
 from ofacore.assembly.needs import model_needs
-from ofacore.config.schema import ModelConfig, RunConfig, TrainConfig
+from ofacore.config.errors import ConfigError
+from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
+from ofacore.config.validation import explained
 from ofacore.errors import UserError
 from ofacore.generate.inference import Inference, generation_options
 from ofacore.generate.output import Output
@@ -19,12 +24,15 @@ from ofacore.instruction import format, parse
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan, compile_task
 from ofacore.plugin import Registry, suggest
+from ofacore.run_check import check_run
 from ofacore.task import Task
 
 if TYPE_CHECKING:
     from ofacore.evaluate.report import ScoreRow
 
 Rows = Sequence[Mapping[str, Any]]
+SPLITS = ("train", "valid", "test")
+Checked = TypeVar("Checked", bound=Section)
 
 
 class Generalist:
@@ -57,11 +65,14 @@ class Generalist:
         """
         if config is None:
             _check_names(tasks)
-            sizes = ModelConfig(preset=preset, **model)
+            sizes = _section(ModelConfig, {"preset": preset, **model}, "model")
             config = RunConfig(tasks={task.name: task.config for task in tasks}, model=sizes)
         if not config.tasks:
             raise UserError("a model needs at least one task; give Task(name, instruction, train=rows)")
         registry = registry or Registry.discover(config.plugins.prefer)
+        problems = check_run(config, registry)
+        if problems:
+            raise ConfigError(problems)
         data = open_tasks(config, registry)
         assembly = Assembly.create(config, registry, data)
         return cls(assembly, build_model(assembly), data)
@@ -72,14 +83,16 @@ class Generalist:
         return tuple(self.assembly.plans)
 
     def fit(
-        self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False, **train: Any
-    ) -> Path:
+        self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False,
+        data: Mapping[str, Any] | None = None, **train: Any,
+    ) -> Path:  # fmt: skip
         """Train on the tasks' data.
 
         Args:
             steps: Steps in all; default: those of the configuration.
             out: Run folder; default: ``runs/<name>``.
             resume: Go on from the folder's latest checkpoint.
+            data: Task -> training rows, in any form that `Task` takes; default: those that the tasks name.
             train: Further keys of the training configuration, ``samples=32``.
 
         Returns:
@@ -89,9 +102,14 @@ class Generalist:
 
         given = {**train, **({} if steps is None else {"steps": steps})}
         base = self.assembly.config.train.model_dump(exclude_unset=True)
-        config = self.assembly.config.model_copy(update={"train": TrainConfig.model_validate({**base, **given})})
-        self.assembly.config = config
-        return fit(self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume)
+        config = self.assembly.config.model_copy(update={"train": _section(TrainConfig, {**base, **given}, "train")})
+        before, self.assembly.config = self.assembly.config, config
+        try:
+            self.data |= rows_of(config, self.assembly.registry, self.data, self.tasks, data, "train")
+            return fit(self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume)
+        except UserError:
+            self.assembly.config = before
+            raise
 
     def infer(
         self, instruction: str, data: Mapping[str, Any] | Rows, *, want: Sequence[str] | None = None,
@@ -112,8 +130,7 @@ class Generalist:
             EncodeError: A row cannot be used.
             UserError: The model lacks what the instruction needs.
         """
-        plan = self.plan(instruction, closed_set)
-        rows = [data] if isinstance(data, Mapping) else list(data)
+        plan, rows = self.plan(instruction, closed_set), _rows(data)
         outputs = self.inference(plan, want=want, batch_size=batch_size, **generation)(rows)
         return outputs[0] if isinstance(data, Mapping) else outputs
 
@@ -121,19 +138,23 @@ class Generalist:
         self, plan: TaskPlan, *, want: Sequence[str] | None = None, batch_size: int = 64, **generation: Any
     ) -> Inference:
         """What answers rows of a plan."""
-        try:
-            options = generation_options(self.assembly.config.generation.model_dump(), plan.generation, generation)
-        except ValueError as error:
-            raise UserError(str(error)) from None
+        options = generation_options(self.assembly.config.generation.model_dump(), plan.generation, generation)
         self.model.eval()
         encoder = self.assembly.encoder(plan)
-        chosen = None if want is None else frozenset(want)
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: at least one row is decoded at a time")
+        chosen = None if want is None else frozenset([want] if isinstance(want, str) else want)
+        self._check_targets(plan, "want", chosen or ())
         return Inference(self.model, encoder, self.assembly.registry, options, chosen, batch_size)
 
     def plan(self, instruction: str, closed_set: Mapping[str, Sequence[Any]] | None = None) -> TaskPlan:
         """The plan of a task by name, of a task that has this template, or of a free instruction."""
         plan = self.assembly.plans.get(instruction) or self._plan_of_template(instruction)
         if closed_set:
+            self._check_targets(plan, "closed_set", closed_set)
+            wrong = next((k for k, v in closed_set.items() if isinstance(v, str) or not len(v)), None)
+            if wrong is not None:
+                raise UserError(f"closed_set['{wrong}'] needs a list of at least one value, such as ['yes', 'no']")
             plan = replace(plan, closed_sets={**plan.closed_sets, **{k: tuple(v) for k, v in closed_set.items()}})
         self._check_parts(plan)
         return plan
@@ -148,6 +169,13 @@ class Generalist:
                 if format(template.tree) == written:
                     return replace(plan, templates=(template,))
         return compile_task("free", [instruction], self.assembly.registry)
+
+    def _check_targets(self, plan: TaskPlan, what: str, names: Iterable[str]) -> None:
+        known = dict.fromkeys(slot.name for slot in plan.slots() if slot.side == "target" and slot.plain is None)
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            hint = suggest(unknown, known) or f"there are {', '.join(known)}"
+            raise UserError(f"{what}: no target slot '{unknown}'; {hint}")
 
     def _check_parts(self, plan: TaskPlan) -> None:
         for kind, known in (("adapter", self.model.adapters), ("head", self.model.heads)):
@@ -170,13 +198,13 @@ class Generalist:
 
         plan = self.plan(instruction)
         self.model.eval()
-        rows = [data] if isinstance(data, Mapping) else list(data)
+        rows = _rows(data)
         vectors = embed_rows(self.model, self.assembly.encoder(plan), rows, batch_size)
         return vectors[0] if isinstance(data, Mapping) else vectors
 
     def evaluate(
         self, task: str | None = None, *, split: str = "test", limit: int | None = None, baseline: bool = True,
-        **generation: Any,
+        data: Mapping[str, Any] | None = None, **generation: Any,
     ) -> list[ScoreRow]:  # fmt: skip
         """Scores on held-out rows, with 95 % bootstrap intervals.
 
@@ -185,19 +213,24 @@ class Generalist:
             split: Which rows.
             limit: Most rows of each task.
             baseline: Score the presets' baselines too.
+            data: Task -> rows to score on, in any form that `Task` takes; default: those that the tasks name.
+
+        Raises:
+            UserError: No such task or split, or rows are named nowhere.
         """
         from ofacore.evaluate.runner import evaluate_tasks
 
-        if task is not None and task not in self.tasks:
-            raise UserError(
-                f"no task '{task}' in this model; {suggest(task, self.tasks) or 'there are ' + ', '.join(self.tasks)}"
-            )
-        if not self.data:
-            self.data = open_tasks(self.assembly.config, self.assembly.registry)
-        names = self.tasks if task is None else (task,)
-        return [
-            row for judged in evaluate_tasks(self, names, split, limit, baseline, generation) for row in judged.scores
-        ]
+        for name in [*([] if task is None else [task]), *(data or ())]:
+            if name not in self.tasks:
+                hint = suggest(name, self.tasks) or f"there are {', '.join(self.tasks)}"
+                raise UserError(f"no task '{name}' in this model; {hint}")
+        if split not in SPLITS:
+            raise UserError(f"no split '{split}'; {suggest(split, SPLITS) or 'there are ' + ', '.join(SPLITS)}")
+        names = tuple(data or self.tasks) if task is None else (task,)
+        judged = copy(self)
+        judged.data = rows_of(self.assembly.config, self.assembly.registry, self.data, names, data, split)
+        found = evaluate_tasks(judged, names, split, limit, baseline, generation)
+        return [row for evaluation in found for row in evaluation.scores]
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, plans, vocabulary and artifacts; `from_pretrained` reads them."""
@@ -230,7 +263,36 @@ def build_model(assembly: Assembly) -> UniversalModel:
     )
 
 
+def _section(kind: type[Checked], values: Mapping[str, Any], key: str) -> Checked:
+    """A section of the configuration from keywords.
+
+    Raises:
+        ConfigError: With every unknown key and bad value.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explained(error, values, (key,))) from None
+
+
+def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
+    """One row or many, as a list.
+
+    Raises:
+        UserError: Something in it is no row.
+    """
+    rows = [data] if isinstance(data, Mapping) else data if isinstance(data, str) else list(data)
+    wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
+    if wrong is not None:
+        found = type(data if isinstance(data, str) else rows[wrong]).__name__
+        raise UserError(f"row {wrong}: a {found}, but a row is a dictionary: slot name -> value")
+    return list(rows)  # type: ignore[arg-type]
+
+
 def _check_names(tasks: Sequence[Task]) -> None:
+    wrong = next((task for task in tasks if not isinstance(task, Task)), None)
+    if wrong is not None:
+        raise UserError(f"a {type(wrong).__name__} is no task; give Task(name, instruction, train=rows)")
     names = [task.name for task in tasks]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:

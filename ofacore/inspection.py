@@ -16,6 +16,7 @@ from ofacore.data.check import DataReport, check_data
 from ofacore.data.collate import collate
 from ofacore.data.sources import ListSource, Source, open_source
 from ofacore.errors import UserError
+from ofacore.folders import check_writable
 from ofacore.generalist import build_model
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plugin import Registry
@@ -73,7 +74,9 @@ def sample_row(template: TemplatePlan, registry: Registry) -> dict[str, Any]:
     return row
 
 
-def check_file(file: Path, instruction: str, *, rows: int = 3, html: Path | None = None) -> DataReport:
+def check_file(
+    file: Path, instruction: str, *, rows: int = 3, html: Path | None = None, data: DataConfig | None = None
+) -> DataReport:
     """Rows of a file as the model will see them, and every bad row with its reason.
 
     Args:
@@ -81,34 +84,44 @@ def check_file(file: Path, instruction: str, *, rows: int = 3, html: Path | None
         instruction: What the rows are for.
         rows: How many to show.
         html: Where to write them as pictures; None: nowhere.
+        data: Format, names and map of columns.
 
     Raises:
+        UserError: There are no rows, columns are missing, or the page cannot be written.
         SourceError: The file cannot be opened.
         InstructionError: The instruction cannot be used.
     """
     registry = Registry.discover()
     template = compile_instruction(instruction, registry)
-    source = open_source(str(file), DataConfig())
-    _check_columns(file, template, source)
-    assembly = _assembly(instruction, source, registry, "tiny")
+    if html is not None:
+        check_writable(html.parent)
+    data = data or DataConfig()
+    source = open_source(str(file), data)
+    if not len(source):
+        raise UserError(f"{file} has no rows")
+    _check_columns(file, template, source, data.columns)
+    assembly = _assembly(instruction, source, registry, "tiny", data)
     report = check_data(source, assembly.plans["task"], assembly.encoders["task"], shown=rows)
     if html is not None:
         html.write_text(report.html(), encoding="utf-8")
     return report
 
 
-def _check_columns(file: Path, template: TemplatePlan, source: Source) -> None:
+def _check_columns(file: Path, template: TemplatePlan, source: Source, columns: Mapping[str, str]) -> None:
     from ofacore.plugin import suggest
 
     known = source.columns
-    for name in template.columns() if known else ():
+    for name in [columns.get(slot, slot) for slot in template.columns()] if known else ():
         if name not in known:
             hint = suggest(name, known) or f"it has {', '.join(known)}"
             raise UserError(f"{file} has no column '{name}', which the instruction names; {hint}")
 
 
-def _assembly(instruction: str, source: Source, registry: Registry, preset: str) -> Assembly:
-    config = RunConfig(tasks={"task": TaskConfig(instruction=(instruction,))}, model=ModelConfig(preset=preset))
+def _assembly(
+    instruction: str, source: Source, registry: Registry, preset: str, settings: DataConfig | None = None
+) -> Assembly:
+    task = TaskConfig(instruction=(instruction,), data=settings or DataConfig())
+    config = RunConfig(tasks={"task": task}, model=ModelConfig(preset=preset))
     data: Mapping[str, TaskData] = {"task": TaskData({"train": source})}
     return Assembly.create(config, registry, dict(data))
 

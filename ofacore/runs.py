@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,13 +20,15 @@ from ofacore.config.schema import RunConfig
 from ofacore.evaluate.report import ScoreRow, write_report
 from ofacore.evaluate.runner import Evaluation, evaluate_tasks
 from ofacore.evaluate.samples import plain_samples
-from ofacore.fitting import fit, schedule
+from ofacore.fitting import check_folder, fit, schedule
 from ofacore.generalist import Generalist, build_model
 from ofacore.parallel.process import tune_process
-from ofacore.plan.checking import check
 from ofacore.plugin import Registry
+from ofacore.run_check import check_run
 from ofacore.saving import load
 from ofacore.train.schedules import expected_shares
+
+logger = logging.getLogger("ofacore.train")
 
 
 def train_run(
@@ -49,11 +53,13 @@ def train_run(
     """
     console = console or Console(soft_wrap=True)
     registry = Registry.discover(config.plugins.prefer)
-    problems = check(config, registry)
+    problems = check_run(config, registry)
     if problems:
         raise ConfigError(problems)
     tune_process(config.train.threads)
     folder = folder or Path(config.out.format(name=config.name))
+    if not dry_run:
+        check_folder(folder, resume)
     generalist = _generalist(config, registry, folder, resume)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
     console.print(f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}")
@@ -78,9 +84,25 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
     begun = load(place, registry)
     state = load_state(place)["assembly"]
     stored = RunConfig.model_validate(state["config"])
+    for key in changed_keys(stored, config):
+        logger.warning("%s differs from what the run began with and is not changed by resuming", key)
     begun.assembly.config = stored.model_copy(update={"train": config.train, "out": config.out, "name": config.name})
     begun.data = data
     return begun
+
+
+def changed_keys(stored: RunConfig, config: RunConfig) -> list[str]:
+    """Keys outside of the loop that a resumed run keeps from its checkpoint although the configuration differs."""
+    old, new = stored.model_dump(), config.model_dump()
+    keys = [f"model.{key}" for key in new["model"] if old["model"].get(key) != new["model"][key]]
+    for name in dict.fromkeys([*old["tasks"], *new["tasks"]]):
+        before, after = old["tasks"].get(name), new["tasks"].get(name)
+        if before is None or after is None:
+            keys.append(f"tasks.{name}")
+        else:
+            kept = [key for key in after if key not in ("data", "closed_sets") and before[key] != after[key]]
+            keys += [f"tasks.{name}.{key}" for key in kept]
+    return keys
 
 
 def evaluate_run(
@@ -147,7 +169,7 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
         "task", "metric", "score", "95 % interval", "baseline", "", title="held-out scores", title_justify="left"
     )
     for row in scores:
-        interval = f"{row.low:.3f} to {row.high:.3f}" if row.low == row.low else ""
+        interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
         baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
         verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
         table.add_row(row.task, row.metric, f"{row.score:.3f}", interval, baseline, verdict)

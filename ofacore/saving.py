@@ -10,6 +10,7 @@ from ofacore.assembly import Assembly
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, standing
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
+from ofacore.folders import check_writable
 from ofacore.model.universal import UniversalModel
 from ofacore.plugin import Registry, UnknownNameError
 
@@ -22,7 +23,9 @@ def save(generalist: Generalist, folder: Path) -> Path:
 
     Raises:
         CheckpointError: The folder holds something that is no checkpoint.
+        UserError: It cannot be written to.
     """
+    check_writable(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / "COMPLETE").is_file():
         raise CheckpointError(folder, "is not empty and holds no saved model; choose another folder")
     snapshot = Snapshot(
@@ -62,6 +65,8 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
     """
     if (standing(folder) / "COMPLETE").is_file():
         return standing(folder)
+    if which not in ("latest", "best"):
+        raise CheckpointError(folder, f"no checkpoint is called '{which}'; there are latest and best")
     found = read_pointer(folder, "best") if which == "best" else find_latest(folder)
     if found is None:
         missing = (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from ofacore.config.schema import DataConfig, TaskConfig
+from ofacore.config.schema import TaskConfig
+from ofacore.config.validation import explained
 from ofacore.errors import UserError
 
 
@@ -41,17 +43,21 @@ class Task:
         train: Any = None, valid: Any = None, test: Any = None, columns: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:  # fmt: skip
+        if not isinstance(name, str) or not name.strip() or "/" in name:
+            raise TaskError(f"{name!r} is no name for a task: give text without '/', such as 'caption'")
         self.name = name
-        data = {"train": train, "valid": valid, "test": test, "columns": dict(columns or {}), **options.pop("data", {})}
+        further = options.pop("data", {})
+        if not isinstance(further, Mapping):
+            raise TaskError(f"task '{name}': data= takes settings such as {{'format': 'csv'}}; give rows as train=")
+        data = {"train": train, "valid": valid, "test": test, "columns": dict(columns or {}), **further}
         templates = instruction if isinstance(instruction, str) else tuple(instruction)
+        values = {"preset": preset, "instruction": templates, "data": data, **options}
         try:
-            self.config = TaskConfig(
-                preset=preset, instruction=templates, data=DataConfig(**data), **options
-            )
+            self.config = TaskConfig.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise TaskError(f"task '{name}', {place}: {first['msg']}") from None
+            problems = explained(error, values, ("tasks", name))
+            said = [str(replace(p, path=p.path.removeprefix(f"tasks.{name}."))) for p in problems]
+            raise TaskError(f"task '{name}': " + "; and ".join(said)) from None
         if not templates and not preset:
             raise TaskError(
                 f"task '{name}' needs an instruction or a preset, such as instruction='[TYPE:a] -> [TYPE:b]'"

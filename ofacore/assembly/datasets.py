@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,40 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     return TaskData(sources, baseline, preset.baseline_doc)
 
 
+def rows_of(
+    config: RunConfig, registry: Registry, opened: Mapping[str, TaskData], names: Sequence[str],
+    given: Mapping[str, Any] | None, split: str,
+) -> dict[str, TaskData]:  # fmt: skip
+    """Rows of some tasks of a model: those given now, else those opened before, else those that the tasks name.
+
+    Args:
+        config: The model's configuration.
+        registry: Where starter data are found.
+        opened: Task -> its data, as far as it is open.
+        names: The tasks.
+        given: Task -> rows in any form, for one split.
+        split: That split.
+
+    Raises:
+        SourceError: Data cannot be opened.
+        DataError: A task has rows nowhere.
+    """
+    found: dict[str, TaskData] = {}
+    for name in names:
+        task = config.tasks[name]
+        if given and name in given:
+            found[name] = TaskData({split: open_source(given[name], task.data, split)})
+        elif name in opened:
+            found[name] = opened[name]
+        else:
+            try:
+                found[name] = open_task(name, task, registry)
+            except DataError:
+                lost = "its rows were given as Python objects, which a saved model does not keep"
+                raise DataError(f"task '{name}': {lost}; give them as data={{'{name}': rows}}") from None
+    return found
+
+
 def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) -> Iterator[dict[str, Any]]:
     """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
     source = data.train
@@ -86,4 +120,13 @@ def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) 
 
 
 def _rows(source: Source) -> Iterator[dict[str, Any]]:
-    return (source[index] for index in range(len(source)))
+    return (row for row in readable(source) if not isinstance(row, RowError))
+
+
+def readable(source: Source, most: int | None = None) -> Iterator[dict[str, Any] | RowError]:
+    """The first ``most`` rows (all without a limit) in order, each a row or why it cannot be read."""
+    for index in range(min(len(source), len(source) if most is None else most)):
+        try:
+            yield source[index]
+        except RowError as error:
+            yield error

@@ -1,7 +1,9 @@
 """The configuration of a run: schema, files, overrides, validation."""
 
 from ofacore.config.errors import ConfigError, Place, Problem
-from ofacore.config.loading import Loaded, load, read, starter_config
+from ofacore.config.loading import Loaded, load, read, read_data, starter_config
 from ofacore.config.showing import json_schema, show
 
-__all__ = ["ConfigError", "Loaded", "Place", "Problem", "json_schema", "load", "read", "show", "starter_config"]
+__all__ = [
+    "ConfigError", "Loaded", "Place", "Problem", "json_schema", "load", "read", "read_data", "show", "starter_config",
+]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ofacore.errors import UserError
 
@@ -48,10 +49,12 @@ class ConfigError(UserError):
 
     Attributes:
         problems: All of them, in the order found.
+        salvaged: What is left without the keys that do not fit the schema, so that the rest can be checked too:
+            `ofacore.config.Loaded`, or None.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: Sequence[Problem], salvaged: Any = None) -> None:
+        self.problems, self.salvaged = tuple(problems), salvaged
         super().__init__(self.problems)
 
     def __str__(self) -> str:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path as FilePath
 
+from pydantic import ValidationError
+
 from ofacore.config.documents import read_document
 from ofacore.config.errors import ConfigError, Place, Problem
 from ofacore.config.layers import Layer, Path, dotted, merge, with_defaults_of_star
 from ofacore.config.overrides import apply_overrides
-from ofacore.config.schema import RunConfig
+from ofacore.config.schema import DataConfig, RunConfig
 from ofacore.config.substitution import VARIABLES, substitute
-from ofacore.config.validation import validate
+from ofacore.config.validation import explained, salvage, validate
 from ofacore.plugin import Registry, suggest
 
 INCLUDE = "_include"
@@ -58,9 +60,11 @@ def read(sources: Sequence[str | FilePath], overrides: Sequence[str] = (), regis
     layer = substitute(layer, os.environ, problems)
     layer.values.pop(VARIABLES, None)
     config = validate(layer, problems)
+    places = {dotted(path): place for path, place in layer.places.items()}
     if config is None:
-        raise ConfigError(problems)
-    return Loaded(config, {dotted(path): place for path, place in layer.places.items()})
+        rest = salvage(layer.values)
+        raise ConfigError(problems, Loaded(rest, places) if rest else None)
+    return Loaded(config, places)
 
 
 def starter_config(registry: Registry, everything: bool = False) -> RunConfig:
@@ -70,6 +74,23 @@ def starter_config(registry: Registry, everything: bool = False) -> RunConfig:
         ConfigError: The installed plugins make it impossible, such as a preset named like no task can be.
     """
     return load(["starter-all" if everything else "starter"], registry=registry)
+
+
+def read_data(overrides: Sequence[str]) -> DataConfig:
+    """A task's data section from overrides alone: ``header=false``, ``names=[a, b]``.
+
+    Raises:
+        ConfigError: With every unknown key and bad value.
+    """
+    problems: list[Problem] = []
+    layer = apply_overrides(Layer(), overrides, problems)
+    try:
+        config = DataConfig.model_validate(layer.values)
+    except ValidationError as error:
+        raise ConfigError([*problems, *explained(error, layer.values, ("tasks", "task", "data"))]) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
 
 
 def _source(source: str | FilePath, registry: Registry | None, problems: list[Problem]) -> Layer:

@@ -54,6 +54,7 @@ def _set(layer: Layer, parts: list[str], value: Any, place: Place) -> None:
         step = _step(holder, part, path)
         if isinstance(holder, dict) and holder.get(part) is None:
             holder[part] = {}
+            layer.places[(*path, step)] = place
         holder, path = holder[step], (*path, step)
     last = _step(holder, parts[-1], path)
     path = (*path, last)

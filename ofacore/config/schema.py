@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _compiles(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"a regular expression ({error})") from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression."""
 
 
 class Section(BaseModel):
@@ -109,7 +122,7 @@ class LoraConfig(Section):
     rank: int = Field(0, ge=0, description="0: off.")
     alpha: float = Field(16.0, description="The update is scaled by alpha / rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the input of the update.")
-    targets: tuple[str, ...] = Field((r".*",), description="Patterns of the linears' names.")
+    targets: tuple[Pattern, ...] = Field((r".*",), description="Patterns of the linears' names.")
 
 
 class ModelConfig(Section):
@@ -175,7 +188,7 @@ class ModelConfig(Section):
 class GroupRule(Section):
     """Optimiser settings for parameters whose name matches."""
 
-    pattern: str = Field(description="Regular expression that is searched in parameter names.")
+    pattern: Pattern = Field(description="Regular expression that is searched in parameter names.")
     lr: float = Field(1.0, ge=0, description="Factor on the learning rate.")
     weight_decay: float | None = Field(None, ge=0, description="In place of the optimiser's; unset: the same.")
     freeze: bool = Field(False, description="These parameters are not trained.")

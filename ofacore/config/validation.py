@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from ofacore.plugin import suggest
 REQUIRED = "???"
 """Stands where a value must be given."""
 _LONGEST = 60
+_ROUNDS = 4
 
 
 def validate(layer: Layer, problems: list[Problem]) -> RunConfig | None:
@@ -35,6 +37,44 @@ def validate(layer: Layer, problems: list[Problem]) -> RunConfig | None:
                 problems.append(_problem(path, errors, layer))
         return None
     return None if problems else config
+
+
+def explained(error: ValidationError, values: Mapping[str, Any], prefix: Path = ()) -> list[Problem]:
+    """What pydantic found in a section, in the words of this schema.
+
+    Args:
+        error: Its error.
+        values: What was checked.
+        prefix: Key path of the section.
+    """
+    return [_problem((*prefix, *path), errors, Layer()) for path, errors in _by_path(error, values).items()]
+
+
+def salvage(values: Mapping[str, Any]) -> RunConfig | None:
+    """A run without the keys that do not fit the schema; None if nothing is left to check."""
+    rest = copy.deepcopy(dict(values))
+    for _ in range(_ROUNDS):
+        try:
+            return RunConfig.model_validate(rest)
+        except ValidationError as error:
+            for path in _by_path(error, rest):
+                _take_out(rest, path)
+    return None
+
+
+def _take_out(values: dict[str, Any], path: Path) -> None:
+    """Delete the key at a path; of a list, or where the key is missing, what holds it."""
+    holders: list[Any] = [values]
+    for part in path[:-1]:
+        inside = holders[-1]
+        fits = part in inside if isinstance(inside, dict) else isinstance(inside, list) and int(part) < len(inside)
+        if not fits:
+            return
+        holders.append(inside[part])
+    for holder, part in zip(reversed(holders), reversed(path), strict=True):
+        if isinstance(holder, dict) and part in holder:
+            del holder[part]
+            return
 
 
 def section_at(path: Path) -> type[Section] | None:
@@ -79,7 +119,7 @@ def _by_path(error: ValidationError, values: Any) -> dict[Path, list[Any]]:
         for part in entry["loc"]:
             if isinstance(value, Mapping) and (part in value or entry["type"] == "missing"):
                 path, value = (*path, part), value.get(part)
-            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
                 path, value = (*path, part), value[part]
         found.setdefault(path, []).append(entry)
     return found
@@ -126,6 +166,8 @@ def _expected(entry: Any) -> str:
         return f"{words} {entry['ctx'][key]:g}"
     if entry["type"] == "too_long":
         return f"at most {entry['ctx']['max_length']} entries"
+    if entry["type"] == "value_error":
+        return str(entry["ctx"]["error"])
     message = str(entry["msg"]).removeprefix("Input should be ").partition(", unable to")[0]
     return _FORMS.get(entry["type"], message)
 

@@ -9,7 +9,7 @@ from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
 from ofacore.data.encode import Encoder
-from ofacore.data.errors import BadRow, EncodeError
+from ofacore.data.errors import BadRow, reason_at
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources.base import Source
 from ofacore.protocols import Example, Piece, RowError, Split
@@ -117,11 +117,8 @@ def encoded_rows(
         rng = item_rng(seed, task, 0, index)
         try:
             yield encoder.encode(source[index], split=split, rng=rng, row_id=name, keep_context=True)
-        except EncodeError as error:
-            place = f"column '{error.column}': " if error.column else ""
-            yield BadRow(task, name, place + error.reason)
         except RowError as error:
-            yield BadRow(task, name, str(error))
+            yield BadRow(task, name, reason_at(name, error))
 
 
 def _seen(example: Example, encoder: Encoder) -> SeenRow:

@@ -37,6 +37,14 @@ class ColumnError(RowError):
         return f"column '{self.column}': {self.reason}"
 
 
+def reason_at(row_id: str, error: RowError) -> str:
+    """What is wrong, without the place if it begins with it: a report names the place itself."""
+    if isinstance(error, EncodeError):
+        return f"column '{error.column}': {error.reason}" if error.column else error.reason
+    text = str(error)
+    return text[len(row_id) :].lstrip(":, ") if row_id and text.startswith(row_id) else text
+
+
 @dataclass(frozen=True)
 class BadRow:
     """A row that was replaced by another, or would be."""

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from ofacore.data.collate import collate, split_micro_batches
 from ofacore.data.cursor import Cursor, SampleRef, replacement
 from ofacore.data.encode import Encoder
-from ofacore.data.errors import BadRow, EncodeError
+from ofacore.data.errors import BadRow, reason_at
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources.base import Source, SourceError
 from ofacore.errors import UserError
@@ -45,7 +45,7 @@ class BadRowError(UserError):
         super().__init__(row, remedy)
 
     def __str__(self) -> str:
-        return f"{self.row.reason}; {self.remedy}"
+        return f"task '{self.row.task}', {self.row.row_id}: {self.row.reason}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -251,10 +251,8 @@ def encode_sample(data: TaskData, ref: SampleRef, rows: int, seed: int) -> Encod
         try:
             row = data.source[place.index]
             return EncodedSample(ref, data.encoder.encode(row, split="train", rng=rng, row_id=name), tuple(bad))
-        except EncodeError as error:
-            bad.append(BadRow(ref.task, name, str(error)))
         except RowError as error:
-            bad.append(BadRow(ref.task, name, f"task '{ref.task}': {error}"))
+            bad.append(BadRow(ref.task, name, reason_at(name, error)))
     return EncodedSample(ref, None, tuple(bad))
 
 

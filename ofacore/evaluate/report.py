@@ -15,7 +15,8 @@ body{font:15px/1.45 system-ui,sans-serif;max-width:1100px;margin:2rem auto;paddi
 table{border-collapse:collapse}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child,td:nth-child(2),th:nth-child(2){text-align:left}.curves{display:flex;flex-wrap:wrap;gap:.5rem}
 figure{margin:0;width:350px}figcaption{font-size:13px;color:#555}.samples{display:flex;flex-wrap:wrap;gap:1rem}
-.sample{border:1px solid #ddd;border-radius:6px;padding:.6rem;max-width:320px}.sample img,.sample svg{max-width:100%}
+.sample{border:1px solid #ddd;border-radius:6px;padding:.6rem;max-width:320px}
+.sample img,.sample svg{max-width:100%;min-width:96px;image-rendering:pixelated}
 .slot{margin:.2rem 0}.good{color:#2c7a3d}.flat{color:#a33}code{background:#f4f4f4;padding:0 .2rem}
 """
 
@@ -84,13 +85,14 @@ def _table(scores: Sequence[ScoreRow]) -> str:
 
 
 def _curves(path: Path) -> dict[str, dict[str, list[Point]]]:
-    """Task -> line name -> points, of every metric whose name ends in ``loss``."""
+    """Task -> line name -> points: training losses ``train/task/slot``, and names that end in ``loss``."""
     curves: dict[str, dict[str, list[Point]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         record = json.loads(line)
         for name, value in record.get("values", record).items():
             parts = name.split("/")
-            if parts[-1] == "loss" and len(parts) > 2 and isinstance(value, int | float):
+            training = parts[0] == "train" and len(parts) == 3
+            if (training or parts[-1] == "loss") and len(parts) > 2 and isinstance(value, int | float):
                 lines = curves.setdefault(parts[1], {})
                 lines.setdefault("/".join([parts[0], *parts[2:]]), []).append((float(record["step"]), float(value)))
     return curves

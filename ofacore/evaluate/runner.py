@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ofacore.assembly import Assembly, TaskData
+from ofacore.assembly.datasets import readable
 from ofacore.data.columns import ColumnMap
+from ofacore.data.errors import reason_at
 from ofacore.evaluate.forced import reference_log_probs
 from ofacore.evaluate.report import Sample, ScoreRow
 from ofacore.evaluate.scoring import Judged, score
@@ -16,6 +18,7 @@ from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
+from ofacore.protocols import RowError
 
 SAMPLES = 6
 """Samples of each task that a report shows."""
@@ -69,7 +72,9 @@ def evaluate_task(
     """Scores of one task on the first ``limit`` held-out rows (all without a limit)."""
     source = data.held_out(split)
     assert source is not None
-    rows = [source[i] for i in range(min(len(source), limit or len(source)))]
+    read = list(readable(source, limit or None))
+    named = [(source.name(i), row) for i, row in enumerate(read) if not isinstance(row, RowError)]
+    rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test")
     outputs = inference(rows, on_error="keep")
     columns = ColumnMap.of(plan.columns, plan.transforms, generalist.assembly.registry.load)
@@ -82,11 +87,14 @@ def evaluate_task(
     registry = generalist.assembly.registry
     scores = [
         row
-        for use in plan.metrics
+        for use in (plan.metrics if usable else ())
         for row in score(_for(use, judged, generalist, plan, rows, usable), use, registry)
     ]
-    chosen = [(outputs[i], row) for i, row in zip(usable[:SAMPLES], judged.rows, strict=False)]
-    problems = tuple(f"row {i}: {output.problem}" for i, output in enumerate(outputs) if output.problem)
+    spread = range(0, len(usable), max(1, len(usable) // SAMPLES))[:SAMPLES]
+    chosen = [(outputs[usable[k]], judged.rows[k]) for k in spread]
+    unread = [(source.name(i), row) for i, row in enumerate(read) if isinstance(row, RowError)]
+    unused = [(name, output.problem) for (name, _), output in zip(named, outputs, strict=True) if output.problem]
+    problems = tuple(f"{name}: {reason}" for name, reason in (*((n, reason_at(n, e)) for n, e in unread), *unused))
     return Evaluation(plan.name, scores, [_sample(generalist, plan, o, r) for o, r in chosen], problems)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ofacore.assembly import TaskData
+from ofacore.assembly.datasets import readable
 from ofacore.data.columns import ColumnMap
 from ofacore.evaluate.bootstrap import interval, resampled
 from ofacore.evaluate.report import ScoreRow
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse, Registry
-from ofacore.protocols import Metric
+from ofacore.protocols import Metric, RowError
 
 Row = Mapping[str, Any]
 RECOMPUTED = 60
@@ -80,6 +81,6 @@ def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float 
     if test is None or predictions is None or not plan.metrics:
         return None
     columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
-    rows = [columns.apply(test[i]) for i in range(len(test))]
+    rows = [columns.apply(row) for row in readable(test) if not isinstance(row, RowError)]
     values = _filled(Judged(plan.name, rows, predictions), plan.metrics[0], registry, predictions).compute()
     return next(iter(values.values()), None)

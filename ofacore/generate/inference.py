@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
+from ofacore.config.errors import ConfigError, Problem
+from ofacore.config.schema import GenerationConfig
+from ofacore.config.validation import explained
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder, Request
+from ofacore.data.errors import reason_at
 from ofacore.data.permutation import stable_key
 from ofacore.generate.output import Field, Output
 from ofacore.generate.session import DecodingModel, Session
@@ -56,7 +61,7 @@ class Inference:
         """
         requests: list[Request | RowError] = [self._request(row, i, on_error) for i, row in enumerate(rows)]
         outputs: list[Output | None] = [
-            Output({}, RowContext(rows[i], self.encoder.plan.name, "infer", np.random.default_rng(0)), str(r))
+            Output({}, RowContext(rows[i], self.encoder.plan.name, "infer", np.random.default_rng(0)), reason_at("", r))
             if isinstance(r, RowError) else None
             for i, r in enumerate(requests)
         ]  # fmt: skip
@@ -124,15 +129,21 @@ def generation_options(*layers: Options) -> GenerationOptions:
     """Options from several layers, later ones first in line; unset (None) values do not count.
 
     Raises:
-        ValueError: An unknown option.
+        ConfigError: An unknown option, a bad value, or options that contradict each other.
     """
-    known = {f.name for f in fields(GenerationOptions)}
     merged: dict[str, Any] = {key: value for layer in layers for key, value in layer.items() if value is not None}
-    unknown = sorted(set(merged) - known)
-    if unknown:
-        raise ValueError(f"unknown generation option '{unknown[0]}'; there are {', '.join(sorted(known))}")
-    merged |= {key: tuple(value) for key, value in merged.items() if isinstance(value, list)}
-    return GenerationOptions(**merged)
+    try:
+        checked = GenerationConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(explained(error, merged, ("generation",))) from None
+    options = GenerationOptions(**checked.model_dump(exclude_none=True))
+    if options.min_length > options.max_length:
+        message = f"min_length={options.min_length} is more than max_length={options.max_length}"
+        raise ConfigError([Problem("generation", message)])
+    if options.strategy == "diverse_beam" and options.beam % options.groups:
+        message = f"beam={options.beam} is no multiple of groups={options.groups}"
+        raise ConfigError([Problem("generation", message)])
+    return options
 
 
 def _size(example: Example) -> int:

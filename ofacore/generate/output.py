@@ -9,8 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ofacore.errors import UserError
 from ofacore.plugin import SlotType, suggest
 from ofacore.protocols import Preprocessor, RowContext, SlotPlan
+
+
+class SaveError(UserError, ValueError):
+    """An output cannot be written to a file; names the slot, the file and the reason."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,19 @@ class Output:
         """Write the last target slot in the form that the suffix asks for: ``out.png``, ``out.gif``, ``out.txt``.
 
         Raises:
-            ValueError: The slot's type has no way to write a file, or not this kind of file.
+            SaveError: The slot's type writes no files, or none of this kind, or the place is not writable.
         """
+        if not self.fields:
+            raise SaveError(f"there is nothing to save as '{path}': {self.problem or 'no target slot was generated'}")
         entry = list(self.fields.values())[-1]
         writer = getattr(entry.preprocessor, "save", None)
         if writer is None:
-            raise ValueError(f"values of type {entry.slot.type} cannot be saved as a file")
-        writer(entry.value, self.context, Path(path))
+            raise SaveError(f"values of type {entry.slot.type} cannot be saved as a file")
+        try:
+            writer(entry.value, self.context, Path(path))
+        except (ValueError, OSError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            raise SaveError(f"[{entry.slot.type}:{entry.slot.name}] cannot be saved as '{path}': {reason}") from error
         return Path(path)
 
     def html(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ofacore.config.schema import ModelConfig
+from ofacore.errors import UserError
+from ofacore.plugin import suggest
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ _OFA_OPTIONS = {
 }  # fmt: skip
 
 
-class ModelSizeError(ValueError):
+class ModelSizeError(UserError):
     """A size that no transformer can have, or an unknown preset."""
 
 
@@ -54,7 +56,8 @@ def resolve(config: ModelConfig) -> Sizes:
         ModelSizeError: Unknown preset, or ``hidden`` is no multiple of ``heads``, or a head's width is odd.
     """
     if config.preset not in PRESETS:
-        raise ModelSizeError(f"model.preset: no preset '{config.preset}'; there are {', '.join(PRESETS)}")
+        near = suggest(config.preset, PRESETS) or f"there are {', '.join(PRESETS)}"
+        raise ModelSizeError(f"model.preset: no preset '{config.preset}'; {near}")
     names = ("hidden", "ffn", "heads", "encoder_layers", "decoder_layers")
     given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
     sizes = replace(PRESETS[config.preset], **given)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ofacore.protocols import BuildContext, HeadContext, Options
 
-_FEW = 64
+_FEW = 16
 
 
 class TokenAdapter(nn.Module):

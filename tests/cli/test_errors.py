@@ -51,7 +51,7 @@ def test_a_bad_instruction_exits_with_2_and_a_caret(ofa):
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--data", "a=1", "--data", "a=2"], "'a' twice"),
         (["train", "other.yaml", "--all"], "ofa train starter --all"),
         (["train"], "Missing argument"),
-        (["data", "check", "nowhere.csv", "--instruction", "[TEXT:a] -> [TEXT:b]"], "no file or folder 'nowhere.csv'"),
+        (["data", "check", "nowhere.csv", "--instruction", "[TEXT:a] -> [TEXT:b]"], "no file nowhere.csv"),
         (["data", "fetch", "no_such_task"], "unknown task preset 'no_such_task'"),
         (["--colour"], "No such option"),
     ],

@@ -36,15 +36,9 @@ def show(
 @app.command()
 def check(sources: Sources = None, overrides: Overrides = None) -> None:
     """Report every problem of a configuration at once."""
-    from ofacore.config import ConfigError, read
-    from ofacore.plan.checking import check as find_problems
-    from ofacore.plugin import Registry
+    from ofacore.run_check import read_checked
 
-    loaded = read(sources or [], overrides or [])
-    config = loaded.config
-    problems = find_problems(config, Registry.discover(config.plugins.prefer), places=loaded.places)
-    if problems:
-        raise ConfigError(problems)
+    config = read_checked(sources or [], overrides or [])[0].config
     typer.echo(f"ok: {len(config.tasks)} task{'s' if len(config.tasks) != 1 else ''}")
 
 

@@ -43,14 +43,15 @@ def check(
     instruction: Annotated[str, typer.Option(help="The instruction that the rows are for.")],
     rows: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 3,
     html: Annotated[Path | None, typer.Option(help="Where to write the rows as pictures.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="A key of the task's data: header=false, columns.slot=column.")
+    ] = None,
 ) -> None:
     """Show the first rows as the model will see them, and name every bad row; exit 2 if there is one."""
-    if not file.exists():
-        raise UserError(f"no file or folder '{file}'")
-
+    from ofacore.config import read_data
     from ofacore.inspection import check_file
 
-    report = check_file(file, instruction, rows=rows, html=html)
+    report = check_file(file, instruction, rows=rows, html=html, data=read_data(overrides or []))
     typer.echo(report.text)
     if report.bad:
         raise typer.Exit(2)

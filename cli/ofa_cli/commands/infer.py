@@ -12,6 +12,7 @@ from ofa_cli.lazy import command_app
 from ofa_cli.output import print_json
 from ofa_cli.runs import run_folder
 from ofacore.errors import UserError
+from ofacore.folders import check_writable
 
 app = command_app()
 
@@ -26,6 +27,8 @@ def infer(
 ) -> None:
     """Answer one instruction."""
     folder, row = run_folder(run), parse_data(data or [])
+    if save is not None:
+        check_writable(save.parent)
 
     from ofacore import Generalist
 

@@ -23,13 +23,14 @@ def train(
     every: Annotated[bool, typer.Option("--all", help="With 'starter': every starter task, for longer.")] = False,
 ) -> None:
     """Train a generalist."""
-    from ofacore.config import load
     from ofacore.errors import UserError
 
     if every and config != "starter":
         raise UserError("--all chooses among the starter tasks: ofa train starter --all")
     settings = [*(overrides or []), *([f"train.steps={steps}"] if steps is not None else [])]
-    run = load(["starter-all" if every else config], settings)
+    from ofacore.run_check import read_checked
+
+    run = read_checked(["starter-all" if every else config], settings)[0].config
 
     from ofacore.runs import train_run
 

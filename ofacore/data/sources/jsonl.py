@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,15 @@ class JsonLinesSource:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return columns_of([self[index] for index in range(min(_SAMPLED, len(self)))])
+        return columns_of(list(self._readable(min(_SAMPLED, len(self)))))
+
+    def _readable(self, rows: int) -> Iterator[Row]:
+        """Of the first rows those that can be read; who reads the others is told why not."""
+        for index in range(rows):
+            try:
+                yield self[index]
+            except RowError:
+                continue
 
 
 def columns_of(rows: list[Row]) -> tuple[str, ...]:

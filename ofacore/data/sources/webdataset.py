@@ -50,7 +50,11 @@ class WebDatasetSource:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(self[0]) if len(self) else ()
+        return ("__key__", *self._extensions(0)) if len(self) else ()
+
+    def _extensions(self, index: int) -> list[str]:
+        headers = self._span(index)[:, 1:3].tolist()
+        return [_split(_member_name(self._file, header, start))[1] for header, start in headers]
 
     def _span(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):

@@ -130,7 +130,13 @@ class TextPreprocessor:
         return f'<span style="white-space:pre-wrap">{html.escape(str(value))}</span>'
 
     def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
-        """Write the text as UTF-8."""
+        """Write the text as UTF-8.
+
+        Raises:
+            ValueError: The ending is that of another kind of file.
+        """
+        if Path(path).suffix.lower() not in ("", ".txt", ".text", ".md"):
+            raise ValueError("a text is written as .txt")
         Path(path).write_text(str(value), encoding="utf-8")
 
     def _ids(self, value: Any, slot: SlotPlan) -> np.ndarray:

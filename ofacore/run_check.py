@@ -1,0 +1,86 @@
+"""The whole check of a run before any work: what is configured, what is installed, and the columns of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ofacore.config import ConfigError, Loaded, Place, Problem, read
+from ofacore.config.schema import RunConfig
+from ofacore.data.sources import open_source
+from ofacore.errors import UserError
+from ofacore.model.presets import ModelSizeError, resolve
+from ofacore.plan.checking import check
+from ofacore.plugin import Registry
+
+
+def read_checked(sources: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Loaded, Registry]:
+    """A configuration that can be run, and the plugins it is for.
+
+    Raises:
+        ConfigError: With every problem: of the files, of the schema, and of everything that the keys name.
+    """
+    try:
+        loaded = read(sources, overrides)
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *_of_the_rest(error)]) from None
+    registry = Registry.discover(loaded.config.plugins.prefer)
+    problems = check_run(loaded.config, registry, loaded.places)
+    if problems:
+        raise ConfigError(problems)
+    return loaded, registry
+
+
+def check_run(config: RunConfig, registry: Registry, places: Mapping[str, Place] | None = None) -> list[Problem]:
+    """Everything that is wrong with a run, all at once; data are opened, but no row is encoded.
+
+    Args:
+        config: A configuration that fits the schema.
+        registry: What is installed.
+        places: Where values were written, for the report.
+    """
+    data = _Columns(config)
+    found = check(config, registry, places=places, columns=data)
+    return [*found, *data.problems, *_sizes(config)]
+
+
+class _Columns:
+    """Columns of a task's data, by task and split; notes what cannot be opened."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self.problems: list[Problem] = []
+
+    def __call__(self, task: str, split: str) -> tuple[str, ...]:
+        data = self._config.tasks[task].data
+        if data.format == "hf":
+            return ()
+        path = f"tasks.{task}.data.{split}"
+        try:
+            source = open_source(getattr(data, split), data, split)
+        except UserError as error:
+            self.problems.append(Problem(path, str(error)))
+            return ()
+        if not len(source):
+            self.problems.append(Problem(path, "there are no rows"))
+        return source.columns
+
+
+def _sizes(config: RunConfig) -> list[Problem]:
+    try:
+        resolve(config.model)
+    except ModelSizeError as error:
+        return [Problem("", str(error))]
+    return []
+
+
+def _of_the_rest(error: ConfigError) -> list[Problem]:
+    """Problems of the keys that do fit the schema, except where they hang on those that do not."""
+    if error.salvaged is None:
+        return []
+    config = error.salvaged.config
+    found = check_run(config, Registry.discover(config.plugins.prefer), error.salvaged.places)
+    return [problem for problem in found if not any(_related(problem.path, known.path) for known in error.problems)]
+
+
+def _related(path: str, other: str) -> bool:
+    return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")

@@ -1,0 +1,55 @@
+"""Intervals, verdicts and the page that a run ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofacore.evaluate.bootstrap import interval, resampled
+from ofacore.evaluate.report import Sample, ScoreRow, write_report
+from ofacore.evaluate.samples import plain_samples
+
+
+def row(score: float, low: float, high: float, baseline: float | None, higher: bool = True) -> ScoreRow:
+    return ScoreRow("task", "metric", score, low, high, baseline, "majority", 100, higher)
+
+
+def test_the_interval_of_a_mean_covers_it_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for seed in range(200):
+        low, high = interval(rng.random(80) < 0.3, rounds=300, seed=seed)
+        hits += low <= 0.3 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_a_score_computed_anew_has_the_interval_of_its_mean() -> None:
+    items = np.random.default_rng(1).random(100)
+    mean = resampled(lambda picked: float(items[list(picked)].mean()), 100, rounds=800)
+    assert mean == pytest.approx(interval(items, rounds=800), abs=0.02)
+
+
+def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
+    assert row(0.6, 0.5, 0.7, 0.4).beats_baseline is True
+    assert row(0.6, 0.5, 0.7, 0.55).beats_baseline is False
+    assert row(0.2, 0.1, 0.3, 0.4, higher=False).beats_baseline is True
+    assert row(0.6, 0.5, 0.7, None).beats_baseline is None
+
+
+def test_the_page_shows_curves_scores_and_samples_escaped(tmp_path: Path) -> None:
+    lines = [{"step": step, "train/task/slot": 5.0 / step, "valid/task/slot/loss": 6.0 / step} for step in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sample = Sample("task", "[TEXT:a] -> [TEXT:b]", "<img src='data:,'>", "<b>x</b> &lt;y&gt;", "z")
+    page = write_report(tmp_path, "a <run>", [row(0.6, 0.5, 0.7, 0.4)], [sample]).read_text()
+    assert "a &lt;run&gt;" in page and "0.600" in page and "0.500 to 0.700" in page
+    polylines = [part.split('"')[0] for part in page.split('points="')[1:]]
+    assert [len(points.split()) for points in polylines] == [3, 3]
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_samples_read_as_plain_lines() -> None:
+    sample = Sample("task", "[TEXT:a] -> [TEXT:b]", "<b>a</b> <img src='data:,xx'>", "<b>b</b> 1 &lt; 2", "3")
+    assert list(plain_samples([sample]))[1:] == ["  in   a (picture)", "  out  b 1 < 2   (reference: 3)"]
