@@ -95,9 +95,9 @@ def fit(
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
-    standard = _callbacks(generalist, folder, begun[0], quiet)
-    checkpointing, before = standard[-1], standard[:-1]
-    trainer = Trainer(generalist.model, Steps(loader), config, folder, (*before, *callbacks, checkpointing))
+    trainer = Trainer(generalist.model, Steps(loader), config, folder)
+    *before, checkpointing = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
+    trainer.callbacks = (*before, *callbacks, checkpointing)
     if snapshot and place:
         _restore(trainer, snapshot, place)
     trainer.run()
@@ -171,7 +171,7 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> 
     validation = Validation(Validator(generalist), config.validation, config.checkpoint)
     speed = Speed()
     trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in config.trackers]
-    command = f"ofa train --resume --out {folder}"
+    command = f"ofa train CONFIG --resume --out {folder}"
     return [
         *([] if quiet else [Progress(config.log_every)]),
         speed,

@@ -9,6 +9,19 @@ from pathlib import Path
 from ofacore.errors import UserError
 
 
+def check_place(file: Path) -> None:
+    """Make sure that a file can be made in a folder that is there.
+
+    Raises:
+        UserError: It cannot; says why.
+    """
+    if file.is_dir():
+        raise UserError(f"'{file}' is a folder; name a file")
+    if not file.parent.exists():
+        raise UserError(f"'{file}' cannot be written: there is no folder '{file.parent}'")
+    check_writable(file.parent)
+
+
 def check_writable(folder: Path) -> None:
     """Make sure that files can be made in a folder, which need not exist yet; nothing is made.
 

@@ -16,7 +16,7 @@ from ofacore.data.check import DataReport, check_data
 from ofacore.data.collate import collate
 from ofacore.data.sources import ListSource, Source, open_source
 from ofacore.errors import UserError
-from ofacore.folders import check_writable
+from ofacore.folders import check_place
 from ofacore.generalist import build_model
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plugin import Registry
@@ -94,7 +94,7 @@ def check_file(
     registry = Registry.discover()
     template = compile_instruction(instruction, registry)
     if html is not None:
-        check_writable(html.parent)
+        check_place(html)
     data = data or DataConfig()
     source = open_source(str(file), data)
     if not len(source):

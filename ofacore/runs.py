@@ -26,7 +26,10 @@ from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
 from ofacore.run_check import check_run
 from ofacore.saving import load
+from ofacore.train.callbacks.base import Callback
+from ofacore.train.loop import Trainer
 from ofacore.train.schedules import expected_shares
+from ofacore.train.stop import SIGNALS
 
 logger = logging.getLogger("ofacore.train")
 
@@ -69,9 +72,22 @@ def train_run(
 
         rehearse(generalist, console)
         return folder
-    fit(generalist, folder, resume=resume)
+    ending = _Ending()
+    fit(generalist, folder, resume=resume, callbacks=[ending])
+    if ending.by_signal:
+        return folder
     finish(generalist, folder, console)
     return folder
+
+
+class _Ending(Callback):
+    """Remembers whether a signal ended the run: who sent it does not wait for scores."""
+
+    name = "ending"
+    by_signal = False
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.by_signal = trainer.stop.reason in {number.name for number in SIGNALS}
 
 
 def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: bool) -> Generalist:

@@ -90,9 +90,11 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
         lost = missing_plugins(snapshot.state, registry)
         if not lost:
             raise
-        raise CheckpointError(
-            place, f"needs plugins that are not installed: pip install {' '.join(lost)} ({error})"
-        ) from error
+        off = [row.distribution for row in registry.rows if row.status != "ok"]
+        absent = [name for name in lost if name.partition("==")[0] not in off]
+        enabling = "enable them (`ofa plugins list` tells why they are not used)"
+        remedy = f"pip install {' '.join(absent)}" if absent else enabling
+        raise CheckpointError(place, f"needs plugins that are not here: {remedy}\n{error}") from error
 
 
 def missing_plugins(state: Mapping[str, Any], registry: Registry) -> list[str]:

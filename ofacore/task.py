@@ -44,7 +44,7 @@ class Task:
         **options: Any,
     ) -> None:  # fmt: skip
         if not isinstance(name, str) or not name.strip() or "/" in name:
-            raise TaskError(f"{name!r} is no name for a task: give text without '/', such as 'caption'")
+            raise TaskError(f"{name!r} is no name for a task: give text without '/', such as 'my-task'")
         self.name = name
         further = options.pop("data", {})
         if not isinstance(further, Mapping):

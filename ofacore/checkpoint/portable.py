@@ -137,13 +137,14 @@ def check_complete(folder: Path) -> None:
         raise CheckpointError(folder, "no such checkpoint folder")
     if not is_complete(folder):
         raise CheckpointError(folder, f"not a complete checkpoint: no file '{MARKER}' in it")
+    remedy = f"use another checkpoint, or delete the folder {folder} to use the one before"
     for name, size in _json(folder / MARKER)["files"].items():
         path = folder / name
         found = path.stat().st_size if path.is_file() else None
         if found is None:
-            raise CheckpointError(path, "missing from the checkpoint")
+            raise CheckpointError(path, f"missing from the checkpoint; {remedy}")
         if found != size:
-            raise CheckpointError(path, f"damaged: {found} bytes, {size} were written; use another checkpoint")
+            raise CheckpointError(path, f"damaged: {found} bytes, {size} were written; {remedy}")
 
 
 def _write(folder: Path, snapshot: Snapshot) -> None:

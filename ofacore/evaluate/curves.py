@@ -31,7 +31,7 @@ def chart(title: str, lines: Mapping[str, Sequence[Point]]) -> str:
         for i, (name, line) in enumerate(kept.items())
     )
     return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<figure><div class="title">{escape(title)}</div><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}"><path d="M{LEFT},8V{HEIGHT - BOTTOM}H{WIDTH - 8}" fill="none" stroke="#999"/>'
         f"{_label(4, 14, f'{y_high:.3g}')}{_label(4, HEIGHT - BOTTOM, f'{y_low:.3g}')}"
         f"{_label(LEFT, HEIGHT - 6, f'{x_low:.0f}')}{_label(WIDTH - 44, HEIGHT - 6, f'{x_high:.0f}')}"

@@ -14,9 +14,9 @@ _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child,td:nth-child(2),th:nth-child(2){text-align:left}.curves{display:flex;flex-wrap:wrap;gap:.5rem}
-figure{margin:0;width:350px}figcaption{font-size:13px;color:#555}.samples{display:flex;flex-wrap:wrap;gap:1rem}
+figure{margin:0;width:350px}.title{font-size:13px;color:#555}.samples{display:flex;flex-wrap:wrap;gap:1rem}
 .sample{border:1px solid #ddd;border-radius:6px;padding:.6rem;max-width:320px}
-.sample img,.sample svg{max-width:100%;min-width:96px;image-rendering:pixelated}
+.sample img,.sample svg{max-width:100%;min-width:96px}
 .slot{margin:.2rem 0}.good{color:#2c7a3d}.flat{color:#a33}code{background:#f4f4f4;padding:0 .2rem}
 """
 

@@ -153,7 +153,7 @@ def test_mistakes_are_told_in_the_users_terms(tmp_path: Path) -> None:
         generalist.infer("t", {})
     with pytest.raises(UserError, match="no adapter 'motion'"):
         generalist.infer("[MOTION:m] -> [TEXT:cap]", {"m": wave(12)})
-    with pytest.raises(UserError, match="unknown generation option 'beams'"):
+    with pytest.raises(UserError, match="did you mean 'beam'"):
         generalist.infer("t", {"img": ROWS[0]["img"]}, beams=3)
     with pytest.raises(UserError, match="holds a run already"):
         generalist.fit(2, out=tmp_path / "run", **QUIET)

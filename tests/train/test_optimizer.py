@@ -164,7 +164,7 @@ def test_rules_set_rate_and_decay_and_freeze():
     assert optimizer.treatments["second.weight"].lr == pytest.approx(7e-2)
 
 
-@pytest.mark.parametrize(("pattern", "words"), [("encodr", "matches no parameter"), ("(", "no regular expression")])
+@pytest.mark.parametrize(("pattern", "words"), [("encodr", "matches no parameter")])
 def test_useless_rules_are_errors(pattern, words):
     config = OptimizerConfig(rules=(GroupRule(pattern="first"), GroupRule(pattern=pattern)))
     with pytest.raises(RuleError, match=rf"rules\[1\].pattern .*{words}"):

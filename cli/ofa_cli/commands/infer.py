@@ -12,7 +12,7 @@ from ofa_cli.lazy import command_app
 from ofa_cli.output import print_json
 from ofa_cli.runs import run_folder
 from ofacore.errors import UserError
-from ofacore.folders import check_writable
+from ofacore.folders import check_place
 
 app = command_app()
 
@@ -28,7 +28,7 @@ def infer(
     """Answer one instruction."""
     folder, row = run_folder(run), parse_data(data or [])
     if save is not None:
-        check_writable(save.parent)
+        check_place(save)
 
     from ofacore import Generalist
 

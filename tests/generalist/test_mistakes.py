@@ -1,0 +1,171 @@
+"""What a user may get wrong from Python, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ofacore import Generalist, Task
+from ofacore.errors import UserError
+from ofacore.folders import check_place, check_writable
+from ofacore.inspection import check_file
+from ofacore.run_check import read_checked
+from ofacore.runs import changed_keys
+
+SMALL: dict[str, Any] = {
+    "preset": "tiny", "hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2,
+}  # fmt: skip
+TEXT = "[TEXT:a] -> [TEXT:b]"
+ROWS = [{"a": f"cat {i}", "b": f"dog {i}"} for i in range(6)]
+METRICS = [{"metric": "exact_match", "slot": "b"}]
+
+
+@pytest.fixture(scope="module")
+def model() -> Generalist:
+    return Generalist.create([Task("t", TEXT, train=ROWS, test=ROWS, metrics=METRICS)], **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"wieght": 3}, "did you mean 'weight'?"),
+        ({"weight": "x"}, "weight: found"),
+        ({"data": {"trian": ROWS}}, "did you mean 'train'?"),
+        ({"data": ROWS}, "give rows as train="),
+        ({"metrics": ["accuracy"]}, "metrics.0"),
+    ],
+)
+def test_options_of_a_task_are_named(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match="task 't'") as caught:
+        Task("t", TEXT, **options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b"])
+def test_a_task_needs_a_name(name: str) -> None:
+    with pytest.raises(UserError, match="no name for a task"):
+        Task(name, TEXT, train=ROWS)
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes", "said"),
+    [
+        ({"train": []}, {}, "there are no rows"),
+        ({"columns": {"a": "zz"}}, {}, "column 'zz'"),
+        ({"metrics": [{"metric": "exact_mach", "slot": "b"}]}, {}, "did you mean 'exact_match'?"),
+        ({}, {"hidden": 33}, "multiple of 4"),
+        ({}, {"preset": "tinny"}, "did you mean 'tiny'?"),
+        ({}, {"hiden": 32}, "did you mean 'hidden'?"),
+    ],
+)
+def test_creation_checks_everything_first(task: dict[str, Any], sizes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Generalist.create([Task("t", TEXT, **{"train": ROWS, **task})], **{**SMALL, **sizes})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stratgy": "beam"}, "did you mean 'strategy'?"),
+        ({"strategy": "bem"}, "did you mean 'beam'?"),
+        ({"beam": 0}, "at least 1"),
+        ({"top_p": 2.0}, "at most 1"),
+        ({"must_contain": "abc"}, "expected a list"),
+        ({"min_length": 9, "max_length": 3}, "more than max_length=3"),
+        ({"strategy": "diverse_beam", "beam": 4, "groups": 3}, "no multiple of groups=3"),
+        ({"want": ["zz"]}, "no target slot 'zz'"),
+        ({"closed_set": {"z": ["u"]}}, "no target slot 'z'"),
+        ({"closed_set": {"b": "uv"}}, "needs a list"),
+        ({"batch_size": 0}, "at least one row"),
+    ],
+)
+def test_options_of_inference_are_checked(model: Generalist, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        model.infer("t", {"a": "x"}, **options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("rows", "said"), [("x", "row 0: a str"), ([{"a": "x"}, 5], "row 1: a int")])
+def test_what_is_no_row_is_named(model: Generalist, rows: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        model.infer("t", rows)
+
+
+def test_an_output_says_why_it_cannot_be_saved(model: Generalist, tmp_path: Path) -> None:
+    out = model.infer("t", {"a": "x"}, max_length=2)
+    for path in (tmp_path / "o.png", tmp_path / "nowhere" / "o.txt"):
+        with pytest.raises(UserError, match="cannot be saved as"):
+            out.save(path)
+
+
+def test_rows_of_a_loaded_model_are_given_again(model: Generalist, tmp_path: Path) -> None:
+    model.save(tmp_path / "saved")
+    loaded = Generalist.from_pretrained(tmp_path / "saved")
+    with pytest.raises(UserError, match=r"data=\{'t': rows\}"):
+        loaded.evaluate()
+    scores = loaded.evaluate(data={"t": ROWS[:3]}, max_length=2)
+    assert [row.samples for row in scores] == [3]
+    with pytest.raises(UserError, match="no split 'tset'"):
+        loaded.evaluate(split="tset")
+    with pytest.raises(UserError, match="latest and best"):
+        Generalist.from_pretrained(tmp_path / "saved-as-run", which="bst")
+
+
+def test_a_failed_fit_leaves_the_settings_as_they_were(model: Generalist, tmp_path: Path) -> None:
+    before = model.assembly.config
+    rules = {"rules": [{"pattern": "zzz", "freeze": True}]}
+    with pytest.raises(UserError, match="matches no parameter"):
+        model.fit(steps=1, out=tmp_path / "run", precision="fp32", optimizer={"name": "adamw", **rules})
+    assert model.assembly.config is before and not (tmp_path / "run").exists()
+
+
+def test_held_out_rows_that_cannot_be_read_are_left_out(model: Generalist, tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("a,b\ncat 1,dog 1\nlonely\ncat 2,dog 2\n")
+    assert [row.samples for row in model.evaluate(data={"t": str(tmp_path / "test.csv")}, max_length=2)] == [2]
+
+
+def test_problems_of_schema_plan_and_data_come_together(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,c\nx,y\n")
+    (tmp_path / "run.yaml").write_text(
+        f"nmae: x\ntasks:\n  t: {{instruction: '{TEXT}', data: {{train: {tmp_path}/rows.csv}}}}\n"
+        "  u: {preset: digts}\nmodel: {preset: tinny}\ntrain: {steps: -1, optimizer: {rules: [{pattern: '('}]}}\n"
+    )
+    with pytest.raises(UserError) as caught:
+        read_checked([str(tmp_path / "run.yaml")])
+    for part in ("'name'", "column 'b'", "'digits'", "'tiny'", "train.steps", "a regular expression"):
+        assert part in str(caught.value), part
+
+
+def test_a_bad_row_is_placed_once(tmp_path: Path) -> None:
+    lines = [json.dumps({"a": "x", "b": "y"}), "{broken", json.dumps({"a": "x"})]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    report = check_file(tmp_path / "rows.jsonl", TEXT)
+    assert [row.row_id.rpartition(":")[2] for row in report.bad] == ["2", "3"]
+    assert report.bad[0].reason.startswith("not JSON") and report.bad[1].reason.startswith("column 'b'")
+
+
+def test_a_file_without_rows_is_no_good_file(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n")
+    with pytest.raises(UserError, match="has no rows"):
+        check_file(tmp_path / "rows.csv", TEXT)
+
+
+def test_places_are_checked_before_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check_writable(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match="is a file"):
+        check_writable(tmp_path / "file" / "run")
+    for place in (tmp_path / "new" / "page.html", tmp_path):
+        with pytest.raises(UserError):
+            check_place(place)
+
+
+def test_what_a_resumed_run_keeps_is_named(model: Generalist) -> None:
+    config = model.assembly.config
+    wider = config.model_copy(update={"model": config.model.model_copy(update={"hidden": 64})})
+    assert changed_keys(config, wider) == ["model.hidden"] and changed_keys(config, config) == []
