@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ofacore.checkpoint import CheckpointError, find_latest
+from ofacore.checkpoint import CheckpointError, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.config.schema import TrainConfig
 from ofacore.data.collate import collate
@@ -22,6 +23,9 @@ from ofacore.data.loader import TaskData as TrainingData
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources import Source
 from ofacore.folders import check_writable
+from ofacore.model.stages import cut_model
+from ofacore.parallel import groups
+from ofacore.parallel.agreement import check_started_alike, evaluation_share, everyones
 from ofacore.parallel.process import tune_process
 from ofacore.protocols import Batch, Example, RowError, Schedule, TaskShare
 from ofacore.saving import described
@@ -34,9 +38,11 @@ from ofacore.train.callbacks.tracking import Tracking
 from ofacore.train.callbacks.validation import Validation
 from ofacore.train.loop import Trainer
 from ofacore.train.precision import weight_dtype
+from ofacore.train.shards import restore_shards
 
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist
+    from ofacore.model.universal import UniversalModel
 
 logger = logging.getLogger("ofacore.train")
 
@@ -84,11 +90,14 @@ def fit(
         UserError: There is nothing to train on, the folder holds another run, or a fault limit was reached.
     """
     config = generalist.assembly.config.train
+    check_alike(generalist)
     place = check_folder(folder, resume)
     tune_process(config.threads)
     dtype = weight_dtype(config.precision, generalist.model.device)
-    generalist.model.to(dtype)
-    snapshot = load_snapshot(place) if place else None
+    generalist.model.to(dtype).shard()
+    if groups.pipeline_size() > 1 and generalist.model.stage is None:
+        cut_model(generalist.model, groups.pipeline_size(), groups.pipeline_rank())
+    snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
     begun = (int(snapshot.state["step"]), Cursor.from_state(snapshot.state["cursor"])) if snapshot else (0, Cursor())
     if begun[0] >= config.steps:
         logger.warning("%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps)
@@ -101,13 +110,52 @@ def fit(
     if snapshot and place:
         _restore(trainer, snapshot, place)
     trainer.run()
-    generalist.model.eval()
+    generalist.model = whole_model(generalist).eval()
     return folder
+
+
+def whole_model(generalist: Generalist) -> UniversalModel:
+    """The model itself, or where it is one stage of a pipeline, another with the weights of all stages.
+
+    The processes of a pipeline must call this together.
+    """
+    if generalist.model.stage is None:
+        return generalist.model
+    from ofacore.generalist import build_model
+
+    state = generalist.model.portable_state()
+    model = build_model(generalist.assembly).to(generalist.model.dtype)
+    model.load_portable(state)
+    return model
+
+
+def check_alike(generalist: Generalist) -> None:
+    """Processes of one run must have the same plugins and the same configuration.
+
+    Raises:
+        DifferentStartError: A process differs; says which one, and in what.
+    """
+    if groups.world_size() == 1:
+        return
+    assembly = generalist.assembly
+    state = assembly.state()
+    check_started_alike(
+        {
+            "set of plugins": {f"{name} ({place})": version for name, place, version in assembly.registry.lock()},
+            "configuration": state["config"],
+            "vocabulary": dict(state["vocabulary"]),
+            "fitted artifact": {name: artifact.digest for name, artifact in assembly.artifacts.items()},
+            "number of training rows": {name: len(data.source) for name, data in training_data(generalist).items()},
+        }
+    )
 
 
 def _restore(trainer: Trainer, snapshot: Any, place: Path) -> None:
     try:
-        trainer.restore(snapshot)
+        if is_sharded(place):
+            restore_shards(trainer, place, snapshot)
+        else:
+            trainer.restore(snapshot)
     except ValueError as error:
         raise CheckpointError(place, f"does not fit this run: {error}") from error
     logger.info("going on from %s", place)
@@ -158,10 +206,11 @@ def schedule(generalist: Generalist) -> Schedule:
 
 
 def loader_settings(config: TrainConfig) -> LoaderSettings:
-    """The loader's part of the training section."""
+    """The loader's part of the training section; each data rank encodes its share of every step."""
     return LoaderSettings(
         seed=config.seed, positions=config.micro_batch_positions, samples=config.micro_batch_samples,
         packing=config.packing, bad_rows=config.faults.bad_rows, workers=config.workers,
+        rank=groups.data_rank(), ranks=groups.data_size(),
     )  # fmt: skip
 
 
@@ -169,15 +218,16 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> 
     assembly = generalist.assembly
     config = assembly.config.train
     validation = Validation(Validator(generalist), config.validation, config.checkpoint)
-    speed = Speed()
-    trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in config.trackers]
+    speed, first = Speed(), groups.is_first()
+    names = config.trackers if first else ()
+    trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in names]
     command = f"ofa train CONFIG --resume --out {folder}"
     return [
-        *([] if quiet else [Progress(config.log_every)]),
+        *([] if quiet or not first else [Progress(config.log_every)]),
         speed,
         validation,
         Tracking(trackers, config.log_every, speed, validation),
-        FaultLog(),
+        *([FaultLog()] if first else []),
         Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command),
     ]
 
@@ -190,6 +240,14 @@ class Validator:
 
     @torch.no_grad()
     def __call__(self, step: int) -> dict[str, float]:
+        """Values by name; a model of several stages is put together for the time being."""
+        if self.generalist.model.stage is None:
+            return self._judged(step)
+        whole = copy(self.generalist)
+        whole.model = whole_model(self.generalist).eval()
+        return Validator(whole)._judged(step)
+
+    def _judged(self, step: int) -> dict[str, float]:
         config = self.generalist.assembly.config.train
         values: dict[str, float] = {}
         for name, data in self.generalist.data.items():
@@ -201,16 +259,22 @@ class Validator:
         return values | (self._metrics() if config.validation.generate else {})
 
     def _losses(self, examples: Sequence[Example], config: TrainConfig) -> dict[str, float]:
+        """Data ranks take a share of the examples each."""
         totals: dict[str, float] = {}
         counts: dict[str, int] = {}
-        for start in range(0, len(examples), 32):
-            for group, loss in self.generalist.model.losses(
-                collate(examples[start : start + 32], packing=config.packing)
-            ):
+        rank, ranks = evaluation_share()
+        own = examples[rank::ranks]
+        for start in range(0, len(own), 32):
+            for group, loss in self.generalist.model.losses(collate(own[start : start + 32], packing=config.packing)):
                 for term, value, count in zip(group.terms, loss.values.tolist(), group.counts, strict=True):
                     totals[term] = totals.get(term, 0.0) + value
                     counts[term] = counts.get(term, 0) + count
-        return {f"valid/{term}/loss": total / counts[term] for term, total in totals.items()}
+        found = everyones((totals, counts))
+        terms = dict.fromkeys(term for each, _ in found for term in each)
+        return {
+            f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found) / sum(n.get(term, 0) for _, n in found)
+            for term in terms
+        }
 
     def _metrics(self) -> dict[str, float]:
         from ofacore.evaluate.runner import evaluate_tasks

@@ -293,6 +293,8 @@ class Batch:
     target: BatchSide | None
     terms: tuple[TermGroup, ...]
     samples: tuple[SampleInfo, ...]
+    stand_ins: tuple[tuple[Side, AdapterCall], ...] = ()
+    """Calls of adapters marked ``collective`` that another rank makes here; what they give counts for nothing."""
 
 
 # ---------------------------------------------------------------- what plugins implement

@@ -22,6 +22,8 @@ from ofacore.evaluate.runner import Evaluation, evaluate_tasks
 from ofacore.evaluate.samples import plain_samples
 from ofacore.fitting import check_folder, fit, schedule
 from ofacore.generalist import Generalist, build_model
+from ofacore.joining import joined
+from ofacore.parallel.groups import is_first
 from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
 from ofacore.run_check import check_run
@@ -54,12 +56,20 @@ def train_run(
         ConfigError: With everything that is wrong with the configuration.
         UserError: Data, folder or rows cannot be used.
     """
-    console = console or Console(soft_wrap=True)
     registry = Registry.discover(config.plugins.prefer)
     problems = check_run(config, registry)
     if problems:
         raise ConfigError(problems)
     tune_process(config.train.threads)
+    with joined(config.parallel) as watch:
+        console = console or Console(soft_wrap=True, quiet=not is_first())
+        return _train(config, registry, resume, dry_run, folder, console, watch)
+
+
+def _train(
+    config: RunConfig, registry: Registry, resume: bool, dry_run: bool, folder: Path | None, console: Console,
+    watch: Sequence[Callback],
+) -> Path:  # fmt: skip
     folder = folder or Path(config.out.format(name=config.name))
     if not dry_run:
         check_folder(folder, resume)
@@ -73,7 +83,7 @@ def train_run(
         rehearse(generalist, console)
         return folder
     ending = _Ending()
-    fit(generalist, folder, resume=resume, callbacks=[ending])
+    fit(generalist, folder, resume=resume, callbacks=[*watch, ending])
     if ending.by_signal:
         return folder
     finish(generalist, folder, console)
@@ -102,7 +112,8 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
     stored = RunConfig.model_validate(state["config"])
     for key in changed_keys(stored, config):
         logger.warning("%s differs from what the run began with and is not changed by resuming", key)
-    begun.assembly.config = stored.model_copy(update={"train": config.train, "out": config.out, "name": config.name})
+    kept = {key: getattr(config, key) for key in ("train", "parallel", "out", "name")}
+    begun.assembly.config = stored.model_copy(update=kept)
     begun.data = data
     return begun
 
@@ -139,11 +150,17 @@ def evaluate_run(
 
 
 def finish(generalist: Generalist, folder: Path, console: Console, limit: int | None = 300) -> None:
-    """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``."""
+    """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``.
+
+    All processes of a run score together; the first prints and writes.
+    """
     done: list[Evaluation] = []
     for found in evaluate_tasks(generalist, generalist.tasks, "test", limit):
         done.append(found)
-        print(f"scored {found.task}", file=sys.stderr)
+        if is_first():
+            print(f"scored {found.task}", file=sys.stderr)
+    if not is_first():
+        return
     scores = [row for evaluation in done for row in evaluation.scores]
     print_scores(scores, console)
     for evaluation in done:

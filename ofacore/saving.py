@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofacore.assembly import Assembly
-from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, standing
+from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, save_sharded, standing
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
 from ofacore.folders import check_writable
@@ -32,6 +32,26 @@ def save(generalist: Generalist, folder: Path) -> Path:
         generalist.model.portable_state(), described(generalist.assembly), artifacts=generalist.assembly.artifacts
     )
     return save_snapshot(folder, snapshot)
+
+
+def convert(source: Path, out: Path, *, sharded: bool = False, which: str = "latest") -> Path:
+    """Write a checkpoint in the other form: all of it, optimiser state too. No plugin is needed.
+
+    Args:
+        source: A checkpoint, a run folder or a saved model.
+        out: Folder to write.
+        sharded: Write the sharded form; default: the portable one.
+        which: Of a run folder: ``latest`` or ``best``.
+
+    Raises:
+        CheckpointError: Nothing usable is there, or ``out`` holds something.
+    """
+    place = checkpoint_of(source, which)
+    check_writable(out)
+    if out.exists() and any(out.iterdir()):
+        raise CheckpointError(out, "is not empty; choose another folder")
+    snapshot = load_snapshot(place)
+    return save_sharded(out, snapshot) if sharded else save_snapshot(out, snapshot)
 
 
 def described(assembly: Assembly) -> dict[str, Any]:

@@ -22,4 +22,6 @@ def message(error: BaseException) -> str:
     if is_user_error(error):
         return str(error)
     text = str(error).strip()
+    if type(error).__name__ == "RankFailedError":
+        return text
     return f"{type(error).__name__}{': ' if text else ''}{text} (--debug shows where)"

@@ -19,9 +19,11 @@ COMMANDS = {
     "plugins": "Plugins that are installed.",
     "config": "Show or check a configuration, or print its schema.",
     "data": "Fetch starter data, check the rows of a file.",
+    "plan-layout": "Propose parallel layouts for a number of GPUs.",
+    "checkpoint": "Convert checkpoints between their forms.",
     "doctor": "Report on this machine and installation.",
 }
-"""Command -> help; the module ``ofa_cli.commands.<command>`` holds its ``app``."""
+"""Command -> help; the module ``ofa_cli.commands.<command>``, hyphens as underscores, holds its ``app``."""
 
 
 class LazyGroup(TyperGroup):
@@ -35,7 +37,7 @@ class LazyGroup(TyperGroup):
             from ofacore.plugin import suggest
 
             raise UserError(f"no command '{cmd_name}'; {suggest(cmd_name, COMMANDS) or 'ofa --help lists them'}")
-        module = import_module(f"ofa_cli.commands.{cmd_name}")
+        module = import_module(f"ofa_cli.commands.{cmd_name.replace('-', '_')}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command

@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-from ofa_cli.failures import is_user_error, message
+from ofa_cli.failures import is_user_error
 from ofa_cli.lazy import LazyGroup
+from ofa_cli.ranks import tell
 
 GLOBAL_FLAGS = ("--debug", "--no-plugins")
 
@@ -51,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        kind = "error" if is_user_error(error) else "failure"
-        typer.echo(f"{kind}: {message(error)}", err=True)
+        tell(error, sys.stderr)
         sys.exit(2 if is_user_error(error) else 1)
 
 

@@ -31,5 +31,6 @@ def model_needs(plans: Iterable[TaskPlan], options: OptionSource) -> ModelNeeds:
         heads=tuple(Part(name, options.head_options(name)) for name in heads),
         criteria=tuple(Part(name, options.criterion_options(name)) for name in criteria),
         tasks=tuple(plan.name for plan in plans),
+        sides={name: frozenset(slot.side for slot in slots if slot.adapter == name) for name in adapters},
         slots=tuple(dict.fromkeys(f"{plan.name}/{slot.name}" for plan in plans for slot in plan.slots())),
     )

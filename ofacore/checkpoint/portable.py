@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -29,6 +30,7 @@ from torch import Tensor
 from ofacore.artifacts import Artifact
 from ofacore.checkpoint.durable import sync, sync_tree, write_json
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.sharded import KINDS, is_sharded, on_first, read_whole, write_shards
 
 MARKER = "COMPLETE"
 TEMPORARY = ".tmp-"
@@ -60,14 +62,11 @@ def save(folder: Path, snapshot: Snapshot) -> Path:
     Raises:
         OSError: The disk is full or not writable; ``folder`` is then as before.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if standing(folder) != folder:
-        os.replace(standing(folder), folder)
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    _make_room(folder, temporary)
     try:
-        _write(temporary, snapshot)
+        _write_tensors(temporary, snapshot)
+        _write_rest(temporary, snapshot)
         _replace(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -75,12 +74,47 @@ def save(folder: Path, snapshot: Snapshot) -> Path:
     return folder
 
 
-def load(folder: Path, optimizer: bool = True) -> Snapshot:
-    """Read a checkpoint.
+def save_sharded(folder: Path, snapshot: Snapshot, group: dist.ProcessGroup | None = None) -> Path:
+    """Write a checkpoint of the sharded form; ``folder`` appears complete or not at all.
+
+    All processes of ``group`` must call this together; None: this process holds everything.
 
     Args:
-        folder: The folder that `save` wrote.
+        folder: Where; the same for all, on a disk that all see.
+        snapshot: Its tensors are the pieces of this process; see `ofacore.parallel.pieces`.
+        group: A group for the processor's memory (gloo).
+
+    Raises:
+        OSError: A process could not write; ``folder`` is then as before.
+    """
+    temporary = folder.with_name(f"{TEMPORARY}{folder.name}-shards")
+    on_first(lambda: _make_room(folder, temporary), group)
+    kinds = {"model": snapshot.model, "optimizer": snapshot.optimizer, "ema": snapshot.ema}
+    write_shards(temporary, {f"{kind}/{name}": v for kind, own in kinds.items() for name, v in own.items()}, group)
+    on_first(lambda: _finish(temporary, folder, snapshot), group)
+    return folder
+
+
+def _make_room(folder: Path, temporary: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if standing(folder) != folder:
+        os.replace(standing(folder), folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+
+
+def _finish(temporary: Path, folder: Path, snapshot: Snapshot) -> None:
+    _write_rest(temporary, snapshot)
+    _replace(temporary, folder)
+
+
+def load(folder: Path, optimizer: bool = True, tensors: bool = True) -> Snapshot:
+    """Read a checkpoint of either form.
+
+    Args:
+        folder: The folder that `save` or `save_sharded` wrote.
         optimizer: Read the optimiser's tensors too; inference needs none.
+        tensors: Read tensors at all, and whole; otherwise `ofacore.checkpoint.sharded` reads pieces.
 
     Raises:
         CheckpointError: Not a checkpoint, not complete, or a file is damaged; names the file.
@@ -94,14 +128,15 @@ def load(folder: Path, optimizer: bool = True) -> Snapshot:
         if name not in artifacts or artifacts[name].digest != digest:
             place = folder / "artifacts" / _file_name(name)
             raise CheckpointError(place, f"missing or changed; its digest should be {digest}")
-    return Snapshot(
-        model=_tensors(folder / "model.safetensors"),
-        state=state,
-        optimizer=_tensors(folder / "optimizer.safetensors", optional=True) if optimizer else {},
-        optimizer_structure=_json(folder / "optimizer.json") if (folder / "optimizer.json").exists() else {},
-        ema=_tensors(folder / "ema.safetensors", optional=True),
-        artifacts=artifacts,
-    )
+    kinds = [kind for kind in KINDS if tensors and (optimizer or kind != "optimizer")]
+    read = read_whole if is_sharded(folder) else _read_file
+    structure = _json(folder / "optimizer.json") if (folder / "optimizer.json").exists() else {}
+    whole = {kind: read(folder, kind) for kind in kinds}
+    return Snapshot(**{"model": {}, **whole}, state=state, optimizer_structure=structure, artifacts=artifacts)
+
+
+def _read_file(folder: Path, kind: str) -> dict[str, Tensor]:
+    return _tensors(folder / f"{kind}.safetensors", optional=kind != "model")
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -147,14 +182,19 @@ def check_complete(folder: Path) -> None:
             raise CheckpointError(path, f"damaged: {found} bytes, {size} were written; {remedy}")
 
 
-def _write(folder: Path, snapshot: Snapshot) -> None:
-    digests = {name: artifact.digest for name, artifact in snapshot.artifacts.items()}
+def _write_tensors(folder: Path, snapshot: Snapshot) -> None:
     _save_tensors(folder / "model.safetensors", snapshot.model)
     if snapshot.optimizer_structure or snapshot.optimizer:
         _save_tensors(folder / "optimizer.safetensors", snapshot.optimizer)
-        write_json(folder / "optimizer.json", dict(snapshot.optimizer_structure))
     if snapshot.ema:
         _save_tensors(folder / "ema.safetensors", snapshot.ema)
+
+
+def _write_rest(folder: Path, snapshot: Snapshot) -> None:
+    """Everything but tensors, and the marker last of all."""
+    digests = {name: artifact.digest for name, artifact in snapshot.artifacts.items()}
+    if snapshot.optimizer_structure or snapshot.optimizer:
+        write_json(folder / "optimizer.json", dict(snapshot.optimizer_structure))
     for name, artifact in snapshot.artifacts.items():
         artifact.save(folder / "artifacts" / _file_name(name))
     write_json(folder / "state.json", {**snapshot.state, "artifacts": digests})

@@ -197,14 +197,15 @@ class GroupRule(Section):
 class OptimizerConfig(Section):
     """The optimiser."""
 
-    name: Literal["adamw", "muon"] = Field("muon", description="muon: Muon for matrices, AdamW for the rest.")
-    lr: float = Field(1e-3, gt=0, description="AdamW's rate.")
+    name: Literal["adamw", "muon", "sgd"] = Field("muon", description="muon: Muon for matrices, AdamW for the rest.")
+    lr: float = Field(1e-3, gt=0, description="Rate of AdamW and SGD.")
     muon_lr: float = Field(2e-2, gt=0, description="Rate of matrices under Muon.")
     muon_momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of Muon.")
     muon_except: str = Field(
         r"(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\.",
         description="Matrices whose name matches stay with AdamW; embedding tables always do.",
     )
+    sgd_momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of SGD.")
     betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's decay rates of the two moments.")
     eps: float = Field(1e-8, gt=0, description="AdamW's term against division by zero.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
@@ -240,6 +241,10 @@ class CheckpointConfig(Section):
     keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     best: str = Field("", description="Metric name that decides `best`; empty: mean validation loss.")
     higher_is_better: bool = Field(False, description="How `best` is compared.")
+    form: Literal["auto", "portable", "sharded"] = Field(
+        "auto", description="sharded: every process writes its own part; auto: sharded if there are several."
+    )
+    background: bool = Field(False, description="sharded: copy to memory, and write while training goes on.")
 
 
 class ValidationConfig(Section):
@@ -295,6 +300,20 @@ class TrainConfig(Section):
     trackers: tuple[str, ...] = Field(("jsonl", "tensorboard"), description="Where metrics go.")
 
 
+class ParallelConfig(Section):
+    """How several processes divide the work. One process needs none of this."""
+
+    nproc: int = Field(1, ge=1, description="Processes; under torchrun or Slurm: as many as were started.")
+    tp: int = Field(1, ge=1, description="Tensor parallel: processes that share every layer.")
+    pp: int = Field(1, ge=1, description="Pipeline parallel: stages that the layers are cut into.")
+    sp: bool = Field(False, description="Sequence parallel: with tp, positions are split between the large matrices.")
+    ep: int = Field(1, ge=1, description="Expert parallel: data ranks that experts are spread over.")
+    zero: Literal[0, 1] = Field(0, description="1: each data rank keeps a share of the optimiser's state (ZeRO-1).")
+    fsdp: bool = Field(False, description="Weights, gradients and optimiser state are split over data ranks.")
+    timeout: float = Field(600, gt=0, description="Seconds that a step, with its validation and saving, may take.")
+    max_restarts: int = Field(0, ge=0, description="Times a failed run goes on from its last checkpoint by itself.")
+
+
 class PluginsConfig(Section):
     """Settings about plugins."""
 
@@ -309,6 +328,7 @@ class RunConfig(Section):
     )
     model: ModelConfig = Field(ModelConfig(), description="The universal model.")
     train: TrainConfig = Field(TrainConfig(), description="The loop.")
+    parallel: ParallelConfig = Field(ParallelConfig(), description="How several processes divide the work.")
     generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for all tasks.")
     plugins: PluginsConfig = Field(PluginsConfig(), description="Plugins.")
     out: str = Field("runs/{name}", description="Run folder.")

@@ -75,7 +75,7 @@ def evaluate_task(
     read = list(readable(source, limit or None))
     named = [(source.name(i), row) for i, row in enumerate(read) if not isinstance(row, RowError)]
     rows = [row for _, row in named]
-    inference = replace(generalist.inference(plan, **generation), split="test")
+    inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     outputs = inference(rows, on_error="keep")
     columns = ColumnMap.of(plan.columns, plan.transforms, generalist.assembly.registry.load)
     usable = [i for i, output in enumerate(outputs) if not output.problem]

@@ -21,6 +21,7 @@ from ofacore.generate.output import Field, Output
 from ofacore.generate.session import DecodingModel, Session
 from ofacore.generate.target import Row, Tools, generate_target
 from ofacore.instruction import Contrast, Node, Plain, Repeat, Slot
+from ofacore.parallel.agreement import evaluation_share, everyones
 from ofacore.plan import TemplatePlan
 from ofacore.plugin import Registry
 from ofacore.protocols import (
@@ -47,6 +48,8 @@ class Inference:
     want: frozenset[str] | None = None
     batch_size: int = 64
     split: Split = "infer"
+    shared: bool = False
+    """Data ranks, which all call this together with the same rows, each generate for a share of them."""
 
     @torch.no_grad()
     def __call__(self, rows: Sequence[Mapping[str, Any]], *, on_error: str = "raise") -> list[Output]:
@@ -67,10 +70,22 @@ class Inference:
         ]  # fmt: skip
         usable = [(i, r) for i, r in enumerate(requests) if isinstance(r, Request)]
         usable.sort(key=lambda pair: (bool(pair[1].source.source), _size(pair[1].source)))
-        for batch in _batches(usable, self.batch_size):
+        rank, ranks = evaluation_share() if self.shared else (0, 1)
+        for batch in _batches(usable[rank::ranks], self.batch_size):
             for (i, _), output in zip(batch, self._generate([request for _, request in batch]), strict=True):
                 outputs[i] = output
+        if ranks > 1:
+            self._fill(outputs, dict(usable))
         return [output for output in outputs if output is not None]
+
+    def _fill(self, outputs: list[Output | None], requests: Mapping[int, Request]) -> None:
+        """Take over what other data ranks generated."""
+        own = {i: _values(output) for i, output in enumerate(outputs) if output is not None and i in requests}
+        for shown in everyones(own):
+            for i, values in shown.items():
+                if outputs[i] is None:
+                    row = Row(requests[i].context, requests[i].context.row, fields=dict(values))
+                    outputs[i] = Output(self._fields(row, requests[i].template), row.ctx)
 
     def _request(self, row: Mapping[str, Any], number: int, on_error: str) -> Request | RowError:
         rng = np.random.default_rng(stable_key("infer", self.options.seed, number))
@@ -123,6 +138,10 @@ class Inference:
                         tuple(row.fields[name]), name in repeated)
             for name, slot in slots.items() if name in row.fields
         }  # fmt: skip
+
+
+def _values(output: Output) -> dict[str, list[Any]]:
+    return {name: list(entry.turns) for name, entry in output.fields.items()}
 
 
 def generation_options(*layers: Options) -> GenerationOptions:

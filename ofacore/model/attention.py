@@ -7,12 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.dropout import dropout
+from ofacore.model.dropout import dropout, own_random_numbers
 from ofacore.model.positions import rotate
 from ofacore.model.presets import Sizes
 from ofacore.model.rows import Slots
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.layers import ColumnLinear, RowLinear
+from ofacore.parallel.regions import gathered, padded, unpadded
+from ofacore.parallel.sharding import mark_partial, mark_split
 
 _EXPLICIT_UP_TO = 128 * 128
 
@@ -32,17 +34,20 @@ def attend(
         bias: Added to scores; broadcasts to [R, h, L, K]; -inf where a key is not seen.
         rate: Dropout of attention weights.
         training: Whether dropout is on.
-        weights: Receives the attention weights [R, h, L, K].
+        weights: Receives the attention weights [R, h, L, K], of all processes' heads.
     """
     if weights is None and q.shape[-2] * k.shape[-2] > _EXPLICIT_UP_TO:
-        return functional.scaled_dot_product_attention(q, k, v, bias, rate if training else 0.0, scale=scale)
+        with own_random_numbers(training and rate > 0.0):
+            return functional.scaled_dot_product_attention(q, k, v, bias, rate if training else 0.0, scale=scale)
     scores = (q * scale) @ k.transpose(-1, -2)
     if bias is not None:
         scores = scores + bias
     probabilities = scores.softmax(-1)
     if weights is not None:
-        weights.append(probabilities)
-    return dropout(probabilities, rate, training) @ v
+        weights.append(gathered(probabilities, 1))
+    with own_random_numbers(training and rate > 0.0):
+        probabilities = dropout(probabilities, rate, training)
+    return probabilities @ v
 
 
 class Attention(nn.Module):
@@ -62,6 +67,11 @@ class Attention(nn.Module):
         self.query_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
         self.key_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
         self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.scale_heads else None
+        if self.head_scale is not None:
+            mark_split(self.head_scale, 0)
+        for part in (self.query_norm, self.key_norm):
+            if part is not None:
+                mark_partial(part)
 
     def _normed(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         if self.query_norm is None or self.key_norm is None:
@@ -93,9 +103,9 @@ class SelfAttention(Attention):
         super().__init__(config, sizes)
         self.qkv = ColumnLinear(sizes.hidden, 3 * sizes.hidden)
 
-    def project(self, x: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """States [..., H] -> queries, keys, values [..., h, d]."""
-        q, k, v = self.qkv(x).unflatten(-1, (self.heads, 3, self.head_size)).unbind(-2)
+    def project(self, x: Tensor, rows: int, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """States [..., H] -> queries, keys, values [rows, ..., h, d]; further rows are padding."""
+        q, k, v = unpadded(self.qkv(x), rows).unflatten(-1, (self.heads, 3, self.head_size)).unbind(-2)
         q, k = self._normed(q, k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
@@ -103,8 +113,9 @@ class SelfAttention(Attention):
 
     def forward(self, x: Tensor, slots: Slots, rotation: Tensor | None, biases: list[Tensor | None]) -> Tensor:
         """Stream [N, H] -> [N, H]."""
-        queries, keys, values = (slots.take(part) for part in self.project(x, rotation))
-        return self.out(slots.put(self.rows(queries, keys, values, biases)))  # type: ignore[no-any-return]
+        q, k, v = self.project(x, slots.positions, rotation)
+        queries, keys, values = slots.take(q), slots.take(k), slots.take(v)
+        return self.out(padded(slots.put(self.rows(queries, keys, values, biases))))  # type: ignore[no-any-return]
 
 
 class CrossAttention(Attention):
@@ -113,11 +124,11 @@ class CrossAttention(Attention):
     def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
         super().__init__(config, sizes)
         self.query = ColumnLinear(sizes.hidden, sizes.hidden)
-        self.key_value = ColumnLinear(sizes.hidden, 2 * sizes.hidden)
+        self.key_value = ColumnLinear(sizes.hidden, 2 * sizes.hidden, sequence=False)
 
-    def project(self, x: Tensor) -> Tensor:
-        """States [..., H] -> queries [..., h, d]."""
-        q = self.query(x).unflatten(-1, (self.heads, self.head_size))
+    def project(self, x: Tensor, rows: int) -> Tensor:
+        """States [..., H] -> queries [rows, ..., h, d]; further rows are padding."""
+        q = unpadded(self.query(x), rows).unflatten(-1, (self.heads, self.head_size))
         return self.query_norm(q) if self.query_norm is not None else q  # type: ignore[no-any-return]
 
     def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,6 +141,6 @@ class CrossAttention(Attention):
         weights: list[Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
         """Stream [M, H], encoder output [N, H] -> [M, H]; ``weights`` receives one [R, h, L, K] for each group."""
-        queries = slots.take(self.project(x))
+        queries = slots.take(self.project(x, slots.positions))
         keys, values = (memory_slots.take(part) for part in self.project_memory(memory))
-        return self.out(slots.put(self.rows(queries, keys, values, biases, weights)))  # type: ignore[no-any-return]
+        return self.out(padded(slots.put(self.rows(queries, keys, values, biases, weights))))  # type: ignore[no-any-return]

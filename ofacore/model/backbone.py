@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.cache import Cache, SourceCache
-from ofacore.model.experts import ModalityRouter, Routing, TaskRouter, sort_by_expert
+from ofacore.model.cache import Cache, SourceCache, stream_of
+from ofacore.model.experts import ModalityRouter, Routing, TaskRouter, nowhere, sort_by_expert
 from ofacore.model.incremental import Step, beams_of, blind_rows, layer_step, new_mask
 from ofacore.model.initial import initialise
 from ofacore.model.layers import Biases, Layer, Memory, Pass
-from ofacore.model.positions import SCHEMES, Place, PositionOptions, total_bias
+from ofacore.model.positions import SCHEMES, OwnHeads, Place, PositionOptions, total_bias
 from ofacore.model.presets import resolve
-from ofacore.model.rows import Group, View, cross_groups, finish, plane_of, self_groups, slots_of
-from ofacore.parallel.groups import tensor_size
+from ofacore.model.rows import Group, View, cross_groups, finish, one_position, plane_of, self_groups, slots_of
+from ofacore.parallel import fsdp
+from ofacore.parallel.groups import expert_size, layout, tensor_size
+from ofacore.parallel.layers import whole_positions
 from ofacore.parallel.norms import norm
+from ofacore.parallel.regions import join_positions, split_positions
+from ofacore.parallel.sharding import mark_by_position
 from ofacore.protocols import Layout
 
 
@@ -46,12 +51,15 @@ class MegatronBackbone(nn.Module):
         attention: Cross-attention weights of the latest pass, layer -> one [rows, heads, L, K] for each group.
     """
 
+    has_stages: ClassVar[bool] = True
+    """`encode`, `decode` and `idle` take the layers of one pipeline stage."""
+
     def __init__(self, config: ModelConfig, context: BackboneContext) -> None:
         super().__init__()
         self.config, self.context, self.sizes = config, context, resolve(config)
         sizes = self.sizes
         options = PositionOptions(
-            sizes, sizes.heads // tensor_size(), config.max_positions, config.attn_scale_factor,
+            sizes, sizes.heads, config.max_positions, config.attn_scale_factor,
             config.share_attn_bias, config.entangle_positions, config.layernorm_position,
         )  # fmt: skip
         self.positions = {**SCHEMES, **context.schemes}[config.positions](options)
@@ -60,9 +68,17 @@ class MegatronBackbone(nn.Module):
         final = config.norm == "pre"
         self.encoder_norm = norm(config.norm_type, sizes.hidden) if final else nn.Identity()
         self.decoder_norm = norm(config.norm_type, sizes.hidden) if final else nn.Identity()
+        mark_by_position(self.encoder_norm)
+        mark_by_position(self.decoder_norm)
         self.balance: list[Tensor] = []
         self.attention: dict[int, list[Tensor]] = {}
         initialise(self, "backbone", context.seed)
+
+    @property
+    def scheme(self) -> Any:
+        """Positions, with biases for the heads of this process."""
+        whole = tensor_size() == 1 or getattr(self.positions, "splits_heads", False)
+        return self.positions if whole else OwnHeads(self.positions)
 
     def _stack(self, number: int, cross: bool, path_rate: float) -> nn.ModuleList:
         """Layers whose drop rate grows linearly from 0 to ``path_rate``."""
@@ -77,15 +93,20 @@ class MegatronBackbone(nn.Module):
         by_kind = {"none": (), "modality": self.context.adapters, "task": self.context.tasks, "topk": numbered}
         return by_kind[self.config.experts]
 
-    def encode(self, states: Tensor, layout: Layout) -> Tensor:
-        """Source states [N, H] -> hidden [N, H]."""
+    def encode(self, states: Tensor, layout: Layout, layers: range | None = None) -> Tensor:
+        """Source states [N, H] -> hidden [N, H].
+
+        ``layers``: only these; what comes before the first and after the last layer goes with them. Default: all.
+        """
         self.balance = []
         plane = plane_of(layout, self.context.linear)
         run = self._pass("encoder", states, layout, plane)
-        return self.encoder_norm(self._run(self.encoder, self._placed("encoder", states, layout, plane), run))  # type: ignore[no-any-return]
+        return self._through("encoder", states, layout, plane, run, layers)
 
-    def decode(self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None) -> Tensor:
-        """Target states [M, H] -> hidden [M, H], reading encoder output [N, H]."""
+    def decode(
+        self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None, layers: range | None = None
+    ) -> Tensor:
+        """Target states [M, H] -> hidden [M, H], reading encoder output [N, H]; ``layers`` as in `encode`."""
         if source is None:
             self.balance = []
         plane = plane_of(layout, self.context.linear)
@@ -93,18 +114,57 @@ class MegatronBackbone(nn.Module):
         run.memory = self._memory(layout, plane, memory, source)
         run.attention_layers = self.context.attention_layers
         self.attention = run.attention
-        return self.decoder_norm(self._run(self.decoder, self._placed("decoder", states, layout, plane), run))  # type: ignore[no-any-return]
+        return self._through("decoder", states, layout, plane, run, layers)
+
+    def idle(self, place: Literal["encoder", "decoder"], layers: range | None = None) -> Tensor | None:
+        """What `encode` or `decode` of these layers owe to other processes, where this one has no positions.
+
+        Returns:
+            0 with a gradient path through the exchange of positions between experts, or through layers that FSDP
+            gathers; None where nothing is owed.
+        """
+        if layout().fsdp:
+            one = one_position(self.context.adapters, self.context.tasks, next(self.parameters()).device)
+            plane, x = plane_of(one, self.context.linear), self._nothing(1)
+            return (self._through(place, x, one, plane, self._pass(place, x, one, plane), None) * 0).sum()
+        if expert_size() == 1 or not self.expert_names():
+            return None
+        x, every = self._nothing(0), self.encoder if place == "encoder" else self.decoder
+        routing = nowhere(len(self.expert_names()), x.device)
+        for number in layers if layers is not None else range(len(every)):
+            x = self._again_backward(every[number].ffn.idle, x, routing)
+        return x.sum()
+
+    def _nothing(self, positions: int) -> Tensor:
+        like = next(self.parameters())
+        return torch.zeros(positions, self.sizes.hidden, device=like.device, dtype=like.dtype, requires_grad=True)
+
+    def _again_backward(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """Call a function; under activation checkpointing it is computed again in the backward pass, to its end."""
+        if not (self.config.checkpoint_activations and torch.is_grad_enabled()):
+            return function(*inputs)
+        with set_checkpoint_early_stop(expert_size() == 1):
+            return checkpoint(function, *inputs, use_reentrant=False)
+
+    def _through(
+        self, place: Literal["encoder", "decoder"], x: Tensor, layout: Layout, plane: Tensor, run: Pass,
+        layers: range | None,
+    ) -> Tensor:  # fmt: skip
+        every = self.encoder if place == "encoder" else self.decoder
+        last_norm = self.encoder_norm if place == "encoder" else self.decoder_norm
+        chosen = layers if layers is not None else range(len(every))
+        x = self._placed(place, x, layout, plane) if chosen.start == 0 else x
+        positions = len(x)
+        x = self._run([every[number] for number in chosen], split_positions(x), run)
+        return join_positions(last_norm(x) if chosen.stop == len(every) else x, positions)
 
     def _placed(self, place: Place, states: Tensor, layout: Layout, plane: Tensor) -> Tensor:
         added = self.positions.states(place, layout.coordinates, plane)
         return states if added is None else states + added
 
-    def _run(self, layers: nn.ModuleList, x: Tensor, run: Pass) -> Tensor:
+    def _run(self, layers: Sequence[nn.Module], x: Tensor, run: Pass) -> Tensor:
         for layer in layers:
-            if self.config.checkpoint_activations and torch.is_grad_enabled():
-                x, balance = checkpoint(layer, x, run, use_reentrant=False)
-            else:
-                x, balance = layer(x, run)
+            x, balance = self._again_backward(layer, x, run, run.memory.states if run.memory else None)
             if balance is not None:
                 self.balance.append(balance)
         return x
@@ -113,7 +173,8 @@ class MegatronBackbone(nn.Module):
         groups = finish(self_groups(layout, plane, place == "encoder"), states.dtype)
         return Pass(
             slots_of(layout.rows, layout.positions), self._biases(place, groups),
-            self.positions.rotation(layout.coordinates), layout.sequence, layout.sequences, self._routing(layout),
+            self.positions.rotation(layout.coordinates), split_positions(layout.sequence), layout.sequences,
+            self._routing(layout),
         )  # fmt: skip
 
     def _memory(self, layout: Layout, plane: Tensor, memory: Tensor | None, source: Layout | None) -> Memory | None:
@@ -129,19 +190,19 @@ class MegatronBackbone(nn.Module):
                 group.blind if group.blind is not None else torch.zeros(*shape, 1, dtype=torch.bool)
                 for group, shape in zip(groups, slots.shapes, strict=True)
             ]
-            blind = slots.put([part.to(memory.device) for part in each])
+            blind = split_positions(slots.put([part.to(memory.device) for part in each]))
         keys = slots_of(layout.memory_rows, len(memory), once=False)
         return Memory(memory, keys, self._biases("cross", groups), blind)
 
     def _biases(self, place: Place, groups: Sequence[Group]) -> Biases:
+        scheme = self.scheme
         shared = [
-            total_bias([group.additive, self.positions.shared_bias(place, group.queries, group.keys)])
-            for group in groups
+            total_bias([group.additive, scheme.shared_bias(place, group.queries, group.keys)]) for group in groups
         ]
 
         def of_layer(layer: int) -> list[Tensor | None]:
             return [
-                total_bias([part, self.positions.bias(place, layer, group.queries, group.keys)])
+                total_bias([part, scheme.bias(place, layer, group.queries, group.keys)])
                 for part, group in zip(shared, groups, strict=True)
             ]
 
@@ -205,7 +266,8 @@ class MegatronBackbone(nn.Module):
             view=View(source.coordinates[index], source.segment[index], plane[index]),
         )
         for layer in self.decoder:
-            keys, values = layer.cross.project_memory(memory)
+            with fsdp.gathered([layer]):
+                keys, values = layer.cross.project_memory(memory)
             cache.keys.append(keys[index].transpose(1, 2).contiguous())
             cache.values.append(values[index].transpose(1, 2).contiguous())
         return cache
@@ -271,28 +333,18 @@ class MegatronBackbone(nn.Module):
             row, view = cache.source.clamp(min=0), cache.memory.view
             if not self.positions.packs:
                 chosen = View(view.coordinates[row], view.segment[row], view.plane[row])
-                cross = self.positions.shared_bias("cross", queries, chosen)
+                cross = self.scheme.shared_bias("cross", queries, chosen)
         return Step(
-            cache, self.positions, queries, keys, total, mask, slot, self.positions.rotation(queries.coordinates),
-            self._routing(_stream(cache, states.shape[1], adapter)),
-            self.positions.shared_bias("decoder", queries, keys), cross,
+            cache, self.scheme, queries, keys, total, mask, slot, self.positions.rotation(queries.coordinates),
+            self._routing(stream_of(cache, states.shape[1], adapter)),
+            self.scheme.shared_bias("decoder", queries, keys), cross,
             beams_of(cache.source, cache.sources) if cross is None else 0, blind_rows(cache),
         )  # fmt: skip
 
     def _cached(self, x: Tensor, cache: Cache, queries: View, step: Step) -> Tensor:
         added = self.positions.states("decoder", queries.coordinates, queries.plane)
         x = x if added is None else x + added
-        for layer in self.decoder:
-            x = layer_step(layer, x, step)
+        with whole_positions(self.decoder), fsdp.gathered(list(self.decoder)):
+            for layer in self.decoder:
+                x = layer_step(layer, x, step)
         return self.decoder_norm(x)  # type: ignore[no-any-return]
-
-
-def _stream(cache: Cache, n: int, adapter: str) -> Layout:
-    """The new positions of all rows as a stream, for routers."""
-    sequence = torch.arange(cache.rows, device=cache.task.device).repeat_interleave(n)
-    zeros = torch.zeros_like(sequence)
-    return Layout(
-        sequence=sequence, segment=zeros, coordinates=zeros, causal=zeros, visible=zeros, adapter=zeros,
-        adapters=(adapter,), task=cache.task.repeat_interleave(n), tasks=cache.tasks, slots=(), rows=(),
-        sequences=cache.rows,
-    )  # fmt: skip

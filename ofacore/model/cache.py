@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ofacore.model.rows import View
+from ofacore.protocols import Layout
 
 
 @dataclass
@@ -137,3 +138,14 @@ def _chosen(x: Tensor, rows: Tensor, dim: int, used: int) -> Tensor:
     if used:
         chosen.narrow(dim, 0, used).copy_(x.narrow(dim, 0, used).index_select(0, rows))
     return chosen
+
+
+def stream_of(cache: Cache, n: int, adapter: str) -> Layout:
+    """The new positions of all rows as a stream, for routers."""
+    sequence = torch.arange(cache.rows, device=cache.task.device).repeat_interleave(n)
+    zeros = torch.zeros_like(sequence)
+    return Layout(
+        sequence=sequence, segment=zeros, coordinates=zeros, causal=zeros, visible=zeros, adapter=zeros,
+        adapters=(adapter,), task=cache.task.repeat_interleave(n), tasks=cache.tasks, slots=(), rows=(),
+        sequences=cache.rows,
+    )  # fmt: skip

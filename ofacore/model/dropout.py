@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ofacore.parallel.groups import tensor_rank, tensor_size
+
 _LEVELS = 1 << 16
+
+
+@contextmanager
+def own_random_numbers(needed: bool = True) -> Iterator[None]:
+    """Random numbers that differ between processes of a tensor group, for what is split over them.
+
+    Everywhere else they agree, and they go on agreeing: of torch's default generator each process takes one number,
+    which together with its rank seeds what happens inside. So activation checkpointing repeats that, too.
+    """
+    if not needed or tensor_size() == 1:
+        yield
+        return
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        torch.manual_seed((seed + tensor_rank() * 0x9E3779B97F4A7C15) % 2**63)
+        yield
 
 
 def keep_mask(shape: torch.Size, rate: float, dtype: torch.dtype) -> Tensor:

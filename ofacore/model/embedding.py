@@ -9,7 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.model.initial import normal
+from ofacore.model.vocabulary_parts import VocabularyParts
+from ofacore.parallel.cross_entropy import Columns
+from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.layers import VocabEmbedding
+from ofacore.parallel.regions import gathered, summed
+from ofacore.parallel.sharding import part_of, whole_tensor
 from ofacore.vocabulary import CORE, Vocabulary
 
 
@@ -100,10 +105,13 @@ class TokenEmbedding(nn.Module):
     def __init__(self, vocabulary: Vocabulary, hidden: int, tied: bool = True, seed: int = 1) -> None:
         super().__init__()
         self.vocabulary, self.hidden, self.tied, self.seed = vocabulary, hidden, tied, seed
-        self.table = VocabEmbedding(vocabulary.size, hidden)
-        self.projection = None if tied else VocabEmbedding(vocabulary.size, hidden)
+        self.parts = VocabularyParts(vocabulary)
+        self.table = VocabEmbedding(self.parts.rows, hidden)
+        self.projection = None if tied else VocabEmbedding(self.parts.rows, hidden)
         self._roots: dict[str, tuple[Tensor, _Gradient]] = {}
         self._ids: dict[tuple[str, ...], Tensor] = {}
+        self._columns: dict[tuple[str, ...], Columns] = {}
+        self._places: tuple[Tensor, Tensor] | None = None
         self.load_portable({})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -122,12 +130,22 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vocabulary ids [n] -> states [n, H]."""
-        if not self.table.single:
-            return self.table(ids)  # type: ignore[no-any-return]
+        if tensor_size() == 1:
+            return self._rows_of(ids)
+        row, mine = self._placed(ids.device)
+        return summed(self._rows_of(row[ids]) * mine[ids].unsqueeze(1).to(self.table.weight.dtype))
+
+    def _rows_of(self, rows: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.table.weight.requires_grad):
-            return self.table.weight.detach().index_select(0, ids)
+            return self.table.weight.detach().index_select(0, rows)
         weight, gradient = self._root("table", self.table)
-        return _Lookup.apply(weight, ids, gradient)  # type: ignore[no-any-return]
+        return _Lookup.apply(weight, rows, gradient)  # type: ignore[no-any-return]
+
+    def _placed(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if self._places is None or self._places[0].device != device:
+            row, mine = self.parts.table()
+            self._places = row.to(device), mine.to(device)
+        return self._places
 
     def output(self, blocks: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Projection on some blocks and the core tokens.
@@ -138,30 +156,55 @@ class TokenEmbedding(nn.Module):
         Returns:
             weight [v, H], and the vocabulary id of each row, int64 [v], ascending.
         """
+        weight, ids, columns = self.output_part(blocks)
+        return (weight if columns is None else gathered(weight, 0).index_select(0, columns.place)), ids
+
+    def output_part(self, blocks: Sequence[str]) -> tuple[Tensor, Tensor, Columns | None]:
+        """As `output`, but of the weight only those rows that this process holds, and who holds which.
+
+        With one process that is all of them, and None.
+        """
         names = tuple(block.name for block in self.vocabulary.blocks if block.name in {CORE.name, *blocks})
         for name in blocks:
             self.vocabulary.offset(name)
-        ranges = _merged([self.vocabulary.range(name) for name in names])
+        ranges = _merged([self.parts.padded(name) for name in names])
         table = self.table if self.projection is None else self.projection
-        if names not in self._ids:
-            self._ids[names] = torch.cat([torch.arange(part.start, part.stop) for part in ranges])
-        ids = self._ids[names].to(table.weight.device)
+        ids, columns = self._numbers(names, table.weight.device)
         if not (torch.is_grad_enabled() and table.weight.requires_grad):
             detached = table.weight.detach()
             parts = [detached[part.start : part.stop] for part in ranges]
-            return (parts[0] if len(parts) == 1 else torch.cat(parts)), ids
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)), ids, columns
         weight, gradient = self._root("table" if self.projection is None else "projection", table)
         rows = _Rows.apply(weight, ranges, gradient)
         rows.takes_gradient = True  # saves a copy: see `linear_cross_entropy`
-        return rows, ids
+        return rows, ids, columns
+
+    def _numbers(self, names: tuple[str, ...], device: torch.device) -> tuple[Tensor, Columns | None]:
+        """Vocabulary ids of some blocks, and who holds them."""
+        if names not in self._ids:
+            self._ids[names] = torch.cat([torch.arange(r.start, r.stop) for r in map(self.vocabulary.range, names)])
+        ids = self._ids[names].to(device)
+        if tensor_size() == 1:
+            return ids, None
+        if names not in self._columns:
+            self._columns[names] = self.parts.columns(names)
+        columns = self._columns[names]
+        return ids, Columns(columns.place.to(device), columns.padding.to(device))
+
+    def portable_names(self) -> list[str]:
+        """Names of `portable_state`."""
+        return [block.name + suffix for suffix, _ in self._tables() for block in self.vocabulary.blocks]
 
     def portable_state(self) -> dict[str, Tensor]:
-        """``<block>`` (and ``<block>.output`` if untied) -> rows of that block, unpadded."""
+        """``<block>`` (and ``<block>.output`` if untied) -> rows of that block, unpadded.
+
+        Those of all processes of the tensor group, which must call this together.
+        """
         state = {}
         for suffix, table in self._tables():
             for block in self.vocabulary.blocks:
-                rows = self.vocabulary.range(block.name)
-                state[block.name + suffix] = table.weight.detach()[rows.start : rows.stop].clone()
+                rows = self.parts.own(block.name)
+                state[block.name + suffix] = whole_tensor(table.weight.detach()[rows.start : rows.stop].clone(), 0)
         return state
 
     @torch.no_grad()
@@ -173,19 +216,17 @@ class TokenEmbedding(nn.Module):
         """
         for suffix, table in self._tables():
             for block in self.vocabulary.blocks:
-                rows = self.vocabulary.range(block.name)
-                own = table.weight[rows.start : rows.stop]
+                rows, shape = self.parts.own(block.name), (block.size, self.hidden)
                 name = block.name + suffix
-                values = state[name] if name in state else normal(f"embedding.{name}", tuple(own.shape), self.seed)
-                if values.shape != own.shape:
-                    raise ValueError(
-                        f"block '{block.name}': stored rows {tuple(values.shape)}, here {tuple(own.shape)}"
-                    )
-                own.copy_(values)
+                values = state[name] if name in state else normal(f"embedding.{name}", shape, self.seed)
+                if values.shape != shape:
+                    raise ValueError(f"block '{block.name}': stored rows {tuple(values.shape)}, here {shape}")
+                table.weight[rows.start : rows.stop] = values[part_of(block.size)]
 
     def _tables(self) -> list[tuple[str, VocabEmbedding]]:
         tables = [("", self.table)]
-        return tables if self.projection is None else [*tables, (".output", self.projection)]
+        tables = tables if self.projection is None else [*tables, (".output", self.projection)]
+        return [(suffix, table) for suffix, table in tables if table.weight is not None]
 
 
 def _merged(ranges: list[range]) -> tuple[range, ...]:

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.dropout import dropout
+from ofacore.model.dropout import dropout, own_random_numbers
 from ofacore.model.presets import Sizes
 from ofacore.model.rows import permute
+from ofacore.parallel.groups import expert_group, expert_rank, expert_size
 from ofacore.parallel.layers import ColumnLinear, RowLinear
 from ofacore.parallel.norms import SplitNorm
+from ofacore.parallel.regions import exchanged, join_positions, split_positions
+from ofacore.parallel.sharding import mark_expert
 from ofacore.protocols import Layout
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -28,17 +32,19 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class FeedForward(nn.Module):
     """Two linears with an activation between them; ``scale_fc`` adds a norm behind the activation (NormFormer)."""
 
-    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: Sizes, sequence: bool = True) -> None:
         super().__init__()
-        self.up = ColumnLinear(sizes.hidden, sizes.ffn)
+        self.up = ColumnLinear(sizes.hidden, sizes.ffn, sequence=sequence)
         self.norm = SplitNorm(sizes.ffn) if config.scale_fc else None
-        self.down = RowLinear(sizes.ffn, sizes.hidden)
+        self.down = RowLinear(sizes.ffn, sizes.hidden, sequence=sequence)
         self.activation = _ACTIVATIONS[config.activation]
         self.rate = config.activation_dropout
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, H] -> [n, H]."""
-        x = dropout(self.activation(self.up(x)), self.rate, self.training)
+        x = self.activation(self.up(x))
+        with own_random_numbers(self.training and self.rate > 0.0):
+            x = dropout(x, self.rate, self.training)
         return self.down(x if self.norm is None else self.norm(x))  # type: ignore[no-any-return]
 
 
@@ -50,12 +56,19 @@ class Routing:
     """int64 [N * k]: (position, choice) pairs, sorted by expert; pair p belongs to position p // k."""
     sizes: tuple[int, ...]
     """Pairs of each expert."""
+    everywhere: list[list[int]] | None = None
+    """Pairs of each expert on every rank of the expert group, once they are known."""
 
 
 def sort_by_expert(experts: Tensor, number: int) -> Routing:
     """Experts int64 [N, k] -> pairs sorted by expert."""
     flat = experts.flatten()
     return Routing(torch.argsort(flat, stable=True), tuple(torch.bincount(flat, minlength=number).tolist()))
+
+
+def nowhere(number: int, device: torch.device) -> Routing:
+    """No positions for so many experts."""
+    return Routing(torch.zeros(0, dtype=torch.int64, device=device), (0,) * number)
 
 
 class ModalityRouter:
@@ -114,28 +127,77 @@ class TopKRouter(nn.Module):
 
 
 class Experts(nn.Module):
-    """Several feed-forward networks, keyed by name in the order in which they joined."""
+    """Several feed-forward networks, keyed by name in the order in which they joined.
+
+    Under expert parallelism each rank of the expert group holds some of them, and positions travel to theirs and back
+    (Lepikhin et al. 2020). All its ranks then have to call this together, if need be without any positions: `idle`.
+    """
 
     def __init__(self, config: ModelConfig, sizes: Sizes, names: Sequence[str]) -> None:
         super().__init__()
-        self.each = nn.ModuleDict({name: FeedForward(config, sizes) for name in names})
+        self.names, self.own = tuple(names), own_experts(len(names))
+        mine = [names[number] for number in self.own]
+        self.each = nn.ModuleDict({name: FeedForward(config, sizes, sequence=False) for name in mine})
+        mark_expert(self.each)
         self.router: TopKRouter | None = None
         if config.experts == "topk":
             k = min(config.experts_k, len(names))
             self.router = TopKRouter({"hidden": sizes.hidden, "number": len(names), "k": k})
 
-    def forward(self, x: Tensor, routing: Routing | None) -> tuple[Tensor, Tensor | None]:
-        """States [N, H] -> states [N, H] and the balance loss of a learned router."""
+    def forward(self, x: Tensor, routing: Routing | None, positions: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """States [N, H] -> states [N, H] and the balance loss of a learned router.
+
+        ``positions``: N, where ``x`` holds the share of this process under sequence parallelism.
+        """
+        if positions is not None:
+            y, balance = self.forward(join_positions(x, positions), routing)
+            return split_positions(y), balance
         if self.router is None:
             assert routing is not None
             return self._dispatch(x, routing), None
         experts, gates, balance = self.router.route(x)
         pairs = x.repeat_interleave(self.router.k, dim=0) if self.router.k > 1 else x
-        y = self._dispatch(pairs, sort_by_expert(experts, len(self.each)))
+        y = self._dispatch(pairs, sort_by_expert(experts, len(self.names)))
         y = (y * gates.flatten().unsqueeze(1).to(y.dtype)).unflatten(0, (-1, self.router.k)).sum(1)
         return y, balance
 
+    def idle(self, x: Tensor, routing: Routing) -> Tensor:
+        """Take part in the exchange without positions: [0, H] -> [0, H]; ``routing`` is shared as in `forward`."""
+        return self._dispatch(x, routing if self.router is None else nowhere(len(self.names), x.device))
+
     def _dispatch(self, x: Tensor, routing: Routing) -> Tensor:
-        parts = permute(x, routing.order).split(routing.sizes)
+        there = permute(x, routing.order)
+        there = self._by_expert(there, routing.sizes) if expert_size() == 1 else self._exchange(there, routing)
+        return permute(there, torch.argsort(routing.order))
+
+    def _by_expert(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Own experts, each on its positions; ``sizes`` of each."""
+        parts = x.split(list(sizes))
         results = [expert(part) for expert, part in zip(self.each.values(), parts, strict=True) if len(part)]
-        return permute(torch.cat(results), torch.argsort(routing.order))
+        return torch.cat(results) if results else x
+
+    def _exchange(self, x: Tensor, routing: Routing) -> Tensor:
+        """Positions sorted by expert -> the same from the ranks that hold the experts."""
+        if routing.everywhere is None:
+            routing.everywhere = _on_all_ranks(routing.sizes, x.device)
+        sent = [sum(routing.sizes[n] for n in own_experts(len(self.names), rank)) for rank in range(expert_size())]
+        counts = torch.tensor(routing.everywhere, device=x.device)[:, self.own.start : self.own.stop]
+        received = counts.sum(1).tolist()
+        expert = torch.arange(len(self.own), device=x.device).repeat(expert_size())
+        order = torch.argsort(expert.repeat_interleave(counts.flatten()), stable=True)
+        here = permute(exchanged(x, expert_group(), sent, received), order)
+        here = permute(self._by_expert(here, counts.sum(0).tolist()), torch.argsort(order))
+        return exchanged(here, expert_group(), received, sent)
+
+
+def own_experts(number: int, rank: int | None = None) -> range:
+    """Which of so many experts a rank of the expert group holds; default: this one. All where there is one rank."""
+    rank, each = expert_rank() if rank is None else rank, -(-number // expert_size())
+    return range(min(number, rank * each), min(number, (rank + 1) * each))
+
+
+def _on_all_ranks(sizes: Sequence[int], device: torch.device) -> list[list[int]]:
+    own = torch.tensor(sizes, dtype=torch.int64, device=device)
+    found = [torch.empty_like(own) for _ in range(expert_size())]
+    dist.all_gather(found, own, group=expert_group())
+    return [each.tolist() for each in found]

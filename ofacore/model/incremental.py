@@ -74,7 +74,7 @@ def _residual(layer: Layer, x: Tensor, branch: Tensor, norm: torch.nn.Module) ->
 
 def _self_attention(layer: Layer, x: Tensor, step: Step) -> Tensor:
     attention, cache = layer.attention, step.cache
-    q, k, v = (part.transpose(1, 2) for part in attention.project(x, step.rotation))
+    q, k, v = (part.transpose(1, 2) for part in attention.project(x, len(x), step.rotation))
     keys, values = cache.keys[layer.index], cache.values[layer.index]
     if step.slot is None:
         keys[:, :, cache.longest : step.total] = k
@@ -95,7 +95,7 @@ def _cross(layer: Layer, x: Tensor, step: Step) -> Tensor:
     if memory is None:
         return x if layer.pre else layer.cross_norm(x)  # type: ignore[no-any-return]
     inner = layer.cross_norm(x) if layer.pre else x
-    q = layer.cross.project(inner).transpose(1, 2)
+    q = layer.cross.project(inner, len(inner)).transpose(1, 2)
     keys, values, mask = memory.keys[layer.index], memory.values[layer.index], memory.mask
     if step.beams:
         q = q.unflatten(0, (-1, step.beams)).transpose(1, 2).flatten(2, 3)

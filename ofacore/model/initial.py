@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ofacore.parallel.sharding import own_part, split_dim, whole_shape
+
 _STD = 0.02
 
 
@@ -36,8 +38,9 @@ def initialise(module: nn.Module, prefix: str, seed: int) -> None:
     """Give the parameters of a core module their initial values, in place.
 
     Matrices are normal with deviation 0.02 (BERT); vectors keep what their constructor gave: ones for scales, zeros
-    for biases.
+    for biases. The whole matrix is made, whatever part of it this process holds: all layouts start equal.
     """
     for name, parameter in module.named_parameters():
         if parameter.dim() > 1:
-            parameter.copy_(normal(f"{prefix}.{name}", tuple(parameter.shape), seed))
+            whole = normal(f"{prefix}.{name}", whole_shape(parameter), seed)
+            parameter.copy_(own_part(whole, split_dim(parameter)))

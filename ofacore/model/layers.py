@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from ofacore.config.schema import ModelConfig
 from ofacore.model.attention import CrossAttention, SelfAttention
-from ofacore.model.dropout import add_dropped, drop_path, dropout
+from ofacore.model.dropout import add_dropped, drop_path, dropout, own_random_numbers
 from ofacore.model.experts import Experts, FeedForward, Routing
 from ofacore.model.presets import Sizes
 from ofacore.model.rows import Slots
+from ofacore.parallel.groups import sequence_parallel
 from ofacore.parallel.norms import norm
+from ofacore.parallel.sharding import mark_by_position
 
 Biases = Callable[[int], list[Tensor | None]]
 """Layer -> what is added to the scores of each attention group."""
@@ -28,7 +30,7 @@ class Memory:
     slots: Slots
     biases: Biases
     blind: Tensor | None
-    """bool [M, 1]: positions whose sequence reads nothing."""
+    """bool [M, 1]: positions of this process whose sequence reads nothing."""
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Pass:
     biases: Biases
     rotation: Tensor | None
     sequence: Tensor
+    """int64 [N]: sequence of each position of this process."""
     sequences: int
     routing: Routing | None = None
     memory: Memory | None = None
@@ -74,24 +77,30 @@ class Layer(nn.Module):
         self.ffn = Experts(config, sizes, experts) if experts else FeedForward(config, sizes)
         self.ffn_norm = norm(config.norm_type, sizes.hidden)
         self.residual_scale = nn.Parameter(torch.ones(sizes.hidden)) if config.scale_resids else None
+        for part in (self.attention_norm, self.attention_scale, self.cross_norm, self.cross_scale, self.ffn_norm,
+                     self.residual_scale):  # fmt: skip
+            mark_by_position(part)
 
-    def forward(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor | None]:
-        """States [N, H] -> states [N, H], balance loss of a learned router."""
+    def forward(self, x: Tensor, run: Pass, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """States [N, H] -> states [N, H], balance loss of a learned router.
+
+        ``memory``: the states of ``run.memory``, which wrappers of the layer must see among its inputs.
+        """
         branch = self.attention(self._before(x, self.attention_norm), run.slots, run.rotation, run.biases(self.index))
         x = self._after(x, _scaled(branch, self.attention_scale), self.attention_norm, run)
         if self.cross is not None:
-            x = self._read(x, run)
+            x = self._read(x, run, memory)
         return self._feed(x, run)
 
-    def _read(self, x: Tensor, run: Pass) -> Tensor:
+    def _read(self, x: Tensor, run: Pass, states: Tensor | None) -> Tensor:
         """Cross-attention; positions that read nothing keep their states."""
         assert self.cross is not None and self.cross_norm is not None
         memory = run.memory
-        if memory is None:
+        if memory is None or states is None:
             return x if self.pre else self.cross_norm(x)  # type: ignore[no-any-return]
         weights = run.attention.setdefault(self.index, []) if self.index in run.attention_layers else None
         branch = self.cross(
-            self._before(x, self.cross_norm), run.slots, memory.states, memory.slots, memory.biases(self.index), weights
+            self._before(x, self.cross_norm), run.slots, states, memory.slots, memory.biases(self.index), weights
         )
         branch = _scaled(branch, self.cross_scale)
         if memory.blind is not None:
@@ -101,7 +110,7 @@ class Layer(nn.Module):
     def _feed(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor | None]:
         inner, balance = self._before(x, self.ffn_norm), None
         if isinstance(self.ffn, Experts):
-            branch, balance = self.ffn(inner, run.routing)
+            branch, balance = self.ffn(inner, run.routing, run.slots.positions if sequence_parallel() else None)
         else:
             branch = self.ffn(inner)
         residual = x if self.residual_scale is None else x * self.residual_scale
@@ -111,11 +120,14 @@ class Layer(nn.Module):
         return layer_norm(x) if self.pre else x  # type: ignore[no-any-return]
 
     def _after(self, x: Tensor, branch: Tensor, layer_norm: nn.Module, run: Pass) -> Tensor:
+        by_process = sequence_parallel() and self.training and self.rate > 0.0
         if self.path_rate and self.training:
-            dropped = dropout(branch, self.rate, True)
+            with own_random_numbers(by_process):
+                dropped = dropout(branch, self.rate, True)
             x = x + drop_path(dropped, run.sequence, run.sequences, self.path_rate, True)
         else:
-            x = add_dropped(x, branch, self.rate, self.training)
+            with own_random_numbers(by_process):
+                x = add_dropped(x, branch, self.rate, self.training)
         return x if self.pre else layer_norm(x)  # type: ignore[no-any-return]
 
 

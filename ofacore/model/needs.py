@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ofacore.protocols import Options
+from ofacore.protocols import Options, Side
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class ModelNeeds:
     slots: tuple[str, ...] = ()
     attention_layers: tuple[int, ...] = ()
     """Decoder layers whose cross-attention weights some criterion needs."""
+    sides: Mapping[str, frozenset[Side]] = field(default_factory=dict)
+    """Adapter -> sides that it serves; both where absent."""
 
 
 class Components(Protocol):
@@ -53,6 +55,8 @@ class Hidden:
     """Mean balance loss of learned routers; 1 where all experts are used evenly. ``batch_coupled``."""
     attention: tuple[list[Tensor], ...] = ()
     """For each decoder layer asked for: cross-attention weights [rows, heads, L, K] of each attention group."""
+    idle: Tensor | None = None
+    """0, to be added to the loss: through its gradient this process takes part in the others' communication."""
 
 
 def criterion_key(name: str, options: Mapping[str, Any]) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ofacore.model.presets import Sizes
 from ofacore.model.rows import View
+from ofacore.parallel.groups import tensor_size
+from ofacore.parallel.layers import keep_part
+from ofacore.parallel.regions import own_share, to_parts
 
 Place = Literal["encoder", "decoder", "cross"]
 
@@ -22,7 +25,7 @@ class PositionOptions:
 
     sizes: Sizes
     heads: int
-    """Heads of this process."""
+    """Heads of the model; biases are for all of them."""
     max_positions: int = 1024
     scale_factor: float = 1.0
     share: bool = False
@@ -41,6 +44,7 @@ class Rotary(nn.Module):
     """
 
     packs = True
+    splits_heads = True
 
     def __init__(self, options: PositionOptions, base: float = 10_000.0) -> None:
         super().__init__()
@@ -98,6 +102,7 @@ class Untied(nn.Module):
     """
 
     packs = False
+    splits_heads = True
     line_buckets, line_exact = 256, 128
     plane_reach = 42
 
@@ -105,7 +110,7 @@ class Untied(nn.Module):
         super().__init__()
         self.options = options
         hidden, heads = options.sizes.hidden, options.heads
-        self.heads = heads
+        self.heads = heads // tensor_size()
         self.scale = (options.sizes.head_size * options.scale_factor) ** -0.5
         self.encoder, self.decoder = Absolute(options), Absolute(options)
         width = heads * options.sizes.head_size
@@ -117,6 +122,22 @@ class Untied(nn.Module):
         side = 2 * self.plane_reach + 1
         self.line = nn.ModuleDict({place: _tables(n, 2 * self.line_buckets + 1, heads) for place, n in tables.items()})
         self.grid = nn.ModuleDict({place: _tables(n, side * side, heads) for place, n in tables.items()})
+        self._keep_own_heads()
+
+    def _keep_own_heads(self) -> None:
+        for linear in (*self.query.values(), *self.key.values()):
+            keep_part(linear, weight=0, bias=0)
+        for table in (table for tables in (self.line, self.grid) for each in tables.values() for table in each):
+            keep_part(table, weight=1)
+
+    def readers(self, name: str) -> tuple[tuple[str, int | None], ...]:
+        """(Side, layer) that read a parameter; layer None: all of the side. For models cut into stages."""
+        part, side, *rest = name.split(".")
+        if part in ("line", "grid"):
+            return ((side, None if self.options.share else int(rest[0])),)
+        if part in ("query", "key"):
+            return (("encoder" if side == "encoder" else "decoder", None),)
+        return (("decoder", None),) if part == "decoder" else (("encoder", None), ("decoder", None))
 
     def rotation(self, coordinates: Tensor) -> Tensor | None:
         """Nothing is rotated."""
@@ -135,8 +156,8 @@ class Untied(nn.Module):
             return None
         side = self._absolute(place)
         other = self.encoder if place == "cross" else side
-        q = self.query[place](side(queries.coordinates, queries.plane)).unflatten(-1, (self.heads, -1))
-        k = self.key[place](other(keys.coordinates, keys.plane)).unflatten(-1, (self.heads, -1))
+        q = self.query[place](to_parts(side(queries.coordinates, queries.plane))).unflatten(-1, (self.heads, -1))
+        k = self.key[place](to_parts(other(keys.coordinates, keys.plane))).unflatten(-1, (self.heads, -1))
         return torch.einsum("rlhd,rkhd->rhlk", q * self.scale, k)
 
     def bias(self, place: Place, layer: int, queries: View, keys: View) -> Tensor | None:
@@ -170,6 +191,26 @@ class Untied(nn.Module):
 
 def _tables(number: int, rows: int, heads: int) -> nn.ModuleList:
     return nn.ModuleList(nn.Embedding(rows, heads) for _ in range(number))
+
+
+class OwnHeads:
+    """A scheme whose biases are for all heads, cut down to those of this process."""
+
+    def __init__(self, scheme: Any) -> None:
+        self.scheme = scheme
+        self.packs, self.rotation, self.states = scheme.packs, scheme.rotation, scheme.states
+
+    def shared_bias(self, place: Place, queries: View, keys: View) -> Tensor | None:
+        """The part that all layers share."""
+        return self._own(self.scheme.shared_bias(place, queries, keys))
+
+    def bias(self, place: Place, layer: int, queries: View, keys: View) -> Tensor | None:
+        """The part of one layer."""
+        return self._own(self.scheme.bias(place, layer, queries, keys))
+
+    @staticmethod
+    def _own(bias: Tensor | None) -> Tensor | None:
+        return bias if bias is None or bias.shape[1] == 1 else own_share(bias, 1)
 
 
 SCHEMES: dict[str, type[nn.Module]] = {"rotary": Rotary, "untied": Untied}

@@ -47,6 +47,8 @@ class Slots:
     """int64 [slots]: position of each slot, 0 where empty; None: slots are the stream itself."""
     inverse: Tensor | None
     """int64 [N]: slot of each position; None where a position may stand in several slots."""
+    positions: int
+    """N."""
 
     def take(self, x: Tensor) -> list[Tensor]:
         """Stream [N, ...] -> one [R, L, ...] for each group."""
@@ -105,13 +107,13 @@ def slots_of(rows: tuple[Tensor, ...], positions: int, once: bool = True) -> Slo
     shapes = tuple((int(group.shape[0]), int(group.shape[1])) for group in rows)
     flat = torch.cat([group.flatten() for group in rows])
     if len(flat) == positions and torch.equal(flat, torch.arange(positions, device=flat.device)):
-        return Slots(shapes, None, None)
+        return Slots(shapes, None, None, positions)
     inverse = None
     if once:
         real = torch.nonzero(flat >= 0).squeeze(1)
         inverse = flat.new_empty(positions)
         inverse[flat[real]] = real
-    return Slots(shapes, flat.clamp(min=0), inverse)
+    return Slots(shapes, flat.clamp(min=0), inverse, positions)
 
 
 def _view(layout: Layout, rows: Tensor, plane: Tensor) -> View:
@@ -173,3 +175,13 @@ def finish(groups: list[Group], dtype: torch.dtype) -> list[Group]:
             zeros = torch.zeros(group.mask.shape, dtype=dtype, device=group.mask.device)
             group.additive = zeros.masked_fill_(~group.mask, -torch.inf).unsqueeze(1)
     return groups
+
+
+def one_position(adapters: tuple[str, ...], tasks: tuple[str, ...], device: torch.device) -> Layout:
+    """The layout of a single position, of the first adapter and task."""
+    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    return Layout(
+        sequence=zero, segment=zero, coordinates=zero.view(1, 1).expand(1, 3), causal=zero.bool(),
+        visible=~zero.bool(), adapter=zero, adapters=adapters[:1], task=zero, tasks=tasks[:1], slots=("",),
+        rows=(zero.view(1, 1),), sequences=1,
+    )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -17,13 +17,17 @@ from ofacore.model.embedding import TokenEmbedding
 from ofacore.model.initial import normal, seeded
 from ofacore.model.lora import add_low_rank
 from ofacore.model.needs import Components, Hidden, ModelNeeds, Part, criterion_key
+from ofacore.model.positions import total_bias
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.model.rows import permute
+from ofacore.model.stages import Stage
+from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
+from ofacore.parallel import fsdp
+from ofacore.parallel.groups import layout
 from ofacore.parallel.norms import norm
 from ofacore.protocols import (
     AdapterCall,
     Batch,
-    BatchSide,
     BuildContext,
     CriterionContext,
     HeadContext,
@@ -33,7 +37,6 @@ from ofacore.protocols import (
 )
 from ofacore.vocabulary import Vocabulary
 
-_TABLE = re.compile(r"^embedding\.(table|projection)\.weight$")
 ParameterKind = Literal["matrix", "embedding", "vector"]
 
 
@@ -59,6 +62,7 @@ class UniversalModel(nn.Module):
             registry, vocabulary, artifacts, needs, seed,
         )  # fmt: skip
         self.sizes = resolve(config)
+        self.stage: Stage | None = None
         self.embedding = TokenEmbedding(vocabulary, self.sizes.hidden, config.tied_head, seed)
         self.adapters = self._parts("adapter", needs.adapters, config.adapters)
         self.heads = self._parts("head", needs.heads, config.heads_options)
@@ -113,7 +117,7 @@ class UniversalModel(nn.Module):
         if key not in self.criteria and key not in self.plain_criteria:
             with seeded(f"criterion.{key}", self.seed):
                 built = self.registry.load("criterion", name)(options)
-            if isinstance(built, nn.Module):
+            if isinstance(built, nn.Module) and (self.stage is None or self.stage.last):
                 self.criteria[key] = built
             else:
                 self.plain_criteria[key] = built
@@ -121,15 +125,27 @@ class UniversalModel(nn.Module):
 
     # ------------------------------------------------------------ one micro-batch
 
+    @cached_property
+    def collective(self) -> frozenset[str]:
+        """Adapters whose forward pass takes part in communication between data ranks."""
+        component = getattr(self.registry, "component", None)
+        if component is None:
+            return frozenset()
+        return frozenset(name for name in self.adapters if component("adapter", name).collective)
+
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights; features and states are converted to it."""
-        return self.embedding.table.weight.dtype  # type: ignore[no-any-return]
+        return self._any_weight().dtype
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.embedding.table.weight.device  # type: ignore[no-any-return]
+        return self._any_weight().device
+
+    def _any_weight(self) -> Tensor:
+        table: Tensor | None = self.embedding.table.weight
+        return next(self.parameters()) if table is None else table
 
     def embed(self, side: Side, call: AdapterCall) -> Tensor:
         """States [n, H] of one adapter's segments, in the adapter's order, ready for the backbone."""
@@ -148,12 +164,26 @@ class UniversalModel(nn.Module):
         layer_norm = self.source_norm if side == "source" else self.target_norm
         return dropout(layer_norm(states), self.config.dropout, self.training)
 
-    def _stream(self, name: Side, side: BatchSide | None) -> Tensor | None:
-        """States [N, H] of one side in stream order: one call for each adapter that is present."""
+    def stream(self, name: Side, batch: Batch) -> tuple[Tensor | None, list[Tensor]]:
+        """States [N, H] of one side in stream order, and a zero for each stand-in.
+
+        One call for each adapter that is present; collective adapters are called in the order of their names.
+        """
+        side = batch.source if name == "source" else batch.target
+        others = [call for other, call in batch.stand_ins if other == name]
         calls = [call for call in side.calls if len(call.index)] if side else []
+        if self.collective:
+            calls.sort(key=lambda call: call.adapter)
+        zeros, parts = [], []
+        for call in sorted([*calls, *others], key=lambda call: call.adapter) if others else calls:
+            states = self._raw(name, call)
+            zeros += [(states * 0).float().sum()] if any(call is other for other in others) else []
+            parts += [] if any(call is other for other in others) else [states]
+        return self._assembled(name, calls, parts), zeros
+
+    def _assembled(self, name: Side, calls: Sequence[AdapterCall], parts: Sequence[Tensor]) -> Tensor | None:
         if not calls:
             return None
-        parts = [self._raw(name, call) for call in calls]
         states = parts[0] if len(parts) == 1 else torch.cat(parts)
         index = calls[0].index if len(calls) == 1 else torch.cat([call.index for call in calls])
         if not torch.equal(index, torch.arange(len(index), device=index.device)):
@@ -163,10 +193,11 @@ class UniversalModel(nn.Module):
     def hidden(self, batch: Batch) -> Hidden:
         """Hidden states of a micro-batch; begins a new forward pass."""
         self.embedding.begin()
-        source = self._stream("source", batch.source)
-        target = self._stream("target", batch.target)
+        source, zeros = self.stream("source", batch)
+        target, more = self.stream("target", batch)
         memory = decoded = None
         balance: list[Tensor] = []
+        idle = [*zeros, *more, None if source is not None else self._idle("encoder")]
         if source is not None and batch.source is not None:
             memory = self.backbone.encode(source, batch.source.layout)
             balance = list(getattr(self.backbone, "balance", ()))
@@ -174,11 +205,16 @@ class UniversalModel(nn.Module):
             layout = batch.source.layout if memory is not None and batch.source is not None else None
             decoded = self.backbone.decode(target, batch.target.layout, memory, layout)
             balance = list(getattr(self.backbone, "balance", ()))
+        else:
+            idle.append(self._idle("decoder"))
         attention = getattr(self.backbone, "attention", {})
         return Hidden(
             memory, decoded, torch.stack(balance).mean() if balance else None,
-            tuple(attention[layer] for layer in sorted(attention)),
+            tuple(attention[layer] for layer in sorted(attention)), total_bias(idle),
         )  # fmt: skip
+
+    def _idle(self, place: str) -> Tensor | None:
+        return self.backbone.idle(place) if hasattr(self.backbone, "idle") else None  # type: ignore[operator]
 
     def predict(self, group: TermGroup, hidden: Hidden) -> Any:
         """What a group's head says about the group's positions."""
@@ -239,16 +275,16 @@ class UniversalModel(nn.Module):
         Raises:
             ValueError: A pattern matches nothing.
         """
-        frozen = []
-        for pattern in patterns:
-            matched = [(n, p) for n, p in self.named_parameters() if re.search(pattern, n)]
-            if not matched:
-                raise ValueError(f"freeze pattern '{pattern}' matches no parameter of this model")
-            for name, parameter in matched:
-                parameter.requires_grad_(False)
-                frozen.append(name)
-        self.train(self.training)
-        return frozen
+        return freeze(self, patterns)
+
+    def whole_names(self) -> tuple[str, ...]:
+        """Names of all parameters, those that other processes hold included; they must call this together."""
+        return names_everywhere(self)
+
+    def shard(self) -> None:
+        """Split the layers over data ranks, where the layout asks for it; when weights are loaded and converted."""
+        if layout().fsdp:
+            fsdp.shard([layer for stack in ("encoder", "decoder") for layer in getattr(self.backbone, stack, ())])
 
     def parameter_kinds(self) -> dict[str, ParameterKind]:
         """Trainable parameters by name: weights of linears and convolutions, tables, and the rest."""
@@ -266,19 +302,27 @@ class UniversalModel(nn.Module):
         """Convert all floating-point weights and buffers to bf16 in place."""
         return self.to(torch.bfloat16)
 
+    def portable_names(self) -> list[str]:
+        """Names of `portable_state`, of what this process holds."""
+        return [f"embedding.{name}" for name in self.embedding.portable_names()] + list(stored(self))
+
     def portable_state(self) -> dict[str, Tensor]:
-        """Every parameter and persistent buffer by name, the token table as ``embedding.<block name>``."""
-        state = {f"embedding.{name}": rows for name, rows in self.embedding.portable_state().items()}
-        own = {**self.state_dict(keep_vars=True)}
-        state.update((n, v.detach().clone()) for n, v in own.items() if _stored(n, v))
-        return state
+        """Every parameter and persistent buffer by name, the token table as ``embedding.<block name>``.
+
+        Parts that the tensor group, the expert group and the pipeline stages hold are gathered: all processes must
+        call this together.
+        """
+        return whole_state(self)
 
     def portable_rows(self, name: str) -> dict[str, slice]:
-        """Portable name -> rows of a parameter: one for each block of a token table, else the parameter itself."""
+        """Portable name -> rows of a parameter: one for each block of a token table, else the parameter itself.
+
+        Where the tensor group splits the parameter: those of this process.
+        """
         tables = {"embedding.table.weight": "", "embedding.projection.weight": ".output"}
         if name not in tables:
             return {name: slice(None)}
-        rows = {block.name: self.vocabulary.range(block.name) for block in self.vocabulary.blocks}
+        rows = {block.name: self.embedding.parts.own(block.name) for block in self.vocabulary.blocks}
         return {f"embedding.{block}{tables[name]}": slice(part.start, part.stop) for block, part in rows.items()}
 
     @torch.no_grad()
@@ -291,23 +335,10 @@ class UniversalModel(nn.Module):
         Raises:
             ValueError: ``strict`` and something is missing or unknown, or a shape differs.
         """
-        own = {n: v for n, v in self.state_dict(keep_vars=True).items() if _stored(n, v)}
-        rows = {n.removeprefix("embedding."): v for n, v in state.items() if n.startswith("embedding.")}
-        blocks = [f"embedding.{name}" for name in self.embedding.portable_state()]
-        missing = sorted((set(own) | set(blocks)) - set(state))
-        unknown = sorted(set(state) - set(own) - set(blocks))
+        missing, unknown = missing_and_unknown(self, state)
         if strict and (missing or unknown):
             raise ValueError(
                 f"state does not fit this model; missing: {missing or 'none'}; unknown: {unknown or 'none'}"
             )
-        self.embedding.load_portable(rows)
-        for name, value in own.items():
-            if name in state:
-                if value.shape != state[name].shape:
-                    raise ValueError(f"'{name}': stored {tuple(state[name].shape)}, here {tuple(value.shape)}")
-                value.copy_(state[name])
+        take_over(self, state)
         return missing, unknown
-
-
-def _stored(name: str, value: Any) -> bool:
-    return isinstance(value, Tensor) and not _TABLE.match(name) and not name.endswith("_extra_state")

@@ -13,6 +13,7 @@ MEGATRON_VERSION = "0.16.1"
 
 _KNOWN_WARNINGS = (
     r"Transformer Engine and Apex are not installed",
+    r"Apex is not installed",
     r"The following imports from `dynamic_context.py`",
     r".*is experimental",
     r".*deprecated",

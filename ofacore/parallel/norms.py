@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.parallel.groups import tensor_size
-from ofacore.parallel.megatron import megatron
+from ofacore.parallel.regions import summed, to_parts
+from ofacore.parallel.sharding import mark_split
 
 NormType = Literal["layernorm", "rmsnorm"]
 
@@ -30,6 +31,8 @@ class SplitNorm(nn.Module):
         self.size, self.eps = size, eps
         self.weight = nn.Parameter(torch.ones(size // self.parts))
         self.bias = nn.Parameter(torch.zeros(size // self.parts))
+        mark_split(self.weight, 0)
+        mark_split(self.bias, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """``x [..., size / tensor size]``, normalised."""
@@ -41,6 +44,4 @@ class SplitNorm(nn.Module):
         return (centred * torch.rsqrt(variance + self.eps)).type_as(x) * self.weight + self.bias
 
     def _sum(self, x: Tensor) -> Tensor:
-        mappings = megatron("tensor_parallel.mappings")
-        total = mappings.reduce_from_tensor_model_parallel_region(x.sum(-1, keepdim=True).contiguous())
-        return mappings.copy_to_tensor_model_parallel_region(total)  # type: ignore[no-any-return]
+        return to_parts(summed(x.sum(-1, keepdim=True)))

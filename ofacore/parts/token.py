@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofacore.parallel.cross_entropy import Columns, chosen_logits, split_cross_entropy, split_logits
+from ofacore.parts.fused_cross_entropy import linear_cross_entropy
 from ofacore.protocols import BuildContext, HeadContext, Options
 
 _FEW = 16
@@ -44,16 +46,31 @@ class TokenPrediction:
 
     Attributes:
         hidden: States [m, H].
-        weight: Rows [v, H] of the projection.
-        ids: int64 [v], ascending: the vocabulary id of each row.
+        weight: Rows [v, H] of the projection; those of this process where the tensor group splits them.
+        ids: int64 [v], ascending: the vocabulary id of each column of the logits.
+        columns: Who computes which logits; None: this process computes them all.
     """
 
-    def __init__(self, hidden: Tensor, weight: Tensor, ids: Tensor) -> None:
-        self.hidden, self.weight, self.ids = hidden, weight, ids
+    def __init__(self, hidden: Tensor, weight: Tensor, ids: Tensor, columns: Columns | None = None) -> None:
+        self.hidden, self.weight, self.ids, self.columns = hidden, weight, ids, columns
 
     def logits(self) -> Tensor:
         """fp32 [m, v]."""
+        if self.columns is not None:
+            return split_logits(self.hidden, self.weight, self.columns).float()
         return _product(self.hidden, self.weight).float()
+
+    def logits_of(self, chosen: Tensor) -> Tensor:
+        """fp32 [m, c]: logits of some columns int64 [c] alone."""
+        if self.columns is not None:
+            return chosen_logits(self.hidden, self.weight, self.columns, chosen).float()
+        return (self.hidden @ self.weight[chosen].T).float()
+
+    def cross_entropy(self, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, negative log-likelihood and rightness [m] each of labels [m] (columns); no logits are kept."""
+        if self.columns is not None:
+            return split_cross_entropy(self.hidden, self.weight, labels, self.columns, smoothing)
+        return linear_cross_entropy(self.hidden, self.weight, labels, smoothing)
 
     @property
     def log_probs(self) -> Tensor:
@@ -96,8 +113,7 @@ class TokenHead(nn.Module):
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
         """Prediction for states [m, H]."""
-        weight, ids = self._embedding[0].output(ctx.blocks)
-        return TokenPrediction(hidden, weight, ids)
+        return TokenPrediction(hidden, *self._embedding[0].output_part(ctx.blocks))
 
 
 def token_features(ids: Any) -> dict[str, np.ndarray]:

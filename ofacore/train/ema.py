@@ -8,6 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ofacore.parallel.groups import data_group, layout, pipeline_group
+from ofacore.parallel.sharded_optimizer import part_like, whole_of
+from ofacore.parallel.sharding import from_all, local
 from ofacore.train.portable import Rows, divided, gather
 
 
@@ -27,19 +30,19 @@ class Ema:
         self.rows = rows
         self.parameters = {name: p for name, p in parameters.items() if p.requires_grad}
         self.decay = decay
-        self.average = {name: p.detach().float().clone() for name, p in self.parameters.items()}
+        self.average = {name: local(p.detach()).float().clone() for name, p in self.parameters.items()}
 
     @torch.no_grad()
     def update(self, updates: int, values: Mapping[str, Tensor]) -> None:
         """Move the averages towards ``values`` (fp32 masters where there are some) after update number ``updates``."""
         share = 1 - min(self.decay, (1 + updates) / (10 + updates))
-        targets = [values[name].detach().float() for name in self.average]
+        targets = [local(values[name].detach()).float() for name in self.average]
         torch._foreach_lerp_(list(self.average.values()), targets, share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Run with the averaged weights in place; the trained ones come back bit for bit."""
-        kept = {name: p.detach().clone() for name, p in self.parameters.items()}
+        kept = {name: local(p.detach()).clone() for name, p in self.parameters.items()}
         try:
             self._copy(self.average)
             yield
@@ -49,21 +52,32 @@ class Ema:
     @torch.no_grad()
     def _copy(self, values: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
-            parameter.copy_(values[name])
+            local(parameter.detach()).copy_(values[name])
+
+    def own_parts(self) -> dict[str, tuple[Tensor, nn.Parameter]]:
+        """Portable name -> what this process holds of the average, and the parameter it is cut as."""
+        return {
+            part: (each, self.parameters[name])
+            for name, value in self.average.items()
+            for part, each in divided(self.rows(name), value).items()
+        }
 
     def state(self) -> dict[str, Tensor]:
-        """Portable name -> average."""
-        found: dict[str, Tensor] = {}
-        for name, value in self.average.items():
-            found.update(divided(self.rows(name), value))
-        return found
+        """Portable name -> whole average, on every process; all of them must call this together."""
+        found = {part: whole_of(value, parameter) for part, (value, parameter) in self.own_parts().items()}
+        found = from_all(found, data_group()) if layout().expert > 1 else found
+        return from_all(found, pipeline_group()) if layout().pipeline > 1 else found
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor], whole: bool = True) -> None:
         """Restore what `state` returned; parameters and blocks without any start from their weights.
+
+        ``whole=False``: ``state`` holds what this process keeps, as `own_parts` returns it.
 
         Raises:
             ValueError: A shape differs.
         """
         for name, average in self.average.items():
-            average.copy_(self.parameters[name].detach())
-            gather(self.rows(name), state, average)
+            parameter = self.parameters[name]
+            average.copy_(local(parameter.detach()))
+            own = {part: state[part] for part in self.rows(name) if part in state}
+            gather(self.rows(name), {n: part_like(v, parameter) for n, v in own.items()} if whole else own, average)

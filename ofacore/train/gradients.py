@@ -11,18 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from ofacore.config.schema import FaultConfig
+from ofacore.parallel.agreement import everyones, of_the_model
+from ofacore.parallel.groups import data_rank, data_size, layout
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
+from ofacore.train.agreement import Outcome, merged, outcomes, step_facts
 from ofacore.train.errors import NonFiniteError, OutOfMemoryError
 from ofacore.train.faults import Fault, FaultCounters
 from ofacore.train.groups import without
 from ofacore.train.interfaces import Divisible, StepData, TrainableModel
 from ofacore.train.optimizer import RunOptimizer
+from ofacore.train.report import positions_of
+from ofacore.train.stand_ins import in_step, lockstep
 from ofacore.train.step_scope import StepCache, StepGradients, is_step_wide, step_groups
 from ofacore.train.terms import Scale, TermSums, weigh
 
@@ -46,6 +51,8 @@ class Pass:
     """Micro-batches with such samples beside others: what is not finite may have come from a neighbour in the row."""
     culprit: int | None = None
     """First micro-batch after which the gradient is not finite; only looked for where asked."""
+    hopeless: list[int] = field(default_factory=list)
+    """Micro-batches without a finite loss, where they have to go through the backward pass all the same."""
 
 
 @dataclass
@@ -55,6 +62,8 @@ class StepGradient:
     values: dict[str, float]
     norm: float
     faults: list[Fault]
+    samples: int = 0
+    positions: int = 0
 
 
 @dataclass
@@ -88,42 +97,87 @@ class GradientPass:
             FaultLimitError: Too many samples were left out.
         """
         batches = list(data.batches)
-        scale = Scale(data.counts, sum(len(batch.samples) for batch in batches), self.loss_weights)
+        known = step_facts(data.counts, sum(len(batch.samples) for batch in batches), positions_of(batches))
+        scale = Scale(known.counts, known.samples, self.loss_weights)
         faults: list[Fault] = []
+        lost: list[SampleInfo] = []
         while True:
-            try:
-                done = self._pass(data.step, batches, scale)
-                if done.suspects and isinstance(data, Divisible):
-                    _cut(data, batches, done.suspects)
-                    continue
-                norm = float(self.optimizer.gradient_norm())
-                if math.isfinite(norm):
-                    faults += self._skipped(data.step, "nan", done.bad, "loss is not finite")
-                    return StepGradient(done.sums.report(), norm, faults)
-                culprit = self._pass(data.step, batches, scale, search=True).culprit
-            except _DoesNotFit as fault:
-                faults += self._halve_for_memory(data, batches, fault.place)
-            else:
-                faults += self._narrow(data, batches, len(batches) - 1 if culprit is None else culprit)
+            done = self._attempt(data, batches, scale, faults, lost)
+            if done is None:
+                continue
+            self.optimizer.sum_gradients()
+            norm = float(self.optimizer.gradient_norm())
+            if math.isfinite(norm):
+                sums, bad = merged(done.sums, [*lost, *done.bad])
+                faults += self._skipped(data.step, "nan", bad, "loss is not finite")
+                return StepGradient(sums.report(), norm, faults, known.samples, known.positions)
+            searched = self._attempt(data, batches, scale, faults, lost, search=True)
+            if searched is not None:
+                faults += self._narrow(data, batches, searched.culprit)
+
+    def _attempt(
+        self, data: StepData, batches: list[Batch], scale: Scale, faults: list[Fault], lost: list[SampleInfo],
+        search: bool = False,
+    ) -> Pass | None:  # fmt: skip
+        """One try over all micro-batches; None where any process had to change its own and all start anew."""
+        done, outcome = None, Outcome()
+        try:
+            done = self._pass(data.step, batches, scale, search)
+        except _DoesNotFit as fault:
+            outcome = self._halve_for_memory(data, batches, fault.place)
+        else:
+            cut = done.suspects if isinstance(data, Divisible) and not search else []
+            hopeless = [place for place in done.hopeless if place not in cut]
+            for place in hopeless:
+                lost += batches[place].samples
+                batches[place] = Batch(None, None, (), ())
+            if isinstance(data, Divisible):
+                _cut(data, batches, cut)
+            outcome = Outcome(again=bool(cut or hopeless))
+        found = outcomes(outcome)
+        for samples in (each.memory for each in found if each.memory):
+            faults += self.counters.note_memory(data.step, samples)
+        return None if any(each.again for each in found) else done
 
     def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
         self.optimizer.zero_grad()
         done = Pass()
         shared = self._whole_step_losses(step, batches, scale, done)
-        for place, batch in enumerate(batches):
+        for place, batch in enumerate(self._in_step(batches)):
             try:
                 self._micro_batch(step, place, batch, scale, shared, done)
             except (MemoryError, RuntimeError) as error:
-                _raise_unless_memory(error, place)
-            if search and done.culprit is None and not math.isfinite(float(self.optimizer.gradient_norm())):
+                raise_unless_memory(error, place)
+            if search and done.culprit is None and not self._still_finite():
                 done.culprit = place
         return done
+
+    def _still_finite(self) -> bool:
+        """What this process holds alone, so far."""
+        return math.isfinite(float(self.optimizer.gradient_norm(everywhere=False)))
+
+    def _in_step(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """What this process computes together with the other data ranks."""
+        return in_step(self.model, batches)
 
     def _micro_batch(
         self, step: int, place: int, batch: Batch, scale: Scale, shared: StepGradients | None, done: Pass
     ) -> None:
         self._seed(step, place)
         hidden = self.model.hidden(batch)
+        known = len(done.bad)
+        totals = self._totals(place, batch, hidden, scale, shared, done)
+        if lockstep(self.model):
+            done.hopeless += [place] if not totals and len(done.bad) > known else []
+            totals += zeros_of(hidden)
+        if totals:
+            torch.stack(totals).sum().backward()  # type: ignore[no-untyped-call]
+            self.optimizer.collect()
+
+    def _totals(
+        self, place: int, batch: Batch, hidden: Any, scale: Scale, shared: StepGradients | None, done: Pass
+    ) -> list[Tensor]:
+        """What a micro-batch adds to the total of the step; notes its report and its faults in ``done``."""
         own = [group for group in batch.terms if shared is None or not is_step_wide(self.model, group)]
         weighed = weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
         done.bad += [batch.samples[sample] for sample in weighed.bad]
@@ -134,8 +188,7 @@ class GradientPass:
         totals = [] if weighed.total is None else [weighed.total, *self._auxiliary(batch, hidden, scale, done)]
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
-        if totals:
-            torch.stack(totals).sum().backward()  # type: ignore[no-untyped-call]
+        return totals
 
     def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Tensor]:
         """What the model adds of its own; left out where it is not finite, for the samples' losses tell whose it is."""
@@ -148,15 +201,22 @@ class GradientPass:
         return self.model.loss(group, self.model.predict(group, hidden), hidden)
 
     def _whole_step_losses(self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
-        if not any(step_groups(self.model, batch) for batch in batches):
+        if not self.sees_whole_step(batches):
             return None
         cache = StepCache(self.model)
-        for place, batch in enumerate(batches):
+        for place, batch in enumerate(self._in_step(batches)):
             self._seed(step, place)
             try:
                 cache.collect(batch, place)
             except (MemoryError, RuntimeError) as error:
-                _raise_unless_memory(error, place)
+                raise_unless_memory(error, place)
+        return self._collected(cache, batches, scale, done)
+
+    def sees_whole_step(self, batches: Sequence[Batch]) -> bool:
+        """Whether any data rank has a group whose criterion sees the whole step."""
+        return any(everyones(any(step_groups(self.model, batch) for batch in batches)))
+
+    def _collected(self, cache: StepCache, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
         shared = cache.gradients(scale)
         if shared is not None:
             done.sums.merge(shared.sums)
@@ -165,23 +225,44 @@ class GradientPass:
 
     def _seed(self, step: int, place: int) -> None:
         """Dropout depends on nothing that came before, so that a resumed run repeats it."""
-        torch.manual_seed((self.seed * 1_000_003 + step) * 4099 + place)
+        torch.manual_seed(self._seed_of(step, place))
 
-    def _halve_for_memory(self, data: StepData, batches: list[Batch], place: int) -> list[Fault]:
-        batch = batches[place]
-        halves = _halves(data, batch) if self.policy.out_of_memory == "split" else [batch]
-        if len(halves) < 2:
-            self.optimizer.zero_grad()
-            raise OutOfMemoryError(data.step, batch.samples, "lower train.micro_batch_positions or _samples")
-        batches[place : place + 1] = halves
-        return self.counters.note_memory(data.step, batch.samples)
+    def _seed_of(self, step: int, place: int) -> int:
+        return (self.seed * 1_000_003 + step) * 4099 + place * data_size() + data_rank()
 
-    def _narrow(self, data: StepData, batches: list[Batch], place: int) -> list[Fault]:
-        """Halve the guilty micro-batch, or drop it where it cannot be halved."""
+    def _halve_for_memory(self, data: StepData, batches: list[Batch], place: int) -> Outcome:
+        """Halve the micro-batch that did not fit.
+
+        Raises:
+            OutOfMemoryError: The other processes of the model, or of the step, are in the midst of it.
+        """
         batch = batches[place]
-        halves = _halves(data, batch)
-        batches[place : place + 1] = halves if len(halves) > 1 else []
-        return [] if len(halves) > 1 else self._skipped(data.step, "gradient", batch.samples, "gradient is not finite")
+        alone = layout().tensor * layout().pipeline == 1 and not lockstep(self.model)
+        halves = _halves(data, batch) if self.policy.out_of_memory == "split" and alone else [batch]
+        if len(halves) > 1:
+            batches[place : place + 1] = halves
+            return Outcome(True, batch.samples)
+        self.optimizer.zero_grad()
+        error = OutOfMemoryError(data.step, batch.samples, "lower train.micro_batch_positions or _samples")
+        if not alone or data_size() == 1:
+            raise error
+        return Outcome(error=str(error))
+
+    def _narrow(self, data: StepData, batches: list[Batch], culprit: int | None) -> list[Fault]:
+        """Halve the guilty micro-batch, or drop it where it cannot be halved.
+
+        Where no process can tell, the gradients are finite alone but not together: each narrows its last one.
+        """
+        own = min((place for place in of_the_model(culprit) if place is not None), default=None)
+        place = len(batches) - 1 if all(other is None for other in everyones(own)) else own
+        dropped: list[SampleInfo] = []
+        if place is not None and 0 <= place < len(batches):
+            batch = batches[place]
+            halves = _halves(data, batch)
+            batches[place : place + 1] = halves if len(halves) > 1 else []
+            dropped += [] if len(halves) > 1 else batch.samples
+        lost = [sample for samples in everyones(dropped) for sample in samples]
+        return self._skipped(data.step, "gradient", lost, "gradient is not finite") if lost else []
 
     def _skipped(self, step: int, kind: str, samples: Sequence[SampleInfo], reason: str) -> list[Fault]:
         if samples and self.policy.nan == "raise":
@@ -197,11 +278,17 @@ def _cut(data: Divisible, batches: list[Batch], places: Sequence[int]) -> None:
         batches[place : place + 1] = data.halves(batches[place])
 
 
+def zeros_of(hidden: Any) -> list[Tensor]:
+    """Nothing, with a gradient path through all that was computed."""
+    states = [state for state in (hidden.source, hidden.target) if state is not None]
+    return [(state * 0).float().sum() for state in states] + ([] if hidden.idle is None else [hidden.idle.float()])
+
+
 def _halves(data: StepData, batch: Batch) -> Sequence[Batch]:
     return data.halves(batch) if isinstance(data, Divisible) else [batch]
 
 
-def _raise_unless_memory(error: MemoryError | RuntimeError, place: int) -> None:
+def raise_unless_memory(error: MemoryError | RuntimeError, place: int) -> NoReturn:
     """Turn an out-of-memory error into `_DoesNotFit`; any other error goes on as it is."""
     message = str(error).lower()
     if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ofacore.checkpoint import Snapshot
 from ofacore.config.schema import TrainConfig
+from ofacore.parallel.agreement import everyones, stop_reason
 from ofacore.protocols import TermGroup
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.ema import Ema
@@ -22,7 +23,8 @@ from ofacore.train.gradients import GradientPass
 from ofacore.train.interfaces import Rollout, StepData, StepSource
 from ofacore.train.lr import lr_factor
 from ofacore.train.optimizer import RunOptimizer
-from ofacore.train.report import StepReport, positions_of
+from ofacore.train.pipelined import PipelinePass
+from ofacore.train.report import StepReport
 from ofacore.train.stop import StopRequest, stop_on_signals
 
 
@@ -54,7 +56,8 @@ class Trainer:
         self.ema = Ema(self.optimizer.parameters, config.ema, model.portable_rows) if config.ema else None
         self.faults = FaultCounters(config.faults)
         weights = dict(loss_weights or {})
-        self.gradients = GradientPass(model, self.optimizer, config.faults, self.faults, config.seed, weights)
+        passing = PipelinePass if getattr(model, "stage", None) else GradientPass
+        self.gradients = passing(model, self.optimizer, config.faults, self.faults, config.seed, weights)
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
 
     def run(self) -> int:
@@ -63,11 +66,13 @@ class Trainer:
         with stop_on_signals(self.stop):
             began = self._clocks()
             for data in self.loader:
+                self.stop.reason = stop_reason(self.stop.reason)
                 if self.step >= self.config.steps or self.stop:
                     break
                 report = self.train_step(data, began)
                 self._tell("on_step", report)
                 began = self._clocks()
+            self.stop.reason = stop_reason(self.stop.reason)
             self._tell("on_end")
         return self.step
 
@@ -75,19 +80,21 @@ class Trainer:
         """One update from the samples of one step."""
         began = began or self._clocks()
         self.model.train()
-        bad_rows = self.faults.note_bad_rows(data.step, data.bad_rows)
+        bad = [row for rows in everyones(list(data.bad_rows)) for row in rows]
+        bad_rows = self.faults.note_bad_rows(data.step, bad)
         gradient = self.gradients.run(self._rolled_out(data))
         factor = lr_factor(self.config.lr, self.step, self.config.steps)
         self.optimizer.clip(gradient.norm)
         self.optimizer.step(factor)
         self.step, self.cursor = self.step + 1, dict(data.cursor)
         if self.ema:
-            self.ema.update(self.step, self.optimizer.masters)
+            self.ema.update(self.step, self.optimizer.values())
         self.optimizer.zero_grad()
         wall, cpu = (now - then for now, then in zip(self._clocks(), began, strict=True))
-        samples, positions = sum(len(batch.samples) for batch in data.batches), positions_of(data.batches)
         faults = (*bad_rows, *gradient.faults)
-        return StepReport(self.step, gradient.values, gradient.norm, factor, samples, positions, wall, cpu, faults)
+        return StepReport(
+            self.step, gradient.values, gradient.norm, factor, gradient.samples, gradient.positions, wall, cpu, faults
+        )  # fmt: skip
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -101,11 +108,14 @@ class Trainer:
 
     def snapshot(self) -> Snapshot:
         """Everything needed to go on from here; the assembler adds configuration, plan and artifacts to ``state``."""
-        callbacks = {callback.name: callback.state() for callback in self.callbacks if callback.state()}
-        state = {"step": self.step, "cursor": self.cursor, "faults": self.faults.state(), "callbacks": callbacks}
         ema = self.ema.state() if self.ema else {}
         structure = self.optimizer.structure()
-        return Snapshot(self.model.portable_state(), state, self.optimizer.state(), structure, ema)
+        return Snapshot(self.model.portable_state(), self.described(), self.optimizer.state(), structure, ema)
+
+    def described(self) -> dict[str, Any]:
+        """What a checkpoint holds besides tensors: step, cursor, counters, what callbacks remember."""
+        callbacks = {callback.name: callback.state() for callback in self.callbacks if callback.state()}
+        return {"step": self.step, "cursor": self.cursor, "faults": self.faults.state(), "callbacks": callbacks}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a checkpoint: weights, optimiser, averages, counters, callbacks and the cursor."""
@@ -113,10 +123,14 @@ class Trainer:
         self.optimizer.load_state(snapshot.optimizer)
         if self.ema:
             self.ema.load_state(snapshot.ema)
-        self.step, self.cursor = int(snapshot.state["step"]), dict(snapshot.state["cursor"])
-        self.faults.load_state(snapshot.state.get("faults", {}))
+        self.go_on(snapshot.state)
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Take over what `described` returned."""
+        self.step, self.cursor = int(state["step"]), dict(state["cursor"])
+        self.faults.load_state(state.get("faults", {}))
         for callback in self.callbacks:
-            callback.load_state(snapshot.state.get("callbacks", {}).get(callback.name, {}))
+            callback.load_state(state.get("callbacks", {}).get(callback.name, {}))
 
     def _rolled_out(self, data: StepData) -> StepData:
         groups = [group for batch in data.batches for group in batch.terms]

@@ -7,13 +7,14 @@ and where there are such units, a stack of equal shapes runs faster than single 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ofacore.parallel.process import fast_bf16
+from ofacore.parallel.sharded_optimizer import cut, part_like, whole_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic a x + b x^3 + c x^5 with the steepest slope at 0 that still converges to about 1."""
@@ -84,11 +85,14 @@ class Muon(torch.optim.Optimizer):
         lr: Rate; a matrix [m, n] moves by ``lr * sqrt(max(1, m / n))`` times an orthogonal matrix.
         momentum: Decay of the momentum.
         weight_decay: Factor on the weights taken off in each step, times ``lr``.
+        cut_as: Master -> parameter, for matrices that several processes share: whole matrices are made orthogonal.
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 2e-2, momentum: float = 0.95, weight_decay: float = 0.0
-    ) -> None:
+        self, params: Iterable[Any], lr: float = 2e-2, momentum: float = 0.95, weight_decay: float = 0.0,
+        cut_as: Mapping[Tensor, Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        self.cut_as = cut_as or {}
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         for group in self.param_groups:
             if any(p.ndim != 2 for p in group["params"]):
@@ -108,11 +112,19 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        for same in by_shape(parameters):
-            rows, columns = parameters[same[0]].shape
+        for same in by_shape(parameters, [cut(self.cut_as[p]) if p in self.cut_as else None for p in parameters]):
+            matrices = [self._whole(parameters[i], directions[i]) for i in same]
+            rows, columns = matrices[0].shape
             rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-            updates = orthogonal_updates([directions[i] for i in same])
-            torch._foreach_add_([parameters[i] for i in same], updates, alpha=-rate)
+            updates = orthogonal_updates(matrices)
+            parts = [self._part(parameters[i], update) for i, update in zip(same, updates, strict=True)]
+            torch._foreach_add_([parameters[i] for i in same], parts, alpha=-rate)
+
+    def _whole(self, master: Tensor, direction: Tensor) -> Tensor:
+        return whole_of(direction, self.cut_as[master]) if master in self.cut_as else direction
+
+    def _part(self, master: Tensor, update: Tensor) -> Tensor:
+        return part_like(update, self.cut_as[master]) if master in self.cut_as else update
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -121,11 +133,11 @@ class Muon(torch.optim.Optimizer):
         return state["momentum_buffer"]
 
 
-def by_shape(parameters: list[Tensor]) -> list[list[int]]:
-    """Indices of parameters of equal shape, in order of first appearance."""
-    groups: dict[torch.Size, list[int]] = {}
+def by_shape(parameters: list[Tensor], kinds: list[Any] | None = None) -> list[list[int]]:
+    """Indices of parameters of equal shape (and kind), in order of first appearance."""
+    groups: dict[Any, list[int]] = {}
     for index, parameter in enumerate(parameters):
-        groups.setdefault(parameter.shape, []).append(index)
+        groups.setdefault((parameter.shape, kinds[index] if kinds else None), []).append(index)
     return list(groups.values())
 
 

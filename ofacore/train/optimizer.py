@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ofacore.config.schema import OptimizerConfig
+from ofacore.parallel.clipping import gradient_norm
+from ofacore.parallel.gradients import sum_gradients
+from ofacore.parallel.groups import data_group, layout, pipeline_group
+from ofacore.parallel.sharded_optimizer import cut, is_owner, owners, part_like, share_updates, whole_of
+from ofacore.parallel.sharding import from_all, is_sharded, local
 from ofacore.train.muon import Muon
 from ofacore.train.parameters import Treatment, freeze, treatments
 from ofacore.train.portable import Rows, divided, gather
@@ -20,10 +25,12 @@ class RunOptimizer:
     For fp32 parameters the master is the parameter. For others, gradients of every micro-batch are added up in fp32 as
     soon as autograd has them, and the new values are rounded back after the update.
 
-    Its state goes by the names of the model's ``portable_rows``, where it has them.
+    Its state goes by the names of the model's ``portable_rows``, where it has them. Where processes share the work,
+    all of them must call every method together, except where it says otherwise.
 
     Attributes:
-        masters: Parameter name -> fp32 tensor with ``grad``.
+        masters: Parameter name -> fp32 tensor with ``grad``, of what this process holds.
+        owner_of: Parameter name -> rank that keeps its state, where data ranks share it; see `owners`.
     """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
@@ -32,26 +39,37 @@ class RunOptimizer:
         self._rows: Rows = getattr(model, "portable_rows", _whole)
         self.treatments = treatments(model, config)
         self.parameters = {name: p for name, p in model.named_parameters() if name in self.treatments}
-        self.masters = {name: _master(p) for name, p in self.parameters.items()}
-        self._rounded = [name for name, p in self.parameters.items() if p is not self.masters[name]]
-        self._hooks = [_accumulate_in_master(self.parameters[name], self.masters[name]) for name in self._rounded]
+        self.owner_of = owners(self.parameters)
+        self._own = [name for name, p in self.parameters.items() if is_owner(p, self.owner_of.get(name))]
+        self.masters = {name: _master(p, name in self._own) for name, p in self.parameters.items()}
+        self._rounded = [name for name, p in self.parameters.items() if p.dtype != torch.float32]
+        stage = getattr(model, "stage", None)
+        self._counted: Callable[[str], bool] = stage.owns if stage else lambda name: True
+        self._hooks = [
+            _accumulate_in_master(self.parameters[name], self.masters[name])
+            for name in self._rounded
+            if not is_sharded(self.parameters[name])
+        ]
         self.optimizers = self._build()
 
     def _build(self) -> list[torch.optim.Optimizer]:
         groups: dict[Treatment, list[Tensor]] = {}
-        for name, treatment in self.treatments.items():
-            groups.setdefault(treatment, []).append(self.masters[name])
-        described: dict[str, list[dict[str, Any]]] = {"muon": [], "adamw": []}
+        for name in self._own:
+            groups.setdefault(self.treatments[name], []).append(self.masters[name])
+        described: dict[str, list[dict[str, Any]]] = {"muon": [], "adamw": [], "sgd": []}
         for treatment, params in groups.items():
             rates = {"lr": treatment.lr, "base_lr": treatment.lr, "weight_decay": treatment.weight_decay}
             described[treatment.method].append({"params": params, **rates})
         built: list[torch.optim.Optimizer] = []
         if described["muon"]:
-            built.append(Muon(described["muon"], momentum=self.config.muon_momentum))
+            shared = {self.masters[n]: p for n, p in self.parameters.items() if cut(p) != (None, False)}
+            built.append(Muon(described["muon"], momentum=self.config.muon_momentum, cut_as=shared))
         if described["adamw"]:
             built.append(
                 torch.optim.AdamW(described["adamw"], betas=self.config.betas, eps=self.config.eps, fused=True)
             )
+        if described["sgd"]:
+            built.append(torch.optim.SGD(described["sgd"], momentum=self.config.sgd_momentum, foreach=True))
         return built
 
     def zero_grad(self) -> None:
@@ -59,9 +77,25 @@ class RunOptimizer:
         for tensor in (*self.parameters.values(), *self.masters.values()):
             tensor.grad = None
 
-    def gradient_norm(self) -> Tensor:
-        """Norm of all gradients together, one number; 0 where there are none."""
-        return torch.nn.utils.get_total_norm(self._gradients(), foreach=True)
+    def collect(self) -> None:
+        """Take over gradients that FSDP left with the parameters."""
+        for name, parameter in self.parameters.items():
+            if is_sharded(parameter) and parameter.grad is not None:
+                gradient, master = local(parameter.grad).float(), self.masters[name]
+                master.grad = gradient.clone() if master.grad is None else master.grad.add_(gradient)
+                parameter.grad = None
+
+    def sum_gradients(self) -> None:
+        """Make the gradients of this process those of the whole step."""
+        self.collect()
+        sum_gradients(self.parameters, self.masters)
+
+    def gradient_norm(self, everywhere: bool = True) -> Tensor:
+        """Norm of all gradients together, one number; 0 where there are none.
+
+        ``everywhere=False``: of those that this process holds, which may call it alone.
+        """
+        return gradient_norm(self.parameters, self.masters, self._counted, everywhere)
 
     def non_finite(self) -> list[str]:
         """Names of the parameters whose gradient is not finite."""
@@ -80,18 +114,45 @@ class RunOptimizer:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * lr_factor
             optimizer.step()
-        changed = [name for name in self._rounded if self.masters[name].grad is not None]
+        changed = [n for n in self._rounded if n in self._own and self.masters[n].grad is not None]
         if changed:
-            torch._foreach_copy_([self.parameters[n] for n in changed], [self.masters[n] for n in changed])
+            into = [local(self.parameters[n].detach()) for n in changed]
+            torch._foreach_copy_(into, [self.masters[n] for n in changed])
+        if self.owner_of:
+            changed = [name for name in self.parameters if self.masters[name].grad is not None]
+            share_updates({name: self.parameters[name] for name in changed}, self.owner_of)
 
     def state(self) -> dict[str, Tensor]:
-        """``portable name|master`` and ``portable name|<what the method keeps>`` -> tensor."""
-        found: dict[str, Tensor] = {}
-        for name, master in self.masters.items():
-            kept = {"master": master} if name in self._rounded else {}
+        """``portable name|master`` and ``portable name|<what the method keeps>`` -> whole tensor, on every process."""
+        found = {
+            key: value if value.ndim == 0 else whole_of(value.detach(), parameter)
+            for key, (value, parameter) in self.own_parts().items()
+        }
+        if layout().zero or layout().expert > 1:
+            found = from_all(found, data_group())
+        return from_all(found, pipeline_group()) if layout().pipeline > 1 else found
+
+    def values(self) -> dict[str, Tensor]:
+        """Name -> fp32 master, or the parameter where another process keeps the master; it may be called alone."""
+        return {name: self.masters[name] if name in self._own else p for name, p in self.parameters.items()}
+
+    def own_parts(self) -> dict[str, tuple[Tensor, nn.Parameter]]:
+        """The same names -> what this process keeps, and the parameter it is cut as; it may be called alone."""
+        found: dict[str, tuple[Tensor, nn.Parameter]] = {}
+        for name in self._own:
+            kept = {"master": self.masters[name]} if name in self._rounded else {}
             for key, value in {**kept, **self._kept(name)}.items():
-                found.update({f"{part}|{key}": rows for part, rows in divided(self._rows(name), value).items()})
+                parts = divided(self._rows(name), value)
+                found.update({f"{part}|{key}": (rows, self.parameters[name]) for part, rows in parts.items()})
         return found
+
+    def own_rows(self) -> dict[str, tuple[Tensor, nn.Parameter]]:
+        """Portable name -> rows of the masters that this process keeps, and the parameter they are cut as."""
+        return {
+            part: (rows, self.parameters[name])
+            for name in self._own
+            for part, rows in divided(self._rows(name), self.masters[name].detach()).items()
+        }
 
     def structure(self) -> dict[str, Any]:
         """What the tensors of `state` belong to, for the reader of a checkpoint."""
@@ -99,8 +160,10 @@ class RunOptimizer:
         return {"methods": methods}
 
     @torch.no_grad()
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor], whole: bool = True) -> None:
         """Restore what `state` returned; parameters and blocks without any start afresh, unknown ones are ignored.
+
+        ``whole=False``: ``state`` holds what this process keeps, as `own_parts` returns it.
 
         Raises:
             ValueError: A shape differs.
@@ -109,11 +172,19 @@ class RunOptimizer:
         for key, value in state.items():
             name, _, kept = key.rpartition("|")
             by_key.setdefault(kept, {})[name] = value
-        for name, master in self.masters.items():
-            gather(self._rows(name), by_key.get("master", {}), master)
+        for name in self._own:
+            gather(self._rows(name), self._parts(name, by_key.get("master", {}), whole), self.masters[name])
             for kept, stored in by_key.items():
                 if kept != "master":
-                    self._restore(name, kept, stored)
+                    self._restore(name, kept, self._parts(name, stored, whole))
+
+    def _parts(self, name: str, stored: Mapping[str, Tensor], whole: bool) -> dict[str, Tensor]:
+        """Of stored tensors the parts of this process."""
+        found = {part: stored[part] for part in self._rows(name) if part in stored}
+        parameter = self.parameters[name]
+        if not whole:
+            return found
+        return {part: value if value.ndim == 0 else part_like(value, parameter) for part, value in found.items()}
 
     def _restore(self, name: str, kept: str, stored: Mapping[str, Tensor]) -> None:
         rows, master = self._rows(name), self.masters[name]
@@ -124,7 +195,8 @@ class RunOptimizer:
             self._owner(name).state[master][kept] = value
 
     def _owner(self, name: str) -> torch.optim.Optimizer:
-        method = Muon if self.treatments[name].method == "muon" else torch.optim.AdamW
+        methods = {"muon": Muon, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+        method = methods[self.treatments[name].method]
         return next(each for each in self.optimizers if isinstance(each, method))
 
     def _kept(self, name: str) -> dict[str, Tensor]:
@@ -139,10 +211,13 @@ def _whole(name: str) -> dict[str, slice]:
     return {name: slice(None)}
 
 
-def _master(parameter: nn.Parameter) -> Tensor:
-    if parameter.dtype == torch.float32:
+def _master(parameter: nn.Parameter, own: bool) -> Tensor:
+    """The fp32 tensor that is updated; where another process updates it, one of no size that holds the gradient."""
+    if parameter.dtype == torch.float32 and not is_sharded(parameter):
         return parameter
-    return parameter.detach().float().requires_grad_(True)
+    if not own:
+        return torch.zeros((), device=parameter.device).expand(parameter.shape).requires_grad_(True)
+    return local(parameter.detach()).float().requires_grad_(True)
 
 
 def _accumulate_in_master(parameter: nn.Parameter, master: Tensor) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
 from ofacore.config.schema import GroupRule, OptimizerConfig
+from ofacore.parallel.sharding import whole_shape
 from ofacore.train.errors import RuleError
 
 MATRIX_MINIMUM = 2
@@ -20,7 +21,7 @@ MATRIX_MINIMUM = 2
 class Treatment:
     """What happens to one parameter."""
 
-    method: Literal["adamw", "muon"]
+    method: Literal["adamw", "muon", "sgd"]
     lr: float
     """Rate before the curve's factor."""
     weight_decay: float
@@ -63,7 +64,7 @@ def check_rules(model: nn.Module, rules: Sequence[GroupRule]) -> None:
     Raises:
         RuleError: Names the pattern and some parameters.
     """
-    names = [name for name, _ in model.named_parameters()]
+    names = whole_names(model)
     for number, rule in enumerate(rules):
         place = f"train.optimizer.rules[{number}].pattern '{rule.pattern}'"
         try:
@@ -72,6 +73,12 @@ def check_rules(model: nn.Module, rules: Sequence[GroupRule]) -> None:
             raise RuleError(f"{place} is no regular expression: {error}") from error
         if not any(pattern.search(name) for name in names):
             raise RuleError(f"{place} matches no parameter; there are, among others: {', '.join(names[:6])}")
+
+
+def whole_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of all parameters of a model, even where this process holds a part of them."""
+    names: Callable[[], tuple[str, ...]] | None = getattr(model, "whole_names", None)
+    return tuple(name for name, _ in model.named_parameters()) if names is None else names()
 
 
 def embedding_names(model: nn.Module) -> set[str]:
@@ -90,7 +97,9 @@ def _treatment(name: str, parameter: nn.Parameter, embedding: bool, config: Opti
     decay = config.weight_decay if parameter.ndim >= 2 else 0.0
     if rule is not None and rule.weight_decay is not None:
         decay = rule.weight_decay
-    is_matrix = parameter.ndim == 2 and min(parameter.shape) >= MATRIX_MINIMUM and not embedding
+    is_matrix = parameter.ndim == 2 and min(whole_shape(parameter)) >= MATRIX_MINIMUM and not embedding
     if config.name == "muon" and is_matrix and not re.search(config.muon_except, name):
         return Treatment("muon", config.muon_lr * factor, decay)
+    if config.name == "sgd":
+        return Treatment("sgd", config.lr * factor, decay)
     return Treatment("adamw", config.lr * factor, decay)

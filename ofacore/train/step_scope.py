@@ -8,15 +8,18 @@ predictions carry on that gradient. The result equals one batch that holds every
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ofacore.protocols import Batch, TermGroup
+from ofacore.parallel.agreement import everyones
+from ofacore.parallel.groups import data_rank, data_size
+from ofacore.protocols import Batch, SampleInfo, TermGroup
 from ofacore.train.groups import join_groups
 from ofacore.train.interfaces import TrainableModel
+from ofacore.train.stand_ins import lockstep
 from ofacore.train.terms import Scale, TermSums, Weighed, weigh
 
 Key = tuple[str, str, str, str, tuple[str, ...]]
@@ -38,15 +41,17 @@ def step_groups(model: TrainableModel, batch: Batch) -> list[TermGroup]:
     return [group for group in batch.terms if is_step_wide(model, group)]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cached:
-    """Predictions of one kind from all micro-batches."""
+    """The prediction of one group of one micro-batch."""
 
-    groups: list[TermGroup] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    """Micro-batch of each group."""
-    predictions: list[dict[str, Tensor]] = field(default_factory=list)
-    """Leaves that collect gradients."""
+    group: TermGroup
+    samples: tuple[SampleInfo, ...]
+    """Of its micro-batch."""
+    leaves: dict[str, Tensor]
+    """Collect gradients."""
+    place: int | None
+    """Its micro-batch; None for one of another data rank."""
 
 
 @dataclass(frozen=True)
@@ -69,73 +74,100 @@ class StepGradients:
 
 
 class StepCache:
-    """Collects predictions micro-batch by micro-batch, then computes losses and gradients once."""
+    """Collects predictions micro-batch by micro-batch, then computes losses and gradients once.
+
+    Data ranks show each other their predictions; each computes the losses of the whole step, and from them the
+    gradients of its own predictions.
+    """
 
     def __init__(self, model: TrainableModel) -> None:
         self.model = model
-        self.cached: dict[Key, Cached] = {}
-        self.batches: dict[int, Batch] = {}
-        self._templates: dict[Key, Any] = {}
+        self.cached: dict[Key, list[Cached]] = {}
 
     @torch.no_grad()
-    def collect(self, batch: Batch, place: int) -> None:
-        """Predictions of one micro-batch; the caller has seeded dropout for it."""
+    def collect(self, batch: Batch, place: int, hidden: Any = None) -> None:
+        """Predictions of one micro-batch; the caller has seeded dropout for it, or gives its hidden states."""
         groups = step_groups(self.model, batch)
-        hidden = self.model.hidden(batch) if groups else None
+        if hidden is None and (groups or lockstep(self.model)):
+            hidden = self.model.hidden(batch)
         for group in groups:
             prediction = self.model.predict(group, hidden)
-            kept = self.cached.setdefault(key_of(group), Cached())
-            self._templates[key_of(group)] = prediction
             leaves = {name: t.detach().requires_grad_(True) for name, t in named_leaves(prediction).items()}
-            kept.groups.append(group)
-            kept.places.append(place)
-            kept.predictions.append(leaves)
-            self.batches[place] = batch
+            self.cached.setdefault(key_of(group), []).append(Cached(group, batch.samples, leaves, place))
 
     def gradients(self, scale: Scale) -> StepGradients | None:
-        """Losses over the step and their gradients; also accumulates into the criteria's own parameters."""
-        if not self.cached:
+        """Losses over the step and their gradients; also accumulates into the criteria's own parameters.
+
+        Every data rank must call this together. The first alone reports the losses and trains the criteria.
+        """
+        shown = self._with_others()
+        if not shown:
             return None
         found: dict[tuple[int, Key], dict[str, Tensor]] = {}
         sums, bad = TermSums(), dict[int, tuple[int, ...]]()
-        for key, cached in self.cached.items():
-            weighed = self._run(key, cached, scale)
-            sums.merge(weighed.sums)
-            for place, samples in self._blame(cached, weighed.bad).items():
+        for key, cached in shown.items():
+            weighed = self._run(cached, scale)
+            if data_rank() == 0:
+                sums.merge(weighed.sums)
+            for place, samples in _blame(cached, weighed.bad).items():
                 bad[place] = tuple(sorted({*bad.get(place, ()), *samples}))
-            for place, leaves in zip(cached.places, cached.predictions, strict=True):
-                gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-                if len(gradients) == len(leaves):
-                    found[place, key] = gradients
+            for each in cached:
+                gradients = {name: leaf.grad for name, leaf in each.leaves.items() if leaf.grad is not None}
+                if each.place is not None and len(gradients) == len(each.leaves):
+                    found[each.place, key] = gradients
         return StepGradients(found, sums, bad)
 
-    def _run(self, key: Key, cached: Cached, scale: Scale) -> Weighed:
-        joined, everything = self._join(cached)
-        names = cached.predictions[0]
-        leaves = {name: torch.cat([leaf[name] for leaf in cached.predictions]) for name in names}
-        prediction = with_leaves(self._templates[key], leaves)
-        weighed = weigh([(joined, self.model.loss(joined, prediction))], everything, scale)
-        if weighed.total is not None:
+    def _with_others(self) -> Mapping[Key, list[Cached]]:
+        """What all data ranks collected, in their order."""
+        if data_size() == 1:
+            return self.cached
+        joined: dict[Key, list[Cached]] = {}
+        for rank, shown in enumerate(everyones(_foreign(self.cached))):
+            for key, cached in (self.cached if rank == data_rank() else shown).items():
+                joined.setdefault(key, []).extend(cached)
+        return joined
+
+    def _run(self, cached: Sequence[Cached], scale: Scale) -> Weighed:
+        joined, everything = _join(cached)
+        device = next((leaf.device for each in cached for leaf in each.leaves.values() if each.place is not None), None)
+        leaves = {name: torch.cat([each.leaves[name].to(device) for each in cached]) for name in cached[0].leaves}
+        weighed = weigh([(joined, self.model.loss(joined, with_leaves(leaves)))], everything, scale)
+        own = [leaf for each in cached if each.place is not None for leaf in each.leaves.values()]
+        if weighed.total is not None and data_rank() == 0 and weighed.total.requires_grad:
             weighed.total.backward()  # type: ignore[no-untyped-call]
+        elif weighed.total is not None and own:
+            weighed.total.backward(inputs=own)  # type: ignore[no-untyped-call]
         return weighed
 
-    def _join(self, cached: Cached) -> tuple[TermGroup, Batch]:
-        """One group over all micro-batches, and a batch that holds nothing but all samples."""
-        samples = [info for place in cached.places for info in self.batches[place].samples]
-        return join_groups(cached.groups, self._offsets(cached)), Batch(None, None, (), tuple(samples))
 
-    def _offsets(self, cached: Cached) -> list[int]:
-        sizes = [len(self.batches[place].samples) for place in cached.places]
-        return [sum(sizes[:position]) for position in range(len(sizes))]
+def _foreign(own: Mapping[Key, Sequence[Cached]]) -> dict[Key, list[Cached]]:
+    """What another process gets to see."""
 
-    def _blame(self, cached: Cached, bad: Sequence[int]) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = {}
-        for place, offset in zip(cached.places, self._offsets(cached), strict=True):
-            size = len(self.batches[place].samples)
-            mine = [sample - offset for sample in bad if offset <= sample < offset + size]
-            if mine:
-                found[place] = mine
-        return found
+    def shown(each: Cached) -> Cached:
+        return replace(each, leaves={name: leaf.detach().cpu() for name, leaf in each.leaves.items()}, place=None)
+
+    return {key: [shown(each) for each in cached] for key, cached in own.items()}
+
+
+def _join(cached: Sequence[Cached]) -> tuple[TermGroup, Batch]:
+    """One group over all micro-batches, and a batch that holds nothing but all samples."""
+    samples = tuple(info for each in cached for info in each.samples)
+    return join_groups([each.group for each in cached], _offsets(cached)), Batch(None, None, (), samples)
+
+
+def _offsets(cached: Sequence[Cached]) -> list[int]:
+    sizes = [len(each.samples) for each in cached]
+    return [sum(sizes[:position]) for position in range(len(sizes))]
+
+
+def _blame(cached: Sequence[Cached], bad: Sequence[int]) -> dict[int, list[int]]:
+    """Own micro-batch -> its samples among the bad ones."""
+    found: dict[int, list[int]] = {}
+    for each, offset in zip(cached, _offsets(cached), strict=True):
+        mine = [sample - offset for sample in bad if offset <= sample < offset + len(each.samples)]
+        if mine and each.place is not None:
+            found[each.place] = mine
+    return found
 
 
 def named_leaves(prediction: Any) -> dict[str, Tensor]:
@@ -151,6 +183,6 @@ def named_leaves(prediction: Any) -> dict[str, Tensor]:
     raise TypeError(f"a criterion of scope 'step' needs a tensor or a mapping of tensors, not {type(prediction)}")
 
 
-def with_leaves(template: Any, leaves: Mapping[str, Tensor]) -> Any:
-    """A prediction of the template's form with other tensors."""
-    return leaves[""] if isinstance(template, Tensor) else dict(leaves)
+def with_leaves(leaves: Mapping[str, Tensor]) -> Any:
+    """A prediction from what `named_leaves` found in one."""
+    return leaves[""] if set(leaves) == {""} else dict(leaves)

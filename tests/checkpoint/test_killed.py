@@ -17,6 +17,7 @@ from ofacore.checkpoint import (
     load_state,
     prune,
     save,
+    save_sharded,
     step_folder,
     write_pointer,
 )
@@ -25,9 +26,11 @@ SIZE = 300_000
 
 
 def save_for_ever(run: Path, step: int, said: int) -> None:
+    """In both forms by turns."""
     while True:
         step += 1
-        folder = save(step_folder(run, step), Snapshot({"w": torch.full((SIZE,), float(step))}, {"step": step}))
+        write = save_sharded if step % 2 else save
+        folder = write(step_folder(run, step), Snapshot({"w": torch.full((SIZE,), float(step))}, {"step": step}))
         write_pointer(run, "latest", folder, step=step)
         prune(run, 1)
         os.write(said, f"{step}\n".encode())

@@ -106,6 +106,19 @@ def test_ranks_share_a_step_without_overlap():
         assert parts[0][number].cursor == parts[2][number].cursor
 
 
+def test_a_run_goes_on_with_another_number_of_ranks_where_it_stopped():
+    def taken(step):
+        return [(example.row_id, repr(example.source)) for example in step.examples]
+
+    begun = [steps(2, rank=rank, ranks=8) for rank in range(8)]
+    assert any(not step.batches for part in begun for step in part)
+    rest = [steps(4, 2, part[-1].cursor, rank=rank, ranks=2) for rank, part in enumerate(begun[:2])]
+    for number, whole in enumerate(steps(4)):
+        parts = [part[number] for part in begun] if number < 2 else [part[number - 2] for part in rest]
+        assert sorted(sample for part in parts for sample in taken(part)) == sorted(taken(whole))
+        assert all(part.cursor == whole.cursor for part in parts)
+
+
 def test_bad_rows_are_replaced_recorded_and_shrink_nothing():
     found = steps(10, bad={2, 3})
     bad = [row for step in found for row in step.bad]

@@ -50,6 +50,27 @@ def test_adamw_equals_torch():
         torch.testing.assert_close(parameter, names[name], atol=1e-6, rtol=1e-5)
 
 
+def test_sgd_equals_torch():
+    config = OptimizerConfig(name="sgd", lr=0.1, sgd_momentum=0.9, weight_decay=0.0)
+    model, peer = SmallModel(), SmallModel()
+    optimizer = RunOptimizer(model, config)
+    names = dict(peer.named_parameters())
+    reference = torch.optim.SGD(peer.parameters(), lr=0.05, momentum=0.9)
+    for step in range(4):
+        optimizer.zero_grad()
+        set_gradients(optimizer, step)
+        for name, parameter in names.items():
+            gradient = optimizer.masters[name].grad
+            parameter.grad = None if gradient is None else gradient.clone()
+        optimizer.step(0.5)
+        reference.step()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, names[name], atol=1e-6, rtol=1e-5)
+    again = RunOptimizer(SmallModel(), config)
+    again.load_state(optimizer.state())
+    assert again.state().keys() == optimizer.state().keys()
+
+
 def test_bf16_weights_follow_their_fp32_masters():
     config = OptimizerConfig(name="adamw", lr=1e-4)
     model, exact = SmallModel().bfloat16(), SmallModel().bfloat16().float()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ofa_cli.lazy import command_app
+from ofa_cli.ranks import quieten, rank
 
 app = command_app()
 
 
 @app.command()
 def train(
+    context: typer.Context,
     config: Annotated[str, typer.Argument(help="A YAML file, or 'starter' for the tasks that come with the plugins.")],
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Set a key: train.steps=100.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps.")] = None,
@@ -21,17 +26,57 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the latest checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print plans, sizes and shares; run two steps.")] = False,
     every: Annotated[bool, typer.Option("--all", help="With 'starter': every starter task, for longer.")] = False,
+    nproc: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.")] = None,
+    tp: Annotated[int | None, typer.Option(min=1, help="Tensor parallel size.")] = None,
+    pp: Annotated[int | None, typer.Option(min=1, help="Pipeline stages.")] = None,
+    sp: Annotated[bool, typer.Option("--sp", help="Sequence parallel, with --tp.")] = False,
+    ep: Annotated[int | None, typer.Option(min=1, help="Expert parallel size.")] = None,
+    zero: Annotated[int | None, typer.Option(min=0, max=1, help="1: optimiser state is shared (ZeRO-1).")] = None,
+    fsdp: Annotated[bool, typer.Option("--fsdp", help="Weights are shared too (FSDP).")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that a step may take.")] = None,
+    max_restarts: Annotated[int | None, typer.Option(min=0, help="Restarts after a failure.")] = None,
 ) -> None:
     """Train a generalist."""
     from ofacore.errors import UserError
 
     if every and config != "starter":
         raise UserError("--all chooses among the starter tasks: ofa train starter --all")
-    settings = [*(overrides or []), *([f"train.steps={steps}"] if steps is not None else [])]
+    quieten()
+    layout = {
+        "nproc": nproc, "tp": tp, "pp": pp, "sp": sp or None, "ep": ep, "zero": zero, "fsdp": fsdp or None,
+        "timeout": timeout, "max_restarts": max_restarts,
+    }  # fmt: skip
+    chosen = [f"parallel.{key}={str(value).lower()}" for key, value in layout.items() if value is not None]
+    settings = [*(overrides or []), *([f"train.steps={steps}"] if steps is not None else []), *chosen]
+    source = "starter-all" if every else config
     from ofacore.run_check import read_checked
 
-    run = read_checked(["starter-all" if every else config], settings)[0].config
+    run = read_checked([source], settings)[0].config
+    if run.parallel.nproc > 1 and rank() is None:
+        debug = ["--debug"] if context.find_root().params.get("debug") else []
+        arguments = [*debug, "train", *_arguments(config, every, settings, out, dry_run)]
+        _launch(run.parallel.nproc, run.parallel.max_restarts, arguments, resume)
+        return
 
     from ofacore.runs import train_run
 
-    train_run(run, resume=resume, dry_run=dry_run, folder=out)
+    train_run(run, resume=resume or _restarted(), dry_run=dry_run, folder=out)
+
+
+def _restarted() -> bool:
+    """A launcher started this process again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _arguments(config: str, every: bool, settings: Sequence[str], out: Path | None, dry_run: bool) -> list[str]:
+    """This command again, for each process."""
+    flags = [*(["--all"] if every else []), *(["--dry-run"] if dry_run else [])]
+    folder = ["--out", str(out)] if out else []
+    return [config, *flags, *folder, *(word for setting in settings for word in ("--set", setting))]
+
+
+def _launch(processes: int, restarts: int, arguments: list[str], resume: bool) -> None:
+    from ofacore.parallel.elastic import Job, launch
+
+    command = [sys.executable, "-m", "ofa_cli.main", *arguments]
+    launch(Job([*command, "--resume"] if resume else command, processes, restarts, () if resume else ("--resume",)))

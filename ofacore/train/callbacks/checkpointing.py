@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch.distributed as dist
+
 from ofacore.artifacts import Artifact
-from ofacore.checkpoint import prune, save, step_folder, write_pointer
+from ofacore.checkpoint import Snapshot, prune, save, save_sharded, step_folder, write_pointer
+from ofacore.checkpoint.sharded import KINDS, on_first
 from ofacore.config.schema import CheckpointConfig
+from ofacore.parallel.groups import is_first, layout
+from ofacore.parallel.pieces import on_cpu
 from ofacore.train.callbacks.base import Callback
+from ofacore.train.shards import sharded_snapshot
 
 if TYPE_CHECKING:
     from ofacore.train.callbacks.validation import Validation
@@ -41,6 +49,9 @@ class Checkpointing(Callback):
         self.config, self.describe, self.artifacts = config, describe, dict(artifacts or {})
         self.validation, self.resume_command = validation, resume_command
         self.saved, self.best_step = -1, -1
+        self._writer = ThreadPoolExecutor(1, "ofa-checkpoint")
+        self._writing: Future[None] | None = None
+        self._group: dist.ProcessGroup | None = None
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
         due = bool(self.config.every) and report.step % self.config.every == 0
@@ -50,23 +61,68 @@ class Checkpointing(Callback):
     def on_end(self, trainer: Trainer) -> None:
         if self.saved != trainer.step or self._is_new_best(trainer.step):
             self.save(trainer)
+        self.wait()
         if trainer.stop:
             advice = f"; go on with: {self.resume_command}" if self.resume_command else ""
             logger.warning("stopped after step %d (%s)%s", trainer.step, trainer.stop.reason, advice)
 
     def save(self, trainer: Trainer) -> Path:
-        """Write a checkpoint of this moment, point ``latest`` (and ``best``) at it, delete old ones."""
+        """Write a checkpoint of this moment, point ``latest`` (and ``best``) at it, delete old ones.
+
+        Every process must call this together.
+        """
         is_best = self._is_new_best(trainer.step)
         self.best_step = trainer.step if is_best else self.best_step
-        snapshot = trainer.snapshot()
-        snapshot = replace(snapshot, state={**self.describe(), **snapshot.state}, artifacts=self.artifacts)
-        folder = save(step_folder(trainer.folder, trainer.step), snapshot)
-        self.saved = trainer.step
-        write_pointer(trainer.folder, "latest", folder, step=trainer.step)
-        if is_best and self.validation:
-            write_pointer(trainer.folder, "best", folder, step=trainer.step, score=self.validation.best)
-        prune(trainer.folder, self.config.keep_last)
+        self.saved, folder = trainer.step, step_folder(trainer.folder, trainer.step)
+        best = {"step": trainer.step, "score": self.validation.best} if is_best and self.validation else None
+        settle = partial(self._settle, trainer.folder, folder, best)
+        if self._shards():
+            self._save_shards(folder, self._complete(sharded_snapshot(trainer)), settle)
+            return folder
+        snapshot = self._complete(trainer.snapshot())
+        if is_first():
+            save(folder, snapshot)
+            settle()
         return folder
+
+    def _shards(self) -> bool:
+        return self.config.form == "sharded" or (self.config.form == "auto" and not layout().single)
+
+    def _complete(self, snapshot: Snapshot) -> Snapshot:
+        return replace(snapshot, state={**self.describe(), **snapshot.state}, artifacts=self.artifacts)
+
+    def _save_shards(self, folder: Path, snapshot: Snapshot, settle: Callable[[], None]) -> None:
+        """Write now, or from a copy while training goes on; a save is done before the next begins."""
+        self.wait()
+        group = self._talk()
+
+        def write(snapshot: Snapshot = snapshot) -> None:
+            save_sharded(folder, snapshot, group)
+            on_first(settle, group)
+
+        if not self.config.background:
+            write()
+            return
+        kinds = {kind: on_cpu(getattr(snapshot, kind)) for kind in KINDS}
+        self._writing = self._writer.submit(write, replace(snapshot, **kinds))
+
+    def wait(self) -> None:
+        """Until what is being written in the background stands; raises what went wrong there."""
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
+
+    def _talk(self) -> dist.ProcessGroup | None:
+        """Processes talk about saving in a group of their own, so that training can go on meanwhile."""
+        if self._group is None and not layout().single:
+            self._group = dist.new_group(backend="gloo")
+        return self._group
+
+    def _settle(self, run: Path, folder: Path, best: Mapping[str, Any] | None) -> None:
+        write_pointer(run, "latest", folder, step=int(folder.name.removeprefix("step-")))
+        if best:
+            write_pointer(run, "best", folder, **best)
+        prune(run, self.config.keep_last)
 
     def _is_new_best(self, step: int) -> bool:
         found = self.validation

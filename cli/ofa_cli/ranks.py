@@ -1,0 +1,38 @@
+"""One of several processes of a command: who prints, and who hears of errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TextIO
+
+from ofa_cli.failures import is_user_error, message
+
+
+def rank() -> int | None:
+    """Number of this process among those that a launcher started; None: it is the only one."""
+    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ else None
+
+
+def quieten() -> None:
+    """The first process prints; of the others only errors are seen."""
+    if rank():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        logging.disable(logging.WARNING)
+
+
+def tell(error: BaseException, stream: TextIO) -> None:
+    """Print an error once: the launcher does it where it can, else the process itself, with its number."""
+    user, own = is_user_error(error), rank()
+    text = message(error)
+    if own is not None:
+        from ofacore.parallel.elastic import leave_report
+        from ofacore.parallel.watchdog import folder_of
+
+        folder = folder_of()
+        if folder:
+            leave_report(text, user, own, folder)
+            return
+        text = f"rank {own}: {text}"
+    print(f"{'error' if user else 'failure'}: {text}", file=stream)

@@ -1,0 +1,100 @@
+"""Whether a configured model can be divided as its ``parallel`` section says; told before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from ofacore.config import Problem
+from ofacore.config.schema import ParallelConfig, RunConfig
+from ofacore.model.presets import ModelSizeError, Sizes, resolve
+from ofacore.parallel.layout import Layout, LayoutError
+
+
+def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.environ) -> Layout:
+    """The layout that a run is configured for.
+
+    The number of processes is that of the launcher which started this one (``WORLD_SIZE``), else ``nproc``.
+
+    Raises:
+        LayoutError: The numbers do not fit together.
+    """
+    started = int(environment["WORLD_SIZE"]) if "RANK" in environment and "WORLD_SIZE" in environment else 0
+    if started and config.nproc not in (1, started):
+        raise LayoutError(f"nproc={config.nproc}, but {started} processes were started; leave nproc out")
+    return Layout(
+        world=started or config.nproc, tensor=config.tp, pipeline=config.pp, expert=config.ep,
+        sequence=config.sp, zero=bool(config.zero), fsdp=config.fsdp,
+    )  # fmt: skip
+
+
+def layout_problems(config: RunConfig, environment: Mapping[str, str] = os.environ) -> list[Problem]:
+    """Everything that keeps a run's layout from working, with the numbers and the nearest that would work."""
+    try:
+        layout = layout_of(config.parallel, environment)
+        sizes = resolve(config.model)
+    except LayoutError as error:
+        return [Problem("parallel", str(error))]
+    except ModelSizeError:
+        return []
+    found = [*_tensor(config, layout, sizes), *_pipeline(config, layout, sizes), *_experts(config, layout)]
+    if layout.sequence and layout.tensor == 1:
+        found.append(Problem("parallel.sp", "positions are split over a tensor group; set tp to 2 or more"))
+    if layout.data > config.train.samples:
+        found.append(Problem(
+            "train.samples", f"{config.train.samples} samples in a step leave some of {layout.data} data ranks "
+            f"({layout.world} processes / tp={layout.tensor} / pp={layout.pipeline}) idle; set at least {layout.data}",
+        ))  # fmt: skip
+    return found
+
+
+def _tensor(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
+    """The vocabulary fits always: it is padded."""
+    tp = layout.tensor
+    if tp == 1:
+        return []
+    fits = near(tp, lambda n: sizes.heads % n == 0 and sizes.ffn % n == 0)
+    return [
+        Problem("parallel.tp", f"{size} {what} cannot be shared by {tp} processes; nearest that works: {fits}")
+        for what, size in (("attention heads", sizes.heads), ("feed-forward units", sizes.ffn))
+        if size % tp
+    ] + _needs_megatron(config, "parallel.tp", tp)
+
+
+def _pipeline(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
+    stages, layers = layout.pipeline, sizes.encoder_layers + sizes.decoder_layers
+    if stages == 1:
+        return []
+    if stages > layers:
+        own = f"{sizes.encoder_layers} encoder + {sizes.decoder_layers} decoder layers"
+        fits = near(stages, lambda n: n <= layers)
+        return [Problem("parallel.pp", f"{own} cannot be cut into {stages} stages; nearest that works: {fits}")]
+    return _needs_megatron(config, "parallel.pp", stages)
+
+
+def _needs_megatron(config: RunConfig, key: str, size: int) -> list[Problem]:
+    name = config.model.backbone
+    problem = f"backbone '{name}' cannot be divided among {size} processes; set 1, or model.backbone=megatron"
+    return [] if name == "megatron" else [Problem(key, problem)]
+
+
+def _experts(config: RunConfig, layout: Layout) -> list[Problem]:
+    """Of experts by modality the number is known when the model is built; that of the others here."""
+    kind = config.model.experts
+    number = {"task": len(config.tasks), "topk": config.model.experts_number}.get(kind)
+    if layout.expert == 1:
+        return []
+    if kind == "none":
+        return [Problem("parallel.ep", f"ep={layout.expert}, but the model has no experts; set model.experts, or ep=1")]
+    if number is not None and layout.expert > number:
+        fits = near(layout.expert, lambda n: n <= number and layout.data % n == 0)
+        what = f"{number} experts leave some of {layout.expert} ranks without one"
+        return [Problem("parallel.ep", f"{what}; nearest that works: {fits}")]
+    return []
+
+
+def near(size: int, works: Callable[[int], bool]) -> str:
+    """The nearest sizes below and above that work; above, none beyond four times the size is looked for."""
+    below = next((n for n in range(size - 1, 0, -1) if works(n)), None)
+    above = next((n for n in range(size + 1, 4 * size + 1) if works(n)), None)
+    return " or ".join(str(n) for n in (below, above) if n is not None)

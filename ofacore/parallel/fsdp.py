@@ -1,0 +1,57 @@
+"""Layers whose parameters, gradients and optimiser state are split over data ranks: torch's ``fully_shard``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ofacore.parallel.groups import data_group, layout
+
+_MARKS = ("tensor_model_parallel", "partition_dim", "partition_stride", "sequence_parallel")
+
+
+def shard(layers: Iterable[nn.Module]) -> None:
+    """Split every layer over the data ranks, if the layout says so; each is gathered while it computes.
+
+    All data ranks must then call every layer equally often. Gradients are sums over data ranks. A parameter that had no
+    part in a step gets zeros as its gradient: which parameters had none on any rank is not known.
+    """
+    if not layout().fsdp:
+        return
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    mesh = DeviceMesh.from_group(data_group(), device)
+    policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+    for layer in layers:
+        marks = {name: {k: getattr(p, k) for k in _MARKS if hasattr(p, k)} for name, p in layer.named_parameters()}
+        sharded = fully_shard(layer, mesh=mesh, mp_policy=policy)
+        assert isinstance(sharded, FSDPModule)
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)
+        sharded.set_reduce_scatter_unused_params(True)
+        for name, parameter in layer.named_parameters():
+            for key, value in marks[name].items():
+                setattr(parameter, key, value)
+
+
+@contextmanager
+def gathered(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Run with whole layers where parts of them are called instead of the layer itself, as in decoding."""
+    if not layout().fsdp:
+        yield
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    sharded = [layer for layer in layers if isinstance(layer, FSDPModule)]
+    for layer in sharded:
+        layer.unshard()
+    try:
+        yield
+    finally:
+        for layer in sharded:
+            layer.reshard()

@@ -1,0 +1,70 @@
+"""What data ranks tell each other about a step, so that all of them decide alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ofacore.parallel.agreement import everyones
+from ofacore.parallel.groups import data_size
+from ofacore.protocols import SampleInfo
+from ofacore.train.errors import TrainingError
+from ofacore.train.terms import TermSums
+
+
+@dataclass(frozen=True)
+class StepFacts:
+    """What is known of a step over all data ranks."""
+
+    counts: Mapping[str, int]
+    samples: int
+    positions: int
+
+
+def step_facts(counts: Mapping[str, int], samples: int, positions: int) -> StepFacts:
+    """Sums over all data ranks."""
+    if data_size() == 1:
+        return StepFacts(counts, samples, positions)
+    total: Counter[str] = Counter()
+    found = everyones((dict(counts), samples, positions))
+    for each, _, _ in found:
+        total.update(each)
+    return StepFacts(dict(total), sum(each[1] for each in found), sum(each[2] for each in found))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one try over the micro-batches of a process went."""
+
+    again: bool = False
+    """It changed its micro-batches, and everyone starts anew."""
+    memory: tuple[SampleInfo, ...] = ()
+    """Samples of a micro-batch that did not fit into memory."""
+    error: str = ""
+    """Why this process cannot go on."""
+
+
+def outcomes(own: Outcome) -> list[Outcome]:
+    """Those of all data ranks.
+
+    Raises:
+        TrainingError: One of them cannot go on.
+    """
+    found = everyones(own)
+    for rank, outcome in enumerate(found):
+        if outcome.error:
+            place = f"data rank {rank}: " if len(found) > 1 else ""
+            raise TrainingError(f"{place}{outcome.error}")
+    return found
+
+
+def merged(sums: TermSums, bad: Sequence[SampleInfo]) -> tuple[TermSums, list[SampleInfo]]:
+    """Reports and bad samples of all data ranks together."""
+    if data_size() == 1:
+        return sums, list(bad)
+    whole, samples = TermSums(), list[SampleInfo]()
+    for part, found in everyones((sums, list(bad))):
+        whole.merge(part)
+        samples += found
+    return whole, samples

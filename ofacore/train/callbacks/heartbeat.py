@@ -1,0 +1,28 @@
+"""Signs of life of one of several processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ofacore.parallel.watchdog import Watchdog
+from ofacore.train.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from ofacore.train.loop import Trainer
+    from ofacore.train.report import StepReport
+
+
+class Heartbeat(Callback):
+    """Tells a watchdog of every step; before and after training it expects nothing."""
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        self.watchdog = watchdog
+
+    def on_start(self, trainer: Trainer) -> None:
+        self.watchdog.beat(trainer.step)
+
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
+        self.watchdog.beat(report.step)
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.watchdog.rest()

@@ -1,0 +1,49 @@
+"""``ofa train`` as one of several processes: what it refuses before anything starts, and how it tells errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+RANK = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--nproc", "3", "--tp", "2"], "3 processes cannot be divided into groups of tensor=2 x pipeline=1"),
+        (
+            ["--nproc", "3", "--tp", "3"],
+            "4 attention heads cannot be shared by 3 processes; nearest that works: 2 or 4",
+        ),
+        (["--nproc", "9", "--pp", "9"], "2 encoder + 2 decoder layers cannot be cut into 9 stages"),
+    ],
+)
+def test_an_impossible_layout_is_refused_before_anything_starts(ofa, tmp_path, flags, said):
+    told = ofa("train", config(tmp_path), *flags, "--out", str(tmp_path / "out"), code=2).stderr
+    assert said in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_launcher_that_listens_a_process_tells_its_own_error(ofa, tmp_path):
+    told = ofa("train", str(tmp_path / "none.yaml"), code=2, **RANK)
+    assert told.stderr.startswith("error: rank 1: ") and told.stdout == ""
+
+
+def test_a_launcher_that_listens_finds_the_error_in_its_folder(ofa, tmp_path):
+    told = ofa("train", str(tmp_path / "none.yaml"), code=2, OFA_RANKS=str(tmp_path), **RANK)
+    report = json.loads((tmp_path / "error-1.json").read_text())
+    assert report["user"] and "none.yaml" in report["message"]
+    assert told.stderr == ""
+
+
+def config(folder: Path) -> str:
+    (folder / "rows.jsonl").write_text('{"a": "x", "b": "y"}\n')
+    path = folder / "run.yaml"
+    path.write_text(
+        'tasks: {t: {instruction: "say [TEXT:a] -> [TEXT:b]", data: {train: %s}}}\nmodel: {preset: starter}\n'
+        % (folder / "rows.jsonl")
+    )
+    return str(path)

@@ -1,0 +1,141 @@
+"""Comparisons of a layout with plain training on one process, for cases that every rank of a launch runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ofacore.config.schema import FaultConfig, LoraConfig, OptimizerConfig
+from ofacore.model.universal import UniversalModel
+from ofacore.parallel import groups
+from ofacore.parallel.layout import Layout
+from ofacore.parallel.megatron import megatron
+from ofacore.parallel.sharded_optimizer import whole_of
+from ofacore.train.faults import FaultCounters
+from ofacore.train.gradients import GradientPass
+from ofacore.train.optimizer import RunOptimizer
+from ofacore.train.portable import divided
+from tests.parallel.staged import RATE, build, plain_course, portable_gradients, step_of, steps
+from tests.train.small import Step
+
+MODELS: dict[str, dict[str, Any]] = {
+    "rotary": {"experts": "modality", "experts_balance": 0.0},
+    "untied": {
+        "positions": "untied", "experts": "task", "tied_head": False, "checkpoint_activations": True,
+        "scale_heads": True, "scale_fc": True, "scale_attn": True, "scale_resids": True, "qk_norm": False,
+    },
+    "post": {"positions": "untied", "share_attn_bias": True, "norm": "post", "norm_type": "rmsnorm"},
+    "entangled": {"positions": "untied", "entangle_positions": True, "scale_resids": True},
+    "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
+    "lora": {"positions": "untied", "lora": LoraConfig(rank=2)},
+}  # fmt: skip
+SGD = OptimizerConfig(name="sgd", lr=RATE, weight_decay=0.0, clip=0.0)
+
+
+_made: dict[tuple[int, ...], dict[str, Any]] = {}
+"""Sizes -> the groups that were made for them: each group of gloo costs threads that are never given back."""
+
+
+def restart(layout: Layout) -> None:
+    """Other groups over the same processes."""
+    state = megatron("parallel_state")
+    sizes = layout.world, layout.tensor, layout.pipeline, layout.expert
+    if sizes in _made:
+        vars(state).update(_made[sizes])
+        groups._running.layout = layout
+        return
+    if state.model_parallel_is_initialized():
+        state.destroy_model_parallel()
+    groups._running.layout = Layout()
+    groups.start(layout)
+    _made[sizes] = {name: value for name, value in vars(state).items() if name.startswith("_") and name.isupper()}
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Work as if there were no other process."""
+    restart(Layout(dist.get_world_size()))
+    groups._running.layout = Layout()
+    yield
+
+
+def passing(model: UniversalModel, config: OptimizerConfig) -> tuple[GradientPass, RunOptimizer]:
+    optimizer = RunOptimizer(model, config)
+    return GradientPass(model, optimizer, FaultConfig(), FaultCounters(FaultConfig()), 1), optimizer
+
+
+def share(step: Step) -> Step:
+    """The micro-batches of this data rank, with their own counts."""
+    return step_of(step.step, step.batches[groups.data_rank() :: groups.data_size()])
+
+
+def total(values: dict[str, float]) -> float:
+    """The step's total from its report; terms on the source weigh half."""
+    terms = {name: value for name, value in values.items() if name.count("/") == 2}
+    return sum(value * (0.5 if name.endswith("/x") else 1.0) for name, value in terms.items())
+
+
+def difference(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
+    """Largest of all elements; infinite where names differ."""
+    if left.keys() != right.keys():
+        return float("inf")
+    return max(float((left[name] - right[name]).abs().max()) for name in left if left[name].numel())
+
+
+@torch.no_grad()
+def decided(model: UniversalModel) -> UniversalModel:
+    """Routers that hardly ever see a tie, which rounding would break one way or the other; low ranks that count."""
+    for name, parameter in model.named_parameters():
+        if ".router." in name:
+            parameter.mul_(30)
+        if name.endswith("low_rank.up"):
+            parameter.normal_(std=0.005, generator=torch.Generator().manual_seed(len(name)))
+    return model
+
+
+def compare(
+    name: str, layout: Layout, data: list[Step], build: Callable[..., UniversalModel] = build, **more: Any
+) -> dict[str, float]:
+    """Largest differences from plain training, and how many parameters have a gradient where they should not."""
+    options = {**MODELS[name], **more}
+    with alone():
+        course = plain_course(decided(build(**options)), data)
+    restart(layout)
+    model = build(**options)
+    model.shard()
+    model.load_portable(course.start)
+    passes, optimizer = passing(model, SGD)
+    worst = {"loss": 0.0, "gradient": 0.0, "norm": 0.0, "state": 0.0, "missing": 0.0}
+    for number, step in enumerate(data):
+        found = passes.run(share(step))
+        gradients = {name: master.grad for name, master in optimizer.masters.items()}
+        worst["loss"] = max(worst["loss"], abs(total(found.values) - course.losses[number]))
+        ours = sharded_gradients(model, optimizer) if layout.fsdp else portable_gradients(model, gradients)
+        worst["gradient"] = max(worst["gradient"], difference(ours, course.gradients[number]))
+        worst["norm"] = max(worst["norm"], abs(found.norm - course.norms[number]))
+        absent = {name for name, gradient in gradients.items() if gradient is None}
+        worst["missing"] += len(absent ^ (course.untouched[number] & set(gradients)))
+        optimizer.step(1.0)
+        optimizer.zero_grad()
+    worst["state"] = difference(model.portable_state(), course.end)
+    return worst
+
+
+def sharded_gradients(model: UniversalModel, optimizer: RunOptimizer) -> dict[str, Tensor]:
+    """By portable name, zeros where there is none, of a model that FSDP shards."""
+    found: dict[str, Tensor] = {}
+    for name, master in optimizer.masters.items():
+        gradient = torch.zeros_like(master) if master.grad is None else master.grad
+        parts = divided(model.portable_rows(name), gradient) if gradient.ndim else {name: gradient}
+        found.update({part: whole_of(value, optimizer.parameters[name]) for part, value in parts.items()})
+    return found
+
+
+def gradients_case(layout: dict[str, Any], models: list[str]) -> dict[str, dict[str, float]]:
+    where = Layout(dist.get_world_size(), **layout)
+    return {name: compare(name, where, steps(2, contrast=name != "learned")) for name in models}

@@ -1,0 +1,71 @@
+"""What every rank of a launch runs: ``python -m tests.parallel.layout_launch FOLDER NAME...``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ofacore.parallel import groups
+from ofacore.parallel.layout import Layout
+from tests.parallel import layout_runs as runs
+from tests.parallel.layout_cases import MODELS, gradients_case
+
+FEW = ["rotary", "untied"]
+
+
+def cases(folder: Path) -> dict[str, Callable[[], Any]]:
+    """Name -> what to do; results are numbers by name, of this rank."""
+    return {
+        "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "learned"]),
+        "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, [*MODELS]),
+        "data": lambda: gradients_case({}, ["rotary", "learned"]),
+        "experts": lambda: gradients_case({"expert": 2}, ["untied", "learned"]),
+        "fsdp": lambda: gradients_case({"fsdp": True}, FEW),
+        "tensor and data": lambda: gradients_case({"tensor": 2, "sequence": True, "zero": True}, FEW),
+        "tensor and experts": lambda: gradients_case({"tensor": 2, "expert": 2}, ["untied", "learned"]),
+        "muon, tensor": lambda: runs.optimizer_case(runs.MUON, "rotary", tensor=2),
+        "muon, zero": lambda: runs.optimizer_case(runs.MUON, "rotary", zero=True),
+        "muon, fsdp": lambda: runs.optimizer_case(runs.MUON, "rotary", fsdp=True),
+        "muon, experts": lambda: runs.optimizer_case(runs.MUON, "rotary", expert=2),
+        "adamw, sequence": lambda: runs.optimizer_case(runs.ADAMW, "untied", tensor=2, sequence=True),
+        "adamw, zero": lambda: runs.optimizer_case(runs.ADAMW, "untied", zero=True),
+        "muon, tensor and zero": lambda: runs.optimizer_case(runs.MUON, "rotary", tensor=2, zero=True, expert=2),
+        "bf16, zero": lambda: runs.bf16_case(zero=True),
+        "bf16, sequence": lambda: runs.bf16_case(tensor=2, sequence=True),
+        "mixed modalities": runs.mixed_modalities,
+        "collective adapter": lambda: runs.mixed_modalities(runs.coupled),
+        "nan": lambda: runs.fault_case("nan"),
+        "memory": lambda: runs.fault_case("memory"),
+        "dropout": lambda: runs.dropout_case(tensor=2),
+        "dropout, sequence": lambda: runs.dropout_case(tensor=2, sequence=True),
+        "decoding": lambda: runs.decoding_case(tensor=2, sequence=True),
+        "decoding, fsdp": lambda: runs.decoding_case(fsdp=True),
+        "cross-entropy": runs.cross_entropy_case,
+        "different start": runs.different_start,
+        "marks": runs.marks,
+        "run": lambda: runs.training_case(folder / "run", 6),
+        "run, tensor": lambda: runs.training_case(folder / "tensor", 6, tensor=2, sequence=True),
+        "run, begin": lambda: runs.training_case(folder / "resumed", 3, expert=2),
+    }
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Run some cases; each rank writes ``<name>.<rank>.json``."""
+    torch.set_num_threads(1)
+    groups.start(Layout(int(os.environ["WORLD_SIZE"])))
+    known = cases(folder)
+    for name in names:
+        result = known[name]()
+        (folder / f"{name}.{dist.get_rank()}.json").write_text(json.dumps(result))
+    groups.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
