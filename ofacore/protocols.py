@@ -84,7 +84,7 @@ class RowContext:
     """Slot name -> allowed values, for slots with ``closed_set``."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TokenSegment:
     """Tokens of one slot. Adjacent token segments form one run: one ``<bos>``, running positions, one shift."""
 
@@ -106,7 +106,7 @@ class TokenSegment:
     """False: labels stand at their own position and all positions see each other (masked prediction)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class DenseSegment:
     """Features that an adapter turns into positions: an image, frames, numbers."""
 
@@ -141,7 +141,7 @@ class TargetSpec:
     """int64 ids of every allowed value, without boundaries; empty: anything."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Piece:
     """A segment ready for the model: shifted, with its coordinates."""
 
@@ -160,7 +160,7 @@ class Piece:
         return len(self.coordinates)
 
 
-@dataclass(frozen=True)
+@dataclass
 class TermItem:
     """One piece's share in a loss term."""
 
@@ -181,7 +181,7 @@ class TermItem:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Example:
     """One encoded row."""
 

@@ -49,14 +49,20 @@ class Placed:
     """Numbers of its pieces within the sequence."""
     length: int = 0
     """Positions of these pieces."""
-    positions: list[int] = field(default_factory=list)
-    """Offsets within its pieces where a token is learned."""
-    ids: list[int] = field(default_factory=list)
+    positions: list[np.ndarray] = field(default_factory=list)
+    """Offsets within its pieces where a token is learned, part by part."""
+    ids: list[np.ndarray] = field(default_factory=list)
     """Token learned at each of them."""
     allowed: list[np.ndarray] = field(default_factory=list)
     """Ids among which each is chosen; empty without a closed set."""
     blocks: tuple[str, ...] = ()
     dense: list[DenseLabels] = field(default_factory=list)
+
+    def learn(self, positions: np.ndarray, ids: np.ndarray) -> None:
+        """Note tokens that are learned at offsets within the pieces."""
+        if len(ids):
+            self.positions.append(positions)
+            self.ids.append(ids)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class RunSettings:
     """Open slots inside a run end with ``<sep>``. False: a run has one open slot at most, and ends with ``<eos>``."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Occurrence:
     """A filled slot and its segments."""
 
@@ -48,7 +48,7 @@ class Occurrence:
     segments: tuple[Segment, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class BuiltSequence:
     """Pieces of one sequence, and which slots they came from."""
 
@@ -76,7 +76,8 @@ def source_sequence(
         last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
         bounded = part.boundaries and settings.source_boundaries if first else bounded
         ids = part.ids if part.inputs is None else part.inputs
-        ids = _joined(_ONE[BOS] if first and bounded else _NONE, ids, _ONE[EOS] if last and bounded else _NONE)
+        if bounded and (first or last):
+            ids = _joined(_ONE[BOS] if first else _NONE, ids, _ONE[EOS] if last else _NONE)
         if len(ids):
             row.tokens(place, ids, causal=False)
     return BuiltSequence(row.finished(settings.max_positions), tuple(placed))
@@ -100,7 +101,7 @@ def target_sequence(
     return BuiltSequence(builder.row.finished(settings.max_positions), tuple(p for p in builder.placed if p.pieces))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Part:
     """One segment of an occurrence."""
 
@@ -174,9 +175,10 @@ class _Target:
         self._begin(segment.boundaries or self._choice is not None)
         last = not _in_run(following)
         end = self._terminator(place.slot, segment, last)
-        tail = _NONE if end is None else _ONE[end]
-        labels = _joined(segment.ids, tail)
-        fed = labels if segment.inputs is None else _joined(segment.inputs, tail)
+        labels = segment.ids if end is None else _joined(segment.ids, _ONE[end])
+        fed = labels
+        if segment.inputs is not None:
+            fed = segment.inputs if end is None else _joined(segment.inputs, _ONE[end])
         learned = _learned(place.slot, segment, len(labels))
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         allowed = _allowed(segment, end)
@@ -205,15 +207,13 @@ class _Target:
     ) -> None:  # fmt: skip
         """Append input positions: the token before each label, and the last token itself if something follows."""
         unpredicted = self._pending is None and len(labels) > 0
-        stream = fed if self._pending is None else _joined(np.array([self._pending], np.int64), fed)
+        stream = fed if self._pending is None else _joined(_single(self._pending), fed)
         self._pending = int(stream[-1]) if len(stream) else None
         inputs = stream if flush and self._pending not in (None, EOS) else stream[:-1]
         if len(inputs):
             offset = self.row.tokens(place, inputs, causal=True)
-            chosen = np.flatnonzero(learned[1:] if unpredicted else learned)
-            shown = labels[1:] if unpredicted else labels
-            place.positions += (chosen + offset).tolist()
-            place.ids += shown[chosen].tolist()
+            chosen = (learned[1:] if unpredicted else learned).nonzero()[0]
+            place.learn(chosen + offset, (labels[1:] if unpredicted else labels)[chosen])
             place.allowed += [allowed[k + unpredicted] for k in chosen] if allowed else []
 
     def _terminator(self, slot: SlotPlan, segment: TokenSegment, last: bool) -> int | None:
@@ -252,8 +252,7 @@ class _Target:
             return
         offset = self.row.tokens(place, fed.astype(np.int64), causal=False, hidden=noised)
         chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
-        place.positions += (chosen + offset).tolist()
-        place.ids += segment.ids[chosen].tolist()
+        place.learn(chosen + offset, segment.ids[chosen])
         place.allowed += [segment.allowed[k] for k in chosen] if segment.allowed is not None else []
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         if noised and following is not None:
@@ -272,13 +271,17 @@ class _Target:
 
 
 def _joined(*parts: np.ndarray) -> np.ndarray:
-    """int64, one behind the other; always a copy."""
-    return np.concatenate(parts).astype(np.int64, copy=False)
+    """int64, one behind the other."""
+    return np.concatenate(parts, dtype=np.int64)
+
+
+def _single(token: int) -> np.ndarray:
+    return _ONE[token] if token in _ONE else np.array([token], np.int64)
 
 
 def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray:
     """bool [count]: what carries loss; the terminator does whenever its slot does."""
-    learned = np.full(count, slot.loss)
+    learned = np.ones(count, bool) if slot.loss else np.zeros(count, bool)
     if slot.loss and segment.weights is not None:
         learned[: len(segment.ids)] = segment.weights
     return learned
