@@ -30,8 +30,19 @@ MANIFEST = ComponentManifest(
             "Matches pairs within a step.", options={"temperature": 0.07}, batch_coupled=True,
         ),
         _component(
+            "criterion", "self_critical", "ofacore.parts.self_critical:SelfCritical",
+            "Policy gradient on drawn tokens, with a metric as reward.",
+            reward="", reward_options={}, baseline="greedy", samples=1, temperature=1.0,
+        ),
+        _component(
             "generator", "token", "ofacore.parts.token_generator:TokenGenerator",
             "Greedy, beam and sampled decoding of tokens.",
+        ),
+        _component(
+            "criterion", "squared_error", "ofacore.parts.regression:SquaredError", "Squared error of predicted numbers."
+        ),
+        _component(
+            "generator", "one_shot", "ofacore.parts.regression:OneShotGenerator", "All numbers of a value in one pass."
         ),
         _component("schedule", "all", f"{_SCHEDULES}:All", "A fixed number of samples of every task in each step."),
         _component("schedule", "proportional", f"{_SCHEDULES}:Proportional", "Shares by the size of the data."),

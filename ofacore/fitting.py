@@ -8,30 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch import nn
 
 from ofacore.checkpoint import CheckpointError, find_latest
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.config.schema import TrainConfig
-from ofacore.data.collate import collate
 from ofacore.data.cursor import Cursor
-from ofacore.data.encode import Encoder
 from ofacore.data.errors import BadRow
 from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
-from ofacore.data.permutation import item_rng
-from ofacore.data.sources import Source
+from ofacore.evaluate.validator import Validator
 from ofacore.folders import check_writable
 from ofacore.parallel.process import tune_process
-from ofacore.protocols import Batch, Example, RowError, Schedule, TaskShare
+from ofacore.plugin.hooks import RunHooks, TrainingRun
+from ofacore.protocols import Batch, Schedule, TaskShare
+from ofacore.rollout import Rollout
 from ofacore.saving import described
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.checkpointing import Checkpointing
 from ofacore.train.callbacks.fault_log import FaultLog
+from ofacore.train.callbacks.plugin_hooks import PluginHooks
 from ofacore.train.callbacks.progress import Progress
 from ofacore.train.callbacks.speed import Speed
 from ofacore.train.callbacks.tracking import Tracking
 from ofacore.train.callbacks.validation import Validation
+from ofacore.train.interfaces import StepData
 from ofacore.train.loop import Trainer
 from ofacore.train.precision import weight_dtype
 
@@ -52,6 +53,8 @@ class LoadedStep:
     bad_rows: Sequence[BadRow]
     halves: Callable[[Batch], Sequence[Batch]]
     """Cuts a micro-batch; see `ofacore.train.interfaces.Divisible`."""
+    origin: Step
+    """With the rows that it was made of."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,18 @@ class Steps:
 
 def loaded(step: Step) -> LoadedStep:
     """The same step in the trainer's terms."""
-    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves)
+    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves, step)
+
+
+def rollout(generalist: Generalist) -> Callable[[StepData, nn.Module], StepData]:
+    """The pass before each step, in the trainer's terms."""
+    write = Rollout(generalist)
+
+    def ahead(step: StepData, model: nn.Module) -> StepData:
+        assert isinstance(step, LoadedStep)
+        return loaded(write(step.origin, model))
+
+    return ahead
 
 
 def fit(
@@ -95,9 +109,9 @@ def fit(
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
-    trainer = Trainer(generalist.model, Steps(loader), config, folder)
-    *before, checkpointing = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
-    trainer.callbacks = (*before, *callbacks, checkpointing)
+    trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist))
+    *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
+    trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
     if snapshot and place:
         _restore(trainer, snapshot, place)
     trainer.run()
@@ -168,65 +182,22 @@ def loader_settings(config: TrainConfig) -> LoaderSettings:
 def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> list[Callback]:
     assembly = generalist.assembly
     config = assembly.config.train
-    validation = Validation(Validator(generalist), config.validation, config.checkpoint)
+    validator = Validator(generalist)
+    known = validator.known() if config.checkpoint.best else None
+    validation = Validation(validator, config.validation, config.checkpoint, known)
     speed = Speed()
     trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in config.trackers]
     command = f"ofa train CONFIG --resume --out {folder}"
+    written = Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command)
+    hooks = RunHooks(assembly.registry)
+    hooks.call("ofa_configure", config=assembly.config)
+    run = TrainingRun(folder, assembly.config, tuple(generalist.data), generalist.model)
     return [
         *([] if quiet else [Progress(config.log_every)]),
         speed,
         validation,
         Tracking(trackers, config.log_every, speed, validation),
         FaultLog(),
-        Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command),
+        written,
+        PluginHooks(hooks, run, validation, written),
     ]
-
-
-@dataclass
-class Validator:
-    """Mean loss of every term on a fixed sample of each task's validation rows; metrics too, where asked."""
-
-    generalist: Generalist
-
-    @torch.no_grad()
-    def __call__(self, step: int) -> dict[str, float]:
-        config = self.generalist.assembly.config.train
-        values: dict[str, float] = {}
-        for name, data in self.generalist.data.items():
-            source = data.splits.get("valid")
-            if source is not None and len(source):
-                encoder = self.generalist.assembly.encoders[name]
-                examples = _examples(name, source, encoder, config.validation.samples, config.seed)
-                values |= self._losses(examples, config)
-        return values | (self._metrics() if config.validation.generate else {})
-
-    def _losses(self, examples: Sequence[Example], config: TrainConfig) -> dict[str, float]:
-        totals: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        for start in range(0, len(examples), 32):
-            for group, loss in self.generalist.model.losses(
-                collate(examples[start : start + 32], packing=config.packing)
-            ):
-                for term, value, count in zip(group.terms, loss.values.tolist(), group.counts, strict=True):
-                    totals[term] = totals.get(term, 0.0) + value
-                    counts[term] = counts.get(term, 0) + count
-        return {f"valid/{term}/loss": total / counts[term] for term, total in totals.items()}
-
-    def _metrics(self) -> dict[str, float]:
-        from ofacore.evaluate.runner import evaluate_tasks
-
-        limit = self.generalist.assembly.config.train.validation.samples
-        found = evaluate_tasks(self.generalist, self.generalist.tasks, "valid", limit, baseline=False)
-        return {f"valid/{row.task}/{row.metric}": row.score for done in found for row in done.scores}
-
-
-def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int) -> list[Example]:
-    """Encoded validation rows, evenly spread; rows that cannot be used are left out."""
-    examples = []
-    for index in range(0, len(source), max(1, len(source) // most)):
-        rng = item_rng(seed, task, 0, index, 0)
-        try:
-            examples.append(encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index)))
-        except RowError as error:
-            logger.debug("left out of validation: %s", error)
-    return examples[:most]

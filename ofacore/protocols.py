@@ -20,11 +20,66 @@ import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.plugin.manifest import Side
-from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary  # noqa: F401 (public through here)
+from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "MASK",
+    "PAD",
+    "SEP",
+    "UNK",
+    "Adapter",
+    "AdapterCall",
+    "Artifact",
+    "Backbone",
+    "Batch",
+    "BatchSide",
+    "Block",
+    "BuildContext",
+    "Corruption",
+    "Criterion",
+    "CriterionContext",
+    "DecodeSession",
+    "DenseSegment",
+    "Example",
+    "GenerationOptions",
+    "Generator",
+    "Head",
+    "HeadContext",
+    "Hypothesis",
+    "Layout",
+    "Loss",
+    "Metric",
+    "ModuleFactory",
+    "Options",
+    "Piece",
+    "Preprocessor",
+    "Produced",
+    "Record",
+    "Router",
+    "RowContext",
+    "RowError",
+    "RowRequest",
+    "RowTransform",
+    "SampleInfo",
+    "Schedule",
+    "Segment",
+    "Side",
+    "SlotPlan",
+    "Split",
+    "TargetSpec",
+    "TaskShare",
+    "TermGroup",
+    "TermItem",
+    "TokenSegment",
+    "Tracker",
+    "Vocabulary",
+]
 
 Split = Literal["train", "valid", "test", "infer"]
 Options = Mapping[str, Any]
@@ -592,7 +647,11 @@ class Schedule(Protocol):
 
 
 class Router(Protocol):
-    """Chooses feed-forward experts. Built as ``cls(options)``; an ``nn.Module`` if it learns."""
+    """Chooses feed-forward experts. Built as ``cls(options)``: its own, with ``names`` and ``number`` of the experts.
+
+    A router of a plugin has no parameters and chooses one expert for each position, once for all layers, from the
+    layout alone; while a target is produced, ``segment``, ``causal`` and ``visible`` are zeros.
+    """
 
     def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(experts int64 [N, k], gates [N, k])."""

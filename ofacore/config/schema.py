@@ -16,8 +16,19 @@ def _compiles(text: str) -> str:
     return text
 
 
+def _names_a_folder(text: str) -> str:
+    try:
+        if text.format(name="run").strip():
+            return text
+    except (KeyError, IndexError, ValueError, AttributeError):
+        pass
+    raise ValueError("a folder, in which {name} and nothing else stands for the name of the run")
+
+
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression."""
+Character = Annotated[str, Field(max_length=1, pattern=r"^[\x00-\x7f]?$")]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -38,6 +49,7 @@ class DataConfig(Section):
         "auto",
         description="auto: by the suffix; hf: a Hugging Face dataset by name, or a folder that holds a saved one.",
     )
+    delimiter: Character = Field("", description="CSV/TSV: the character between fields; empty: as the format says.")
     header: bool = Field(True, description="CSV/TSV: the first line names the columns.")
     names: tuple[str, ...] = Field((), description="CSV/TSV without header: names of the columns.")
     columns: dict[str, str] = Field(default_factory=dict, description="Slot name -> column name, where they differ.")
@@ -165,10 +177,12 @@ class ModelConfig(Section):
         0.0, ge=0, lt=1, description="Probability of skipping a sublayer, rising to this at the last encoder layer."
     )
     decoder_drop_path: float = Field(0.0, ge=0, lt=1, description="As encoder_drop_path, in the decoder.")
-    experts: Literal["none", "modality", "task", "topk"] = Field(
-        "none", description="Feed-forward experts: one for each modality or task, or a learned choice."
+    experts: str = Field(
+        "none",
+        description="Feed-forward experts: none, modality or task (one for each), topk (a learned choice), or a "
+        "plugin's router.",
     )
-    experts_number: int = Field(4, ge=1, description="topk: number of experts.")
+    experts_number: int = Field(4, ge=1, description="topk and routers of plugins: number of experts.")
     experts_k: int = Field(1, ge=1, description="topk: experts that each position goes through.")
     experts_balance: float = Field(
         0.01, ge=0, description="topk: weight of the loss that spreads positions over the experts; 0: none."
@@ -205,7 +219,7 @@ class OptimizerConfig(Section):
         r"(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\.",
         description="Matrices whose name matches stay with AdamW; embedding tables always do.",
     )
-    betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's decay rates of the two moments.")
+    betas: tuple[Share, Share] = Field((0.9, 0.99), description="AdamW's decay rates of the two moments.")
     eps: float = Field(1e-8, gt=0, description="AdamW's term against division by zero.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
     clip: float = Field(1.0, ge=0, description="Gradient norm limit; 0: none.")
@@ -238,8 +252,10 @@ class CheckpointConfig(Section):
 
     every: int = Field(200, ge=0, description="Steps between checkpoints; 0: at the end only.")
     keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
-    best: str = Field("", description="Metric name that decides `best`; empty: mean validation loss.")
-    higher_is_better: bool = Field(False, description="How `best` is compared.")
+    best: str = Field(
+        "", description="Value of validation that decides `best`, such as `task/metric`; empty: mean validation loss."
+    )
+    higher_is_better: bool | None = Field(None, description="How `best` is compared; unset: as the metric says.")
 
 
 class ValidationConfig(Section):
@@ -257,7 +273,7 @@ class FaultConfig(Section):
     bad_rows: Literal["replace", "raise"] = Field(
         "replace", description="A row that cannot be used: take another, or stop."
     )
-    bad_row_limit: int = Field(100, ge=0, description="Stop after more bad rows than this.")
+    bad_row_limit: int = Field(100, ge=0, description="Stop after more different bad rows than this.")
     nan: Literal["skip", "raise"] = Field(
         "skip", description="A loss or gradient that is not finite: skip the step, or stop."
     )
@@ -270,14 +286,16 @@ class FaultConfig(Section):
 class TrainConfig(Section):
     """The loop."""
 
-    steps: int = Field(1000, ge=0, description="Optimiser steps.")
-    samples: int = Field(64, gt=0, description="Samples in a step, over all tasks.")
+    steps: int = Field(1000, ge=0, le=10**12, description="Optimiser steps.")
+    samples: int = Field(64, gt=0, le=10**9, description="Samples in a step, over all tasks.")
     micro_batch_positions: int = Field(
         16384, gt=0, description="Most positions (source and target) in one micro-batch."
     )
     micro_batch_samples: int = Field(0, ge=0, description="Most samples in one micro-batch; 0: no limit.")
     packing: bool = Field(True, description="Several short samples share a row, blind to each other.")
-    seed: int = Field(1, ge=0, description="Of initial values, order of samples, dropout, and everything else.")
+    seed: int = Field(
+        1, ge=0, le=10**18, description="Of initial values, order of samples, dropout, and everything else."
+    )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="bf16: weights in bf16, masters in fp32; auto: bf16 where the processor has it."
     )
@@ -311,5 +329,5 @@ class RunConfig(Section):
     train: TrainConfig = Field(TrainConfig(), description="The loop.")
     generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for all tasks.")
     plugins: PluginsConfig = Field(PluginsConfig(), description="Plugins.")
-    out: str = Field("runs/{name}", description="Run folder.")
+    out: Annotated[str, AfterValidator(_names_a_folder)] = Field("runs/{name}", description="Run folder.")
     name: str = Field("run", description="Name of the run.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,8 @@ class BackboneContext:
     schemes: dict[str, type[nn.Module]] = field(default_factory=dict)
     """Position schemes of plugins."""
     seed: int = 1
+    routers: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
+    """Routers of plugins: name -> what builds one from ``names`` and ``number``, the experts."""
 
 
 class MegatronBackbone(nn.Module):
@@ -74,8 +77,8 @@ class MegatronBackbone(nn.Module):
     def expert_names(self) -> tuple[str, ...]:
         """Names of the feed-forward experts; empty for dense layers."""
         numbered = tuple(str(number) for number in range(self.config.experts_number))
-        by_kind = {"none": (), "modality": self.context.adapters, "task": self.context.tasks, "topk": numbered}
-        return by_kind[self.config.experts]
+        by_kind = {"none": (), "modality": self.context.adapters, "task": self.context.tasks}
+        return by_kind.get(self.config.experts, numbered)
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
         """Source states [N, H] -> hidden [N, H]."""
@@ -149,11 +152,17 @@ class MegatronBackbone(nn.Module):
 
     def _routing(self, layout: Layout) -> Routing | None:
         """Experts of all positions, where they do not depend on the states."""
-        routers: dict[str, type[ModalityRouter] | type[TaskRouter]] = {"modality": ModalityRouter, "task": TaskRouter}
+        routers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "modality": ModalityRouter,
+            "task": TaskRouter,
+            **self.context.routers,
+        }
         if self.config.experts not in routers:
             return None
         names = self.expert_names()
-        experts, _ = routers[self.config.experts]({"names": names})(layout, layout.sequence)
+        experts, _ = routers[self.config.experts]({"names": names, "number": len(names)})(layout, layout.sequence)
+        if self.config.experts in self.context.routers:
+            _check_experts(self.config.experts, experts, layout.positions, len(names))
         return sort_by_expert(experts, len(names))
 
     # ------------------------------------------------------------ incremental decoding
@@ -274,7 +283,7 @@ class MegatronBackbone(nn.Module):
                 cross = self.positions.shared_bias("cross", queries, chosen)
         return Step(
             cache, self.positions, queries, keys, total, mask, slot, self.positions.rotation(queries.coordinates),
-            self._routing(_stream(cache, states.shape[1], adapter)),
+            self._routing(_stream(cache, states.shape[1], adapter, queries.coordinates)),
             self.positions.shared_bias("decoder", queries, keys), cross,
             beams_of(cache.source, cache.sources) if cross is None else 0, blind_rows(cache),
         )  # fmt: skip
@@ -287,12 +296,23 @@ class MegatronBackbone(nn.Module):
         return self.decoder_norm(x)  # type: ignore[no-any-return]
 
 
-def _stream(cache: Cache, n: int, adapter: str) -> Layout:
+def _check_experts(router: str, experts: Tensor, positions: int, number: int) -> None:
+    """Make sure that a plugin's router gave one expert that exists for each position."""
+    if experts.shape != (positions, 1) or bool(((experts < 0) | (experts >= number)).any()):
+        shape = list(experts.shape)
+        raise ValueError(
+            f"router '{router}' gave {shape} experts from {int(experts.min())} to {int(experts.max())}; "
+            f"a router of a plugin gives [{positions}, 1], from 0 to {number - 1}"
+        )
+
+
+def _stream(cache: Cache, n: int, adapter: str, coordinates: Tensor) -> Layout:
     """The new positions of all rows as a stream, for routers."""
     sequence = torch.arange(cache.rows, device=cache.task.device).repeat_interleave(n)
     zeros = torch.zeros_like(sequence)
     return Layout(
-        sequence=sequence, segment=zeros, coordinates=zeros, causal=zeros, visible=zeros, adapter=zeros,
+        sequence=sequence, segment=zeros, coordinates=coordinates.reshape(-1, coordinates.shape[-1]),
+        causal=zeros, visible=zeros, adapter=zeros,
         adapters=(adapter,), task=cache.task.repeat_interleave(n), tasks=cache.tasks, slots=(), rows=(),
         sequences=cache.rows,
     )  # fmt: skip

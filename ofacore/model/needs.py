@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from ofacore.plugin import Component
 from ofacore.protocols import Options
 
 
@@ -39,6 +40,9 @@ class Components(Protocol):
 
     def load(self, kind: str, name: str) -> Any:
         """The class of a component."""
+
+    def component(self, kind: str, name: str) -> Component:
+        """What its manifest says of it."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,6 +20,7 @@ from ofacore.model.needs import Components, Hidden, ModelNeeds, Part, criterion_
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.model.rows import permute
 from ofacore.parallel.norms import norm
+from ofacore.plugin import PluginError
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -98,12 +99,27 @@ class UniversalModel(nn.Module):
         if self.config.positions not in ("rotary", "untied"):
             schemes[self.config.positions] = self.registry.load("positions", self.config.positions)
         context = BackboneContext(
-            tuple(self.adapters), self.needs.tasks, linear, frozenset(self.needs.attention_layers), schemes, self.seed
-        )
+            tuple(self.adapters), self.needs.tasks, linear, frozenset(self.needs.attention_layers), schemes, self.seed,
+            self._routers(),
+        )  # fmt: skip
         name = self.config.backbone
         build = MegatronBackbone if name == "megatron" else self.registry.load("backbone", name)
         with seeded(f"backbone.{name}", self.seed):
             return build(self.config, context)  # type: ignore[no-any-return]
+
+    def _routers(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        """The router of a plugin, if one is asked for.
+
+        Raises:
+            PluginError: It has parameters; only the core's own learned router is trained.
+        """
+        name = self.config.experts
+        if name in ("none", "modality", "task", "topk"):
+            return {}
+        build, declared = self.registry.load("router", name), self.registry.component("router", name).options
+        if isinstance(build, type) and issubclass(build, nn.Module):
+            raise PluginError(f"router '{name}' is a module; a router of a plugin has no parameters, 'topk' learns")
+        return {name: lambda given: build({**declared, **given})}
 
     def criterion(self, name: str, options: Mapping[str, Any]) -> Any:
         """The criterion of that name, built at first use; ``options`` go before those that the model was built with."""

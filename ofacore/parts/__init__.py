@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ofacore.parts.cross_entropy import CrossEntropy, LabelError
     from ofacore.parts.fused_cross_entropy import linear_cross_entropy
     from ofacore.parts.pooling import EmbeddingHead
+    from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.starter.baselines import copy, majority
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         unspaced,
     )
     from ofacore.parts.trie import Trie, TrieNode
+    from ofacore.parts.values import ValuesPreprocessor
 
 __all__ = [
     "SPLITS",
@@ -40,16 +42,20 @@ __all__ = [
     "EmbeddingHead",
     "FetchError",
     "LabelError",
+    "OneShotGenerator",
     "PackageSource",
     "Row",
     "Split",
     "Splits",
+    "SquaredError",
     "TokenAdapter",
     "TokenGenerator",
     "TokenHead",
     "TokenPrediction",
     "Trie",
     "TrieNode",
+    "ValuesHead",
+    "ValuesPreprocessor",
     "capped",
     "copy",
     "empty_splits",
@@ -82,16 +88,20 @@ _HOMES = {
     "EmbeddingHead": "pooling",
     "FetchError": "starter.fetch",
     "LabelError": "cross_entropy",
+    "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",
+    "SquaredError": "regression",
     "TokenAdapter": "token",
     "TokenGenerator": "token_generator",
     "TokenHead": "token",
     "TokenPrediction": "token",
     "Trie": "trie",
     "TrieNode": "trie",
+    "ValuesHead": "regression",
+    "ValuesPreprocessor": "values",
     "capped": "starter.splits",
     "copy": "starter.baselines",
     "empty_splits": "starter.splits",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.config.schema import OptimizerConfig
+from ofacore.train.errors import RuleError
 from ofacore.train.muon import Muon
 from ofacore.train.parameters import Treatment, freeze, treatments
 from ofacore.train.portable import Rows, divided, gather
@@ -16,6 +17,9 @@ from ofacore.train.portable import Rows, divided, gather
 
 class RunOptimizer:
     """Updates fp32 masters of the model's trained parameters; parameters without a gradient are left alone.
+
+    Raises:
+        RuleError: A rule matches nothing, or all of them together freeze everything.
 
     For fp32 parameters the master is the parameter. For others, gradients of every micro-batch are added up in fp32 as
     soon as autograd has them, and the new values are rounded back after the update.
@@ -31,6 +35,8 @@ class RunOptimizer:
         self.config = config
         self._rows: Rows = getattr(model, "portable_rows", _whole)
         self.treatments = treatments(model, config)
+        if not self.treatments:
+            raise RuleError("train.optimizer.rules freeze every parameter: nothing is left to train")
         self.parameters = {name: p for name, p in model.named_parameters() if name in self.treatments}
         self.masters = {name: _master(p) for name, p in self.parameters.items()}
         self._rounded = [name for name, p in self.parameters.items() if p is not self.masters[name]]

@@ -14,6 +14,7 @@ OPTIONS = [
     {"experts": "modality", "scale_heads": True, "scale_attn": True},
     {"experts": "task", "scale_resids": True},
     {"experts": "topk", "experts_k": 2},
+    {"experts": "place", "experts_number": 3},
 ]
 
 

@@ -30,6 +30,10 @@ class Checkpointing(Callback):
         artifacts: Stored with each.
         validation: Decides what is best; None: there is no ``best``.
         resume_command: Said when the run is stopped by a signal.
+
+    Attributes:
+        saved: Step of the last checkpoint, -1 before the first of this process.
+        folder: Where the last one is.
     """
 
     name = "checkpointing"
@@ -40,7 +44,7 @@ class Checkpointing(Callback):
     ) -> None:  # fmt: skip
         self.config, self.describe, self.artifacts = config, describe, dict(artifacts or {})
         self.validation, self.resume_command = validation, resume_command
-        self.saved, self.best_step = -1, -1
+        self.saved, self.best_step, self.folder = -1, -1, Path()
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
         due = bool(self.config.every) and report.step % self.config.every == 0
@@ -61,7 +65,7 @@ class Checkpointing(Callback):
         snapshot = trainer.snapshot()
         snapshot = replace(snapshot, state={**self.describe(), **snapshot.state}, artifacts=self.artifacts)
         folder = save(step_folder(trainer.folder, trainer.step), snapshot)
-        self.saved = trainer.step
+        self.saved, self.folder = trainer.step, folder
         write_pointer(trainer.folder, "latest", folder, step=trainer.step)
         if is_best and self.validation:
             write_pointer(trainer.folder, "best", folder, step=trainer.step, score=self.validation.best)

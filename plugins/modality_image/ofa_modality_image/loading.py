@@ -70,7 +70,12 @@ def _open(source: Path | io.BytesIO, column: str, name: str) -> Image.Image:
         with Image.open(source) as image:
             return _upright_rgb(image, column, name)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RowError(f"column '{column}': {name} is no usable picture ({error})") from error
+        raise RowError(f"column '{column}': {name} is no usable picture ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why Pillow refuses a file, without the place in memory that it gives to bytes."""
+    return "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _upright_rgb(image: Image.Image, column: str, name: str) -> Image.Image:

@@ -145,7 +145,7 @@ class TextPreprocessor:
         if isinstance(value, np.ndarray | list | tuple):
             ids = self._given_ids(value, slot.name)
         else:
-            text = normalise(as_text(value, slot.name), attributes)
+            text = normalise(_of_bearable_length(as_text(value, slot.name), slot), attributes)
             letters = attributes.get("level") == "character"
             if letters and not self._tokens.byte_level:
                 raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
@@ -197,7 +197,20 @@ class TextPreprocessor:
         return found
 
 
+_LONGEST = 1_000_000
+"""Characters of a text: no model takes so many positions, and a tokenizer would take minutes."""
 _SHAPING = ("level", "uncased", "no_punctuation", "max_length", "length")
+
+
+def _of_bearable_length(text: str, slot: SlotPlan) -> str:
+    """The text, or its beginning where the slot says ``max_length``.
+
+    Raises:
+        RowError: It is a whole library.
+    """
+    if len(text) > _LONGEST and not slot.attributes.get("max_length"):
+        raise RowError(f"column '{slot.name}': a text of {len(text)} characters; at most {_LONGEST}, or set max_length")
+    return text[:_LONGEST]
 
 
 def _check(options: Mapping[str, Any]) -> None:
