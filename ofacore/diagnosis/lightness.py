@@ -12,7 +12,7 @@ from ofacore.diagnosis.source import NotFoundError, Place, absolute, is_package,
 
 LIGHT = ("ofacore.plugin", "ofacore")
 """Modules of the core that a manifest may import."""
-HEAVY = ("torch", "torchvision", "torchaudio", "transformers", "diffusers", "datasets", "megatron", "tensorflow", "jax")
+HEAVY = ("torch", "torchvision", "transformers", "diffusers", "datasets", "megatron", "tensorflow", "jax")
 """Libraries that cost seconds or hundreds of megabytes."""
 CHECK = "lightness"
 _REMEDY = "name implementations as 'module:Object', or import inside the function that needs it"
