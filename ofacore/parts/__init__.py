@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ofacore.parts.stepping import feed_tokens
     from ofacore.parts.token import TokenAdapter, TokenHead, TokenPrediction
     from ofacore.parts.token_generator import TokenGenerator
+    from ofacore.parts.tokens import TokensPreprocessor
     from ofacore.parts.transforms import (
         first_reference,
         join_blanks,
@@ -52,6 +53,7 @@ __all__ = [
     "TokenGenerator",
     "TokenHead",
     "TokenPrediction",
+    "TokensPreprocessor",
     "Trie",
     "TrieNode",
     "ValuesHead",
@@ -98,6 +100,7 @@ _HOMES = {
     "TokenGenerator": "token_generator",
     "TokenHead": "token",
     "TokenPrediction": "token",
+    "TokensPreprocessor": "tokens",
     "Trie": "trie",
     "TrieNode": "trie",
     "ValuesHead": "regression",

@@ -13,10 +13,18 @@ from pathlib import Path
 
 PARTS = (
     ("Protocols, and the data that they exchange", "protocols.py", ()),
+    ("Vocabulary and artifacts", "vocabulary.py", ()),
+    ("", "artifacts.py", ()),
+    ("Parts", "parts/values.py", ("ValuesPreprocessor",)),
+    ("", "parts/tokens.py", ("TokensPreprocessor",)),
+    ("", "parts/regression.py", ("ValuesHead", "SquaredError", "OneShotGenerator")),
+    ("", "parts/token.py", ("TokenAdapter", "TokenHead", "TokenPrediction")),
+    ("", "parts/cross_entropy.py", ("CrossEntropy",)),
+    ("", "parts/token_generator.py", ("TokenGenerator",)),
     ("Manifests", "plugin/manifest.py", ()),
     ("Hooks", "plugin/hooks.py", ("HookSpecs", "TrainingRun")),
 )
-"""Heading, file, and which of its classes; none: all public ones."""
+"""Heading (empty: the one before), file, and which of its classes; none: all public ones."""
 _HEAD = """# Reference for plugin authors
 
 <!-- generated: python -m ofacore.plugin.reference docs/plugins/reference.md -->
@@ -28,6 +36,13 @@ _HOOKS = """An implementation is a method marked with `ofacore.plugin.hookimpl`,
 `ofa.hooks` names. It takes any of the arguments, by name. A hook that raises is reported and called no more; with
 `OFA_STRICT_PLUGINS=1` it ends the run.
 """
+_PARTS = """Classes of `ofacore.parts` that a modality is made of, and what the core announces under the names `token`,
+`cross_entropy`, `squared_error` and `one_shot`. `ofa plugins show core` lists every component of the core with its options.
+Baselines, transforms and starter data are functions of `ofacore.parts` too: `help(ofacore.parts)` names them.
+"""
+_VOCABULARY = """Importable from `ofacore.protocols`, with the ids of the core tokens: `BOS`, `PAD`, `EOS`, `UNK`, `SEP`, `MASK`.
+"""
+_INTRODUCTIONS = {"Hooks": _HOOKS, "Parts": _PARTS, "Vocabulary and artifacts": _VOCABULARY}
 
 
 def page() -> str:
@@ -35,8 +50,8 @@ def page() -> str:
     root = Path(__file__).parents[1]
     parts = [_HEAD]
     for heading, file, wanted in PARTS:
-        parts.append(f"## {heading}\n")
-        parts += [_HOOKS] if "HookSpecs" in wanted else []
+        parts += [f"## {heading}\n"] if heading else []
+        parts += [_INTRODUCTIONS[heading]] if heading in _INTRODUCTIONS else []
         tree = ast.parse((root / file).read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and (node.name in wanted or not (wanted or node.name.startswith("_"))):

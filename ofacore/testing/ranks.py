@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import sys
 import tempfile
@@ -21,6 +22,8 @@ GRACE = 5.0
 """Seconds that the other ranks get when one has raised."""
 LAUNCH = 300.0
 """Seconds that processes get to start; it takes three on an idle machine."""
+PATIENCE = 4.0
+"""How many times longer ranks may take at most where others use the processors too."""
 
 
 class RankError(UserError):
@@ -66,7 +69,7 @@ class RankPools:
             world_size: Number of ranks, 1 to 4.
             args: Picklable arguments, the same for every rank.
             tensor: How many ranks share every large matrix (tensor parallelism).
-            timeout: Seconds.
+            timeout: Seconds; up to four times as many while more processes want to run than there are processors.
 
         Raises:
             UserError: The function or its arguments cannot be sent to another process.
@@ -119,6 +122,7 @@ class RankPool:
     def _answers(self, timeout: float) -> list[Any]:
         results: dict[int, Any] = {}
         failed: RankError | None = None
+        timeout *= _slowness()
         deadline = time.monotonic() + timeout
         while len(results) < len(self._ranks):
             ready = self._ready(results, deadline)
@@ -151,7 +155,7 @@ class RankPool:
         missing = [number for number in range(len(self._ranks)) if number not in results]
         return RankError(
             missing[0],
-            f"no answer within {timeout:g} s (silent: {missing}); often one rank waits in a collective call that "
+            f"no answer within {timeout:.3g} s (silent: {missing}); often one rank waits in a collective call that "
             "another rank does not reach: let every rank make the same calls, in the same order",
         )
 
@@ -162,6 +166,15 @@ class RankPool:
             rank.process.kill()
             rank.process.join()
         self._folder.cleanup()
+
+
+def _slowness() -> float:
+    """Processes that want to run for each processor, 1 to `PATIENCE`; 1 where the system does not say."""
+    try:
+        wanting = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return 1.0
+    return min(max(1.0, wanting / (os.cpu_count() or 1)), PATIENCE)
 
 
 def _pickled(fn: Callable[..., Any], args: tuple[Any, ...]) -> bytes:

