@@ -480,8 +480,8 @@ class BuildContext:
 class PositionGrid:
     """Where cells of an adapter stand in tables of learned positions, for schemes that have such tables.
 
-    A cell at (y, x) within its segment has row ``1 + y * columns + x`` of the absolute table; row 0 is the class token's.
-    With ``class_token`` that token stands at (0, 0) and cells count from (1, 1).
+    A cell at (y, x) within its segment has row ``1 + y * columns + x`` of the absolute table; row 0 is the class
+    token's. With ``class_token`` that token stands at (0, 0) and cells count from (1, 1).
     """
 
     rows: int
@@ -494,9 +494,9 @@ class PositionGrid:
 class Adapter(Protocol):
     """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
 
-    It may declare ``axes = 1``, positions on a line with three equal coordinates, and ``grid``, a `PositionGrid`. A static
-    method ``stored_options(options) -> options`` says what a checkpoint keeps of its options, where some of them name
-    files that nobody needs once the weights are stored.
+    It may declare ``axes = 1``, positions on a line with three equal coordinates, and ``grid``, a `PositionGrid`. A
+    static method ``stored_options(options) -> options`` says what a checkpoint keeps of its options, where some of
+    them name files that nobody needs once the weights are stored.
     """
 
     @staticmethod

@@ -172,8 +172,8 @@ class ModelConfig(Section):
     )
     attention_bias: bool = Field(
         True,
-        description="untied: biases by distance. False, as OFA's use_self_attn_bias: none, and the encoder's scores are "
-        "scaled by the head's width alone, without factors on its heads.",
+        description="untied: biases by distance. False, as OFA's use_self_attn_bias: none, and the encoder's scores "
+        "are scaled by the head's width alone, without factors on its heads.",
     )
     position_buckets: int = Field(
         256, gt=0, description="untied: distances along a line that are told apart, in each direction."
