@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import typer
@@ -19,9 +20,11 @@ COMMANDS = {
     "plugins": "Plugins that are installed.",
     "config": "Show or check a configuration, or print its schema.",
     "data": "Fetch starter data, check the rows of a file.",
+    "import": "Make a run of another project's checkpoint.",
+    "export": "Write a run's model for other programs.",
     "doctor": "Report on this machine and installation.",
 }
-"""Command -> help; the module ``ofa_cli.commands.<command>`` holds its ``app``."""
+"""Command -> help; the module ``ofa_cli.commands.<command>`` holds its ``app``, behind a name of Python's an ``_``."""
 
 
 class LazyGroup(TyperGroup):
@@ -35,7 +38,7 @@ class LazyGroup(TyperGroup):
             from ofacore.plugin import suggest
 
             raise UserError(f"no command '{cmd_name}'; {suggest(cmd_name, COMMANDS) or 'ofa --help lists them'}")
-        module = import_module(f"ofa_cli.commands.{cmd_name}")
+        module = import_module(f"ofa_cli.commands.{cmd_name}{'_' if iskeyword(cmd_name) else ''}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command

@@ -98,6 +98,16 @@ class GenerationConfig(Section):
     min_length: int | None = Field(None, ge=0, description="Fewest tokens.")
     max_length: int | None = Field(None, ge=1, description="Most tokens.")
     no_repeat_ngram: int | None = Field(None, ge=0, description="No n-gram of this length occurs twice; 0: no limit.")
+    early_stopping: bool | None = Field(
+        None, description="beam: stop at as many ended candidates as the beam is wide, not when none can be improved."
+    )
+    forced_end: Literal["scored", "free", "none"] | None = Field(
+        None, description="A value of max_length tokens: its end counts like any token, counts nothing, or is left out."
+    )
+    core_tokens: bool | None = Field(
+        None, description="`<bos>`, `<pad>` and `<mask>` may be generated too, as other projects allow."
+    )
+    pad_tokens: bool | None = Field(None, description="With core_tokens: `<pad>` too; fairseq never chooses it.")
     n_best: int | None = Field(None, ge=1, description="Number of candidates returned.")
     must_contain: tuple[str, ...] | None = Field(None, description="Phrases that every value must contain.")
     max_turns: int | None = Field(None, ge=1, description="Most turns of a repeat group.")
@@ -140,7 +150,7 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """The universal model. Unset sizes come from the preset."""
 
-    preset: str = Field("tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-huge.")
+    preset: str = Field("tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-10b.")
     backbone: str = Field("megatron", description="Name of an installed backbone.")
     hidden: int | None = Field(None, gt=0, description="Width.")
     ffn: int | None = Field(None, gt=0, description="Width of the feed-forward layers.")
@@ -160,13 +170,25 @@ class ModelConfig(Section):
     attn_scale_factor: float = Field(
         1.0, gt=0, description="Scores are divided by the root of the head's width times this."
     )
+    attention_bias: bool = Field(
+        True,
+        description="untied: biases by distance. False, as OFA's use_self_attn_bias: none, and the encoder's scores "
+        "are scaled by the head's width alone, without factors on its heads.",
+    )
+    position_buckets: int = Field(
+        256, gt=0, description="untied: distances along a line that are told apart, in each direction."
+    )
     share_attn_bias: bool = Field(False, description="untied: all layers share one table of relative biases.")
     entangle_positions: bool = Field(
         False, description="untied: positions are added to the embeddings, not to the attention scores."
     )
     layernorm_embedding: bool = Field(True, description="Normalise embeddings.")
+    norm_per_adapter: bool = Field(False, description="Each adapter has its own normalisation of embeddings.")
     layernorm_position: bool = Field(True, description="untied: normalise position embeddings.")
     type_embedding: bool = Field(True, description="A learned vector for each adapter and side.")
+    target_type_embedding: bool = Field(True, description="False: for adapters of the source only.")
+    scale_embedding: bool = Field(False, description="Embeddings are multiplied by the root of the width.")
+    output_bias: bool = Field(False, description="A fixed number for each token is added to its logit.")
     tied_head: bool = Field(True, description="The vocabulary head shares the table of the embeddings.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on embeddings and residual branches.")
     attention_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on attention weights.")
@@ -192,6 +214,9 @@ class ModelConfig(Section):
     )
     source_boundaries: bool = Field(True, description="Token runs of the source get `<bos>` and `<eos>`.")
     separator: bool = Field(True, description="Open slots inside a run end with `<sep>`.")
+    target_start: Literal["bos", "eos", "eos bos"] = Field(
+        "bos", description="What the decoder reads first; BART's reads `<eos>`, and behind it a forced `<bos>`."
+    )
     lora: LoraConfig = Field(LoraConfig(), description="Low-rank updates of linear layers.")
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Adapter -> its options.")
     heads_options: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Head -> its options.")

@@ -38,6 +38,16 @@ class RunSettings:
     """Token runs of the source get ``<bos>`` and ``<eos>``."""
     separator: bool = True
     """Open slots inside a run end with ``<sep>``. False: a run has one open slot at most, and ends with ``<eos>``."""
+    target_start: str = "bos"
+    """What target runs begin with: ``bos``, ``eos``, or ``eos bos``."""
+
+    restart: bool = False
+    """Coordinates count from 0 in every run and in every other segment, not on through the sequence."""
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        """Ids that the decoder reads before the first token of a run."""
+        return tuple({"bos": BOS, "eos": EOS}[name] for name in self.target_start.split())
 
 
 @dataclass
@@ -64,7 +74,7 @@ def source_sequence(
     Raises:
         RowError: More positions than the model takes.
     """
-    row = PieceRow(geometry)
+    row = PieceRow(geometry, settings.restart)
     placed = [_place(one) for one in occurrences]
     flat = [(place, part) for place, one in zip(placed, occurrences, strict=True) for part in one.segments]
     bounded = False
@@ -75,6 +85,8 @@ def source_sequence(
         first = index == 0 or isinstance(flat[index - 1][1], DenseSegment)
         last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
         bounded = part.boundaries and settings.source_boundaries if first else bounded
+        if first:
+            row.begin_run()
         ids = part.ids if part.inputs is None else part.inputs
         if bounded and (first or last):
             ids = _joined(_ONE[BOS] if first else _NONE, ids, _ONE[EOS] if last else _NONE)
@@ -94,7 +106,7 @@ def target_sequence(
     Raises:
         RowError: More positions than the model takes, or a repeat that cannot be decided.
     """
-    builder = _Target(PieceRow(geometry), settings, blocks_of)
+    builder = _Target(PieceRow(geometry, settings.restart), settings, blocks_of)
     events = _events(items)
     for index, event in enumerate(events):
         builder.add(event, events[index + 1] if index + 1 < len(events) else None)
@@ -165,14 +177,18 @@ class _Target:
         else:
             self._unshifted(event.place, event.segment, following)
 
-    def _begin(self, boundaries: bool) -> None:
+    def _begin(self, place: Placed, boundaries: bool) -> None:
         if not self._open:
+            self.row.begin_run()
             self._open, self._bounded = True, boundaries
-            self._pending = BOS if boundaries else None
+            *before, last = self._settings.start_ids
+            self._pending = last if boundaries else None
             self._open_slots = 0
+            if boundaries and before:
+                self.row.tokens(place, np.array(before, np.int64), causal=True)
 
     def _shifted(self, place: Placed, segment: TokenSegment, following: _Event | None) -> None:
-        self._begin(segment.boundaries or self._choice is not None)
+        self._begin(place, segment.boundaries or self._choice is not None)
         last = not _in_run(following)
         end = self._terminator(place.slot, segment, last)
         labels = segment.ids if end is None else _joined(segment.ids, _ONE[end])
@@ -235,8 +251,8 @@ class _Target:
         blocks = blocks or self._blocks_of(end.slot)
         if not blocks:
             raise _undecidable(end.slot)
-        self._begin(boundaries=True)
         place = Placed(end.slot, end.turn, end.choice or end.slot, blocks=blocks)
+        self._begin(place, boundaries=True)
         self.placed.append(place)
         starts = self._starts.get(end.slot.position)
         label = np.array([EOS], np.int64)
@@ -250,6 +266,7 @@ class _Target:
         fed = segment.ids if segment.inputs is None else segment.inputs
         if not len(fed):
             return
+        self.row.begin_run()
         offset = self.row.tokens(place, fed.astype(np.int64), causal=False, hidden=noised)
         chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
         place.learn(chosen + offset, segment.ids[chosen])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +11,22 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ofacore.config.schema import ModelConfig
+from ofacore.model.attention import joined
+from ofacore.model.bias import Bias
 from ofacore.model.cache import Cache, SourceCache
 from ofacore.model.experts import ModalityRouter, Routing, TaskRouter, sort_by_expert
 from ofacore.model.incremental import Step, beams_of, blind_rows, layer_step, new_mask
 from ofacore.model.initial import initialise
 from ofacore.model.layers import Biases, Layer, Memory, Pass
-from ofacore.model.positions import SCHEMES, Place, PositionOptions, total_bias
+from ofacore.model.positions import Place, PositionOptions, Rotary, Scheme, Stack
 from ofacore.model.presets import resolve
-from ofacore.model.rows import Group, View, cross_groups, finish, plane_of, self_groups, slots_of
+from ofacore.model.rows import Group, Stream, View, cross_groups, finish, self_groups, slots_of, stream_of
+from ofacore.model.untied import Untied
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.norms import norm
-from ofacore.protocols import Layout
+from ofacore.protocols import Layout, PositionGrid, Side
+
+_SCHEMES: dict[str, type[nn.Module]] = {"rotary": Rotary, "untied": Untied}
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class BackboneContext:
     tasks: tuple[str, ...] = ()
     linear: frozenset[str] = frozenset()
     """Adapters whose positions lie on a line, as tokens do."""
+    grids: Mapping[str, PositionGrid] = field(default_factory=dict)
+    """Adapters that say where their cells stand."""
     attention_layers: frozenset[int] = frozenset()
     """Decoder layers whose cross-attention weights are kept, for criteria that need them."""
     schemes: dict[str, type[nn.Module]] = field(default_factory=dict)
@@ -55,9 +62,10 @@ class MegatronBackbone(nn.Module):
         sizes = self.sizes
         options = PositionOptions(
             sizes, sizes.heads // tensor_size(), config.max_positions, config.attn_scale_factor,
-            config.share_attn_bias, config.entangle_positions, config.layernorm_position,
+            config.share_attn_bias, config.entangle_positions, config.layernorm_position, config.attention_bias,
+            config.position_buckets, context.adapters, context.linear, context.grids,
         )  # fmt: skip
-        self.positions = {**SCHEMES, **context.schemes}[config.positions](options)
+        self.positions: Scheme = {**_SCHEMES, **context.schemes}[config.positions](options)
         self.encoder = self._stack(sizes.encoder_layers, False, config.encoder_drop_path)
         self.decoder = self._stack(sizes.decoder_layers, True, config.decoder_drop_path)
         final = config.norm == "pre"
@@ -83,24 +91,32 @@ class MegatronBackbone(nn.Module):
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
         """Source states [N, H] -> hidden [N, H]."""
         self.balance = []
-        plane = plane_of(layout, self.context.linear)
-        run = self._pass("encoder", states, layout, plane)
-        return self.encoder_norm(self._run(self.encoder, self._placed("encoder", states, layout, plane), run))  # type: ignore[no-any-return]
+        run = self._pass("encoder", states, layout, self._stream(layout))
+        return self.encoder_norm(self._run(self.encoder, states, run))  # type: ignore[no-any-return]
 
     def decode(self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None) -> Tensor:
         """Target states [M, H] -> hidden [M, H], reading encoder output [N, H]."""
         if source is None:
             self.balance = []
-        plane = plane_of(layout, self.context.linear)
-        run = self._pass("decoder", states, layout, plane)
-        run.memory = self._memory(layout, plane, memory, source)
+        stream = self._stream(layout)
+        run = self._pass("decoder", states, layout, stream)
+        run.memory = self._memory(layout, stream, memory, source, run.vectors)
         run.attention_layers = self.context.attention_layers
         self.attention = run.attention
-        return self.decoder_norm(self._run(self.decoder, self._placed("decoder", states, layout, plane), run))  # type: ignore[no-any-return]
+        return self.decoder_norm(self._run(self.decoder, states, run))  # type: ignore[no-any-return]
 
-    def _placed(self, place: Place, states: Tensor, layout: Layout, plane: Tensor) -> Tensor:
-        added = self.positions.states(place, layout.coordinates, plane)
-        return states if added is None else states + added
+    def content_positions(self, side: Side, coordinates: Tensor, adapter: str) -> Tensor | None:
+        """What schemes that mix positions with content add to embeddings before their norm: [n, H], or None."""
+        return self.positions.states(
+            "encoder" if side == "source" else "decoder", coordinates, self._kind(adapter, coordinates)
+        )
+
+    def _kind(self, adapter: str, coordinates: Tensor) -> Tensor:
+        number = self.context.adapters.index(adapter) if adapter in self.context.adapters else -1
+        return torch.full(coordinates.shape[:-1], number, device=coordinates.device)
+
+    def _stream(self, layout: Layout) -> Stream:
+        return stream_of(layout, self.context.adapters, self.context.linear)
 
     def _run(self, layers: nn.ModuleList, x: Tensor, run: Pass) -> Tensor:
         for layer in layers:
@@ -112,19 +128,24 @@ class MegatronBackbone(nn.Module):
                 self.balance.append(balance)
         return x
 
-    def _pass(self, place: Place, states: Tensor, layout: Layout, plane: Tensor) -> Pass:
-        groups = finish(self_groups(layout, plane, place == "encoder"), states.dtype)
+    def _pass(self, stack: Stack, states: Tensor, layout: Layout, stream: Stream) -> Pass:
+        groups = finish(self_groups(layout, stream, stack == "encoder"), states.dtype)
+        vectors = self.positions.vectors(stack, layout.coordinates, stream.kind)
         return Pass(
-            slots_of(layout.rows, layout.positions), self._biases(place, groups),
+            slots_of(layout.rows, layout.positions), self._biases(stack, groups),
             self.positions.rotation(layout.coordinates), layout.sequence, layout.sequences, self._routing(layout),
+            self.positions.features(stack, "query", vectors), self.positions.features(stack, "key", vectors), vectors,
         )  # fmt: skip
 
-    def _memory(self, layout: Layout, plane: Tensor, memory: Tensor | None, source: Layout | None) -> Memory | None:
+    def _memory(
+        self, layout: Layout, stream: Stream, memory: Tensor | None, source: Layout | None, vectors: Tensor | None
+    ) -> Memory | None:
         if memory is None or source is None or layout.memory is None or not len(memory):
             return None
         if not any(rows.shape[1] for rows in layout.memory_rows):
             return None
-        groups = finish(cross_groups(layout, plane, source, plane_of(source, self.context.linear)), memory.dtype)
+        other = self._stream(source)
+        groups = finish(cross_groups(layout, stream, source, other), memory.dtype)
         blind = None
         if any(group.blind is not None for group in groups):
             slots = slots_of(layout.rows, layout.positions)
@@ -133,19 +154,19 @@ class MegatronBackbone(nn.Module):
                 for group, shape in zip(groups, slots.shapes, strict=True)
             ]
             blind = slots.put([part.to(memory.device) for part in each])
-        keys = slots_of(layout.memory_rows, len(memory), once=False)
-        return Memory(memory, keys, self._biases("cross", groups), blind)
+        read = self.positions.vectors("encoder", source.coordinates, other.kind)
+        return Memory(
+            memory, slots_of(layout.memory_rows, len(memory), once=False), self._biases("cross", groups), blind,
+            self.positions.features("cross", "query", vectors), self.positions.features("cross", "key", read),
+        )  # fmt: skip
 
     def _biases(self, place: Place, groups: Sequence[Group]) -> Biases:
-        shared = [
-            total_bias([group.additive, self.positions.shared_bias(place, group.queries, group.keys)])
-            for group in groups
-        ]
+        relative = [self.positions.relative(place, group.queries, group.keys) for group in groups]
 
-        def of_layer(layer: int) -> list[Tensor | None]:
+        def of_layer(layer: int) -> list[Bias]:
             return [
-                total_bias([part, self.positions.bias(place, layer, group.queries, group.keys)])
-                for part, group in zip(shared, groups, strict=True)
+                Bias(group.additive) if own is None else own.bias(layer, group.additive)
+                for own, group in zip(relative, groups, strict=True)
             ]
 
         return of_layer
@@ -184,6 +205,7 @@ class MegatronBackbone(nn.Module):
         """
         first = next(self.parameters())
         device, shape = first.device, (rows, self.sizes.heads // tensor_size(), capacity, self.sizes.head_size)
+        wide = (*shape[:-1], self.sizes.head_size + self.positions.width)
         layers = range(self.sizes.decoder_layers)
         cached = None
         if memory is not None and source is not None and len(memory):
@@ -194,11 +216,11 @@ class MegatronBackbone(nn.Module):
             lengths=torch.zeros(rows, dtype=torch.int64, device=device),
             source=row_source, memory=cached,
             task=torch.zeros(rows, dtype=torch.int64, device=device) if task is None else task, tasks=tasks,
-            keys=[torch.zeros(shape, dtype=first.dtype, device=device) for _ in layers],
+            keys=[torch.zeros(wide, dtype=first.dtype, device=device) for _ in layers],
             values=[torch.zeros(shape, dtype=first.dtype, device=device) for _ in layers],
             coordinates=torch.zeros(rows, capacity, 3, dtype=torch.int64, device=device),
             segment=torch.zeros(rows, capacity, dtype=torch.int64, device=device),
-            plane=torch.zeros(rows, capacity, dtype=torch.bool, device=device),
+            kind=torch.zeros(rows, capacity, dtype=torch.int64, device=device),
         )  # fmt: skip
 
     def _source_cache(self, memory: Tensor, source: Layout) -> SourceCache:
@@ -208,13 +230,12 @@ class MegatronBackbone(nn.Module):
         mask = number < counts[:, None]
         starts = counts.cumsum(0) - counts
         index = torch.where(mask, starts[:, None] + number, 0)
-        plane = plane_of(source, self.context.linear)
-        cache = SourceCache(
-            mask=None if bool(mask.all()) else mask,
-            view=View(source.coordinates[index], source.segment[index], plane[index]),
-        )
+        vectors = self.positions.vectors("encoder", source.coordinates, self._stream(source).kind)
+        features = self.positions.features("cross", "key", vectors)
+        cache = SourceCache(mask=None if bool(mask.all()) else mask)
         for layer in self.decoder:
             keys, values = layer.cross.project_memory(memory)
+            keys = joined(keys, features)
             cache.keys.append(keys[index].transpose(1, 2).contiguous())
             cache.values.append(values[index].transpose(1, 2).contiguous())
         return cache
@@ -238,15 +259,13 @@ class MegatronBackbone(nn.Module):
             Hidden states [R, n, H].
         """
         rows, n = states.shape[:2]
-        plane = torch.full((rows, n), adapter not in self.context.linear, device=states.device)
         mask, slot = new_mask(cache, valid, n, causal)
         total = cache.longest + n
         cache.grow(total)
         if not causal:
             cache.segments += 1
-        queries = View(coordinates, torch.full((rows, n), cache.segments, device=states.device), plane)
-        self._note(cache, queries, slot, total)
-        x = self._cached(states, cache, queries, self._step(states, cache, queries, mask, slot, total, adapter))
+        self._note(cache, coordinates, self._kind(adapter, coordinates), slot, total)
+        x = self._cached(states, self._step(states, cache, coordinates, mask, slot, total, adapter))
         if keep:
             cache.advance(torch.full_like(cache.lengths, n) if valid is None else valid.sum(1))
         if not causal:
@@ -259,10 +278,10 @@ class MegatronBackbone(nn.Module):
         """Hidden states [R, n, H] of a bidirectional segment that leaves no trace."""
         return self.extend(states, coordinates, cache, valid, adapter, causal=False, keep=False)
 
-    def _note(self, cache: Cache, new: View, slot: Tensor | None, total: int) -> None:
-        """Write coordinates and segments of new positions where their keys go."""
+    def _note(self, cache: Cache, coordinates: Tensor, kind: Tensor, slot: Tensor | None, total: int) -> None:
+        """Write coordinates, segments and kinds of new positions where their keys go."""
         for stored, values in (
-            (cache.coordinates, new.coordinates), (cache.segment, new.segment), (cache.plane, new.plane)
+            (cache.coordinates, coordinates), (cache.segment, torch.full_like(kind, cache.segments)), (cache.kind, kind)
         ):  # fmt: skip
             if slot is None:
                 stored[:, cache.longest : total] = values
@@ -271,26 +290,24 @@ class MegatronBackbone(nn.Module):
                 stored.scatter_(1, where, values)
 
     def _step(
-        self, states: Tensor, cache: Cache, queries: View, mask: Tensor | None, slot: Tensor | None, total: int,
+        self, states: Tensor, cache: Cache, coordinates: Tensor, mask: Tensor | None, slot: Tensor | None, total: int,
         adapter: str,
     ) -> Step:  # fmt: skip
-        keys = cache.view(total)
-        cross = None
-        if cache.memory is not None and cache.memory.view is not None:
-            row, view = cache.source.clamp(min=0), cache.memory.view
-            if not self.positions.packs:
-                chosen = View(view.coordinates[row], view.segment[row], view.plane[row])
-                cross = self.positions.shared_bias("cross", queries, chosen)
+        scheme, n = self.positions, states.shape[1]
+        linear = torch.tensor([name in self.context.linear for name in self.context.adapters] or [False])
+        keys = cache.view(total, linear.to(states.device))
+        where = torch.arange(total - n, total, device=states.device).expand(len(states), -1) if slot is None else slot
+        queries = View(coordinates, keys.run.gather(1, where), keys.kind.gather(1, where))
+        vectors = scheme.vectors("decoder", coordinates.flatten(0, 1), queries.kind.flatten())
+        vectors = None if vectors is None else vectors.unflatten(0, (-1, n))
         return Step(
-            cache, self.positions, queries, keys, total, mask, slot, self.positions.rotation(queries.coordinates),
-            self._routing(_stream(cache, states.shape[1], adapter, queries.coordinates)),
-            self.positions.shared_bias("decoder", queries, keys), cross,
-            beams_of(cache.source, cache.sources) if cross is None else 0, blind_rows(cache),
+            cache, scheme.relative("decoder", queries, keys), scheme.features("decoder", "query", vectors),
+            scheme.features("decoder", "key", vectors), scheme.features("cross", "query", vectors), total, mask, slot,
+            scheme.rotation(coordinates), self._routing(_stream(cache, n, adapter, coordinates)),
+            beams_of(cache.source, cache.sources), blind_rows(cache),
         )  # fmt: skip
 
-    def _cached(self, x: Tensor, cache: Cache, queries: View, step: Step) -> Tensor:
-        added = self.positions.states("decoder", queries.coordinates, queries.plane)
-        x = x if added is None else x + added
+    def _cached(self, x: Tensor, step: Step) -> Tensor:
         for layer in self.decoder:
             x = layer_step(layer, x, step)
         return self.decoder_norm(x)  # type: ignore[no-any-return]

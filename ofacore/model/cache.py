@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ofacore.model.rows import View
+from ofacore.model.rows import View, runs_of
 
 
 @dataclass
@@ -15,12 +15,10 @@ class SourceCache:
     """Keys and values of every source, computed once."""
 
     keys: list[Tensor] = field(default_factory=list)
-    """For each layer [S, h, K, d]."""
+    """For each layer [S, h, K, d], a position scheme's features behind the content's."""
     values: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None
     """bool [S, K]: real positions; None: all."""
-    view: View | None = None
-    """Coordinates [S, K, 3] and so on."""
 
 
 @dataclass
@@ -36,14 +34,14 @@ class Cache:
     """int64 [R]: index into ``tasks``."""
     tasks: tuple[str, ...]
     keys: list[Tensor]
-    """For each layer [R, h, capacity, d]."""
+    """For each layer [R, h, capacity, d], a position scheme's features behind the content's."""
     values: list[Tensor]
     coordinates: Tensor
     """int64 [R, capacity, 3]."""
     segment: Tensor
     """int64 [R, capacity]."""
-    plane: Tensor
-    """bool [R, capacity]."""
+    kind: Tensor
+    """int64 [R, capacity]: number of the adapter that made each position."""
     segments: int = 0
     uniform: bool = True
     """All rows hold equally many positions, and without gaps."""
@@ -75,8 +73,8 @@ class Cache:
         more = max(needed, 2 * self.capacity) - self.capacity
         self.keys = [_longer(part, 2, more) for part in self.keys]
         self.values = [_longer(part, 2, more) for part in self.values]
-        self.coordinates, self.segment, self.plane = (
-            _longer(part, 1, more) for part in (self.coordinates, self.segment, self.plane)
+        self.coordinates, self.segment, self.kind = (
+            _longer(part, 1, more) for part in (self.coordinates, self.segment, self.kind)
         )
 
     def reorder(self, rows: Tensor) -> None:
@@ -87,15 +85,15 @@ class Cache:
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
             self.keys[layer] = _chosen(keys, rows, 2, used)
             self.values[layer] = _chosen(values, rows, 2, used)
-        self.coordinates, self.segment, self.plane = (
-            _chosen(part, rows, 1, used) for part in (self.coordinates, self.segment, self.plane)
+        self.coordinates, self.segment, self.kind = (
+            _chosen(part, rows, 1, used) for part in (self.coordinates, self.segment, self.kind)
         )
         self.lengths, self.source, self.task = self.lengths[rows], self.source[rows], self.task[rows]
         self._measure()
 
     def copy(self) -> Cache:
         """An independent cache in the same state; the sources are shared."""
-        parts = {name: getattr(self, name).clone() for name in ("coordinates", "segment", "plane")}
+        parts = {name: getattr(self, name).clone() for name in ("coordinates", "segment", "kind")}
         keys, values = ([part.clone() for part in layers] for layers in (self.keys, self.values))
         return replace(self, keys=keys, values=values, **parts)
 
@@ -114,9 +112,10 @@ class Cache:
             self.longest = int(self.lengths.max())
             self.uniform = bool((self.lengths == self.longest).all())
 
-    def view(self, length: int) -> View:
-        """The first ``length`` positions of every row."""
-        return View(self.coordinates[:, :length], self.segment[:, :length], self.plane[:, :length])
+    def view(self, length: int, linear: Tensor) -> View:
+        """The first ``length`` positions of every row; ``linear`` bool [kinds]: adapters that have a line."""
+        coordinates, segment, kind = (part[:, :length] for part in (self.coordinates, self.segment, self.kind))
+        return View(coordinates, runs_of(coordinates, segment, kind, linear[kind]), kind)
 
 
 def _longer(x: Tensor, dim: int, more: int) -> Tensor:

@@ -95,13 +95,21 @@ class TokenEmbedding(nn.Module):
         hidden: Width of the states.
         tied: The output projection uses the same rows; otherwise it has its own.
         seed: Seed of the initial values; each block's depend on its name alone.
+        biased: A fixed number is added to the logit of each token.
+        silent: Ids of core tokens that have no part in any prediction.
     """
 
-    def __init__(self, vocabulary: Vocabulary, hidden: int, tied: bool = True, seed: int = 1) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, hidden: int, tied: bool = True, seed: int = 1, biased: bool = False,
+        silent: frozenset[int] = frozenset(),
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.silent = silent
         self.vocabulary, self.hidden, self.tied, self.seed = vocabulary, hidden, tied, seed
         self.table = VocabEmbedding(vocabulary.size, hidden)
         self.projection = None if tied else VocabEmbedding(vocabulary.size, hidden)
+        self.bias: Tensor | None
+        self.register_buffer("bias", torch.zeros(vocabulary.size) if biased else None)
         self._roots: dict[str, tuple[Tensor, _Gradient]] = {}
         self._ids: dict[tuple[str, ...], Tensor] = {}
         self.load_portable({})
@@ -155,13 +163,21 @@ class TokenEmbedding(nn.Module):
         rows.takes_gradient = True  # saves a copy: see `linear_cross_entropy`
         return rows, ids
 
+    def output_bias(self, ids: Tensor) -> Tensor | None:
+        """What is added to the logits of vocabulary ids int64 [v], if anything is: [v]."""
+        return None if self.bias is None else self.bias[ids]
+
     def portable_state(self) -> dict[str, Tensor]:
-        """``<block>`` (and ``<block>.output`` if untied) -> rows of that block, unpadded."""
+        """``<block>`` (``<block>.output`` if untied, ``<block>.bias`` if biased too) -> its rows, unpadded."""
         state = {}
         for suffix, table in self._tables():
             for block in self.vocabulary.blocks:
                 rows = self.vocabulary.range(block.name)
                 state[block.name + suffix] = table.weight.detach()[rows.start : rows.stop].clone()
+        if self.bias is not None:
+            for block in self.vocabulary.blocks:
+                rows = self.vocabulary.range(block.name)
+                state[f"{block.name}.bias"] = self.bias[rows.start : rows.stop].clone()
         return state
 
     @torch.no_grad()
@@ -182,6 +198,10 @@ class TokenEmbedding(nn.Module):
                         f"block '{block.name}': stored rows {tuple(values.shape)}, here {tuple(own.shape)}"
                     )
                 own.copy_(values)
+        if self.bias is not None:
+            for block in self.vocabulary.blocks:
+                rows = self.vocabulary.range(block.name)
+                self.bias[rows.start : rows.stop] = state.get(f"{block.name}.bias", torch.zeros(block.size))
 
     def _tables(self) -> list[tuple[str, VocabEmbedding]]:
         tables = [("", self.table)]

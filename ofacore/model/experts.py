@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ofacore.config.schema import ModelConfig
 from ofacore.model.dropout import dropout
@@ -18,6 +20,7 @@ from ofacore.parallel.layers import ColumnLinear, RowLinear
 from ofacore.parallel.norms import SplitNorm
 from ofacore.protocols import Layout
 
+_DENSE = re.compile(r"^(.*\.ffn)\.((?:up|norm|down)\..+)$")
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "relu": functional.relu,
@@ -38,8 +41,15 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, H] -> [n, H]."""
-        x = dropout(self.activation(self.up(x)), self.rate, self.training)
-        return self.down(x if self.norm is None else self.norm(x))  # type: ignore[no-any-return]
+        x = self.up(x)
+        if self.norm is not None and torch.is_grad_enabled():
+            return self.down(checkpoint(self._inner, x, use_reentrant=False))  # type: ignore[no-any-return]
+        return self.down(self._inner(x))  # type: ignore[no-any-return]
+
+    def _inner(self, x: Tensor) -> Tensor:
+        """What costs little to compute again: with a norm, autograd would keep three tensors of the inner width."""
+        x = dropout(self.activation(x), self.rate, self.training)
+        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -111,6 +121,22 @@ class TopKRouter(nn.Module):
             gates = gates / gates.sum(-1, keepdim=True)
         used = functional.one_hot(experts, self.number).float().mean((0, 1))
         return experts, gates, self.number * (used * probabilities.mean(0)).sum()
+
+
+def dense_to_experts(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """The portable state of a dense model, with each feed-forward network copied into every expert of those names.
+
+    A model with fixed experts (by modality or task) that loads it computes what the dense model does.
+    """
+    spread: dict[str, Tensor] = {}
+    for name, value in state.items():
+        match = _DENSE.match(name)
+        if match is None:
+            spread[name] = value
+            continue
+        network, part = match.groups()
+        spread.update({f"{network}.each.{expert}.{part}": value.clone() for expert in names})
+    return spread
 
 
 class Experts(nn.Module):

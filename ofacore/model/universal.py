@@ -29,12 +29,13 @@ from ofacore.protocols import (
     CriterionContext,
     HeadContext,
     Loss,
+    PositionGrid,
     Side,
     TermGroup,
 )
-from ofacore.vocabulary import Vocabulary
+from ofacore.vocabulary import SEP, Vocabulary
 
-_TABLE = re.compile(r"^embedding\.(table|projection)\.weight$")
+_TABLE = re.compile(r"^embedding\.((table|projection)\.weight|bias)$")
 ParameterKind = Literal["matrix", "embedding", "vector"]
 
 
@@ -60,7 +61,10 @@ class UniversalModel(nn.Module):
             registry, vocabulary, artifacts, needs, seed,
         )  # fmt: skip
         self.sizes = resolve(config)
-        self.embedding = TokenEmbedding(vocabulary, self.sizes.hidden, config.tied_head, seed)
+        silent = frozenset() if config.separator else frozenset({SEP})
+        self.embedding = TokenEmbedding(
+            vocabulary, self.sizes.hidden, config.tied_head, seed, config.output_bias, silent
+        )
         self.adapters = self._parts("adapter", needs.adapters, config.adapters)
         self.heads = self._parts("head", needs.heads, config.heads_options)
         self.criteria = nn.ModuleDict()
@@ -68,10 +72,7 @@ class UniversalModel(nn.Module):
         for part in needs.criteria:
             self.criterion(part.name, {})
         self.types = nn.ParameterDict(self._type_vectors() if config.type_embedding else {})
-        embed_norm = config.layernorm_embedding
-        kind, hidden = config.norm_type, self.sizes.hidden
-        self.source_norm = norm(kind, hidden) if embed_norm else nn.Identity()
-        self.target_norm = norm(kind, hidden) if embed_norm else nn.Identity()
+        self.source_norm, self.target_norm = self._embedding_norm(), self._embedding_norm()
         self.backbone = self._backbone()
         if config.lora.rank:
             add_low_rank(self, config.lora, seed)
@@ -89,8 +90,18 @@ class UniversalModel(nn.Module):
                 modules[part.name] = self.registry.load(kind, part.name)(context)
         return modules
 
+    def _embedding_norm(self) -> nn.Module:
+        """Normalisation of one side's embeddings; by adapter where each has its own."""
+        config = self.config
+        if not config.layernorm_embedding:
+            return nn.Identity()
+        if not config.norm_per_adapter:
+            return norm(config.norm_type, self.sizes.hidden)
+        return nn.ModuleDict({name: norm(config.norm_type, self.sizes.hidden) for name in self.adapters})
+
     def _type_vectors(self) -> dict[str, nn.Parameter]:
-        names = [f"{side}/{name}" for name in self.adapters for side in ("source", "target")]
+        sides = ("source", "target") if self.config.target_type_embedding else ("source",)
+        names = [f"{side}/{name}" for name in self.adapters for side in sides]
         return {name: nn.Parameter(normal(f"types.{name}", (self.sizes.hidden,), self.seed)) for name in names}
 
     def _backbone(self) -> nn.Module:
@@ -98,9 +109,14 @@ class UniversalModel(nn.Module):
         schemes = {}
         if self.config.positions not in ("rotary", "untied"):
             schemes[self.config.positions] = self.registry.load("positions", self.config.positions)
+        grids = {
+            name: module.grid
+            for name, module in self.adapters.items()
+            if isinstance(getattr(module, "grid", None), PositionGrid)
+        }
         context = BackboneContext(
-            tuple(self.adapters), self.needs.tasks, linear, frozenset(self.needs.attention_layers), schemes, self.seed,
-            self._routers(),
+            tuple(self.adapters), self.needs.tasks, linear, grids, frozenset(self.needs.attention_layers), schemes,
+            self.seed, self._routers(),
         )  # fmt: skip
         name = self.config.backbone
         build = MegatronBackbone if name == "megatron" else self.registry.load("backbone", name)
@@ -143,33 +159,46 @@ class UniversalModel(nn.Module):
         return self.embedding.table.weight.dtype  # type: ignore[no-any-return]
 
     @property
+    def restarts(self) -> bool:
+        """Coordinates count from 0 in every run and segment, not on through a sequence."""
+        return bool(getattr(getattr(self.backbone, "positions", None), "restarts", False))
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.embedding.table.weight.device  # type: ignore[no-any-return]
 
-    def embed(self, side: Side, call: AdapterCall) -> Tensor:
-        """States [n, H] of one adapter's segments, in the adapter's order, ready for the backbone."""
-        return self._prepared(side, self._raw(side, call))
+    def embed(self, side: Side, call: AdapterCall, coordinates: Tensor) -> Tensor:
+        """States [n, H] of one adapter's segments at coordinates [n, 3], in the adapter's order, for the backbone."""
+        return self._prepared(side, self._raw(side, call, coordinates))
 
-    def _raw(self, side: Side, call: AdapterCall) -> Tensor:
+    def _raw(self, side: Side, call: AdapterCall, coordinates: Tensor) -> Tensor:
         dtype = self.dtype
         features = {
             name: value.to(dtype) if value.is_floating_point() else value for name, value in call.features.items()
         }
         states = self.adapters[call.adapter].embed(features, call.shapes)
+        states = states * self.sizes.hidden**0.5 if self.config.scale_embedding else states
+        place = getattr(self.backbone, "content_positions", None)
+        added = None if place is None else place(side, coordinates, call.adapter)
+        states = states if added is None else states + added
         kind = f"{side}/{call.adapter}"
-        return states + self.types[kind] if kind in self.types else states
+        states = states + self.types[kind] if kind in self.types else states
+        layer_norm = self.source_norm if side == "source" else self.target_norm
+        return layer_norm[call.adapter](states) if isinstance(layer_norm, nn.ModuleDict) else states
 
     def _prepared(self, side: Side, states: Tensor) -> Tensor:
         layer_norm = self.source_norm if side == "source" else self.target_norm
-        return dropout(layer_norm(states), self.config.dropout, self.training)
+        states = states if isinstance(layer_norm, nn.ModuleDict) else layer_norm(states)
+        return dropout(states, self.config.dropout, self.training)
 
     def _stream(self, name: Side, side: BatchSide | None) -> Tensor | None:
         """States [N, H] of one side in stream order: one call for each adapter that is present."""
         calls = [call for call in side.calls if len(call.index)] if side else []
         if not calls:
             return None
-        parts = [self._raw(name, call) for call in calls]
+        assert side is not None
+        parts = [self._raw(name, call, side.layout.coordinates[call.index]) for call in calls]
         states = parts[0] if len(parts) == 1 else torch.cat(parts)
         index = calls[0].index if len(calls) == 1 else torch.cat([call.index for call in calls])
         if not torch.equal(index, torch.arange(len(index), device=index.device)):
@@ -291,7 +320,7 @@ class UniversalModel(nn.Module):
 
     def portable_rows(self, name: str) -> dict[str, slice]:
         """Portable name -> rows of a parameter: one for each block of a token table, else the parameter itself."""
-        tables = {"embedding.table.weight": "", "embedding.projection.weight": ".output"}
+        tables = {"embedding.table.weight": "", "embedding.projection.weight": ".output", "embedding.bias": ".bias"}
         if name not in tables:
             return {name: slice(None)}
         rows = {block.name: self.vocabulary.range(block.name) for block in self.vocabulary.blocks}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
     from ofacore.parts.starter.splits import SPLITS, Row, Split, Splits, capped, empty_splits, pick, split_of, text_id
-    from ofacore.parts.stepping import feed_tokens
+    from ofacore.parts.stepping import begin_run, feed_tokens
     from ofacore.parts.token import TokenAdapter, TokenHead, TokenPrediction
     from ofacore.parts.token_generator import TokenGenerator
     from ofacore.parts.tokens import TokensPreprocessor
@@ -58,6 +58,7 @@ __all__ = [
     "TrieNode",
     "ValuesHead",
     "ValuesPreprocessor",
+    "begin_run",
     "capped",
     "copy",
     "empty_splits",
@@ -105,6 +106,7 @@ _HOMES = {
     "TrieNode": "trie",
     "ValuesHead": "regression",
     "ValuesPreprocessor": "values",
+    "begin_run": "stepping",
     "capped": "starter.splits",
     "copy": "starter.baselines",
     "empty_splits": "starter.splits",

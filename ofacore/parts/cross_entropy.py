@@ -48,7 +48,10 @@ class CrossEntropy(nn.Module):
         if "allowed" in labels:
             total, nll, right = self._closed(prediction, local, labels)
         else:
-            total, nll, right = linear_cross_entropy(prediction.hidden, prediction.weight, local, self.label_smoothing)
+            hidden, weight = prediction.factors()
+            total, nll, right = linear_cross_entropy(
+                hidden, weight, local, self.label_smoothing, silent=prediction.silent
+            )
         lengths = ctx.lengths
         if self.drop_worst_ratio:
             keep = _best(total.detach(), lengths, self.drop_worst_ratio)
@@ -70,7 +73,8 @@ class CrossEntropy(nn.Module):
         target = torch.searchsorted(candidates, local).clamp(max=len(candidates) - 1)
         if not bool((allowed[torch.arange(len(local)), target] & (candidates[target] == local)).all()):
             raise LabelError("a label is not among the allowed tokens of its position")
-        logits = (prediction.hidden @ prediction.weight[candidates].T).float()
+        hidden, weight = prediction.factors()
+        logits = (hidden @ weight[candidates].T).float()
         log_probs = logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)
         nll = -log_probs.gather(1, target.unsqueeze(1)).squeeze(1)
         smooth = -(log_probs.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))

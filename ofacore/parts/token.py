@@ -46,14 +46,29 @@ class TokenPrediction:
         hidden: States [m, H].
         weight: Rows [v, H] of the projection.
         ids: int64 [v], ascending: the vocabulary id of each row.
+        bias: [v], added to the logits; None: nothing is.
+        silent: Rows that have no part: their logits are minus infinity.
     """
 
-    def __init__(self, hidden: Tensor, weight: Tensor, ids: Tensor) -> None:
-        self.hidden, self.weight, self.ids = hidden, weight, ids
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, ids: Tensor, bias: Tensor | None = None, silent: tuple[int, ...] = ()
+    ) -> None:
+        self.hidden, self.weight, self.ids, self.bias, self.silent = hidden, weight, ids, bias, silent
 
     def logits(self) -> Tensor:
         """fp32 [m, v]."""
-        return _product(self.hidden, self.weight).float()
+        logits = _product(self.hidden, self.weight).float()
+        logits = logits if self.bias is None else logits + self.bias.float()
+        if not self.silent:
+            return logits
+        return logits.index_fill(1, torch.tensor(self.silent, device=logits.device), -torch.inf)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """States [m, K] and rows [v, K] whose products are the logits: a bias is the weight of one more feature."""
+        if self.bias is None:
+            return self.hidden, self.weight
+        ones = self.hidden.new_ones(len(self.hidden), 1)
+        return torch.cat([self.hidden, ones], 1), torch.cat([self.weight, self.bias[:, None].to(self.weight.dtype)], 1)
 
     @property
     def log_probs(self) -> Tensor:
@@ -86,18 +101,23 @@ def _product(hidden: Tensor, weight: Tensor) -> Tensor:
 
 
 class TokenHead(nn.Module):
-    """Projects states on the blocks of a slot and the core tokens."""
+    """Projects states on the blocks of a slot and the core tokens.
+
+    Options: ``whole`` lets the tokens of all blocks compete, as in models that know one dictionary only.
+    """
 
     positionwise: ClassVar[bool] = True
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         self._embedding = (context.embedding,)
+        self._all = tuple(b.name for b in context.vocabulary.blocks) if context.options.get("whole") else ()
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
         """Prediction for states [m, H]."""
-        weight, ids = self._embedding[0].output(ctx.blocks)
-        return TokenPrediction(hidden, weight, ids)
+        embedding = self._embedding[0]
+        weight, ids = embedding.output(self._all or ctx.blocks)
+        return TokenPrediction(hidden, weight, ids, embedding.output_bias(ids), tuple(sorted(embedding.silent)))
 
 
 def token_features(ids: Any) -> dict[str, np.ndarray]:
