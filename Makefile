@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 BENCHMARKS ?= bench_start train_step generation preprocessing mixed_step
 
-.PHONY: dev train test check wheels bench
+.PHONY: dev train test check api wheels bench
 
 dev: $(STAMP)
 
@@ -31,6 +31,10 @@ check: dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.api.surface check
+
+api: dev
+	$(BIN)/python -m tests.api.surface refresh $(ARGS)
 
 wheels: dev
 	rm -rf dist build $(addsuffix build,$(PLUGINS))

@@ -50,10 +50,9 @@ def caption_rows() -> list[dict[str, Any]]:
 
 def measured(instruction: str, rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, list[float]]:
     """Seconds of each pass over all rows."""
-    import numpy as np
-
     from ofacore import Generalist, Task
     from ofacore.data.collate import collate
+    from ofacore.data.permutation import item_rng
 
     model = Generalist.create([Task("task", instruction, train=list(rows))], preset="tiny")
     encoder = model.assembly.encoders["task"]
@@ -63,7 +62,7 @@ def measured(instruction: str, rows: Sequence[Mapping[str, Any]], seconds: float
             part = rows[begin : begin + BATCH]
             collate(
                 [
-                    encoder.encode(row, split="train", rng=np.random.default_rng(begin + i), row_id=str(begin + i))
+                    encoder.encode(row, split="train", rng=item_rng(1, "task", 0, begin + i), row_id=str(begin + i))
                     for i, row in enumerate(part)
                 ]
             )

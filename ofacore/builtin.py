@@ -19,8 +19,19 @@ MANIFEST = ComponentManifest(
     CONTRACT,
     (
         _component("adapter", "token", "ofacore.parts.token:TokenAdapter", "Embeds token ids by the shared table."),
-        _component("head", "token", "ofacore.parts.token:TokenHead", "Logits over the blocks of a slot."),
+        _component("head", "token", "ofacore.parts.token:TokenHead", "Logits over the blocks of a slot.", whole=False),
         _component("head", "embedding", "ofacore.parts.pooling:EmbeddingHead", "One vector for each item."),
+        _component(
+            "head", "pooling", "ofacore.parts.pooled:PoolingHead", "Logits of one token for a mean of positions.",
+            begin=0, end=0, norm_before=False, norm_after=False,
+        ),
+        _component(
+            "criterion", "pooled_cross_entropy", "ofacore.parts.pooled:PooledCrossEntropy",
+            "Cross-entropy over one token for each item.", label_smoothing=0.0,
+        ),
+        _component(
+            "generator", "pooling", "ofacore.parts.pooled:PooledGenerator", "One token from the source, no decoder."
+        ),
         _component(
             "criterion", "cross_entropy", "ofacore.parts.cross_entropy:CrossEntropy",
             "Cross-entropy over tokens.", label_smoothing=0.0, drop_worst_ratio=0.0,
@@ -30,8 +41,19 @@ MANIFEST = ComponentManifest(
             "Matches pairs within a step.", options={"temperature": 0.07}, batch_coupled=True,
         ),
         _component(
+            "criterion", "self_critical", "ofacore.parts.self_critical:SelfCritical",
+            "Policy gradient on drawn tokens, with a metric as reward.",
+            reward="", reward_options={}, baseline="greedy", samples=1, temperature=1.0,
+        ),
+        _component(
             "generator", "token", "ofacore.parts.token_generator:TokenGenerator",
             "Greedy, beam and sampled decoding of tokens.",
+        ),
+        _component(
+            "criterion", "squared_error", "ofacore.parts.regression:SquaredError", "Squared error of predicted numbers."
+        ),
+        _component(
+            "generator", "one_shot", "ofacore.parts.regression:OneShotGenerator", "All numbers of a value in one pass."
         ),
         _component("schedule", "all", f"{_SCHEDULES}:All", "A fixed number of samples of every task in each step."),
         _component("schedule", "proportional", f"{_SCHEDULES}:Proportional", "Shares by the size of the data."),
@@ -49,7 +71,7 @@ MANIFEST = ComponentManifest(
         Component("router", "topk", f"{_EXPERTS}:TopKRouter", "Learned choice of k experts.", batch_coupled=True),
         _component("backbone", "megatron", "ofacore.model.backbone:MegatronBackbone", "Parallel transformer."),
         _component("positions", "rotary", "ofacore.model.positions:Rotary", "Rotation in three bands: t, y, x."),
-        _component("positions", "untied", "ofacore.model.positions:Untied", "Learned absolute and relative biases."),
+        _component("positions", "untied", "ofacore.model.untied:Untied", "Learned absolute and relative biases."),
         _component("tracker", "jsonl", f"{_TRACKERS}:Jsonl", "metrics.jsonl in the run folder."),
         _component("tracker", "tensorboard", f"{_TRACKERS}:TensorBoard", "TensorBoard events in the run folder."),
         _component("tracker", "wandb", f"{_TRACKERS}:WandB", "Weights & Biases, where installed."),

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ofacore.data.loader import StepLoader
-from ofacore.fitting import LoadedStep, loaded, loader_settings, schedule, training_data
+from ofacore.fitting import LoadedStep, loaded, loader_settings, rollout, schedule, training_data
 from ofacore.generalist import Generalist
 from ofacore.plan import as_text
 from ofacore.protocols import Batch
@@ -58,7 +58,7 @@ def rehearse(generalist: Generalist, console: Console) -> None:
                   f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
                   f"{_megabytes(expected.activations)})")  # fmt: skip
     with TemporaryDirectory() as folder:
-        trainer = Trainer(generalist.model, steps, config, Path(folder))
+        trainer = Trainer(generalist.model, steps, config, Path(folder), rollout=rollout(generalist))
         for step in steps:
             report = trainer.train_step(step)
             losses = "  ".join(

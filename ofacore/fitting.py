@@ -5,37 +5,38 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch import nn
 
 from ofacore.checkpoint import CheckpointError, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.config.schema import TrainConfig
-from ofacore.data.collate import collate
 from ofacore.data.cursor import Cursor
-from ofacore.data.encode import Encoder
 from ofacore.data.errors import BadRow
 from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
-from ofacore.data.permutation import item_rng
-from ofacore.data.sources import Source
+from ofacore.evaluate.validator import Validator
 from ofacore.folders import check_writable
 from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
-from ofacore.parallel.agreement import check_started_alike, evaluation_share, everyones
+from ofacore.parallel.agreement import check_started_alike
 from ofacore.parallel.process import tune_process
-from ofacore.protocols import Batch, Example, RowError, Schedule, TaskShare
+from ofacore.plugin.hooks import RunHooks, TrainingRun
+from ofacore.protocols import Batch, Schedule, TaskShare
+from ofacore.rollout import Rollout
 from ofacore.saving import described
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.checkpointing import Checkpointing
 from ofacore.train.callbacks.fault_log import FaultLog
+from ofacore.train.callbacks.plugin_hooks import PluginHooks
 from ofacore.train.callbacks.progress import Progress
 from ofacore.train.callbacks.speed import Speed
 from ofacore.train.callbacks.tracking import Tracking
 from ofacore.train.callbacks.validation import Validation
+from ofacore.train.interfaces import StepData
 from ofacore.train.loop import Trainer
 from ofacore.train.precision import weight_dtype
 from ofacore.train.shards import restore_shards
@@ -58,6 +59,8 @@ class LoadedStep:
     bad_rows: Sequence[BadRow]
     halves: Callable[[Batch], Sequence[Batch]]
     """Cuts a micro-batch; see `ofacore.train.interfaces.Divisible`."""
+    origin: Step
+    """With the rows that it was made of."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,18 @@ class Steps:
 
 def loaded(step: Step) -> LoadedStep:
     """The same step in the trainer's terms."""
-    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves)
+    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves, step)
+
+
+def rollout(generalist: Generalist) -> Callable[[StepData, nn.Module], StepData]:
+    """The pass before each step, in the trainer's terms."""
+    write = Rollout(generalist)
+
+    def ahead(step: StepData, model: nn.Module) -> StepData:
+        assert isinstance(step, LoadedStep)
+        return replace(loaded(write(step.origin, model)), step=step.step)
+
+    return ahead
 
 
 def fit(
@@ -104,9 +118,9 @@ def fit(
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
-    trainer = Trainer(generalist.model, Steps(loader), config, folder)
-    *before, checkpointing = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
-    trainer.callbacks = (*before, *callbacks, checkpointing)
+    trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist))
+    *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
+    trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
     if snapshot and place:
         _restore(trainer, snapshot, place)
     trainer.run()
@@ -217,80 +231,36 @@ def loader_settings(config: TrainConfig) -> LoaderSettings:
 def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> list[Callback]:
     assembly = generalist.assembly
     config = assembly.config.train
-    validation = Validation(Validator(generalist), config.validation, config.checkpoint)
+    validator = Validator(generalist)
+    known = validator.known() if config.checkpoint.best else None
+    validation = Validation(_on_whole_model(validator, generalist), config.validation, config.checkpoint, known)
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()
     trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in names]
     command = f"ofa train CONFIG --resume --out {folder}"
+    written = Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command)
+    hooks = RunHooks(assembly.registry)
+    hooks.call("ofa_configure", config=assembly.config)
+    run = TrainingRun(folder, assembly.config, tuple(generalist.data), generalist.model)
     return [
         *([] if quiet or not first else [Progress(config.log_every)]),
         speed,
         validation,
         Tracking(trackers, config.log_every, speed, validation),
         *([FaultLog()] if first else []),
-        Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command),
+        written,
+        PluginHooks(hooks, run, validation, written),
     ]
 
 
-@dataclass
-class Validator:
-    """Mean loss of every term on a fixed sample of each task's validation rows; metrics too, where asked."""
+def _on_whole_model(validator: Validator, generalist: Generalist) -> Callable[[int], dict[str, float]]:
+    """Validation, for which a model of several stages is put together for the time being."""
 
-    generalist: Generalist
+    def validate(step: int) -> dict[str, float]:
+        if generalist.model.stage is None:
+            return validator(step)
+        whole = copy(generalist)
+        whole.model = whole_model(generalist).eval()
+        return replace(validator, generalist=whole)(step)
 
-    @torch.no_grad()
-    def __call__(self, step: int) -> dict[str, float]:
-        """Values by name; a model of several stages is put together for the time being."""
-        if self.generalist.model.stage is None:
-            return self._judged(step)
-        whole = copy(self.generalist)
-        whole.model = whole_model(self.generalist).eval()
-        return Validator(whole)._judged(step)
-
-    def _judged(self, step: int) -> dict[str, float]:
-        config = self.generalist.assembly.config.train
-        values: dict[str, float] = {}
-        for name, data in self.generalist.data.items():
-            source = data.splits.get("valid")
-            if source is not None and len(source):
-                encoder = self.generalist.assembly.encoders[name]
-                examples = _examples(name, source, encoder, config.validation.samples, config.seed)
-                values |= self._losses(examples, config)
-        return values | (self._metrics() if config.validation.generate else {})
-
-    def _losses(self, examples: Sequence[Example], config: TrainConfig) -> dict[str, float]:
-        """Data ranks take a share of the examples each."""
-        totals: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        rank, ranks = evaluation_share()
-        own = examples[rank::ranks]
-        for start in range(0, len(own), 32):
-            for group, loss in self.generalist.model.losses(collate(own[start : start + 32], packing=config.packing)):
-                for term, value, count in zip(group.terms, loss.values.tolist(), group.counts, strict=True):
-                    totals[term] = totals.get(term, 0.0) + value
-                    counts[term] = counts.get(term, 0) + count
-        found = everyones((totals, counts))
-        terms = dict.fromkeys(term for each, _ in found for term in each)
-        return {
-            f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found) / sum(n.get(term, 0) for _, n in found)
-            for term in terms
-        }
-
-    def _metrics(self) -> dict[str, float]:
-        from ofacore.evaluate.runner import evaluate_tasks
-
-        limit = self.generalist.assembly.config.train.validation.samples
-        found = evaluate_tasks(self.generalist, self.generalist.tasks, "valid", limit, baseline=False)
-        return {f"valid/{row.task}/{row.metric}": row.score for done in found for row in done.scores}
-
-
-def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int) -> list[Example]:
-    """Encoded validation rows, evenly spread; rows that cannot be used are left out."""
-    examples = []
-    for index in range(0, len(source), max(1, len(source) // most)):
-        rng = item_rng(seed, task, 0, index, 0)
-        try:
-            examples.append(encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index)))
-        except RowError as error:
-            logger.debug("left out of validation: %s", error)
-    return examples[:most]
+    return validate

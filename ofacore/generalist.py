@@ -18,6 +18,7 @@ from ofacore.config.errors import ConfigError
 from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
 from ofacore.config.validation import explained
 from ofacore.errors import UserError
+from ofacore.evaluate.metric_check import try_metrics
 from ofacore.generate.inference import Inference, generation_options
 from ofacore.generate.output import Output
 from ofacore.instruction import format, parse
@@ -75,6 +76,7 @@ class Generalist:
             raise ConfigError(problems)
         data = open_tasks(config, registry)
         assembly = Assembly.create(config, registry, data)
+        try_metrics(assembly, data)
         return cls(assembly, build_model(assembly), data)
 
     @property
@@ -217,7 +219,9 @@ class Generalist:
 
         Raises:
             UserError: No such task or split, or rows are named nowhere.
+            EvaluationError: Some metrics could not be computed; its ``scores`` hold everything that could.
         """
+        from ofacore.evaluate.errors import EvaluationError
         from ofacore.evaluate.runner import evaluate_tasks
 
         for name in [*([] if task is None else [task]), *(data or ())]:
@@ -229,8 +233,12 @@ class Generalist:
         names = tuple(data or self.tasks) if task is None else (task,)
         judged = copy(self)
         judged.data = rows_of(self.assembly.config, self.assembly.registry, self.data, names, data, split)
-        found = evaluate_tasks(judged, names, split, limit, baseline, generation)
-        return [row for evaluation in found for row in evaluation.scores]
+        found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
+        scores = [row for evaluation in found for row in evaluation.scores]
+        failures = [failure for evaluation in found for failure in evaluation.failures]
+        if failures:
+            raise EvaluationError(failures, scores)
+        return scores
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, plans, vocabulary and artifacts; `from_pretrained` reads them."""

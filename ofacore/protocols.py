@@ -14,17 +14,73 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.plugin.manifest import Side
-from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary  # noqa: F401 (public through here)
+from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "MASK",
+    "PAD",
+    "SEP",
+    "UNK",
+    "Adapter",
+    "AdapterCall",
+    "Artifact",
+    "Backbone",
+    "Batch",
+    "BatchSide",
+    "Block",
+    "BuildContext",
+    "Corruption",
+    "Criterion",
+    "CriterionContext",
+    "DecodeSession",
+    "DenseSegment",
+    "Example",
+    "GenerationOptions",
+    "Generator",
+    "Head",
+    "HeadContext",
+    "Hypothesis",
+    "Layout",
+    "Loss",
+    "Metric",
+    "ModuleFactory",
+    "Options",
+    "Piece",
+    "Preprocessor",
+    "Produced",
+    "Record",
+    "Router",
+    "RowContext",
+    "RowError",
+    "RowRequest",
+    "RowTransform",
+    "SampleInfo",
+    "Schedule",
+    "Segment",
+    "Side",
+    "SlotPlan",
+    "Split",
+    "TargetSpec",
+    "TaskShare",
+    "TermGroup",
+    "TermItem",
+    "TokenSegment",
+    "Tracker",
+    "Vocabulary",
+]
 
 Split = Literal["train", "valid", "test", "infer"]
 Options = Mapping[str, Any]
@@ -84,7 +140,7 @@ class RowContext:
     """Slot name -> allowed values, for slots with ``closed_set``."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TokenSegment:
     """Tokens of one slot. Adjacent token segments form one run: one ``<bos>``, running positions, one shift."""
 
@@ -106,7 +162,7 @@ class TokenSegment:
     """False: labels stand at their own position and all positions see each other (masked prediction)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class DenseSegment:
     """Features that an adapter turns into positions: an image, frames, numbers."""
 
@@ -141,7 +197,7 @@ class TargetSpec:
     """int64 ids of every allowed value, without boundaries; empty: anything."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Piece:
     """A segment ready for the model: shifted, with its coordinates."""
 
@@ -160,7 +216,7 @@ class Piece:
         return len(self.coordinates)
 
 
-@dataclass(frozen=True)
+@dataclass
 class TermItem:
     """One piece's share in a loss term."""
 
@@ -181,7 +237,7 @@ class TermItem:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Example:
     """One encoded row."""
 
@@ -357,6 +413,41 @@ class Preprocessor(Protocol):
         """HTML fragment that shows a value to a person; self-contained (pictures as data URIs), escaped."""
 
 
+@runtime_checkable
+class ForeignTokens(Protocol):
+    """What a `Preprocessor` with tokens may offer besides, so that models of other projects can be imported with it.
+
+    Other projects keep all tokens in one dictionary. Ours stand in blocks, so every token is found there by name, never
+    by its place.
+    """
+
+    def import_files(self, folder: Path, names: Sequence[str]) -> Artifact | None:
+        """What `Preprocessor.fit` would have made, from what another project left; None if nothing is needed.
+
+        Args:
+            folder: Where its vocabulary files are, such as ``vocab.json`` and ``merges.txt``.
+            names: Every name of the model's dictionary, in its order; empty for core tokens and rows without a name.
+
+        Raises:
+            PluginError: Files are needed and not there, or damaged; names what was found and what was expected.
+        """
+
+    def foreign_names(self, artifact: Artifact | None) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """Block name -> for each of its tokens, in order, the names that dictionaries of other projects have for it.
+
+        An empty tuple: no other project has such a token.
+        """
+
+
+@runtime_checkable
+class ForeignSettings(Protocol):
+    """What a `Preprocessor` may offer besides: its options, from the settings that it has in another project."""
+
+    @staticmethod
+    def foreign_settings(settings: Mapping[str, Any]) -> Options:
+        """Options that the settings of another project's preprocessor of the same name mean."""
+
+
 class RowTransform(Protocol):
     """Changes several columns of a row together before groups expand. Built as ``cls(options)``."""
 
@@ -380,15 +471,35 @@ class BuildContext:
     vocabulary: Vocabulary
     embedding: Any
     """The shared token embedding: ``embedding(ids [n]) -> [n, H]``; ``embedding.output(blocks) -> (weight [v, H], ids
-    [v])``: the projection on some blocks and the core tokens."""
+    [v])``: the projection on some blocks and the core tokens; ``embedding.output_bias(ids [v]) -> [v] | None``."""
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     """Preprocessor name -> its artifact."""
     heads: int = 4
     """Attention heads of the model, for towers that follow its shape."""
 
 
+@dataclass(frozen=True)
+class PositionGrid:
+    """Where cells of an adapter stand in tables of learned positions, for schemes that have such tables.
+
+    A cell at (y, x) within its segment has row ``1 + y * columns + x`` of the absolute table; row 0 is the class
+    token's. With ``class_token`` that token stands at (0, 0) and cells count from (1, 1).
+    """
+
+    rows: int
+    columns: int
+    class_token: bool = False
+    relative: bool = True
+    """There is a bias for each pair of distances (y, x) between two cells, up to a whole grid."""
+
+
 class Adapter(Protocol):
-    """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``."""
+    """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
+
+    It may declare ``axes = 1``, positions on a line with three equal coordinates, and ``grid``, a `PositionGrid`. A
+    static method ``stored_options(options) -> options`` says what a checkpoint keeps of its options, where some of
+    them name files that nobody needs once the weights are stored.
+    """
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:
@@ -400,6 +511,18 @@ class Adapter(Protocol):
 
     def embed(self, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
         """States [sum of lengths, H] of all segments, in order. Never called with none."""
+
+
+@runtime_checkable
+class ForeignAdapter(Protocol):
+    """What an `Adapter` may offer besides, so that models of other projects can be imported with it.
+
+    With the options that it gives, its parameters have the names that they have there, behind the adapter's.
+    """
+
+    @staticmethod
+    def foreign_options(shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]) -> Options:
+        """Options, from the shapes of the adapter's tensors in the other project and its settings there."""
 
 
 @dataclass(frozen=True)
@@ -464,7 +587,8 @@ class Criterion(Protocol):
 class DecodeSession(Protocol):
     """Incremental decoding over R rows. Generators are written against this and nothing else.
 
-    ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins.
+    ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins: there
+    `ofacore.parts.begin_run` gives it.
     """
 
     pending: Tensor | None
@@ -496,6 +620,9 @@ class DecodeSession(Protocol):
 
     def commit(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> None:
         """Append one finished bidirectional segment for each row, that later ones see."""
+
+    def source(self) -> tuple[Tensor, tuple[int, ...]]:
+        """Encoder output [sum of lengths, H] of the first segment of each row's source, row by row, and the lengths."""
 
     def predict(self, head: str, hidden: Tensor, ctx: HeadContext) -> Any:
         """Apply a head of the model to hidden states [m, H]."""
@@ -551,6 +678,10 @@ class GenerationOptions:
     min_length: int = 0
     max_length: int = 256
     no_repeat_ngram: int = 0
+    early_stopping: bool = True
+    forced_end: Literal["scored", "free", "none"] = "scored"
+    core_tokens: bool = False
+    pad_tokens: bool = True
     n_best: int = 1
     must_contain: tuple[str, ...] = ()
     max_turns: int = 30
@@ -594,7 +725,11 @@ class Schedule(Protocol):
 
 
 class Router(Protocol):
-    """Chooses feed-forward experts. Built as ``cls(options)``; an ``nn.Module`` if it learns."""
+    """Chooses feed-forward experts. Built as ``cls(options)``: its own, with ``names`` and ``number`` of the experts.
+
+    A router of a plugin has no parameters and chooses one expert for each position, once for all layers, from the
+    layout alone; while a target is produced, ``segment``, ``causal`` and ``visible`` are zeros.
+    """
 
     def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(experts int64 [N, k], gates [N, k])."""

@@ -80,6 +80,8 @@ def _of_the_rest(error: ConfigError) -> list[Problem]:
         return []
     config = error.salvaged.config
     found = check_run(config, Registry.discover(config.plugins.prefer), error.salvaged.places)
+    unread = any(not known.path for known in error.problems)  # a file that cannot be read may hold what is missing here
+    found = [problem for problem in found if not (unread and problem.path == "tasks")]
     return [problem for problem in found if not any(_related(problem.path, known.path) for known in error.problems)]
 
 

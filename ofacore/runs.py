@@ -7,16 +7,18 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ofacore.assembly import Assembly, TaskData, open_tasks
-from ofacore.checkpoint import find_latest, load_state
+from ofacore.checkpoint import CheckpointError, find_latest, load_state
 from ofacore.config.errors import ConfigError
 from ofacore.config.schema import RunConfig
+from ofacore.evaluate.errors import EvaluationError, MetricError
+from ofacore.evaluate.metric_check import try_metrics
 from ofacore.evaluate.report import ScoreRow, write_report
 from ofacore.evaluate.runner import Evaluation, evaluate_tasks
 from ofacore.evaluate.samples import plain_samples
@@ -106,10 +108,15 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
     data = open_tasks(config, registry)
     if place is None:
         assembly = Assembly.create(config, registry, data)
+        try_metrics(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
     begun = load(place, registry)
     state = load_state(place)["assembly"]
     stored = RunConfig.model_validate(state["config"])
+    if set(stored.tasks) != set(config.tasks):
+        began, now = (", ".join(sorted(tasks)) for tasks in (stored.tasks, config.tasks))
+        remedy = "go on with the same tasks, or begin another run with --out"
+        raise CheckpointError(place, f"the run began with tasks {began}, the configuration has {now}; {remedy}")
     for key in changed_keys(stored, config):
         logger.warning("%s differs from what the run began with and is not changed by resuming", key)
     kept = {key: getattr(config, key) for key in ("train", "parallel", "out", "name")}
@@ -142,11 +149,23 @@ def evaluate_run(
         tasks: Which tasks; default: all.
         split: Which rows.
         limit: Most rows of each task.
+
+    Raises:
+        EvaluationError: Some metrics could not be computed; it holds the scores of the others.
     """
     tune_process()
     generalist = load(folder, None)
+    scores: list[ScoreRow] = []
+    failures: list[MetricError] = []
     names: Sequence[str | None] = tasks or [None]
-    return [row for task in names for row in generalist.evaluate(task, split=split, limit=limit)]
+    for task in names:
+        try:
+            scores += generalist.evaluate(task, split=split, limit=limit)
+        except EvaluationError as error:
+            scores, failures = [*scores, *error.scores], [*failures, *error.failures]
+    if failures:
+        raise EvaluationError(failures, scores)
+    return scores
 
 
 def finish(generalist: Generalist, folder: Path, console: Console, limit: int | None = 300) -> None:
@@ -166,12 +185,16 @@ def finish(generalist: Generalist, folder: Path, console: Console, limit: int | 
     for evaluation in done:
         for line in plain_samples(evaluation.samples[:2]):
             console.print(line, markup=False, highlight=False)
-        for problem in evaluation.problems[:3]:
+        for problem in (*evaluation.problems[:3], *(f"metric {_told(error)}" for error in evaluation.failures)):
             console.print(f"not scored: {evaluation.task}, {problem}", markup=False, highlight=False)
-    (folder / "scores.json").write_text(json.dumps([asdict(row) for row in scores], indent=1, default=str) + "\n")
+    (folder / "scores.json").write_text(json.dumps([row.plain() for row in scores], indent=1, default=str) + "\n")
     samples = [sample for evaluation in done for sample in evaluation.samples]
     report = write_report(folder, folder.name, scores, samples)
     console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)
+
+
+def _told(error: MetricError) -> str:
+    return f"'{error.use.metric}' on slot '{error.use.slot}': {error.reason}"
 
 
 def print_tasks(generalist: Generalist, console: Console) -> None:
@@ -192,12 +215,18 @@ def baseline_text(generalist: Generalist, name: str, data: TaskData) -> str:
     from ofacore.evaluate.scoring import baseline_score
 
     plan = generalist.assembly.plans[name]
-    value = baseline_score(plan, data, generalist.assembly.registry)
+    try:
+        value = baseline_score(plan, data, generalist.assembly.registry)
+    except MetricError as error:
+        return f"not scored: {error.reason}"
     return "" if value is None else f"{value:.3f} ({data.baseline_doc})"
 
 
 def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     """The table of scores; the interval is the 95 % bootstrap."""
+    if not scores:
+        console.print("no scores: no task has both metrics and held-out rows", highlight=False)
+        return
     table = Table(
         "task", "metric", "score", "95 % interval", "baseline", "", title="held-out scores", title_justify="left"
     )
@@ -205,5 +234,6 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
         interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
         baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
         verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
-        table.add_row(row.task, row.metric, f"{row.score:.3f}", interval, baseline, verdict)
+        score = "not scored" if row.problem else f"{row.score:.3f}"
+        table.add_row(escape(row.task), row.metric, score, interval, baseline, verdict)
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import typer
@@ -21,9 +22,12 @@ COMMANDS = {
     "data": "Fetch starter data, check the rows of a file.",
     "plan-layout": "Propose parallel layouts for a number of GPUs.",
     "checkpoint": "Convert checkpoints between their forms.",
+    "import": "Make a run of another project's checkpoint.",
+    "export": "Write a run's model for other programs.",
     "doctor": "Report on this machine and installation.",
 }
-"""Command -> help; the module ``ofa_cli.commands.<command>``, hyphens as underscores, holds its ``app``."""
+"""Command -> help; the module ``ofa_cli.commands.<command>`` holds its ``app``: hyphens as underscores, an ``_`` behind
+a name of Python's."""
 
 
 class LazyGroup(TyperGroup):
@@ -37,7 +41,7 @@ class LazyGroup(TyperGroup):
             from ofacore.plugin import suggest
 
             raise UserError(f"no command '{cmd_name}'; {suggest(cmd_name, COMMANDS) or 'ofa --help lists them'}")
-        module = import_module(f"ofa_cli.commands.{cmd_name.replace('-', '_')}")
+        module = import_module(f"ofa_cli.commands.{cmd_name.replace('-', '_')}{'_' if iskeyword(cmd_name) else ''}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command

@@ -16,6 +16,7 @@ from ofacore.config.schema import RunConfig
 from ofacore.data.encode import Encoder
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import RunSettings
+from ofacore.model.presets import with_preset_options
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
 from ofacore.protocols import Corruption, Criterion, Preprocessor
@@ -69,7 +70,18 @@ class Assembly:
             task["closed_sets"] = {key: _plain(v) for key, v in plan.closed_sets.items()}
             given = task.get("data", {})
             task["data"] = {k: v for k, v in given.items() if k not in ("train", "valid", "test") or _is_json(v)}
+        if adapters := self._stored_adapters():
+            config["model"] = {**config.get("model", {}), "adapters": adapters}
         return {"config": config, "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks]}
+
+    def _stored_adapters(self) -> dict[str, dict[str, Any]]:
+        """Options of adapters as a checkpoint keeps them: without files that only served to build the model."""
+        stored = {name: dict(options) for name, options in self.config.model.adapters.items()}
+        for name in dict.fromkeys(slot.adapter for plan in self.plans.values() for slot in plan.slots()):
+            reduced = getattr(self.registry.load("adapter", name), "stored_options", None)
+            if reduced is not None:
+                stored[name] = dict(reduced(self.adapter_options(name)))
+        return stored
 
     def preprocessor(self, name: str) -> Preprocessor:
         """A preprocessor bound to this vocabulary; one that no task used so far must need no fitting of its own."""
@@ -89,11 +101,17 @@ class Assembly:
         """The encoder of a task, or of a free instruction planned as a task."""
         for slot in plan.slots():
             self.preprocessor(slot.preprocessor)
-        model = self.config.model
         return Encoder.of(
             plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
-            RunSettings(model.max_positions, model.source_boundaries, model.separator),
+            self._run_settings(),
         )  # fmt: skip
+
+    def _run_settings(self) -> RunSettings:
+        model = with_preset_options(self.config.model)
+        restarts = bool(getattr(self.registry.load("positions", model.positions), "restarts", False))
+        return RunSettings(
+            model.max_positions, model.source_boundaries, model.separator, model.target_start, restarts
+        )
 
     @cached_property
     def encoders(self) -> dict[str, Encoder]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from ofacore.plan import TaskPlan
 from ofacore.plugin import Registry
 from ofacore.protocols import RowError
 
+logger = logging.getLogger("ofacore.train")
 Baseline = Callable[[Mapping[str, Any]], list[Mapping[str, Any]]]
 
 
@@ -60,6 +62,7 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     given = {split: getattr(task.data, split) for split in ("train", "valid", "test")}
     given = {split: spec for split, spec in given.items() if spec is not None}
     if given:
+        _warn_of_same(name, given)
         return TaskData({split: open_source(spec, task.data, split) for split, spec in given.items()})
     preset = registry.preset(task.preset) if task.preset else None
     if preset is None or not preset.data:
@@ -69,6 +72,13 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     baseline = registry.resolve(preset.baseline) if preset.baseline else None
     sources = {split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)}
     return TaskData(sources, baseline, preset.baseline_doc)
+
+
+def _warn_of_same(name: str, given: Mapping[str, Any]) -> None:
+    """Scores on rows that were trained on tell nothing of new ones."""
+    for split in ("valid", "test"):
+        if split in given and "train" in given and isinstance(given[split], str) and given[split] == given["train"]:
+            logger.warning("task '%s': %s and train are the same data, %s", name, split, given[split])
 
 
 def rows_of(

@@ -60,8 +60,16 @@ def save(folder: Path, snapshot: Snapshot) -> Path:
     it as ``<folder>.previous``, where `standing`, `load` and the next `save` find it.
 
     Raises:
-        OSError: The disk is full or not writable; ``folder`` is then as before.
+        CheckpointError: The disk is full or not writable; ``folder`` is then as before.
     """
+    try:
+        return _saved(folder, snapshot)
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+        raise CheckpointError(folder, f"cannot be written ({reason}); make room there, or choose another") from error
+
+
+def _saved(folder: Path, snapshot: Snapshot) -> Path:
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
     _make_room(folder, temporary)
     try:

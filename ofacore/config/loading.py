@@ -143,4 +143,4 @@ def _unreadable(path: FilePath, error: Exception) -> str:
 
 def _near(path: FilePath) -> str:
     there = [*STARTER, *(found.name for found in path.parent.glob("*.y*ml"))]
-    return suggest(path.name, there)
+    return suggest(path.name, (name for name in there if name != path.name))

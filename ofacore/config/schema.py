@@ -16,8 +16,19 @@ def _compiles(text: str) -> str:
     return text
 
 
+def _names_a_folder(text: str) -> str:
+    try:
+        if text.format(name="run").strip():
+            return text
+    except (KeyError, IndexError, ValueError, AttributeError):
+        pass
+    raise ValueError("a folder, in which {name} and nothing else stands for the name of the run")
+
+
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression."""
+Character = Annotated[str, Field(max_length=1, pattern=r"^[\x00-\x7f]?$")]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -38,6 +49,7 @@ class DataConfig(Section):
         "auto",
         description="auto: by the suffix; hf: a Hugging Face dataset by name, or a folder that holds a saved one.",
     )
+    delimiter: Character = Field("", description="CSV/TSV: the character between fields; empty: as the format says.")
     header: bool = Field(True, description="CSV/TSV: the first line names the columns.")
     names: tuple[str, ...] = Field((), description="CSV/TSV without header: names of the columns.")
     columns: dict[str, str] = Field(default_factory=dict, description="Slot name -> column name, where they differ.")
@@ -86,6 +98,16 @@ class GenerationConfig(Section):
     min_length: int | None = Field(None, ge=0, description="Fewest tokens.")
     max_length: int | None = Field(None, ge=1, description="Most tokens.")
     no_repeat_ngram: int | None = Field(None, ge=0, description="No n-gram of this length occurs twice; 0: no limit.")
+    early_stopping: bool | None = Field(
+        None, description="beam: stop at as many ended candidates as the beam is wide, not when none can be improved."
+    )
+    forced_end: Literal["scored", "free", "none"] | None = Field(
+        None, description="A value of max_length tokens: its end counts like any token, counts nothing, or is left out."
+    )
+    core_tokens: bool | None = Field(
+        None, description="`<bos>`, `<pad>` and `<mask>` may be generated too, as other projects allow."
+    )
+    pad_tokens: bool | None = Field(None, description="With core_tokens: `<pad>` too; fairseq never chooses it.")
     n_best: int | None = Field(None, ge=1, description="Number of candidates returned.")
     must_contain: tuple[str, ...] | None = Field(None, description="Phrases that every value must contain.")
     max_turns: int | None = Field(None, ge=1, description="Most turns of a repeat group.")
@@ -128,7 +150,7 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """The universal model. Unset sizes come from the preset."""
 
-    preset: str = Field("tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-huge.")
+    preset: str = Field("tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-10b.")
     backbone: str = Field("megatron", description="Name of an installed backbone.")
     hidden: int | None = Field(None, gt=0, description="Width.")
     ffn: int | None = Field(None, gt=0, description="Width of the feed-forward layers.")
@@ -148,13 +170,25 @@ class ModelConfig(Section):
     attn_scale_factor: float = Field(
         1.0, gt=0, description="Scores are divided by the root of the head's width times this."
     )
+    attention_bias: bool = Field(
+        True,
+        description="untied: biases by distance. False, as OFA's use_self_attn_bias: none, and the encoder's scores "
+        "are scaled by the head's width alone, without factors on its heads.",
+    )
+    position_buckets: int = Field(
+        256, gt=0, description="untied: distances along a line that are told apart, in each direction."
+    )
     share_attn_bias: bool = Field(False, description="untied: all layers share one table of relative biases.")
     entangle_positions: bool = Field(
         False, description="untied: positions are added to the embeddings, not to the attention scores."
     )
     layernorm_embedding: bool = Field(True, description="Normalise embeddings.")
+    norm_per_adapter: bool = Field(False, description="Each adapter has its own normalisation of embeddings.")
     layernorm_position: bool = Field(True, description="untied: normalise position embeddings.")
     type_embedding: bool = Field(True, description="A learned vector for each adapter and side.")
+    target_type_embedding: bool = Field(True, description="False: for adapters of the source only.")
+    scale_embedding: bool = Field(False, description="Embeddings are multiplied by the root of the width.")
+    output_bias: bool = Field(False, description="A fixed number for each token is added to its logit.")
     tied_head: bool = Field(True, description="The vocabulary head shares the table of the embeddings.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on embeddings and residual branches.")
     attention_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on attention weights.")
@@ -165,10 +199,12 @@ class ModelConfig(Section):
         0.0, ge=0, lt=1, description="Probability of skipping a sublayer, rising to this at the last encoder layer."
     )
     decoder_drop_path: float = Field(0.0, ge=0, lt=1, description="As encoder_drop_path, in the decoder.")
-    experts: Literal["none", "modality", "task", "topk"] = Field(
-        "none", description="Feed-forward experts: one for each modality or task, or a learned choice."
+    experts: str = Field(
+        "none",
+        description="Feed-forward experts: none, modality or task (one for each), topk (a learned choice), or a "
+        "plugin's router.",
     )
-    experts_number: int = Field(4, ge=1, description="topk: number of experts.")
+    experts_number: int = Field(4, ge=1, description="topk and routers of plugins: number of experts.")
     experts_k: int = Field(1, ge=1, description="topk: experts that each position goes through.")
     experts_balance: float = Field(
         0.01, ge=0, description="topk: weight of the loss that spreads positions over the experts; 0: none."
@@ -178,6 +214,9 @@ class ModelConfig(Section):
     )
     source_boundaries: bool = Field(True, description="Token runs of the source get `<bos>` and `<eos>`.")
     separator: bool = Field(True, description="Open slots inside a run end with `<sep>`.")
+    target_start: Literal["bos", "eos", "eos bos"] = Field(
+        "bos", description="What the decoder reads first; BART's reads `<eos>`, and behind it a forced `<bos>`."
+    )
     lora: LoraConfig = Field(LoraConfig(), description="Low-rank updates of linear layers.")
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Adapter -> its options.")
     heads_options: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Head -> its options.")
@@ -206,7 +245,7 @@ class OptimizerConfig(Section):
         description="Matrices whose name matches stay with AdamW; embedding tables always do.",
     )
     sgd_momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of SGD.")
-    betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's decay rates of the two moments.")
+    betas: tuple[Share, Share] = Field((0.9, 0.99), description="AdamW's decay rates of the two moments.")
     eps: float = Field(1e-8, gt=0, description="AdamW's term against division by zero.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
     clip: float = Field(1.0, ge=0, description="Gradient norm limit; 0: none.")
@@ -239,8 +278,10 @@ class CheckpointConfig(Section):
 
     every: int = Field(200, ge=0, description="Steps between checkpoints; 0: at the end only.")
     keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
-    best: str = Field("", description="Metric name that decides `best`; empty: mean validation loss.")
-    higher_is_better: bool = Field(False, description="How `best` is compared.")
+    best: str = Field(
+        "", description="Value of validation that decides `best`, such as `task/metric`; empty: mean validation loss."
+    )
+    higher_is_better: bool | None = Field(None, description="How `best` is compared; unset: as the metric says.")
     form: Literal["auto", "portable", "sharded"] = Field(
         "auto", description="sharded: every process writes its own part; auto: sharded if there are several."
     )
@@ -262,7 +303,7 @@ class FaultConfig(Section):
     bad_rows: Literal["replace", "raise"] = Field(
         "replace", description="A row that cannot be used: take another, or stop."
     )
-    bad_row_limit: int = Field(100, ge=0, description="Stop after more bad rows than this.")
+    bad_row_limit: int = Field(100, ge=0, description="Stop after more different bad rows than this.")
     nan: Literal["skip", "raise"] = Field(
         "skip", description="A loss or gradient that is not finite: skip the step, or stop."
     )
@@ -275,14 +316,16 @@ class FaultConfig(Section):
 class TrainConfig(Section):
     """The loop."""
 
-    steps: int = Field(1000, ge=0, description="Optimiser steps.")
-    samples: int = Field(64, gt=0, description="Samples in a step, over all tasks.")
+    steps: int = Field(1000, ge=0, le=10**12, description="Optimiser steps.")
+    samples: int = Field(64, gt=0, le=10**9, description="Samples in a step, over all tasks.")
     micro_batch_positions: int = Field(
         16384, gt=0, description="Most positions (source and target) in one micro-batch."
     )
     micro_batch_samples: int = Field(0, ge=0, description="Most samples in one micro-batch; 0: no limit.")
     packing: bool = Field(True, description="Several short samples share a row, blind to each other.")
-    seed: int = Field(1, ge=0, description="Of initial values, order of samples, dropout, and everything else.")
+    seed: int = Field(
+        1, ge=0, le=10**18, description="Of initial values, order of samples, dropout, and everything else."
+    )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="bf16: weights in bf16, masters in fp32; auto: bf16 where the processor has it."
     )
@@ -331,5 +374,5 @@ class RunConfig(Section):
     parallel: ParallelConfig = Field(ParallelConfig(), description="How several processes divide the work.")
     generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for all tasks.")
     plugins: PluginsConfig = Field(PluginsConfig(), description="Plugins.")
-    out: str = Field("runs/{name}", description="Run folder.")
+    out: Annotated[str, AfterValidator(_names_a_folder)] = Field("runs/{name}", description="Run folder.")
     name: str = Field("run", description="Name of the run.")

@@ -117,7 +117,7 @@ class Encoder:
             if split == "train" and not terms:
                 raise RowError("nothing to learn in this row: every learned slot is absent or empty")
         pieces = tuple(sequence.pieces for sequence in sources if sequence.pieces)
-        keep = split != "train" if keep_context is None else keep_context
+        keep = split != "train" or self._rolls_out if keep_context is None else keep_context
         return Example(self.plan.name, row_id, pieces, target.pieces, terms, ctx if keep else None)
 
     def context(
@@ -260,6 +260,11 @@ class Encoder:
         return {}
 
     @cached_property
+    def _rolls_out(self) -> bool:
+        """Whether the model writes sequences for these rows, which are then judged by what the rows hold."""
+        return any("rollout" in getattr(criterion, "needs", ()) for criterion in self.criteria.values())
+
+    @cached_property
     def _weights(self) -> np.ndarray:
         """Cumulative weights of the templates."""
         return np.cumsum([template.weight for template in self.plan.templates])
@@ -327,8 +332,15 @@ def _column_error(column: str, error: RowError) -> ColumnError:
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:
     if not isinstance(given, str):
-        return tuple(given)
+        return tuple(dict.fromkeys(given)) if all(isinstance(value, str | int | float) for value in given) else given
     path = Path(given).expanduser()
     if not path.is_file():
         raise SourceError(f"closed set of '{slot}': no file {path}; give one value a line, or a list")
-    return tuple(line for line in path.read_text("utf-8").splitlines() if line.strip())
+    try:
+        values = tuple(dict.fromkeys(line for line in path.read_text("utf-8-sig").splitlines() if line.strip()))
+    except UnicodeDecodeError as error:
+        reason = f"{error.reason} at byte {error.start}"
+        raise SourceError(f"closed set of '{slot}': {path} is not UTF-8 ({reason}); save it as UTF-8") from error
+    if not values:
+        raise SourceError(f"closed set of '{slot}': {path} is empty; give one value a line")
+    return values

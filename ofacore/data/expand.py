@@ -24,7 +24,7 @@ Turn = tuple[int, ...]
 IsElement = Callable[[Any], bool]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Filled:
     """One occurrence of a slot or of plain text."""
 
@@ -36,7 +36,7 @@ class Filled:
     """Set on the first of a repeat's turn, where the model chooses to go on: the slot that learns this choice."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class RepeatEnd:
     """No further turn follows."""
 
@@ -51,7 +51,7 @@ class RepeatEnd:
 Item = Filled | RepeatEnd
 
 
-@dataclass(frozen=True)
+@dataclass
 class Expanded:
     """A filled template."""
 
@@ -71,13 +71,13 @@ class _Filling:
 
     def fill(self, nodes: Sequence[Node], row: Mapping[str, Any], turn: Turn) -> Iterator[Item]:
         for node in nodes:
-            if isinstance(node, OptionalGroup):
-                if not self.absent(node.items, row):
-                    yield from self.fill(node.items, row, turn)
+            if isinstance(node, Plain | Slot):
+                if node.position not in self.dropped:
+                    yield Filled(self.slots[node.position], self._value(node, row), turn)
             elif isinstance(node, Repeat):
                 yield from self._repeat(node, row, turn)
-            elif isinstance(node, Plain | Slot) and node.position not in self.dropped:
-                yield Filled(self.slots[node.position], self._value(node, row), turn)
+            elif isinstance(node, OptionalGroup) and not self.absent(node.items, row):
+                yield from self.fill(node.items, row, turn)
 
     def _value(self, node: Plain | Slot, row: Mapping[str, Any]) -> Any:
         if isinstance(node, Plain):

@@ -8,11 +8,14 @@ are then sorted and cut into groups by dynamic programming over the number of em
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import ge, sub
 
 import numpy as np
 
 FLOOR = 128
 """Source positions that short sequences are packed up to; target positions up to half of it."""
+OPEN_ROWS = 64
+"""Most rows that are tried for a sequence; beyond them the fullest is closed, which bounds the time."""
 FULL = 0.92
 """Share of real positions that is good enough."""
 _ATTEMPTS = ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8))
@@ -45,33 +48,30 @@ def pack(sizes: Sequence[Size], floor: Size) -> list[list[Row]]:
 
 def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray]:
     """Rows, and how many positions each holds: int64 [rows, parts]."""
-    table = np.array(sizes, np.int64)
-    order = np.lexsort((*table.T, -table.sum(1)))
-    room = np.zeros(table.T.shape, np.int64)
+    order = sorted(range(len(sizes)), key=lambda number: (-sum(sizes[number]), sizes[number][::-1]))
+    least = tuple(map(min, zip(*sizes, strict=True)))
     rows: list[Row] = []
-    for number in order.tolist():
+    rooms: dict[int, Size] = {}
+    for number in order:
         size = sizes[number]
-        fits = room[0, : len(rows)] >= size[0]
-        for part in range(1, len(size)):
-            fits &= room[part, : len(rows)] >= size[part]
-        place = int(fits.argmax()) if rows else 0
-        if rows and fits[place]:
-            rows[place].append(number)
-        else:
-            place = len(rows)
-            rows.append([number])
-            room[:, place] = np.maximum(size, floor)
-        room[:, place] -= size
-    return rows, np.array([table[row].sum(0) for row in rows])
+        place = next((row for row, room in rooms.items() if all(map(ge, room, size))), len(rows))
+        if place == len(rows):
+            rows.append([])
+            rooms[place] = tuple(map(max, size, floor))
+        rows[place].append(number)
+        rooms[place] = tuple(map(sub, rooms[place], size))
+        if not all(map(ge, rooms[place], least)):
+            del rooms[place]
+        elif len(rooms) > OPEN_ROWS:
+            del rooms[min(rooms, key=lambda row: sum(rooms[row]))]
+    return rows, np.array([[sum(part) for part in zip(*(sizes[n] for n in row), strict=True)] for row in rows])
 
 
 def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float, list[list[Row]]]:
     """Places taken and the groups, by the best of three orders: by the last part, by the first, by the total."""
-    orders = (
-        np.lexsort((loads[:, 0], loads[:, -1])),
-        np.lexsort((loads[:, -1], loads[:, 0])),
-        np.argsort(loads.sum(1), kind="stable"),
-    )
+    orders = [np.argsort(loads.sum(1), kind="stable")]
+    if loads.shape[1] > 1:
+        orders = [np.lexsort((loads[:, 0], loads[:, -1])), np.lexsort((loads[:, -1], loads[:, 0])), *orders]
     cuts = [best_cuts(loads[order], max_groups) for order in orders]
     order, (places, ends) = min(zip(orders, cuts, strict=True), key=lambda pair: pair[1][0])
     starts = [0, *ends[:-1]]
@@ -81,10 +81,10 @@ def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float
 def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[float, list[int]]:
     """Places taken, and the end of each group, for consecutive groups of rows [rows, parts]."""
     count = len(loads)
+    spans = np.arange(count) - np.arange(count)[:, None] + 1
+    held = np.where((spans > 0)[..., None], loads, 0)
     cost = np.full((count + 1, count + 1), np.inf)
-    for start in range(count):
-        widest = np.maximum.accumulate(loads[start:], axis=0).sum(1)
-        cost[start, start + 1 :] = widest * np.arange(1, count - start + 1)
+    cost[:-1, 1:] = np.where(spans > 0, np.maximum.accumulate(held, axis=1).sum(2) * spans, np.inf)
     totals, choices = [cost[0]], [np.zeros(count + 1, np.int64)]
     for _ in range(1, min(max_groups, count)):
         table = totals[-1][:, None] + cost

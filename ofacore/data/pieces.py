@@ -49,14 +49,20 @@ class Placed:
     """Numbers of its pieces within the sequence."""
     length: int = 0
     """Positions of these pieces."""
-    positions: list[int] = field(default_factory=list)
-    """Offsets within its pieces where a token is learned."""
-    ids: list[int] = field(default_factory=list)
+    positions: list[np.ndarray] = field(default_factory=list)
+    """Offsets within its pieces where a token is learned, part by part."""
+    ids: list[np.ndarray] = field(default_factory=list)
     """Token learned at each of them."""
     allowed: list[np.ndarray] = field(default_factory=list)
     """Ids among which each is chosen; empty without a closed set."""
     blocks: tuple[str, ...] = ()
     dense: list[DenseLabels] = field(default_factory=list)
+
+    def learn(self, positions: np.ndarray, ids: np.ndarray) -> None:
+        """Note tokens that are learned at offsets within the pieces."""
+        if len(ids):
+            self.positions.append(positions)
+            self.ids.append(ids)
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,22 @@ class DenseLabels:
 
 
 class PieceRow:
-    """Pieces of one sequence under construction."""
+    """Pieces of one sequence under construction.
 
-    def __init__(self, geometry: Mapping[str, Geometry]) -> None:
+    Args:
+        geometry: Adapter -> what it says about shapes.
+        restart: Coordinates count from 0 in every run of tokens and every other segment, not on through the sequence.
+    """
+
+    def __init__(self, geometry: Mapping[str, Geometry], restart: bool = False) -> None:
         self.pieces: list[Piece] = []
-        self._geometry = geometry
+        self._geometry, self._restart = geometry, restart
         self._start = 0
+
+    def begin_run(self) -> None:
+        """Tokens that follow are a run of their own."""
+        if self._restart:
+            self._start = 0
 
     def tokens(self, place: Placed, ids: np.ndarray, causal: bool, hidden: bool = False) -> int:
         """Append token positions; `hidden` as in `dense`. Returns their offset within the occurrence."""
@@ -96,6 +112,7 @@ class PieceRow:
         name = place.slot.adapter
         if name not in self._geometry:
             raise KeyError(f"no geometry for adapter '{name}'; there are {', '.join(self._geometry)}")
+        self.begin_run()
         coordinates = self._geometry[name].coordinates(shape) + self._start
         end = int(coordinates.max()) + 1 if len(coordinates) else self._start
         return self._add(place, features, shape, coordinates, causal, hidden, end)
@@ -115,14 +132,24 @@ class PieceRow:
             RowError: There are more positions than the model takes.
         """
         total = sum(piece.length for piece in self.pieces)
-        if total > limit:
+        if total > limit and not self._restart:
             lengths = ", ".join(f"{_title(piece.slot)} {piece.length}" for piece in self.pieces)
             longest = max(self.pieces, key=lambda piece: piece.length).slot
             remedy = f"set max_length on {_title(longest)}, or raise model.max_positions"
             raise RowError(
                 f"{total} positions on the {longest.side} side, but the model takes {limit} ({lengths}); {remedy}"
             )
+        if self._restart:
+            self._check_tokens(limit)
         return tuple(self.pieces)
+
+    def _check_tokens(self, limit: int) -> None:
+        for piece in self.pieces:
+            last = int(piece.coordinates.max(initial=-1))
+            if TOKEN_FEATURE in piece.features and last >= limit:
+                title = _title(piece.slot)
+                problem = f"{title} ends at position {last + 1} of its run, but the model takes {limit}"
+                raise RowError(f"{problem}; set max_length on it")
 
 
 def _title(slot: SlotPlan) -> str:

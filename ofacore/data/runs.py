@@ -38,9 +38,19 @@ class RunSettings:
     """Token runs of the source get ``<bos>`` and ``<eos>``."""
     separator: bool = True
     """Open slots inside a run end with ``<sep>``. False: a run has one open slot at most, and ends with ``<eos>``."""
+    target_start: str = "bos"
+    """What target runs begin with: ``bos``, ``eos``, or ``eos bos``."""
+
+    restart: bool = False
+    """Coordinates count from 0 in every run and in every other segment, not on through the sequence."""
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        """Ids that the decoder reads before the first token of a run."""
+        return tuple({"bos": BOS, "eos": EOS}[name] for name in self.target_start.split())
 
 
-@dataclass(frozen=True)
+@dataclass
 class Occurrence:
     """A filled slot and its segments."""
 
@@ -48,7 +58,7 @@ class Occurrence:
     segments: tuple[Segment, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class BuiltSequence:
     """Pieces of one sequence, and which slots they came from."""
 
@@ -64,7 +74,7 @@ def source_sequence(
     Raises:
         RowError: More positions than the model takes.
     """
-    row = PieceRow(geometry)
+    row = PieceRow(geometry, settings.restart)
     placed = [_place(one) for one in occurrences]
     flat = [(place, part) for place, one in zip(placed, occurrences, strict=True) for part in one.segments]
     bounded = False
@@ -75,8 +85,11 @@ def source_sequence(
         first = index == 0 or isinstance(flat[index - 1][1], DenseSegment)
         last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
         bounded = part.boundaries and settings.source_boundaries if first else bounded
+        if first:
+            row.begin_run()
         ids = part.ids if part.inputs is None else part.inputs
-        ids = _joined(_ONE[BOS] if first and bounded else _NONE, ids, _ONE[EOS] if last and bounded else _NONE)
+        if bounded and (first or last):
+            ids = _joined(_ONE[BOS] if first else _NONE, ids, _ONE[EOS] if last else _NONE)
         if len(ids):
             row.tokens(place, ids, causal=False)
     return BuiltSequence(row.finished(settings.max_positions), tuple(placed))
@@ -93,14 +106,14 @@ def target_sequence(
     Raises:
         RowError: More positions than the model takes, or a repeat that cannot be decided.
     """
-    builder = _Target(PieceRow(geometry), settings, blocks_of)
+    builder = _Target(PieceRow(geometry, settings.restart), settings, blocks_of)
     events = _events(items)
     for index, event in enumerate(events):
         builder.add(event, events[index + 1] if index + 1 < len(events) else None)
     return BuiltSequence(builder.row.finished(settings.max_positions), tuple(p for p in builder.placed if p.pieces))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Part:
     """One segment of an occurrence."""
 
@@ -164,19 +177,24 @@ class _Target:
         else:
             self._unshifted(event.place, event.segment, following)
 
-    def _begin(self, boundaries: bool) -> None:
+    def _begin(self, place: Placed, boundaries: bool) -> None:
         if not self._open:
+            self.row.begin_run()
             self._open, self._bounded = True, boundaries
-            self._pending = BOS if boundaries else None
+            *before, last = self._settings.start_ids
+            self._pending = last if boundaries else None
             self._open_slots = 0
+            if boundaries and before:
+                self.row.tokens(place, np.array(before, np.int64), causal=True)
 
     def _shifted(self, place: Placed, segment: TokenSegment, following: _Event | None) -> None:
-        self._begin(segment.boundaries or self._choice is not None)
+        self._begin(place, segment.boundaries or self._choice is not None)
         last = not _in_run(following)
         end = self._terminator(place.slot, segment, last)
-        tail = _NONE if end is None else _ONE[end]
-        labels = _joined(segment.ids, tail)
-        fed = labels if segment.inputs is None else _joined(segment.inputs, tail)
+        labels = segment.ids if end is None else _joined(segment.ids, _ONE[end])
+        fed = labels
+        if segment.inputs is not None:
+            fed = segment.inputs if end is None else _joined(segment.inputs, _ONE[end])
         learned = _learned(place.slot, segment, len(labels))
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         allowed = _allowed(segment, end)
@@ -205,15 +223,13 @@ class _Target:
     ) -> None:  # fmt: skip
         """Append input positions: the token before each label, and the last token itself if something follows."""
         unpredicted = self._pending is None and len(labels) > 0
-        stream = fed if self._pending is None else _joined(np.array([self._pending], np.int64), fed)
+        stream = fed if self._pending is None else _joined(_single(self._pending), fed)
         self._pending = int(stream[-1]) if len(stream) else None
         inputs = stream if flush and self._pending not in (None, EOS) else stream[:-1]
         if len(inputs):
             offset = self.row.tokens(place, inputs, causal=True)
-            chosen = np.flatnonzero(learned[1:] if unpredicted else learned)
-            shown = labels[1:] if unpredicted else labels
-            place.positions += (chosen + offset).tolist()
-            place.ids += shown[chosen].tolist()
+            chosen = (learned[1:] if unpredicted else learned).nonzero()[0]
+            place.learn(chosen + offset, (labels[1:] if unpredicted else labels)[chosen])
             place.allowed += [allowed[k + unpredicted] for k in chosen] if allowed else []
 
     def _terminator(self, slot: SlotPlan, segment: TokenSegment, last: bool) -> int | None:
@@ -235,8 +251,8 @@ class _Target:
         blocks = blocks or self._blocks_of(end.slot)
         if not blocks:
             raise _undecidable(end.slot)
-        self._begin(boundaries=True)
         place = Placed(end.slot, end.turn, end.choice or end.slot, blocks=blocks)
+        self._begin(place, boundaries=True)
         self.placed.append(place)
         starts = self._starts.get(end.slot.position)
         label = np.array([EOS], np.int64)
@@ -250,10 +266,10 @@ class _Target:
         fed = segment.ids if segment.inputs is None else segment.inputs
         if not len(fed):
             return
+        self.row.begin_run()
         offset = self.row.tokens(place, fed.astype(np.int64), causal=False, hidden=noised)
         chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
-        place.positions += (chosen + offset).tolist()
-        place.ids += segment.ids[chosen].tolist()
+        place.learn(chosen + offset, segment.ids[chosen])
         place.allowed += [segment.allowed[k] for k in chosen] if segment.allowed is not None else []
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         if noised and following is not None:
@@ -272,13 +288,17 @@ class _Target:
 
 
 def _joined(*parts: np.ndarray) -> np.ndarray:
-    """int64, one behind the other; always a copy."""
-    return np.concatenate(parts).astype(np.int64, copy=False)
+    """int64, one behind the other."""
+    return np.concatenate(parts, dtype=np.int64)
+
+
+def _single(token: int) -> np.ndarray:
+    return _ONE[token] if token in _ONE else np.array([token], np.int64)
 
 
 def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray:
     """bool [count]: what carries loss; the terminator does whenever its slot does."""
-    learned = np.full(count, slot.loss)
+    learned = np.ones(count, bool) if slot.loss else np.zeros(count, bool)
     if slot.loss and segment.weights is not None:
         learned[: len(segment.ids)] = segment.weights
     return learned

@@ -67,16 +67,19 @@ class TermBuilder:
         """Terms from the labels that stand on the occurrence itself."""
         if place.ids:
             labels = _token_labels(place)
-            yield self._item(place, name, loss, labels, np.array(place.positions, np.int64))
+            positions = None if sum(map(len, place.positions)) == place.length else _whole(place.positions)
+            yield self._item(place, name, loss, labels, positions)
         for part in place.dense:
-            yield self._item(place, name, loss, dict(part.labels), part.positions)
+            whole = np.array_equal(part.positions, np.arange(place.length))
+            yield self._item(place, name, loss, dict(part.labels), None if whole else part.positions)
 
-    def _item(self, place: Placed, name: str, loss: LossPlan | None, labels: Labels, positions: np.ndarray) -> TermItem:
+    def _item(
+        self, place: Placed, name: str, loss: LossPlan | None, labels: Labels, positions: np.ndarray | None
+    ) -> TermItem:
         criterion = loss.criterion if loss else place.slot.criterion
-        whole = len(positions) == place.length and (positions == np.arange(place.length)).all()
         return TermItem(
             f"{self.plan.name}/{name}", "target", tuple(place.pieces), place.slot.head, criterion, labels,
-            self._count(criterion, labels), None if whole else positions, place.blocks,
+            self._count(criterion, labels), positions, place.blocks,
             (loss.weight if loss else 1.0) * self.plan.loss_weight, dict(loss.options) if loss else {},
         )  # fmt: skip
 
@@ -113,8 +116,13 @@ class TermBuilder:
         return int(self.criteria[criterion].count(labels))
 
 
+def _whole(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """int64."""
+    return np.concatenate(parts, dtype=np.int64) if len(parts) > 1 else parts[0].astype(np.int64, copy=False)
+
+
 def _token_labels(place: Placed) -> Labels:
-    labels: Labels = {"ids": np.array(place.ids, np.int64)}
+    labels: Labels = {"ids": _whole(place.ids)}
     if place.allowed:
         labels["allowed"] = np.concatenate(place.allowed).astype(np.int64)
         labels["allowed_lengths"] = np.array([len(ids) for ids in place.allowed], np.int64)

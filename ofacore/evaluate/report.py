@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from ofacore.evaluate.curves import Point, chart
 
@@ -35,13 +37,20 @@ class ScoreRow:
     baseline_doc: str
     samples: int
     higher_is_better: bool = True
+    problem: str = ""
+    """Why there is no score; empty where there is one."""
 
     @property
     def beats_baseline(self) -> bool | None:
-        """Whether the interval excludes the baseline on the good side; None without a baseline."""
-        if self.baseline is None:
+        """Whether the interval excludes the baseline on the good side; None without a baseline or a score."""
+        if self.baseline is None or self.problem:
             return None
         return self.low > self.baseline if self.higher_is_better else self.high < self.baseline
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it: numbers that are not finite are null."""
+        values = asdict(self)
+        return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,11 @@ def _table(scores: Sequence[ScoreRow]) -> str:
     for row in scores:
         colour = {True: "good", False: "flat", None: ""}[row.beats_baseline]
         baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({escape(row.baseline_doc)})"
-        rows.append(
-            f"<tr><td>{escape(row.task)}</td><td>{escape(row.metric)}</td><td class='{colour}'>{row.score:.3f}</td>"
-            f"<td>{row.low:.3f} to {row.high:.3f}</td><td>{baseline}</td><td>{row.samples}</td></tr>"
-        )
+        interval = f"{row.low:.3f} to {row.high:.3f}" if isfinite(row.low) else ""
+        score = f"<td class='{colour}'>{row.score:.3f}</td><td>{interval}</td><td>{baseline}</td>"
+        if row.problem:
+            score = f"<td class='flat' colspan='3'>not scored: {escape(row.problem)}</td>"
+        rows.append(f"<tr><td>{escape(row.task)}</td><td>{escape(row.metric)}</td>{score}<td>{row.samples}</td></tr>")
     return f"<h2>Scores on held-out rows</h2><table>{head}{''.join(rows)}</table>" if rows else ""
 
 

@@ -10,9 +10,10 @@ from ofacore.assembly import Assembly, TaskData
 from ofacore.assembly.datasets import readable
 from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import reason_at
+from ofacore.evaluate.errors import MetricError
 from ofacore.evaluate.forced import reference_log_probs
 from ofacore.evaluate.report import Sample, ScoreRow
-from ofacore.evaluate.scoring import Judged, score
+from ofacore.evaluate.scoring import Judged, blaming, score, unscored
 from ofacore.generate.inference import Inference
 from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
@@ -52,6 +53,8 @@ class Evaluation:
     samples: list[Sample]
     problems: tuple[str, ...] = ()
     """Rows that could not be used, and why."""
+    failures: tuple[MetricError, ...] = ()
+    """Metrics that could not be computed."""
 
 
 def evaluate_tasks(
@@ -84,29 +87,39 @@ def evaluate_task(
         plan.name, [columns.apply(rows[i]) for i in usable], [outputs[i].values for i in usable],
         [baseline_rows[i] for i in usable] if baseline_rows is not None else None, data.baseline_doc,
     )  # fmt: skip
-    registry = generalist.assembly.registry
-    scores = [
-        row
-        for use in (plan.metrics if usable else ())
-        for row in score(_for(use, judged, generalist, plan, rows, usable), use, registry)
-    ]
+    scores, failures = _scored(generalist, plan, judged, [rows[i] for i in usable])
     spread = range(0, len(usable), max(1, len(usable) // SAMPLES))[:SAMPLES]
     chosen = [(outputs[usable[k]], judged.rows[k]) for k in spread]
     unread = [(source.name(i), row) for i, row in enumerate(read) if isinstance(row, RowError)]
     unused = [(name, output.problem) for (name, _), output in zip(named, outputs, strict=True) if output.problem]
     problems = tuple(f"{name}: {reason}" for name, reason in (*((n, reason_at(n, e)) for n, e in unread), *unused))
-    return Evaluation(plan.name, scores, [_sample(generalist, plan, o, r) for o, r in chosen], problems)
+    return Evaluation(plan.name, scores, [_sample(generalist, plan, o, r) for o, r in chosen], problems, failures)
+
+
+def _scored(
+    generalist: Evaluated, plan: TaskPlan, judged: Judged, rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[ScoreRow], tuple[MetricError, ...]]:
+    """Rows of all metrics; one that fails leaves a row that says why, and the others go on."""
+    scores: list[ScoreRow] = []
+    failures: list[MetricError] = []
+    for use in plan.metrics if rows else ():
+        try:
+            with blaming(plan.name, use):
+                scores += score(_for(use, judged, generalist, plan, rows), use, generalist.assembly.registry)
+        except MetricError as error:
+            failures.append(error)
+            scores.append(unscored(judged, use, error))
+    return scores, tuple(failures)
 
 
 def _for(
-    use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, rows: Sequence[Mapping[str, Any]],
-    usable: Sequence[int],
-) -> Judged:  # fmt: skip
+    use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, rows: Sequence[Mapping[str, Any]]
+) -> Judged:
     """What a metric judges: generated values, or log-probabilities of the references where it asks for them."""
     if getattr(generalist.assembly.registry.load("metric", use.metric), "needs", "") != "log_probs":
         return judged
     encoder = generalist.assembly.encoder(plan)
-    found = reference_log_probs(generalist.model, encoder, [rows[i] for i in usable], use.slot)
+    found = reference_log_probs(generalist.model, encoder, rows, use.slot)
     return replace(judged, predictions=[{use.slot: logs} for logs in found], baseline=None)
 
 

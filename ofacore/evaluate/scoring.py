@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from ofacore.assembly import TaskData
 from ofacore.assembly.datasets import readable
 from ofacore.data.columns import ColumnMap
 from ofacore.evaluate.bootstrap import interval, resampled
+from ofacore.evaluate.errors import MetricError
 from ofacore.evaluate.report import ScoreRow
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse, Registry
@@ -34,7 +36,33 @@ class Judged:
 
 
 def score(judged: Judged, use: MetricUse, registry: Registry, *, rounds: int = 1000) -> list[ScoreRow]:
-    """Every number that a metric reports; the first one carries an interval and the baseline."""
+    """Every number that a metric reports; the first one carries an interval and the baseline.
+
+    Raises:
+        MetricError: The metric cannot judge these values.
+    """
+    with blaming(judged.task, use):
+        return _scores(judged, use, registry, rounds)
+
+
+@contextmanager
+def blaming(task: str, use: MetricUse) -> Iterator[None]:
+    """Whatever a metric raises becomes an error that names it: a metric is anybody's code."""
+    try:
+        yield
+    except MetricError:
+        raise
+    except Exception as error:
+        raise MetricError(task, use, error) from error
+
+
+def unscored(judged: Judged, use: MetricUse, error: MetricError) -> ScoreRow:
+    """The row of a metric that could not be computed."""
+    nan = float("nan")
+    return ScoreRow(judged.task, use.metric, nan, nan, nan, None, "", len(judged.rows), problem=error.reason)
+
+
+def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> list[ScoreRow]:
     metric = _filled(judged, use, registry, judged.predictions)
     values = metric.compute()
     if not values:
@@ -76,11 +104,17 @@ def _interval(
 
 
 def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float | None:
-    """Score of the baseline on the test split, None where there is no baseline or metric."""
+    """Score of the baseline on the test split, None where there is no baseline or metric.
+
+    Raises:
+        MetricError: The metric cannot judge the baseline's values.
+    """
     test, predictions = data.splits.get("test"), data.baseline_rows()
     if test is None or predictions is None or not plan.metrics:
         return None
     columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
     rows = [columns.apply(row) for row in readable(test) if not isinstance(row, RowError)]
-    values = _filled(Judged(plan.name, rows, predictions), plan.metrics[0], registry, predictions).compute()
+    use = plan.metrics[0]
+    with blaming(plan.name, use):
+        values = _filled(Judged(plan.name, rows, predictions), use, registry, predictions).compute()
     return next(iter(values.values()), None)

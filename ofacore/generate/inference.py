@@ -113,7 +113,7 @@ class Inference:
         side: BatchSide | None = collate(examples).source if any(e.source for e in examples) else None
         return Session(
             self.model, lambda adapter, shape: self.encoder.geometry[adapter].coordinates(shape), side, len(examples),
-            task=self.encoder.plan.name, unconditional=unconditional,
+            task=self.encoder.plan.name, unconditional=unconditional, start_ids=self.encoder.settings.start_ids,
         )  # fmt: skip
 
     def _tools(self, template: TemplatePlan) -> Tools:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofacore.protocols import AdapterCall, Batch, BatchSide, HeadContext, Layout, Side
+from ofacore.protocols import BOS, AdapterCall, Batch, BatchSide, HeadContext, Layout, Side
 
 Coordinates = Callable[[str, tuple[int, ...]], np.ndarray]
 """(adapter, shape) -> int64 [length, 3]."""
@@ -24,8 +24,8 @@ class DecodingModel(Protocol):
     heads: Any
     """Name -> head."""
 
-    def embed(self, side: Side, call: AdapterCall) -> Tensor:
-        """Embedded positions [n, H] of one adapter."""
+    def embed(self, side: Side, call: AdapterCall, coordinates: Tensor) -> Tensor:
+        """Embedded positions [n, H] of one adapter at coordinates [n, 3]."""
 
     def hidden(self, batch: Batch) -> Any:
         """Hidden states, with ``source`` [N, H]."""
@@ -41,19 +41,38 @@ class Session:
         rows: Number of rows.
         task: Name of the task, for experts by task; must be one the model knows, or empty.
         unconditional: A session over the same rows with the prompt dropped.
+        start_ids: Tokens that the decoder reads before the first token of a run.
     """
 
     def __init__(
         self, model: DecodingModel, coordinates: Coordinates, source: BatchSide | None, rows: int, *, task: str = "",
-        unconditional: Session | None = None,
+        unconditional: Session | None = None, start_ids: tuple[int, ...] = (BOS,),
     ) -> None:  # fmt: skip
         self._model, self._coordinates = model, coordinates
         memory = None if source is None else model.hidden(Batch(source, None, (), ())).source
         layout: Layout | None = None if source is None else source.layout
+        self._source = None if memory is None or layout is None else (memory, layout)
         self._cache = model.backbone.start_cache(rows, memory, layout, tasks=(task,))
         self._next = torch.zeros_like(self._cache.lengths)
-        self.pending: Tensor | None = None
-        self.unconditional = unconditional
+        self._restarts, self._begins = bool(getattr(model, "restarts", False)), True
+        self._pending: Tensor | None = None
+        self.unconditional, self.start_ids = unconditional, start_ids
+
+    @property
+    def pending(self) -> Tensor | None:
+        """See `protocols.DecodeSession.pending`; None where a run begins."""
+        return self._pending
+
+    @pending.setter
+    def pending(self, tokens: Tensor | None) -> None:
+        self._pending = tokens
+        if tokens is None:
+            self._end_run()
+
+    def _end_run(self) -> None:
+        self._begins = True
+        if self.unconditional is not None:
+            self.unconditional._end_run()
 
     @property
     def rows(self) -> int:
@@ -80,12 +99,13 @@ class Session:
         """Append positions that later ones see; see `protocols.DecodeSession.step`."""
         total = len(next(iter(features.values())))
         n = total // self.rows
-        states = self._embed(adapter, features, [(n,)] * self.rows).view(self.rows, n, -1)
-        places = self._next[:, None] + torch.arange(n, device=self.device)
+        if self._begins and self._restarts:
+            self._next = torch.zeros_like(self._next)
+        self._begins = False
+        places = (self._next[:, None] + torch.arange(n, device=self.device))[..., None].expand(-1, -1, 3)
+        states = self._embed(adapter, features, [(n,)] * self.rows, places.flatten(0, 1)).view(self.rows, n, -1)
         counts = torch.full_like(self._next, n) if valid is None else valid.sum(1)
-        hidden: Tensor = self._model.backbone.extend(
-            states, places[..., None].expand(-1, -1, 3), self._cache, valid, adapter
-        )
+        hidden: Tensor = self._model.backbone.extend(states, places, self._cache, valid, adapter)
         self._next = self._next + counts
         if self.unconditional is not None:
             self.unconditional.step(features, adapter, valid)
@@ -107,21 +127,36 @@ class Session:
         places = [torch.from_numpy(self._coordinates(adapter, shape)).to(self.device) for shape in shapes]
         lengths = torch.tensor([len(place) for place in places], device=self.device)
         valid = torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]
-        flat = self._embed(adapter, features, shapes)
+        coordinates = torch.zeros(*valid.shape, 3, dtype=torch.long, device=self.device)
+        starts = torch.zeros_like(self._next) if self._restarts else self._next
+        coordinates[valid] = torch.cat([place + start for place, start in zip(places, starts, strict=True)])
+        flat = self._embed(adapter, features, shapes, coordinates[valid])
         states = flat.new_zeros(*valid.shape, flat.shape[-1])
         states[valid] = flat
-        coordinates = torch.zeros(*valid.shape, 3, dtype=torch.long, device=self.device)
-        coordinates[valid] = torch.cat([place + start for place, start in zip(places, self._next, strict=True)])
         hidden: Tensor = self._model.backbone.extend(
             states, coordinates, self._cache, None if bool(valid.all()) else valid, adapter, causal=False, keep=keep
         )
         if keep:
+            self._begins = True
             self._next = torch.maximum(self._next, coordinates.amax(dim=(1, 2)) + 1)
         return hidden[valid]
 
-    def _embed(self, adapter: str, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
+    def _embed(
+        self, adapter: str, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]], coordinates: Tensor
+    ) -> Tensor:
         call = AdapterCall(adapter, dict(features), tuple(shapes), torch.empty(0, dtype=torch.long))
-        return self._model.embed("target", call)
+        return self._model.embed("target", call, coordinates)
+
+    def source(self) -> tuple[Tensor, tuple[int, ...]]:
+        """See `protocols.DecodeSession.source`."""
+        if self._source is None:
+            raise ValueError("these rows have no source")
+        memory, layout = self._source
+        starts = torch.searchsorted(layout.sequence, torch.arange(layout.sequences, device=layout.sequence.device))
+        first = layout.segment == layout.segment[starts][layout.sequence]
+        parts = memory[first].split(torch.bincount(layout.sequence[first], minlength=layout.sequences).tolist())
+        chosen = [parts[row] for row in self._cache.source.tolist()]
+        return torch.cat(chosen), tuple(len(part) for part in chosen)
 
     def predict(self, head: str, hidden: Tensor, ctx: HeadContext) -> Any:
         """Apply a head of the model to hidden states [m, H]."""
@@ -131,7 +166,7 @@ class Session:
         """Keep rows by index int64 [R']."""
         self._cache.reorder(rows)
         self._next = self._next[rows]
-        self.pending = None if self.pending is None else self.pending[rows]
+        self._pending = None if self._pending is None else self._pending[rows]
         if self.unconditional is not None:
             self.unconditional.reorder(rows)
 

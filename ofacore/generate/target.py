@@ -11,7 +11,7 @@ import torch
 
 from ofacore.generate.output import Candidate
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
-from ofacore.parts import feed_tokens
+from ofacore.parts import begin_run, feed_tokens
 from ofacore.plan import TemplatePlan
 from ofacore.protocols import (
     DecodeSession,
@@ -28,7 +28,7 @@ from ofacore.protocols import (
     TargetSpec,
     TokenSegment,
 )  # fmt: skip
-from ofacore.vocabulary import BOS, CORE_TOKENS, EOS
+from ofacore.vocabulary import CORE_TOKENS, EOS
 
 
 @dataclass
@@ -129,9 +129,7 @@ def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: 
     specs = [_spec(slot, row.ctx, tools) for row in rows]
     blocks = specs[0].blocks
     probe = session.fork()
-    pending = probe.pending
-    if pending is None:
-        pending = torch.full((probe.rows,), BOS, dtype=torch.long, device=probe.device)
+    pending = begin_run(probe, slot.adapter) if probe.pending is None else probe.pending
     hidden = probe.step({"tokens": pending}, slot.adapter)[:, -1]
     prediction = probe.predict(slot.head or "token", hidden, HeadContext((1,) * probe.rows, blocks))
     logits, ids = prediction.logits().float(), prediction.ids

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ofacore.config.schema import ModelConfig
+from ofacore.model.bias import Bias
 from ofacore.model.dropout import dropout, own_random_numbers
 from ofacore.model.positions import rotate
 from ofacore.model.presets import Sizes
+from ofacore.model.recomputed import recomputed_attention
 from ofacore.model.rows import Slots
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.layers import ColumnLinear, RowLinear
@@ -20,53 +23,65 @@ _EXPLICIT_UP_TO = 128 * 128
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None, rate: float, training: bool,
-    weights: list[Tensor] | None = None,
-) -> Tensor:  # fmt: skip
-    """Scaled dot-product attention.
+    q: Tensor, k: Tensor, v: Tensor, bias: Bias, rate: float, training: bool, weights: list[Tensor] | None = None
+) -> Tensor:
+    """Attention with scaled queries.
 
     Short rows take plain matrix products, which on a CPU are faster backwards than the fused kernel; long rows take
-    the fused kernel, which never holds all scores. Asking for weights takes the plain path.
+    the fused kernel, or with a bias by distance `recomputed_attention`, neither of which ever holds all scores. Asking
+    for weights takes the plain path.
 
     Args:
-        q: [R, h, L, d]; ``k`` and ``v`` [R, h, K, d].
-        scale: Factor on the scores, before ``bias`` is added.
-        bias: Added to scores; broadcasts to [R, h, L, K]; -inf where a key is not seen.
+        q: [R, h, L, d], scaled; ``k`` [R, h, K, d], ``v`` [R, h, K, e].
+        bias: Added to the scores.
         rate: Dropout of attention weights.
         training: Whether dropout is on.
         weights: Receives the attention weights [R, h, L, K], of all processes' heads.
     """
+    rate = rate if training else 0.0
     if weights is None and q.shape[-2] * k.shape[-2] > _EXPLICIT_UP_TO:
-        with own_random_numbers(training and rate > 0.0):
-            return functional.scaled_dot_product_attention(q, k, v, bias, rate if training else 0.0, scale=scale)
-    scores = (q * scale) @ k.transpose(-1, -2)
-    if bias is not None:
-        scores = scores + bias
-    probabilities = scores.softmax(-1)
+        if bias.table is None:
+            with own_random_numbers(rate > 0.0):
+                return functional.scaled_dot_product_attention(q, k, v, bias.mask, rate, scale=1.0)
+        if not rate:
+            return recomputed_attention(q, k, v, bias)
+    if torch.is_grad_enabled() and bias.table is not None and weights is None and rate:
+        return checkpoint(_explicit, q, k, v, bias, rate, None, use_reentrant=False)  # type: ignore[no-any-return]
+    return _explicit(q, k, v, bias, rate, weights)
+
+
+def _explicit(q: Tensor, k: Tensor, v: Tensor, bias: Bias, rate: float, weights: list[Tensor] | None) -> Tensor:
+    scores, added = q @ k.transpose(-1, -2), bias.dense()
+    probabilities = (scores if added is None else scores + added).softmax(-1)
     if weights is not None:
         weights.append(gathered(probabilities, 1))
-    with own_random_numbers(training and rate > 0.0):
-        probabilities = dropout(probabilities, rate, training)
+    with own_random_numbers(rate > 0.0):
+        probabilities = dropout(probabilities, rate, rate > 0.0)
     return probabilities @ v
+
+
+def joined(x: Tensor, features: Tensor | None) -> Tensor:
+    """[..., h, d] with a position scheme's features [..., h, w] behind."""
+    return x if features is None else torch.cat([x, features.to(x.dtype)], -1)
 
 
 class Attention(nn.Module):
     """Projections around `attend`; heads may be split over processes.
 
     Options: ``qk_norm`` (layer norm of each head's queries and keys, Dehghani et al. 2023), ``scale_heads`` (a learned
-    factor on each head, NormFormer).
+    factor on each head, NormFormer). ``plain`` is without the latter, and scaled by the head's width alone.
     """
 
-    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: Sizes, plain: bool = False) -> None:
         super().__init__()
         self.heads = sizes.heads // tensor_size()
         self.head_size = sizes.head_size
-        self.scale = (sizes.head_size * config.attn_scale_factor) ** -0.5
+        self.scale = (sizes.head_size * (1.0 if plain else config.attn_scale_factor)) ** -0.5
         self.rate = config.attention_dropout
         self.out = RowLinear(sizes.hidden, sizes.hidden)
         self.query_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
         self.key_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
-        self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.scale_heads else None
+        self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.scale_heads and not plain else None
         if self.head_scale is not None:
             mark_split(self.head_scale, 0)
         for part in (self.query_norm, self.key_norm):
@@ -78,15 +93,19 @@ class Attention(nn.Module):
             return q, k
         return self.query_norm(q), self.key_norm(k)
 
+    def scaled(self, q: Tensor, features: Tensor | None) -> Tensor:
+        """Queries [..., h, d] times the scale, with a position scheme's features behind."""
+        return joined(q * self.scale, features)
+
     def rows(
-        self, queries: list[Tensor], keys: list[Tensor], values: list[Tensor], biases: list[Tensor | None],
+        self, queries: list[Tensor], keys: list[Tensor], values: list[Tensor], biases: list[Bias],
         weights: list[Tensor] | None = None,
     ) -> list[Tensor]:  # fmt: skip
         """Attention of every group: [R, L, h, d] each -> [R, L, h * d]."""
         outputs = []
         for q, k, v, bias in zip(queries, keys, values, biases, strict=True):
             q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-            outputs.append(self.merge(attend(q, k, v, self.scale, bias, self.rate, self.training, weights)))
+            outputs.append(self.merge(attend(q, k, v, bias, self.rate, self.training, weights)))
         return outputs
 
     def merge(self, x: Tensor) -> Tensor:
@@ -99,8 +118,8 @@ class Attention(nn.Module):
 class SelfAttention(Attention):
     """One projection makes queries, keys and values."""
 
-    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
-        super().__init__(config, sizes)
+    def __init__(self, config: ModelConfig, sizes: Sizes, plain: bool = False) -> None:
+        super().__init__(config, sizes, plain)
         self.qkv = ColumnLinear(sizes.hidden, 3 * sizes.hidden)
 
     def project(self, x: Tensor, rows: int, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,10 +130,17 @@ class SelfAttention(Attention):
             q, k = rotate(q, rotation), rotate(k, rotation)
         return q, k, v
 
-    def forward(self, x: Tensor, slots: Slots, rotation: Tensor | None, biases: list[Tensor | None]) -> Tensor:
-        """Stream [N, H] -> [N, H]."""
+    def forward(
+        self, x: Tensor, slots: Slots, rotation: Tensor | None, biases: list[Bias],
+        features: tuple[Tensor | None, Tensor | None] = (None, None),
+    ) -> Tensor:  # fmt: skip
+        """Stream [N, H] -> [N, H]; ``features`` [N, h, w] of the positions as queries and as keys."""
         q, k, v = self.project(x, slots.positions, rotation)
-        queries, keys, values = slots.take(q), slots.take(k), slots.take(v)
+        queries, keys, values = (
+            slots.take(self.scaled(q, features[0])),
+            slots.take(joined(k, features[1])),
+            slots.take(v),
+        )
         return self.out(padded(slots.put(self.rows(queries, keys, values, biases))))  # type: ignore[no-any-return]
 
 
@@ -137,10 +163,11 @@ class CrossAttention(Attention):
         return (self.key_norm(k) if self.key_norm is not None else k), v
 
     def forward(
-        self, x: Tensor, slots: Slots, memory: Tensor, memory_slots: Slots, biases: list[Tensor | None],
-        weights: list[Tensor] | None = None,
+        self, x: Tensor, slots: Slots, memory: Tensor, memory_slots: Slots, biases: list[Bias],
+        features: tuple[Tensor | None, Tensor | None] = (None, None), weights: list[Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
         """Stream [M, H], encoder output [N, H] -> [M, H]; ``weights`` receives one [R, h, L, K] for each group."""
-        queries = slots.take(self.project(x, slots.positions))
-        keys, values = (memory_slots.take(part) for part in self.project_memory(memory))
+        queries = slots.take(self.scaled(self.project(x, slots.positions), features[0]))
+        k, v = self.project_memory(memory)
+        keys, values = memory_slots.take(joined(k, features[1])), memory_slots.take(v)
         return self.out(padded(slots.put(self.rows(queries, keys, values, biases, weights))))  # type: ignore[no-any-return]

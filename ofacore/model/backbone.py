@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.cache import Cache, SourceCache, stream_of
+from ofacore.model.attention import joined
+from ofacore.model.bias import Bias
+from ofacore.model.cache import Cache, SourceCache, new_positions
 from ofacore.model.experts import ModalityRouter, Routing, TaskRouter, nowhere, sort_by_expert
 from ofacore.model.incremental import Step, beams_of, blind_rows, layer_step, new_mask
 from ofacore.model.initial import initialise
 from ofacore.model.layers import Biases, Layer, Memory, Pass
-from ofacore.model.positions import SCHEMES, OwnHeads, Place, PositionOptions, total_bias
+from ofacore.model.positions import OwnHeads, Place, PositionOptions, Rotary, Scheme, Stack
 from ofacore.model.presets import resolve
-from ofacore.model.rows import Group, View, cross_groups, finish, one_position, plane_of, self_groups, slots_of
+from ofacore.model.rows import Group, Stream, View, cross_groups, finish, one_position, self_groups, slots_of, stream_of
+from ofacore.model.untied import Untied
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import expert_size, layout, tensor_size
 from ofacore.parallel.layers import whole_positions
 from ofacore.parallel.norms import norm
 from ofacore.parallel.regions import join_positions, split_positions
 from ofacore.parallel.sharding import mark_by_position
-from ofacore.protocols import Layout
+from ofacore.protocols import Layout, PositionGrid, Side
+
+_SCHEMES: dict[str, type[nn.Module]] = {"rotary": Rotary, "untied": Untied}
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,15 @@ class BackboneContext:
     tasks: tuple[str, ...] = ()
     linear: frozenset[str] = frozenset()
     """Adapters whose positions lie on a line, as tokens do."""
+    grids: Mapping[str, PositionGrid] = field(default_factory=dict)
+    """Adapters that say where their cells stand."""
     attention_layers: frozenset[int] = frozenset()
     """Decoder layers whose cross-attention weights are kept, for criteria that need them."""
     schemes: dict[str, type[nn.Module]] = field(default_factory=dict)
     """Position schemes of plugins."""
     seed: int = 1
+    routers: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
+    """Routers of plugins: name -> what builds one from ``names`` and ``number``, the experts."""
 
 
 class MegatronBackbone(nn.Module):
@@ -60,9 +69,10 @@ class MegatronBackbone(nn.Module):
         sizes = self.sizes
         options = PositionOptions(
             sizes, sizes.heads, config.max_positions, config.attn_scale_factor,
-            config.share_attn_bias, config.entangle_positions, config.layernorm_position,
+            config.share_attn_bias, config.entangle_positions, config.layernorm_position, config.attention_bias,
+            config.position_buckets, context.adapters, context.linear, context.grids,
         )  # fmt: skip
-        self.positions = {**SCHEMES, **context.schemes}[config.positions](options)
+        self.positions: Scheme = {**_SCHEMES, **context.schemes}[config.positions](options)
         self.encoder = self._stack(sizes.encoder_layers, False, config.encoder_drop_path)
         self.decoder = self._stack(sizes.decoder_layers, True, config.decoder_drop_path)
         final = config.norm == "pre"
@@ -75,8 +85,8 @@ class MegatronBackbone(nn.Module):
         initialise(self, "backbone", context.seed)
 
     @property
-    def scheme(self) -> Any:
-        """Positions, with biases for the heads of this process."""
+    def scheme(self) -> Scheme | OwnHeads:
+        """Positions, with features and biases for the heads of this process."""
         whole = tensor_size() == 1 or getattr(self.positions, "splits_heads", False)
         return self.positions if whole else OwnHeads(self.positions)
 
@@ -90,8 +100,8 @@ class MegatronBackbone(nn.Module):
     def expert_names(self) -> tuple[str, ...]:
         """Names of the feed-forward experts; empty for dense layers."""
         numbered = tuple(str(number) for number in range(self.config.experts_number))
-        by_kind = {"none": (), "modality": self.context.adapters, "task": self.context.tasks, "topk": numbered}
-        return by_kind[self.config.experts]
+        by_kind = {"none": (), "modality": self.context.adapters, "task": self.context.tasks}
+        return by_kind.get(self.config.experts, numbered)
 
     def encode(self, states: Tensor, layout: Layout, layers: range | None = None) -> Tensor:
         """Source states [N, H] -> hidden [N, H].
@@ -99,9 +109,8 @@ class MegatronBackbone(nn.Module):
         ``layers``: only these; what comes before the first and after the last layer goes with them. Default: all.
         """
         self.balance = []
-        plane = plane_of(layout, self.context.linear)
-        run = self._pass("encoder", states, layout, plane)
-        return self._through("encoder", states, layout, plane, run, layers)
+        run = self._pass("encoder", states, layout, self._stream(layout))
+        return self._through("encoder", states, run, layers)
 
     def decode(
         self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None, layers: range | None = None
@@ -109,14 +118,14 @@ class MegatronBackbone(nn.Module):
         """Target states [M, H] -> hidden [M, H], reading encoder output [N, H]; ``layers`` as in `encode`."""
         if source is None:
             self.balance = []
-        plane = plane_of(layout, self.context.linear)
-        run = self._pass("decoder", states, layout, plane)
-        run.memory = self._memory(layout, plane, memory, source)
+        stream = self._stream(layout)
+        run = self._pass("decoder", states, layout, stream)
+        run.memory = self._memory(layout, stream, memory, source, run.vectors)
         run.attention_layers = self.context.attention_layers
         self.attention = run.attention
-        return self._through("decoder", states, layout, plane, run, layers)
+        return self._through("decoder", states, run, layers)
 
-    def idle(self, place: Literal["encoder", "decoder"], layers: range | None = None) -> Tensor | None:
+    def idle(self, stack: Stack, layers: range | None = None) -> Tensor | None:
         """What `encode` or `decode` of these layers owe to other processes, where this one has no positions.
 
         Returns:
@@ -124,16 +133,18 @@ class MegatronBackbone(nn.Module):
             gathers; None where nothing is owed.
         """
         if layout().fsdp:
-            one = one_position(self.context.adapters, self.context.tasks, next(self.parameters()).device)
-            plane, x = plane_of(one, self.context.linear), self._nothing(1)
-            return (self._through(place, x, one, plane, self._pass(place, x, one, plane), None) * 0).sum()
+            one, x = one_position(self.context.adapters, self.context.tasks, self._device()), self._nothing(1)
+            return (self._through(stack, x, self._pass(stack, x, one, self._stream(one)), None) * 0).sum()
         if expert_size() == 1 or not self.expert_names():
             return None
-        x, every = self._nothing(0), self.encoder if place == "encoder" else self.decoder
+        x, every = self._nothing(0), self.encoder if stack == "encoder" else self.decoder
         routing = nowhere(len(self.expert_names()), x.device)
         for number in layers if layers is not None else range(len(every)):
             x = self._again_backward(every[number].ffn.idle, x, routing)
         return x.sum()
+
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def _nothing(self, positions: int) -> Tensor:
         like = next(self.parameters())
@@ -146,21 +157,25 @@ class MegatronBackbone(nn.Module):
         with set_checkpoint_early_stop(expert_size() == 1):
             return checkpoint(function, *inputs, use_reentrant=False)
 
-    def _through(
-        self, place: Literal["encoder", "decoder"], x: Tensor, layout: Layout, plane: Tensor, run: Pass,
-        layers: range | None,
-    ) -> Tensor:  # fmt: skip
-        every = self.encoder if place == "encoder" else self.decoder
-        last_norm = self.encoder_norm if place == "encoder" else self.decoder_norm
-        chosen = layers if layers is not None else range(len(every))
-        x = self._placed(place, x, layout, plane) if chosen.start == 0 else x
-        positions = len(x)
+    def _through(self, stack: Stack, x: Tensor, run: Pass, layers: range | None) -> Tensor:
+        every = self.encoder if stack == "encoder" else self.decoder
+        last_norm = self.encoder_norm if stack == "encoder" else self.decoder_norm
+        chosen, positions = layers if layers is not None else range(len(every)), len(x)
         x = self._run([every[number] for number in chosen], split_positions(x), run)
         return join_positions(last_norm(x) if chosen.stop == len(every) else x, positions)
 
-    def _placed(self, place: Place, states: Tensor, layout: Layout, plane: Tensor) -> Tensor:
-        added = self.positions.states(place, layout.coordinates, plane)
-        return states if added is None else states + added
+    def content_positions(self, side: Side, coordinates: Tensor, adapter: str) -> Tensor | None:
+        """What schemes that mix positions with content add to embeddings before their norm: [n, H], or None."""
+        return self.positions.states(
+            "encoder" if side == "source" else "decoder", coordinates, self._kind(adapter, coordinates)
+        )
+
+    def _kind(self, adapter: str, coordinates: Tensor) -> Tensor:
+        number = self.context.adapters.index(adapter) if adapter in self.context.adapters else -1
+        return torch.full(coordinates.shape[:-1], number, device=coordinates.device)
+
+    def _stream(self, layout: Layout) -> Stream:
+        return stream_of(layout, self.context.adapters, self.context.linear)
 
     def _run(self, layers: Sequence[nn.Module], x: Tensor, run: Pass) -> Tensor:
         for layer in layers:
@@ -169,20 +184,25 @@ class MegatronBackbone(nn.Module):
                 self.balance.append(balance)
         return x
 
-    def _pass(self, place: Place, states: Tensor, layout: Layout, plane: Tensor) -> Pass:
-        groups = finish(self_groups(layout, plane, place == "encoder"), states.dtype)
+    def _pass(self, stack: Stack, states: Tensor, layout: Layout, stream: Stream) -> Pass:
+        groups = finish(self_groups(layout, stream, stack == "encoder"), states.dtype)
+        vectors = self.positions.vectors(stack, layout.coordinates, stream.kind)
         return Pass(
-            slots_of(layout.rows, layout.positions), self._biases(place, groups),
+            slots_of(layout.rows, layout.positions), self._biases(stack, groups),
             self.positions.rotation(layout.coordinates), split_positions(layout.sequence), layout.sequences,
-            self._routing(layout),
+            self._routing(layout), self.scheme.features(stack, "query", vectors),
+            self.scheme.features(stack, "key", vectors), vectors,
         )  # fmt: skip
 
-    def _memory(self, layout: Layout, plane: Tensor, memory: Tensor | None, source: Layout | None) -> Memory | None:
+    def _memory(
+        self, layout: Layout, stream: Stream, memory: Tensor | None, source: Layout | None, vectors: Tensor | None
+    ) -> Memory | None:
         if memory is None or source is None or layout.memory is None or not len(memory):
             return None
         if not any(rows.shape[1] for rows in layout.memory_rows):
             return None
-        groups = finish(cross_groups(layout, plane, source, plane_of(source, self.context.linear)), memory.dtype)
+        other = self._stream(source)
+        groups = finish(cross_groups(layout, stream, source, other), memory.dtype)
         blind = None
         if any(group.blind is not None for group in groups):
             slots = slots_of(layout.rows, layout.positions)
@@ -191,30 +211,36 @@ class MegatronBackbone(nn.Module):
                 for group, shape in zip(groups, slots.shapes, strict=True)
             ]
             blind = split_positions(slots.put([part.to(memory.device) for part in each]))
-        keys = slots_of(layout.memory_rows, len(memory), once=False)
-        return Memory(memory, keys, self._biases("cross", groups), blind)
+        read = self.positions.vectors("encoder", source.coordinates, other.kind)
+        return Memory(
+            memory, slots_of(layout.memory_rows, len(memory), once=False), self._biases("cross", groups), blind,
+            self.scheme.features("cross", "query", vectors), self.scheme.features("cross", "key", read),
+        )  # fmt: skip
 
     def _biases(self, place: Place, groups: Sequence[Group]) -> Biases:
-        scheme = self.scheme
-        shared = [
-            total_bias([group.additive, scheme.shared_bias(place, group.queries, group.keys)]) for group in groups
-        ]
+        relative = [self.scheme.relative(place, group.queries, group.keys) for group in groups]
 
-        def of_layer(layer: int) -> list[Tensor | None]:
+        def of_layer(layer: int) -> list[Bias]:
             return [
-                total_bias([part, scheme.bias(place, layer, group.queries, group.keys)])
-                for part, group in zip(shared, groups, strict=True)
+                Bias(group.additive) if own is None else own.bias(layer, group.additive)
+                for own, group in zip(relative, groups, strict=True)
             ]
 
         return of_layer
 
     def _routing(self, layout: Layout) -> Routing | None:
         """Experts of all positions, where they do not depend on the states."""
-        routers: dict[str, type[ModalityRouter] | type[TaskRouter]] = {"modality": ModalityRouter, "task": TaskRouter}
+        routers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "modality": ModalityRouter,
+            "task": TaskRouter,
+            **self.context.routers,
+        }
         if self.config.experts not in routers:
             return None
         names = self.expert_names()
-        experts, _ = routers[self.config.experts]({"names": names})(layout, layout.sequence)
+        experts, _ = routers[self.config.experts]({"names": names, "number": len(names)})(layout, layout.sequence)
+        if self.config.experts in self.context.routers:
+            _check_experts(self.config.experts, experts, layout.positions, len(names))
         return sort_by_expert(experts, len(names))
 
     # ------------------------------------------------------------ incremental decoding
@@ -236,6 +262,7 @@ class MegatronBackbone(nn.Module):
         """
         first = next(self.parameters())
         device, shape = first.device, (rows, self.sizes.heads // tensor_size(), capacity, self.sizes.head_size)
+        wide = (*shape[:-1], self.sizes.head_size + self.positions.width)
         layers = range(self.sizes.decoder_layers)
         cached = None
         if memory is not None and source is not None and len(memory):
@@ -246,11 +273,11 @@ class MegatronBackbone(nn.Module):
             lengths=torch.zeros(rows, dtype=torch.int64, device=device),
             source=row_source, memory=cached,
             task=torch.zeros(rows, dtype=torch.int64, device=device) if task is None else task, tasks=tasks,
-            keys=[torch.zeros(shape, dtype=first.dtype, device=device) for _ in layers],
+            keys=[torch.zeros(wide, dtype=first.dtype, device=device) for _ in layers],
             values=[torch.zeros(shape, dtype=first.dtype, device=device) for _ in layers],
             coordinates=torch.zeros(rows, capacity, 3, dtype=torch.int64, device=device),
             segment=torch.zeros(rows, capacity, dtype=torch.int64, device=device),
-            plane=torch.zeros(rows, capacity, dtype=torch.bool, device=device),
+            kind=torch.zeros(rows, capacity, dtype=torch.int64, device=device),
         )  # fmt: skip
 
     def _source_cache(self, memory: Tensor, source: Layout) -> SourceCache:
@@ -260,14 +287,13 @@ class MegatronBackbone(nn.Module):
         mask = number < counts[:, None]
         starts = counts.cumsum(0) - counts
         index = torch.where(mask, starts[:, None] + number, 0)
-        plane = plane_of(source, self.context.linear)
-        cache = SourceCache(
-            mask=None if bool(mask.all()) else mask,
-            view=View(source.coordinates[index], source.segment[index], plane[index]),
-        )
+        vectors = self.positions.vectors("encoder", source.coordinates, self._stream(source).kind)
+        features = self.positions.features("cross", "key", vectors)
+        cache = SourceCache(mask=None if bool(mask.all()) else mask)
         for layer in self.decoder:
             with fsdp.gathered([layer]):
                 keys, values = layer.cross.project_memory(memory)
+            keys = joined(keys, features)
             cache.keys.append(keys[index].transpose(1, 2).contiguous())
             cache.values.append(values[index].transpose(1, 2).contiguous())
         return cache
@@ -291,15 +317,13 @@ class MegatronBackbone(nn.Module):
             Hidden states [R, n, H].
         """
         rows, n = states.shape[:2]
-        plane = torch.full((rows, n), adapter not in self.context.linear, device=states.device)
         mask, slot = new_mask(cache, valid, n, causal)
         total = cache.longest + n
         cache.grow(total)
         if not causal:
             cache.segments += 1
-        queries = View(coordinates, torch.full((rows, n), cache.segments, device=states.device), plane)
-        self._note(cache, queries, slot, total)
-        x = self._cached(states, cache, queries, self._step(states, cache, queries, mask, slot, total, adapter))
+        self._note(cache, coordinates, self._kind(adapter, coordinates), slot, total)
+        x = self._cached(states, self._step(states, cache, coordinates, mask, slot, total, adapter))
         if keep:
             cache.advance(torch.full_like(cache.lengths, n) if valid is None else valid.sum(1))
         if not causal:
@@ -312,10 +336,10 @@ class MegatronBackbone(nn.Module):
         """Hidden states [R, n, H] of a bidirectional segment that leaves no trace."""
         return self.extend(states, coordinates, cache, valid, adapter, causal=False, keep=False)
 
-    def _note(self, cache: Cache, new: View, slot: Tensor | None, total: int) -> None:
-        """Write coordinates and segments of new positions where their keys go."""
+    def _note(self, cache: Cache, coordinates: Tensor, kind: Tensor, slot: Tensor | None, total: int) -> None:
+        """Write coordinates, segments and kinds of new positions where their keys go."""
         for stored, values in (
-            (cache.coordinates, new.coordinates), (cache.segment, new.segment), (cache.plane, new.plane)
+            (cache.coordinates, coordinates), (cache.segment, torch.full_like(kind, cache.segments)), (cache.kind, kind)
         ):  # fmt: skip
             if slot is None:
                 stored[:, cache.longest : total] = values
@@ -324,27 +348,35 @@ class MegatronBackbone(nn.Module):
                 stored.scatter_(1, where, values)
 
     def _step(
-        self, states: Tensor, cache: Cache, queries: View, mask: Tensor | None, slot: Tensor | None, total: int,
+        self, states: Tensor, cache: Cache, coordinates: Tensor, mask: Tensor | None, slot: Tensor | None, total: int,
         adapter: str,
     ) -> Step:  # fmt: skip
-        keys = cache.view(total)
-        cross = None
-        if cache.memory is not None and cache.memory.view is not None:
-            row, view = cache.source.clamp(min=0), cache.memory.view
-            if not self.positions.packs:
-                chosen = View(view.coordinates[row], view.segment[row], view.plane[row])
-                cross = self.scheme.shared_bias("cross", queries, chosen)
+        scheme, n = self.scheme, states.shape[1]
+        linear = torch.tensor([name in self.context.linear for name in self.context.adapters] or [False])
+        keys = cache.view(total, linear.to(states.device))
+        where = torch.arange(total - n, total, device=states.device).expand(len(states), -1) if slot is None else slot
+        queries = View(coordinates, keys.run.gather(1, where), keys.kind.gather(1, where))
+        vectors = self.positions.vectors("decoder", coordinates.flatten(0, 1), queries.kind.flatten())
+        vectors = None if vectors is None else vectors.unflatten(0, (-1, n))
         return Step(
-            cache, self.scheme, queries, keys, total, mask, slot, self.positions.rotation(queries.coordinates),
-            self._routing(stream_of(cache, states.shape[1], adapter)),
-            self.scheme.shared_bias("decoder", queries, keys), cross,
-            beams_of(cache.source, cache.sources) if cross is None else 0, blind_rows(cache),
+            cache, scheme.relative("decoder", queries, keys), scheme.features("decoder", "query", vectors),
+            scheme.features("decoder", "key", vectors), scheme.features("cross", "query", vectors), total, mask, slot,
+            self.positions.rotation(coordinates), self._routing(new_positions(cache, n, adapter, coordinates)),
+            beams_of(cache.source, cache.sources), blind_rows(cache),
         )  # fmt: skip
 
-    def _cached(self, x: Tensor, cache: Cache, queries: View, step: Step) -> Tensor:
-        added = self.positions.states("decoder", queries.coordinates, queries.plane)
-        x = x if added is None else x + added
+    def _cached(self, x: Tensor, step: Step) -> Tensor:
         with whole_positions(self.decoder), fsdp.gathered(list(self.decoder)):
             for layer in self.decoder:
                 x = layer_step(layer, x, step)
         return self.decoder_norm(x)  # type: ignore[no-any-return]
+
+
+def _check_experts(router: str, experts: Tensor, positions: int, number: int) -> None:
+    """Make sure that a plugin's router gave one expert that exists for each position."""
+    if experts.shape != (positions, 1) or bool(((experts < 0) | (experts >= number)).any()):
+        shape = list(experts.shape)
+        raise ValueError(
+            f"router '{router}' gave {shape} experts from {int(experts.min())} to {int(experts.max())}; "
+            f"a router of a plugin gives [{positions}, 1], from 0 to {number - 1}"
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ofacore.model.rows import View
+from ofacore.model.rows import View, runs_of
 from ofacore.protocols import Layout
 
 
@@ -16,12 +16,10 @@ class SourceCache:
     """Keys and values of every source, computed once."""
 
     keys: list[Tensor] = field(default_factory=list)
-    """For each layer [S, h, K, d]."""
+    """For each layer [S, h, K, d], a position scheme's features behind the content's."""
     values: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None
     """bool [S, K]: real positions; None: all."""
-    view: View | None = None
-    """Coordinates [S, K, 3] and so on."""
 
 
 @dataclass
@@ -37,14 +35,14 @@ class Cache:
     """int64 [R]: index into ``tasks``."""
     tasks: tuple[str, ...]
     keys: list[Tensor]
-    """For each layer [R, h, capacity, d]."""
+    """For each layer [R, h, capacity, d], a position scheme's features behind the content's."""
     values: list[Tensor]
     coordinates: Tensor
     """int64 [R, capacity, 3]."""
     segment: Tensor
     """int64 [R, capacity]."""
-    plane: Tensor
-    """bool [R, capacity]."""
+    kind: Tensor
+    """int64 [R, capacity]: number of the adapter that made each position."""
     segments: int = 0
     uniform: bool = True
     """All rows hold equally many positions, and without gaps."""
@@ -76,8 +74,8 @@ class Cache:
         more = max(needed, 2 * self.capacity) - self.capacity
         self.keys = [_longer(part, 2, more) for part in self.keys]
         self.values = [_longer(part, 2, more) for part in self.values]
-        self.coordinates, self.segment, self.plane = (
-            _longer(part, 1, more) for part in (self.coordinates, self.segment, self.plane)
+        self.coordinates, self.segment, self.kind = (
+            _longer(part, 1, more) for part in (self.coordinates, self.segment, self.kind)
         )
 
     def reorder(self, rows: Tensor) -> None:
@@ -88,15 +86,15 @@ class Cache:
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
             self.keys[layer] = _chosen(keys, rows, 2, used)
             self.values[layer] = _chosen(values, rows, 2, used)
-        self.coordinates, self.segment, self.plane = (
-            _chosen(part, rows, 1, used) for part in (self.coordinates, self.segment, self.plane)
+        self.coordinates, self.segment, self.kind = (
+            _chosen(part, rows, 1, used) for part in (self.coordinates, self.segment, self.kind)
         )
         self.lengths, self.source, self.task = self.lengths[rows], self.source[rows], self.task[rows]
         self._measure()
 
     def copy(self) -> Cache:
         """An independent cache in the same state; the sources are shared."""
-        parts = {name: getattr(self, name).clone() for name in ("coordinates", "segment", "plane")}
+        parts = {name: getattr(self, name).clone() for name in ("coordinates", "segment", "kind")}
         keys, values = ([part.clone() for part in layers] for layers in (self.keys, self.values))
         return replace(self, keys=keys, values=values, **parts)
 
@@ -115,9 +113,10 @@ class Cache:
             self.longest = int(self.lengths.max())
             self.uniform = bool((self.lengths == self.longest).all())
 
-    def view(self, length: int) -> View:
-        """The first ``length`` positions of every row."""
-        return View(self.coordinates[:, :length], self.segment[:, :length], self.plane[:, :length])
+    def view(self, length: int, linear: Tensor) -> View:
+        """The first ``length`` positions of every row; ``linear`` bool [kinds]: adapters that have a line."""
+        coordinates, segment, kind = (part[:, :length] for part in (self.coordinates, self.segment, self.kind))
+        return View(coordinates, runs_of(coordinates, segment, kind, linear[kind]), kind)
 
 
 def _longer(x: Tensor, dim: int, more: int) -> Tensor:
@@ -140,12 +139,13 @@ def _chosen(x: Tensor, rows: Tensor, dim: int, used: int) -> Tensor:
     return chosen
 
 
-def stream_of(cache: Cache, n: int, adapter: str) -> Layout:
+def new_positions(cache: Cache, n: int, adapter: str, coordinates: Tensor) -> Layout:
     """The new positions of all rows as a stream, for routers."""
     sequence = torch.arange(cache.rows, device=cache.task.device).repeat_interleave(n)
     zeros = torch.zeros_like(sequence)
     return Layout(
-        sequence=sequence, segment=zeros, coordinates=zeros, causal=zeros, visible=zeros, adapter=zeros,
+        sequence=sequence, segment=zeros, coordinates=coordinates.reshape(-1, coordinates.shape[-1]),
+        causal=zeros, visible=zeros, adapter=zeros,
         adapters=(adapter,), task=cache.task.repeat_interleave(n), tasks=cache.tasks, slots=(), rows=(),
         sequences=cache.rows,
     )  # fmt: skip

@@ -100,14 +100,22 @@ class TokenEmbedding(nn.Module):
         hidden: Width of the states.
         tied: The output projection uses the same rows; otherwise it has its own.
         seed: Seed of the initial values; each block's depend on its name alone.
+        biased: A fixed number is added to the logit of each token.
+        silent: Ids of core tokens that have no part in any prediction.
     """
 
-    def __init__(self, vocabulary: Vocabulary, hidden: int, tied: bool = True, seed: int = 1) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, hidden: int, tied: bool = True, seed: int = 1, biased: bool = False,
+        silent: frozenset[int] = frozenset(),
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.silent = silent
         self.vocabulary, self.hidden, self.tied, self.seed = vocabulary, hidden, tied, seed
         self.parts = VocabularyParts(vocabulary)
         self.table = VocabEmbedding(self.parts.rows, hidden)
         self.projection = None if tied else VocabEmbedding(self.parts.rows, hidden)
+        self.bias: Tensor | None
+        self.register_buffer("bias", torch.zeros(vocabulary.size) if biased else None)
         self._roots: dict[str, tuple[Tensor, _Gradient]] = {}
         self._ids: dict[tuple[str, ...], Tensor] = {}
         self._columns: dict[tuple[str, ...], Columns] = {}
@@ -193,10 +201,20 @@ class TokenEmbedding(nn.Module):
 
     def portable_names(self) -> list[str]:
         """Names of `portable_state`."""
-        return [block.name + suffix for suffix, _ in self._tables() for block in self.vocabulary.blocks]
+        names = [block.name + suffix for suffix, _ in self._tables() for block in self.vocabulary.blocks]
+        return names + [f"{name}.bias" for name in self.bias_rows()]
+
+    def bias_rows(self) -> dict[str, Tensor]:
+        """Block -> its rows of the bias, in the memory of the model; every process has them all. Empty without one."""
+        ranges = {block.name: self.vocabulary.range(block.name) for block in self.vocabulary.blocks}
+        return {} if self.bias is None else {name: self.bias[r.start : r.stop] for name, r in ranges.items()}
+
+    def output_bias(self, ids: Tensor) -> Tensor | None:
+        """What is added to the logits of vocabulary ids int64 [v], if anything is: [v]."""
+        return None if self.bias is None else self.bias[ids]
 
     def portable_state(self) -> dict[str, Tensor]:
-        """``<block>`` (and ``<block>.output`` if untied) -> rows of that block, unpadded.
+        """``<block>`` (``<block>.output`` if untied, ``<block>.bias`` if biased too) -> its rows, unpadded.
 
         Those of all processes of the tensor group, which must call this together.
         """
@@ -205,6 +223,7 @@ class TokenEmbedding(nn.Module):
             for block in self.vocabulary.blocks:
                 rows = self.parts.own(block.name)
                 state[block.name + suffix] = whole_tensor(table.weight.detach()[rows.start : rows.stop].clone(), 0)
+        state.update((f"{name}.bias", rows.clone()) for name, rows in self.bias_rows().items())
         return state
 
     @torch.no_grad()
@@ -222,6 +241,8 @@ class TokenEmbedding(nn.Module):
                 if values.shape != shape:
                     raise ValueError(f"block '{block.name}': stored rows {tuple(values.shape)}, here {shape}")
                 table.weight[rows.start : rows.stop] = values[part_of(block.size)]
+        for name, own in self.bias_rows().items():
+            own.copy_(state.get(f"{name}.bias", torch.zeros(len(own))))
 
     def _tables(self) -> list[tuple[str, VocabEmbedding]]:
         tables = [("", self.table)]

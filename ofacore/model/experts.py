@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ofacore.config.schema import ModelConfig
 from ofacore.model.dropout import dropout, own_random_numbers
@@ -22,6 +24,7 @@ from ofacore.parallel.regions import exchanged, join_positions, split_positions
 from ofacore.parallel.sharding import mark_expert
 from ofacore.protocols import Layout
 
+_DENSE = re.compile(r"^(.*\.ffn)\.((?:up|norm|down)\..+)$")
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "relu": functional.relu,
@@ -42,10 +45,17 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, H] -> [n, H]."""
-        x = self.activation(self.up(x))
+        x = self.up(x)
+        if self.norm is not None and torch.is_grad_enabled():
+            return self.down(checkpoint(self._inner, x, use_reentrant=False))  # type: ignore[no-any-return]
+        return self.down(self._inner(x))  # type: ignore[no-any-return]
+
+    def _inner(self, x: Tensor) -> Tensor:
+        """What costs little to compute again: with a norm, autograd would keep three tensors of the inner width."""
+        x = self.activation(x)
         with own_random_numbers(self.training and self.rate > 0.0):
             x = dropout(x, self.rate, self.training)
-        return self.down(x if self.norm is None else self.norm(x))  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -124,6 +134,22 @@ class TopKRouter(nn.Module):
             gates = gates / gates.sum(-1, keepdim=True)
         used = functional.one_hot(experts, self.number).float().mean((0, 1))
         return experts, gates, self.number * (used * probabilities.mean(0)).sum()
+
+
+def dense_to_experts(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """The portable state of a dense model, with each feed-forward network copied into every expert of those names.
+
+    A model with fixed experts (by modality or task) that loads it computes what the dense model does.
+    """
+    spread: dict[str, Tensor] = {}
+    for name, value in state.items():
+        match = _DENSE.match(name)
+        if match is None:
+            spread[name] = value
+            continue
+        network, part = match.groups()
+        spread.update({f"{network}.each.{expert}.{part}": value.clone() for expert in names})
+    return spread
 
 
 class Experts(nn.Module):

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ofacore.model.attention import attend
+from ofacore.model.attention import attend, joined
+from ofacore.model.bias import Bias, Relative
 from ofacore.model.cache import Cache
 from ofacore.model.experts import Experts, Routing
 from ofacore.model.layers import Layer, _scaled
-from ofacore.model.positions import total_bias
-from ofacore.model.rows import View
 
 
 @dataclass
@@ -20,9 +19,14 @@ class Step:
     """What all layers share in one step: n new positions in each of R rows, T keys in all."""
 
     cache: Cache
-    positions: object
-    queries: View
-    keys: View
+    relative: Relative | None
+    """Biases by distance between the new positions and all keys."""
+    query: Tensor | None
+    """[R, n, h, w]: the position scheme's features of the new positions as queries; None: it has none."""
+    key: Tensor | None
+    """As keys."""
+    cross_query: Tensor | None
+    """As queries of cross-attention."""
     total: int
     mask: Tensor | None
     """bool [R, 1, n, T]; None: everything is seen."""
@@ -30,8 +34,6 @@ class Step:
     """int64 [R, n]: where new keys go; None: right behind the others, equally in all rows."""
     rotation: Tensor | None
     routing: Routing | None
-    self_bias: Tensor | None
-    cross_bias: Tensor | None
     beams: int
     """Rows that read each source, where all have equally many and stand in order; else 0."""
     blind: Tensor | None
@@ -74,18 +76,19 @@ def _residual(layer: Layer, x: Tensor, branch: Tensor, norm: torch.nn.Module) ->
 
 def _self_attention(layer: Layer, x: Tensor, step: Step) -> Tensor:
     attention, cache = layer.attention, step.cache
-    q, k, v = (part.transpose(1, 2) for part in attention.project(x, len(x), step.rotation))
+    q, k, v = attention.project(x, len(x), step.rotation)
+    q, k, v = attention.scaled(q, step.query).transpose(1, 2), joined(k, step.key).transpose(1, 2), v.transpose(1, 2)
     keys, values = cache.keys[layer.index], cache.values[layer.index]
     if step.slot is None:
         keys[:, :, cache.longest : step.total] = k
         values[:, :, cache.longest : step.total] = v
     else:
-        where = step.slot[:, None, :, None].expand_as(k)
-        keys.scatter_(2, where, k)
-        values.scatter_(2, where, v)
-    relative = step.positions.bias("decoder", layer.index, step.queries, step.keys)  # type: ignore[attr-defined]
-    bias = masked(total_bias([step.self_bias, relative]), step.mask, x.dtype)
-    out = attend(q, keys[:, :, : step.total], values[:, :, : step.total], attention.scale, bias, 0.0, False)
+        where = step.slot[:, None, :, None]
+        keys.scatter_(2, where.expand_as(k), k)
+        values.scatter_(2, where.expand_as(v), v)
+    mask = masked(step.mask, x.dtype)
+    bias = Bias(mask) if step.relative is None else step.relative.bias(layer.index, mask)
+    out = attend(q, keys[:, :, : step.total], values[:, :, : step.total], bias, 0.0, False)
     return attention.out(attention.merge(out))  # type: ignore[no-any-return]
 
 
@@ -95,18 +98,17 @@ def _cross(layer: Layer, x: Tensor, step: Step) -> Tensor:
     if memory is None:
         return x if layer.pre else layer.cross_norm(x)  # type: ignore[no-any-return]
     inner = layer.cross_norm(x) if layer.pre else x
-    q = layer.cross.project(inner, len(inner)).transpose(1, 2)
+    q = layer.cross.scaled(layer.cross.project(inner, len(inner)), step.cross_query).transpose(1, 2)
     keys, values, mask = memory.keys[layer.index], memory.values[layer.index], memory.mask
     if step.beams:
         q = q.unflatten(0, (-1, step.beams)).transpose(1, 2).flatten(2, 3)
-        bias = masked(None, mask[:, None, None] if mask is not None else None, x.dtype)
-        out = attend(q, keys, values, layer.cross.scale, bias, 0.0, False)
+        bias = Bias(masked(mask[:, None, None] if mask is not None else None, x.dtype))
+        out = attend(q, keys, values, bias, 0.0, False)
         out = out.unflatten(2, (step.beams, -1)).transpose(1, 2).flatten(0, 1)
     else:
         row = source.clamp(min=0)
         chosen = mask[row][:, None, None] if mask is not None else None
-        bias = masked(step.cross_bias, chosen, x.dtype)
-        out = attend(q, keys[row], values[row], layer.cross.scale, bias, 0.0, False)
+        out = attend(q, keys[row], values[row], Bias(masked(chosen, x.dtype)), 0.0, False)
     branch = _scaled(layer.cross.out(layer.cross.merge(out)), layer.cross_scale)
     if step.blind is not None:
         branch = torch.where(step.blind, 0.0, branch)
@@ -131,11 +133,9 @@ def beams_of(source: Tensor, sources: int) -> int:
     return beams if torch.equal(source, expected) else 0
 
 
-def masked(bias: Tensor | None, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """A bias with -inf where the mask is False. A row without any True is left unmasked: its result is not used."""
+def masked(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """0 where the mask is True, -inf elsewhere. A row without any True is left unmasked: its result is not used."""
     if mask is None:
-        return bias
+        return None
     mask = mask | ~mask.any(-1, keepdim=True)
-    if bias is None:
-        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
-    return bias.masked_fill(~mask, -torch.inf)
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ofacore.config.schema import ModelConfig
 from ofacore.model.attention import CrossAttention, SelfAttention
+from ofacore.model.bias import Bias
 from ofacore.model.dropout import add_dropped, drop_path, dropout, own_random_numbers
 from ofacore.model.experts import Experts, FeedForward, Routing
 from ofacore.model.presets import Sizes
@@ -18,7 +19,7 @@ from ofacore.parallel.groups import sequence_parallel
 from ofacore.parallel.norms import norm
 from ofacore.parallel.sharding import mark_by_position
 
-Biases = Callable[[int], list[Tensor | None]]
+Biases = Callable[[int], list[Bias]]
 """Layer -> what is added to the scores of each attention group."""
 
 
@@ -31,6 +32,10 @@ class Memory:
     biases: Biases
     blind: Tensor | None
     """bool [M, 1]: positions of this process whose sequence reads nothing."""
+    query: Tensor | None = None
+    """[M, h, w]: the position scheme's features of the target's positions as queries; None: it has none."""
+    key: Tensor | None = None
+    """[N, h, w]: those of the source's positions as keys."""
 
 
 @dataclass
@@ -44,6 +49,12 @@ class Pass:
     """int64 [N]: sequence of each position of this process."""
     sequences: int
     routing: Routing | None = None
+    query: Tensor | None = None
+    """[N, h, w]: the position scheme's features of all positions as queries; None: it has none."""
+    key: Tensor | None = None
+    """As keys."""
+    vectors: Tensor | None = None
+    """[N, H]: what these were made from."""
     memory: Memory | None = None
     attention_layers: frozenset[int] = frozenset()
     attention: dict[int, list[Tensor]] = field(default_factory=dict)
@@ -68,7 +79,7 @@ class Layer(nn.Module):
         super().__init__()
         self.index, self.path_rate, self.rate = index, path_rate, config.dropout
         self.pre = config.norm == "pre"
-        self.attention = SelfAttention(config, sizes)
+        self.attention = SelfAttention(config, sizes, plain=not cross and not config.attention_bias)
         self.attention_norm = norm(config.norm_type, sizes.hidden)
         self.attention_scale = norm(config.norm_type, sizes.hidden) if config.scale_attn else None
         self.cross = CrossAttention(config, sizes) if cross else None
@@ -86,7 +97,9 @@ class Layer(nn.Module):
 
         ``memory``: the states of ``run.memory``, which wrappers of the layer must see among its inputs.
         """
-        branch = self.attention(self._before(x, self.attention_norm), run.slots, run.rotation, run.biases(self.index))
+        features = run.query, run.key
+        inner = self._before(x, self.attention_norm)
+        branch = self.attention(inner, run.slots, run.rotation, run.biases(self.index), features)
         x = self._after(x, _scaled(branch, self.attention_scale), self.attention_norm, run)
         if self.cross is not None:
             x = self._read(x, run, memory)
@@ -100,8 +113,9 @@ class Layer(nn.Module):
             return x if self.pre else self.cross_norm(x)  # type: ignore[no-any-return]
         weights = run.attention.setdefault(self.index, []) if self.index in run.attention_layers else None
         branch = self.cross(
-            self._before(x, self.cross_norm), run.slots, states, memory.slots, memory.biases(self.index), weights
-        )
+            self._before(x, self.cross_norm), run.slots, states, memory.slots, memory.biases(self.index),
+            (memory.query, memory.key), weights,
+        )  # fmt: skip
         branch = _scaled(branch, self.cross_scale)
         if memory.blind is not None:
             branch = branch.masked_fill(memory.blind, 0.0)

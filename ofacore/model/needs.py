@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from ofacore.plugin import Component
 from ofacore.protocols import Options, Side
 
 
@@ -42,6 +43,9 @@ class Components(Protocol):
     def load(self, kind: str, name: str) -> Any:
         """The class of a component."""
 
+    def component(self, kind: str, name: str) -> Component:
+        """What its manifest says of it."""
+
 
 @dataclass
 class Hidden:
@@ -65,3 +69,12 @@ def criterion_key(name: str, options: Mapping[str, Any]) -> str:
         return name
     text = json.dumps(dict(options), sort_keys=True, default=str)
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def total(parts: Iterable[Tensor | None]) -> Tensor | None:
+    """Sum of the parts that are there."""
+    found: Tensor | None = None
+    for part in parts:
+        if part is not None:
+            found = part if found is None else found + part
+    return found

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ofacore.model.bias import OwnRelative, Relative
 from ofacore.model.presets import Sizes
 from ofacore.model.rows import View
-from ofacore.parallel.groups import tensor_size
-from ofacore.parallel.layers import keep_part
-from ofacore.parallel.regions import own_share, to_parts
+from ofacore.parallel.regions import own_share
+from ofacore.protocols import PositionGrid
 
+Stack = Literal["encoder", "decoder"]
 Place = Literal["encoder", "decoder", "cross"]
 
 
@@ -33,6 +34,47 @@ class PositionOptions:
     entangled: bool = False
     """Positions are added to the states instead of biasing attention."""
     normalise: bool = True
+    relative: bool = True
+    """There are relative tables."""
+    buckets: int = 256
+    """Distances on a line that are told apart, in each direction."""
+    adapters: tuple[str, ...] = ()
+    """In the order that `View.kind` counts."""
+    linear: frozenset[str] = frozenset()
+    """Adapters whose positions lie on a line."""
+    grids: Mapping[str, PositionGrid] = field(default_factory=dict)
+    """Adapters that say where their cells stand."""
+
+
+class Scheme(Protocol):
+    """A position scheme, an ``nn.Module``. Built as ``cls(options: PositionOptions)``.
+
+    It works under every layout. Two optional attributes make it cost less: with ``splits_heads = True`` its features
+    and tables of biases are those of its tensor process's heads alone; ``readers(name)`` tells which layers use one
+    of its parameters, as (side, layer or None for all of the side), so that other pipeline stages need not hold it.
+    """
+
+    packs: ClassVar[bool]
+    """Several sequences may share a row."""
+    restarts: ClassVar[bool]
+    """Coordinates count from 0 in every run and segment, not on through the sequence."""
+    width: int
+    """Features that `features` gives for each head."""
+
+    def rotation(self, coordinates: Tensor) -> Tensor | None:
+        """Coordinates [..., 3] -> complex64 [..., head size / 2], to multiply pairs of features with."""
+
+    def states(self, stack: Stack, coordinates: Tensor, kind: Tensor) -> Tensor | None:
+        """Coordinates [n, 3], kinds [n] -> what is added to the embeddings, [n, H]."""
+
+    def vectors(self, stack: Stack, coordinates: Tensor, kind: Tensor) -> Tensor | None:
+        """Coordinates [n, 3], kinds [n] -> position vectors [n, H] that `features` are made from."""
+
+    def features(self, place: Place, role: Literal["query", "key"], vectors: Tensor | None) -> Tensor | None:
+        """Vectors [..., H] -> [..., heads, width]; scores get the product of a query's and a key's features."""
+
+    def relative(self, place: Place, queries: View, keys: View) -> Relative | None:
+        """Biases by distance, within each run."""
 
 
 class Rotary(nn.Module):
@@ -43,8 +85,10 @@ class Rotary(nn.Module):
     cross-attention is not rotated.
     """
 
-    packs = True
-    splits_heads = True
+    packs: ClassVar[bool] = True
+    restarts: ClassVar[bool] = False
+    splits_heads: ClassVar[bool] = True
+    width = 0
 
     def __init__(self, options: PositionOptions, base: float = 10_000.0) -> None:
         super().__init__()
@@ -59,15 +103,19 @@ class Rotary(nn.Module):
         angle = coordinates.index_select(-1, axis).double() * frequency
         return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
-    def states(self, place: Place, coordinates: Tensor, plane: Tensor) -> Tensor | None:
-        """Nothing is added to the states."""
+    def states(self, stack: Stack, coordinates: Tensor, kind: Tensor) -> Tensor | None:
+        """Nothing is added."""
         return None
 
-    def shared_bias(self, place: Place, queries: View, keys: View) -> Tensor | None:
-        """No bias."""
+    def vectors(self, stack: Stack, coordinates: Tensor, kind: Tensor) -> Tensor | None:
+        """No vectors."""
         return None
 
-    def bias(self, place: Place, layer: int, queries: View, keys: View) -> Tensor | None:
+    def features(self, place: Place, role: Literal["query", "key"], vectors: Tensor | None) -> Tensor | None:
+        """No features."""
+        return None
+
+    def relative(self, place: Place, queries: View, keys: View) -> Relative | None:
         """No bias."""
         return None
 
@@ -78,148 +126,18 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2).type_as(x)
 
 
-class Absolute(nn.Module):
-    """Learned position vectors [n, H]: one table for lines, two more for the other axes of planes."""
-
-    def __init__(self, options: PositionOptions) -> None:
-        super().__init__()
-        size, hidden = options.max_positions, options.sizes.hidden
-        self.t, self.y, self.x = (nn.Embedding(size, hidden) for _ in range(3))
-        self.norm = nn.LayerNorm(hidden) if options.normalise else nn.Identity()
-        self.last = size - 1
-
-    def forward(self, coordinates: Tensor, plane: Tensor) -> Tensor:
-        """Coordinates [..., 3], plane [...] -> [..., H]."""
-        t, y, x = coordinates.clamp(0, self.last).unbind(-1)
-        flat = plane.unsqueeze(-1).to(self.t.weight.dtype)
-        return self.norm(self.t(t) + flat * (self.y(y) + self.x(x)))  # type: ignore[no-any-return]
-
-
-class Untied(nn.Module):
-    """Positions apart from content: learned absolute vectors with their own query and key projections, shared by all
-    layers (TUPE, Ke et al. 2020), and for each layer a relative bias within each segment, log-bucketed on lines
-    (T5, Raffel et al. 2019) and two-dimensional on planes. Cross-attention has its own absolute bias.
-    """
-
-    packs = False
-    splits_heads = True
-    line_buckets, line_exact = 256, 128
-    plane_reach = 42
-
-    def __init__(self, options: PositionOptions) -> None:
-        super().__init__()
-        self.options = options
-        hidden, heads = options.sizes.hidden, options.heads
-        self.heads = heads // tensor_size()
-        self.scale = (options.sizes.head_size * options.scale_factor) ** -0.5
-        self.encoder, self.decoder = Absolute(options), Absolute(options)
-        width = heads * options.sizes.head_size
-        places = () if options.entangled else ("encoder", "decoder", "cross")
-        self.query = nn.ModuleDict({place: nn.Linear(hidden, width) for place in places})
-        self.key = nn.ModuleDict({place: nn.Linear(hidden, width) for place in places})
-        depth = {"encoder": options.sizes.encoder_layers, "decoder": options.sizes.decoder_layers}
-        tables = {place: 1 if options.share else number for place, number in depth.items()}
-        side = 2 * self.plane_reach + 1
-        self.line = nn.ModuleDict({place: _tables(n, 2 * self.line_buckets + 1, heads) for place, n in tables.items()})
-        self.grid = nn.ModuleDict({place: _tables(n, side * side, heads) for place, n in tables.items()})
-        self._keep_own_heads()
-
-    def _keep_own_heads(self) -> None:
-        for linear in (*self.query.values(), *self.key.values()):
-            keep_part(linear, weight=0, bias=0)
-        for table in (table for tables in (self.line, self.grid) for each in tables.values() for table in each):
-            keep_part(table, weight=1)
-
-    def readers(self, name: str) -> tuple[tuple[str, int | None], ...]:
-        """(Side, layer) that read a parameter; layer None: all of the side. For models cut into stages."""
-        part, side, *rest = name.split(".")
-        if part in ("line", "grid"):
-            return ((side, None if self.options.share else int(rest[0])),)
-        if part in ("query", "key"):
-            return (("encoder" if side == "encoder" else "decoder", None),)
-        return (("decoder", None),) if part == "decoder" else (("encoder", None), ("decoder", None))
-
-    def rotation(self, coordinates: Tensor) -> Tensor | None:
-        """Nothing is rotated."""
-        return None
-
-    def states(self, place: Place, coordinates: Tensor, plane: Tensor) -> Tensor | None:
-        """Position vectors to add to the states, if entangled."""
-        return self._absolute(place)(coordinates, plane) if self.options.entangled else None
-
-    def _absolute(self, place: Place) -> nn.Module:
-        return self.encoder if place == "encoder" else self.decoder
-
-    def shared_bias(self, place: Place, queries: View, keys: View) -> Tensor | None:
-        """The absolute part, equal for all layers: [R, heads, L, K]."""
-        if self.options.entangled:
-            return None
-        side = self._absolute(place)
-        other = self.encoder if place == "cross" else side
-        q = self.query[place](to_parts(side(queries.coordinates, queries.plane))).unflatten(-1, (self.heads, -1))
-        k = self.key[place](to_parts(other(keys.coordinates, keys.plane))).unflatten(-1, (self.heads, -1))
-        return torch.einsum("rlhd,rkhd->rhlk", q * self.scale, k)
-
-    def bias(self, place: Place, layer: int, queries: View, keys: View) -> Tensor | None:
-        """The relative part of a layer: [R, heads, L, K], zero between segments; None for cross-attention."""
-        if place == "cross":
-            return None
-        table = 0 if self.options.share else layer
-        distance = keys.coordinates[:, None] - queries.coordinates[:, :, None]
-        line = self.line[place][table](self._line_bucket(distance[..., 0]))
-        same = queries.segment[:, :, None] == keys.segment[:, None]
-        plane = queries.plane[:, :, None]
-        bias = line
-        if bool(plane.any()):
-            grid = self.grid[place][table](self._grid_bucket(distance))
-            bias = torch.where(plane.unsqueeze(-1), grid, line)
-        return (bias * same.unsqueeze(-1).to(bias.dtype)).permute(0, 3, 1, 2)
-
-    def _line_bucket(self, distance: Tensor) -> Tensor:
-        """Exact up to half the buckets, then logarithmic."""
-        near = distance.abs().clamp(max=self.line_exact)
-        ratio = (distance.abs().clamp(min=1).double() / self.line_exact).log()
-        span = math.log(max(self.options.max_positions, 2 * self.line_exact) / self.line_exact)
-        far = self.line_exact + (ratio / span * (self.line_buckets - self.line_exact)).long()
-        size = torch.where(distance.abs() < self.line_exact, near, far.clamp(max=self.line_buckets))
-        return size * distance.sign() + self.line_buckets
-
-    def _grid_bucket(self, distance: Tensor) -> Tensor:
-        y, x = (distance[..., axis].clamp(-self.plane_reach, self.plane_reach) + self.plane_reach for axis in (1, 2))
-        return y * (2 * self.plane_reach + 1) + x
-
-
-def _tables(number: int, rows: int, heads: int) -> nn.ModuleList:
-    return nn.ModuleList(nn.Embedding(rows, heads) for _ in range(number))
-
-
 class OwnHeads:
-    """A scheme whose biases are for all heads, cut down to those of this process."""
+    """A scheme whose features and biases are for all heads, cut down to those of this process."""
 
-    def __init__(self, scheme: Any) -> None:
+    def __init__(self, scheme: Scheme) -> None:
         self.scheme = scheme
-        self.packs, self.rotation, self.states = scheme.packs, scheme.rotation, scheme.states
 
-    def shared_bias(self, place: Place, queries: View, keys: View) -> Tensor | None:
-        """The part that all layers share."""
-        return self._own(self.scheme.shared_bias(place, queries, keys))
+    def features(self, place: Place, role: Literal["query", "key"], vectors: Tensor | None) -> Tensor | None:
+        """Features of own heads."""
+        found = self.scheme.features(place, role, vectors)
+        return None if found is None else own_share(found, -2)
 
-    def bias(self, place: Place, layer: int, queries: View, keys: View) -> Tensor | None:
-        """The part of one layer."""
-        return self._own(self.scheme.bias(place, layer, queries, keys))
-
-    @staticmethod
-    def _own(bias: Tensor | None) -> Tensor | None:
-        return bias if bias is None or bias.shape[1] == 1 else own_share(bias, 1)
-
-
-SCHEMES: dict[str, type[nn.Module]] = {"rotary": Rotary, "untied": Untied}
-
-
-def total_bias(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """Sum of the parts that are there."""
-    total = None
-    for part in parts:
-        if part is not None:
-            total = part if total is None else total + part
-    return total
+    def relative(self, place: Place, queries: View, keys: View) -> Relative | None:
+        """Biases of own heads."""
+        found = self.scheme.relative(place, queries, keys)
+        return None if found is None else OwnRelative(found.indices, found.tables)

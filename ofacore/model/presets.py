@@ -37,12 +37,18 @@ PRESETS = {
     "ofa-base": Sizes(768, 3072, 12, 6, 6),
     "ofa-large": Sizes(1024, 4096, 16, 12, 12),
     "ofa-huge": Sizes(1280, 5120, 16, 24, 12),
+    "ofa-asr-small": Sizes(256, 2048, 4, 12, 6),
+    "ofa-asr-base": Sizes(768, 3072, 12, 12, 6),
+    "ofa-6b": Sizes(2560, 10240, 32, 36, 24),
+    "ofa-8b": Sizes(2560, 10240, 32, 48, 36),
+    "ofa-10b": Sizes(2816, 11264, 32, 48, 36),
 }
 
 _OFA_OPTIONS = {
     "positions": "untied", "qk_norm": False, "scale_attn": True, "scale_fc": True, "scale_heads": True,
-    "attn_scale_factor": 2.0,
+    "attn_scale_factor": 2.0, "norm_per_adapter": True, "target_type_embedding": False, "separator": False,
 }  # fmt: skip
+"""What all models of the OFA family have in common; the rest are the defaults of the schema."""
 
 
 class ModelSizeError(UserError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ofacore.protocols import Layout
 
@@ -17,10 +19,10 @@ class View:
 
     coordinates: Tensor
     """int64 [R, L, 3]."""
-    segment: Tensor
-    """int64 [R, L]."""
-    plane: Tensor
-    """bool [R, L]: the position belongs to an adapter whose coordinates differ by axis."""
+    run: Tensor
+    """int64 [R, L]: distances count within a run of tokens, or a segment of another adapter, only."""
+    kind: Tensor
+    """int64 [R, L]: number of the adapter that made the position."""
 
 
 @dataclass
@@ -116,18 +118,44 @@ def slots_of(rows: tuple[Tensor, ...], positions: int, once: bool = True) -> Slo
     return Slots(shapes, flat.clamp(min=0), inverse, positions)
 
 
-def _view(layout: Layout, rows: Tensor, plane: Tensor) -> View:
+@dataclass
+class Stream:
+    """What position schemes know of all positions of one side."""
+
+    kind: Tensor
+    """int64 [N]: number of each position's adapter."""
+    run: Tensor
+    """int64 [N]."""
+
+
+def stream_of(layout: Layout, adapters: Sequence[str], linear: Collection[str]) -> Stream:
+    """Kinds and runs of a layout's positions. Adapters are numbered by ``adapters``, unknown ones -1."""
+    device = layout.adapter.device
+    numbers = [adapters.index(name) if name in adapters else -1 for name in layout.adapters]
+    kind = torch.tensor(numbers or [-1], device=device)[layout.adapter]
+    line = torch.tensor([name in linear for name in layout.adapters] or [False], device=device)[layout.adapter]
+    return Stream(kind, runs_of(layout.coordinates, layout.segment, kind, line, layout.sequence))
+
+
+def runs_of(coordinates: Tensor, segment: Tensor, kind: Tensor, line: Tensor, sequence: Tensor | None = None) -> Tensor:
+    """Number of each position's run, int64 [..., n], counted along the last dimension.
+
+    On a line a run goes on as long as coordinates of one adapter do; elsewhere each segment is one.
+    """
+    step = coordinates[..., 1:, 0] - coordinates[..., :-1, 0]
+    inside = torch.where(line[..., 1:], step == 1, segment[..., 1:] == segment[..., :-1])
+    begins = ~inside | (kind[..., 1:] != kind[..., :-1])
+    if sequence is not None:
+        begins |= sequence[1:] != sequence[:-1]
+    return functional.pad(begins.long(), (1, 0)).cumsum(-1)
+
+
+def _view(layout: Layout, rows: Tensor, stream: Stream) -> View:
     index = rows.clamp(min=0)
-    return View(layout.coordinates[index], layout.segment[index], plane[index])
+    return View(layout.coordinates[index], stream.run[index], stream.kind[index])
 
 
-def plane_of(layout: Layout, linear: frozenset[str]) -> Tensor:
-    """bool [N]: positions of adapters that are not in ``linear``."""
-    kinds = torch.tensor([name not in linear for name in layout.adapters] or [False], device=layout.adapter.device)
-    return kinds[layout.adapter]
-
-
-def self_groups(layout: Layout, plane: Tensor, source: bool) -> list[Group]:
+def self_groups(layout: Layout, stream: Stream, source: bool) -> list[Group]:
     """Self-attention of one side. Empty slots see themselves, which no other position can see."""
     groups = []
     for rows in layout.rows:
@@ -141,12 +169,12 @@ def self_groups(layout: Layout, plane: Tensor, source: bool) -> list[Group]:
         empty = rows < 0
         mask &= ~(empty[:, :, None] | empty[:, None, :])
         mask |= torch.diag_embed(empty)
-        view = _view(layout, rows, plane)
+        view = _view(layout, rows, stream)
         groups.append(Group(view, view, None if bool(mask.all()) else mask, None))
     return groups
 
 
-def cross_groups(layout: Layout, plane: Tensor, source: Layout, source_plane: Tensor) -> list[Group]:
+def cross_groups(layout: Layout, stream: Stream, source: Layout, source_stream: Stream) -> list[Group]:
     """Attention of the target's rows to the source positions that their sequences read."""
     assert layout.memory is not None
     groups = []
@@ -159,8 +187,8 @@ def cross_groups(layout: Layout, plane: Tensor, source: Layout, source_plane: Te
         mask |= blind
         groups.append(
             Group(
-                _view(layout, rows, plane),
-                _view(source, keys, source_plane),
+                _view(layout, rows, stream),
+                _view(source, keys, source_stream),
                 None if bool(mask.all()) else mask,
                 blind if bool(blind.any()) else None,
             )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ofacore.model.positions import total_bias
+from ofacore.model.needs import total
 from ofacore.model.stages import Stage
 from ofacore.protocols import Batch, BatchSide
 
@@ -66,7 +66,7 @@ def forward_stage(model: UniversalModel, batch: Batch, received: Tensor | None) 
     now, owed = _begun(model, batch) if received is None else (unpack(model.stage, batch, received), [])
     owed += _encoded(model, batch, now)
     owed += _decoded(model, batch, now)
-    idle = total_bias(owed)
+    idle = total(owed)
     return now.plus([*model.backbone.balance, *([] if idle is None else [idle])])
 
 

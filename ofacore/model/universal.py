@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,8 +16,7 @@ from ofacore.model.dropout import dropout
 from ofacore.model.embedding import TokenEmbedding
 from ofacore.model.initial import normal, seeded
 from ofacore.model.lora import add_low_rank
-from ofacore.model.needs import Components, Hidden, ModelNeeds, Part, criterion_key
-from ofacore.model.positions import total_bias
+from ofacore.model.needs import Components, Hidden, ModelNeeds, Part, criterion_key, total
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.model.rows import permute
 from ofacore.model.stages import Stage
@@ -25,6 +24,7 @@ from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere,
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import layout
 from ofacore.parallel.norms import norm
+from ofacore.plugin import PluginError
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -32,10 +32,11 @@ from ofacore.protocols import (
     CriterionContext,
     HeadContext,
     Loss,
+    PositionGrid,
     Side,
     TermGroup,
 )
-from ofacore.vocabulary import Vocabulary
+from ofacore.vocabulary import SEP, Vocabulary
 
 ParameterKind = Literal["matrix", "embedding", "vector"]
 
@@ -63,7 +64,10 @@ class UniversalModel(nn.Module):
         )  # fmt: skip
         self.sizes = resolve(config)
         self.stage: Stage | None = None
-        self.embedding = TokenEmbedding(vocabulary, self.sizes.hidden, config.tied_head, seed)
+        silent = frozenset() if config.separator else frozenset({SEP})
+        self.embedding = TokenEmbedding(
+            vocabulary, self.sizes.hidden, config.tied_head, seed, config.output_bias, silent
+        )
         self.adapters = self._parts("adapter", needs.adapters, config.adapters)
         self.heads = self._parts("head", needs.heads, config.heads_options)
         self.criteria = nn.ModuleDict()
@@ -71,10 +75,7 @@ class UniversalModel(nn.Module):
         for part in needs.criteria:
             self.criterion(part.name, {})
         self.types = nn.ParameterDict(self._type_vectors() if config.type_embedding else {})
-        embed_norm = config.layernorm_embedding
-        kind, hidden = config.norm_type, self.sizes.hidden
-        self.source_norm = norm(kind, hidden) if embed_norm else nn.Identity()
-        self.target_norm = norm(kind, hidden) if embed_norm else nn.Identity()
+        self.source_norm, self.target_norm = self._embedding_norm(), self._embedding_norm()
         self.backbone = self._backbone()
         if config.lora.rank:
             add_low_rank(self, config.lora, seed)
@@ -92,8 +93,18 @@ class UniversalModel(nn.Module):
                 modules[part.name] = self.registry.load(kind, part.name)(context)
         return modules
 
+    def _embedding_norm(self) -> nn.Module:
+        """Normalisation of one side's embeddings; by adapter where each has its own."""
+        config = self.config
+        if not config.layernorm_embedding:
+            return nn.Identity()
+        if not config.norm_per_adapter:
+            return norm(config.norm_type, self.sizes.hidden)
+        return nn.ModuleDict({name: norm(config.norm_type, self.sizes.hidden) for name in self.adapters})
+
     def _type_vectors(self) -> dict[str, nn.Parameter]:
-        names = [f"{side}/{name}" for name in self.adapters for side in ("source", "target")]
+        sides = ("source", "target") if self.config.target_type_embedding else ("source",)
+        names = [f"{side}/{name}" for name in self.adapters for side in sides]
         return {name: nn.Parameter(normal(f"types.{name}", (self.sizes.hidden,), self.seed)) for name in names}
 
     def _backbone(self) -> nn.Module:
@@ -101,13 +112,33 @@ class UniversalModel(nn.Module):
         schemes = {}
         if self.config.positions not in ("rotary", "untied"):
             schemes[self.config.positions] = self.registry.load("positions", self.config.positions)
+        grids = {
+            name: module.grid
+            for name, module in self.adapters.items()
+            if isinstance(getattr(module, "grid", None), PositionGrid)
+        }
         context = BackboneContext(
-            tuple(self.adapters), self.needs.tasks, linear, frozenset(self.needs.attention_layers), schemes, self.seed
-        )
+            tuple(self.adapters), self.needs.tasks, linear, grids, frozenset(self.needs.attention_layers), schemes,
+            self.seed, self._routers(),
+        )  # fmt: skip
         name = self.config.backbone
         build = MegatronBackbone if name == "megatron" else self.registry.load("backbone", name)
         with seeded(f"backbone.{name}", self.seed):
             return build(self.config, context)  # type: ignore[no-any-return]
+
+    def _routers(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        """The router of a plugin, if one is asked for.
+
+        Raises:
+            PluginError: It has parameters; only the core's own learned router is trained.
+        """
+        name = self.config.experts
+        if name in ("none", "modality", "task", "topk"):
+            return {}
+        build, declared = self.registry.load("router", name), self.registry.component("router", name).options
+        if isinstance(build, type) and issubclass(build, nn.Module):
+            raise PluginError(f"router '{name}' is a module; a router of a plugin has no parameters, 'topk' learns")
+        return {name: lambda given: build({**declared, **given})}
 
     def criterion(self, name: str, options: Mapping[str, Any]) -> Any:
         """The criterion of that name, built at first use; ``options`` go before those that the model was built with."""
@@ -139,6 +170,11 @@ class UniversalModel(nn.Module):
         return self._any_weight().dtype
 
     @property
+    def restarts(self) -> bool:
+        """Coordinates count from 0 in every run and segment, not on through a sequence."""
+        return bool(getattr(getattr(self.backbone, "positions", None), "restarts", False))
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self._any_weight().device
@@ -147,22 +183,30 @@ class UniversalModel(nn.Module):
         table: Tensor | None = self.embedding.table.weight
         return next(self.parameters()) if table is None else table
 
-    def embed(self, side: Side, call: AdapterCall) -> Tensor:
-        """States [n, H] of one adapter's segments, in the adapter's order, ready for the backbone."""
-        return self._prepared(side, self._raw(side, call))
+    def embed(self, side: Side, call: AdapterCall, coordinates: Tensor) -> Tensor:
+        """States [n, H] of one adapter's segments at coordinates [n, 3], in the adapter's order, for the backbone."""
+        return self._prepared(side, self._raw(side, call, coordinates))
 
-    def _raw(self, side: Side, call: AdapterCall) -> Tensor:
+    def _raw(self, side: Side, call: AdapterCall, coordinates: Tensor | None) -> Tensor:
+        """Embeddings of one call; without coordinates no positions are mixed in."""
         dtype = self.dtype
         features = {
             name: value.to(dtype) if value.is_floating_point() else value for name, value in call.features.items()
         }
         states = self.adapters[call.adapter].embed(features, call.shapes)
+        states = states * self.sizes.hidden**0.5 if self.config.scale_embedding else states
+        place = getattr(self.backbone, "content_positions", None)
+        added = None if place is None or coordinates is None else place(side, coordinates, call.adapter)
+        states = states if added is None else states + added
         kind = f"{side}/{call.adapter}"
-        return states + self.types[kind] if kind in self.types else states
+        states = states + self.types[kind] if kind in self.types else states
+        layer_norm = self.source_norm if side == "source" else self.target_norm
+        return layer_norm[call.adapter](states) if isinstance(layer_norm, nn.ModuleDict) else states
 
     def _prepared(self, side: Side, states: Tensor) -> Tensor:
         layer_norm = self.source_norm if side == "source" else self.target_norm
-        return dropout(layer_norm(states), self.config.dropout, self.training)
+        states = states if isinstance(layer_norm, nn.ModuleDict) else layer_norm(states)
+        return dropout(states, self.config.dropout, self.training)
 
     def stream(self, name: Side, batch: Batch) -> tuple[Tensor | None, list[Tensor]]:
         """States [N, H] of one side in stream order, and a zero for each stand-in.
@@ -176,9 +220,10 @@ class UniversalModel(nn.Module):
             calls.sort(key=lambda call: call.adapter)
         zeros, parts = [], []
         for call in sorted([*calls, *others], key=lambda call: call.adapter) if others else calls:
-            states = self._raw(name, call)
-            zeros += [(states * 0).float().sum()] if any(call is other for other in others) else []
-            parts += [] if any(call is other for other in others) else [states]
+            if side is None or any(call is other for other in others):
+                zeros.append((self._raw(name, call, None) * 0).float().sum())
+            else:
+                parts.append(self._raw(name, call, side.layout.coordinates[call.index]))
         return self._assembled(name, calls, parts), zeros
 
     def _assembled(self, name: Side, calls: Sequence[AdapterCall], parts: Sequence[Tensor]) -> Tensor | None:
@@ -210,7 +255,7 @@ class UniversalModel(nn.Module):
         attention = getattr(self.backbone, "attention", {})
         return Hidden(
             memory, decoded, torch.stack(balance).mean() if balance else None,
-            tuple(attention[layer] for layer in sorted(attention)), total_bias(idle),
+            tuple(attention[layer] for layer in sorted(attention)), total(idle),
         )  # fmt: skip
 
     def _idle(self, place: str) -> Tensor | None:
@@ -319,10 +364,11 @@ class UniversalModel(nn.Module):
 
         Where the tensor group splits the parameter: those of this process.
         """
-        tables = {"embedding.table.weight": "", "embedding.projection.weight": ".output"}
+        tables = {"embedding.table.weight": "", "embedding.projection.weight": ".output", "embedding.bias": ".bias"}
         if name not in tables:
             return {name: slice(None)}
-        rows = {block.name: self.embedding.parts.own(block.name) for block in self.vocabulary.blocks}
+        own = self.vocabulary.range if name == "embedding.bias" else self.embedding.parts.own
+        rows = {block.name: own(block.name) for block in self.vocabulary.blocks}
         return {f"embedding.{block}{tables[name]}": slice(part.start, part.stop) for block, part in rows.items()}
 
     @torch.no_grad()

@@ -17,12 +17,12 @@ from ofacore.parallel.sharding import from_all, is_expert, local, whole_shape
 if TYPE_CHECKING:
     from ofacore.model.universal import UniversalModel
 
-_TABLE = re.compile(r"^embedding\.(table|projection)\.weight$")
+_TABLE = re.compile(r"^embedding\.((table|projection)\.weight|bias)$")
 _EXPERT = re.compile(r"^backbone\..*\.ffn\.each\.([^.]+)\.")
 
 
 def stored(model: UniversalModel) -> dict[str, Tensor]:
-    """Parameters and persistent buffers that go by their own names: all but token tables."""
+    """Parameters and persistent buffers that go by their own names: all but token tables and the bias of logits."""
     return {
         name: value
         for name, value in model.state_dict(keep_vars=True).items()

@@ -6,6 +6,7 @@ no projection on some blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +27,32 @@ class Columns:
     place: Tensor
     """int64 [v]: place of each column among those of all processes, one behind the other."""
     padding: Tensor
-    """bool [w]: columns of this process that stand for nothing."""
+    """bool [w]: columns of this process that stand for nothing, or have no part."""
+    left_out: int = 0
+    """How many of the v have no part."""
+
+    @property
+    def number(self) -> int:
+        """Columns that have a part."""
+        return len(self.place) - self.left_out
 
     def own(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Columns [n] -> place among those of this process (0 for others), bool: whether it is one of them."""
         place = self.place[columns] - tensor_rank() * len(self.padding)
         mine = (place >= 0) & (place < len(self.padding))
         return torch.where(mine, place, 0), mine
+
+    def own_values(self, values: Tensor) -> Tensor:
+        """One value for each column [v] -> those of own columns [w], 0 for padding."""
+        place, mine = self.own(torch.arange(len(self.place), device=self.place.device))
+        return values.new_zeros(len(self.padding)).index_copy(0, place[mine], values[mine])
+
+    def without(self, silent: Sequence[int]) -> Columns:
+        """The same, but some columns have no part in a softmax."""
+        if not silent:
+            return self
+        place, mine = self.own(torch.tensor(silent, device=self.place.device))
+        return Columns(self.place, self.padding.index_fill(0, place[mine], True), len(silent))
 
 
 def split_logits(hidden: Tensor, weight: Tensor, columns: Columns) -> Tensor:
@@ -63,7 +83,7 @@ class _SplitCrossEntropy(torch.autograd.Function):
             kept = _exponentials(hidden[piece], weight, columns, target[piece], mine[piece], sums[:, piece])
         _, total, at_target, everywhere = sums
         nll = total.log() - at_target
-        loss = nll + smoothing * (at_target - everywhere / len(columns.place)) if smoothing else nll.clone()
+        loss = nll + smoothing * (at_target - everywhere / columns.number) if smoothing else nll.clone()
         ctx.rows, ctx.smoothing, ctx.columns = rows, smoothing, columns
         ctx.given_away = getattr(weight, "takes_gradient", False)
         ctx.save_for_backward(hidden, weight, target, mine, sums, kept if rows >= len(labels) else None)
@@ -80,7 +100,7 @@ class _SplitCrossEntropy(torch.autograd.Function):
             error = kept if kept is not None else _again(hidden[piece], weight, ctx.columns, sums[0, piece])
             error = error * (grad[piece] / sums[1, piece]).unsqueeze(1)
             if ctx.smoothing:
-                even = (grad[piece] * (ctx.smoothing / len(ctx.columns.place))).unsqueeze(1)
+                even = (grad[piece] * (ctx.smoothing / ctx.columns.number)).unsqueeze(1)
                 error -= even * ~ctx.columns.padding
             share = (grad[piece] * (1 - ctx.smoothing) * mine[piece]).unsqueeze(1)
             error.scatter_add_(1, target[piece].unsqueeze(1), -share)
@@ -129,7 +149,7 @@ def split_cross_entropy(
         weight: Own rows [w, H] of the projection; see ``takes_gradient`` in `ofacore.parts.fused_cross_entropy`.
         labels: int64 [m], columns.
         columns: Who holds what.
-        smoothing: Share of the target that is spread evenly over all v.
+        smoothing: Share of the target that is spread evenly over all columns that have a part.
         budget: Bytes of fp32 logits that may exist on a process at a time.
 
     Returns:

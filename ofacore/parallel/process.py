@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 import torch
@@ -40,6 +41,11 @@ def flushes_denormals() -> bool:
     return float(tiny * 0.5) == 0.0
 
 
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def tune_process(threads: int = 0) -> None:
     """Set threads, flush denormal numbers to zero (softmax backward makes many), keep freed memory.
 
@@ -47,9 +53,9 @@ def tune_process(threads: int = 0) -> None:
     limits the spinning, but it is read when the process starts and so cannot be set here.
 
     Args:
-        threads: Threads of torch; 0 leaves torch's own choice.
+        threads: Threads of torch, at most one for each processor; 0 leaves torch's own choice.
     """
     if threads:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, processors()))
     torch.set_flush_denormal(True)
     keep_freed_memory()

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from ofacore.parts.cross_entropy import CrossEntropy, LabelError
     from ofacore.parts.fused_cross_entropy import linear_cross_entropy
     from ofacore.parts.pooling import EmbeddingHead
+    from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.starter.baselines import copy, majority
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
     from ofacore.parts.starter.splits import SPLITS, Row, Split, Splits, capped, empty_splits, pick, split_of, text_id
-    from ofacore.parts.stepping import feed_tokens
+    from ofacore.parts.stepping import begin_run, feed_tokens
     from ofacore.parts.token import TokenAdapter, TokenHead, TokenPrediction
     from ofacore.parts.token_generator import TokenGenerator
+    from ofacore.parts.tokens import TokensPreprocessor
     from ofacore.parts.transforms import (
         first_reference,
         join_blanks,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         unspaced,
     )
     from ofacore.parts.trie import Trie, TrieNode
+    from ofacore.parts.values import ValuesPreprocessor
 
 __all__ = [
     "SPLITS",
@@ -40,16 +43,22 @@ __all__ = [
     "EmbeddingHead",
     "FetchError",
     "LabelError",
+    "OneShotGenerator",
     "PackageSource",
     "Row",
     "Split",
     "Splits",
+    "SquaredError",
     "TokenAdapter",
     "TokenGenerator",
     "TokenHead",
     "TokenPrediction",
+    "TokensPreprocessor",
     "Trie",
     "TrieNode",
+    "ValuesHead",
+    "ValuesPreprocessor",
+    "begin_run",
     "capped",
     "copy",
     "empty_splits",
@@ -82,16 +91,22 @@ _HOMES = {
     "EmbeddingHead": "pooling",
     "FetchError": "starter.fetch",
     "LabelError": "cross_entropy",
+    "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",
+    "SquaredError": "regression",
     "TokenAdapter": "token",
     "TokenGenerator": "token_generator",
     "TokenHead": "token",
     "TokenPrediction": "token",
+    "TokensPreprocessor": "tokens",
     "Trie": "trie",
     "TrieNode": "trie",
+    "ValuesHead": "regression",
+    "ValuesPreprocessor": "values",
+    "begin_run": "stepping",
     "capped": "starter.splits",
     "copy": "starter.baselines",
     "empty_splits": "starter.splits",

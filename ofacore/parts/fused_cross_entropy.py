@@ -25,17 +25,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float, budget: int
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float, budget: int, silent: tuple[int, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows = max(1, budget // (weight.shape[0] * weight.element_size()))
         outputs = hidden.new_empty(4, len(labels), dtype=torch.float32)
         kept = None
         for start in range(0, len(labels), rows):
             piece = slice(start, start + rows)
-            kept = hidden[piece] @ weight.T
+            kept = _logits(hidden[piece], weight, silent)
             _exponentiate(kept, labels[piece], smoothing, outputs[:, piece])
         loss, nll, right, total = outputs
         ctx.rows, ctx.smoothing, ctx.given_away = rows, smoothing, getattr(weight, "takes_gradient", False)
+        ctx.silent = silent
         ctx.save_for_backward(hidden, weight, labels, total, kept if rows >= len(labels) else None)
         ctx.mark_non_differentiable(nll, right)
         return loss, nll, right
@@ -50,7 +51,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_weight: Tensor | None = None
         for start in range(0, len(labels), ctx.rows):
             piece = slice(start, start + ctx.rows)
-            error = kept if kept is not None else _again(hidden[piece], weight, labels[piece])
+            error = kept if kept is not None else _again(hidden[piece], weight, labels[piece], ctx.silent)
             before = _take_target(error, labels[piece], total[piece] * (1.0 - ctx.smoothing))
             if grad_hidden is not None:
                 torch.mm(error, weight, out=grad_hidden[piece])
@@ -63,11 +64,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if grad_hidden is not None:
             grad_hidden.mul_(factor)
         if ctx.smoothing:
-            even = (grad * ctx.smoothing / weight.shape[0]).unsqueeze(1).to(hidden.dtype)
-            _take_uniform(grad_hidden, grad_weight, weight, hidden, even)
+            even = (grad * ctx.smoothing / (weight.shape[0] - len(ctx.silent))).unsqueeze(1).to(hidden.dtype)
+            _take_uniform(grad_hidden, grad_weight, weight, hidden, even, ctx.silent)
         if grad_weight is not None and ctx.given_away:
             grad_weight.is_given_away = True  # type: ignore[attr-defined]
-        return grad_hidden, grad_weight, None, None, None
+        return grad_hidden, grad_weight, None, None, None, None
 
 
 def _exponentiate(logits: Tensor, labels: Tensor, smoothing: float, outputs: Tensor | None) -> None:
@@ -82,7 +83,7 @@ def _exponentiate(logits: Tensor, labels: Tensor, smoothing: float, outputs: Ten
             continue
         loss, nll, right, total = outputs[:, piece]
         target = shifted.gather(1, labels[piece].unsqueeze(1)).squeeze(1)
-        mean = shifted.mean(1) if smoothing else target
+        mean = _mean(shifted) if smoothing else target
         torch.exp(shifted, out=shifted)
         torch.sum(shifted, 1, out=total)
         if shifted.dtype != logits.dtype:
@@ -92,8 +93,23 @@ def _exponentiate(logits: Tensor, labels: Tensor, smoothing: float, outputs: Ten
         loss.copy_(nll + smoothing * (target - mean))
 
 
-def _again(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+def _mean(shifted: Tensor) -> Tensor:
+    """Mean of each row [m] over what is finite; silent logits are not."""
+    finite = torch.isfinite(shifted[0])
+    if bool(finite.all()):
+        return shifted.mean(1)
+    return shifted[:, finite].mean(1)
+
+
+def _logits(hidden: Tensor, weight: Tensor, silent: tuple[int, ...]) -> Tensor:
     logits = hidden @ weight.T
+    for row in silent:
+        logits[:, row] = -torch.inf
+    return logits
+
+
+def _again(hidden: Tensor, weight: Tensor, labels: Tensor, silent: tuple[int, ...]) -> Tensor:
+    logits = _logits(hidden, weight, silent)
     _exponentiate(logits, labels, 0.0, None)
     return logits
 
@@ -107,18 +123,21 @@ def _take_target(exponentials: Tensor, labels: Tensor, share: Tensor) -> Tensor:
 
 
 def _take_uniform(
-    grad_hidden: Tensor | None, grad_weight: Tensor | None, weight: Tensor, hidden: Tensor, even: Tensor
-) -> None:
+    grad_hidden: Tensor | None, grad_weight: Tensor | None, weight: Tensor, hidden: Tensor, even: Tensor,
+    silent: tuple[int, ...],
+) -> None:  # fmt: skip
     """The part of the gradients that comes from the uniform share ``even`` [m, 1] of smoothed targets, in place."""
     if grad_hidden is not None:
-        grad_hidden.sub_(weight.sum(0) * even)
+        grad_hidden.sub_((weight.sum(0) - weight[list(silent)].sum(0)) * even)
     if grad_weight is not None:
         grad_weight.sub_((hidden * even).sum(0))
+        grad_weight[list(silent)] = 0.0
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float = 0.0, budget: int = BUDGET_BYTES
-) -> tuple[Tensor, Tensor, Tensor]:
+    hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float = 0.0, budget: int = BUDGET_BYTES,
+    silent: tuple[int, ...] = (),
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Cross-entropy of ``softmax(hidden @ weight.T)``.
 
     Args:
@@ -128,8 +147,9 @@ def linear_cross_entropy(
         labels: int64 [m], rows of ``weight``.
         smoothing: Share of the target that is spread evenly over all v.
         budget: Bytes of logits that may exist at a time.
+        silent: Rows of ``weight`` that have no part in the softmax and are no labels.
 
     Returns:
         Loss [m] (differentiable), negative log-likelihood [m], 1 where the label has the largest logit [m]; fp32.
     """
-    return _LinearCrossEntropy.apply(hidden, weight, labels, smoothing, budget)  # type: ignore[no-any-return]
+    return _LinearCrossEntropy.apply(hidden, weight, labels, smoothing, budget, silent)  # type: ignore[no-any-return]

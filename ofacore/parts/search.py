@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ofacore.parts.stepping import NEVER, Rules, Stepper
 from ofacore.protocols import GenerationOptions, Hypothesis
+from ofacore.vocabulary import BOS
 
 
 def score(total: float, length: int, penalty: float) -> float:
@@ -78,7 +79,9 @@ class Beam:
         self.stepper, self.rules, self.options = stepper, rules, stepper.options
         self.rows, self.width = len(limits), stepper.options.beam
         self.limits = limits
-        rules.limits = [limit for limit in limits for _ in range(self.width)]
+        self.forced = len(getattr(stepper.session, "start_ids", (BOS,))) - 1
+        if self.options.forced_end != "none":
+            rules.limits = [limit for limit in limits for _ in range(self.width)]
         rules.required = [phrases for phrases in rules.required for _ in range(self.width)]
         self.groups = stepper.options.groups if stepper.options.strategy == "diverse_beam" else 1
         if self.width % self.groups:
@@ -104,7 +107,7 @@ class Beam:
             values = [[*values[p], t] for p, t in zip(flat.tolist(), tokens.tolist(), strict=True)]
             logs = [[*logs[p], x] for p, x in zip(flat.tolist(), taken, strict=True)]
             self._finish_full(totals, values, logs)
-            totals = self._drop_finished(totals)
+            totals = self._drop_finished(totals, len(values[0]))
             if not bool(torch.isfinite(totals).any()):
                 return [self._ranked(row) for row in range(self.rows)]
             session.reorder(flat)
@@ -175,12 +178,17 @@ class Beam:
         return best
 
     def _finish(self, row: int, total: float, value: list[int], logs: list[float]) -> None:
-        if len(self.done[row]) < self.width:
-            self.done[row].append((score(total, len(logs), self.options.length_penalty), value, logs))
+        if len(self.done[row]) < self.width or not self.options.early_stopping:
+            self.done[row].append((self._score(total, len(logs)), value, logs))
+            self.done[row] = sorted(self.done[row], key=lambda entry: -entry[0])[: self.width]
+
+    def _score(self, total: float, length: int) -> float:
+        """Length-normalised; forced tokens that every value begins with count."""
+        return score(total, length + self.forced, self.options.length_penalty)
 
     def _finish_full(self, totals: Tensor, values: list[list[int]], logs: list[list[float]]) -> None:
-        """Fixed-length slots end at their length."""
-        if self.stepper.end is not None:
+        """Fixed-length slots end at their length, open ones too where no end token is forced."""
+        if self.stepper.end is not None and self.options.forced_end != "none":
             return
         for row, limit in enumerate(self.limits):
             for beam in range(self.width):
@@ -189,10 +197,14 @@ class Beam:
                     self._finish(row, float(totals[row, beam]), values[place], logs[place])
                     totals[row, beam] = NEVER
 
-    def _drop_finished(self, totals: Tensor) -> Tensor:
-        """Rows with enough hypotheses stop."""
-        full = torch.tensor([len(done) >= self.width for done in self.done], device=totals.device)
-        return totals.masked_fill(full[:, None], NEVER)
+    def _drop_finished(self, totals: Tensor, length: int) -> Tensor:
+        """Rows with enough hypotheses stop; without ``early_stopping`` only if no open one is better than the worst."""
+        best = totals.max(1).values.tolist()
+        full = [
+            len(done) >= self.width and (self.options.early_stopping or self._score(total, length) <= done[-1][0])
+            for done, total in zip(self.done, best, strict=True)
+        ]
+        return totals.masked_fill(torch.tensor(full, device=totals.device)[:, None], NEVER)
 
     def _ranked(self, row: int) -> list[Hypothesis]:
         ranked = sorted(self.done[row], key=lambda entry: -entry[0])

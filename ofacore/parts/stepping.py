@@ -45,9 +45,7 @@ class Stepper:
     def start(self) -> Tensor:
         """Log-probabilities [R, V] of the first token."""
         pending = self.session.pending
-        if pending is None:
-            pending = torch.full((self.session.rows,), BOS, dtype=torch.long, device=self.session.device)
-        return self.next(pending, None)
+        return self.next(begin_run(self.session, self.adapter) if pending is None else pending, None)
 
     def next(self, tokens: Tensor, alive: Tensor | None) -> Tensor:
         """Append tokens int64 [R]; log-probabilities [R, V]. Rows that are not ``alive`` leave no trace."""
@@ -71,7 +69,10 @@ class Stepper:
         self.ids = ids
         self._sorted, self._order = torch.sort(ids)
         self._columns: dict[int, int] = {}
-        self._banned = self.columns(sorted({BOS, PAD, MASK, EOS, SEP} - {self.end}))
+        never = {BOS, PAD, MASK, EOS, SEP}
+        if self.options.core_tokens:
+            never = {EOS, SEP} if self.options.pad_tokens else {PAD, EOS, SEP}
+        self._banned = self.columns(sorted((never - {self.end}) & set(ids.tolist())))
 
     def column(self, token: int) -> int:
         """Column of a vocabulary id."""
@@ -91,6 +92,9 @@ class Rules:
     def __init__(self, stepper: Stepper, trie: Trie | None) -> None:
         self.stepper, self.trie, self.options = stepper, trie, stepper.options
         attribute = stepper.request.slot.attributes.get("min_length")
+        session = stepper.session
+        self.begun = tuple(getattr(session, "start_ids", (BOS,))) if session.pending is None else ()
+        """What the run began with: it counts where n-grams must not repeat, as in fairseq and transformers."""
         self.min_length = max(self.options.min_length, int(attribute or 0))
         self.limits: Sequence[int] | None = None
         """Most tokens of each row's value: an open slot that is that long can only end."""
@@ -105,7 +109,7 @@ class Rules:
             scores[early, self.stepper.column(end)] = NEVER
         for row, prefix in enumerate(prefixes):
             if self.options.no_repeat_ngram:
-                banned = _repeats(prefix, self.options.no_repeat_ngram)
+                banned = _repeats([*self.begun, *prefix], self.options.no_repeat_ngram)
                 if banned:
                     scores[row, self.stepper.columns(banned)] = NEVER
             if self.required:
@@ -113,8 +117,13 @@ class Rules:
             if self.trie is not None:
                 self._keep_children(scores[row], prefix)
             if end is not None and self.limits is not None and len(prefix) >= self.limits[row]:
-                self._keep(scores[row], [end])
+                self._force_end(scores[row], end)
         return scores
+
+    def _force_end(self, scores: Tensor, end: int) -> None:
+        self._keep(scores, [end])
+        if self.options.forced_end == "free":
+            scores[self.stepper.column(end)] = 0.0
 
     def missing(self, prefix: Sequence[int], row: int) -> list[int]:
         """Tokens still needed for the row's phrases, the one in progress first."""
@@ -150,13 +159,20 @@ class Rules:
         scores[columns] = kept
 
 
+def begin_run(session: DecodeSession, adapter: str = "token") -> Tensor:
+    """Feed what a run begins with, all but the last token, which is returned: int64 [R]."""
+    *before, last = getattr(session, "start_ids", (BOS,))
+    for token in before:
+        session.step({"tokens": torch.full((session.rows,), token, device=session.device)}, adapter)
+    return torch.full((session.rows,), last, device=session.device)
+
+
 def feed_tokens(session: DecodeSession, values: Sequence[np.ndarray], adapter: str = "token") -> None:
     """Append given tokens, one array int64 [n_r] a row; the last of each row becomes pending."""
     longest = max((len(value) for value in values), default=0)
     if longest == 0:
         return
-    pending = session.pending
-    first = torch.full((session.rows,), BOS) if pending is None else pending.cpu()
+    first = (begin_run(session, adapter) if session.pending is None else session.pending).cpu()
     inputs = torch.full((session.rows, longest), PAD)
     last = first.clone()
     for row, value in enumerate(values):

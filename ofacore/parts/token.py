@@ -49,28 +49,52 @@ class TokenPrediction:
         weight: Rows [v, H] of the projection; those of this process where the tensor group splits them.
         ids: int64 [v], ascending: the vocabulary id of each column of the logits.
         columns: Who computes which logits; None: this process computes them all.
+        bias: [v], added to the logits; None: nothing is.
+        silent: Columns that have no part: their logits are minus infinity.
     """
 
-    def __init__(self, hidden: Tensor, weight: Tensor, ids: Tensor, columns: Columns | None = None) -> None:
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, ids: Tensor, columns: Columns | None = None, bias: Tensor | None = None,
+        silent: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
         self.hidden, self.weight, self.ids, self.columns = hidden, weight, ids, columns
+        self.bias, self.silent = bias, silent
 
     def logits(self) -> Tensor:
         """fp32 [m, v]."""
-        if self.columns is not None:
-            return split_logits(self.hidden, self.weight, self.columns).float()
-        return _product(self.hidden, self.weight).float()
+        if self.columns is None:
+            logits = _product(self.hidden, self.weight).float()
+        else:
+            logits = split_logits(self.hidden, self.weight, self.columns).float()
+        logits = logits if self.bias is None else logits + self.bias.float()
+        if not self.silent:
+            return logits
+        return logits.index_fill(1, torch.tensor(self.silent, device=logits.device), -torch.inf)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """States [m, K] and rows [v, K] whose products are the logits: a bias is the weight of one more feature.
+
+        Where the tensor group splits the rows: those of this process.
+        """
+        if self.bias is None:
+            return self.hidden, self.weight
+        ones = self.hidden.new_ones(len(self.hidden), 1)
+        bias = self.bias if self.columns is None else self.columns.own_values(self.bias)
+        return torch.cat([self.hidden, ones], 1), torch.cat([self.weight, bias[:, None].to(self.weight.dtype)], 1)
 
     def logits_of(self, chosen: Tensor) -> Tensor:
         """fp32 [m, c]: logits of some columns int64 [c] alone."""
+        hidden, weight = self.factors()
         if self.columns is not None:
-            return chosen_logits(self.hidden, self.weight, self.columns, chosen).float()
-        return (self.hidden @ self.weight[chosen].T).float()
+            return chosen_logits(hidden, weight, self.columns, chosen).float()
+        return (hidden @ weight[chosen].T).float()
 
     def cross_entropy(self, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, negative log-likelihood and rightness [m] each of labels [m] (columns); no logits are kept."""
+        hidden, weight = self.factors()
         if self.columns is not None:
-            return split_cross_entropy(self.hidden, self.weight, labels, self.columns, smoothing)
-        return linear_cross_entropy(self.hidden, self.weight, labels, smoothing)
+            return split_cross_entropy(hidden, weight, labels, self.columns.without(self.silent), smoothing)
+        return linear_cross_entropy(hidden, weight, labels, smoothing, silent=self.silent)
 
     @property
     def log_probs(self) -> Tensor:
@@ -103,17 +127,24 @@ def _product(hidden: Tensor, weight: Tensor) -> Tensor:
 
 
 class TokenHead(nn.Module):
-    """Projects states on the blocks of a slot and the core tokens."""
+    """Projects states on the blocks of a slot and the core tokens.
+
+    Options: ``whole`` lets the tokens of all blocks compete, as in models that know one dictionary only.
+    """
 
     positionwise: ClassVar[bool] = True
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         self._embedding = (context.embedding,)
+        self._all = tuple(b.name for b in context.vocabulary.blocks) if context.options.get("whole") else ()
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
         """Prediction for states [m, H]."""
-        return TokenPrediction(hidden, *self._embedding[0].output_part(ctx.blocks))
+        embedding = self._embedding[0]
+        weight, ids, columns = embedding.output_part(self._all or ctx.blocks)
+        silent = tuple(sorted(embedding.silent))
+        return TokenPrediction(hidden, weight, ids, columns, embedding.output_bias(ids), silent)
 
 
 def token_features(ids: Any) -> dict[str, np.ndarray]:

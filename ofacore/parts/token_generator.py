@@ -143,4 +143,3 @@ def _ranked(request: RowRequest, found: dict[int, tuple[float, ...]]) -> Produce
     whole = {number: sum(logs) for number, logs in found.items()}
     order = sorted(whole, key=lambda number: (-whole[number], number))
     return tuple(Hypothesis(values[n], whole[n], np.array(found[n], np.float32)) for n in order)
-

@@ -1,6 +1,9 @@
 """Public names for plugin authors: manifests, the contract version, and the registry that finds them."""
 
+from typing import TYPE_CHECKING, Any
+
 from ofacore.errors import UserError
+from ofacore.plugin.deprecation import deprecated
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, suggest
 from ofacore.plugin.manifest import (
     CONTRACT,
@@ -17,6 +20,9 @@ from ofacore.plugin.manifest import (
 )
 from ofacore.plugin.registry import Registry
 from ofacore.plugin.rows import PluginRow
+
+if TYPE_CHECKING:
+    from ofacore.plugin.hooks import TrainingRun, hookimpl
 
 __all__ = [
     "CONTRACT",
@@ -35,7 +41,18 @@ __all__ = [
     "SlotType",
     "TaskManifest",
     "TaskPreset",
+    "TrainingRun",
     "UnknownNameError",
     "UserError",
+    "deprecated",
+    "hookimpl",
     "suggest",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("TrainingRun", "hookimpl"):
+        raise AttributeError(f"module 'ofacore.plugin' has no attribute '{name}'")
+    from ofacore.plugin import hooks
+
+    return getattr(hooks, name)

@@ -23,8 +23,9 @@ _FORMAT = 1
 
 
 def cache_file() -> Path:
-    """The file of this environment."""
-    environment = hashlib.sha256(f"{sys.prefix}\0{sys.version}".encode()).hexdigest()[:16]
+    """The file of this environment: another ``PYTHONPATH`` may hold other files of the same plugins."""
+    paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    environment = hashlib.sha256("\0".join([sys.prefix, sys.version, *paths]).encode()).hexdigest()[:16]
     return cache_root() / "plugins" / f"{environment}.json"
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ofacore.plugin.cache import RowCache, cache_file
@@ -25,17 +27,26 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 
-def discover_plugins() -> list[Plugin]:
+SLOW = 1.0
+"""Seconds that the import of a manifest may take before its plugin is named."""
+
+
+def discover_plugins(refused: Mapping[str, str] = MappingProxyType({})) -> list[Plugin]:
     """Every plugin that is announced, whatever state it is in.
+
+    Args:
+        refused: Target -> why it must not be imported here.
 
     Raises:
         PluginError: An environment variable cannot be read.
     """
     announced, plugins = announcements()
-    allowed = _allowed([*announced, *(_announcement(plugin) for plugin in plugins)])
+    allowed = allowed_names([*announced, *(_announcement(plugin) for plugin in plugins)])
     cache = RowCache.read(cache_file())
     for announcement in announced:
-        if allowed is None or announcement.distribution == CORE_DISTRIBUTION or _names(announcement) & allowed:
+        if announcement.target in refused:
+            plugins.append(without_manifest(announcement, "broken", refused[announcement.target]))
+        elif permitted(announcement, allowed):
             plugins.append(_examine(announcement, cache))
         else:
             plugins.append(without_manifest(announcement, "disabled", "not listed in OFA_PLUGINS"))
@@ -72,7 +83,7 @@ def _examine(announcement: Announcement, cache: RowCache) -> Plugin:
         return _examine_hooks(announcement)
     if plugin := cache.get(announcement):
         return plugin
-    before = set(sys.modules)
+    before, start = set(sys.modules), time.perf_counter()
     try:
         with contextlib.redirect_stdout(sys.stderr):
             manifest = import_target(announcement.target)
@@ -84,9 +95,20 @@ def _examine(announcement: Announcement, cache: RowCache) -> Plugin:
     except BaseException as error:
         problem = f"cannot be imported from '{announcement.target}': {describe(error)}"
         return without_manifest(announcement, "broken", problem)
+    _name_if_slow(announcement, time.perf_counter() - start)
     if files := _files_read(announcement.target, before):
         cache.put(announcement, plugin, manifest.contract, files)  # type: ignore[attr-defined]
     return plugin
+
+
+def _name_if_slow(announcement: Announcement, seconds: float) -> None:
+    if seconds > SLOW:
+        import logging
+
+        logging.getLogger(__name__).warning(
+            "plugin %s (%s) took %.1f s to import; 'ofa plugins check %s --imports' says more",
+            announcement.name, announcement.distribution, seconds, announcement.name,
+        )  # fmt: skip
 
 
 def _examine_hooks(announcement: Announcement) -> Plugin:
@@ -151,7 +173,17 @@ def _development() -> Iterator[Announcement]:
         yield Announcement("", name, target, f"dev:{name}", "0")
 
 
-def _allowed(announced: list[Announcement]) -> set[str] | None:
+def permitted(announcement: Announcement, allowed: set[str] | None) -> bool:
+    """Whether a plugin may be used; the core's own components always may."""
+    return allowed is None or announcement.distribution == CORE_DISTRIBUTION or bool(_names(announcement) & allowed)
+
+
+def allowed_names(announced: list[Announcement]) -> set[str] | None:
+    """Names that ``OFA_PLUGINS`` lists; None where it is not set.
+
+    Raises:
+        UnknownNameError: It lists a name that no plugin has.
+    """
     setting = os.environ.get("OFA_PLUGINS")
     if setting is None:
         return None

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,20 @@ hookspec = pluggy.HookspecMarker(NAMESPACE)
 hookimpl = pluggy.HookimplMarker(NAMESPACE)
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """What `HookSpecs.ofa_run_start` gets."""
+
+    folder: Path
+    """Run folder: checkpoints, ``metrics.jsonl``."""
+    config: Any
+    """The ``RunConfig``."""
+    tasks: tuple[str, ...]
+    """Names of its tasks."""
+    model: Any
+    """The ``nn.Module`` that is trained."""
+
+
 class HookSpecs:
     """Every hook; an implementation takes any of the arguments, by name."""
 
@@ -28,15 +43,15 @@ class HookSpecs:
 
     @hookspec
     def ofa_run_start(self, run: Any) -> None:
-        """Training is about to start; ``run`` is the run with its model, tasks and folder."""
+        """Training is about to start; ``run`` is a `TrainingRun`."""
 
     @hookspec
     def ofa_step_end(self, step: int, metrics: Mapping[str, float]) -> None:
-        """A step is done; ``metrics`` maps ``split/task/metric`` to its value."""
+        """Step number ``step``, counted from 1, is done; ``metrics`` maps ``train/task/slot`` to its mean loss."""
 
     @hookspec
     def ofa_validation_end(self, step: int, metrics: Mapping[str, float]) -> None:
-        """A validation is done."""
+        """A validation after ``step`` steps is done; ``metrics`` maps ``valid/task/metric`` to its value."""
 
     @hookspec
     def ofa_checkpoint_saved(self, path: Path) -> None:
@@ -45,6 +60,36 @@ class HookSpecs:
     @hookspec
     def ofa_run_end(self) -> None:
         """Training is over, also after an error."""
+
+
+class RunHooks:
+    """Calls the hooks of a run. One that raises is reported and called no more: it must not cost anybody a run.
+
+    Args:
+        registry: What is installed. Under ``OFA_STRICT_PLUGINS=1`` an error of a hook ends the run.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry, self._manager = registry, hook_manager(registry)
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call one hook of every plugin that implements it.
+
+        Raises:
+            LoadError: A plugin's hook raises, and ``OFA_STRICT_PLUGINS=1``.
+        """
+        plugins = self._manager.get_plugins()
+        for plugin in plugins:
+            try:
+                self._manager.subset_hook_caller(hook, plugins - {plugin})(**arguments)
+            except Exception as error:
+                self._dismiss(plugin, hook, error)
+
+    def _dismiss(self, plugin: Any, hook: str, error: Exception) -> None:
+        distribution, _, name = (self._manager.get_name(plugin) or "").partition(":")
+        self._manager.unregister(plugin)
+        cause = f"{type(error).__name__}: {error}; it is called no more in this run"
+        _report(LoadError(hook, cause, name, distribution, "the hook"), self._registry)
 
 
 def hook_manager(registry: Registry) -> pluggy.PluginManager:

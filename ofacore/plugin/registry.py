@@ -175,6 +175,19 @@ class Registry:
             raise UnknownNameError("plugin", name, {p.row.name for p in self._plugins})
         return tuple((p.row, p.load() if p.active and p.row.kind != "hooks" else None) for p in plugins)
 
+    def entry_point(self, row: PluginRow) -> str:
+        """The ``"module:Object"`` that a plugin was found at; empty where none could be read."""
+        return self._plugin_of_row(row).target
+
+    def manifest_of(self, row: PluginRow) -> Manifest | None:
+        """The manifest of a plugin; None where it has none that can be used.
+
+        Raises:
+            LoadError: It could be imported once and no longer can.
+        """
+        plugin = self._plugin_of_row(row)
+        return plugin.load() if plugin.active and row.kind != "hooks" else None
+
     def lock(self) -> tuple[tuple[str, str, str], ...]:
         """(name, distribution, version) of every plugin in use."""
         return tuple((p.row.name, p.row.distribution, p.row.version) for p in self._plugins if p.active)
@@ -186,6 +199,9 @@ class Registry:
     def hook_targets(self) -> tuple[tuple[PluginRow, str], ...]:
         """Rows of usable plugins of the group ``ofa.hooks`` with their ``"module:Object"``."""
         return tuple((p.row, p.target) for p in self._plugins if p.active and p.row.kind == "hooks")
+
+    def _plugin_of_row(self, row: PluginRow) -> Plugin:
+        return next(plugin for plugin in self._plugins if plugin.row == row)
 
     def _owner(self, kind: str, name: str) -> Plugin:
         if not self._index.has(kind, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ofacore.config.schema import FaultConfig
 from ofacore.protocols import SampleInfo
@@ -34,14 +35,19 @@ class FaultCounters:
     totals: dict[str, int] = field(default_factory=dict)
     by_task: dict[str, int] = field(default_factory=dict)
     """``kind/task`` -> number."""
+    bad: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Task and name of every bad row: one that comes again in every epoch is still one."""
 
     def note_bad_rows(self, step: int, rows: Iterable[BadRow]) -> list[Fault]:
-        """Count rows that the loader replaced.
+        """Count rows that the loader replaced; returns those that are met for the first time.
 
         Raises:
-            FaultLimitError: More than ``train.faults.bad_row_limit``.
+            FaultLimitError: More different ones than ``train.faults.bad_row_limit``.
         """
-        faults = [Fault("bad_row", step, row.task, row.row_id, row.reason) for row in rows]
+        met = {(row.task, row.row_id): row for row in rows}
+        new = [row for key, row in met.items() if key not in self.bad]
+        self.bad |= dict.fromkeys(met)
+        faults = [Fault("bad_row", step, row.task, row.row_id, row.reason) for row in new]
         return self._count(faults, "bad_row", self.limits.bad_row_limit, "train.faults.bad_row_limit")
 
     def note_skipped(self, step: int, kind: str, samples: Iterable[SampleInfo], reason: str) -> list[Fault]:
@@ -59,13 +65,14 @@ class FaultCounters:
         fault = Fault("out_of_memory", step, first.task, first.row_id, "micro-batch split in halves")
         return self._count([fault], "out_of_memory", None, "")
 
-    def state(self) -> dict[str, dict[str, int]]:
+    def state(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"totals": dict(self.totals), "by_task": dict(self.by_task)}
+        return {"totals": dict(self.totals), "by_task": dict(self.by_task), "bad": [list(key) for key in self.bad]}
 
-    def load_state(self, state: Mapping[str, Mapping[str, int]]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         self.totals, self.by_task = dict(state.get("totals", {})), dict(state.get("by_task", {}))
+        self.bad = {(str(task), str(row)): None for task, row in state.get("bad", ())}
 
     def _count(self, faults: list[Fault], total: str, limit: int | None, key: str) -> list[Fault]:
         for fault in faults:

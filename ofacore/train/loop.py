@@ -62,8 +62,8 @@ class Trainer:
 
     def run(self) -> int:
         """Train to ``config.steps``, or until something asks to stop; returns the number of steps done."""
-        self._tell("on_start")
-        with stop_on_signals(self.stop):
+        with stop_on_signals(self.stop), self._closing():
+            self._tell("on_start")
             began = self._clocks()
             for data in self.loader:
                 self.stop.reason = stop_reason(self.stop.reason)
@@ -146,6 +146,14 @@ class Trainer:
     def _module(self) -> nn.Module:
         module: nn.Module = self.model
         return module
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            for callback in self.callbacks:
+                callback.close()
 
     def _tell(self, event: str, *facts: Any) -> None:
         for callback in self.callbacks:

@@ -14,6 +14,7 @@ from ofacore.parallel.gradients import sum_gradients
 from ofacore.parallel.groups import data_group, layout, pipeline_group
 from ofacore.parallel.sharded_optimizer import cut, is_owner, owners, part_like, share_updates, whole_of
 from ofacore.parallel.sharding import from_all, is_sharded, local
+from ofacore.train.errors import RuleError
 from ofacore.train.muon import Muon
 from ofacore.train.parameters import Treatment, freeze, treatments
 from ofacore.train.portable import Rows, divided, gather
@@ -21,6 +22,9 @@ from ofacore.train.portable import Rows, divided, gather
 
 class RunOptimizer:
     """Updates fp32 masters of the model's trained parameters; parameters without a gradient are left alone.
+
+    Raises:
+        RuleError: A rule matches nothing, or all of them together freeze everything.
 
     For fp32 parameters the master is the parameter. For others, gradients of every micro-batch are added up in fp32 as
     soon as autograd has them, and the new values are rounded back after the update.
@@ -38,6 +42,8 @@ class RunOptimizer:
         self.config = config
         self._rows: Rows = getattr(model, "portable_rows", _whole)
         self.treatments = treatments(model, config)
+        if not self.treatments:
+            raise RuleError("train.optimizer.rules freeze every parameter: nothing is left to train")
         self.parameters = {name: p for name, p in model.named_parameters() if name in self.treatments}
         self.owner_of = owners(self.parameters)
         self._own = [name for name, p in self.parameters.items() if is_owner(p, self.owner_of.get(name))]

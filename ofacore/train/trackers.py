@@ -1,7 +1,7 @@
 """Where metrics go: a file of JSON lines, TensorBoard, Weights & Biases.
 
 Option ``resume_step`` of each: steps that the run goes on from; records beyond it come from a run that was cut off and
-are dropped.
+are dropped. Nothing is written before the first record.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import importlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ofacore.protocols import Record
 from ofacore.train.errors import TrackerError
@@ -22,18 +23,27 @@ class Jsonl:
 
     def __init__(self, folder: Path, options: Mapping[str, Any] | None = None) -> None:
         self.path = Path(folder) / "metrics.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._keep_until(int((options or {}).get("resume_step", 0)))
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file: TextIO | None = None
 
     def log(self, record: Record) -> None:
         """Append one line, and hand it to the system at once."""
-        self._file.write(json.dumps({"step": record.step, **record.values}, allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps({"step": record.step, **record.values}, allow_nan=False) + "\n"
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("a", encoding="utf-8")
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # what could not be written was told when it was logged
+                file.close()
 
     def _keep_until(self, step: int) -> None:
         if not self.path.exists():
@@ -48,20 +58,28 @@ class TensorBoard:
     """Event files below ``tensorboard`` in the run folder."""
 
     def __init__(self, folder: Path, options: Mapping[str, Any] | None = None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         step = int((options or {}).get("resume_step", 0))
-        purge = step + 1 if step else None
-        self._writer = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=purge)  # type: ignore[no-untyped-call]
+        self._folder, self._purge = Path(folder) / "tensorboard", step + 1 if step else None
+        self._writer: Any = None
 
     def log(self, record: Record) -> None:
         """Write every value as a scalar."""
-        for name, value in record.values.items():
-            self._writer.add_scalar(name, value, record.step)  # type: ignore[no-untyped-call]
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._purge)  # type: ignore[no-untyped-call]
+        try:
+            for name, value in record.values.items():
+                self._writer.add_scalar(name, value, record.step)
+        except OSError as error:
+            raise _unwritable(self._folder, error) from error
 
     def close(self) -> None:
         """Flush and close."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(OSError):
+                writer.close()
 
 
 class WandB:
@@ -92,6 +110,12 @@ class WandB:
     def close(self) -> None:
         """End the run."""
         self._run.finish()
+
+
+def _unwritable(path: Path, error: OSError) -> TrackerError:
+    return TrackerError(
+        f"{path} cannot be written ({error.strerror or error}); make room there, then go on by resuming"
+    )
 
 
 def _step_of(line: str) -> float:

@@ -1,6 +1,9 @@
 """Checkpoints: round trip, damage, pointers, pruning."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -71,6 +74,22 @@ def test_failure_while_saving_leaves_the_old_one(tmp_path):
         save(tmp_path / "c", Snapshot(model={}, state={"step": object()}))
     assert load(tmp_path / "c").state["step"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits the size of files of a process of its own")
+def test_a_full_disk_is_named_and_leaves_the_old_one(tmp_path):
+    save(tmp_path / "c", snapshot(1))
+    script = (
+        "import resource, sys; from pathlib import Path; import torch; from ofacore.checkpoint import Snapshot, save\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: save(Path(sys.argv[1]), Snapshot({'w': torch.zeros(9999)}, {'step': 2}))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "c")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"CheckpointError {tmp_path / 'c'}: cannot be written (")
+    assert load(tmp_path / "c").state["step"] == 1 and [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.json", "optimizer.safetensors", "ema.safetensors"])

@@ -79,6 +79,11 @@ def test_an_instruction_can_be_an_override() -> None:
         ("tasks.t.metrics.5.slot=y", "tasks.t.metrics.5.slot", "is a list of 1"),
         ("train.trackers=[a", "train.trackers", "put the value into quotes"),
         ("train..steps=1", "train..steps", "expected key=value"),
+        ("train.steps=99999999999999999999", "train.steps", "expected at most 1e+12"),
+        ("train.optimizer.betas=[2, 0.9]", "train.optimizer.betas.0", "expected less than 1"),
+        ("out='runs/{nme}'", "out", "{name} and nothing else"),
+        ("out=''", "out", "expected a folder"),
+        ("tasks.t.data.delimiter=ab", "tasks.t.data.delimiter", "found"),
     ],
 )
 def test_a_bad_override_names_itself(tmp_path: Path, override: str, path: str, message: str) -> None:

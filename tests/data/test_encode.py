@@ -169,6 +169,13 @@ def test_closed_sets_come_from_a_file_or_with_the_row(tmp_path):
         encode(made, ROW)
     with pytest.raises(SourceError, match="one value a line"):
         encoder("[WORD:a] -> [WORD:t,closed_set]", closed_sets={"t": str(tmp_path / "none.txt")})
+    for content, said in ((b"\xff\xfe", "set.txt is not UTF-8"), (b"\n", "set.txt is empty")):
+        (tmp_path / "set.txt").write_bytes(content)
+        with pytest.raises(SourceError, match=said):
+            encoder("[WORD:a] -> [WORD:t,closed_set]", closed_sets={"t": str(tmp_path / "set.txt")})
+    (tmp_path / "set.txt").write_bytes(b"\xef\xbb\xbfx\r\ny\nx\n")
+    made = encoder("[WORD:a] -> [WORD:t,closed_set]", closed_sets={"t": str(tmp_path / "set.txt")})
+    assert made.closed_sets == {"t": ("x", "y")}
 
 
 def test_context_stays_with_the_example_outside_training():

@@ -205,3 +205,21 @@ def test_a_closed_set_in_a_repeat_allows_the_end_too():
 def test_too_long_a_row_is_an_error_that_names_the_longest_slot():
     with pytest.raises(EncodeError, match=r"33 positions on the target side.*t\] 31.*set max_length on \[WORD:t\]"):
         encode("-> [PAIR:b] [WORD:t]", {"b": [1, 2], "t": "a" * 30}, settings=RunSettings(max_positions=32))
+
+
+def test_coordinates_may_count_from_zero_in_every_run_and_segment():
+    settings = RunSettings(restart=True, separator=False)
+    row = {"a": "ab", "n": [0.0, 1.0], "b": [1, 2], "t": "a"}
+    example = encode("[WORD:a] is [NUMS:n] [WORD:a] -> [PAIR:b] [WORD:t]", row, settings=settings)
+    starts = [piece.coordinates[0].tolist() for piece in example.source[0]]
+    assert starts == [[0, 0, 0], [3, 3, 3], [0, 0, 0], [0, 0, 0]]
+    first, second = example.target
+    assert first.coordinates[0].tolist() == [0, 0, 0] and second.coordinates[0].tolist() == [2, 2, 2]
+
+
+def test_with_restarts_each_run_has_the_whole_length():
+    settings = RunSettings(restart=True, max_positions=5)
+    row = {"a": "abc", "n": [0.0, 1.0], "t": "a"}
+    encode("[WORD:a] [NUMS:n] [WORD:a] -> [WORD:t]", row, settings=settings)
+    with pytest.raises(EncodeError, match="6 of its run"):
+        encode("[WORD:a] [NUMS:n] -> [WORD:t]", {**row, "a": "abcd"}, settings=settings)

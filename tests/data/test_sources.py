@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -284,3 +285,90 @@ def test_an_index_goes_to_the_cache_where_the_folder_is_closed(tmp_path, monkeyp
 def test_a_row_must_be_a_dictionary():
     with pytest.raises(RowError, match=r"rows\[0\]: a tuple"):
         ListSource([(1, 2)])[0]
+
+
+@pytest.fixture
+def shuffled_parquet(tmp_path, monkeypatch):
+    """A file of 30 groups, two rows each, of which hardly one is kept in memory."""
+    import pyarrow
+    import pyarrow.parquet
+
+    from ofacore.data.sources import parquet
+
+    rows = [{"a": f"row {number}", "b": [number, None], "c": b"x" * number} for number in range(60)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=2)
+    monkeypatch.setattr(parquet, "_KEPT_BYTES", 1)
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path / "cache"))
+    return rows, tmp_path / "x.parquet"
+
+
+def test_parquet_read_in_a_shuffled_order_is_unpacked_once(shuffled_parquet, tmp_path):
+    rows, path = shuffled_parquet
+    source = open_source(path)
+    assert [source[i] for i in range(60)] == rows and not (tmp_path / "cache").exists()
+    order = np.random.default_rng(0).permutation(60)
+    assert [source[int(i)] for i in order] == [rows[i] for i in order]
+    (copy,) = (tmp_path / "cache" / "unpacked").iterdir()
+    assert [source[int(i)] for i in order] == [rows[i] for i in order]
+    again = pickle.loads(pickle.dumps(source))
+    written = copy.stat().st_mtime_ns
+    assert [again[int(i)] for i in (*order, *order)] == [rows[i] for i in (*order, *order)]
+    assert [copy.stat().st_mtime_ns] == [file.stat().st_mtime_ns for file in copy.parent.iterdir()] == [written]
+
+
+def test_parquet_is_read_without_its_copy_where_there_is_no_room(shuffled_parquet, tmp_path, monkeypatch):
+    from ofacore.data.sources import unpacked
+
+    rows, path = shuffled_parquet
+    monkeypatch.setattr(unpacked.shutil, "disk_usage", lambda place: SimpleNamespace(free=0))
+    order = np.random.default_rng(0).permutation(60)
+    source = open_source(path)
+    assert [source[int(i)] for i in (*order, *order)] == [rows[i] for i in (*order, *order)]
+    assert not list((tmp_path / "cache" / "unpacked").iterdir())
+
+
+def test_a_damaged_row_group_is_a_bad_row(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    texts = [{"a": f"{number} " * 50} for number in range(40)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(texts), tmp_path / "x.parquet", row_group_size=20)
+    content = bytearray((tmp_path / "x.parquet").read_bytes())
+    content[4:200] = b"\xff" * 196
+    (tmp_path / "x.parquet").write_bytes(bytes(content))
+    source = open_source(tmp_path / "x.parquet")
+    with pytest.raises(RowError, match=r"x.parquet\[3\]: row group 0 cannot be read"):
+        source[3]
+    assert source[25] == texts[25]
+
+
+def test_another_delimiter_is_set_by_key(tmp_path):
+    (tmp_path / "x.csv").write_text("a;b\n1,5;x\n")
+    assert open_source(tmp_path / "x.csv", DataConfig(delimiter=";"))[0] == {"a": "1,5", "b": "x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"caf\xe9,b\nx,y\n", "x.csv:1: not UTF-8 .* save it as UTF-8"),
+        ("a,b\nx,y\n".encode("utf-16"), "x.csv:1: not UTF-8"),
+        (bytes(300), "no text file, it holds zero bytes"),
+    ],
+)
+def test_a_header_that_is_no_text_cannot_be_opened(tmp_path, content, said):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=said):
+        open_source(tmp_path / "x.csv")
+
+
+def test_columns_of_a_shard_are_those_of_many_rows(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("0.txt", "1.txt", "1.json"):
+            member = tarfile.TarInfo(name)
+            member.size = 2
+            archive.addfile(member, io.BytesIO(b"{}"))
+    assert open_source(tmp_path / "x.tar").columns == ("__key__", "txt", "json")
+    content = (tmp_path / "x.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(content[:700])
+    with pytest.raises(SourceError, match="it is cut off, fetch it again"):
+        open_source(tmp_path / "cut.tar")

@@ -5,7 +5,7 @@
 - ``python`` blocks share one namespace;
 - ``bash`` blocks run line by line; ``ofa ...`` by the command's own entry point in this process, all else by bash;
 - ``console`` blocks hold ``$ command`` lines, and what each prints must be what stands below it, where a line ``...``
-  stands for any lines;
+  stands for any lines, and within a line for anything;
 - a block behind ``<!-- file: NAME -->`` is written to that file;
 - a block behind ``<!-- not run: reason -->`` is left alone.
 """
@@ -116,9 +116,13 @@ def _run(command: str) -> tuple[int, str]:
 
 
 def _matches(output: str, expected: str) -> bool:
-    kept = [re.escape(line.rstrip()) if line.strip() != "..." else ".*" for line in expected.strip().splitlines()]
+    kept = [_line(line.rstrip()) if line.strip() != "..." else ".*" for line in expected.strip().splitlines()]
     shown = "\n".join(line.rstrip() for line in output.strip().splitlines())
     return re.fullmatch("\n".join(kept), shown, re.DOTALL) is not None
+
+
+def _line(expected: str) -> str:
+    return re.escape(expected).replace(re.escape("..."), r"[^\n]*")
 
 
 if __name__ == "__main__":

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from ofacore import Generalist, Task
+from ofacore.config.schema import RunConfig
 from ofacore.errors import UserError
 from ofacore.folders import check_place, check_writable
 from ofacore.inspection import check_file
 from ofacore.run_check import read_checked
-from ofacore.runs import changed_keys
+from ofacore.runs import changed_keys, train_run
 
 SMALL: dict[str, Any] = {
     "preset": "tiny", "hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2,
@@ -169,3 +172,26 @@ def test_what_a_resumed_run_keeps_is_named(model: Generalist) -> None:
     config = model.assembly.config
     wider = config.model_copy(update={"model": config.model.model_copy(update={"hidden": 64})})
     assert changed_keys(config, wider) == ["model.hidden"] and changed_keys(config, config) == []
+
+
+def test_a_resumed_run_keeps_its_tasks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"x{i},y{i}\n" for i in range(8)))
+    data = {"train": str(tmp_path / "rows.csv"), "valid": str(tmp_path / "rows.csv")}
+    sizes = {"hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
+    train = {"steps": 1, "precision": "fp32", "threads": 1, "samples": 4, "trackers": []}
+    configs = [
+        RunConfig.model_validate({"tasks": {name: {"instruction": TEXT, "data": data}}, "model": sizes, "train": train})
+        for name in "tu"
+    ]
+    train_run(configs[0], folder=tmp_path / "run", console=Console(file=StringIO()))
+    assert "task 't': valid and train are the same data" in caplog.text
+    with pytest.raises(UserError, match="the run began with tasks t, the configuration has u"):
+        train_run(configs[1], folder=tmp_path / "run", resume=True, console=Console(file=StringIO()))
+
+
+def test_a_file_that_cannot_be_read_is_the_only_problem(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError) as caught:
+        read_checked([str(tmp_path / "run.yaml")])
+    assert "run.yaml cannot be read" in str(caught.value)
+    assert "no task" not in str(caught.value) and "did you mean" not in str(caught.value)

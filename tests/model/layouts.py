@@ -14,6 +14,7 @@ from ofacore.config.schema import ModelConfig
 from ofacore.model.needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.parts import Contrastive, CrossEntropy, EmbeddingHead, TokenAdapter, TokenHead
+from ofacore.plugin import Component
 from ofacore.protocols import AdapterCall, Batch, BatchSide, BuildContext, Layout, SampleInfo, TermGroup
 from ofacore.vocabulary import Block, Vocabulary
 
@@ -57,17 +58,31 @@ class GridAdapter(nn.Module):
         return self.linear(features["values"])
 
 
+class PlaceRouter:
+    """Experts in turn, by place."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.number = options["number"]
+
+    def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        experts = layout.coordinates[:, :1] % self.number
+        return experts, torch.ones(experts.shape)
+
+
 class Parts:
     """A registry of the parts that tests use; more can be given."""
 
     def __init__(self, **more: Any) -> None:
         self.known = {
             "token": TokenAdapter, "grid": GridAdapter, "tokens": TokenHead, "cross_entropy": CrossEntropy,
-            "pooled": EmbeddingHead, "contrastive": Contrastive, **more,
+            "pooled": EmbeddingHead, "contrastive": Contrastive, "place": PlaceRouter, **more,
         }  # fmt: skip
 
     def load(self, kind: str, name: str) -> Any:
         return self.known[name]
+
+    def component(self, kind: str, name: str) -> Component:
+        return Component(kind, name, "")
 
 
 NEEDS = ModelNeeds(

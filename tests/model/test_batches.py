@@ -14,6 +14,7 @@ OPTIONS = [
     {"experts": "modality"},
     {"experts": "task", "norm_type": "rmsnorm"},
     {"experts": "topk", "experts_k": 2},
+    {"experts": "place", "experts_number": 3},
     {"norm": "post", "scale_attn": True, "scale_fc": True, "scale_heads": True, "scale_resids": True, "qk_norm": False},
     {"tied_head": False, "checkpoint_activations": True, "activation": "silu", "layernorm_embedding": False},
     {"preset": "ofa-tiny"},

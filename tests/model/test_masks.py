@@ -5,9 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofacore.model.rows import cross_groups, plane_of, self_groups
+from ofacore.model.rows import Stream, cross_groups, self_groups, stream_of
 from ofacore.protocols import Layout
 from tests.model.layouts import collate, random_sample
+
+
+def plain(layout: Layout) -> Stream:
+    return stream_of(layout, layout.adapters, ())
 
 
 def sees(layout: Layout, q: int, k: int, source: bool) -> bool:
@@ -39,7 +43,7 @@ def test_masks_follow_the_rule(seed: int, number: int) -> None:
         if side is None:
             continue
         layout = side.layout
-        for rows, group in zip(layout.rows, self_groups(layout, plane_of(layout, frozenset()), source), strict=True):
+        for rows, group in zip(layout.rows, self_groups(layout, plain(layout), source), strict=True):
             mask = group.mask if group.mask is not None else torch.ones(*rows.shape, rows.shape[1], dtype=torch.bool)
             for r, q, k in np.ndindex(*mask.shape):
                 if rows[r, q] >= 0:
@@ -56,9 +60,9 @@ def test_cross_attention_reads_its_own_source_alone(seed: int, number: int) -> N
     if batch.source is None:
         return
     layout, source = batch.target.layout, batch.source.layout
-    planes = plane_of(layout, frozenset()), plane_of(source, frozenset())
+    streams = plain(layout), plain(source)
     for rows, keys, group in zip(
-        layout.rows, layout.memory_rows, cross_groups(layout, planes[0], source, planes[1]), strict=True
+        layout.rows, layout.memory_rows, cross_groups(layout, streams[0], source, streams[1]), strict=True
     ):
         for r, q in np.ndindex(*rows.shape):
             if rows[r, q] < 0:
@@ -75,5 +79,5 @@ def test_no_mask_where_everything_is_seen() -> None:
     rng = np.random.default_rng(0)
     sample = random_sample(rng, dense=False)
     batch = collate([sample, sample])
-    (group,) = self_groups(batch.source.layout, plane_of(batch.source.layout, frozenset()), True)
+    (group,) = self_groups(batch.source.layout, plain(batch.source.layout), True)
     assert group.mask is None

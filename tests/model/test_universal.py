@@ -10,6 +10,8 @@ from torch import nn
 from ofacore.config.schema import LoraConfig
 from ofacore.model.needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
+from ofacore.plugin import PluginError
+from ofacore.protocols import Layout
 from ofacore.vocabulary import Block, Vocabulary
 from tests.model.layouts import NEEDS, VOCABULARY, Parts, collate, model, random_sample, small
 from tests.model.two_layer import TwoLayers
@@ -153,7 +155,7 @@ def test_criteria_over_a_whole_step_are_left_to_the_caller() -> None:
 def test_kinds_of_parameters() -> None:
     kinds = model(positions="untied").parameter_kinds()
     assert kinds["embedding.table.weight"] == "embedding"
-    assert kinds["backbone.positions.encoder.t.weight"] == "embedding"
+    assert kinds["backbone.positions.encoder.token.tables.0.weight"] == "embedding"
     assert kinds["backbone.decoder.0.cross.key_value.weight"] == "matrix"
     assert kinds["backbone.decoder.0.cross.key_value.bias"] == "vector"
 
@@ -171,3 +173,18 @@ def test_any_backbone_learns(backbone: str) -> None:
         optimizer.step()
         history.append(loss.item())
     assert history[-1] < 0.5 * history[0]
+
+
+def test_a_router_of_a_plugin_names_experts_that_exist() -> None:
+    class Beyond:
+        def __init__(self, options: dict) -> None:
+            self.number = options["number"]
+
+        def __call__(self, layout: Layout, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            experts = torch.full((layout.positions, 1), self.number)
+            return experts, torch.ones(experts.shape)
+
+    with pytest.raises(ValueError, match="router 'beyond' gave .* from 0 to 1"):
+        model(experts="beyond", experts_number=2, registry=Parts(beyond=Beyond)).hidden(batch())
+    with pytest.raises(PluginError, match="has no parameters, 'topk' learns"):
+        model(experts="learned", registry=Parts(learned=torch.nn.Identity))

@@ -36,13 +36,12 @@ class Layer:
         """What our distributions in this environment lack, by ``pip check``."""
         python = str(self.folder / "bin" / "python")
         pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "check"]
-        found = subprocess.run(pip, capture_output=True, text=True, check=False).stdout
+        found = subprocess.run(pip, capture_output=True, text=True, check=False, env=clean_environment()).stdout
         return [line for line in found.splitlines() if line.startswith("ofa")]
 
     def run(self, *command: str) -> str:
         """Standard output of a command of this environment, far from the source tree."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OFA_"))}
-        environment |= {"OFA_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
+        environment = clean_environment() | {"OFA_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
         program = str(self.folder / "bin" / command[0])
         return _call(program, *command[1:], cwd=self.folder, env=environment)
 
@@ -51,7 +50,14 @@ class Layer:
         return {row["distribution"]: row for row in json.loads(self.run("ofa", "plugins", "list", "--json"))}
 
 
+def clean_environment() -> dict[str, str]:
+    """Variables of this process but for those that change what Python imports: pip takes what it finds on PYTHONPATH for
+    installed, and leaves it out of the environment."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OFA_"))}
+
+
 def _call(*command: str, **options: Any) -> str:
+    options.setdefault("env", clean_environment())
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -25,6 +25,7 @@ EXAMPLES = {
     "cli/ofa_cli/commands/explain.py": "help",
     "cli/ofa_cli/commands/infer.py": "help",
     "cli/ofa_cli/commands/tasks.py": "help",
+    "ofacore/checkpoint/foreign/ofa_names.py": "names in the files of another project",
     "ofacore/plan/reference.py": "opens a page of the documentation",
     "ofacore/plugin/first_party.py": "hints of what to install",
 }

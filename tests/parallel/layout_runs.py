@@ -230,8 +230,8 @@ def stepwise(model: UniversalModel, rows: list[Sample]) -> tuple[Tensor, Tensor]
     where = torch.from_numpy(coordinates(rows[0].target))
     for place in range(tokens.shape[1]):
         call = AdapterCall("token", {"tokens": tokens[:, place]}, (), torch.empty(0))
-        states = model.embed("target", call).unsqueeze(1)
         spot = where[place].expand(len(rows), 1, 3)
+        states = model.embed("target", call, spot.flatten(0, 1)).unsqueeze(1)
         hidden.append(model.backbone.extend(states, spot, cache, adapter="token"))
     states = torch.cat(hidden, 1).flatten(0, 1)
     return states, model.heads["tokens"](states, HeadContext((len(states),), ("bins",))).logits()

@@ -129,6 +129,7 @@ def test_templates_that_do_not_agree_are_a_problem_of_the_task() -> None:
         (["a", "b"], None, ""),
         ([], None, ""),
         (["a", "bb"], "tasks.t.data.train", "reads column 'b', which is missing; did you mean 'bb'?"),
+        (["a;b"], "tasks.t.data.train", "no column 'a', but a single one, 'a;b'; set data.delimiter: ';'"),
     ],
 )
 def test_missing_columns_are_found_optional_ones_aside(columns: list[str], path: str | None, message: str) -> None:

@@ -1,6 +1,7 @@
 """The loop and its callbacks on a real, small model."""
 
 import io
+import json
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from ofacore.train.callbacks.tracking import Tracking
 from ofacore.train.callbacks.validation import Validation
 from ofacore.train.ema import Ema
 from ofacore.train.errors import FaultLimitError, RolloutMissingError, TrainingError
+from ofacore.train.faults import FaultCounters
 from ofacore.train.loop import Trainer
 from ofacore.train.report import StepReport
 from tests.train.small import Sample, SmallModel, loader, make_samples, step_of
@@ -105,11 +107,26 @@ def test_early_stopping_by_patience(tmp_path, higher, expected):
     assert "no improvement" in trainer.stop.reason
 
 
-def test_unknown_best_metric_is_named(tmp_path):
-    config = settings(steps=1, checkpoint=CheckpointConfig(best="acuracy"))
-    validation = Validation(lambda step: {"valid/a/accuracy": 1.0}, config.validation, config.checkpoint)
-    with pytest.raises(TrainingError, match="acuracy.*valid/a/accuracy"):
-        Trainer(SmallModel(), loader(), config, tmp_path, [validation]).run()
+def test_an_unknown_best_is_named_before_the_first_step():
+    best, known = CheckpointConfig(best="a/acuracy"), {"valid/a/accuracy": True, "valid/a/y/loss": False}
+    with pytest.raises(TrainingError, match="did you mean 'a/accuracy'.*validation.generate: true"):
+        Validation(lambda step: {}, ValidationConfig(), best, known)
+    with pytest.raises(TrainingError, match="no task has validation rows"):
+        Validation(lambda step: {}, ValidationConfig(), best, {})
+
+
+def test_a_metric_says_itself_what_is_better():
+    known = {"valid/a/accuracy": True, "valid/a/wer": False}
+    found = [Validation(dict, ValidationConfig(), CheckpointConfig(best=f"a/{m}"), known) for m in ("accuracy", "wer")]
+    assert [validation.higher for validation in found] == [True, False]
+    assert Validation(dict, ValidationConfig(), CheckpointConfig(best="a/wer", higher_is_better=True), known).higher
+
+
+def test_a_best_that_was_not_measured_does_not_end_the_run(tmp_path, caplog):
+    config = settings(steps=2, checkpoint=CheckpointConfig(best="a/accuracy"))
+    validation = Validation(lambda step: {"valid/a/y/loss": 1.0}, config.validation, config.checkpoint)
+    assert Trainer(SmallModel(), loader(), config, tmp_path, [validation]).run() == 2
+    assert "best='a/accuracy' was not measured" in caplog.text
 
 
 def test_validation_sees_averaged_weights_and_leaves_training_as_it_was(tmp_path):
@@ -216,6 +233,47 @@ def test_bad_rows_are_counted_logged_and_limited(tmp_path):
         trainer_of(tmp_path, [kept, FaultLog()], source=source(), faults=FaultConfig(bad_row_limit=3)).run()
     assert len(kept.reports) == 3
     assert len((tmp_path / "faults.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_bad_row_counts_once_however_often_it_comes_again(tmp_path):
+    def source():
+        for step in range(6):
+            data = step_of(make_samples(4, seed=step), (), step)
+            data.bad_rows.extend([BadRow("a", "train.csv:3", "no such file"), BadRow("b", f"x:{step % 2}", "empty")])
+            yield data
+
+    trainer = trainer_of(tmp_path, [FaultLog()], source=source(), faults=FaultConfig(bad_row_limit=3))
+    trainer.run()
+    assert trainer.faults.totals == {"bad_row": 3} and trainer.faults.by_task == {"bad_row/a": 1, "bad_row/b": 2}
+    assert len((tmp_path / "faults.jsonl").read_text().splitlines()) == 3
+    again = FaultCounters(FaultConfig(bad_row_limit=3))
+    again.load_state(json.loads(json.dumps(trainer.faults.state())))
+    assert again.note_bad_rows(9, [BadRow("a", "train.csv:3", "no such file")]) == []
+    with pytest.raises(FaultLimitError):
+        again.note_bad_rows(9, [BadRow("a", "train.csv:4", "no such file")])
+
+
+def test_callbacks_are_closed_after_an_error_too(tmp_path):
+    class Closed(Callback):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    def source():
+        raise TrainingError("stop")
+        yield
+
+    closed = Closed()
+    with pytest.raises(TrainingError):
+        trainer_of(tmp_path, [closed], source=source()).run()
+    assert closed.closed == 1
+
+
+def test_freezing_everything_is_refused(tmp_path):
+    rules = OptimizerConfig(rules=[{"pattern": ".*", "freeze": True}])
+    with pytest.raises(TrainingError, match="nothing is left to train"):
+        trainer_of(tmp_path, optimizer=rules)
 
 
 def test_rollout_criterion_without_a_rollout_is_named(tmp_path):

@@ -54,3 +54,15 @@ def test_missing_wandb_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(TrackerError, match="pip install wandb"):
         WandB(tmp_path, {})
+
+
+def test_nothing_is_written_before_the_first_record(tmp_path):
+    for tracker in (Jsonl(tmp_path / "run"), TensorBoard(tmp_path / "run")):
+        tracker.close()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(TrackerError, match="metrics.jsonl cannot be written"):
+        Jsonl(tmp_path / "run").log(Record(1, {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,15 +28,26 @@ def evaluate(
     """Score a trained run on the test split of its tasks."""
     folder = run_folder(run)
 
+    from ofacore.evaluate.errors import EvaluationError
     from ofacore.runs import evaluate_run
 
-    scores = evaluate_run(folder, tasks=task or None)
+    try:
+        scores = evaluate_run(folder, tasks=task or None)
+    except EvaluationError as error:
+        _print(error.scores, json)
+        raise
+    _print(scores, json)
+
+
+def _print(scores: list[ScoreRow], json: bool) -> None:
     if json:
-        print_json([asdict(row) for row in scores])
+        print_json([row.plain() for row in scores])
         return
     print_table(TITLES, [_cells(row) for row in scores])
 
 
 def _cells(row: ScoreRow) -> tuple[str, ...]:
+    if row.problem:
+        return row.task, row.metric, "not scored", "", "", str(row.samples)
     interval = f"{number(row.low)} to {number(row.high)}"
     return row.task, row.metric, number(row.score), interval, number(row.baseline), str(row.samples)

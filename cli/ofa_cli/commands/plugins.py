@@ -1,27 +1,29 @@
-"""``ofa plugins list | show``."""
+"""``ofa plugins list | show | check | doctor | new``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ofa_cli.lazy import command_app
 from ofa_cli.output import print_json, print_table
-from ofacore.plugin import Component, Manifest, ModalityManifest, PluginRow, Registry, SlotType, TaskManifest
+from ofacore.plugin import Registry
 
 COLUMNS = ("name", "distribution", "version", "contract", "status", "problem", "slots")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app = command_app()
 
 
 @app.callback()
 def group() -> None:
-    """Plugins that are installed."""
+    """Plugins: what is installed, whether it is sound, and a new one."""
 
 
 @app.command("list")
-def list_plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_plugins(json: Json = False) -> None:
     """Every plugin, usable or not, with the reason."""
     rows = [{key: getattr(row, key) for key in COLUMNS} for row in Registry.discover().rows]
     if json:
@@ -35,44 +37,71 @@ def list_plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
-    """Everything that a plugin brings: slot types with their attributes, components with their options, presets."""
-    for row, manifest in Registry.discover().find(name):
-        _show_row(row)
-        if manifest is not None:
-            _show_manifest(manifest)
-        typer.echo()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")], json: Json = False
+) -> None:
+    """Everything that a plugin brings, and where it is: slot types, components with their options, presets."""
+    from ofa_cli.plugin_pages import as_data, show_plugin
+
+    registry = Registry.discover()
+    found = registry.find(name)
+    if json:
+        print_json([as_data(row, manifest, registry) for row, manifest in found])
+        return
+    for row, manifest in found:
+        show_plugin(row, manifest, registry)
 
 
-def _show_row(row: PluginRow) -> None:
-    contract = f", contract {row.contract}" if row.contract else ""
-    typer.echo(f"{row.name}: {row.kind} plugin of {row.distribution} {row.version}{contract}, {row.status}")
-    if row.problem:
-        typer.echo(f"  {row.problem}")
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution; none: all.")] = "",
+    imports: Annotated[
+        bool, typer.Option("--imports", help="Also import their code, in processes of its own.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A warning is a problem too.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="--imports: seconds that one import may take.")] = 20.0,
+    json: Json = False,
+) -> None:
+    """Find what is wrong with plugins, one line each; exit 1 if there is a problem."""
+    from ofacore.diagnosis.checking import check_plugins
+
+    report = check_plugins(name, imports=imports, timeout=timeout)
+    bad = report.findings if strict else report.problems
+    if json:
+        print_json({"plugins": report.plugins, "ok": not bad, "findings": [vars(found) for found in report.findings]})
+    else:
+        for finding in report.findings:
+            typer.echo(str(finding))
+        warnings = len(report.findings) - len(report.problems)
+        typer.echo(f"{len(report.plugins)} checked, {len(report.problems)} problems, {warnings} warnings")
+    if bad:
+        raise typer.Exit(1)
 
 
-def _show_manifest(manifest: Manifest) -> None:
-    if manifest.doc:
-        typer.echo(f"  {manifest.doc}")
-    for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
-        _show_slot(slot)
-    for preset in manifest.presets if isinstance(manifest, TaskManifest) else ():
-        typer.echo(f"\n  task {preset.name}  {preset.doc}")
-        for entry in preset.instructions:
-            typer.echo(f"    {entry if isinstance(entry, str) else entry[0]}")
-    if manifest.components:
-        typer.echo()
-    for component in manifest.components:
-        typer.echo(f"  {component.kind} {component.name}{_options(component)}  {component.doc}".rstrip())
+@app.command()
+def doctor(json: Json = False) -> None:
+    """What a report about a plugin needs: versions, places, requirements, settings; exit 1 if something is wrong."""
+    from ofa_cli.environment import plugin_report, print_report
+
+    print_report(*plugin_report(), json=json)
 
 
-def _show_slot(slot: SlotType) -> None:
-    typer.echo(f"\n  slot {slot.name}  {slot.doc}\n    values: {slot.values}")
-    for attribute in slot.attributes:
-        default = "" if attribute.default is None else f", default {attribute.default}"
-        sides = "" if len(attribute.sides) == 2 else f", {attribute.sides[0]} only"
-        typer.echo(f"    {attribute.name} ({attribute.type}{default}{sides})  {attribute.doc}".rstrip())
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="modality, task or component.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin, such as heart-rate.")],
+    slot: Annotated[str, typer.Option(help="Its slot type; of a task, the one that it asks about.")] = "",
+    component: Annotated[str, typer.Option("--kind", help="Kind of component: criterion, metric, schedule ...")] = "",
+    folder: Annotated[Path, typer.Option("--dir", help="Where the package's folder is made.")] = Path("."),
+) -> None:
+    """Write a new package that installs, passes its tests and trains as it is."""
+    from ofa_cli.scaffold.package import new_package, request_of
+    from ofa_cli.scaffold.writing import write_package
 
-
-def _options(component: Component) -> str:
-    return f" ({', '.join(f'{key}={value}' for key, value in component.options.items())})" if component.options else ""
+    request = request_of(kind, name, slot, component)
+    files = new_package(request, Registry.discover())
+    place = folder / request.names.distribution
+    write_package(place, files)
+    for path in files:
+        typer.echo(f"  {place / path}")
+    typer.echo(f'\nNext:\n  cd {place}\n  pip install --editable ".[test]"\n  pytest\n  ofa train sample/train.yaml')

@@ -37,7 +37,7 @@ class DelimitedSource:
         self._first = 0 if names else 1
         if not names and not len(self._index):
             raise SourceError(f"{path}: the file is empty; its first line must name the columns")
-        self.columns: tuple[str, ...] = tuple(names) if names else tuple(self._fields(0))
+        self.columns: tuple[str, ...] = tuple(names) if names else self._header()
         self._check_columns()
 
     def __len__(self) -> int:
@@ -55,7 +55,15 @@ class DelimitedSource:
     def name(self, index: int) -> str:
         return f"{self._file.path}:{self._index[index + self._first, 2]}"
 
+    def _header(self) -> tuple[str, ...]:
+        try:
+            return tuple(self._fields(0))
+        except RowError as error:
+            raise SourceError(str(error)) from error
+
     def _check_columns(self) -> None:
+        if any("\0" in name for name in self.columns):
+            raise SourceError(f"{self._file.path}: no text file, it holds zero bytes; set format, or save it as UTF-8")
         bad = [name for name in self.columns if not name.strip() or self.columns.count(name) > 1]
         if bad:
             problem = f"column name {bad[0]!r} is empty or occurs twice in {list(self.columns)}"
@@ -67,7 +75,7 @@ class DelimitedSource:
             text = self._file[start:end].decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise RowError(
-                f"{self._file.path}:{line}: not UTF-8 ({error.reason} at byte {start + error.start})"
+                f"{self._file.path}:{line}: not UTF-8 ({error.reason} at byte {start + error.start}); save it as UTF-8"
             ) from error
         if '"' not in text:
             return text.split(self._delimiter)

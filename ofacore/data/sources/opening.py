@@ -82,8 +82,8 @@ def _open_path(text: str, config: DataConfig, split: str) -> Source:
 def _reader(path: Path, config: DataConfig, split: str) -> Callable[[], Source]:
     kind = config.format if config.format != "auto" else _guessed(path)
     readers: dict[str, Callable[[], Source]] = {
-        "csv": lambda: DelimitedSource(path, ",", _names(path, config)),
-        "tsv": lambda: DelimitedSource(path, "\t", _names(path, config)),
+        "csv": lambda: DelimitedSource(path, config.delimiter or ",", _names(path, config)),
+        "tsv": lambda: DelimitedSource(path, config.delimiter or "\t", _names(path, config)),
         "jsonl": lambda: JsonLinesSource(path),
         "json": lambda: json_array(path),
         "parquet": lambda: ParquetSource(path),

@@ -1,7 +1,7 @@
 """Parquet files, memory-mapped, one row group decoded at a time.
 
-Random access decodes whole row groups; the most recent ones are kept. Files with groups of a few thousand rows suit
-training best (``row_group_size`` when writing).
+Random access decodes whole row groups; the most recent ones are kept. Where they are decoded again and again because
+rows are read in a shuffled order, the file is unpacked once into the cache folder and read from there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ofacore.data.sources.base import Row, SourceError
+from ofacore.data.sources.unpacked import UnpackedRows, unpacked
+from ofacore.protocols import RowError
 
 if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
 _KEPT_BYTES = 1 << 28
+_TIMES_DECODED = 2
+"""How often the average group is decoded before the file is unpacked."""
 
 
 class ParquetSource:
@@ -35,6 +39,8 @@ class ParquetSource:
     def _reset(self) -> None:
         self._reader: pyarrow.parquet.ParquetFile | None = None
         self._groups: OrderedDict[int, pyarrow.Table] = OrderedDict()
+        self._kept_bytes = self._decoded = 0
+        self._unpacked: UnpackedRows | None = None
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,7 +59,9 @@ class ParquetSource:
         group = bisect_right(self._ends, index)
         inner = index - (self._ends[group - 1] if group else 0)
         with self._lock:
-            return dict(self._group(group).slice(inner, 1).to_pylist()[0])
+            if self._unpacked is not None:
+                return self._unpacked[index]
+            return dict(self._group(group, index).slice(inner, 1).to_pylist()[0])
 
     def name(self, index: int) -> str:
         return f"{self._path}[{index}]"
@@ -69,11 +77,24 @@ class ParquetSource:
                 raise SourceError(f"{self._path}: no readable Parquet file: {error}") from error
         return self._reader
 
-    def _group(self, group: int) -> pyarrow.Table:
+    def _group(self, group: int, index: int) -> pyarrow.Table:
         if group in self._groups:
             self._groups.move_to_end(group)
-        else:
-            self._groups[group] = self._open().read_row_group(group)
-        while len(self._groups) > 1 and sum(table.nbytes for table in self._groups.values()) > _KEPT_BYTES:
-            self._groups.popitem(last=False)
-        return self._groups[group]
+            return self._groups[group]
+        table = self._groups[group] = self._read(group, index)
+        self._kept_bytes += table.nbytes
+        while len(self._groups) > 1 and self._kept_bytes > _KEPT_BYTES:
+            self._kept_bytes -= self._groups.popitem(last=False)[1].nbytes
+        self._decoded += 1
+        if self._decoded == _TIMES_DECODED * len(self._ends) and len(self._groups) < len(self._ends):
+            self._unpacked = unpacked(self._path, self._open())
+        return table
+
+    def _read(self, group: int, index: int) -> pyarrow.Table:
+        import pyarrow
+
+        try:
+            return self._open().read_row_group(group)
+        except (pyarrow.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise RowError(f"{self.name(index)}: row group {group} cannot be read: {reason}") from error

@@ -20,6 +20,8 @@ from ofacore.protocols import RowError
 
 _TEXT = ("txt", "text", "cls", "id", "transcript")
 _BLOCK = 512
+_SAMPLED = 20
+"""Rows whose members name the columns: a row may lack some."""
 
 
 class WebDatasetSource:
@@ -50,7 +52,8 @@ class WebDatasetSource:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return ("__key__", *self._extensions(0)) if len(self) else ()
+        rows = range(min(_SAMPLED, len(self)))
+        return tuple(dict.fromkeys(["__key__", *(name for index in rows for name in self._extensions(index))]))
 
     def _extensions(self, index: int) -> list[str]:
         headers = self._span(index)[:, 1:3].tolist()
@@ -77,9 +80,9 @@ def _member_table(path: Path) -> np.ndarray:
                 last = key
                 table.append((row, member.offset, member.offset_data, member.size))
     except tarfile.TarError as error:
-        raise SourceError(
-            f"{path}: no plain tar file ({error}); shards must not be compressed, unpack with gunzip"
-        ) from error
+        cut = "end of data" in str(error)
+        remedy = "it is cut off, fetch it again" if cut else "shards must not be compressed, unpack with gunzip"
+        raise SourceError(f"{path}: no plain tar file ({error}); {remedy}") from error
     return np.array(table, np.int64).reshape(-1, 4)
 
 

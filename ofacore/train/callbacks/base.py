@@ -24,6 +24,9 @@ class Callback:
     def on_end(self, trainer: Trainer) -> None:
         """After the last step, or when the run stops early; not after an error."""
 
+    def close(self) -> None:
+        """Last of all, after an error too: give back files and the terminal. May be called twice."""
+
     def state(self) -> dict[str, Any]:
         """JSON-ready; what must survive a resume."""
         return {}

@@ -38,6 +38,10 @@ class Checkpointing(Callback):
         artifacts: Stored with each.
         validation: Decides what is best; None: there is no ``best``.
         resume_command: Said when the run is stopped by a signal.
+
+    Attributes:
+        saved: Step of the last checkpoint, -1 before the first of this process.
+        folder: Where the last one is.
     """
 
     name = "checkpointing"
@@ -48,7 +52,7 @@ class Checkpointing(Callback):
     ) -> None:  # fmt: skip
         self.config, self.describe, self.artifacts = config, describe, dict(artifacts or {})
         self.validation, self.resume_command = validation, resume_command
-        self.saved, self.best_step = -1, -1
+        self.saved, self.best_step, self.folder = -1, -1, Path()
         self._writer = ThreadPoolExecutor(1, "ofa-checkpoint")
         self._writing: Future[None] | None = None
         self._group: dist.ProcessGroup | None = None
@@ -73,7 +77,8 @@ class Checkpointing(Callback):
         """
         is_best = self._is_new_best(trainer.step)
         self.best_step = trainer.step if is_best else self.best_step
-        self.saved, folder = trainer.step, step_folder(trainer.folder, trainer.step)
+        folder = step_folder(trainer.folder, trainer.step)
+        self.saved, self.folder = trainer.step, folder
         best = {"step": trainer.step, "score": self.validation.best} if is_best and self.validation else None
         settle = partial(self._settle, trainer.folder, folder, best)
         if self._shards():

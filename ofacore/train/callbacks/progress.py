@@ -55,7 +55,7 @@ class Progress(Callback):
             self._shown = time.monotonic()
             self._live.update(self._table(trainer, report), refresh=True)
 
-    def on_end(self, trainer: Trainer) -> None:
+    def close(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -42,6 +42,8 @@ class Tracking(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         self._log_validation()
+
+    def close(self) -> None:
         for tracker in self.trackers:
             tracker.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ofacore.protocols import (
     Artifact,
     Block,
     Hypothesis,
+    Options,
     RowContext,
     RowError,
     Segment,
@@ -52,6 +53,19 @@ class BoxPreprocessor:
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """One block: the bins, and "none" behind them."""
         return (self._block,)
+
+    @staticmethod
+    def foreign_settings(settings: Mapping[str, Any]) -> Options:
+        """OFASys calls the number of bins ``box_dict_size``."""
+        return {"bins": int(settings["box_dict_size"])} if settings.get("box_dict_size") else {}
+
+    def import_files(self, folder: Path, names: Sequence[str]) -> Artifact | None:
+        """Nothing is needed."""
+        return None
+
+    def foreign_names(self, artifact: Artifact | None) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """Bins are called ``<bin_7>`` or ``<bin>_7`` elsewhere; nobody else has "none"."""
+        return {self._block.name: [*((f"<bin_{number}>", f"<bin>_{number}") for number in range(self.bins)), ()]}
 
     def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
         """Take the place of the block in the vocabulary."""

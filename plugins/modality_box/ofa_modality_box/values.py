@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,12 +79,15 @@ def box_numbers(value: Any, column: str) -> Corners | None:
 
 
 def box_list(value: Any) -> list[Any]:
-    """The boxes of a slot with ``many``: a list of boxes, one box, several in a string parted by ``;``, or none."""
+    """The boxes of a slot with ``many``: a list of boxes, one box, several in a string parted by ``;``, or none.
+
+    What is nothing of this kind is taken for one box, for `box_numbers` to refuse.
+    """
     if value is None or (isinstance(value, str) and value.strip().lower() in (NONE, "")):
         return []
     if isinstance(value, str):
         return [part for part in value.split(";") if part.strip()]
-    return [value] if is_box(value) else list(value)
+    return [value] if is_box(value) or not isinstance(value, Iterable) else list(value)
 
 
 def shown_boxes(value: Any) -> list[tuple[Corners, float | None]]:

@@ -1,4 +1,4 @@
-"""Adapters that turn pixels into positions with few parameters: convolutions and linear patches.
+"""What adapters of pictures share, and the default one: strided convolutions.
 
 Letters in names: B pictures of one shape, C channels, Y and X cells, H width of the model.
 """
@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ofa_modality_image.grid import cells, grid_coordinates
-from ofa_modality_image.normalisation import DEVIATIONS, MEANS
+from ofa_modality_image.grid import behind_class_token, cells, chosen, grid_coordinates
+from ofa_modality_image.normalisation import DEVIATIONS, LARGEST, MEANS
+from ofacore.protocols import PositionGrid
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from ofacore.protocols import BuildContext, Options
 
 _BANDS = 6
+DEFAULT_GRID = 42
+"""Cells on a side of the tables of learned positions: pictures up to 672 pixels at 16 pixels a cell."""
 
 
 class PictureAdapter(nn.Module):
     """Unpacks pictures, groups those of equal shape, adds what tells a cell where it is.
 
-    A subclass sets ``stride_option`` or `stride`, and gives `states`.
+    A subclass sets ``stride_option`` or `stride`, and gives `states`. With the option ``bare`` nothing is added: the
+    position scheme of the model says where a cell is.
     """
 
     stride_option = "stride"
@@ -35,9 +39,14 @@ class PictureAdapter(nn.Module):
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         self.options = dict(context.options)
-        self.position = nn.Linear(4 * _BANDS, context.hidden)
-        self.register_buffer("scales", 1.0 / (255.0 * torch.tensor(DEVIATIONS)), persistent=False)
-        self.register_buffer("offsets", -torch.tensor(MEANS) / torch.tensor(DEVIATIONS), persistent=False)
+        self.bare = bool(self.options.get("bare", False))
+        if not self.bare:
+            self.position = nn.Linear(4 * _BANDS, context.hidden)
+        side = int(self.options.get("grid", DEFAULT_GRID))
+        self.grid = PositionGrid(side, side, bool(self.options.get("class_token")))
+        largest, deviations = torch.tensor(LARGEST).unsqueeze(1), torch.tensor(DEVIATIONS)
+        self.register_buffer("scales", 1.0 / (largest * deviations), persistent=False)
+        self.register_buffer("offsets", -torch.tensor(MEANS) / deviations, persistent=False)
 
     @classmethod
     def stride(cls, options: Options) -> int:
@@ -45,45 +54,65 @@ class PictureAdapter(nn.Module):
         return int(options[cls.stride_option])
 
     @classmethod
+    def cells(cls, shape: tuple[int, ...], options: Options) -> tuple[int, int]:
+        """Rows and columns of cells of stride x stride pixels."""
+        return cells(shape, cls.stride(options))
+
+    @classmethod
     def length(cls, shape: tuple[int, ...], options: Options) -> int:
-        """One position for every cell of stride x stride pixels."""
-        rows, columns = cells(shape, cls.stride(options))
-        return rows * columns
+        """One position for every cell, or for those that are drawn, and one for the class token."""
+        rows, columns = cls.cells(shape, options)
+        drawn = chosen(rows * columns, shape)
+        return (rows * columns if drawn is None else len(drawn)) + bool(options.get("class_token"))
 
     @classmethod
     def coordinates(cls, shape: tuple[int, ...], options: Options) -> np.ndarray:
-        """int64 [length, 3]: (0, y, x), row by row."""
-        return grid_coordinates(*cells(shape, cls.stride(options)))
+        """int64 [length, 3]: (0, y, x), row by row, the class token first."""
+        rows, columns = cls.cells(shape, options)
+        found, drawn = grid_coordinates(rows, columns), chosen(rows * columns, shape)
+        found = found if drawn is None else found[drawn]
+        return behind_class_token(found) if options.get("class_token") else found
 
     def states(self, pixels_BCYX: Tensor) -> Tensor:
         """Features [B, cells, H] of normalised pictures of one shape [B, 3, height, width]."""
         raise NotImplementedError
 
     def embed(self, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
-        """States [sum of cells, H] of all pictures in order.
+        """States [sum of lengths, H] of all pictures in order.
 
         Args:
-            features: ``pixels`` uint8 [sum of height * width * 3] and ``statistics`` int64 [pictures].
-            shapes: (height, width) of each picture.
+            features: ``pixels`` uint8 or float [sum of height * width * 3], row by row, RGB, and ``statistics`` int64
+                [pictures], the place of each picture's normalisation in `ofa_modality_image.normalisation.STATISTICS`.
+            shapes: (height, width) of each picture, or (height, width, number of cells to draw, seed).
         """
         pixels, statistics = features["pixels"], features["statistics"]
-        if len(set(shapes)) == 1:
+        if len(set(shapes)) == 1 and len(shapes[0]) == 2:
             return self._embed_equal(pixels, statistics, tuple(shapes[0])).flatten(0, 1)
-        pieces = pixels.split([height * width * 3 for height, width in shapes])
+        sizes = [(height, width) for height, width, *_ in shapes]
+        pieces = pixels.split([height * width * 3 for height, width in sizes])
         embedded: dict[int, Tensor] = {}
-        for shape in dict.fromkeys(shapes):
-            members = [number for number, other in enumerate(shapes) if other == shape]
+        for size in dict.fromkeys(sizes):
+            members = [number for number, other in enumerate(sizes) if other == size]
             group = torch.cat([pieces[number] for number in members])
-            states = self._embed_equal(group, statistics[members], tuple(shape))
+            states = self._embed_equal(group, statistics[members], size)
             embedded.update(zip(members, states.unbind(0), strict=True))
-        return torch.cat([embedded[number] for number in range(len(shapes))])
+        return torch.cat([self._drawn(embedded[number], shape) for number, shape in enumerate(shapes)])
 
-    def _embed_equal(self, pixels: Tensor, statistics: Tensor, shape: tuple[int, ...]) -> Tensor:
-        dtype = self.position.weight.dtype
+    def _drawn(self, states: Tensor, shape: tuple[int, ...]) -> Tensor:
+        token = int(bool(self.options.get("class_token")))
+        drawn = chosen(len(states) - token, shape)
+        if drawn is None:
+            return states
+        return torch.cat([states[:token], states[token:][torch.from_numpy(drawn).to(states.device)]])
+
+    def _embed_equal(self, pixels: Tensor, statistics: Tensor, size: tuple[int, ...]) -> Tensor:
+        dtype = next(self.parameters()).dtype
         scale, offset = self.scales[statistics], self.offsets[statistics]
-        pictures = pixels.view(-1, *shape, 3).float() * scale[:, None, None] + offset[:, None, None]
+        pictures = pixels.view(-1, *size, 3).float() * scale[:, None, None] + offset[:, None, None]
         states = self.states(pictures.to(dtype).permute(0, 3, 1, 2))
-        rows, columns = cells(shape, self.stride(self.options))
+        if self.bare:
+            return states
+        rows, columns = self.cells(size, self.options)
         return states + self.position(place(rows, columns, pixels.device).to(dtype))
 
 
@@ -119,21 +148,3 @@ class ImageConv(PictureAdapter):
         for convolution in self.stem:
             pixels_BCYX = functional.gelu(convolution(pixels_BCYX))
         return self.project(self.norm(pixels_BCYX.flatten(2).transpose(1, 2)))
-
-
-class ImagePatchEmbed(PictureAdapter):
-    """``image_patch_embed``: one linear layer on patches of ``patch`` x ``patch`` pixels (Dosovitskiy et al. 2021)."""
-
-    stride_option = "patch"
-
-    def __init__(self, context: BuildContext) -> None:
-        super().__init__(context)
-        patch = self.stride(context.options)
-        self.project = nn.Conv2d(3, context.hidden, patch, stride=patch)
-        self.norm = nn.LayerNorm(context.hidden)
-
-    def states(self, pixels_BCYX: Tensor) -> Tensor:
-        """[B, cells, H]; a picture that is no multiple of the patch is continued with its mean colour."""
-        patch, (height, width) = self.stride(self.options), pixels_BCYX.shape[2:]
-        padded = functional.pad(pixels_BCYX, (0, -width % patch, 0, -height % patch))
-        return self.norm(self.project(padded).flatten(2).transpose(1, 2))

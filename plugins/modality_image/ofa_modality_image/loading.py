@@ -15,11 +15,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ofacore.protocols import RowError
 
-ACCEPTED = "a path, bytes, base64 text, a PIL image, or a uint8 array [height, width] or [height, width, 1|3|4]"
+ACCEPTED = (
+    "a path, bytes, base64 text, a PIL image, a uint8 array [height, width] or [height, width, 1|3|4], "
+    "or a float array [height, width, 3] that is normalised already"
+)
 _ORIENTATION = 0x0112
 _REMOTE = re.compile(r"^(https?|ftp|s3|gs|oss)://", re.IGNORECASE)
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_\-\s]+={0,2}\s*$")
 _SHORTEST_BASE64 = 32
+
+
+def is_normalised(value: Any) -> bool:
+    """True for an array float [height, width, 3]: pixels that need nothing more."""
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 3 and value.shape[2] == 3
 
 
 def load_image(value: Any, column: str) -> Image.Image:
@@ -70,7 +78,12 @@ def _open(source: Path | io.BytesIO, column: str, name: str) -> Image.Image:
         with Image.open(source) as image:
             return _upright_rgb(image, column, name)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RowError(f"column '{column}': {name} is no usable picture ({error})") from error
+        raise RowError(f"column '{column}': {name} is no usable picture ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why Pillow refuses a file, without the place in memory that it gives to bytes."""
+    return "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _upright_rgb(image: Image.Image, column: str, name: str) -> Image.Image:

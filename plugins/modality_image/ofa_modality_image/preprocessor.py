@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from PIL import Image
 
 from ofa_modality_image import photometric
 from ofa_modality_image.geometry import REDUCING_GAP
-from ofa_modality_image.loading import load_image
+from ofa_modality_image.loading import is_normalised, load_image
 from ofa_modality_image.normalisation import MEANS, STATISTICS
 from ofa_modality_image.picture import data_uri
+from ofa_modality_image.randaugment import rand_augment
 from ofa_modality_image.transform import augmented, draw_view
 from ofacore.protocols import (
     Artifact,
@@ -41,6 +42,11 @@ class ImagePreprocessor:
     def __init__(self, options: Options) -> None:
         self._size = int(options.get("size", DEFAULT_SIZE))
 
+    @staticmethod
+    def foreign_settings(settings: Mapping[str, Any]) -> Options:
+        """OFASys calls the side of the view ``patch_image_size``."""
+        return {"size": int(settings["patch_image_size"])} if settings.get("patch_image_size") else {}
+
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
         """Nothing is learned."""
         return None
@@ -53,22 +59,38 @@ class ImagePreprocessor:
         """Needs neither."""
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
-        """One segment of shape (size, size).
+        """One segment of shape (size, size), or (size, size, number of cells to keep, seed) with ``sample_patches``.
+
+        An array float [height, width, 3] is taken as it is: it is normalised and resized already.
 
         Raises:
             RowError: The value is no picture.
         """
+        attributes = slot.attributes
+        if is_normalised(value):
+            pixels, statistics = value.astype(np.float32), STATISTICS.index("given")
+        else:
+            pixels, statistics = self._pixels(value, slot, ctx), STATISTICS.index(attributes.get("mean_std") or "half")
+        ratio, by = float(attributes.get("mask_ratio") or 0.0), attributes.get("mask_by") or "area"
+        pixels = masked(pixels, ratio, MEANS[statistics], by)
+        shape: tuple[int, ...] = pixels.shape[:2]
+        if attributes.get("sample_patches") and ctx.split == "train":
+            shape += (int(attributes["sample_patches"]), int(ctx.rng.integers(2**31)))
+        return [DenseSegment({"pixels": pixels.reshape(-1), "statistics": np.array([statistics])}, shape)]
+
+    def _pixels(self, value: Any, slot: SlotPlan, ctx: RowContext) -> np.ndarray:
+        """uint8 [S, S, 3] of one picture, framed already or not."""
         size = int(slot.attributes.get("size") or self._size)
         image = load_image(value, slot.name)
         if slot.name not in ctx.published:
             image = draw_view(slot, ctx, image.size, size).apply(image)
         if image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
-        pixels = self.changed(image, ctx.rng) if augmented(slot, ctx) else np.asarray(image)
-        statistics = STATISTICS.index(slot.attributes.get("mean_std") or "half")
-        pixels = masked(pixels, float(slot.attributes.get("mask_ratio") or 0.0), MEANS[statistics])
-        features = {"pixels": pixels.reshape(-1), "statistics": np.array([statistics])}
-        return [DenseSegment(features, (size, size))]
+        if not augmented(slot, ctx):
+            return np.asarray(image)
+        if slot.attributes.get("augment") == "rand":
+            image = rand_augment(image, ctx.rng)
+        return self.changed(image, ctx.rng)
 
     def changed(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
         """Pixels uint8 [S, S, 3] after random changes of colour: none here."""
@@ -85,7 +107,8 @@ class ImagePreprocessor:
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """An ``<img>`` with the picture inside."""
-        return f'<img src="{data_uri(load_image(value, "image"))}" alt="picture">'
+        image = shown(value) if is_normalised(value) else load_image(value, "image")
+        return f'<img src="{data_uri(image)}" alt="picture">'
 
     def save(self, value: Any, ctx: RowContext | None, path: Path | str) -> None:
         """Write the picture in the format that the file's ending names."""
@@ -109,13 +132,23 @@ class ImagePretrainPreprocessor(ImagePreprocessor):
         return np.asarray(photometric.random_augment(image, rng, changes=2, strength=0.7))
 
 
-def masked(pixels: np.ndarray, ratio: float, mean: tuple[float, float, float]) -> np.ndarray:
-    """uint8 [S, S, 3] whose central square, ``ratio`` of the area, is 0 after normalisation with ``mean``."""
-    side = pixels.shape[0]
-    edge = round(side * math.sqrt(ratio))
-    if edge == 0:
+def shown(pixels: np.ndarray) -> Image.Image:
+    """Normalised pixels float [height, width, 3] as a picture, as if they lay between -1 and 1."""
+    return Image.fromarray(((pixels * 0.5 + 0.5) * 255).clip(0, 255).round().astype(np.uint8))
+
+
+def masked(pixels: np.ndarray, ratio: float, mean: tuple[float, float, float], by: str = "area") -> np.ndarray:
+    """[height, width, 3] whose centre, ``ratio`` of the area (or side), is 0 after normalisation with ``mean``."""
+    if not ratio:
         return pixels
-    start = (side - edge) // 2
+    height, width = pixels.shape[:2]
+    rows, columns = (_hidden(side, ratio, by) for side in (height, width))
+    top, left = (height - rows) // 2, (width - columns) // 2
     hidden = pixels.copy()
-    hidden[start : start + edge, start : start + edge] = np.rint(np.array(mean) * 255)
+    hidden[top : top + rows, left : left + columns] = np.rint(np.array(mean) * 255)
     return hidden
+
+
+def _hidden(side: int, ratio: float, by: str) -> int:
+    """Pixels of a side that are hidden; by side as OFA rounds them: what is left on the two ends is equal."""
+    return side - 2 * int(side * (1 - ratio) / 2) if by == "side" else round(side * math.sqrt(ratio))

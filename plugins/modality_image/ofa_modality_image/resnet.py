@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ofa_modality_image.adapter import PictureAdapter
+from ofa_modality_image.foreign import resnet_options
+from ofa_modality_image.freezing import rest_frozen, run_tower
+from ofa_modality_image.weights import load_tower, read_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from ofacore.protocols import BuildContext, Options
 
 _DEPTHS = (50, 101, 152)
 _STRIDE = 16
+_CHANNELS = 1024
 _BRANCH_SCALE = 0.25
 _PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
 
@@ -25,8 +31,15 @@ _PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
 class ImageResnet(PictureAdapter):
     """``image_resnet``: ResNet-50, -101 or -152 (He et al. 2016) without its last stage: stride 16.
 
-    Batch normalisation keeps its statistics unless ``freeze_statistics`` is false, so a picture's states do not
-    depend on the batch. ``pretrained`` is a ``.safetensors`` file with torchvision's parameter names.
+    Options:
+        depth: 50, 101 or 152.
+        pretrained: A file of weights with torchvision's parameter names, ``.pth`` or ``.safetensors``.
+        freeze_statistics: Batch normalisation keeps its statistics, so that a picture's states do not depend on the
+            batch. Its scales and shifts are learned, unless ``frozen``.
+        frozen: Nothing of the trunk is learned.
+        sync_batch_norm: Statistics of all data-parallel ranks together (on GPUs), where they are not kept.
+        drop_path: Residual branches left out in training, growing to this rate within each stage.
+        bare: The adapter of OFASys: no norm and no places of its own.
     """
 
     def __init__(self, context: BuildContext) -> None:
@@ -34,9 +47,12 @@ class ImageResnet(PictureAdapter):
         depth = int(context.options["depth"])
         if depth not in _DEPTHS:
             raise ValueError(f"image_resnet: option depth={depth} is none of {', '.join(map(str, _DEPTHS))}")
-        self.trunk = _trunk(depth, str(context.options["pretrained"])).to(memory_format=torch.channels_last)
-        self.project = nn.Linear(1024, context.hidden)
-        self.norm = nn.LayerNorm(context.hidden)
+        self.frozen = bool(self.options.get("frozen"))
+        self.embed_images = _trunk(depth, self.options)
+        self.embed_images.requires_grad_(not self.frozen)
+        self.image_proj = nn.Linear(_CHANNELS, context.hidden)
+        self.norm = nn.Identity() if self.bare else nn.LayerNorm(context.hidden)
+        self._drop_paths(float(self.options.get("drop_path", 0.0)))
         self.train(self.training)
 
     @classmethod
@@ -44,47 +60,62 @@ class ImageResnet(PictureAdapter):
         """16 pixels."""
         return _STRIDE
 
+    @staticmethod
+    def foreign_options(shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `ofacore.protocols.ForeignAdapter`."""
+        return resnet_options(shapes, settings)
+
+    @staticmethod
+    def stored_options(options: Options) -> dict[str, Any]:
+        """Options to build it again from a checkpoint: the file of weights is not needed any more."""
+        return {**options, "pretrained": ""}
+
     def train(self, mode: bool = True) -> ImageResnet:
         """Batch normalisation stays in evaluation unless its statistics are to be learned."""
         super().train(mode)
+        rest_frozen(self.embed_images, self.frozen)
         if self.options["freeze_statistics"]:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+            for module in self.embed_images.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
 
     def states(self, pixels_BCYX: Tensor) -> Tensor:
         """[B, cells, H]."""
-        maps = self.trunk(pixels_BCYX.contiguous(memory_format=torch.channels_last))
-        return self.norm(self.project(maps.flatten(2).transpose(1, 2)))
+        maps = run_tower(self.embed_images, pixels_BCYX.contiguous(memory_format=torch.channels_last))
+        return self.norm(self.image_proj(maps.flatten(2).transpose(1, 2)))
+
+    def _drop_paths(self, rate: float) -> None:
+        """Stochastic depth (Huang et al. 2016) where a branch ends; rates grow linearly within each stage."""
+        for stage in (self.embed_images.layer1, self.embed_images.layer2, self.embed_images.layer3):
+            for block, share in zip(stage, torch.linspace(0, rate, len(stage)).tolist(), strict=True):
+                if share:
+                    block.bn3.register_forward_hook(partial(self._drop_branch, rate=share))
+
+    def _drop_branch(self, module: nn.Module, inputs: tuple[Tensor, ...], branch: Tensor, rate: float) -> Tensor:
+        from torchvision.ops import stochastic_depth
+
+        return stochastic_depth(branch, rate, "row", training=self.training and not self.frozen)
 
 
-def _trunk(depth: int, pretrained: str) -> nn.Sequential:
+def _trunk(depth: int, options: Options) -> nn.Sequential:
     import torchvision
 
     network = getattr(torchvision.models, f"resnet{depth}")(weights=None)
+    trunk = nn.Sequential(OrderedDict((name, getattr(network, name)) for name in _PARTS))
+    pretrained = str(options.get("pretrained", ""))
     if pretrained:
-        _load(network, Path(pretrained))
+        state = read_weights(pretrained, "image_resnet")
+        load_tower(trunk, state, pretrained, "image_resnet", surplus=("layer4.", "fc."))
     else:
-        _calm_branches(network)
-    return nn.Sequential(OrderedDict((name, getattr(network, name)) for name in _PARTS))
+        _calm_branches(trunk)
+    if options.get("sync_batch_norm"):
+        trunk = nn.SyncBatchNorm.convert_sync_batchnorm(trunk)
+    return trunk.to(memory_format=torch.channels_last)
 
 
-def _calm_branches(network: nn.Module) -> None:
+def _calm_branches(trunk: nn.Module) -> None:
     """Without statistics nothing holds the sum of 13 and more branches in range; small branches do."""
-    for name, parameter in network.named_parameters():
+    for name, parameter in trunk.named_parameters():
         if name.endswith("bn3.weight"):
             nn.init.constant_(parameter, _BRANCH_SCALE)
-
-
-def _load(network: nn.Module, path: Path) -> None:
-    from safetensors.torch import load_file
-
-    if path.suffix != ".safetensors" or not path.is_file():
-        raise ValueError(f"image_resnet: option pretrained='{path}' is no .safetensors file")
-    wanted = {name for name in network.state_dict() if not name.startswith(("fc.", "layer4."))}
-    state = {name: tensor for name, tensor in load_file(path).items() if name in wanted}
-    missing = sorted(name for name in wanted - set(state) if not name.endswith("num_batches_tracked"))
-    if missing:
-        raise ValueError(f"image_resnet: '{path}' lacks {len(missing)} tensors, the first is '{missing[0]}'")
-    network.load_state_dict(state, strict=False)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
+import numpy as np
 
 from ofa_modality_image import geometry
-from ofa_modality_image.loading import load_image
+from ofa_modality_image.loading import is_normalised, load_image
 from ofa_modality_image.values import is_image
 from ofacore.protocols import Options, RowContext, SlotPlan
 
@@ -81,7 +81,10 @@ class ImageTransform:
         pairs = [self._column(element, slot, ctx) if element is not None else (None, None) for element in value]
         return [view for view, _ in pairs], [published for _, published in pairs]
 
-    def _picture(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Image.Image, dict[str, Any]]:
+    def _picture(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Any, dict[str, Any]]:
+        if is_normalised(value):
+            size = (value.shape[1], value.shape[0])
+            return value, {"size": size, "affine": np.eye(2, 3), "view": size}
         image = load_image(value, slot.name)
         view = draw_view(slot, ctx, image.size, slot.attributes.get("size") or self._side)
         published = {"size": image.size, "affine": view.affine(), "view": view.size, "image": image}

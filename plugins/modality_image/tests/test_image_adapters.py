@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_modality_image.adapter import ImageConv, ImagePatchEmbed, PictureAdapter
+from ofa_modality_image.adapter import ImageConv, PictureAdapter
 from ofa_modality_image.manifest import COMPONENTS, MANIFEST
+from ofa_modality_image.patch_embed import ImagePatchEmbed
 from ofa_modality_image.resnet import ImageResnet
 from ofa_modality_image.vit import ImageVit
+from ofacore.plugin import PluginError
 from ofacore.protocols import BuildContext, Vocabulary
 
 CLASSES = {
@@ -98,10 +100,10 @@ def test_resnet_keeps_its_statistics_in_training_and_reads_safetensors(tmp_path:
     source = torchvision.models.resnet50(weights=None)
     save_file(source.state_dict(), tmp_path / "r50.safetensors")
     adapter = _build("image_resnet", pretrained=str(tmp_path / "r50.safetensors")).train()
-    before = adapter.trunk.bn1.running_mean.clone()
+    before = adapter.embed_images.bn1.running_mean.clone()
     adapter.embed(_features([(32, 32)] * 2), [(32, 32)] * 2)
-    assert torch.equal(adapter.trunk.bn1.running_mean, before)
-    assert torch.equal(adapter.trunk.conv1.weight, source.conv1.weight)
+    assert torch.equal(adapter.embed_images.bn1.running_mean, before)
+    assert torch.equal(adapter.embed_images.conv1.weight, source.conv1.weight)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +111,12 @@ def test_resnet_keeps_its_statistics_in_training_and_reads_safetensors(tmp_path:
     [
         ("image_conv", {"stride": 6}, "stride=6 must be a power of two"),
         ("image_resnet", {"depth": 18}, "depth=18 is none of 50, 101, 152"),
-        ("image_resnet", {"pretrained": "x.pth"}, "no .safetensors file"),
+        ("image_resnet", {"pretrained": "x.pth"}, "no file 'x.pth'"),
         ("image_vit", {"heads": 3}, "no multiple of heads=3"),
     ],
 )
 def test_bad_options_are_named(name: str, changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, PluginError), match=message):
         _build(name, **changes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -35,6 +36,18 @@ _ATTRIBUTES = (
     Attribute("disable_auto_boseos", doc="No `<bos>` and `<eos>` around the run of tokens that this slot begins."),
 )  # fmt: skip
 
+_TARGET = "ofa_modality_text.preprocessor:TextPreprocessor"
+_USES = {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"}
+_OPTIONS: Mapping[str, Any] = {
+    "vocab_size": 4096,
+    "min_frequency": 2,
+    "tokenizer": "",
+    "path": "",
+    "poisson_lambda": 3.0,
+    "replace_length": -1,
+    "random_ratio": 0.0,
+}
+
 MANIFEST = ModalityManifest(
     name="text",
     contract=(1, 0),
@@ -53,20 +66,17 @@ MANIFEST = ModalityManifest(
         ),
     ),
     components=(
-        Component(
-            kind="preprocessor",
-            name="text",
-            target="ofa_modality_text.preprocessor:TextPreprocessor",
-            doc="Byte-level BPE trained on the tasks' own text, or a named tokenizer.",
-            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
-            options={
-                "vocab_size": 4096,
-                "min_frequency": 2,
-                "tokenizer": "",
-                "poisson_lambda": 3.0,
-                "replace_length": -1,
-                "random_ratio": 0.0,
-            },
-        ),
+        Component("preprocessor", "text", _TARGET,
+                  "Byte-level BPE trained on the tasks' own text, or a named tokenizer.", _USES, _OPTIONS),
+        Component("preprocessor", "text_gpt2", _TARGET,
+                  "GPT-2's BPE from local files: option `path` is a folder with vocab.json and merges.txt, or "
+                  "encoder.json and vocab.bpe; a dict.txt there gives the order of the tokens.",
+                  _USES, {**_OPTIONS, "tokenizer": "gpt2"}),
+        Component("preprocessor", "text_bert_cn", _TARGET,
+                  "BERT's word pieces, as in Chinese models: option `path` is a vocab.txt or the folder that holds it.",
+                  _USES, {**_OPTIONS, "tokenizer": "bert_cn"}),
+        Component("preprocessor", "category", "ofa_modality_text.category:CategoryPreprocessor",
+                  "A closed list of names, each one token: option `classes`, or all values of the training data.",
+                  _USES, {"classes": ()}),
     ),
-)
+)  # fmt: skip

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import html
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from ofa_modality_text.choice import chosen_tokenizer, imported_tokenizer
 from ofa_modality_text.closed_set import ClosedSet
 from ofa_modality_text.corruption import mask_spans, replace_random
-from ofa_modality_text.tokenizer import CachedTokenizer, TokenizerError, named_tokenizer, table_size, train_bpe
+from ofa_modality_text.foreign import foreign_names, origin
+from ofa_modality_text.tokenizer import CachedTokenizer, TokenizerError, table_size, train_bpe
 from ofa_modality_text.values import as_text, normalise, texts_of
 from ofacore.plugin import PluginError, suggest
 from ofacore.protocols import (
@@ -40,7 +42,9 @@ class TextPreprocessor:
     Options:
         vocab_size: Largest number of tokens of the BPE that is trained on the tasks' text.
         min_frequency: How often a pair of tokens must occur to become one.
-        tokenizer: File, folder or Hugging Face name of a tokenizer to use instead; it is stored with the model.
+        tokenizer: File, folder or Hugging Face name of a tokenizer to use instead; it is stored with the model. With
+            ``path`` the kind of files there: ``gpt2``, ``bert_cn`` or ``hf``.
+        path: Where these files are.
         poisson_lambda, replace_length, random_ratio: See `ofa_modality_text.corruption.mask_spans`.
 
     Raises:
@@ -59,18 +63,29 @@ class TextPreprocessor:
         return {**self.__dict__, "_closed": OrderedDict()}
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact:
-        """Train the BPE, or fetch the named tokenizer.
+        """Train the BPE, or take the tokenizer that the options name.
 
         Raises:
-            TokenizerError: The named tokenizer cannot be used.
+            TokenizerError: It cannot be used.
         """
-        name = self.options.get("tokenizer", "")
-        if name:
-            tokenizer = named_tokenizer(name)
-        else:
-            limit, frequency = self.options.get("vocab_size", 4096), self.options.get("min_frequency", 2)
-            tokenizer = train_bpe(texts_of(values), limit, frequency)
-        return Artifact({_FILE: tokenizer.to_str().encode()})
+        chosen = chosen_tokenizer(self.options)
+        if chosen is not None:
+            return chosen
+        limit, frequency = self.options.get("vocab_size", 4096), self.options.get("min_frequency", 2)
+        return Artifact({_FILE: train_bpe(texts_of(values), limit, frequency).to_str().encode()})
+
+    def import_files(self, folder: Path, names: Sequence[str]) -> Artifact:
+        """The tokenizer of another project's model.
+
+        Raises:
+            TokenizerError: Its files are missing or damaged, or belong to another dictionary.
+        """
+        return imported_tokenizer(folder, names)
+
+    def foreign_names(self, artifact: Artifact | None) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """What the dictionary that the tokenizer was imported from calls each token."""
+        (block,) = self.blocks(artifact)
+        return {block.name: foreign_names(artifact, block.size)}
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """One block, as large as the tokenizer, named by its kind, size and digest."""
@@ -83,7 +98,9 @@ class TextPreprocessor:
         """Take the place of the block in the vocabulary."""
         (block,) = self.blocks(artifact)
         self._block, self._range = block.name, vocabulary.range(block.name)
-        self._tokens = CachedTokenizer(_load(artifact), self._range.start, not self.options.get("tokenizer"))
+        trained_here = not (self.options.get("tokenizer") or self.options.get("path"))
+        by_words = origin(artifact).get("leading_blank", trained_here)
+        self._tokens = CachedTokenizer(_load(artifact), self._range.start, by_words)
         self._closed.clear()
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
@@ -145,7 +162,7 @@ class TextPreprocessor:
         if isinstance(value, np.ndarray | list | tuple):
             ids = self._given_ids(value, slot.name)
         else:
-            text = normalise(as_text(value, slot.name), attributes)
+            text = normalise(_of_bearable_length(as_text(value, slot.name), slot), attributes)
             letters = attributes.get("level") == "character"
             if letters and not self._tokens.byte_level:
                 raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
@@ -197,7 +214,20 @@ class TextPreprocessor:
         return found
 
 
+_LONGEST = 1_000_000
+"""Characters of a text: no model takes so many positions, and a tokenizer would take minutes."""
 _SHAPING = ("level", "uncased", "no_punctuation", "max_length", "length")
+
+
+def _of_bearable_length(text: str, slot: SlotPlan) -> str:
+    """The text, or its beginning where the slot says ``max_length``.
+
+    Raises:
+        RowError: It is a whole library.
+    """
+    if len(text) > _LONGEST and not slot.attributes.get("max_length"):
+        raise RowError(f"column '{slot.name}': a text of {len(text)} characters; at most {_LONGEST}, or set max_length")
+    return text[:_LONGEST]
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -15,6 +15,8 @@ _BLANK = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CHUNK = re.compile(f"[{_BLANK}]*[^{_BLANK}]+|[{_BLANK}]+")
 _CACHE_SIZE = 65_536
 _LONGEST_CACHED = 64
+_LONGEST_FITTED = 10_000
+"""Characters of a text that a tokenizer is trained on: a file in a single cell would otherwise take hours."""
 
 
 class TokenizerError(PluginError):
@@ -39,7 +41,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> 
         vocab_size=vocab_size, min_frequency=min_frequency, show_progress=False, special_tokens=[],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )  # fmt: skip
-    tokenizer.train_from_iterator(sorted(texts), trainer)
+    tokenizer.train_from_iterator(sorted(text[:_LONGEST_FITTED] for text in texts), trainer)
     return tokenizer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ofa_task_vision.transforms import TRANSFORMS
-from ofacore.plugin import Component, MetricUse, TaskManifest, TaskPreset
+from ofacore.plugin import Component, LossUse, MetricUse, TaskManifest, TaskPreset
 
 _DATA = "ofa_task_vision.data"
 _IMAGE = "a picture"
@@ -97,6 +97,15 @@ PLAIN = (
         "Classification on linear patches, as in fine-tuning masked autoencoders",
         {"image": _IMAGE, "label_name": "name of the class"},
         metrics=(MetricUse("accuracy", "label_name"),),
+    ),
+    TaskPreset(
+        "patch_classify_pooled",
+        ("[IMAGE:image,preprocess=imagenet,adapter=image_patch_embed]"
+         " -> [TEXT:label_name,preprocess=category,head=pooling,generator=pooling]",),
+        "Classification by the encoder alone, as masked autoencoders are fine-tuned: pooled patches, one token a class",
+        {"image": _IMAGE, "label_name": "name of the class"},
+        metrics=(MetricUse("accuracy", "label_name"),),
+        losses=(LossUse("pooled_cross_entropy", "image", "label_name"),),
     ),
     TaskPreset(
         "vqa",

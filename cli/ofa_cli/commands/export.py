@@ -1,0 +1,39 @@
+"""``ofa export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ofa_cli.lazy import command_app
+from ofa_cli.runs import run_folder
+
+app = command_app()
+
+FORMATS = ("safetensors", "hf-bart")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder or saved model.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    form: Annotated[
+        str,
+        typer.Option("--format", help="safetensors: tensors and settings, an imported model under its own names; "
+                     "hf-bart: a folder that BartForConditionalGeneration reads."),
+    ] = "safetensors",
+    which: Annotated[str, typer.Option(help="latest or best.")] = "latest",
+) -> None:  # fmt: skip
+    """Write a model for other programs."""
+    from ofacore.errors import UserError
+    from ofacore.plugin import suggest
+
+    if form not in FORMATS:
+        raise UserError(f"--format {form}: {suggest(form, FORMATS) or 'there are ' + ', '.join(FORMATS)}")
+    folder = run_folder(run)
+
+    from ofacore.exporting import export_run
+
+    typer.echo(f"{export_run(folder, out, form, which)}")

@@ -1,0 +1,105 @@
+"""A plugin as ``ofa plugins show`` prints it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import typer
+
+from ofacore.diagnosis.source import NotFoundError, locate
+from ofacore.plugin import Component, Manifest, ModalityManifest, PluginRow, Registry, SlotType, TaskManifest
+
+
+def as_data(row: PluginRow, manifest: Manifest | None, registry: Registry) -> dict[str, Any]:
+    """Row, manifest, and where each component is, as JSON takes it."""
+    target = registry.entry_point(row)
+    components = manifest.components if manifest else ()
+    return {
+        **_plain(row),
+        "target": target,
+        "place": _place(target),
+        "manifest": _plain(manifest),
+        "components": [
+            {"kind": c.kind, "name": c.name, "target": c.target, "place": _place(c.target), "loaded": _loaded(c.target)}
+            for c in components
+        ],
+    }
+
+
+def show_plugin(row: PluginRow, manifest: Manifest | None, registry: Registry) -> None:
+    """Print everything that a plugin brings."""
+    contract = f", contract {row.contract}" if row.contract else ""
+    typer.echo(f"{row.name}: {row.kind} plugin of {row.distribution} {row.version}{contract}, {row.status}")
+    if row.problem:
+        typer.echo(f"  {row.problem}")
+    if target := registry.entry_point(row):
+        typer.echo(f"  {_where(target)}")
+    if manifest is not None:
+        _show_manifest(manifest)
+    typer.echo()
+
+
+def _show_manifest(manifest: Manifest) -> None:
+    if manifest.doc:
+        typer.echo(f"  {manifest.doc}")
+    for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
+        _show_slot(slot)
+    for preset in manifest.presets if isinstance(manifest, TaskManifest) else ():
+        typer.echo(f"\n  task {preset.name}  {preset.doc}")
+        for entry in preset.instructions:
+            typer.echo(f"    {entry if isinstance(entry, str) else entry[0]}")
+        for what, target in (("data", preset.data), ("baseline", preset.baseline)):
+            if target:
+                typer.echo(f"    {what} {_where(target)}")
+    for component in manifest.components:
+        typer.echo(f"\n  {component.kind} {component.name}{_options(component)}  {component.doc}".rstrip())
+        typer.echo(f"    {_where(component.target)}")
+
+
+def _show_slot(slot: SlotType) -> None:
+    typer.echo(f"\n  slot {slot.name}  {slot.doc}\n    values: {slot.values}")
+    for attribute in slot.attributes:
+        default = "" if attribute.default is None else f", default {attribute.default}"
+        sides = "" if len(attribute.sides) == 2 else f", {attribute.sides[0]} only"
+        typer.echo(f"    {attribute.name} ({attribute.type}{default}{sides})  {attribute.doc}".rstrip())
+    for what, target in (("sample", slot.sample), ("row transform", slot.row_transform)):
+        if target:
+            typer.echo(f"    {what} {_where(str(target))}")
+
+
+def _options(component: Component) -> str:
+    return f" ({', '.join(f'{key}={value}' for key, value in component.options.items())})" if component.options else ""
+
+
+def _where(target: str) -> str:
+    return f"{target}  {_place(target)}  {'loaded' if _loaded(target) else 'not loaded'}"
+
+
+def _place(target: str) -> str:
+    """``file:line`` of an object, found without importing it."""
+    try:
+        return str(locate(target))
+    except NotFoundError as error:
+        return f"missing: {error}"
+    except (SyntaxError, OSError, UnicodeDecodeError) as error:
+        return f"unreadable: {error}"
+
+
+def _loaded(target: str) -> bool:
+    return target.partition(":")[0] in sys.modules
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as mappings, functions by name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if callable(value):
+        return f"{value.__module__}:{value.__qualname__}"
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

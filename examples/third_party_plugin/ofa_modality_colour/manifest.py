@@ -1,0 +1,31 @@
+"""What this package adds to ofacore."""
+
+import re
+
+from ofacore.plugin import Component, ModalityManifest, SlotType
+
+HEX = re.compile(r"#[0-9a-fA-F]{6}")
+WIDTH = {"width": 3}
+USES = {"adapter": "colour", "head": "colour", "criterion": "squared_error", "generator": "one_shot"}
+
+COLOUR = SlotType(
+    name="COLOUR",
+    doc="One colour.",
+    preprocessor="colour",
+    values="a hex colour such as '#ff8800'",
+    is_element=lambda value: isinstance(value, str),
+    sample="ofa_modality_colour.preprocessor:sample",
+)
+
+MANIFEST = ModalityManifest(
+    name="colour",
+    contract=(1, 0),
+    doc="Hex colours.",
+    slots=(COLOUR,),
+    components=(
+        Component("preprocessor", "colour", "ofa_modality_colour.preprocessor:Colours", uses=USES, options=WIDTH),
+        Component("adapter", "colour", "ofa_modality_colour.adapter:ColourAdapter"),
+        Component("metric", "colour_error", "ofa_modality_colour.metric:ColourError"),
+        Component("head", "colour", "ofacore.parts:ValuesHead", options=WIDTH),
+    ),
+)

@@ -1,0 +1,146 @@
+"""BART as Hugging Face stores it: its configuration and its names, in our terms (Lewis et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.mapping import Entry, Heads, Rolled, Same
+
+OFFSET = 2
+"""BART's table of positions begins with rows that no position uses."""
+TABLE = "model.shared.weight"
+TABLE_COPIES = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+BIAS = "final_logits_bias"
+_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
+
+
+def model_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Keys of our model's configuration for a BART.
+
+    Raises:
+        CheckpointError: It has something that our model has not; says what was found and what was expected.
+    """
+    for what in ("attention_heads", "ffn_dim"):
+        sides = [config.get(f"{side}_{what}") for side in ("encoder", "decoder")]
+        if sides[0] != sides[1]:
+            sizes = f"encoder_{what} {sides[0]} and decoder_{what} {sides[1]}"
+            raise CheckpointError(path, f"{sizes}: encoder and decoder must have equal widths and heads here")
+    activation = config.get("activation_function", "gelu")
+    if activation not in _ACTIVATIONS:
+        known = ", ".join(_ACTIVATIONS)
+        raise CheckpointError(path, f"activation_function '{activation}' is not supported; expected one of {known}")
+    if not config.get("tie_word_embeddings", True):
+        raise CheckpointError(path, "tie_word_embeddings is false; expected a BART whose head shares its embeddings")
+    return {
+        "preset": "base",
+        "hidden": config["d_model"],
+        "ffn": config["encoder_ffn_dim"],
+        "heads": config["encoder_attention_heads"],
+        "encoder_layers": config["encoder_layers"],
+        "decoder_layers": config["decoder_layers"],
+        "positions": "untied",
+        "entangle_positions": True,
+        "attention_bias": False,
+        "max_positions": config["max_position_embeddings"],
+        "norm": "post",
+        "activation": _ACTIVATIONS[activation],
+        "qk_norm": False,
+        "type_embedding": False,
+        "layernorm_position": False,
+        "scale_embedding": bool(config.get("scale_embedding", False)),
+        "output_bias": True,
+        "separator": False,
+        "dropout": config.get("dropout", 0.1),
+        "attention_dropout": config.get("attention_dropout", 0.0),
+        "activation_dropout": config.get("activation_dropout", 0.0),
+    }
+
+
+def entries(config: Mapping[str, Any]) -> list[Entry]:
+    """How our tensors are made of a BART's, the token table left out."""
+    found: list[Entry] = []
+    for side, stack, norm in (("encoder", "encoder", "source_norm"), ("decoder", "decoder", "target_norm")):
+        places = f"backbone.positions.{side}.token.tables.0.weight"
+        found.append(Rolled(places, f"model.{side}.embed_positions.weight", OFFSET))
+        found += _pairs(norm, f"model.{side}.layernorm_embedding")
+        for index in range(config[f"{side}_layers"]):
+            found += _layer(
+                f"backbone.{stack}.{index}", f"model.{side}.layers.{index}", config["encoder_attention_heads"], side
+            )
+    return found
+
+
+def _layer(ours: str, theirs: str, heads: int, side: str) -> Iterator[Entry]:
+    yield from _attention(f"{ours}.attention", f"{theirs}.self_attn", "qkv", ("q", "k", "v"), heads)
+    yield from _pairs(f"{ours}.attention_norm", f"{theirs}.self_attn_layer_norm")
+    if side == "decoder":
+        yield from _pairs(f"{ours}.cross.query", f"{theirs}.encoder_attn.q_proj")
+        yield from _attention(f"{ours}.cross", f"{theirs}.encoder_attn", "key_value", ("k", "v"), heads)
+        yield from _pairs(f"{ours}.cross_norm", f"{theirs}.encoder_attn_layer_norm")
+    yield from _pairs(f"{ours}.ffn.up", f"{theirs}.fc1")
+    yield from _pairs(f"{ours}.ffn.down", f"{theirs}.fc2")
+    yield from _pairs(f"{ours}.ffn_norm", f"{theirs}.final_layer_norm")
+
+
+def _attention(ours: str, theirs: str, name: str, parts: tuple[str, ...], heads: int) -> Iterator[Entry]:
+    for leaf in ("weight", "bias"):
+        yield Heads(f"{ours}.{name}.{leaf}", tuple(f"{theirs}.{part}_proj.{leaf}" for part in parts), heads)
+    yield from _pairs(f"{ours}.out", f"{theirs}.out_proj")
+
+
+def _pairs(ours: str, theirs: str) -> Iterator[Entry]:
+    for leaf in ("weight", "bias"):
+        yield Same(f"{ours}.{leaf}", f"{theirs}.{leaf}")
+
+
+def settings_of(config: Mapping[str, Any], generation: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of generation: where their own file is, ``config.json`` gives token ids alone."""
+    if not generation:
+        return dict(config)
+    ids = {key: config.get(key) for key in ("bos_token_id", "eos_token_id", "decoder_start_token_id")}
+    return {**ids, **{key: value for key, value in generation.items() if value is not None}}
+
+
+def target_start(config: Mapping[str, Any], path: Path) -> str:
+    """What the decoder reads first.
+
+    Raises:
+        CheckpointError: A start token that is neither the beginning nor the end of a sentence.
+    """
+    names = {config.get("bos_token_id"): "bos", config.get("eos_token_id"): "eos"}
+    start = config.get("decoder_start_token_id")
+    forced = config.get("forced_bos_token_id")
+    if start not in names or (forced is not None and names.get(forced) != "bos"):
+        known = f"bos_token_id {config.get('bos_token_id')} or eos_token_id {config.get('eos_token_id')}"
+        raise CheckpointError(path, f"decoder_start_token_id {start}, forced_bos_token_id {forced}; expected {known}")
+    return f"{names[start]} bos" if forced is not None and names[start] == "eos" else names[start]
+
+
+def generation_options(config: Mapping[str, Any], generation: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of our generation section that make a search give what Hugging Face's gives.
+
+    Args:
+        config: ``config.json``.
+        generation: ``generation_config.json``; empty if there is none.
+    """
+    both = settings_of(config, generation)
+    start = 2 if both.get("forced_bos_token_id") is not None else 1
+    found: dict[str, Any] = {
+        "core_tokens": True,
+        "early_stopping": both.get("early_stopping") is True,
+        "forced_end": "none" if both.get("forced_eos_token_id") is None else "free",
+        "length_penalty": float(both.get("length_penalty") or 1.0),
+    }
+    if (both.get("num_beams") or 1) > 1:
+        found |= {"strategy": "beam", "beam": int(both["num_beams"])}
+    if both.get("no_repeat_ngram_size"):
+        found["no_repeat_ngram"] = int(both["no_repeat_ngram_size"])
+    if both.get("max_length"):
+        end = 0 if found["forced_end"] == "none" else 1
+        found["max_length"] = max(1, int(both["max_length"]) - start - end)
+    if both.get("min_length"):
+        found["min_length"] = max(0, int(both["min_length"]) - start)
+    return found

@@ -1,0 +1,207 @@
+"""Reads PyTorch's own files, which are pickles, without running what they say.
+
+Both layouts: the archive that `torch.save` writes since PyTorch 1.6, and the stream of several pickles before that.
+Tensors stay on the disk until they are asked for, so an optimiser's state costs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.inert import ForbiddenGlobal, inert
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+DTYPES = {
+    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+    "UntypedStorage": torch.uint8,
+}  # fmt: skip
+_DAMAGE = (
+    pickle.UnpicklingError, EOFError, zipfile.BadZipFile, struct.error, KeyError, IndexError, AttributeError,
+    TypeError, ValueError, RecursionError, OverflowError, NotImplementedError, MemoryError, OSError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Numbers in a file, not yet read."""
+
+    key: str
+    dtype: torch.dtype
+    size: int
+    """Elements."""
+    read: Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """A tensor that is read when asked for."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of its elements."""
+        return self.storage.dtype
+
+    def read(self) -> Tensor:
+        """The tensor, contiguous, with memory of its own.
+
+        Raises:
+            ValueError: The file holds fewer numbers than the tensor needs.
+        """
+        content = self.storage.read(self.storage.key)
+        size = torch.empty((), dtype=self.dtype).element_size()
+        if 0 in self.shape:
+            return torch.empty(self.shape, dtype=self.dtype)
+        last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
+        if min((self.offset, *self.stride)) < 0 or (last + 1) * size > len(content):
+            raise ValueError(f"storage {self.storage.key} has {len(content)} bytes, a tensor needs {(last + 1) * size}")
+        flat = torch.frombuffer(bytearray(content), dtype=torch.uint8)[: len(content) // size * size].view(self.dtype)
+        return flat.as_strided(self.shape, self.stride, self.offset).clone(memory_format=torch.contiguous_format)
+
+
+def read_torch_file(path: Path) -> Any:
+    """What a file of PyTorch holds: containers, numbers, text, `LazyTensor`, and `Record` for everything else.
+
+    Raises:
+        CheckpointError: It is no such file, is damaged, or its pickle would run code (names the global).
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            if head[:2] == b"PK":
+                return _read_archive(path)
+            if head[:1] != b"\x80":
+                raise CheckpointError(path, f"is no file of PyTorch: it begins with {head!r}")
+            file.seek(0)
+            return _read_legacy(path, file)
+    except ForbiddenGlobal as error:
+        what = (
+            f"refused: its pickle names '{error}', which would run code when loaded; a checkpoint needs no such thing"
+        )
+        raise CheckpointError(path, what) from None
+    except _DAMAGE as error:
+        size = path.stat().st_size if path.is_file() else 0
+        raise CheckpointError(path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {error})") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    """Imports nothing: see `ofacore.checkpoint.foreign.inert`."""
+
+    def __init__(self, file: Any, storages: Callable[[Any], Any]) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._storages = storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Tensors, plain containers, and inert classes for all else."""
+        if module in ("torch", "torch.storage") and name in DTYPES:
+            return DTYPES[name]
+        if module == "torch" and isinstance(found := getattr(torch, name, None), torch.dtype):
+            return found
+        if (module, name) == ("torch", "Size"):
+            return tuple
+        if module == "torch._utils" and name in _REBUILD:
+            return _REBUILD[name]
+        if module == "torch._utils" and name.startswith("_rebuild"):
+            raise NotImplementedError(f"a tensor of a kind that is not supported ({name})")
+        return inert(module, name)
+
+    def persistent_load(self, saved: Any) -> Any:
+        """A storage, by its key."""
+        return self._storages(saved)
+
+
+def _rebuild_tensor(storage: Storage, offset: int, shape: Any, stride: Any, *_: Any) -> LazyTensor:
+    if not isinstance(storage, Storage):
+        raise TypeError("a tensor without storage")
+    return LazyTensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
+
+
+def _rebuild_parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+_REBUILD: Mapping[str, Callable[..., Any]] = {
+    "_rebuild_tensor": _rebuild_tensor,
+    "_rebuild_tensor_v2": _rebuild_tensor,
+    "_rebuild_parameter": _rebuild_parameter,
+    "_rebuild_parameter_with_state": _rebuild_parameter,
+}
+
+
+def _read_archive(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl"]
+        if len(pickles) != 1:
+            raise CheckpointError(path, f"is a zip archive without PyTorch's data.pkl; it holds {', '.join(names[:5])}")
+        root = pickles[0].removesuffix("data.pkl")
+        if f"{root}byteorder" in names and archive.read(f"{root}byteorder").decode() != sys.byteorder:
+            raise CheckpointError(path, "was written on a machine of another byte order")
+        content = archive.read(pickles[0])
+
+    def read(key: str) -> bytes:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(f"{root}data/{key}")
+
+    def storage(saved: Any) -> Storage:
+        kind, dtype, key, _, size = saved
+        if kind != "storage" or f"{root}data/{key}" not in names:
+            raise ValueError(f"storage {key} is missing")
+        return Storage(str(key), dtype, int(size), read)
+
+    return _Unpickler(io.BytesIO(content), storage).load()
+
+
+def _read_legacy(path: Path, file: BinaryIO) -> Any:
+    """Magic number, protocol, system, the object, keys of storages, and each storage behind its length."""
+    found: dict[str, Storage] = {}
+    places: dict[str, tuple[int, int]] = {}
+
+    def read(key: str) -> bytes:
+        start, size = places[key]
+        with path.open("rb") as again:
+            again.seek(start)
+            content = again.read(size)
+        if len(content) != size:
+            raise ValueError(f"storage {key} is cut off")
+        return content
+
+    def storage(saved: Any) -> Storage:
+        kind, dtype, key, _, size, *view = saved
+        if kind != "storage" or (view and view[0] is not None):
+            raise NotImplementedError("views of storages")
+        return found.setdefault(str(key), Storage(str(key), dtype, int(size), read))
+
+    first = _Unpickler(file, storage).load()
+    if first != LEGACY_MAGIC:
+        return first
+    for _ in range(2):
+        _Unpickler(file, storage).load()
+    value = _Unpickler(file, storage).load()
+    end = path.stat().st_size
+    for key in _Unpickler(file, storage).load():
+        (count,) = struct.unpack("<q", file.read(8))
+        width = torch.empty((), dtype=found[key].dtype).element_size() if key in found else 1
+        places[str(key)] = (file.tell(), count * width)
+        if count < 0 or file.tell() + count * width > end:
+            raise ValueError(f"storage {key} is cut off")
+        file.seek(count * width, io.SEEK_CUR)
+    return value

@@ -1,0 +1,120 @@
+"""``ofa export``: the model of a run as files of other programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ofacore.artifacts import Artifact
+from ofacore.checkpoint import CheckpointError
+from ofacore.checkpoint.durable import sync_tree, write_json
+from ofacore.checkpoint.foreign import ofa_names
+from ofacore.checkpoint.foreign.entry_json import from_json
+from ofacore.checkpoint.foreign.mapping import given
+from ofacore.checkpoint.foreign.tokens import gathered
+from ofacore.config import show
+from ofacore.errors import UserError
+from ofacore.folders import check_writable
+from ofacore.generalist import Generalist
+from ofacore.importing import ARTIFACT, DICTIONARY, FORM, KEPT
+from ofacore.importing.weights import EXPERT
+from ofacore.saving import described, load
+
+
+def export_run(run: Path, out: Path, form: str, which: str = "latest") -> Path:
+    """Write the model of a run.
+
+    Args:
+        run: Run folder or saved model.
+        out: Folder to make; it appears whole or not at all.
+        form: ``safetensors``: an imported model under the names that it came with, any other under ours; or
+            ``hf-bart``: what `transformers.BartForConditionalGeneration` reads.
+        which: Of a run folder: ``latest`` or ``best``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: The run cannot be read, its model has not that form, or the place is taken.
+    """
+    check_writable(out)
+    if out.exists() and any(out.iterdir()):
+        raise CheckpointError(out, "is not empty; choose another folder with --out")
+    generalist = load(run, None, which)
+    artifact = generalist.assembly.artifacts.get(ARTIFACT)
+    if form == "hf-bart" and (artifact is None or _form(artifact)["form"] != "bart"):
+        made = "was trained from the start here" if artifact is None else f"is of {_form(artifact)['form']}"
+        raise CheckpointError(run, f"its model {made}; expected one that was imported from a BART")
+    tensors = generalist.model.portable_state() if artifact is None else theirs(generalist, artifact)
+    files = {} if artifact is None else _side_files(artifact)
+    _write(out, tensors, files, generalist)
+    return out
+
+
+def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
+    """Tensors of an imported model under the names, in the shapes and types that it came with.
+
+    Raises:
+        UserError: Its experts have become different, which the other project has no place for.
+    """
+    form, kept = _form(artifact), from_bytes(artifact.files[KEPT])
+    ids = json.loads(artifact.files[DICTIONARY])["ids"]
+    state = _without_experts(generalist.model.portable_state())
+    found = {**given(from_json(form["entries"]), state, kept), **kept}
+    vocabulary = generalist.assembly.vocabulary
+    found |= {name: gathered(vocabulary, ids, state) for name in form["copies"]}
+    if form["bias"]:
+        name, shape = form["bias"]
+        found[name] = gathered(vocabulary, ids, state, ".bias").reshape(shape)
+    if form["form"] == "ofa":
+        found = ofa_names.as_ofa(found, form["origin"], kept)
+    return {name: tensor.to(getattr(torch, form["types"].get(name, "float32"))) for name, tensor in found.items()}
+
+
+def _without_experts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Equal experts as the one network that they are."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        dense = EXPERT.sub(".ffn.", name)
+        if dense in found and not found[dense].equal(tensor):
+            raise UserError(f"'{name}' differs from the other experts; this form has one network for all of them")
+        found[dense] = tensor
+    return found
+
+
+def _form(artifact: Artifact) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(artifact.files[FORM])
+    return found
+
+
+def _side_files(artifact: Artifact) -> dict[str, bytes]:
+    return {n.removeprefix("file-"): content for n, content in artifact.files.items() if n.startswith("file-")}
+
+
+def _write(out: Path, tensors: Mapping[str, Tensor], files: Mapping[str, bytes], generalist: Generalist) -> None:
+    temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        stored = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+        save_file(stored, str(temporary / "model.safetensors"), metadata={"format": "pt"})
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+        write_json(temporary / "ofacore.json", described(generalist.assembly))
+        (temporary / "ofacore.yaml").write_text(show(generalist.assembly.config, defaults=False), encoding="utf-8")
+        sync_tree(temporary)
+        if out.exists():
+            out.rmdir()
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -1,0 +1,113 @@
+"""Drawing tokens for training: each row by its own generator, so that what is drawn depends on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofacore.data.collate import collate
+from ofacore.data.encode import Encoder
+from ofacore.generate.session import Session
+from ofacore.generate.target import Row, Tools, generate_target
+from ofacore.parts.stepping import Rules, Stepper, feed_tokens
+from ofacore.plan import TemplatePlan
+from ofacore.protocols import (
+    DecodeSession,
+    Example,
+    GenerationOptions,
+    Generator,
+    Hypothesis,
+    Produced,
+    RowContext,
+    RowRequest,
+    SlotPlan,
+)
+
+
+class DrawnTokens:
+    """Generator of token slots: draws from the model's distribution with the numbers of each row's ``ctx.rng``."""
+
+    def __call__(
+        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        generator: torch.Generator,
+    ) -> list[Produced]:  # fmt: skip
+        """One candidate for each row."""
+        stepper = Stepper(session if requests[0].final else session.fork(), requests[0], options)
+        rules, limits = Rules(stepper, None), [stepper.limit(request) for request in requests]
+        values: list[list[int]] = [[] for _ in requests]
+        alive = [limit > 0 for limit in limits]
+        scores = stepper.start()
+        while any(alive):
+            tokens = stepper.ids[drawn_columns(rules(scores, values), requests, alive)]
+            for row, token in enumerate(tokens.tolist()):
+                if alive[row]:
+                    values[row] += [] if token == stepper.end else [token]
+                    alive[row] = token != stepper.end and len(values[row]) < limits[row]
+            if any(alive):
+                scores = stepper.next(tokens, None if all(alive) else torch.tensor(alive, device=tokens.device))
+        found = [np.array(value, np.int64) for value in values]
+        if not requests[0].final:
+            end = np.array([] if stepper.end is None else [stepper.end], np.int64)
+            feed_tokens(session, [np.concatenate([value, end]) for value in found])
+            session.pending = None if requests[0].last and stepper.end is not None else session.pending
+        return [(Hypothesis(value),) for value in found]
+
+
+def drawn_columns(scores: Tensor, requests: Sequence[RowRequest], alive: Sequence[bool]) -> Tensor:
+    """Columns int64 [R] by inversion of the distribution function; one number for each row that is still written."""
+    heights = torch.tensor([r.ctx.rng.random() if lives else 0.0 for r, lives in zip(requests, alive, strict=True)])
+    sums = scores.double().softmax(-1).cumsum(-1)
+    wanted = heights.double().to(sums.device) * sums[:, -1]
+    return torch.searchsorted(sums, wanted[:, None], right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
+
+
+@dataclass
+class _Recorded:
+    """A generator whose best hypotheses are remembered."""
+
+    inner: Generator
+    found: list[np.ndarray] = field(default_factory=list)
+
+    def __call__(self, session: Any, requests: Any, options: Any, generator: torch.Generator) -> list[Produced]:
+        produced = self.inner(session, requests, options, generator)
+        self.found += [row[0].value for row in produced]
+        return produced
+
+
+@torch.no_grad()
+def write_slot(
+    model: Any, encoder: Encoder, examples: Sequence[Example], contexts: Sequence[RowContext], template: TemplatePlan,
+    slot: SlotPlan, generator: Generator, options: GenerationOptions,
+) -> list[np.ndarray]:  # fmt: skip
+    """Ids int64 [n] that the model writes into one target slot of each example; other slots keep the row's values.
+
+    Args:
+        model: In evaluation mode.
+        encoder: Of the task.
+        examples: All with a source, or all without.
+        contexts: Their rows, each with the generator to draw by.
+        template: The template of all of them.
+        slot: A token slot outside of any repeat.
+        generator: What writes.
+        options: How.
+    """
+    sources = [Example(one.task, one.row_id, one.source, (), ()) for one in examples]
+    side = collate(sources).source if examples[0].source else None
+    session = Session(
+        model, lambda adapter, shape: encoder.geometry[adapter].coordinates(shape), side, len(examples),
+        task=encoder.plan.name,
+    )  # fmt: skip
+    slots = {place: replace(one, loss=one.loss and one is slot) for place, one in template.slots.items()}
+    recorded = _Recorded(generator)
+    given = frozenset(one.name for one in slots.values() if contexts[0].row.get(one.name) is not None)
+    tools = Tools(
+        replace(template, slots=slots), encoder.preprocessors, {slot.generator: recorded}, options, torch.Generator(),
+        given,
+    )  # fmt: skip
+    generate_target(session, [Row(ctx, ctx.row) for ctx in contexts], tools)
+    return recorded.found

@@ -1,0 +1,102 @@
+"""``ofa import``: a checkpoint of another project becomes a run of ours.
+
+Everything is compared before anything is written: every name and shape of the tensors, every token of the dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ofacore.checkpoint import CheckpointError
+from ofacore.checkpoint.errors import SHOWN
+from ofacore.checkpoint.foreign.dialects import dialect_of
+from ofacore.checkpoint.foreign.reading import read_foreign
+from ofacore.checkpoint.foreign.tokens import core_names
+from ofacore.folders import check_writable
+from ofacore.generalist import Generalist, build_model
+from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of
+from ofacore.importing.vocabulary import assemble
+from ofacore.importing.weights import judged, weights_of
+from ofacore.importing.writing import ARTIFACT, artifact_of, write_run
+from ofacore.plugin import Registry
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What was done.
+
+    Attributes:
+        folder: The run.
+        form: Which project the checkpoint was of.
+        tasks: Task -> instruction.
+        parameters: Numbers taken over.
+        tokens: Rows of the token table.
+        unowned: Names of tokens that no installed preprocessor owns; their rows are kept.
+        allowed: Names and shapes that did not match, as allowed.
+        left_out: Instructions of the checkpoint that cannot be used here, and why.
+    """
+
+    folder: Path
+    form: str
+    tasks: Mapping[str, str]
+    parameters: int
+    tokens: int
+    unowned: tuple[str, ...]
+    allowed: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        found = [f"{self.folder}: {self.parameters} parameters and {self.tokens} tokens of a model of {self.form}"]
+        found += [f"task {name}: {instruction}" for name, instruction in self.tasks.items()]
+        found += [f"left out: {line}" for line in self.left_out]
+        if self.unowned:
+            shown = ", ".join(self.unowned[:SHOWN])
+            found.append(f"{len(self.unowned)} tokens that no installed plugin owns, kept as they are: {shown} ...")
+        return found + [f"allowed: {line}" for line in self.allowed]
+
+
+def import_run(
+    path: Path, out: Path, *, instructions: Sequence[str] = (), allow: Sequence[str] = (),
+    tokenizer: Path | None = None, experts: str = "none", registry: Registry | None = None,
+) -> ImportReport:  # fmt: skip
+    """Import a checkpoint.
+
+    Args:
+        path: File or folder of the checkpoint.
+        out: Run folder to make; it must be empty or not exist.
+        instructions: What the model shall be asked; default: what the checkpoint says, else text to text.
+        allow: Patterns (`re.search`) of names that may be missing, unexpected or of another shape.
+        tokenizer: Folder of the tokenizer's files, where they are not beside the checkpoint.
+        experts: ``modality``: every adapter gets a copy of the feed-forward layers to go on from.
+        registry: Plugins to use; default: all that are installed.
+
+    Raises:
+        UserError: The checkpoint, an instruction or the place cannot be used; nothing is then written.
+    """
+    check_writable(out)
+    if out.exists() and any(out.iterdir()):
+        raise CheckpointError(out, "is not empty; choose another folder with --out")
+    registry = registry or Registry.discover()
+    foreign = read_foreign(path)
+    dialect = dialect_of(foreign, lambda name: adapter(registry, name))
+    tasks, left_out = tasks_of(foreign, dialect, instructions, registry)
+    config = configuration(dialect, tasks, experts, preprocessing(foreign, registry))
+    names = foreign.names(dialect.rows)
+    core = core_names(names, {} if foreign.form == "ofasys" else foreign.config)
+    assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
+    model = build_model(assembly)
+    slots = [slot for plan in assembly.plans.values() for slot in plan.slots()]
+    used = {(slot.side, slot.adapter) for slot in slots}
+    unused = {(side, slot.adapter) for side in ("source", "target") for slot in slots} - used
+    state, kept, findings = weights_of(dialect, placement, model.portable_state(), unused)
+    allowed = judged(findings, allow, foreign.path)
+    model.load_portable({**model.portable_state(), **state})
+    assembly.artifacts[ARTIFACT] = artifact_of(foreign, dialect, placement, kept)
+    write_run(Generalist(assembly, model), out)
+    sizes = sum(tensor.numel() for tensor in state.values())
+    return ImportReport(
+        out, foreign.form, tasks, sizes, dialect.rows, placement.unowned, tuple(allowed), tuple(left_out)
+    )

@@ -1,0 +1,79 @@
+"""The vocabulary of an imported model: preprocessors with what another project left, every token in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofacore.artifacts import Artifact
+from ofacore.assembly import Assembly
+from ofacore.checkpoint.foreign.tokens import Placement, place_tokens
+from ofacore.config.schema import RunConfig
+from ofacore.plan import plan_task
+from ofacore.plugin import PluginError, Registry
+from ofacore.protocols import ForeignTokens, Preprocessor
+
+
+def assemble(
+    config: RunConfig, registry: Registry, names: Sequence[str], core: Sequence[tuple[str, ...]], folder: Path
+) -> tuple[Assembly, Placement]:
+    """Preprocessors with the artifacts that another project left, and every token's place."""
+    reserved = {known[0] for known in core if known}
+    free = ["" if name in reserved else name for name in names]
+    plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+    used = list(dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots()))
+    artifacts: dict[str, Artifact] = {}
+    blocks: dict[str, Sequence[tuple[str, ...]]] = {}
+    for name in [*used, *(other for other in registry.names("preprocessor") if other not in used)]:
+        built = _preprocessor(registry, name, config.model.preprocessors.get(name, {}), name in used)
+        if built is None:
+            continue
+        found, artifact = _imported(built, folder, free, name in used)
+        blocks |= {block: tokens for block, tokens in found.items() if block not in blocks}
+        claimed = {name for tokens in found.values() for known in tokens for name in known}
+        free = ["" if other in claimed else other for other in free] if found else free
+        if artifact is not None and (name in used or found):
+            artifacts[name] = artifact
+    placement = place_tokens(names, blocks, core)
+    vocabulary = [[block.name, block.size] for block in placement.vocabulary.blocks]
+    state = {"config": config.model_dump(exclude_unset=True), "vocabulary": vocabulary}
+    return Assembly.restore(state, artifacts, registry), placement
+
+
+def _preprocessor(registry: Registry, name: str, options: Mapping[str, Any], needed: bool) -> Preprocessor | None:
+    try:
+        declared = registry.component("preprocessor", name).options
+        built: Preprocessor = registry.load("preprocessor", name)({**declared, **options})
+    except PluginError:
+        if needed:
+            raise
+        return None
+    return built
+
+
+def _imported(
+    built: Preprocessor, folder: Path, names: Sequence[str], needed: bool
+) -> tuple[dict[str, Sequence[tuple[str, ...]]], Artifact | None]:
+    """Blocks with the foreign names of their tokens, and the artifact.
+
+    A preprocessor that no task uses joins only if the dictionary has every one of its tokens.
+    """
+    if not isinstance(built, ForeignTokens):
+        return {}, built.fit(iter(()), np.random.default_rng(0)) if needed else None
+    try:
+        artifact = built.import_files(folder, names)
+    except PluginError:
+        if needed:
+            raise
+        return {}, None
+    known = set(names)
+    found = dict(built.foreign_names(artifact))
+    if not needed:
+        found = {
+            block: tokens for block, tokens in found.items()
+            if any(tokens) and all(known & set(token) for token in tokens if token)
+        }  # fmt: skip
+    return found, artifact

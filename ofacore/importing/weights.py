@@ -1,0 +1,103 @@
+"""The weights of an imported model, compared name by name and shape by shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from ofacore.checkpoint import CheckpointError
+from ofacore.checkpoint.errors import listed
+from ofacore.checkpoint.foreign.dialects import Dialect
+from ofacore.checkpoint.foreign.mapping import Findings, compare, taken
+from ofacore.checkpoint.foreign.tokens import Placement, divided, excluded_bias
+from ofacore.errors import UserError
+
+
+def weights_of(
+    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor], unused: Collection[tuple[str, str]] = ()
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Findings]:
+    """Our tensors, what is kept to write theirs back, and what does not fit.
+
+    Args:
+        dialect: The checkpoint.
+        placement: Where its tokens go.
+        own: Our portable state, with initial values.
+        unused: (side, adapter) that no instruction uses: what is learned for them alone need not be there.
+    """
+    special = {dialect.table, dialect.bias, *dialect.idle}
+    tensors = {name: tensor for name, tensor in dialect.tensors.items() if name not in special}
+    ours = {name: tuple(tensor.shape) for name, tensor in _dense(own).items()}
+    findings = compare(dialect.entries, ours, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
+    state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
+    idle = tuple(_own_names(side, adapter) for side, adapter in unused)
+    unmade = tuple(
+        name for name, tensor in _dense(own).items()
+        if name not in state and not name.startswith(("embedding.", *(part for names in idle for part in names)))
+        and tensor.is_floating_point() and not _wanted(dialect, name, findings)
+    )  # fmt: skip
+    lost = [f"tokens of {block}: {listed(list(tokens))}" for block, tokens in placement.missing.items()]
+    missing = (*findings.missing, *(f"{name} (ours)" for name in unmade), *lost)
+    findings = Findings(missing, findings.unexpected, findings.shapes)
+    state = {name: tensor.to(own[name].dtype if name in own else tensor.dtype) for name, tensor in state.items()}
+    table = dialect.tensors[dialect.table].float()
+    state |= divided(placement, table)
+    if any(name.endswith(".bias") and name.startswith("embedding.") for name in own):
+        state |= excluded_bias(placement, dialect.tensors[dialect.bias].float() if dialect.bias else None)
+    leftover = {
+        name: dialect.tensors[name] for name in (*dialect.idle, *findings.unexpected) if name in dialect.tensors
+    }
+    leftover |= {name: tensors[name] for name in findings.shapes}
+    return _for_experts(state, own), {**kept, **leftover, **dialect.whole}, findings
+
+
+def _own_names(side: str, adapter: str) -> tuple[str, ...]:
+    """Beginnings of the names of what the model has for one adapter on one side."""
+    stack = "encoder" if side == "source" else "decoder"
+    return f"{side}_norm.{adapter}.", f"backbone.positions.{stack}.{adapter}.", f"types.{side}/{adapter}"
+
+
+def _wanted(dialect: Dialect, ours: str, findings: Findings) -> bool:
+    """Whether a tensor of ours is told of already, as missing or of a wrong shape under its foreign names."""
+    told = {*findings.missing, *findings.shapes}
+    return any(entry.ours == ours and told & set(entry.theirs) for entry in dialect.entries)
+
+
+EXPERT = re.compile(r"\.ffn\.each\.([^.]+)\.")
+
+
+def _dense(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors, copies of one feed-forward network under the name that it has in a dense model."""
+    return {EXPERT.sub(".ffn.", name): tensor for name, tensor in own.items()}
+
+
+def _for_experts(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every expert gets the dense network, so that the model computes what the dense one did."""
+    copies = {n: state[d] for n in own if (d := EXPERT.sub(".ffn.", n)) != n and d in state}
+    return {**{name: tensor for name, tensor in state.items() if name in own or not copies}, **copies}
+
+
+def judged(findings: Findings, allow: Sequence[str], path: Path) -> list[str]:
+    """Findings that are allowed.
+
+    Raises:
+        CheckpointError: Some are not; lists them all.
+        UserError: A pattern is no regular expression.
+    """
+    try:
+        patterns = [re.compile(text) for text in allow]
+    except re.error as error:
+        raise UserError(f"--allow {error.pattern!r} is no regular expression: {error}") from None
+
+    def allowed(name: str) -> bool:
+        return any(pattern.search(name) for pattern in patterns)
+
+    problems = findings.lines(allowed)
+    if problems:
+        shown = "\n  ".join(problems)
+        remedy = "an --instruction that uses what is unexpected, or --allow PATTERN to go on without"
+        raise CheckpointError(path, f"does not fit; nothing was written:\n  {shown}\nThe way out: {remedy}")
+    return findings.lines()

@@ -1,0 +1,70 @@
+"""An imported model on the disk: a run folder with one checkpoint, and what it takes to write the model back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from ofacore.artifacts import Artifact
+from ofacore.checkpoint import Snapshot, save, step_folder, write_pointer
+from ofacore.checkpoint.foreign.dialects import Dialect
+from ofacore.checkpoint.foreign.entry_json import to_json
+from ofacore.checkpoint.foreign.reading import Foreign
+from ofacore.checkpoint.foreign.tokens import Placement
+from ofacore.config import show
+from ofacore.data.cursor import Cursor
+from ofacore.generalist import Generalist
+from ofacore.saving import described
+
+ARTIFACT = "imported"
+"""Artifact of an imported model: what it takes to write it back as it was, and which of our ids each token got."""
+FORM, DICTIONARY, KEPT = "form.json", "dictionary.json", "kept.safetensors"
+
+
+def artifact_of(foreign: Foreign, dialect: Dialect, placement: Placement, kept: Mapping[str, Tensor]) -> Artifact:
+    """What it takes to write the model back: names, order, types, and whatever ours does not hold."""
+    types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in foreign.tensors.items()}
+    form: dict[str, Any] = {
+        "form": foreign.form,
+        "config": foreign.config,
+        "generation": foreign.generation,
+        "entries": to_json(dialect.entries),
+        "copies": dialect.copies,
+        "bias": [dialect.bias, list(dialect.tensors[dialect.bias].shape)] if dialect.bias else None,
+        "origin": dialect.origin,
+        "types": {name: kind for name, kind in types.items() if kind != "float32"},
+    }
+    dictionary = {"names": placement.names, "ids": placement.ours()}
+    files: dict[str, bytes] = {
+        FORM: json.dumps(form, default=str, sort_keys=True, ensure_ascii=False).encode(),
+        DICTIONARY: json.dumps(dictionary, ensure_ascii=False).encode(),
+        KEPT: to_bytes({name: tensor.contiguous() for name, tensor in kept.items()}),
+    }
+    return Artifact({**files, **{f"file-{name}": content for name, content in foreign.side_files().items()}})
+
+
+def write_run(generalist: Generalist, out: Path) -> None:
+    """A run folder with one checkpoint, of step 0."""
+    assembly = generalist.assembly
+    state = {**described(assembly), "step": 0, "cursor": Cursor().state(), "faults": {}, "callbacks": {}}
+    folder = step_folder(out, 0)
+    made = [parent for parent in (out, out / "checkpoints") if not parent.exists()]
+    try:
+        save(folder, Snapshot(generalist.model.portable_state(), state, artifacts=assembly.artifacts))
+        (out / "config.yaml").write_text(show(assembly.config, defaults=False), encoding="utf-8")
+        write_pointer(out, "latest", folder, step=0)
+    except BaseException:
+        _remove(out, made)
+        raise
+
+
+def _remove(out: Path, made: Sequence[Path]) -> None:
+    for folder in made[:1]:
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -1,0 +1,106 @@
+"""Numbers predicted in one pass: the head, the criterion and the generator that serve `ValuesPreprocessor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofacore.parts.values import value_features
+from ofacore.protocols import (
+    BuildContext,
+    CriterionContext,
+    DecodeSession,
+    GenerationOptions,
+    HeadContext,
+    Hypothesis,
+    Loss,
+    Options,
+    Produced,
+    RowRequest,
+)
+
+
+class ValuesHead(nn.Module):
+    """One linear layer from each state to ``width`` numbers (option, default 1).
+
+    Announce it under a name of your own, since its width is that of your values:
+    ``Component("head", "mine", "ofacore.parts:ValuesHead", options={"width": 3})``.
+    """
+
+    positionwise: ClassVar[bool] = True
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(context.hidden)
+        self.project = nn.Linear(context.hidden, int(context.options.get("width", 1)))
+
+    def forward(self, hidden: Tensor, ctx: HeadContext) -> Tensor:
+        """States [m, H] -> numbers [m, width]."""
+        return self.project(self.norm(hidden))  # type: ignore[no-any-return]
+
+
+class SquaredError:
+    """``squared_error``: (prediction - label)^2, mean over the numbers of a position, summed over positions.
+
+    Prediction [m, width]; label ``values`` float32 [m, width].
+    """
+
+    scope: ClassVar[Literal["position", "segment", "step"]] = "position"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    batch_coupled: ClassVar[bool] = False
+
+    def __init__(self, options: Options) -> None:
+        pass
+
+    def count(self, labels: Mapping[str, np.ndarray]) -> int:
+        """Positions."""
+        return len(labels["values"])
+
+    def __call__(self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+        """Sum of each item's errors."""
+        errors = (prediction.float() - labels["values"].float()).square().mean(1)
+        sums = torch.stack([part.sum() for part in errors.split(list(ctx.lengths))])
+        return Loss(sums, {"mse": sums.detach()})
+
+
+class OneShotGenerator:
+    """``one_shot``: all positions of a value asked for at once, predicted by the slot's head in one pass.
+
+    The length of each value comes with its request; there is one candidate, of score 0.
+    """
+
+    def __init__(self, options: Options) -> None:
+        pass
+
+    def __call__(
+        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        generator: torch.Generator,
+    ) -> list[Produced]:  # fmt: skip
+        """One candidate for each row, float32 [n, width].
+
+        Raises:
+            ValueError: A request without a length.
+        """
+        slot, lengths = requests[0].slot, [_length(request) for request in requests]
+        width = int(requests[0].ctx.published[slot.name]["width"])
+        asked = _features(np.zeros((sum(lengths), width), np.float32), False, session)
+        shapes = [(length,) for length in lengths]
+        hidden = session.denoise(asked, slot.adapter, shapes)
+        found = session.predict(slot.head, hidden, HeadContext(tuple(lengths))).float().cpu().numpy()
+        if not all(request.final for request in requests):
+            session.commit(_features(found, True, session), slot.adapter, shapes)
+        return [(Hypothesis(part),) for part in np.split(found, np.cumsum(lengths)[:-1])]
+
+
+def _length(request: RowRequest) -> int:
+    if request.spec.length is None:
+        raise ValueError(f"generator one_shot: the preprocessor of '{request.slot.name}' expects no length")
+    return request.spec.length
+
+
+def _features(values: np.ndarray, known: bool, session: DecodeSession) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(part).to(session.device) for name, part in value_features(values, known).items()}

@@ -1,0 +1,119 @@
+"""The generated reference for plugin authors: what each protocol asks, and every hook.
+
+``python -m ofacore.plugin.reference docs/plugins/reference.md`` writes the page anew; without a path it is printed.
+The text is that of the docstrings, so it cannot say anything else than the code. Nothing is imported for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PARTS = (
+    ("Protocols, and the data that they exchange", "protocols.py", ()),
+    ("Vocabulary and artifacts", "vocabulary.py", ()),
+    ("", "artifacts.py", ()),
+    ("Parts", "parts/values.py", ("ValuesPreprocessor",)),
+    ("", "parts/tokens.py", ("TokensPreprocessor",)),
+    ("", "parts/regression.py", ("ValuesHead", "SquaredError", "OneShotGenerator")),
+    ("", "parts/token.py", ("TokenAdapter", "TokenHead", "TokenPrediction")),
+    ("", "parts/cross_entropy.py", ("CrossEntropy",)),
+    ("", "parts/token_generator.py", ("TokenGenerator",)),
+    ("Manifests", "plugin/manifest.py", ()),
+    ("Hooks", "plugin/hooks.py", ("HookSpecs", "TrainingRun")),
+)
+"""Heading (empty: the one before), file, and which of its classes; none: all public ones."""
+_HEAD = """# Reference for plugin authors
+
+<!-- generated: python -m ofacore.plugin.reference docs/plugins/reference.md -->
+
+What is written here stands in the code, as docstrings. Shapes: `N` positions of a side's stream, `H` the width of the
+model, `[n, 3]` an array of n rows; arrays are numpy's until a batch is collated, tensors of torch from there on.
+"""
+_HOOKS = """An implementation is a method marked with `ofacore.plugin.hookimpl`, of a class that an entry point of
+`ofa.hooks` names. It takes any of the arguments, by name. A hook that raises is reported and called no more; with
+`OFA_STRICT_PLUGINS=1` it ends the run.
+"""
+_PARTS = """Classes of `ofacore.parts` that a modality is made of, and what the core announces under the names `token`,
+`cross_entropy`, `squared_error` and `one_shot`. `ofa plugins show core` lists every component of the core with its options.
+Baselines, transforms and starter data are functions of `ofacore.parts` too: `help(ofacore.parts)` names them.
+"""
+_VOCABULARY = """Importable from `ofacore.protocols`, with the ids of the core tokens: `BOS`, `PAD`, `EOS`, `UNK`, `SEP`, `MASK`.
+"""
+_INTRODUCTIONS = {"Hooks": _HOOKS, "Parts": _PARTS, "Vocabulary and artifacts": _VOCABULARY}
+
+
+def page() -> str:
+    """The whole page as Markdown; the same code, the same text."""
+    root = Path(__file__).parents[1]
+    parts = [_HEAD]
+    for heading, file, wanted in PARTS:
+        parts += [f"## {heading}\n"] if heading else []
+        parts += [_INTRODUCTIONS[heading]] if heading in _INTRODUCTIONS else []
+        tree = ast.parse((root / file).read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and (node.name in wanted or not (wanted or node.name.startswith("_"))):
+                parts.append("\n".join(_class(node)))
+    return "\n".join(parts)
+
+
+def _class(node: ast.ClassDef) -> Iterator[str]:
+    yield f"### {node.name}\n"
+    yield from _text(node)
+    fields = list(_fields(node))
+    if fields:
+        yield "| field | type | default | meaning |\n|---|---|---|---|"
+        yield from fields
+        yield ""
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and (method.name == "__call__" or not method.name.startswith("_")):
+            yield f"#### {node.name}.{method.name}\n\n```python\n{_signature(method)}\n```\n"
+            yield from _text(method)
+
+
+def _fields(node: ast.ClassDef) -> Iterator[str]:
+    for statement, following in zip(node.body, [*node.body[1:], None], strict=True):
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        default = "" if statement.value is None else f"`{_default(statement.value)}`"
+        meaning = ""
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            meaning = " ".join(str(following.value.value).replace("``", "`").split())
+        cells = (f"`{statement.target.id}`", f"`{ast.unparse(statement.annotation)}`", default, meaning)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _default(value: ast.expr) -> str:
+    """``field(default_factory=dict)`` is shown as what it makes."""
+    factories = {"dict": "{}", "list": "[]"}
+    if isinstance(value, ast.Call) and value.keywords and value.keywords[0].arg == "default_factory":
+        shown = ast.unparse(value.keywords[0].value)
+        return factories.get(shown, f"{shown}()")
+    return ast.unparse(value)
+
+
+def _signature(method: ast.FunctionDef) -> str:
+    """Name, arguments and result; one argument a line where they are many."""
+    arguments = ast.unparse(method.args)
+    result = f" -> {ast.unparse(method.returns)}" if method.returns else ""
+    line = f"{method.name}({arguments}){result}"
+    if len(line) <= 118:
+        return line
+    named = [*method.args.args, *method.args.kwonlyargs]
+    shown = [f"    {ast.unparse(argument)}," for argument in named]
+    return "\n".join([f"{method.name}(", *shown, f"){result}"])
+
+
+def _text(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
+    text = ast.get_docstring(node)
+    if text:
+        yield text.replace("``", "`") + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    else:
+        print(page())

@@ -1,0 +1,209 @@
+"""The pass before a step of self-critical training: the model writes, a metric rewards, the step learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from ofacore.data.encode import Encoder
+from ofacore.data.loader import Step
+from ofacore.data.permutation import stable_key
+from ofacore.data.sampled import matching, rolled_out, slot_of, with_tokens
+from ofacore.evaluate.scoring import blaming
+from ofacore.generate.drawing import DrawnTokens, write_slot
+from ofacore.generate.inference import generation_options
+from ofacore.plan import TemplatePlan
+from ofacore.plugin import MetricUse
+from ofacore.protocols import Example, GenerationOptions, Generator, Hypothesis, Metric, Options, RowContext, SlotPlan
+from ofacore.train.errors import TrainingError
+
+if TYPE_CHECKING:
+    from ofacore.generalist import Generalist
+
+BASELINES = ("greedy", "mean", "none")
+_KEPT = ("max_length", "min_length")
+"""Options of generation that hold for drawn sequences too; any other would draw from another distribution."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a step in which the same slot of the same template is written."""
+
+    step: Step
+    encoder: Encoder
+    template: TemplatePlan
+    slot: SlotPlan
+    criterion: str
+    options: Options
+    """Of the criterion."""
+    places: tuple[int, ...]
+    """Numbers of the rows within the step."""
+
+    @property
+    def examples(self) -> list[Example]:
+        """The rows as they were encoded."""
+        return [self.step.examples[place] for place in self.places]
+
+    def error(self, problem: str) -> TrainingError:
+        """What is wrong with the term."""
+        return TrainingError(f"task '{self.encoder.plan.name}', {self.criterion} on slot '{self.slot.name}': {problem}")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Replaces the sequences of terms that need a rollout; everything else of a step stays as it is.
+
+    What is drawn for a row depends on the model and (seed, step, sample, copy) alone.
+    """
+
+    generalist: Generalist
+
+    def __call__(self, step: Step, model: nn.Module) -> Step:
+        """The step with drawn sequences as further examples, each with its advantage.
+
+        Raises:
+            TrainingError: A slot cannot be drawn, or the options of the criterion do not fit.
+            MetricError: The reward cannot be computed.
+        """
+        examples, numbers = self._others(step)
+        model.eval()
+        for rows in self._groups(step):
+            drawn = self._drawn(rows, model)
+            examples += drawn
+            numbers += range(-1 - len(numbers), -1 - len(numbers) - len(drawn), -1)  # no row of the data is below 0
+        model.train()
+        config = self.generalist.assembly.config.train
+        done = replace(step, examples=tuple(examples), numbers=tuple(numbers), batches=[])
+        done.batches = done.split(config.micro_batch_positions, config.micro_batch_samples, config.packing)
+        return done
+
+    def _others(self, step: Step) -> tuple[list[Example], list[int]]:
+        """Examples with the terms that need no rollout, as far as they have any."""
+        examples: list[Example] = []
+        numbers: list[int] = []
+        for example, number in zip(step.examples, step.numbers, strict=True):
+            encoder = self.generalist.assembly.encoders[example.task]
+            terms = tuple(term for term in example.terms if not rolled_out(encoder, term))
+            if terms:
+                examples.append(replace(example, terms=terms, context=None))
+                numbers.append(number)
+        return examples, numbers
+
+    def _groups(self, step: Step) -> list[Rows]:
+        assembly, found = self.generalist.assembly, dict[Any, Rows]()
+        for place, example in enumerate(step.examples):
+            encoder = assembly.encoders[example.task]
+            for term in (term for term in example.terms if rolled_out(encoder, term)):
+                template = matching(encoder, example)
+                slot = next(one for one in template.targets() if one.name == slot_of(term))
+                options = {**assembly.registry.component("criterion", term.criterion).options, **term.options}
+                key = example.task, template.text, slot.position, bool(example.source)
+                if key not in found:
+                    found[key] = Rows(step, encoder, template, slot, term.criterion, options, ())
+                    _check(found[key], example)
+                found[key] = replace(found[key], places=(*found[key].places, place))
+        return list(found.values())
+
+    def _drawn(self, rows: Rows, model: nn.Module) -> list[Example]:
+        """Every drawn sequence as an example."""
+        use, copies = self._reward_of(rows), range(int(rows.options["samples"]))
+        contexts = [[self._context(rows, place, copy) for place in rows.places] for copy in copies]
+        written = [self._written(rows, model, own, DrawnTokens(), False) for own in contexts]
+        rewards = np.stack([self._rewards(rows, use, *pair) for pair in zip(contexts, written, strict=True)])
+        baseline = self._baseline(rows, model, use, rewards)
+        return [
+            _example(rows, rows.examples[i], contexts[copy][i], written[copy][i], rewards[copy, i], baseline[copy, i])
+            for copy in copies
+            for i in range(len(rows.places))
+        ]
+
+    def _context(self, rows: Rows, place: int, copy: int) -> RowContext:
+        """The row with the generator of one of its sequences."""
+        ctx = rows.step.examples[place].context
+        assert ctx is not None, "encoders keep the rows of terms that need a rollout"
+        seed, number = self.generalist.assembly.config.train.seed, rows.step.numbers[place]
+        key = stable_key("rollout", seed, ctx.task, rows.slot.position, rows.step.number, number, copy)
+        return replace(ctx, rng=np.random.default_rng(key))
+
+    def _written(
+        self, rows: Rows, model: nn.Module, contexts: Sequence[RowContext], generator: Generator, greedy: bool
+    ) -> list[np.ndarray]:
+        assembly = self.generalist.assembly
+        layers = (assembly.config.generation.model_dump(), rows.encoder.plan.generation)
+        kept = [{key: layer[key] for key in _KEPT if key in layer} for layer in layers]
+        temperature = 1.0 if greedy else float(rows.options["temperature"])
+        options: GenerationOptions = generation_options(*kept, {"strategy": "greedy", "temperature": temperature})
+        return write_slot(model, rows.encoder, rows.examples, contexts, rows.template, rows.slot, generator, options)
+
+    def _baseline(self, rows: Rows, model: nn.Module, use: MetricUse, rewards: np.ndarray) -> np.ndarray:
+        """What a sequence must surpass: fp64 [copies, rows]."""
+        kind = rows.options["baseline"]
+        if kind == "none":
+            return np.zeros_like(rewards)
+        if kind == "mean":
+            return (rewards.sum(0, keepdims=True) - rewards) / (len(rewards) - 1)
+        contexts = [self._context(rows, place, -1) for place in rows.places]
+        registry = self.generalist.assembly.registry
+        options = registry.component("generator", rows.slot.generator).options
+        generator = registry.load("generator", rows.slot.generator)(options)
+        greedy = self._written(rows, model, contexts, generator, True)
+        return np.broadcast_to(self._rewards(rows, use, contexts, greedy), rewards.shape)
+
+    def _reward_of(self, rows: Rows) -> MetricUse:
+        """The metric that rewards: the one named, else the task's first on the slot."""
+        name, given = str(rows.options["reward"]), dict(rows.options["reward_options"])
+        uses = [use for use in rows.encoder.plan.metrics if use.slot == rows.slot.name]
+        fitting = next((use for use in uses if name in ("", use.metric)), None)
+        if fitting is not None:
+            return replace(fitting, options={**fitting.options, **given})
+        if not name:
+            raise rows.error("no reward; name a metric as its option 'reward', or give the task a metric on the slot")
+        return MetricUse(
+            name, rows.slot.name, {**self.generalist.assembly.registry.component("metric", name).options, **given}
+        )
+
+    def _rewards(
+        self, rows: Rows, use: MetricUse, contexts: Sequence[RowContext], written: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """fp64 [rows], higher is better."""
+        preprocessor = rows.encoder.preprocessors[rows.slot.preprocessor]
+        pairs = zip(written, contexts, strict=True)
+        predictions = [preprocessor.decode(Hypothesis(ids), rows.slot, ctx) for ids, ctx in pairs]
+        references = [ctx.row.get(use.references or use.slot) for ctx in contexts]
+        with blaming(rows.encoder.plan.name, use):
+            metric: Metric = self.generalist.assembly.registry.load("metric", use.metric)(use.options)
+            metric.update(predictions, references, [ctx.row for ctx in contexts])
+            items = np.asarray(metric.items(), np.float64)
+        if len(items) != len(written):
+            raise rows.error(f"metric '{use.metric}' gives no number for each sample; choose a reward that does")
+        return items if metric.higher_is_better else -items
+
+
+def _check(rows: Rows, example: Example) -> None:
+    """Refuse what cannot be drawn, and options that make no sense."""
+    options, slot = rows.options, rows.slot
+    if options["baseline"] not in BASELINES:
+        raise rows.error(f"baseline '{options['baseline']}'; there are {', '.join(BASELINES)}")
+    if int(options["samples"]) < (2 if options["baseline"] == "mean" else 1):
+        raise rows.error(f"samples={options['samples']}; the baseline '{options['baseline']}' needs more")
+    if not float(options["temperature"]) > 0:
+        raise rows.error(f"temperature={options['temperature']}; it must be above 0")
+    if slot.repeat or slot.attributes.get("closed_set"):
+        what = "stands in a repeat" if slot.repeat else "has a closed set"
+        raise rows.error(f"the slot {what}, which cannot be drawn; use cross-entropy there")
+    if example.context is None or not rows.encoder.blocks(slot, example.context):
+        raise rows.error(f"values of type {slot.type} are no tokens, which alone can be drawn")
+
+
+def _example(rows: Rows, example: Example, ctx: RowContext, ids: np.ndarray, reward: float, baseline: float) -> Example:
+    drawn, terms = with_tokens(rows.encoder, example, ctx, rows.template, rows.slot, ids)
+    labels = {"advantage": np.array([reward - baseline], np.float32), "reward": np.array([reward], np.float32)}
+    weighed = [
+        replace(term, labels={**term.labels, **labels}, weight=term.weight / int(rows.options["samples"]))
+        for term in terms
+    ]
+    return replace(drawn, terms=tuple(weighed))

@@ -1,0 +1,143 @@
+"""Checks of what a plugin says about itself: its entry point, its manifest, the names in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ofacore.plugin import ComponentManifest, LoadError, Manifest, ModalityManifest, PluginError, TaskManifest
+from ofacore.plugin.discovery import announcements
+from ofacore.plugin.rows import Announcement, contract_problem, import_target, plugin_of
+from ofacore.testing.suite import Suite
+
+HEAVY = (
+    "PIL", "av", "cv2", "datasets", "diffusers", "librosa", "matplotlib", "megatron", "numpy", "pandas", "scipy",
+    "sklearn", "soundfile", "tensorflow", "tokenizers", "torch", "torchmetrics", "torchvision",
+    "transformers",
+)  # fmt: skip
+"""Libraries that reading a manifest may not import."""
+_KINDS = {ModalityManifest: "modality", TaskManifest: "task", ComponentManifest: "component"}
+
+
+class DeclarationChecks(Suite):
+    """Checks that every plugin passes, whatever it brings."""
+
+    def test_found_through_its_entry_point(self) -> None:
+        """Discovery finds the manifest, and it fits this core."""
+        manifest = self.manifest()
+        found = announced(manifest)
+        group = f"ofa.{_KINDS[type(manifest)]}"
+        target = (
+            self.plugin if isinstance(self.plugin, str) and ":" in self.plugin else "your_package.manifest:MANIFEST"
+        )
+        assert found, (
+            f"no entry point announces the manifest of '{manifest.name}', so an installed model cannot find it: write\n"
+            f'[project.entry-points."{group}"]\n{manifest.name} = "{target}"\n'
+            "into pyproject.toml and install the package again (pip install -e .)"
+        )
+        kind = found.kind or _KINDS[type(manifest)]
+        assert kind == _KINDS[type(manifest)], (
+            f"'{found.name}' is announced in the group ofa.{kind}, but it is a {type(manifest).__name__}: announce "
+            "it in "
+            f"the group {group}"
+        )
+        problem = contract_problem(manifest.contract, found.distribution)
+        assert not problem, f"the contract of '{manifest.name}' does not fit: {problem}"
+
+    def test_manifest_is_light(self) -> None:
+        """Reading the manifest imports no heavy library: every command reads the manifests of all plugins."""
+        target = manifest_target(self)
+        imported, error = heavy_imports(target)
+        assert not error, f"the manifest '{target}' cannot be imported by a fresh interpreter:\n{error}"
+        assert not imported, (
+            f"importing '{target}' imports {', '.join(imported)}: name implementations as 'module:Object' strings, "
+            "which "
+            "are imported at first use, and move code that needs these libraries out of the manifest's module"
+        )
+
+    def test_names_resolve(self) -> None:
+        """Every ``"module:Object"`` can be imported, and every component that is named exists."""
+        manifest = self.manifest()
+        try:
+            plugin_of(Announcement("", manifest.name, "", manifest.name, "0"), manifest)
+        except PluginError as error:
+            pytest.fail(f"the manifest of '{manifest.name}' is malformed: {error}", pytrace=False)
+        registry = self.closed_registry()
+        for what, target in targets(manifest):
+            try:
+                registry.resolve(target)
+            except LoadError as error:
+                pytest.fail(f"{what}: '{target}' cannot be imported: {error}; correct the string", pytrace=False)
+        for owner, kind, name in uses(manifest):
+            assert name in registry.names(kind), (
+                f"{owner} names the {kind} '{name}', which neither this plugin nor the core has; there are "
+                f"{', '.join(registry.names(kind))}. If another plugin brings it, list that plugin in `requires` "
+                "here and "
+                "in the dependencies of pyproject.toml"
+            )
+
+
+def announced(manifest: Manifest) -> Announcement | None:
+    """The entry point that announces a manifest."""
+    for found in announcements()[0]:
+        if found.target.partition(":")[0] in sys.modules and _import(found.target) is manifest:
+            return found
+    return None
+
+
+def manifest_target(suite: Suite) -> str:
+    """``"module:Object"`` of the manifest under test."""
+    manifest = suite.manifest()
+    if isinstance(suite.plugin, str) and ":" in suite.plugin:
+        return suite.plugin
+    found = announced(manifest)
+    if found is None:
+        pytest.skip("the manifest was given as an object: give 'package.manifest:MANIFEST' to check its module")
+    return found.target
+
+
+def heavy_imports(target: str) -> tuple[list[str], str]:
+    """(heavy libraries that importing the module of a target imports, error text) in a fresh interpreter."""
+    module = target.partition(":")[0]
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}; import {module}; "
+        f"print('>', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(">")]
+    return (lines[-1].split()[1:] if lines else []), done.stderr if done.returncode else ""
+
+
+def targets(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """(what, ``"module:Object"``) of everything that a manifest refers to."""
+    for component in manifest.components:
+        yield f"the {component.kind} '{component.name}'", component.target
+    for slot in getattr(manifest, "slots", ()):
+        if slot.sample:
+            yield f"the sample of {slot.name}", slot.sample
+        if slot.row_transform:
+            yield f"the row transform of {slot.name}", slot.row_transform
+    for preset in getattr(manifest, "presets", ()):
+        for what in ("data", "baseline"):
+            if getattr(preset, what):
+                yield f"{what} of the preset '{preset.name}'", getattr(preset, what)
+
+
+def uses(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
+    """(owner, kind, name) of every component that a manifest names."""
+    for slot in getattr(manifest, "slots", ()):
+        yield f"slot type {slot.name}", "preprocessor", slot.preprocessor
+    for component in manifest.components:
+        for kind, name in component.uses.items():
+            yield f"{component.kind} '{component.name}'", kind, name
+
+
+def _import(target: str) -> Any:
+    try:
+        return import_target(target)
+    except (ImportError, AttributeError):
+        return None

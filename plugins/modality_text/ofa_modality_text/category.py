@@ -1,0 +1,104 @@
+"""Classes as single tokens: a closed list of names, each with a token of its own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofa_modality_text.values import as_text, texts_of
+from ofacore.plugin import PluginError, suggest
+from ofacore.protocols import (
+    Artifact,
+    Block,
+    Hypothesis,
+    RowContext,
+    RowError,
+    Segment,
+    SlotPlan,
+    TargetSpec,
+    TokenSegment,
+    Vocabulary,
+)
+
+_FILE = "classes.json"
+_SHOWN = 5
+
+
+class CategoryPreprocessor:
+    """``category``: the classes are all values that the training data show, or those of option ``classes``."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._given = [str(name) for name in options.get("classes", ())]
+        self._block = Block("category:0", 0)
+        self._classes: list[str] = []
+        self._tokens: dict[str, int] = {}
+
+    def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact:
+        """Collect the classes.
+
+        Raises:
+            PluginError: There are none.
+        """
+        classes = list(dict.fromkeys(self._given)) or sorted(set(texts_of(values)))
+        if not classes:
+            raise PluginError("preprocessor 'category': no value tells its classes; set its option classes")
+        return Artifact.of_json(_FILE, classes)
+
+    def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
+        """One token for each class."""
+        if artifact is None or _FILE not in artifact.files:
+            raise PluginError(f"preprocessor 'category' needs its {_FILE}; create the model first, or load it whole")
+        size = len(_classes(artifact))
+        return (Block(f"category:{size}:{artifact.digest}", size),)
+
+    def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
+        """Take the place of the block in the vocabulary."""
+        (self._block,) = self.blocks(artifact)
+        assert artifact is not None
+        self._classes, start = _classes(artifact), vocabulary.offset(self._block.name)
+        self._tokens = {name: start + number for number, name in enumerate(self._classes)}
+
+    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+        """One token.
+
+        Raises:
+            RowError: The value is no class of this model.
+        """
+        name = as_text(value, slot.name)
+        if name not in self._tokens:
+            more = ", ..." if len(self._classes) > _SHOWN else ""
+            hint = suggest(name, self._classes) or f"there are {', '.join(self._classes[:_SHOWN])}{more}"
+            raise RowError(f"column '{slot.name}': '{name}' is none of {len(self._classes)} classes; {hint}")
+        learned = slot.side == "source" or slot.loss
+        weights = None if learned else np.zeros(1, dtype=bool)
+        return [TokenSegment(np.array([self._tokens[name]]), (self._block.name,), open=False, weights=weights)]
+
+    def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+        """One token: any class, or those of the closed set that was given."""
+        given = ctx.closed_sets.get(slot.name, ()) if slot.attributes.get("closed_set") else self._classes
+        known = [str(name) for name in given if str(name) in self._tokens] or self._classes
+        members = tuple(np.array([self._tokens[name]]) for name in known)
+        return TargetSpec((self._block.name,), open=False, length=1, closed_set=members)
+
+    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> str:
+        """The name of the class."""
+        number = int(np.asarray(hypothesis.value).reshape(-1)[0]) - next(iter(self._tokens.values()))
+        return self._classes[number] if 0 <= number < len(self._classes) else ""
+
+    def render(self, value: Any, ctx: RowContext | None = None) -> str:
+        """The name, escaped."""
+        return f"<span>{html.escape(str(value))}</span>"
+
+    def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
+        """Write the name as UTF-8."""
+        Path(path).write_text(str(value), encoding="utf-8")
+
+
+def _classes(artifact: Artifact) -> list[str]:
+    found = artifact.json(_FILE)
+    assert isinstance(found, list)
+    return [str(name) for name in found]

@@ -1,0 +1,139 @@
+"""Tokenizers of imported models: which tokens of a foreign dictionary are text, and how text becomes them.
+
+A dictionary of a model may hold tokens of other modalities and core tokens too; text gets those that the BPE can make,
+and every other name that is not written in angle brackets. The artifact keeps, next to the tokenizer, the name of each
+token in the dictionary, so that rows are found by name for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from ofa_modality_text.tokenizer import TokenizerError
+from ofacore.protocols import Artifact
+
+TOKENIZER, ORIGIN = "tokenizer.json", "origin.json"
+_BRACKETS = re.compile(r"<[^<>]*>(_\S*)?")
+_NUMBERED = re.compile(r"<text>_(\d+)")
+_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+
+
+def import_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
+    """The tokenizer of a foreign model.
+
+    Args:
+        folder: Holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or ``tokenizer.json``.
+        names: The model's dictionary. Names such as ``<text>_464`` are numbers of GPT-2's BPE, as OFASys writes them;
+            without the BPE's files such a model can be given token ids, or these names separated by blanks.
+
+    Raises:
+        TokenizerError: The files do not belong to the dictionary, or are damaged, or not there.
+    """
+    numbered = {int(match[1]): name for name in names if (match := _NUMBERED.fullmatch(name))}
+    found = _files(folder)
+    if found is None and numbered:
+        return _by_name([numbered[number] for number in sorted(numbered)])
+    if found is None:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        expected = "vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json"
+        raise TokenizerError(f"{folder}: no tokenizer: found {there}; expected {expected}")
+    vocabulary, merges = found
+    if numbered:
+        known = {row: token for token, row in vocabulary.items()}
+        missing = [number for number in numbered if number not in known]
+        if missing:
+            lost = numbered[missing[0]]
+            raise TokenizerError(f"{folder}: the BPE has {len(known)} tokens, none for '{lost}' of the dictionary")
+        tokens = {known[number]: numbered[number] for number in sorted(numbered)}
+        return _bpe(tokens, merges, leading_blank=True)
+    made = {first + second for first, second in merges} | set(pre_tokenizers.ByteLevel.alphabet())
+    text = [name for name in names if name and (name in made or not _BRACKETS.fullmatch(name))]
+    return _bpe({name: name for name in text}, merges, leading_blank=False)
+
+
+def origin(artifact: Artifact | None) -> Mapping[str, Any]:
+    """What is known of an imported tokenizer; empty for one that was made here."""
+    if artifact is None or ORIGIN not in artifact.files:
+        return {}
+    found: Mapping[str, Any] = json.loads(artifact.files[ORIGIN])
+    return found
+
+
+def foreign_names(artifact: Artifact | None, size: int) -> list[tuple[str, ...]]:
+    """Names of each token in the dictionary that it was imported from."""
+    names = origin(artifact).get("names", [])
+    return [(name,) for name in names] + [()] * (size - len(names))
+
+
+def _files(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
+    """(token -> number, merges) of the first kind of files that is there."""
+    for words, rules in _PAIRS:
+        if (folder / words).is_file() and (folder / rules).is_file():
+            return read_json(folder / words), read_merges(folder / rules)
+    if not (folder / "tokenizer.json").is_file():
+        return None
+    model = read_json(folder / "tokenizer.json").get("model", {})
+    words = model.get("vocab", {})
+    pairs = [tuple(rule.split(" ")) if isinstance(rule, str) else tuple(rule) for rule in model.get("merges", ())]
+    listed = {pair[0]: row for row, pair in enumerate(words)} if isinstance(words, list) else dict(words)
+    return listed, [(first, second) for first, second in pairs]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        TokenizerError: It cannot be read or is something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TokenizerError(f"{path}: damaged or not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise TokenizerError(f"{path}: expected a JSON object")
+    return content
+
+
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """Rules of a BPE, two tokens a line.
+
+    Raises:
+        TokenizerError: A line is something else.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rules = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    wrong = next((rule for rule in rules if len(rule) != 2), None)
+    if wrong is not None:
+        raise TokenizerError(f"{path}: '{' '.join(wrong)}' is no merge of two tokens")
+    return [(first, second) for first, second in rules]
+
+
+def _bpe(tokens: Mapping[str, str], merges: Sequence[tuple[str, str]], leading_blank: bool) -> Artifact:
+    """A byte-level BPE over some tokens: token -> name in the dictionary, in the order of our ids."""
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    usable = [rule for rule in merges if {*rule, "".join(rule)} <= vocabulary.keys()]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=usable))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return token_artifact(tokenizer, list(tokens.values()), leading_blank)
+
+
+def _by_name(names: Sequence[str]) -> Artifact:
+    tokenizer = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token=names[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return token_artifact(tokenizer, names, leading_blank=False)
+
+
+def token_artifact(tokenizer: Tokenizer, names: Sequence[str], leading_blank: bool) -> Artifact:
+    """A tokenizer with the names of its tokens in the dictionary of the model that it belongs to."""
+    kept = {"names": list(names), "leading_blank": leading_blank}
+    return Artifact({
+        TOKENIZER: tokenizer.to_str().encode(),
+        ORIGIN: json.dumps(kept, ensure_ascii=False, sort_keys=True).encode(),
+    })  # fmt: skip

@@ -1,0 +1,9 @@
+"""The conformance kit on this plugin."""
+
+from ofacore.testing import ModalityConformance
+
+
+class TestText(ModalityConformance):
+    plugin = "ofa_modality_text.manifest:MANIFEST"
+    values = ["a dog", "a dog runs across the meadow", ""]
+    bad_values = (object(), True, float("nan"))

@@ -1,0 +1,142 @@
+"""A BART of Hugging Face computes here what it computes there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ofacore.checkpoint import CheckpointError
+from ofacore.checkpoint.foreign import bart_names
+from ofacore.generalist import Generalist
+from ofacore.importing import import_run
+from tests.importing.bart import save_bart
+from tests.importing.computed import answers, our_logits
+
+VARIATIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "scaled": {"scale_embedding": True},
+    "deep": {"encoder_layers": 3, "decoder_layers": 1, "d_model": 24, "encoder_attention_heads": 3,
+             "decoder_attention_heads": 3},
+    "relu": {"activation_function": "relu", "encoder_ffn_dim": 40, "decoder_ffn_dim": 40},
+    "forced": {"forced_bos_token_id": 0},
+    "shuffled": {"shuffled": True},
+    "unnamed": {"unnamed": 5},
+}  # fmt: skip
+ROWS = [
+    {"source": "abcd ab a", "target": "cdcd b"},
+    {"source": "zebra", "target": "q"},
+    {"source": "a b ab cd abcd x y z", "target": "ab ab ab ab"},
+]
+
+
+def imported(folder: Path, name: str, **changes: Any) -> tuple[Any, Generalist]:
+    theirs = save_bart(folder / "theirs", **{**VARIATIONS[name], **changes})
+    import_run(folder / "theirs", folder / "ours")
+    return theirs, Generalist.from_pretrained(folder / "ours")
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+@torch.no_grad()
+def test_logits_are_equal(name: str, tmp_path: Path) -> None:
+    theirs, ours = imported(tmp_path, name)
+    core = theirs.config
+    for row in ROWS:
+        read, written, found = our_logits(ours, row)
+        assert read[0] == core.bos_token_id and read[-1] == core.eos_token_id
+        assert written[0] == core.decoder_start_token_id
+        expected = theirs(torch.tensor([read]), decoder_input_ids=torch.tensor([written])).logits[0]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_text_becomes_the_tokens_of_its_own_tokenizer(tmp_path: Path) -> None:
+    from transformers import BartTokenizer
+
+    _, ours = imported(tmp_path, "plain")
+    tokenizer = BartTokenizer.from_pretrained(tmp_path / "theirs")
+    for row in ROWS:
+        read, _, _ = our_logits(ours, row)
+        assert read == tokenizer(row["source"]).input_ids
+
+
+SEARCHES = [
+    {"num_beams": 5, "max_length": 12},
+    {"num_beams": 5, "max_length": 14, "early_stopping": True},
+    {"num_beams": 5, "max_length": 16, "length_penalty": 2.0},
+    {"num_beams": 5, "max_length": 16, "length_penalty": 0.2, "early_stopping": True},
+    {"num_beams": 5, "max_length": 14, "no_repeat_ngram_size": 2},
+    {"num_beams": 5, "max_length": 14, "no_repeat_ngram_size": 3, "length_penalty": 1.5},
+    {"num_beams": 5, "max_length": 14, "length_penalty": 3.0, "early_stopping": True},
+    {"num_beams": 3, "max_length": 12, "min_length": 6},
+    {"num_beams": 1, "max_length": 12},
+]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("forced", [None, 0], ids=["free", "forced"])
+@torch.no_grad()
+def test_a_search_finds_the_same_tokens(forced: int | None, seed: int, tmp_path: Path) -> None:
+    begin = {"forced_bos_token_id": forced}
+    theirs, ours = imported(tmp_path, "plain", seed=seed, generation=begin, init_std=0.3)
+    stored = json.loads((tmp_path / "theirs" / "generation_config.json").read_text())
+    for search in SEARCHES:
+        options = bart_names.generation_options({}, {**stored, **search})
+        for row in ROWS:
+            read, _, _ = our_logits(ours, row)
+            expected = theirs.generate(torch.tensor([read]), **search)[0].tolist()
+            found = answers(ours, row, {"strategy": "greedy", **options})[0]
+            assert found == inner(expected, theirs.generation_config, begin), search
+
+
+@torch.no_grad()
+def test_the_settings_of_a_search_come_along(tmp_path: Path) -> None:
+    search = {"num_beams": 5, "max_length": 10, "forced_eos_token_id": None, "no_repeat_ngram_size": 3}
+    theirs, ours = imported(tmp_path, "plain", generation=search, init_std=0.3)
+    for row in ROWS:
+        read, _, _ = our_logits(ours, row)
+        expected = theirs.generate(torch.tensor([read]))[0].tolist()
+        assert answers(ours, row, {})[0] == inner(expected, theirs.generation_config, search)
+
+
+def inner(tokens: list[int], config: Any, search: dict[str, Any]) -> list[int]:
+    """What was generated, without start, forced begin, end and padding."""
+    tokens = tokens[2 if search.get("forced_bos_token_id") is not None else 1 :]
+    return tokens[: tokens.index(config.eos_token_id)] if config.eos_token_id in tokens else tokens
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"encoder_ffn_dim": 20}, ("encoder_ffn_dim 20", "decoder_ffn_dim 24")),
+        ({"decoder_attention_heads": 4}, ("encoder_attention_heads 2", "decoder_attention_heads 4")),
+        ({"activation_function": "tanh"}, ("tanh", "gelu")),
+    ],
+)
+def test_what_ours_does_not_contain_is_refused(config: dict[str, Any], words: tuple[str, ...], tmp_path: Path) -> None:
+    save_bart(tmp_path / "theirs", **config)
+    with pytest.raises(CheckpointError) as caught:
+        import_run(tmp_path / "theirs", tmp_path / "ours")
+    assert all(word in str(caught.value) for word in words)
+    assert not (tmp_path / "ours").exists()
+
+
+@torch.no_grad()
+def test_a_folder_with_one_file_of_the_tokenizer(tmp_path: Path) -> None:
+    """`tokenizer.json` alone, as newer versions of `transformers` write it; weights as PyTorch's own file."""
+    from transformers import BartTokenizer
+
+    theirs = save_bart(tmp_path / "theirs")
+    BartTokenizer.from_pretrained(tmp_path / "theirs").save_pretrained(tmp_path / "tokenizer")
+    for name in ("vocab.json", "merges.txt", "model.safetensors"):
+        (tmp_path / "theirs" / name).unlink()
+    (tmp_path / "tokenizer" / "tokenizer.json").rename(tmp_path / "theirs" / "tokenizer.json")
+    torch.save(theirs.state_dict(), tmp_path / "theirs" / "pytorch_model.bin")
+    import_run(tmp_path / "theirs", tmp_path / "ours")
+    ours = Generalist.from_pretrained(tmp_path / "ours")
+    read, written, found = our_logits(ours, ROWS[2])
+    expected = theirs(torch.tensor([read]), decoder_input_ids=torch.tensor([written])).logits[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

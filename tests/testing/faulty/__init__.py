@@ -1,0 +1,1 @@
+"""A small correct plugin, and plugins with one fault each."""

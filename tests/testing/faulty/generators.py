@@ -1,0 +1,76 @@
+"""Generators of TOUCH with one fault each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ofacore.protocols import Hypothesis
+from tests.testing.faulty.touch import TouchGenerator
+
+
+class Pries(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        session._cache.copy()
+        return super().__call__(session, requests, options, generator)
+
+
+class AnswersOne(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        return super().__call__(session, requests, options, generator)[:1]
+
+
+class GivesTensors(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        found = super().__call__(session, requests, options, generator)
+        return [tuple(Hypothesis(torch.from_numpy(h.value)) for h in row) for row in found]
+
+
+class WorstFirst(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        found = super().__call__(session, requests, options, generator)
+        return [tuple(replace(h, score=float(i)) for i, h in enumerate(row)) for row in found]
+
+
+class AlwaysThree(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        return super().__call__(session, requests, replace(options, n_best=3), generator)
+
+
+class OwnDice(TouchGenerator):
+    def draw(self, count, generator):
+        return torch.randn(count)
+
+
+class Remembers(TouchGenerator):
+    last = 0.0
+
+    def __call__(self, session, requests, options, generator):
+        found = super().__call__(session, requests, options, generator)
+        found = [tuple(replace(h, value=h.value + np.float32(self.last)) for h in row) for row in found]
+        self.last += 1.0
+        return found
+
+
+class Compares(TouchGenerator):
+    def draw(self, count, generator):
+        return torch.full((count,), float(count))
+
+
+class TooLong(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        found = super().__call__(session, requests, options, generator)
+        return [tuple(replace(h, value=np.append(h.value, h.value)) for h in row) for row in found]
+
+
+class Scalars(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        found = super().__call__(session, requests, options, generator)
+        return [tuple(replace(h, value=h.value.sum()) for h in row) for row in found]
+
+
+class Forgets(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        return super().__call__(session, [replace(r, final=True) for r in requests], options, generator)

@@ -1,0 +1,110 @@
+"""Preprocessors, heads and slot types of TOUCH with one fault each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tests.testing.faulty.touch import Squares, Touch, TouchHead
+
+
+class BareError(Touch):
+    def encode(self, value, slot, ctx):
+        return super().encode([value["numbers"]] if not isinstance(value, list) else value, slot, ctx)
+
+
+class AcceptsAll(Touch):
+    def encode(self, value, slot, ctx):
+        return super().encode(value if isinstance(value, list) else [0.0], slot, ctx)
+
+
+class ForgetsAttribute(Touch):
+    def encode(self, value, slot, ctx):
+        value = value * int(slot.attributes.get("unit", "1"))
+        return super().encode(value, slot, ctx)
+
+
+class LosesScale(Touch):
+    def decode(self, hypothesis, slot, ctx):
+        return [float(number) for number in hypothesis.value]
+
+
+class GlobalNoise(Touch):
+    def encode(self, value, slot, ctx):
+        (part,) = super().encode(value, slot, ctx)
+        noise = np.random.standard_normal(part.shape).astype(np.float32)
+        return [replace(part, features={"numbers": part.features["numbers"] + noise})]
+
+
+class ChangesValue(Touch):
+    def encode(self, value, slot, ctx):
+        if isinstance(value, list):
+            value[0] += 1.0
+        return super().encode(value, slot, ctx)
+
+
+class HoldsLambda(Touch):
+    def __init__(self, options):
+        super().__init__(options)
+        self.function = lambda number: number
+
+
+class RemembersRows(Touch):
+    def __init__(self, options):
+        super().__init__(options)
+        self.seen = 0
+
+    def encode(self, value, slot, ctx):
+        self.seen += 1
+        (part,) = super().encode(value, slot, ctx)
+        return [replace(part, features={"numbers": part.features["numbers"] + self.seen})]
+
+
+class LearnsInPlace(Touch):
+    def fit(self, values, rng):
+        self.learned = 2.0
+        return super().fit(values, rng)
+
+    def bind(self, vocabulary, artifact):
+        super().bind(vocabulary, artifact)
+        self.scale *= getattr(self, "learned", 1.0)
+
+
+class ShowsNothing(Touch):
+    def render(self, value, ctx=None):
+        return None
+
+
+class ShowsALink(Touch):
+    def render(self, value, ctx=None):
+        return '<img src="https://example.org/x.png">'
+
+
+class Hoards(Touch):
+    def __init__(self, options):
+        super().__init__(options)
+        self.hoard = []
+
+    def encode(self, value, slot, ctx):
+        self.hoard.append(bytes(2000))
+        return super().encode(value, slot, ctx)
+
+
+class MixingHead(TouchHead):
+    def forward(self, hidden, ctx):
+        found = super().forward(hidden, ctx)
+        return found - found.mean()
+
+
+class NotFinite(Squares):
+    def errors(self, prediction, labels):
+        return super().errors(prediction, labels) * float("nan")
+
+
+def list_is_element(value):
+    return isinstance(value, list)
+
+
+def raising_is_element(value):
+    return len(value) > 0 and isinstance(value[0], float)

@@ -1,0 +1,124 @@
+"""Every check of a modality finds the fault that it is for, and says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ofacore.plugin import Attribute
+from ofacore.testing import ModalityConformance
+from tests.testing.faulty import adapters, preprocessors
+from tests.testing.faulty.touch import ATTRIBUTE, MANIFEST, touch
+
+VALUES = [[0.1, 0.5, 0.9, 0.4], [0.3, 0.2], [0.2, 0.6, 0.1, 0.7, 1.5]]
+FREE = ("tmp_path", "run_distributed")
+
+
+class Good(ModalityConformance):
+    plugin = MANIFEST
+    values = VALUES
+    bad_values = (object(), "soft", [])
+
+
+def failing(manifest, **settings):
+    return type("Faulty", (Good,), {"plugin": manifest, **settings})()
+
+
+CASES = {
+    "found_through_its_entry_point": [(MANIFEST, "no entry point announces .* pyproject.toml")],
+    "names_resolve": [
+        (touch(sample="tests.testing.faulty.touch:nothing"), "the sample of TOUCH: .* cannot be imported"),
+        (touch(preprocessor=type("Gone", (), {"__module__": "no.such"})), "'no.such:Gone' cannot be imported"),
+        (replace(MANIFEST, components=MANIFEST.components[:2]), "names the head 'touch', .* `requires`"),
+    ],
+    "attributes_are_declared_well": [
+        (touch(attributes=(Attribute("a", "int", "8", "x"),)), "'a' of TOUCH: its default '8' is no int"),
+        (touch(attributes=(Attribute("a", "choice", "c", "x", choices=("b",)),)), "not among its choices"),
+        (touch(attributes=(Attribute("a"),)), "no doc"),
+    ],
+    "attributes_are_understood": [
+        (touch(preprocessors.ForgetsAttribute, attributes=(Attribute("unit", "str", "bar", "unit"),)),
+         'with unit="bar" encode raised ValueError: .*RowError'),
+    ],
+    "values_are_recognised": [
+        (touch(is_element=preprocessors.list_is_element), "a list of values is one value"),
+        (touch(is_element=preprocessors.raising_is_element), "must answer False"),
+    ],
+    "round_trip": [(touch(preprocessors.LosesScale), "not the same after encode and decode: .*decode undoes")],
+    "encoding_is_deterministic": [(touch(preprocessors.GlobalNoise), "draw all random numbers from ctx.rng")],
+    "values_are_left_as_they_are": [(touch(preprocessors.ChangesValue), "changed the row .* copy arrays")],
+    "bad_values_are_refused_by_name": [
+        (touch(preprocessors.BareError), "bare TypeError .* raise RowError"),
+        (touch(preprocessors.AcceptsAll), "encode accepted .* raise RowError"),
+    ],
+    "worker_processes_encode_the_same": [
+        (touch(preprocessors.HoldsLambda), "cannot be sent to a worker process.*__getstate__"),
+        (touch(preprocessors.RemembersRows), "two worker processes encode rows differently"),
+    ],
+    "restored_preprocessor_encodes_the_same": [(touch(preprocessors.LearnsInPlace), "into the artifact")],
+    "batches_do_not_change_losses": [(touch(head=preprocessors.MixingHead), "split by ctx.lengths")],
+    "packing_changes_nothing": [(touch(adapter=adapters.CountsCalls), "another loss when rows are packed")],
+    "absent_from_a_step": [(touch(adapter=adapters.HooksTheTable), "gave a gradient to .*layer.bias.*remove hooks")],
+    "trains_and_answers": [(touch(criterion=preprocessors.NotFinite), "a loss is not finite: scale")],
+    "values_can_be_shown": [
+        (touch(preprocessors.ShowsNothing), "render returned None"),
+        (touch(preprocessors.ShowsALink), "outside .*data URIs"),
+    ],
+    "memory_does_not_grow": [
+        (touch(preprocessors.Hoards), "KiB behind .*preprocessors.py.*bound every cache"),
+        (touch(adapter=adapters.KeepsEverything), "KiB behind .*tensors"),
+    ],
+    "length_and_coordinates_are_pure_and_right": [
+        (touch(adapter=adapters.WrongLength), "length says 5"),
+        (touch(adapter=adapters.RandomLength), "must be pure"),
+        (touch(adapter=adapters.CountsFromOne), "count from 0"),
+    ],
+    "batch_of_one_equals_row_of_a_batch": [
+        (touch(adapter=adapters.BatchMean), "segment 0 is embedded differently beside others.*batch_coupled=True"),
+        (touch(adapter=adapters.BatchNorm), "normalises over the batch"),
+    ],
+    "order_and_padding_do_not_matter": [(touch(adapter=adapters.LongestFirst), "in the order of `shapes`")],
+    "state_dict_round_trip": [(touch(adapter=adapters.LooseTensor), "register_buffer")],
+    "gradients_are_finite": [
+        (touch(adapter=adapters.Detached), "remove detach"),
+        (touch(adapter=adapters.InfiniteGradient), "not finite; look for sqrt"),
+    ],
+    "tensor_parallel_ranks_agree": [(touch(adapter=adapters.KnowsItsRank), "rank 1 of 2 .*no rank number")],
+}  # fmt: skip
+FLAT = [(check, number, *case) for check, cases in CASES.items() for number, case in enumerate(cases)]
+
+
+@pytest.fixture(scope="module")
+def good_bench():
+    return Good().bench()
+
+
+def run(suite, check, bench, request):
+    """Call a check with the fixtures that it asks for."""
+    method = getattr(suite, f"test_{check}")
+    names = method.__code__.co_varnames[1 : method.__code__.co_argcount]
+    method(**{name: bench if name == "bench" else request.getfixturevalue(name) for name in names})
+
+
+@pytest.mark.parametrize(("check", "number", "manifest", "message"), FLAT, ids=[f"{c}-{n}" for c, n, *_ in FLAT])
+def test_a_fault_is_found_by_its_check(check, number, manifest, message, request):
+    suite = failing(manifest)
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=f"(?s){message}"):
+        run(suite, check, suite.bench(), request)
+
+
+@pytest.mark.parametrize("check", [check for check in CASES if check != "found_through_its_entry_point"])
+def test_a_plugin_without_fault_passes(check, good_bench, request):
+    run(Good(), check, good_bench, request)
+
+
+def test_every_check_has_a_faulty_plugin():
+    checks = {name.removeprefix("test_") for name in dir(ModalityConformance) if name.startswith("test_")}
+    assert checks == set(CASES) | {"manifest_is_light"}
+
+
+def test_limits_of_an_attribute_are_checked():
+    manifest = touch(attributes=(Attribute("a", "int", 99, "x", maximum=9), ATTRIBUTE))
+    with pytest.raises(AssertionError, match="outside its limits None to 9"):
+        failing(manifest).test_attributes_are_declared_well(failing(manifest).bench())
