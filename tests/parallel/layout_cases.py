@@ -32,7 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "post": {"positions": "untied", "share_attn_bias": True, "norm": "post", "norm_type": "rmsnorm"},
     "entangled": {"positions": "untied", "entangle_positions": True, "scale_resids": True},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
-    "lora": {"positions": "untied", "lora": LoraConfig(rank=2)},
+    "lora": {"positions": "untied", "lora": LoraConfig(rank=2, alpha=0.1)},
 }  # fmt: skip
 SGD = OptimizerConfig(name="sgd", lr=RATE, weight_decay=0.0, clip=0.0)
 
@@ -94,7 +94,7 @@ def decided(model: UniversalModel) -> UniversalModel:
         if ".router." in name:
             parameter.mul_(30)
         if name.endswith("low_rank.up"):
-            parameter.normal_(std=0.005, generator=torch.Generator().manual_seed(len(name)))
+            parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
     return model
 
 
