@@ -8,7 +8,7 @@ PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 STAMP := $(VENV)/.ofa-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
-BENCHMARKS ?= bench_start train_step generation preprocessing mixed_step
+BENCHMARKS ?= bench_start train_step generation preprocessing mixed_step parallel
 
 .PHONY: dev train test check api wheels bench
 

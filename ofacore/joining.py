@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,7 +10,6 @@ from ofacore.config.schema import ParallelConfig
 from ofacore.layout_check import layout_of
 from ofacore.parallel import groups
 from ofacore.parallel.watchdog import Watchdog, folder_of
-from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.heartbeat import Heartbeat
 
 _PATIENCE = 60.0
@@ -19,7 +17,7 @@ _PATIENCE = 60.0
 
 
 @contextmanager
-def joined(config: ParallelConfig) -> Iterator[Sequence[Callback]]:
+def joined(config: ParallelConfig) -> Iterator[Sequence[Heartbeat]]:
     """Join the processes of a run; gives the callbacks that training then needs. One process joins nobody.
 
     Groups that exist are used as they are, and left as they are.
@@ -31,9 +29,9 @@ def joined(config: ParallelConfig) -> Iterator[Sequence[Callback]]:
     if layout.single or not groups.layout().single:
         yield ()
         return
-    watchdog = Watchdog(int(os.environ["RANK"]), config.timeout, folder_of())
-    watchdog.beat(0)
     groups.start(layout, timedelta(seconds=config.timeout + _PATIENCE))
+    watchdog = Watchdog(groups.world_rank(), config.timeout, folder_of())
+    watchdog.beat(0)
     try:
         yield (Heartbeat(watchdog),)
         groups.stop()

@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +32,7 @@ from ofacore.plugin import Registry
 from ofacore.run_check import check_run
 from ofacore.saving import load
 from ofacore.train.callbacks.base import Callback
+from ofacore.train.callbacks.heartbeat import Heartbeat
 from ofacore.train.loop import Trainer
 from ofacore.train.schedules import expected_shares
 from ofacore.train.stop import SIGNALS
@@ -47,7 +49,7 @@ def train_run(
     Args:
         config: The run.
         resume: Go on from the folder's latest checkpoint.
-        dry_run: Print plans, sizes, memory and shares, run two steps, write nothing.
+        dry_run: Print plans, sizes, memory and shares, run two steps on this process alone, write nothing.
         folder: Run folder; default: what the configuration says.
         console: Where to print; default: standard output.
 
@@ -63,14 +65,14 @@ def train_run(
     if problems:
         raise ConfigError(problems)
     tune_process(config.train.threads)
-    with joined(config.parallel) as watch:
+    with nullcontext(()) if dry_run else joined(config.parallel) as watch:
         console = console or Console(soft_wrap=True, quiet=not is_first())
         return _train(config, registry, resume, dry_run, folder, console, watch)
 
 
 def _train(
     config: RunConfig, registry: Registry, resume: bool, dry_run: bool, folder: Path | None, console: Console,
-    watch: Sequence[Callback],
+    watch: Sequence[Heartbeat],
 ) -> Path:  # fmt: skip
     folder = folder or Path(config.out.format(name=config.name))
     if not dry_run:
@@ -88,7 +90,7 @@ def _train(
     fit(generalist, folder, resume=resume, callbacks=[*watch, ending])
     if ending.by_signal:
         return folder
-    finish(generalist, folder, console)
+    finish(generalist, folder, console, watch=watch)
     return folder
 
 
@@ -168,14 +170,18 @@ def evaluate_run(
     return scores
 
 
-def finish(generalist: Generalist, folder: Path, console: Console, limit: int | None = 300) -> None:
+def finish(
+    generalist: Generalist, folder: Path, console: Console, limit: int | None = 300, watch: Sequence[Heartbeat] = ()
+) -> None:
     """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``.
 
-    All processes of a run score together; the first prints and writes.
+    All processes of a run score together; the first prints and writes. ``watch`` hears of every task.
     """
     done: list[Evaluation] = []
     for found in evaluate_tasks(generalist, generalist.tasks, "test", limit):
         done.append(found)
+        for each in watch:
+            each.alive()
         if is_first():
             print(f"scored {found.task}", file=sys.stderr)
     if not is_first():

@@ -45,13 +45,15 @@ def is_sharded(folder: Path) -> bool:
 def write_shards(folder: Path, tensors: Mapping[str, Tensor], group: dist.ProcessGroup | None) -> None:
     """Write what every process of a group holds; all of them must call this together.
 
+    Single numbers are copied: safetensors refuses several names for one memory.
+
     Raises:
         OSError: A process could not write.
     """
     from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
     from torch.distributed.checkpoint.api import CheckpointException
 
-    held = {name: value for name, value in tensors.items() if value.numel()}
+    held = {name: value if value.ndim else value.clone() for name, value in tensors.items() if value.numel()}
     writer = HuggingFaceStorageWriter(str(folder / SHARDS), save_distributed=True)
     try:
         with _alone_is_fine():
@@ -132,18 +134,18 @@ def on_first(action: Callable[[], None], group: dist.ProcessGroup | None) -> Non
     """The first process of a group acts, the others wait; all of them must call this together.
 
     Raises:
-        OSError: It failed, on every process.
+        OSError: It failed; said on every process but the first, which raises what happened.
     """
     if group is None:
         action()
         return
     told: list[str | None] = [None]
-    failure: OSError | None = None
+    failure: Exception | None = None
     if dist.get_rank(group) == 0:
         try:
             action()
-        except OSError as error:
-            failure, told = error, [str(error)]
+        except Exception as error:
+            failure, told = error, [f"rank 0 could not save: {error}"]
     dist.broadcast_object_list(told, group=group, group_src=0)
     if failure or told[0] is not None:
         raise failure or OSError(told[0])

@@ -353,7 +353,9 @@ class ParallelConfig(Section):
     ep: int = Field(1, ge=1, description="Expert parallel: data ranks that experts are spread over.")
     zero: Literal[0, 1] = Field(0, description="1: each data rank keeps a share of the optimiser's state (ZeRO-1).")
     fsdp: bool = Field(False, description="Weights, gradients and optimiser state are split over data ranks.")
-    timeout: float = Field(600, gt=0, description="Seconds that a step, with its validation and saving, may take.")
+    timeout: float = Field(
+        600, gt=0, description="Seconds that a step, with its validation and saving, or scoring a task may take."
+    )
     max_restarts: int = Field(0, ge=0, description="Times a failed run goes on from its last checkpoint by itself.")
 
 

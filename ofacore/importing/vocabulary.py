@@ -63,6 +63,8 @@ def _imported(
     """
     if not isinstance(built, ForeignTokens):
         return {}, built.fit(iter(()), np.random.default_rng(0)) if needed else None
+    if not needed and not any(names):
+        return {}, None
     try:
         artifact = built.import_files(folder, names)
     except PluginError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ofacore.layouts import activations
 from ofacore.layouts import work as operations
@@ -14,6 +15,7 @@ from ofacore.layouts.memory import Held, by_muon, held, of_stage
 from ofacore.layouts.traffic import Call, of_micro_batch, of_step, stride
 from ofacore.layouts.work import LOGITS_BUDGET
 from ofacore.layouts.workload import Workload
+from ofacore.parallel.layout import Layout
 
 _BUCKET = 16 * 2**20 * 4
 """Bytes of gradients that are copied together before they are summed."""
@@ -76,7 +78,7 @@ def estimate(work: Workload, choice: Choice, hardware: Hardware) -> Estimate:
     sent: dict[str, float] = {}
     for stage in stages:
         own = _by_kind(of_micro_batch(work, choice, stage), number)
-        own.update(_by_kind(of_step(work, choice, stage)))
+        own.update(_by_kind(of_step(work, choice.layout, stage)))
         sent = {kind: max(sent.get(kind, 0.0), own[kind]) for kind in sent.keys() | own.keys()}
     useful = operations.step(work, micro_batch=1) / choice.layout.world
     return Estimate(
@@ -114,8 +116,8 @@ def _time(work: Workload, choice: Choice, hardware: Hardware) -> Time:
     stages = [_stage_seconds(work, choice, hardware, stage) for stage in range(layout.pipeline)]
     compute, sending = max(stages, key=sum)
     bubble = (layout.pipeline - 1) * (compute + sending)
-    after = max(_seconds(of_step(work, choice, stage), choice, hardware) for stage in range(layout.pipeline))
-    updating = max(_update(work, choice, hardware, stage) for stage in range(layout.pipeline))
+    after = max(_seconds(of_step(work, choice.layout, stage), choice, hardware) for stage in range(layout.pipeline))
+    updating = max(_update(work, choice.layout, hardware, stage) for stage in range(layout.pipeline))
     return Time(number * compute, number * sending + after, bubble, updating)
 
 
@@ -147,9 +149,9 @@ def _seconds(calls: Iterable[Call], choice: Choice, hardware: Hardware) -> float
     )
 
 
-def _update(work: Workload, choice: Choice, hardware: Hardware, stage: int) -> float:
+@lru_cache(maxsize=4096)
+def _update(work: Workload, layout: Layout, hardware: Hardware, stage: int) -> float:
     """Every number is read and written; Muon's matrices are whole on each process of a tensor group."""
-    layout = choice.layout
     share = layout.data if layout.zero else 1
     moved = 2.0 * held(work, layout, stage).total / hardware.memory_bandwidth
     products = sum(_orthogonal(*w.shape) for w in of_stage(work, layout, stage) if by_muon(work, w))

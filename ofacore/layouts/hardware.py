@@ -1,4 +1,4 @@
-"""What a layout runs on. The defaults describe a node of eight 80 GiB GPUs of the A100 kind; nothing here is measured."""
+"""What a layout runs on. Defaults: nodes of eight 80 GiB GPUs of the A100 kind; nothing is measured."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ class Hardware:
         return self.memory * GIB * (1 - self.reserve)
 
     def rate(self, span: int) -> float:
-        """Bytes a second of a group that spans so many ranks; a group that leaves its node is as fast as the network."""
+        """Bytes a second of a group that spans so many ranks; one that leaves its node is as fast as the network."""
         return self.bandwidth if span <= self.node else self.network

@@ -55,20 +55,29 @@ def shards(weight: Weight, layout: Layout) -> bool:
     return layout.fsdp and layout.data > 1 and weight.name.startswith(("backbone.encoder.", "backbone.decoder."))
 
 
+@lru_cache(maxsize=4096)
 def of_stage(work: Workload, layout: Layout, stage: int) -> tuple[Weight, ...]:
     """Parameters that the first process of a stage holds, whole or in part."""
-    plan, shared = stage_plan(work, layout.pipeline), work.model.share_attn_bias
     own = range(-(-work.experts // layout.expert))
     return tuple(
         weight
-        for weight in _weights(work)
-        if stage in holders(weight, plan, shared) and (not weight.expert or _number(weight) in own)
+        for weight, stages in _placed(work, layout.pipeline)
+        if stage in stages and (not weight.expert or _number(weight) in own)
     )
 
 
-@lru_cache(maxsize=8)
-def _weights(work: Workload) -> tuple[Weight, ...]:
-    return weights(work)
+@lru_cache(maxsize=64)
+def _placed(work: Workload, stages: int) -> tuple[tuple[Weight, tuple[int, ...]], ...]:
+    """Every parameter and the stages that hold it."""
+    plan, shared = stage_plan(work, stages), work.model.share_attn_bias
+    return tuple((weight, holders(weight, plan, shared)) for weight in weights(work))
+
+
+@lru_cache(maxsize=4096)
+def sharded_numbers(work: Workload, layout: Layout, stage: int) -> int:
+    """Elements of the layers of a stage that FSDP shards, on one tensor rank, gathered."""
+    own = of_stage(work, layout, stage)
+    return sum(local_numbers(weight, layout, fsdp=False) for weight in own if shards(weight, layout))
 
 
 def _number(weight: Weight) -> int:

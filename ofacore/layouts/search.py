@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ofacore.config.schema import ParallelConfig, RunConfig, TrainConfig
 from ofacore.errors import UserError
@@ -106,12 +106,12 @@ def _problem(work: Workload, gpus: int, tensor: int, pipeline: int, data: int, e
 
 def _variants(gpus: int, tensor: int, pipeline: int, data: int, expert: int) -> Iterator[Layout]:
     for sequence in (False, True) if tensor > 1 else (False,):
-        base = {"world": gpus, "tensor": tensor, "pipeline": pipeline, "expert": expert, "sequence": sequence}
-        yield Layout(**base)
+        base = Layout(gpus, tensor, pipeline, expert, sequence)
+        yield base
         if data > 1:
-            yield Layout(**base, zero=True)
+            yield replace(base, zero=True)
             if pipeline == 1 and expert == 1:
-                yield Layout(**base, fsdp=True)
+                yield replace(base, fsdp=True)
 
 
 def _best(work: Workload, layout: Layout, hardware: Hardware) -> Estimate | Memory:

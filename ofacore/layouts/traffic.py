@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from ofacore.layouts.choice import Choice, holders, stage_plan
-from ofacore.layouts.memory import local_numbers, of_stage, shards
+from ofacore.layouts.memory import local_numbers, of_stage, sharded_numbers, shards
 from ofacore.layouts.workload import Workload
 from ofacore.parallel.layout import Layout
 
@@ -45,9 +46,10 @@ def of_micro_batch(work: Workload, choice: Choice, stage: int) -> tuple[Call, ..
             *_fsdp(work, choice, stage))  # fmt: skip
 
 
-def of_step(work: Workload, choice: Choice, stage: int) -> tuple[Call, ...]:
+@lru_cache(maxsize=4096)
+def of_step(work: Workload, layout: Layout, stage: int) -> tuple[Call, ...]:
     """What a process of a stage sends once a step, behind the last micro-batch."""
-    layout, own = choice.layout, of_stage(work, choice.layout, stage)
+    own = of_stage(work, layout, stage)
     plan, found = stage_plan(work, layout.pipeline), []
     for weight in own:
         shared = holders(weight, plan, work.model.share_attn_bias)
@@ -152,7 +154,7 @@ def _pipeline(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
 def _fsdp(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
     """Each layer is gathered forward and again backward; its gradient is summed in fp32 in every micro-batch."""
     layout = choice.layout
-    numbers = sum(local_numbers(w, layout, fsdp=False) for w in of_stage(work, layout, stage) if shards(w, layout))
+    numbers = sharded_numbers(work, layout, stage)
     if numbers:
         yield Call("FSDP", "all-gather", "data", layout.data, float(work.width * numbers), 2)
         yield Call("FSDP", "reduce-scatter", "data", layout.data, 4.0 * numbers)

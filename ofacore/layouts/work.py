@@ -43,7 +43,7 @@ def _products(operations: float) -> Work:
 
 
 def _scores(queries: int, keys: int, hidden: int) -> Work:
-    """Scores and their product with the values; masks save nothing. The fused kernel needs a fifth product backwards."""
+    """Scores and their product with the values; masks save nothing. The fused kernel has a fifth product backwards."""
     operations = 4.0 * queries * keys * hidden
     return Work(operations, operations * (2.0 if queries * keys <= EXPLICIT_UP_TO else 2.5), operations)
 

@@ -79,7 +79,8 @@ def _attempt(job: Job, arguments: Sequence[str]) -> None:
             with monitor, _silent():
                 elastic_launch(config, arguments[0])(*arguments[1:])
         except SignalException:
-            return
+            if _reports(folder, job.processes):
+                raise _told(folder, job.processes, {}, ()) from None
         except ChildFailedError as error:
             codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             raise _told(folder, job.processes, codes, monitor.hung) from None

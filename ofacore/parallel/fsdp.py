@@ -29,7 +29,7 @@ def shard(layers: Iterable[nn.Module]) -> None:
     policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
     for layer in layers:
         marks = {name: {k: getattr(p, k) for k in _MARKS if hasattr(p, k)} for name, p in layer.named_parameters()}
-        sharded = fully_shard(layer, mesh=mesh, mp_policy=policy)
+        sharded = fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
         assert isinstance(sharded, FSDPModule)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)

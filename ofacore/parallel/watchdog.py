@@ -13,7 +13,6 @@ import faulthandler
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 
 FOLDER = "OFA_RANKS"
 """Environment variable: where the processes of a launcher leave notes."""
+_STDERR = 2
 _WAITING = ("torch/distributed/", "megatron/core/", "ofacore/parallel/")
 """Code in which a process waits for others."""
 
@@ -32,20 +32,24 @@ class Watchdog:
         rank: Number of this process.
         timeout: Seconds without a beat after which its stack is written.
         folder: Where to leave notes; None: stacks go to the standard error, and the process ends.
+
+    Attributes:
+        step: Steps at the last beat.
     """
 
     def __init__(self, rank: int, timeout: float, folder: Path | None) -> None:
-        self.rank, self.timeout, self.folder = rank, timeout, folder
+        self.rank, self.timeout, self.folder, self.step = rank, timeout, folder, 0
         self._stack = open(stack_file(folder, rank), "w", encoding="utf-8") if folder else None  # noqa: SIM115
 
     def beat(self, step: int) -> None:
         """Still alive, after so many steps."""
+        self.step = step
         if self.folder:
             note = {"pid": os.getpid(), "step": step, "time": time.time()}
             temporary = self.folder / f".beat-{self.rank}"
             temporary.write_text(json.dumps(note), encoding="utf-8")
             temporary.replace(beat_file(self.folder, self.rank))
-        faulthandler.dump_traceback_later(self.timeout, exit=not self.folder, file=self._stack or sys.__stderr__)
+        faulthandler.dump_traceback_later(self.timeout, exit=not self.folder, file=self._stack or _STDERR)
 
     def rest(self) -> None:
         """Nothing is expected from now on."""

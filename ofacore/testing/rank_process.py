@@ -88,8 +88,9 @@ class _Groups:
         dist.init_process_group("gloo", store=store, rank=self._rank, world_size=self._world_size)
         if tensor > 1:
             from ofacore.parallel import groups
+            from ofacore.parallel.layout import Layout
 
-            groups.start(tensor=tensor)
+            groups.start(Layout(self._world_size, tensor=tensor))
         self._tensor = tensor
 
     def stop(self) -> None:

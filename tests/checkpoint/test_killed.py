@@ -113,6 +113,6 @@ def test_failing_rename_puts_the_old_one_back(tmp_path, monkeypatch):
         rename(source, target)
 
     monkeypatch.setattr("ofacore.checkpoint.portable.os.replace", failing)
-    with pytest.raises(OSError, match="disk is gone"):
+    with pytest.raises(CheckpointError, match="disk is gone"):
         save(folder, Snapshot({"w": torch.zeros(3)}, {"step": 2}))
     assert load(folder).state["step"] == 1 and [path.name for path in tmp_path.iterdir()] == ["c"]

@@ -51,7 +51,7 @@ class Layer:
 
 
 def clean_environment() -> dict[str, str]:
-    """Variables of this process but for those that change what Python imports: pip takes what it finds on PYTHONPATH for
+    """Variables of this process but those that change what Python imports: pip takes what it finds on PYTHONPATH for
     installed, and leaves it out of the environment."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OFA_"))}
 

@@ -32,7 +32,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "post": {"positions": "untied", "share_attn_bias": True, "norm": "post", "norm_type": "rmsnorm"},
     "entangled": {"positions": "untied", "entangle_positions": True, "scale_resids": True},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
-    "lora": {"positions": "untied", "lora": LoraConfig(rank=2)},
+    "lora": {"positions": "untied", "lora": LoraConfig(rank=2, alpha=0.1)},
+    "whole heads": {"positions": "whole_heads"},
+    "biased": {"positions": "untied", "output_bias": True, "separator": False},
 }  # fmt: skip
 SGD = OptimizerConfig(name="sgd", lr=RATE, weight_decay=0.0, clip=0.0)
 
@@ -89,12 +91,15 @@ def difference(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
 
 @torch.no_grad()
 def decided(model: UniversalModel) -> UniversalModel:
-    """Routers that hardly ever see a tie, which rounding would break one way or the other; low ranks that count."""
+    """Routers that hardly ever see a tie, which rounding would break one way or the other; low ranks and biases of
+    logits that count."""
+    if model.embedding.bias is not None:
+        model.embedding.bias.normal_(generator=torch.Generator().manual_seed(5))
     for name, parameter in model.named_parameters():
         if ".router." in name:
             parameter.mul_(30)
         if name.endswith("low_rank.up"):
-            parameter.normal_(std=0.005, generator=torch.Generator().manual_seed(len(name)))
+            parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
     return model
 
 

@@ -23,7 +23,7 @@ FEW = ["rotary", "untied"]
 def cases(folder: Path) -> dict[str, Callable[[], Any]]:
     """Name -> what to do; results are numbers by name, of this rank."""
     return {
-        "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "learned"]),
+        "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "learned", "biased", "whole heads"]),
         "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, [*MODELS]),
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
         "experts": lambda: gradients_case({"expert": 2}, ["untied", "learned"]),

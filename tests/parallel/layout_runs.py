@@ -243,13 +243,17 @@ def stepwise(model: UniversalModel, rows: list[Sample]) -> tuple[Tensor, Tensor]
 def cross_entropy_case() -> dict[str, float]:
     """Smoothed labels, closed sets, blocks, and logits that do not fit the budget."""
     found = {}
-    for name, options in {"plain": {}, "smoothed": {"label_smoothing": 0.1}}.items():
+    smoothed = {"label_smoothing": 0.1}
+    kinds: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
+        "plain": ({}, {}), "smoothed": (smoothed, {}), "biased": (smoothed, MODELS["biased"])
+    }  # fmt: skip
+    for name, (options, config) in kinds.items():
         for closed in (False, True):
             with alone():
-                plain = build()
+                plain = decided(build(**config))
                 begun, expected = plain.portable_state(), learned(plain, options, closed)
             restart(Layout(dist.get_world_size(), tensor=dist.get_world_size()))
-            model = build()
+            model = build(**config)
             model.load_portable(begun)
             ours = learned(model, options, closed)
             key = f"{name}{' closed' if closed else ''}"
@@ -263,9 +267,10 @@ def learned(model: UniversalModel, options: dict[str, float], closed: bool) -> t
     hidden = torch.randn(11, model.sizes.hidden, generator=generator).requires_grad_(True)
     model.embedding.begin()
     prediction = model.heads["tokens"](hidden, HeadContext((5, 6), ("bins",)))
-    labels = {"ids": prediction.ids[torch.randint(len(prediction.ids), (11,), generator=generator)]}
+    ids = prediction.ids[~torch.isin(prediction.ids, torch.tensor(prediction.silent))]
+    labels = {"ids": ids[torch.randint(len(ids), (11,), generator=generator)]}
     if closed:
-        other = prediction.ids[torch.randint(len(prediction.ids), (11, 3), generator=generator)]
+        other = ids[torch.randint(len(ids), (11, 3), generator=generator)]
         sets = [torch.unique(torch.cat([label[None], more])) for label, more in zip(labels["ids"], other, strict=True)]
         labels |= {"allowed": torch.cat(sets), "allowed_lengths": torch.tensor([len(each) for each in sets])}
     loss = CrossEntropy(options)(prediction, labels, CriterionContext((5, 6), {}))
@@ -274,7 +279,8 @@ def learned(model: UniversalModel, options: dict[str, float], closed: bool) -> t
     with torch.no_grad():
         table.copy_(table.grad)
     rows = model.embedding.portable_state()
-    return loss.values.detach(), *loss.parts.values(), hidden.grad, *rows.values()
+    logits = prediction.logits().detach().exp()
+    return loss.values.detach(), *loss.parts.values(), hidden.grad, *rows.values(), logits
 
 
 # ---------------------------------------------------------------- beginning

@@ -34,7 +34,7 @@ from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.pipelined import PipelinePass
 from tests.generalist.test_generalist import FORMS, ROWS, SMALL
 from tests.model.layouts import VOCABULARY, small
-from tests.parallel.layout_cases import SGD, alone, difference, restart, share, total
+from tests.parallel.layout_cases import SGD, alone, decided, difference, restart, share, total
 from tests.parallel.staged import ALL_NEEDS, REGISTRY, build, plain_course, portable_gradients, step_of, steps
 from tests.parallel.whole_run import run
 from tests.train.small import Step
@@ -48,6 +48,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "entangled": {"positions": "untied", "entangle_positions": True, "norm_type": "rmsnorm"},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
+    "biased": {"positions": "untied", "output_bias": True, "separator": False, "norm_per_adapter": True},
 }  # fmt: skip
 
 MIXED = ("image to text", "text to motion", "motion to text", "box", "repeat", "decoder only")
@@ -78,7 +79,7 @@ def gradients(built: UniversalModel, optimizer: RunOptimizer) -> dict[str, Tenso
 def compare(name: str, layout: Layout, data: list[Step]) -> dict[str, float]:
     """Largest differences from plain training, over all ranks."""
     with alone():
-        course = plain_course(build(**MODELS[name]), data)
+        course = plain_course(decided(build(**MODELS[name])), data)
     restart(layout)
     built = cut(build(**MODELS[name]), course.start)
     passes, optimizer = passing(built)

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofacore.model.bias import Relative
 from ofacore.model.needs import ModelNeeds, Part
+from ofacore.model.positions import PositionOptions
+from ofacore.model.rows import View
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import Batch, CriterionContext, Loss, TermGroup
 from ofacore.train.groups import join_groups
@@ -60,7 +63,38 @@ class Sampling(Scaled):
     needs = frozenset({"rollout"})
 
 
-REGISTRY = Parts(numbers=Numbers, scaled=Scaled, peeking=Peeking, sampling=Sampling)
+class WholeHeads(nn.Module):
+    """A position scheme for all heads, as of a plugin that knows nothing of layouts."""
+
+    packs, restarts, width = False, True, 2
+
+    def __init__(self, options: PositionOptions) -> None:
+        super().__init__()
+        hidden, self.heads = options.sizes.hidden, options.heads
+        self.places, self.project = nn.Embedding(8, hidden), nn.Linear(hidden, self.width * self.heads)
+        self.tables = nn.ModuleList([nn.ModuleList([nn.Embedding(5, self.heads)])])
+
+    def rotation(self, coordinates: Tensor) -> None:
+        """Nothing is rotated."""
+
+    def states(self, stack: Any, coordinates: Tensor, kind: Tensor) -> None:
+        """Nothing is added."""
+
+    def vectors(self, stack: Any, coordinates: Tensor, kind: Tensor) -> Tensor:
+        return self.places(coordinates[..., 0].clamp(0, 7))
+
+    def features(self, place: Any, role: Any, vectors: Tensor) -> Tensor:
+        return self.project(vectors).unflatten(-1, (self.heads, self.width))
+
+    def relative(self, place: Any, queries: View, keys: View) -> Relative | None:
+        if place == "cross":
+            return None
+        distance = queries.coordinates[:, :, None, 0] - keys.coordinates[:, None, :, 0]
+        same = queries.run[:, :, None] == keys.run[:, None]
+        return Relative((torch.where(same, distance.clamp(-2, 2) + 2, 5).int(),), [self.tables])
+
+
+REGISTRY = Parts(numbers=Numbers, scaled=Scaled, peeking=Peeking, sampling=Sampling, whole_heads=WholeHeads)
 ALL_NEEDS = ModelNeeds(
     NEEDS.adapters, (*NEEDS.heads, Part("numbers")), (*NEEDS.criteria, Part("scaled"), Part("contrastive")), NEEDS.tasks
 )

@@ -142,6 +142,6 @@ def test_runs_stop_on_some_processes_and_go_on_on_others(folder: Path, two: Resu
     alone = run(folder / "alone", 6)
     resumed = run(folder / "resumed", 6, resume=True)
     for others in (resumed, four("run")[0], two("run, tensor")[0]):
-        assert others.keys() == alone.keys()
+        assert others.keys() >= alone.keys()
         for name, value in alone.items():
             assert math.isclose(others[name], value, abs_tol=1e-4), (name, value, others[name])

@@ -52,9 +52,9 @@ def train(
     from ofacore.run_check import read_checked
 
     run = read_checked([source], settings)[0].config
-    if run.parallel.nproc > 1 and rank() is None:
+    if run.parallel.nproc > 1 and rank() is None and not dry_run:
         debug = ["--debug"] if context.find_root().params.get("debug") else []
-        arguments = [*debug, "train", *_arguments(config, every, settings, out, dry_run)]
+        arguments = [*debug, "train", *_arguments(config, every, settings, out)]
         _launch(run.parallel.nproc, run.parallel.max_restarts, arguments, resume)
         return
 
@@ -68,9 +68,9 @@ def _restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def _arguments(config: str, every: bool, settings: Sequence[str], out: Path | None, dry_run: bool) -> list[str]:
+def _arguments(config: str, every: bool, settings: Sequence[str], out: Path | None) -> list[str]:
     """This command again, for each process."""
-    flags = [*(["--all"] if every else []), *(["--dry-run"] if dry_run else [])]
+    flags = ["--all"] if every else []
     folder = ["--out", str(out)] if out else []
     return [config, *flags, *folder, *(word for setting in settings for word in ("--set", setting))]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Heartbeat(Callback):
-    """Tells a watchdog of every step; before and after training it expects nothing."""
+    """Tells a watchdog of every step, and that training begins and ends."""
 
     def __init__(self, watchdog: Watchdog) -> None:
         self.watchdog = watchdog
@@ -25,4 +25,8 @@ class Heartbeat(Callback):
         self.watchdog.beat(report.step)
 
     def on_end(self, trainer: Trainer) -> None:
-        self.watchdog.rest()
+        self.watchdog.beat(trainer.step)
+
+    def alive(self) -> None:
+        """Something other than a step was done."""
+        self.watchdog.beat(self.watchdog.step)

@@ -1,0 +1,18 @@
+"""``ofa plan-layout``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_the_command_prints_layouts_and_json(ofa):
+    arguments = ["plan-layout", "--preset", "tiny", "--gpus", "2", "--global-positions", "6400"]
+    assert "computed, not measured" in ofa(*arguments).stdout
+    report = json.loads(ofa(*arguments, "--json").stdout)
+    best = report["layouts"][0]
+    assert sum(best["shares of time"].values()) == pytest.approx(1)
+    assert best["tp"] * best["pp"] * best["dp"] == 2
+    assert "no preset" in ofa("plan-layout", "--preset", "lage", "--gpus", "2", code=2).stderr
+    assert "--memory" in ofa(*arguments, "--memory", "0", code=2).stderr

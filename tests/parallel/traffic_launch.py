@@ -1,0 +1,68 @@
+"""Counts what two processes send in one step: ``python -m tests.parallel.traffic_launch FOLDER``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from ofacore.config.schema import FaultConfig, OptimizerConfig
+from ofacore.layouts.choice import Choice
+from ofacore.layouts.traffic import of_micro_batch, of_step
+from ofacore.model.stages import cut_model
+from ofacore.parallel import groups
+from ofacore.parallel.counting import CallCounter
+from ofacore.parallel.layout import Layout
+from ofacore.train.faults import FaultCounters
+from ofacore.train.gradients import GradientPass
+from ofacore.train.optimizer import RunOptimizer
+from ofacore.train.pipelined import PipelinePass
+from tests.parallel.layout_cases import restart
+from tests.parallel.token_work import batch_of, model_of, work_of
+from tests.train.small import Step
+
+LAYOUTS = {
+    "tensor": {"tensor": 2}, "sequence": {"tensor": 2, "sequence": True}, "data": {}, "zero": {"zero": True},
+    "fsdp": {"fsdp": True}, "pipeline": {"pipeline": 2},
+}  # fmt: skip
+
+
+def compare(**sizes: object) -> tuple[dict[str, float], dict[str, float]]:
+    """Operation -> payload of one step with two micro-batches a replica: computed, counted."""
+    layout = Layout(dist.get_world_size(), **sizes)  # type: ignore[arg-type]
+    restart(layout)
+    plan = work_of(samples=4 * layout.data)
+    choice, stage = Choice(layout, 2), groups.pipeline_rank()
+    model = model_of(plan)
+    if layout.pipeline > 1:
+        cut_model(model, layout.pipeline, stage)
+    model.shard()
+    kind = PipelinePass if layout.pipeline > 1 else GradientPass
+    optimizer = RunOptimizer(model, OptimizerConfig(name="adamw"))
+    passes = kind(model, optimizer, FaultConfig(), FaultCounters(FaultConfig()), 1)
+    batches = [batch_of(plan, 2) for _ in range(2)]
+    with CallCounter() as counter:
+        passes.run(Step(0, batches, {"task/text": plan.samples * plan.target}))
+        optimizer.step(1.0)
+    computed: dict[str, float] = {}
+    calls = [(call, 2) for call in of_micro_batch(plan, choice, stage)] + [(c, 1) for c in of_step(plan, layout, stage)]
+    for call, times in calls:
+        computed[call.operation] = computed.get(call.operation, 0.0) + call.payload * call.times * times
+    return computed, dict(counter.payload)
+
+
+def main(folder: Path) -> None:
+    """Each rank writes ``<rank>.json``."""
+    torch.set_num_threads(1)
+    groups.start(Layout(int(os.environ["WORLD_SIZE"])))
+    found = {name: compare(**sizes) for name, sizes in LAYOUTS.items()}
+    (folder / f"{dist.get_rank()}.json").write_text(json.dumps(found))
+    groups.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
