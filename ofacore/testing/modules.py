@@ -25,6 +25,7 @@ class LocalEmbedding(nn.Module):
         super().__init__()
         self.vocabulary = vocabulary
         self.table = nn.Embedding(vocabulary.size, hidden)
+        self.silent: frozenset[int] = frozenset()
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids [n] -> [n, H]."""
@@ -35,6 +36,10 @@ class LocalEmbedding(nn.Module):
         ids = sorted(i for name in dict.fromkeys((CORE.name, *blocks)) for i in self.vocabulary.range(name))
         found = torch.tensor(ids, device=self.table.weight.device)
         return self.table.weight[found], found
+
+    def output_bias(self, ids: Tensor) -> Tensor | None:
+        """Nothing is added to the logits of ids [v]."""
+        return None
 
 
 def build_context(
