@@ -22,6 +22,9 @@ def check_slot(subject: Subject, slot: SlotType) -> Iterator[Finding]:
     """A slot type and every attribute of it."""
     if not callable(slot.is_element):
         yield subject.problem(CHECK, f"{slot.name}: is_element is no function", "give a function value -> bool")
+    elif "<" in getattr(slot.is_element, "__qualname__", ""):
+        message = f"{slot.name}: is_element is a lambda or a local function, which worker processes cannot import"
+        yield subject.problem(CHECK, message, "write a function at the top level of the module")
     if not slot.values:
         yield subject.warning(CHECK, f"{slot.name}: values is empty", "say in words which values are accepted")
     if slot.sample is None:

@@ -13,7 +13,7 @@ from ofacore.parallel.cutting import cut
 from ofacore.parallel.layout import Layout
 
 _LAYER = re.compile(r"backbone\.(encoder|decoder)\.(\d+)\.")
-_BIAS = re.compile(r"backbone\.positions\.(?:line|grid)\.(encoder|decoder)\.(\d+)\.")
+_BIAS = re.compile(r"backbone\.positions\.(encoder|decoder)\.\w+\.relative\.(\d+)\.")
 
 
 @dataclass(frozen=True)

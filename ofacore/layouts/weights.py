@@ -9,10 +9,6 @@ from typing import Literal
 
 from ofacore.layouts.workload import Workload
 
-LINE_ROWS, GRID_ROWS = 513, 85 * 85
-"""Rows of the tables of relative positions: lines, and planes."""
-
-
 @dataclass(frozen=True)
 class Weight:
     """One parameter."""
@@ -44,10 +40,10 @@ def _all(work: Workload) -> Iterator[Weight]:
     for name in ("table",) if config.tied_head else ("table", "projection"):
         yield Weight(f"embedding.{name}.weight", (work.vocabulary, hidden), 0, table=True)
     if config.type_embedding:
-        yield Weight("types.source/token", (hidden,))
-        yield Weight("types.target/token", (hidden,))
+        for side in ("source", "target") if config.target_type_embedding else ("source",):
+            yield Weight(f"types.{side}/token", (hidden,))
     for side in ("source", "target") if config.layernorm_embedding else ():
-        yield from _norm(work, f"{side}_norm", hidden)
+        yield from _norm(work, f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm", hidden)
     yield from _untied(work) if config.positions == "untied" else ()
     for place, number in (("encoder", work.sizes.encoder_layers), ("decoder", work.sizes.decoder_layers)):
         for layer in range(number):
@@ -88,7 +84,8 @@ def _layer(work: Workload, name: str, cross: bool) -> Iterator[Weight]:
 
 def _attention(work: Workload, name: str, part: str) -> Iterator[Weight]:
     config, sizes = work.model, work.sizes
-    if config.scale_heads:
+    plain = name.startswith("backbone.encoder") and not config.attention_bias
+    if config.scale_heads and not plain:
         yield Weight(f"{name}.{part}.head_scale", (sizes.heads,), 0)
     yield from _row(f"{name}.{part}.out", sizes.hidden, sizes.hidden)
     for each in ("query_norm", "key_norm") if config.qk_norm else ():
@@ -121,14 +118,15 @@ def _network(work: Workload, name: str, sequence: bool) -> Iterator[Weight]:
 
 def _untied(work: Workload) -> Iterator[Weight]:
     config, sizes, name = work.model, work.sizes, "backbone.positions"
-    for side in ("encoder", "decoder"):
-        for axis in ("t", "y", "x"):
-            yield Weight(f"{name}.{side}.{axis}.weight", (config.max_positions, sizes.hidden), table=True)
-        yield from _norm(work, f"{name}.{side}.norm", sizes.hidden, bias=True) if config.layernorm_position else ()
+    for side, layers in (("encoder", sizes.encoder_layers), ("decoder", sizes.decoder_layers)):
+        own = f"{name}.{side}.token"
+        yield Weight(f"{own}.tables.0.weight", (config.max_positions + 2, sizes.hidden), table=True)
+        if config.layernorm_position and not config.entangle_positions:
+            yield from _norm(work, f"{own}.norm", sizes.hidden, bias=True)
+        biased = config.attention_bias and config.position_buckets
+        for layer in range(1 if config.share_attn_bias else layers) if biased else ():
+            shape = (2 * config.position_buckets - 1, sizes.heads)
+            yield Weight(f"{own}.relative.{layer}.0.weight", shape, 1, table=True)
     for place in () if config.entangle_positions else ("encoder", "decoder", "cross"):
         yield from _column(f"{name}.query.{place}", sizes.hidden, sizes.hidden)
         yield from _column(f"{name}.key.{place}", sizes.hidden, sizes.hidden)
-    for side, layers in (("encoder", sizes.encoder_layers), ("decoder", sizes.decoder_layers)):
-        for layer in range(1 if config.share_attn_bias else layers):
-            yield Weight(f"{name}.line.{side}.{layer}.weight", (LINE_ROWS, sizes.heads), 1, table=True)
-            yield Weight(f"{name}.grid.{side}.{layer}.weight", (GRID_ROWS, sizes.heads), 1, table=True)

@@ -47,7 +47,10 @@ class HookSpecs:
 
     @hookspec
     def ofa_step_end(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Step number ``step``, counted from 1, is done; ``metrics`` maps ``train/task/slot`` to its mean loss."""
+        """Step number ``step``, counted from 1, is done; ``metrics`` maps ``train/task/slot`` to its mean loss.
+
+        Further names are those that are logged: ``train/task/slot/accuracy``, ``train/gradient_norm``.
+        """
 
     @hookspec
     def ofa_validation_end(self, step: int, metrics: Mapping[str, float]) -> None:

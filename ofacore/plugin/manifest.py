@@ -71,7 +71,8 @@ class SlotType:
     values: str
     """The Python values accepted, in words, for error messages and the reference."""
     is_element: Callable[[Any], bool]
-    """True for one value of this type, False for a list of values or anything else. Must not import heavy libraries."""
+    """True for one value of this type, False for a list of values or anything else. A function of its module, no
+    lambda: worker processes import it. Must not import heavy libraries."""
     attributes: tuple[Attribute, ...] = ()
     views: tuple[str, ...] = ()
     """Names under which an output of this type can be read, as ``out.text``."""

@@ -37,11 +37,11 @@ _HOOKS = """An implementation is a method marked with `ofacore.plugin.hookimpl`,
 `OFA_STRICT_PLUGINS=1` it ends the run.
 """
 _PARTS = """Classes of `ofacore.parts` that a modality is made of, and what the core announces under the names `token`,
-`cross_entropy`, `squared_error` and `one_shot`. `ofa plugins show core` lists every component with its options.
-Baselines, transforms and starter data are functions of `ofacore.parts` too: `help(ofacore.parts)` names them.
+`cross_entropy`, `squared_error` and `one_shot`. `ofa plugins show core` lists every component of the core with its
+options. Baselines, transforms and starter data are functions of `ofacore.parts` too: `help(ofacore.parts)` names them.
 """
-_VOCABULARY = """Importable from `ofacore.protocols`, with the ids of the core tokens: `BOS`, `PAD`, `EOS`, `UNK`, `SEP`,
-`MASK`.
+_VOCABULARY = """Importable from `ofacore.protocols`, with the ids of the core tokens:
+`BOS`, `PAD`, `EOS`, `UNK`, `SEP`, `MASK`.
 """
 _INTRODUCTIONS = {"Hooks": _HOOKS, "Parts": _PARTS, "Vocabulary and artifacts": _VOCABULARY}
 

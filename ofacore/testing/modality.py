@@ -95,8 +95,8 @@ class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 pytest.fail(
                     f"the preprocessor cannot be sent to a worker process: {error}. Keep no lambda, local function, "
-                    "open "
-                    "file or lock in it, or leave it out in __getstate__",
+                    "open file or lock in it, or leave it out in __getstate__; is_element of the slot type is a "
+                    "function at the top level of its module, no lambda",
                     pytrace=False,
                 )
             here = encode_digests(encoder, bench.rows, 5, False)

@@ -25,7 +25,7 @@ class LocalEmbedding(nn.Module):
         super().__init__()
         self.vocabulary = vocabulary
         self.table = nn.Embedding(vocabulary.size, hidden)
-        self.silent = frozenset[int]()
+        self.silent: frozenset[int] = frozenset()
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids [n] -> [n, H]."""
@@ -41,8 +41,9 @@ class LocalEmbedding(nn.Module):
         """As `output`; None: this process holds all rows."""
         return *self.output(blocks), None
 
-    def output_bias(self, ids: Tensor) -> None:
-        """Nothing is added to the logits."""
+    def output_bias(self, ids: Tensor) -> Tensor | None:
+        """Nothing is added to the logits of ids [v]."""
+        return None
 
 
 def build_context(

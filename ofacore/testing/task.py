@@ -30,7 +30,7 @@ class TaskConformance(DeclarationChecks):
     """Checks of all presets of a task family.
 
     Attributes:
-        requires: Plugins that the presets use. Default: everything that is installed.
+        requires: Plugins that the presets use. No others take part then. Default: everything that is installed.
         rows: Preset -> sample rows to train on; columns that they leave out are made of the sample values of the slot
             types. Default: all are.
         untrained: Presets that are planned but not trained, with the reason. Default: none.
@@ -193,9 +193,12 @@ class TaskBench:
         except (PluginError, InstructionError) as error:
             raise AssertionError(
                 f"preset '{preset.name}' cannot be planned: {error}\nCorrect the preset, or install what it needs "
-                "and name it "
-                "in the dependencies of pyproject.toml"
+                f"and name it in the dependencies of pyproject.toml{self._left_out()}"
             ) from error
+
+    def _left_out(self) -> str:
+        named = ", ".join(map(str, self._suite.requires))
+        return f"; this test leaves out all plugins but those in its `requires`: {named}" if named else ""
 
     def rows(self, preset: TaskPreset) -> list[dict[str, Any]]:
         """Rows to train on."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ofacore.checkpoint import (
+    CheckpointError,
     Snapshot,
     checkpoints,
     find_latest,

@@ -100,6 +100,13 @@ def test_a_sound_plugin_passes_and_exits_with_zero(run):
     }
 
 
+def test_a_lambda_that_workers_need_is_a_problem(run, faulty):
+    source = SLOT.format(name="local", slot="LOCAL", attribute="").replace("is_element, (,)", "lambda value: True, ()")
+    (faulty[0] / "local_manifest.py").write_text(source)
+    done = run("local", OFA_PLUGIN_DEV="local=local_manifest:MANIFEST", OFA_PLUGINS="local")
+    assert done.returncode == 1 and "is_element is a lambda" in done.stdout
+
+
 def test_a_warning_is_a_problem_with_strict(run, faulty):
     (faulty[0] / "warned_manifest.py").write_text(PLAIN.format(name="warned").replace('"a metric"', '""'))
     (faulty[0] / "warned_code.py").write_text("class Thing:\n    pass\n")

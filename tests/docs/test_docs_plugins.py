@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,21 @@ def test_the_modality_of_the_tutorial_is_small():
     assert len(lines) <= 60
 
 
+@pytest.mark.slow
+@pytest.mark.dist
+@pytest.mark.timeout(3600)
+def test_the_package_of_the_tutorial_passes_its_tests(tmp_path):
+    package = tmp_path / "ofa-modality-colour"
+    shutil.copytree(EXAMPLE, package, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__", "build"))
+    announced = any(found.name == "ofacore" for found in entry_points(group="pytest11"))
+    fixtures = [] if announced else ["-p", "ofacore.testing.pytest_plugin"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *fixtures, "--rootdir", str(package)]
+    done = subprocess.run(
+        command, cwd=package, env={**os.environ, **installed(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
+
+
 def installed(folder: Path) -> dict[str, str]:
     """Environment in which the package that a page writes to ``folder`` is installed."""
     package = folder / "ofa-modality-colour"
@@ -77,7 +94,7 @@ def installed(folder: Path) -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "OFA_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(paths)}
 
 
-@pytest.mark.parametrize("name", ["tutorial.md", "tasks.md", "components.md"])
+@pytest.mark.parametrize("name", ["tutorial.md", "tokens.md", "diffusion.md", "tasks.md", "components.md"])
 def test_what_the_pages_show_works(name, tmp_path):
     done = subprocess.run(
         [sys.executable, str(RUNNER), str(DOCS / name)],

@@ -51,8 +51,10 @@ class Layer:
 
 
 def clean_environment() -> dict[str, str]:
-    """Variables of this process but those that change what Python imports: pip takes what it finds on PYTHONPATH for
-    installed, and leaves it out of the environment."""
+    """Variables of this process without those that change what Python imports.
+
+    pip takes what it finds on PYTHONPATH for installed, and would leave it out of the environment.
+    """
     return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OFA_"))}
 
 

@@ -8,12 +8,17 @@ HEX = re.compile(r"#[0-9a-fA-F]{6}")
 WIDTH = {"width": 3}
 USES = {"adapter": "colour", "head": "colour", "criterion": "squared_error", "generator": "one_shot"}
 
+
+def is_colour(value):
+    return isinstance(value, str)
+
+
 COLOUR = SlotType(
     name="COLOUR",
     doc="One colour.",
     preprocessor="colour",
     values="a hex colour such as '#ff8800'",
-    is_element=lambda value: isinstance(value, str),
+    is_element=is_colour,
     sample="ofa_modality_colour.preprocessor:sample",
 )
 

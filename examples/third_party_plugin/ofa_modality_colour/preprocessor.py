@@ -16,8 +16,7 @@ class Colours(ValuesPreprocessor):
         return np.array([[int(value[k : k + 2], 16) for k in (1, 3, 5)]])
 
     def from_array(self, array):
-        red, green, blue = array[0].round().clip(0, 255).astype(int)
-        return f"#{red:02x}{green:02x}{blue:02x}"
+        return "#" + "".join(f"{number:02x}" for number in array[0].round().clip(0, 255).astype(int))
 
     def expect(self, slot, ctx):
         ctx.published[slot.name] = {"width": 3}
