@@ -9,6 +9,7 @@ from typing import Literal
 
 from ofacore.layouts.workload import Workload
 
+
 @dataclass(frozen=True)
 class Weight:
     """One parameter."""
