@@ -7,7 +7,7 @@ micro-batch mixes lengths, look-ups in planes of relative positions, and what pl
 from __future__ import annotations
 
 from ofacore.layouts.choice import Choice, stage_plan
-from ofacore.layouts.work import EXPLICIT_UP_TO, LOGITS_BUDGET, logits_bytes
+from ofacore.layouts.work import EXPLICIT_UP_TO, LOGITS_BUDGET, has_features, logits_bytes
 from ofacore.layouts.workload import Workload
 
 _STATISTICS = 8
@@ -50,10 +50,10 @@ def _heads(work: Workload, choice: Choice, queries: int, keys: int, rotated: boo
         kept += split * queries
     if queries * keys <= EXPLICIT_UP_TO:
         times = 3 if config.attention_dropout else 1
-        return kept + split * (queries + 2 * keys) + heads * queries * keys * work.width * times
-    biased = config.positions == "untied"
-    kept += 4 * heads * queries + (heads * queries * keys * work.width if biased else 0)
-    return kept + (split * (queries + keys) if rotated or config.qk_norm else 0)
+        wide = 2 if has_features(work) else 1
+        return kept + split * (wide * (queries + keys) + keys) + heads * queries * keys * work.width * times
+    copies = 2 if has_features(work) else 1 if rotated or config.qk_norm else 0
+    return kept + 4 * heads * queries + copies * split * (queries + keys)
 
 
 def _projected(work: Workload, queries: int, keys: int) -> bool:
@@ -65,7 +65,7 @@ def _feed_forward(work: Workload, choice: Choice) -> float:
     """For each position."""
     config = work.model
     width = work.width * work.sizes.ffn / choice.layout.tensor
-    inner = width * (2 + (1 if config.scale_fc else 0) + (1 if config.activation_dropout else 0))
+    inner = width * (2 + (1 if config.activation_dropout and not config.scale_fc else 0))
     state = _shared(work, choice)
     experts = (3 * work.width * work.sizes.hidden * work.copies) if work.experts else 0
     around = 2 * state + _statistics(work, choice) + (state if config.dropout else 0)
@@ -81,8 +81,6 @@ def _self_attention(work: Workload, choice: Choice, length: int) -> float:
     kept = _heads(work, choice, length, length, work.model.positions == "rotary")
     if _projected(work, length, length):
         kept += 3 * _split(work, choice) * length
-    if work.model.positions == "untied":
-        kept += length * length * (8 + work.width)
     return kept + length * _branch(work, choice)
 
 
@@ -103,8 +101,8 @@ def embedding(work: Workload, choice: Choice, positions: int) -> float:
     return positions * (kept + (state + _STATISTICS if config.layernorm_embedding else 0))
 
 
-def side_wide(work: Workload, choice: Choice, queries: int, keys: int) -> float:
-    """Bytes that all layers of a side share, for one sample: rotation, masks that the fused kernel keeps, biases."""
+def side_wide(work: Workload, queries: int, keys: int) -> float:
+    """Bytes that all layers of a side share, for one sample: rotation, masks that the fused kernel keeps, places."""
     config, sizes, state = work.model, work.sizes, work.width * work.sizes.hidden
     found = 4.0 * sizes.head_size * queries if config.positions == "rotary" and queries == keys else 0.0
     if work.target == queries == keys > EXPLICIT_UP_TO**0.5 and config.positions == "rotary":
@@ -113,7 +111,7 @@ def side_wide(work: Workload, choice: Choice, queries: int, keys: int) -> float:
         return found
     if config.entangle_positions:
         return (state + 36.0) * queries if queries == keys else 0.0
-    return (queries + keys) * (2 * state + state / choice.layout.tensor + 36)
+    return keys * (2 * state + 36) + (4.0 * queries * keys if queries == keys else 0.0)
 
 
 def output(work: Workload, choice: Choice) -> float:
@@ -146,12 +144,12 @@ def _around(work: Workload, choice: Choice, stage: int) -> float:
     kept = embedding(work, choice, work.source) if stage == 0 else state * work.source
     final = _shared(work, choice) + _statistics(work, choice) if work.model.norm == "pre" else 0.0
     if encoder:
-        kept += side_wide(work, choice, work.source, work.source)
+        kept += side_wide(work, work.source, work.source)
         kept += final * work.source if encoder.stop == plan.encoder_layers else 0.0
     if decoder:
         begins = decoder.start == 0
         kept += embedding(work, choice, work.target) if begins else state * work.target
-        kept += side_wide(work, choice, work.target, work.target) + side_wide(work, choice, work.target, work.source)
+        kept += side_wide(work, work.target, work.target) + side_wide(work, work.target, work.source)
         kept += state * work.source
         kept += final * work.target if decoder.stop == plan.decoder_layers else 0.0
     return kept

@@ -42,9 +42,14 @@ def _products(operations: float) -> Work:
     return Work(operations, 2 * operations, operations)
 
 
-def _scores(queries: int, keys: int, hidden: int) -> Work:
-    """Scores and their product with the values; masks save nothing. The fused kernel has a fifth product backwards."""
-    operations = 4.0 * queries * keys * hidden
+def has_features(work: Workload) -> bool:
+    """Whether position vectors travel as further features of queries and keys, as wide as those of the content."""
+    return work.model.positions == "untied" and not work.model.entangle_positions
+
+
+def _scores(work: Workload, queries: int, keys: int) -> Work:
+    """Scores and their product with the values; masks save nothing. Long rows have a fifth product backwards."""
+    operations = (6.0 if has_features(work) else 4.0) * queries * keys * work.sizes.hidden
     return Work(operations, operations * (2.0 if queries * keys <= EXPLICIT_UP_TO else 2.5), operations)
 
 
@@ -62,7 +67,7 @@ def encoder_layer(work: Workload) -> Work:
     """One encoder layer, for one sample."""
     hidden, length = work.sizes.hidden, work.source
     linear = _products(2.0 * length * hidden * 4 * hidden)
-    return linear + _scores(length, length, hidden) + _feed_forward(work, length)
+    return linear + _scores(work, length, length) + _feed_forward(work, length)
 
 
 def decoder_layer(work: Workload) -> Work:
@@ -70,7 +75,7 @@ def decoder_layer(work: Workload) -> Work:
     hidden, length = work.sizes.hidden, work.target
     linear = _products(2.0 * length * hidden * 4 * hidden)
     cross = _products(2.0 * length * hidden * 2 * hidden + 2.0 * work.source * hidden * 2 * hidden)
-    scores = _scores(length, length, hidden) + _scores(length, work.source, hidden)
+    scores = _scores(work, length, length) + _scores(work, length, work.source)
     return linear + cross + scores + _feed_forward(work, length)
 
 
@@ -88,8 +93,8 @@ def logits_bytes(work: Workload, samples: int, tensor: int = 1) -> int:
 
 
 def positions(work: Workload, side: str) -> Work:
-    """Biases of attention by absolute position that all layers of a side share, for one sample."""
-    if work.model.positions != "untied" or work.model.entangle_positions:
+    """Features of positions that all layers of a side share, for one sample."""
+    if not has_features(work):
         return Work()
     source, target = (_position_products(work, *pair) for pair in ((work.source,) * 2, (work.target,) * 2))
     found = source if side == "encoder" else target + _position_products(work, work.target, work.source)
@@ -97,8 +102,7 @@ def positions(work: Workload, side: str) -> Work:
 
 
 def _position_products(work: Workload, queries: int, keys: int) -> Work:
-    hidden = work.sizes.hidden
-    return _products(2.0 * (queries + keys) * hidden**2 + 2.0 * queries * keys * hidden)
+    return _products(2.0 * (queries + keys) * work.sizes.hidden**2)
 
 
 def step(work: Workload, recompute: bool = False, micro_batch: int = 1) -> float:
