@@ -88,7 +88,8 @@ def test_every_stage_keeps_what_it_needs_and_no_more():
         assert ("types.source/token" in names[stage]) == (stage == 0)
         for side in ("encoder", "decoder"):
             layers = {int(n.split(".")[2]) for n in names[stage] if n.startswith(f"backbone.{side}.")}
-            tables = {int(n.split(".")[4]) for n in names[stage] if n.startswith(f"backbone.positions.line.{side}.")}
+            relative = f"backbone.positions.{side}.token.relative."
+            tables = {int(n.removeprefix(relative).split(".")[0]) for n in names[stage] if n.startswith(relative)}
             assert layers == tables == set(plan.layers(side, stage))
 
 
