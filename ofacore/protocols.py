@@ -464,7 +464,7 @@ class Corruption(Protocol):
 
 @dataclass
 class BuildContext:
-    """What an adapter, head or criterion gets when the model is built."""
+    """What an adapter or head gets when the model is built; a criterion gets its options alone."""
 
     hidden: int
     options: Options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,20 +11,18 @@ from torch import Tensor, nn
 
 from ofacore.artifacts import Artifact
 from ofacore.config.schema import ModelConfig
-from ofacore.model.backbone import BackboneContext, MegatronBackbone
+from ofacore.model import assembly
 from ofacore.model.dropout import dropout
 from ofacore.model.embedding import TokenEmbedding
-from ofacore.model.initial import normal, seeded
+from ofacore.model.initial import seeded
 from ofacore.model.lora import add_low_rank
-from ofacore.model.needs import Components, Hidden, ModelNeeds, Part, criterion_key, total
+from ofacore.model.needs import Components, Hidden, ModelNeeds, criterion_key, total
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.model.rows import permute
 from ofacore.model.stages import Stage
 from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import layout
-from ofacore.parallel.norms import norm
-from ofacore.plugin import PluginError
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -32,7 +30,6 @@ from ofacore.protocols import (
     CriterionContext,
     HeadContext,
     Loss,
-    PositionGrid,
     Side,
     TermGroup,
 )
@@ -68,77 +65,19 @@ class UniversalModel(nn.Module):
         self.embedding = TokenEmbedding(
             vocabulary, self.sizes.hidden, config.tied_head, seed, config.output_bias, silent
         )
-        self.adapters = self._parts("adapter", needs.adapters, config.adapters)
-        self.heads = self._parts("head", needs.heads, config.heads_options)
+        context = BuildContext(self.sizes.hidden, {}, vocabulary, self.embedding, artifacts, self.sizes.heads)
+        self.adapters = assembly.parts("adapter", needs.adapters, config.adapters, context, registry, seed)
+        self.heads = assembly.parts("head", needs.heads, config.heads_options, context, registry, seed)
         self.criteria = nn.ModuleDict()
         self.plain_criteria: dict[str, Any] = {}
         for part in needs.criteria:
             self.criterion(part.name, {})
-        self.types = nn.ParameterDict(self._type_vectors() if config.type_embedding else {})
-        self.source_norm, self.target_norm = self._embedding_norm(), self._embedding_norm()
-        self.backbone = self._backbone()
+        self.types = assembly.type_vectors(config, self.adapters, self.sizes.hidden, seed)
+        self.source_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
+        self.target_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
+        self.backbone = assembly.backbone(config, self.adapters, needs, registry, seed)
         if config.lora.rank:
             add_low_rank(self, config.lora, seed)
-
-    # ------------------------------------------------------------ assembly
-
-    def _parts(self, kind: str, parts: Sequence[Part], options: Mapping[str, Mapping[str, Any]]) -> nn.ModuleDict:
-        modules = nn.ModuleDict()
-        for part in parts:
-            context = BuildContext(
-                self.sizes.hidden, {**part.options, **options.get(part.name, {})}, self.vocabulary, self.embedding,
-                self.artifacts, self.sizes.heads,
-            )  # fmt: skip
-            with seeded(f"{kind}.{part.name}", self.seed):
-                modules[part.name] = self.registry.load(kind, part.name)(context)
-        return modules
-
-    def _embedding_norm(self) -> nn.Module:
-        """Normalisation of one side's embeddings; by adapter where each has its own."""
-        config = self.config
-        if not config.layernorm_embedding:
-            return nn.Identity()
-        if not config.norm_per_adapter:
-            return norm(config.norm_type, self.sizes.hidden)
-        return nn.ModuleDict({name: norm(config.norm_type, self.sizes.hidden) for name in self.adapters})
-
-    def _type_vectors(self) -> dict[str, nn.Parameter]:
-        sides = ("source", "target") if self.config.target_type_embedding else ("source",)
-        names = [f"{side}/{name}" for name in self.adapters for side in sides]
-        return {name: nn.Parameter(normal(f"types.{name}", (self.sizes.hidden,), self.seed)) for name in names}
-
-    def _backbone(self) -> nn.Module:
-        linear = frozenset(name for name, module in self.adapters.items() if getattr(module, "axes", 3) == 1)
-        schemes = {}
-        if self.config.positions not in ("rotary", "untied"):
-            schemes[self.config.positions] = self.registry.load("positions", self.config.positions)
-        grids = {
-            name: module.grid
-            for name, module in self.adapters.items()
-            if isinstance(getattr(module, "grid", None), PositionGrid)
-        }
-        context = BackboneContext(
-            tuple(self.adapters), self.needs.tasks, linear, grids, frozenset(self.needs.attention_layers), schemes,
-            self.seed, self._routers(),
-        )  # fmt: skip
-        name = self.config.backbone
-        build = MegatronBackbone if name == "megatron" else self.registry.load("backbone", name)
-        with seeded(f"backbone.{name}", self.seed):
-            return build(self.config, context)  # type: ignore[no-any-return]
-
-    def _routers(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
-        """The router of a plugin, if one is asked for.
-
-        Raises:
-            PluginError: It has parameters; only the core's own learned router is trained.
-        """
-        name = self.config.experts
-        if name in ("none", "modality", "task", "topk"):
-            return {}
-        build, declared = self.registry.load("router", name), self.registry.component("router", name).options
-        if isinstance(build, type) and issubclass(build, nn.Module):
-            raise PluginError(f"router '{name}' is a module; a router of a plugin has no parameters, 'topk' learns")
-        return {name: lambda given: build({**declared, **given})}
 
     def criterion(self, name: str, options: Mapping[str, Any]) -> Any:
         """The criterion of that name, built at first use; ``options`` go before those that the model was built with."""

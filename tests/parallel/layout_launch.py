@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,10 @@ def main(folder: Path, names: list[str]) -> None:
     groups.start(Layout(int(os.environ["WORLD_SIZE"])))
     known = cases(folder)
     for name in names:
+        began = time.perf_counter()
         result = known[name]()
         (folder / f"{name}.{dist.get_rank()}.json").write_text(json.dumps(result))
+        print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
     groups.stop()
 
 
