@@ -3,9 +3,9 @@
 Run: ``python benchmarks/parallel.py --preset tiny --rounds 3``, with ``--four`` for products of layouts, too
 
 Every process computes with one thread. Each layout takes the same samples in a step. Printed and saved: median seconds
-a step, bytes in the calls of the first process, what is lost against one process divided by the number of processes,
-and the part of it that the pipeline's schedule explains, (p - 1) / (m + p - 1) for p stages and m micro-batches; the
-rest is communication and waiting. All of it means something only where every process has a core of its own.
+a step, bytes in the calls of the first process, what is lost against one process divided by the number of processes (of
+cores, where those are fewer), and the part of it that the pipeline's schedule explains, (p - 1) / (m + p - 1) for p
+stages and m micro-batches; the rest is communication, waiting, and work that is not divided.
 """
 
 from __future__ import annotations
@@ -149,14 +149,14 @@ def compare(args: argparse.Namespace) -> None:
         for name in sides:
             found[name].append(launch(name, args.preset, args.seconds))
     seconds = {name: median(t for run in runs for t in run["times"]) for name, runs in found.items()}
-    results = {}
+    results, cores = {}, len(os.sched_getaffinity(0))
     for name, runs in found.items():
         layout = layout_of(name)
         number = MICRO_BATCHES // layout.data
         results[name] = {
             "processes": layout.world, "seconds a step": seconds[name],
             "processor seconds of the first process": median(t for run in runs for t in run["busy"]),
-            "lost": 1 - seconds["one process"] / layout.world / seconds[name],
+            "lost": 1 - seconds["one process"] / min(layout.world, cores) / seconds[name],
             "lost to the bubble by schedule": (layout.pipeline - 1) / (number + layout.pipeline - 1),
             "bytes in calls of the first process": runs[0]["sent"], "calls": runs[0]["calls"],
         }  # fmt: skip
@@ -164,7 +164,7 @@ def compare(args: argparse.Namespace) -> None:
               f"{results[name]['lost to the bubble by schedule']:6.1%}  {runs[0]['sent']}")  # fmt: skip
     note = (
         f"fp32 over gloo on one machine; {MICRO_BATCHES} micro-batches of {SAMPLES} samples. Other work on the machine "
-        "(see load average) and fewer cores than processes make 'lost' an upper bound; the bytes are exact."
+        "(see load average) makes 'lost' an upper bound; the bytes are exact."
     )
     save("parallel", {"preset": args.preset, "rounds": args.rounds, "note": note, "layouts": results})
 

@@ -53,6 +53,7 @@ __all__ = [
     "Head",
     "HeadContext",
     "Hypothesis",
+    "JointRenderer",
     "Layout",
     "Loss",
     "Metric",
@@ -411,6 +412,14 @@ class Preprocessor(Protocol):
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """HTML fragment that shows a value to a person; self-contained (pictures as data URIs), escaped."""
+
+
+@runtime_checkable
+class JointRenderer(Protocol):
+    """What a `Preprocessor` may offer besides, where the values of a repeated slot are best seen together."""
+
+    def render_all(self, values: Sequence[Any], ctx: RowContext | None = None) -> str:
+        """One HTML fragment for all values, as `Preprocessor.render` makes one for each."""
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from ofacore.artifacts import Artifact
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
 from ofacore.config.schema import RunConfig
 from ofacore.data.encode import Encoder
+from ofacore.data.kinds import elements_of
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import RunSettings
 from ofacore.model.presets import with_preset_options
@@ -185,18 +186,7 @@ def _values(
         elements = {slot.name: registry.slot(slot.type).is_element for slot in slots if slot.plain is None}
         for row in sampled_rows(plan, data[task], registry, FIT_ROWS) if columns else ():
             for column in columns:
-                yield from _elements(row.get(column), elements[column])
-
-
-def _elements(value: Any, is_element: Any) -> Iterator[Any]:
-    """One value, or those of a list, at any depth."""
-    if value is None:
-        return
-    if is_element(value):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _elements(part, is_element)
+                yield from elements_of(row.get(column), elements[column])
 
 
 def _with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> TaskPlan:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
+from ofacore.data import kinds
 from ofacore.data.encode import Encoder
 from ofacore.data.errors import BadRow, reason_at
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources.base import Source
-from ofacore.protocols import Example, Piece, RowError, Split
+from ofacore.protocols import Example, Piece, RowError, SlotPlan, Split
 
 if TYPE_CHECKING:
     from ofacore.plan import TaskPlan
@@ -126,7 +127,7 @@ def _seen(example: Example, encoder: Encoder) -> SeenRow:
     row = example.context.row
     slots = {slot.name: slot for slot in encoder.plan.templates[0].slots.values() if slot.plain is None}
     shown = [
-        SeenSlot(f"[{slot.type}:{name}]", _rendered(encoder, slot.preprocessor, row[name], example))
+        SeenSlot(f"[{slot.type}:{name}]", _rendered(encoder, slot, row[name], example))
         for name, slot in slots.items()
         if row.get(name) is not None
     ]
@@ -135,9 +136,10 @@ def _seen(example: Example, encoder: Encoder) -> SeenRow:
     return SeenRow(example.row_id, tuple(shown), source, _in_words(example.target), counts)
 
 
-def _rendered(encoder: Encoder, preprocessor: str, value: Any, example: Example) -> str:
+def _rendered(encoder: Encoder, slot: SlotPlan, value: Any, example: Example) -> str:
     try:
-        return encoder.preprocessors[preprocessor].render(value, example.context)
+        is_element = encoder.kinds.types[slot.type].is_element
+        return kinds.shown(encoder.preprocessors[slot.preprocessor], value, is_element, example.context)
     except (RowError, TypeError, ValueError):
         return f"<code>{escape(repr(value)[:500])}</code>"
 

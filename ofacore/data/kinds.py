@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ofacore.errors import UserError
-from ofacore.protocols import RowTransform, SlotPlan
+from ofacore.protocols import JointRenderer, Preprocessor, RowContext, RowTransform, SlotPlan
 
 if TYPE_CHECKING:
     from ofacore.plugin import Registry
+
+
+def elements_of(value: Any, is_element: Callable[[Any], bool]) -> Iterator[Any]:
+    """The value, or the values of a list, at any depth; none if it is None."""
+    if value is None:
+        return
+    if is_element(value):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from elements_of(part, is_element)
+
+
+def shown(preprocessor: Preprocessor, value: Any, is_element: Callable[[Any], bool], ctx: RowContext | None) -> str:
+    """HTML fragment of a slot's value, or of all values of a repeated slot; empty for None."""
+    if not is_element(value) and isinstance(preprocessor, JointRenderer):
+        return preprocessor.render_all(list(elements_of(value, is_element)), ctx)
+    return " ".join(preprocessor.render(part, ctx) for part in elements_of(value, is_element))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ofacore.assembly import Assembly, TaskData
 from ofacore.assembly.datasets import readable
 from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import reason_at
+from ofacore.data.kinds import shown
 from ofacore.evaluate.errors import MetricError
 from ofacore.evaluate.forced import reference_log_probs
 from ofacore.evaluate.report import Sample, ScoreRow
@@ -19,7 +20,7 @@ from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
-from ofacore.protocols import RowError
+from ofacore.protocols import RowContext, RowError, SlotPlan
 
 SAMPLES = 6
 """Samples of each task that a report shows."""
@@ -124,17 +125,16 @@ def _for(
 
 
 def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, row: Mapping[str, Any]) -> Sample:
-    template = plan.templates[0]
+    template, assembly = plan.templates[0], generalist.assembly
     parts = []
     for slot in template.slots.values():
         value = output.context.row.get(slot.name)
         if slot.plain is None and slot.side == "source" and value is not None:
-            shown = generalist.assembly.preprocessor(slot.preprocessor).render(value, output.context)
-            parts.append(f"<div class='slot'><b>{slot.name}</b> {shown}</div>")
-    names = dict.fromkeys(slot.name for slot in template.targets())
-    references = [
-        generalist.assembly.preprocessor(found.preprocessor).render(row[name], output.context)
-        for name in names
-        if row.get(name) is not None and not isinstance(row[name], list | tuple) and (found := template.named(name))
-    ]
-    return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(references))
+            parts.append(f"<div class='slot'><b>{slot.name}</b> {_shown(assembly, slot, value, output.context)}</div>")
+    targets = {slot.name: slot for slot in template.targets()}
+    references = [_shown(assembly, slot, row.get(name), output.context) for name, slot in targets.items()]
+    return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(filter(None, references)))
+
+
+def _shown(assembly: Assembly, slot: SlotPlan, value: Any, ctx: RowContext) -> str:
+    return shown(assembly.preprocessor(slot.preprocessor), value, assembly.registry.slot(slot.type).is_element, ctx)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ofacore.data.kinds import shown
 from ofacore.errors import UserError
 from ofacore.plugin import SlotType, suggest
 from ofacore.protocols import Preprocessor, RowContext, SlotPlan
@@ -116,7 +117,8 @@ class Output:
 
     def html(self) -> str:
         """All values as an HTML fragment."""
-        return "".join(
-            f"<div class='slot'><b>{name}</b> {entry.preprocessor.render(entry.value, self.context)}</div>"
+        fragments = {
+            name: shown(entry.preprocessor, entry.value, entry.slot_type.is_element, self.context)
             for name, entry in self.fields.items()
-        )
+        }
+        return "".join(f"<div class='slot'><b>{name}</b> {part}</div>" for name, part in fragments.items())

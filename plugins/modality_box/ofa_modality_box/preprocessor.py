@@ -113,8 +113,12 @@ class BoxPreprocessor:
         return values if many else values[0]
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
-        """The boxes drawn on their image, or on an empty canvas where there is none."""
+        """The box drawn on its image, or on an empty canvas where there is none."""
         return drawing.to_html(value, ctx)
+
+    def render_all(self, values: Sequence[Any], ctx: RowContext | None = None) -> str:
+        """All boxes drawn on their image."""
+        return drawing.to_html(values, ctx)
 
     def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
         """Write the picture of `render` in the format that the file's ending names."""
