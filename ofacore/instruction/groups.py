@@ -38,11 +38,13 @@ class GroupFinder:
         """Return the numbers of the pieces that open groups, and of those that close them.
 
         Raises:
-            InstructionError: A parenthesis is neither part of a group nor surely text.
+            InstructionError: A parenthesis is neither part of a group nor surely text, or a slot is marked like one.
         """
         opened: list[int] = []
         groups: dict[int, int] = {}
         for number, piece in enumerate(self._pieces):
+            if piece.kind == "slot" and self._text.startswith("*", piece.end):
+                raise self._attached_mark(piece)
             if piece.kind == "(":
                 opened.append(number)
             elif piece.kind.startswith(")"):
@@ -66,6 +68,12 @@ class GroupFinder:
         if closing.kind == ")" and (mark := _DETACHED_MARK.match(self._text, closing.end)):
             raise self._detached_mark(opening, closing, mark)
         return closing.kind != ")"
+
+    def _attached_mark(self, slot: Piece) -> InstructionError:
+        written = self._text[slot.start : slot.end]
+        written = "[ ... ]" if len(written) > _SHORT or "\n" in written else written
+        message = "is this `*` text, or the mark of a repeat? Only groups are repeated"
+        return InstructionError(message, self._text, slot.end, f"({written})* to repeat it, or {written} * for text")
 
     def _detached_mark(self, opening: Piece, closing: Piece, mark: re.Match[str]) -> InstructionError:
         inside = self._text[opening.end : closing.start]

@@ -35,6 +35,12 @@ line 1, column 17: is this `*` text, or the mark of the group before it?
 try: ([TEXT:a])* for a group, or \([TEXT:a]\) * for text
 """,
     r"""
+line 1, column 9: is this `*` text, or the mark of a repeat? Only groups are repeated
+  [TEXT:a]* what -> [TEXT:b]
+          ^
+try: ([TEXT:a])* to repeat it, or [TEXT:a] * for text
+""",
+    r"""
 line 1, column 6: a slot follows this `(`, which is never closed
   what ([TEXT:a] is -> [TEXT:b]
        ^
