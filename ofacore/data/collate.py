@@ -157,16 +157,19 @@ def _groups(
         return [[[number] for number in range(len(lengths))]]
     if memory is None or source_spans is None:
         return pack([(length,) for length in lengths], (FLOOR,))
-    read = [int(source_spans[s, 1] - source_spans[s, 0]) if s >= 0 else 0 for s in memory]
+    source_lengths = (source_spans[:, 1] - source_spans[:, 0]).tolist()
+    read = [source_lengths[s] if s >= 0 else 0 for s in memory]
     return pack(list(zip(lengths, read, strict=True)), (FLOOR // 2, FLOOR))
 
 
 def _matrix(rows: Sequence[Sequence[int]], spans: np.ndarray) -> Tensor:
     """int64 [rows, longest] of positions, -1 where empty."""
-    filled = [np.concatenate([np.arange(*spans[s]) for s in row] or [np.zeros(0, np.int64)]) for row in rows]
-    matrix = np.full((len(rows), max(map(len, filled), default=0)), -1, np.int64)
-    for place, positions in enumerate(filled):
-        matrix[place, : len(positions)] = positions
+    begins, ends = spans[[number for row in rows for number in row]].T
+    lengths = ends - begins
+    sizes = np.bincount(np.repeat(np.arange(len(rows)), [*map(len, rows)]), lengths, len(rows))
+    matrix = np.full((len(rows), int(sizes.max(initial=0))), -1, np.int64)
+    jumps = np.repeat(ends - lengths.cumsum(), lengths)
+    matrix[np.arange(matrix.shape[1]) < sizes[:, None]] = np.arange(len(jumps)) + jumps
     return torch.from_numpy(matrix)
 
 
@@ -190,7 +193,8 @@ def _term_groups(examples: Sequence[Example], streams: Mapping[str, _Stream]) ->
 
 def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> TermGroup:
     first = members[0][1]
-    index = [_positions(item, stream, stream.first_piece[number]) for number, item in members]
+    starts = stream.starts.tolist()
+    index = [_positions(item, starts, stream.first_piece[number]) for number, item in members]
     items = [item for _, item in members]
     return TermGroup(
         head=first.head,
@@ -209,17 +213,17 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
     )
 
 
-def _positions(item: TermItem, stream: _Stream, first_piece: int) -> np.ndarray:
+def _positions(item: TermItem, starts: Sequence[int], first_piece: int) -> np.ndarray:
     """Positions of the stream that an item learns on."""
-    spans = [np.arange(stream.starts[first_piece + p], stream.starts[first_piece + p + 1]) for p in item.pieces]
+    spans = [np.arange(starts[first_piece + p], starts[first_piece + p + 1]) for p in item.pieces]
     whole = spans[0] if len(spans) == 1 else np.concatenate(spans)
     return whole if item.positions is None else whole[item.positions]
 
 
 def _concatenated(parts: Sequence[Mapping[str, np.ndarray]], owner: str) -> dict[str, Tensor]:
-    names = set(parts[0])
+    names = parts[0].keys()
     for part in parts:
-        if set(part) != names:
+        if part.keys() != names:
             raise ValueError(f"{owner}: segments bring different features, {sorted(names)} and {sorted(part)}")
     return {name: _joined([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 

@@ -49,6 +49,8 @@ class ColumnMap:
             ColumnError: A mapped column is missing, or a transform fails.
         """
         result = dict(row)
+        if not self.columns and not self.transforms:
+            return result
         self._transform(result, [key for key in self.transforms if key not in self.columns])
         mapped = {slot: result[column] for slot, column in self.columns.items() if column in result}
         missing = next((column for column in self.columns.values() if column not in result), None)

@@ -113,7 +113,7 @@ class Encoder:
             sources, target = self._sequences(expanded, ctx, template)
             contrast = template.contrast if len(sources) == 2 else None
             pair = int(rng.integers(1 << 62)) if contrast is not None else 0
-            terms = TermBuilder(self.plan, self.criteria).terms(sources, target, contrast, pair)
+            terms = self._terms.terms(sources, target, contrast, pair)
             if split == "train" and not terms:
                 raise RowError("nothing to learn in this row: every learned slot is absent or empty")
         pieces = tuple(sequence.pieces for sequence in sources if sequence.pieces)
@@ -255,6 +255,10 @@ class Encoder:
         return {template.text: self.kinds.order(template.slots.values()) for template in self.plan.templates}
 
     @cached_property
+    def _terms(self) -> TermBuilder:
+        return TermBuilder(self.plan, self.criteria)
+
+    @cached_property
     def _plain(self) -> dict[tuple[str | None, str, bool], tuple[Segment, ...]]:
         """(text, side, learned) -> segments of plain text."""
         return {}
@@ -270,10 +274,10 @@ class Encoder:
         return np.cumsum([template.weight for template in self.plan.templates])
 
     def _draw(self, rng: np.random.Generator) -> TemplatePlan:
-        place = rng.random() * self._weights[-1]
+        place = rng.random()
         if len(self.plan.templates) == 1:
             return self.plan.templates[0]
-        return self.plan.templates[int(np.searchsorted(self._weights, place, side="right"))]
+        return self.plan.templates[int(np.searchsorted(self._weights, place * self._weights[-1], side="right"))]
 
     def _dropped(self, template: TemplatePlan, rng: np.random.Generator) -> frozenset[int]:
         """Positions of the source that this sample does without, so that guidance has something to compare with."""
@@ -293,6 +297,8 @@ class Encoder:
         return frozenset(slot.position for slot in sources if not wanted or slot.name == wanted)
 
     def _closed_sets(self, row: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
+        if not self.plan.closed_sets:
+            return self.closed_sets
         columns = {slot: given["column"] for slot, given in self.plan.closed_sets.items() if isinstance(given, Mapping)}
         if not columns:
             return self.closed_sets

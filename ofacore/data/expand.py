@@ -69,19 +69,22 @@ class _Filling:
     dropped: frozenset[int]
     optional_values: bool
 
-    def fill(self, nodes: Sequence[Node], row: Mapping[str, Any], turn: Turn) -> Iterator[Item]:
+    def fill(self, nodes: Sequence[Node], row: Mapping[str, Any], turn: Turn) -> list[Item]:
+        items: list[Item] = []
         for node in nodes:
-            if isinstance(node, Plain | Slot):
+            if isinstance(node, Slot):
                 if node.position not in self.dropped:
-                    yield Filled(self.slots[node.position], self._value(node, row), turn)
+                    items.append(Filled(self.slots[node.position], self._value(node, row), turn))
+            elif isinstance(node, Plain):
+                if node.position not in self.dropped:
+                    items.append(Filled(self.slots[node.position], node.text, turn))
             elif isinstance(node, Repeat):
-                yield from self._repeat(node, row, turn)
+                items += self._repeat(node, row, turn)
             elif isinstance(node, OptionalGroup) and not self.absent(node.items, row):
-                yield from self.fill(node.items, row, turn)
+                items += self.fill(node.items, row, turn)
+        return items
 
-    def _value(self, node: Plain | Slot, row: Mapping[str, Any]) -> Any:
-        if isinstance(node, Plain):
-            return node.text
+    def _value(self, node: Slot, row: Mapping[str, Any]) -> Any:
         value = row.get(node.name)
         if value is None and not self.optional_values:
             problem = f"[{node.type}:{node.name}] needs a value, but the row has none"
@@ -101,7 +104,7 @@ class _Filling:
         choice = self._learning(node)
         for number in range(self._turns(node, lists)):
             inner = {**row, **{name: values[number] for name, values in lists.items()}}
-            items = list(self.fill(node.items, inner, (*turn, number)))
+            items = self.fill(node.items, inner, (*turn, number))
             if items and isinstance(items[0], Filled):
                 items[0] = replace(items[0], choice=choice)
             yield from items
@@ -152,19 +155,21 @@ def expand(
     tree = template.tree
     source = _Filling(template.slots, is_element, dropped, optional_values=False)
     target = _Filling(template.slots, is_element, dropped, optional_values=split == "infer")
-    sequences = (tuple(_occurrences(source.fill(nodes, row, ()))) for nodes in source_branches(tree.source))
-    return Expanded(tuple(items for items in sequences if items), tuple(target.fill(tree.target, row, ())))
+    sequences = [_occurrences(source.fill(nodes, row, ())) for nodes in source_branches(tree.source)]
+    return Expanded(tuple([items for items in sequences if items]), tuple(target.fill(tree.target, row, ())))
 
 
 def source_branches(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], ...]:
     """The source itself, or with a contrast the source once with each of its two slots."""
-    if not any(map(_holds_contrast, nodes)):
+    if not any([_holds_contrast(node) for node in nodes]):
         return (tuple(nodes),)
     left = tuple(_without_contrast(node, right=False) for node in nodes)
     return left, tuple(_without_contrast(node, right=True) for node in nodes)
 
 
 def _holds_contrast(node: Node) -> bool:
+    if isinstance(node, Slot):
+        return False
     if isinstance(node, Repeat | OptionalGroup):
         return any(map(_holds_contrast, node.items))
     return isinstance(node, Contrast)
@@ -206,5 +211,5 @@ def is_list(value: Any) -> bool:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def _occurrences(items: Iterator[Item]) -> Iterator[Filled]:
-    return (item for item in items if isinstance(item, Filled))
+def _occurrences(items: Sequence[Item]) -> tuple[Filled, ...]:
+    return tuple([item for item in items if isinstance(item, Filled)])

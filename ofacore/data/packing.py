@@ -72,26 +72,34 @@ def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float
     orders = [np.argsort(loads.sum(1), kind="stable")]
     if loads.shape[1] > 1:
         orders = [np.lexsort((loads[:, 0], loads[:, -1])), np.lexsort((loads[:, -1], loads[:, 0])), *orders]
-    cuts = [best_cuts(loads[order], max_groups) for order in orders]
-    order, (places, ends) = min(zip(orders, cuts, strict=True), key=lambda pair: pair[1][0])
-    starts = [0, *ends[:-1]]
+    number, places, ends = best_cuts(loads[np.stack(orders)], max_groups)
+    order, starts = orders[number].tolist(), [0, *ends[:-1]]
     return places, [[rows[i] for i in order[start:end]] for start, end in zip(starts, ends, strict=True)]
 
 
-def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[float, list[int]]:
-    """Places taken, and the end of each group, for consecutive groups of rows [rows, parts]."""
-    count = len(loads)
+def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]]:
+    """Which order of rows to cut into consecutive groups, and where.
+
+    Args:
+        loads: What each row holds, in several orders [orders, rows, parts].
+        max_groups: Most groups.
+
+    Returns:
+        The number of the order, the places that its groups take, and the end of each group.
+    """
+    orders, count, _ = loads.shape
     spans = np.arange(count) - np.arange(count)[:, None] + 1
-    held = np.where((spans > 0)[..., None], loads, 0)
-    cost = np.full((count + 1, count + 1), np.inf)
-    cost[:-1, 1:] = np.where(spans > 0, np.maximum.accumulate(held, axis=1).sum(2) * spans, np.inf)
-    totals, choices = [cost[0]], [np.zeros(count + 1, np.int64)]
+    held = np.where((spans > 0)[..., None], loads[:, None], 0)
+    cost = np.full((orders, count + 1, count + 1), np.inf)
+    cost[:, :-1, 1:] = np.where(spans > 0, np.maximum.accumulate(held, axis=2).sum(3) * spans, np.inf)
+    totals, choices = [cost[:, 0]], [np.zeros((orders, count + 1), np.int64)]
     for _ in range(1, min(max_groups, count)):
-        table = totals[-1][:, None] + cost
-        choices.append(table.argmin(0))
-        totals.append(table.min(0))
-    groups = int(np.argmin([total[count] for total in totals]))
+        table = totals[-1][:, :, None] + cost
+        choices.append(table.argmin(1))
+        totals.append(table.min(1))
+    places = np.stack([total[:, count] for total in totals], axis=1)
+    order, groups = divmod(int(places.argmin()), len(totals))
     ends = [count]
     for level in range(groups, 0, -1):
-        ends.append(int(choices[level][ends[-1]]))
-    return float(totals[groups][count]), ends[::-1]
+        ends.append(int(choices[level][order, ends[-1]]))
+    return order, float(places[order, groups]), ends[::-1]

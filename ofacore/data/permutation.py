@@ -22,7 +22,7 @@ def stable_key(*parts: str | int) -> int:
 
 
 def _spelled(parts: tuple[str | int, ...]) -> bytes:
-    return "\0".join([f"'{part}" if isinstance(part, str) else str(part) for part in parts]).encode()
+    return "\0".join([f"'{part}" if isinstance(part, str) else f"{part}" for part in parts]).encode()
 
 
 class Permutation:

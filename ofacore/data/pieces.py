@@ -85,7 +85,7 @@ class PieceRow:
     def __init__(self, geometry: Mapping[str, Geometry], restart: bool = False) -> None:
         self.pieces: list[Piece] = []
         self._geometry, self._restart = geometry, restart
-        self._start = 0
+        self._start = self._total = 0
 
     def begin_run(self) -> None:
         """Tokens that follow are a run of their own."""
@@ -122,7 +122,9 @@ class PieceRow:
         place.pieces.append(len(self.pieces))
         self.pieces.append(Piece(place.slot, place.slot.adapter, features, shape, coordinates, causal, not hidden))
         self._start = self._start if hidden else end
-        offset, place.length = place.length, place.length + len(coordinates)
+        offset, count = place.length, len(coordinates)
+        place.length += count
+        self._total += count
         return offset
 
     def finished(self, limit: int) -> tuple[Piece, ...]:
@@ -131,13 +133,12 @@ class PieceRow:
         Raises:
             RowError: There are more positions than the model takes.
         """
-        total = sum(piece.length for piece in self.pieces)
-        if total > limit and not self._restart:
+        if self._total > limit and not self._restart:
             lengths = ", ".join(f"{_title(piece.slot)} {piece.length}" for piece in self.pieces)
             longest = max(self.pieces, key=lambda piece: piece.length).slot
             remedy = f"set max_length on {_title(longest)}, or raise model.max_positions"
             raise RowError(
-                f"{total} positions on the {longest.side} side, but the model takes {limit} ({lengths}); {remedy}"
+                f"{self._total} positions on the {longest.side} side, but the model takes {limit} ({lengths}); {remedy}"
             )
         if self._restart:
             self._check_tokens(limit)

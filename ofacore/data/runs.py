@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class RunSettings:
     restart: bool = False
     """Coordinates count from 0 in every run and in every other segment, not on through the sequence."""
 
-    @property
+    @cached_property
     def start_ids(self) -> tuple[int, ...]:
         """Ids that the decoder reads before the first token of a run."""
         return tuple({"bos": BOS, "eos": EOS}[name] for name in self.target_start.split())
@@ -191,16 +192,16 @@ class _Target:
         self._begin(place, segment.boundaries or self._choice is not None)
         last = not _in_run(following)
         end = self._terminator(place.slot, segment, last)
-        labels = segment.ids if end is None else _joined(segment.ids, _ONE[end])
-        fed = labels
-        if segment.inputs is not None:
-            fed = segment.inputs if end is None else _joined(segment.inputs, _ONE[end])
+        tail = _NONE if end is None else _ONE[end]
+        stream = self._stream(segment.ids if segment.inputs is None else segment.inputs, tail)
+        count = len(segment.ids) + len(tail)
+        labels = stream[len(stream) - count :] if segment.inputs is None else _joined(segment.ids, tail)
         learned = _learned(place.slot, segment, len(labels))
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         allowed = _allowed(segment, end)
         if len(labels) and self._choice is not None:
             learned, allowed = self._decide(place, learned, allowed)
-        self._feed(place, fed, labels, learned, allowed, flush=last and following is not None)
+        self._feed(place, stream, labels, learned, allowed, flush=last and following is not None)
         self._open = self._open and not last
 
     def _decide(
@@ -217,13 +218,16 @@ class _Target:
         self._choice = None
         return learned, allowed
 
+    def _stream(self, *fed: np.ndarray) -> np.ndarray:
+        """The token that waits to be fed, and those behind it."""
+        return _joined(*fed) if self._pending is None else _joined(_single(self._pending), *fed)
+
     def _feed(
-        self, place: Placed, fed: np.ndarray, labels: np.ndarray, learned: np.ndarray, allowed: list[np.ndarray],
+        self, place: Placed, stream: np.ndarray, labels: np.ndarray, learned: np.ndarray, allowed: list[np.ndarray],
         flush: bool,
     ) -> None:  # fmt: skip
         """Append input positions: the token before each label, and the last token itself if something follows."""
         unpredicted = self._pending is None and len(labels) > 0
-        stream = fed if self._pending is None else _joined(_single(self._pending), fed)
         self._pending = int(stream[-1]) if len(stream) else None
         inputs = stream if flush and self._pending not in (None, EOS) else stream[:-1]
         if len(inputs):
@@ -257,7 +261,7 @@ class _Target:
         starts = self._starts.get(end.slot.position)
         label = np.array([EOS], np.int64)
         learned = np.array([end.choice is not None])
-        self._feed(place, label, label, learned, [] if starts is None else [starts], flush=False)
+        self._feed(place, self._stream(label), label, learned, [] if starts is None else [starts], flush=False)
         self._open, self._choice = False, None
 
     def _unshifted(self, place: Placed, segment: TokenSegment, following: _Event | None) -> None:
@@ -298,7 +302,8 @@ def _single(token: int) -> np.ndarray:
 
 def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray:
     """bool [count]: what carries loss; the terminator does whenever its slot does."""
-    learned = np.ones(count, bool) if slot.loss else np.zeros(count, bool)
+    learned = np.empty(count, bool)
+    learned.fill(slot.loss)
     if slot.loss and segment.weights is not None:
         learned[: len(segment.ids)] = segment.weights
     return learned

@@ -166,7 +166,7 @@ class TextPreprocessor:
             letters = attributes.get("level") == "character"
             if letters and not self._tokens.byte_level:
                 raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
-            ids = np.array(self._tokens.encode_letters(text) if letters else self._tokens.encode(text), dtype=np.int64)
+            ids = self._tokens.encode_letters(text) if letters else self._tokens.encode(text)
         ids = ids[: attributes.get("max_length")]
         if attributes.get("length") and len(ids) != attributes["length"]:
             raise RowError(f"column '{slot.name}': {len(ids)} tokens, but the slot says length={attributes['length']}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ofacore.plugin import PluginError
@@ -88,19 +88,20 @@ class CachedTokenizer:
         self.by_words = by_words
         self.size = table_size(tokenizer)
         self.byte_level = isinstance(tokenizer.decoder, decoders.ByteLevel)
-        self._chunks: dict[str, list[int]] = {}
+        self._chunks: dict[str, bytes] = {}
+        """Chunk -> its ids, as the bytes of int64: joining them makes an array without a number in between."""
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_chunks": {}}
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text; none for the empty one."""
-        if not self.by_words:
-            return self._cached([text]) if text else []
-        return self._cached(_CHUNK.findall(" " + text)) if text else []
+    def encode(self, text: str) -> np.ndarray:
+        """Ids int64 [n] of a text; none for the empty one."""
+        if not text:
+            return np.zeros(0, np.int64)
+        return self._cached(_CHUNK.findall(" " + text) if self.by_words else [text])
 
-    def encode_letters(self, text: str) -> list[int]:
-        """Ids of a text, letter by letter: no token spans two letters."""
+    def encode_letters(self, text: str) -> np.ndarray:
+        """Ids int64 [n] of a text, letter by letter: no token spans two letters."""
         return self._cached(text)
 
     def decode(self, ids: Iterable[int], letters: bool = False) -> str:
@@ -109,12 +110,14 @@ class CachedTokenizer:
         text: str = self.tokenizer.decode(local, skip_special_tokens=True)
         return text.removeprefix(" ") if self.by_words and not letters else text
 
-    def _cached(self, chunks: Iterable[str]) -> list[int]:
+    def _cached(self, chunks: Iterable[str]) -> np.ndarray:
         known = self._chunks
-        return [*chain.from_iterable([known.get(chunk) or self._learn(chunk) for chunk in chunks])]
+        joined = bytearray().join([known.get(chunk) or self._learn(chunk) for chunk in chunks])
+        return np.frombuffer(joined, np.int64)
 
-    def _learn(self, chunk: str) -> list[int]:
-        ids = [i + self.offset for i in self.tokenizer.encode(chunk, add_special_tokens=False).ids]
+    def _learn(self, chunk: str) -> bytes:
+        found = self.tokenizer.encode(chunk, add_special_tokens=False).ids
+        ids = (np.array(found, np.int64) + self.offset).tobytes()
         if len(chunk) <= _LONGEST_CACHED:
             if len(self._chunks) >= _CACHE_SIZE:
                 self._chunks.clear()
