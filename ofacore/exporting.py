@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from torch import Tensor
 from ofacore.artifacts import Artifact
 from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.durable import sync_tree, write_json
-from ofacore.checkpoint.foreign import ofa_names
+from ofacore.checkpoint.foreign import bart_export, ofa_names
 from ofacore.checkpoint.foreign.entry_json import from_json
-from ofacore.checkpoint.foreign.mapping import given
+from ofacore.checkpoint.foreign.mapping import Entry, given
 from ofacore.checkpoint.foreign.tokens import gathered
 from ofacore.config import show
 from ofacore.errors import UserError
@@ -51,13 +51,34 @@ def export_run(run: Path, out: Path, form: str, which: str = "latest") -> Path:
         raise CheckpointError(out, "is not empty; choose another folder with --out")
     generalist = load(run, None, which)
     artifact = generalist.assembly.artifacts.get(ARTIFACT)
-    if form == "hf-bart" and (artifact is None or _form(artifact)["form"] != "bart"):
-        made = "was trained from the start here" if artifact is None else f"is of {_form(artifact)['form']}"
-        raise CheckpointError(run, f"its model {made}; expected one that was imported from a BART")
-    tensors = generalist.model.portable_state() if artifact is None else theirs(generalist, artifact)
-    files = {} if artifact is None else _side_files(artifact)
+    came = artifact if artifact is not None and (form != "hf-bart" or _form(artifact)["form"] == "bart") else None
+    if came is not None:
+        tensors, files = theirs(generalist, came), _side_files(came)
+    elif form == "hf-bart":
+        tensors, files = _as_bart(generalist, run)
+    else:
+        tensors, files = generalist.model.portable_state(), {}
     _write(out, tensors, files, generalist)
     return out
+
+
+def _as_bart(generalist: Generalist, run: Path) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+    """A model that was not a BART before.
+
+    Raises:
+        CheckpointError: It has what no BART has; lists it all.
+    """
+    config, vocabulary = generalist.assembly.config.model, generalist.assembly.vocabulary
+    state = generalist.model.portable_state()
+    adapters = sorted({slot.adapter for plan in generalist.assembly.plans.values() for slot in plan.slots()})
+    problems = bart_export.misfits(config, vocabulary, list(state), adapters)
+    if problems:
+        shown = "\n  ".join(problems)
+        raise CheckpointError(
+            run, f"its model is no BART; nothing was written:\n  {shown}\nThe way out: --format safetensors"
+        )
+    found = bart_export.tensors(config, vocabulary, state, generalist.model.embedding.silent)
+    return found, {"config.json": json.dumps(bart_export.settings(config, vocabulary), indent=1).encode()}
 
 
 def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
@@ -68,10 +89,16 @@ def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
     """
     form, kept = _form(artifact), from_bytes(artifact.files[KEPT])
     ids = json.loads(artifact.files[DICTIONARY])["ids"]
-    state = _without_experts(generalist.model.portable_state())
-    found = {**given(from_json(form["entries"]), state, kept), **kept}
+    entries, state = from_json(form["entries"]), generalist.model.portable_state()
+    if any(EXPERT.search(entry.ours) for entry in entries):
+        _check_shared(entries, state)
+    else:
+        state = _without_experts(state)
+    found = {**given(entries, state, kept), **kept}
     vocabulary = generalist.assembly.vocabulary
     found |= {name: gathered(vocabulary, ids, state) for name in form["copies"]}
+    if form.get("head"):
+        found[form["head"]] = gathered(vocabulary, ids, state, ".output")
     if form["bias"]:
         name, shape = form["bias"]
         found[name] = gathered(vocabulary, ids, state, ".bias").reshape(shape)
@@ -89,6 +116,19 @@ def _without_experts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise UserError(f"'{name}' differs from the other experts; this form has one network for all of them")
         found[dense] = tensor
     return found
+
+
+def _check_shared(entries: Sequence[Entry], state: Mapping[str, Tensor]) -> None:
+    """Tensors of ours that the other project has one for are equal.
+
+    Raises:
+        UserError: They have become different.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    for entry in entries:
+        if entry.ours in state and not state[entry.ours].equal(state[first.setdefault(entry.theirs, entry.ours)]):
+            other = first[entry.theirs]
+            raise UserError(f"'{entry.ours}' and '{other}' differ; this form has '{entry.theirs[0]}' for both")
 
 
 def _form(artifact: Artifact) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ofacore.checkpoint import CheckpointError
@@ -14,11 +15,12 @@ from ofacore.checkpoint.errors import SHOWN
 from ofacore.checkpoint.foreign.dialects import dialect_of
 from ofacore.checkpoint.foreign.reading import read_foreign
 from ofacore.checkpoint.foreign.tokens import core_names
+from ofacore.errors import UserError
 from ofacore.folders import check_writable
 from ofacore.generalist import Generalist, build_model
-from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of
+from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of
 from ofacore.importing.vocabulary import assemble
-from ofacore.importing.weights import judged, weights_of
+from ofacore.importing.weights import aside_lines, judged, weights_of
 from ofacore.importing.writing import ARTIFACT, artifact_of, write_run
 from ofacore.plugin import Registry
 
@@ -35,7 +37,7 @@ class ImportReport:
         tokens: Rows of the token table.
         unowned: Names of tokens that no installed preprocessor owns; their rows are kept.
         allowed: Names and shapes that did not match, as allowed.
-        left_out: Instructions of the checkpoint that cannot be used here, and why.
+        left_out: What of the checkpoint is not used here: instructions, adapters, the optimizer's state; and why.
     """
 
     folder: Path
@@ -79,19 +81,22 @@ def import_run(
     check_writable(out)
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(out, "is not empty; choose another folder with --out")
+    if tokenizer is not None and not tokenizer.is_dir():
+        raise UserError(f"--tokenizer '{tokenizer}' is no folder; expected one with the tokenizer's files")
     registry = registry or Registry.discover()
     foreign = read_foreign(path)
-    dialect = dialect_of(foreign, lambda name: adapter(registry, name))
+    load = partial(adapter, registry)
+    dialect = dialect_of(foreign, load)
     tasks, left_out = tasks_of(foreign, dialect, instructions, registry)
-    config = configuration(dialect, tasks, experts, preprocessing(foreign, registry))
+    config = configuration(foreign, dialect, tasks, experts, preprocessing(foreign, registry))
     names = foreign.names(dialect.rows)
     core = core_names(names, {} if foreign.form == "ofasys" else foreign.config)
     assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
+    uses = uses_of(assembly.plans.values())
+    dialect = dialect_of(foreign, load, uses)
     model = build_model(assembly)
-    slots = [slot for plan in assembly.plans.values() for slot in plan.slots()]
-    used = {(slot.side, slot.adapter) for slot in slots}
-    unused = {(side, slot.adapter) for side in ("source", "target") for slot in slots} - used
-    state, kept, findings = weights_of(dialect, placement, model.portable_state(), unused)
+    state, kept, findings = weights_of(dialect, placement, model.portable_state(), uses)
+    left_out += [*aside_lines(dialect, uses, findings.aside), *foreign.remarks]
     allowed = judged(findings, allow, foreign.path)
     model.load_portable({**model.portable_state(), **state})
     assembly.artifacts[ARTIFACT] = artifact_of(foreign, dialect, placement, kept)

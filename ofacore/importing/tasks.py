@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.foreign.dialects import Dialect
 from ofacore.checkpoint.foreign.reading import Foreign
 from ofacore.config.schema import ModelConfig, RunConfig, TaskConfig
 from ofacore.errors import UserError
 from ofacore.instruction import Slot, parse, split_templates
-from ofacore.plan import plan_task
+from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
-from ofacore.protocols import ForeignSettings
+from ofacore.protocols import ForeignAdapter, ForeignSettings, SlotPlan
+
+TOKEN = "token"
+"""The adapter whose adjacent slots are one run."""
 
 
 def tasks_of(
@@ -29,14 +35,50 @@ def tasks_of(
     for name, text in foreign.tasks.items():
         try:
             chosen = with_adapters(text, dialect.adapters, registry)
-            plan_task(name, TaskConfig(instruction=chosen), registry)
+            _check_weights(plan_task(name, TaskConfig(instruction=chosen), registry), dialect)
             found[_word(name)] = chosen
         except UserError as error:
             left_out.append(f"{name}: {str(error).splitlines()[0]}")
-    if not found:
-        plain = registry.plain_text_slot().name
-        found = {"imported": f"[{plain}:source] -> [{plain}:target]"}
-    return found, left_out
+    return found or _usual_tasks(dialect, registry), left_out
+
+
+def _check_weights(plan: TaskPlan, dialect: Dialect) -> None:
+    """Every slot's adapter has weights on its side.
+
+    Raises:
+        UserError: One has none.
+    """
+    for slot in plan.slots():
+        if slot.adapter not in (dialect.adapters if slot.side == "source" else dialect.target_adapters):
+            raise UserError(f"[{slot.type}:{slot.name}]: no weights of adapter '{slot.adapter}' for the {slot.side}")
+
+
+def _usual_tasks(dialect: Dialect, registry: Registry) -> dict[str, str]:
+    """Text to text, and with each further adapter for other projects' weights a slot of its plugin before the text."""
+    plain = registry.plain_text_slot().name
+    found = {"imported": f"[{plain}:source] -> [{plain}:target]"}
+    for name in dialect.adapters:
+        if not isinstance(adapter(registry, name), ForeignAdapter):
+            continue
+        for kind in registry.names("slot"):
+            if registry.owner("slot", kind) == registry.owner("adapter", name):
+                slot = f"[{kind}:{kind.lower()},adapter={name}]"
+                found[f"imported_{name}"] = f"{slot} {found['imported']}"
+    return found
+
+
+def uses_of(plans: Iterable[TaskPlan]) -> dict[tuple[str, str], set[str]]:
+    """(side, adapter) -> types of the slots that begin its runs, of all slots of all templates."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for template in (template for plan in plans for template in plan.templates):
+        before: SlotPlan | None = None
+        for _, slot in sorted(template.slots.items()):
+            place = (slot.side, slot.adapter)
+            types = found.setdefault(place, set())
+            if before is None or slot.adapter != TOKEN or (before.side, before.adapter) != place:
+                types.add(slot.type)
+            before = slot
+    return found
 
 
 def _word(name: str) -> str:
@@ -85,11 +127,27 @@ def preprocessing(foreign: Foreign, registry: Registry) -> dict[str, Any]:
 
 
 def configuration(
+    foreign: Foreign, dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any]
+) -> RunConfig:
+    """The run's configuration: the model's options as the checkpoint says, and its tasks without data.
+
+    Raises:
+        CheckpointError: A setting of the checkpoint has an impossible value.
+    """
+    try:
+        return _configuration(dialect, tasks, experts, preprocessing)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        what = f"its settings make {name} {first['input']!r}: {first['msg'].lower()}"
+        raise CheckpointError(foreign.path, what) from error
+
+
+def _configuration(
     dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any]
 ) -> RunConfig:
-    """The run's configuration: the model's options as the checkpoint says, and its tasks without data."""
-    own = {"heads_options": {"token": {"whole": True}}, "experts": experts, "preprocessors": dict(preprocessing)}
-    model = ModelConfig.model_validate({**dialect.model, **own})
+    own = {"heads_options": {"token": {"whole": True}}, "preprocessors": dict(preprocessing)}
+    model = ModelConfig.model_validate({"experts": experts, **dialect.model, **own})
     return RunConfig.model_validate({
         "name": "imported",
         "tasks": {name: {"instruction": text} for name, text in tasks.items()},

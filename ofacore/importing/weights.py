@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ofacore.errors import UserError
 
 
 def weights_of(
-    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor], unused: Collection[tuple[str, str]] = ()
+    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor], used: Collection[tuple[str, str]]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Findings]:
     """Our tensors, what is kept to write theirs back, and what does not fit.
 
@@ -25,33 +26,59 @@ def weights_of(
         dialect: The checkpoint.
         placement: Where its tokens go.
         own: Our portable state, with initial values.
-        unused: (side, adapter) that no instruction uses: what is learned for them alone need not be there.
+        used: (side, adapter) that instructions use: what is learned for other sides alone need not be there.
     """
-    special = {dialect.table, dialect.bias, *dialect.idle}
+    adapters = {adapter for _, adapter in used}
+    unused = [(side, name) for side in ("source", "target") for name in adapters if (side, name) not in used]
+    special = {dialect.table, dialect.bias, dialect.head, *dialect.idle}
     tensors = {name: tensor for name, tensor in dialect.tensors.items() if name not in special}
-    ours = {name: tuple(tensor.shape) for name, tensor in _dense(own).items()}
+    has_experts = any(EXPERT.search(entry.ours) for entry in dialect.entries)
+    dense = dict(own) if has_experts else _dense(own)
+    ours = {name: tuple(tensor.shape) for name, tensor in dense.items()}
     findings = compare(dialect.entries, ours, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
     state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
     idle = tuple(_own_names(side, adapter) for side, adapter in unused)
     unmade = tuple(
-        name for name, tensor in _dense(own).items()
+        name for name, tensor in dense.items()
         if name not in state and not name.startswith(("embedding.", *(part for names in idle for part in names)))
         and tensor.is_floating_point() and not _wanted(dialect, name, findings)
     )  # fmt: skip
     lost = [f"tokens of {block}: {listed(list(tokens))}" for block, tokens in placement.missing.items()]
     missing = (*findings.missing, *(f"{name} (ours)" for name in unmade), *lost)
-    findings = Findings(missing, findings.unexpected, findings.shapes)
+    aside = set_aside(dialect, used, findings.unexpected)
+    unexpected = tuple(name for name in findings.unexpected if name not in aside)
     state = {name: tensor.to(own[name].dtype if name in own else tensor.dtype) for name, tensor in state.items()}
     table = dialect.tensors[dialect.table].float()
     state |= divided(placement, table)
+    if dialect.head:
+        state |= divided(placement, dialect.tensors[dialect.head].float(), ".output")
     if any(name.endswith(".bias") and name.startswith("embedding.") for name in own):
         state |= excluded_bias(placement, dialect.tensors[dialect.bias].float() if dialect.bias else None)
     leftover = {
         name: dialect.tensors[name] for name in (*dialect.idle, *findings.unexpected) if name in dialect.tensors
     }
     leftover |= {name: tensors[name] for name in findings.shapes}
-    return _for_experts(state, own), {**kept, **leftover, **dialect.whole}, findings
+    spread = state if has_experts else _for_experts(state, own)
+    return spread, {**kept, **leftover, **dialect.whole}, Findings(missing, unexpected, findings.shapes, tuple(aside))
+
+
+def set_aside(dialect: Dialect, used: Collection[tuple[str, str]], unexpected: Sequence[str]) -> dict[str, str]:
+    """Name -> what it is, of tensors that belong to something whole that no instruction uses."""
+    found = {}
+    for name in unexpected:
+        side, adapter = dialect.parts.get(name, ("", ""))
+        if adapter and (side, adapter) not in used:
+            found[name] = f"adapter {adapter} of the {side}"
+        elif name.startswith("extra_models."):
+            found[name] = f"additional decoder {name.split('.')[1]}"
+    return found
+
+
+def aside_lines(dialect: Dialect, used: Collection[tuple[str, str]], names: Sequence[str]) -> list[str]:
+    """What was set aside, in words."""
+    counts = Counter(set_aside(dialect, used, names).values())
+    return [f"{what}: {number} tensors that no instruction uses, kept for an export" for what, number in counts.items()]
 
 
 def _own_names(side: str, adapter: str) -> tuple[str, ...]:

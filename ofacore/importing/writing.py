@@ -37,6 +37,7 @@ def artifact_of(foreign: Foreign, dialect: Dialect, placement: Placement, kept: 
         "entries": to_json(dialect.entries),
         "copies": dialect.copies,
         "bias": [dialect.bias, list(dialect.tensors[dialect.bias].shape)] if dialect.bias else None,
+        "head": dialect.head,
         "origin": dialect.origin,
         "types": {name: kind for name, kind in types.items() if kind != "float32"},
     }

@@ -28,7 +28,7 @@ class Meter:
 
 def write_checkpoint(
     path: Path, state: dict[str, torch.Tensor], settings: dict[str, Any], places: dict[str, int] | None,
-    template: str = "", new: bool = True,
+    template: str = "", new: bool = True, size: int = 56, more: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write a trainer's file.
 
@@ -39,13 +39,15 @@ def write_checkpoint(
         places: Token -> row; None: the file does not say.
         template: Instruction of its task.
         new: The archive format of PyTorch; otherwise the one before it.
+        size: Side of its pictures in pixels.
+        more: Other parts of the file, in place of the usual ones; None leaves one out.
     """
     module = types.ModuleType("vanished_ofasys")
     exec(compile(_TRAINER, module.__name__, "exec"), module.__dict__)
     sys.modules[module.__name__] = module
     preprocess = {
         "text": {"is_active": True, "bpe": "gpt2"},
-        "image": {"is_active": True, "patch_image_size": 56},
+        "image": {"is_active": True, "patch_image_size": size},
         "box": {"is_active": False, "box_dict_size": 480},
     }
     instruction = {"template": template, "mode": "auto"}
@@ -60,6 +62,7 @@ def write_checkpoint(
         "extra_state": {"metrics": {"train": [(0, "loss", module.Meter(torch.tensor(1.0)))]}, "kind": module.Kind.TEXT},
         **({} if places is None else {"global_dict_indices": places}),
     }
+    tree = {name: part for name, part in {**tree, **(more or {})}.items() if part is not None or name == "args"}
     try:
         torch.save(tree, path, _use_new_zipfile_serialization=new)
     finally:

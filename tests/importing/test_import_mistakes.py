@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, T5Config
+from transformers import GPT2Config, GPT2Model, LlamaConfig, T5Config, ViTConfig, ViTModel
 
 from ofacore.errors import UserError
 from ofacore.exporting import export_run
 from ofacore.importing import import_run
 from tests.importing.bart import save_bart
+from tests.importing.ofasys_file import write_checkpoint
+from tests.importing.ofasys_state import SETTINGS, random_state
 
 
 class Harm:
-    def __reduce__(self):
-        return os.system, ("touch harm",)
+    """Calls a function when it is loaded."""
+
+    def __init__(self, call: Callable[..., Any] = os.system, *arguments: Any) -> None:
+        self.call = call, arguments or ("touch harm",)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
 
 
 def cut_weights(folder: Path) -> Path:
@@ -48,6 +57,68 @@ def harmful_bin(folder: Path) -> Path:
     (folder / "model.safetensors").unlink()
     torch.save({"model.shared.weight": Harm()}, folder / "pytorch_model.bin")
     return folder
+
+
+def harmful_anywhere(
+    where: str, new: bool, harm: tuple[Any, ...] = (os.system, "touch harm")
+) -> Callable[[Path], Path]:
+    """A trainer's file that would call a function when loaded."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir()
+        places = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<text>_1": 4}
+        state: dict[str, Any] = random_state(5)
+        parts: dict[str, Any] = {"args": Harm(*harm)} if where == "arguments" else {}
+        if where == "nested":
+            parts = {"extra_state": {"meters": [(0, {"best": Harm(*harm)})]}}
+        if where == "state":
+            state["encoder.x"] = Harm(*harm)
+        write_checkpoint(folder / "a.pt", state, SETTINGS, places, new=new, more=parts)
+        return folder / "a.pt"
+
+    return make
+
+
+def legacy_bin(folder: Path) -> Path:
+    save_bart(folder)
+    (folder / "model.safetensors").unlink()
+    state = {"model.shared.weight": Harm()}
+    torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    return folder
+
+
+def another_model(kind: Any, config: Any) -> Callable[[Path], Path]:
+    """Weights of another architecture in a file of a trainer's form."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir()
+        torch.save({"model": kind(config).state_dict()}, folder / "a.pt")
+        return folder / "a.pt"
+
+    return make
+
+
+def with_file(name: str, content: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        save_bart(folder)
+        (folder / name).write_bytes(content)
+        return folder
+
+    return make
+
+
+def with_setting(name: str, value: Any, file: str = "config.json") -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        save_bart(folder)
+        settings = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**settings, name: value}))
+        return folder
+
+    return make
+
+
+def no_file(folder: Path) -> Path:
+    return Path(os.devnull)
 
 
 def other(config: type) -> Callable[[Path], Path]:
@@ -114,6 +185,10 @@ def own_run(folder: Path) -> Path:
     return folder / "run"
 
 
+GPT2 = GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=9, bos_token_id=0, eos_token_id=0)
+VIT = ViTConfig(
+    hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, image_size=32
+)  # fmt: skip
 MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "cut weights": (cut_weights, ("model.safetensors", "damaged")),
     "cut pickle": (cut_pickle, ("a.pt", "damaged or cut off", "900 bytes")),
@@ -131,6 +206,24 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "no torch file": (no_torch_file, ("no file of PyTorch",)),
     "wrong dictionary": (wrong_dictionary, ("'far' has row 5000", "38 rows")),
     "damaged config": (damaged_config, ("config.json", "not JSON")),
+    "harm in the arguments": (harmful_anywhere("arguments", True), ("posix.system", "run code")),
+    "harm in an old file": (harmful_anywhere("nested", False), ("posix.system", "run code")),
+    "harm among tensors": (harmful_anywhere("state", False), ("posix.system", "run code")),
+    "harm by a class": (harmful_anywhere("nested", True, (subprocess.Popen, ["touch", "harm"])), ("subprocess.Popen",)),
+    "harm by eval": (harmful_anywhere("nested", False, (eval, "open('harm', 'w')")), ("builtins.eval",)),
+    "harm by loading": (harmful_anywhere("nested", True, (torch.hub.load, "a", "b")), ("torch.hub.load",)),
+    "harm in an old bin": (legacy_bin, ("posix.system", "pytorch_model.bin")),
+    "GPT-2": (another_model(GPT2Model, GPT2), ("another architecture", "wte.weight", "expected")),
+    "ViT": (another_model(ViTModel, VIT), ("another architecture", "embeddings.cls_token", "expected")),
+    "configuration is a list": (with_file("config.json", b"[1]"), ("type 'None'", "expected model_type")),
+    "merges are no text": (with_file("merges.txt", b"\xff\xfe"), ("merges.txt", "not UTF-8")),
+    "weights are zeros": (with_file("model.safetensors", bytes(64)), ("model.safetensors", "damaged")),
+    "table of another size": (with_setting("vocab_size", 5), ("[38, 16]", "vocab_size and d_model [5, 16]")),
+    "table of another width": (with_setting("d_model", 10**9), ("[38, 16]", "[38, 1000000000]")),
+    "dropout in words": (with_setting("dropout", "much"), ("dropout 'much'", "valid number")),
+    "several ends": (with_setting("eos_token_id", [2, 3], "generation_config.json"), ("eos_token_id [2, 3]", "one")),
+    "a beam of words": (with_setting("num_beams", "five", "generation_config.json"), ("num_beams 'five'", "a number")),
+    "no file": (no_file, ("neither a file nor a folder", "expected")),
     "own run": (own_run, ("is a run of this project already",)),
 }
 
@@ -158,6 +251,18 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="is not empty"):
             call()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    save_bart(tmp_path / "theirs")
+    (tmp_path / "file").write_text("1")
+    for out, words in ((tmp_path / "file", "is a file"), (tmp_path / "file" / "run", "is a file"),
+                       (Path("/proc/none/run"), "not writable")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            import_run(tmp_path / "theirs", out)
+    with pytest.raises(UserError, match="--tokenizer '.*none' is no folder"):
+        import_run(tmp_path / "theirs", tmp_path / "out", tokenizer=tmp_path / "none")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "theirs"]
 
 
 def test_an_instruction_that_asks_for_more_than_is_there(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def target_start(config: Mapping[str, Any], path: Path) -> str:
     Raises:
         CheckpointError: A start token that is neither the beginning nor the end of a sentence.
     """
+    keys = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
+    wrong = [f"{key} {config[key]!r}" for key in keys if not isinstance(config.get(key), int | None)]
+    if wrong:
+        raise CheckpointError(path, f"found {', '.join(wrong)}; expected one token's number for each")
     names = {config.get("bos_token_id"): "bos", config.get("eos_token_id"): "eos"}
     start = config.get("decoder_start_token_id")
     forced = config.get("forced_bos_token_id")

@@ -9,13 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
-from ofacore.checkpoint.foreign import bart_names, ofa_names, ofasys_names, ofasys_options
+from ofacore.checkpoint.foreign import bart_names, modality_experts, ofa_names, ofasys_names, ofasys_options
 from ofacore.checkpoint.foreign.mapping import Entry
 from ofacore.checkpoint.foreign.reading import Foreign
 from ofacore.checkpoint.foreign.tokens import CORE_NAMES
 
 Adapters = Callable[[str], object]
 """Our adapter's name -> its class, or anything else where there is none."""
+Uses = Mapping[tuple[str, str], Collection[str]]
+"""(side, our adapter) -> types of the slots that begin its runs, for all that instructions use."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class Dialect:
         adapters: Our adapters that it has weights for.
         origin: Name -> name in the file, where they differ.
         whole: Tensors of the file that ``tensors`` has only parts of.
+        head: Name of the head's own table; empty: it shares the token table.
+        parts: (our side, our adapter) of each tensor that belongs to an adapter.
+        target_adapters: Our adapters that the decoder has weights for.
     """
 
     tensors: Mapping[str, Tensor]
@@ -49,6 +54,9 @@ class Dialect:
     adapters: tuple[str, ...] = ("token",)
     origin: Mapping[str, str] = field(default_factory=dict)
     whole: Mapping[str, Tensor] = field(default_factory=dict)
+    head: str = ""
+    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    target_adapters: tuple[str, ...] = ("token",)
 
     @property
     def rows(self) -> int:
@@ -56,13 +64,18 @@ class Dialect:
         return len(self.tensors[self.table])
 
 
-def dialect_of(foreign: Foreign, load: Adapters) -> Dialect:
+def dialect_of(foreign: Foreign, load: Adapters, uses: Uses | None = None) -> Dialect:
     """Read a checkpoint's configuration and names.
+
+    Args:
+        foreign: What was found.
+        load: Gives our adapters.
+        uses: What the instructions use, once they are known: where a side has weights of its own, theirs are taken.
 
     Raises:
         CheckpointError: Its architecture is not contained in ours; says what was found and what was expected.
     """
-    return _bart(foreign) if foreign.form == "bart" else _ofa(foreign, load)
+    return _bart(foreign) if foreign.form == "bart" else _ofa(foreign, load, uses or {})
 
 
 def _bart(foreign: Foreign) -> Dialect:
@@ -71,6 +84,7 @@ def _bart(foreign: Foreign) -> Dialect:
     if absent:
         raise CheckpointError(path, f"config.json of a BART without {', '.join(absent)}")
     tensors, copies = _one_table(foreign, (bart_names.TABLE, *bart_names.TABLE_COPIES))
+    _check_table(foreign, tensors[bart_names.TABLE])
     both = bart_names.settings_of(config, foreign.generation)
     return Dialect(
         tensors, bart_names.TABLE, bart_names.entries(config), copies=copies,
@@ -78,6 +92,20 @@ def _bart(foreign: Foreign) -> Dialect:
         bias=bart_names.BIAS if bart_names.BIAS in tensors else "",
         generation=bart_names.generation_options(config, foreign.generation),
     )  # fmt: skip
+
+
+def _check_table(foreign: Foreign, table: Tensor) -> None:
+    """The table has the size that the configuration says.
+
+    Raises:
+        CheckpointError: It has not.
+    """
+    wanted = [foreign.config["vocab_size"], foreign.config["d_model"]]
+    if list(table.shape) != wanted:
+        what = (
+            f"'{bart_names.TABLE}' has shape {list(table.shape)}, but config.json says vocab_size and d_model {wanted}"
+        )
+        raise CheckpointError(foreign.path, f"{what}; expected them to agree")
 
 
 _BART_KEYS = (
@@ -92,27 +120,47 @@ _GENERATION = {
 """What OFASys' generator does unless it is told otherwise: scores are plain sums, padding is never chosen."""
 
 
-def _ofa(foreign: Foreign, load: Adapters) -> Dialect:
+def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
     """OFASys, and OFA translated into it."""
     whole: dict[str, Tensor] = {}
     tensors, origin, config = dict(foreign.tensors), dict[str, str](), foreign.config
-    table: tuple[str, ...] = (ofasys_names.TABLE, *ofasys_names.TABLE_COPIES)
     if foreign.form == "ofa":
-        table = (*table, "decoder.output_projection.weight")
         whole = {ofa_names.TYPES: tensors[ofa_names.TYPES]} if ofa_names.TYPES in tensors else {}
         tensors, origin = ofa_names.as_ofasys(tensors)
         config = ofa_names.as_settings(config)
+    table: tuple[str, ...] = (ofasys_names.TABLE, *ofasys_names.TABLE_COPIES)
+    old, own_head = tensors.get(ofasys_names.OLD_HEAD), ofasys_names.HEAD if ofasys_names.HEAD in tensors else ""
+    present = [tensors[name] for name in table if name in tensors]
+    if old is not None and all(old.equal(tensor) for tensor in present):
+        table = (*table, ofasys_names.OLD_HEAD)
+    elif old is not None and foreign.form == "ofa":
+        own_head = ofasys_names.OLD_HEAD
     tensors, copies = _one_table(Foreign(foreign.path, foreign.folder, foreign.form, config, tensors), table)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    state = ofasys_options.reading(config, shapes, foreign.path)
+    if own_head and tensors[own_head].shape != tensors[ofasys_names.TABLE].shape:
+        shapes = f"{list(tensors[own_head].shape)}, the token table {list(tensors[ofasys_names.TABLE].shape)}"
+        raise CheckpointError(foreign.path, f"the head '{own_head}' has shape {shapes}; expected the same shape")
+    state = _reading(foreign, config, tensors, uses)
     options = ofasys_options.model_options(config, state, foreign.path)
     adapters = ofasys_options.adapter_options(config, state, load)
+    options |= {"experts": "modality"} if state.experts else {}
     return Dialect(
         tensors, ofasys_names.TABLE, ofasys_names.entries(state), copies=copies,
-        model={**options, "adapters": adapters, "output_bias": True}, idle=ofasys_names.unused(state),
-        generation=_GENERATION,
-        adapters=tuple(state.adapters("encoder").values()), origin=origin, whole=whole,
+        model={**options, "adapters": adapters, "output_bias": True, "tied_head": not own_head},
+        idle=[name for name in ofasys_names.unused(state) if name != own_head], generation=_GENERATION,
+        adapters=tuple(state.adapters("encoder").values()), origin=origin, whole=whole, head=own_head,
+        parts=ofasys_names.parts(state), target_adapters=tuple(state.adapters("decoder").values()),
     )  # fmt: skip
+
+
+def _reading(
+    foreign: Foreign, config: Mapping[str, Any], tensors: Mapping[str, Tensor], uses: Uses
+) -> ofasys_names.Reading:
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    state = ofasys_options.reading(config, shapes, foreign.path)
+    both = {*state.adapters("encoder").values(), *state.adapters("decoder").values()}
+    targets = [name for name in both if ("target", name) in uses and ("source", name) not in uses]
+    experts = modality_experts.chosen(tensors, sorted(both), uses, foreign.path)
+    return ofasys_options.reading(config, shapes, foreign.path, targets, experts)
 
 
 def _one_table(foreign: Foreign, names: tuple[str, ...]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -123,7 +171,8 @@ def _one_table(foreign: Foreign, names: tuple[str, ...]) -> tuple[dict[str, Tens
     """
     present = tuple(name for name in names if name in foreign.tensors)
     if not present:
-        raise CheckpointError(foreign.path, f"has no token table; expected one of {', '.join(names)}")
+        found = f"{len(foreign.tensors)} tensors such as {', '.join(list(foreign.tensors)[:3]) or 'none'}"
+        raise CheckpointError(foreign.path, f"found {found}, no token table; expected one of {', '.join(names)}")
     table = foreign.tensors[present[0]]
     for name in present[1:]:
         if not table.equal(foreign.tensors[name]):

@@ -7,7 +7,7 @@ row), and ``dict.txt`` (a name and a count a line, behind four core tokens, as f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,24 @@ EXPECTED = "vocab.json, tokenizer.json, dictionary.json or dict.txt"
 FAIRSEQ_CORE = ("<s>", "<pad>", "</s>", "<unk>")
 
 
-def read_dictionary(folder: Path, rows: int) -> tuple[str, ...]:
+def read_dictionary(folder: Path, rows: int, more: Sequence[str] = (), trainers: bool = False) -> tuple[str, ...]:
     """Name of each row, empty for rows without one.
 
     Args:
         folder: Where the files are.
         rows: Rows of the token table.
+        more: Tokens that a model adds behind those of ``dict.txt``; taken where they fill the table.
+        trainers: The model came as a trainer's file, whose own dictionary is ``dict.txt``; what else is there belongs
+            to the tokenizer.
 
     Raises:
         CheckpointError: There is no dictionary (names what is there), or it does not belong to a table of that size.
     """
-    for name, read in (
+    readers = [
         ("dictionary.json", _json_names), ("vocab.json", _vocab_names), ("tokenizer.json", _tokenizer_names),
-        ("dict.txt", _fairseq_names),
-    ):  # fmt: skip
+        ("dict.txt", lambda path: _fairseq_names(path, rows, more)),
+    ]  # fmt: skip
+    for name, read in sorted(readers, key=lambda pair: trainers and pair[0] != "dict.txt"):
         if (folder / name).is_file():
             return in_rows(read(folder / name), rows, folder / name)
     there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
@@ -82,13 +86,28 @@ def _vocab_names(path: Path) -> dict[str, int]:
 
 def _tokenizer_names(path: Path) -> dict[str, int]:
     content = read_json(path)
-    model = content.get("model", {}) if isinstance(content, Mapping) else {}
-    words = model.get("vocab", {})
-    listed = {pair[0]: row for row, pair in enumerate(words)} if isinstance(words, list) else _table(words, path)
-    return {**listed, **{token["content"]: token["id"] for token in content.get("added_tokens", ())}}
+    try:
+        words = content["model"]["vocab"]
+        listed = {pair[0]: row for row, pair in enumerate(words)} if isinstance(words, list) else words
+        return _table({**listed, **{token["content"]: token["id"] for token in content.get("added_tokens", ())}}, path)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(path, f"holds no vocabulary of a tokenizer ({type(error).__name__}: {error})") from error
 
 
-def _fairseq_names(path: Path) -> dict[str, int]:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = [*FAIRSEQ_CORE, *(line.rpartition(" ")[0] for line in lines)]
-    return {name: row for row, name in enumerate(names)}
+def _fairseq_names(path: Path, rows: int, more: Sequence[str]) -> dict[str, int]:
+    """A token that occurs twice has one row, that of the first."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(path, f"damaged or not UTF-8 ({error})") from error
+    words = [_word(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
+    names = list(dict.fromkeys([*FAIRSEQ_CORE, *words]))
+    whole = list(dict.fromkeys([*names, *more]))
+    return {name: row for row, name in enumerate(whole if len(whole) == rows else names)}
+
+
+def _word(line: str, number: int, path: Path) -> str:
+    word, _, count = line.rstrip().removesuffix("#fairseq:overwrite").rstrip().rpartition(" ")
+    if not word or not count.isdigit():
+        raise CheckpointError(path, f"line {number}: '{line[:60]}' is no token and count, such as '262 18346'")
+    return word

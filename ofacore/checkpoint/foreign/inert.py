@@ -7,9 +7,12 @@ refused outright, so that a file made to do harm is told from one that is merely
 
 from __future__ import annotations
 
+import builtins
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 DATA_MODULES = frozenset({
@@ -18,21 +21,23 @@ DATA_MODULES = frozenset({
 })  # fmt: skip
 """Modules of the standard library whose classes hold data."""
 PLAIN: Mapping[str, Callable[..., Any]] = {
-    **{kind.__name__: kind for kind in (set, frozenset, list, dict, tuple, int, float, str, bool, complex, bytearray)},
+    **{kind.__name__: kind for kind in (set, frozenset, list, dict, tuple, int, float, str, bool, complex)},
     "object": object,
 }
 """Builtins that are what they say."""
+_RECORDED = frozenset({"slice", "range", "type", "Ellipsis", "NotImplemented"})
+"""Builtins of data that nothing here computes with."""
 _DATA_FUNCTIONS = frozenset({
     "collections.defaultdict", "collections.deque", "datetime.date", "datetime.datetime", "datetime.time",
     "datetime.timedelta", "datetime.timezone", "torch.device", "torch.dtype", "numpy.dtype", "numpy.ndarray",
     "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar", "numpy.random.__RandomState_ctor", "copyreg._reconstructor",
+    "numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer", "numpy.random._pickle.__randomstate_ctor",
+    "numpy.random._pickle.__generator_ctor", "numpy.random._pickle.__bit_generator_ctor", "functools.partial",
+    "operator.getitem", "_operator.getitem", "torch.serialization._get_layout", "torch.layout",
+    *(f"builtins.{name}" for name in _RECORDED),
 })  # fmt: skip
-"""Callables in small letters that rebuild data."""
-
-
-_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-"""Names that pickles of old protocols use."""
+"""Callables in small letters that rebuild data; generic types of settings (``List[float]``) are a `getitem`."""
 
 
 class ForbiddenGlobal(Exception):
@@ -107,25 +112,38 @@ class Record(metaclass=_Called):
 
 
 def inert(module: str, name: str) -> Any:
-    """What stands for the global ``module.name``.
+    """What stands for the global ``module.name``, which old protocols spell as Python 2 did.
 
     Raises:
         ForbiddenGlobal: It belongs to a module that runs code.
     """
-    module = _PYTHON_2.get(module, module)
+    if (module, name) in NAME_MAPPING:
+        module, name = NAME_MAPPING[module, name]
+    module = IMPORT_MAPPING.get(module, module)
+    if module == "builtins":
+        return _builtin(name)
     full = f"{module}.{name}"
     root = module.partition(".")[0]
-    if root == "builtins":
-        if name not in PLAIN and name != "getattr":
-            raise ForbiddenGlobal(full)
-        return _attribute if name == "getattr" else PLAIN[name]
     if full == "collections.OrderedDict":
         return OrderedDict
     if full == "_codecs.encode":
-        return _encoded
-    if root in sys.stdlib_module_names | {"nt", "posix"} and root not in DATA_MODULES:
+        return partial(_encoded)
+    standard = root in sys.stdlib_module_names | {"nt", "posix"}
+    if standard and root not in DATA_MODULES and full not in _DATA_FUNCTIONS:
         raise ForbiddenGlobal(full)
     return _class(full)
+
+
+def _builtin(name: str) -> Any:
+    if name == "getattr":
+        return partial(_attribute)
+    if name in ("bytes", "bytearray"):
+        return partial(_bytes)
+    if name in PLAIN:
+        return PLAIN[name]
+    if name not in _RECORDED and not isinstance(getattr(builtins, name, None), type(BaseException)):
+        raise ForbiddenGlobal(f"builtins.{name}")
+    return _class(f"builtins.{name}")
 
 
 def _class(full: str) -> Any:
@@ -142,6 +160,15 @@ def _attribute(owner: Any, name: str) -> Any:
     raise ForbiddenGlobal("builtins.getattr")
 
 
+def _bytes(*arguments: Any) -> bytes:
+    """Bytes of bytes, of text and its encoding, or none; never as many as a number says."""
+    if not arguments:
+        return b""
+    if isinstance(arguments[0], bytes):
+        return arguments[0]
+    return _encoded(*arguments) if isinstance(arguments[0], str) else bytes(list(arguments[0]))
+
+
 def _encoded(text: str, encoding: str = "latin1") -> bytes:
     """Bytes, as Python 2's protocols write them."""
     return str(text).encode("latin1" if encoding not in ("latin1", "utf-8", "ascii") else encoding)
@@ -153,33 +180,42 @@ def plain(value: Any) -> Any:
     An unknown container of configuration (omegaconf) keeps its content under ``_content`` and each value under
     ``_val``; both are seen through.
     """
-    return _plain(value, 0)
+    return _Plain().of(value)
 
 
-def _plain(value: Any, depth: int) -> Any:
-    if depth > 40:
-        return None
-    if isinstance(value, Record):
-        return _plain_record(value, depth)
-    if isinstance(value, type):
-        return getattr(value, "kind", value.__name__)
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(part, depth + 1) for key, part in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(part, depth + 1) for part in value]
-    return value
+class _Plain:
+    """Translates every object once, however often it occurs: what a file repeats costs nothing."""
 
+    def __init__(self) -> None:
+        self._done: dict[int, Any] = {}
 
-def _plain_record(value: Record, depth: int) -> Any:
-    for inner in ("_content", "_val"):
-        if inner in value.fields:
-            return _plain(value.fields[inner], depth + 1)
-    if value.fields:
-        return {_key(key): _plain(part, depth + 1) for key, part in value.fields.items()}
-    if len(value.arguments) == 1:
-        return _plain(value.arguments[0], depth + 1)
-    return [_plain(part, depth + 1) for part in value.arguments]
+    def of(self, value: Any) -> Any:
+        """The value as containers, numbers and text; None where it holds itself."""
+        if isinstance(value, type):
+            return str(getattr(value, "kind", value.__name__)).rpartition(".")[2]
+        if not isinstance(value, Record | Mapping | list | tuple | set | frozenset):
+            return value
+        if id(value) not in self._done:
+            self._done[id(value)] = None
+            self._done[id(value)] = self._container(value)
+        return self._done[id(value)]
 
+    def _container(self, value: Any) -> Any:
+        if isinstance(value, Record):
+            return self._record(value)
+        if isinstance(value, Mapping):
+            return {self._key(key): self.of(part) for key, part in value.items()}
+        return [self.of(part) for part in value]
 
-def _key(key: Any) -> str:
-    return str(_plain(key, 1)) if isinstance(key, Record) else str(key)
+    def _record(self, value: Record) -> Any:
+        for inner in ("_content", "_val"):
+            if inner in value.fields:
+                return self.of(value.fields[inner])
+        if value.fields:
+            return {self._key(key): self.of(part) for key, part in value.fields.items()}
+        if len(value.arguments) == 1:
+            return self.of(value.arguments[0])
+        return [self.of(part) for part in value.arguments]
+
+    def _key(self, key: Any) -> str:
+        return str(self.of(key)) if isinstance(key, Record) else str(key)

@@ -168,11 +168,13 @@ class Findings:
         missing: Their names that a tensor of ours is made of and that are not there.
         unexpected: Names that are there and that nothing is made of.
         shapes: Name -> (shape found, shape expected).
+        aside: Names that are there for something whole that is not used.
     """
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    aside: tuple[str, ...] = ()
 
     def lines(self, allowed: Callable[[str], bool] = lambda name: False) -> list[str]:
         """One line for each finding that is not allowed, in words."""

@@ -55,6 +55,9 @@ _SPELLINGS = (
     (r"^(decoder\.layers\.\d+)\.cross_attn\.", r"\1.encoder_attn."),
     (r"^((?:en|de)coder\.layers\.\d+)\.ffn_layer_norm\.", r"\1.ffn_layernorm."),
 )
+_TRUNK = ("resnet_type", "image_bucket_size", "freeze_resnet", "sync_bn", "resnet_drop_path_rate")
+EXPERTS = ("TEXT", "IMAGE", "BOX", "AUDIO", "PHONE", "VIDEO", "STRUCT", "MOTION", "CATEGORY")
+"""Slot types in the order of OFASys' experts by modality."""
 _SETTINGS = {
     "activation_function": "activation_fn",
     "encoder_drop_path_rate": "encode_drop_path_rate",
@@ -64,6 +67,7 @@ _SETTINGS = {
 
 def renamed(name: str) -> str:
     """OFASys' name of one of OFA's tensors."""
+    name = name.removeprefix("model.")
     for theirs, ours in _MODULES:
         if name == theirs or name.startswith(f"{theirs}."):
             return ours + name.removeprefix(theirs)
@@ -103,7 +107,5 @@ def as_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration of OFA with OFASys' keys."""
     found = {_SETTINGS.get(key, key): value for key, value in config.items()}
     found["use_self_attn_bias"] = True
-    found["adaptor"] = {
-        "image_resnet": {key: config[key] for key in ("resnet_type", "image_bucket_size") if key in config}
-    }
+    found["adaptor"] = {"image_resnet": {key: config[key] for key in _TRUNK if key in config}}
     return found

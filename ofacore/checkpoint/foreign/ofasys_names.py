@@ -17,6 +17,14 @@ TABLE = "encoder.adaptor.embed_tokens.weight"
 TABLE_COPIES = ("decoder.adaptor.embed_tokens.weight",)
 ALIASES: Mapping[str, str] = {"text": "token"}
 """Their adapter -> ours, where names differ."""
+HEAD = "decoder.adaptor.text.output_projection.weight"
+"""The head, where it does not share the token table."""
+OLD_HEAD = "decoder.output_projection.weight"
+"""Written by old versions; the original throws it away."""
+_OLD_TABLE = "embed_tokens.weight"
+"""Copies of the token table in every adapter, likewise."""
+_NO_PARAMETERS = ("layernorm_embedding.", "layernorm_position.", "type_embedding.", _OLD_TABLE)
+"""Beginnings of names in an adapter that are no parameters of its own."""
 _SIDES = (("encoder", "source"), ("decoder", "target"))
 _SHARED = frozenset({"embed_tokens", "pos_q_linear", "pos_k_linear"})
 _ADAPTER = re.compile(r"^(encoder|decoder)\.adaptor\.([^.]+)\.(.+)$")
@@ -35,7 +43,7 @@ class Reading:
         attention_bias: Their ``use_self_attn_bias``.
         entangled: Their ``entangle_position_embedding``.
         target_adapters: Our names of adapters that serve the target alone: their own parameters are the decoder's.
-        experts: Our expert -> number of theirs, for a state with ``modal_ffn``; empty: dense layers.
+        experts: Side -> our expert -> number of theirs, for a state with ``modal_ffn``; empty: dense layers.
     """
 
     shapes: Mapping[str, Shape]
@@ -43,7 +51,7 @@ class Reading:
     attention_bias: bool = True
     entangled: bool = False
     target_adapters: Collection[str] = ()
-    experts: Mapping[str, int] = field(default_factory=dict)
+    experts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def layers(self, side: str) -> int:
         """Layers of the encoder or the decoder."""
@@ -73,6 +81,16 @@ def entries(reading: Reading) -> list[Entry]:
     return [entry for entry in found if all(name in reading.shapes for name in entry.theirs)]
 
 
+def parts(reading: Reading) -> dict[str, tuple[str, str]]:
+    """(our side, our adapter) of every tensor that belongs to an adapter."""
+    sides, found = dict(_SIDES), {}
+    for name in reading.shapes:
+        match = _ADAPTER.match(name)
+        if match and match[2] not in _SHARED:
+            found[name] = sides[match[1]], ALIASES.get(match[2], match[2])
+    return found
+
+
 def unused(reading: Reading) -> tuple[str, ...]:
     """Names of a state that no tensor of ours is made of, and that the original does not use either."""
     made = {name for entry in entries(reading) for name in entry.theirs} | {TABLE, *TABLE_COPIES}
@@ -86,12 +104,16 @@ def _is_idle(name: str, reading: Reading) -> bool:
         return not reading.attention_bias
     if re.match(r"^(encoder\.adaptor\.|decoder\.(adaptor\.|cross_))pos_[qk]_linear\.", name):
         return reading.entangled
-    if re.search(r"\.layers\.\d+\.fc[12]\.", name):
+    if re.search(r"\.layers\.\d+\.(experts_)?fc[12]\.", name):
         return bool(reading.experts)
+    if name == OLD_HEAD:
+        return True
     match = _ADAPTER.match(name)
     if match is None:
         return False
     side, theirs, rest = match.groups()
+    if rest == _OLD_TABLE or _is_head(theirs, rest):
+        return True
     if rest == "type_embedding.weight":
         return side == "decoder"
     if rest.startswith("layernorm_position."):
@@ -99,6 +121,11 @@ def _is_idle(name: str, reading: Reading) -> bool:
     if _RELATIVE.match(rest):
         return not reading.attention_bias
     return theirs in reading.adapters("encoder") and theirs in reading.adapters("decoder")
+
+
+def _is_head(theirs: str, rest: str) -> bool:
+    """Only the decoder's is used, see `HEAD`."""
+    return ALIASES.get(theirs) == "token" and rest.startswith("output_projection.")
 
 
 def _layer(ours: str, theirs: str, reading: Reading, side: str) -> Iterator[Entry]:
@@ -118,7 +145,7 @@ def _layer(ours: str, theirs: str, reading: Reading, side: str) -> Iterator[Entr
     if reading.experts:
         networks = {
             f"{ours}.ffn.each.{name}": (f"experts_fc1.{number}", f"experts_fc2.{number}")
-            for name, number in reading.experts.items()
+            for name, number in reading.experts[side].items()
         }
     for network, (up, down) in networks.items():
         yield from _pairs(f"{network}.up", f"{theirs}.{up}")
@@ -146,7 +173,7 @@ def _adapter(reading: Reading, side: str, ours: str, theirs: str, name: str) -> 
         if not full.startswith(f"{prefix}.") or _COMPUTED.search(full):
             continue
         rest = full.removeprefix(f"{prefix}.")
-        if rest.startswith(("layernorm_embedding.", "layernorm_position.", "type_embedding.")):
+        if rest.startswith(_NO_PARAMETERS) or _is_head(theirs, rest):
             continue
         if _ABSOLUTE.match(rest):
             yield _absolute(f"{places}.tables.0.weight", full, prefix, reading)

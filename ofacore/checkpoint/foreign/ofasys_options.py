@@ -9,7 +9,7 @@ from typing import Any
 
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign.mapping import Shape
-from ofacore.checkpoint.foreign.ofasys_names import TABLE, Reading
+from ofacore.checkpoint.foreign.ofasys_names import HEAD, TABLE, Reading
 from ofacore.protocols import ForeignAdapter
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu", "gelu_accurate": "gelu", "relu": "relu", "silu": "silu"}
@@ -17,16 +17,16 @@ _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu", "gelu_accurate": "gelu", "r
 
 def reading(
     config: Mapping[str, Any], shapes: Mapping[str, Shape], path: Path, target_adapters: Collection[str] = (),
-    experts: Mapping[str, int] | None = None,
+    experts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Reading:  # fmt: skip
-    """How a state of these shapes is to be read.
+    """How a state of these shapes is to be read; what the settings do not say, its names do.
 
     Args:
         config: Their model configuration, as nested mappings.
         shapes: Name -> shape of every tensor of the state.
         path: For messages.
         target_adapters: Our names of adapters that serve the target alone.
-        experts: Our expert -> number of theirs, where feed-forward experts are to be taken over.
+        experts: Side -> our expert -> number of theirs, where feed-forward experts are to be taken over.
 
     Raises:
         CheckpointError: It is the state of another kind of model, or of one that ours does not contain.
@@ -34,11 +34,9 @@ def reading(
     for name in (TABLE, "encoder.layers.0.fc1.weight", "decoder.layers.0.fc1.weight"):
         if name not in shapes:
             raise CheckpointError(path, f"has no tensor '{name}'; expected the state of an OFASys model")
-    entangled = bool(_setting(config, "entangle_position_embedding", False))
-    found = Reading(
-        shapes, _heads(config, shapes, path), bool(_setting(config, "use_self_attn_bias", True)), entangled,
-        target_adapters, experts or {},
-    )  # fmt: skip
+    entangled = _flag(config, "entangle_position_embedding", "encoder.adaptor.pos_q_linear.weight" not in shapes)
+    biased = _flag(config, "use_self_attn_bias", "decoder.cross_pos_q_linear.weight" in shapes)
+    found = Reading(shapes, _heads(config, shapes, path), biased, entangled, target_adapters, experts or {})
     _check(config, found, path)
     return found
 
@@ -67,10 +65,10 @@ def model_options(config: Mapping[str, Any], state: Reading, path: Path) -> dict
         "norm": "pre" if "encoder.layer_norm.weight" in shapes else "post",
         "activation": _ACTIVATIONS[activation],
         "qk_norm": False,
-        "attn_scale_factor": float(_setting(config, "attn_scale_factor", 2)),
+        "attn_scale_factor": _number(config, "attn_scale_factor", 2.0),
         "attention_bias": state.attention_bias,
         "entangle_positions": state.entangled,
-        "share_attn_bias": bool(_setting(config, "share_attn_bias", False)),
+        "share_attn_bias": _flag(config, "share_attn_bias", _shares(state)),
         "scale_attn": "encoder.layers.0.attn_ln.weight" in shapes,
         "scale_fc": "encoder.layers.0.ffn_layernorm.weight" in shapes,
         "scale_heads": "encoder.layers.0.self_attn.c_attn" in shapes,
@@ -81,11 +79,11 @@ def model_options(config: Mapping[str, Any], state: Reading, path: Path) -> dict
         "type_embedding": _any(shapes, "type_embedding.weight"),
         "target_type_embedding": False,
         "separator": False,
-        "dropout": float(_setting(config, "dropout", 0.1)),
-        "attention_dropout": float(_setting(config, "attention_dropout", 0.0)),
-        "activation_dropout": float(_setting(config, "activation_dropout", 0.0)),
-        "encoder_drop_path": float(_setting(config, "encode_drop_path_rate", 0.0)),
-        "decoder_drop_path": float(_setting(config, "decode_drop_path_rate", 0.0)),
+        "dropout": _number(config, "dropout", 0.1),
+        "attention_dropout": _number(config, "attention_dropout", 0.0),
+        "activation_dropout": _number(config, "activation_dropout", 0.0),
+        "encoder_drop_path": _number(config, "encode_drop_path_rate", 0.0),
+        "decoder_drop_path": _number(config, "decode_drop_path_rate", 0.0),
     }
 
 
@@ -130,6 +128,23 @@ def _setting(config: Mapping[str, Any], name: str, default: Any) -> Any:
     return default if value is None else value
 
 
+def _number(config: Mapping[str, Any], name: str, default: float) -> float:
+    """A number of the settings; the default where they refer to another one by name, as omegaconf does."""
+    value = _setting(config, name, default)
+    return float(value) if isinstance(value, int | float) else default
+
+
+def _flag(config: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = config.get(name)
+    return value if isinstance(value, bool) else default
+
+
+def _shares(state: Reading) -> bool:
+    """Whether several layers share one table of biases."""
+    tables = [name for name in state.shapes if re.match(r"encoder\.adaptor\.text\.[^.]+_rel_pos_table_list\.", name)]
+    return len(tables) == 1 < state.layers("encoder")
+
+
 def _any(shapes: Mapping[str, Shape], ending: str) -> bool:
     return any(name.startswith("encoder.adaptor.") and name.endswith(ending) for name in shapes)
 
@@ -156,13 +171,18 @@ def _line(shapes: Mapping[str, Shape]) -> tuple[int, int]:
 
 def _check(config: Mapping[str, Any], state: Reading, path: Path) -> None:
     """What our model does not contain is refused by name."""
-    problems = []
+    problems = _sizes(state.shapes)
+    if config.get("scale_embedding") is True:
+        problems.append("scale_embedding is true; expected false")
     for name in {*state.adapters("encoder"), *state.adapters("decoder")}:
         settings = adapter_settings(config, name)
         if bool(settings.get("entangle_position_embedding", state.entangled)) != state.entangled:
             problems.append(f"adaptor.{name}.entangle_position_embedding differs from the model's ({state.entangled})")
         if settings.get("no_scale_embedding") is False:
             problems.append(f"adaptor.{name}.no_scale_embedding is false; expected true")
+    head = HEAD.removesuffix(".weight") + ".bias"
+    if head in state.shapes:
+        problems.append(f"'{head}': a head with a learned bias; expected none")
     sides = [f"{side}.layer_norm.weight" in state.shapes for side in ("encoder", "decoder")]
     if sides[0] != sides[1]:
         problems.append("normalize_before differs between encoder and decoder; expected the same")
@@ -170,3 +190,21 @@ def _check(config: Mapping[str, Any], state: Reading, path: Path) -> None:
         problems.append("use_self_attn_bias is off while positions are not entangled; the original cannot run that")
     if problems:
         raise CheckpointError(path, "; ".join(sorted(problems)))
+
+
+def _sizes(shapes: Mapping[str, Shape]) -> list[str]:
+    """Sizes that both sides and all tables must share here."""
+    problems = []
+    tables = {name: shape[0] for name, shape in shapes.items() if name.endswith(".text.embed_positions.weight")}
+    if len(set(tables.values())) > 1:
+        found = ", ".join(f"'{name}' has {rows} rows" for name, rows in sorted(tables.items()))
+        problems.append(f"{found}; expected equally many on both sides")
+    for name, shape in shapes.items():
+        rows = tables.get(name.replace("token_rp_bucket", "embed_positions.weight"))
+        if name.endswith(".text.token_rp_bucket") and rows is not None and shape[0] != rows - 2:
+            problems.append(f"'{name}' is for {shape[0]} positions, their table for {rows - 2}; expected equally many")
+    layer = "{}.layers.0.fc1.weight"
+    widths = [shapes[layer.format(side)][0] for side in ("encoder", "decoder")]
+    if widths[0] != widths[1]:
+        problems.append(f"fc1 is {widths[0]} wide in the encoder and {widths[1]} in the decoder; expected the same")
+    return problems

@@ -11,8 +11,10 @@ import pickle
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,7 +34,11 @@ DTYPES = {
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, zipfile.BadZipFile, struct.error, KeyError, IndexError, AttributeError,
     TypeError, ValueError, RecursionError, OverflowError, NotImplementedError, MemoryError, OSError, RuntimeError,
+    zlib.error,
 )  # fmt: skip
+
+
+_EXPECTED = "expected a whole file as torch.save writes it"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,16 @@ class Storage:
     size: int
     """Elements."""
     read: Callable[[str], bytes]
+
+
+class OtherTensor:
+    """A tensor of a kind that is not read: sparse, quantised, nested or on no device."""
+
+    def __init__(self, kind: str, *_: Any) -> None:
+        self.kind = kind
+
+    def __setstate__(self, state: Any) -> None:
+        """Nothing of it is kept."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ def read_torch_file(path: Path) -> Any:
             if head[:2] == b"PK":
                 return _read_archive(path)
             if head[:1] != b"\x80":
-                raise CheckpointError(path, f"is no file of PyTorch: it begins with {head!r}")
+                raise CheckpointError(path, f"is no file of PyTorch: it begins with {head!r}; {_EXPECTED}")
             file.seek(0)
             return _read_legacy(path, file)
     except ForbiddenGlobal as error:
@@ -99,7 +115,9 @@ def read_torch_file(path: Path) -> Any:
         raise CheckpointError(path, what) from None
     except _DAMAGE as error:
         size = path.stat().st_size if path.is_file() else 0
-        raise CheckpointError(path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {error})") from error
+        raise CheckpointError(
+            path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {error}); {_EXPECTED}"
+        ) from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -117,10 +135,10 @@ class _Unpickler(pickle.Unpickler):
             return found
         if (module, name) == ("torch", "Size"):
             return tuple
-        if module == "torch._utils" and name in _REBUILD:
-            return _REBUILD[name]
-        if module == "torch._utils" and name.startswith("_rebuild"):
-            raise NotImplementedError(f"a tensor of a kind that is not supported ({name})")
+        if module in ("torch._utils", "torch._tensor") and name in _REBUILD:
+            return partial(_REBUILD[name])
+        if module in ("torch._utils", "torch._tensor") and name.startswith("_rebuild"):
+            return partial(OtherTensor, name)
         return inert(module, name)
 
     def persistent_load(self, saved: Any) -> Any:
@@ -138,11 +156,18 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
     return data
 
 
+def _rebuild_from_type(rebuild: Any, _kind: Any, arguments: Any, *_: Any) -> Any:
+    """A tensor of a class of its own, or with attributes: the tensor."""
+    return rebuild(*arguments)
+
+
 _REBUILD: Mapping[str, Callable[..., Any]] = {
     "_rebuild_tensor": _rebuild_tensor,
     "_rebuild_tensor_v2": _rebuild_tensor,
     "_rebuild_parameter": _rebuild_parameter,
     "_rebuild_parameter_with_state": _rebuild_parameter,
+    "_rebuild_from_type": _rebuild_from_type,
+    "_rebuild_from_type_v2": _rebuild_from_type,
 }
 
 
@@ -163,6 +188,8 @@ def _read_archive(path: Path) -> Any:
 
     def storage(saved: Any) -> Storage:
         kind, dtype, key, _, size = saved
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"a storage of {dtype}")
         if kind != "storage" or f"{root}data/{key}" not in names:
             raise ValueError(f"storage {key} is missing")
         return Storage(str(key), dtype, int(size), read)
@@ -185,8 +212,12 @@ def _read_legacy(path: Path, file: BinaryIO) -> Any:
         return content
 
     def storage(saved: Any) -> Storage:
+        if saved[0] == "module":
+            return saved[1]
         kind, dtype, key, _, size, *view = saved
-        if kind != "storage" or (view and view[0] is not None):
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise TypeError(f"a storage of {dtype}")
+        if view and view[0] is not None:
             raise NotImplementedError("views of storages")
         return found.setdefault(str(key), Storage(str(key), dtype, int(size), read))
 

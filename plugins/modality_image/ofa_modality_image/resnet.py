@@ -13,6 +13,7 @@ from ofa_modality_image.adapter import PictureAdapter
 from ofa_modality_image.foreign import resnet_options
 from ofa_modality_image.freezing import rest_frozen, run_tower
 from ofa_modality_image.weights import load_tower, read_weights
+from ofacore.plugin import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,8 @@ class ImageResnet(PictureAdapter):
         freeze_statistics: Batch normalisation keeps its statistics, so that a picture's states do not depend on the
             batch. Its scales and shifts are learned, unless ``frozen``.
         frozen: Nothing of the trunk is learned.
-        sync_batch_norm: Statistics of all data-parallel ranks together (on GPUs), where they are not kept.
+        sync_batch_norm: Statistics of all data-parallel ranks together, where they are not kept; on GPUs, on which
+            every rank must have pictures in every micro-batch. Several ranks on CPUs are refused.
         drop_path: Residual branches left out in training, growing to this rate within each stage.
         bare: The adapter of OFASys: no norm and no places of its own.
     """
@@ -81,9 +83,18 @@ class ImageResnet(PictureAdapter):
         return self
 
     def states(self, pixels_BCYX: Tensor) -> Tensor:
-        """[B, cells, H]."""
+        """[B, cells, H].
+
+        Raises:
+            PluginError: Statistics of several ranks on CPUs are to be learned together, which PyTorch cannot.
+        """
+        if self.options.get("sync_batch_norm") and self._learns_statistics() and pixels_BCYX.device.type == "cpu":
+            _refuse_several_ranks()
         maps = run_tower(self.embed_images, pixels_BCYX.contiguous(memory_format=torch.channels_last))
         return self.norm(self.image_proj(maps.flatten(2).transpose(1, 2)))
+
+    def _learns_statistics(self) -> bool:
+        return self.training and not (self.frozen or self.options["freeze_statistics"])
 
     def _drop_paths(self, rate: float) -> None:
         """Stochastic depth (Huang et al. 2016) where a branch ends; rates grow linearly within each stage."""
@@ -96,6 +107,15 @@ class ImageResnet(PictureAdapter):
         from torchvision.ops import stochastic_depth
 
         return stochastic_depth(branch, rate, "row", training=self.training and not self.frozen)
+
+
+def _refuse_several_ranks() -> None:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        what = f"sync_batch_norm over {dist.get_world_size()} ranks needs GPUs: PyTorch has no such layer for CPUs"
+        key = "model.adapters.image_resnet"
+        raise PluginError(f"image_resnet: {what}; set {key}.sync_batch_norm=false or {key}.freeze_statistics=true")
 
 
 def _trunk(depth: int, options: Options) -> nn.Sequential:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from ofa_modality_text.dictionary import is_filler
 from ofa_modality_text.tokenizer import TokenizerError
 from ofacore.protocols import Artifact
 
@@ -29,13 +30,14 @@ def import_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
 
     Args:
         folder: Holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or ``tokenizer.json``.
-        names: The model's dictionary. Names such as ``<text>_464`` are numbers of GPT-2's BPE, as OFASys writes them;
-            without the BPE's files such a model can be given token ids, or these names separated by blanks.
+        names: The model's dictionary. Names such as ``<text>_464`` are numbers of GPT-2's BPE, as OFASys writes them,
+            or ``464``, as OFA does; without the BPE's files such a model can be given token ids, or these names
+            separated by blanks.
 
     Raises:
         TokenizerError: The files do not belong to the dictionary, or are damaged, or not there.
     """
-    numbered = {int(match[1]): name for name in names if (match := _NUMBERED.fullmatch(name))}
+    numbered = _numbered(names)
     found = _files(folder)
     if found is None and numbered:
         return _by_name([numbered[number] for number in sorted(numbered)])
@@ -53,8 +55,16 @@ def import_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
         tokens = {known[number]: numbered[number] for number in sorted(numbered)}
         return _bpe(tokens, merges, leading_blank=True)
     made = {first + second for first, second in merges} | set(pre_tokenizers.ByteLevel.alphabet())
-    text = [name for name in names if name and (name in made or not _BRACKETS.fullmatch(name))]
+    text = [name for name in names if name and (name in made or not (_BRACKETS.fullmatch(name) or is_filler(name)))]
     return _bpe({name: name for name in text}, merges, leading_blank=False)
+
+
+def _numbered(names: Sequence[str]) -> dict[int, str]:
+    """Number of GPT-2's BPE -> name; bare numbers count where a dictionary has no other words, as OFA writes them."""
+    found = {int(match[1]): name for name in names if (match := _NUMBERED.fullmatch(name))}
+    words = [name for name in names if name and not _BRACKETS.fullmatch(name) and not is_filler(name)]
+    bare = bool(words) and not found and all(word.isascii() and word.isdigit() for word in words)
+    return {int(word): word for word in words} if bare else found
 
 
 def origin(artifact: Artifact | None) -> Mapping[str, Any]:
@@ -106,7 +116,10 @@ def read_merges(path: Path) -> list[tuple[str, str]]:
     Raises:
         TokenizerError: A line is something else.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenizerError(f"{path}: damaged or not UTF-8 ({error})") from error
     rules = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     wrong = next((rule for rule in rules if len(rule) != 2), None)
     if wrong is not None:
@@ -115,7 +128,13 @@ def read_merges(path: Path) -> list[tuple[str, str]]:
 
 
 def _bpe(tokens: Mapping[str, str], merges: Sequence[tuple[str, str]], leading_blank: bool) -> Artifact:
-    """A byte-level BPE over some tokens: token -> name in the dictionary, in the order of our ids."""
+    """A byte-level BPE over some tokens: token -> name in the dictionary, in the order of our ids.
+
+    Raises:
+        TokenizerError: There are none.
+    """
+    if not tokens:
+        raise TokenizerError("the dictionary has no tokens of text")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     usable = [rule for rule in merges if {*rule, "".join(rule)} <= vocabulary.keys()]
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=usable))
