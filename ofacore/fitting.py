@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from ofacore.data.errors import BadRow
 from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
 from ofacore.evaluate.validator import Validator
-from ofacore.folders import check_writable
+from ofacore.folders import check_free, check_writable, claimed
 from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
 from ofacore.parallel.agreement import check_started_alike
@@ -107,23 +109,27 @@ def fit(
     check_alike(generalist)
     place = check_folder(folder, resume)
     tune_process(config.threads)
+    cores = len(os.sched_getaffinity(0))
+    if config.workers > cores:
+        logger.warning("train.workers=%d is more than the %d cores of this machine", config.workers, cores)
     dtype = weight_dtype(config.precision, generalist.model.device)
     generalist.model.to(dtype).shard()
     if groups.pipeline_size() > 1 and generalist.model.stage is None:
         cut_model(generalist.model, groups.pipeline_size(), groups.pipeline_rank())
     snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
-    begun = (int(snapshot.state["step"]), Cursor.from_state(snapshot.state["cursor"])) if snapshot else (0, Cursor())
+    begun = _begun(place, snapshot.state) if snapshot and place else (0, Cursor())
     if begun[0] >= config.steps:
         logger.warning("%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps)
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
     trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist))
-    *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
-    trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
-    if snapshot and place:
-        _restore(trainer, snapshot, place)
-    trainer.run()
+    with claimed(folder) if groups.is_first() else nullcontext():
+        *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
+        trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
+        if snapshot and place:
+            _restore(trainer, snapshot, place)
+        trainer.run()
     generalist.model = whole_model(generalist).eval()
     return folder
 
@@ -164,6 +170,15 @@ def check_alike(generalist: Generalist) -> None:
     )
 
 
+def _begun(place: Path, state: Mapping[str, Any]) -> tuple[int, Cursor]:
+    """Steps done, and where the data go on."""
+    try:
+        return int(state["step"]), Cursor.from_state(state["cursor"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        remedy = "resume from another checkpoint, or begin a new run"
+        raise CheckpointError(place, f"holds no state of a training run ({error!r}); {remedy}") from error
+
+
 def _restore(trainer: Trainer, snapshot: Any, place: Path) -> None:
     try:
         if is_sharded(place):
@@ -180,9 +195,11 @@ def check_folder(folder: Path, resume: bool) -> Path | None:
 
     Raises:
         CheckpointError: The folder holds a run that is not to be resumed.
-        UserError: The folder cannot be written to.
+        UserError: The folder cannot be written to, or another process trains in it.
     """
     check_writable(folder)
+    check_writable(folder / "checkpoints")
+    check_free(folder)
     found = find_latest(folder)
     if found and not resume:
         remedy = "go on with --resume (resume=True), or choose another folder with --out"

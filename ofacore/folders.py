@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ofacore.errors import UserError
@@ -44,6 +48,47 @@ def _refuses(folder: Path) -> bool:
             return False
     except OSError:
         return True
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep a folder, which is made where it is not there, for this process; the system gives it free at the end.
+
+    A folder that was made here and is still empty at the end is taken away again.
+
+    Where the file system knows no locks this does nothing.
+
+    Raises:
+        UserError: Another process, or another run of this one, has claimed it.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            os.close(handle)
+            remedy = "wait until it has ended, or choose another folder with --out"
+            raise UserError(f"'{folder}' is in use: another run is training in it; {remedy}") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+        if made:
+            with suppress(OSError):  # what is not empty stays
+                folder.rmdir()
+
+
+def check_free(folder: Path) -> None:
+    """Make sure that no run is training in a folder, which need not exist.
+
+    Raises:
+        UserError: One is.
+    """
+    if folder.is_dir():
+        with claimed(folder):
+            pass
 
 
 def cache_root() -> Path:

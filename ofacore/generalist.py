@@ -19,11 +19,12 @@ from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
 from ofacore.config.validation import explained
 from ofacore.errors import UserError
 from ofacore.evaluate.metric_check import try_metrics
-from ofacore.generate.inference import Inference, generation_options
+from ofacore.generate.inference import Inference
 from ofacore.generate.output import Output
 from ofacore.instruction import format, parse
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan, compile_task
+from ofacore.plan.generation import generation_options
 from ofacore.plugin import Registry, suggest
 from ofacore.run_check import check_run
 from ofacore.task import Task
@@ -289,6 +290,8 @@ def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
     Raises:
         UserError: Something in it is no row.
     """
+    if not isinstance(data, Iterable):
+        raise UserError(f"a {type(data).__name__} is no row: give a dictionary, slot name -> value, or a list of them")
     rows = [data] if isinstance(data, Mapping) else data if isinstance(data, str) else list(data)
     wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
     if wrong is not None:

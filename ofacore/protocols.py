@@ -701,7 +701,12 @@ class GenerationOptions:
 
 
 class Metric(Protocol):
-    """Built as ``cls(options)``. Mergeable: ``merge`` of parts equals one pass over everything."""
+    """Built as ``cls(options)``. Mergeable: ``merge`` of parts equals one pass over everything.
+
+    Predictions are decoded values, unless the class has an attribute ``needs``: with ``log_probs`` they are the
+    log-probabilities of the tokens of each reference; with ``candidates`` the log-probability of each value in the
+    list that the row's column holds whose name the instance has as ``candidates``.
+    """
 
     higher_is_better: ClassVar[bool]
 

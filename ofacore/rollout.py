@@ -15,8 +15,8 @@ from ofacore.data.permutation import stable_key
 from ofacore.data.sampled import matching, rolled_out, slot_of, with_tokens
 from ofacore.evaluate.scoring import blaming
 from ofacore.generate.drawing import DrawnTokens, write_slot
-from ofacore.generate.inference import generation_options
 from ofacore.plan import TemplatePlan
+from ofacore.plan.generation import generation_options
 from ofacore.plugin import MetricUse
 from ofacore.protocols import Example, GenerationOptions, Generator, Hypothesis, Metric, Options, RowContext, SlotPlan
 from ofacore.train.errors import TrainingError

@@ -26,6 +26,7 @@ from ofacore.evaluate.samples import plain_samples
 from ofacore.fitting import check_folder, fit, schedule
 from ofacore.generalist import Generalist, build_model
 from ofacore.joining import joined
+from ofacore.parallel import groups
 from ofacore.parallel.groups import is_first
 from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
@@ -59,6 +60,7 @@ def train_run(
     Raises:
         ConfigError: With everything that is wrong with the configuration.
         UserError: Data, folder or rows cannot be used.
+        SystemExit: A signal ended the run, after it was saved; the code is 128 + its number, as shells have it.
     """
     registry = Registry.discover(config.plugins.prefer)
     problems = check_run(config, registry)
@@ -88,20 +90,22 @@ def _train(
         return folder
     ending = _Ending()
     fit(generalist, folder, resume=resume, callbacks=[*watch, ending])
-    if ending.by_signal:
+    if ending.signal and groups.world_size() == 1:
+        raise SystemExit(128 + ending.signal)
+    if ending.signal:  # a launcher would take another exit code for a failure
         return folder
     finish(generalist, folder, console, watch=watch)
     return folder
 
 
 class _Ending(Callback):
-    """Remembers whether a signal ended the run: who sent it does not wait for scores."""
+    """Remembers the signal that ended the run: who sent it does not wait for scores."""
 
     name = "ending"
-    by_signal = False
+    signal = 0
 
     def on_end(self, trainer: Trainer) -> None:
-        self.by_signal = trainer.stop.reason in {number.name for number in SIGNALS}
+        self.signal = next((int(number) for number in SIGNALS if number.name == trainer.stop.reason), 0)
 
 
 def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: bool) -> Generalist:

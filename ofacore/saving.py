@@ -100,7 +100,7 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
 
 def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Assembly:
     """The assembly of a checkpoint; what plugins it misses is told with the command that installs them."""
-    if "assembly" not in snapshot.state:
+    if not isinstance(snapshot.state.get("assembly"), dict):
         raise CheckpointError(place, "holds no description of its model")
     state = snapshot.state["assembly"]
     registry = registry or Registry.discover(state["config"].get("plugins", {}).get("prefer", {}))

@@ -33,7 +33,11 @@ def write_json(path: Path, value: Any) -> None:
 def replace_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a small JSON file atomically."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    write_json(temporary, value)
-    sync(temporary)
-    os.replace(temporary, path)
+    try:
+        write_json(temporary, value)
+        sync(temporary)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync(path.parent)

@@ -181,13 +181,20 @@ def check_complete(folder: Path) -> None:
     if not is_complete(folder):
         raise CheckpointError(folder, f"not a complete checkpoint: no file '{MARKER}' in it")
     remedy = f"use another checkpoint, or delete the folder {folder} to use the one before"
-    for name, size in _json(folder / MARKER)["files"].items():
+    for name, size in _noted(folder / MARKER).items():
         path = folder / name
         found = path.stat().st_size if path.is_file() else None
         if found is None:
             raise CheckpointError(path, f"missing from the checkpoint; {remedy}")
         if found != size:
             raise CheckpointError(path, f"damaged: {found} bytes, {size} were written; {remedy}")
+
+
+def _noted(marker: Path) -> dict[str, int]:
+    files = _json(marker).get("files")
+    if not isinstance(files, dict):
+        raise CheckpointError(marker, "names no files; it is not the marker of a checkpoint")
+    return files
 
 
 def _write_tensors(folder: Path, snapshot: Snapshot) -> None:
@@ -257,7 +264,8 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(path, f"damaged or not JSON ({error})") from error
+        remedy = f"use another checkpoint, or delete {path.parent} to use the one before"
+        raise CheckpointError(path, f"damaged or not JSON ({error}); {remedy}") from error
     if not isinstance(content, dict):
         raise CheckpointError(path, "holds no JSON object")
     return content

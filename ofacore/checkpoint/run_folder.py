@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.portable import PREVIOUS, TEMPORARY, is_complete, standing
 
 Pointer = Literal["latest", "best"]
+_STEP = re.compile(rf"step-\d+({re.escape(PREVIOUS)})?")
 
 
 def step_folder(run: Path, step: int) -> Path:
@@ -21,14 +23,24 @@ def step_folder(run: Path, step: int) -> Path:
 
 def checkpoints(run: Path) -> list[Path]:
     """Complete checkpoints of a run, oldest step first."""
-    names = {path.name.removesuffix(PREVIOUS) for path in (run / "checkpoints").glob("step-*")}
+    there = [path.name for path in (run / "checkpoints").glob("step-*")]
+    names = {name.removesuffix(PREVIOUS) for name in there if _STEP.fullmatch(name)}
     found = [path for path in (standing(run / "checkpoints" / name) for name in names) if is_complete(path)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-").removesuffix(PREVIOUS)))
 
 
 def write_pointer(run: Path, name: Pointer, checkpoint: Path, **facts: Any) -> None:
-    """Let ``latest`` or ``best`` name a checkpoint, atomically; ``facts`` tell why (step, score)."""
-    replace_json(run / "checkpoints" / name, {"folder": checkpoint.name, **facts})
+    """Let ``latest`` or ``best`` name a checkpoint, atomically; ``facts`` tell why (step, score).
+
+    Raises:
+        CheckpointError: The disk is full or not writable; the pointer is then as before.
+    """
+    path = run / "checkpoints" / name
+    try:
+        replace_json(path, {"folder": checkpoint.name, **facts})
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}), though {checkpoint.name} is complete; make room there"
+        raise CheckpointError(path, reason) from error
 
 
 def read_pointer(run: Path, name: Pointer) -> Path | None:
@@ -39,7 +51,8 @@ def read_pointer(run: Path, name: Pointer) -> Path | None:
     try:
         folder = run / "checkpoints" / str(json.loads(path.read_text(encoding="utf-8"))["folder"])
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(path, f"not a pointer to a checkpoint ({error})") from error
+        remedy = "delete it, and the newest complete checkpoint is used" if name == "latest" else "delete it"
+        raise CheckpointError(path, f"not a pointer to a checkpoint ({error}); {remedy}") from error
     return standing(folder) if is_complete(standing(folder)) else None
 
 
@@ -60,7 +73,8 @@ def prune(run: Path, keep_last: int) -> list[Path]:
         (path / "COMPLETE").unlink()
         shutil.rmtree(path)
     kept = checkpoints(run)
-    remains = [path for path in (run / "checkpoints").glob("step-*") if path not in kept]
+    there = [path for path in (run / "checkpoints").glob("step-*") if _STEP.fullmatch(path.name)]
+    remains = [path for path in there if path not in kept]
     for path in [*remains, *(run / "checkpoints").glob(f"{TEMPORARY}*")]:
         shutil.rmtree(path, ignore_errors=True)
     return doomed

@@ -40,6 +40,10 @@ RESOLVERS = _resolvers()
 """First character -> (tag, pattern) of the scalars that are no text."""
 
 
+MOST_REPEATED = 10_000
+"""Values that aliases may stand for, in one document."""
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = RESOLVERS
 
@@ -77,6 +81,8 @@ class _Builder:
         self._text, self._source, self._problems = text, source, problems
         self._open: list[yaml.Node] = []
         self._flattened: set[int] = set()
+        self._built: set[int] = set()
+        self._repeated = 0
         self.places: dict[Path, Place] = {}
 
     def document(self) -> Any:
@@ -93,6 +99,7 @@ class _Builder:
 
     def _build(self, node: yaml.Node, path: Path) -> Any:
         self.places.setdefault(path, self._place(node))
+        self._count(node)
         if isinstance(node, yaml.ScalarNode):
             return self._loader.construct_object(node)
         if any(node is outer for outer in self._open):
@@ -107,6 +114,14 @@ class _Builder:
             return [self._build(child, (*path, number)) for number, child in enumerate(node.value)]
         finally:
             self._open.pop()
+
+    def _count(self, node: yaml.Node) -> None:
+        """Aliases of aliases can stand for more values than there is memory for."""
+        self._repeated += id(node) in self._built
+        self._built.add(id(node))
+        if self._repeated > MOST_REPEATED:
+            message = f"aliases stand for more than {MOST_REPEATED:,} values"
+            raise yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         if id(node) not in self._flattened:

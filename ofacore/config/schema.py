@@ -114,7 +114,7 @@ class GenerationConfig(Section):
     scheduler: str | None = Field(None, description="Diffusion: name of the noise scheduler.")
     steps: int | None = Field(None, ge=1, description="Diffusion: denoising steps.")
     guidance: float | None = Field(None, ge=0, description="Diffusion: scale of classifier-free guidance; 1: off.")
-    seed: int | None = Field(None, description="Seed of sampling and of diffusion noise.")
+    seed: int | None = Field(None, ge=0, le=10**18, description="Seed of sampling and of diffusion noise.")
 
 
 class TaskConfig(Section):

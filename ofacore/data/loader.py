@@ -48,6 +48,15 @@ class BadRowError(UserError):
         return f"task '{self.row.task}', {self.row.row_id}: {self.row.reason}; {self.remedy}"
 
 
+class WorkerError(UserError):
+    """A worker process ended, which it does not do by itself."""
+
+    def __init__(self, told: str) -> None:
+        guard = 'a script that trains with workers keeps its work under `if __name__ == "__main__":`'
+        super().__init__(f"{told.rstrip('.')}. Every worker imports the script that started it: {guard}; "
+                         "or memory ran out: set train.workers lower, 0 for none")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TaskData:
     """Rows of a task and what encodes them."""
@@ -192,11 +201,17 @@ class StepLoader:
             yield from (data[chunk] for chunk in _Chunks(self))
             return
         _check_picklable(self._tasks)
-        yield from DataLoader(
+        loader = DataLoader(
             data, batch_size=None, sampler=_Chunks(self), num_workers=self.settings.workers,
             multiprocessing_context="spawn", generator=torch.Generator(), prefetch_factor=4,
             worker_init_fn=partial(_like_main, flushes_denormals()),
         )  # fmt: skip
+        try:
+            yield from loader
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise WorkerError(str(error)) from error
 
     def chunks(self) -> Iterator[tuple[SampleRef, ...]]:
         """What is encoded, in the pieces that workers get."""

@@ -33,6 +33,26 @@ def reference_log_probs(
     return found
 
 
+def candidate_log_probs(
+    model: UniversalModel, encoder: Encoder, rows: Sequence[Mapping[str, Any]], slot: str, column: str
+) -> list[list[float]]:
+    """For each row the log-probability of each value in ``column``, had it been the value of ``slot``.
+
+    A row without the column has none.
+
+    Raises:
+        EncodeError: A row or a candidate cannot be used.
+        ValueError: A column holds something else than a list.
+    """
+    own = encoder.plan.columns.get(slot, slot)
+    for number, row in enumerate(rows):
+        if not isinstance(row.get(column) or [], list | tuple):
+            raise ValueError(f"sample {number}: column '{column}' holds no list of candidates")
+    asked = [{**row, own: value} for row in rows for value in row.get(column) or ()]
+    totals = iter([sum(tokens) for tokens in reference_log_probs(model, encoder, asked, slot)])
+    return [[next(totals) for _ in row.get(column) or ()] for row in rows]
+
+
 def _score(model: UniversalModel, examples: Sequence[Example], term: str, start: int, found: list[list[float]]) -> None:
     batch = collate(examples)
     hidden = model.hidden(batch)

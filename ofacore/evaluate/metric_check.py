@@ -83,9 +83,9 @@ def _try(task: str, use: MetricUse, trials: Sequence[_Trial], registry: Registry
         metric: Metric = registry.load("metric", use.metric)(use.options)
     except Exception as error:
         return error
-    forced = getattr(metric, "needs", "") == "log_probs"
+    forced = bool(getattr(metric, "needs", ""))
     rows = [{**t.row, **{f"predicted:{n}": v for n, v in t.predicted.items()}} for t in trials]
-    predictions = [[-0.5, -0.5] if forced else t.predicted.get(use.slot) for t in trials]
+    predictions = [_log_probs(metric, t.row) if forced else t.predicted.get(use.slot) for t in trials]
     references = [row.get(use.references or use.slot) for row in rows]
     names: tuple[str, ...] = ()
     try:
@@ -100,6 +100,12 @@ def _try(task: str, use: MetricUse, trials: Sequence[_Trial], registry: Registry
     except Exception as error:
         logger.warning("task '%s': metric '%s' gives nothing on 2 rows: %s", task, use.metric, reason_of(error))
     return Tried(task, names, metric.higher_is_better)
+
+
+def _log_probs(metric: Metric, row: Mapping[str, Any]) -> list[float]:
+    """As many numbers as a metric gets that judges log-probabilities: of tokens, or of a row's candidates."""
+    column = getattr(metric, "candidates", "")
+    return [-0.5] * (len(row.get(column) or ()) if column else 2)
 
 
 def _trials(assembly: Assembly, plan: TaskPlan, data: TaskData) -> Iterator[_Trial]:

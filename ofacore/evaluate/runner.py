@@ -12,7 +12,7 @@ from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import reason_at
 from ofacore.data.kinds import shown
 from ofacore.evaluate.errors import MetricError
-from ofacore.evaluate.forced import reference_log_probs
+from ofacore.evaluate.forced import candidate_log_probs, reference_log_probs
 from ofacore.evaluate.report import Sample, ScoreRow
 from ofacore.evaluate.scoring import Judged, blaming, score, unscored
 from ofacore.generate.inference import Inference
@@ -116,11 +116,16 @@ def _scored(
 def _for(
     use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, rows: Sequence[Mapping[str, Any]]
 ) -> Judged:
-    """What a metric judges: generated values, or log-probabilities of the references where it asks for them."""
-    if getattr(generalist.assembly.registry.load("metric", use.metric), "needs", "") != "log_probs":
+    """What a metric judges: generated values, or log-probabilities of references or candidates where it asks so."""
+    metric = generalist.assembly.registry.load("metric", use.metric)
+    needs = getattr(metric, "needs", "")
+    if needs not in ("log_probs", "candidates"):
         return judged
-    encoder = generalist.assembly.encoder(plan)
-    found = reference_log_probs(generalist.model, encoder, rows, use.slot)
+    model, encoder = generalist.model, generalist.assembly.encoder(plan)
+    if needs == "log_probs":
+        found = reference_log_probs(model, encoder, rows, use.slot)
+    else:
+        found = candidate_log_probs(model, encoder, rows, use.slot, metric(use.options).candidates)
     return replace(judged, predictions=[{use.slot: logs} for logs in found], baseline=None)
 
 

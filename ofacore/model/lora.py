@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.config.schema import LoraConfig
+from ofacore.errors import UserError
 from ofacore.model.initial import normal
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.regions import each_position_summed, summed, summed_by_position, to_parts
@@ -70,12 +71,12 @@ def add_low_rank(model: nn.Module, config: LoraConfig, seed: int = 1) -> list[st
         Names of the linears.
 
     Raises:
-        ValueError: No linear matches.
+        UserError: No linear matches.
     """
     linears = [(name, module) for name, module in model.named_modules() if _is_linear(module)]
     chosen = [(name, module) for name, module in linears if any(re.search(p, name) for p in config.targets)]
     if not chosen:
-        raise ValueError(
+        raise UserError(
             f"model.lora.targets: no linear matches {list(config.targets)}; names look like '{linears[0][0]}'"
         )
     model.requires_grad_(False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ofacore.config.errors import NOWHERE, Place, Problem
+from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
 from ofacore.config.schema import RunConfig
+from ofacore.plan.generation import generation_options
 from ofacore.plan.lookups import option_problems, unknown
 from ofacore.plan.task_checking import TaskCheck
 from ofacore.plugin import Registry, suggest
@@ -32,7 +33,8 @@ def check(
     Returns:
         The problems, in the order of the configuration; none: the run can start.
     """
-    found = [*_tasks(config, registry, columns), *_model(config, registry), *_train(config, registry)]
+    found = [*_tasks(config, registry, columns), *_generation(config, registry)]
+    found += [*_model(config, registry), *_train(config, registry)]
     found += _prefer(config, registry)
     return [_placed(problem, places or {}) for problem in found]
 
@@ -42,6 +44,17 @@ def _tasks(config: RunConfig, registry: Registry, columns: Columns | None) -> It
         yield Problem("tasks", "there is no task", hint="name one, or take 'starter'")
     for name, task in config.tasks.items():
         yield from TaskCheck(name, task, registry, columns).problems()
+
+
+def _generation(config: RunConfig, registry: Registry) -> Iterator[Problem]:
+    """Options of generation that contradict each other once those of run, preset and task are put together."""
+    for name, task in config.tasks.items():
+        known = not task.preset or not unknown("", "preset", task.preset, registry)
+        preset = registry.preset(task.preset).generation if task.preset and known else {}
+        try:
+            generation_options(config.generation.model_dump(), preset, task.generation.model_dump())
+        except ConfigError as error:
+            yield from (Problem(f"tasks.{name}.{problem.path}", problem.message) for problem in error.problems)
 
 
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
 
 from ofacore.config.errors import Problem
 from ofacore.plugin import PluginError, Registry, UnknownNameError, suggest
@@ -25,14 +28,37 @@ def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem
     return []
 
 
-def option_problems(path: str, kind: str, name: str, given: Iterable[str], registry: Registry) -> list[Problem]:
-    """One problem for each option that a component does not take."""
+def option_problems(path: str, kind: str, name: str, given: Mapping[str, Any], registry: Registry) -> list[Problem]:
+    """One problem for each option that a component does not take, or that is of another kind than its default."""
     known = registry.component(kind, name).options
-    return [
-        Problem(f"{path}.{option}", f"{kind} '{name}' has no option '{option}'", hint=_choice(option, known))
-        for option in given
-        if option not in known
-    ]
+    found = []
+    for option, value in given.items():
+        place = f"{path}.{option}"
+        if option not in known:
+            found.append(Problem(place, f"{kind} '{name}' has no option '{option}'", hint=_choice(option, known)))
+        elif expected := misfit(value, known[option]):
+            found.append(Problem(place, f"found {value!r}, expected {expected}; the default is {known[option]!r}"))
+    return found
+
+
+def misfit(value: Any, default: Any) -> str:
+    """What an option should be, judged by its default, where a value is of another kind; else empty.
+
+    A default of None takes anything, and a text default any scalar or path.
+    """
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(default, int | float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        whole = isinstance(default, float) or (fits and value == int(value))
+        return "" if fits and whole else "a number" if isinstance(default, float) else "a whole number"
+    if isinstance(default, Mapping):
+        return "" if isinstance(value, Mapping) else "a section with keys"
+    if isinstance(default, list | tuple):
+        return "" if isinstance(value, list | tuple) else "a list"
+    if isinstance(default, str):
+        return "" if isinstance(value, str | bool | int | float | PurePath) else "text"
+    return ""
 
 
 def unknown_slot(path: str, slot: str, slots: Iterable[str]) -> list[Problem]:

@@ -12,8 +12,8 @@ import torch
 
 from ofacore.data.collate import collate
 from ofacore.data.encode import Request
-from ofacore.generate.inference import generation_options
 from ofacore.generate.session import Session
+from ofacore.plan.generation import generation_options
 from ofacore.protocols import GenerationOptions, Hypothesis, Produced, RowRequest
 from ofacore.testing.bench import COLUMN, WRITE, SlotBench
 from ofacore.testing.compare import difference

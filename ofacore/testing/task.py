@@ -12,9 +12,9 @@ from ofacore.config.errors import ConfigError
 from ofacore.config.schema import TaskConfig
 from ofacore.errors import UserError
 from ofacore.generalist import Generalist
-from ofacore.generate.inference import generation_options
 from ofacore.instruction import InstructionError, Slot, format, parse
 from ofacore.plan import TaskPlan, plan_task
+from ofacore.plan.generation import generation_options
 from ofacore.plugin import LoadError, PluginError, Registry, TaskManifest, TaskPreset, suggest
 from ofacore.task import Task
 from ofacore.testing.bench import SIZES

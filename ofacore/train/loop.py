@@ -66,15 +66,20 @@ class Trainer:
             self._tell("on_start")
             began = self._clocks()
             for data in self.loader:
-                self.stop.reason = stop_reason(self.stop.reason)
+                self._agree_to_stop()
                 if self.step >= self.config.steps or self.stop:
                     break
                 report = self.train_step(data, began)
                 self._tell("on_step", report)
                 began = self._clocks()
-            self.stop.reason = stop_reason(self.stop.reason)
+            self._agree_to_stop()
             self._tell("on_end")
         return self.step
+
+    def _agree_to_stop(self) -> None:
+        """All processes stop at the same step. A signal may come in between: what it noted is never taken back."""
+        agreed = stop_reason(self.stop.reason)
+        self.stop.reason = self.stop.reason or agreed
 
     def train_step(self, data: StepData, began: tuple[float, float] | None = None) -> StepReport:
         """One update from the samples of one step."""

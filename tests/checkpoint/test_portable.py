@@ -133,6 +133,39 @@ def test_misfit_names_missing_unexpected_and_both_shapes(tmp_path):
     check_fit(tmp_path, stored, stored)
 
 
+@pytest.mark.parametrize("text", ["{}", '{"files": 3}', "[]"])
+def test_a_foreign_marker_is_named(tmp_path, text):
+    folder = save(tmp_path / "c", snapshot())
+    (folder / "COMPLETE").write_text(text)
+    with pytest.raises(CheckpointError, match="COMPLETE"):
+        load(folder)
+
+
+def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+    for step in (1, 2, 3):
+        save(step_folder(tmp_path, step), snapshot(step))
+    own = tmp_path / "checkpoints" / "step-notes"
+    own.mkdir()
+    (own / "COMPLETE").write_text("{}")
+    prune(tmp_path, keep_last=1)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000003"] and own.is_dir()
+
+
+def test_a_damaged_pointer_tells_the_way_out(tmp_path):
+    save(step_folder(tmp_path, 1), snapshot(1))
+    (tmp_path / "checkpoints" / "latest").write_text("")
+    with pytest.raises(CheckpointError, match="latest: not a pointer .* delete it, and the newest complete"):
+        find_latest(tmp_path)
+
+
+def test_a_pointer_that_cannot_be_written_is_named_and_nothing_remains(tmp_path):
+    folder = save(step_folder(tmp_path, 1), snapshot(1))
+    (tmp_path / "checkpoints" / "latest").mkdir()
+    with pytest.raises(CheckpointError, match="latest: cannot be written .* though step-000001 is complete"):
+        write_pointer(tmp_path, "latest", folder, step=1)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["latest", "step-000001"]
+
+
 def test_latest_ignores_incomplete_ones(tmp_path):
     assert find_latest(tmp_path) is None
     one = save(step_folder(tmp_path, 1), snapshot(1))

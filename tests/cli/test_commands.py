@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import ofacore
-from ofa_cli.commands.infer import parse_data
+from ofa_cli.commands.infer import check_names, parse_data
 from ofa_cli.lazy import COMMANDS
 from ofa_cli.output import number, print_json
+from ofacore.errors import UserError
+from ofacore.plan import compile_task
 from ofacore.plugin import Registry
 
 
@@ -94,6 +96,13 @@ def test_json_output_holds_arrays_as_lists_and_missing_numbers_as_a_dash(capsys)
 
 def test_data_arguments_become_a_row():
     assert parse_data(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+
+
+def test_data_for_no_slot_is_refused_and_columns_are_known():
+    plan = compile_task("t", ["[TEXT:first] -> [TEXT:b]"], Registry.discover(), columns={"first": "word"})
+    check_names({"first": "x", "b": "y", "word": "z"}, plan)
+    with pytest.raises(UserError, match="--data 'frist': the instruction has no such slot; did you mean 'first'"):
+        check_names({"frist": "x"}, plan)
 
 
 def test_a_shown_configuration_is_read_back_the_same(ofa, tmp_path):

@@ -217,6 +217,13 @@ def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
     assert [task.weight for task in load([write(tmp_path, "a.yaml", text)]).tasks.values()] == [2, 3, 2]
 
 
+def test_aliases_of_aliases_end_before_memory_does(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    found = problems([write(tmp_path, "a.yaml", "\n".join(lines))])
+    assert "aliases stand for more than 10,000 values" in "\n".join(found.values())
+
+
 def test_places_of_values_outlive_loading(tmp_path: Path) -> None:
     path = write(tmp_path, "a.yaml", 'tasks:\n  "*":\n    weight: 2\n  a:\n    preset: p')
     places = read([path], ["train.steps=1"]).places

@@ -1,5 +1,6 @@
 """What a step holds depends on seed, cursor and schedule, not on workers, threads or where training was resumed."""
 
+import os
 import threading
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from ofacore.data.cursor import Cursor
-from ofacore.data.loader import BadRowError, LoaderSettings, StepLoader, TaskData
+from ofacore.data.loader import BadRowError, LoaderSettings, StepLoader, TaskData, WorkerError
 from ofacore.data.sources import ListSource, SourceError
 from tests.data.toy import encoder
 
@@ -67,6 +68,20 @@ def test_a_step_holds_what_the_schedule_says():
 def test_an_epoch_uses_each_row_once():
     names = [e.row_id for step in steps(20) for e in step.examples if e.task == "one"]
     assert sorted(names[:7]) == sorted(names[7:14]) == [f"one[{k}]" for k in range(7)]
+
+
+class Fatal(ListSource):
+    """Ends the process that receives it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+@pytest.mark.slow
+def test_a_worker_that_ends_is_told_with_what_may_be_the_cause():
+    fatal = {"one": TaskData(Fatal(rows(7), "one"), encoder("[WORD:a] -> [WORD:t]", name="one"))}
+    with pytest.raises(WorkerError, match="exited unexpectedly. .*__main__.*train.workers"):
+        list(StepLoader(fatal, Turns(), LoaderSettings(workers=1), None, 0, 1))
 
 
 def test_resuming_gives_the_same_steps():

@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 from ofacore import Generalist, Task
+from ofacore.checkpoint import find_latest, step_folder
 from ofacore.config.schema import RunConfig
 from ofacore.errors import UserError
-from ofacore.folders import check_place, check_writable
+from ofacore.folders import check_place, check_writable, claimed
 from ofacore.inspection import check_file
 from ofacore.run_check import read_checked
 from ofacore.runs import changed_keys, train_run
+from ofacore.train.trackers import Jsonl
 
 SMALL: dict[str, Any] = {
     "preset": "tiny", "hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2,
@@ -166,6 +168,49 @@ def test_places_are_checked_before_work(tmp_path: Path) -> None:
     for place in (tmp_path / "new" / "page.html", tmp_path):
         with pytest.raises(UserError):
             check_place(place)
+
+
+def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path: Path, model: Generalist) -> None:
+    with claimed(tmp_path), pytest.raises(UserError, match="is in use: another run is training in it"):
+        model.fit(steps=1, samples=4, out=tmp_path)
+    assert not any(tmp_path.iterdir())
+    assert model.fit(steps=1, samples=4, out=tmp_path) == tmp_path
+
+
+def test_a_checkpoint_without_a_state_of_training_is_named(tmp_path: Path, model: Generalist) -> None:
+    model.save(step_folder(tmp_path, 1))
+    with pytest.raises(UserError, match=r"step-000001: holds no state of a training run .*begin a new run"):
+        model.fit(steps=2, samples=4, out=tmp_path, resume=True)
+
+
+def test_metrics_with_lines_of_another_kind_do_not_stop_a_resumed_run(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\x00\n{"step": 9}\n{"st')
+    Jsonl(tmp_path, {"resume_step": 4})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("rows", [None, 3, "red"])
+def test_what_is_no_row_is_refused(model: Generalist, rows: Any) -> None:
+    with pytest.raises(UserError, match="row"):
+        model.infer("t", rows)
+
+
+def test_low_rank_updates_of_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match=r"model.lora.targets: no linear matches \['nosuch'\]"):
+        Generalist.create([Task("t", TEXT, train=ROWS)], lora={"rank": 2, "targets": ["nosuch"]}, **SMALL)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_run_ended_by_a_signal_is_saved_and_exits_as_shells_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"x{i},y{i}\n" for i in range(8)))
+    task = {"instruction": TEXT, "data": {"train": str(tmp_path / "rows.csv")}}
+    config = RunConfig.model_validate({"tasks": {"t": task}, "model": SMALL, "train": {"steps": 50, "samples": 4}})
+    monkeypatch.setattr("ofacore.train.loop.stop_reason", lambda reason: name)
+    with pytest.raises(SystemExit) as caught:
+        train_run(config, folder=tmp_path / "run", console=Console(file=StringIO()))
+    assert caught.value.code == code and find_latest(tmp_path / "run") is not None
 
 
 def test_what_a_resumed_run_keeps_is_named(model: Generalist) -> None:

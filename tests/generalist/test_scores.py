@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
+from ofacore.config.errors import ConfigError
 from ofacore.data.collate import collate
 from ofacore.data.permutation import item_rng
+from ofacore.evaluate.forced import candidate_log_probs
 from tests.generalist.test_generalist import ROWS, SMALL
 
 TEMPLATES = {
@@ -42,6 +44,31 @@ def test_closed_set_scores_are_the_losses_of_training(positions: str, experts: s
             for candidate in output.candidates["cap"]:
                 expected = losses(generalist, name, {**row, "cap": candidate.value})
                 assert candidate.score == pytest.approx(-expected, abs=2e-3), (name, candidate.value)
+
+
+def test_candidates_are_scored_as_references_are() -> None:
+    rows = [{**row, "candidates": ["cat", str(row["cap"]), "a longer one"]} for row in ROWS[:3]]
+    generalist = Generalist.create([Task("open", "[TEXT:n] -> [TEXT:cap]", train=rows)], **SMALL)
+    generalist.model.eval()
+    encoder = generalist.assembly.encoders["open"]
+    found = candidate_log_probs(generalist.model, encoder, rows, "cap", "candidates")
+    for candidates, row in zip(found, rows, strict=True):
+        for value, total in zip(row["candidates"], candidates, strict=True):
+            assert -total == pytest.approx(losses(generalist, "open", {**row, "cap": value}), abs=1e-3)
+    assert candidate_log_probs(generalist.model, encoder, rows, "cap", "nowhere") == [[], [], []]
+    with pytest.raises(ValueError, match="sample 0: column 'cap' holds no list"):
+        candidate_log_probs(generalist.model, encoder, rows, "cap", "cap")
+
+
+def test_retrieval_is_evaluated_and_candidates_hold_the_reference() -> None:
+    rows = [{**row, "candidates": ["cat", "tree", str(row["cap"])]} for row in ROWS[:3]]
+    uses = [{"metric": "retrieval", "slot": "cap"}]
+    task = Task("open", "[TEXT:n] -> [TEXT:cap]", train=rows, test=rows, metrics=uses)
+    (score,) = Generalist.create([task], **SMALL).evaluate("open")
+    assert score.metric == "retrieval" and score.score in (0, 1 / 3, 2 / 3, 1)
+    wrong = [{**row, "candidates": ["nothing like it"]} for row in rows]
+    with pytest.raises(ConfigError, match="does not list the reference"):
+        Generalist.create([Task("bare", "[TEXT:n] -> [TEXT:cap]", train=wrong, test=wrong, metrics=uses)], **SMALL)
 
 
 def test_a_second_target_is_scored_behind_the_first() -> None:

@@ -9,6 +9,7 @@ import pytest
 from ofacore.config import Place
 from ofacore.config.schema import RunConfig
 from ofacore.plan.checking import check
+from ofacore.plan.lookups import misfit
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry, TaskManifest, TaskPreset
 from tests.plan.toys import PICTURES, WORDS
 
@@ -100,6 +101,38 @@ def test_everything_wrong_is_found_at_once(tmp_path: Path) -> None:
         "plugins.prefer.IMAGE": "'pictures'",
     }
     assert {path: expected[path] in text for path, text in problems.items()} == dict.fromkeys(expected, True)
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "expected"),
+    [
+        (2.0, "hot", "a number"),
+        (2.0, float("nan"), "a number"),
+        (2.0, 3, ""),
+        (8, 2.5, "a whole number"),
+        (8, True, "a whole number"),
+        (8, 4.0, ""),
+        (True, 1, "true or false"),
+        ({}, [1], "a section with keys"),
+        ((), "a", "a list"),
+        ("", ["a"], "text"),
+        ("", 3, ""),
+        (None, ["a"], ""),
+    ],
+)
+def test_an_option_is_of_the_kind_of_its_default(default: object, value: object, expected: str) -> None:
+    assert misfit(value, default) == expected
+
+
+def test_options_of_another_kind_and_contradictions_are_found() -> None:
+    task = {"preset": "copy", "generation": {"min_length": 9, "max_length": 3}}
+    problems = found({"tasks": {"t": task}, "train": {"schedule": {"options": {"shuffle": "yes"}}}})
+    assert problems.keys() == {"tasks.t.generation", "train.schedule.options.shuffle"}
+    assert "min_length=9 is more than max_length=3" in problems["tasks.t.generation"]
+    assert "found 'yes', expected true or false" in problems["train.schedule.options.shuffle"]
+    wide = {"strategy": "diverse_beam", "beam": 4}
+    mixed = found({"tasks": {"t": {"preset": "copy", "generation": {"groups": 3}}}, "generation": wide})
+    assert mixed == {"tasks.t.generation": "beam=4 is no multiple of groups=3; "}
 
 
 def test_a_bad_instruction_is_drawn_with_its_caret() -> None:

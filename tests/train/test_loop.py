@@ -172,6 +172,17 @@ def test_signal_saves_at_the_end_of_the_step_and_tells_how_to_go_on(tmp_path, ca
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_that_comes_while_processes_agree_is_not_lost(tmp_path, monkeypatch):
+    def interrupted(reason):
+        if trainer.step == 3 and not reason:
+            os.kill(os.getpid(), signal.SIGINT)
+        return reason
+
+    monkeypatch.setattr("ofacore.train.loop.stop_reason", interrupted)
+    trainer = trainer_of(tmp_path, steps=100)
+    assert trainer.run() < 5 and trainer.stop.reason == "SIGINT"
+
+
 def test_runs_in_another_thread(tmp_path):
     done = []
     thread = threading.Thread(target=lambda: done.append(trainer_of(tmp_path, steps=2).run()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from ofa_cli.output import print_json
 from ofa_cli.runs import run_folder
 from ofacore.errors import UserError
 from ofacore.folders import check_place
+
+if TYPE_CHECKING:
+    from ofacore.plan import TaskPlan
 
 app = command_app()
 
@@ -32,7 +35,9 @@ def infer(
 
     from ofacore import Generalist
 
-    output = Generalist.from_pretrained(folder).infer(instruction, row)
+    generalist = Generalist.from_pretrained(folder)
+    check_names(row, generalist.plan(instruction))
+    output = generalist.infer(instruction, row)
     if output.problem:
         raise UserError(output.problem)
     if save is not None:
@@ -42,6 +47,23 @@ def infer(
         return
     for name, value in output.values.items():
         typer.echo(f"{name}: {value}")
+
+
+def check_names(row: Mapping[str, str], plan: TaskPlan) -> None:
+    """Every given name is a slot, or a column that something of the task reads.
+
+    Raises:
+        UserError: One is not; names those that are.
+    """
+    from ofacore.plugin import suggest
+
+    slots = [slot.name for slot in plan.slots() if slot.plain is None]
+    columns = [given["column"] for given in plan.closed_sets.values() if isinstance(given, dict)]
+    known = [*slots, *plan.columns.values(), *plan.transforms, *columns, *(use.references for use in plan.metrics)]
+    for name in row:
+        if name not in known:
+            hint = suggest(name, known) or f"there are {', '.join(dict.fromkeys(slots))}"
+            raise UserError(f"--data '{name}': the instruction has no such slot; {hint}")
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, str]:

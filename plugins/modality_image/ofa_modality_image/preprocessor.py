@@ -24,6 +24,7 @@ from ofacore.protocols import (
     Hypothesis,
     Options,
     RowContext,
+    RowError,
     Segment,
     SlotPlan,
     TargetSpec,
@@ -64,10 +65,12 @@ class ImagePreprocessor:
         An array float [height, width, 3] is taken as it is: it is normalised and resized already.
 
         Raises:
-            RowError: The value is no picture.
+            RowError: The value is no picture, or holds numbers that are not finite.
         """
         attributes = slot.attributes
         if is_normalised(value):
+            if not np.isfinite(value).all():
+                raise RowError(f"column '{slot.name}': the array has numbers that are not finite")
             pixels, statistics = value.astype(np.float32), STATISTICS.index("given")
         else:
             pixels, statistics = self._pixels(value, slot, ctx), STATISTICS.index(attributes.get("mean_std") or "half")

@@ -58,7 +58,12 @@ def slot_features(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signa
     if anchor is not None and not 0 <= anchor < len(clip.frames):
         raise RowError(f"column '{slot.name}': anchor_frame={anchor} is not within {len(clip.frames)} frames")
     features = FORMS[slot.preprocessor].features(clip, anchor, slot.name)
+    dims = slot.attributes.get("dims")
+    if dims is not None and features.shape[1] != dims:
+        raise RowError(f"column '{slot.name}': {features.shape[1]} numbers a frame, but the slot says dims={dims}")
     frames = signature_of(features.shape[1], signatures, slot.name).normalise(features)
+    if not np.isfinite(frames).all():
+        raise RowError(f"column '{slot.name}': numbers up to {np.abs(features).max():.3g} are too large to normalise")
     return Features(frames, np.zeros(len(frames), bool) if clip.known is None else clip.known)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ofa_modality_motion.canvas import Canvas
 from ofa_modality_motion.schedulers import build_scheduler
+from ofacore.plugin import PluginError
 from ofacore.protocols import (
     DecodeSession,
     GenerationOptions,
@@ -42,7 +43,7 @@ class DiffusionGenerator:
         """``n_best`` candidates for each row, all of score 0; the first is committed unless nothing follows.
 
         Raises:
-            ValueError: Guidance without an unconditional twin of the session, or an unknown scheduler.
+            PluginError: Guidance without an unconditional twin of the session, an unknown scheduler, or too many steps.
         """
         twin = _twin(session, options)
         slot = requests[0].slot
@@ -95,7 +96,7 @@ def _twin(session: DecodeSession, options: GenerationOptions) -> DecodeSession |
     if options.guidance == 1.0:
         return None
     if session.unconditional is None:
-        raise ValueError(
+        raise PluginError(
             f"guidance={options.guidance:g} needs a prompt that can be dropped: name it by the task options "
             "prompt_slot and drop_prompt and train with them, or use guidance=1"
         )

@@ -26,7 +26,7 @@ ATTRIBUTES = (
     Attribute("inbetween", "str", None, "frames of past/missing/next, such as 10/5-40/1: fill in the missing ones",
               sides=("target",)),
     Attribute("length", "str", None, "frames to produce: a number, or a column that holds it", sides=("target",)),
-    Attribute("dims", "int", None, "numbers a frame to produce, where the model knows several", sides=("target",),
+    Attribute("dims", "int", None, "numbers a frame, those to produce too: a clip of another size is an error",
               minimum=1),
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ofa_modality_motion.noise import LEVELS
-from ofacore.plugin import suggest
+from ofacore.plugin import PluginError, suggest
 
 SCHEDULERS: Mapping[str, str] = {
     "ddim": "DDIMScheduler",
@@ -23,15 +23,15 @@ def build_scheduler(name: str, steps: int) -> Any:
     """A scheduler with its time steps set; it takes predictions of the clean sample and clips nothing.
 
     Raises:
-        ValueError: No scheduler of that name, or steps outside 1 to 1000.
+        PluginError: No scheduler of that name, or steps outside 1 to 1000.
     """
     import diffusers
 
     if name not in SCHEDULERS:
         known = ", ".join(SCHEDULERS)
-        raise ValueError(f"no scheduler '{name}' among {known}; {suggest(name, SCHEDULERS)}".rstrip("; "))
+        raise PluginError(f"generation.scheduler: no '{name}' among {known}; {suggest(name, SCHEDULERS)}".rstrip("; "))
     if not 1 <= steps <= LEVELS:
-        raise ValueError(f"steps={steps} must be between 1 and {LEVELS}")
+        raise PluginError(f"generation.steps={steps} must be between 1 and {LEVELS}")
     kind = SCHEDULERS[name]
     options: dict[str, Any] = {"clip_sample": False} if kind in _CLIPPING else {}
     scheduler = getattr(diffusers, kind)(

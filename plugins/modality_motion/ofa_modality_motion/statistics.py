@@ -31,8 +31,9 @@ class Signature:
     skeleton: AnySkeleton | None
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
-        """float32 [frames, dims] of about mean 0 and deviation 1."""
-        return ((frames - self.mean) / self.deviation).astype(np.float32)
+        """float32 [frames, dims] of about mean 0 and deviation 1; infinite where numbers are too large for it."""
+        with np.errstate(over="ignore"):
+            return ((frames - self.mean) / self.deviation).astype(np.float32)
 
     def restore(self, frames: np.ndarray) -> np.ndarray:
         """float64 [frames, dims] in the caller's units."""

@@ -16,6 +16,7 @@ from ofa_modality_motion.head import MotionHead
 from ofa_modality_motion.noise import LEVELS, DiffusionCorruption, noised, signal_shares
 from ofa_modality_motion.preprocessor import MotionPreprocessor
 from ofa_modality_motion.schedulers import SCHEDULERS
+from ofacore.plugin import PluginError
 from ofacore.protocols import (
     BuildContext,
     CriterionContext,
@@ -255,11 +256,11 @@ def test_guidance_moves_away_from_the_unconditional_answer() -> None:
 
 
 def test_errors_name_the_way_out() -> None:
-    with pytest.raises(ValueError, match="guidance=2 needs a prompt that can be dropped"):
+    with pytest.raises(PluginError, match="guidance=2 needs a prompt that can be dropped"):
         run(ToySession(1), [request()], guidance=2.0)
-    with pytest.raises(ValueError, match="no scheduler 'ddin' among .*did you mean 'ddim'"):
+    with pytest.raises(PluginError, match="generation.scheduler: no 'ddin' among .*did you mean 'ddim'"):
         run(ToySession(1), [request()], scheduler="ddin")
-    with pytest.raises(ValueError, match="steps=0 must be between 1 and 1000"):
+    with pytest.raises(PluginError, match="generation.steps=0 must be between 1 and 1000"):
         run(ToySession(1), [request()], steps=0)
     with pytest.raises(RowError, match="7 numbers a frame, but this model was fitted on clips of 6"):
         run(ToySession(1), [request(dims=7)])

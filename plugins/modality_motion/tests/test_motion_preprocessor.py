@@ -83,6 +83,18 @@ def test_clips_of_several_sizes_keep_statistics_apart_and_order_does_not_matter(
         preprocessor.encode(np.zeros((20, 5)), slot(), context())
 
 
+def test_a_slot_may_insist_on_its_size_where_the_model_knows_several() -> None:
+    preprocessor = fitted([*CLIPS, np.zeros((20, 9))])
+    assert preprocessor.encode(CLIPS[0], slot(dims=6), context())
+    with pytest.raises(RowError, match="column 'm': 9 numbers a frame, but the slot says dims=6"):
+        preprocessor.encode(np.zeros((20, 9)), slot(dims=6), context())
+
+
+def test_numbers_too_large_to_normalise_are_an_error() -> None:
+    with pytest.raises(RowError, match="column 'm': numbers up to 1e\\+300 are too large"):
+        fitted(CLIPS).encode(np.full((20, 6), 1e300), slot(), context())
+
+
 def test_numbers_that_never_change_stay_finite() -> None:
     segment = encode(fitted([np.ones((20, 2))]), np.ones((20, 2)), slot(), context())
     assert np.isfinite(segment.features["frames"]).all()

@@ -15,7 +15,7 @@ from ofa_task_language.manifest import MANIFEST
 from ofacore.plugin import Registry
 
 REGISTRY = Registry.of(MANIFEST)
-NAMES = [name for name in REGISTRY.names("metric") if name != "perplexity"]
+NAMES = [name for name in REGISTRY.names("metric") if name not in ("perplexity", "retrieval")]
 
 
 def metric(name, **options):
@@ -149,6 +149,27 @@ def test_perplexity_from_log_probabilities():
     for bad in ("text", 3, [0.5], [math.nan]):
         with pytest.raises(ValueError, match="sample 0"):
             judge.update([bad], ["a"], [{}])
+
+
+def test_retrieval_ranks_candidates_against_what_is_usual_for_them():
+    rows = [{"candidates": ["cat", "dog"]}, {"candidates": ["dog", "cat"]}, {"candidates": ["cat", "dog"]}]
+    likely = [[-1.0, -7.0], [-4.0, -3.0], [-1.5, -9.0]]  # "cat" is the likelier everywhere
+    references = ["cat", "dog", "cat"]
+    judge, other = metric("retrieval"), metric("retrieval")
+    judge.update(likely[:1], references[:1], rows[:1])
+    other.update(likely[1:], references[1:], rows[1:])
+    judge.merge(other)
+    assert judge.items() == [1.0, 1.0, 1.0] and judge.compute() == {"retrieval": 1.0}
+    assert judge.needs == "candidates" and judge.candidates == "candidates"
+    bare = metric("retrieval")
+    bare.update([[]], ["cat"], [{}])
+    assert math.isnan(bare.compute()["retrieval"]) and not bare.items()
+    for bad, reference, row in (
+        ([-1.0], "cat", rows[0]), ("text", "cat", rows[0]), ([-1.0, -2.0], "bird", rows[0]),
+        ([], "cat", {"candidates": []}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="retrieval, sample 0"):
+            judge.update([bad], [reference], [row])
 
 
 WORDS = st.lists(st.sampled_from(["a", "b", "cat", "B.", "dog"]), max_size=4).map(" ".join)

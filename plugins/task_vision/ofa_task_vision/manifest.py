@@ -46,7 +46,7 @@ STARTER = (
         ("[IMAGE:img,size=32] what does the image describe? -> [TEXT:cap]",),
         "English name of an emoji picture",
         {"img": _IMAGE, "cap": "its name", "candidates": "ten names, one of them right (valid and test)"},
-        metrics=(MetricUse("chrf", "cap"), MetricUse("token_f1", "cap")),
+        metrics=(MetricUse("chrf", "cap"), MetricUse("token_f1", "cap"), MetricUse("retrieval", "cap")),
         generation={"max_length": 32},
         data=f"{_DATA}.emoji_caption:build",
         baseline=f"{_DATA}.emoji_caption:baseline",

@@ -30,5 +30,9 @@ METRICS: tuple[Component, ...] = (
         "cer", "error_rates:CharacterErrorRate", "character errors by characters of the references (jiwer)", **_CASE
     ),
     _metric("per", "error_rates:PhonemeErrorRate", "phoneme errors by phonemes of the references (jiwer)"),
+    _metric(
+        "retrieval", "retrieval:Retrieval", "share of rows whose reference is ranked first among candidates",
+        candidates="candidates",
+    ),
     _metric("perplexity", "perplexity:Perplexity", "of the references, from log-probabilities of their tokens"),
-)
+)  # fmt: skip
