@@ -107,10 +107,7 @@ def fit(
     check_alike(generalist)
     place = check_folder(folder, resume)
     tune_process(config.threads)
-    dtype = weight_dtype(config.precision, generalist.model.device)
-    generalist.model.to(dtype).shard()
-    if groups.pipeline_size() > 1 and generalist.model.stage is None:
-        cut_model(generalist.model, groups.pipeline_size(), groups.pipeline_rank())
+    divide(generalist)
     snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
     begun = (int(snapshot.state["step"]), Cursor.from_state(snapshot.state["cursor"])) if snapshot else (0, Cursor())
     if begun[0] >= config.steps:
@@ -126,6 +123,14 @@ def fit(
     trainer.run()
     generalist.model = whole_model(generalist).eval()
     return folder
+
+
+def divide(generalist: Generalist) -> None:
+    """The model in the format of its training; of several processes each keeps its part, in place."""
+    model = generalist.model
+    model.to(weight_dtype(generalist.assembly.config.train.precision, model.device)).shard()
+    if groups.pipeline_size() > 1 and model.stage is None:
+        cut_model(model, groups.pipeline_size(), groups.pipeline_rank())
 
 
 def whole_model(generalist: Generalist) -> UniversalModel:

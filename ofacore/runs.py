@@ -7,7 +7,6 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -49,7 +48,7 @@ def train_run(
     Args:
         config: The run.
         resume: Go on from the folder's latest checkpoint.
-        dry_run: Print plans, sizes, memory and shares, run two steps on this process alone, write nothing.
+        dry_run: Print plans, sizes, memory and shares, run two steps on all processes, write nothing.
         folder: Run folder; default: what the configuration says.
         console: Where to print; default: standard output.
 
@@ -65,7 +64,7 @@ def train_run(
     if problems:
         raise ConfigError(problems)
     tune_process(config.train.threads)
-    with nullcontext(()) if dry_run else joined(config.parallel) as watch:
+    with joined(config.parallel) as watch:
         console = console or Console(soft_wrap=True, quiet=not is_first())
         return _train(config, registry, resume, dry_run, folder, console, watch)
 
@@ -98,10 +97,15 @@ class _Ending(Callback):
     """Remembers whether a signal ended the run: who sent it does not wait for scores."""
 
     name = "ending"
-    by_signal = False
+    trainer: Trainer | None = None
 
     def on_end(self, trainer: Trainer) -> None:
-        self.by_signal = trainer.stop.reason in {number.name for number in SIGNALS}
+        self.trainer = trainer
+
+    @property
+    def by_signal(self) -> bool:
+        """Also one that came while the last checkpoint was written."""
+        return self.trainer is not None and self.trainer.stop.reason in {number.name for number in SIGNALS}
 
 
 def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: bool) -> Generalist:
