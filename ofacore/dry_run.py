@@ -1,4 +1,4 @@
-"""A rehearsal: plans, sizes, expected memory, and two real steps that leave nothing behind."""
+"""A rehearsal on all processes: plans, sizes, memory, and two real steps that leave nothing behind."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from rich.console import Console
 from torch import Tensor
 
 from ofacore.data.loader import StepLoader
-from ofacore.fitting import LoadedStep, loaded, loader_settings, rollout, schedule, training_data
+from ofacore.fitting import LoadedStep, check_alike, divide, loaded, loader_settings, rollout, schedule, training_data
 from ofacore.generalist import Generalist
+from ofacore.parallel.agreement import everyones, of_the_model
+from ofacore.parallel.groups import layout
+from ofacore.parallel.layout import described
 from ofacore.plan import as_text
 from ofacore.protocols import Batch
 from ofacore.train.loop import Trainer
-from ofacore.train.precision import weight_dtype
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,25 @@ WORKSPACE = 1.5
 
 
 def rehearse(generalist: Generalist, console: Console) -> None:
-    """Print plans and an estimate of memory, then run two steps in a folder that is thrown away."""
+    """Print plans and an estimate of memory, then run two steps in a folder that is thrown away.
+
+    All processes of a run must call this together; memory is estimated where one holds the whole model.
+    """
+    check_alike(generalist)
     for plan in generalist.assembly.plans.values():
         console.print(f"\n{plan.name}", style="bold")
         console.print(as_text(plan), markup=False, highlight=False)
     config = generalist.assembly.config.train
     loader = StepLoader(training_data(generalist), schedule(generalist), loader_settings(config), stop=2)
     steps = [loaded(step) for step in loader]
-    generalist.model.to(weight_dtype(config.precision, generalist.model.device))
-    expected = estimate(generalist, steps)
-    console.print(f"\nmemory expected: {_megabytes(expected.total)} (process {_megabytes(expected.base)}, weights "
-                  f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
-                  f"{_megabytes(expected.activations)})")  # fmt: skip
+    divide(generalist)
+    if layout().single:
+        expected = estimate(generalist, steps)
+        console.print(f"\nmemory expected: {_megabytes(expected.total)} (process {_megabytes(expected.base)}, weights "
+                      f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
+                      f"{_megabytes(expected.activations)})")  # fmt: skip
+    else:
+        console.print(f"\nrehearsed on {described(layout())}", highlight=False)
     with TemporaryDirectory() as folder:
         trainer = Trainer(generalist.model, steps, config, Path(folder), rollout=rollout(generalist))
         for step in steps:
@@ -67,7 +76,7 @@ def rehearse(generalist: Generalist, console: Console) -> None:
             console.print(
                 f"step {report.step}: {report.samples} samples in {report.seconds:.2f} s  {losses}", highlight=False
             )
-    console.print(f"memory measured: {_megabytes(peak_memory())} at the peak")
+    console.print(f"memory measured: {_measured()} at the peak")
 
 
 def estimate(generalist: Generalist, steps: list[LoadedStep]) -> Memory:
@@ -114,6 +123,13 @@ def peak_memory() -> int:
     """Largest resident set of this process so far, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _measured() -> str:
+    """Of all processes."""
+    peaks = [peak for model in everyones(of_the_model(peak_memory())) for peak in model]
+    least, most = _megabytes(min(peaks)), _megabytes(max(peaks))
+    return most if len(peaks) == 1 else f"{least} to {most} in a process"
 
 
 def _positions(batch: Batch) -> int:

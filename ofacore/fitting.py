@@ -112,10 +112,7 @@ def fit(
     cores = len(os.sched_getaffinity(0))
     if config.workers > cores:
         logger.warning("train.workers=%d is more than the %d cores of this machine", config.workers, cores)
-    dtype = weight_dtype(config.precision, generalist.model.device)
-    generalist.model.to(dtype).shard()
-    if groups.pipeline_size() > 1 and generalist.model.stage is None:
-        cut_model(generalist.model, groups.pipeline_size(), groups.pipeline_rank())
+    divide(generalist)
     snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
     begun = _begun(place, snapshot.state) if snapshot and place else (0, Cursor())
     if begun[0] >= config.steps:
@@ -132,6 +129,14 @@ def fit(
         trainer.run()
     generalist.model = whole_model(generalist).eval()
     return folder
+
+
+def divide(generalist: Generalist) -> None:
+    """The model in the format of its training; of several processes each keeps its part, in place."""
+    model = generalist.model
+    model.to(weight_dtype(generalist.assembly.config.train.precision, model.device)).shard()
+    if groups.pipeline_size() > 1 and model.stage is None:
+        cut_model(model, groups.pipeline_size(), groups.pipeline_rank())
 
 
 def whole_model(generalist: Generalist) -> UniversalModel:

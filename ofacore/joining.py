@@ -35,5 +35,6 @@ def joined(config: ParallelConfig) -> Iterator[Sequence[Heartbeat]]:
     try:
         yield (Heartbeat(watchdog),)
         groups.stop()
+        watchdog.done()
     finally:
         watchdog.rest()

@@ -8,7 +8,11 @@ from collections.abc import Callable, Mapping
 from ofacore.config import Problem
 from ofacore.config.schema import ParallelConfig, RunConfig
 from ofacore.model.presets import ModelSizeError, Sizes, resolve
+from ofacore.parallel.cutting import refusal
 from ofacore.parallel.layout import Layout, LayoutError
+from ofacore.plan import TaskPlan
+from ofacore.plan.configured import plan_task
+from ofacore.plugin import Registry
 
 
 def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.environ) -> Layout:
@@ -21,7 +25,7 @@ def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.enviro
     """
     started = int(environment["WORLD_SIZE"]) if "RANK" in environment and "WORLD_SIZE" in environment else 0
     if started and config.nproc not in (1, started):
-        raise LayoutError(f"nproc={config.nproc}, but {started} processes were started; leave nproc out")
+        raise LayoutError(f"--nproc {config.nproc}, but {started} processes were started; leave --nproc out")
     return Layout(
         world=started or config.nproc, tensor=config.tp, pipeline=config.pp, expert=config.ep,
         sequence=config.sp, zero=bool(config.zero), fsdp=config.fsdp,
@@ -39,13 +43,34 @@ def layout_problems(config: RunConfig, environment: Mapping[str, str] = os.envir
         return []
     found = [*_tensor(config, layout, sizes), *_pipeline(config, layout, sizes), *_experts(config, layout)]
     if layout.sequence and layout.tensor == 1:
-        found.append(Problem("parallel.sp", "positions are split over a tensor group; set tp to 2 or more"))
+        found.append(Problem("parallel.sp", "positions are split over a tensor group: --sp needs --tp 2 or more"))
     if layout.data > config.train.samples:
         found.append(Problem(
             "train.samples", f"{config.train.samples} samples in a step leave some of {layout.data} data ranks "
-            f"({layout.world} processes / tp={layout.tensor} / pp={layout.pipeline}) idle; set at least {layout.data}",
+            f"(--nproc {layout.world}, --tp {layout.tensor}, --pp {layout.pipeline}) idle; set {layout.data} or more",
         ))  # fmt: skip
     return found
+
+
+def stage_problems(config: RunConfig, registry: Registry) -> list[Problem]:
+    """Criteria of a run's tasks that do not work across pipeline stages; the rest of the run must be right.
+
+    Only here implementations are loaded, since a criterion itself says what it needs.
+    """
+    if config.parallel.pp == 1:
+        return []
+    return [
+        Problem(f"tasks.{name}", refusal(criterion, need))
+        for name, task in config.tasks.items()
+        for criterion in _criteria(plan_task(name, task, registry))
+        for need in sorted(registry.load("criterion", criterion).needs)
+    ]
+
+
+def _criteria(plan: TaskPlan) -> list[str]:
+    """Of all slots that carry loss, and of the losses that are set."""
+    named = [*(slot.criterion for slot in plan.slots() if slot.loss), *(loss.criterion for loss in plan.losses)]
+    return list(dict.fromkeys(name for name in named if name))
 
 
 def _tensor(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
@@ -55,7 +80,7 @@ def _tensor(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
         return []
     fits = near(tp, lambda n: sizes.heads % n == 0 and sizes.ffn % n == 0)
     return [
-        Problem("parallel.tp", f"{size} {what} cannot be shared by {tp} processes; nearest that works: {fits}")
+        Problem("parallel.tp", f"{size} {what} cannot be shared by --tp {tp} processes; nearest that works: {fits}")
         for what, size in (("attention heads", sizes.heads), ("feed-forward units", sizes.ffn))
         if size % tp
     ] + _needs_megatron(config, "parallel.tp", tp)
@@ -68,13 +93,14 @@ def _pipeline(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
     if stages > layers:
         own = f"{sizes.encoder_layers} encoder + {sizes.decoder_layers} decoder layers"
         fits = near(stages, lambda n: n <= layers)
-        return [Problem("parallel.pp", f"{own} cannot be cut into {stages} stages; nearest that works: {fits}")]
+        return [Problem("parallel.pp", f"{own} cannot be cut into --pp {stages} stages; nearest that works: {fits}")]
     return _needs_megatron(config, "parallel.pp", stages)
 
 
 def _needs_megatron(config: RunConfig, key: str, size: int) -> list[Problem]:
     name = config.model.backbone
-    problem = f"backbone '{name}' cannot be divided among {size} processes; set 1, or model.backbone=megatron"
+    flag = f"--{key.rpartition('.')[2]} {size}"
+    problem = f"backbone '{name}' cannot be divided: {flag}; set 1, or model.backbone=megatron"
     return [] if name == "megatron" else [Problem(key, problem)]
 
 
@@ -85,10 +111,11 @@ def _experts(config: RunConfig, layout: Layout) -> list[Problem]:
     if layout.expert == 1:
         return []
     if kind == "none":
-        return [Problem("parallel.ep", f"ep={layout.expert}, but the model has no experts; set model.experts, or ep=1")]
+        problem = f"--ep {layout.expert}, but the model has no experts; set model.experts, or --ep 1"
+        return [Problem("parallel.ep", problem)]
     if number is not None and layout.expert > number:
         fits = near(layout.expert, lambda n: n <= number and layout.data % n == 0)
-        what = f"{number} experts leave some of {layout.expert} ranks without one"
+        what = f"{number} experts leave some of --ep {layout.expert} ranks without one"
         return [Problem("parallel.ep", f"{what}; nearest that works: {fits}")]
     return []
 

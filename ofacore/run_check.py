@@ -8,7 +8,7 @@ from ofacore.config import ConfigError, Loaded, Place, Problem, read
 from ofacore.config.schema import RunConfig
 from ofacore.data.sources import open_source
 from ofacore.errors import UserError
-from ofacore.layout_check import layout_problems
+from ofacore.layout_check import layout_problems, stage_problems
 from ofacore.model.presets import ModelSizeError, resolve
 from ofacore.plan.checking import check
 from ofacore.plugin import Registry
@@ -41,7 +41,8 @@ def check_run(config: RunConfig, registry: Registry, places: Mapping[str, Place]
     """
     data = _Columns(config)
     found = check(config, registry, places=places, columns=data)
-    return [*found, *data.problems, *_sizes(config), *layout_problems(config)]
+    found += [*data.problems, *_sizes(config), *layout_problems(config)]
+    return found or stage_problems(config, registry)
 
 
 class _Columns:

@@ -7,7 +7,6 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -50,7 +49,7 @@ def train_run(
     Args:
         config: The run.
         resume: Go on from the folder's latest checkpoint.
-        dry_run: Print plans, sizes, memory and shares, run two steps on this process alone, write nothing.
+        dry_run: Print plans, sizes, memory and shares, run two steps on all processes, write nothing.
         folder: Run folder; default: what the configuration says.
         console: Where to print; default: standard output.
 
@@ -67,7 +66,7 @@ def train_run(
     if problems:
         raise ConfigError(problems)
     tune_process(config.train.threads)
-    with nullcontext(()) if dry_run else joined(config.parallel) as watch:
+    with joined(config.parallel) as watch:
         console = console or Console(soft_wrap=True, quiet=not is_first())
         return _train(config, registry, resume, dry_run, folder, console, watch)
 
@@ -102,10 +101,16 @@ class _Ending(Callback):
     """Remembers the signal that ended the run: who sent it does not wait for scores."""
 
     name = "ending"
-    signal = 0
+    trainer: Trainer | None = None
 
     def on_end(self, trainer: Trainer) -> None:
-        self.signal = next((int(number) for number in SIGNALS if number.name == trainer.stop.reason), 0)
+        self.trainer = trainer
+
+    @property
+    def signal(self) -> int:
+        """Its number, or 0; also of one that came while the last checkpoint was written."""
+        reason = self.trainer.stop.reason if self.trainer else ""
+        return next((int(number) for number in SIGNALS if number.name == reason), 0)
 
 
 def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: bool) -> Generalist:

@@ -7,6 +7,7 @@ was resumed.
 from __future__ import annotations
 
 import pickle
+import signal
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -272,7 +273,9 @@ def encode_sample(data: TaskData, ref: SampleRef, rows: int, seed: int) -> Encod
 
 
 def _like_main(flush_denormals: bool, worker: int) -> None:
-    """Numbers come out as in the main process; one thread each."""
+    """Numbers come out as in the main process; one thread each. The main process decides when a signal ends the run."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     torch.set_flush_denormal(flush_denormals)
 

@@ -13,6 +13,17 @@ class PipelineError(UserError):
     """Something that cannot be cut into stages, or does not work across them."""
 
 
+_REFUSED = {
+    "attention": "reads attention weights, which other pipeline stages hold",
+    "rollout": "trains on sequences sampled from the model, which no pipeline stage can do alone",
+}
+
+
+def refusal(criterion: str, need: str) -> str:
+    """Why a criterion that needs something (see `ofacore.protocols.Criterion`) does not work across stages."""
+    return f"criterion '{criterion}' {_REFUSED[need]}; use --pp 1, or another criterion"
+
+
 def cut(costs: Sequence[float], stages: int) -> tuple[range, ...]:
     """Cut a chain into contiguous stages so that the most expensive one costs as little as possible.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 from ofacore.errors import UserError
 from ofacore.parallel import watchdog
 
+_SHUTDOWN = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _SETTLING = 3.0
 """Seconds between the first timer that runs out and the judgement who hangs: time for the others to write theirs."""
 
@@ -42,6 +45,8 @@ class Job:
     resume: Sequence[str] = ()
     """Arguments added then."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 600.0
+    """Seconds that the processes have for the step, its saving and the end once the launcher was told to stop."""
 
 
 def launch(job: Job) -> None:
@@ -49,7 +54,8 @@ def launch(job: Job) -> None:
 
     Raises:
         RankUserError: Something the user gave is wrong; starting again would not help.
-        RankFailedError: A process failed once more often than it may be started again.
+        RankFailedError: A process failed once more often than it may be started again, or a signal to the launcher
+            ended one before it had saved.
     """
     for attempt in range(job.restarts + 1):
         arguments = [*job.command, *(job.resume if attempt else ())]
@@ -73,14 +79,18 @@ def _attempt(job: Job, arguments: Sequence[str]) -> None:
         config = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=job.processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
             run_id=uuid.uuid4().hex, max_restarts=0, logs_specs=DefaultLogsSpecs(str(folder / "logs"), quiet),
+            shutdown_timeout=None if _SHUTDOWN in os.environ else math.ceil(job.patience),
         )  # fmt: skip
         monitor = _Monitor(folder, job.processes)
         try:
-            with monitor, _silent():
+            with monitor, _silent(), _handlers_kept():
                 elastic_launch(config, arguments[0])(*arguments[1:])
-        except SignalException:
+        except SignalException as error:
             if _reports(folder, job.processes):
                 raise _told(folder, job.processes, {}, ()) from None
+            lost = [rank for rank in range(job.processes) if not watchdog.done_file(folder, rank).exists()]
+            if lost:
+                raise RankFailedError(_of_lost(error.sigval, lost)) from None
         except ChildFailedError as error:
             codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             raise _told(folder, job.processes, codes, monitor.hung) from None
@@ -93,6 +103,7 @@ def _environment(job: Job, folder: str) -> Iterator[None]:
     added = {**job.environment, watchdog.FOLDER: folder}
     added["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
     added["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"  # megatron orders its communication by it
+    added["TORCHELASTIC_SIGNALS_TO_HANDLE"] = _handled()
     before = {key: os.environ.get(key) for key in added}
     os.environ.update(added)
     try:
@@ -103,6 +114,24 @@ def _environment(job: Job, folder: str) -> Iterator[None]:
                 del os.environ[key]
             else:
                 os.environ[key] = value
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """The agent leaves its own handlers of signals behind; it sets none outside of the main thread."""
+    before = {number: signal.getsignal(number) for number in _HANDLED}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _handled() -> str:
+    """Signals for the agent to pass on. SIGHUP stays ignored where it is, as under ``nohup``."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return ",".join(number.name for number in _HANDLED if number != signal.SIGHUP or not ignored)
 
 
 @contextmanager
@@ -195,6 +224,11 @@ def _of_killed(rank: int, code: int) -> str:
     number = signal.Signals(-code)
     hint = "; the system does this when memory runs out" if number == signal.SIGKILL else ""
     return f"rank {rank} was killed by {number.name}{hint}; the other ranks were stopped"
+
+
+def _of_lost(number: signal.Signals, ranks: Sequence[int]) -> str:
+    who = f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+    return f"stopped by {number.name}, which ended {who} before the run was saved; the checkpoint before it stands"
 
 
 def _of_silent(folder: Path, rank: int, code: int) -> str:

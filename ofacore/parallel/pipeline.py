@@ -68,6 +68,7 @@ def run_pipeline(compute: Compute, places: Sequence[int], dtype: torch.dtype, fo
     def step(remaining: Iterator[int], module: _Stage) -> tuple[Tensor, Any]:
         return compute(next(remaining), module.received), _given
 
+    megatron("transformer.multi_token_prediction")  # the schedule would import it in its first step, with a warning
     run = megatron("pipeline_parallel.schedules").forward_backward_pipelining_without_interleaving
     with torch.set_grad_enabled(not forward_only):
         run(

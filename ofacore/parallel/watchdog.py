@@ -51,6 +51,11 @@ class Watchdog:
             temporary.replace(beat_file(self.folder, self.rank))
         faulthandler.dump_traceback_later(self.timeout, exit=not self.folder, file=self._stack or _STDERR)
 
+    def done(self) -> None:
+        """This process did all that it was started for, or all that it could before it was told to stop."""
+        if self.folder:
+            done_file(self.folder, self.rank).touch()
+
     def rest(self) -> None:
         """Nothing is expected from now on."""
         faulthandler.cancel_dump_traceback_later()
@@ -71,6 +76,11 @@ def beat_file(folder: Path, rank: int) -> Path:
 def stack_file(folder: Path, rank: int) -> Path:
     """Stack of a process that gave none for too long."""
     return folder / f"stack-{rank}.txt"
+
+
+def done_file(folder: Path, rank: int) -> Path:
+    """There once a process came to its end in good order."""
+    return folder / f"done-{rank}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import nn
 from ofacore.checkpoint import Snapshot
 from ofacore.config.schema import TrainConfig
 from ofacore.parallel.agreement import everyones, stop_reason
+from ofacore.parallel.groups import layout
 from ofacore.protocols import TermGroup
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.ema import Ema
@@ -25,7 +26,7 @@ from ofacore.train.lr import lr_factor
 from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.pipelined import PipelinePass
 from ofacore.train.report import StepReport
-from ofacore.train.stop import StopRequest, stop_on_signals
+from ofacore.train.stop import ECHO, StopRequest, stop_on_signals
 
 
 class Trainer:
@@ -62,24 +63,24 @@ class Trainer:
 
     def run(self) -> int:
         """Train to ``config.steps``, or until something asks to stop; returns the number of steps done."""
-        with stop_on_signals(self.stop), self._closing():
+        with stop_on_signals(StopRequest(), 0.0 if layout().single else ECHO) as asked, self._closing():
             self._tell("on_start")
             began = self._clocks()
             for data in self.loader:
-                self._agree_to_stop()
+                self._agree_to_stop(asked)
                 if self.step >= self.config.steps or self.stop:
                     break
                 report = self.train_step(data, began)
                 self._tell("on_step", report)
                 began = self._clocks()
-            self._agree_to_stop()
+            self._agree_to_stop(asked)
             self._tell("on_end")
+            self._agree_to_stop(asked)
         return self.step
 
-    def _agree_to_stop(self) -> None:
-        """All processes stop at the same step. A signal may come in between: what it noted is never taken back."""
-        agreed = stop_reason(self.stop.reason)
-        self.stop.reason = self.stop.reason or agreed
+    def _agree_to_stop(self, asked: StopRequest) -> None:
+        """A signal counts from here on for every process, and not before: callbacks must find the same everywhere."""
+        self.stop.reason = stop_reason(self.stop.reason or asked.reason)
 
     def train_step(self, data: StepData, began: tuple[float, float] | None = None) -> StepReport:
         """One update from the samples of one step."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from ofacore.model.needs import Hidden
 from ofacore.model.stage_pass import Boundary, balance_of, forward_stage, share_of
 from ofacore.model.stages import Stage
+from ofacore.parallel.cutting import refusal
 from ofacore.parallel.pipeline import PipelineError, from_last, run_pipeline
 from ofacore.parallel.tied import TiedGroups
 from ofacore.protocols import Batch
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
 _STAGE_SEEDS = 2_147_483_647
 """Distance of the random seeds of two stages."""
-_REFUSED = {
-    "attention": "reads attention weights, which other pipeline stages hold",
-    "rollout": "trains on sequences sampled from the model, which no pipeline stage can do alone",
-}
 
 
 @dataclass
@@ -60,7 +57,7 @@ class PipelinePass(GradientPass):
     def _refuse(self, criteria: Iterable[tuple[str, Any]]) -> None:
         for name, options in criteria:
             for need in sorted(self.model.criterion(name, options).needs):
-                raise PipelineError(f"criterion '{name}' {_REFUSED[need]}; use pipeline=1, or another criterion")
+                raise PipelineError(refusal(name, need))
 
     def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
         self._refuse((group.criterion, group.options) for batch in batches for group in batch.terms)

@@ -1,10 +1,9 @@
-"""What every rank of a launch runs: ``python -m tests.parallel.checkpoint_cases FOLDER``."""
+"""What every rank of a launch about checkpoints runs."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from ofacore.train.shards import restore_shards
 from tests.parallel.layout_cases import difference, restart, share
 from tests.parallel.staged import build, steps
 
-MODEL = {"experts": "modality", "experts_balance": 0.0, "tied_head": False}
+MODEL = {"encoder_layers": 2, "decoder_layers": 2, "experts": "modality", "experts_balance": 0.0, "tied_head": False}
 CONFIG = TrainConfig(ema=0.5, optimizer=OptimizerConfig(name="muon", lr=1e-2))
 WRITERS: dict[str, dict[str, Any]] = {
     "tensor and pipeline": {"tensor": 2, "pipeline": 2},
@@ -96,6 +95,3 @@ def main(folder: Path) -> None:
             found[f"{writer} -> {reader}"] = read(folder / writer)
     (folder / f"found.{os.environ['RANK']}.json").write_text(json.dumps(found))
 
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

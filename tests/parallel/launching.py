@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,36 +21,35 @@ def free_port() -> int:
 
 
 def launch(module: str, ranks: int, *arguments: str, timeout: float = 500) -> list[tuple[int, str]]:
-    """Run ``python -m module arguments`` as so many processes of one group.
+    """Run ``main`` of a module as so many processes of one group; see `tests.parallel.forked`.
 
     Returns:
         Exit code and output (both streams) of each.
     """
-    common = {
+    environment = {
         **os.environ, "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
-    command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
-    started = [
-        subprocess.Popen(
-            command, env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, cwd=ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-        for rank in range(ranks)
-    ]  # fmt: skip
-    return _results(started, time.monotonic() + timeout)
+    with TemporaryDirectory() as name:
+        logs = Path(name)
+        command = [sys.executable, "-W", "ignore", "-m", "tests.parallel.forked", module, str(ranks), name, *arguments]
+        with (logs / "launcher.log").open("w") as file:
+            parent = subprocess.Popen(
+                command, env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            parent.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(parent.pid, signal.SIGKILL)
+            parent.wait()
+        return [(_code(logs, rank), _said(logs, rank)) for rank in range(ranks)]
 
 
-def _results(started: list[subprocess.Popen[str]], deadline: float) -> list[tuple[int, str]]:
-    """Wait for all; once one fails, the others have little time left."""
-    try:
-        while any(process.poll() is None for process in started):
-            if any(process.poll() not in (None, 0) for process in started):
-                deadline = min(deadline, time.monotonic() + 10)
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-    finally:
-        for process in started:
-            process.kill() if process.poll() is None else None
-    return [(process.wait(), process.communicate()[0]) for process in started]
+def _code(logs: Path, rank: int) -> int:
+    codes = logs / "codes.json"
+    return int(json.loads(codes.read_text())[str(rank)]) if codes.exists() else -int(signal.SIGKILL)
+
+
+def _said(logs: Path, rank: int) -> str:
+    own = logs / f"{rank}.log"
+    return (own if own.exists() else logs / "launcher.log").read_text(errors="replace")

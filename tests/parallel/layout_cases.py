@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from ofacore.train.faults import FaultCounters
 from ofacore.train.gradients import GradientPass
 from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.portable import divided
-from tests.parallel.staged import RATE, build, plain_course, portable_gradients, step_of, steps
+from tests.parallel.staged import RATE, Course, build, plain_course, portable_gradients, step_of, steps
 from tests.train.small import Step
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -103,13 +103,36 @@ def decided(model: UniversalModel) -> UniversalModel:
     return model
 
 
-def compare(
-    name: str, layout: Layout, data: list[Step], build: Callable[..., UniversalModel] = build, **more: Any
-) -> dict[str, float]:
-    """Largest differences from plain training, and how many parameters have a gradient where they should not."""
-    options = {**MODELS[name], **more}
+_known: dict[str, Course] = {}
+"""Plain trainings, which many layouts are compared with."""
+Setting = tuple[dict[str, Any], tuple[Any, ...]]
+"""Options of a model, and arguments of `tests.parallel.staged.steps`."""
+
+
+def known_courses(settings: Sequence[Setting]) -> list[tuple[list[Step], Course]]:
+    """Steps, and the plain training of a model on them, made once: every rank makes some, for all of them."""
+    keys = [repr((sorted(options.items()), data)) for options, data in settings]
+    new = [(key, setting) for key, setting in zip(keys, settings, strict=True) if key not in _known]
     with alone():
-        course = plain_course(decided(build(**options)), data)
+        mine = new[dist.get_rank() :: dist.get_world_size()]
+        made = {key: plain_course(decided(build(**options)), steps(*data)) for key, (options, data) in mine}
+    everyones: list[dict[str, Course]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(everyones, made)
+    for found in everyones:
+        _known.update(found)
+    return [(steps(*data), _known[key]) for key, (_, data) in zip(keys, settings, strict=True)]
+
+
+def plain_training(options: dict[str, Any], data: list[Step], build: Callable[..., UniversalModel] = build) -> Course:
+    with alone():
+        return plain_course(decided(build(**options)), data)
+
+
+def compare(
+    options: dict[str, Any], layout: Layout, data: list[Step], course: Course,
+    build: Callable[..., UniversalModel] = build,
+) -> dict[str, float]:  # fmt: skip
+    """Largest differences from plain training, and how many parameters have a gradient where they should not."""
     restart(layout)
     model = build(**options)
     model.shard()
@@ -143,4 +166,5 @@ def sharded_gradients(model: UniversalModel, optimizer: RunOptimizer) -> dict[st
 
 def gradients_case(layout: dict[str, Any], models: list[str]) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **layout)
-    return {name: compare(name, where, steps(2, contrast=name != "learned")) for name in models}
+    known = known_courses([(MODELS[name], (2, True, name != "learned")) for name in models])
+    return {name: compare(MODELS[name], where, *each) for name, each in zip(models, known, strict=True)}

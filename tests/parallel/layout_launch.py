@@ -1,10 +1,9 @@
-"""What every rank of a launch runs: ``python -m tests.parallel.layout_launch FOLDER NAME...``."""
+"""Cases of layouts without stages that every rank of a launch runs."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +18,14 @@ from tests.parallel import layout_runs as runs
 from tests.parallel.layout_cases import MODELS, gradients_case
 
 FEW = ["rotary", "untied"]
+SPLIT = [name for name in MODELS if name not in ("biased", "whole heads")]
 
 
 def cases(folder: Path) -> dict[str, Callable[[], Any]]:
     """Name -> what to do; results are numbers by name, of this rank."""
     return {
-        "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "learned", "biased", "whole heads"]),
-        "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, [*MODELS]),
+        "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "biased", "whole heads"]),
+        "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, SPLIT),
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
         "experts": lambda: gradients_case({"expert": 2}, ["untied", "learned"]),
         "fsdp": lambda: gradients_case({"fsdp": True}, FEW),
@@ -53,7 +53,8 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "marks": runs.marks,
         "run": lambda: runs.training_case(folder / "run", 6),
         "run, tensor": lambda: runs.training_case(folder / "tensor", 6, tensor=2, sequence=True),
-        "run, begin": lambda: runs.training_case(folder / "resumed", 3, expert=2),
+        "run, begin": lambda: runs.training_case(folder / "resumed", 2, expert=2),
+        "run, go on": lambda: runs.training_case(folder / "resumed", 4, zero=True),
     }
 
 
@@ -69,6 +70,3 @@ def main(folder: Path, names: list[str]) -> None:
         print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
     groups.stop()
 
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

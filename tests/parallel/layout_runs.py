@@ -28,12 +28,25 @@ from ofacore.train.gradients import GradientPass
 from ofacore.train.optimizer import RunOptimizer
 from tests.model import layouts
 from tests.model.layouts import Chunk, GridAdapter, Parts, Sample, collate, coordinates, random_sample
-from tests.parallel.layout_cases import MODELS, SGD, alone, compare, decided, difference, passing, restart, share
+from tests.parallel.layout_cases import (
+    MODELS,
+    SGD,
+    alone,
+    compare,
+    decided,
+    difference,
+    passing,
+    plain_training,
+    restart,
+    share,
+)
 from tests.parallel.staged import ALL_NEEDS, REGISTRY, build, micro_batch, step_of, steps
 from tests.train.small import SmallModel, divisible, make_samples
 from tests.train.small import step_of as small_step
 
 ADAMW = OptimizerConfig(name="adamw", lr=1e-2, eps=1e-2, clip=0.5)
+SHALLOW = {"encoder_layers": 1, "decoder_layers": 1}
+"""Where every layer is as the next."""
 MUON = OptimizerConfig(name="muon", lr=1e-2, eps=1e-2, clip=0.5)
 
 
@@ -62,12 +75,12 @@ def optimizer_case(config: OptimizerConfig, name: str, **sizes: Any) -> dict[str
     """Two steps here, one more from the state that one process stored."""
     data = steps(3)
     with alone():
-        plain = decided(build(**MODELS[name]))
+        plain = decided(build(**MODELS[name], **SHALLOW))
         begun = plain.portable_state()
         first = trained(plain, config, data[:2])
         second = trained(plain, config, data[2:], first)
     restart(Layout(dist.get_world_size(), **sizes))
-    model = build(**MODELS[name])
+    model = build(**MODELS[name], **SHALLOW)
     model.shard()
     model.load_portable(begun)
     found = {f"first {k}": difference(v, first[k]) for k, v in trained(model, config, data[:2]).items()}
@@ -80,11 +93,11 @@ def bf16_case(**sizes: Any) -> dict[str, float]:
     """Rounded weights and fp32 masters: near one process, and equal on all data ranks."""
     data = steps(2)
     with alone():
-        plain = build(**MODELS["rotary"])
+        plain = build(**MODELS["rotary"], **SHALLOW)
         begun = plain.portable_state()
         expected = trained(plain.to_bf16(), ADAMW, data)
     restart(Layout(dist.get_world_size(), **sizes))
-    model = build(**MODELS["rotary"])
+    model = build(**MODELS["rotary"], **SHALLOW)
     model.load_portable(begun)
     found = trained(model.to_bf16(), ADAMW, data)
     everyone: list[dict[str, Tensor]] = [{} for _ in range(dist.get_world_size())]
@@ -175,7 +188,9 @@ def mixed_modalities(build: Callable[..., UniversalModel] = build) -> dict[str, 
     pictures = [Sample((grid,), (Chunk(rng.integers(6, 66, 3), causal=True),), "u") for _ in range(2)]
     more = [Sample(words[0].source, pictures[0].target), Sample((grid,), words[1].target)]
     batches = [micro_batch(words, rng), micro_batch(pictures, rng), micro_batch(more, rng)]
-    return compare("rotary", Layout(dist.get_world_size()), [step_of(0, batches)], build)
+    data = [step_of(0, batches)]
+    course = plain_training(MODELS["rotary"], data, build)
+    return compare(MODELS["rotary"], Layout(dist.get_world_size()), data, course, build)
 
 
 # ---------------------------------------------------------------- dropout
@@ -185,7 +200,7 @@ def dropout_case(**sizes: Any) -> dict[str, float]:
     """Everything that the tensor group shares stays equal on it, and what it splits is dropped independently."""
     restart(Layout(dist.get_world_size(), **sizes))
     rates = {"dropout": 0.2, "attention_dropout": 0.2, "activation_dropout": 0.2, "encoder_drop_path": 0.2}
-    model = build(**{**MODELS["untied"], **rates})
+    model = build(**{**MODELS["untied"], **rates, **SHALLOW})
     passes, optimizer = passing(model, SGD)
     passes.run(share(steps(1)[0]))
     shared = {
@@ -306,9 +321,10 @@ def marks() -> dict[str, int]:
     }  # fmt: skip
 
 
-def training_case(folder: Path, steps_done: int, **sizes: Any) -> dict[str, float]:
-    """A whole run of a generalist."""
+def training_case(folder: Path, steps_done: int, **sizes: Any) -> dict[str, Any]:
+    """A whole run of a generalist, with the samples that this process took."""
     restart(Layout(dist.get_world_size(), **sizes))
-    from tests.parallel.whole_run import run
+    from tests.parallel.whole_run import run, samples_seen
 
-    return run(folder, steps_done, resume=True)
+    with samples_seen() as seen:
+        return {**run(folder, steps_done, resume=True), "seen": seen}

@@ -1,10 +1,9 @@
-"""Cases that every rank of a launch runs: ``python -m tests.parallel.pipeline_cases FOLDER NAME...``."""
+"""Cases of pipelines that every rank of a launch runs."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,8 +34,8 @@ from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.pipelined import PipelinePass
 from tests.generalist.test_generalist import FORMS, ROWS, SMALL
 from tests.model.layouts import VOCABULARY, small
-from tests.parallel.layout_cases import SGD, alone, decided, difference, restart, share, total
-from tests.parallel.staged import ALL_NEEDS, REGISTRY, build, plain_course, portable_gradients, step_of, steps
+from tests.parallel.layout_cases import SGD, alone, difference, known_courses, restart, share, total
+from tests.parallel.staged import ALL_NEEDS, REGISTRY, Course, build, portable_gradients, step_of, steps
 from tests.parallel.whole_run import run
 from tests.train.small import Step
 
@@ -77,10 +76,8 @@ def gradients(built: UniversalModel, optimizer: RunOptimizer) -> dict[str, Tenso
     return portable_gradients(built, {name: master.grad for name, master in optimizer.masters.items()})
 
 
-def compare(name: str, layout: Layout, data: list[Step]) -> dict[str, float]:
+def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict[str, float]:
     """Largest differences from plain training, over all ranks."""
-    with alone():
-        course = plain_course(decided(build(**MODELS[name])), data)
     restart(layout)
     built = cut(build(**MODELS[name]), course.start)
     passes, optimizer = passing(built)
@@ -100,8 +97,9 @@ def compare(name: str, layout: Layout, data: list[Step]) -> dict[str, float]:
 
 def layout_case(models: Sequence[str] = tuple(MODELS), **sizes: Any) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **sizes)
-    data = {name: steps(2, "untied" not in str(MODELS[name]), name != "learned") for name in models}
-    return {name: compare(name, where, data[name]) for name in models}
+    settings = [(MODELS[name], (2, "untied" not in str(MODELS[name]), name != "learned")) for name in models]
+    known = zip(models, known_courses(settings), strict=True)
+    return {name: compare(name, where, *each) for name, each in known}
 
 
 # ---------------------------------------------------------------- faults
@@ -292,10 +290,13 @@ def trained(folder: Path, count: int) -> tuple[list[dict[str, float]], dict[str,
     return curve.values, generalist.model.portable_state()
 
 
-def curve_case(folder: Path, count: int = 20, **sizes: Any) -> dict[str, Any]:
+def curve_case(folder: Path, count: int = 8, **sizes: Any) -> dict[str, Any]:
     """Largest difference of any loss of any step from one process."""
     with alone():
-        plain, expected = trained(folder, count)
+        held = [trained(folder, count) if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(held)
+    assert held[0]
+    plain, expected = held[0]
     restart(Layout(dist.get_world_size(), **sizes))
     ours, state = trained(folder, count)
     return {
@@ -323,9 +324,9 @@ def resumed_case(folder: Path) -> dict[str, Any]:
 
 CASES: dict[str, Callable[..., Any]] = {
     "pp2": lambda: layout_case(pipeline=2),
-    "pp4": lambda: layout_case(pipeline=4),
-    "tp2pp2": lambda: layout_case(tensor=2, pipeline=2),
-    "tp2pp2sp": lambda: layout_case(["rotary", "untied", "learned"], tensor=2, pipeline=2, sequence=True),
+    "pp4": lambda: layout_case(["rotary", "untied"], pipeline=4),
+    "tp2pp2": lambda: layout_case(["shared"], tensor=2, pipeline=2),
+    "tp2pp2sp": lambda: layout_case(["rotary", "untied"], tensor=2, pipeline=2, sequence=True),
     "pp2dp2": lambda: layout_case(["rotary", "learned"], pipeline=2),
     "pp2ep2": lambda: layout_case(["rotary"], pipeline=2, expert=2),
     "faults": faults_case,
@@ -349,6 +350,3 @@ def main(folder: Path, names: list[str]) -> None:
         print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
     groups.stop()
 
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

@@ -133,8 +133,8 @@ def test_proposals_fit_and_the_fastest_is_first():
 def test_what_cannot_work_is_left_out_with_its_numbers():
     odd = Workload(ModelConfig(preset="large", hidden=1020, heads=6, encoder_layers=1, decoder_layers=1), samples=8)
     reasons = {each.layout: each.why for each in propose(odd, 4, Hardware()).left_out}
-    assert "1 encoder + 1 decoder layers cannot be cut into 4 stages" in reasons["TP1 PP4 DP1"]
-    assert "6 attention heads cannot be shared by 4 processes; nearest that works: 2" in reasons["TP4 PP1 DP1"]
+    assert "1 encoder + 1 decoder layers cannot be cut into --pp 4 stages" in reasons["TP1 PP4 DP1"]
+    assert "6 attention heads cannot be shared by --tp 4 processes; nearest that works: 2" in reasons["TP4 PP1 DP1"]
 
 
 def test_where_nothing_fits_the_nearest_is_named_with_what_is_missing():

@@ -25,15 +25,15 @@ def problems(model: dict[str, Any] | None = None, samples: int = 64, **parallel:
 @pytest.mark.parametrize(
     ("model", "parallel", "said"),
     [
-        ({}, {"nproc": 5, "tp": 5}, "12 attention heads cannot be shared by 5 processes; nearest that works: 4 or 6"),
-        ({"ffn": 100}, {"nproc": 3, "tp": 3}, "100 feed-forward units cannot be shared by 3 processes; nearest"),
-        ({}, {"nproc": 13, "pp": 13}, "6 encoder + 6 decoder layers cannot be cut into 13 stages; nearest that works"),
-        ({}, {"nproc": 6, "tp": 4}, "6 processes cannot be divided into groups of tensor=4 x pipeline=1; start 4 or 8"),
+        ({}, {"nproc": 5, "tp": 5}, "12 attention heads cannot be shared by --tp 5 processes; nearest that works: 4"),
+        ({"ffn": 100}, {"nproc": 3, "tp": 3}, "100 feed-forward units cannot be shared by --tp 3 processes; nearest"),
+        ({}, {"nproc": 13, "pp": 13}, "6 encoder + 6 decoder layers cannot be cut into --pp 13 stages; nearest"),
+        ({}, {"nproc": 6, "tp": 4}, "6 processes cannot be divided into groups of --tp 4 x --pp 1; start --nproc"),
         ({}, {"nproc": 2, "ep": 2}, "the model has no experts"),
-        ({"experts": "topk", "experts_number": 3}, {"nproc": 4, "ep": 4}, "3 experts leave some of 4 ranks"),
-        ({}, {"nproc": 2, "sp": True}, "set tp to 2 or more"),
-        ({}, {"nproc": 2, "pp": 2, "fsdp": True}, "fsdp works with pipeline=1 only"),
-        ({"backbone": "other"}, {"nproc": 2, "tp": 2}, "backbone 'other' cannot be divided among 2 processes"),
+        ({"experts": "topk", "experts_number": 3}, {"nproc": 4, "ep": 4}, "3 experts leave some of --ep 4 ranks"),
+        ({}, {"nproc": 2, "sp": True}, "--sp needs --tp 2 or more"),
+        ({}, {"nproc": 2, "pp": 2, "fsdp": True}, "--fsdp works with --pp 1 only"),
+        ({"backbone": "other"}, {"nproc": 2, "tp": 2}, "backbone 'other' cannot be divided: --tp 2"),
     ],
 )  # fmt: skip
 def test_the_numbers_and_the_way_out_are_named(model: dict[str, Any], parallel: dict[str, Any], said: str) -> None:
@@ -62,6 +62,6 @@ def test_a_launcher_says_how_many_processes_there_are() -> None:
     started = {"RANK": "0", "WORLD_SIZE": "8"}
     assert layout_of(ParallelConfig(tp=2), started).data == 4
     assert layout_of(ParallelConfig(nproc=8), started).world == 8
-    with pytest.raises(LayoutError, match="nproc=4, but 8 processes were started"):
+    with pytest.raises(LayoutError, match="--nproc 4, but 8 processes were started"):
         layout_of(ParallelConfig(nproc=4), started)
     assert layout_of(ParallelConfig(nproc=4), {"WORLD_SIZE": "8"}).world == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.parallel.launching import launch
-from tests.parallel.whole_run import run
+from tests.parallel.whole_run import run, samples_seen
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -19,9 +20,9 @@ TWO = (
     "tensor", "sequence", "data", "experts", "fsdp", "muon, tensor", "muon, zero", "muon, fsdp", "muon, experts",
     "adamw, sequence", "adamw, zero", "bf16, zero", "bf16, sequence", "mixed modalities", "collective adapter", "nan",
     "memory", "dropout", "dropout, sequence", "decoding", "decoding, fsdp", "cross-entropy", "different start", "marks",
-    "run, begin", "run, tensor",
+    "run, go on", "run, tensor",
 )  # fmt: skip
-FOUR = ("tensor and data", "tensor and experts", "muon, tensor and zero", "run")
+FOUR = ("tensor and data", "tensor and experts", "muon, tensor and zero", "run", "run, begin")
 TOLERANCES = {"loss": 1e-5, "gradient": 1e-5, "norm": 2e-5, "state": 1e-6, "missing": 0.0}
 
 Results = Callable[[str], list[Any]]
@@ -46,12 +47,12 @@ def results_of(folder: Path, ranks: int, names: tuple[str, ...]) -> Results:
 
 
 @pytest.fixture(scope="module")
-def two(folder: Path) -> Results:
+def two(folder: Path, four: Results) -> Results:
     return results_of(folder, 2, TWO)
 
 
 @pytest.fixture(scope="module")
-def four(folder: Path, two: Results) -> Results:
+def four(folder: Path) -> Results:
     return results_of(folder, 4, FOUR)
 
 
@@ -138,9 +139,17 @@ def test_no_parameter_is_split_and_partial_at_once(two: Results) -> None:
 
 
 def test_runs_stop_on_some_processes_and_go_on_on_others(folder: Path, two: Results, four: Results) -> None:
-    """Losses of every step, validation and scores of one process, of four, of two, and of two followed by one."""
-    alone = run(folder / "alone", 6)
-    resumed = run(folder / "resumed", 6, resume=True)
+    """Losses of every step, validation and scores of one process, of four, of two, and of four, then two, then one;
+    there, all processes together take the samples of one, in each step."""
+    with samples_seen() as expected:
+        alone = run(folder / "alone", 6)
+    with samples_seen() as last:
+        resumed = run(folder / "resumed", 6, resume=True)
+    taken = {number: Counter(samples) for number, samples in last.items()}
+    for rank in (*four("run, begin"), *two("run, go on")):
+        for number, samples in rank["seen"].items():
+            taken[int(number)] = taken.get(int(number), Counter()) + Counter(samples)
+    assert taken == {number: Counter(samples) for number, samples in expected.items()}
     for others in (resumed, four("run")[0], two("run, tensor")[0]):
         assert others.keys() >= alone.keys()
         for name, value in alone.items():

@@ -1,10 +1,9 @@
-"""Counts what two processes send in one step: ``python -m tests.parallel.traffic_launch FOLDER``."""
+"""Counts what two processes send in one step."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -63,6 +62,3 @@ def main(folder: Path) -> None:
     (folder / f"{dist.get_rank()}.json").write_text(json.dumps(found))
     groups.stop()
 
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

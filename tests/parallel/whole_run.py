@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ofacore import Generalist, Task
+from ofacore import Generalist, Task, fitting
 
 WORDS = ("red", "green", "blue", "cat", "dog", "sun", "moon", "star", "tree")
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}", "n": str(len(x))} for x in WORDS for y in WORDS if x != y]
@@ -34,6 +36,24 @@ def run(folder: Path, steps: int, resume: bool = False) -> dict[str, float]:
     model.fit(steps, out=folder, resume=resume, **options)
     scores = {f"{row.task}/{row.metric}": row.score for row in model.evaluate(baseline=False, max_length=6)}
     return {**logged(folder), **scores}
+
+
+@contextmanager
+def samples_seen() -> Iterator[dict[int, list[str]]]:
+    """Step -> samples that this process takes, by task, row and number, while a run goes on."""
+    seen: dict[int, list[str]] = {}
+    plain = fitting.loaded
+
+    def noting(step: Any) -> Any:
+        found = [sample for batch in step.batches for sample in batch.samples]
+        seen[step.number] = [f"{sample.task} {sample.row_id} {sample.number}" for sample in found]
+        return plain(step)
+
+    fitting.loaded = noting
+    try:
+        yield seen
+    finally:
+        fitting.loaded = plain
 
 
 def logged(folder: Path) -> dict[str, float]:

@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ofa_cli.lazy import command_app
 from ofa_cli.ranks import quieten, rank
+
+if TYPE_CHECKING:
+    from ofacore.config.schema import ParallelConfig
 
 app = command_app()
 
@@ -49,13 +52,16 @@ def train(
     chosen = [f"parallel.{key}={str(value).lower()}" for key, value in layout.items() if value is not None]
     settings = [*(overrides or []), *([f"train.steps={steps}"] if steps is not None else []), *chosen]
     source = "starter-all" if every else config
+    from ofacore.folders import check_writable
     from ofacore.run_check import read_checked
 
     run = read_checked([source], settings)[0].config
-    if run.parallel.nproc > 1 and rank() is None and not dry_run:
+    if run.parallel.nproc > 1 and rank() is None:
+        if not dry_run:
+            check_writable(out or Path(run.out.format(name=run.name)))
         debug = ["--debug"] if context.find_root().params.get("debug") else []
         arguments = [*debug, "train", *_arguments(config, every, settings, out)]
-        _launch(run.parallel.nproc, run.parallel.max_restarts, arguments, resume)
+        _launch(run.parallel, arguments, resume, dry_run)
         return
 
     from ofacore.runs import train_run
@@ -75,8 +81,10 @@ def _arguments(config: str, every: bool, settings: Sequence[str], out: Path | No
     return [config, *flags, *folder, *(word for setting in settings for word in ("--set", setting))]
 
 
-def _launch(processes: int, restarts: int, arguments: list[str], resume: bool) -> None:
+def _launch(config: ParallelConfig, arguments: list[str], resume: bool, dry_run: bool) -> None:
     from ofacore.parallel.elastic import Job, launch
 
-    command = [sys.executable, "-m", "ofa_cli.main", *arguments]
-    launch(Job([*command, "--resume"] if resume else command, processes, restarts, () if resume else ("--resume",)))
+    given, added = (("--resume",), ()) if resume else ((), ("--resume",))
+    command = [sys.executable, "-m", "ofa_cli.main", *arguments, *given, *(["--dry-run"] if dry_run else [])]
+    restarts = 0 if dry_run else config.max_restarts
+    launch(Job(command, config.nproc, restarts, added, patience=config.timeout))
