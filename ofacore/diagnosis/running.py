@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +147,23 @@ def _name(step: dict[str, Any]) -> tuple[str, str]:
 
 
 def _foreign(target: str, named: Sequence[str]) -> list[str]:
-    """Libraries that the plugin's modules import, and objects of other packages that it names."""
-    package = target.partition(".")[0].partition(":")[0]
+    """Libraries that the plugin's modules import, and objects of other distributions that it names."""
+    own = _packages_beside(_package(target))
     found: dict[str, None] = {}
     for name in (target, *named):
-        module = name.partition(":")[0]
-        if module.partition(".")[0] != package or package == _CORE:
+        if _package(name) not in own or _package(name) == _CORE:
             found[name] = None
             continue
-        found.update(dict.fromkeys(foreign_imports(module)))
+        found.update(dict.fromkeys(lib for lib in foreign_imports(name.partition(":")[0]) if _package(lib) not in own))
     return list(found)
+
+
+def _package(target: str) -> str:
+    return target.partition(":")[0].partition(".")[0]
+
+
+def _packages_beside(package: str) -> frozenset[str]:
+    """Top-level packages and modules that come with one, itself included."""
+    installed = packages_distributions()
+    owners = set(installed.get(package, ()))
+    return frozenset({package, *(name for name, others in installed.items() if owners & set(others))})

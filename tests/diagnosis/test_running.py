@@ -6,6 +6,7 @@ import pytest
 
 from ofacore.diagnosis.findings import Subject
 from ofacore.diagnosis.running import check_imports, check_manifest_import
+from ofacore.plugin import CONTRACT, Component, ComponentManifest
 
 FAULTY = {
     "raises": ("raise RuntimeError('boom')", "fails: RuntimeError: boom"),
@@ -61,6 +62,18 @@ def test_what_leaves_everything_alone_has_no_finding(module):
 def test_a_library_is_not_held_against_the_plugin_that_imports_it(module, tmp_path):
     (tmp_path / "loud_library.py").write_text("import random, time\nrandom.seed(0)\ntime.sleep(1.1)\n")
     assert check_imports(SUBJECT, module("user_of_it", "import loud_library"), None, 60.0) == []
+
+
+def test_modules_that_come_with_a_manifest_are_the_plugin_too(module, tmp_path):
+    metadata = tmp_path / "two_parts-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: two-parts\nVersion: 1.0\n")
+    (metadata / "top_level.txt").write_text("two_manifest\ntwo_parts\n")
+    module("two_manifest", "")
+    metric = Component("metric", "m", module("two_parts", "print('hello')"))
+    manifest = ComponentManifest("two", CONTRACT, (metric,))
+    (found,) = check_imports(SUBJECT, "two_manifest:Thing", manifest, 60.0)
+    assert "prints to standard output: 'hello'" in found.message
 
 
 def test_what_a_manifest_brings_along_is_named(module):
