@@ -2,8 +2,8 @@
 
     python benchmarks/attention_bias_memory.py
 
-The picture comes through the ResNet-101 of that size, or through linear patches of 16 pixels, which are 900 positions
-too and leave the transformer's own memory.
+The picture comes through the ResNet-101 of that size, whose activations are computed again in the backward pass on all
+sides, or through linear patches of 16 pixels, which are 900 positions too and leave the transformer's own memory.
 
 Three sides, each in a process of its own, with the same weights, input and gradients:
 
@@ -31,7 +31,7 @@ from measuring import in_turn, save, settle
 
 SIZE, QUESTION, CAPTION, TOKENS = 480, 8, 16, 59_451
 SIDES = ("recomputed", "kept", "held")
-ADAPTERS = {"image_resnet": {"depth": 101}, "image_patch_embed": {"patch": 16}}
+ADAPTERS = {"image_resnet": {"depth": 101, "recompute": True}, "image_patch_embed": {"patch": 16}}
 
 
 def resident() -> float:

@@ -102,7 +102,9 @@ def _mean(shifted: Tensor) -> Tensor:
 
 
 def _logits(hidden: Tensor, weight: Tensor, silent: tuple[int, ...]) -> Tensor:
-    logits = hidden @ weight.T
+    size = len(hidden) * len(weight)
+    room = hidden.new_empty(max(size, weight.numel()))  # the gradient of the weight then fits where logits were freed
+    logits = torch.mm(hidden, weight.T, out=room[:size].view(len(hidden), -1))
     for row in silent:
         logits[:, row] = -torch.inf
     return logits

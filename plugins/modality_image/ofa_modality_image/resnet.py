@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ofa_modality_image.adapter import PictureAdapter
 from ofa_modality_image.foreign import resnet_options
@@ -40,6 +41,8 @@ class ImageResnet(PictureAdapter):
         frozen: Nothing of the trunk is learned.
         sync_batch_norm: Statistics of all data-parallel ranks together, where they are not kept; on GPUs, on which
             every rank must have pictures in every micro-batch. Several ranks on CPUs are refused.
+        recompute: Activations within the stages are not kept for the backward pass but computed again; needs
+            statistics that are kept, which would else be updated twice.
         drop_path: Residual branches left out in training, growing to this rate within each stage.
         bare: The adapter of OFASys: no norm and no places of its own.
     """
@@ -49,6 +52,8 @@ class ImageResnet(PictureAdapter):
         depth = int(context.options["depth"])
         if depth not in _DEPTHS:
             raise ValueError(f"image_resnet: option depth={depth} is none of {', '.join(map(str, _DEPTHS))}")
+        if self.options.get("recompute") and not self.options["freeze_statistics"]:
+            raise ValueError("image_resnet: option recompute=true needs freeze_statistics=true")
         self.frozen = bool(self.options.get("frozen"))
         self.embed_images = _trunk(depth, self.options)
         self.embed_images.requires_grad_(not self.frozen)
@@ -90,11 +95,16 @@ class ImageResnet(PictureAdapter):
         """
         if self.options.get("sync_batch_norm") and self._learns_statistics() and pixels_BCYX.device.type == "cpu":
             _refuse_several_ranks()
-        maps = run_tower(self.embed_images, pixels_BCYX.contiguous(memory_format=torch.channels_last))
+        pixels_BCYX = pixels_BCYX.contiguous(memory_format=torch.channels_last)
+        run = _recomputed if self._recomputes() else run_tower
+        maps = run(self.embed_images, pixels_BCYX)
         return self.norm(self.image_proj(maps.flatten(2).transpose(1, 2)))
 
     def _learns_statistics(self) -> bool:
         return self.training and not (self.frozen or self.options["freeze_statistics"])
+
+    def _recomputes(self) -> bool:
+        return bool(self.options.get("recompute")) and not self.frozen and torch.is_grad_enabled()
 
     def _drop_paths(self, rate: float) -> None:
         """Stochastic depth (Huang et al. 2016) where a branch ends; rates grow linearly within each stage."""
@@ -109,11 +119,24 @@ class ImageResnet(PictureAdapter):
         return stochastic_depth(branch, rate, "row", training=self.training and not self.frozen)
 
 
-def _refuse_several_ranks() -> None:
+def _recomputed(trunk: nn.Sequential, x: Tensor) -> Tensor:
+    """The trunk's maps; the backward pass keeps the input of each block alone."""
+    for part in trunk:
+        for block in part if isinstance(part, nn.Sequential) else ():
+            x = checkpoint(block, x, use_reentrant=False)
+        x = x if isinstance(part, nn.Sequential) else part(x)
+    return x
+
+
+def _ranks() -> int:
     import torch.distributed as dist
 
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        what = f"sync_batch_norm over {dist.get_world_size()} ranks needs GPUs: PyTorch has no such layer for CPUs"
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _refuse_several_ranks() -> None:
+    if _ranks() > 1:
+        what = f"sync_batch_norm over {_ranks()} ranks needs GPUs: PyTorch has no such layer for CPUs"
         key = "model.adapters.image_resnet"
         raise PluginError(f"image_resnet: {what}; set {key}.sync_batch_norm=false or {key}.freeze_statistics=true")
 
@@ -129,7 +152,7 @@ def _trunk(depth: int, options: Options) -> nn.Sequential:
         load_tower(trunk, state, pretrained, "image_resnet", surplus=("layer4.", "fc."))
     else:
         _calm_branches(trunk)
-    if options.get("sync_batch_norm"):
+    if options.get("sync_batch_norm") and _ranks() > 1:
         trunk = nn.SyncBatchNorm.convert_sync_batchnorm(trunk)
     return trunk.to(memory_format=torch.channels_last)
 

@@ -167,7 +167,7 @@ def test_members_of_enumerations_by_attribute(tmp_path: Path) -> None:
     Colour.__qualname__ = "Colour"
     globals()["Colour"] = Colour
     torch.save({"a": Colour.RED}, path)
-    assert "Colour.RED" in str(plain(read_torch_file(path))["a"])
+    assert plain(read_torch_file(path))["a"] == "RED"
 
 
 def test_classes_in_small_letters_are_data_too(unknown: types.ModuleType, tmp_path: Path) -> None:
