@@ -29,6 +29,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
         "experts": lambda: gradients_case({"expert": 2}, ["untied", "learned"]),
         "fsdp": lambda: gradients_case({"fsdp": True}, FEW),
+        "tensor and replicas": lambda: gradients_case({"tensor": 2}, FEW),
         "tensor and data": lambda: gradients_case({"tensor": 2, "sequence": True, "zero": True}, FEW),
         "tensor and experts": lambda: gradients_case({"tensor": 2, "expert": 2}, ["untied", "learned"]),
         "muon, tensor": lambda: runs.optimizer_case(runs.MUON, "rotary", tensor=2),

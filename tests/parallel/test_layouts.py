@@ -22,7 +22,7 @@ TWO = (
     "memory", "dropout", "dropout, sequence", "decoding", "decoding, fsdp", "cross-entropy", "different start", "marks",
     "run, go on", "run, tensor",
 )  # fmt: skip
-FOUR = ("tensor and data", "tensor and experts", "muon, tensor and zero", "run", "run, begin")
+FOUR = ("tensor and replicas", "tensor and data", "tensor and experts", "muon, tensor and zero", "run", "run, begin")
 TOLERANCES = {"loss": 1e-5, "gradient": 1e-5, "norm": 2e-5, "state": 1e-6, "missing": 0.0}
 
 Results = Callable[[str], list[Any]]
@@ -72,7 +72,7 @@ def test_fsdp_equals_plain_training_but_updates_what_took_no_part(two: Results) 
     check_equal_to_plain([{m: {**d, "missing": 0.0} for m, d in found.items()} for found in two("fsdp")])
 
 
-@pytest.mark.parametrize("name", ["tensor and data", "tensor and experts"])
+@pytest.mark.parametrize("name", ["tensor and replicas", "tensor and data", "tensor and experts"])
 def test_four_processes_equal_plain_training(four: Results, name: str) -> None:
     check_equal_to_plain(four(name))
 
