@@ -18,16 +18,19 @@ def growth(work: Callable[[int], None], times: int) -> tuple[int, str]:
     """(bytes that ``times`` calls left behind, where most of them were allocated).
 
     Counts what Python and numpy allocate, and the storage of live tensors. The first calls, which fill caches, do not
-    count.
+    count, nor does what lives before the others begin.
     """
     for number in range(WARM_UP):
         work(number)
     size = max(1, times // PARTS)
+    gc.collect()
+    gc.freeze()
     tracemalloc.start(1)
     try:
         parts = [_part(work, range(start, start + size)) for start in range(WARM_UP, WARM_UP + PARTS * size, size)]
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
     grown, where = min(parts)
     return grown * PARTS, where
 

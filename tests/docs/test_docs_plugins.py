@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -66,21 +64,6 @@ def test_the_modality_of_the_tutorial_is_small():
 
     lines = [line for name in MODALITY for line in code(EXAMPLE / "ofa_modality_colour" / name)]
     assert len(lines) <= 60
-
-
-@pytest.mark.slow
-@pytest.mark.dist
-@pytest.mark.timeout(3600)
-def test_the_package_of_the_tutorial_passes_its_tests(tmp_path):
-    package = tmp_path / "ofa-modality-colour"
-    shutil.copytree(EXAMPLE, package, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__", "build"))
-    announced = any(found.name == "ofacore" for found in entry_points(group="pytest11"))
-    fixtures = [] if announced else ["-p", "ofacore.testing.pytest_plugin"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *fixtures, "--rootdir", str(package)]
-    done = subprocess.run(
-        command, cwd=package, env={**os.environ, **installed(tmp_path)}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
 
 
 def installed(folder: Path) -> dict[str, str]:

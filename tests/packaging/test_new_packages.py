@@ -1,4 +1,4 @@
-"""A new package, built as a wheel and installed where nothing else is, passes its tests and trains."""
+"""New packages, built as wheels and installed where nothing else is, pass their tests and train."""
 
 from __future__ import annotations
 
@@ -23,40 +23,67 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def environment(layer, wheels):
-    """The core, and the slot type that serves plain text."""
-    found = layer("fresh")
-    found.install(wheels("core", "modality_text"))
+def environment(layer, wheels, tmp_path_factory):
+    """The core, the slot type that serves plain text, and a package of every kind; ``folders`` are their sources."""
+    found, place, registry = layer("fresh"), tmp_path_factory.mktemp("built"), Registry.discover()
+    found.folders = {}
+    for kind, words in KINDS.items():
+        request = request_of(*words)
+        found.folders[kind] = place / request.names.distribution
+        write_package(found.folders[kind], new_package(request, registry))
+    found.install([*wheels("core", "modality_text"), *_wheels(found.folders.values(), place / "wheels")])
+    for folder in found.folders.values():
+        for part in (*folder.glob("ofa_*"), folder / "build"):
+            shutil.rmtree(part)
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_wheel_of_a_new_package_is_tested_and_trains(environment, tmp_path, kind):
-    request = request_of(*KINDS[kind])
-    folder = tmp_path / request.names.distribution
-    write_package(folder, new_package(request, Registry.discover()))
-    environment.install([_wheel(folder, tmp_path)])
-    shutil.rmtree(folder / request.names.package)
-    row = environment.plugins()[request.names.distribution]
-    assert (row["status"], row["problem"]) == ("ok", "")
+def test_all_are_found_and_lack_nothing(environment):
+    rows = environment.plugins()
+    found = {kind: rows[folder.name] for kind, folder in environment.folders.items()}
+    assert {kind: (row["status"], row["problem"]) for kind, row in found.items()} == dict.fromkeys(KINDS, ("ok", ""))
     assert environment.unmet() == []
-    environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder))
-    trained = environment.run("python", "-c", _TRAIN.format(folder=str(folder)))
-    assert "run folder: runs/" in trained
 
 
-_TRAIN = """
-import os
-from ofa_cli.main import main
-os.chdir({folder!r})
-main(["train", "sample/train.yaml", "--set", "train.steps=4"])
+IN_EACH = """
+import os, sys
+import ofa_cli.main, ofacore.testing, pytest, torch, ofacore.generalist, ofacore.fitting
+for folder in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        try:
+            {work}
+        except SystemExit as end:
+            code = end.code or 0
+        sys.stdout.flush()
+        os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(folder, code, flush=True)
+    if code:
+        sys.exit(f"{{folder}}: exit code {{code}}")
 """
+"""A process that has imported everything takes one package after the other, each in a fork."""
 
 
-def _wheel(folder: Path, place: Path) -> Path:
+def _in_each(environment, work: str) -> str:
+    folders = map(str, environment.folders.values())
+    return environment.run("python", "-c", IN_EACH.format(work=work), *folders)
+
+
+def test_all_pass_their_own_tests(environment):
+    said = _in_each(environment, 'code = pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", ".", "."])')
+    assert said.count(" passed") == len(KINDS)
+
+
+def test_all_train_from_their_sample(environment):
+    work = 'code = ofa_cli.main.main(["train", "sample/train.yaml", "--set", "train.steps=4"]) or 0'
+    assert _in_each(environment, work).count("run folder: runs/") == len(KINDS)
+
+
+def _wheels(folders, place: Path) -> list[Path]:
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command = [*pip, "--no-build-isolation", "--wheel-dir", str(place), str(folder)]
+    command = [*pip, "--no-build-isolation", "--wheel-dir", str(place), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = place.glob("*.whl")
-    return wheel
+    return list(place.glob("*.whl"))
