@@ -41,19 +41,14 @@ def restore_shards(trainer: Trainer, folder: Path, snapshot: Snapshot) -> None:
     """
     known = stored(folder)
     _check_names(trainer, folder, known)
-    _read(folder, "model", weight_pieces(trainer.model))
     optimizer = _optimizer_pieces(trainer, known)
-    _read(folder, "optimizer", optimizer)
+    ema = _average_pieces(trainer, known) if trainer.ema else {}
+    kinds = {"model": weight_pieces(trainer.model), "optimizer": optimizer, "ema": ema}
+    read_shards(folder, {f"{kind}/{name}": value for kind, into in kinds.items() for name, value in into.items()})
     trainer.optimizer.load_state(optimizer, whole=False)
     if trainer.ema:
-        ema = _average_pieces(trainer, known)
-        _read(folder, "ema", ema)
         trainer.ema.load_state(ema, whole=False)
     trainer.go_on(snapshot.state)
-
-
-def _read(folder: Path, kind: str, into: Mapping[str, Tensor]) -> None:
-    read_shards(folder, {f"{kind}/{name}": value for name, value in into.items()})
 
 
 def _check_names(trainer: Trainer, folder: Path, known: Mapping[str, Stored]) -> None:

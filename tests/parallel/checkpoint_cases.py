@@ -17,7 +17,7 @@ from ofacore.parallel import groups
 from ofacore.parallel.layout import Layout
 from ofacore.train.callbacks.checkpointing import Checkpointing
 from ofacore.train.loop import Trainer
-from ofacore.train.shards import restore_shards
+from ofacore.train.shards import restore_shards, sharded_snapshot
 from tests.parallel.layout_cases import difference, restart, share
 from tests.parallel.staged import build, steps
 
@@ -75,11 +75,19 @@ def unequal(found: Snapshot, expected: Snapshot) -> float:
     return max(difference(dict(ours), dict(theirs)) for ours, theirs in kinds)
 
 
-def read(folder: Path) -> float:
-    """A checkpoint under the layout that runs."""
+def read(folder: Path, whole: Snapshot) -> float:
+    """A checkpoint under the layout that runs: largest difference of what this rank then holds from its place."""
     made = trainer(folder, 2)
     restore_shards(made, folder, load(folder, tensors=False))
-    return unequal(made.snapshot(), load(folder.with_name(f"{folder.name}, whole")))
+    pieces = sharded_snapshot(made)
+    held = [(getattr(pieces, kind), getattr(whole, kind)) for kind in ("model", "optimizer", "ema")]
+    return max(difference(dict(ours), {name: _place(theirs[name], ours[name]) for name in ours}) for ours, theirs in held)
+
+
+def _place(whole: torch.Tensor, piece: torch.Tensor) -> torch.Tensor:
+    """The part of a whole tensor that a piece holds."""
+    (start,) = getattr(piece, "global_offsets", ((0,) * whole.ndim,))
+    return whole[tuple(slice(first, first + size) for first, size in zip(start, piece.shape, strict=True))]
 
 
 def main(folder: Path) -> None:
@@ -88,10 +96,11 @@ def main(folder: Path) -> None:
     for name, sizes in WRITERS.items():
         restart(Layout(dist.get_world_size(), **sizes))
         write(name, folder)
+    wholes = {writer: load(folder / f"{writer}, whole") for writer in WRITERS}
     found: dict[str, float] = {}
     for reader, sizes in READERS.items():
         restart(Layout(dist.get_world_size(), **sizes))
         for writer in WRITERS:
-            found[f"{writer} -> {reader}"] = read(folder / writer)
+            found[f"{writer} -> {reader}"] = read(folder / writer, wholes[writer])
     (folder / f"found.{os.environ['RANK']}.json").write_text(json.dumps(found))
 

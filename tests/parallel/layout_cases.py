@@ -36,6 +36,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "whole heads": {"positions": "whole_heads"},
     "biased": {"positions": "untied", "output_bias": True, "separator": False},
 }  # fmt: skip
+TWO_LAYERS = {"encoder_layers": 2, "decoder_layers": 2}
 SGD = OptimizerConfig(name="sgd", lr=RATE, weight_decay=0.0, clip=0.0)
 
 
@@ -109,6 +110,11 @@ Setting = tuple[dict[str, Any], tuple[Any, ...]]
 """Options of a model, and arguments of `tests.parallel.staged.steps`."""
 
 
+def several(name: str) -> int:
+    """Steps that a model takes: one of them goes on after the first, whose weights tell the rest."""
+    return 2 if name == "rotary" else 1
+
+
 def known_courses(settings: Sequence[Setting]) -> list[tuple[list[Step], Course]]:
     """Steps, and the plain training of a model on them, made once: every rank makes some, for all of them."""
     keys = [repr((sorted(options.items()), data)) for options, data in settings]
@@ -166,5 +172,6 @@ def sharded_gradients(model: UniversalModel, optimizer: RunOptimizer) -> dict[st
 
 def gradients_case(layout: dict[str, Any], models: list[str]) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **layout)
-    known = known_courses([(MODELS[name], (2, True, name != "learned")) for name in models])
-    return {name: compare(MODELS[name], where, *each) for name, each in zip(models, known, strict=True)}
+    options = {name: {**MODELS[name], **TWO_LAYERS} for name in models}
+    known = known_courses([(options[name], (several(name), True, name != "learned")) for name in models])
+    return {name: compare(options[name], where, *each) for name, each in zip(models, known, strict=True)}

@@ -34,7 +34,7 @@ from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.pipelined import PipelinePass
 from tests.generalist.test_generalist import FORMS, ROWS, SMALL
 from tests.model.layouts import VOCABULARY, small
-from tests.parallel.layout_cases import SGD, alone, difference, known_courses, restart, share, total
+from tests.parallel.layout_cases import SGD, alone, difference, known_courses, restart, several, share, total
 from tests.parallel.staged import ALL_NEEDS, REGISTRY, Course, build, portable_gradients, step_of, steps
 from tests.parallel.whole_run import run
 from tests.train.small import Step
@@ -97,7 +97,7 @@ def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict
 
 def layout_case(models: Sequence[str] = tuple(MODELS), **sizes: Any) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **sizes)
-    settings = [(MODELS[name], (2, "untied" not in str(MODELS[name]), name != "learned")) for name in models]
+    settings = [(MODELS[name], (several(name), "untied" not in str(MODELS[name]), name != "learned")) for name in models]
     known = zip(models, known_courses(settings), strict=True)
     return {name: compare(name, where, *each) for name, each in known}
 
