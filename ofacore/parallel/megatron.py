@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from types import ModuleType
+from typing import Any
+
+import torch
 
 MEGATRON_VERSION = "0.16.1"
 
@@ -42,7 +47,7 @@ def megatron(module: str) -> ModuleType:
         raise MegatronVersionError(found)
     extension_log = logging.getLogger("torch.utils.cpp_extension")
     level = extension_log.level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _nothing_compiled():
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -51,3 +56,20 @@ def megatron(module: str) -> ModuleType:
             return importlib.import_module(f"megatron.core.{module}")
         finally:
             extension_log.setLevel(level)
+
+
+@contextmanager
+def _nothing_compiled() -> Iterator[None]:
+    """Without CUDA, functions that megatron-core compiles at import stay as they are: importing the compiler takes over
+    a second of every start, and none of them is called then."""
+    compiling = torch.compile
+    if not torch.cuda.is_available():
+        torch.compile = _as_it_is  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compile = compiling
+
+
+def _as_it_is(function: Any = None, **_: Any) -> Any:
+    return _as_it_is if function is None else function

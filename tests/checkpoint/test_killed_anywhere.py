@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,10 @@ def goes_on(run: Path) -> None:
     assert len(list((run / "checkpoints").glob("*step*"))) == 2
 
 
-@pytest.mark.parametrize(("write", "step"), [(save, 3), (save_sharded, 3), (save_sharded, 4)], ids=["portable", "sharded", "sharded, new"])
+CASES = {"portable": (save, 3), "sharded": (save_sharded, 3), "sharded, new": (save_sharded, 4)}
+
+
+@pytest.mark.parametrize(("write", "step"), CASES.values(), ids=CASES)
 def test_one_process(before: Path, write: Callable[..., Path], step: int) -> None:
     """Step 3 is there already and is replaced; before every operation in turn, until a save needs no more of them."""
     for number in range(200):
@@ -147,10 +151,8 @@ def test_one_of_two(before: Path, doomed: int) -> None:
     """The other rank fails too, and never declares complete what is not."""
     for number in range(200):
         run = Path(shutil.copytree(before, before.with_name(str(number))))
-        ranks = [
-            forked(lambda rank=rank: rank_work(run, rank, number if rank == doomed else None))  # type: ignore[misc]
-            for rank in (0, 1)
-        ]
+        deaths = [number if rank == doomed else None for rank in (0, 1)]
+        ranks = [forked(partial(rank_work, run, rank, death)) for rank, death in enumerate(deaths)]
         died = killed(ranks[doomed])
         _end(ranks[1 - doomed])
         usable(run, 3 if died else 4)

@@ -80,8 +80,11 @@ def read(folder: Path, whole: Snapshot) -> float:
     made = trainer(folder, 2)
     restore_shards(made, folder, load(folder, tensors=False))
     pieces = sharded_snapshot(made)
-    held = [(getattr(pieces, kind), getattr(whole, kind)) for kind in ("model", "optimizer", "ema")]
-    return max(difference(dict(ours), {name: _place(theirs[name], ours[name]) for name in ours}) for ours, theirs in held)
+    worst = 0.0
+    for kind in ("model", "optimizer", "ema"):
+        ours, theirs = getattr(pieces, kind), getattr(whole, kind)
+        worst = max(worst, difference(ours, {name: _place(theirs[name], value) for name, value in ours.items()}))
+    return worst
 
 
 def _place(whole: torch.Tensor, piece: torch.Tensor) -> torch.Tensor:

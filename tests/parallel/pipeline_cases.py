@@ -97,7 +97,8 @@ def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict
 
 def layout_case(models: Sequence[str] = tuple(MODELS), **sizes: Any) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **sizes)
-    settings = [(MODELS[name], (several(name), "untied" not in str(MODELS[name]), name != "learned")) for name in models]
+    data = {name: (several(name), "untied" not in str(MODELS[name]), name != "learned") for name in models}
+    settings = [(MODELS[name], data[name]) for name in models]
     known = zip(models, known_courses(settings), strict=True)
     return {name: compare(name, where, *each) for name, each in known}
 

@@ -33,7 +33,7 @@ train:
   {steps: 12, samples: 6, precision: fp32, threads: 1, trackers: [jsonl], log_every: 1, ema: 0.5,
   checkpoint: {every: 2, keep_last: 20, background: true}}
 """
-TIMEOUT = 30
+TIMEOUT = 20
 
 
 @pytest.fixture(scope="module")

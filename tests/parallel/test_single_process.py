@@ -32,6 +32,13 @@ def test_start_is_quiet_and_needs_no_launcher() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_starting_imports_no_compiler() -> None:
+    """Where there is no CUDA device; it costs over a second."""
+    code = "import sys, ofacore.runs; print('torch._inductor.compile_fx' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == f"{torch.cuda.is_available()}\n"
+
+
 def test_the_stand_in_finds_every_name_it_replaces() -> None:
     assert cpu.install() != torch.cuda.is_available()
     for name in cpu.MODULES:
