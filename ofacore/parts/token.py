@@ -13,7 +13,7 @@ from ofacore.parallel.cross_entropy import Columns, chosen_logits, split_cross_e
 from ofacore.parts.fused_cross_entropy import linear_cross_entropy
 from ofacore.protocols import BuildContext, HeadContext, Options
 
-_FEW = 16
+_FEW = 48
 
 
 class TokenAdapter(nn.Module):
