@@ -64,13 +64,15 @@ def allocated(step: Callable[[], None]) -> float:
 
 def make_plain(side: str) -> list[Any]:
     """Leave every layer's bias to autograd, or hold it; returns where biases are held."""
+    import torch
     from torch.nn import functional
 
     from ofacore.model import attention, bias
 
     held: list[Any] = []
 
-    def kept(q: Any, k: Any, v: Any, added: bias.Bias) -> Any:
+    def kept(q: Any, k: Any, v: Any, added: bias.Bias, features: Any) -> Any:
+        q, k = (torch.cat(pair, -1) for pair in zip((q, k), features, strict=True))
         total = added.mask
         for index in added.indices:
             inside = (index != len(added.table) - 1).unsqueeze(-1).to(q.dtype)
@@ -78,7 +80,8 @@ def make_plain(side: str) -> list[Any]:
             total = part if total is None else total + part
         return functional.scaled_dot_product_attention(q, k, v, total, scale=1.0)
 
-    def hold(q: Any, k: Any, v: Any, added: bias.Bias) -> Any:
+    def hold(q: Any, k: Any, v: Any, added: bias.Bias, features: Any) -> Any:
+        q, k = (torch.cat(pair, -1) for pair in zip((q, k), features, strict=True))
         held.append(added.dense())
         return (q @ k.transpose(-1, -2) + held[-1]).softmax(-1) @ v
 

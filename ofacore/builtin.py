@@ -23,7 +23,7 @@ MANIFEST = ComponentManifest(
         _component("head", "embedding", "ofacore.parts.pooling:EmbeddingHead", "One vector for each item."),
         _component(
             "head", "pooling", "ofacore.parts.pooled:PoolingHead", "Logits of one token for a mean of positions.",
-            begin=0, end=0, norm_before=False, norm_after=False,
+            begin=0, end=0, norm_before=False, norm_after=False, whole=False,
         ),
         _component(
             "criterion", "pooled_cross_entropy", "ofacore.parts.pooled:PooledCrossEntropy",

@@ -54,6 +54,7 @@ def export_run(run: Path, out: Path, form: str, which: str = "latest") -> Path:
     came = artifact if artifact is not None and (form != "hf-bart" or _form(artifact)["form"] == "bart") else None
     if came is not None:
         tensors, files = theirs(generalist, came), _side_files(came)
+        tensors = tensors if form == "hf-bart" else _as_in_the_file(tensors, _form(came))
     elif form == "hf-bart":
         tensors, files = _as_bart(generalist, run)
     else:
@@ -82,7 +83,7 @@ def _as_bart(generalist: Generalist, run: Path) -> tuple[dict[str, Tensor], dict
 
 
 def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
-    """Tensors of an imported model under the names, in the shapes and types that it came with.
+    """Tensors of an imported model under the names, in the shapes and types that it came with, wrappers left out.
 
     Raises:
         UserError: Its experts have become different, which the other project has no place for.
@@ -134,6 +135,12 @@ def _check_shared(entries: Sequence[Entry], state: Mapping[str, Tensor]) -> None
 def _form(artifact: Artifact) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(artifact.files[FORM])
     return found
+
+
+def _as_in_the_file(tensors: Mapping[str, Tensor], form: Mapping[str, Any]) -> dict[str, Tensor]:
+    """With what a wrapper had put before every name of the file, and without what they lacked."""
+    prefix, lacking = form.get("prefix", ""), form.get("lacking", "")
+    return {f"{prefix}{name.removeprefix(lacking)}": tensor for name, tensor in tensors.items()}
 
 
 def _side_files(artifact: Artifact) -> dict[str, bytes]:

@@ -505,7 +505,8 @@ class PositionGrid:
 class Adapter(Protocol):
     """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
 
-    It may declare ``axes = 1``, positions on a line with three equal coordinates, and ``grid``, a `PositionGrid`. A
+    It may declare ``axes = 1``, positions on a line with three equal coordinates, and ``grid``, a `PositionGrid`; and
+    ``collective = True`` where it takes part in communication by its options, as its manifest would say of all. A
     static method ``stored_options(options) -> options`` says what a checkpoint keeps of its options, where some of
     them name files that nobody needs once the weights are stored.
     """

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.errors import SHOWN
 from ofacore.checkpoint.foreign.dialects import dialect_of
-from ofacore.checkpoint.foreign.reading import read_foreign
+from ofacore.checkpoint.foreign.reading import Foreign, read_foreign
 from ofacore.checkpoint.foreign.tokens import core_names
 from ofacore.errors import UserError
 from ofacore.folders import check_writable
 from ofacore.generalist import Generalist, build_model
+from ofacore.importing.own_run import is_own_run, with_experts
 from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of
 from ofacore.importing.vocabulary import assemble
 from ofacore.importing.weights import aside_lines, judged, weights_of
@@ -31,13 +34,14 @@ class ImportReport:
 
     Attributes:
         folder: The run.
-        form: Which project the checkpoint was of.
+        form: Which project the checkpoint was of; ``ofacore`` for a run of this one.
         tasks: Task -> instruction.
         parameters: Numbers taken over.
         tokens: Rows of the token table.
         unowned: Names of tokens that no installed preprocessor owns; their rows are kept.
         allowed: Names and shapes that did not match, as allowed.
         left_out: What of the checkpoint is not used here: instructions, adapters, the optimizer's state; and why.
+        notes: What else a reader should know of its numbers.
     """
 
     folder: Path
@@ -48,12 +52,14 @@ class ImportReport:
     unowned: tuple[str, ...]
     allowed: tuple[str, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report in words."""
         found = [f"{self.folder}: {self.parameters} parameters and {self.tokens} tokens of a model of {self.form}"]
         found += [f"task {name}: {instruction}" for name, instruction in self.tasks.items()]
         found += [f"left out: {line}" for line in self.left_out]
+        found += [f"note: {line}" for line in self.notes]
         if self.unowned:
             shown = ", ".join(self.unowned[:SHOWN])
             found.append(f"{len(self.unowned)} tokens that no installed plugin owns, kept as they are: {shown} ...")
@@ -67,7 +73,7 @@ def import_run(
     """Import a checkpoint.
 
     Args:
-        path: File or folder of the checkpoint.
+        path: File or folder of the checkpoint; with ``experts`` a dense run of this project, too.
         out: Run folder to make; it must be empty or not exist.
         instructions: What the model shall be asked; default: what the checkpoint says, else text to text.
         allow: Patterns (`re.search`) of names that may be missing, unexpected or of another shape.
@@ -83,19 +89,23 @@ def import_run(
         raise CheckpointError(out, "is not empty; choose another folder with --out")
     if tokenizer is not None and not tokenizer.is_dir():
         raise UserError(f"--tokenizer '{tokenizer}' is no folder; expected one with the tokenizer's files")
+    if experts == "modality" and is_own_run(path):
+        return _experts_of(
+            path, out, {"--instruction": instructions, "--allow": allow, "--tokenizer": tokenizer}, registry
+        )
     registry = registry or Registry.discover()
     foreign = read_foreign(path)
     load = partial(adapter, registry)
     dialect = dialect_of(foreign, load)
     tasks, left_out = tasks_of(foreign, dialect, instructions, registry)
-    config = configuration(foreign, dialect, tasks, experts, preprocessing(foreign, registry))
+    config = configuration(foreign, dialect, tasks, experts, preprocessing(foreign, registry), registry)
     names = foreign.names(dialect.rows)
     core = core_names(names, {} if foreign.form == "ofasys" else foreign.config)
     assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
     uses = uses_of(assembly.plans.values())
     dialect = dialect_of(foreign, load, uses)
     model = build_model(assembly)
-    state, kept, findings = weights_of(dialect, placement, model.portable_state(), uses)
+    state, kept, findings = weights_of(dialect, placement, model.portable_state(), uses, foreign.path)
     left_out += [*aside_lines(dialect, uses, findings.aside), *foreign.remarks]
     allowed = judged(findings, allow, foreign.path)
     model.load_portable({**model.portable_state(), **state})
@@ -103,5 +113,44 @@ def import_run(
     write_run(Generalist(assembly, model), out)
     sizes = sum(tensor.numel() for tensor in state.values())
     return ImportReport(
-        out, foreign.form, tasks, sizes, dialect.rows, placement.unowned, tuple(allowed), tuple(left_out)
+        out,
+        foreign.form,
+        tasks,
+        sizes,
+        dialect.rows,
+        placement.unowned,
+        tuple(allowed),
+        tuple(left_out),
+        _notes(foreign),
     )
+
+
+def _notes(foreign: Foreign) -> tuple[str, ...]:
+    """What is told of numbers: those that lose precision, and those that are none."""
+    found = []
+    if double := [name for name, tensor in foreign.tensors.items() if tensor.dtype == torch.float64]:
+        found.append(f"{len(double)} tensors of float64 were rounded to float32")
+    if broken := [name for name, tensor in foreign.tensors.items() if bool(tensor.isnan().any())]:
+        found.append(
+            f"{len(broken)} tensors hold NaN, such as '{broken[0]}': the checkpoint is of a training that failed"
+        )
+    return tuple(found)
+
+
+def _experts_of(path: Path, out: Path, given: Mapping[str, object], registry: Registry | None) -> ImportReport:
+    """A dense run of this project becomes one with experts.
+
+    Raises:
+        UserError: An option is given that a run has no use for, or the run cannot be used.
+    """
+    needless = [name for name, value in given.items() if value]
+    if needless:
+        raise UserError(
+            f"'{path}' is a run of this project: it has its tasks and tokens; leave out {', '.join(needless)}"
+        )
+    made = with_experts(path, registry)
+    write_run(made, out)
+    tasks = {name: str(task.instruction or task.preset) for name, task in made.assembly.config.tasks.items()}
+    sizes = sum(tensor.numel() for tensor in made.model.portable_state().values())
+    left_out = ("the optimizer's state: training goes on with a new one",)
+    return ImportReport(out, "ofacore", tasks, sizes, made.assembly.vocabulary.size, (), (), left_out)

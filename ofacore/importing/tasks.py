@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ofacore.checkpoint import CheckpointError
+from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.dialects import Dialect
 from ofacore.checkpoint.foreign.reading import Foreign
 from ofacore.config.schema import ModelConfig, RunConfig, TaskConfig
@@ -127,15 +128,16 @@ def preprocessing(foreign: Foreign, registry: Registry) -> dict[str, Any]:
 
 
 def configuration(
-    foreign: Foreign, dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any]
-) -> RunConfig:
+    foreign: Foreign, dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any],
+    registry: Registry,
+) -> RunConfig:  # fmt: skip
     """The run's configuration: the model's options as the checkpoint says, and its tasks without data.
 
     Raises:
         CheckpointError: A setting of the checkpoint has an impossible value.
     """
     try:
-        return _configuration(dialect, tasks, experts, preprocessing)
+        return _configuration(dialect, tasks, experts, preprocessing, registry)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -144,17 +146,27 @@ def configuration(
 
 
 def _configuration(
-    dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any]
+    dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any], registry: Registry
 ) -> RunConfig:
-    own = {"heads_options": {"token": {"whole": True}}, "preprocessors": dict(preprocessing)}
+    own = {"heads_options": {"token": {"whole": True}, **dialect.heads}, "preprocessors": dict(preprocessing)}
     model = ModelConfig.model_validate({"experts": experts, **dialect.model, **own})
     return RunConfig.model_validate({
         "name": "imported",
-        "tasks": {name: {"instruction": text} for name, text in tasks.items()},
+        "tasks": {name: {"instruction": text, **_losses(text, registry)} for name, text in tasks.items()},
         "model": model.model_dump(exclude_unset=True),
         "generation": dict(dialect.generation),
         "train": {"optimizer": {"name": "adamw", "lr": 1e-5}},
     })  # fmt: skip
+
+
+def _losses(instruction: str, registry: Registry) -> dict[str, Any]:
+    """Loss terms of a task whose target is told by the pooled source; any other has the usual ones."""
+    slots = list(plan_task("imported", TaskConfig(instruction=instruction), registry).slots())
+    pooled = [slot.name for slot in slots if slot.side == "target" and slot.head == pooling_decoders.HEAD]
+    source = [slot.name for slot in slots if slot.side == "source"]
+    if not pooled or not source:
+        return {}
+    return {"losses": [{"criterion": "pooled_cross_entropy", "hidden": source[0], "labels": pooled[0]}]}
 
 
 def adapter(registry: Registry, name: str) -> object:

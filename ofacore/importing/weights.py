@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.errors import listed
+from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.dialects import Dialect
 from ofacore.checkpoint.foreign.mapping import Findings, compare, taken
 from ofacore.checkpoint.foreign.tokens import Placement, divided, excluded_bias
@@ -18,7 +19,7 @@ from ofacore.errors import UserError
 
 
 def weights_of(
-    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor], used: Collection[tuple[str, str]]
+    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor], used: Collection[tuple[str, str]], path: Path
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Findings]:
     """Our tensors, what is kept to write theirs back, and what does not fit.
 
@@ -27,6 +28,10 @@ def weights_of(
         placement: Where its tokens go.
         own: Our portable state, with initial values.
         used: (side, adapter) that instructions use: what is learned for other sides alone need not be there.
+        path: For messages.
+
+    Raises:
+        CheckpointError: Weights are whole numbers, as quantised ones are.
     """
     adapters = {adapter for _, adapter in used}
     unused = [(side, name) for side in ("source", "target") for name in adapters if (side, name) not in used]
@@ -35,6 +40,7 @@ def weights_of(
     has_experts = any(EXPERT.search(entry.ours) for entry in dialect.entries)
     dense = dict(own) if has_experts else _dense(own)
     ours = {name: tuple(tensor.shape) for name, tensor in dense.items()}
+    _check_numbers(dialect, tensors, dense, path)
     findings = compare(dialect.entries, ours, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
     state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
@@ -59,8 +65,23 @@ def weights_of(
         name: dialect.tensors[name] for name in (*dialect.idle, *findings.unexpected) if name in dialect.tensors
     }
     leftover |= {name: tensors[name] for name in findings.shapes}
-    spread = state if has_experts else _for_experts(state, own)
+    spread = state if has_experts else for_experts(state, own)
     return spread, {**kept, **leftover, **dialect.whole}, Findings(missing, unexpected, findings.shapes, tuple(aside))
+
+
+def _check_numbers(dialect: Dialect, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor], path: Path) -> None:
+    """What becomes weights of ours has numbers that can be.
+
+    Raises:
+        CheckpointError: Some are whole numbers, as quantised weights are.
+    """
+    real = {name for e in dialect.entries if e.ours in ours and ours[e.ours].is_floating_point() for name in e.theirs}
+    read = {**tensors, dialect.table: dialect.tensors[dialect.table]}
+    whole = [n for n in sorted({*real, dialect.table}) if n in read and not read[n].is_floating_point()]
+    if whole:
+        kind = str(read[whole[0]].dtype).removeprefix("torch.")
+        what = f"{len(whole)} tensors hold whole numbers ('{whole[0]}': {kind}), as quantised weights do"
+        raise CheckpointError(path, f"{what}; expected floating-point numbers: save the model unquantised")
 
 
 def set_aside(dialect: Dialect, used: Collection[tuple[str, str]], unexpected: Sequence[str]) -> dict[str, str]:
@@ -70,8 +91,8 @@ def set_aside(dialect: Dialect, used: Collection[tuple[str, str]], unexpected: S
         side, adapter = dialect.parts.get(name, ("", ""))
         if adapter and (side, adapter) not in used:
             found[name] = f"adapter {adapter} of the {side}"
-        elif name.startswith("extra_models."):
-            found[name] = f"additional decoder {name.split('.')[1]}"
+        elif decoder := pooling_decoders.decoder_of(name):
+            found[name] = f"additional decoder {decoder}"
     return found
 
 
@@ -101,7 +122,7 @@ def _dense(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {EXPERT.sub(".ffn.", name): tensor for name, tensor in own.items()}
 
 
-def _for_experts(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def for_experts(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every expert gets the dense network, so that the model computes what the dense one did."""
     copies = {n: state[d] for n in own if (d := EXPERT.sub(".ffn.", n)) != n and d in state}
     return {**{name: tensor for name, tensor in state.items() if name in own or not copies}, **copies}

@@ -32,6 +32,8 @@ def artifact_of(foreign: Foreign, dialect: Dialect, placement: Placement, kept: 
     types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in foreign.tensors.items()}
     form: dict[str, Any] = {
         "form": foreign.form,
+        "prefix": foreign.prefix,
+        "lacking": foreign.lacking,
         "config": foreign.config,
         "generation": foreign.generation,
         "entries": to_json(dialect.entries),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,6 +50,11 @@ def attend(
     if torch.is_grad_enabled() and bias.table is not None and weights is None and rate:
         return checkpoint(_explicit, q, k, v, bias, rate, None, use_reentrant=False)  # type: ignore[no-any-return]
     return _explicit(q, k, v, bias, rate, weights)
+
+
+def _apart(length: int, keys: int, bias: Bias, rate: float, weights: list[Tensor] | None) -> bool:
+    """Whether features of positions are left apart from queries and keys: `recomputed_attention` keeps them once."""
+    return weights is None and length * keys > _EXPLICIT_UP_TO and bias.table is not None and not rate
 
 
 def _explicit(q: Tensor, k: Tensor, v: Tensor, bias: Bias, rate: float, weights: list[Tensor] | None) -> Tensor:
@@ -99,13 +106,20 @@ class Attention(nn.Module):
 
     def rows(
         self, queries: list[Tensor], keys: list[Tensor], values: list[Tensor], biases: list[Bias],
-        weights: list[Tensor] | None = None,
+        weights: list[Tensor] | None = None, features: Sequence[tuple[Tensor, Tensor]] = (),
     ) -> list[Tensor]:  # fmt: skip
-        """Attention of every group: [R, L, h, d] each -> [R, L, h * d]."""
-        outputs = []
-        for q, k, v, bias in zip(queries, keys, values, biases, strict=True):
-            q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-            outputs.append(self.merge(attend(q, k, v, bias, self.rate, self.training, weights)))
+        """Attention of every group: [R, L, h, d] each -> [R, L, h * d]; ``features`` [R, L, h, w] stand behind."""
+        outputs, rate = [], self.rate if self.training else 0.0
+        for number, (q, k, v, bias) in enumerate(zip(queries, keys, values, biases, strict=True)):
+            own, other = features[number] if features else (None, None)
+            if own is not None and other is not None and _apart(q.shape[1], k.shape[1], bias, rate, weights):
+                apart = own.transpose(1, 2), other.transpose(1, 2)
+                mixed = recomputed_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias, apart)
+            else:
+                q, k = joined(q, own), joined(k, other)
+                q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+                mixed = attend(q, k, v, bias, self.rate, self.training, weights)
+            outputs.append(self.merge(mixed))
         return outputs
 
     def merge(self, x: Tensor) -> Tensor:
@@ -136,12 +150,11 @@ class SelfAttention(Attention):
     ) -> Tensor:  # fmt: skip
         """Stream [N, H] -> [N, H]; ``features`` [N, h, w] of the positions as queries and as keys."""
         q, k, v = self.project(x, slots.positions, rotation)
-        queries, keys, values = (
-            slots.take(self.scaled(q, features[0])),
-            slots.take(joined(k, features[1])),
-            slots.take(v),
-        )
-        return self.out(padded(slots.put(self.rows(queries, keys, values, biases))))  # type: ignore[no-any-return]
+        queries, keys, values = slots.take(q * self.scale), slots.take(k), slots.take(v)
+        taken = [slots.take(part) for part in features if part is not None]
+        shared = list(zip(*taken, strict=True)) if len(taken) == len(features) else []
+        mixed = self.rows(queries, keys, values, biases, features=shared)
+        return self.out(padded(slots.put(mixed)))  # type: ignore[no-any-return]
 
 
 class CrossAttention(Attention):

@@ -18,31 +18,46 @@ _PIECE = 1 << 19
 """Scores held at a time."""
 
 
-def recomputed_attention(q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> Tensor:
-    """Queries [R, h, L, d] (scaled), keys [R, h, K, d], values [R, h, K, e] -> [R, h, L, e]."""
+def recomputed_attention(
+    q: Tensor, k: Tensor, v: Tensor, bias: Bias, features: tuple[Tensor | None, Tensor | None] = (None, None)
+) -> Tensor:
+    """Queries [R, h, L, d] (scaled), keys [R, h, K, d], values [R, h, K, e] -> [R, h, L, e].
+
+    ``features`` [R, h, L or K, w] stand behind queries and keys; where several layers share them they are kept once.
+    """
     assert bias.table is not None
-    return _Recomputed.apply(q, k, v, bias.table, bias.mask, *bias.indices)  # type: ignore[no-any-return]
+    return _Recomputed.apply(q, k, v, *features, bias.table, bias.mask, *bias.indices)  # type: ignore[no-any-return]
+
+
+def _joined(content: Tensor, features: Tensor | None) -> Tensor:
+    return content if features is None else torch.cat([content, features.to(content.dtype)], -1)
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, mask: Tensor | None, *indices: Tensor
-    ) -> Tensor:
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, own: Tensor | None, other: Tensor | None, table: Tensor,
+        mask: Tensor | None, *indices: Tensor,
+    ) -> Tensor:  # fmt: skip
         bias = Bias(mask, table, indices)
+        k, v = k.contiguous(), v.contiguous()  # views would keep the projection that all three are of
+        kept = q, k
+        q, k = _joined(q, own), _joined(k, other)
         out = q.new_empty(*q.shape[:-1], v.shape[-1])
         sums = q.new_empty(q.shape[:-1], dtype=torch.float32)
         for piece in _pieces(q, k):
             scores = _scores(q, k, bias, piece)
             sums[:, :, piece] = scores.logsumexp(-1)
             out[:, :, piece] = (scores - sums[:, :, piece, None]).exp_().to(v.dtype) @ v
-        ctx.save_for_backward(q, k, v, table, mask, out, sums, *indices)
+        ctx.save_for_backward(*kept, v, own, other, table, mask, out, sums, *indices)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        q, k, v, table, mask, out, sums, *indices = ctx.saved_tensors
+        q, k, v, own, other, table, mask, out, sums, *indices = ctx.saved_tensors
+        width = q.shape[-1]
+        q, k = _joined(q, own), _joined(k, other)
         bias = Bias(mask, table, tuple(indices))
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         grad_table = torch.zeros_like(table, dtype=torch.float32)
@@ -57,7 +72,12 @@ class _Recomputed(torch.autograd.Function):
             change = change.to(q.dtype)
             grad_q[:, :, piece] = change @ k
             grad_k += change.transpose(-1, -2) @ q[:, :, piece]
-        return grad_q, grad_k, grad_v, grad_table.to(table.dtype), None, *(None for _ in indices)
+        features = (
+            None if part is None else grad[..., width:].to(part.dtype)
+            for part, grad in ((own, grad_q), (other, grad_k))
+        )
+        grads = grad_q[..., :width], grad_k[..., :width], grad_v, *features
+        return *grads, grad_table.to(table.dtype), None, *(None for _ in indices)
 
 
 def _pieces(q: Tensor, k: Tensor) -> Iterator[slice]:

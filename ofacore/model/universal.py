@@ -23,6 +23,7 @@ from ofacore.model.stages import Stage
 from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import layout
+from ofacore.parts.sync_batch_norm import uncounted
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -99,9 +100,9 @@ class UniversalModel(nn.Module):
     def collective(self) -> frozenset[str]:
         """Adapters whose forward pass takes part in communication between data ranks."""
         component = getattr(self.registry, "component", None)
-        if component is None:
-            return frozenset()
-        return frozenset(name for name in self.adapters if component("adapter", name).collective)
+        declared = {n for n in self.adapters if component is not None and component("adapter", n).collective}
+        chosen = {name for name, built in self.adapters.items() if getattr(built, "collective", False)}
+        return frozenset(declared | chosen)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -160,7 +161,8 @@ class UniversalModel(nn.Module):
         zeros, parts = [], []
         for call in sorted([*calls, *others], key=lambda call: call.adapter) if others else calls:
             if side is None or any(call is other for other in others):
-                zeros.append((self._raw(name, call, None) * 0).float().sum())
+                with uncounted():
+                    zeros.append((self._raw(name, call, None) * 0).float().sum())
             else:
                 parts.append(self._raw(name, call, side.layout.coordinates[call.index]))
         return self._assembled(name, calls, parts), zeros

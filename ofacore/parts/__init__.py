@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
     from ofacore.parts.starter.splits import SPLITS, Row, Split, Splits, capped, empty_splits, pick, split_of, text_id
     from ofacore.parts.stepping import begin_run, feed_tokens
+    from ofacore.parts.sync_batch_norm import SyncBatchNorm, synchronised
     from ofacore.parts.token import TokenAdapter, TokenHead, TokenPrediction
     from ofacore.parts.token_generator import TokenGenerator
     from ofacore.parts.tokens import TokensPreprocessor
@@ -49,6 +50,7 @@ __all__ = [
     "Split",
     "Splits",
     "SquaredError",
+    "SyncBatchNorm",
     "TokenAdapter",
     "TokenGenerator",
     "TokenHead",
@@ -79,6 +81,7 @@ __all__ = [
     "split_of",
     "split_references",
     "strip_punctuation",
+    "synchronised",
     "text_id",
     "truncate_words",
     "unspaced",
@@ -97,6 +100,7 @@ _HOMES = {
     "Split": "starter.splits",
     "Splits": "starter.splits",
     "SquaredError": "regression",
+    "SyncBatchNorm": "sync_batch_norm",
     "TokenAdapter": "token",
     "TokenGenerator": "token_generator",
     "TokenHead": "token",
@@ -127,6 +131,7 @@ _HOMES = {
     "split_of": "starter.splits",
     "split_references": "transforms",
     "strip_punctuation": "transforms",
+    "synchronised": "sync_batch_norm",
     "text_id": "starter.splits",
     "truncate_words": "transforms",
     "unspaced": "transforms",

@@ -38,6 +38,7 @@ class PoolingHead(nn.Module):
         end: Last one, itself included; -1: all that follow. 0 and 0 take the class token of an image.
         norm_before: Layer norm of each position.
         norm_after: Layer norm of the mean.
+        whole: The tokens of all blocks compete, not those of the slot alone.
     """
 
     positionwise: ClassVar[bool] = False
@@ -51,6 +52,7 @@ class PoolingHead(nn.Module):
         self.before = nn.LayerNorm(context.hidden) if options.get("norm_before") else nn.Identity()
         self.after = nn.LayerNorm(context.hidden) if options.get("norm_after") else nn.Identity()
         self._embedding = (context.embedding,)
+        self._all = tuple(block.name for block in context.vocabulary.blocks) if options.get("whole") else ()
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
         """States [m, H] of whole items -> prediction with states [items, H].
@@ -63,8 +65,11 @@ class PoolingHead(nn.Module):
         if any(not len(part) for part in parts):
             raise UserError(f"head pooling: an item of {min(ctx.lengths)} positions has none at begin={self.begin}")
         pooled = self.after(torch.stack([part.mean(0) for part in parts]))
-        weight, ids, columns = self._embedding[0].output_part(ctx.blocks)
-        return TokenPrediction(pooled, weight, ids, columns, self._embedding[0].output_bias(ids))
+        embedding = self._embedding[0]
+        weight, ids, columns = embedding.output_part(self._all or ctx.blocks)
+        return TokenPrediction(
+            pooled, weight, ids, columns, embedding.output_bias(ids), tuple(sorted(embedding.silent))
+        )
 
 
 class PooledCrossEntropy(nn.Module):
@@ -90,13 +95,9 @@ class PooledCrossEntropy(nn.Module):
 
     def forward(self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
         """Loss of each item; parts ``nll`` and ``accuracy``."""
-        logits = prediction.logits()
         local = prediction.local(labels["ids"])
-        log_probs = logits.log_softmax(-1)
-        nll = -log_probs.gather(1, local[:, None]).squeeze(1)
-        values = (1 - self.label_smoothing) * nll - self.label_smoothing * log_probs.mean(1)
-        right = logits.detach().argmax(1).eq(local).float()
-        return Loss(values, {"nll": nll.detach(), "accuracy": right})
+        values, nll, right = prediction.cross_entropy(local, self.label_smoothing)
+        return Loss(values, {"nll": nll.detach(), "accuracy": right.float()})
 
 
 class PooledGenerator:

@@ -48,17 +48,25 @@ class Reference:
 
     def logits(self, source: Sequence[Piece], target: Tensor, expert: int = 0) -> Tensor:
         """[T, rows] for decoder inputs ``target`` [T]."""
-        x, places, biases, experts = self._side("encoder", source)
-        for index, bias in enumerate(biases):
-            x = self._layer(f"encoder.layers.{index}", x, bias, experts)
-        memory = self._norm("encoder.layer_norm", x)
+        memory, places = self.encoded(source)
         x, own_places, biases, experts = self._side("decoder", [Piece("text", target, expert)])
         later = torch.full((len(x), len(x)), -math.inf).triu(1)
         cross = self._untied("decoder.cross_pos", own_places, places)
         for index, bias in enumerate(biases):
             x = self._layer(f"decoder.layers.{index}", x, bias + later, experts, memory, cross)
+        return self.projected(self._norm("decoder.layer_norm", x))
+
+    def encoded(self, source: Sequence[Piece]) -> tuple[Tensor, Tensor]:
+        """The encoder's states [T, H] and its places [T, H]."""
+        x, places, biases, experts = self._side("encoder", source)
+        for index, bias in enumerate(biases):
+            x = self._layer(f"encoder.layers.{index}", x, bias, experts)
+        return self._norm("encoder.layer_norm", x), places
+
+    def projected(self, states: Tensor) -> Tensor:
+        """[..., H] -> [..., rows]."""
         head = self.state.get("decoder.adaptor.text.output_projection.weight", self._table())
-        return self._norm("decoder.layer_norm", x) @ head.T
+        return states @ head.T
 
     def _table(self) -> Tensor:
         return self.state["encoder.adaptor.embed_tokens.weight"]

@@ -217,6 +217,16 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "ViT": (another_model(ViTModel, VIT), ("another architecture", "embeddings.cls_token", "expected")),
     "configuration is a list": (with_file("config.json", b"[1]"), ("type 'None'", "expected model_type")),
     "merges are no text": (with_file("merges.txt", b"\xff\xfe"), ("merges.txt", "not UTF-8")),
+    "merges are empty": (with_file("merges.txt", b""), ("merges.txt", "its 0 merges make 0 of the 6 longer tokens")),
+    "merges are a head alone": (
+        with_file("merges.txt", b"#version: 0.2\n"),
+        ("merges.txt", "0 merges", "vocab.json", "and not '", "expected"),
+    ),
+    "merges are cut": (with_file("merges.txt", b"#version: 0.2\na b\n"), ("its 1 merges make 1 of the 6",)),
+    "merges of another model": (
+        with_file("merges.txt", b"#version: 0.2\na b\nt h\nth e\n"),
+        ("2 of its 3 merges are of tokens that vocab.json does not have, the first is 't h'",),
+    ),
     "weights are zeros": (with_file("model.safetensors", bytes(64)), ("model.safetensors", "damaged")),
     "table of another size": (with_setting("vocab_size", 5), ("[38, 16]", "vocab_size and d_model [5, 16]")),
     "table of another width": (with_setting("d_model", 10**9), ("[38, 16]", "[38, 1000000000]")),

@@ -167,6 +167,16 @@ def test_every_kind_of_file(name: str, tmp_path: Path) -> None:
     assert any("averaged" in line for line in report.left_out) == (name == "averaged")
     assert any("optimizer" in line for line in report.left_out) == (name not in ("without optimizer", "files beside"))
     check(tmp_path / "run", Reference(state), places, "imported")
+    written = {f"module.{n}": tensor for n, tensor in state.items()} if name == "files beside" else state
+    round_trip(tmp_path / "run", tmp_path / "back", written)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_what_wrappers_put_before_every_name_is_written_back(prefix: str, tmp_path: Path) -> None:
+    places = dictionary()
+    state = {f"{prefix}{name}": tensor for name, tensor in random_state(len(places)).items()}
+    write_checkpoint(tmp_path / "a.pt", state, SETTINGS, places)
+    import_run(tmp_path / "a.pt", tmp_path / "run")
     round_trip(tmp_path / "run", tmp_path / "back", state)
 
 

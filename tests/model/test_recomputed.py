@@ -39,6 +39,30 @@ def test_output_and_every_gradient_are_those_of_plain_attention(masked: bool, pi
         torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)
 
 
+def test_features_apart_are_features_behind() -> None:
+    q, k, v, table, mask, indices = parts(True)
+    own, other = (part.detach()[..., :3].clone().requires_grad_() for part in (q, k))
+    bias, leaves = Bias(mask, table, indices), (q, k, v, own, other, table)
+    apart = recomputed.recomputed_attention(q, k, v, bias, (own, other))
+    behind = recomputed.recomputed_attention(torch.cat([q, own], -1), torch.cat([k, other], -1), v, bias)
+    torch.testing.assert_close(apart, behind, rtol=0, atol=0)
+    given = torch.randn(apart.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    wanted = torch.autograd.grad(behind, leaves, given)
+    for found, expected in zip(torch.autograd.grad(apart, leaves, given), wanted, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_views_of_a_projection_are_not_kept() -> None:
+    """Queries, keys and values are views of one tensor, of which nothing is kept but what each of them holds."""
+    *_, table, mask, indices = parts(False)
+    whole = torch.randn(2, 9, 3, 3, 8, dtype=torch.float64, requires_grad=True)
+    q, k, v = (part.transpose(1, 2) for part in (whole * 1.0).unbind(3))
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        recomputed.recomputed_attention(q[:, :, :7] * 1.0, k, v, Bias(mask, table, indices))
+    assert all(part.untyped_storage().nbytes() < whole.untyped_storage().nbytes() for part in kept)
+
+
 def test_nothing_of_the_size_of_the_scores_is_kept() -> None:
     q, k, v, table, mask, indices = [part.detach().float().requires_grad_() for part in parts(False)[:4]] + [
         None,

@@ -9,7 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
-from ofacore.checkpoint.foreign import bart_names, modality_experts, ofa_names, ofasys_names, ofasys_options
+from ofacore.checkpoint.foreign import (
+    bart_names,
+    modality_experts,
+    ofa_names,
+    ofasys_names,
+    ofasys_options,
+    pooling_decoders,
+)
 from ofacore.checkpoint.foreign.mapping import Entry
 from ofacore.checkpoint.foreign.reading import Foreign
 from ofacore.checkpoint.foreign.tokens import CORE_NAMES
@@ -40,6 +47,7 @@ class Dialect:
         head: Name of the head's own table; empty: it shares the token table.
         parts: (our side, our adapter) of each tensor that belongs to an adapter.
         target_adapters: Our adapters that the decoder has weights for.
+        heads: Our head -> its options.
     """
 
     tensors: Mapping[str, Tensor]
@@ -57,6 +65,7 @@ class Dialect:
     head: str = ""
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     target_adapters: tuple[str, ...] = ("token",)
+    heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -143,12 +152,14 @@ def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
     options = ofasys_options.model_options(config, state, foreign.path)
     adapters = ofasys_options.adapter_options(config, state, load)
     options |= {"experts": "modality"} if state.experts else {}
+    pooling = pooling_decoders.options(config, state.shapes, state.pooling) if state.pooling else None
     return Dialect(
         tensors, ofasys_names.TABLE, ofasys_names.entries(state), copies=copies,
         model={**options, "adapters": adapters, "output_bias": True, "tied_head": not own_head},
         idle=[name for name in ofasys_names.unused(state) if name != own_head], generation=_GENERATION,
         adapters=tuple(state.adapters("encoder").values()), origin=origin, whole=whole, head=own_head,
         parts=ofasys_names.parts(state), target_adapters=tuple(state.adapters("decoder").values()),
+        heads={pooling_decoders.HEAD: pooling} if pooling is not None else {},
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def read_json(path: Path) -> Any:
         CheckpointError: It cannot be read or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CheckpointError(path, f"damaged or not JSON ({error})") from error
 
@@ -91,13 +91,13 @@ def _tokenizer_names(path: Path) -> dict[str, int]:
         listed = {pair[0]: row for row, pair in enumerate(words)} if isinstance(words, list) else words
         return _table({**listed, **{token["content"]: token["id"] for token in content.get("added_tokens", ())}}, path)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(path, f"holds no vocabulary of a tokenizer ({type(error).__name__}: {error})") from error
+        raise CheckpointError(path, "holds no vocabulary; expected an object with model.vocab: token -> row") from error
 
 
 def _fairseq_names(path: Path, rows: int, more: Sequence[str]) -> dict[str, int]:
     """A token that occurs twice has one row, that of the first."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(path, f"damaged or not UTF-8 ({error})") from error
     words = [_word(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.mapping import Ahead, Entry, Heads, Reshaped, Same, Shape
 
 TABLE = "encoder.adaptor.embed_tokens.weight"
@@ -44,6 +45,7 @@ class Reading:
         entangled: Their ``entangle_position_embedding``.
         target_adapters: Our names of adapters that serve the target alone: their own parameters are the decoder's.
         experts: Side -> our expert -> number of theirs, for a state with ``modal_ffn``; empty: dense layers.
+        pooling: The additional decoder that becomes our head ``pooling``; empty: none.
     """
 
     shapes: Mapping[str, Shape]
@@ -52,6 +54,7 @@ class Reading:
     entangled: bool = False
     target_adapters: Collection[str] = ()
     experts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    pooling: str = ""
 
     def layers(self, side: str) -> int:
         """Layers of the encoder or the decoder."""
@@ -78,6 +81,8 @@ def entries(reading: Reading) -> list[Entry]:
             found += _adapter(reading, side, ours, theirs, name)
     if not reading.entangled:
         found += _projections("decoder.cross_pos", "cross")
+    if reading.pooling:
+        found += pooling_decoders.entries(reading.pooling)
     return [entry for entry in found if all(name in reading.shapes for name in entry.theirs)]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.mapping import Shape
 from ofacore.checkpoint.foreign.ofasys_names import HEAD, TABLE, Reading
 from ofacore.protocols import ForeignAdapter
@@ -36,7 +37,10 @@ def reading(
             raise CheckpointError(path, f"has no tensor '{name}'; expected the state of an OFASys model")
     entangled = _flag(config, "entangle_position_embedding", "encoder.adaptor.pos_q_linear.weight" not in shapes)
     biased = _flag(config, "use_self_attn_bias", "decoder.cross_pos_q_linear.weight" in shapes)
-    found = Reading(shapes, _heads(config, shapes, path), biased, entangled, target_adapters, experts or {})
+    found = Reading(
+        shapes, _heads(config, shapes, path), biased, entangled, target_adapters, experts or {},
+        pooling_decoders.chosen(config, shapes),
+    )  # fmt: skip
     _check(config, found, path)
     return found
 

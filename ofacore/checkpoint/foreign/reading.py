@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign.dictionary import in_rows, read_dictionary, read_json
 from ofacore.checkpoint.foreign.inert import plain
-from ofacore.checkpoint.foreign.unpickling import LazyTensor, OtherTensor, read_torch_file
+from ofacore.checkpoint.foreign.unpickling import LazyTensor, read_torch_file
+from ofacore.checkpoint.foreign.weight_files import (
+    WEIGHTS,
+    check_fetched,
+    described,
+    load_tensors,
+    read_weights,
+    tensors_of,
+    unwrapped,
+)
 from ofacore.plugin import suggest
 
 Form = Literal["bart", "ofa", "ofasys"]
@@ -23,9 +30,11 @@ EXPECTED = (
     "a checkpoint of OFASys (a .pt file), or a folder with config.json and model.safetensors or pytorch_model.bin "
     "whose model_type is bart or ofa"
 )
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 STATE = ("state_dict.safetensors", "model_config.json")
 """An OFASys state without pickle: tensors, and the model's configuration."""
+BASE = "model."
+"""Before every name of a BART but those of its heads."""
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _NUMBERS = frozenset({"num_beams", "length_penalty", "no_repeat_ngram_size", "max_length", "min_length"})
 SIDE_FILES = (
     "config.json", "generation_config.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json",
@@ -48,6 +57,8 @@ class Foreign:
         places: Token -> row, where the checkpoint itself says so.
         tasks: Name -> instruction, of the tasks it was trained for, where it says so.
         preprocessing: Preprocessor -> its settings there, where it says so.
+        prefix: What every name of the file began with before the names of ``tensors``, such as ``module.``.
+        lacking: What every name of the file lacks of the names of ``tensors``: ``model.`` for a BART without a head.
         remarks: What else is there and not taken.
     """
 
@@ -61,6 +72,8 @@ class Foreign:
     tasks: Mapping[str, str] = field(default_factory=dict)
     preprocessing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    prefix: str = ""
+    lacking: str = ""
 
     def names(self, rows: int) -> tuple[str, ...]:
         """Name of each of the token table's rows.
@@ -99,19 +112,31 @@ def read_foreign(path: Path) -> Foreign:
     """
     if not path.exists():
         near = suggest(path.name, [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else [])
+        near = near or _hub_hint(path)
         raise CheckpointError(path, f"no such file or folder{'; ' + near if near else ''}; expected {EXPECTED}")
     if not path.is_file() and not path.is_dir():
         raise CheckpointError(path, f"is neither a file nor a folder; expected {EXPECTED}")
     if path.is_file():
+        if path.name in (STATE[1], *SIDE_FILES) or path.name.endswith(".index.json"):
+            return _of_folder(path.parent, path.parent)
         return _of_folder(path.parent, path) if path.name in (*WEIGHTS, STATE[0]) else _of_file(path)
     return _of_folder(path, path)
 
 
+def _hub_hint(path: Path) -> str:
+    """What to do about a name such as ``facebook/bart-base``, which is that of no folder here."""
+    if not _HUB_NAME.fullmatch(str(path)) or path.parent.exists():
+        return ""
+    return f"nothing is fetched: `hf download {path} --local-dir FOLDER` does, then name that folder"
+
+
 def _of_folder(folder: Path, path: Path) -> Foreign:
     if (folder / "checkpoints").is_dir() or (folder / "COMPLETE").is_file():
-        raise CheckpointError(folder, "is a run of this project already; nothing is to be imported")
+        what = "is a run of this project already; only --experts modality makes something else of it"
+        raise CheckpointError(folder, what)
     if (folder / STATE[0]).is_file() and (folder / STATE[1]).is_file():
-        return Foreign(path, folder, "ofasys", read_json(folder / STATE[1]), load_tensors(folder / STATE[0]))
+        tensors, prefix = unwrapped(load_tensors(folder / STATE[0]))
+        return Foreign(path, folder, "ofasys", read_json(folder / STATE[1]), tensors, prefix=prefix)
     if (folder / "config.json").is_file():
         return _of_transformers(folder, path)
     files = sorted(folder.glob("*.pt"))
@@ -132,71 +157,24 @@ def _of_transformers(folder: Path, path: Path) -> Foreign:
     generation = folder / "generation_config.json"
     options = read_json(generation) if generation.is_file() else {}
     if not isinstance(options, Mapping):
-        raise CheckpointError(generation, f"found {_described(options)}; expected settings by name")
+        raise CheckpointError(generation, f"found {described(options)}; expected settings by name")
     for key in _NUMBERS & options.keys():
         if not isinstance(options[key], int | float | None):
             raise CheckpointError(generation, f"found {key} {options[key]!r}; expected a number")
-    return Foreign(path, folder, kind, config, _weights(folder), options)
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    for name in WEIGHTS:
-        if (folder / name).is_file():
-            return load_tensors(folder / name)
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            parts = sorted({str(part) for part in _mapping(_mapping(read_json(index)).get("weight_map")).values()})
-            if not parts:
-                raise CheckpointError(index, "names no files; expected a weight_map of tensor -> file")
-            return {key: value for part in parts for key, value in load_tensors(folder / part).items()}
-    there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10])
-    raise CheckpointError(folder, f"found {there}; expected weights in {' or '.join(WEIGHTS)}")
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a file, safetensors or PyTorch's.
-
-    Raises:
-        CheckpointError: It is missing or damaged, or would run code.
-    """
-    if not path.is_file():
-        raise CheckpointError(path, "no such file")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(str(path))
-        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-            raise CheckpointError(path, f"damaged or not a safetensors file ({error})") from error
-    return _tensors(read_torch_file(path), path)
-
-
-def _tensors(value: Any, path: Path) -> dict[str, Tensor]:
-    """Every tensor of a state; what else stands in it is passed over.
-
-    Raises:
-        CheckpointError: There is none, or one that cannot be read.
-    """
-    found = {str(name): part for name, part in value.items()} if isinstance(value, Mapping) else {}
-    lazy = {name: tensor for name, tensor in found.items() if isinstance(tensor, LazyTensor)}
-    if not lazy:
-        raise CheckpointError(path, f"found {_described(value)}; expected names and tensors")
-    other = next((name for name, tensor in found.items() if isinstance(tensor, OtherTensor)), None)
-    if other is not None:
-        raise CheckpointError(path, f"tensor '{other}' is sparse, quantised or nested; expected plain tensors")
-    try:
-        tensors = {name: tensor.read() for name, tensor in lazy.items()}
-    except (ValueError, KeyError, OSError, RuntimeError, TypeError, BadZipFile) as error:
-        raise CheckpointError(path, f"damaged or cut off ({error})") from error
-    wrapped = all(name.startswith("module.") for name in tensors)
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()} if wrapped else tensors
+    tensors, prefix = unwrapped(read_weights(folder))
+    lacking = "" if kind != "bart" or any(name.startswith(BASE) for name in tensors) else BASE
+    tensors = {f"{lacking}{name}": tensor for name, tensor in tensors.items()}
+    return Foreign(path, folder, kind, config, tensors, options, prefix=prefix, lacking=lacking)
 
 
 def _of_file(path: Path) -> Foreign:
     if path.suffix == ".safetensors":
         raise CheckpointError(path, f"tensors alone do not say what they are; expected {EXPECTED}")
+    check_fetched(path)
     found = read_torch_file(path)
     state = _state(found, path)
     tree = found if state is not found else {}
-    tensors = _tensors(state, path)
+    tensors, prefix = unwrapped(tensors_of(state, path), (BASE,))
     form = _form(tensors, path)
     store = _mapping(plain(tree.get("configstore")))
     places = plain(tree.get("global_dict_indices")) or {}
@@ -206,6 +184,7 @@ def _of_file(path: Path) -> Foreign:
         path, path.parent, form, _settings(tree, store, path), tensors,
         places={str(name): int(row) for name, row in _mapping(places).items()},
         tasks=_tasks(store.get("task")), preprocessing=_preprocessing(store.get("task")), remarks=_remarks(tree),
+        prefix=prefix,
     )  # fmt: skip
 
 
@@ -224,7 +203,7 @@ def _state(tree: Any, path: Path) -> Mapping[str, Any]:
                 return dict(tree[key])
         if tree and all(isinstance(part, LazyTensor) for part in tree.values()):
             return tree
-    raise CheckpointError(path, f"found {_described(tree)}; expected a trainer's checkpoint with 'model' in it")
+    raise CheckpointError(path, f"found {described(tree)}; expected a trainer's checkpoint with 'model' in it")
 
 
 def _settings(tree: Mapping[str, Any], store: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -303,9 +282,3 @@ def _preprocessing(store: Any) -> dict[str, Mapping[str, Any]]:
 
 def _joined(template: Any) -> str:
     return " ||| ".join(map(str, template)) if isinstance(template, list) else str(template)
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"a dictionary of {', '.join(map(str, list(value)[:5])) or 'nothing'}"
-    return f"a {type(value).__name__}"

@@ -68,7 +68,7 @@ def place_tokens(
             taken.add(row)
         rows += found
         pairs = enumerate(zip(tokens, found, strict=True))
-        lost = [known[-1] for i, (known, row) in pairs if known and row < 0 and (block != "core" or i in _NEEDED)]
+        lost = [known[-1] for i, (known, row) in pairs if any(known) and row < 0 and (block != "core" or i in _NEEDED)]
         if lost:
             missing[block] = tuple(lost)
     rest = [row for row in range(len(names)) if row not in taken]

@@ -176,7 +176,8 @@ def _read_archive(path: Path) -> Any:
         names = archive.namelist()
         pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
-            raise CheckpointError(path, f"is a zip archive without PyTorch's data.pkl; it holds {', '.join(names[:5])}")
+            what = f"is a zip archive without PyTorch's data.pkl; it holds {', '.join(names[:5])}"
+            raise CheckpointError(path, f"{what}; if that is a model's folder, unpack it and name the folder")
         root = pickles[0].removesuffix("data.pkl")
         if f"{root}byteorder" in names and archive.read(f"{root}byteorder").decode() != sys.byteorder:
             raise CheckpointError(path, "was written on a machine of another byte order")

@@ -14,7 +14,7 @@ from ofa_modality_image.adapter import PictureAdapter
 from ofa_modality_image.foreign import resnet_options
 from ofa_modality_image.freezing import rest_frozen, run_tower
 from ofa_modality_image.weights import load_tower, read_weights
-from ofacore.plugin import PluginError
+from ofacore.parts import synchronised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,7 @@ class ImageResnet(PictureAdapter):
         freeze_statistics: Batch normalisation keeps its statistics, so that a picture's states do not depend on the
             batch. Its scales and shifts are learned, unless ``frozen``.
         frozen: Nothing of the trunk is learned.
-        sync_batch_norm: Statistics of all data-parallel ranks together, where they are not kept; on GPUs, on which
-            every rank must have pictures in every micro-batch. Several ranks on CPUs are refused.
+        sync_batch_norm: Statistics of all data-parallel ranks together, where they are not kept.
         recompute: Activations within the stages are not kept for the backward pass but computed again; needs
             statistics that are kept, which would else be updated twice.
         drop_path: Residual branches left out in training, growing to this rate within each stage.
@@ -88,20 +87,16 @@ class ImageResnet(PictureAdapter):
         return self
 
     def states(self, pixels_BCYX: Tensor) -> Tensor:
-        """[B, cells, H].
-
-        Raises:
-            PluginError: Statistics of several ranks on CPUs are to be learned together, which PyTorch cannot.
-        """
-        if self.options.get("sync_batch_norm") and self._learns_statistics() and pixels_BCYX.device.type == "cpu":
-            _refuse_several_ranks()
+        """[B, cells, H]."""
         pixels_BCYX = pixels_BCYX.contiguous(memory_format=torch.channels_last)
         run = _recomputed if self._recomputes() else run_tower
         maps = run(self.embed_images, pixels_BCYX)
         return self.norm(self.image_proj(maps.flatten(2).transpose(1, 2)))
 
-    def _learns_statistics(self) -> bool:
-        return self.training and not (self.frozen or self.options["freeze_statistics"])
+    @property
+    def collective(self) -> bool:
+        """Whether it communicates in training: statistics of all ranks are learned together."""
+        return _shares_statistics(self.options)
 
     def _recomputes(self) -> bool:
         return bool(self.options.get("recompute")) and not self.frozen and torch.is_grad_enabled()
@@ -128,17 +123,9 @@ def _recomputed(trunk: nn.Sequential, x: Tensor) -> Tensor:
     return x
 
 
-def _ranks() -> int:
-    import torch.distributed as dist
-
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _refuse_several_ranks() -> None:
-    if _ranks() > 1:
-        what = f"sync_batch_norm over {_ranks()} ranks needs GPUs: PyTorch has no such layer for CPUs"
-        key = "model.adapters.image_resnet"
-        raise PluginError(f"image_resnet: {what}; set {key}.sync_batch_norm=false or {key}.freeze_statistics=true")
+def _shares_statistics(options: Options) -> bool:
+    kept = options.get("frozen") or options["freeze_statistics"]
+    return bool(options.get("sync_batch_norm")) and not kept
 
 
 def _trunk(depth: int, options: Options) -> nn.Sequential:
@@ -152,8 +139,7 @@ def _trunk(depth: int, options: Options) -> nn.Sequential:
         load_tower(trunk, state, pretrained, "image_resnet", surplus=("layer4.", "fc."))
     else:
         _calm_branches(trunk)
-    if options.get("sync_batch_norm") and _ranks() > 1:
-        trunk = nn.SyncBatchNorm.convert_sync_batchnorm(trunk)
+    trunk = synchronised(trunk) if _shares_statistics(options) else trunk
     return trunk.to(memory_format=torch.channels_last)
 
 

@@ -19,32 +19,43 @@ def built(**changes: Any) -> ImageResnet:
     return ImageResnet(BuildContext(8, {**component.options, **changes}, Vocabulary(), None))
 
 
-def outcomes() -> dict[str, str]:
-    """What each choice of statistics gives on a rank."""
-    choices: dict[str, dict[str, Any]] = {
-        "together": {"sync_batch_norm": True, "freeze_statistics": False},
-        "kept": {"sync_batch_norm": True},
-        "apart": {"freeze_statistics": False},
-    }
-    found = {}
-    for name, options in choices.items():
-        adapter = built(**options).train()
-        try:
-            adapter.states(torch.randn(2, 3, 32, 32))
-            found[name] = "works"
-        except Exception as error:
-            found[name] = f"{type(error).__name__}: {error}"
-    adapter = built(sync_batch_norm=True, freeze_statistics=False).eval()
-    adapter.states(torch.randn(1, 3, 32, 32))
-    return found
+PICTURES, STATISTICS = 4, ("running_mean", "running_var", "num_batches_tracked")
+
+
+def pictures() -> torch.Tensor:
+    return torch.randn(PICTURES, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+
+
+def learned(part: slice) -> dict[str, torch.Tensor]:
+    """States, gradients and statistics of a training step of the trunk on some of the pictures."""
+    adapter = built(sync_batch_norm=True, freeze_statistics=False).train().double()
+    assert adapter.collective
+    states = adapter.states(pictures()[part].double())
+    states.square().sum().backward()
+    found = {f"gradient {name}": p.grad for name, p in adapter.named_parameters() if p.grad is not None}
+    found |= {name: value for name, value in adapter.state_dict().items() if name.endswith(STATISTICS)}
+    return {**found, "states": states.detach()}
+
+
+def of_a_rank() -> dict[str, torch.Tensor]:
+    """One of two ranks: one picture, and three."""
+    import torch.distributed as dist
+
+    built(sync_batch_norm=True).train().states(torch.randn(2 + dist.get_rank(), 3, 32, 32))  # kept statistics
+    return learned(slice(0, 1) if dist.get_rank() == 0 else slice(1, PICTURES))
 
 
 @pytest.mark.dist
-def test_statistics_of_several_ranks_without_gpus_are_refused_by_name(run_distributed: Callable[..., Any]) -> None:
-    for found in run_distributed(outcomes, 2):
-        assert (found["kept"], found["apart"]) == ("works", "works")
-        assert found["together"].startswith("PluginError: image_resnet: sync_batch_norm over 2 ranks needs GPUs")
-        assert "freeze_statistics=true" in found["together"]
+def test_two_ranks_with_parts_of_a_batch_learn_what_one_process_does(run_distributed: Callable[..., Any]) -> None:
+    first, second = run_distributed(of_a_rank, 2)
+    for name, value in learned(slice(0, PICTURES)).items():
+        if name.endswith(STATISTICS):
+            assert first[name].equal(second[name]), name
+            found = first[name]
+        else:
+            found = torch.cat([first[name], second[name]]) if name == "states" else first[name] + second[name]
+        scale = max(1.0, float(value.abs().max()))
+        assert float((found - value).abs().max()) <= 1e-5 * scale, name
 
 
 def test_one_process_alone_learns_them_as_usual() -> None:

@@ -24,7 +24,7 @@ def read_dictionary(path: Path) -> list[str]:
         TokenizerError: No such file, not UTF-8, or a line is no token and count; names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise TokenizerError(f"no file '{path}'") from None
     except UnicodeDecodeError as error:

@@ -16,11 +16,14 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from ofa_modality_text.dictionary import is_filler
+from ofa_modality_text.general import general_tokenizer, is_plain_bpe, read_content
+from ofa_modality_text.reading import read_json, read_merges
 from ofa_modality_text.tokenizer import TokenizerError
 from ofacore.protocols import Artifact
 
 TOKENIZER, ORIGIN = "tokenizer.json", "origin.json"
 _BRACKETS = re.compile(r"<[^<>]*>(_\S*)?")
+_SQUARE = re.compile(r"\[[A-Za-z]+\d*\]")
 _NUMBERED = re.compile(r"<text>_(\d+)")
 _PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 
@@ -29,7 +32,8 @@ def import_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
     """The tokenizer of a foreign model.
 
     Args:
-        folder: Holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or ``tokenizer.json``.
+        folder: Holds ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or ``tokenizer.json``,
+            which is used as it is if it is more than a BPE over bytes.
         names: The model's dictionary. Names such as ``<text>_464`` are numbers of GPT-2's BPE, as OFASys writes them,
             or ``464``, as OFA does; without the BPE's files such a model can be given token ids, or these names
             separated by blanks.
@@ -38,7 +42,11 @@ def import_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
         TokenizerError: The files do not belong to the dictionary, or are damaged, or not there.
     """
     numbered = _numbered(names)
-    found = _files(folder)
+    content = read_content(folder) if (folder / "tokenizer.json").is_file() else None
+    if content is not None and not is_plain_bpe(content):
+        tokenizer, found_names, core = general_tokenizer(folder, content, names, numbered)
+        return token_artifact(tokenizer, found_names, leading_blank=False, core=core)
+    found = _files(folder, content)
     if found is None and numbered:
         return _by_name([numbered[number] for number in sorted(numbered)])
     if found is None:
@@ -81,50 +89,48 @@ def foreign_names(artifact: Artifact | None, size: int) -> list[tuple[str, ...]]
     return [(name,) for name in names] + [()] * (size - len(names))
 
 
-def _files(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
-    """(token -> number, merges) of the first kind of files that is there."""
+def _files(folder: Path, content: Mapping[str, Any] | None) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
+    """(token -> number, merges) of the first kind of files that is there; ``content`` is that of ``tokenizer.json``.
+
+    Raises:
+        TokenizerError: The two do not belong together.
+    """
     for words, rules in _PAIRS:
         if (folder / words).is_file() and (folder / rules).is_file():
-            return read_json(folder / words), read_merges(folder / rules)
-    if not (folder / "tokenizer.json").is_file():
+            vocabulary, merges = read_json(folder / words), read_merges(folder / rules)
+            _check_together(vocabulary, merges, folder / words, folder / rules)
+            return vocabulary, merges
+    if content is None:
         return None
-    model = read_json(folder / "tokenizer.json").get("model", {})
-    words = model.get("vocab", {})
+    model, file = content["model"], folder / "tokenizer.json"
     pairs = [tuple(rule.split(" ")) if isinstance(rule, str) else tuple(rule) for rule in model.get("merges", ())]
-    listed = {pair[0]: row for row, pair in enumerate(words)} if isinstance(words, list) else dict(words)
-    return listed, [(first, second) for first, second in pairs]
+    merges = [(first, second) for first, second in pairs]
+    _check_together(model["vocab"], merges, file, file)
+    return dict(model["vocab"]), merges
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        TokenizerError: It cannot be read or is something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"{path}: damaged or not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise TokenizerError(f"{path}: expected a JSON object")
-    return content
-
-
-def read_merges(path: Path) -> list[tuple[str, str]]:
-    """Rules of a BPE, two tokens a line.
+def _check_together(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], words: Path, rules: Path) -> None:
+    """Every merge is of tokens that are there, and most tokens of several letters are made by one.
 
     Raises:
-        TokenizerError: A line is something else.
+        TokenizerError: It is not so.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TokenizerError(f"{path}: damaged or not UTF-8 ({error})") from error
-    rules = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
-    wrong = next((rule for rule in rules if len(rule) != 2), None)
-    if wrong is not None:
-        raise TokenizerError(f"{path}: '{' '.join(wrong)}' is no merge of two tokens")
-    return [(first, second) for first, second in rules]
+    alien = [rule for rule in merges if not {*rule, "".join(rule)} <= vocabulary.keys()]
+    if alien:
+        what = f"{len(alien)} of its {len(merges)} merges are of tokens that {words.name} does not have"
+        first = f"the first is '{' '.join(alien[0])}'"
+        raise TokenizerError(f"{rules}: {what}, {first}; expected the file that belongs to it")
+    made = {"".join(rule) for rule in merges}
+    long = [token for token in vocabulary if len(token) > 1 and not _is_special(token)]
+    lost = [token for token in long if token not in made]
+    if len(lost) > len(long) - len(lost):
+        what = f"its {len(merges)} merges make {len(long) - len(lost)} of the {len(long)} longer tokens of {words.name}"
+        raise TokenizerError(f"{rules}: {what}, and not '{lost[0]}'; expected lines of two tokens such as '\u0120 t'")
+
+
+def _is_special(token: str) -> bool:
+    """Whether a token is no text, so that no merge need make it."""
+    return bool(_BRACKETS.fullmatch(token) or _SQUARE.fullmatch(token) or is_filler(token))
 
 
 def _bpe(tokens: Mapping[str, str], merges: Sequence[tuple[str, str]], leading_blank: bool) -> Artifact:
@@ -149,9 +155,18 @@ def _by_name(names: Sequence[str]) -> Artifact:
     return token_artifact(tokenizer, names, leading_blank=False)
 
 
-def token_artifact(tokenizer: Tokenizer, names: Sequence[str], leading_blank: bool) -> Artifact:
-    """A tokenizer with the names of its tokens in the dictionary of the model that it belongs to."""
-    kept = {"names": list(names), "leading_blank": leading_blank}
+def token_artifact(
+    tokenizer: Tokenizer, names: Sequence[str], leading_blank: bool, core: Mapping[str, int] | None = None
+) -> Artifact:
+    """A tokenizer with the names of its tokens in the dictionary of the model that it belongs to.
+
+    Args:
+        tokenizer: It.
+        names: Of each of its tokens.
+        leading_blank: It is given texts behind a blank, word by word.
+        core: Token -> core token of the model that stands for it.
+    """
+    kept: dict[str, Any] = {"names": list(names), "leading_blank": leading_blank, **({"core": core} if core else {})}
     return Artifact({
         TOKENIZER: tokenizer.to_str().encode(),
         ORIGIN: json.dumps(kept, ensure_ascii=False, sort_keys=True).encode(),

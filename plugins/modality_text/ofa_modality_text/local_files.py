@@ -12,7 +12,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ofa_modality_text.dictionary import FILE, is_filler, read_dictionary
-from ofa_modality_text.foreign import read_json, read_merges, token_artifact
+from ofa_modality_text.foreign import token_artifact
+from ofa_modality_text.reading import read_json, read_merges
 from ofa_modality_text.tokenizer import TokenizerError
 from ofacore.protocols import Artifact
 

@@ -99,8 +99,9 @@ class TextPreprocessor:
         (block,) = self.blocks(artifact)
         self._block, self._range = block.name, vocabulary.range(block.name)
         trained_here = not (self.options.get("tokenizer") or self.options.get("path"))
-        by_words = origin(artifact).get("leading_blank", trained_here)
-        self._tokens = CachedTokenizer(_load(artifact), self._range.start, by_words)
+        known = origin(artifact)
+        by_words = known.get("leading_blank", trained_here)
+        self._tokens = CachedTokenizer(_load(artifact), self._range.start, by_words, known.get("core"))
         self._closed.clear()
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -79,14 +79,18 @@ class CachedTokenizer:
     """Encodes chunk by chunk and remembers the chunks; ids are shifted by ``offset``.
 
     With ``by_words`` chunks are cut before blanks, where GPT-2's pre-tokenization always cuts as well, and a blank is
-    put before the text, so that a word is the same token at the beginning and inside; `decode` takes it away.
+    put before the text, so that a word is the same token at the beginning and inside; `decode` takes it away. ``core``
+    maps tokens to core tokens of the model, which stand for them.
     """
 
-    def __init__(self, tokenizer: Tokenizer, offset: int, by_words: bool) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, offset: int, by_words: bool, core: Mapping[str, int] | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.offset = offset
         self.by_words = by_words
         self.size = table_size(tokenizer)
+        self._core = {tokenizer.token_to_id(token): number for token, number in (core or {}).items()}
         self.byte_level = isinstance(tokenizer.decoder, decoders.ByteLevel)
         self._chunks: dict[str, bytes] = {}
         """Chunk -> its ids, as the bytes of int64: joining them makes an array without a number in between."""
@@ -117,7 +121,7 @@ class CachedTokenizer:
 
     def _learn(self, chunk: str) -> bytes:
         found = self.tokenizer.encode(chunk, add_special_tokens=False).ids
-        ids = (np.array(found, np.int64) + self.offset).tobytes()
+        ids = np.array([self._core.get(i, i + self.offset) for i in found], np.int64).tobytes()
         if len(chunk) <= _LONGEST_CACHED:
             if len(self._chunks) >= _CACHE_SIZE:
                 self._chunks.clear()

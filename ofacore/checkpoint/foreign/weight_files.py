@@ -1,0 +1,110 @@
+"""Files with the weights of other projects: names and tensors, whatever wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.dictionary import read_json
+from ofacore.checkpoint.foreign.unpickling import LazyTensor, OtherTensor, read_torch_file
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What `DistributedDataParallel` and `torch.compile` put before every name."""
+_POINTER = b"version https://git-lfs"
+_INDEX = ".index.json"
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a folder of `transformers`, in one file or several.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return load_tensors(folder / name)
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            parts = sorted({str(part) for part in _mapping(_mapping(read_json(index)).get("weight_map")).values()})
+            if not parts:
+                raise CheckpointError(index, "names no files; expected a weight_map of tensor -> file")
+            return {key: value for part in parts for key, value in load_tensors(folder / part).items()}
+    there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10])
+    raise CheckpointError(folder, f"found {there}; expected weights in {' or '.join(WEIGHTS)}")
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a file, safetensors or PyTorch's.
+
+    Raises:
+        CheckpointError: It is missing or damaged, or would run code.
+    """
+    if not path.is_file():
+        raise CheckpointError(path, "no such file")
+    check_fetched(path)
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(str(path))
+        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+            raise CheckpointError(path, f"damaged or not a safetensors file ({error})") from error
+    return tensors_of(read_torch_file(path), path)
+
+
+def tensors_of(value: Any, path: Path) -> dict[str, Tensor]:
+    """Every tensor of a state; what else stands in it is passed over.
+
+    Raises:
+        CheckpointError: There is none, or one that cannot be read.
+    """
+    found = {str(name): part for name, part in value.items()} if isinstance(value, Mapping) else {}
+    lazy = {name: tensor for name, tensor in found.items() if isinstance(tensor, LazyTensor)}
+    if not lazy:
+        raise CheckpointError(path, f"found {described(value)}; expected names and tensors")
+    other = next((name for name, tensor in found.items() if isinstance(tensor, OtherTensor)), None)
+    if other is not None:
+        raise CheckpointError(path, f"tensor '{other}' is sparse, quantised or nested; expected plain tensors")
+    try:
+        return {name: tensor.read() for name, tensor in lazy.items()}
+    except (ValueError, KeyError, OSError, RuntimeError, TypeError, BadZipFile) as error:
+        raise CheckpointError(path, f"damaged or cut off ({error})") from error
+
+
+def unwrapped(tensors: Mapping[str, Tensor], more: tuple[str, ...] = ()) -> tuple[dict[str, Tensor], str]:
+    """Tensors without what wrappers, those of ``more`` too, put before every name, and what that was."""
+    prefix, first = "", next(iter(tensors), "")
+    while wrapper := next((part for part in (*_WRAPPERS, *more) if first.startswith(prefix + part)), ""):
+        if not all(name.startswith(prefix + wrapper) for name in tensors):
+            break
+        prefix += wrapper
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, prefix
+
+
+def check_fetched(path: Path) -> None:
+    """A file is there itself, not as a pointer to it.
+
+    Raises:
+        CheckpointError: Git LFS left a pointer.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            remedy = "`git lfs pull` in its folder fetches the file"
+            raise CheckpointError(path, f"is a pointer of Git LFS and not the file itself; {remedy}")
+
+
+def described(value: Any) -> str:
+    """What was found, in words."""
+    if isinstance(value, Mapping):
+        return f"a dictionary of {', '.join(map(str, list(value)[:5])) or 'nothing'}"
+    return f"a {type(value).__name__}"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
