@@ -148,6 +148,7 @@ def _side_files(artifact: Artifact) -> dict[str, bytes]:
 
 
 def _write(out: Path, tensors: Mapping[str, Tensor], files: Mapping[str, bytes], generalist: Generalist) -> None:
+    out = out.resolve()
     temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

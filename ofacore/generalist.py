@@ -1,4 +1,7 @@
-"""The one object a user holds: create, fit, infer, encode, evaluate, save, load."""
+"""The one object a user holds: create, fit, infer, encode, evaluate, save, load.
+
+Importing this loads no torch; what computes is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from pydantic import ValidationError
 
-from ofacore.assembly import Assembly, TaskData, open_tasks
-from ofacore.assembly.datasets import rows_of
-from ofacore.assembly.needs import model_needs
 from ofacore.config.errors import ConfigError
 from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
 from ofacore.config.validation import explained
 from ofacore.errors import UserError
-from ofacore.evaluate.metric_check import try_metrics
-from ofacore.generate.inference import Inference
-from ofacore.generate.output import Output
 from ofacore.instruction import format, parse
-from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan, compile_task
 from ofacore.plan.generation import generation_options
 from ofacore.plugin import Registry, suggest
-from ofacore.run_check import check_run
 from ofacore.task import Task
 
 if TYPE_CHECKING:
+    import torch
+
+    from ofacore.assembly import Assembly, TaskData
     from ofacore.evaluate.report import ScoreRow
+    from ofacore.generate.inference import Inference
+    from ofacore.model.universal import UniversalModel
 
 Rows = Sequence[Mapping[str, Any]]
 SPLITS = ("train", "valid", "test")
@@ -65,6 +64,10 @@ class Generalist:
         Raises:
             UserError: A task, plan or data cannot be used.
         """
+        from ofacore.assembly import Assembly, open_tasks
+        from ofacore.evaluate.metric_check import try_metrics
+        from ofacore.run_check import check_run
+
         if config is None:
             _check_names(tasks)
             sizes = _section(ModelConfig, {"preset": preset, **model}, "model")
@@ -101,6 +104,7 @@ class Generalist:
         Returns:
             The run folder.
         """
+        from ofacore.assembly.datasets import rows_of
         from ofacore.fitting import fit
 
         given = {**train, **({} if steps is None else {"steps": steps})}
@@ -134,6 +138,8 @@ class Generalist:
             UserError: The model lacks what the instruction needs.
         """
         plan, rows = self.plan(instruction, closed_set), _rows(data)
+        if not any(template.tree.target for template in plan.templates):
+            raise UserError(f"'{instruction}' has no target, so there is nothing to answer; encode() gives embeddings")
         outputs = self.inference(plan, want=want, batch_size=batch_size, **generation)(rows)
         return outputs[0] if isinstance(data, Mapping) else outputs
 
@@ -141,6 +147,8 @@ class Generalist:
         self, plan: TaskPlan, *, want: Sequence[str] | None = None, batch_size: int = 64, **generation: Any
     ) -> Inference:
         """What answers rows of a plan."""
+        from ofacore.generate.inference import Inference
+
         options = generation_options(self.assembly.config.generation.model_dump(), plan.generation, generation)
         self.model.eval()
         encoder = self.assembly.encoder(plan)
@@ -222,6 +230,7 @@ class Generalist:
             UserError: No such task or split, or rows are named nowhere.
             EvaluationError: Some metrics could not be computed; its ``scores`` hold everything that could.
         """
+        from ofacore.assembly.datasets import rows_of
         from ofacore.evaluate.errors import EvaluationError
         from ofacore.evaluate.runner import evaluate_tasks
 
@@ -265,6 +274,9 @@ class Generalist:
 
 def build_model(assembly: Assembly) -> UniversalModel:
     """A model with initial weights for everything that an assembly's plans need."""
+    from ofacore.assembly.needs import model_needs
+    from ofacore.model.universal import UniversalModel
+
     needs = model_needs(assembly.plans.values(), assembly)
     config = assembly.config
     return UniversalModel(
@@ -310,4 +322,4 @@ def _check_names(tasks: Sequence[Task]) -> None:
         raise UserError(f"two tasks are called '{double}'; a task's name is unique in a model")
 
 
-__all__ = ["Generalist", "Output", "build_model"]
+__all__ = ["Generalist", "build_model"]

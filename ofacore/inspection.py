@@ -19,6 +19,7 @@ from ofacore.errors import UserError
 from ofacore.folders import check_place
 from ofacore.generalist import build_model
 from ofacore.plan import TemplatePlan, compile_instruction
+from ofacore.plan.lookups import column_hint
 from ofacore.plugin import Registry
 from ofacore.protocols import Example
 
@@ -98,7 +99,7 @@ def check_file(
     data = data or DataConfig()
     source = open_source(str(file), data)
     if not len(source):
-        raise UserError(f"{file} has no rows")
+        raise UserError(f"{file} has no rows; it must hold at least one")
     _check_columns(file, template, source, data.columns)
     assembly = _assembly(instruction, source, registry, "tiny", data)
     report = check_data(source, assembly.plans["task"], assembly.encoders["task"], shown=rows)
@@ -108,12 +109,10 @@ def check_file(
 
 
 def _check_columns(file: Path, template: TemplatePlan, source: Source, columns: Mapping[str, str]) -> None:
-    from ofacore.plugin import suggest
-
     known = source.columns
     for name in [columns.get(slot, slot) for slot in template.columns()] if known else ():
         if name not in known:
-            hint = suggest(name, known) or f"it has {', '.join(known)}"
+            hint = column_hint(name, known)
             raise UserError(f"{file} has no column '{name}', which the instruction names; {hint}")
 
 

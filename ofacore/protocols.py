@@ -42,6 +42,7 @@ __all__ = [
     "BatchSide",
     "Block",
     "BuildContext",
+    "ColumnFitting",
     "Corruption",
     "Criterion",
     "CriterionContext",
@@ -412,6 +413,14 @@ class Preprocessor(Protocol):
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """HTML fragment that shows a value to a person; self-contained (pictures as data URIs), escaped."""
+
+
+@runtime_checkable
+class ColumnFitting(Protocol):
+    """What a `Preprocessor` may offer besides, where it must know which values belong together."""
+
+    def fit_columns(self, values: Iterable[tuple[str, str, Any]], rng: np.random.Generator) -> Artifact | None:
+        """In place of `Preprocessor.fit`: values as (task, column, value), those of one task together."""
 
 
 @runtime_checkable

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
-        typer.main.get_command(app).main(_flags_first(given), prog_name="ofa")
+        typer.main.get_command(app).main(_no_options(_flags_first(given)), prog_name="ofa")
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -61,6 +61,12 @@ def _flags_first(given: list[str]) -> list[str]:
     end = given.index("--") if "--" in given else len(given)
     flags = [argument for argument in given[:end] if argument in GLOBAL_FLAGS]
     return flags + [argument for argument in given[:end] if argument not in GLOBAL_FLAGS] + given[end:]
+
+
+def _no_options(given: list[str]) -> list[str]:
+    """An instruction without a source begins like an option; a blank in front, which means nothing, tells it apart."""
+    end = given.index("--") if "--" in given else len(given)
+    return [f" {word}" if word.startswith("->") else word for word in given[:end]] + given[end:]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from ofacore.data.runs import RunSettings
 from ofacore.model.presets import with_preset_options
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
-from ofacore.protocols import Corruption, Criterion, Preprocessor
+from ofacore.protocols import ColumnFitting, Corruption, Criterion, Preprocessor
 from ofacore.vocabulary import Block, Vocabulary
 
 FIT_ROWS = 20_000
@@ -110,9 +110,7 @@ class Assembly:
     def _run_settings(self) -> RunSettings:
         model = with_preset_options(self.config.model)
         restarts = bool(getattr(self.registry.load("positions", model.positions), "restarts", False))
-        return RunSettings(
-            model.max_positions, model.source_boundaries, model.separator, model.target_start, restarts
-        )
+        return RunSettings(model.max_positions, model.source_boundaries, model.separator, model.target_start, restarts)
 
     @cached_property
     def encoders(self) -> dict[str, Encoder]:
@@ -149,7 +147,11 @@ class Assembly:
         for number, name in enumerate(_used_preprocessors(self.plans)):
             built = self._build(name)
             rng = np.random.default_rng([self.config.train.seed, number])
-            artifact = built.fit(_values(name, self.plans, data, self.registry), rng)
+            values = _values(name, self.plans, data, self.registry)
+            if isinstance(built, ColumnFitting):
+                artifact = built.fit_columns(values, rng)
+            else:
+                artifact = built.fit((value for *_, value in values), rng)
             if artifact is not None:
                 self.artifacts[name] = artifact
             self.vocabulary = self.vocabulary.extend(built.blocks(artifact))
@@ -174,19 +176,24 @@ def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:
 
 def _values(
     name: str, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskData], registry: Registry
-) -> Iterator[Any]:
-    """Every value that a preprocessor will see: plain text, closed sets, columns of the training rows."""
+) -> Iterator[tuple[str, str, Any]]:
+    """Every value that a preprocessor will see: plain text, closed sets, columns of the training rows.
+
+    Yields:
+        (task, column, value); plain text has no column.
+    """
     for task, plan in plans.items():
         slots = [slot for slot in plan.slots() if slot.preprocessor == name]
-        yield from (slot.plain for slot in slots if slot.plain is not None)
+        yield from ((task, "", slot.plain) for slot in slots if slot.plain is not None)
         columns = dict.fromkeys(slot.name for slot in slots if slot.plain is None)
         for column in columns:
             allowed = plan.closed_sets.get(column)
-            yield from allowed if isinstance(allowed, Sequence) and not isinstance(allowed, str) else ()
+            listed = allowed if isinstance(allowed, Sequence) and not isinstance(allowed, str) else ()
+            yield from ((task, column, value) for value in listed)
         elements = {slot.name: registry.slot(slot.type).is_element for slot in slots if slot.plain is None}
         for row in sampled_rows(plan, data[task], registry, FIT_ROWS) if columns else ():
             for column in columns:
-                yield from elements_of(row.get(column), elements[column])
+                yield from ((task, column, value) for value in elements_of(row.get(column), elements[column]))
 
 
 def _with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> TaskPlan:

@@ -70,6 +70,7 @@ def save(folder: Path, snapshot: Snapshot) -> Path:
 
 
 def _saved(folder: Path, snapshot: Snapshot) -> Path:
+    folder = folder if folder.name not in ("", "..") else folder.resolve()
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
     _make_room(folder, temporary)
     try:
@@ -162,7 +163,8 @@ def standing(folder: Path) -> Path:
 
 def previous(folder: Path) -> Path:
     """Where a checkpoint stands while it is replaced."""
-    return folder.with_name(folder.name + PREVIOUS)
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(named.name + PREVIOUS)
 
 
 def is_complete(folder: Path) -> bool:

@@ -127,7 +127,9 @@ class _Filling:
     def _turns(self, node: Repeat, lists: Mapping[str, Sequence[Any]]) -> int:
         if not lists:
             names = [leaf.name for leaf in leaves(node.items) if isinstance(leaf, Slot)]
-            raise ColumnError(names[0], f"a repeat needs a list, but none of {', '.join(names)} holds one")
+            found = ", ".join(names)
+            remedy = "a field of a CSV file is text: give JSON lines, or the column the transform 'from_json'"
+            raise ColumnError(names[0], f"a repeat needs a list, but none of {found} holds one; {remedy}")
         (first, values), *others = lists.items()
         for name, other in others:
             if len(other) != len(values):

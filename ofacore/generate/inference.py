@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ofacore.data.encode import Encoder, Request
 from ofacore.data.errors import reason_at
 from ofacore.data.permutation import stable_key
 from ofacore.generate.output import Field, Output
+from ofacore.generate.phrases import Phrases
 from ofacore.generate.session import DecodingModel, Session
 from ofacore.generate.target import Row, Tools, generate_target
 from ofacore.instruction import Contrast, Node, Plain, Repeat, Slot
@@ -26,9 +27,7 @@ from ofacore.protocols import (
     GenerationOptions,
     RowContext,
     RowError,
-    SlotPlan,
     Split,
-    TokenSegment,
 )  # fmt: skip
 
 
@@ -56,6 +55,7 @@ class Inference:
 
         Raises:
             EncodeError: A row cannot be used.
+            UserError: The phrases of ``must_contain`` do not fit into any slot.
         """
         requests: list[Request | RowError] = [self._request(row, i, on_error) for i, row in enumerate(rows)]
         outputs: list[Output | None] = [
@@ -64,6 +64,8 @@ class Inference:
             for i, r in enumerate(requests)
         ]  # fmt: skip
         usable = [(i, r) for i, r in enumerate(requests) if isinstance(r, Request)]
+        if usable:
+            self._phrases.check(usable[0][1].template, usable[0][1].context)
         usable.sort(key=lambda pair: (bool(pair[1].source.source), _size(pair[1].source)))
         rank, ranks = evaluation_share() if self.shared else (0, 1)
         for batch in _batches(usable[rank::ranks], self.batch_size):
@@ -117,13 +119,14 @@ class Inference:
             n: self.registry.load("generator", n)(self.registry.component("generator", n).options) for n in names
         }
         rng = torch.Generator().manual_seed(self.options.seed)
-        return Tools(template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases)
+        return Tools(
+            template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases,
+            self.encoder.settings.max_positions,
+        )  # fmt: skip
 
-    def _phrases(self, slot: SlotPlan, ctx: RowContext) -> tuple[np.ndarray, ...]:
-        preprocessor = self.encoder.preprocessors[slot.preprocessor]
-        free = replace(slot, attributes={k: v for k, v in slot.attributes.items() if k != "closed_set"}, loss=False)
-        found = [preprocessor.encode(phrase, free, ctx) for phrase in self.options.must_contain]
-        return tuple(part.ids for parts in found for part in parts if isinstance(part, TokenSegment))
+    @property
+    def _phrases(self) -> Phrases:
+        return Phrases(self.encoder.preprocessors, self.options)
 
     def _fields(self, row: Row, template: TemplatePlan) -> dict[str, Field]:
         repeated = _repeated(template.tree.target)

@@ -47,7 +47,7 @@ class Field:
         return values if self.repeated else (values[0] if values else None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Output:
     """Values generated for one row.
 
@@ -67,6 +67,11 @@ class Output:
             for view in entry.slot_type.views:
                 views.setdefault(view, entry)
         object.__setattr__(self, "_views", views)
+
+    def __repr__(self) -> str:
+        """Values and score, on a line."""
+        shown = [f"{name}={value!r}" for name, value in self.values.items()]
+        return f"Output({', '.join(shown) or repr(self.problem)}, score={self.score:.4g})"
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.fields:

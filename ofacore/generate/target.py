@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ofacore.errors import UserError
 from ofacore.generate.output import Candidate
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.parts import begin_run, feed_tokens
@@ -55,6 +56,8 @@ class Tools:
     """Slots that optional groups are generated for; None: all."""
     phrases: Callable[[SlotPlan, RowContext], tuple[np.ndarray, ...]] = lambda slot, ctx: ()
     """Ids of phrases that a slot's value must contain."""
+    max_positions: int | None = None
+    """Most positions that the model takes; None: any number."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,11 @@ def _encoded(slot: SlotPlan, row: Row, tools: Tools) -> list[Segment]:
 def _spec(slot: SlotPlan, ctx: RowContext, tools: Tools) -> TargetSpec:
     preprocessor = tools.preprocessors[slot.preprocessor]
     if slot.plain is None:
-        return preprocessor.expect(slot, ctx)
+        expected = preprocessor.expect(slot, ctx)
+        if expected.length and tools.max_positions and expected.length > tools.max_positions:
+            problem = f"{expected.length} positions are asked for, but the model takes {tools.max_positions}"
+            raise UserError(f"slot '{slot.name}': {problem}; ask for fewer, or raise model.max_positions")
+        return expected
     segments = preprocessor.encode(slot.plain, slot, ctx)
     return TargetSpec(blocks=segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ())
 

@@ -80,7 +80,7 @@ class Beam:
         self.rows, self.width = len(limits), stepper.options.beam
         self.limits = limits
         self.forced = len(getattr(stepper.session, "start_ids", (BOS,))) - 1
-        if self.options.forced_end != "none":
+        if self.options.forced_end != "none" or rules.required:
             rules.limits = [limit for limit in limits for _ in range(self.width)]
         rules.required = [phrases for phrases in rules.required for _ in range(self.width)]
         self.groups = stepper.options.groups if stepper.options.strategy == "diverse_beam" else 1

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofacore.errors import UserError
 from ofacore.parts.search import Beam, walk
 from ofacore.parts.stepping import Rules, Stepper, feed_tokens
 from ofacore.parts.trie import Trie, TrieNode
@@ -54,6 +55,11 @@ def _search(stepper: Stepper, requests: Sequence[RowRequest], generator: torch.G
         stepper.session.reorder(rows.repeat_interleave(copies))
     limits = [stepper.limit(request) for request in expanded]
     rules = Rules(stepper, _trie(stepper, expanded))
+    if stepper.end is not None and rules.min_length > min(limits):
+        raise UserError(
+            f"slot '{requests[0].slot.name}': min_length={rules.min_length} is more than max_length={min(limits)}, "
+            "as the slot and the options of generation have them; lower the one or raise the other"
+        )
     rules.required = (
         [[phrase.tolist() for phrase in request.required] for request in expanded]
         if any(r.required for r in requests)

@@ -6,7 +6,9 @@ values that it has already changed, so that applying it twice does no harm, unle
 
 from __future__ import annotations
 
+import json
 import string
+from typing import Any
 
 from ofacore.plugin.manifest import Component
 
@@ -48,6 +50,11 @@ def first_reference(value: str | list[str], separator: str = "&&") -> str:
     return (split_references(value, separator) or [""])[0]
 
 
+def from_json(value: Any) -> Any:
+    """Text that holds JSON becomes what it holds: a list in a field of a CSV file. What is no text stays as it is."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
 def spaced(value: str) -> str:
     """Letters apart, blanks as ``_``, so that each letter is a token: ``"a dog"`` -> ``"a _ d o g"``. Apply once."""
     return " ".join(value.replace(" ", "_"))
@@ -70,6 +77,7 @@ TRANSFORMS: tuple[Component, ...] = (
     _component("replace_underscores", "underscores become blanks"),
     _component("split_references", "`a&&b` becomes a list", separator="&&"),
     _component("first_reference", "`a&&b` becomes `a`", separator="&&"),
+    _component("from_json", "text that holds JSON becomes what it holds"),
     _component("spaced", "letters apart, blanks as `_`"),
     _component("unspaced", "undoes `spaced`"),
 )

@@ -18,8 +18,12 @@ CORE_ATTRIBUTES = (
     Attribute("criterion", "str", doc="Criterion to use.", sides=("target",)),
     Attribute("generator", "str", doc="Generator to use.", sides=("target",)),
     Attribute(
-        "drop_prompt", "float", doc="In training the slot is left out of this share of samples, for guidance.",
-        sides=("source",), minimum=0, maximum=1,
+        "drop_prompt",
+        "float",
+        doc="In training the slot is left out of this share of samples, for guidance.",
+        sides=("source",),
+        minimum=0,
+        maximum=1,
     ),
     Attribute("no_loss", "flag", doc="Given to the decoder, not learned; forced at inference.", sides=("target",)),
 )
@@ -54,7 +58,17 @@ def typed_attributes(slot: Slot, side: str, slot_type: SlotType, tree: Instructi
         if side not in known[name].sides:
             raise PlanError(f"'{name}' belongs on the {known[name].sides[0]} side", tree.text, written.start)
         values[name] = _convert(written, known[name], tree.text)
+    _check_spans(slot, values, tree)
     return values
+
+
+def _check_spans(slot: Slot, values: Mapping[str, Any], tree: Instruction) -> None:
+    """What is written as ``min_x`` is not above what is written as ``max_x``."""
+    for written in slot.attributes:
+        least, most = values.get(written.key), values.get(f"max_{written.key.removeprefix('min_')}")
+        if written.key.startswith("min_") and isinstance(least, int | float) and most is not None and least > most:
+            message = f"'{written.key}={least}' is more than 'max_{written.key.removeprefix('min_')}={most}'"
+            raise PlanError(message, tree.text, written.start)
 
 
 def with_defaults(values: Mapping[str, Any], side: str, slot_type: SlotType) -> dict[str, Any]:

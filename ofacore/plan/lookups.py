@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -67,6 +67,20 @@ def unknown_slot(path: str, slot: str, slots: Iterable[str]) -> list[Problem]:
     if slot in names:
         return []
     return [Problem(path, f"the instruction has no slot '{slot}' that could serve here", hint=_choice(slot, names))]
+
+
+def delimiter_of(columns: Sequence[str]) -> str:
+    """As YAML has it: the character that seems to separate what was taken for a single column; else empty."""
+    found = next((mark for mark in ("\t", ";", "|", ",") if len(columns) == 1 and mark in columns[0]), "")
+    return '"\\t"' if found == "\t" else f"'{found}'" if found else ""
+
+
+def column_hint(name: str, columns: Sequence[str]) -> str:
+    """What to do about a column that a file does not have."""
+    if mark := delimiter_of(columns):
+        return f"it has a single one, {columns[0]!r}; set delimiter: {mark}"
+    header = "if its first line is data, set header: false and names: [first, second]"
+    return suggest(name, columns) or f"it has {', '.join(columns)}; {header}"
 
 
 def _choice(name: str, known: Iterable[str]) -> str:

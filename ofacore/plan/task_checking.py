@@ -12,7 +12,7 @@ from ofacore.config.schema import TaskConfig
 from ofacore.instruction import InstructionError, Node, OptionalGroup, Repeat, Slot, split_templates
 from ofacore.plan.compile import compile_instruction
 from ofacore.plan.configured import plan_task
-from ofacore.plan.lookups import option_problems, unknown, unknown_slot
+from ofacore.plan.lookups import delimiter_of, option_problems, unknown, unknown_slot
 from ofacore.plan.types import TemplatePlan
 from ofacore.plugin import PluginError, Registry, TaskPreset, suggest
 
@@ -141,7 +141,7 @@ class TaskCheck:
             for slot in self._needed() if there else ():
                 column = self._config.data.columns.get(slot, slot)
                 if column not in there:
-                    if mark := _delimiter(there):
+                    if mark := delimiter_of(there):
                         message = f"no column '{column}', but a single one, {there[0]!r}"
                         yield Problem(f"{self._path}.data.{split}", message, hint=f"set data.delimiter: {mark}")
                         break
@@ -156,12 +156,6 @@ class TaskCheck:
         """Slots that a value is needed for in every row."""
         nodes = (node for template in self._templates for node in (*template.tree.source, *template.tree.target))
         return tuple(dict.fromkeys(slot.name for node in nodes for slot in _always(node)))
-
-
-def _delimiter(columns: Sequence[str]) -> str:
-    """As YAML has it: the character that seems to separate what was taken for a single column; else empty."""
-    found = next((mark for mark in ("\t", ";", "|", ",") if len(columns) == 1 and mark in columns[0]), "")
-    return '"\\t"' if found == "\t" else f"'{found}'" if found else ""
 
 
 def _always(node: Node) -> Iterator[Slot]:

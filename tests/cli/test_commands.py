@@ -105,6 +105,17 @@ def test_data_for_no_slot_is_refused_and_columns_are_known():
         check_names({"frist": "x"}, plan)
 
 
+def test_columns_that_attributes_name_are_data_too():
+    plan = compile_task("t", ["[TEXT:a] -> [MOTION:m,length=frames]"], Registry.discover())
+    check_names({"a": "x", "frames": "12"}, plan)
+    with pytest.raises(UserError, match="--data 'frame': the instruction has no such slot"):
+        check_names({"frame": "12"}, plan)
+
+
+def test_an_instruction_without_a_source_is_no_option(ofa):
+    assert "source  (empty)" in ofa("explain", "-> [TEXT:a]").stdout
+
+
 def test_a_shown_configuration_is_read_back_the_same(ofa, tmp_path):
     file, rows = tmp_path / "run.yaml", tmp_path / "rows.csv"
     rows.write_text("a,b\n1,2\n")

@@ -12,6 +12,10 @@ RICH = ("rich",)
 
 LIGHT = {
     "import ofacore": ("import ofacore", HEAVY + RICH),
+    "import Generalist and Task": (
+        "from ofacore import Generalist, Task; Task('t', '[TEXT:a] -> [TEXT:b]', train=[{'a': 'x', 'b': 'y'}])",
+        HEAVY + RICH,
+    ),
     "import plugin": ("import ofacore.plugin", HEAVY + RICH + ("numpy", "pydantic")),
     "ofa --help": (["--help"], HEAVY + RICH + ("numpy", "pydantic")),
     "ofa plugins list": (["plugins", "list"], HEAVY + RICH + ("numpy",)),

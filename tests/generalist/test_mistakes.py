@@ -100,9 +100,25 @@ def test_what_is_no_row_is_named(model: Generalist, rows: Any, said: str) -> Non
         model.infer("t", rows)
 
 
+def test_an_instruction_without_a_target_has_no_answer(model: Generalist) -> None:
+    with pytest.raises(UserError, match=r"has no target, so there is nothing to answer; encode\(\)"):
+        model.infer("[TEXT:a] ->", {"a": "x"})
+
+
+def test_a_run_is_found_from_within_its_folder(
+    model: Generalist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.save(tmp_path / "saved")
+    monkeypatch.chdir(tmp_path / "saved")
+    for place in (".", "../saved"):
+        assert Generalist.from_pretrained(place).tasks == ("t",)
+    with pytest.raises(UserError):
+        Generalist.from_pretrained("..")
+
+
 def test_an_output_says_why_it_cannot_be_saved(model: Generalist, tmp_path: Path) -> None:
     out = model.infer("t", {"a": "x"}, max_length=2)
-    for path in (tmp_path / "o.png", tmp_path / "nowhere" / "o.txt"):
+    for path in (tmp_path / "o.wav", tmp_path / "nowhere" / "o.txt"):
         with pytest.raises(UserError, match="cannot be saved as"):
             out.save(path)
 

@@ -15,7 +15,7 @@ from ofacore.parts import transforms as t
 def test_every_declared_transform_exists_and_takes_its_options(component):
     module, _, name = component.target.partition(":")
     function = getattr(importlib.import_module(module), name)
-    function("a b", **component.options)
+    function('"a b"', **component.options)
 
 
 def test_references():

@@ -35,6 +35,7 @@ def test_plain_text_and_no_loss_slots_of_the_target_are_not_learned() -> None:
         ("[WORD:a,max_length=x] -> [WORD:b]", "needs a whole number", "x]", "max_length=10"),
         ("[WORD:a,max_length] -> [WORD:b]", "needs a value", "]", "max_length=10"),
         ("[WORD:a,max_length=0] -> [WORD:b]", "at least 1", "0", None),
+        ("[WORD:a] -> [WORD:b,max_length=3,min_length=9]", "is more than 'max_length=3'", "min_length", None),
         ("[WORD:a,ratio=nan] -> [WORD:b]", "0 to 1", "nan", None),
         ("[WORD:a,level=leter] -> [WORD:b]", "no value of 'level'", "leter", "'letter'"),
         ("[WORD:a] -> [WORD:b,closed_set=1]", "takes no value", "1]", "closed_set"),

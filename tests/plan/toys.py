@@ -11,7 +11,7 @@ WORDS = ModalityManifest(
         SlotType(
             "WORD", "a word", "word", "str", lambda v: isinstance(v, str), serves_plain_text=True,
             attributes=(
-                Attribute("max_length", "int", minimum=1),
+                Attribute("max_length", "int", minimum=1), Attribute("min_length", "int", minimum=0),
                 Attribute("ratio", "float", minimum=0, maximum=1, sides=("source",)),
                 Attribute("level", "choice", default="piece", choices=("piece", "letter")),
                 Attribute("closed_set", "flag", sides=("target",)),

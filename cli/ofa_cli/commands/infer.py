@@ -50,7 +50,7 @@ def infer(
 
 
 def check_names(row: Mapping[str, str], plan: TaskPlan) -> None:
-    """Every given name is a slot, or a column that something of the task reads.
+    """Every given name is a slot, or a column that something of the task, or an attribute of a slot, reads.
 
     Raises:
         UserError: One is not; names those that are.
@@ -59,7 +59,9 @@ def check_names(row: Mapping[str, str], plan: TaskPlan) -> None:
 
     slots = [slot.name for slot in plan.slots() if slot.plain is None]
     columns = [given["column"] for given in plan.closed_sets.values() if isinstance(given, dict)]
-    known = [*slots, *plan.columns.values(), *plan.transforms, *columns, *(use.references for use in plan.metrics)]
+    named = [str(value) for slot in plan.slots() for value in slot.attributes.values() if isinstance(value, str)]
+    columns += [*plan.columns.values(), *plan.transforms, *(use.references for use in plan.metrics)]
+    known = [*slots, *named, *columns]
     for name in row:
         if name not in known:
             hint = suggest(name, known) or f"there are {', '.join(dict.fromkeys(slots))}"

@@ -62,6 +62,9 @@ class DelimitedSource:
             raise SourceError(str(error)) from error
 
     def _check_columns(self) -> None:
+        if any("\r" in name and "\n" not in name for name in self.columns):
+            problem = "its lines end with a carriage return alone; save it with line ends of Unix or Windows"
+            raise SourceError(f"{self._file.path}:1: {problem}")
         if any("\0" in name for name in self.columns):
             raise SourceError(f"{self._file.path}: no text file, it holds zero bytes; set format, or save it as UTF-8")
         bad = [name for name in self.columns if not name.strip() or self.columns.count(name) > 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -68,10 +68,25 @@ def open_folder(folder: Path, open_table: Callable[[Path], Source]) -> Source:
     if tables:
         found = ", ".join(path.name for path in tables)
         raise SourceError(f"{folder}: several tables ({found}); give one of them as the data, or call it metadata.csv")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    files = sorted(_files(folder, frozenset()))
     if not files:
         raise SourceError(f"{folder}: the folder is empty; it must hold files, and a metadata.csv that describes them")
     return ListSource([{FILE_COLUMN: str(path), "label": path.parent.name} for path in files], str(folder))
+
+
+def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Everything below a folder that is no folder; links are followed, but not back to where they stand.
+
+    A link that leads nowhere is told too: its row says that there is no file.
+    """
+    real = folder.resolve()
+    for entry in folder.iterdir() if real not in above else ():
+        if entry.name[0] == ".":
+            continue
+        if entry.is_dir():
+            yield from _files(entry, above | {real})
+        else:
+            yield entry
 
 
 def nearest(path: Path) -> str:

@@ -32,10 +32,16 @@ class JsonLinesSource:
         if not 0 <= index < len(self):
             raise IndexError(index)
         start, end = (int(number) for number in self._index[index][:2])
+        line = self._file[start:end]
         try:
-            row = json.loads(self._file[start:end])
+            row = json.loads(line)
+        except UnicodeDecodeError as error:
+            problem = f"not UTF-8 ({error.reason} at byte {start + error.start}); save it as UTF-8"
+            raise RowError(f"{self.name(index)}: {problem}") from error
         except ValueError as error:
-            raise RowError(f"{self.name(index)}: not JSON: {error}") from error
+            hint = "; each line must hold one whole object; if the file is one array, set format: json"
+            array = index == 0 and line.lstrip().startswith(b"[")
+            raise RowError(f"{self.name(index)}: not JSON: {error}{hint if array else ''}") from error
         if not isinstance(row, dict):
             raise RowError(f"{self.name(index)}: a {type(row).__name__}, but each line must hold one object")
         return row
@@ -69,7 +75,11 @@ def json_array(path: Path) -> ListSource:
     """
     try:
         content: Any = json.loads(path.read_bytes())
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
     except ValueError as error:
+        if not path.stat().st_size:
+            raise SourceError(f"{path}: the file is empty; an array of objects is expected") from error
         raise SourceError(f"{path}: not JSON: {error}; if each line is one object, set format: jsonl") from error
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise SourceError(f"{path}: an array of objects is expected, [{{...}}, {{...}}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
     ".parquet": "parquet", ".pq": "parquet", ".tar": "webdataset",
 }  # fmt: skip
+_REMEDIES = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the table as CSV"),
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".tgz"), "unpack it first: rows are read at random"),
+}
+"""What to do with files of common kinds that cannot be read."""
 _SPLIT_NAMES = {"train": ("train", "training"), "valid": ("valid", "validation", "dev", "val"), "test": ("test",)}
 
 
@@ -71,11 +77,13 @@ def _open_path(text: str, config: DataConfig, split: str) -> Source:
     path = Path(text).expanduser()
     if path.exists():
         return _reader(path, config, split)()
-    matches = sorted(glob.glob(str(path)))
+    matches = sorted(match for match in glob.glob(str(path)) if Path(match).exists())
     if matches:
         return ConcatSource([_open_path(match, config, split) for match in matches])
     if config.format == "hf":
         return _download(text, split)
+    if path.is_symlink():
+        raise SourceError(f"{text} is a link to '{os.readlink(path)}', which leads to no file; mend the link")
     raise SourceError(f"no file {text}{nearest(path)}")
 
 
@@ -108,7 +116,8 @@ def _guessed(path: Path) -> str:
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:
         known = ", ".join(_SUFFIXES)
-        raise SourceError(f"{path}: the suffix '{path.suffix}' tells no format (known: {known}); set format")
+        remedy = _REMEDIES.get(path.suffix.lower(), "set format, as in format: csv")
+        raise SourceError(f"{path}: the suffix '{path.suffix}' tells no format (known: {known}); {remedy}")
     return kind
 
 

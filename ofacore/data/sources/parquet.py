@@ -74,7 +74,8 @@ class ParquetSource:
             try:
                 self._reader = pyarrow.parquet.ParquetFile(self._path, memory_map=True)
             except pyarrow.ArrowException as error:
-                raise SourceError(f"{self._path}: no readable Parquet file: {error}") from error
+                remedy = "write it again, or set format"
+                raise SourceError(f"{self._path}: no readable Parquet file: {error}; {remedy}") from error
         return self._reader
 
     def _group(self, group: int, index: int) -> pyarrow.Table:

@@ -153,10 +153,27 @@ class BoxPreprocessor:
             yield bins[start : start + 4], float(np.exp(np.mean(log_probs[start : start + 4])))
 
 
+_FARTHEST_SHARE = 2.0
+
+
+def _check_unit(numbers: Corners, shown: str, frame: Frame, geometry: Geometry, column: str) -> None:
+    """Refuse shares of an image where pixels are expected, and pixels where shares are."""
+    width, height = geometry.size
+    fractions = all(0 <= number <= 1 for number in numbers) and not all(float(n).is_integer() for n in numbers)
+    if frame.image and not frame.relative and fractions and min(width, height) > 1:
+        place = f"image '{frame.image}' of {width:g} x {height:g} pixels"
+        remedy = "if they are shares of its width and height, write the flag 'relative'"
+        raise RowError(f"column '{column}': {shown} is less than a pixel of {place}; {remedy}")
+    if frame.relative and max(map(abs, numbers)) > _FARTHEST_SHARE:
+        remedy = "the slot says 'relative', so 0 to 1 is expected; leave the flag out for pixels"
+        raise RowError(f"column '{column}': {shown} lies far outside of the image: {remedy}")
+
+
 def _check(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str) -> None:
     """Refuse a box that is inverted or out of view."""
     x0, y0, x1, y1 = corners
     shown = f"the box {', '.join(f'{number:g}' for number in numbers)} ({frame.format})"
+    _check_unit(numbers, shown, frame, geometry, column)
     if x1 <= x0 or y1 <= y0:
         side = f"right edge {x1:g} is not right of left edge {x0:g}" if x1 <= x0 else ""
         side = side or f"bottom edge {y1:g} is not below top edge {y0:g}"

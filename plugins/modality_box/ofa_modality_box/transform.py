@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ofa_modality_box.geometry import find_geometry
@@ -28,7 +28,7 @@ class BoxTransform:
             return row
         for slot in {slot.name: slot for slot in slots}.values():
             boxes = row.get(slot.name)
-            if isinstance(boxes, str) or boxes is None or is_box(boxes):
+            if isinstance(boxes, str) or is_box(boxes) or not isinstance(boxes, Iterable):
                 continue
             kept = [number for number, box in enumerate(boxes) if self._stays(box, slot, ctx)]
             if len(kept) < len(boxes):

@@ -61,16 +61,16 @@ def box_numbers(value: Any, column: str) -> Corners | None:
         value = value["box"]
     if value is None:
         return None
+    parts = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, str):
         if value.strip().lower() == NONE:
             return None
-        value = value.strip().strip("[]()").replace(",", " ").split()
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if not isinstance(value, Sequence) or len(value) != 4:
-        raise RowError(f"column '{column}': expected a box of four numbers or 'none', got {_shown(value)}")
+        parts = value.strip().strip("[]()").replace(",", " ").split()
+    if not isinstance(parts, Sequence) or len(parts) != 4:
+        problem = f"expected a box of four numbers such as '10,20,110,220', or 'none', got {_shown(value)}"
+        raise RowError(f"column '{column}': {problem}")
     try:
-        a, b, c, d = (float(number) for number in value)
+        a, b, c, d = (float(number) for number in parts)
     except (TypeError, ValueError):
         raise RowError(f"column '{column}': a box has four numbers, got {_shown(value)}") from None
     if not all(map(math.isfinite, (a, b, c, d))):

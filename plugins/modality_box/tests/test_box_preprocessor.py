@@ -51,6 +51,7 @@ def test_the_round_trip_is_exact_to_half_a_bin(fmt, relative, bins, flip, size, 
     affine = ((-scale if flip else scale, 0, view[0] if flip else 0), (0, view[1] / size[1], 0))
     ctx, where = context(size, affine, view), slot(format=fmt, relative=relative)
     box, frame = bound(bins), Frame("img", fmt, relative)
+    assume(relative or max(frame.numbers(corners, size)) > 1)
     (segment,) = box.encode(frame.numbers(corners, size), where, ctx)
     assert len(segment.ids) == 4
     assert not segment.open
@@ -144,10 +145,15 @@ def test_relative_boxes_need_no_image():
         ([30, 20, 10, 40], {}, r"column 'b': the box 30, 20, 10, 40 \(xyxy\) is inverted.*right edge 10.*left edge 30"),
         ([10, 40, 30, 40], {}, r"bottom edge 40 is not below top edge 40"),
         ([700, 0, 800, 100], {}, r"does not overlap what is seen of image 'img' of 640 x 480 pixels"),
-        ([1, 2, 3], {}, r"expected a box of four numbers or 'none', got \[1, 2, 3\]"),
+        ([1, 2, 3], {}, r"expected a box of four numbers such as '10,20,110,220', or 'none', got \[1, 2, 3\]"),
         ("1,2,x,4", {}, r"four numbers"),
         ([1, 2, float("nan"), 4], {}, r"not finite"),
         ([[1, 2, 3, 4], [1, 2, 3, 4]], {}, r"expected a box"),
+        ("1;1;9;9", {}, r"expected a box of four numbers .* got '1;1;9;9'"),
+        ("", {}, r"expected a box of four numbers .* got ''"),
+        (5, {}, r"expected a box of four numbers .* got 5"),
+        ([0.1, 0.1, 0.5, 0.5], {}, r"is less than a pixel of image 'img' of 640 x 480 pixels; .* the flag 'relative'"),
+        ([10, 20, 110, 220], {"relative": True}, r"lies far outside of the image: .* leave the flag out for pixels"),
         ([1, 2, 3, 4], {"image": None}, r"a box in pixels needs an image"),
         ([1, 2, 3, 4], {"image": "other"}, r"lie in image 'other', but the row has no such image"),
     ],

@@ -44,7 +44,9 @@ def test_a_list_outside_a_repeat_gets_shorter_by_itself():
     assert new["t"] == ["a", "b"]
 
 
-@pytest.mark.parametrize("value", [[0, 0, 20, 20], "none", None, [[60, 60, 90, 90]], ["not", "boxes"], [[9, 9, 1, 1]]])
+@pytest.mark.parametrize(
+    "value", [[0, 0, 20, 20], "none", None, 5, [[60, 60, 90, 90]], ["not", "boxes"], [[9, 9, 1, 1]]]
+)
 def test_everything_else_is_left_as_it_is(value):
     assert run({"b": value, "t": ["x"]}) == {"b": value, "t": ["x"]}
 

@@ -23,6 +23,7 @@ _ORIENTATION = 0x0112
 _REMOTE = re.compile(r"^(https?|ftp|s3|gs|oss)://", re.IGNORECASE)
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_\-\s]+={0,2}\s*$")
 _SHORTEST_BASE64 = 32
+_SNIFFED = 40
 
 
 def is_normalised(value: Any) -> bool:
@@ -54,9 +55,11 @@ def _from_text(value: str, column: str) -> Image.Image:
         raise RowError(f"column '{column}': '{_short(value)}' is remote; download the picture and give its path")
     if not value.startswith("data:") and os.path.exists(value):
         return _open(Path(value), column, value)
+    if not value.strip():
+        raise RowError(f"column '{column}': the value is empty; give {ACCEPTED}")
     content = _decode(value.partition(",")[2] if value.startswith("data:") else value)
     if content is None:
-        raise RowError(f"column '{column}': no file '{_short(value)}', and it is no base64 text either")
+        raise RowError(f"column '{column}': {_missing(value)}, and it is no base64 text either")
     return _open(io.BytesIO(content), column, f"base64 text '{_short(value)}'")
 
 
@@ -73,17 +76,31 @@ def _decode(text: str) -> bytes | None:
 
 def _open(source: Path | io.BytesIO, column: str, name: str) -> Image.Image:
     if isinstance(source, Path) and not source.is_file():
-        raise RowError(f"column '{column}': no file '{name}'")
+        raise RowError(f"column '{column}': " + (f"'{name}' is a folder" if source.is_dir() else _missing(name)))
     try:
         with Image.open(source) as image:
             return _upright_rgb(image, column, name)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RowError(f"column '{column}': {name} is no usable picture ({_reason(error)})") from error
+        raise RowError(f"column '{column}': {name} is no usable picture ({_reason(error, source)})") from error
+    except OSError as error:
+        raise RowError(f"column '{column}': {name} cannot be read ({error.strerror or error})") from error
 
 
-def _reason(error: Exception) -> str:
+def _missing(path: str) -> str:
+    """That a file is not there, and where a relative path was looked for."""
+    return f"no file '{_short(path)}'" + ("" if os.path.isabs(path) else f" below {os.getcwd()}")
+
+
+def _reason(error: Exception, source: Path | io.BytesIO) -> str:
     """Why Pillow refuses a file, without the place in memory that it gives to bytes."""
-    return "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else str(error)
+    if not isinstance(error, UnidentifiedImageError):
+        return f"{error} Make it smaller"
+    start = source.read_bytes()[:_SNIFFED] if isinstance(source, Path) else source.getvalue()[:_SNIFFED]
+    if not start:
+        return "it is empty; fetch or write it again"
+    if start.isascii() and start.decode("ascii").replace("\n", " ").strip().isprintable():
+        return f"it is text that begins with '{' '.join(start.decode('ascii').split())}'; fetch the picture itself"
+    return "no picture format is recognised"
 
 
 def _upright_rgb(image: Image.Image, column: str, name: str) -> Image.Image:

@@ -81,7 +81,13 @@ def test_a_truncated_file_is_named(tmp_path: Path, kind: str) -> None:
     [
         ("https://example.org/cat.png", "remote; download"),
         ("no/such/file.png", "no file 'no/such/file.png'"),
+        ("no/such/file.png", "no file 'no/such/file.png' below /"),
+        ("", "the value is empty"),
+        (Path(__file__).parent, "is a folder"),
         (b"not a picture", "13 bytes is no usable picture"),
+        (b"<!doctype html>\n<html>404", "it is text that begins with '<!doctype html> <html>404'"),
+        (b"", "it is empty"),
+        (b"\x00\x01", "no picture format is recognised"),
         (np.zeros((4, 4, 3), np.float32), r"float32 \[4, 4, 3\]"),
         (np.zeros((4, 4, 2), np.uint8), r"uint8 \[4, 4, 2\]"),
         (3.5, "float is no picture"),

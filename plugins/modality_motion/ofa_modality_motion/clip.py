@@ -55,7 +55,9 @@ def _from_file(path: Path, column: str) -> Clip:
     if path.suffix.lower() not in ENDINGS:
         raise RowError(f"column '{column}': '{path}' is no motion file; expected {ACCEPTED}")
     if not path.is_file():
-        raise RowError(f"column '{column}': no file '{path}'")
+        place = "" if path.is_absolute() else f" below {Path.cwd()}"
+        problem = f"'{path}' is a folder" if path.is_dir() else f"no file '{path}'{place}"
+        raise RowError(f"column '{column}': {problem}")
     try:
         if path.suffix.lower() == ".bvh":
             skeleton, frames, fps = read_bvh_file(path)
@@ -68,7 +70,10 @@ def _from_file(path: Path, column: str) -> Clip:
 
 
 def _from_numpy(path: Path, column: str) -> Clip:
-    loaded = np.load(path, allow_pickle=False)
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError("it holds no plain array of numbers; write it with numpy.save(path, frames)") from error
     if isinstance(loaded, np.ndarray):
         return Clip(_frames(loaded, column, path))
     with loaded:
@@ -117,7 +122,9 @@ def _frames(value: Any, column: str, name: Path | str) -> np.ndarray:
     try:
         frames = np.asarray(value, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise RowError(f"column '{column}': {name} is no clip ({error}); expected {ACCEPTED}") from error
+        uneven = "inhomogeneous" in str(error)
+        reason = "its frames have unequal numbers of numbers" if uneven else str(error)
+        raise RowError(f"column '{column}': {name} is no clip ({reason}); expected {ACCEPTED}") from error
     if frames.ndim != 2 or frames.size == 0:
         raise RowError(f"column '{column}': {name} has shape {list(frames.shape)}, expected [frames, dims]")
     if not np.isfinite(frames).all():

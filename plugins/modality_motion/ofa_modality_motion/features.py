@@ -58,13 +58,37 @@ def slot_features(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signa
     if anchor is not None and not 0 <= anchor < len(clip.frames):
         raise RowError(f"column '{slot.name}': anchor_frame={anchor} is not within {len(clip.frames)} frames")
     features = FORMS[slot.preprocessor].features(clip, anchor, slot.name)
-    dims = slot.attributes.get("dims")
-    if dims is not None and features.shape[1] != dims:
-        raise RowError(f"column '{slot.name}': {features.shape[1]} numbers a frame, but the slot says dims={dims}")
+    _check_size(features.shape[1], slot, ctx, signatures)
     frames = signature_of(features.shape[1], signatures, slot.name).normalise(features)
     if not np.isfinite(frames).all():
         raise RowError(f"column '{slot.name}': numbers up to {np.abs(features).max():.3g} are too large to normalise")
     return Features(frames, np.zeros(len(frames), bool) if clip.known is None else clip.known)
+
+
+def _check_size(size: int, slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> None:
+    """The attribute ``dims`` says how many numbers a frame has; without it, most clips of the column do.
+
+    Raises:
+        RowError: This clip has others.
+    """
+    dims, usual = slot.attributes.get("dims"), _usual_dims(slot, ctx, signatures)
+    if dims is not None and size != dims:
+        raise RowError(f"column '{slot.name}': {size} numbers a frame, but the slot says dims={dims}")
+    if dims is None and usual not in (None, size):
+        raise RowError(
+            f"column '{slot.name}': {size} numbers a frame, but most training clips of this column have {usual}; "
+            f"mend or leave out the row, or write dims={size} if that is the right size"
+        )
+
+
+def _usual_dims(slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> int | None:
+    """Numbers a frame of most clips that the slot was fitted on; None for a slot that no task had."""
+    return next((dims for dims, found in signatures.items() if (ctx.task, slot.name) in found.columns), None)
+
+
+def _known_dims(signatures: Signatures) -> list[int]:
+    """Sizes that some column has; all where no columns were recorded."""
+    return sorted(dims for dims, found in signatures.items() if found.columns) or sorted(signatures)
 
 
 def signature_of(dims: int, signatures: Signatures, column: str) -> Signature:
@@ -74,7 +98,7 @@ def signature_of(dims: int, signatures: Signatures, column: str) -> Signature:
         RowError: The model knows no such clips.
     """
     if dims not in signatures:
-        known = ", ".join(map(str, sorted(signatures))) or "none"
+        known = ", ".join(map(str, _known_dims(signatures))) or "none"
         raise RowError(f"column '{column}': {dims} numbers a frame, but this model was fitted on clips of {known}")
     return signatures[dims]
 
@@ -90,22 +114,26 @@ def known_skeleton(clip: Clip, signatures: Signatures) -> Clip:
 
 
 def slot_dims(slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> int:
-    """Numbers a frame to produce: attribute ``dims``, else those of the row's own clip, else the only ones known.
+    """Numbers a frame to produce: attribute ``dims``, else those of the column's clips, else those of the row's own
+    clip, else the only ones known.
 
     Raises:
         RowError: The model knows several and nothing decides.
     """
+    usual, known = _usual_dims(slot, ctx, signatures), _known_dims(signatures)
     if slot.attributes.get("dims"):
         dims = int(slot.attributes["dims"])
+    elif usual is not None:
+        dims = usual
     elif ctx.row.get(slot.name) is not None:
         clip = known_skeleton(load_clip(ctx.row[slot.name], slot.name), signatures)
         dims = FORMS[slot.preprocessor].dims(clip, slot.name)
-    elif len(signatures) == 1:
-        dims = next(iter(signatures))
+    elif len(known) == 1:
+        dims = known[0]
     else:
-        known = ", ".join(map(str, sorted(signatures))) or "none"
+        sizes = ", ".join(map(str, known)) or "none"
         raise RowError(
-            f"column '{slot.name}': this model knows clips of {known} numbers a frame; write dims= to choose"
+            f"column '{slot.name}': this model knows clips of {sizes} numbers a frame; write dims= to choose"
         )
     signature_of(dims, signatures, slot.name)
     return dims

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,16 +49,26 @@ class MotionPreprocessor:
         self._signatures: Signatures = {}
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
-        """Means, deviations, lengths and skeletons of all usable clips; bad ones are named when they are encoded."""
+        """`fit_columns` of values that belong to no column."""
+        return self.fit_columns((("", "", value) for value in values), rng)
+
+    def fit_columns(self, values: Iterable[tuple[str, str, Any]], rng: np.random.Generator) -> Artifact | None:
+        """Means, deviations, lengths and skeletons of all usable clips, and the size that clips of a column have.
+
+        Bad clips are named when they are encoded.
+        """
         totals: dict[int, Totals] = defaultdict(Totals)
-        for value in values:
+        sizes: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+        for task, column, value in values:
             try:
                 clip = self._load(value, "motion")
                 features = FORMS[self.form].features(clip, None, "motion")
             except RowError:
                 continue
             totals[features.shape[1]].add(features, len(features), clip.fps, clip.skeleton)
-        return to_artifact(totals)
+            if column:
+                sizes[task, column][features.shape[1]] += 1
+        return to_artifact(totals, sizes)
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """No tokens."""

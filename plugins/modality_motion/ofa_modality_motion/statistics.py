@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,8 @@ class Signature:
     fps: float | None
     """Where all clips agree."""
     skeleton: AnySkeleton | None
+    columns: frozenset[tuple[str, str]] = frozenset()
+    """(task, column) of which most clips have this size; all others of the column are mistakes."""
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """float32 [frames, dims] of about mean 0 and deviation 1; infinite where numbers are too large for it."""
@@ -71,8 +73,8 @@ class Totals:
         self.rates.add(fps)
         self.skeleton = self.skeleton or skeleton
 
-    def json(self) -> dict[str, object]:
-        """Plain data for the artifact."""
+    def json(self, columns: Iterable[tuple[str, str]]) -> dict[str, object]:
+        """Plain data for the artifact, with the columns whose clips have this size."""
         if self.mean is None or self.squares is None:
             raise ValueError("no clip was added")
         deviation = np.sqrt(self.squares / self.frames)
@@ -83,12 +85,19 @@ class Totals:
             "lengths": {str(length): clips for length, clips in sorted(self.lengths.items())},
             "fps": next(iter(self.rates)) if len(self.rates) == 1 else None,
             "skeleton": to_json(self.skeleton),
+            "columns": sorted(map(list, columns)),
         }
 
 
-def to_artifact(totals: Mapping[int, Totals]) -> Artifact:
-    """One JSON file with the statistics by numbers a frame."""
-    return Artifact.of_json(_FILE, {str(dims): totals[dims].json() for dims in sorted(totals)})
+Sizes = Mapping[tuple[str, str], Counter[int]]
+"""(task, column) -> numbers a frame -> clips."""
+
+
+def to_artifact(totals: Mapping[int, Totals], sizes: Sizes) -> Artifact:
+    """One JSON file with the statistics by numbers a frame; a column has the size that most of its clips have."""
+    usual = {column: counts.most_common(1)[0][0] for column, counts in sizes.items()}
+    columns = {dims: [column for column, size in usual.items() if size == dims] for dims in totals}
+    return Artifact.of_json(_FILE, {str(dims): totals[dims].json(columns[dims]) for dims in sorted(totals)})
 
 
 def from_artifact(artifact: Artifact | None) -> dict[int, Signature]:
@@ -100,4 +109,5 @@ def from_artifact(artifact: Artifact | None) -> dict[int, Signature]:
 def _signature(data: Mapping[str, object]) -> Signature:
     lengths = {int(length): int(clips) for length, clips in data["lengths"].items()}  # type: ignore[attr-defined]
     mean, deviation = np.array(data["mean"]), np.array(data["deviation"])
-    return Signature(mean, deviation, lengths, data["fps"], from_json(data["skeleton"]))  # type: ignore[arg-type]
+    columns = frozenset((task, column) for task, column in data.get("columns", ()))  # type: ignore[attr-defined]
+    return Signature(mean, deviation, lengths, data["fps"], from_json(data["skeleton"]), columns)  # type: ignore[arg-type]

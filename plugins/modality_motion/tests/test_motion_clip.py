@@ -38,6 +38,8 @@ def test_a_list_of_clips_is_not_one_clip() -> None:
     [
         ("walk.txt", "'walk.txt' is no motion file"),
         ("walk.npy", "no file 'walk.npy'"),
+        ("walk.npy", "no file 'walk.npy' below /"),
+        ([[1, 2], [1]], "its frames have unequal numbers of numbers"),
         (np.zeros(5), r"shape \[5\]"),
         (np.full((2, 2), np.nan), "not finite"),
         ([["a", "b"]], "is no clip"),
@@ -56,8 +58,10 @@ def test_errors_say_what_is_wrong(value: object, message: str) -> None:
 
 def test_pickled_objects_in_files_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(RowError, match="evil.npy' cannot be read"):
-        load_clip(tmp_path / "evil.npy", "m")
+    (tmp_path / "text.npy").write_text("hello")
+    for name in ("evil.npy", "text.npy"):
+        with pytest.raises(RowError, match=f"{name}' cannot be read \\(it holds no plain array of numbers; write it"):
+            load_clip(tmp_path / name, "m")
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

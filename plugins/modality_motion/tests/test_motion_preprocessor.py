@@ -90,6 +90,36 @@ def test_a_slot_may_insist_on_its_size_where_the_model_knows_several() -> None:
         preprocessor.encode(np.zeros((20, 9)), slot(dims=6), context())
 
 
+def in_columns(columns: dict[tuple[str, str], list[np.ndarray]]) -> MotionPreprocessor:
+    preprocessor = MotionPreprocessor({"max_dim": 40})
+    values = [(*column, clip) for column, clips in columns.items() for clip in clips]
+    preprocessor.bind(Vocabulary(), preprocessor.fit_columns(values, np.random.default_rng(0)))
+    return preprocessor
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_clip_of_another_size_than_most_of_its_column_is_a_bad_row(place: int) -> None:
+    clips = [*CLIPS]
+    clips.insert(place, np.zeros((20, 5)))
+    preprocessor = in_columns({("task", "m"): clips})
+    assert preprocessor.encode(CLIPS[0], slot(), context())
+    with pytest.raises(RowError, match="column 'm': 5 numbers a frame, but most training clips of this column have 6"):
+        preprocessor.encode(clips[place], slot(), context())
+    assert preprocessor.encode(clips[place], slot(dims=5), context())
+    assert preprocessor.expect(slot(), RowContext({}, "free", "infer", np.random.default_rng(0))).length == 30
+
+
+def test_columns_of_several_tasks_keep_their_own_sizes() -> None:
+    wide = np.ones((20, 9))
+    preprocessor = in_columns({("task", "m"): CLIPS, ("other", "m"): [wide], ("task", "w"): [wide]})
+    other = RowContext({}, "other", "infer", np.random.default_rng(0))
+    produced = Hypothesis(np.zeros((12, 40), np.float32))
+    assert preprocessor.decode(produced, slot(), other).shape == (12, 9)
+    assert preprocessor.decode(produced, slot(), context("infer")).shape == (12, 6)
+    with pytest.raises(RowError, match="9 numbers a frame, but most training clips of this column have 6"):
+        preprocessor.encode(wide, slot(), context())
+
+
 def test_numbers_too_large_to_normalise_are_an_error() -> None:
     with pytest.raises(RowError, match="column 'm': numbers up to 1e\\+300 are too large"):
         fitted(CLIPS).encode(np.full((20, 6), 1e300), slot(), context())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from ofa_modality_text import picture
 from ofa_modality_text.choice import chosen_tokenizer, imported_tokenizer
 from ofa_modality_text.closed_set import ClosedSet
 from ofa_modality_text.corruption import mask_spans, replace_random
@@ -148,14 +149,18 @@ class TextPreprocessor:
         return f'<span style="white-space:pre-wrap">{html.escape(str(value))}</span>'
 
     def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
-        """Write the text as UTF-8.
+        """Write the text as UTF-8, or as a picture: below the picture that the row has, if it has one.
 
         Raises:
             ValueError: The ending is that of another kind of file.
         """
-        if Path(path).suffix.lower() not in ("", ".txt", ".text", ".md"):
-            raise ValueError("a text is written as .txt")
-        Path(path).write_text(str(value), encoding="utf-8")
+        ending = Path(path).suffix.lower()
+        if ending in picture.ENDINGS:
+            picture.page(str(value), ctx).save(path)
+        elif ending in ("", ".txt", ".text", ".md"):
+            Path(path).write_text(str(value), encoding="utf-8")
+        else:
+            raise ValueError("a text is written as .txt, or as a picture (.png)")
 
     def _ids(self, value: Any, slot: SlotPlan) -> np.ndarray:
         """Clean ids int64 [n] of one value."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ofa_modality_text.manifest import MANIFEST, is_text
 from ofa_modality_text.preprocessor import TextPreprocessor
@@ -172,6 +173,23 @@ def test_a_value_is_shown_escaped_and_saved_as_text(tmp_path):
     assert "&lt;b&gt;" in TEXT.render("<b>")
     TEXT.save("déjà\nvu", None, tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == "déjà\nvu"
+
+
+@pytest.mark.parametrize("value", ["a red cat", "", "long " * 80, "wünderbar\n\nzwei"])
+def test_a_value_is_saved_as_a_picture_below_that_of_its_row(tmp_path, value):
+    path = tmp_path / "out.png"
+    TEXT.save(value, None, path)
+    with Image.open(path) as alone:
+        size = alone.size
+        assert (alone.convert("L").getextrema()[0] < 128) == bool(value)
+    ctx = _context("infer")
+    ctx.published["img"] = {"image": Image.new("RGB", (400, 100), "red")}
+    TEXT.save(value, ctx, path)
+    with Image.open(path) as below:
+        assert below.width == 400 and below.height >= 100 + 16 and below.getpixel((200, 50)) == (255, 0, 0)
+        assert size[0] < 400
+    with pytest.raises(ValueError, match="written as .txt, or as a picture"):
+        TEXT.save(value, None, tmp_path / "out.wav")
 
 
 def test_a_target_to_be_generated_is_open_unless_its_length_is_given():
