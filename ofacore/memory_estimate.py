@@ -1,0 +1,109 @@
+"""What a training step will need, from one pass forward and backward and what the optimiser keeps."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ofacore.config.schema import TrainConfig
+from ofacore.model.universal import UniversalModel
+from ofacore.protocols import Batch
+from ofacore.train.parameters import freeze, treatments
+
+_SECONDS = 0.002
+"""Between two looks at the resident set."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a training process, by what holds them."""
+
+    base: int
+    """Interpreter, libraries and data, as measured before the first step."""
+    weights: int
+    """Weights and their gradients, as training holds them."""
+    optimizer: int
+    """Master weights, their gradients, moments and averages."""
+    activations: int
+    """What a pass over the largest micro-batch takes at its peak besides gradients of weights."""
+
+    @property
+    def total(self) -> int:
+        """Expected peak of the resident set."""
+        return self.base + self.weights + self.optimizer + self.activations
+
+
+def estimate(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch]) -> Memory:
+    """What training will need. Runs a pass over the largest micro-batch; gradients are forgotten."""
+    freeze(model, config.optimizer)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights, gradients = (_bytes(parameters) for parameters in (model.parameters(), trained))
+    before = current_memory()
+    model.train()
+    with _watched() as peak:
+        total = sum((loss.values.sum() for _, loss in model.losses(max(batches, key=_positions))), torch.zeros(()))
+        if total.requires_grad:
+            total.backward()
+    del total
+    model.zero_grad(set_to_none=True)
+    activations = max(0, max(peak) - before - gradients)
+    return Memory(before - weights, weights + gradients, _optimizer_bytes(model, config), activations)
+
+
+def _optimizer_bytes(model: nn.Module, config: TrainConfig) -> int:
+    moments = {"adamw": 2, "muon": 1, "sgd": int(config.optimizer.sgd_momentum > 0)}
+    parameters = dict(model.named_parameters())
+    copies = {
+        name: moments[treatment.method] + 2 * (parameters[name].dtype != torch.float32) + (config.ema > 0)
+        for name, treatment in treatments(model, config.optimizer).items()
+    }
+    return sum(4 * parameters[name].numel() * number for name, number in copies.items())
+
+
+def _bytes(parameters: Iterator[nn.Parameter] | Sequence[nn.Parameter]) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters)
+
+
+def _positions(batch: Batch) -> int:
+    return sum(side.layout.positions for side in (batch.source, batch.target) if side is not None)
+
+
+@contextmanager
+def _watched() -> Iterator[list[int]]:
+    """Sizes of the resident set while something runs."""
+    seen, done = [current_memory()], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_SECONDS):
+            seen.append(current_memory())
+
+    watcher = threading.Thread(target=watch, name="ofa-memory")
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+        seen.append(current_memory())
+
+
+def current_memory() -> int:
+    """Resident set of this process, bytes."""
+    if sys.platform.startswith("linux"):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+    return peak_memory()
+
+
+def peak_memory() -> int:
+    """Largest resident set of this process so far, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
