@@ -94,10 +94,20 @@ Sizes = Mapping[tuple[str, str], Counter[int]]
 
 
 def to_artifact(totals: Mapping[int, Totals], sizes: Sizes) -> Artifact:
-    """One JSON file with the statistics by numbers a frame; a column has the size that most of its clips have."""
-    usual = {column: counts.most_common(1)[0][0] for column, counts in sizes.items()}
+    """One JSON file with the statistics by numbers a frame, and which columns have clips of which size."""
+    usual = {column: _usual(counts) for column, counts in sizes.items()}
     columns = {dims: [column for column, size in usual.items() if size == dims] for dims in totals}
     return Artifact.of_json(_FILE, {str(dims): totals[dims].json(columns[dims]) for dims in sorted(totals)})
+
+
+def _usual(counts: Counter[int]) -> int | None:
+    """The size of a column's clips; None where clips of several sizes are meant, not mistaken.
+
+    Other sizes are mistakes where a single clip, or at most a tenth of all, has them.
+    """
+    (size, most), *_ = counts.most_common(1)
+    others = counts.total() - most
+    return size if others < most and others <= max(1, counts.total() // 10) else None
 
 
 def from_artifact(artifact: Artifact | None) -> dict[int, Signature]:

@@ -109,6 +109,12 @@ def test_a_clip_of_another_size_than_most_of_its_column_is_a_bad_row(place: int)
     assert preprocessor.expect(slot(), RowContext({}, "free", "infer", np.random.default_rng(0))).length == 30
 
 
+def test_a_column_may_have_clips_of_several_sizes() -> None:
+    wide = [np.ones((20, 9)) + number for number in range(len(CLIPS))]
+    preprocessor = in_columns({("task", "m"): [*CLIPS, *wide]})
+    assert preprocessor.encode(CLIPS[0], slot(), context()) and preprocessor.encode(wide[0], slot(), context())
+
+
 def test_columns_of_several_tasks_keep_their_own_sizes() -> None:
     wide = np.ones((20, 9))
     preprocessor = in_columns({("task", "m"): CLIPS, ("other", "m"): [wide], ("task", "w"): [wide]})
