@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-WARM_UP = 10
+WARM_UP = 50
 PARTS = 4
 """Memory is looked at in as many parts of the work, and the part that left least behind counts for all: what leaks does
 so in each of them; a cache filled late, a module imported late or another thread is seen in some."""

@@ -27,7 +27,7 @@ from ofacore.testing.modules import other_random_state
 from ofacore.testing.replicas import digest, encode_digests
 from ofacore.testing.slot_type import SlotTypeChecks
 
-BATCHES = 100
+BATCHES = 200
 LEAK = 256
 """Bytes a batch that memory may grow by."""
 
@@ -202,7 +202,7 @@ class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
             _check_html(bench.preprocessor.render(row[COLUMN], bench.context(row)))
 
     def test_memory_does_not_grow(self, bench: SlotBench) -> None:
-        """A hundred batches of fresh copies of the values leave nothing behind."""
+        """Two hundred batches of fresh copies of the values leave nothing behind."""
         modules = {name: bench.module(name) for name, _ in bench.groups}
 
         def batch(number: int) -> None:
