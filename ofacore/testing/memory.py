@@ -20,13 +20,13 @@ def growth(work: Callable[[int], None], times: int) -> tuple[int, str]:
     Counts what Python and numpy allocate, and the storage of live tensors. The first calls, which fill caches, do not
     count, nor does what lives before the others begin.
     """
-    for number in range(WARM_UP):
-        work(number)
     size = max(1, times // PARTS)
-    gc.collect()
-    gc.freeze()
     tracemalloc.start(1)
     try:
+        for number in range(WARM_UP):
+            work(number)
+        gc.collect()
+        gc.freeze()
         parts = [_part(work, range(start, start + size)) for start in range(WARM_UP, WARM_UP + PARTS * size, size)]
     finally:
         tracemalloc.stop()
