@@ -63,9 +63,20 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _locked(folder, fcntl.LOCK_EX):
+            yield
+    finally:
+        if made:
+            with suppress(OSError):  # what is not empty stays
+                folder.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             os.close(handle)
@@ -75,19 +86,16 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-        if made:
-            with suppress(OSError):  # what is not empty stays
-                folder.rmdir()
 
 
 def check_free(folder: Path) -> None:
-    """Make sure that no run is training in a folder, which need not exist.
+    """Make sure that no run is training in a folder, which need not exist. Several processes may look at once.
 
     Raises:
         UserError: One is.
     """
     if folder.is_dir():
-        with claimed(folder):
+        with _locked(folder, fcntl.LOCK_SH):
             pass
 
 

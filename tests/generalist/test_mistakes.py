@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from ofacore import Generalist, Task
 from ofacore.checkpoint import find_latest, step_folder
 from ofacore.config.schema import RunConfig
 from ofacore.errors import UserError
-from ofacore.folders import check_place, check_writable, claimed
+from ofacore.folders import check_free, check_place, check_writable, claimed
 from ofacore.inspection import check_file
 from ofacore.run_check import read_checked
 from ofacore.runs import changed_keys, train_run
@@ -191,6 +193,15 @@ def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path: Path, mo
         model.fit(steps=1, samples=4, out=tmp_path)
     assert not any(tmp_path.iterdir())
     assert model.fit(steps=1, samples=4, out=tmp_path) == tmp_path
+
+
+def test_processes_of_one_run_may_look_at_its_folder_at_once(tmp_path: Path) -> None:
+    looking = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as `check_free` does for a moment
+    check_free(tmp_path)
+    os.close(looking)
+    with claimed(tmp_path), pytest.raises(UserError, match="is in use"):
+        check_free(tmp_path)
 
 
 def test_a_checkpoint_without_a_state_of_training_is_named(tmp_path: Path, model: Generalist) -> None:
