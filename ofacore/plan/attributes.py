@@ -18,12 +18,8 @@ CORE_ATTRIBUTES = (
     Attribute("criterion", "str", doc="Criterion to use.", sides=("target",)),
     Attribute("generator", "str", doc="Generator to use.", sides=("target",)),
     Attribute(
-        "drop_prompt",
-        "float",
-        doc="In training the slot is left out of this share of samples, for guidance.",
-        sides=("source",),
-        minimum=0,
-        maximum=1,
+        "drop_prompt", "float", doc="In training the slot is left out of this share of samples, for guidance.",
+        sides=("source",), minimum=0, maximum=1,
     ),
     Attribute("no_loss", "flag", doc="Given to the decoder, not learned; forced at inference.", sides=("target",)),
 )

@@ -15,6 +15,7 @@ from ofacore.checkpoint.foreign.dictionary import in_rows, read_dictionary, read
 from ofacore.checkpoint.foreign.inert import plain
 from ofacore.checkpoint.foreign.unpickling import LazyTensor, read_torch_file
 from ofacore.checkpoint.foreign.weight_files import (
+    INDEX,
     WEIGHTS,
     check_fetched,
     described,
@@ -117,7 +118,7 @@ def read_foreign(path: Path) -> Foreign:
     if not path.is_file() and not path.is_dir():
         raise CheckpointError(path, f"is neither a file nor a folder; expected {EXPECTED}")
     if path.is_file():
-        if path.name in (STATE[1], *SIDE_FILES) or path.name.endswith(".index.json"):
+        if path.name in (STATE[1], *SIDE_FILES) or path.name.endswith(INDEX):
             return _of_folder(path.parent, path.parent)
         return _of_folder(path.parent, path) if path.name in (*WEIGHTS, STATE[0]) else _of_file(path)
     return _of_folder(path, path)

@@ -19,7 +19,7 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("module.", "_orig_mod.")
 """What `DistributedDataParallel` and `torch.compile` put before every name."""
 _POINTER = b"version https://git-lfs"
-_INDEX = ".index.json"
+INDEX = ".index.json"
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -31,7 +31,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for name in WEIGHTS:
         if (folder / name).is_file():
             return load_tensors(folder / name)
-        index = folder / f"{name}.index.json"
+        index = folder / f"{name}{INDEX}"
         if index.is_file():
             parts = sorted({str(part) for part in _mapping(_mapping(read_json(index)).get("weight_map")).values()})
             if not parts:
