@@ -54,6 +54,7 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
 
     from ofacore.config.schema import ModelConfig
     from ofacore.generate.session import Session
+    from ofacore.model.blocked import blocked_weights
     from ofacore.model.needs import ModelNeeds, Part
     from ofacore.model.universal import UniversalModel
     from ofacore.parts import TokenAdapter, TokenGenerator
@@ -73,7 +74,8 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
     def generate(strategy: Any) -> None:
         options = GenerationOptions(strategy=strategy, beam=BEAM, min_length=LENGTH, max_length=LENGTH)
         session = Session(model, lambda _, shape: TokenAdapter.coordinates(shape, {}), source, BATCH, task="task")
-        found = TokenGenerator()(session, requests, options, torch.Generator().manual_seed(0))
+        with blocked_weights(model):
+            found = TokenGenerator()(session, requests, options, torch.Generator().manual_seed(0))
         assert all(len(row[0].value) == LENGTH for row in found)
 
     return {"greedy": lambda: generate("greedy"), "beam": lambda: generate("beam")}

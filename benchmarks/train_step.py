@@ -32,6 +32,13 @@ def resident() -> float:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 
+def after_imports() -> float:
+    """`resident`, once torch has imported what it otherwise imports when it makes an optimiser."""
+    import torch._dynamo  # noqa: F401
+
+    return resident()
+
+
 def measure(step: Callable[[], None], seconds: float, before: float) -> dict[str, object]:
     """Times of repeated steps after two to warm up, and the peak memory above ``before``."""
     step()
@@ -61,7 +68,7 @@ def run_bart(preset: str, precision: str, tuned: bool, threads: int, seconds: fl
     from transformers import BartConfig, BartForConditionalGeneration
 
     settle(tuned, threads)
-    before = resident()
+    before = after_imports()
     hidden, ffn, heads, layers = SIZES[preset]
     torch.manual_seed(0)
     model = BartForConditionalGeneration(
@@ -96,7 +103,7 @@ def run_ours(preset: str, precision: str, tuned: bool, threads: int, seconds: fl
     from ofacore.vocabulary import Block, Vocabulary
 
     settle(tuned, threads)
-    before = resident()
+    before = after_imports()
     needs = ModelNeeds((Part("token"),), (Part("token"),), (Part("cross_entropy"),), ("task",))
     vocabulary = Vocabulary().extend([Block("words", VOCABULARY - 6)])
     model = UniversalModel(ModelConfig(preset=preset), Registry.discover(), vocabulary, {}, needs).train()

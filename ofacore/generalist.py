@@ -119,13 +119,13 @@ class Generalist:
             raise
 
     def infer(
-        self, instruction: str, data: Mapping[str, Any] | Rows, *, want: Sequence[str] | None = None,
+        self, instruction: str | Task, data: Mapping[str, Any] | Rows, *, want: Sequence[str] | None = None,
         closed_set: Mapping[str, Sequence[Any]] | None = None, batch_size: int = 64, **generation: Any,
     ) -> Any:  # fmt: skip
         """Answer an instruction, or a task by name, for one row or many.
 
         Args:
-            instruction: A template, or the name of a task.
+            instruction: A template, a task, or the name of one.
             data: One row (slot name -> value) or a list of rows; a list is answered by a list of `Output`.
             want: Slots that optional groups of the target are generated for; default: all.
             closed_set: Slot -> allowed values.
@@ -158,9 +158,12 @@ class Generalist:
         self._check_targets(plan, "want", chosen or ())
         return Inference(self.model, encoder, self.assembly.registry, options, chosen, batch_size)
 
-    def plan(self, instruction: str, closed_set: Mapping[str, Sequence[Any]] | None = None) -> TaskPlan:
+    def plan(self, instruction: str | Task, closed_set: Mapping[str, Sequence[Any]] | None = None) -> TaskPlan:
         """The plan of a task by name, of a task that has this template, or of a free instruction."""
-        plan = self.assembly.plans.get(instruction) or self._plan_of_template(instruction)
+        asked = getattr(instruction, "name", instruction)
+        if not isinstance(asked, str):
+            raise UserError(f"expected an instruction, a task or its name, got {type(instruction).__name__}")
+        plan = self.assembly.plans.get(asked) or self._plan_of_template(asked)
         if closed_set:
             self._check_targets(plan, "closed_set", closed_set)
             wrong = next((k for k, v in closed_set.items() if isinstance(v, str) or not len(v)), None)
@@ -199,7 +202,7 @@ class Generalist:
             if missing is not None:
                 raise UserError(f"this model has no {kind} '{missing}': no task that it was trained on needed it")
 
-    def encode(self, instruction: str, data: Mapping[str, Any] | Rows, *, batch_size: int = 64) -> torch.Tensor:
+    def encode(self, instruction: str | Task, data: Mapping[str, Any] | Rows, *, batch_size: int = 64) -> torch.Tensor:
         """Mean of the encoder's states over each row's source.
 
         Returns:

@@ -18,6 +18,7 @@ from ofacore.generate.phrases import Phrases
 from ofacore.generate.session import DecodingModel, Session
 from ofacore.generate.target import Row, Tools, generate_target
 from ofacore.instruction import Contrast, Node, Plain, Repeat, Slot
+from ofacore.model.blocked import blocked_weights
 from ofacore.parallel.agreement import evaluation_share, everyones
 from ofacore.plan import TemplatePlan
 from ofacore.plugin import Registry
@@ -68,9 +69,10 @@ class Inference:
             self._phrases.check(usable[0][1].template, usable[0][1].context)
         usable.sort(key=lambda pair: (bool(pair[1].source.source), _size(pair[1].source)))
         rank, ranks = evaluation_share() if self.shared else (0, 1)
-        for batch in _batches(usable[rank::ranks], self.batch_size):
-            for (i, _), output in zip(batch, self._generate([request for _, request in batch]), strict=True):
-                outputs[i] = output
+        with blocked_weights(self.model):
+            for batch in _batches(usable[rank::ranks], self.batch_size):
+                for (i, _), output in zip(batch, self._generate([request for _, request in batch]), strict=True):
+                    outputs[i] = output
         if ranks > 1:
             self._fill(outputs, dict(usable))
         return [output for output in outputs if output is not None]

@@ -13,6 +13,7 @@ from ofacore.model.vocabulary_parts import VocabularyParts
 from ofacore.parallel.cross_entropy import Columns
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.layers import VocabEmbedding
+from ofacore.parallel.products import Blocked, can_be_blocked
 from ofacore.parallel.regions import gathered, summed
 from ofacore.parallel.sharding import part_of, whole_tensor
 from ofacore.vocabulary import CORE, Vocabulary
@@ -120,6 +121,8 @@ class TokenEmbedding(nn.Module):
         self._ids: dict[tuple[str, ...], Tensor] = {}
         self._columns: dict[tuple[str, ...], Columns] = {}
         self._places: tuple[Tensor, Tensor] | None = None
+        self.kept_parts: dict[tuple[str, ...], Tensor] | None = None
+        """Names of blocks -> their rows of the projection, while weights do not change; None: they may."""
         self.load_portable({})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -179,13 +182,21 @@ class TokenEmbedding(nn.Module):
         table = self.table if self.projection is None else self.projection
         ids, columns = self._numbers(names, table.weight.device)
         if not (torch.is_grad_enabled() and table.weight.requires_grad):
-            detached = table.weight.detach()
-            parts = [detached[part.start : part.stop] for part in ranges]
-            return (parts[0] if len(parts) == 1 else torch.cat(parts)), ids, columns
+            return self._detached(names, table.weight.detach(), ranges), ids, columns
         weight, gradient = self._root("table" if self.projection is None else "projection", table)
         rows = _Rows.apply(weight, ranges, gradient)
         rows.takes_gradient = True  # saves a copy: see `linear_cross_entropy`
         return rows, ids, columns
+
+    def _detached(self, names: tuple[str, ...], weight: Tensor, ranges: Sequence[range]) -> Tensor:
+        """Rows of some blocks, without gradient."""
+        kept = {} if self.kept_parts is None else self.kept_parts
+        if names not in kept:
+            parts = [weight[part.start : part.stop] for part in ranges]
+            kept[names] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            if self.kept_parts is not None and can_be_blocked(kept[names]):
+                kept[names].blocked = Blocked()  # type: ignore[attr-defined]
+        return kept[names]
 
     def _numbers(self, names: tuple[str, ...], device: torch.device) -> tuple[Tensor, Columns | None]:
         """Vocabulary ids of some blocks, and who holds them."""

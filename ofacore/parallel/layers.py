@@ -1,7 +1,7 @@
 """Linear layers and the embedding that tensor parallelism splits, on megatron-core.
 
-With one process they compute exactly the same through torch's fused kernels (megatron adds the bias in a pass of its
-own). Parameters start unset: the model gives every parameter its initial value by name.
+With one process they compute the same through fused kernels (megatron adds the bias in a pass of its own). Parameters
+start unset: the model gives every parameter its initial value by name.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ofacore.parallel.groups import sequence_parallel, start, tensor_size
 from ofacore.parallel.megatron import megatron
+from ofacore.parallel.products import linear
 from ofacore.parallel.sharding import mark_split, own_part
 
 _layers = megatron("tensor_parallel.layers")
@@ -73,7 +73,7 @@ class ColumnLinear(_CurrentGroup, _layers.ColumnParallelLinear):  # type: ignore
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
         if self.single:
-            return functional.linear(x, self.weight, self.bias)
+            return linear(x, self.weight, self.bias)
         return super().forward(x)[0]  # type: ignore[no-any-return]
 
     def whole_positions(self, whole: bool) -> None:
@@ -102,7 +102,7 @@ class RowLinear(_CurrentGroup, _layers.RowParallelLinear):  # type: ignore[misc,
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
         if self.single:
-            return functional.linear(x, self.weight, self.bias)
+            return linear(x, self.weight, self.bias)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning: tp_group is None", category=DeprecationWarning)
             return super().forward(x.contiguous())[0]  # type: ignore[no-any-return]
@@ -113,16 +113,16 @@ class RowLinear(_CurrentGroup, _layers.RowParallelLinear):  # type: ignore[misc,
 
 
 @contextmanager
-def whole_positions(module: nn.Module) -> Iterator[None]:
+def whole_positions(model: nn.Module) -> Iterator[None]:
     """Run with every process having all positions: one step of decoding has too few to split."""
-    linears = [m for m in module.modules() if isinstance(m, ColumnLinear | RowLinear)] if sequence_parallel() else []
-    for linear in linears:
-        linear.whole_positions(True)
+    linears = [m for m in model.modules() if isinstance(m, ColumnLinear | RowLinear)] if sequence_parallel() else []
+    for module in linears:
+        module.whole_positions(True)
     try:
         yield
     finally:
-        for linear in linears:
-            linear.whole_positions(False)
+        for module in linears:
+            module.whole_positions(False)
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ofacore.parallel.products import project_into
+
 BUDGET_BYTES = 64 * 2**20
 _CACHE_BYTES = 4 * 2**20
 
@@ -104,7 +106,8 @@ def _mean(shifted: Tensor) -> Tensor:
 def _logits(hidden: Tensor, weight: Tensor, silent: tuple[int, ...]) -> Tensor:
     size = len(hidden) * len(weight)
     room = hidden.new_empty(max(size, weight.numel()))  # the gradient of the weight then fits where logits were freed
-    logits = torch.mm(hidden, weight.T, out=room[:size].view(len(hidden), -1))
+    logits = room[:size].view(len(hidden), -1)
+    project_into(logits, hidden, weight)
     for row in silent:
         logits[:, row] = -torch.inf
     return logits

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.parallel.cross_entropy import Columns, chosen_logits, split_cross_entropy, split_logits
+from ofacore.parallel.products import projected
 from ofacore.parts.fused_cross_entropy import linear_cross_entropy
 from ofacore.protocols import BuildContext, HeadContext, Options
-
-_FEW = 48
 
 
 class TokenAdapter(nn.Module):
@@ -63,7 +62,7 @@ class TokenPrediction:
     def logits(self) -> Tensor:
         """fp32 [m, v]."""
         if self.columns is None:
-            logits = _product(self.hidden, self.weight).float()
+            logits = projected(self.hidden, self.weight).float()
         else:
             logits = split_logits(self.hidden, self.weight, self.columns).float()
         logits = logits if self.bias is None else logits + self.bias.float()
@@ -114,16 +113,6 @@ class TokenPrediction:
             wrong = ids[~known | (self.ids[rows.clamp(0, len(self.ids) - 1)] != ids)]
             raise ValueError(f"token {int(wrong[0])} is in none of the blocks that this prediction is made for")
         return rows
-
-
-def _product(hidden: Tensor, weight: Tensor) -> Tensor:
-    """hidden [m, H] and weight [v, H] -> [m, v].
-
-    For the few states of a decoding step BLAS is up to twice as fast with the long matrix on the left.
-    """
-    if len(hidden) > _FEW or hidden.dtype != torch.float32 or torch.is_grad_enabled():
-        return hidden @ weight.T
-    return (weight @ hidden.T).T.contiguous()
 
 
 class TokenHead(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from ofacore.errors import UserError
 from ofacore.folders import check_place
 
 if TYPE_CHECKING:
+    from ofacore.generate.output import Output
     from ofacore.plan import TaskPlan
 
 app = command_app()
@@ -25,11 +26,20 @@ def infer(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     instruction: Annotated[str, typer.Argument(help="Such as '[TEXT:question] -> [TEXT:answer]'.")],
     data: Annotated[list[str] | None, typer.Option("--data", help="A value for a slot: name=value.")] = None,
+    closed_set: Annotated[
+        list[str] | None, typer.Option("--closed-set", help="An allowed value of a target slot: name=value; repeat it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of generation: strategy=beam, n_best=3, max_length=20.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Also save the output to this file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer one instruction."""
-    folder, row = run_folder(run), parse_data(data or [])
+    from ofacore.config import read_generation
+
+    folder, row, allowed = run_folder(run), parse_data(data or []), parse_values(closed_set or [])
+    options = read_generation(settings or [])
     if save is not None:
         check_place(save)
 
@@ -37,16 +47,23 @@ def infer(
 
     generalist = Generalist.from_pretrained(folder)
     check_names(row, generalist.plan(instruction))
-    output = generalist.infer(instruction, row)
+    output = generalist.infer(instruction, row, closed_set=allowed, **options)
     if output.problem:
         raise UserError(output.problem)
     if save is not None:
         output.save(str(save))
     if json:
-        print_json({"values": output.values, "score": output.score})
+        print_json({"values": output.values, "score": output.score, "candidates": _candidates(output)})
         return
     for name, value in output.values.items():
         typer.echo(f"{name}: {value}")
+        others = output.candidates[name] if options.get("n_best", 1) > 1 else []
+        for candidate in others:
+            typer.echo(f"  {candidate.score:8.3f}  {candidate.value}")
+
+
+def _candidates(output: Output) -> dict[str, list[dict[str, Any]]]:
+    return {name: [vars(candidate) for candidate in found] for name, found in output.candidates.items()}
 
 
 def check_names(row: Mapping[str, str], plan: TaskPlan) -> None:
@@ -76,10 +93,28 @@ def parse_data(pairs: Sequence[str]) -> dict[str, str]:
     """
     row: dict[str, str] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise UserError(f"--data '{pair}' is not of the form name=value")
+        name, value = _divided("--data", pair)
         if name in row:
             raise UserError(f"--data gives '{name}' twice")
         row[name] = value
     return row
+
+
+def parse_values(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """``name=value`` arguments as a list of values for each name.
+
+    Raises:
+        UserError: No ``=``, or no name.
+    """
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, value = _divided("--closed-set", pair)
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _divided(option: str, pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not (name and equals):
+        raise UserError(f"{option} '{pair}' is not of the form name=value")
+    return name, value
