@@ -137,13 +137,13 @@ def _side(
         task=_tensor(own_task[sequence]),
         tasks=tasks,
         slots=tuple(stream.names),
-        rows=tuple(_matrix(rows, stream.spans) for rows in groups),
+        rows=_matrices(groups, stream.spans),
         sequences=len(stream.tasks),
     )
     if memory is not None and source_spans is not None:
         layout.memory = torch.tensor(memory, dtype=torch.long)
         read = [[[memory[s] for s in row if memory[s] >= 0] for row in rows] for rows in groups]
-        layout.memory_rows = tuple(_matrix([list(dict.fromkeys(row)) for row in rows], source_spans) for rows in read)
+        layout.memory_rows = _matrices([[list(dict.fromkeys(row)) for row in rows] for rows in read], source_spans)
     calls = tuple(_call(name, number, stream, layout.adapter.numpy()) for number, name in enumerate(adapters))
     return BatchSide(layout, calls)
 
@@ -162,15 +162,23 @@ def _groups(
     return pack(list(zip(lengths, read, strict=True)), (FLOOR // 2, FLOOR))
 
 
-def _matrix(rows: Sequence[Sequence[int]], spans: np.ndarray) -> Tensor:
-    """int64 [rows, longest] of positions, -1 where empty."""
+def _matrices(groups: Sequence[Sequence[Sequence[int]]], spans: np.ndarray) -> tuple[Tensor, ...]:
+    """For each group of rows of sequence numbers int64 [rows, longest] of positions, -1 where empty."""
+    rows = [row for group in groups for row in group]
     begins, ends = spans[[number for row in rows for number in row]].T
     lengths = ends - begins
-    sizes = np.bincount(np.repeat(np.arange(len(rows)), [*map(len, rows)]), lengths, len(rows))
-    matrix = np.full((len(rows), int(sizes.max(initial=0))), -1, np.int64)
-    jumps = np.repeat(ends - lengths.cumsum(), lengths)
-    matrix[np.arange(matrix.shape[1]) < sizes[:, None]] = np.arange(len(jumps)) + jumps
-    return torch.from_numpy(matrix)
+    stops = lengths.cumsum()
+    positions = np.arange(stops[-1] if len(stops) else 0) + np.repeat(ends - stops, lengths)
+    sizes = np.bincount(np.repeat(np.arange(len(rows)), [*map(len, rows)]), lengths, len(rows)).astype(np.int64)
+    matrices, row, place = [], 0, 0
+    for group in groups:
+        own = sizes[row : row + len(group)]
+        matrix = np.full((len(group), own.max(initial=0)), -1, np.int64)
+        count = int(own.sum())
+        matrix[np.arange(matrix.shape[1]) < own[:, None]] = positions[place : place + count]
+        matrices.append(torch.from_numpy(matrix))
+        row, place = row + len(group), place + count
+    return tuple(matrices)
 
 
 def _call(adapter: str, number: int, stream: _Stream, owners: np.ndarray) -> AdapterCall:

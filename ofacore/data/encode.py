@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from ofacore.plugin import Registry
 
 
+_NOTHING = frozenset[int]()
+
+
 @dataclass(frozen=True)
 class Request:
     """A row whose target is to be generated."""
@@ -106,17 +109,16 @@ class Encoder:
             EncodeError: The row cannot be used; names task, row and column.
         """
         template = self._draw(rng) if split == "train" else self.plan.templates[0]
-        with self.blaming(row_id):
+        with _Blaming(self.plan.name, row_id):
             ctx = self.context(row, template, split, rng)
-            dropped = self._dropped(template, rng) if split == "train" else frozenset[int]()
-            expanded = self.expand(template, ctx, dropped)
-            sources, target = self._sequences(expanded, ctx, template)
+            dropped = self._dropped(template, rng) if split == "train" else _NOTHING
+            sources, target = self._sequences(self.expand(template, ctx, dropped), ctx, template)
             contrast = template.contrast if len(sources) == 2 else None
             pair = int(rng.integers(1 << 62)) if contrast is not None else 0
             terms = self._terms.terms(sources, target, contrast, pair)
             if split == "train" and not terms:
                 raise RowError("nothing to learn in this row: every learned slot is absent or empty")
-        pieces = tuple(sequence.pieces for sequence in sources if sequence.pieces)
+        pieces = tuple([sequence.pieces for sequence in sources if sequence.pieces])
         keep = split != "train" or self._rolls_out if keep_context is None else keep_context
         return Example(self.plan.name, row_id, pieces, target.pieces, terms, ctx if keep else None)
 
@@ -212,7 +214,7 @@ class Encoder:
             EncodeError: The row cannot be used.
         """
         template = template or self.plan.templates[0]
-        with self.blaming(row_id):
+        with _Blaming(self.plan.name, row_id):
             ctx = self.context(row, template, split, rng)
             source = self._request(self._source(template, ctx, frozenset()), row_id)
             if not guided:
@@ -281,14 +283,25 @@ class Encoder:
 
     def _dropped(self, template: TemplatePlan, rng: np.random.Generator) -> frozenset[int]:
         """Positions of the source that this sample does without, so that guidance has something to compare with."""
+        if not self.plan.drop_prompt and not self._drops[template.text]:
+            return _NOTHING
         dropped: set[int] = set()
         if self.plan.drop_prompt and rng.random() < self.plan.drop_prompt:
             dropped |= self.prompt(template)
-        for slot in template.slots.values():
-            share = slot.attributes.get("drop_prompt")
-            if slot.side == "source" and share and rng.random() < float(share):
-                dropped.add(slot.position)
+        dropped.update(position for position, share in self._drops[template.text] if rng.random() < share)
         return frozenset(dropped)
+
+    @cached_property
+    def _drops(self) -> dict[str, list[tuple[int, float]]]:
+        """Text of a template -> position and probability of source slots that are dropped now and then."""
+        return {
+            template.text: [
+                (slot.position, float(slot.attributes["drop_prompt"]))
+                for slot in template.slots.values()
+                if slot.side == "source" and slot.attributes.get("drop_prompt")
+            ]
+            for template in self.plan.templates
+        }
 
     def prompt(self, template: TemplatePlan) -> frozenset[int]:
         """Positions that guidance drops: those of ``prompt_slot``, or the whole source."""
@@ -307,19 +320,27 @@ class Encoder:
                 raise ColumnError(column, f"it holds the allowed values of '{slot}', but the row does not have it")
         return {**self.closed_sets, **{slot: row[column] for slot, column in columns.items()}}
 
-    @contextmanager
-    def blaming(self, row_id: str) -> Iterator[None]:
-        try:
-            yield
-        except EncodeError:
-            raise
-        except ColumnError as error:
-            raise EncodeError(self.plan.name, row_id, error.column, error.reason) from error
-        except RowError as error:
-            raise EncodeError(self.plan.name, row_id, "", str(error)) from error
-        except Exception as error:
-            error.add_note(f"while encoding {row_id} of task '{self.plan.name}'")
-            raise
+
+class _Blaming:
+    """Gives an error of a row its task and row, and any other a note of them; a class, as every row enters one."""
+
+    __slots__ = ("_row_id", "_task")
+
+    def __init__(self, task: str, row_id: str) -> None:
+        self._task, self._row_id = task, row_id
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or isinstance(error, EncodeError):
+            return
+        if isinstance(error, ColumnError):
+            raise EncodeError(self._task, self._row_id, error.column, error.reason) from error
+        if isinstance(error, RowError):
+            raise EncodeError(self._task, self._row_id, "", str(error)) from error
+        if isinstance(error, Exception):
+            error.add_note(f"while encoding {self._row_id} of task '{self._task}'")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ are then sorted and cut into groups by dynamic programming over the number of em
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import ge, sub
 
 import numpy as np
@@ -54,8 +54,9 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray
     rooms: dict[int, Size] = {}
     for number in order:
         size = sizes[number]
-        place = next((row for row, room in rooms.items() if all(map(ge, room, size))), len(rows))
-        if place == len(rows):
+        place = _first_with_room(rooms, size)
+        if place is None:
+            place = len(rows)
             rows.append([])
             rooms[place] = tuple(map(max, size, floor))
         rows[place].append(number)
@@ -65,6 +66,13 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray
         elif len(rooms) > OPEN_ROWS:
             del rooms[min(rooms, key=lambda row: sum(rooms[row]))]
     return rows, np.array([[sum(part) for part in zip(*(sizes[n] for n in row), strict=True)] for row in rows])
+
+
+def _first_with_room(rooms: Mapping[int, Size], size: Size) -> int | None:
+    for row, room in rooms.items():
+        if all(map(ge, room, size)):
+            return row
+    return None
 
 
 def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float, list[list[Row]]]:

@@ -232,8 +232,10 @@ class _Target:
         inputs = stream if flush and self._pending not in (None, EOS) else stream[:-1]
         if len(inputs):
             offset = self.row.tokens(place, inputs, causal=True)
-            chosen = (learned[1:] if unpredicted else learned).nonzero()[0]
-            place.learn(chosen + offset, (labels[1:] if unpredicted else labels)[chosen])
+            if unpredicted:
+                labels, learned = labels[1:], learned[1:]
+            chosen = learned.nonzero()[0]
+            place.learn(chosen + offset, labels if len(chosen) == len(labels) else labels[chosen])
             place.allowed += [allowed[k + unpredicted] for k in chosen] if allowed else []
 
     def _terminator(self, slot: SlotPlan, segment: TokenSegment, last: bool) -> int | None:
