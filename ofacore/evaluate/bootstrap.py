@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,15 +24,21 @@ def interval(
 
 
 def resampled(
-    score: Callable[[Sequence[int]], float], samples: int, *, share: float = 0.95, rounds: int = 100, seed: int = 0
-) -> tuple[float, float]:
-    """Interval of a score that is no mean: ``score`` is computed on drawn sample numbers, each time anew."""
+    scores: Callable[[Sequence[int]], Mapping[str, float]], samples: int, *, share: float = 0.95, rounds: int = 100,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """Intervals of scores that are no means: all are computed on drawn sample numbers, each time anew.
+
+    A score that a draw does not have, or that is not a number there, counts only in the others.
+    """
     rng = np.random.default_rng(seed)
-    values = [score(rng.integers(0, samples, samples).tolist()) for _ in range(rounds)]
-    return _limits(np.asarray(values), share)
+    drawn = [scores(rng.integers(0, samples, samples).tolist()) for _ in range(rounds)]
+    names = dict.fromkeys(name for values in drawn for name in values)
+    return {name: _limits(np.array([values.get(name, np.nan) for values in drawn]), share) for name in names}
 
 
 def _limits(values: np.ndarray, share: float) -> tuple[float, float]:
     tail = (1 - share) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
     return float(low), float(high)

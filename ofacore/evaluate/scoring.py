@@ -20,6 +20,7 @@ from ofacore.protocols import Metric, RowError
 Row = Mapping[str, Any]
 RECOMPUTED = 60
 """Bootstrap rounds of metrics that are computed anew in each."""
+_UNKNOWN = float("nan"), float("nan")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Judged:
 
 
 def score(judged: Judged, use: MetricUse, registry: Registry, *, rounds: int = 1000) -> list[ScoreRow]:
-    """Every number that a metric reports; the first one carries an interval and the baseline.
+    """Every number that a metric reports, with its interval; the first one beside the baseline.
 
     Raises:
         MetricError: The metric cannot judge these values.
@@ -68,15 +69,15 @@ def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> 
     if not values:
         return []
     first = next(iter(values))
-    low, high = _interval(judged, use, registry, metric, first, rounds)
-    baseline = None
+    baselines: dict[str, float] = {}
     if judged.baseline is not None:
-        baseline = _filled(judged, use, registry, judged.baseline).compute()[first]
-    size, better = len(judged.rows), metric.higher_is_better
-    head = ScoreRow(judged.task, first, values[first], low, high, baseline, judged.baseline_doc, size, better)
-    nan = float("nan")
-    others = [ScoreRow(judged.task, n, v, nan, nan, None, "", size, better) for n, v in values.items() if n != first]
-    return [head, *others]
+        baselines[first] = _filled(judged, use, registry, judged.baseline).compute()[first]
+    limits, size = _intervals(judged, use, registry, metric, values, rounds), len(judged.rows)
+    return [
+        ScoreRow(judged.task, name, value, *limits.get(name, _UNKNOWN), baselines.get(name),
+                 judged.baseline_doc if name in baselines else "", size, metric.higher_is_better)
+        for name, value in values.items()
+    ]  # fmt: skip
 
 
 def _filled(
@@ -90,17 +91,19 @@ def _filled(
     return metric
 
 
-def _interval(
-    judged: Judged, use: MetricUse, registry: Registry, metric: Metric, name: str, rounds: int
-) -> tuple[float, float]:
+def _intervals(
+    judged: Judged, use: MetricUse, registry: Registry, metric: Metric, values: Mapping[str, float], rounds: int
+) -> dict[str, tuple[float, float]]:
+    """By name of the number; from one number a row for the first of them, where the metric gives that."""
     items = metric.items()
-    if len(items):
-        return interval(items, rounds=rounds)
+    found = {next(iter(values)): interval(items, rounds=rounds)} if len(items) else {}
+    if len(found) == len(values):
+        return found
 
-    def again(picked: Sequence[int]) -> float:
-        return _filled(judged, use, registry, judged.predictions, picked).compute()[name]
+    def again(picked: Sequence[int]) -> Mapping[str, float]:
+        return _filled(judged, use, registry, judged.predictions, picked).compute()
 
-    return resampled(again, len(judged.predictions), rounds=min(rounds, RECOMPUTED))
+    return resampled(again, len(judged.predictions), rounds=min(rounds, RECOMPUTED)) | found
 
 
 def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float | None:

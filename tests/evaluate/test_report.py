@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from ofacore.evaluate.bootstrap import interval, resampled
 from ofacore.evaluate.report import Sample, ScoreRow, write_report
 from ofacore.evaluate.samples import plain_samples
+from ofacore.evaluate.scoring import Judged, score
+from ofacore.plugin import MetricUse, Registry
 
 
 def row(score: float, low: float, high: float, baseline: float | None, higher: bool = True) -> ScoreRow:
@@ -28,8 +31,25 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says() -> None:
 
 def test_a_score_computed_anew_has_the_interval_of_its_mean() -> None:
     items = np.random.default_rng(1).random(100)
-    mean = resampled(lambda picked: float(items[list(picked)].mean()), 100, rounds=800)
-    assert mean == pytest.approx(interval(items, rounds=800), abs=0.02)
+    found = resampled(lambda picked: {"mean": float(items[list(picked)].mean())}, 100, rounds=800)
+    assert found["mean"] == pytest.approx(interval(items, rounds=800), abs=0.02)
+
+
+def test_a_score_that_some_draws_lack_has_the_interval_of_the_others() -> None:
+    def scores(picked: Sequence[int]) -> dict[str, float]:
+        return {"of all": 1.0} | ({"of the first": float(picked.count(0))} if 0 in picked else {})
+
+    found = resampled(scores, 3, rounds=200)
+    assert found["of all"] == (1.0, 1.0) and found["of the first"] == (1.0, 3.0)
+
+
+def test_every_number_of_a_metric_has_an_interval() -> None:
+    rows = [{"b": text} for text in ("the red cat", "a dog", "one two three", "the end", "so it goes")]
+    predicted = [{"b": text} for text in ("the red dog", "a dog", "one two two", "the end", "it goes")]
+    use = MetricUse("rouge", "b")
+    found = score(Judged("task", rows, predicted, rows, "itself"), use, Registry.discover(), rounds=200)
+    assert len(found) > 1 and all(one.low < one.score < one.high for one in found)
+    assert [one.baseline for one in found] == [1.0, *[None] * (len(found) - 1)]
 
 
 def test_a_baseline_is_beaten_only_outside_the_interval() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,5 +50,5 @@ def _print(scores: list[ScoreRow], json: bool) -> None:
 def _cells(row: ScoreRow) -> tuple[str, ...]:
     if row.problem:
         return row.task, row.metric, "not scored", "", "", str(row.samples)
-    interval = f"{number(row.low)} to {number(row.high)}"
+    interval = f"{number(row.low)} to {number(row.high)}" if isfinite(row.low) else ""
     return row.task, row.metric, number(row.score), interval, number(row.baseline), str(row.samples)
