@@ -29,7 +29,8 @@ def message(error: BaseException) -> str:
     """What to print: a user error speaks for itself, a failure is named by its type too."""
     if isinstance(error, OSError) and _is_about_a_place(error):
         place = f"'{error.filename}'" if error.filename else "a file"
-        return f"{place} cannot be used: {error.strerror}; make room or choose another place"
+        remedy = "allow reading and writing it" if error.errno in (errno.EACCES, errno.EROFS) else "make room"
+        return f"{place} cannot be used: {error.strerror}; {remedy}, or choose another place"
     if is_user_error(error):
         return str(error)
     text = str(error).strip()

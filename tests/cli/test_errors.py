@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from ofa_cli.failures import is_user_error, message
@@ -33,6 +36,15 @@ def test_an_error_of_that_name_from_elsewhere_is_a_failure():
 
     assert not is_user_error(RowError("x"))
     assert not is_user_error(ValueError("x")) and message(ValueError("x")).startswith("ValueError: x")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EACCES, "allow reading and writing it"), (errno.ENOSPC, "make room")]
+)
+def test_a_disk_that_is_protected_or_full_is_the_users_to_mend(number: int, remedy: str) -> None:
+    error = OSError(number, os.strerror(number), "runs/x")
+    assert is_user_error(error)
+    assert message(error) == f"'runs/x' cannot be used: {os.strerror(number)}; {remedy}, or choose another place"
 
 
 def test_a_bad_instruction_exits_with_2_and_a_caret(ofa):
