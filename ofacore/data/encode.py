@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofacore.data.columns import ColumnMap
-from ofacore.data.errors import ColumnError, EncodeError
+from ofacore.data.errors import Blaming, ColumnError, blamed_column, column_error
 from ofacore.data.expand import Expanded, Filled, RepeatEnd, Turn, expand
 from ofacore.data.kinds import Kinds, Order
 from ofacore.data.pieces import Geometry
@@ -109,7 +108,7 @@ class Encoder:
             EncodeError: The row cannot be used; names task, row and column.
         """
         template = self._draw(rng) if split == "train" else self.plan.templates[0]
-        with _Blaming(self.plan.name, row_id):
+        with Blaming(self.plan.name, row_id):
             ctx = self.context(row, template, split, rng)
             dropped = self._dropped(template, rng) if split == "train" else _NOTHING
             sources, target = self._sequences(self.expand(template, ctx, dropped), ctx, template)
@@ -133,7 +132,7 @@ class Encoder:
         values = self.columns.apply(row, partial=split == "infer")
         ctx = RowContext(values, self.plan.name, split, rng, closed_sets=self._closed_sets(values))
         for name, members in self._order(template).transforms.items():
-            with _blamed_column(members[0].name):
+            with blamed_column(members[0].name):
                 ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
         return ctx
 
@@ -158,7 +157,7 @@ class Encoder:
         except ColumnError:
             raise
         except RowError as error:
-            raise _column_error(slot.name, error) from error
+            raise column_error(slot.name, error) from error
         if slot.corruption and slot.loss and ctx.split != "infer":
             corrupt = self.corruptions[slot.corruption]
             found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
@@ -171,7 +170,7 @@ class Encoder:
             try:
                 self._plain[key] = tuple(self.preprocessors[slot.preprocessor].encode(slot.plain, slot, ctx))
             except RowError as error:
-                raise _column_error("", error) from error
+                raise column_error("", error) from error
         return self._plain[key]
 
     def blocks(self, slot: SlotPlan, ctx: RowContext) -> tuple[str, ...]:
@@ -214,7 +213,7 @@ class Encoder:
             EncodeError: The row cannot be used.
         """
         template = template or self.plan.templates[0]
-        with _Blaming(self.plan.name, row_id):
+        with Blaming(self.plan.name, row_id):
             ctx = self.context(row, template, split, rng)
             source = self._request(self._source(template, ctx, frozenset()), row_id)
             if not guided:
@@ -319,42 +318,6 @@ class Encoder:
             if row.get(column) is None:
                 raise ColumnError(column, f"it holds the allowed values of '{slot}', but the row does not have it")
         return {**self.closed_sets, **{slot: row[column] for slot, column in columns.items()}}
-
-
-class _Blaming:
-    """Gives an error of a row its task and row, and any other a note of them; a class, as every row enters one."""
-
-    __slots__ = ("_row_id", "_task")
-
-    def __init__(self, task: str, row_id: str) -> None:
-        self._task, self._row_id = task, row_id
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None or isinstance(error, EncodeError):
-            return
-        if isinstance(error, ColumnError):
-            raise EncodeError(self._task, self._row_id, error.column, error.reason) from error
-        if isinstance(error, RowError):
-            raise EncodeError(self._task, self._row_id, "", str(error)) from error
-        if isinstance(error, Exception):
-            error.add_note(f"while encoding {self._row_id} of task '{self._task}'")
-
-
-@contextmanager
-def _blamed_column(column: str) -> Iterator[None]:
-    try:
-        yield
-    except ColumnError:
-        raise
-    except RowError as error:
-        raise _column_error(column, error) from error
-
-
-def _column_error(column: str, error: RowError) -> ColumnError:
-    return ColumnError(column, str(error).removeprefix(f"column '{column}': "))
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ofacore.protocols import RowError
@@ -52,3 +54,41 @@ class BadRow:
     task: str
     row_id: str
     reason: str
+
+
+class Blaming:
+    """Gives an error of a row its task and row, and any other a note of them; a class, as every row enters one."""
+
+    __slots__ = ("_row_id", "_task")
+
+    def __init__(self, task: str, row_id: str) -> None:
+        self._task, self._row_id = task, row_id
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or isinstance(error, EncodeError):
+            return
+        if isinstance(error, ColumnError):
+            raise EncodeError(self._task, self._row_id, error.column, error.reason) from error
+        if isinstance(error, RowError):
+            raise EncodeError(self._task, self._row_id, "", str(error)) from error
+        if isinstance(error, Exception):
+            error.add_note(f"while encoding {self._row_id} of task '{self._task}'")
+
+
+@contextmanager
+def blamed_column(column: str) -> Iterator[None]:
+    """Gives an error of a row its column."""
+    try:
+        yield
+    except ColumnError:
+        raise
+    except RowError as error:
+        raise column_error(column, error) from error
+
+
+def column_error(column: str, error: RowError) -> ColumnError:
+    """The error with the column to blame, told once."""
+    return ColumnError(column, str(error).removeprefix(f"column '{column}': "))
