@@ -130,13 +130,19 @@ def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) 
 
 
 def _rows(source: Source) -> Iterator[dict[str, Any]]:
-    return (row for row in readable(source) if not isinstance(row, RowError))
+    return (row for _, row in readable(source) if not isinstance(row, RowError))
 
 
-def readable(source: Source, most: int | None = None) -> Iterator[dict[str, Any] | RowError]:
-    """The first ``most`` rows (all without a limit) in order, each a row or why it cannot be read."""
-    for index in range(min(len(source), len(source) if most is None else most)):
+def readable(source: Source, most: int | None = None) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+    """Up to ``most`` rows, evenly spread (all without a limit): number, and the row or why it cannot be read."""
+    for index in spread(len(source), most):
         try:
-            yield source[index]
+            yield index, source[index]
         except RowError as error:
-            yield error
+            yield index, error
+
+
+def spread(rows: int, most: int | None = None) -> list[int]:
+    """Numbers of up to ``most`` of so many rows, evenly spread, as rows are often sorted; all without a limit."""
+    count = min(rows, most or rows)
+    return [number * rows // count for number in range(count)]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ofacore.assembly import Assembly, TaskData
-from ofacore.assembly.datasets import readable
+from ofacore.assembly.datasets import readable, spread
 from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import reason_at
 from ofacore.data.kinds import shown
+from ofacore.data.sources import Source
 from ofacore.evaluate.errors import MetricError
 from ofacore.evaluate.forced import candidate_log_probs, reference_log_probs
 from ofacore.evaluate.report import Sample, ScoreRow
@@ -73,28 +74,37 @@ def evaluate_task(
     generalist: Evaluated, plan: TaskPlan, data: TaskData, split: str, limit: int | None, baseline: bool,
     generation: Mapping[str, Any],
 ) -> Evaluation:  # fmt: skip
-    """Scores of one task on the first ``limit`` held-out rows (all without a limit)."""
+    """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit)."""
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
-    named = [(source.name(i), row) for i, row in enumerate(read) if not isinstance(row, RowError)]
+    named = [(i, row) for i, row in read if not isinstance(row, RowError)]
     rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     outputs = inference(rows, on_error="keep")
     columns = ColumnMap.of(plan.columns, plan.transforms, generalist.assembly.registry.load)
-    usable = [i for i, output in enumerate(outputs) if not output.problem]
-    baseline_rows = data.baseline_rows() if baseline and split == "test" else None
+    usable = [k for k, output in enumerate(outputs) if not output.problem]
+    baselines = _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
     judged = Judged(
-        plan.name, [columns.apply(rows[i]) for i in usable], [outputs[i].values for i in usable],
-        [baseline_rows[i] for i in usable] if baseline_rows is not None else None, data.baseline_doc,
+        plan.name, [columns.apply(rows[k]) for k in usable], [outputs[k].values for k in usable],
+        [baselines[k] for k in usable] if baselines is not None else None, data.baseline_doc,
     )  # fmt: skip
-    scores, failures = _scored(generalist, plan, judged, [rows[i] for i in usable])
-    spread = range(0, len(usable), max(1, len(usable) // SAMPLES))[:SAMPLES]
-    chosen = [(outputs[usable[k]], judged.rows[k]) for k in spread]
-    unread = [(source.name(i), row) for i, row in enumerate(read) if isinstance(row, RowError)]
-    unused = [(name, output.problem) for (name, _), output in zip(named, outputs, strict=True) if output.problem]
+    scores, failures = _scored(generalist, plan, judged, [rows[k] for k in usable])
+    chosen = [(outputs[usable[k]], judged.rows[k]) for k in spread(len(usable), SAMPLES)]
+    unread = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
+    unused = [(source.name(i), output.problem) for (i, _), output in zip(named, outputs, strict=True) if output.problem]
     problems = tuple(f"{name}: {reason}" for name, reason in (*((n, reason_at(n, e)) for n, e in unread), *unused))
     return Evaluation(plan.name, scores, [_sample(generalist, plan, o, r) for o, r in chosen], problems, failures)
+
+
+def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[Mapping[str, Any]] | None:
+    """The baseline's predictions for some rows; it predicts for all that can be read."""
+    found = data.baseline_rows()
+    if found is None or len(found) == len(source):
+        return None if found is None else [found[i] for i in numbers]
+    read = [i for i, row in readable(source) if not isinstance(row, RowError)]
+    by_number = dict(zip(read, found, strict=True))
+    return [by_number[i] for i in numbers]
 
 
 def _scored(

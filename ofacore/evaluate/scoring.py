@@ -116,7 +116,7 @@ def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float 
     if test is None or predictions is None or not plan.metrics:
         return None
     columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
-    rows = [columns.apply(row) for row in readable(test) if not isinstance(row, RowError)]
+    rows = [columns.apply(row) for _, row in readable(test) if not isinstance(row, RowError)]
     use = plan.metrics[0]
     with blaming(plan.name, use):
         values = _filled(Judged(plan.name, rows, predictions), use, registry, predictions).compute()

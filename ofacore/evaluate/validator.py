@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ofacore.assembly.datasets import spread
 from ofacore.config.schema import TrainConfig
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
@@ -90,10 +91,10 @@ class Validator:
 def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int) -> list[Example]:
     """Encoded validation rows, evenly spread; rows that cannot be used are left out."""
     examples = []
-    for index in range(0, len(source), max(1, len(source) // most)):
+    for index in spread(len(source), most):
         rng = item_rng(seed, task, 0, index, 0)
         try:
             examples.append(encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index)))
         except RowError as error:
             logger.debug("left out of validation: %s", error)
-    return examples[:most]
+    return examples
