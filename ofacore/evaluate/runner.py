@@ -12,6 +12,7 @@ from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import reason_at
 from ofacore.data.kinds import shown
 from ofacore.data.sources import Source
+from ofacore.errors import UserError
 from ofacore.evaluate.errors import MetricError
 from ofacore.evaluate.forced import candidate_log_probs, reference_log_probs
 from ofacore.evaluate.report import Sample, ScoreRow
@@ -98,11 +99,18 @@ def evaluate_task(
 
 
 def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[Mapping[str, Any]] | None:
-    """The baseline's predictions for some rows; it predicts for all that can be read."""
+    """The baseline's predictions for some rows; it predicts for all that can be read.
+
+    Raises:
+        UserError: It predicts for more rows, or for fewer.
+    """
     found = data.baseline_rows()
     if found is None or len(found) == len(source):
         return None if found is None else [found[i] for i in numbers]
     read = [i for i, row in readable(source) if not isinstance(row, RowError)]
+    if len(found) != len(read):
+        problem = f"the baseline '{data.baseline_doc}' gives {len(found)} predictions for {len(read)} rows"
+        raise UserError(f"{problem}; it must give one for each, or be left out (baseline=False)")
     by_number = dict(zip(read, found, strict=True))
     return [by_number[i] for i in numbers]
 

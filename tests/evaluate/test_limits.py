@@ -14,7 +14,8 @@ from ofacore import Generalist, Task
 from ofacore.assembly import TaskData
 from ofacore.assembly.datasets import readable, spread
 from ofacore.data.sources.jsonl import JsonLinesSource
-from ofacore.evaluate.runner import evaluate_task
+from ofacore.errors import UserError
+from ofacore.evaluate.runner import _baselines, evaluate_task
 
 WORDS = ("no", "yes")
 
@@ -56,3 +57,9 @@ def test_a_limit_takes_rows_from_everywhere_beside_their_baseline(tmp_path: Path
     (row,) = found.scores
     assert row.samples == len(read) and row.baseline == 1.0
     assert len(found.problems) == (limit is None)
+
+
+def test_a_baseline_of_another_length_is_told(tmp_path: Path) -> None:
+    data = TaskData({"test": lines(tmp_path)}, lambda splits: echo(splits)[:-1], "all but one")
+    with pytest.raises(UserError, match="'all but one' gives 38 predictions for 39 rows"):
+        _baselines(data, data.splits["test"], [0])
