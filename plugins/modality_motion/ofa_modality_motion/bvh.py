@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import codecs
+import logging
+import math
+import re
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from ofa_modality_motion.skeleton import Joint, Skeleton
+from ofa_modality_motion.bvh_hierarchy import END, read_hierarchy
+from ofa_modality_motion.skeleton import Skeleton, children_of
 
-_END = "End"
-_CHANNELS = frozenset(f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation"))
+_MOTION = re.compile(
+    r"(?:^|(?<=[\s}]))MOTION\s+Frames\s*:?\s*(\S+)\s+Frame\s*Time\s*:?\s*(\S+)", re.IGNORECASE
+)
+_MOTION_ALONE = re.compile(r"^\s*MOTION\s*$", re.IGNORECASE | re.MULTILINE)
+_LOG = logging.getLogger("ofacore.data")
 
 
-def read_bvh(text: str) -> tuple[Skeleton, np.ndarray, float]:
+def read_bvh(text: str, name: str = "a BVH") -> tuple[Skeleton, np.ndarray, float]:
     """Skeleton, frames float64 [frames, channels] (degrees) and frames per second.
+
+    Keywords may be written in any case, and a frame may run over several lines. More frames than
+    announced are read, and told once; fewer mean that the file was cut.
+
+    Args:
+        text: Content of the file.
+        name: What to call it in the log.
 
     Raises:
         ValueError: The text is no BVH, with the number of the line.
     """
-    head, found, tail = text.partition("MOTION")
-    if not found:
-        raise ValueError("no MOTION section")
-    skeleton = _hierarchy(head)
-    frames, fps = _motion(tail, skeleton.channels, first_line=head.count("\n") + 1)
-    return skeleton, frames, fps
-
-
-def write_bvh(skeleton: Skeleton, frames: np.ndarray, fps: float) -> str:
-    """The text of a BVH file.
-
-    Raises:
-        ValueError: ``frames`` has not as many columns as the skeleton has channels.
-    """
-    if frames.ndim != 2 or frames.shape[1] != skeleton.channels:
-        raise ValueError(f"frames of shape {list(frames.shape)} do not fit a skeleton of {skeleton.channels} channels")
-    lines = ["HIERARCHY", *_joint_lines(skeleton, 0, 0)]
-    lines += ["MOTION", f"Frames: {len(frames)}", f"Frame Time: {1.0 / fps:.8f}"]
-    lines += [" ".join(f"{number:.6f}" for number in frame) for frame in frames]
-    return "\n".join(lines) + "\n"
+    found = _MOTION.search(text)
+    if found is None:
+        lines = "after MOTION come 'Frames: n' and 'Frame Time: seconds'"
+        raise ValueError(lines if _MOTION_ALONE.search(text) else "no MOTION section")
+    skeleton = read_hierarchy(text[: found.start()])
+    announced, seconds = _count(found[1]), _seconds(found[2])
+    first_line = text.count("\n", 0, found.end()) + 1
+    frames = _frames(text[found.end() :], skeleton, announced, first_line)
+    if len(frames) > announced:
+        _tell(f"{name} announces {announced} frames and holds {len(frames)}; all are read")
+    return skeleton, frames, 1.0 / seconds
 
 
 def read_bvh_file(path: Path) -> tuple[Skeleton, np.ndarray, float]:
@@ -47,75 +53,150 @@ def read_bvh_file(path: Path) -> tuple[Skeleton, np.ndarray, float]:
     Raises:
         ValueError: The file is no BVH.
     """
-    return read_bvh(path.read_text(encoding="utf-8", errors="replace"))
+    return read_bvh(decoded(path.read_bytes()), f"'{path}'")
 
 
-def _tokens(head: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(head.splitlines(), start=1):
-        words = line.split()
-        if words and words != ["HIERARCHY"]:
-            yield number, words
+def read_bvh_skeleton(path: Path) -> Skeleton:
+    """The skeleton alone; the file needs no frames.
+
+    Raises:
+        ValueError: The file holds no hierarchy.
+    """
+    text = decoded(path.read_bytes())
+    found = _MOTION.search(text) or _MOTION_ALONE.search(text)
+    return read_hierarchy(text[: found.start()] if found else text)
 
 
-def _hierarchy(head: str) -> Skeleton:
-    joints: list[Joint] = []
-    stack: list[int] = []
-    for number, words in _tokens(head):
-        match words:
-            case ["ROOT" | "JOINT", *name]:
-                joints.append(Joint(" ".join(name), stack[-1] if stack else -1, (0.0, 0.0, 0.0), ()))
-            case ["End", "Site"]:
-                joints.append(Joint(_END, stack[-1] if stack else -1, (0.0, 0.0, 0.0), ()))
-            case ["{"] if joints:
-                stack.append(len(joints) - 1)
-            case ["}"] if stack:
-                stack.pop()
-            case ["OFFSET", *offset] if stack and len(offset) == 3:
-                joints[-1] = _with_offset(joints[-1], offset, number)
-            case ["CHANNELS", count, *channels] if stack and count == str(len(channels)) and set(channels) <= _CHANNELS:
-                joints[-1] = Joint(joints[-1].name, joints[-1].parent, joints[-1].offset, tuple(channels))
-            case _:
-                raise ValueError(f"line {number} of the hierarchy: '{' '.join(words)}' is not understood")
-    if not joints or stack:
-        raise ValueError("the hierarchy has no joint" if not joints else "a brace of the hierarchy is not closed")
-    return Skeleton(tuple(joints))
+def decoded(content: bytes) -> str:
+    """The text of a file: UTF-8, or UTF-16 with its mark; bytes that are neither stay visible."""
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf_16 else "utf-8-sig", errors="backslashreplace")
 
 
-def _with_offset(joint: Joint, words: list[str], number: int) -> Joint:
-    try:
-        x, y, z = map(float, words)
-    except ValueError as error:
+def write_bvh(skeleton: Skeleton, frames: np.ndarray, fps: float) -> str:
+    """The text of a BVH file: joints depth first, and the channels of each frame in their order.
+
+    Raises:
+        ValueError: ``frames`` has not as many columns as the skeleton has channels, or a number is
+            not finite.
+    """
+    if frames.ndim != 2 or frames.shape[1] != skeleton.channels:
+        shape = list(frames.shape)
+        raise ValueError(f"frames of shape {shape} do not fit a skeleton of {skeleton.channels} channels")
+    if not np.isfinite(frames).all() or not 0 < fps < math.inf:
+        raise ValueError("BVH holds finite numbers and a positive rate only")
+    order, lines = _joint_lines(skeleton)
+    columns = [column for number in order for column in skeleton.columns(number)]
+    lines = ["HIERARCHY", *lines, "MOTION", f"Frames: {len(frames)}", f"Frame Time: {1.0 / fps:.9g}"]
+    lines += [" ".join(f"{number:.6f}" for number in frame) for frame in frames[:, columns]]
+    return "\n".join(lines) + "\n"
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal():
+        raise ValueError(f"'Frames: {word[:20]}' is no number of frames")
+    return int(word)
+
+
+def _seconds(word: str) -> float:
+    seconds = _number(word)
+    if seconds is None or not 0 < seconds < math.inf:
+        raise ValueError(f"'Frame Time: {word[:20]}' is no positive number of seconds{_comma(word)}")
+    return seconds
+
+
+def _frames(tail: str, skeleton: Skeleton, announced: int, first_line: int) -> np.ndarray:
+    channels = skeleton.channels
+    lines = [(number, line.split()) for number, line in enumerate(tail.splitlines(), first_line)]
+    lines = [(number, words) for number, words in lines if words]
+    uneven = next(((n, words) for n, words in lines if len(words) != channels), None)
+    numbers = sum(len(words) for _, words in lines)
+    if uneven is not None and numbers != announced * channels:
+        number, words = uneven
+        raise ValueError(f"line {number}: {len(words)} numbers for {channels} channels")
+    if numbers < announced * channels:
         raise ValueError(
-            f"line {number} of the hierarchy: an offset is three numbers, not '{' '.join(words)}'"
-        ) from error
-    return Joint(joint.name, joint.parent, (x, y, z), joint.channels)
+            f"{announced} frames announced, {len(lines)} lines found; the file was cut, or mend 'Frames:'"
+        )
+    values = np.array([_value(word, number) for number, words in lines for word in words])
+    frames = values.reshape(-1, channels) if channels else np.empty((announced, 0))
+    _check_finite(frames, skeleton)
+    return frames
 
 
-def _motion(tail: str, channels: int, first_line: int) -> tuple[np.ndarray, float]:
-    lines = [(number, line.strip()) for number, line in enumerate(tail.splitlines(), start=first_line) if line.strip()]
-    if len(lines) < 2 or not lines[0][1].startswith("Frames:") or not lines[1][1].startswith("Frame Time:"):
-        raise ValueError("after MOTION come 'Frames: n' and 'Frame Time: seconds'")
-    count, seconds = int(lines[0][1].split(":")[1]), float(lines[1][1].split(":")[1])
-    if len(lines) - 2 != count or seconds <= 0:
-        raise ValueError(f"{count} frames of {seconds} s announced, {len(lines) - 2} lines found")
-    frames = np.empty((count, channels))
-    for row, (number, line) in enumerate(lines[2:]):
-        words = line.split()
-        if len(words) != channels:
-            raise ValueError(f"line {number}: {len(words)} numbers for {channels} channels")
-        frames[row] = [float(word) for word in words]
-    return frames, 1.0 / seconds
+def _value(word: str, line: int) -> float:
+    found = _number(word)
+    if found is None:
+        raise ValueError(f"line {line}: '{word[:20]}' is no number{_comma(word)}")
+    return found
 
 
-def _joint_lines(skeleton: Skeleton, index: int, depth: int) -> Iterator[str]:
-    joint, indent = skeleton.joints[index], "  " * depth
-    end = joint.name == _END and not joint.channels
-    yield indent + ("End Site" if end else f"{'ROOT' if joint.parent < 0 else 'JOINT'} {joint.name}")
-    yield indent + "{"
-    yield f"{indent}  OFFSET {' '.join(f'{number:.6f}' for number in joint.offset)}"
-    if not end:
-        yield f"{indent}  CHANNELS {len(joint.channels)} {' '.join(joint.channels)}".rstrip()
-    for child, other in enumerate(skeleton.joints):
-        if other.parent == index:
-            yield from _joint_lines(skeleton, child, depth + 1)
-    yield indent + "}"
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _comma(word: str) -> str:
+    return "; decimals are written with a point" if "," in word else ""
+
+
+def _check_finite(frames: np.ndarray, skeleton: Skeleton) -> None:
+    bad = np.argwhere(~np.isfinite(frames))
+    if not len(bad):
+        return
+    frame, column = bad[0].tolist()
+    owners = [(joint.name, channel) for joint in skeleton.joints for channel in joint.channels]
+    joint, channel = owners[column]
+    raise ValueError(f"frame {frame + 1}: {channel} of joint '{joint}' is not finite")
+
+
+@lru_cache(maxsize=256)
+def _tell(message: str) -> None:
+    """Log a message; once in each process."""
+    _LOG.warning("%s", message)
+
+
+def _joint_lines(skeleton: Skeleton) -> tuple[list[int], list[str]]:
+    """Indices of the joints depth first, and the lines of the hierarchy."""
+    children = children_of(skeleton)
+    order: list[int] = []
+    lines: list[str] = []
+    depth = 0
+    waiting = [(number, 0) for number in reversed(children[-1])]
+    while waiting:
+        number, level = waiting.pop()
+        lines += _closed(depth, level)
+        depth = level + 1
+        order.append(number)
+        lines += _opened(skeleton, number, level, bool(children[number]))
+        waiting += [(child, depth) for child in reversed(children[number])]
+    return order, lines + _closed(depth, 0)
+
+
+def _opened(skeleton: Skeleton, number: int, level: int, parent: bool) -> list[str]:
+    joint, indent = skeleton.joints[number], "  " * level
+    lines = [indent + _title(skeleton, number, parent), indent + "{"]
+    lines.append(f"{indent}  OFFSET {' '.join(f'{part:.6f}' for part in joint.offset)}")
+    if not _is_end(skeleton, number, parent):
+        lines.append(f"{indent}  CHANNELS {len(joint.channels)} {' '.join(joint.channels)}".rstrip())
+    return lines
+
+
+def _title(skeleton: Skeleton, number: int, parent: bool) -> str:
+    joint = skeleton.joints[number]
+    if _is_end(skeleton, number, parent):
+        return "End Site"
+    name = " ".join(re.sub(r"[{}]", " ", joint.name).split()) or f"joint{number}"
+    return f"{'ROOT' if joint.parent < 0 else 'JOINT'} {name}"
+
+
+def _is_end(skeleton: Skeleton, number: int, parent: bool) -> bool:
+    joint = skeleton.joints[number]
+    return joint.name == END and not joint.channels and not parent and joint.parent >= 0
+
+
+def _closed(depth: int, level: int) -> list[str]:
+    """The braces that end the open joints below ``level``."""
+    return ["  " * number + "}" for number in range(depth - 1, level - 1, -1)]

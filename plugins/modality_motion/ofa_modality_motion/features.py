@@ -59,7 +59,11 @@ def slot_features(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signa
         raise RowError(f"column '{slot.name}': anchor_frame={anchor} is not within {len(clip.frames)} frames")
     features = FORMS[slot.preprocessor].features(clip, anchor, slot.name)
     _check_size(features.shape[1], slot, ctx, signatures)
-    frames = signature_of(features.shape[1], signatures, slot.name).normalise(features)
+    signature = signature_of(features.shape[1], signatures, slot.name)
+    difference = FORMS[slot.preprocessor].agrees(clip, signature.skeleton)
+    if difference:
+        raise RowError(f"column '{slot.name}': its skeleton is not that of the model: {difference}")
+    frames = signature.normalise(features)
     if not np.isfinite(frames).all():
         raise RowError(f"column '{slot.name}': numbers up to {np.abs(features).max():.3g} are too large to normalise")
     return Features(frames, np.zeros(len(frames), bool) if clip.known is None else clip.known)

@@ -26,11 +26,17 @@ def local_rotations(skeleton: Skeleton, frames: np.ndarray) -> np.ndarray:
 
 
 def root_positions(skeleton: Skeleton, frames: np.ndarray) -> np.ndarray:
-    """Places [frames, 3] of the root; where it has no position channels, its offset."""
-    places = np.tile(np.array(skeleton.joints[0].offset), (len(frames), 1))
-    for number, channel in enumerate(skeleton.joints[0].channels):
+    """Places [frames, 3] of the first root; where it has no position channels, its offset."""
+    return local_positions(skeleton, frames, 0)
+
+
+def local_positions(skeleton: Skeleton, frames: np.ndarray, number: int) -> np.ndarray:
+    """Places [frames, 3] of a joint in its parent's axes: its offset, or its position channels in its stead."""
+    joint = skeleton.joints[number]
+    places = np.tile(np.array(joint.offset, dtype=np.float64), (len(frames), 1))
+    for column, channel in zip(skeleton.columns(number), joint.channels, strict=True):
         if channel.endswith("position"):
-            places[:, "XYZ".index(channel[0])] = frames[:, number]
+            places[:, "XYZ".index(channel[0])] = frames[:, column]
     return places
 
 
@@ -41,13 +47,22 @@ def joint_positions(skeleton: Skeleton, frames: np.ndarray) -> np.ndarray:
     world: list[np.ndarray] = []
     for number, joint in enumerate(skeleton.joints):
         own = local[:, turning[number]] if number in turning else np.broadcast_to(np.eye(3), (len(frames), 3, 3))
+        step = local_positions(skeleton, frames, number)
         if joint.parent < 0:
-            places[:, number] = root_positions(skeleton, frames)
+            places[:, number] = step
             world.append(own)
         else:
-            places[:, number] = places[:, joint.parent] + world[joint.parent] @ np.array(joint.offset)
+            turned = (world[joint.parent] @ step[..., None])[..., 0]
+            places[:, number] = places[:, joint.parent] + turned
             world.append(world[joint.parent] @ own)
     return places
+
+
+def root_heading(skeleton: Skeleton, frames: np.ndarray) -> np.ndarray:
+    """Turn about y in radians [frames] of the first root; 0 where it does not turn."""
+    if not skeleton.joints[0].order:
+        return np.zeros(len(frames))
+    return heading(local_rotations(skeleton, frames)[:, 0])
 
 
 def comparable_frames(frames: np.ndarray, skeleton: AnySkeleton | None) -> np.ndarray:
@@ -59,7 +74,7 @@ def comparable_frames(frames: np.ndarray, skeleton: AnySkeleton | None) -> np.nd
     if not isinstance(skeleton, Skeleton):
         return frames
     places = joint_positions(skeleton, frames)
-    turn = about_vertical(-heading(local_rotations(skeleton, frames[:1])[0, 0]))
+    turn = about_vertical(-root_heading(skeleton, frames[:1])[0])
     return ((places - places[0, 0] * np.array([1.0, 0.0, 1.0])) @ turn.T).reshape(len(frames), -1)
 
 
@@ -68,7 +83,7 @@ def pose_frames(frames: np.ndarray, skeleton: AnySkeleton | None) -> np.ndarray:
     if not isinstance(skeleton, Skeleton):
         return frames
     places = joint_positions(skeleton, frames)
-    turns = about_vertical(-heading(local_rotations(skeleton, frames)[:, 0]))
+    turns = about_vertical(-root_heading(skeleton, frames))
     seen = places - places[:, :1] * np.array([1.0, 0.0, 1.0])
     return np.einsum("tij,tnj->tni", turns, seen).reshape(len(frames), -1)
 

@@ -56,7 +56,8 @@ MANIFEST = ModalityManifest(
             name="MOTION",
             doc="A motion clip: numbers for every frame.",
             preprocessor="motion",
-            values="an array [frames, dims], a path ending in .npy, .npz or .bvh, or a dict with 'frames'",
+            values="an array [frames, dims], a path ending in .npy, .npz or .bvh or the content of such a file, or a"
+            " dict with 'frames'",
             is_element=is_motion,
             attributes=ATTRIBUTES,
             views=("motion",),

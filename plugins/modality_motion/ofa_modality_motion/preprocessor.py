@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ofa_modality_motion.animation import gif
-from ofa_modality_motion.bvh import read_bvh_file, write_bvh
+from ofa_modality_motion.bvh import read_bvh_skeleton, write_bvh
 from ofa_modality_motion.canvas import padded, row_canvas
 from ofa_modality_motion.clip import Clip, load_clip
 from ofa_modality_motion.features import Signatures, known_skeleton, signature_of, slot_dims, slot_features
@@ -18,6 +18,7 @@ from ofa_modality_motion.forms import DEFAULT_FPS, FORMS, with_skeleton
 from ofa_modality_motion.picture import data_uri
 from ofa_modality_motion.skeleton import Skeleton
 from ofa_modality_motion.statistics import Totals, from_artifact, to_artifact
+from ofacore.plugin import PluginError
 from ofacore.protocols import (
     Artifact,
     Block,
@@ -164,7 +165,14 @@ class Motion6dPreprocessor(MotionPreprocessor):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         header = options.get("bvh_header")
-        self._skeleton = read_bvh_file(Path(header))[0] if header else None
+        self._skeleton = _header(Path(header)) if header else None
 
     def _load(self, value: Any, column: str) -> Clip:
         return with_skeleton(load_clip(value, column), self._skeleton)
+
+
+def _header(path: Path) -> Skeleton:
+    try:
+        return read_bvh_skeleton(path)
+    except (OSError, ValueError) as error:
+        raise PluginError(f"the option bvh_header of motion_6d: '{path}' cannot be read ({error})") from error

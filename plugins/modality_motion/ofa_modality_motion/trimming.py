@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofa_modality_motion.clip import Clip
+from ofa_modality_motion.skeleton import Skeleton
 from ofacore.protocols import RowError
 
 MIN_LENGTH, MAX_LENGTH = 10, 64
@@ -42,6 +43,8 @@ class Cut:
 def resampled(clip: Clip, fps: float | None, column: str) -> Clip:
     """The clip at ``fps`` frames per second by linear interpolation; known frames by the nearest.
 
+    Angles of a skeleton go the shorter way round: from 179 to -179 degrees is a step of 2.
+
     Raises:
         RowError: The clip does not say its own rate.
     """
@@ -53,9 +56,18 @@ def resampled(clip: Clip, fps: float | None, column: str) -> Clip:
     moments = np.minimum(np.arange(count) * clip.fps / fps, len(clip.frames) - 1)
     before = np.floor(moments).astype(int)
     after, share = np.minimum(before + 1, len(clip.frames) - 1), (moments - before)[:, None]
-    frames = clip.frames[before] * (1 - share) + clip.frames[after] * share
+    earlier, later = clip.frames[before], clip.frames[after]
+    frames = earlier * (1 - share) + (later - _turns(clip, later - earlier)) * share
     known = None if clip.known is None else clip.known[np.rint(moments).astype(int)]
     return replace(clip, frames=frames, fps=fps, known=known)
+
+
+def _turns(clip: Clip, steps: np.ndarray) -> np.ndarray:
+    """Whole turns in degrees, [frames, dims], that are in steps of angles; 0 for other numbers."""
+    if not isinstance(clip.skeleton, Skeleton):
+        return np.zeros_like(steps)
+    angles = np.array([name.endswith("rotation") for name in clip.skeleton.channel_names])
+    return np.where(angles, 360.0 * np.rint(steps / 360.0), 0.0)
 
 
 def cut_clip(clip: Clip, cut: Cut, rng: np.random.Generator | None, column: str) -> Clip:

@@ -10,10 +10,10 @@ ENDINGS = (".npy", ".npz", ".bvh")
 
 
 def is_motion(value: Any) -> bool:
-    """True for one clip: array or nested list [frames, dims], path of a known ending, or a dict with ``frames``."""
+    """True for one clip: array or nested list [frames, dims], path or content of a file, or a dict with ``frames``."""
     if isinstance(value, Mapping):
         return "frames" in value
-    if isinstance(value, (str, Path)):
+    if isinstance(value, (str, bytes, bytearray, Path)):
         return True
     if hasattr(value, "ndim"):
         return bool(value.ndim == 2)

@@ -15,6 +15,7 @@ from ofa_modality_motion.trimming import Cut, cut_clip, resampled
 from ofa_modality_motion.values import is_motion
 from ofacore.protocols import RowError
 
+JOINT = {"name": "a", "parent": -1, "offset": [0, 0, 0], "channels": ["Xposition", "Yposition", "Zposition"]}
 FRAMES = np.arange(24, dtype=np.float64).reshape(8, 3)
 
 
@@ -29,6 +30,33 @@ def test_every_accepted_form_gives_the_same_frames(tmp_path: Path) -> None:
     assert load_clip(tmp_path / "a.npz", "m").fps == 12.0
 
 
+def test_the_content_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", FRAMES)
+    np.savez(tmp_path / "a.npz", frames=FRAMES, fps=np.array([12]))
+    joint = "ROOT a { OFFSET 0 0 0 CHANNELS 3 Xposition Yposition Zposition }"
+    numbers = "\n".join(" ".join(map(str, frame)) for frame in FRAMES)
+    (tmp_path / "a.bvh").write_text(f"HIERARCHY {joint} MOTION\nFrames: 8\nFrame Time: 0.1\n{numbers}")
+    for name in ("a.npy", "a.npz", "a.bvh"):
+        content = (tmp_path / name).read_bytes()
+        assert is_motion(content)
+        found, expected = load_clip(content, "m"), load_clip(tmp_path / name, "m")
+        assert np.array_equal(found.frames, FRAMES)
+        assert (found.fps, found.skeleton) == (expected.fps, expected.skeleton)
+
+
+def test_no_message_is_longer_than_a_screen() -> None:
+    many = {f"column {number}": 0 for number in range(9999)}
+    for value in (b"\x93NUMPY" + bytes(10**6), b"x" * 10**6, "x" * 10**6, [["x" * 10**6]], many, "9" * 200 + ".npy"):
+        with pytest.raises(RowError) as caught:
+            load_clip(value, "m")
+        assert len(str(caught.value)) < 700
+
+
+def test_a_rate_may_be_any_number() -> None:
+    for fps in (12, 12.0, np.float32(12), np.int64(12), np.array(12), np.array([12.0])):
+        assert load_clip({"frames": FRAMES, "fps": fps}, "m").fps == 12.0
+
+
 def test_a_list_of_clips_is_not_one_clip() -> None:
     assert not any(is_motion(value) for value in ([FRAMES], [FRAMES.tolist()], [1.0, 2.0], None, 3, {"fps": 1}))
 
@@ -41,7 +69,21 @@ def test_a_list_of_clips_is_not_one_clip() -> None:
         ("walk.npy", "no file 'walk.npy' below /"),
         ([[1, 2], [1]], "its frames have unequal numbers of numbers"),
         (np.zeros(5), r"shape \[5\]"),
-        (np.full((2, 2), np.nan), "not finite"),
+        (np.full((2, 2), np.nan), "has 4 numbers that are not finite; the first is number 0 of frame 0"),
+        (np.zeros((8, 5, 3)), r"shape \[8, 5, 3\]; give \[frames, points \* axes\]: frames.reshape\(8, 15\)"),
+        (np.zeros((8, 3), complex), "it holds complex128, not numbers"),
+        (np.zeros((8, 3), "datetime64[s]"), "not numbers"),
+        (b"nothing", "the content of 7 bytes is no .npy, .npz or .bvh"),
+        (b"HIERARCHY ROOT a { OFFSET 0 0 0 } MOTION Frames: 0 Frame Time: 1\n", "has a skeleton but no frames"),
+        ({"frames": FRAMES, "fps": float("nan")}, "fps=nan must be a positive number"),
+        ({"frames": FRAMES, "fps": "12"}, "fps='12' must be a positive number"),
+        ({"frames": FRAMES, "fps": True}, "fps=True must be a positive number"),
+        ({"frames": FRAMES, "known": ["a"] * 8}, "'known' has shape .* one number a frame"),
+        ({"frames": FRAMES, "skeleton": {"bones": [[0, -1]]}}, "counted from 0"),
+        ({"frames": FRAMES, "skeleton": {"joints": [JOINT | {"parent": 0}]}}, "joint 0 .* has parent 0; parents come"),
+        ({"frames": FRAMES, "skeleton": {"joints": [JOINT | {"channels": ["Wposition"]}]}}, "'Wposition' is none of X"),
+        ({"frames": FRAMES, "skeleton": {"joints": [JOINT | {"offset": [0, 0, np.inf]}]}}, "offset that is not finite"),
+        ({"frames": FRAMES, "skeleton": {"joints": []}}, "at least one joint"),
         ([["a", "b"]], "is no clip"),
         ({"fps": 3}, "a dict with 'fps' is no clip"),
         ({"frames": FRAMES, "fps": 0}, "fps=0 must be a positive number"),
