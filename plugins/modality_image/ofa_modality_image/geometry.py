@@ -15,9 +15,6 @@ from PIL import Image
 Size = tuple[int, int]
 CropBox = tuple[float, float, float, float]
 
-REDUCING_GAP = 1.0
-"""Large pictures are averaged over whole blocks of pixels before they are interpolated: 4 times as fast."""
-
 _SMALLEST_JITTER = 0.85
 _IMAGENET_CROP = 0.875
 _AREA = (0.08, 1.0)
@@ -48,7 +45,7 @@ class View:
     def apply(self, image: Image.Image) -> Image.Image:
         """The view of a picture, by bicubic interpolation."""
         if self.crop != (0, 0, *image.size) or self.size != image.size:
-            image = image.resize(self.size, Image.Resampling.BICUBIC, box=self.crop, reducing_gap=REDUCING_GAP)
+            image = image.resize(self.size, Image.Resampling.BICUBIC, box=self.crop)
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.flip else image
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from ofa_modality_image import photometric
-from ofa_modality_image.geometry import REDUCING_GAP
 from ofa_modality_image.loading import is_normalised, load_image
 from ofa_modality_image.normalisation import MEANS, STATISTICS
 from ofa_modality_image.picture import data_uri
@@ -88,7 +87,7 @@ class ImagePreprocessor:
         if slot.name not in ctx.published:
             image = draw_view(slot, ctx, image.size, size).apply(image)
         if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
+            image = image.resize((size, size), Image.Resampling.BICUBIC)
         if not augmented(slot, ctx):
             return np.asarray(image)
         if slot.attributes.get("augment") == "rand":
