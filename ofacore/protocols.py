@@ -140,6 +140,8 @@ class RowContext:
     """Slot name -> what its preprocessor or row transform tells others, such as the geometry of an image."""
     closed_sets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Slot name -> allowed values, for slots with ``closed_set``."""
+    options: Mapping[str, Options] = field(default_factory=dict)
+    """Preprocessor -> its options as the model has them, for row transforms: these are built once, of its type."""
 
 
 @dataclass

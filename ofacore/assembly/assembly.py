@@ -102,9 +102,10 @@ class Assembly:
         """The encoder of a task, or of a free instruction planned as a task."""
         for slot in plan.slots():
             self.preprocessor(slot.preprocessor)
+        options = {name: self._preprocessor_options(name) for name in _used_preprocessors({plan.name: plan})}
         return Encoder.of(
             plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
-            self._run_settings(),
+            self._run_settings(), options,
         )  # fmt: skip
 
     def _run_settings(self) -> RunSettings:
@@ -138,10 +139,13 @@ class Assembly:
         return declared
 
     def _build(self, name: str) -> Preprocessor:
-        declared = self.registry.component("preprocessor", name).options
-        options = {**declared, **self.config.model.preprocessors.get(name, {})}
-        built: Preprocessor = self.registry.load("preprocessor", name)(options)
+        built: Preprocessor = self.registry.load("preprocessor", name)(self._preprocessor_options(name))
         return built
+
+    def _preprocessor_options(self, name: str) -> dict[str, Any]:
+        """Declared options of a preprocessor with those of the configuration."""
+        declared = self.registry.component("preprocessor", name).options
+        return {**declared, **self.config.model.preprocessors.get(name, {})}
 
     def _fit(self, data: Mapping[str, TaskData]) -> None:
         for number, name in enumerate(_used_preprocessors(self.plans)):

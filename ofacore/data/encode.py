@@ -23,6 +23,7 @@ from ofacore.protocols import (
     Criterion,
     DenseSegment,
     Example,
+    Options,
     Preprocessor,
     RowContext,
     RowError,
@@ -69,12 +70,15 @@ class Encoder:
     settings: RunSettings = field(default_factory=RunSettings)
     closed_sets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Slot -> allowed values, files read; sets that come with each row are not here."""
+    options: Mapping[str, Options] = field(default_factory=dict)
+    """Preprocessor -> its options."""
 
     @classmethod
     def of(
         cls, plan: TaskPlan, registry: Registry, preprocessors: Mapping[str, Preprocessor],
         geometry: Mapping[str, Geometry], criteria: Mapping[str, Criterion],
         corruptions: Mapping[str, Corruption] | None = None, settings: RunSettings | None = None,
+        options: Mapping[str, Options] | None = None,
     ) -> Encoder:  # fmt: skip
         """With row transforms, column transforms and closed sets looked up.
 
@@ -87,6 +91,7 @@ class Encoder:
             plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
             ColumnMap.of(plan.columns, plan.transforms, registry.load), corruptions or {}, settings or RunSettings(),
             {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
+            options or {},
         )  # fmt: skip
         encoder._check_orders()
         return encoder
@@ -130,7 +135,8 @@ class Encoder:
             RowError: A column is missing or cannot be used.
         """
         values = self.columns.apply(row, partial=split == "infer")
-        ctx = RowContext(values, self.plan.name, split, rng, closed_sets=self._closed_sets(values))
+        sets = self._closed_sets(values)
+        ctx = RowContext(values, self.plan.name, split, rng, closed_sets=sets, options=self.options)
         for name, members in self._order(template).transforms.items():
             with blamed_column(members[0].name):
                 ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)

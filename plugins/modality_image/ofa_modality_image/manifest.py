@@ -6,7 +6,9 @@ from ofa_modality_image.values import is_image
 from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
 
 _PACKAGE = "ofa_modality_image"
-_OPTIONS = {"size": 64}
+_OPTIONS = {"size": 64, "mean_std": "half", "interpolation": "bicubic"}
+_STATISTICS = ("half", "imagenet")
+_INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _USES = {"adapter": "image_conv"}
 _TOWER = {"pretrained": "", "frozen": False, "drop_path": 0.0}
 _GRID = {"grid": 42}
@@ -27,7 +29,14 @@ ATTRIBUTES = (
         "rand (default, and two of OFA's RandAugment, which move pixels: not where boxes follow)",
         choices=("none", "default", "flip", "rand"),
     ),
-    Attribute("mean_std", "choice", "half", "normalisation of pixels", choices=("half", "imagenet")),
+    Attribute("mean_std", "choice", None, "normalisation of pixels; default: option `mean_std`, half",
+              choices=_STATISTICS),
+    Attribute("interpolation", "choice", None, "how pictures are resized; default: option `interpolation`, bicubic",
+              choices=_INTERPOLATIONS),
+    Attribute("depth", "int", None, "bits of a grey value where a file has more than 8 and does not tell",
+              minimum=1, maximum=32),
+    Attribute("orientation", "choice", "upright", "stored: a picture is not turned as its EXIF orientation says",
+              choices=("upright", "stored")),
     Attribute("length", "int", None, "number of codes of a generated picture", sides=("target",), minimum=1),
 )  # fmt: skip
 
@@ -65,8 +74,8 @@ MANIFEST = ModalityManifest(
             name="IMAGE",
             doc="A picture.",
             preprocessor="image",
-            values="a path, bytes, base64 text, a PIL image, a uint8 array [height, width(, channels)], or a float"
-            " array [height, width, 3] that is normalised already",
+            values="a path, bytes, base64 text, a PIL image, a dict with 'bytes' or 'path', a uint8 array [height,"
+            " width(, channels)], or a float array [height, width, 3] that is normalised already",
             is_element=is_image,
             attributes=ATTRIBUTES,
             views=("image",),

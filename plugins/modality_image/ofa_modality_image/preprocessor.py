@@ -15,7 +15,9 @@ from ofa_modality_image.loading import is_normalised, load_image
 from ofa_modality_image.normalisation import MEANS, STATISTICS
 from ofa_modality_image.picture import data_uri
 from ofa_modality_image.randaugment import rand_augment
+from ofa_modality_image.settings import Settings, interpolation
 from ofa_modality_image.transform import augmented, draw_view
+from ofacore.plugin import PluginError
 from ofacore.protocols import (
     Artifact,
     Block,
@@ -31,6 +33,8 @@ from ofacore.protocols import (
 )
 
 DEFAULT_SIZE = 64
+_LARGEST_NORMALISED = 50.0
+"""More than any usual normalisation gives, less than the brightest pixels of nearly every picture."""
 
 
 class ImagePreprocessor:
@@ -40,7 +44,11 @@ class ImagePreprocessor:
     """
 
     def __init__(self, options: Options) -> None:
-        self._size = int(options.get("size", DEFAULT_SIZE))
+        self._options = {"size": DEFAULT_SIZE, **options}
+        named = self._options.get("mean_std") or "half"
+        if named not in STATISTICS[:-1]:
+            raise PluginError(f"the option mean_std of IMAGE: '{named}' is none of {', '.join(STATISTICS[:-1])}")
+        interpolation(str(self._options.get("interpolation") or "bicubic"))
 
     @staticmethod
     def foreign_settings(settings: Mapping[str, Any]) -> Options:
@@ -66,13 +74,13 @@ class ImagePreprocessor:
         Raises:
             RowError: The value is no picture, or holds numbers that are not finite.
         """
-        attributes = slot.attributes
+        attributes, settings = slot.attributes, Settings.of(slot, self._options)
         if is_normalised(value):
-            if not np.isfinite(value).all():
-                raise RowError(f"column '{slot.name}': the array has numbers that are not finite")
+            _check_normalised(value, slot.name)
             pixels, statistics = value.astype(np.float32), STATISTICS.index("given")
         else:
-            pixels, statistics = self._pixels(value, slot, ctx), STATISTICS.index(attributes.get("mean_std") or "half")
+            pixels = self._pixels(value, slot, ctx, settings)
+            statistics = STATISTICS.index(settings.mean_std)
         ratio, by = float(attributes.get("mask_ratio") or 0.0), attributes.get("mask_by") or "area"
         pixels = masked(pixels, ratio, MEANS[statistics], by)
         shape: tuple[int, ...] = pixels.shape[:2]
@@ -80,14 +88,14 @@ class ImagePreprocessor:
             shape += (int(attributes["sample_patches"]), int(ctx.rng.integers(2**31)))
         return [DenseSegment({"pixels": pixels.reshape(-1), "statistics": np.array([statistics])}, shape)]
 
-    def _pixels(self, value: Any, slot: SlotPlan, ctx: RowContext) -> np.ndarray:
+    def _pixels(self, value: Any, slot: SlotPlan, ctx: RowContext, settings: Settings) -> np.ndarray:
         """uint8 [S, S, 3] of one picture, framed already or not."""
-        size = int(slot.attributes.get("size") or self._size)
-        image = load_image(value, slot.name)
+        size = settings.size or DEFAULT_SIZE
+        image = load_image(value, slot.name, settings.depth, settings.stored)
         if slot.name not in ctx.published:
-            image = draw_view(slot, ctx, image.size, size).apply(image)
+            image = draw_view(slot, ctx, image.size, size).apply(image, settings.resample)
         if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BICUBIC)
+            image = image.resize((size, size), settings.resample)
         if not augmented(slot, ctx):
             return np.asarray(image)
         if slot.attributes.get("augment") == "rand":
@@ -137,6 +145,24 @@ class ImagePretrainPreprocessor(ImagePreprocessor):
 def shown(pixels: np.ndarray) -> Image.Image:
     """Normalised pixels float [height, width, 3] as a picture, as if they lay between -1 and 1."""
     return Image.fromarray(((pixels * 0.5 + 0.5) * 255).clip(0, 255).round().astype(np.uint8))
+
+
+def _check_normalised(values: np.ndarray, column: str) -> None:
+    """Refuse what cannot be pixels that are normalised.
+
+    Raises:
+        RowError: There are none, or numbers that are not finite or far too large.
+    """
+    if not values.size:
+        raise RowError(f"column '{column}': the array has no pixels ({list(values.shape)})")
+    if not np.isfinite(values).all():
+        raise RowError(f"column '{column}': the array has numbers that are not finite")
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST_NORMALISED:
+        raise RowError(
+            f"column '{column}': an array of floats counts as normalised already, but goes up to "
+            f"{largest:g}; give pixels of 0 to 255 as uint8"
+        )
 
 
 def masked(pixels: np.ndarray, ratio: float, mean: tuple[float, float, float], by: str = "area") -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ofa_modality_image import geometry
-from ofa_modality_image.loading import is_normalised, load_image
+from ofa_modality_image.loading import is_normalised, read_image
+from ofa_modality_image.settings import Settings
 from ofa_modality_image.values import is_image
 from ofacore.protocols import Options, RowContext, SlotPlan
 
@@ -57,11 +58,11 @@ class ImageTransform:
 
     For every slot it publishes under ``ctx.published[slot.name]``, for a list-valued column a list of such dicts:
     ``size`` (width, height) of the original; ``affine`` float64 [2, 3], original pixel -> view pixel; ``view`` (width,
-    height) of the view; ``image``, the upright original as PIL image.
+    height) of the view; ``image``, the upright original as PIL image; ``turned``, whether EXIF turned it.
     """
 
     def __init__(self, options: Options) -> None:
-        self._side = options.get("size")
+        self._options = options
 
     def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
         """The row with its pictures replaced by their views.
@@ -85,7 +86,11 @@ class ImageTransform:
         if is_normalised(value):
             size = (value.shape[1], value.shape[0])
             return value, {"size": size, "affine": np.eye(2, 3), "view": size}
-        image = load_image(value, slot.name)
-        view = draw_view(slot, ctx, image.size, slot.attributes.get("size") or self._side)
-        published = {"size": image.size, "affine": view.affine(), "view": view.size, "image": image}
-        return view.apply(image), published
+        settings = Settings.of(slot, {**self._options, **ctx.options.get(slot.preprocessor, {})})
+        loaded = read_image(value, slot.name, settings.depth, settings.stored)
+        view = draw_view(slot, ctx, loaded.image.size, settings.size)
+        published = {
+            "size": loaded.image.size, "affine": view.affine(), "view": view.size,
+            "image": loaded.image, "turned": loaded.turned,
+        }  # fmt: skip
+        return view.apply(loaded.image, settings.resample), published
