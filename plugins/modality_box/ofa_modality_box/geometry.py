@@ -10,6 +10,8 @@ from ofa_modality_box.values import Corners, Frame
 from ofacore.protocols import RowError
 
 Size = tuple[float, float]
+_ROUNDING = 0.02
+_PIXELS = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Geometry:
     affine: tuple[float, float, float, float, float, float]
     view: Size
     """(width, height) of the view, in its own pixels."""
+    turned: bool = False
+    """The original was turned as its EXIF orientation says."""
 
     @classmethod
     def of(cls, published: Mapping[str, Any]) -> Geometry:
@@ -32,7 +36,8 @@ class Geometry:
         width, height = published["size"]
         across, down = published["view"]
         affine = (float(a), float(b), float(c), float(d), float(e), float(f))
-        return cls((float(width), float(height)), affine, (float(across), float(down)))
+        turned = bool(published.get("turned"))
+        return cls((float(width), float(height)), affine, (float(across), float(down)), turned)
 
     def to_view(self, corners: Corners) -> Corners:
         """The smallest upright box in the view that holds the box."""
@@ -43,6 +48,14 @@ class Geometry:
         x0, y0, x1, y1 = _mapped(corners, _inverse(self.affine))
         width, height = self.size
         return (_within(x0, width), _within(y0, height), _within(x1, width), _within(y1, height))
+
+    def outside(self, corners: Corners) -> float:
+        """How far a box reaches out of the original, in pixels; 0 within what rounding explains."""
+        width, height = self.size
+        x0, y0, x1, y1 = corners
+        across, down = max(-x0, x1 - width, 0.0), max(-y0, y1 - height, 0.0)
+        free = across <= _tolerance(width) and down <= _tolerance(height)
+        return 0.0 if free else max(across, down)
 
     def visible(self, corners: Corners) -> float:
         """Share of a box's area, 0 to 1, that lies within the view; 0 for a box without area."""
@@ -75,6 +88,11 @@ def find_geometry(frame: Frame, published: Mapping[str, Any], column: str) -> Ge
         several = f"there are {len(known)} images" if isinstance(known, list | tuple) else "the row has no such image"
         raise RowError(f"column '{column}': its boxes lie in image '{frame.image}', but {several}")
     return Geometry.of(known)
+
+
+def _tolerance(side: float) -> float:
+    """By how much a box may leave a side of the original: counting from 1, and rounding of shares."""
+    return max(_ROUNDING * side, _PIXELS if side > 1 else 0.0)
 
 
 def _within(value: float, limit: float) -> float:

@@ -15,7 +15,7 @@ def is_box(value: Any) -> bool:
     if isinstance(value, dict):
         return "box" in value
     if isinstance(value, list | tuple):
-        return len(value) == 4 and all(isinstance(number, Real) for number in value)
+        return len(value) == 4 and all(isinstance(number, Real) and not isinstance(number, bool) for number in value)
     return tuple(getattr(value, "shape", ())) == (4,)
 
 
@@ -25,6 +25,7 @@ _ATTRIBUTES = (
     Attribute("format", "choice", default="xyxy", choices=("xyxy", "xywh", "cxcywh"),
               doc="The four numbers: two corners, corner and size, or centre and size; x before y."),
     Attribute("relative", doc="The numbers are shares of the image's width and height instead of pixels."),
+    Attribute("clip", doc="Boxes may reach out of the image: what lies outside is cut off, not refused."),
     Attribute("many", doc="The value is a list of any number of boxes."),
     Attribute("scores", sides=("target",),
               doc="Outputs are dicts with `box` and `score`, the geometric mean of the four token probabilities."),

@@ -82,7 +82,7 @@ class BoxPreprocessor:
         many = bool(slot.attributes.get("many"))
         bins: list[int] = []
         for box in box_list(value) if many else [value]:
-            bins += self._bins(box_numbers(box, slot.name), frame, slot.name, ctx)
+            bins += self._bins(box_numbers(box, slot.name), frame, slot, ctx)
         ids = np.array(bins, dtype=np.int64) + self._offset
         given = slot.side == "target" and not slot.loss
         weights = np.zeros(len(ids), dtype=bool) if given else None
@@ -124,12 +124,12 @@ class BoxPreprocessor:
         """Write the picture of `render` in the format that the file's ending names."""
         drawing.picture(value, ctx).save(Path(path))
 
-    def _bins(self, numbers: Corners | None, frame: Frame, column: str, ctx: RowContext) -> list[int]:
+    def _bins(self, numbers: Corners | None, frame: Frame, slot: SlotPlan, ctx: RowContext) -> list[int]:
         if numbers is None:
             return [self.bins] * 4
-        geometry = find_geometry(frame, ctx.published, column)
+        geometry = find_geometry(frame, ctx.published, slot.name)
         corners = frame.corners(numbers, geometry.size)
-        _check(numbers, corners, frame, geometry, column)
+        _check(numbers, corners, frame, geometry, slot.name, bool(slot.attributes.get("clip")))
         width, height = geometry.view
         return [
             min(max(math.floor(coordinate / side * (self.bins - 1) + 0.5), 0), self.bins - 1)
@@ -154,6 +154,7 @@ class BoxPreprocessor:
 
 
 _FARTHEST_SHARE = 2.0
+_TURNED = "; EXIF turns this picture: boxes in the file's own grid need 'orientation=stored' in the IMAGE"
 
 
 def _check_unit(numbers: Corners, shown: str, frame: Frame, geometry: Geometry, column: str) -> None:
@@ -169,8 +170,10 @@ def _check_unit(numbers: Corners, shown: str, frame: Frame, geometry: Geometry, 
         raise RowError(f"column '{column}': {shown} lies far outside of the image: {remedy}")
 
 
-def _check(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str) -> None:
-    """Refuse a box that is inverted or out of view."""
+def _check(
+    numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str, clip: bool
+) -> None:
+    """Refuse a box that is inverted, out of view, or reaches out of the original."""
     x0, y0, x1, y1 = corners
     shown = f"the box {', '.join(f'{number:g}' for number in numbers)} ({frame.format})"
     _check_unit(numbers, shown, frame, geometry, column)
@@ -178,7 +181,12 @@ def _check(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry,
         side = f"right edge {x1:g} is not right of left edge {x0:g}" if x1 <= x0 else ""
         side = side or f"bottom edge {y1:g} is not below top edge {y0:g}"
         raise RowError(f"column '{column}': {shown} is inverted or empty: its {side}; or is 'format=' another?")
+    width, height = geometry.size
+    place = f"image '{frame.image}' of {width:g} x {height:g} pixels" if frame.image else "the unit square"
+    turned = _TURNED if geometry.turned else ""
     if geometry.visible(corners) <= 0:
-        width, height = geometry.size
-        place = f"image '{frame.image}' of {width:g} x {height:g} pixels" if frame.image else "the unit square"
-        raise RowError(f"column '{column}': {shown} does not overlap what is seen of {place}")
+        raise RowError(f"column '{column}': {shown} does not overlap what is seen of {place}{turned}")
+    away = geometry.outside(corners)
+    if away and not clip:
+        remedy = "mend it, name another 'format=', or cut off what lies outside by the flag 'clip'"
+        raise RowError(f"column '{column}': {shown} reaches {away:.3g} out of {place}; {remedy}{turned}")

@@ -47,7 +47,9 @@ class BoxTransform:
             return True
         corners = frame.corners(numbers, geometry.size)
         inverted = corners[0] >= corners[2] or corners[1] >= corners[3]
-        return inverted or geometry.visible(corners) >= self.min_visible
+        faulty = inverted or (geometry.outside(corners) > 0 and not slot.attributes.get("clip"))
+        options = ctx.options.get(slot.preprocessor, {})
+        return faulty or geometry.visible(corners) >= float(options.get("min_visible", self.min_visible))
 
 
 def _places(row: Mapping[str, Any], columns: Sequence[str], kept: Sequence[int], length: int) -> dict[str, list[Any]]:

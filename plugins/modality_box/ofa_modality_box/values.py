@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,8 @@ Corners = tuple[float, float, float, float]
 """(x0, y0, x1, y1): left, top, right, bottom."""
 Format = Literal["xyxy", "xywh", "cxcywh"]
 NONE = "none"
+_CORNER_NAMES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
+"""How dicts of other projects name two corners."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def box_numbers(value: Any, column: str) -> Corners | None:
     Raises:
         RowError: This is no box.
     """
-    if isinstance(value, dict) and "box" in value:
+    if isinstance(value, Mapping):
+        if "box" not in value:
+            raise RowError(f"column '{column}': {_way_out(value)}")
         value = value["box"]
     if value is None:
         return None
@@ -66,12 +70,14 @@ def box_numbers(value: Any, column: str) -> Corners | None:
         if value.strip().lower() == NONE:
             return None
         parts = value.strip().strip("[]()").replace(",", " ").split()
-    if not isinstance(parts, Sequence) or len(parts) != 4:
+    if not isinstance(parts, Sequence) or isinstance(parts, bytes | bytearray) or len(parts) != 4:
         problem = f"expected a box of four numbers such as '10,20,110,220', or 'none', got {_shown(value)}"
         raise RowError(f"column '{column}': {problem}")
+    if any(isinstance(number, bool) for number in parts):
+        raise RowError(f"column '{column}': a box has four numbers, got {_shown(value)}")
     try:
         a, b, c, d = (float(number) for number in parts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RowError(f"column '{column}': a box has four numbers, got {_shown(value)}") from None
     if not all(map(math.isfinite, (a, b, c, d))):
         raise RowError(f"column '{column}': the box {_shown(value)} is not finite")
@@ -87,7 +93,8 @@ def box_list(value: Any) -> list[Any]:
         return []
     if isinstance(value, str):
         return [part for part in value.split(";") if part.strip()]
-    return [value] if is_box(value) or not isinstance(value, Iterable) else list(value)
+    single = is_box(value) or isinstance(value, Mapping | bytes) or not isinstance(value, Iterable)
+    return [value] if single else list(value)
 
 
 def shown_boxes(value: Any) -> list[tuple[Corners, float | None]]:
@@ -98,6 +105,18 @@ def shown_boxes(value: Any) -> list[tuple[Corners, float | None]]:
         if numbers is not None:
             boxes.append((numbers, element.get("score") if isinstance(element, dict) else None))
     return boxes
+
+
+def _way_out(value: Mapping[str, Any]) -> str:
+    """What to do about a dict that is no box: of COCO, of VOC, or another."""
+    names = {str(name).lower() for name in value}
+    problem = f"a dict with {_shown(list(value))} is no box"
+    if "bbox" in names:
+        return f"{problem}; give the four numbers of its 'bbox', with format=xywh where they are those of COCO"
+    for corners in _CORNER_NAMES:
+        if names.issuperset(corners):
+            return f"{problem}; give [{', '.join(corners)}], with format=xyxy"
+    return f"{problem}; give its four numbers, and say by format= what they are"
 
 
 def _shown(value: Any) -> str:

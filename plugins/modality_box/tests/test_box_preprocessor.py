@@ -154,6 +154,22 @@ def test_relative_boxes_need_no_image():
         (5, {}, r"expected a box of four numbers .* got 5"),
         ([0.1, 0.1, 0.5, 0.5], {}, r"is less than a pixel of image 'img' of 640 x 480 pixels; .* the flag 'relative'"),
         ([10, 20, 110, 220], {"relative": True}, r"lies far outside of the image: .* leave the flag out for pixels"),
+        ([-50, 0, 100, 100], {}, r"reaches 50 out of image 'img' of 640 x 480 pixels; mend it, .* the flag 'clip'"),
+        ([600, 400, 700, 500], {}, r"reaches 60 out of"),
+        ([400, 300, 400, 300], {"format": "xywh"}, r"reaches 160 out of .* name another 'format='"),
+        ([0.5, 0.5, 1.5, 1], {"relative": True}, r"reaches 320 out of"),
+        ([0.5, 0.5, 1.5, 1], {"relative": True, "image": None}, r"reaches 0.5 out of the unit square"),
+        ([True, False, 30, 40], {}, r"a box has four numbers, got \[True, False"),
+        ([1, 2, None, 4], {}, r"four numbers"),
+        ([1, 2, 10**400, 4], {}, r"four numbers"),
+        ([1, 2, float("-inf"), 4], {}, r"not finite"),
+        (b"abcd", {}, r"expected a box"),
+        ({"bbox": [1, 2, 3, 4], "id": 1}, {}, r"'bbox', 'id'\] is no box; .* format=xywh where they are those of COCO"),
+        ({"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}, {}, r"give \[xmin, ymin, xmax, ymax\], with format=xyxy"),
+        ({"x_center": 1, "y_center": 2, "width": 3, "height": 4}, {}, r"give its four numbers, and say by format="),
+        ({}, {}, r"a dict with \[\] is no box"),
+        ({"bbox": [1, 2, 3, 4]}, {"many": True}, r"a dict with \['bbox'\] is no box"),
+        ([{"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}], {"many": True}, r"is no box; give \[xmin"),
         ([1, 2, 3, 4], {"image": None}, r"a box in pixels needs an image"),
         ([1, 2, 3, 4], {"image": "other"}, r"lie in image 'other', but the row has no such image"),
     ],
@@ -196,3 +212,17 @@ def test_a_target_to_be_generated_has_four_tokens_or_any_number():
     one, several = BOX.expect(slot(), context()), BOX.expect(slot(many=True), context())
     assert (one.open, one.length, several.open, several.length) == (False, 4, True, None)
     assert one.blocks == several.blocks == BOX.encode([1, 2, 3, 4], slot(), context())[0].blocks
+
+
+def test_what_rounding_explains_is_cut_off_and_the_rest_where_it_is_asked_for():
+    inside = BOX.encode([0, 0, 640, 480], slot(), context())[0].ids.tolist()
+    assert BOX.encode([-2, 1e-9, 641.5, 481], slot(), context())[0].ids.tolist() == inside
+    assert BOX.encode([-200, -9, 900, 700], slot(clip=True), context())[0].ids.tolist() == inside
+
+
+def test_a_picture_that_exif_turns_is_told_of_where_its_boxes_do_not_fit():
+    ctx = context()
+    ctx.published["img"]["turned"] = True
+    for box in ([500, 500, 600, 600], [10, 400, 60, 600]):
+        with pytest.raises(RowError, match="EXIF turns this picture: .* 'orientation=stored' in the IMAGE"):
+            BOX.encode(box, slot(), ctx)

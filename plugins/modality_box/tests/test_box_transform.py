@@ -63,3 +63,17 @@ def test_the_share_that_must_remain_is_an_option():
 def test_units_and_formats_are_understood():
     row = {"b": [[0.1, 0.1, 0.2, 0.2], [0.75, 0.75, 0.2, 0.2]], "t": ["a", "b"]}
     assert run(row, slot(format="cxcywh", relative=True))["t"] == ["b"]
+
+
+def test_a_box_that_lies_outside_of_the_picture_is_left_to_be_refused():
+    outside = [[150, 10, 190, 50], [60, 60, 90, 900], [60, 60, 90, 90]]
+    assert run({"b": outside, "t": ["a", "b", "c"]})["b"] == outside
+    clipped = run({"b": outside, "t": ["a", "b", "c"]}, slot(clip=True))
+    assert (clipped["b"], clipped["t"]) == ([[60, 60, 90, 90]], ["c"])
+
+
+def test_the_share_that_must_be_seen_is_that_of_the_models_options():
+    ctx = context()
+    ctx.options = {"box": {"min_visible": 0.05}}
+    row = {"b": BOXES, "t": ["a", "b", "c", "d", "e"]}
+    assert BoxTransform({})(row, [slot()], ctx)["b"] == [*BOXES[1:4], BOXES[4]]

@@ -113,7 +113,9 @@ class PictureAdapter(nn.Module):
         if self.bare:
             return states
         rows, columns = self.cells(size, self.options)
-        return states + self.position(place(rows, columns, pixels.device).to(dtype))
+        places = self.position(place(rows, columns, pixels.device).to(dtype))
+        before = states.shape[1] - rows * columns
+        return states + (functional.pad(places, (0, 0, before, 0)) if before else places)
 
 
 def place(rows: int, columns: int, device: torch.device) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -14,7 +13,14 @@ from torch import nn
 from ofa_modality_image.adapter import PictureAdapter
 from ofa_modality_image.freezing import rest_frozen, run_tower
 from ofa_modality_image.normalisation import STATISTICS
-from ofa_modality_image.tower_config import TowerError, statistics_of, stored_config, tower_cells, tower_config
+from ofa_modality_image.tower_config import (
+    TowerError,
+    check_layer,
+    statistics_of,
+    stored_config,
+    tower_cells,
+    tower_config,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from ofacore.protocols import BuildContext, Options
 
 _SHOWN = 3
+_LONGEST_REASON = 300
 _UNUSED = ("pooler.", "head.", "mask_token")
 """Parts of parameter names: what makes one vector of a picture or stands for masked patches."""
 
@@ -44,6 +51,7 @@ class ImageTower(PictureAdapter):
     def __init__(self, context: BuildContext) -> None:
         super().__init__(context)
         config = tower_config(self.options)
+        check_layer(int(self.options["layer"]), config)
         self.frozen = bool(self.options["frozen"])
         self.tower = _load(str(self.options["path"]), config) if self.options["path"] else _build(config)
         self.tower.requires_grad_(not self.frozen)
@@ -85,6 +93,10 @@ class ImageTower(PictureAdapter):
 
     def _kept(self, hidden: Tensor, cells: int) -> Tensor:
         """Patches, with the class token where it is asked for; registers stand between them."""
+        if hidden.ndim != 3 or hidden.shape[1] < cells:
+            kind, shape = tower_config(self.options).model_type, list(hidden.shape)
+            problem = f"a {kind} gives states {shape} for pictures of {cells} patches"
+            raise TowerError(f"image_tower: {problem}; take a tower with one state for each patch, such as CLIP")
         before, patches = hidden.split([hidden.shape[1] - cells, cells], dim=1)
         if not self.options.get("class_token"):
             return patches
@@ -118,16 +130,15 @@ def _class_of(config: PretrainedConfig) -> Any:
 
 
 def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
-    from safetensors import SafetensorError
-
     try:
         with _quiet():
             tower, info = _class_of(config).from_pretrained(
                 path, config=config, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
                 dtype=torch.float32,
             )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-        raise TowerError(f"image_tower: the weights in '{path}' cannot be read ({error})") from error
+    except Exception as error:  # transformers raises anything for a folder that is not as it should be
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        raise TowerError(f"image_tower: the weights in '{path}' cannot be read ({reason})") from error
     shapes = [f"{name} is {tuple(there)} in the file, {tuple(here)} here" for name, there, here in _sorted(info)]
     missing = sorted(name for name in info["missing_keys"] if not any(part in name for part in _UNUSED))
     for title, names in (("other shapes", shapes), ("missing", missing)):

@@ -194,3 +194,90 @@ def test_folders_that_do_not_serve_are_told(folders: dict[str, Path], tmp_path: 
 def test_a_tower_must_be_named() -> None:
     with pytest.raises(TowerError, match=r"no tower was named; give model\.adapters\.image_tower\.path"):
         build("")
+
+
+def test_a_class_token_stands_beside_places_of_its_own_model(folders: dict[str, Path]) -> None:
+    """Places are added to patches, not to the class token."""
+    batch = features(2, 32, 32)
+    adapter = build(folders["clip"], class_token=True)
+    states = adapter.embed(batch, [(32, 32)] * 2)
+    assert len(states) == 2 * 17
+    adapter.bare = True
+    moved = (states - adapter.embed(batch, [(32, 32)] * 2)).view(2, 17, -1)
+    assert moved[:, 0].abs().max() == 0
+    assert moved[:, 1:].abs().max() > 1e-3
+
+
+OTHERS = {
+    "swin": (lambda: transformers.SwinConfig(), "a swin, which merges patches from layer to layer; take a tower"),
+    "convnext": (lambda: transformers.ConvNextConfig(), "a convnext, which merges patches from layer to layer"),
+    "siglip2": (lambda: transformers.Siglip2VisionConfig(), "takes patches of any grid in place of pictures; take one"),
+    "resnet": (lambda: transformers.ResNetConfig(), "a resnet, no image tower with square patches"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_towers_of_another_build_are_refused_by_name(kind: str, tmp_path: Path) -> None:
+    config, message = OTHERS[kind]
+    config().save_pretrained(tmp_path)
+    with pytest.raises(TowerError, match=f"'{tmp_path}/config.json' is {message}|{message}"):
+        build(tmp_path)
+
+
+def test_a_tower_that_hides_patches_is_refused(tmp_path: Path) -> None:
+    transformers.ViTMAEModel(transformers.ViTMAEConfig(**WITH_MLP)).save_pretrained(tmp_path)
+    with pytest.raises(TowerError, match=r"a vit_mae gives states \[1, 5, 16\] for pictures of 16 patches"):
+        build(tmp_path).embed(features(1, 32, 32), [(32, 32)])
+
+
+@pytest.mark.parametrize("layer", [-9, -4, 3])
+def test_layers_that_are_not_there_are_refused(folders: dict[str, Path], layer: int) -> None:
+    with pytest.raises(TowerError, match=f"layer={layer}, but a tower of 2 layers has -3 to 2"):
+        build(folders["clip"], layer=layer)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("preprocessor_config.json", "not json", "preprocessor_config.json' is no JSON .*; copy the folder again"),
+        ("preprocessor_config.json", "[1]", "preprocessor_config.json' holds no JSON object"),
+        ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}', "deviation of 0 is not pos"),
+        ("preprocessor_config.json", '{"image_mean": [0, 0], "image_std": [1, 1, 1]}', "are no three numbers"),
+        ("preprocessor_config.json", '{"image_mean": [0, 0, NaN], "image_std": [1, 1, 1]}', "are no three numbers"),
+        ("preprocessor_config.json", '{"image_mean": null, "image_std": "a"}', "None are no three numbers"),
+        ("config.json", "{", "config.json' is no JSON"),
+        ("config.json", "[" * 10**5, "config.json' is no JSON"),
+        ("config.json", "{}", "knows: no model_type; take a CLIP"),
+        ("config.json", '{"model_type": "clip_vision_model", "hidden_size": "x"}', "config.json' (holds|is)"),
+        ("config.json", '{"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}',
+         "knows: model_type 'evil'; code that comes with a folder is never run"),
+    ],
+)  # fmt: skip
+def test_files_that_are_not_as_they_should_be_are_named(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, message: str
+) -> None:
+    shutil.copytree(folders["clip"], tmp_path, dirs_exist_ok=True)
+    (tmp_path / file).write_text(content)
+    (tmp_path / "evil.py").write_text("raise SystemExit('code of a folder was run')")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    with pytest.raises(TowerError, match=message):
+        build(tmp_path)
+
+
+def test_code_beside_a_known_tower_is_not_run(folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["clip"], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    auto = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "auto_map": auto}))
+    (tmp_path / "evil.py").write_text("raise SystemExit('code of a folder was run')")
+    batch = features(1, 32, 32)
+    expected = build(folders["clip"]).embed(batch, [(32, 32)])
+    torch.testing.assert_close(build(tmp_path).embed(batch, [(32, 32)]), expected)
+
+
+def test_a_folder_that_was_written_anew_is_read_anew(folders: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("clip", "dinov2"):
+        shutil.copytree(folders[name], tmp_path, dirs_exist_ok=True)
+        assert build(tmp_path).tower.config.model_type.startswith(name)
+    with pytest.raises(TowerError, match="the option statistics: a deviation of 0 is not positive"):
+        build(tmp_path, statistics={"mean": [0, 0, 0], "std": [1, 1, 0]})

@@ -61,7 +61,7 @@ def named_tokenizer(name: str) -> Tokenizer:
         hint = "pip install ofa-modality-text[hf]"
         raise TokenizerError(f"tokenizer '{name}' is no file; to fetch it by name: {hint}") from None
     try:
-        found = AutoTokenizer.from_pretrained(name)
+        found = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise TokenizerError(f"no tokenizer '{name}': neither a file, nor a folder, nor found by name") from error
     backend = getattr(found, "backend_tokenizer", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,13 @@ def test_what_is_not_there_is_named(monkeypatch):
 def test_a_vocabulary_below_the_bytes_is_refused():
     with pytest.raises(TokenizerError, match="at least 256"):
         train_bpe([], 100)
+
+
+def test_code_that_comes_with_a_folder_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = {"AutoConfig": "evil.Config", "AutoTokenizer": ["evil.Tokenizer", None]}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": auto}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T", "auto_map": auto}))
+    (tmp_path / "evil.py").write_text("raise SystemExit('code of a folder was run')")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    with pytest.raises(TokenizerError, match="no tokenizer '.*': neither a file, nor a folder"):
+        named_tokenizer(str(tmp_path))
