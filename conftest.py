@@ -1,4 +1,4 @@
-"""State of the process that a test may leave behind and others must not find."""
+"""What tests depend on besides the code: the processor, and state of the process that one leaves behind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ import pytest
 if not any(found.name == "ofacore" for found in entry_points(group="pytest11")):
     # An environment that was installed before the fixtures had an entry point.
     pytest_plugins = ("ofacore.testing.pytest_plugin",)
+
+
+def pytest_report_header() -> str:
+    """What the processor has, and what is taken in its place: results may depend on it in `precision: auto` alone."""
+    import torch
+
+    from ofacore.parallel.process import described_bf16, fast_bf16
+
+    cpu = torch.device("cpu")
+    taken = "bf16" if fast_bf16(cpu) else "fp32"
+    return f"processor: bf16 {described_bf16(cpu)}; precision auto takes {taken} (OFA_BF16=on or off overrules)"
+
+
+@pytest.fixture(params=["on", "off"])
+def bf16_units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs twice: as on a processor that is fast in bf16, and as on one that is not; ``on`` or ``off``."""
+    monkeypatch.setenv("OFA_BF16", request.param)
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -60,11 +60,12 @@ def machine() -> dict[str, object]:
     """What matters of this machine: cores, bf16 in hardware, other work going on."""
     import torch
 
-    from ofacore.parallel.process import fast_bf16
+    from ofacore.parallel.process import described_bf16, fast_bf16
 
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "bf16 in hardware": fast_bf16(torch.device("cpu")),
+        "bf16": described_bf16(torch.device("cpu")),
         "load average": round(os.getloadavg()[0], 2),
     }
 

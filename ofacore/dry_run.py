@@ -8,7 +8,16 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from ofacore.data.loader import StepLoader
-from ofacore.fitting import check_alike, divide, loaded, loader_settings, rollout, schedule, training_data
+from ofacore.fitting import (
+    check_alike,
+    divide,
+    loaded,
+    loader_settings,
+    rollout,
+    run_format,
+    schedule,
+    training_data,
+)
 from ofacore.generalist import Generalist
 from ofacore.memory_estimate import estimate, peak_memory
 from ofacore.parallel.agreement import everyones, of_the_model
@@ -30,16 +39,21 @@ def rehearse(generalist: Generalist, console: Console) -> None:
     config = generalist.assembly.config.train
     loader = StepLoader(training_data(generalist), schedule(generalist), loader_settings(config), stop=2)
     steps = [loaded(step) for step in loader]
-    divide(generalist)
+    chosen = run_format(generalist)
+    console.print(f"\n{chosen.told}", highlight=False, markup=False)
+    divide(generalist, chosen.dtype)
     if layout().single:
-        expected = estimate(generalist.model, config, [batch for step in steps for batch in step.batches])
+        expected = estimate(generalist.model, config, [batch for step in steps for batch in step.batches],
+                            chosen.dtype)
         console.print(f"\nmemory expected: {_megabytes(expected.total)} (process {_megabytes(expected.base)}, weights "
                       f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
                       f"{_megabytes(expected.activations)})")  # fmt: skip
     else:
         console.print(f"\nrehearsed on {described(layout())}", highlight=False)
     with TemporaryDirectory() as folder:
-        trainer = Trainer(generalist.model, steps, config, Path(folder), rollout=rollout(generalist))
+        trainer = Trainer(
+            generalist.model, steps, config, Path(folder), rollout=rollout(generalist), dtype=chosen.dtype
+        )
         for step in steps:
             report = trainer.train_step(step)
             losses = "  ".join(

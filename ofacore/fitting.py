@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from copy import copy
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
-from ofacore.checkpoint import CheckpointError, find_latest, is_sharded
+from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
+from ofacore.checkpoint.sharded import stored
 from ofacore.config.schema import TrainConfig
 from ofacore.data.cursor import Cursor
 from ofacore.data.errors import BadRow
@@ -40,12 +41,12 @@ from ofacore.train.callbacks.tracking import Tracking
 from ofacore.train.callbacks.validation import Validation
 from ofacore.train.interfaces import StepData
 from ofacore.train.loop import Trainer
-from ofacore.train.precision import weight_dtype
+from ofacore.train.precision import RunFormat, choose_format, format_of_checkpoint
 from ofacore.train.shards import restore_shards
+from ofacore.whole_model import on_whole_model, whole_model
 
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist
-    from ofacore.model.universal import UniversalModel
 
 logger = logging.getLogger("ofacore.train")
 
@@ -112,46 +113,56 @@ def fit(
     cores = len(os.sched_getaffinity(0))
     if config.workers > cores:
         logger.warning("train.workers=%d is more than the %d cores of this machine", config.workers, cores)
-    divide(generalist)
     snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
+    chosen = run_format(generalist, place, snapshot)
+    logger.info(chosen.told)
+    divide(generalist, chosen.dtype)
     begun = _begun(place, snapshot.state) if snapshot and place else (0, Cursor())
     if begun[0] >= config.steps:
         logger.warning("%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps)
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
-    trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist))
-    with claimed(folder) if groups.is_first() else nullcontext():
-        *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
+    trainer = Trainer(
+        generalist.model, Steps(loader), config, folder, rollout=rollout(generalist), dtype=chosen.dtype
+    )
+    with _exact_after(trainer), claimed(folder) if groups.is_first() else nullcontext():
+        opening = None if quiet or not groups.is_first() else chosen.told
+        *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], opening)  # trackers write from here
         trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
         if snapshot and place:
             _restore(trainer, snapshot, place)
         trainer.run()
+    trainer.leave()
     generalist.model = whole_model(generalist).eval()
     return folder
 
 
-def divide(generalist: Generalist) -> None:
-    """The model in the format of its training; of several processes each keeps its part, in place."""
+@contextmanager
+def _exact_after(trainer: Trainer) -> Iterator[None]:
+    """A run that fails leaves exact weights, too, as far as this process has them."""
+    try:
+        yield
+    except BaseException:
+        trainer.optimizer.close(everywhere=False)
+        raise
+
+
+def run_format(generalist: Generalist, place: Path | None = None, snapshot: Snapshot | None = None) -> RunFormat:
+    """The number format of a run, as configured; one that goes on from ``snapshot`` stays in that of its beginning."""
+    begun = ""
+    if place and snapshot:
+        names = stored(place) if is_sharded(place) else snapshot.optimizer
+        begun = format_of_checkpoint(snapshot.state, names)
+    return choose_format(generalist.assembly.config.train.precision, begun, generalist.model.device)
+
+
+def divide(generalist: Generalist, dtype: torch.dtype) -> None:
+    """Of several processes each keeps its part of the model, in place; layers that FSDP splits compute in ``dtype``."""
     model = generalist.model
-    model.to(weight_dtype(generalist.assembly.config.train.precision, model.device)).shard()
+    model.float().shard(dtype)
     if groups.pipeline_size() > 1 and model.stage is None:
         cut_model(model, groups.pipeline_size(), groups.pipeline_rank())
-
-
-def whole_model(generalist: Generalist) -> UniversalModel:
-    """The model itself, or where it is one stage of a pipeline, another with the weights of all stages.
-
-    The processes of a pipeline must call this together.
-    """
-    if generalist.model.stage is None:
-        return generalist.model
-    from ofacore.generalist import build_model
-
-    state = generalist.model.portable_state()
-    model = build_model(generalist.assembly).to(generalist.model.dtype)
-    model.load_portable(state)
-    return model
 
 
 def check_alike(generalist: Generalist) -> None:
@@ -250,12 +261,13 @@ def loader_settings(config: TrainConfig) -> LoaderSettings:
     )  # fmt: skip
 
 
-def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> list[Callback]:
+def _callbacks(generalist: Generalist, folder: Path, step: int, opening: str | None) -> list[Callback]:
+    """``opening``: what a person is told first; None: a person is told nothing."""
     assembly = generalist.assembly
     config = assembly.config.train
     validator = Validator(generalist)
     known = validator.known() if config.checkpoint.best else None
-    validation = Validation(_on_whole_model(validator, generalist), config.validation, config.checkpoint, known)
+    validation = Validation(on_whole_model(validator, generalist), config.validation, config.checkpoint, known)
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()
     trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in names]
@@ -265,7 +277,7 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> 
     hooks.call("ofa_configure", config=assembly.config)
     run = TrainingRun(folder, assembly.config, tuple(generalist.data), generalist.model)
     return [
-        *([] if quiet or not first else [Progress(config.log_every)]),
+        *([] if opening is None else [Progress(config.log_every, opening=opening)]),
         speed,
         validation,
         Tracking(trackers, config.log_every, speed, validation),
@@ -273,16 +285,3 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> 
         written,
         PluginHooks(hooks, run, validation, written),
     ]
-
-
-def _on_whole_model(validator: Validator, generalist: Generalist) -> Callable[[int], dict[str, float]]:
-    """Validation, for which a model of several stages is put together for the time being."""
-
-    def validate(step: int) -> dict[str, float]:
-        if generalist.model.stage is None:
-            return validator(step)
-        whole = copy(generalist)
-        whole.model = whole_model(generalist).eval()
-        return replace(validator, generalist=whole)(step)
-
-    return validate

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ofacore.config.schema import TrainConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import Batch
 from ofacore.train.parameters import freeze, treatments
+from ofacore.train.rounding import RoundedTensor
 
 _SECONDS = 0.002
 """Between two looks at the resident set."""
@@ -41,11 +42,28 @@ class Memory:
         return self.base + self.weights + self.optimizer + self.activations
 
 
-def estimate(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch]) -> Memory:
-    """What training will need. Runs a pass over the largest micro-batch; gradients are forgotten."""
+def estimate(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], dtype: torch.dtype) -> Memory:
+    """What training an fp32 model in a format will need.
+
+    Runs a pass over the largest micro-batch in that format; gradients are forgotten, weights stay as they are.
+    """
     freeze(model, config.optimizer)
+    base = current_memory() - _bytes(model.parameters())
+    if dtype == torch.float32:
+        return _measured(model, config, batches, base)
+    tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
+    rounded = [RoundedTensor(tensor, dtype) for tensor in tensors if tensor.is_floating_point()]
+    try:
+        return _measured(model, config, batches, base)
+    finally:
+        for each in rounded:
+            each.restore()
+
+
+def _measured(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], base: int) -> Memory:
     trained = [p for p in model.parameters() if p.requires_grad]
     weights, gradients = (_bytes(parameters) for parameters in (model.parameters(), trained))
+    weights += sum(2 * p.numel() for p in model.parameters() if p.dtype == torch.bfloat16 and not p.requires_grad)
     before = current_memory()
     model.train()
     with _watched() as peak:
@@ -55,7 +73,7 @@ def estimate(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch
     del total
     model.zero_grad(set_to_none=True)
     activations = max(0, max(peak) - before - gradients)
-    return Memory(before - weights, weights + gradients, _optimizer_bytes(model, config), activations)
+    return Memory(base, weights + gradients, _optimizer_bytes(model, config), activations)
 
 
 def _optimizer_bytes(model: nn.Module, config: TrainConfig) -> int:

@@ -240,6 +240,9 @@ class OptimizerConfig(Section):
     lr: float = Field(1e-3, gt=0, description="Rate of AdamW and SGD.")
     muon_lr: float = Field(2e-2, gt=0, description="Rate of matrices under Muon.")
     muon_momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of Muon.")
+    muon_precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Format in which Muon makes matrices orthogonal, on every processor."
+    )
     muon_except: str = Field(
         r"(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\.",
         description="Matrices whose name matches stay with AdamW; embedding tables always do.",
@@ -327,7 +330,8 @@ class TrainConfig(Section):
         1, ge=0, le=10**18, description="Of initial values, order of samples, dropout, and everything else."
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="bf16: weights in bf16, masters in fp32; auto: bf16 where the processor has it."
+        "auto",
+        description="bf16: compute with weights in bf16, keep them in fp32; auto: bf16 where the processor has it.",
     )
     threads: int = Field(0, ge=0, description="CPU threads; 0: all.")
     workers: int = Field(0, ge=0, description="Data loader processes.")

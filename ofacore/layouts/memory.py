@@ -28,7 +28,7 @@ class Held:
     gradients: int
     """In fp32, where the optimiser reads them."""
     optimizer: int
-    """fp32 masters of bf16 weights, moments, step counters."""
+    """fp32 masters of bf16 weights (layers that FSDP splits are fp32 themselves), moments, step counters."""
     gathered: int = 0
     """FSDP: layers that are whole while they compute."""
 
@@ -89,14 +89,14 @@ def held(work: Workload, layout: Layout, stage: int) -> Held:
     """What the process of a stage holds that holds the most."""
     own = of_stage(work, layout, stage)
     numbers = [local_numbers(weight, layout) for weight in own]
-    state = [_state(work, weight, number) for weight, number in zip(own, numbers, strict=True)]
-    total = sum(numbers)
-    return Held(total * work.width, total * 4, _optimizer(own, numbers, state, layout), _gathered(work, own, layout))
+    state = [_state(work, weight, number, layout) for weight, number in zip(own, numbers, strict=True)]
+    kept = [number * (4 if shards(w, layout) else work.width) for w, number in zip(own, numbers, strict=True)]
+    return Held(sum(kept), sum(numbers) * 4, _optimizer(own, numbers, state, layout), _gathered(work, own, layout))
 
 
-def _state(work: Workload, weight: Weight, numbers: int) -> int:
+def _state(work: Workload, weight: Weight, numbers: int, layout: Layout) -> int:
     """Bytes that the optimiser keeps for a parameter."""
-    master = 4 * numbers if work.bf16 else 0
+    master = 4 * numbers if work.bf16 and not shards(weight, layout) else 0
     if work.method == "sgd":
         return master
     return master + (4 * numbers if by_muon(work, weight) else 8 * numbers + 4)

@@ -62,6 +62,7 @@ class UniversalModel(nn.Module):
         )  # fmt: skip
         self.sizes = resolve(config)
         self.stage: Stage | None = None
+        self.gathered_as: torch.dtype | None = None
         silent = frozenset() if config.separator else frozenset({SEP})
         self.embedding = TokenEmbedding(
             vocabulary, self.sizes.hidden, config.tied_head, seed, config.output_bias, silent
@@ -267,10 +268,15 @@ class UniversalModel(nn.Module):
         """Names of all parameters, those that other processes hold included; they must call this together."""
         return names_everywhere(self)
 
-    def shard(self) -> None:
-        """Split the layers over data ranks, where the layout asks for it; when weights are loaded and converted."""
+    def shard(self, dtype: torch.dtype | None = None) -> None:
+        """Split the layers over data ranks, where the layout asks for it; when weights are loaded.
+
+        They compute in ``dtype``, whatever the format that their parameters are kept in; default: that one.
+        """
         if layout().fsdp:
-            fsdp.shard([layer for stack in ("encoder", "decoder") for layer in getattr(self.backbone, stack, ())])
+            layers = [layer for stack in ("encoder", "decoder") for layer in getattr(self.backbone, stack, ())]
+            fsdp.shard(layers, dtype)
+            self.gathered_as = dtype
 
     def parameter_kinds(self) -> dict[str, ParameterKind]:
         """Trainable parameters by name: weights of linears and convolutions, tables, and the rest."""

@@ -13,8 +13,10 @@ from ofacore.parallel.groups import data_group, layout
 _MARKS = ("tensor_model_parallel", "partition_dim", "partition_stride", "sequence_parallel")
 
 
-def shard(layers: Iterable[nn.Module]) -> None:
+def shard(layers: Iterable[nn.Module], dtype: torch.dtype | None = None) -> None:
     """Split every layer over the data ranks, if the layout says so; each is gathered while it computes.
+
+    Parameters stay in the format that they have; ``dtype`` is that in which they are gathered.
 
     All data ranks must then call every layer equally often. Gradients are sums over data ranks. A parameter that had no
     part in a step gets zeros as its gradient: which parameters had none on any rank is not known.
@@ -26,7 +28,7 @@ def shard(layers: Iterable[nn.Module]) -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     mesh = DeviceMesh.from_group(data_group(), device)
-    policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers:
         marks = {name: {k: getattr(p, k) for k in _MARKS if hasattr(p, k)} for name, p in layer.named_parameters()}
         sharded = fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=True)

@@ -8,6 +8,10 @@ import sys
 
 import torch
 
+from ofacore.errors import UserError
+
+BF16_VARIABLE = "OFA_BF16"
+"""Environment variable that overrules what the processor has: ``on`` or ``off``."""
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
@@ -25,14 +29,49 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) == 1 for name, value in settings])
 
 
-def fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 matrices in hardware; elsewhere they are often many times slower than fp32."""
+def bf16_units(device: torch.device) -> tuple[str, ...]:
+    """What a device has for multiplying bf16 matrices in hardware, as the vendor names it; empty: nothing."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("cuda",) if torch.cuda.is_bf16_supported(including_emulation=False) else ()
     if device.type != "cpu":
-        return False
+        return ()
     found = torch.cpu.get_capabilities()
-    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+    return tuple(unit for unit in ("amx_bf16", "avx512_bf16") if found.get(unit))
+
+
+def forced_bf16() -> bool | None:
+    """What the environment variable ``OFA_BF16`` says in place of the hardware; None: nothing.
+
+    Raises:
+        UserError: It is neither ``on`` nor ``off``.
+    """
+    said = os.environ.get(BF16_VARIABLE, "")
+    if said not in ("", "on", "off"):
+        problem = f"environment variable {BF16_VARIABLE}={said[:40]!r}: expected on or off"
+        raise UserError(f"{problem}; leave it unset to go by the processor")
+    return None if not said else said == "on"
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 counts as fast on a device: ``OFA_BF16`` says so, or the hardware multiplies it.
+
+    Elsewhere products in bf16 are right as well, but often many times slower than in fp32.
+
+    Raises:
+        UserError: ``OFA_BF16`` is neither ``on`` nor ``off``.
+    """
+    forced = forced_bf16()
+    return bool(bf16_units(device)) if forced is None else forced
+
+
+def described_bf16(device: torch.device) -> str:
+    """What `fast_bf16` goes by, for a person."""
+    units = ", ".join(bf16_units(device)) or "none"
+    forced = forced_bf16()
+    if forced is None:
+        return f"units: {units}"
+    setting = "on" if forced else "off"
+    return f"{BF16_VARIABLE}={setting}; units: {units}"
 
 
 def flushes_denormals() -> bool:

@@ -40,6 +40,7 @@ class Trainer:
         callbacks: Called in this order.
         loss_weights: Task -> factor on its losses.
         rollout: The pass before each step; see `Rollout`.
+        dtype: Format that the weights of an fp32 model take while it trains; default: that which they have.
 
     Attributes:
         step: Steps done.
@@ -50,16 +51,22 @@ class Trainer:
     def __init__(
         self, model: Any, loader: StepSource, config: TrainConfig, folder: Path, callbacks: Sequence[Callback] = (),
         loss_weights: Mapping[str, float] | None = None, rollout: Rollout | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         self.model, self.loader, self.config, self.folder = model, loader, config, folder
         self.callbacks, self.rollout = tuple(callbacks), rollout
-        self.optimizer = RunOptimizer(model, config.optimizer)
-        self.ema = Ema(self.optimizer.parameters, config.ema, model.portable_rows) if config.ema else None
+        self.optimizer = RunOptimizer(model, config.optimizer, dtype)
+        self.ema = self._average() if config.ema else None
         self.faults = FaultCounters(config.faults)
         weights = dict(loss_weights or {})
         passing = PipelinePass if getattr(model, "stage", None) else GradientPass
         self.gradients = passing(model, self.optimizer, config.faults, self.faults, config.seed, weights)
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
+
+    def _average(self) -> Ema:
+        optimizer, rows = self.optimizer, self.model.portable_rows
+        values, owner_of = optimizer.own_values(), optimizer.owner_of
+        return Ema(optimizer.parameters, self.config.ema, rows, values, owner_of)
 
     def run(self) -> int:
         """Train to ``config.steps``, or until something asks to stop; returns the number of steps done."""
@@ -104,31 +111,44 @@ class Trainer:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode with the averaged weights, if there are any; training goes on unchanged afterwards."""
+        """Evaluation mode with the weights that a checkpoint of this moment gives back; training goes on unchanged.
+
+        They are exact (fp32, see `RunOptimizer.exact`) and averaged, if there are averages.
+        """
         generator = torch.get_rng_state()
         self.model.eval()
-        with self.ema.applied() if self.ema else nullcontext():
+        with self.optimizer.exact(), self.ema.applied() if self.ema else nullcontext():
             yield
         self.model.train()
         torch.set_rng_state(generator)
 
+    def leave(self) -> None:
+        """Give the model away with the weights that a checkpoint of this moment gives back; see `evaluating`."""
+        self.optimizer.close()
+        if self.ema:
+            self.ema.place()
+
     def snapshot(self) -> Snapshot:
         """Everything needed to go on from here; the assembler adds configuration, plan and artifacts to ``state``."""
         ema = self.ema.state() if self.ema else {}
-        structure = self.optimizer.structure()
-        return Snapshot(self.model.portable_state(), self.described(), self.optimizer.state(), structure, ema)
+        with self.optimizer.exact():
+            weights = self.model.portable_state()
+        optimizer, structure = self.optimizer.state(masters=False), self.optimizer.structure()
+        return Snapshot(weights, self.described(), optimizer, structure, ema)
 
     def described(self) -> dict[str, Any]:
-        """What a checkpoint holds besides tensors: step, cursor, counters, what callbacks remember."""
+        """What a checkpoint holds besides tensors: step, cursor, counters, format, what callbacks remember."""
         callbacks = {callback.name: callback.state() for callback in self.callbacks if callback.state()}
-        return {"step": self.step, "cursor": self.cursor, "faults": self.faults.state(), "callbacks": callbacks}
+        state = {"step": self.step, "cursor": self.cursor, "faults": self.faults.state(), "callbacks": callbacks}
+        return {**state, "precision": self.optimizer.precision}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a checkpoint: weights, optimiser, averages, counters, callbacks and the cursor."""
-        self.model.load_portable(snapshot.model)
-        self.optimizer.load_state(snapshot.optimizer)
-        if self.ema:
-            self.ema.load_state(snapshot.ema)
+        with self.optimizer.exact():
+            self.model.load_portable(snapshot.model)
+            self.optimizer.load_state(snapshot.optimizer)
+            if self.ema:
+                self.ema.load_state(snapshot.ema)
         self.go_on(snapshot.state)
 
     def go_on(self, state: Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 The update is that of ``torch.optim.Muon`` with ``adjust_lr_fn="original"``. Own code, because that one always iterates
 in bf16, one matrix after the other: on processors without bf16 matrix units this is tens of times slower than fp32,
-and where there are such units, a stack of equal shapes runs faster than single matrices.
+and where there are such units, a stack of equal shapes runs faster than single matrices. Here the number format is a
+setting, the same on every processor, so that a run does not depend on where it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ofacore.parallel.process import fast_bf16
 from ofacore.parallel.sharded_optimizer import cut, part_like, whole_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -86,13 +86,14 @@ class Muon(torch.optim.Optimizer):
         momentum: Decay of the momentum.
         weight_decay: Factor on the weights taken off in each step, times ``lr``.
         cut_as: Master -> parameter, for matrices that several processes share: whole matrices are made orthogonal.
+        dtype: Format of the iteration.
     """
 
     def __init__(
         self, params: Iterable[Any], lr: float = 2e-2, momentum: float = 0.95, weight_decay: float = 0.0,
-        cut_as: Mapping[Tensor, Tensor] | None = None,
+        cut_as: Mapping[Tensor, Tensor] | None = None, dtype: torch.dtype = torch.float32,
     ) -> None:  # fmt: skip
-        self.cut_as = cut_as or {}
+        self.cut_as, self.dtype = cut_as or {}, dtype
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         for group in self.param_groups:
             if any(p.ndim != 2 for p in group["params"]):
@@ -116,7 +117,7 @@ class Muon(torch.optim.Optimizer):
             matrices = [self._whole(parameters[i], directions[i]) for i in same]
             rows, columns = matrices[0].shape
             rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-            updates = orthogonal_updates(matrices)
+            updates = orthogonal_updates(matrices, self.dtype)
             parts = [self._part(parameters[i], update) for i, update in zip(same, updates, strict=True)]
             torch._foreach_add_([parameters[i] for i in same], parts, alpha=-rate)
 
@@ -141,11 +142,11 @@ def by_shape(parameters: list[Tensor], kinds: list[Any] | None = None) -> list[l
     return list(groups.values())
 
 
-def orthogonal_updates(directions: list[Tensor]) -> list[Tensor]:
-    """`orthogonalise` for matrices of one shape: one stack in bf16 where that is fast, else one by one in fp32."""
-    if fast_bf16(directions[0].device):
-        return stacked(directions, torch.bfloat16)
-    return [orthogonalise(direction, direction.dtype) for direction in directions]
+def orthogonal_updates(directions: list[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """`orthogonalise` for matrices of one shape: in bf16 as one stack, which its units like, in fp32 one by one."""
+    if dtype == torch.bfloat16:
+        return stacked(directions, dtype)
+    return [orthogonalise(direction, dtype).to(direction.dtype) for direction in directions]
 
 
 def stacked(directions: list[Tensor], dtype: torch.dtype) -> list[Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from ofacore.train.errors import RuleError
 from ofacore.train.muon import Muon
 from ofacore.train.parameters import Treatment, freeze, treatments
 from ofacore.train.portable import Rows, divided, gather
+from ofacore.train.rounding import RoundedWeights
 
 
 class RunOptimizer:
@@ -27,17 +29,24 @@ class RunOptimizer:
         RuleError: A rule matches nothing, or all of them together freeze everything.
 
     For fp32 parameters the master is the parameter. For others, gradients of every micro-batch are added up in fp32 as
-    soon as autograd has them, and the new values are rounded back after the update.
+    soon as autograd has them, and the new values are rounded back after the update. `exact` puts fp32 values of
+    everything in the place of rounded ones, `close` does so for good.
 
     Its state goes by the names of the model's ``portable_rows``, where it has them. Where processes share the work,
     all of them must call every method together, except where it says otherwise.
 
+    Args:
+        model: What is trained.
+        config: Settings.
+        dtype: Format that the weights of an fp32 model take while it trains; default: that which they have.
+
     Attributes:
         masters: Parameter name -> fp32 tensor with ``grad``, of what this process holds.
+        precision: ``bf16`` or ``fp32``: what weights are rounded to while they are computed with.
         owner_of: Parameter name -> rank that keeps its state, where data ranks share it; see `owners`.
     """
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype | None = None) -> None:
         freeze(model, config)
         self.config = config
         self._rows: Rows = getattr(model, "portable_rows", _whole)
@@ -47,7 +56,10 @@ class RunOptimizer:
         self.parameters = {name: p for name, p in model.named_parameters() if name in self.treatments}
         self.owner_of = owners(self.parameters)
         self._own = [name for name, p in self.parameters.items() if is_owner(p, self.owner_of.get(name))]
-        self.masters = {name: _master(p, name in self._own) for name, p in self.parameters.items()}
+        dtype = dtype or next(iter(self.parameters.values())).dtype
+        self.masters = {name: _master(p, name in self._own, dtype) for name, p in self.parameters.items()}
+        self._weights = self._round(model, dtype)
+        self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self._rounded = [name for name, p in self.parameters.items() if p.dtype != torch.float32]
         stage = getattr(model, "stage", None)
         self._counted: Callable[[str], bool] = stage.owns if stage else lambda name: True
@@ -57,6 +69,37 @@ class RunOptimizer:
             if not is_sharded(self.parameters[name])
         ]
         self.optimizers = self._build()
+
+    def _round(self, model: nn.Module, dtype: torch.dtype) -> RoundedWeights | None:
+        if dtype == torch.float32:
+            return None
+        own = {name: self.masters[name] for name in self._own}
+        return RoundedWeights(model, dtype, own, frozenset(self.parameters), self.owner_of)
+
+    @contextmanager
+    def exact(self, everywhere: bool = True) -> Iterator[None]:
+        """The model with fp32 values of all weights and buffers, to be read or changed; then they are rounded anew.
+
+        Layers that FSDP splits hold fp32 all along, and go on computing as they do. Arguments as for
+        `RoundedWeights.exact`; in an fp32 run nothing happens.
+        """
+        if self._weights is None:
+            yield
+            return
+        with self._weights.exact(everywhere):
+            yield
+
+    def close(self, everywhere: bool = True) -> None:
+        """Leave the model to others: with fp32 values, without hooks. Gradients no longer reach the masters."""
+        if self._weights is not None:
+            self._weights.restore(everywhere)
+        for hook in self._hooks:
+            hook.remove()
+
+    def foreign_rows(self) -> set[str]:
+        """Portable names of rounded weights whose exact values other processes keep."""
+        names = self._weights.foreign() if self._weights is not None else []
+        return {part for name in names for part in self._rows(name)}
 
     def _build(self) -> list[torch.optim.Optimizer]:
         groups: dict[Treatment, list[Tensor]] = {}
@@ -68,8 +111,9 @@ class RunOptimizer:
             described[treatment.method].append({"params": params, **rates})
         built: list[torch.optim.Optimizer] = []
         if described["muon"]:
+            precision = torch.bfloat16 if self.config.muon_precision == "bf16" else torch.float32
             shared = {self.masters[n]: p for n, p in self.parameters.items() if cut(p) != (None, False)}
-            built.append(Muon(described["muon"], momentum=self.config.muon_momentum, cut_as=shared))
+            built.append(Muon(described["muon"], momentum=self.config.muon_momentum, cut_as=shared, dtype=precision))
         if described["adamw"]:
             built.append(
                 torch.optim.AdamW(described["adamw"], betas=self.config.betas, eps=self.config.eps, fused=True)
@@ -128,11 +172,14 @@ class RunOptimizer:
             changed = [name for name in self.parameters if self.masters[name].grad is not None]
             share_updates({name: self.parameters[name] for name in changed}, self.owner_of)
 
-    def state(self) -> dict[str, Tensor]:
-        """``portable name|master`` and ``portable name|<what the method keeps>`` -> whole tensor, on every process."""
+    def state(self, masters: bool = True) -> dict[str, Tensor]:
+        """``portable name|master`` and ``portable name|<what the method keeps>`` -> whole tensor, on every process.
+
+        ``masters=False``: without those that `exact` puts into the model, for whoever stores that.
+        """
         found = {
             key: value if value.ndim == 0 else whole_of(value.detach(), parameter)
-            for key, (value, parameter) in self.own_parts().items()
+            for key, (value, parameter) in self.own_parts(masters).items()
         }
         if layout().zero or layout().expert > 1:
             found = from_all(found, data_group())
@@ -142,11 +189,17 @@ class RunOptimizer:
         """Name -> fp32 master, or the parameter where another process keeps the master; it may be called alone."""
         return {name: self.masters[name] if name in self._own else p for name, p in self.parameters.items()}
 
-    def own_parts(self) -> dict[str, tuple[Tensor, nn.Parameter]]:
+    def own_values(self) -> dict[str, Tensor]:
+        """Name -> fp32 master, of those that this process keeps."""
+        return {name: self.masters[name] for name in self._own}
+
+    def own_parts(self, masters: bool = True) -> dict[str, tuple[Tensor, nn.Parameter]]:
         """The same names -> what this process keeps, and the parameter it is cut as; it may be called alone."""
         found: dict[str, tuple[Tensor, nn.Parameter]] = {}
         for name in self._own:
-            kept = {"master": self.masters[name]} if name in self._rounded else {}
+            in_model = self._weights is not None and not is_sharded(self.parameters[name])
+            stored = name in self._rounded and (masters or not in_model)
+            kept = {"master": self.masters[name]} if stored else {}
             for key, value in {**kept, **self._kept(name)}.items():
                 parts = divided(self._rows(name), value)
                 found.update({f"{part}|{key}": (rows, self.parameters[name]) for part, rows in parts.items()})
@@ -217,9 +270,12 @@ def _whole(name: str) -> dict[str, slice]:
     return {name: slice(None)}
 
 
-def _master(parameter: nn.Parameter, own: bool) -> Tensor:
-    """The fp32 tensor that is updated; where another process updates it, one of no size that holds the gradient."""
-    if parameter.dtype == torch.float32 and not is_sharded(parameter):
+def _master(parameter: nn.Parameter, own: bool, dtype: torch.dtype) -> Tensor:
+    """The fp32 tensor that is updated; where another process updates it, one of no size that holds the gradient.
+
+    It is the parameter itself, or before that is rounded to ``dtype`` the memory that it had.
+    """
+    if parameter.dtype == dtype == torch.float32 and not is_sharded(parameter):
         return parameter
     if not own:
         return torch.zeros((), device=parameter.device).expand(parameter.shape).requires_grad_(True)

@@ -24,12 +24,19 @@ def sharded_snapshot(trainer: Trainer) -> Snapshot:
     lengths = table_lengths(trainer.model)
     optimizer = {
         key: piece(value, parameter, lengths.get(key.rpartition("|")[0]))
-        for key, (value, parameter) in trainer.optimizer.own_parts().items()
+        for key, (value, parameter) in trainer.optimizer.own_parts(masters=False).items()
     }
     averages = trainer.ema.own_parts() if trainer.ema else {}
     ema = {name: piece(value, parameter, lengths.get(name)) for name, (value, parameter) in averages.items()}
     structure = trainer.optimizer.structure()
-    return Snapshot(weight_pieces(trainer.model), trainer.described(), optimizer, structure, ema)
+    return Snapshot(_exact_pieces(trainer), trainer.described(), optimizer, structure, ema)
+
+
+def _exact_pieces(trainer: Trainer) -> dict[str, Tensor]:
+    """Of the weights, those whose exact values this process keeps; other processes store the rest."""
+    with trainer.optimizer.exact(everywhere=False):
+        pieces, foreign = weight_pieces(trainer.model), trainer.optimizer.foreign_rows()
+    return {name: value for name, value in pieces.items() if name not in foreign}
 
 
 @torch.no_grad()
@@ -41,13 +48,14 @@ def restore_shards(trainer: Trainer, folder: Path, snapshot: Snapshot) -> None:
     """
     known = stored(folder)
     _check_names(trainer, folder, known)
-    optimizer = _optimizer_pieces(trainer, known)
-    ema = _average_pieces(trainer, known) if trainer.ema else {}
-    kinds = {"model": weight_pieces(trainer.model), "optimizer": optimizer, "ema": ema}
-    read_shards(folder, {f"{kind}/{name}": value for kind, into in kinds.items() for name, value in into.items()})
-    trainer.optimizer.load_state(optimizer, whole=False)
-    if trainer.ema:
-        trainer.ema.load_state(ema, whole=False)
+    with trainer.optimizer.exact():
+        optimizer = _optimizer_pieces(trainer, known)
+        ema = _average_pieces(trainer, known) if trainer.ema else {}
+        kinds = {"model": weight_pieces(trainer.model), "optimizer": optimizer, "ema": ema}
+        read_shards(folder, {f"{kind}/{name}": value for kind, into in kinds.items() for name, value in into.items()})
+        trainer.optimizer.load_state(optimizer, whole=False)
+        if trainer.ema:
+            trainer.ema.load_state(ema, whole=False)
     trainer.go_on(snapshot.state)
 
 

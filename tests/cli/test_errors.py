@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import os
 
 import pytest
@@ -91,3 +93,19 @@ def test_a_failure_of_the_system_exits_with_1(monkeypatch, capsys):
         main(["doctor"])
     assert caught.value.code == 1
     assert capsys.readouterr().err == "failure: ZeroDivisionError: by zero (--debug shows where)\n"
+
+
+@pytest.mark.parametrize(("setting", "told"), [("on", "accelerated"), ("off", "not accelerated")])
+def test_doctor_goes_by_what_overrules_the_processor(setting, told, monkeypatch, capsys):
+    monkeypatch.setenv("OFA_BF16", setting)
+    with contextlib.suppress(SystemExit):  # with 1, where something of this environment needs attention
+        main(["doctor", "--json"])
+    assert json.loads(capsys.readouterr().out)["bf16"].startswith(f"{told} (OFA_BF16={setting}; units: ")
+
+
+def test_a_setting_of_the_environment_that_means_nothing_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("OFA_BF16", "yes")
+    with pytest.raises(SystemExit) as caught:
+        main(["doctor"])
+    assert caught.value.code == 2
+    assert "OFA_BF16='yes': expected on or off" in capsys.readouterr().err

@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("bf16_units")
 def test_create_fit_save_load_infer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (40, 30), "orange").save("cat.png")

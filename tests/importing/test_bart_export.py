@@ -54,6 +54,24 @@ def test_there_and_back(shuffled: bool, tmp_path: Path) -> None:
         assert again.state_dict()[name].equal(tensor), name
 
 
+def test_training_in_bf16_rounds_nothing_that_it_does_not_learn(tmp_path: Path) -> None:
+    theirs = save_bart(tmp_path / "theirs").state_dict()
+    import_run(tmp_path / "theirs", tmp_path / "run", instructions=["[TEXT:source] -> [TEXT:target]"])
+    ours = Generalist.from_pretrained(tmp_path / "run")
+    rules = [{"pattern": "^(?!backbone.decoder)", "freeze": True}]
+    rows = [{"source": "a b", "target": "c d"}] * 2
+    ours.fit(
+        1, out=tmp_path / "more", data={"imported": rows}, samples=2, trackers=(), precision="bf16",
+        optimizer={"name": "adamw", "rules": rules},
+    )  # fmt: skip
+    export_run(tmp_path / "more", tmp_path / "back", "hf-bart")
+    back = BartForConditionalGeneration.from_pretrained(tmp_path / "back").state_dict()
+    changed = {name for name, tensor in theirs.items() if not back[name].equal(tensor)}
+    assert changed and all(name.startswith("model.decoder.layers.") for name in changed)
+    matrices = [back[name] for name in changed if back[name].dim() > 1]
+    assert not any(matrix.equal(matrix.bfloat16().float()) for matrix in matrices)
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 @torch.no_grad()
 def test_a_model_of_our_own_with_the_options_of_one(name: str, tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def hidden_states(folder: Path) -> list[torch.Tensor]:
 @pytest.mark.parametrize(
     "options", [{}, {"positions": "untied"}, {"lora": {"rank": 2}}], ids=["plain", "untied", "lora"]
 )
+@pytest.mark.usefixtures("bf16_units")
 def test_of_a_run_of_this_project(options: dict[str, Any], tmp_path: Path) -> None:
     trained(tmp_path / "dense", **options)
     by_command(str(tmp_path / "dense"), "--out", str(tmp_path / "experts"), "--experts", "modality")

@@ -95,6 +95,7 @@ def test_the_head_computes_what_the_decoder_did(name: str, tmp_path: Path) -> No
     round_trip(tmp_path / "run", tmp_path / "back", state)
 
 
+@pytest.mark.usefixtures("bf16_units")
 def test_what_was_learned_is_written_back(tmp_path: Path) -> None:
     words = dictionary()
     state = with_norms(with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024), cls=("after",))

@@ -59,6 +59,7 @@ def hugging_face(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("files", [chinese, hugging_face])
+@pytest.mark.usefixtures("bf16_units")
 def test_a_model_learns_with_a_tokenizer_from_files(files: Any, tmp_path: Path) -> None:
     """The files are not needed again: the model keeps its tokenizer."""
     (tmp_path / "files").mkdir()

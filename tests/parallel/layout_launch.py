@@ -15,6 +15,7 @@ import torch.distributed as dist
 from ofacore.parallel import groups
 from ofacore.parallel.layout import Layout
 from tests.parallel import layout_runs as runs
+from tests.parallel.exact_runs import exact_case
 from tests.parallel.layout_cases import MODELS, gradients_case
 
 FEW = ["rotary", "untied"]
@@ -41,6 +42,11 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "muon, tensor and zero": lambda: runs.optimizer_case(runs.MUON, "rotary", tensor=2, zero=True, expert=2),
         "bf16, zero": lambda: runs.bf16_case(zero=True),
         "bf16, sequence": lambda: runs.bf16_case(tensor=2, sequence=True),
+        "exact, zero": lambda: exact_case(folder / "exact zero", zero=True),
+        "exact, fsdp": lambda: exact_case(folder / "exact fsdp", fsdp=True),
+        "exact, tensor": lambda: exact_case(folder / "exact tensor", tensor=2, sequence=True),
+        "exact, pipeline": lambda: exact_case(folder / "exact pipeline", pipeline=2),
+        "exact, experts": lambda: exact_case(folder / "exact experts", expert=2, zero=True),
         "mixed modalities": runs.mixed_modalities,
         "collective adapter": lambda: runs.mixed_modalities(runs.coupled),
         "nan": lambda: runs.fault_case("nan"),

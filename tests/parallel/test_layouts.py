@@ -20,7 +20,7 @@ TWO = (
     "tensor", "sequence", "data", "experts", "fsdp", "muon, tensor", "muon, zero", "muon, fsdp", "muon, experts",
     "adamw, sequence", "adamw, zero", "bf16, zero", "bf16, sequence", "mixed modalities", "collective adapter", "nan",
     "memory", "dropout", "dropout, sequence", "decoding", "decoding, fsdp", "cross-entropy", "different start", "marks",
-    "run, go on", "run, tensor",
+    "run, go on", "run, tensor", "exact, zero", "exact, fsdp", "exact, tensor", "exact, pipeline", "exact, experts",
 )  # fmt: skip
 FOUR = ("tensor and replicas", "tensor and data", "tensor and experts", "muon, tensor and zero", "run", "run, begin")
 TOLERANCES = {"loss": 1e-5, "gradient": 1e-5, "norm": 2e-5, "state": 1e-6, "missing": 0.0}
@@ -95,6 +95,14 @@ def test_rounded_weights_are_equal_on_all_processes(two: Results, name: str) -> 
     for found in two(name):
         assert found["ranks"] == 0.0
         assert max(found.values()) < 0.1
+
+
+@pytest.mark.parametrize("layout", ["zero", "fsdp", "tensor", "pipeline", "experts"])
+def test_bf16_runs_return_save_and_score_the_same_fp32_weights(two: Results, layout: str) -> None:
+    for found in two(f"exact, {layout}"):
+        for what in ("loaded", "resumed", "frozen", "lost", "still"):
+            assert found[what] == 0.0, (what, found)
+        assert found["loss"] < 1e-5 and found["loss again"] < 1e-5, found
 
 
 @pytest.mark.parametrize("name", ["mixed modalities", "collective adapter"])

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ofacore.errors import UserError
 from ofacore.parallel import cpu, groups
 from ofacore.parallel.layers import ColumnLinear, RowLinear
 from ofacore.parallel.megatron import MEGATRON_VERSION, MegatronVersionError, megatron
 from ofacore.parallel.norms import SplitNorm
-from ofacore.parallel.process import tune_process
+from ofacore.parallel.process import bf16_units, described_bf16, fast_bf16, tune_process
 
 START = """
 import os, sys
@@ -102,3 +103,26 @@ def test_tuning_sets_threads_and_flushes_denormals() -> None:
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("features", "units"),
+    [({"amx_bf16": True, "avx512_bf16": True}, ("amx_bf16", "avx512_bf16")), ({"amx_bf16": False, "avx2": True}, ())],
+)
+def test_a_processor_is_fast_in_bf16_by_its_units_unless_the_environment_says_otherwise(
+    features: dict[str, bool], units: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    device = torch.device("cpu")
+    assert bf16_units(device) == units
+    monkeypatch.delenv("OFA_BF16", raising=False)
+    assert fast_bf16(device) == bool(units)
+    assert described_bf16(device) == f"units: {', '.join(units) or 'none'}"
+    for setting in ("on", "off"):
+        monkeypatch.setenv("OFA_BF16", setting)
+        assert fast_bf16(device) == (setting == "on")
+        assert described_bf16(device) == f"OFA_BF16={setting}; units: {', '.join(units) or 'none'}"
+    monkeypatch.setenv("OFA_BF16", "sometimes")
+    with pytest.raises(UserError, match="environment variable OFA_BF16='sometimes': expected on or off"):
+        fast_bf16(device)
+    assert bf16_units(torch.device("meta")) == ()

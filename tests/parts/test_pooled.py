@@ -62,6 +62,7 @@ def test_what_cannot_be_pooled_is_told() -> None:
         PooledCrossEntropy().count({"ids": np.array([3, 4])})
 
 
+@pytest.mark.usefixtures("bf16_units")
 def test_a_task_learns_and_answers_without_its_decoder(tmp_path: Path) -> None:
     pytest.importorskip("ofa_modality_text")
     rows = [{"a": word, "kind": "fruit" if word in ("apple", "plum") else "animal"} for word in

@@ -125,8 +125,7 @@ def directions(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_stacked_matrices_equal_single_ones(shape, monkeypatch):
-    monkeypatch.setattr(muon, "fast_bf16", lambda _: False)
+def test_stacked_matrices_equal_single_ones(shape):
     given = directions(shape)
     for together, alone in zip(stacked(given, torch.float32), orthogonal_updates(given), strict=True):
         assert together.shape == shape
@@ -134,13 +133,26 @@ def test_stacked_matrices_equal_single_ones(shape, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_with_and_without_bf16_instructions_the_update_is_the_same_up_to_rounding(shape, monkeypatch):
-    given, found = directions(shape), []
-    for has_bf16 in (False, True):
-        monkeypatch.setattr(muon, "fast_bf16", lambda _, has_bf16=has_bf16: has_bf16)
-        found.append(torch.stack(orthogonal_updates(given)))
+def test_in_either_format_the_update_is_the_same_up_to_rounding(shape):
+    given = directions(shape)
+    found = [torch.stack(orthogonal_updates(given, dtype)) for dtype in (torch.float32, torch.bfloat16)]
     assert found[0].dtype == found[1].dtype == torch.float32 and not torch.equal(*found)
     torch.testing.assert_close(found[0], found[1], atol=0.1, rtol=0.0)
+
+
+def test_what_muon_computes_depends_on_its_setting_and_not_on_the_processor(monkeypatch):
+    def updated(processor, precision):
+        monkeypatch.setenv("OFA_BF16", processor)
+        model = SmallModel()
+        optimizer = RunOptimizer(model, OptimizerConfig(name="muon", muon_precision=precision))
+        set_gradients(optimizer, 1)
+        optimizer.step(1.0)
+        return model.first.weight.detach().clone()
+
+    exact, rounded = (updated("off", precision) for precision in ("fp32", "bf16"))
+    assert torch.equal(updated("on", "fp32"), exact) and torch.equal(updated("on", "bf16"), rounded)
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, atol=5e-3, rtol=0.0)
 
 
 @pytest.mark.parametrize("shape", [(16, 32), (16, 64), (64, 16), (2, 16, 48)])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ofacore import Generalist, Task
+from ofacore.checkpoint import find_latest, load
 from ofacore.config.schema import FaultConfig, OptimizerConfig, TrainConfig
 from ofacore.data.loader import StepLoader
 from ofacore.fitting import LoadedStep, fit, loaded, loader_settings, schedule, training_data
@@ -174,7 +175,11 @@ def test_a_run_with_averaged_weights_loads(tmp_path):
     model = generalist(poisoned=False, ema=0.5)
     fit(model, tmp_path / "run", quiet=True)
     loaded_model = Generalist.from_pretrained(tmp_path / "run").model
-    trained, averaged = model.model.portable_state(), loaded_model.portable_state()
+    latest = find_latest(tmp_path / "run")
+    assert latest is not None
+    trained, averaged = load(latest).model, loaded_model.portable_state()
     assert trained.keys() == averaged.keys()
     changed = [name for name in trained if not torch.equal(trained[name], averaged[name])]
     assert any(name.startswith("embedding.text/") for name in changed)
+    returned = model.model.portable_state()
+    assert all(torch.equal(value, averaged[name]) for name, value in returned.items()), "what a run returns is loaded"

@@ -31,13 +31,16 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 def _machine() -> dict[str, Any]:
     import torch
 
-    features = torch.cpu.get_capabilities()
+    from ofacore.parallel.process import described_bf16, fast_bf16
+
+    features, cpu = torch.cpu.get_capabilities(), torch.device("cpu")
+    bf16 = "accelerated" if fast_bf16(cpu) else "not accelerated"
     vectors = torch.backends.cpu.get_cpu_capability()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": f"{features.get('cpu_name', platform.machine())}, vectors {vectors}",
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()}",
-        "bf16": "accelerated" if features.get("avx512_bf16") or features.get("amx_bf16") else "not accelerated",
+        "bf16": f"{bf16} ({described_bf16(cpu)})",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }

@@ -29,12 +29,13 @@ class Progress(Callback):
     Args:
         every: Steps between two plain lines.
         stream: Where to; default standard error.
+        opening: First line.
     """
 
     name = "progress"
 
-    def __init__(self, every: int = 10, stream: TextIO | None = None) -> None:
-        self.every = every
+    def __init__(self, every: int = 10, stream: TextIO | None = None, opening: str = "") -> None:
+        self.every, self.opening = every, opening
         self.console = Console(file=stream or sys.stderr, soft_wrap=True)
         self.losses: dict[str, float] = {}
         self.seconds = self.samples = 0.0
@@ -42,6 +43,8 @@ class Progress(Callback):
         self._shown = 0.0
 
     def on_start(self, trainer: Trainer) -> None:
+        if self.opening:
+            self.console.print(self.opening, highlight=False, markup=False)
         if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False)
             self._live.start()
