@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 import io
@@ -57,10 +58,24 @@ def _from_text(value: str, column: str) -> Image.Image:
         return _open(Path(value), column, value)
     if not value.strip():
         raise RowError(f"column '{column}': the value is empty; give {ACCEPTED}")
-    content = _decode(value.partition(",")[2] if value.startswith("data:") else value)
+    content = _from_literal(value)
+    if content is None:
+        content = _decode(value.partition(",")[2] if value.startswith("data:") else value)
     if content is None:
         raise RowError(f"column '{column}': {_missing(value)}, and it is no base64 text either")
     return _open(io.BytesIO(content), column, f"base64 text '{_short(value)}'")
+
+
+def _from_literal(text: str) -> bytes | None:
+    """Content of ``b'...'``, as Python writes bytes, themselves or their base64 text; None if it is something else."""
+    if text[:2] not in ("b'", 'b"') or text[-1:] != text[1]:
+        return None
+    try:
+        content: bytes = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return None
+    inside = _decode(content.decode("ascii")) if content.isascii() else None
+    return content if inside is None else inside
 
 
 def _decode(text: str) -> bytes | None:

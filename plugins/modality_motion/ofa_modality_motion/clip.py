@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from ofa_modality_motion.bvh import read_bvh_file
 from ofa_modality_motion.skeleton import AnySkeleton, PointSkeleton, Skeleton, from_json
 from ofa_modality_motion.values import ENDINGS
-from ofacore.protocols import RowError
+from ofacore.protocols import RowError, excerpt, listing
 
 ACCEPTED = "an array [frames, dims], a path ending in .npy, .npz or .bvh, or a dict with 'frames', 'fps', 'skeleton'"
 _KEYS = ("frames", "motion")
@@ -53,10 +54,10 @@ def load_clip(value: Any, column: str) -> Clip:
 
 def _from_file(path: Path, column: str) -> Clip:
     if path.suffix.lower() not in ENDINGS:
-        raise RowError(f"column '{column}': '{path}' is no motion file; expected {ACCEPTED}")
-    if not path.is_file():
+        raise RowError(f"column '{column}': {excerpt(str(path))} is no motion file; expected {ACCEPTED}")
+    if not os.path.isfile(path):  # not Path.is_file, which fails on names that are too long
         place = "" if path.is_absolute() else f" below {Path.cwd()}"
-        problem = f"'{path}' is a folder" if path.is_dir() else f"no file '{path}'{place}"
+        problem = f"'{path}' is a folder" if os.path.isdir(path) else f"no file {excerpt(str(path))}{place}"
         raise RowError(f"column '{column}': {problem}")
     try:
         if path.suffix.lower() == ".bvh":
@@ -89,10 +90,10 @@ def _from_numpy(path: Path, column: str) -> Clip:
 
 def _from_mapping(value: Mapping[str, Any], column: str) -> Clip:
     if "frames" not in value:
-        raise RowError(f"column '{column}': a dict with {', '.join(map(repr, value))} is no clip; expected {ACCEPTED}")
+        raise RowError(f"column '{column}': a dict with {listing(map(repr, value))} is no clip; expected {ACCEPTED}")
     fps = value.get("fps")
     if fps is not None and not (isinstance(fps, (int, float)) and fps > 0):
-        raise RowError(f"column '{column}': fps={fps!r} must be a positive number")
+        raise RowError(f"column '{column}': fps={excerpt(fps)} must be a positive number")
     frames = _frames(value["frames"], column, "value")
     skeleton = _skeleton(value.get("skeleton"), frames.shape[1], column)
     return Clip(frames, fps, skeleton, _known(value.get("known"), frames, column))
@@ -123,7 +124,7 @@ def _frames(value: Any, column: str, name: Path | str) -> np.ndarray:
         frames = np.asarray(value, dtype=np.float64)
     except (ValueError, TypeError) as error:
         uneven = "inhomogeneous" in str(error)
-        reason = "its frames have unequal numbers of numbers" if uneven else str(error)
+        reason = "its frames have unequal numbers of numbers" if uneven else f"it is {excerpt(value)}"
         raise RowError(f"column '{column}': {name} is no clip ({reason}); expected {ACCEPTED}") from error
     if frames.ndim != 2 or frames.size == 0:
         raise RowError(f"column '{column}': {name} has shape {list(frames.shape)}, expected [frames, dims]")
