@@ -11,7 +11,7 @@ SCREEN = 2000
 """Characters of the longest message about one value or row."""
 _NAMES = 20
 _NAME = 60
-_HEAD = 20
+_HEAD = 8
 """Bytes that are shown of binary content."""
 _BITS = 1024
 """Of a number that is written out."""

@@ -10,15 +10,17 @@ from typing import Any
 from ofacore.patterns import is_remote
 
 _LONGEST = 1024
+_CONTENT = ("data:", "b'", 'b"')
+"""How content begins that stands in a field itself: a data URI, bytes as Python writes them."""
 _STRUCT = frozenset(("bytes", "path"))
 """Keys of the form in which Hugging Face keeps a picture or a sound."""
 
 
 def may_name_file(text: str) -> bool:
-    """Whether a text could be the path of a file: short, with a dot, on one line, no address and no data URI."""
+    """Whether a text could be the path of a file: short, with a dot, on one line, no address and no content."""
     if "." not in text or len(text) > _LONGEST or "\n" in text or "\0" in text:
         return False
-    return not text.startswith("data:") and not is_remote(text)
+    return not text.startswith(_CONTENT) and not is_remote(text)
 
 
 def found_file(text: str, folders: Sequence[str] = ("",)) -> str | None:

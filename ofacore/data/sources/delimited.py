@@ -13,7 +13,7 @@ from ofacore.data.sources.foreign import refuse_foreign
 from ofacore.data.sources.mapped import MappedFile
 from ofacore.data.sources.offsets import cached_index
 from ofacore.data.sources.records import record_spans
-from ofacore.data.sources.spelling import column_name
+from ofacore.data.sources.spelling import column_name, repeated
 from ofacore.excerpts import excerpt, listing
 from ofacore.protocols import RowError
 
@@ -60,7 +60,7 @@ class DelimitedSource:
         if not names and not len(self._index):
             raise SourceError(f"{path}: the file is empty; its first line must name the columns")
         header = list(names) if names else self._header()
-        self._width = len(header)
+        self._names, self._width = header, len(header)
         self._kept = [place for place, name in enumerate(header) if name.strip()]
         self.columns: tuple[str, ...] = tuple(header[place] for place in self._kept)
         self._check_columns(header)
@@ -74,6 +74,8 @@ class DelimitedSource:
         fields = self._fields(index + self._first)
         if len(fields) != self._width:
             fields = self._fitted(fields, index)
+        if self._first and fields == self._names and self._width > 1:
+            raise RowError(f"{self.name(index)}: the line repeats the header; take it out")
         if len(self._kept) != self._width:
             fields = [fields[place] for place in self._kept]
         return dict(zip(self.columns, fields, strict=True))
@@ -116,7 +118,7 @@ class DelimitedSource:
         if any("\r" in name and "\n" not in name for name in header):
             problem = "some of its lines end with a carriage return alone"
             raise SourceError(f"{path}:1: {problem}; save it with line ends of Unix or Windows")
-        twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
+        twice = repeated(self.columns)
         if twice is None and self.columns:
             return
         problem = "no column has a name" if twice is None else f"column name {excerpt(twice)} occurs twice"

@@ -14,7 +14,7 @@ from ofacore.data.sources.foreign import refuse_foreign
 from ofacore.data.sources.mapped import MappedFile
 from ofacore.data.sources.offsets import cached_index
 from ofacore.data.sources.python import ListSource
-from ofacore.data.sources.spelling import column_name
+from ofacore.data.sources.spelling import column_name, repeated
 from ofacore.excerpts import excerpt, listing
 from ofacore.protocols import RowError
 
@@ -26,8 +26,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
+    twice = repeated(name for name, _ in pairs)
     raise ValueError(f"the name {excerpt(twice)} occurs twice in one object")
 
 

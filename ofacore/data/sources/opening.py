@@ -16,6 +16,7 @@ from ofacore.data.sources.folder import nearest, open_folder
 from ofacore.data.sources.jsonl import JsonLinesSource, json_rows
 from ofacore.data.sources.parquet import ParquetSource
 from ofacore.data.sources.python import ListSource
+from ofacore.data.sources.spelling import repeated
 from ofacore.data.sources.webdataset import WebDatasetSource
 from ofacore.excerpts import cut, excerpt
 from ofacore.patterns import is_remote, named_files
@@ -94,7 +95,7 @@ def _records(frame: Any) -> list[dict[str, Any]]:
         SourceError: Two columns have one name.
     """
     names = list(frame.columns)
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = repeated(names)
     if twice is not None:
         raise SourceError(f"the data frame has the column {excerpt(twice)} twice; rename or drop one of them")
     missing = frame.isna().to_numpy()

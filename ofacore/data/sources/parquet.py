@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ofacore.data.sources.arrow_values import conversions
 from ofacore.data.sources.base import Row, SourceError
 from ofacore.data.sources.foreign import refuse_foreign
-from ofacore.data.sources.spelling import column_name
+from ofacore.data.sources.spelling import column_name, repeated
 from ofacore.data.sources.unpacked import UnpackedRows, unpacked
 from ofacore.excerpts import cut, excerpt
 from ofacore.protocols import RowError
@@ -41,7 +41,7 @@ class ParquetSource:
         self._stored = tuple(schema.names)
         self.columns: tuple[str, ...] = tuple(map(column_name, self._stored))
         self._convert = conversions(schema)
-        twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
+        twice = repeated(self.columns)
         if twice is not None:
             raise SourceError(f"{path}: column name {excerpt(twice)} occurs twice; write it with names of its own")
 
@@ -103,7 +103,7 @@ class ParquetSource:
                 self._reader = pyarrow.parquet.ParquetFile(self._path, memory_map=True)
             except pyarrow.ArrowException as error:
                 remedy = "write it again, or set format"
-                reason = cut(" ".join(str(error).split()), 200)
+                reason = cut(" ".join(str(error).split()), 200).rstrip(".")
                 raise SourceError(f"{self._path}: no readable Parquet file: {reason}; {remedy}") from error
         return self._reader
 

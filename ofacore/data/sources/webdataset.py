@@ -90,14 +90,15 @@ class WebDatasetSource:
 def _member_table(path: Path) -> np.ndarray:
     """int64 [members, 4]: row, offset of the header, offset of the data, size; rows are runs of equal keys."""
     table: list[tuple[int, int, int, int]] = []
-    row, last = -1, None
+    row, last, others = -1, None, 0
     seen: set[str] = set()
     refuse_foreign(path, "tar file", [b"ustar", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"])
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                key, _ = _split(member.name)
-                if member.isdir() or key.rpartition("/")[2] in ("", "__meta__"):
+                key, extension = _split(member.name)
+                if member.isdir() or not extension or key.rpartition("/")[2] in ("", "__meta__"):
+                    others += not member.isdir()
                     continue
                 if not member.isfile():
                     remedy = "write the shard with the files that links lead to (tar --dereference --hard-dereference)"
@@ -109,9 +110,12 @@ def _member_table(path: Path) -> np.ndarray:
                 seen.add(key)
                 table.append((row, member.offset, member.offset_data, member.size))
     except tarfile.TarError as error:
-        cut = "end of data" in str(error)
-        remedy = "it is cut off, fetch it again" if cut else "shards must not be compressed, unpack with gunzip"
+        remedy = "shards must not be compressed, unpack with gunzip"
+        if "end of data" in str(error) or not path.stat().st_size:
+            remedy = "it is cut off, fetch it again"
         raise SourceError(f"{path}: no plain tar file ({error}); {remedy}") from error
+    if others and not table:
+        raise SourceError(f"{path}: none of its {others} members is named 'key.ext', as members of a shard are")
     return np.array(table, np.int64).reshape(-1, 4)
 
 
@@ -156,5 +160,8 @@ def _text(content: bytes) -> str:
 
 def _arrays(content: bytes) -> Any:
     """The array of a ``.npy`` file, or the arrays of a ``.npz`` file by name."""
-    loaded = np.load(io.BytesIO(content), allow_pickle=False)
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"no array of numbers ({error})") from error
     return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
