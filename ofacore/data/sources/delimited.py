@@ -141,17 +141,16 @@ class DelimitedSource:
         raise RowError(f"{self.name(index)}: {len(fields)} fields, but the file has {wanted}{remedy}")
 
     def _fields(self, record: int) -> list[str]:
-        start, end, line = (int(number) for number in self._index[record][:3])
-        place = f"{self._file.path}:{line}"
+        start, end, line = self._index[record].tolist()
         try:
             text = self._file[start:end].decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             reason = f"{error.reason} at byte {start + error.start}"
             remedy = "set encoding, such as cp1252, or save it as UTF-8"
-            raise RowError(f"{place}: not UTF-8 ({reason}); {remedy}") from error
+            raise RowError(f"{self._file.path}:{line}: not UTF-8 ({reason}); {remedy}") from error
         if "\0" in text:
             remedy = "set encoding, such as utf-16-le, or write it again"
-            raise RowError(f"{place}: no text, it holds zero bytes; {remedy}")
+            raise RowError(f"{self._file.path}:{line}: no text, it holds zero bytes; {remedy}")
         if not self._quoting or '"' not in text:
             return text.split(self._delimiter)
         if len(text) >= csv.field_size_limit():
@@ -159,7 +158,7 @@ class DelimitedSource:
         try:
             return next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True))
         except csv.Error as error:
-            raise RowError(f"{place}: {_quoting_problem(text, error)}") from error
+            raise RowError(f"{self._file.path}:{line}: {_quoting_problem(text, error)}") from error
 
 
 def _quoting_problem(text: str, error: csv.Error) -> str:

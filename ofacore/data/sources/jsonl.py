@@ -40,8 +40,9 @@ def parsed(content: bytes) -> Any:
         UnicodeDecodeError: It is not UTF-8.
         ValueError: It is no JSON, holds a name twice in one object, or is nested too deep.
     """
+    text = content.decode("utf-8")
     try:
-        return _DECODER.decode(content.decode("utf-8-sig"))
+        return _DECODER.decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("lists or objects are nested too deep") from None
 
@@ -70,7 +71,7 @@ class JsonLinesSource:
     def __getitem__(self, index: int) -> Row:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        start, end = (int(number) for number in self._index[index][:2])
+        start, end, _ = self._index[index].tolist()
         line = self._file[start:end]
         try:
             row = parsed(line)
