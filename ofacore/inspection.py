@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ofacore.assembly import Assembly, TaskData
+from ofacore.assembly.datasets import path_columns
 from ofacore.config.schema import DataConfig, ModelConfig, RunConfig, TaskConfig
 from ofacore.data.check import DataReport, check_data
 from ofacore.data.collate import collate
@@ -19,7 +20,7 @@ from ofacore.errors import UserError
 from ofacore.folders import check_place
 from ofacore.generalist import build_model
 from ofacore.plan import TemplatePlan, compile_instruction
-from ofacore.plan.lookups import column_hint
+from ofacore.plan.lookups import begins_with, column_hint, needed_columns
 from ofacore.plugin import Registry
 from ofacore.protocols import Example
 
@@ -97,7 +98,8 @@ def check_file(
     if html is not None:
         check_place(html)
     data = data or DataConfig()
-    source = open_source(str(file), data)
+    paths = path_columns("task", TaskConfig(instruction=(instruction,), data=data), registry)
+    source = open_source(str(file), data, paths=paths)
     if not len(source):
         raise UserError(f"{file} has no rows; it must hold at least one")
     _check_columns(file, template, source, data.columns)
@@ -110,8 +112,8 @@ def check_file(
 
 def _check_columns(file: Path, template: TemplatePlan, source: Source, columns: Mapping[str, str]) -> None:
     known = source.columns
-    for name in [columns.get(slot, slot) for slot in template.columns()] if known else ():
-        if name not in known:
+    for name in [columns.get(slot, slot) for slot in needed_columns(template)] if known else ():
+        if not begins_with(name, known):
             hint = column_hint(name, known)
             raise UserError(f"{file} has no column '{name}', which the instruction names; {hint}")
 

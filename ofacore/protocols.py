@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, run
 import numpy as np
 
 from ofacore.artifacts import Artifact
+from ofacore.excerpts import excerpt, listing
 from ofacore.plugin.manifest import Side
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary
 
@@ -82,6 +83,8 @@ __all__ = [
     "TokenSegment",
     "Tracker",
     "Vocabulary",
+    "excerpt",
+    "listing",
 ]
 
 Split = Literal["train", "valid", "test", "infer"]

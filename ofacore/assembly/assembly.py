@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy as np
 from ofacore.artifacts import Artifact
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
 from ofacore.config.schema import RunConfig
+from ofacore.data.columns import is_empty_text
 from ofacore.data.encode import Encoder
 from ofacore.data.kinds import elements_of
 from ofacore.data.pieces import Geometry
@@ -23,6 +25,7 @@ from ofacore.plugin import Registry
 from ofacore.protocols import ColumnFitting, Corruption, Criterion, Preprocessor
 from ofacore.vocabulary import Block, Vocabulary
 
+logger = logging.getLogger("ofacore.train")
 FIT_ROWS = 20_000
 """Training rows of each task that preprocessors are fitted on."""
 CLOSED_SET_LIMIT = 100_000
@@ -195,9 +198,14 @@ def _values(
             listed = allowed if isinstance(allowed, Sequence) and not isinstance(allowed, str) else ()
             yield from ((task, column, value) for value in listed)
         elements = {slot.name: registry.slot(slot.type).is_element for slot in slots if slot.plain is None}
+        empty, rows = set(columns), 0
         for row in sampled_rows(plan, data[task], registry, FIT_ROWS) if columns else ():
+            rows += 1
+            empty = {column for column in empty if is_empty_text(row.get(column))}
             for column in columns:
                 yield from ((task, column, value) for value in elements_of(row.get(column), elements[column]))
+        for column in sorted(empty) if rows > 1 else ():
+            logger.warning("task '%s': '%s' is the empty text in all %d training rows looked at", task, column, rows)
 
 
 def _with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> TaskPlan:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.data.columns import ColumnMap
-from ofacore.data.sources import ListSource, Source, open_source
+from ofacore.data.kinds import file_slots
+from ofacore.data.sources import ListSource, Source, notes_of, open_source
 from ofacore.errors import UserError
-from ofacore.plan import TaskPlan
+from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
 from ofacore.protocols import RowError
 
@@ -63,7 +64,11 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     given = {split: spec for split, spec in given.items() if spec is not None}
     if given:
         _warn_of_same(name, given)
-        return TaskData({split: open_source(spec, task.data, split) for split, spec in given.items()})
+        paths = path_columns(name, task, registry)
+        opened = {split: open_source(spec, task.data, split, paths) for split, spec in given.items()}
+        for note in dict.fromkeys(note for source in opened.values() for note in notes_of(source)):
+            logger.warning("task '%s': %s", name, note)
+        return TaskData(opened)
     preset = registry.preset(task.preset) if task.preset else None
     if preset is None or not preset.data:
         remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
@@ -72,6 +77,12 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     baseline = registry.resolve(preset.baseline) if preset.baseline else None
     sources = {split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)}
     return TaskData(sources, baseline, preset.baseline_doc)
+
+
+def path_columns(name: str, task: TaskConfig, registry: Registry) -> tuple[str, ...]:
+    """Columns of a task whose text may name files."""
+    plan = plan_task(name, task, registry)
+    return tuple(plan.columns.get(slot, slot) for slot in file_slots(plan.slots(), registry))
 
 
 def _warn_of_same(name: str, given: Mapping[str, Any]) -> None:
@@ -103,7 +114,8 @@ def rows_of(
     for name in names:
         task = config.tasks[name]
         if given and name in given:
-            found[name] = TaskData({split: open_source(given[name], task.data, split)})
+            paths = path_columns(name, task, registry)
+            found[name] = TaskData({split: open_source(given[name], task.data, split, paths)})
         elif name in opened:
             found[name] = opened[name]
         else:
@@ -120,7 +132,7 @@ def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) 
     source = data.train
     if source is None or not len(source):
         return
-    columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
+    columns = ColumnMap.of(plan.columns, plan.transforms, registry.load, file_slots(plan.slots(), registry))
     step = max(1, len(source) // most)
     for index in range(0, len(source), step):
         try:

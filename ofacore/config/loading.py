@@ -18,6 +18,7 @@ from ofacore.config.overrides import apply_overrides
 from ofacore.config.schema import DataConfig, GenerationConfig, RunConfig, Section
 from ofacore.config.substitution import VARIABLES, substitute
 from ofacore.config.validation import explained, salvage, validate
+from ofacore.excerpts import excerpt
 from ofacore.plugin import Registry, suggest
 
 _Section = TypeVar("_Section", bound=Section)
@@ -145,7 +146,7 @@ def _included(layer: Layer, problems: list[Problem]) -> list[str]:
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         path: Path = (INCLUDE,)
-        problems.append(layer.problem(path, f"found {names!r}, expected a list of files"))
+        problems.append(layer.problem(path, f"found {excerpt(names)}, expected a list of files"))
         return []
     return names
 

@@ -10,6 +10,7 @@ import yaml
 from ofacore.config.documents import parse_value
 from ofacore.config.errors import Place, Problem
 from ofacore.config.layers import Layer, Path, dotted
+from ofacore.excerpts import excerpt
 
 
 def apply_overrides(layer: Layer, overrides: Sequence[str], problems: list[Problem]) -> Layer:
@@ -42,7 +43,8 @@ class _NoPlaceError(Exception):
 
 
 def _value(text: str) -> Any:
-    if not text or "->" in text:
+    mark = len(text) == 1 and not text.isalnum() and text != "~"  # YAML reads some of these as the begin of more
+    if not text or mark or "->" in text:
         return text
     return parse_value(text)
 
@@ -71,7 +73,7 @@ def _step(holder: Any, part: str, path: Path) -> str | int:
     if isinstance(holder, dict):
         return part
     if not isinstance(holder, list):
-        raise _NoPlaceError(f"'{dotted(path)}' is the value {holder!r}, which has no key '{part}'")
+        raise _NoPlaceError(f"'{dotted(path)}' is the value {excerpt(holder)}, which has no key '{part}'")
     if not part.isdecimal() or int(part) >= len(holder):
         raise _NoPlaceError(f"'{dotted(path)}' is a list of {len(holder)}; expected a number from 0, not '{part}'")
     return int(part)

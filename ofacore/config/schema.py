@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _compiles(text: str) -> str:
@@ -25,9 +25,24 @@ def _names_a_folder(text: str) -> str:
     raise ValueError("a folder, in which {name} and nothing else stands for the name of the run")
 
 
+def _decodes(name: str) -> str:
+    try:
+        "".encode(name or "utf-8")
+    except (LookupError, ValueError):
+        raise ValueError("an encoding of text that Python knows, such as cp1252 or shift_jis") from None
+    return name
+
+
+def _unescaped(text: Any) -> Any:
+    """A shell passes a tab on as it is written in YAML."""
+    return "\t" if text == "\\t" else text
+
+
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression."""
-Character = Annotated[str, Field(max_length=1, pattern=r"^[\x00-\x7f]?$")]
+Character = Annotated[str, BeforeValidator(_unescaped), Field(max_length=1, pattern=r"^[\x00-\x7f]?$")]
+Encoding = Annotated[str, AfterValidator(_decodes)]
+Empty = Literal["text", "absent"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -52,7 +67,21 @@ class DataConfig(Section):
     delimiter: Character = Field("", description="CSV/TSV: the character between fields; empty: as the format says.")
     header: bool = Field(True, description="CSV/TSV: the first line names the columns.")
     names: tuple[str, ...] = Field((), description="CSV/TSV without header: names of the columns.")
-    columns: dict[str, str] = Field(default_factory=dict, description="Slot name -> column name, where they differ.")
+    quoting: Literal["auto", "csv", "none"] = Field(
+        "auto",
+        description="CSV/TSV: csv: a field in double quotes may hold delimiters, quotes and line breaks; none: a "
+        "quotation mark is a letter; auto: csv for CSV, none for TSV.",
+    )
+    encoding: Encoding = Field(
+        "", description="CSV/TSV/JSON: of the text, such as cp1252; empty: UTF-8, or what a byte order mark says."
+    )
+    empty: Empty | dict[str, Empty] = Field(
+        "text", description="What an empty text means: text, or absent, as None; for all columns, or column -> meaning."
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Slot name -> column name, where they differ; answers.text.0 is a place inside of a column.",
+    )
     transforms: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Column -> transforms, in order.")
 
 

@@ -9,16 +9,21 @@ from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
 from ofacore.data import kinds
+from ofacore.data.columns import is_empty_text
 from ofacore.data.encode import Encoder
 from ofacore.data.errors import BadRow, reason_at
+from ofacore.data.expand import is_list
 from ofacore.data.permutation import item_rng
-from ofacore.data.sources.base import Source
-from ofacore.protocols import Example, Piece, RowError, SlotPlan, Split
+from ofacore.data.sources.base import Source, notes_of
+from ofacore.excerpts import excerpt, listing
+from ofacore.protocols import Example, JointRenderer, Piece, RowError, SlotPlan, Split
 
 if TYPE_CHECKING:
     from ofacore.plan import TaskPlan
 
 SHOWN = 8
+MOST_BAD = 50
+"""Bad rows that the text names; the page names all."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class DataReport:
     checked: int = 0
     seen: list[SeenRow] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is no mistake but may not be meant."""
 
     @property
     def ok(self) -> bool:
@@ -62,18 +69,23 @@ class DataReport:
     @property
     def text(self) -> str:
         """The rows and problems as lines."""
-        lines = [f"{self.rows} rows, columns {', '.join(self.columns)}; {self.checked} checked, {len(self.bad)} bad"]
+        lines = [f"{self.rows} rows, columns {listing(self.columns)}; {self.checked} checked, {len(self.bad)} bad"]
+        lines += [f"note: {note}" for note in self.notes]
         for row in self.seen:
             lines += [f"\n{row.row_id}", *(f"  {slot.title}  {_plain(slot.html)}" for slot in row.slots)]
             lines += [f"  positions: {'; '.join(row.source) or 'nothing'} -> {row.target}"]
-        return "\n".join(lines + [f"bad  {row.row_id}: {row.reason}" for row in self.bad])
+        lines += [f"bad  {row.row_id}: {row.reason}" for row in self.bad[:MOST_BAD]]
+        if len(self.bad) > MOST_BAD:
+            lines.append(f"and {len(self.bad) - MOST_BAD} more bad rows, all of them in the page that --html writes")
+        return "\n".join(lines)
 
     def html(self) -> str:
         """A page that needs nothing else."""
         bad = "".join(f"<li><b>{escape(row.row_id)}</b>: {escape(row.reason)}</li>" for row in self.bad)
         return _PAGE.format(
             instruction=escape(self.instruction), rows=self.rows, checked=self.checked, number=len(self.bad),
-            columns=escape(", ".join(self.columns)), bad=bad, seen="".join(map(_card, self.seen)),
+            columns=escape(listing(self.columns)), bad=bad,
+            notes="".join(f"<p>Note: {escape(note)}</p>" for note in self.notes), seen="".join(map(_card, self.seen)),
         )  # fmt: skip
 
 
@@ -90,14 +102,42 @@ def check_data(
         shown: Rows that are shown.
         seed: Seed of everything that is random in them.
     """
-    report = DataReport(plan.templates[0].text, source.columns, len(source))
+    report = DataReport(plan.templates[0].text, source.columns, len(source), notes=list(notes_of(source)))
+    values = _Values(plan)
     for found in encoded_rows(source, encoder, "valid", limit, seed):
         report.checked += 1
         if isinstance(found, BadRow):
             report.bad.append(found)
-        elif len(report.seen) < shown:
+            continue
+        assert found.context is not None
+        values.note(found.context.row)
+        if len(report.seen) < shown:
             report.seen.append(_seen(found, encoder))
+    report.notes += values.problems()
     return report
+
+
+class _Values:
+    """Slots of a task that no row has a value for, or only the empty text."""
+
+    def __init__(self, plan: TaskPlan) -> None:
+        self._columns = {slot.name: plan.columns.get(slot.name, slot.name) for slot in plan.slots() if not slot.plain}
+        self._absent, self._empty = set(self._columns), set(self._columns)
+        self._rows = 0
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Look at one more row."""
+        self._rows += 1
+        self._absent = {name for name in self._absent if row.get(name) is None}
+        self._empty = {name for name in self._empty if is_empty_text(row.get(name))}
+
+    def problems(self) -> list[str]:
+        """What was found, in words."""
+        if not self._rows:
+            return []
+        absent = [f"column '{self._columns[name]}' has no value in any row" for name in sorted(self._absent)]
+        empty = [f"column '{self._columns[name]}' is the empty text in every row" for name in sorted(self._empty)]
+        return absent + empty
 
 
 def encoded_rows(
@@ -139,9 +179,13 @@ def _seen(example: Example, encoder: Encoder) -> SeenRow:
 def _rendered(encoder: Encoder, slot: SlotPlan, value: Any, example: Example) -> str:
     try:
         is_element = encoder.kinds.types[slot.type].is_element
+        preprocessor = encoder.preprocessors[slot.preprocessor]
+        whole = is_list(value) and not slot.repeat and not isinstance(preprocessor, JointRenderer)
+        if whole and not is_element(value):
+            return preprocessor.render(value, example.context)
         return kinds.shown(encoder.preprocessors[slot.preprocessor], value, is_element, example.context)
     except (RowError, TypeError, ValueError):
-        return f"<code>{escape(repr(value)[:500])}</code>"
+        return f"<code>{escape(excerpt(value, 500))}</code>"
 
 
 def _plain(html: str) -> str:
@@ -169,5 +213,5 @@ section{{border-top:1px solid #ccc;padding:.5rem 0}}h2{{font-size:1rem}}dt{{font
 dd{{margin:0 0 .6rem 1.5rem;overflow-wrap:anywhere}}img{{max-width:100%}}</style>
 <h1>Data check</h1><p><code>{instruction}</code></p>
 <p>{rows} rows, columns {columns}; {checked} checked, {number} bad.</p>
-<ul>{bad}</ul>{seen}</html>
+{notes}<ul>{bad}</ul>{seen}</html>
 """

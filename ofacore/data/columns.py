@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ofacore.data.errors import ColumnError
+from ofacore.data.files import file_value
+from ofacore.data.nested import NoPlaceError, root_of, value_at
+from ofacore.excerpts import cut, excerpt, listing
 from ofacore.plugin import suggest
 
 Transform = Callable[[Any], Any]
+_FAILURES = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError, SyntaxError)
 LoadComponent = Callable[[str, str], Any]
 """``registry.load``: kind, name -> implementation."""
 
@@ -22,44 +26,73 @@ class ColumnMap:
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Slot name -> column, where they differ."""
+    """Slot name -> column, or a place inside of one, where they differ."""
     transforms: Mapping[str, tuple[Transform, ...]] = field(default_factory=dict)
     """Column or slot name -> functions, in order."""
+    files: tuple[str, ...] = ()
+    """Slots whose values may name files."""
 
     @classmethod
     def of(
-        cls, columns: Mapping[str, str], transforms: Mapping[str, tuple[str, ...]], load: LoadComponent
-    ) -> ColumnMap:
+        cls, columns: Mapping[str, str], transforms: Mapping[str, tuple[str, ...]], load: LoadComponent,
+        files: Iterable[str] = (),
+    ) -> ColumnMap:  # fmt: skip
         """With transforms looked up by name.
+
+        Args:
+            columns: Slot name -> column.
+            transforms: Column or slot name -> names of transforms.
+            load: Gives the function of a name.
+            files: Slots whose values may name files.
 
         Raises:
             UnknownNameError: No transform of that name is installed.
         """
         functions = {key: tuple(load("transform", name) for name in names) for key, names in transforms.items()}
-        return cls(dict(columns), functions)
+        return cls(dict(columns), functions, tuple(files))
 
     def apply(self, row: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
         """The new row: all raw columns, and every mapped slot name.
 
         Args:
             row: The raw row, left unchanged.
-            partial: Mapped columns may be missing, as those of the target are at inference.
+            partial: Values may stand under the names of their slots, as they do at inference.
 
         Raises:
-            ColumnError: A mapped column is missing, or a transform fails.
+            ColumnError: A transform fails, or a path leads through a value that has no inside.
         """
         result = dict(row)
-        if not self.columns and not self.transforms:
-            return result
-        self._transform(result, [key for key in self.transforms if key not in self.columns])
-        mapped = {slot: result[column] for slot, column in self.columns.items() if column in result}
-        missing = next((column for column in self.columns.values() if column not in result), None)
-        if missing is not None and not partial:
-            near = suggest(missing, result) or f"the row has {', '.join(result)}"
-            raise ColumnError(missing, f"the column map names it, but the row does not have it; {near}")
-        result |= mapped
-        self._transform(result, [key for key in self.transforms if key in self.columns])
+        if self.columns or self.transforms:
+            self._transform(result, [key for key in self.transforms if key not in self.columns])
+            result |= self._mapped(result, partial)
+            self._transform(result, [key for key in self.transforms if key in self.columns])
+        for slot in self.files:
+            if slot in result:
+                result[slot] = file_value(result[slot])
         return result
+
+    def missing(self, slot: str, row: Mapping[str, Any]) -> str:
+        """Why a mapped slot has no value in a row: its column is missing, with what may be meant; else empty."""
+        column = self.columns.get(slot)
+        if column is None:
+            return ""
+        if root_of(column, row) in row:
+            return _no_place(row, column)
+        near = suggest(column, row) or f"the row has {listing(row)}"
+        return f"the column map names '{column}', but the row does not have it; {near}"
+
+    def _mapped(self, row: Mapping[str, Any], partial: bool) -> dict[str, Any]:
+        """Slot -> value of its column; None where the row lacks the column."""
+        found: dict[str, Any] = {}
+        for slot, column in self.columns.items():
+            try:
+                found[slot] = row[column] if column in row else value_at(row, column)
+            except NoPlaceError:
+                found[slot] = None
+            except KeyError:
+                if not partial:
+                    found[slot] = None
+        return found
 
     def _transform(self, row: dict[str, Any], keys: list[str]) -> None:
         for key in keys:
@@ -68,10 +101,25 @@ class ColumnMap:
                     row[key] = _transformed(function, row[key], key)
 
 
+def _no_place(row: Mapping[str, Any], column: str) -> str:
+    """Which name a path does not find; empty if it finds all."""
+    try:
+        value_at(row, column)
+    except NoPlaceError as error:
+        return error.reason
+    return ""
+
+
+def is_empty_text(value: Any) -> bool:
+    """Whether a value is a text without letters."""
+    return isinstance(value, str) and not value.strip()
+
+
 def _transformed(function: Transform, value: Any, key: str) -> Any:
     try:
         return function(value)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except _FAILURES as error:
         name = getattr(function, "__name__", type(function).__name__)
-        problem = f"transform '{name}' fails on a {type(value).__name__} ({type(error).__name__}: {error})"
+        reason = cut(f"{type(error).__name__}: {error}", 300)
+        problem = f"transform '{name}' fails on a {type(value).__name__}, {excerpt(value)} ({reason})"
         raise ColumnError(key, problem) from error

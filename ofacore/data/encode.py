@@ -13,7 +13,7 @@ import numpy as np
 from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import Blaming, ColumnError, blamed_column, column_error
 from ofacore.data.expand import Expanded, Filled, RepeatEnd, Turn, expand
-from ofacore.data.kinds import Kinds, Order
+from ofacore.data.kinds import Kinds, Order, file_slots
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
 from ofacore.data.sources.base import SourceError
@@ -89,7 +89,8 @@ class Encoder:
         """
         encoder = cls(
             plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
-            ColumnMap.of(plan.columns, plan.transforms, registry.load), corruptions or {}, settings or RunSettings(),
+            ColumnMap.of(plan.columns, plan.transforms, registry.load, file_slots(plan.slots(), registry)),
+            corruptions or {}, settings or RunSettings(),
             {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
             options or {},
         )  # fmt: skip
@@ -148,7 +149,13 @@ class Encoder:
         Raises:
             ColumnError: A value is absent, or lists are unequally long.
         """
-        return expand(template, ctx.row, self.kinds.element_tests, ctx.split, dropped)
+        try:
+            return expand(template, ctx.row, self.kinds.element_tests, ctx.split, dropped)
+        except ColumnError as error:
+            reason = self.columns.missing(error.column, ctx.row)
+            if not reason or ctx.row.get(error.column) is not None:
+                raise
+            raise ColumnError(self.columns.columns[error.column], reason) from error
 
     def segments(self, slot: SlotPlan, value: Any, ctx: RowContext) -> tuple[Segment, ...]:
         """Segments of one value, corrupted where the slot's target is learned that way.

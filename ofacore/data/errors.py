@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ofacore.excerpts import cut
 from ofacore.protocols import RowError
 
 
@@ -20,8 +21,8 @@ class EncodeError(RowError):
     """
 
     def __init__(self, task: str, row_id: str, column: str, reason: str) -> None:
-        self.task, self.row_id, self.column, self.reason = task, row_id, column, reason
-        super().__init__(task, row_id, column, reason)
+        self.task, self.row_id, self.column, self.reason = task, row_id, column, cut(reason)
+        super().__init__(task, row_id, column, self.reason)
 
     def __str__(self) -> str:
         place = f"{self.row_id}, column '{self.column}'" if self.column else self.row_id
@@ -43,7 +44,7 @@ def reason_at(row_id: str, error: RowError) -> str:
     """What is wrong, without the place if it begins with it: a report names the place itself."""
     if isinstance(error, EncodeError):
         return f"column '{error.column}': {error.reason}" if error.column else error.reason
-    text = str(error)
+    text = cut(str(error))
     return text[len(row_id) :].lstrip(":, ") if row_id and text.startswith(row_id) else text
 
 

@@ -32,6 +32,12 @@ def shown(preprocessor: Preprocessor, value: Any, is_element: Callable[[Any], bo
     return " ".join(preprocessor.render(part, ctx) for part in elements_of(value, is_element))
 
 
+def file_slots(slots: Iterable[SlotPlan], registry: Registry) -> tuple[str, ...]:
+    """Names of the slots whose values may name files."""
+    found = [slot.name for slot in slots if slot.plain is None and registry.slot(slot.type).takes_files]
+    return tuple(dict.fromkeys(found))
+
+
 @dataclass(frozen=True)
 class SlotKind:
     """One slot type."""

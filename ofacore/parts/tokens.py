@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ofacore.artifacts import Artifact
+from ofacore.excerpts import excerpt
 from ofacore.plugin import PluginError, suggest
 from ofacore.protocols import (
     Block,
@@ -143,10 +144,10 @@ class TokensPreprocessor:
         except RowError as error:
             raise RowError(f"{place}{error}") from error
         except (TypeError, ValueError) as error:
-            raise RowError(f"{place}{value!r:.60} is no sequence of tokens of '{self.block}'") from error
+            raise RowError(f"{place}{excerpt(value)} is no sequence of tokens of '{self.block}'") from error
         wrong = next((name for name in names if not isinstance(name, str)), None)
         if wrong is not None:
-            raise RowError(f"{place}{wrong!r:.60} is no token of '{self.block}', whose tokens are text")
+            raise RowError(f"{place}{excerpt(wrong)} is no token of '{self.block}', whose tokens are text")
         return names
 
     def _id(self, name: str, column: str) -> int:

@@ -6,12 +6,16 @@ values that it has already changed, so that applying it twice does no harm, unle
 
 from __future__ import annotations
 
+import ast
 import json
 import string
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 from ofacore.plugin.manifest import Component
 
+_LONGEST_LITERAL = 1_000_000
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -52,7 +56,41 @@ def first_reference(value: str | list[str], separator: str = "&&") -> str:
 
 def from_json(value: Any) -> Any:
     """Text that holds JSON becomes what it holds: a list in a field of a CSV file. What is no text stays as it is."""
-    return json.loads(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        if value.lstrip()[:1] in ("[", "(", "{") and "'" in value:
+            raise ValueError(f"{error}; if Python wrote it, as in ['a', \"b's\"], use 'from_python'") from error
+        raise
+
+
+def from_python(value: Any) -> Any:
+    """Text that holds a list, dictionary or other literal as Python writes it, ``['a', "b's"]``, becomes that."""
+    if not isinstance(value, str):
+        return value
+    if len(value) > _LONGEST_LITERAL:
+        raise ValueError(f"{len(value)} characters; at most {_LONGEST_LITERAL}, give JSON instead")
+    return ast.literal_eval(value.strip())
+
+
+def text(value: Any) -> Any:
+    """Truth values (``true``, ``false``), numbers, dates and times become text, and so do bytes of UTF-8.
+
+    Lists are taken apart.
+    """
+    if isinstance(value, list | tuple):
+        return [text(part) for part in value]
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode("utf-8")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
 def spaced(value: str) -> str:
@@ -78,6 +116,8 @@ TRANSFORMS: tuple[Component, ...] = (
     _component("split_references", "`a&&b` becomes a list", separator="&&"),
     _component("first_reference", "`a&&b` becomes `a`", separator="&&"),
     _component("from_json", "text that holds JSON becomes what it holds"),
+    _component("from_python", "text that holds a literal of Python becomes what it holds"),
+    _component("text", "truth values, numbers, dates, times and bytes of UTF-8 become text"),
     _component("spaced", "letters apart, blanks as `_`"),
     _component("unspaced", "undoes `spaced`"),
 )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ofacore.artifacts import Artifact
+from ofacore.excerpts import excerpt
 from ofacore.protocols import (
     Block,
     DenseSegment,
@@ -133,7 +134,7 @@ class ValuesPreprocessor:
         except RowError as error:
             raise RowError(f"{place}{error}") from error
         except (TypeError, ValueError) as error:
-            raise RowError(f"{place}{value!r:.60} is no array of numbers") from error
+            raise RowError(f"{place}{excerpt(value)} is no array of numbers") from error
         if array.ndim != 2 or array.shape[1] != self.width or not len(array):
             shape = " x ".join(map(str, array.shape))
             raise RowError(f"{place}an array of {shape} numbers, not of one or more rows of {self.width}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from ofacore.config.errors import Problem
+from ofacore.excerpts import excerpt, listing
+from ofacore.instruction import Contrast, Node, Repeat, Slot
+from ofacore.plan.types import TemplatePlan
 from ofacore.plugin import PluginError, Registry, UnknownNameError, suggest
 
 
@@ -37,7 +40,8 @@ def option_problems(path: str, kind: str, name: str, given: Mapping[str, Any], r
         if option not in known:
             found.append(Problem(place, f"{kind} '{name}' has no option '{option}'", hint=_choice(option, known)))
         elif expected := misfit(value, known[option]):
-            found.append(Problem(place, f"found {value!r}, expected {expected}; the default is {known[option]!r}"))
+            default = excerpt(known[option])
+            found.append(Problem(place, f"found {excerpt(value)}, expected {expected}; the default is {default}"))
     return found
 
 
@@ -69,6 +73,27 @@ def unknown_slot(path: str, slot: str, slots: Iterable[str]) -> list[Problem]:
     return [Problem(path, f"the instruction has no slot '{slot}' that could serve here", hint=_choice(slot, names))]
 
 
+def needed_columns(template: TemplatePlan) -> tuple[str, ...]:
+    """Slots of a template that every row must have a value for: all but those of optional groups."""
+    nodes = (*template.tree.source, *template.tree.target)
+    return tuple(dict.fromkeys(slot.name for node in nodes for slot in _always(node)))
+
+
+def _always(node: Node) -> Iterator[Slot]:
+    if isinstance(node, Slot):
+        yield node
+    elif isinstance(node, Repeat):
+        for child in node.items:
+            yield from _always(child)
+    elif isinstance(node, Contrast):
+        yield from (side for side in (node.left, node.right) if isinstance(side, Slot))
+
+
+def begins_with(column: str, known: Sequence[str]) -> bool:
+    """Whether a column, or a place inside of one such as ``answers.text.0``, belongs to the known ones."""
+    return column in known or any(column.startswith((f"{name}.", f"{name}[")) for name in known)
+
+
 def delimiter_of(columns: Sequence[str]) -> str:
     """As YAML has it: the character that seems to separate what was taken for a single column; else empty."""
     found = next((mark for mark in ("\t", ";", "|", ",") if len(columns) == 1 and mark in columns[0]), "")
@@ -78,9 +103,10 @@ def delimiter_of(columns: Sequence[str]) -> str:
 def column_hint(name: str, columns: Sequence[str]) -> str:
     """What to do about a column that a file does not have."""
     if mark := delimiter_of(columns):
-        return f"it has a single one, {columns[0]!r}; set delimiter: {mark}"
+        shell = mark.replace('"\\t"', "\\t").strip("'")
+        return f"it has a single one, {excerpt(columns[0])}; set delimiter: {mark}, here --set 'delimiter={shell}'"
     header = "if its first line is data, set header: false and names: [first, second]"
-    return suggest(name, columns) or f"it has {', '.join(columns)}; {header}"
+    return suggest(name, columns) or f"it has {listing(columns)}; {header}"
 
 
 def _choice(name: str, known: Iterable[str]) -> str:

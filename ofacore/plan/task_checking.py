@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ofacore.config.errors import Problem
 from ofacore.config.schema import TaskConfig
-from ofacore.instruction import InstructionError, Node, OptionalGroup, Repeat, Slot, split_templates
+from ofacore.excerpts import excerpt, listing
+from ofacore.instruction import InstructionError, split_templates
+from ofacore.patterns import is_remote, named_files
 from ofacore.plan.compile import compile_instruction
 from ofacore.plan.configured import plan_task
-from ofacore.plan.lookups import delimiter_of, option_problems, unknown, unknown_slot
+from ofacore.plan.lookups import begins_with, delimiter_of, needed_columns, option_problems, unknown, unknown_slot
 from ofacore.plan.types import TemplatePlan
 from ofacore.plugin import PluginError, Registry, TaskPreset, suggest
 
@@ -123,6 +124,8 @@ class TaskCheck:
             yield Problem(f"{path}.train", "no training data are given", hint="give a file, a folder or a dataset")
         if not data.header and not data.names:
             yield Problem(f"{path}.names", "without a header the columns need names", hint="names: [first, second]")
+        if data.header and data.names:
+            yield Problem(f"{path}.names", "the first line names the columns", hint="header: false if it is data")
         for split in _SPLITS:
             yield from _absent(f"{path}.{split}", getattr(data, split)) if data.format != "hf" else ()
 
@@ -140,12 +143,12 @@ class TaskCheck:
             there = list(self._columns(self._name, split))  # type: ignore[misc]
             for slot in self._needed() if there else ():
                 column = self._config.data.columns.get(slot, slot)
-                if column not in there:
+                if not begins_with(column, there):
                     if mark := delimiter_of(there):
-                        message = f"no column '{column}', but a single one, {there[0]!r}"
+                        message = f"no column '{column}', but a single one, {excerpt(there[0])}"
                         yield Problem(f"{self._path}.data.{split}", message, hint=f"set data.delimiter: {mark}")
                         break
-                    hint = suggest(column, there) or f"there are: {', '.join(there)}"
+                    hint = suggest(column, there) or f"there are: {listing(there)}"
                     yield Problem(
                         f"{self._path}.data.{split}",
                         f"slot '{slot}' reads column '{column}', which is missing",
@@ -154,20 +157,8 @@ class TaskCheck:
 
     def _needed(self) -> tuple[str, ...]:
         """Slots that a value is needed for in every row."""
-        nodes = (node for template in self._templates for node in (*template.tree.source, *template.tree.target))
-        return tuple(dict.fromkeys(slot.name for node in nodes for slot in _always(node)))
-
-
-def _always(node: Node) -> Iterator[Slot]:
-    if isinstance(node, Slot):
-        yield node
-    elif isinstance(node, Repeat):
-        for child in node.items:
-            yield from _always(child)
-    elif not isinstance(node, OptionalGroup):
-        yield from (
-            side for side in (getattr(node, "left", None), getattr(node, "right", None)) if isinstance(side, Slot)
-        )
+        names = (name for template in self._templates for name in needed_columns(template))
+        return tuple(dict.fromkeys(names))
 
 
 def _closed_set(path: str, values: Any) -> list[Problem]:
@@ -175,20 +166,25 @@ def _closed_set(path: str, values: Any) -> list[Problem]:
         return _absent(path, values)
     if isinstance(values, Mapping):
         right = set(values) == {"column"} and isinstance(values["column"], str)
-        return [] if right else [Problem(path, f"found {dict(values)!r}, expected a list, a file, or {{column: name}}")]
+        found = excerpt(dict(values))
+        return [] if right else [Problem(path, f"found {found}, expected a list, a file, or {{column: name}}")]
     if isinstance(values, Sequence) and len(values):
         return []
-    return [Problem(path, f"found {values!r}, expected a list of values, a file with one a line, or {{column: name}}")]
+    expected = "a list of values, a file with one a line, or {column: name}"
+    return [Problem(path, f"found {excerpt(values)}, expected {expected}")]
 
 
 def _absent(path: str, spec: Any) -> list[Problem]:
     """One problem for each file that is named and does not exist."""
     if isinstance(spec, str | Path):
-        file = Path(spec).expanduser()
-        if file.exists() or glob.glob(str(file)):
+        if is_remote(str(spec)):
+            return [Problem(path, f"{excerpt(str(spec), 200)} is remote", hint="download it and give its path")]
+        missing = named_files(str(spec))[1]
+        if not missing:
             return []
+        file = Path(missing[0])
         near = suggest(file.name, (other.name for other in file.parent.iterdir())) if file.parent.is_dir() else ""
-        return [Problem(path, f"no file {spec}", hint=near)]
+        return [Problem(path, f"no file {file}", hint=near)]
     if isinstance(spec, list | tuple) and all(isinstance(part, str | Path) for part in spec):
         return [problem for number, part in enumerate(spec) for problem in _absent(f"{path}.{number}", part)]
     return []

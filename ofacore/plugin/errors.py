@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from ofacore.errors import UserError
 
+_LONGEST = 200
+"""Characters of a name; what is longer is no misspelt name, and comparing it takes minutes."""
 
 def suggest(name: str, names: Iterable[str]) -> str:
     """``"did you mean 'image'?"`` for the nearest of ``names``, or ``""`` where none is near."""
@@ -17,6 +19,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """The most similar of ``names``, letter case aside, or ``""`` where none is similar."""
     from difflib import get_close_matches
 
+    if len(name) > _LONGEST:
+        return ""
     spelled = {known.casefold(): known for known in names}
     near = get_close_matches(name.casefold(), spelled, n=1, cutoff=0.6)
     return spelled[near[0]] if near else ""

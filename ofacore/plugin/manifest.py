@@ -84,6 +84,9 @@ class SlotType:
     """This type encodes the plain text of instructions. One type in the whole registry."""
     bound_to: str = ""
     """Name of the ``slot`` attribute that binds a value to another slot (a box to its image); else empty."""
+    takes_files: bool = False
+    """A value may be the path of a file, or its bytes. Relative paths are looked for in the working directory and
+    beside the table that names them, in the spelling of any system; ``{bytes, path}`` becomes bytes or path."""
 
 
 @dataclass(frozen=True)

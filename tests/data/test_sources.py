@@ -17,6 +17,13 @@ from ofacore.data.sources import ConcatSource, ListSource, ReplayedRows, SourceE
 from ofacore.data.sources.offsets import cached_index
 from ofacore.protocols import RowError
 
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    """Index files of the tests do not end up with those of the user."""
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 ROWS = [
     {"a": "plain", "b": "1"},
     {"a": "naïve “ü” 🦊\u2028", "b": 'say "hi", you'},
@@ -74,6 +81,11 @@ def text(path, content):
     return path
 
 
+def as_bytes(path, content):
+    path.write_bytes(content)
+    return path
+
+
 FORMATS = {
     "csv": lambda folder: text(folder / "x.csv", as_delimited(ROWS, ",")),
     "csv with byte order mark": lambda folder: text(folder / "x.csv", "\ufeff" + as_delimited(ROWS, ",")),
@@ -84,7 +96,7 @@ FORMATS = {
         folder / "x.csv", "\n" + as_delimited(ROWS, ",").replace("\nplain", "\n\n\nplain")
     ),
     "csv without last line break": lambda folder: text(folder / "x.csv", as_delimited(ROWS, ",").rstrip("\n")),
-    "tsv": lambda folder: text(folder / "x.tsv", as_delimited(ROWS, "\t")),
+    "csv in UTF-16": lambda folder: as_bytes(folder / "x.csv", as_delimited(ROWS, ",").encode("utf-16")),
     "jsonl": lambda folder: text(folder / "x.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)),
     "jsonl with blank lines": lambda folder: text(
         folder / "x.jsonl", "\n \n".join(json.dumps(r, ensure_ascii=False) for r in ROWS)
@@ -152,14 +164,16 @@ def test_any_text_survives_csv_and_tsv(tmp_path_factory, rows, delimiter):
     names = ("first", "second", "third")
     table = [dict(zip(names, row, strict=True)) for row in rows]
     path = tmp_path_factory.mktemp("any") / ("x.csv" if delimiter == "," else "x.tsv")
-    source = open_source(text(path, as_delimited(table, delimiter)))
+    source = open_source(text(path, as_delimited(table, delimiter)), DataConfig(quoting="csv"))
     assert [source[index] for index in range(len(source))] == table
 
 
 def test_names_for_a_file_without_header(tmp_path):
     path = text(tmp_path / "x.tsv", as_delimited(ROWS, "\t", header=False))
-    source = open_source(path, DataConfig(header=False, names=("a", "b")))
+    source = open_source(path, DataConfig(header=False, names=("a", "b"), quoting="csv"))
     assert [source[i] for i in range(len(source))] == ROWS
+    with pytest.raises(SourceError, match="names are given, but the first line names the columns"):
+        open_source(path, DataConfig(names=("a", "b")))
     with pytest.raises(SourceError, match="names"):
         open_source(path, DataConfig(header=False))
 
@@ -255,7 +269,8 @@ def test_a_folder_without_table_is_labelled_by_its_folders(tmp_path):
     ]
 
 
-def test_an_index_is_stored_once_and_renewed_with_its_file(tmp_path):
+def test_an_index_is_stored_once_and_renewed_with_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path / "cache"))
     path, built = text(tmp_path / "x", "one"), []
 
     def index():
@@ -264,22 +279,18 @@ def test_an_index_is_stored_once_and_renewed_with_its_file(tmp_path):
     assert index().tolist() == index().tolist() == [[1, 7, 8]] and len(built) == 1
     text(path, "longer")
     assert index().tolist() == [[2, 7, 8]]
-    next(tmp_path.glob(".x.*")).write_bytes(b"broken")
+    (stored,) = (tmp_path / "cache").rglob("x.t.*")
+    stored.write_bytes(b"broken")
     assert index().tolist() == [[3, 7, 8]]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {entry.name for entry in tmp_path.iterdir()} == {"x", "cache"}
 
 
-def test_an_index_goes_to_the_cache_where_the_folder_is_closed(tmp_path, monkeypatch):
-    from ofacore.data.sources import offsets
-
-    monkeypatch.setenv("OFA_CACHE", str(tmp_path / "cache"))
-    path = text(tmp_path / "x", "one")
-    closed = tmp_path / "file" / "is no folder"
+def test_where_the_cache_is_closed_a_file_is_indexed_each_time(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(offsets, "_places", lambda p, k: (closed / "i.npy", offsets.cache_root() / "i.npy"))
-    assert cached_index(path, "t", lambda: np.array([[1, 2]]), min_bytes=0).tolist() == [[1, 2]]
-    assert (tmp_path / "cache" / "i.npy").is_file()
-    assert cached_index(path, "t", lambda: np.array([[9, 9]]), min_bytes=0).tolist() == [[1, 2]]
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path / "file" / "is no folder"))
+    path = text(tmp_path / "x", "one")
+    for number in (1, 9):
+        assert cached_index(path, "t", lambda: np.array([[number]]), min_bytes=0).tolist() == [[number]]  # noqa: B023
 
 
 def test_a_row_must_be_a_dictionary():
@@ -351,8 +362,8 @@ def test_another_delimiter_is_set_by_key(tmp_path):
     ("content", "said"),
     [
         (b"caf\xe9,b\nx,y\n", "x.csv:1: not UTF-8 .* save it as UTF-8"),
-        ("a,b\nx,y\n".encode("utf-16"), "x.csv:1: not UTF-8"),
-        (bytes(300), "no text file, it holds zero bytes"),
+        ("a,b\nx,y\n".encode("utf-16-le"), "x.csv:1: no text, it holds zero bytes; set encoding"),
+        (bytes(300), "no text, it holds zero bytes"),
     ],
 )
 def test_a_header_that_is_no_text_cannot_be_opened(tmp_path, content, said):

@@ -38,6 +38,11 @@ class Source(Protocol):
         """Names of the columns, as far as they are known without reading everything."""
 
 
+def notes_of(source: Source) -> tuple[str, ...]:
+    """What a source says of how it is read, such as columns that it leaves out: its attribute ``notes``, if any."""
+    return tuple(getattr(source, "notes", ()))
+
+
 class ConcatSource:
     """Several sources, one behind the other."""
 
@@ -59,6 +64,11 @@ class ConcatSource:
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(column for part in self._parts for column in part.columns))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of all sources."""
+        return tuple(dict.fromkeys(note for part in self._parts for note in notes_of(part)))
 
     def _place(self, index: int) -> tuple[Source, int]:
         if not 0 <= index < len(self):

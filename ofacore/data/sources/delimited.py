@@ -1,44 +1,69 @@
-"""CSV and TSV files. Quoted fields may hold delimiters, quotes and line breaks; a field may be of any size."""
+"""CSV and TSV files. A field may be of any size; with quoting it may hold delimiters, quotes and line breaks."""
 
 from __future__ import annotations
 
 import csv
 import io
-import mmap
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ofacore.data.sources.base import Row, SourceError
+from ofacore.data.sources.foreign import refuse_foreign
 from ofacore.data.sources.mapped import MappedFile
 from ofacore.data.sources.offsets import cached_index
+from ofacore.data.sources.records import record_spans
+from ofacore.data.sources.spelling import column_name, repeated
+from ofacore.excerpts import excerpt, listing
 from ofacore.protocols import RowError
 
-_QUOTE = b'"'
+_SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\x00-\x7f])"?\r?\n')
+"""First line of files that spreadsheets write: the character between fields."""
+_SAMPLED = 100
 
 
 class DelimitedSource:
     """Rows of a CSV or TSV file; all values are strings.
 
+    Columns without a name are left out. Empty fields behind the last column are passed over.
+
     Args:
-        path: The file, UTF-8.
-        delimiter: One ASCII character.
+        path: The file.
+        delimiter: One ASCII character; a first line ``sep=;`` changes it, unless ``fixed``.
         names: Names of the columns; empty: the first record names them.
+        quoting: A field may stand in double quotes, and then hold delimiters and line breaks. False: a quotation mark
+            is a letter like any other.
+        encoding: Of the text; empty: UTF-8, or what a byte order mark says.
+        fixed: The delimiter was asked for.
 
     Raises:
-        SourceError: No or bad names of columns, or a quote that never closes.
+        SourceError: No text, no or bad names of columns, or a quote that never closes.
     """
 
-    def __init__(self, path: Path, delimiter: str, names: Sequence[str] = ()) -> None:
-        self._file, self._delimiter = MappedFile(path), delimiter
-        kind = "csv" if delimiter == "," else f"sep{ord(delimiter)}"
-        self._index = cached_index(path, kind, lambda: record_spans(self._file, delimiter.encode()))
+    def __init__(
+        self, path: Path, delimiter: str, names: Sequence[str] = (), *, quoting: bool = True,
+        encoding: str = "", fixed: bool = False,
+    ) -> None:  # fmt: skip
+        refuse_foreign(path)
+        self._file, self._quoting = MappedFile(path, encoding), quoting
+        separator = _SEPARATOR_LINE.match(self._file[:16])
+        if separator and not fixed:
+            delimiter = separator[1].decode()
+        self._delimiter = delimiter
+        mode = "quoted" if quoting else "plain"
+        skipped = separator.end() if separator else 0
+        kind = f"rows{ord(delimiter)}{mode}{encoding}"
+        self._index = cached_index(
+            path, kind, lambda: record_spans(self._file, delimiter.encode(), quoting, skipped)
+        )
         self._first = 0 if names else 1
         if not names and not len(self._index):
             raise SourceError(f"{path}: the file is empty; its first line must name the columns")
-        self.columns: tuple[str, ...] = tuple(names) if names else self._header()
-        self._check_columns()
+        header = list(names) if names else self._header()
+        self._names, self._width = header, len(header)
+        self._kept = [place for place, name in enumerate(header) if name.strip()]
+        self.columns: tuple[str, ...] = tuple(header[place] for place in self._kept)
+        self._check_columns(header)
 
     def __len__(self) -> int:
         return len(self._index) - self._first
@@ -47,102 +72,99 @@ class DelimitedSource:
         if not 0 <= index < len(self):
             raise IndexError(index)
         fields = self._fields(index + self._first)
-        if len(fields) != len(self.columns):
-            wanted = f"{len(self.columns)} columns ({', '.join(self.columns)})"
-            raise RowError(f"{self.name(index)}: {len(fields)} fields, but the file has {wanted}")
+        if len(fields) != self._width:
+            fields = self._fitted(fields, index)
+        if self._first and fields == self._names and self._width > 1:
+            raise RowError(f"{self.name(index)}: the line repeats the header; take it out")
+        if len(self._kept) != self._width:
+            fields = [fields[place] for place in self._kept]
         return dict(zip(self.columns, fields, strict=True))
 
     def name(self, index: int) -> str:
         return f"{self._file.path}:{self._index[index + self._first, 2]}"
 
-    def _header(self) -> tuple[str, ...]:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the file is read."""
+        found = []
+        nameless = self._width - len(self._kept)
+        if nameless and self._first:
+            what = "a column without a name is" if nameless == 1 else f"{nameless} columns without names are"
+            found.append(f"{self._file.path}: {what} left out")
+        if not self._quoting and self._looks_quoted():
+            remedy = "if they are quoting, set quoting: csv"
+            found.append(f"{self._file.path}: quotation marks around fields are kept as letters; {remedy}")
+        return tuple(found)
+
+    def _looks_quoted(self) -> bool:
+        """Whether one of the first rows has a field that begins and ends with a quotation mark."""
+        for record in range(min(_SAMPLED, len(self._index))):
+            try:
+                fields = self._fields(record)
+            except RowError:
+                continue
+            if any(len(field) > 1 and field[0] == field[-1] == '"' for field in fields):
+                return True
+        return False
+
+    def _header(self) -> list[str]:
         try:
-            return tuple(self._fields(0))
+            return [column_name(name.removeprefix("\ufeff")) for name in self._fields(0)]
         except RowError as error:
             raise SourceError(str(error)) from error
 
-    def _check_columns(self) -> None:
-        if any("\r" in name and "\n" not in name for name in self.columns):
-            problem = "its lines end with a carriage return alone; save it with line ends of Unix or Windows"
-            raise SourceError(f"{self._file.path}:1: {problem}")
-        if any("\0" in name for name in self.columns):
-            raise SourceError(f"{self._file.path}: no text file, it holds zero bytes; set format, or save it as UTF-8")
-        bad = [name for name in self.columns if not name.strip() or self.columns.count(name) > 1]
-        if bad:
-            problem = f"column name {bad[0]!r} is empty or occurs twice in {list(self.columns)}"
-            raise SourceError(f"{self._file.path}:1: {problem}; if the first line is data, set header: false and names")
+    def _check_columns(self, header: Sequence[str]) -> None:
+        path = self._file.path
+        if any("\r" in name and "\n" not in name for name in header):
+            problem = "some of its lines end with a carriage return alone"
+            raise SourceError(f"{path}:1: {problem}; save it with line ends of Unix or Windows")
+        twice = repeated(self.columns)
+        if twice is None and self.columns:
+            return
+        problem = "no column has a name" if twice is None else f"column name {excerpt(twice)} occurs twice"
+        remedy = "if the first line is data, set header: false and names"
+        raise SourceError(f"{path}:1: {problem} in {excerpt(list(header), 200)}; {remedy}")
+
+    def _fitted(self, fields: list[str], index: int) -> list[str]:
+        """Fields of a row that has too many or too few, where nothing is lost by it.
+
+        Raises:
+            RowError: It is not clear what belongs where.
+        """
+        if not any(fields[self._width :]) and len(fields) > self._width:
+            return fields[: self._width]
+        if len(fields) < self._width and len(fields) > max(self._kept):
+            return fields + [""] * (self._width - len(fields))
+        quoted = not self._quoting and any('"' in field for field in fields)
+        remedy = "; if its fields are quoted, set quoting: csv" if quoted else ""
+        wanted = f"{self._width} columns ({listing(self.columns)})"
+        raise RowError(f"{self.name(index)}: {len(fields)} fields, but the file has {wanted}{remedy}")
 
     def _fields(self, record: int) -> list[str]:
-        start, end, line = (int(number) for number in self._index[record][:3])
+        start, end, line = self._index[record].tolist()
         try:
             text = self._file[start:end].decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
-            raise RowError(
-                f"{self._file.path}:{line}: not UTF-8 ({error.reason} at byte {start + error.start}); save it as UTF-8"
-            ) from error
-        if '"' not in text:
+            reason = f"{error.reason} at byte {start + error.start}"
+            remedy = "set encoding, such as cp1252, or save it as UTF-8"
+            raise RowError(f"{self._file.path}:{line}: not UTF-8 ({reason}); {remedy}") from error
+        if "\0" in text:
+            remedy = "set encoding, such as utf-16-le, or write it again"
+            raise RowError(f"{self._file.path}:{line}: no text, it holds zero bytes; {remedy}")
+        if not self._quoting or '"' not in text:
             return text.split(self._delimiter)
         if len(text) >= csv.field_size_limit():
             csv.field_size_limit(len(text) + 1)
         try:
-            return next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter))
+            return next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True))
         except csv.Error as error:
-            raise RowError(f"{self._file.path}:{line}: {error}") from error
+            raise RowError(f"{self._file.path}:{line}: {_quoting_problem(text, error)}") from error
 
 
-def record_spans(file: MappedFile, delimiter: bytes) -> np.ndarray:
-    """int64 [records, 3]: first byte, end, number of the first line. Empty lines are left out.
-
-    Raises:
-        SourceError: A quoted field is still open at the end of the file.
-    """
-    spans = file.line_spans()
-    lines = np.arange(1, len(spans) + 1, dtype=np.int64)[:, None]
-    data = file.data
-    table = np.concatenate([spans, lines], axis=1)
-    if data.find(_QUOTE) >= 0:
-        table = np.array(list(_joined(file, data, table, delimiter)), np.int64).reshape(-1, 3)
-    return table[[not _is_empty(data, start, end) for start, end, _ in table.tolist()]]
-
-
-def _is_empty(data: mmap.mmap | bytes, start: int, end: int) -> bool:
-    return end - start <= 2 and not data[start:end].strip(b"\r\n")
-
-
-def _joined(
-    file: MappedFile, data: mmap.mmap | bytes, lines: np.ndarray, delimiter: bytes
-) -> Iterator[tuple[int, int, int]]:
-    """Lines joined to records where a line break stands inside quotes."""
-    first: tuple[int, int] | None = None
-    for start, end, line in lines.tolist():
-        text = data[start:end]
-        inside = first is not None
-        open_after = ends_inside(text, delimiter, inside) if _QUOTE in text else inside
-        if open_after:
-            first = first or (start, line)
-        else:
-            yield (start, end, line) if first is None else (first[0], end, first[1])
-            first = None
-    if first is not None:
-        raise SourceError(f"{file.path}:{first[1]}: a quoted field begins here and never ends; write a quote inside a "
-                          'quoted field as ""')  # fmt: skip
-
-
-def ends_inside(line: bytes, delimiter: bytes, inside: bool) -> bool:
-    """Whether a quoted field is open at the end of a line. A quote opens a field only as its first character."""
-    position = 0
-    while True:
-        if not inside and line[position : position + 1] == _QUOTE:
-            inside, position = True, position + 1
-        if inside:
-            quote = line.find(_QUOTE, position)
-            if quote < 0:
-                return True
-            position = quote + 1
-            if line[position : position + 1] == _QUOTE:
-                position += 1
-                continue
-            inside = False
-        position = line.find(delimiter, position) + 1
-        if position == 0:
-            return False
+def _quoting_problem(text: str, error: csv.Error) -> str:
+    if "expected after" not in str(error):
+        return str(error)
+    lines = text.count("\n")
+    where = f"begins here, closes {lines} lines below" if lines else "closes"
+    remedy = 'write a quote inside a quoted field as "", or set quoting: none'
+    return f"a quoted field {where} and is followed by more text; {remedy}"

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line. A ``.json`` file with an array of objects is read whole."""
+"""JSON lines: one object a line. A ``.json`` file, an array of objects or one object after another, is read whole."""
 
 from __future__ import annotations
 
@@ -10,20 +10,60 @@ from typing import Any
 import numpy as np
 
 from ofacore.data.sources.base import Row, SourceError
+from ofacore.data.sources.foreign import refuse_foreign
 from ofacore.data.sources.mapped import MappedFile
 from ofacore.data.sources.offsets import cached_index
 from ofacore.data.sources.python import ListSource
+from ofacore.data.sources.spelling import column_name, repeated
+from ofacore.excerpts import excerpt, listing
 from ofacore.protocols import RowError
 
 _SAMPLED = 20
+_WIDE = "a JSON text over several lines, but each line must hold one whole object; set format: json"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    twice = repeated(name for name, _ in pairs)
+    raise ValueError(f"the name {excerpt(twice)} occurs twice in one object")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def parsed(content: bytes) -> Any:
+    """What UTF-8 text of JSON holds.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
+        ValueError: It is no JSON, holds a name twice in one object, or is nested too deep.
+    """
+    text = content.decode("utf-8")
+    try:
+        return _DECODER.decode(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("lists or objects are nested too deep") from None
 
 
 class JsonLinesSource:
-    """Rows of a JSON lines file, UTF-8. Blank lines are left out."""
+    """Rows of a JSON lines file. Blank lines are left out.
 
-    def __init__(self, path: Path) -> None:
-        self._file = MappedFile(path)
-        self._index = cached_index(path, "jsonl", lambda: _spans(self._file))
+    Args:
+        path: The file.
+        encoding: Of the text; empty: UTF-8, or what a byte order mark says.
+
+    Raises:
+        SourceError: No text, or objects that go over several lines.
+    """
+
+    def __init__(self, path: Path, encoding: str = "") -> None:
+        refuse_foreign(path)
+        self._file = MappedFile(path, encoding)
+        self._index = cached_index(path, f"jsonl{encoding}", lambda: _spans(self._file))
+        if len(self._index) and self._begins_wide() and not any(self._readable(min(_SAMPLED, len(self)))):
+            raise SourceError(f"{self.name(0)}: {_WIDE}")
 
     def __len__(self) -> int:
         return len(self._index)
@@ -31,20 +71,21 @@ class JsonLinesSource:
     def __getitem__(self, index: int) -> Row:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        start, end = (int(number) for number in self._index[index][:2])
+        start, end, _ = self._index[index].tolist()
         line = self._file[start:end]
         try:
-            row = json.loads(line)
+            row = parsed(line)
         except UnicodeDecodeError as error:
-            problem = f"not UTF-8 ({error.reason} at byte {start + error.start}); save it as UTF-8"
-            raise RowError(f"{self.name(index)}: {problem}") from error
+            reason = f"{error.reason} at byte {start + error.start}"
+            remedy = "set encoding, such as cp1252, or save it as UTF-8"
+            raise RowError(f"{self.name(index)}: not UTF-8 ({reason}); {remedy}") from error
         except ValueError as error:
             hint = "; each line must hold one whole object; if the file is one array, set format: json"
             array = index == 0 and line.lstrip().startswith(b"[")
             raise RowError(f"{self.name(index)}: not JSON: {error}{hint if array else ''}") from error
         if not isinstance(row, dict):
             raise RowError(f"{self.name(index)}: a {type(row).__name__}, but each line must hold one object")
-        return row
+        return row if line.isascii() else {column_name(key): value for key, value in row.items()}
 
     def name(self, index: int) -> str:
         return f"{self._file.path}:{self._index[index, 2]}"
@@ -61,29 +102,64 @@ class JsonLinesSource:
             except RowError:
                 continue
 
+    def _begins_wide(self) -> bool:
+        """Whether the first line opens what it does not close."""
+        start, end = (int(number) for number in self._index[0][:2])
+        line = self._file[start:end].strip()
+        return line in (b"{", b"[") or (line[:1] in (b"{", b"[") and line.endswith(b","))
+
 
 def columns_of(rows: list[Row]) -> tuple[str, ...]:
     """Keys of all rows, in the order of their first occurrence."""
     return tuple(dict.fromkeys(str(key) for row in rows for key in row))
 
 
-def json_array(path: Path) -> ListSource:
-    """Rows of a ``.json`` file.
+def json_rows(path: Path, encoding: str = "") -> ListSource:
+    """Rows of a ``.json`` file: an array of objects, or objects one behind another, on as many lines as they like.
 
     Raises:
-        SourceError: It holds anything but an array of objects.
+        SourceError: It holds anything else.
     """
+    refuse_foreign(path)
+    content = bytes(MappedFile(path, encoding)[:])
     try:
-        content: Any = json.loads(path.read_bytes())
+        found = _values(content)
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    except ValueError as error:
-        if not path.stat().st_size:
-            raise SourceError(f"{path}: the file is empty; an array of objects is expected") from error
-        raise SourceError(f"{path}: not JSON: {error}; if each line is one object, set format: jsonl") from error
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise SourceError(f"{path}: an array of objects is expected, [{{...}}, {{...}}]")
-    return ListSource(content, str(path))
+        reason = f"{error.reason} at byte {error.start}"
+        remedy = "set encoding, such as cp1252, or save it as UTF-8"
+        raise SourceError(f"{path}: not UTF-8 ({reason}); {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise SourceError(f"{path}: not JSON: {reason}") from error
+    if not found:
+        raise SourceError(f"{path}: the file is empty; an array of objects is expected")
+    rows = found[0] if len(found) == 1 else found
+    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+        return ListSource(rows, str(path))
+    raise SourceError(f"{path}: {_not_rows(rows)}")
+
+
+def _values(content: bytes) -> list[Any]:
+    """The JSON values of a text, one behind another."""
+    text = content.decode("utf-8-sig").strip()
+    found, place = [], 0
+    while place < len(text):
+        value, place = _DECODER.raw_decode(text, place)
+        found.append(value)
+        while place < len(text) and text[place] in " \t\r\n":
+            place += 1
+    return found
+
+
+def _not_rows(value: Any) -> str:
+    if isinstance(value, list):
+        wrong = next(row for row in value if not isinstance(row, dict))
+        return f"an array of objects is expected, [{{...}}, {{...}}], but it holds {excerpt(wrong)}"
+    if not isinstance(value, dict):
+        return f"an array of objects is expected, [{{...}}, {{...}}], not {excerpt(value)}"
+    lists = [name for name, part in value.items() if isinstance(part, list)]
+    remedy = f"save what its name '{lists[0]}' holds" if lists else "if the object is the only row, set format: jsonl"
+    return f"one object with {listing(value)}, but an array of objects is expected, [{{...}}, {{...}}]; {remedy}"
 
 
 def _spans(file: MappedFile) -> np.ndarray:

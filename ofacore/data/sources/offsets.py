@@ -1,7 +1,7 @@
 """Index files: where each record of a large file begins, found once and mapped into memory afterwards.
 
-An index lies beside its file, or in the cache folder where that is not writable. It is valid as long as size and
-modification time of the file are those it was made for.
+An index lies in the cache folder. It is valid as long as size and modification time of the file are those it was made
+for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from ofacore.folders import cache_root
 
 MIN_BYTES = 1 << 18
 """Files below this size are indexed again each time; it takes no longer than reading an index."""
-_VERSION = 1
+_VERSION = 2
+"""Of what the index files hold; raised whenever the same file would be indexed otherwise."""
 
 
 def cached_index(path: Path, kind: str, build: Callable[[], np.ndarray], min_bytes: int = MIN_BYTES) -> np.ndarray:
@@ -34,21 +35,17 @@ def cached_index(path: Path, kind: str, build: Callable[[], np.ndarray], min_byt
     if state.st_size < min_bytes:
         return build()
     stamp = [_VERSION, state.st_size, state.st_mtime_ns]
-    for place in _places(path, kind):
-        index = _read(place, stamp)
-        if index is not None:
-            return index
-    index = build()
-    for place in _places(path, kind):
-        if _write(place, stamp, index):
-            break
+    place = _place(path, kind)
+    index = _read(place, stamp)
+    if index is None:
+        index = build()
+        _write(place, stamp, index)
     return index
 
 
-def _places(path: Path, kind: str) -> tuple[Path, Path]:
-    name = f"{path.name}.{kind}.index.npy"
+def _place(path: Path, kind: str) -> Path:
     where = hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:16]
-    return path.parent / f".{name}", cache_root() / "index" / where / name
+    return cache_root() / "index" / where / f"{path.name}.{kind}.index.npy"
 
 
 def _read(place: Path, stamp: list[int]) -> np.ndarray | None:
@@ -62,8 +59,8 @@ def _read(place: Path, stamp: list[int]) -> np.ndarray | None:
     return stored[1:]
 
 
-def _write(place: Path, stamp: list[int], index: np.ndarray) -> bool:
-    """Store an index atomically; False where the folder is not writable."""
+def _write(place: Path, stamp: list[int], index: np.ndarray) -> None:
+    """Store an index atomically; where the folder is not writable the next opening makes it again."""
     head = np.zeros((1, index.shape[1]), np.int64)
     head[0, : len(stamp)] = stamp[: index.shape[1]]
     scratch = None
@@ -76,5 +73,3 @@ def _write(place: Path, stamp: list[int], index: np.ndarray) -> bool:
     except OSError:
         if scratch is not None:
             Path(scratch).unlink(missing_ok=True)
-        return False
-    return True

@@ -13,8 +13,12 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from ofacore.data.sources.arrow_values import conversions
 from ofacore.data.sources.base import Row, SourceError
+from ofacore.data.sources.foreign import refuse_foreign
+from ofacore.data.sources.spelling import column_name, repeated
 from ofacore.data.sources.unpacked import UnpackedRows, unpacked
+from ofacore.excerpts import cut, excerpt
 from ofacore.protocols import RowError
 
 if TYPE_CHECKING:
@@ -32,9 +36,14 @@ class ParquetSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reset()
-        meta = self._open().metadata
+        meta, schema = self._open().metadata, self._open().schema_arrow
         self._ends = list(accumulate(meta.row_group(group).num_rows for group in range(meta.num_row_groups)))
-        self.columns: tuple[str, ...] = tuple(self._open().schema_arrow.names)
+        self._stored = tuple(schema.names)
+        self.columns: tuple[str, ...] = tuple(map(column_name, self._stored))
+        self._convert = conversions(schema)
+        twice = repeated(self.columns)
+        if twice is not None:
+            raise SourceError(f"{path}: column name {excerpt(twice)} occurs twice; write it with names of its own")
 
     def _reset(self) -> None:
         self._reader: pyarrow.parquet.ParquetFile | None = None
@@ -44,7 +53,8 @@ class ParquetSource:
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_ends": self._ends, "columns": self.columns}
+        lost = ("_reader", "_groups", "_kept_bytes", "_decoded", "_unpacked", "_lock")
+        return {key: value for key, value in self.__dict__.items() if key not in lost}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -58,10 +68,27 @@ class ParquetSource:
             raise IndexError(index)
         group = bisect_right(self._ends, index)
         inner = index - (self._ends[group - 1] if group else 0)
-        with self._lock:
-            if self._unpacked is not None:
-                return self._unpacked[index]
-            return dict(self._group(group, index).slice(inner, 1).to_pylist()[0])
+        try:
+            with self._lock:
+                if self._unpacked is not None:
+                    row = self._unpacked[index]
+                else:
+                    row = dict(self._group(group, index).slice(inner, 1).to_pylist()[0])
+        except (ValueError, OverflowError) as error:
+            if isinstance(error, RowError):
+                raise
+            raise RowError(f"{self.name(index)}: a value cannot be read: {cut(str(error), 200)}") from error
+        return self._finished(row, index)
+
+    def _finished(self, row: Row, index: int) -> Row:
+        if self.columns != self._stored:
+            row = dict(zip(self.columns, row.values(), strict=True))
+        if self._convert is None:
+            return row
+        try:
+            return self._convert(row)
+        except RowError as error:
+            raise RowError(f"{self.name(index)}, {error}") from error
 
     def name(self, index: int) -> str:
         return f"{self._path}[{index}]"
@@ -71,11 +98,13 @@ class ParquetSource:
             import pyarrow
             import pyarrow.parquet
 
+            refuse_foreign(self._path, "Parquet file", [b"PAR1"])
             try:
                 self._reader = pyarrow.parquet.ParquetFile(self._path, memory_map=True)
             except pyarrow.ArrowException as error:
                 remedy = "write it again, or set format"
-                raise SourceError(f"{self._path}: no readable Parquet file: {error}; {remedy}") from error
+                reason = cut(" ".join(str(error).split()), 200).rstrip(".")
+                raise SourceError(f"{self._path}: no readable Parquet file: {reason}; {remedy}") from error
         return self._reader
 
     def _group(self, group: int, index: int) -> pyarrow.Table:

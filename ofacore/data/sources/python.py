@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ofacore.data.sources.base import Row
+from ofacore.data.sources.spelling import column_name
 from ofacore.protocols import RowError
 
 _SAMPLED = 20
@@ -32,9 +33,9 @@ class ListSource:
     def columns(self) -> tuple[str, ...]:
         known = getattr(self._rows, "column_names", None)
         if known is not None:
-            return tuple(known)
+            return tuple(map(column_name, known))
         rows = [self._rows[index] for index in range(min(_SAMPLED, len(self)))]
-        return tuple(dict.fromkeys(str(key) for row in rows if isinstance(row, Mapping) for key in row))
+        return tuple(dict.fromkeys(column_name(key) for row in rows if isinstance(row, Mapping) for key in row))
 
 
 def as_row(value: Any, name: str) -> Row:
@@ -45,7 +46,7 @@ def as_row(value: Any, name: str) -> Row:
     """
     if not isinstance(value, Mapping):
         raise RowError(f"{name}: a {type(value).__name__}, but a row is a dictionary: column name -> value")
-    return {str(key): item for key, item in value.items()}
+    return {column_name(key): item for key, item in value.items()}
 
 
 class ReplayedRows:

@@ -6,19 +6,23 @@ Shards are read at random by an index of their members, not as a stream.
 from __future__ import annotations
 
 import io
-import json
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ofacore.data.sources.base import Row, SourceError
+from ofacore.data.sources.foreign import refuse_foreign
+from ofacore.data.sources.jsonl import parsed
 from ofacore.data.sources.mapped import MappedFile
 from ofacore.data.sources.offsets import cached_index
+from ofacore.excerpts import cut
 from ofacore.protocols import RowError
 
 _TEXT = ("txt", "text", "cls", "id", "transcript")
+_ARRAYS = ("npy", "npz")
 _BLOCK = 512
 _SAMPLED = 20
 """Rows whose members name the columns: a row may lack some."""
@@ -27,7 +31,11 @@ _SAMPLED = 20
 class WebDatasetSource:
     """Rows of one tar shard; ``__key__`` holds the row's key.
 
-    ``.json`` is parsed, ``.txt .text .transcript .cls .id`` are text, everything else is bytes.
+    ``.json`` is parsed, ``.txt .text .transcript .cls .id`` are text without the line break at its end, ``.npy`` is an
+    array and ``.npz`` a dictionary of arrays; everything else is bytes.
+
+    Raises:
+        SourceError: No plain tar file, a link among its members, or members of one key that are not adjacent.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,6 +50,9 @@ class WebDatasetSource:
         row: Row = {}
         for _, header, start, size in self._span(index).tolist():
             key, extension = _split(_member_name(self._file, header, start))
+            if extension in row:
+                problem = f"the member '{key}.{extension}' occurs twice"
+                raise RowError(f"{self.name(index)}: {problem}; write the shard again with one of them")
             row["__key__"] = key
             row[extension] = _decoded(self._file[start : start + size], extension, self.name(index))
         return row
@@ -54,6 +65,16 @@ class WebDatasetSource:
     def columns(self) -> tuple[str, ...]:
         rows = range(min(_SAMPLED, len(self)))
         return tuple(dict.fromkeys(["__key__", *(name for index in rows for name in self._extensions(index))]))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where the rule for keys probably cuts a name at another dot than was meant."""
+        for column in self.columns:
+            head, dot, _ = column.partition(".")
+            if dot and head.isdigit():
+                rule = "the key of a member ends at the first dot of its name"
+                return (f"{self._file.path}: {rule}, so there is a column '{column}'; name members 'key.ext'",)
+        return ()
 
     def _extensions(self, index: int) -> list[str]:
         headers = self._span(index)[:, 1:3].tolist()
@@ -69,21 +90,38 @@ class WebDatasetSource:
 def _member_table(path: Path) -> np.ndarray:
     """int64 [members, 4]: row, offset of the header, offset of the data, size; rows are runs of equal keys."""
     table: list[tuple[int, int, int, int]] = []
-    row, last = -1, None
+    row, last, others = -1, None, 0
+    seen: set[str] = set()
+    refuse_foreign(path, "tar file", [b"ustar", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"])
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                key, _ = _split(member.name)
-                if not member.isfile() or Path(key).name in ("", "__meta__"):
+                key, extension = _split(member.name)
+                if member.isdir() or not extension or key.rpartition("/")[2] in ("", "__meta__"):
+                    others += not member.isdir()
                     continue
+                if not member.isfile():
+                    remedy = "write the shard with the files that links lead to (tar --dereference --hard-dereference)"
+                    raise SourceError(f"{path}: the member '{member.name}' is a link; {remedy}")
+                if key != last and key in seen:
+                    raise SourceError(f"{path}: {_apart(key)}")
                 row += key != last
                 last = key
+                seen.add(key)
                 table.append((row, member.offset, member.offset_data, member.size))
     except tarfile.TarError as error:
-        cut = "end of data" in str(error)
-        remedy = "it is cut off, fetch it again" if cut else "shards must not be compressed, unpack with gunzip"
+        remedy = "shards must not be compressed, unpack with gunzip"
+        if "end of data" in str(error) or not path.stat().st_size:
+            remedy = "it is cut off, fetch it again"
         raise SourceError(f"{path}: no plain tar file ({error}); {remedy}") from error
+    if others and not table:
+        raise SourceError(f"{path}: none of its {others} members is named 'key.ext', as members of a shard are")
     return np.array(table, np.int64).reshape(-1, 4)
+
+
+def _apart(key: str) -> str:
+    rule = "members of a sample are adjacent, and their key ends at the first dot of the name"
+    return f"members of the key '{key}' lie apart: {rule}; write the shard sorted by name (tar --sort=name)"
 
 
 def _member_name(file: MappedFile, header: int, data: int) -> str:
@@ -107,7 +145,23 @@ def _decoded(content: bytes, extension: str, name: str) -> Any:
     kind = extension.rpartition(".")[2]
     try:
         if kind == "json":
-            return json.loads(content)
-        return content.decode("utf-8") if kind in _TEXT else content
+            return parsed(content)
+        if kind in _ARRAYS:
+            return _arrays(content)
+        return _text(content) if kind in _TEXT else content
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise RowError(f"{name}, member '{extension}': {cut(str(error), 200)}") from error
+
+
+def _text(content: bytes) -> str:
+    """The text of a file, without the line break that editors put at its end."""
+    return content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+
+
+def _arrays(content: bytes) -> Any:
+    """The array of a ``.npy`` file, or the arrays of a ``.npz`` file by name."""
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
     except ValueError as error:
-        raise RowError(f"{name}, member '{extension}': {error}") from error
+        raise ValueError(f"no array of numbers ({error})") from error
+    return loaded if isinstance(loaded, np.ndarray) else dict(loaded)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ofa_modality_box.manifest import is_box
-from ofacore.protocols import Options, RowError
+from ofacore.protocols import Options, RowError, excerpt
 
 Corners = tuple[float, float, float, float]
 """(x0, y0, x1, y1): left, top, right, bottom."""
@@ -120,5 +120,4 @@ def _way_out(value: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return excerpt(value, 80)

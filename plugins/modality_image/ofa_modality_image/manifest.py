@@ -81,6 +81,7 @@ MANIFEST = ModalityManifest(
             views=("image",),
             sample=f"{_PACKAGE}.sample:picture",
             row_transform=f"{_PACKAGE}.transform:ImageTransform",
+            takes_files=True,
         ),
     ),
     components=COMPONENTS,

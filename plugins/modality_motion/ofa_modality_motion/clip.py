@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from ofa_modality_motion.bvh import decoded, read_bvh, read_bvh_file, read_bvh_skeleton
 from ofa_modality_motion.skeleton import AnySkeleton, PointSkeleton, Skeleton, from_json
 from ofa_modality_motion.values import ENDINGS
-from ofacore.protocols import RowError
+from ofacore.protocols import RowError, excerpt
 
 ACCEPTED = (
     "an array [frames, dims], a path ending in .npy, .npz or .bvh, the content of such a file, "
@@ -68,9 +69,9 @@ def _from_file(path: Path, column: str) -> Clip:
     if path.suffix.lower() not in ENDINGS:
         shown = _short(str(path))
         raise RowError(f"column '{column}': '{shown}' is no motion file; expected {ACCEPTED}")
-    if not path.is_file():
+    if not os.path.isfile(path):  # not Path.is_file, which fails on names that are too long
         place = "" if path.is_absolute() else f" below {Path.cwd()}"
-        problem = f"'{path}' is a folder" if path.is_dir() else f"no file '{path}'{place}"
+        problem = f"'{path}' is a folder" if os.path.isdir(path) else f"no file {excerpt(str(path))}{place}"
         raise RowError(f"column '{column}': {problem}")
     try:
         if path.suffix.lower() == ".bvh":

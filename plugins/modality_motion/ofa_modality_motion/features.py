@@ -14,7 +14,7 @@ from ofa_modality_motion.inbetween import with_known_ends
 from ofa_modality_motion.skeleton import Skeleton
 from ofa_modality_motion.statistics import Signature
 from ofa_modality_motion.trimming import Cut, cut_clip
-from ofacore.protocols import RowContext, RowError, SlotPlan
+from ofacore.protocols import RowContext, RowError, SlotPlan, excerpt
 
 Signatures = Mapping[int, Signature]
 
@@ -158,7 +158,7 @@ def asked_length(slot: SlotPlan, ctx: RowContext) -> int | None:
     try:
         length = int(found)
     except (TypeError, ValueError) as error:
-        raise RowError(f"column '{text}': {found!r} is no number of frames") from error
+        raise RowError(f"column '{text}': {excerpt(found)} is no number of frames") from error
     if length < 1:
         raise RowError(f"column '{text}': {length} is no number of frames; at least 1 is needed")
     return length

@@ -62,6 +62,7 @@ MANIFEST = ModalityManifest(
             attributes=ATTRIBUTES,
             views=("motion",),
             sample=f"{_PACKAGE}.sample:clip",
+            takes_files=True,
         ),
     ),
     components=COMPONENTS,

@@ -22,6 +22,8 @@ from ofacore.protocols import (
     TargetSpec,
     TokenSegment,
     Vocabulary,
+    excerpt,
+    listing,
 )
 
 _FILE = "classes.json"
@@ -70,9 +72,8 @@ class CategoryPreprocessor:
         """
         name = as_text(value, slot.name)
         if name not in self._tokens:
-            more = ", ..." if len(self._classes) > _SHOWN else ""
-            hint = suggest(name, self._classes) or f"there are {', '.join(self._classes[:_SHOWN])}{more}"
-            raise RowError(f"column '{slot.name}': '{name}' is none of {len(self._classes)} classes; {hint}")
+            hint = suggest(name, self._classes) or f"there are {listing(self._classes, _SHOWN)}"
+            raise RowError(f"column '{slot.name}': {excerpt(name)} is none of {len(self._classes)} classes; {hint}")
         learned = slot.side == "source" or slot.loss
         weights = None if learned else np.zeros(1, dtype=bool)
         return [TokenSegment(np.array([self._tokens[name]]), (self._block.name,), open=False, weights=weights)]

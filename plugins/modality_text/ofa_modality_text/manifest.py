@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -10,8 +12,8 @@ from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
 
 
 def is_text(value: Any) -> bool:
-    """True for one text: a string, a number, or a one-dimensional integer array of token ids."""
-    if isinstance(value, str | Real):
+    """True for one text: a string, a number, a date or time, or a one-dimensional integer array of token ids."""
+    if isinstance(value, str | Real | Decimal | date | time):
         return True
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     return getattr(value, "ndim", None) == 1 and kind in ("i", "u")
@@ -57,7 +59,7 @@ MANIFEST = ModalityManifest(
             name="TEXT",
             doc="Text of any language.",
             preprocessor="text",
-            values="a string, a number, or a one-dimensional integer array of token ids",
+            values="a string, a number, a date or time, or a one-dimensional integer array of token ids",
             is_element=is_text,
             attributes=_ATTRIBUTES,
             views=("text",),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from ofacore.protocols import (
     TargetSpec,
     TokenSegment,
     Vocabulary,
+    excerpt,
+    listing,
 )
 
 _FILE = "tokenizer.json"
@@ -145,7 +149,13 @@ class TextPreprocessor:
         return self._tokens.decode(ids.tolist(), slot.attributes.get("level") == "character")
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
-        """The text, escaped, line breaks kept."""
+        """The text, escaped, line breaks kept; of token ids what they are and what they mean."""
+        if isinstance(value, np.ndarray | list | tuple):
+            ids = self._given_ids(value, "")
+            meaning = self._tokens.decode(ids.tolist(), False)
+            value = f"token ids {excerpt(list(value), 200)}, which are {excerpt(meaning)}"
+        elif isinstance(value, Decimal | date | time):
+            value = as_text(value, "")
         return f'<span style="white-space:pre-wrap">{html.escape(str(value))}</span>'
 
     def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
@@ -182,7 +192,7 @@ class TextPreprocessor:
         """Ids of the tokenizer, shifted to where its block stands in the vocabulary."""
         ids = np.asarray(value) if len(value) else np.zeros(0, dtype=np.int64)
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise RowError(f"column '{column}': expected text or a list of token ids, got {str(value)[:60]}")
+            raise RowError(f"column '{column}': expected text or a list of token ids, got {excerpt(value)}")
         if len(ids) and not 0 <= ids.min() <= ids.max() < len(self._range):
             wrong = f"{ids.min()} to {ids.max()}"
             raise RowError(f"column '{column}': token ids {wrong}; this tokenizer has 0 to {len(self._range) - 1}")
@@ -201,8 +211,8 @@ class TextPreprocessor:
         allowed = closed.allowed(ids)
         if allowed is None:
             known = [str(member) for member in closed.values]
-            hint = suggest(str(value), known) or f"one of: {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
-            raise RowError(f"column '{slot.name}': '{value}' is not in its closed set of {len(known)}; {hint}")
+            hint = suggest(str(value), known) or f"one of: {listing(known, 5)}"
+            raise RowError(f"column '{slot.name}': {excerpt(value)} is not in its closed set of {len(known)}; {hint}")
         return allowed
 
     def _closed_set(self, slot: SlotPlan, ctx: RowContext) -> ClosedSet:

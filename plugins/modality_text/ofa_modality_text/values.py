@@ -6,14 +6,16 @@ import math
 import string
 import unicodedata
 from collections.abc import Iterable, Iterator
+from datetime import date, time
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
-from ofacore.protocols import Options, RowError
+from ofacore.protocols import Options, RowError, excerpt
 
 
 def as_text(value: Any, column: str) -> str:
-    """A string or number as text.
+    """A string or number as text; a date or time as ISO 8601 writes it.
 
     Raises:
         RowError: Anything else, a number that is not finite, or a string that is not valid Unicode.
@@ -24,6 +26,14 @@ def as_text(value: Any, column: str) -> str:
         if math.isfinite(value):
             return str(value)
         raise RowError(f"column '{column}': {value} is no text; leave the column out, or None, where there is no value")
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value, "f")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, bool | bytes):
+        found = f"{type(value).__name__} {excerpt(value)}"
+        remedy = "the transform 'text' makes it text"
+        raise RowError(f"column '{column}': expected text or a number, got {found}; {remedy}")
     raise RowError(f"column '{column}': expected text or a number, got {_described(value)}")
 
 
@@ -41,7 +51,7 @@ def texts_of(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
         if isinstance(value, list | tuple):
             yield from texts_of(value)
-        elif isinstance(value, str | Real):
+        elif isinstance(value, str | Real | Decimal | date | time):
             try:
                 yield as_text(value, "")
             except RowError:
@@ -59,5 +69,4 @@ def _valid_unicode(text: str, column: str) -> str:
 
 
 def _described(value: Any) -> str:
-    shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    return f"{type(value).__name__} {excerpt(value)}"
