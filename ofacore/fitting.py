@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from ofacore.evaluate.validator import Validator
 from ofacore.folders import check_free, check_writable, claimed
 from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
-from ofacore.parallel.agreement import check_started_alike
+from ofacore.parallel.agreement import all_succeeded, check_started_alike
 from ofacore.parallel.process import tune_process
 from ofacore.plugin.hooks import RunHooks, TrainingRun
 from ofacore.protocols import Batch, Schedule, TaskShare
@@ -107,7 +107,7 @@ def fit(
     """
     config = generalist.assembly.config.train
     check_alike(generalist)
-    place = check_folder(folder, resume)
+    place = check_folder_together(folder, resume)
     tune_process(config.threads)
     cores = len(os.sched_getaffinity(0))
     if config.workers > cores:
@@ -121,7 +121,7 @@ def fit(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
     trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist))
-    with claimed(folder) if groups.is_first() else nullcontext():
+    with _claimed_together(folder):
         *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], quiet)  # trackers write from here on
         trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
         if snapshot and place:
@@ -212,6 +212,35 @@ def check_folder(folder: Path, resume: bool) -> Path | None:
     if resume and not found:
         logger.warning("%s has no checkpoint yet: starting from the beginning", folder)
     return found
+
+
+def check_folder_together(folder: Path, resume: bool) -> Path | None:
+    """`check_folder` by all processes of a run: none goes on to claim the folder before all have looked at it.
+
+    Raises:
+        CheckpointError: As there, or the processes do not find the same.
+        UserError: As there, on any process.
+    """
+    found = all_succeeded(lambda: check_folder(folder, resume))
+    names = [place.name if place else "no checkpoint" for place in found]
+    other = next((rank for rank, name in enumerate(names) if name != names[0]), None)
+    if other is not None:
+        reason = f"process {other} finds {names[other]} there, process 0 finds {names[0]}"
+        raise CheckpointError(folder, f"{reason}; all processes need the same folder, also on several machines")
+    return found[groups.world_rank()]
+
+
+@contextmanager
+def _claimed_together(folder: Path) -> Iterator[None]:
+    """The folder is claimed by the first process; the others go on once it has."""
+    with ExitStack() as kept:
+
+        def claim() -> None:
+            if groups.is_first():
+                kept.enter_context(claimed(folder))
+
+        all_succeeded(claim)
+        yield
 
 
 def training_data(generalist: Generalist) -> dict[str, TrainingData]:
