@@ -10,7 +10,8 @@ from rich.console import Console
 from ofacore.data.loader import StepLoader
 from ofacore.fitting import check_alike, divide, loaded, loader_settings, rollout, schedule, training_data
 from ofacore.generalist import Generalist
-from ofacore.memory_estimate import estimate, peak_memory
+from ofacore.machine import peak_memory
+from ofacore.memory_estimate import estimate
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.groups import layout
 from ofacore.parallel.layout import described
@@ -31,7 +32,9 @@ def rehearse(generalist: Generalist, console: Console) -> None:
     loader = StepLoader(training_data(generalist), schedule(generalist), loader_settings(config), stop=2)
     steps = [loaded(step) for step in loader]
     divide(generalist)
-    if layout().single:
+    if not peak_memory():
+        console.print("\nmemory: this system does not tell what a process takes", highlight=False)
+    elif layout().single:
         expected = estimate(generalist.model, config, [batch for step in steps for batch in step.batches])
         console.print(f"\nmemory expected: {_megabytes(expected.total)} (process {_megabytes(expected.base)}, weights "
                       f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
@@ -48,7 +51,8 @@ def rehearse(generalist: Generalist, console: Console) -> None:
             console.print(
                 f"step {report.step}: {report.samples} samples in {report.seconds:.2f} s  {losses}", highlight=False
             )
-    console.print(f"memory measured: {_measured()} at the peak")
+    if peak_memory():
+        console.print(f"memory measured: {_measured()} at the peak")
 
 
 def _measured() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
@@ -22,6 +21,7 @@ from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
 from ofacore.evaluate.validator import Validator
 from ofacore.folders import check_free, check_writable, claimed
+from ofacore.machine import processors
 from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
 from ofacore.parallel.agreement import all_succeeded, check_started_alike
@@ -109,9 +109,9 @@ def fit(
     check_alike(generalist)
     place = check_folder_together(folder, resume)
     tune_process(config.threads)
-    cores = len(os.sched_getaffinity(0))
+    cores = processors()
     if config.workers > cores:
-        logger.warning("train.workers=%d is more than the %d cores of this machine", config.workers, cores)
+        logger.warning("train.workers=%d is more than the %d cores that this process may use", config.workers, cores)
     divide(generalist)
     snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
     begun = _begun(place, snapshot.state) if snapshot and place else (0, Cursor())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 
 import torch
+
+from ofacore.machine import processors
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
@@ -39,11 +40,6 @@ def flushes_denormals() -> bool:
     """Whether this thread computes with denormal numbers as zeros; threads started from now on do the same."""
     tiny = torch.full((1,), torch.finfo(torch.float32).tiny)
     return float(tiny * 0.5) == 0.0
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tune_process(threads: int = 0) -> None:
