@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
 
 from measuring import in_turn, save, settle
+
+from ofacore.machine import current_memory, peak_memory
 
 SIZE, QUESTION, CAPTION, TOKENS = 480, 8, 16, 59_451
 SIDES = ("recomputed", "kept", "held")
@@ -36,13 +37,12 @@ ADAPTERS = {"image_resnet": {"depth": 101, "recompute": True}, "image_patch_embe
 
 def resident() -> float:
     """Megabytes of this process in memory now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+    return current_memory() / 2**20
 
 
 def peak() -> float:
     """Most megabytes that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory() / 2**20
 
 
 def allocated(step: Callable[[], None]) -> float:

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ofacore.machine import processors
+
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -63,7 +65,7 @@ def machine() -> dict[str, object]:
     from ofacore.parallel.process import described_bf16, fast_bf16
 
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": processors(),
         "bf16 in hardware": fast_bf16(torch.device("cpu")),
         "bf16": described_bf16(torch.device("cpu")),
         "load average": round(os.getloadavg()[0], 2),

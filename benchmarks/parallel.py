@@ -22,6 +22,8 @@ from typing import Any
 import train_step
 from measuring import save, settle, timed
 
+from ofacore.machine import processors
+
 LAYOUTS: dict[str, dict[str, Any]] = {
     "one process": {}, "TP2": {"tensor": 2}, "TP2 SP": {"tensor": 2, "sequence": True}, "PP2": {"pipeline": 2},
     "DP2": {"world": 2}, "DP2 ZeRO-1": {"world": 2, "zero": True}, "DP2 FSDP": {"world": 2, "fsdp": True},
@@ -149,7 +151,7 @@ def compare(args: argparse.Namespace) -> None:
         for name in sides:
             found[name].append(launch(name, args.preset, args.seconds))
     seconds = {name: median(t for run in runs for t in run["times"]) for name, runs in found.items()}
-    results, cores = {}, len(os.sched_getaffinity(0))
+    results, cores = {}, processors()
     for name, runs in found.items():
         layout = layout_of(name)
         number = MICRO_BATCHES // layout.data

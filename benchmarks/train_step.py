@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from collections.abc import Callable
 
 from measuring import save, settle
 
+from ofacore.machine import current_memory, peak_memory
+
 VOCABULARY, BATCH, SOURCE, TARGET = 50_265, 8, 62, 31
 SIZES = {"tiny": (256, 1024, 4, 4), "base": (768, 3072, 12, 6)}
 """Preset -> hidden, FFN, heads, layers a side."""
@@ -28,8 +29,7 @@ SIZES = {"tiny": (256, 1024, 4, 4), "base": (768, 3072, 12, 6)}
 
 def resident() -> float:
     """Megabytes of this process in memory now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+    return current_memory() / 2**20
 
 
 def after_imports() -> float:
@@ -51,7 +51,7 @@ def measure(step: Callable[[], None], seconds: float, before: float) -> dict[str
         step()
         times.append(time.perf_counter() - start)
         busy.append(time.process_time() - worked)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    peak = peak_memory() / 2**20 - before
     return {"times": times, "busy": busy, "memory": peak}
 
 

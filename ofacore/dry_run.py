@@ -19,7 +19,8 @@ from ofacore.fitting import (
     training_data,
 )
 from ofacore.generalist import Generalist
-from ofacore.memory_estimate import estimate, peak_memory
+from ofacore.machine import peak_memory
+from ofacore.memory_estimate import estimate
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.groups import layout
 from ofacore.parallel.layout import described
@@ -42,9 +43,11 @@ def rehearse(generalist: Generalist, console: Console) -> None:
     chosen = run_format(generalist)
     console.print(f"\n{chosen.told}", highlight=False, markup=False)
     divide(generalist, chosen.dtype)
-    if layout().single:
-        expected = estimate(generalist.model, config, [batch for step in steps for batch in step.batches],
-                            chosen.dtype)
+    if not peak_memory():
+        console.print("\nmemory: this system does not tell what a process takes", highlight=False)
+    elif layout().single:
+        batches = [batch for step in steps for batch in step.batches]
+        expected = estimate(generalist.model, config, batches, chosen.dtype)
         console.print(f"\nmemory expected: {_megabytes(expected.total)} (process {_megabytes(expected.base)}, weights "
                       f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
                       f"{_megabytes(expected.activations)})")  # fmt: skip
@@ -62,7 +65,8 @@ def rehearse(generalist: Generalist, console: Console) -> None:
             console.print(
                 f"step {report.step}: {report.samples} samples in {report.seconds:.2f} s  {losses}", highlight=False
             )
-    console.print(f"memory measured: {_measured()} at the peak")
+    if peak_memory():
+        console.print(f"memory measured: {_measured()} at the peak")
 
 
 def _measured() -> str:

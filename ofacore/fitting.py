@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,10 @@ from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
 from ofacore.evaluate.validator import Validator
 from ofacore.folders import check_free, check_writable, claimed
+from ofacore.machine import processors
 from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
-from ofacore.parallel.agreement import check_started_alike
+from ofacore.parallel.agreement import all_succeeded, check_started_alike
 from ofacore.parallel.process import tune_process
 from ofacore.plugin.hooks import RunHooks, TrainingRun
 from ofacore.protocols import Batch, Schedule, TaskShare
@@ -108,11 +108,11 @@ def fit(
     """
     config = generalist.assembly.config.train
     check_alike(generalist)
-    place = check_folder(folder, resume)
+    place = check_folder_together(folder, resume)
     tune_process(config.threads)
-    cores = len(os.sched_getaffinity(0))
+    cores = processors()
     if config.workers > cores:
-        logger.warning("train.workers=%d is more than the %d cores of this machine", config.workers, cores)
+        logger.warning("train.workers=%d is more than the %d cores that this process may use", config.workers, cores)
     snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
     chosen = run_format(generalist, place, snapshot)
     logger.info(chosen.told)
@@ -126,7 +126,7 @@ def fit(
     trainer = Trainer(
         generalist.model, Steps(loader), config, folder, rollout=rollout(generalist), dtype=chosen.dtype
     )
-    with _exact_after(trainer), claimed(folder) if groups.is_first() else nullcontext():
+    with _exact_after(trainer), _claimed_together(folder):
         opening = None if quiet or not groups.is_first() else chosen.told
         *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], opening)  # trackers write from here
         trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
@@ -223,6 +223,35 @@ def check_folder(folder: Path, resume: bool) -> Path | None:
     if resume and not found:
         logger.warning("%s has no checkpoint yet: starting from the beginning", folder)
     return found
+
+
+def check_folder_together(folder: Path, resume: bool) -> Path | None:
+    """`check_folder` by all processes of a run: none goes on to claim the folder before all have looked at it.
+
+    Raises:
+        CheckpointError: As there, or the processes do not find the same.
+        UserError: As there, on any process.
+    """
+    found = all_succeeded(lambda: check_folder(folder, resume))
+    names = [place.name if place else "no checkpoint" for place in found]
+    other = next((rank for rank, name in enumerate(names) if name != names[0]), None)
+    if other is not None:
+        reason = f"process {other} finds {names[other]} there, process 0 finds {names[0]}"
+        raise CheckpointError(folder, f"{reason}; all processes need the same folder, also on several machines")
+    return found[groups.world_rank()]
+
+
+@contextmanager
+def _claimed_together(folder: Path) -> Iterator[None]:
+    """The folder is claimed by the first process; the others go on once it has."""
+    with ExitStack() as kept:
+
+        def claim() -> None:
+            if groups.is_first():
+                kept.enter_context(claimed(folder))
+
+        all_succeeded(claim)
+        yield
 
 
 def training_data(generalist: Generalist) -> dict[str, TrainingData]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ofacore.errors import UserError
+
+_LOCK_FILE = ".in-use"
+_LOOK = 2.0
+"""Seconds that a process which only looks whether a folder is free may take for it."""
 
 
 def check_place(file: Path) -> None:
@@ -64,28 +67,13 @@ def claimed(folder: Path) -> Iterator[None]:
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _locked(folder, fcntl.LOCK_EX):
+        with _locked(folder, _opened(folder, os.O_CREAT)):
             yield
     finally:
         if made:
             with suppress(OSError):  # what is not empty stays
+                (folder / _LOCK_FILE).unlink(missing_ok=True)
                 folder.rmdir()
-
-
-@contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            os.close(handle)
-            remedy = "wait until it has ended, or choose another folder with --out"
-            raise UserError(f"'{folder}' is in use: another run is training in it; {remedy}") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def check_free(folder: Path) -> None:
@@ -94,9 +82,53 @@ def check_free(folder: Path) -> None:
     Raises:
         UserError: One is.
     """
-    if folder.is_dir():
-        with _locked(folder, fcntl.LOCK_SH):
-            pass
+    if not folder.is_dir():
+        return
+    try:
+        handle = _opened(folder)
+    except FileNotFoundError:  # no lock file: nobody has ever claimed it
+        return
+    with _locked(folder, handle):
+        pass
+
+
+def _opened(folder: Path, flags: int = 0) -> int:
+    """A descriptor to lock: of the folder itself, or where folders cannot be opened, as on Windows, of a file in it."""
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return os.open(folder / _LOCK_FILE, os.O_RDWR | flags)
+
+
+@contextmanager
+def _locked(folder: Path, handle: int) -> Iterator[None]:
+    """Lock a descriptor, which is closed at the end, and with it the lock given up.
+
+    There is one kind of lock, as Windows has no other: who only looks holds it for a moment, and who comes in that
+    moment waits.
+    """
+    try:
+        if not _lock(handle):
+            remedy = "wait until it has ended, or choose another folder with --out"
+            raise UserError(f"'{folder}' is in use: another run is training in it; {remedy}")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Whether nobody else held the lock for longer than a look takes; True where there are no locks."""
+    from filelock import lock_descriptor
+
+    deadline = time.monotonic() + _LOOK
+    try:
+        while not lock_descriptor(handle, blocking=False):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+    except OSError:
+        return True
+    return True
 
 
 def cache_root() -> Path:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ofacore.config.schema import TrainConfig
+from ofacore.machine import current_memory
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import Batch
 from ofacore.train.parameters import freeze, treatments
@@ -111,17 +109,3 @@ def _watched() -> Iterator[list[int]]:
         done.set()
         watcher.join()
         seen.append(current_memory())
-
-
-def current_memory() -> int:
-    """Resident set of this process, bytes."""
-    if sys.platform.startswith("linux"):
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-    return peak_memory()
-
-
-def peak_memory() -> int:
-    """Largest resident set of this process so far, bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

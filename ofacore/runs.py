@@ -22,7 +22,7 @@ from ofacore.evaluate.metric_check import try_metrics
 from ofacore.evaluate.report import ScoreRow, write_report
 from ofacore.evaluate.runner import Evaluation, evaluate_tasks
 from ofacore.evaluate.samples import plain_samples
-from ofacore.fitting import check_folder, fit, schedule
+from ofacore.fitting import check_folder_together, fit, schedule
 from ofacore.generalist import Generalist, build_model
 from ofacore.joining import joined
 from ofacore.parallel import groups
@@ -77,7 +77,7 @@ def _train(
 ) -> Path:  # fmt: skip
     folder = folder or Path(config.out.format(name=config.name))
     if not dry_run:
-        check_folder(folder, resume)
+        check_folder_together(folder, resume)
     generalist = _generalist(config, registry, folder, resume)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
     console.print(f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}")

@@ -8,10 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_FLUSHABLE = os.O_RDWR if os.name == "nt" else os.O_RDONLY
+"""Windows flushes only what may be written to."""
+
 
 def sync(path: Path) -> None:
-    """Flush a file or a folder's entries to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Flush a file or a folder's entries to the disk; where folders cannot be opened, as on Windows, files alone."""
+    try:
+        handle = os.open(path, _FLUSHABLE)
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
     try:
         os.fsync(handle)
     finally:

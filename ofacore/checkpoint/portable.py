@@ -215,7 +215,8 @@ def _write_rest(folder: Path, snapshot: Snapshot) -> None:
     for name, artifact in snapshot.artifacts.items():
         artifact.save(folder / "artifacts" / _file_name(name))
     write_json(folder / "state.json", {**snapshot.state, "artifacts": digests})
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in written}
     sync_tree(folder)
     write_json(folder / MARKER, {"files": files})
     sync(folder / MARKER)

@@ -26,6 +26,7 @@ from ofacore.data.errors import BadRow, reason_at
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources.base import Source, SourceError
 from ofacore.errors import UserError
+from ofacore.machine import known_signals
 from ofacore.parallel.process import flushes_denormals
 from ofacore.protocols import Batch, Example, RowError, Schedule
 
@@ -274,7 +275,7 @@ def encode_sample(data: TaskData, ref: SampleRef, rows: int, seed: int) -> Encod
 
 def _like_main(flush_denormals: bool, worker: int) -> None:
     """Numbers come out as in the main process; one thread each. The main process decides when a signal ends the run."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in known_signals("SIGTERM", "SIGINT", "SIGHUP"):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     torch.set_flush_denormal(flush_denormals)

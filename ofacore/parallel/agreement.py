@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
 
 import torch.distributed as dist
 
@@ -57,6 +58,50 @@ def evaluation_share() -> tuple[int, int]:
     if layout().fsdp:
         return 0, 1
     return data_rank() // layout().expert, layout().expert_data
+
+
+class OtherProcessError(RuntimeError):
+    """Another process of this run failed in what all of them do; names it and says what it said."""
+
+
+@dataclass(frozen=True)
+class _Attempt(Generic[T]):
+    """How one process fared."""
+
+    value: T | None = None
+    failure: str = ""
+    user: bool = False
+    """The failure is the user's mistake."""
+
+
+def all_succeeded(work: Callable[[], T]) -> list[T]:
+    """What ``work`` gives on every process, in their order, once all have done it; if one fails, all do.
+
+    Args:
+        work: Something that may fail; it must not wait for other processes.
+
+    Raises:
+        UserError: A mistake of the user, found by this process or by another, which is named.
+        OtherProcessError: Another process failed in another way. Where this one did, its own error.
+    """
+    if world_size() == 1:
+        return [work()]
+    raised: Exception | None = None
+    own: _Attempt[T]
+    try:
+        own = _Attempt(work())
+    except Exception as error:
+        raised, own = error, _Attempt(failure=str(error) or repr(error), user=isinstance(error, UserError))
+    attempts = [own] * world_size()
+    dist.all_gather_object(attempts, own)
+    failed = [rank for rank, attempt in enumerate(attempts) if attempt.failure]
+    if raised and (not own.user or len(failed) == len(attempts)):
+        raise raised
+    if failed:
+        first = attempts[failed[0]]
+        kind = UserError if first.user else OtherProcessError
+        raise kind(f"process {failed[0]}: {first.failure}") from raised
+    return [cast(T, attempt.value) for attempt in attempts]
 
 
 def check_started_alike(facts: Mapping[str, Any]) -> None:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ofacore.errors import UserError
+from ofacore.machine import known_signals, processors, signal_name
 from ofacore.parallel import watchdog
 
 _SHUTDOWN = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_HANDLED = known_signals("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 _SETTLING = 3.0
 """Seconds between the first timer that runs out and the judgement who hangs: time for the others to write theirs."""
 
@@ -99,7 +100,7 @@ def _attempt(job: Job, arguments: Sequence[str]) -> None:
 @contextmanager
 def _environment(job: Job, folder: str) -> Iterator[None]:
     """What processes inherit: one team of threads each, and where to leave notes."""
-    threads = max(1, len(os.sched_getaffinity(0)) // job.processes)
+    threads = max(1, processors() // job.processes)
     added = {**job.environment, watchdog.FOLDER: folder}
     added["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
     added["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"  # megatron orders its communication by it
@@ -130,8 +131,8 @@ def _handlers_kept() -> Iterator[None]:
 
 def _handled() -> str:
     """Signals for the agent to pass on. SIGHUP stays ignored where it is, as under ``nohup``."""
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    return ",".join(number.name for number in _HANDLED if number != signal.SIGHUP or not ignored)
+    passed = [number for number in _HANDLED if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN]
+    return ",".join(number.name for number in passed)
 
 
 @contextmanager
@@ -221,9 +222,9 @@ def _of_hung(process: watchdog.Hung) -> str:
 
 
 def _of_killed(rank: int, code: int) -> str:
-    number = signal.Signals(-code)
-    hint = "; the system does this when memory runs out" if number == signal.SIGKILL else ""
-    return f"rank {rank} was killed by {number.name}{hint}; the other ranks were stopped"
+    name = signal_name(-code)
+    hint = "; the system does this when memory runs out" if name == "SIGKILL" else ""
+    return f"rank {rank} was killed by {name}{hint}; the other ranks were stopped"
 
 
 def _of_lost(number: signal.Signals, ranks: Sequence[int]) -> str:

@@ -9,9 +9,11 @@ import sys
 import torch
 
 from ofacore.errors import UserError
+from ofacore.machine import processors
 
 BF16_VARIABLE = "OFA_BF16"
 """Environment variable that overrules what the processor has: ``on`` or ``off``."""
+
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
@@ -78,11 +80,6 @@ def flushes_denormals() -> bool:
     """Whether this thread computes with denormal numbers as zeros; threads started from now on do the same."""
     tiny = torch.full((1,), torch.finfo(torch.float32).tiny)
     return float(tiny * 0.5) == 0.0
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tune_process(threads: int = 0) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from ofacore.machine import known_signals
 
 FOLDER = "OFA_RANKS"
 """Environment variable: where the processes of a launcher leave notes."""
@@ -124,7 +125,8 @@ def _read(path: Path) -> str:
 
 def end(process: Hung) -> None:
     """Kill a hung process; it may have gone already."""
+    (strongest, *_) = known_signals("SIGKILL", "SIGTERM")
     try:
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, strongest)
     except ProcessLookupError:
         return

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ofacore.errors import UserError
+from ofacore.machine import processors
 from ofacore.testing.rank_process import Call, Raised, serve
 
 GRACE = 5.0
@@ -174,7 +175,7 @@ def _slowness() -> float:
         wanting = os.getloadavg()[0]
     except (AttributeError, OSError):
         return 1.0
-    return min(max(1.0, wanting / (os.cpu_count() or 1)), PATIENCE)
+    return min(max(1.0, wanting / processors()), PATIENCE)
 
 
 def _pickled(fn: Callable[..., Any], args: tuple[Any, ...]) -> bytes:

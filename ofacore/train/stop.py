@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from ofacore.machine import known_signals
+
+SIGNALS = known_signals("SIGTERM", "SIGINT", "SIGHUP")
 ECHO = 5.0
 """Seconds in which further signals are the same request: a launcher passes on what its processes got, too."""
 
@@ -36,7 +38,7 @@ def stop_on_signals(stop: StopRequest, echo: float = 0.0) -> Iterator[StopReques
         yield stop
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {n: h for n, h in handlers.items() if n != signal.SIGHUP or h != signal.SIG_IGN}
+    before = {n: h for n, h in handlers.items() if n.name != "SIGHUP" or h != signal.SIG_IGN}
     first = 0.0
 
     def note(number: int, _: FrameType | None) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import threading
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import lock_descriptor
 from rich.console import Console
 
 from ofacore import Generalist, Task
@@ -195,13 +197,33 @@ def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path: Path, mo
     assert model.fit(steps=1, samples=4, out=tmp_path) == tmp_path
 
 
-def test_processes_of_one_run_may_look_at_its_folder_at_once(tmp_path: Path) -> None:
+def test_processes_may_look_at_a_folder_at_once(tmp_path: Path) -> None:
     looking = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as `check_free` does for a moment
+    assert lock_descriptor(looking, blocking=False)  # as `check_free` does for a moment
+    threading.Timer(0.1, os.close, (looking,)).start()
     check_free(tmp_path)
-    os.close(looking)
     with claimed(tmp_path), pytest.raises(UserError, match="is in use"):
         check_free(tmp_path)
+
+
+def test_where_folders_cannot_be_opened_a_file_in_them_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(path: Path, flags: int, plain: Callable[..., int] = os.open) -> int:
+        if path.is_dir():
+            raise PermissionError(13, "Permission denied", str(path))  # as on Windows
+        return plain(path, flags)
+
+    monkeypatch.setattr("ofacore.folders.os.open", opened)
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    check_free(old)
+    assert not any(old.iterdir())
+    for folder in (old, new):
+        with claimed(folder), pytest.raises(UserError, match="is in use"):
+            check_free(folder)
+        check_free(folder)
+    assert not new.exists()
 
 
 def test_a_checkpoint_without_a_state_of_training_is_named(tmp_path: Path, model: Generalist) -> None:

@@ -45,14 +45,14 @@ def start(rank: int, log: Path, work: Callable[[], object]) -> int:
 def ended(running: dict[int, int]) -> dict[int, int]:
     """Exit codes of all ranks; ``running`` is process -> rank."""
     codes: dict[int, int] = {}
-    deadline = float("inf")
+    deadline, parent = float("inf"), os.getppid()
     while running:
         process, status = os.waitpid(-1, os.WNOHANG)
         if process:
             codes[running.pop(process)] = os.waitstatus_to_exitcode(status)
         if any(codes.values()):
             deadline = min(deadline, time.monotonic() + PATIENCE)
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or os.getppid() != parent:  # the tests were killed
             for each in running:
                 os.kill(each, 9)
         time.sleep(0.02)

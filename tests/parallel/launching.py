@@ -26,6 +26,14 @@ def launch(module: str, ranks: int, *arguments: str, timeout: float = 500) -> li
     Returns:
         Exit code and output (both streams) of each.
     """
+    for _ in range(3):
+        done = _launched(module, ranks, *arguments, timeout=timeout)
+        if not any("EADDRINUSE" in output for _, output in done):  # another process took the port in between
+            break
+    return done
+
+
+def _launched(module: str, ranks: int, *arguments: str, timeout: float) -> list[tuple[int, str]]:
     environment = {
         **os.environ, "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
@@ -40,8 +48,11 @@ def launch(module: str, ranks: int, *arguments: str, timeout: float = 500) -> li
         try:
             parent.wait(timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(parent.pid, signal.SIGKILL)
-            parent.wait()
+            pass
+        finally:  # also where a test is interrupted
+            if parent.poll() is None:
+                os.killpg(parent.pid, signal.SIGKILL)
+                parent.wait()
         return [(_code(logs, rank), _said(logs, rank)) for rank in range(ranks)]
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,7 @@ train:
   checkpoint: {every: 2, keep_last: 20, background: true}}
 """
 TIMEOUT = 20
+STARTED: list[subprocess.Popen[str]] = []
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +57,23 @@ def undisturbed(config: Path) -> Path:
 
 def started(config: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ofa_cli.main", "train", str(config), "--nproc", "2", "--pp", "2"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--out", str(out), *more], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
+    STARTED.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """A test that fails leaves no process behind; the launcher's group holds its ranks."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def rank_one(launcher: int) -> int:

@@ -40,7 +40,7 @@ def test_sizes_that_do_not_fit_are_refused_with_a_way_out(sizes, said):
 
 def test_a_layout_needs_no_torch():
     code = "import sys, ofacore.parallel.layout; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_several_processes_need_a_launcher(monkeypatch):

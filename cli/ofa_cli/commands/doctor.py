@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from ofa_cli.environment import plugin_lines, plugin_problems, print_report, versions
 from ofa_cli.lazy import command_app
 from ofacore.folders import cache_root
+from ofacore.machine import processors
 from ofacore.plugin import Registry
 
 LIBRARIES = ("ofacore", "torch", "megatron-core", "numpy", "pydantic", "safetensors", "typer")
@@ -40,7 +40,7 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": f"{features.get('cpu_name', platform.machine())}, vectors {vectors}",
-        "threads": f"{torch.get_num_threads()} of {os.cpu_count()}",
+        "threads": f"{torch.get_num_threads()} of {processors()}",
         "bf16": f"{bf16} ({described_bf16(cpu)})",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }

@@ -12,7 +12,7 @@ from ofacore.parts import Split, is_fetched
 from ofacore.plugin import Registry
 
 SOURCES = Registry.discover().load("dataset", "openmoji")().sources
-fetched = pytest.mark.skipif(not all(map(is_fetched, SOURCES)), reason="run: ofa data fetch")
+fetched = pytest.mark.skipif(not all(map(is_fetched, SOURCES)), reason="run: ofa data fetch --all")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def test_the_named_box_is_that_of_the_name():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not is_fetched(tree_detection.DEEPFOREST), reason="run: ofa data fetch")
+@pytest.mark.skipif(not is_fetched(tree_detection.DEEPFOREST), reason="run: ofa data fetch --all")
 def test_trees():
     splits = tree_detection.build()
     assert len(splits["train"]) > 150 and len(splits["test"]) > 60

@@ -31,7 +31,7 @@ def test_copying_is_the_baseline_of_spelling():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not READY, reason="run: ofa data fetch")
+@pytest.mark.skipif(not READY, reason="run: ofa data fetch --all")
 @pytest.mark.parametrize("name", SOURCES)
 def test_rows_are_texts_and_splits_share_none(name):
     module = importlib.import_module(f"ofa_task_language.data.{name}")
@@ -44,7 +44,7 @@ def test_rows_are_texts_and_splits_share_none(name):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not READY, reason="run: ofa data fetch")
+@pytest.mark.skipif(not READY, reason="run: ofa data fetch --all")
 def test_gaps_leave_the_other_words_in_place():
     for row in infilling.build()["test"]:
         kept = [word for word in row["gapped"].split() if word != "_"]

@@ -16,8 +16,8 @@ from ofa_task_motion.manifest import MANIFEST
 from ofacore.parts import is_fetched
 
 CLOSED = {preset.name: preset.closed_sets for preset in MANIFEST.presets}
-moving = pytest.mark.skipif(not is_fetched(clips.PYBULLET), reason="run: ofa data fetch")
-spelling = pytest.mark.skipif(not is_fetched(fingerspelling.SPOKEN_TO_SIGNED), reason="run: ofa data fetch")
+moving = pytest.mark.skipif(not is_fetched(clips.PYBULLET), reason="run: ofa data fetch --all")
+spelling = pytest.mark.skipif(not is_fetched(fingerspelling.SPOKEN_TO_SIGNED), reason="run: ofa data fetch --all")
 
 
 def test_closed_sets_are_those_of_the_data():

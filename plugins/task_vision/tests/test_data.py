@@ -11,7 +11,7 @@ from ofa_task_vision.manifest import MANIFEST
 from ofacore.parts import is_fetched
 
 CLOSED = {preset.name: preset.closed_sets for preset in MANIFEST.presets}
-fetched = pytest.mark.skipif(not all(map(is_fetched, OpenMoji().sources)), reason="run: ofa data fetch")
+fetched = pytest.mark.skipif(not all(map(is_fetched, OpenMoji().sources)), reason="run: ofa data fetch --all")
 
 
 def test_closed_sets_are_those_of_the_data():

@@ -16,7 +16,7 @@ def test_other_packages_find_it_by_name():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not FETCHED, reason="run: ofa data fetch")
+@pytest.mark.skipif(not FETCHED, reason="run: ofa data fetch --all")
 def test_a_name_is_on_the_side_of_its_picture_or_a_later_one():
     """Another picture of the same name may be on a later side, never on an earlier one."""
     rule = Registry.discover().load("dataset", "emoji_names")().text_split
@@ -25,7 +25,7 @@ def test_a_name_is_on_the_side_of_its_picture_or_a_later_one():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not FETCHED, reason="run: ofa data fetch")
+@pytest.mark.skipif(not FETCHED, reason="run: ofa data fetch --all")
 def test_pictures_are_rendered_at_the_size_asked_for():
     (picture,) = OpenMoji().render(OpenMoji().items()[:1], 24)
     assert picture.shape == (24, 24, 4) and picture[..., 3].any()

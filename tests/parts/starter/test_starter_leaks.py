@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import combinations
@@ -12,6 +11,7 @@ import pytest
 
 from ofacore.parts import SPLITS, PackageSource, is_fetched, text_id
 from ofacore.plugin import Registry
+from tests.left_out import first_party, left_out, sources
 
 TEXTS = {
     "tweet_sentiment": ("text",), "movie_sentiment": ("text",), "infilling": ("text",), "g2p": ("word",),
@@ -24,20 +24,13 @@ PICTURES = ("digits", "emoji_category", "emoji_caption", "emoji_caption_multi")
 CLIPS = ("actions", "text_to_motion")
 
 
-def sources(presets):
-    """All package sources that the data modules of presets name."""
-    modules = [importlib.import_module(preset.data.partition(":")[0]) for preset in presets]
-    found = {value for module in modules for value in vars(module).values() if isinstance(value, PackageSource)}
-    return found | set(Registry.discover().load("dataset", "openmoji")().sources)
-
-
 @pytest.fixture(scope="module")
 def built():
     """Task -> its splits, of all presets with data."""
     registry = Registry.discover()
-    presets = [preset for preset in registry.presets().values() if preset.data.startswith("ofa_task_")]
+    presets = first_party()
     if not presets or not all(map(is_fetched, sources(presets))):
-        pytest.skip("run: ofa data fetch")
+        pytest.skip("run: ofa data fetch --all")
     return {preset.name: registry.resolve(preset.data)() for preset in presets}
 
 
@@ -87,3 +80,14 @@ def test_no_movement_is_tested_that_another_task_trains(built):
     tasks = {task: built[task] for task in CLIPS if task in built}
     found = by_split(tasks, lambda task, row: [frame[6:].tobytes() for frame in row["motion"]["frames"]])
     assert not found["test"].keys() & (found["train"].keys() | found["valid"].keys())
+
+
+def test_tests_that_are_left_out_are_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path))
+    there, missing = (PackageSource(name, "1.0", "0" * 64, ("*",)) for name in ("there", "missing"))
+    marker = tmp_path / "sources" / there.folder / ".complete"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    assert left_out([there]) == ""
+    assert left_out([there, missing]).startswith("left out: tests (marker 'data') that need missing; ")
+    assert len(sources(first_party())) > 8
