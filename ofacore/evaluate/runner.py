@@ -95,7 +95,8 @@ def evaluate_task(
         for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
         if not output.problem
     ]
-    unread = [LeftOut(source.name(i), "", reason_at(source.name(i), row)) for i, row in read if _unread(row)]
+    errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
+    unread = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
     pairs = zip(named, outputs, strict=True)
     unread += [LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem]
     judging = Judging(
@@ -108,10 +109,6 @@ def evaluate_task(
     samples = [_sample(generalist, plan, shown[k], judging.references[k]) for k in chosen]
     told = tuple(notices(plan.name, len(read), [*unread, *left]))
     return Evaluation(plan.name, scores, samples, tuple(f"{one.name}: {one.reason}" for one in unread), failures, told)
-
-
-def _unread(row: Any) -> bool:
-    return isinstance(row, RowError)
 
 
 def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[Mapping[str, Any]] | None:

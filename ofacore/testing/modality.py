@@ -57,10 +57,13 @@ class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
         for written in ("", *written_attributes(bench, WRITE)):
             for row in bench.rows:
                 _check_reference(bench, row, written)
-        for bad in bench.suite.bad_values if isinstance(bench.preprocessor, AsDecoded) else ():
+        preprocessor = bench.preprocessor
+        if not isinstance(preprocessor, AsDecoded):
+            return
+        for bad in bench.suite.bad_values:
             slot, ctx = bench.slots[WRITE], bench.context(bench.rows[0], WRITE, "test")
             try:
-                bench.preprocessor.as_decoded(bad, slot, ctx)
+                preprocessor.as_decoded(bad, slot, ctx)
             except RowError:
                 continue
             raise AssertionError(
