@@ -5,6 +5,7 @@ Importing this loads no torch; what computes is imported where it is used.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ofacore.generate.inference import Inference
     from ofacore.model.universal import UniversalModel
 
+logger = logging.getLogger("ofacore.evaluate")
 Rows = Sequence[Mapping[str, Any]]
 SPLITS = ("train", "valid", "test")
 Checked = TypeVar("Checked", bound=Section)
@@ -247,6 +249,8 @@ class Generalist:
         judged = copy(self)
         judged.data = rows_of(self.assembly.config, self.assembly.registry, self.data, names, data, split)
         found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
+        for notice in (notice for evaluation in found for notice in evaluation.notices):
+            logger.warning("%s", notice)
         scores = [row for evaluation in found for row in evaluation.scores]
         failures = [failure for evaluation in found for failure in evaluation.failures]
         if failures:

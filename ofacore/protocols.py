@@ -38,6 +38,8 @@ __all__ = [
     "Adapter",
     "AdapterCall",
     "Artifact",
+    "AsCompared",
+    "AsDecoded",
     "Backbone",
     "Batch",
     "BatchSide",
@@ -437,6 +439,38 @@ class JointRenderer(Protocol):
 
 
 @runtime_checkable
+class AsDecoded(Protocol):
+    """What a `Preprocessor` may offer besides, so that references are taken as its slot takes them.
+
+    Answers are compared with references: by metrics, rewards, reports. Without this a reference is what `decode` makes
+    of what `encode` made of it. That is right where nothing is lost in between but what the slot's attributes ask for;
+    a type that loses more (bins, codes of pictures) says here what an answer is to be judged by.
+    """
+
+    def as_decoded(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+        """The value as `decode` would give a faultless answer: in the slot's form, case, rate, unit; nothing rounded.
+
+        A value that is one of the type, but that this slot cannot express (outside of its closed set), stays as it is:
+        it counts, and no answer meets it. ``ctx.split`` is ``test``, so nothing is drawn at random.
+
+        Raises:
+            RowError: This is no value of the type. A list is then taken as several values.
+        """
+
+
+@runtime_checkable
+class AsCompared(Protocol):
+    """What a `Preprocessor` may offer besides, where the same value looks different from slot to slot.
+
+    Metrics know no slots. So they get answers and references in one form, whatever the slot's attributes say: boxes as
+    corners, though the slot writes centre and size. Without this they get decoded values as they are.
+    """
+
+    def as_compared(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+        """What metrics compare in place of a decoded value, or of what `AsDecoded` gives."""
+
+
+@runtime_checkable
 class ForeignTokens(Protocol):
     """What a `Preprocessor` with tokens may offer besides, so that models of other projects can be imported with it.
 
@@ -721,12 +755,20 @@ class Metric(Protocol):
     Predictions are decoded values, unless the class has an attribute ``needs``: with ``log_probs`` they are the
     log-probabilities of the tokens of each reference; with ``candidates`` the log-probability of each value in the
     list that the row's column holds whose name the instance has as ``candidates``.
+
+    References, candidates and the columns of target slots in ``rows`` come as their slots take them, never raw (see
+    `AsDecoded`, `AsCompared`); a reference is a list where the row gives several, of which any will do. Rows without
+    one are not given. An instance may name another column of references by ``reference_column``.
     """
 
     higher_is_better: ClassVar[bool]
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add decoded predictions and their references."""
+        """Add decoded predictions and their references.
+
+        ``rows`` hold all columns, and what was generated for other target slots as ``predicted:<slot>``. A row whose
+        reference makes this raise, whatever is predicted, is left out and named.
+        """
 
     def compute(self) -> dict[str, float]:
         """Name -> value; the first name is the score."""

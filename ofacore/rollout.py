@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +14,20 @@ from ofacore.data.encode import Encoder
 from ofacore.data.loader import Step
 from ofacore.data.permutation import stable_key
 from ofacore.data.sampled import matching, rolled_out, slot_of, with_tokens
-from ofacore.evaluate.scoring import blaming
+from ofacore.evaluate.judging import Answered, Judging, LeftOut
+from ofacore.evaluate.references import TargetValues
+from ofacore.evaluate.scoring import Judged, blaming, filled
 from ofacore.generate.drawing import DrawnTokens, write_slot
 from ofacore.plan import TemplatePlan
 from ofacore.plan.generation import generation_options
-from ofacore.plugin import MetricUse
-from ofacore.protocols import Example, GenerationOptions, Generator, Hypothesis, Metric, Options, RowContext, SlotPlan
+from ofacore.plugin import MetricUse, Registry
+from ofacore.protocols import Example, GenerationOptions, Generator, Hypothesis, Options, RowContext, SlotPlan
 from ofacore.train.errors import TrainingError
 
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist
 
+logger = logging.getLogger("ofacore.train")
 BASELINES = ("greedy", "mean", "none")
 _KEPT = ("max_length", "min_length")
 """Options of generation that hold for drawn sequences too; any other would draw from another distribution."""
@@ -54,6 +58,17 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """The reward of some rows."""
+
+    use: MetricUse
+    values: TargetValues
+    judged: Judged
+    kept: tuple[int, ...]
+    """Which of the rows have a reference."""
+
+
+@dataclass(frozen=True)
 class Rollout:
     """Replaces the sequences of terms that need a rollout; everything else of a step stays as it is.
 
@@ -61,6 +76,8 @@ class Rollout:
     """
 
     generalist: Generalist
+    told: set[tuple[str, str]] = field(default_factory=set)
+    """(task, column) of which it was said that references are missing."""
 
     def __call__(self, step: Step, model: nn.Module) -> Step:
         """The step with drawn sequences as further examples, each with its advantage.
@@ -110,11 +127,11 @@ class Rollout:
 
     def _drawn(self, rows: Rows, model: nn.Module) -> list[Example]:
         """Every drawn sequence as an example."""
-        use, copies = self._reward_of(rows), range(int(rows.options["samples"]))
+        judge, copies = self._judge(rows), range(int(rows.options["samples"]))
         contexts = [[self._context(rows, place, copy) for place in rows.places] for copy in copies]
         written = [self._written(rows, model, own, DrawnTokens(), False) for own in contexts]
-        rewards = np.stack([self._rewards(rows, use, *pair) for pair in zip(contexts, written, strict=True)])
-        baseline = self._baseline(rows, model, use, rewards)
+        rewards = np.stack([self._rewards(rows, judge, *pair) for pair in zip(contexts, written, strict=True)])
+        baseline = self._baseline(rows, model, judge, rewards)
         return [
             _example(rows, rows.examples[i], contexts[copy][i], written[copy][i], rewards[copy, i], baseline[copy, i])
             for copy in copies
@@ -139,7 +156,7 @@ class Rollout:
         options: GenerationOptions = generation_options(*kept, {"strategy": "greedy", "temperature": temperature})
         return write_slot(model, rows.encoder, rows.examples, contexts, rows.template, rows.slot, generator, options)
 
-    def _baseline(self, rows: Rows, model: nn.Module, use: MetricUse, rewards: np.ndarray) -> np.ndarray:
+    def _baseline(self, rows: Rows, model: nn.Module, judge: Judge, rewards: np.ndarray) -> np.ndarray:
         """What a sequence must surpass: fp64 [copies, rows]."""
         kind = rows.options["baseline"]
         if kind == "none":
@@ -151,7 +168,7 @@ class Rollout:
         options = registry.component("generator", rows.slot.generator).options
         generator = registry.load("generator", rows.slot.generator)(options)
         greedy = self._written(rows, model, contexts, generator, True)
-        return np.broadcast_to(self._rewards(rows, use, contexts, greedy), rewards.shape)
+        return np.broadcast_to(self._rewards(rows, judge, contexts, greedy), rewards.shape)
 
     def _reward_of(self, rows: Rows) -> MetricUse:
         """The metric that rewards: the one named, else the task's first on the slot."""
@@ -166,21 +183,52 @@ class Rollout:
             name, rows.slot.name, {**self.generalist.assembly.registry.component("metric", name).options, **given}
         )
 
-    def _rewards(
-        self, rows: Rows, use: MetricUse, contexts: Sequence[RowContext], written: Sequence[np.ndarray]
-    ) -> np.ndarray:
-        """fp64 [rows], higher is better."""
-        preprocessor = rows.encoder.preprocessors[rows.slot.preprocessor]
-        pairs = zip(written, contexts, strict=True)
-        predictions = [preprocessor.decode(Hypothesis(ids), rows.slot, ctx) for ids, ctx in pairs]
-        references = [ctx.row.get(use.references or use.slot) for ctx in contexts]
+    def _judge(self, rows: Rows) -> Judge:
+        """The reward, with the rows that it can judge; those without a reference are told once."""
+        use, values, registry = self._reward_of(rows), TargetValues(rows.encoder, rows.template), self._registry
+        contexts = [example.context for example in rows.examples if example.context is not None]
+        pairs = zip(rows.examples, contexts, strict=True)
+        answered = [Answered(example.row_id, ctx.row, ctx, {}, mapped=ctx.row) for example, ctx in pairs]
         with blaming(rows.encoder.plan.name, use):
-            metric: Metric = self.generalist.assembly.registry.load("metric", use.metric)(use.options)
-            metric.update(predictions, references, [ctx.row for ctx in contexts])
+            judging = Judging(values, answered, registry)
+            judged, kept, left = judging.chosen(use)
+            judged, kept, refused = judging.accepted(judged, use, kept)
+        for one in (*left, *refused):
+            self._tell(rows, one)
+        return Judge(use, values, judged, tuple(kept))
+
+    def _tell(self, rows: Rows, left: LeftOut) -> None:
+        """The first row of a column that has no reference is named."""
+        task = rows.encoder.plan.name
+        if (task, left.column) not in self.told:
+            self.told.add((task, left.column))
+            reason = left.reason or "the column is empty"
+            where = f"task '{task}', {left.name}, column '{left.column}'"
+            logger.warning("%s: no reference (%s); such rows get no reward and teach nothing", where, reason)
+
+    @property
+    def _registry(self) -> Registry:
+        return self.generalist.assembly.registry
+
+    def _rewards(
+        self, rows: Rows, judge: Judge, contexts: Sequence[RowContext], written: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """fp64 [rows], higher is better; 0 for rows without a reference, which so teach nothing."""
+        found = np.zeros(len(written))
+        if not judge.kept:
+            return found
+        preprocessor, slot, use = rows.encoder.preprocessors[rows.slot.preprocessor], rows.slot, judge.use
+        answers = []
+        for place in judge.kept:
+            answer = preprocessor.decode(Hypothesis(written[place]), slot, contexts[place])
+            answers.append(judge.values.predictions({slot.name: answer}, contexts[place]))
+        with blaming(rows.encoder.plan.name, use):
+            metric = filled(judge.judged, use, self._registry, answers)
             items = np.asarray(metric.items(), np.float64)
-        if len(items) != len(written):
+        if len(items) != len(answers):
             raise rows.error(f"metric '{use.metric}' gives no number for each sample; choose a reward that does")
-        return items if metric.higher_is_better else -items
+        found[list(judge.kept)] = items if metric.higher_is_better else -items
+        return found
 
 
 def _check(rows: Rows, example: Example) -> None:

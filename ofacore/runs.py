@@ -200,8 +200,10 @@ def finish(
     for evaluation in done:
         for line in plain_samples(evaluation.samples[:2]):
             console.print(line, markup=False, highlight=False)
-        for problem in (*evaluation.problems[:3], *(f"metric {_told(error)}" for error in evaluation.failures)):
-            console.print(f"not scored: {evaluation.task}, {problem}", markup=False, highlight=False)
+        for notice in evaluation.notices:
+            console.print(notice, markup=False, highlight=False)
+        for error in evaluation.failures:
+            console.print(f"not scored: {evaluation.task}, metric {_told(error)}", markup=False, highlight=False)
     (folder / "scores.json").write_text(json.dumps([row.plain() for row in scores], indent=1, default=str) + "\n")
     samples = [sample for evaluation in done for sample in evaluation.samples]
     report = write_report(folder, folder.name, scores, samples)
@@ -227,11 +229,11 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
 
 def baseline_text(generalist: Generalist, name: str, data: TaskData) -> str:
     """The baseline's score and what it does."""
-    from ofacore.evaluate.scoring import baseline_score
+    from ofacore.evaluate.runner import baseline_score
 
     plan = generalist.assembly.plans[name]
     try:
-        value = baseline_score(plan, data, generalist.assembly.registry)
+        value = baseline_score(generalist.assembly, plan, data)
     except MetricError as error:
         return f"not scored: {error.reason}"
     return "" if value is None else f"{value:.3f} ({data.baseline_doc})"

@@ -9,48 +9,72 @@ import torch
 
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
+from ofacore.data.errors import ColumnError
+from ofacore.data.expand import is_list
 from ofacore.data.permutation import item_rng
 from ofacore.model.universal import UniversalModel
-from ofacore.protocols import Example
+from ofacore.protocols import Example, RowError
+
+Scored = list[float] | RowError
+"""Numbers of one row, or why the row cannot be used."""
 
 
 @torch.no_grad()
 def reference_log_probs(
     model: UniversalModel, encoder: Encoder, rows: Sequence[Mapping[str, Any]], slot: str, batch_size: int = 32
-) -> list[list[float]]:
-    """For each row the log-probability of every token of ``slot``, the end token included.
-
-    Raises:
-        EncodeError: A row cannot be used.
-    """
+) -> list[Scored]:
+    """For each row the log-probability of every token of ``slot``, the end token included."""
     task = encoder.plan.name
-    examples = [
-        encoder.encode(row, split="test", rng=item_rng(0, task, 0, i), row_id=f"row {i}") for i, row in enumerate(rows)
-    ]
-    found: list[list[float]] = [[] for _ in rows]
-    for start in range(0, len(examples), batch_size):
-        _score(model, examples[start : start + batch_size], f"{task}/{slot}", start, found)
-    return found
+    encoded: list[Example | RowError] = []
+    for i, row in enumerate(rows):
+        try:
+            encoded.append(encoder.encode(row, split="test", rng=item_rng(0, task, 0, i), row_id=f"row {i}"))
+        except RowError as error:
+            encoded.append(error)
+    usable = [example for example in encoded if isinstance(example, Example)]
+    found: list[list[float]] = [[] for _ in usable]
+    for start in range(0, len(usable), batch_size):
+        _score(model, usable[start : start + batch_size], f"{task}/{slot}", start, found)
+    numbers = iter(found)
+    return [one if isinstance(one, RowError) else next(numbers) for one in encoded]
 
 
 def candidate_log_probs(
     model: UniversalModel, encoder: Encoder, rows: Sequence[Mapping[str, Any]], slot: str, column: str
-) -> list[list[float]]:
+) -> list[Scored]:
     """For each row the log-probability of each value in ``column``, had it been the value of ``slot``.
 
     A row without the column has none.
-
-    Raises:
-        EncodeError: A row or a candidate cannot be used.
-        ValueError: A column holds something else than a list.
     """
     own = encoder.plan.columns.get(slot, slot)
-    for number, row in enumerate(rows):
-        if not isinstance(row.get(column) or [], list | tuple):
-            raise ValueError(f"sample {number}: column '{column}' holds no list of candidates")
-    asked = [{**row, own: value} for row in rows for value in row.get(column) or ()]
-    totals = iter([sum(tokens) for tokens in reference_log_probs(model, encoder, asked, slot)])
-    return [[next(totals) for _ in row.get(column) or ()] for row in rows]
+    lists = [_candidates(encoder, row, column) for row in rows]
+    asked = [
+        {**row, own: value}
+        for row, values in zip(rows, lists, strict=True)
+        for value in ([] if isinstance(values, RowError) else values)
+    ]
+    scored = iter(reference_log_probs(model, encoder, asked, slot))
+    return [v if isinstance(v, RowError) else _totals([next(scored) for _ in v]) for v in lists]
+
+
+def _candidates(encoder: Encoder, row: Mapping[str, Any], column: str) -> list[Any] | RowError:
+    try:
+        values = encoder.columns.apply(row).get(column)
+    except RowError as error:
+        return error
+    if values is None:
+        return []
+    return list(values) if is_list(values) else ColumnError(column, "it holds no list of candidates")
+
+
+def _totals(scored: Sequence[Scored]) -> Scored:
+    """Sums; the first error where there is one."""
+    totals: list[float] = []
+    for one in scored:
+        if isinstance(one, RowError):
+            return one
+        totals.append(sum(one))
+    return totals
 
 
 def _score(model: UniversalModel, examples: Sequence[Example], term: str, start: int, found: list[list[float]]) -> None:

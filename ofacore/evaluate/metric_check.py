@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ofacore.assembly import Assembly, TaskData
+from ofacore.assembly.datasets import spread
 from ofacore.config.errors import ConfigError, Problem
-from ofacore.data.columns import ColumnMap
-from ofacore.data.encode import Encoder
-from ofacore.data.expand import Filled
 from ofacore.data.permutation import item_rng
-from ofacore.data.runs import Occurrence
+from ofacore.errors import UserError
 from ofacore.evaluate.errors import reason_of
+from ofacore.evaluate.judging import Answered, Judging
+from ofacore.evaluate.references import Reference, TargetValues
+from ofacore.evaluate.scoring import filled, fitting_answer, reference_column
 from ofacore.plan import TaskPlan
-from ofacore.plugin import MetricUse, Registry
-from ofacore.protocols import Hypothesis, Metric, RowContext, RowError, SlotPlan, TokenSegment
+from ofacore.plugin import MetricUse
+from ofacore.protocols import Metric, RowError
 
 logger = logging.getLogger("ofacore.train")
 ROWS = 2
@@ -37,16 +36,6 @@ class Tried:
     higher_is_better: bool
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """A row with its references in place of predictions."""
-
-    row: Mapping[str, Any]
-    predicted: Mapping[str, Any]
-    exact: frozenset[str]
-    """Slots whose value went through tokens and back, so that it looks as a generated one does."""
-
-
 def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]:
     """Let every metric of every task judge a few references against themselves.
 
@@ -59,9 +48,10 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]
     problems: list[Problem] = []
     tried: list[Tried] = []
     for name, plan in assembly.plans.items():
-        trials = list(_trials(assembly, plan, data[name])) if plan.metrics and name in data else []
-        for number, use in enumerate(plan.metrics if trials else ()):
-            found = _try(name, use, trials, assembly.registry)
+        rows = _rows(assembly, plan, data[name]) if plan.metrics and name in data else []
+        judging = Judging(TargetValues.of(assembly.encoder(plan)), rows, assembly.registry)
+        for number, use in enumerate(plan.metrics if rows else ()):
+            found = _try(use, judging)
             if isinstance(found, Tried):
                 tried.append(found)
             else:
@@ -77,29 +67,55 @@ def _message(plan: TaskPlan, use: MetricUse, error: Exception) -> str:
     return f"metric '{use.metric}' does not fit the {what} ({reason_of(error)}); choose another, or take it out"
 
 
-def _try(task: str, use: MetricUse, trials: Sequence[_Trial], registry: Registry) -> Tried | Exception:
+def _try(use: MetricUse, judging: Judging) -> Tried | Exception:
     """What the metric reports, or why it cannot be used."""
+    task, registry = judging.values.encoder.plan.name, judging.registry
     try:  # a metric is anybody's code: it may raise anything
         metric: Metric = registry.load("metric", use.metric)(use.options)
+        judged, _, _ = judging.judged(use)
     except Exception as error:
+        if isinstance(error, UserError) and _is_somewhere(use, judging):
+            logger.warning("task '%s', metric '%s': of some rows, %s", task, use.metric, error)
+            return Tried(task, (), metric.higher_is_better)
         return error
     forced = bool(getattr(metric, "needs", ""))
-    rows = [{**t.row, **{f"predicted:{n}": v for n, v in t.predicted.items()}} for t in trials]
-    predictions = [_log_probs(metric, t.row) if forced else t.predicted.get(use.slot) for t in trials]
-    references = [row.get(use.references or use.slot) for row in rows]
+    if forced:
+        judged = replace(judged, answers=[(_log_probs(metric, row),) for row in judged.rows])
+    fitting = [fitting_answer(judged, place, use, registry) for place in range(len(judged.rows))]
+    chosen = [place for place, (_, reason) in enumerate(fitting) if not reason][:ROWS] or [0]
+    predictions = [{**judged.predictions[place], use.slot: fitting[place][0]} for place in chosen]
+    judged = replace(judged, rows=[judged.rows[place] for place in chosen], predictions=predictions)
+    if fitting[chosen[0]][1]:
+        return _unfit(use, judging, fitting[chosen[0]][1], forced)
+    metric = filled(judged, use, registry, judged.predictions)
     names: tuple[str, ...] = ()
-    try:
-        metric.update(predictions, references, rows)
-    except Exception as error:
-        if forced or all(use.slot in t.exact for t in trials):
-            return error
-        logger.warning("task '%s': metric '%s' may not fit slot '%s': %s", task, use.metric, use.slot, reason_of(error))
-        return Tried(task, names, metric.higher_is_better)
     try:
         names = tuple(metric.compute())
     except Exception as error:
         logger.warning("task '%s': metric '%s' gives nothing on 2 rows: %s", task, use.metric, reason_of(error))
     return Tried(task, names, metric.higher_is_better)
+
+
+def _unfit(use: MetricUse, judging: Judging, reason: str, forced: bool) -> Tried | Exception:
+    """An error where values look as generated ones do: those of tokens, and log-probabilities. Else a warning."""
+    if forced or _has_tokens(use, judging):
+        return ValueError(reason)
+    task, metric = judging.values.encoder.plan.name, judging.registry.load("metric", use.metric)
+    logger.warning("task '%s': metric '%s' may not fit slot '%s': %s", task, use.metric, use.slot, reason)
+    return Tried(task, (), metric.higher_is_better)
+
+
+def _is_somewhere(use: MetricUse, judging: Judging) -> bool:
+    """Whether the column of references exists, so that other rows may fill it."""
+    metric = judging.registry.load("metric", use.metric)(use.options)
+    column = reference_column(metric, use)
+    return any(column in row.context.row for row in judging.rows)
+
+
+def _has_tokens(use: MetricUse, judging: Judging) -> bool:
+    """Whether values go through tokens: then a decoded reference looks as a generated one does."""
+    slot = judging.values.slots[use.slot]
+    return bool(judging.values.encoder.blocks(slot, judging.rows[0].context))
 
 
 def _log_probs(metric: Metric, row: Mapping[str, Any]) -> list[float]:
@@ -108,43 +124,22 @@ def _log_probs(metric: Metric, row: Mapping[str, Any]) -> list[float]:
     return [-0.5] * (len(row.get(column) or ()) if column else 2)
 
 
-def _trials(assembly: Assembly, plan: TaskPlan, data: TaskData) -> Iterator[_Trial]:
-    """Up to `ROWS` rows that can be encoded, of the held-out rows or else of the training rows."""
+def _rows(assembly: Assembly, plan: TaskPlan, data: TaskData) -> list[Answered]:
+    """Up to `LOOKED_AT` rows, of the held-out rows or else of the training rows, their references as answers."""
     source = data.held_out() or data.train
-    encoder, columns = assembly.encoder(plan), ColumnMap.of(plan.columns, plan.transforms, assembly.registry.load)
-    found = 0
-    for index in range(min(LOOKED_AT, len(source) if source is not None else 0)):
+    encoder, found = assembly.encoder(plan), list[Answered]()
+    values, complete = TargetValues.of(encoder), 0
+    for index in spread(len(source), LOOKED_AT) if source is not None else ():
         try:
             assert source is not None
             raw = source[index]
-            yield _trial(encoder, raw, columns.apply(raw), index)
+            ctx = encoder.context(raw, plan.templates[0], "test", item_rng(0, plan.name, 0, index))
         except RowError:
             continue
-        found += 1
-        if found == ROWS:
-            return
-
-
-def _trial(encoder: Encoder, raw: Mapping[str, Any], row: Mapping[str, Any], index: int) -> _Trial:
-    template = encoder.plan.templates[0]
-    ctx = encoder.context(raw, template, "test", item_rng(0, encoder.plan.name, 0, index))
-    expanded = encoder.expand(template, ctx)
-    filled = [item for items in (*expanded.sources, expanded.target) for item in items if isinstance(item, Filled)]
-    filled = [item for item in filled if item.value is not None]
-    values: dict[str, Any] = {slot.name: [] for slot in template.targets() if slot.repeat}
-    inexact: set[str] = set()
-    for occurrence in encoder.occurrences(filled, ctx, template).values():
-        slot = occurrence.item.slot
-        if slot.side == "target" and slot.loss and slot.plain is None:
-            value, exact = _as_generated(encoder, slot, occurrence, ctx)
-            inexact |= set() if exact else {slot.name}
-            values[slot.name] = [*values[slot.name], value] if slot.repeat else value
-    return _Trial(row, values, frozenset(values) - inexact)
-
-
-def _as_generated(encoder: Encoder, slot: SlotPlan, occurrence: Occurrence, ctx: RowContext) -> tuple[Any, bool]:
-    """A value as it comes back from its tokens, and whether it has any."""
-    parts = [segment.ids for segment in occurrence.segments if isinstance(segment, TokenSegment)]
-    if not parts or len(parts) < len(occurrence.segments):
-        return occurrence.item.value, False
-    return encoder.preprocessors[slot.preprocessor].decode(Hypothesis(np.concatenate(parts)), slot, ctx), True
+        references = values.references(ctx)
+        shown = {n: one.shown for n, one in references.items() if isinstance(one, Reference)}
+        found.append(Answered(source.name(index), raw, ctx, shown))
+        complete += len(shown) == len(references)
+        if complete == ROWS:
+            break
+    return found

@@ -39,6 +39,13 @@ class ScoreRow:
     higher_is_better: bool = True
     problem: str = ""
     """Why there is no score; empty where there is one."""
+    left_out: int = 0
+    """Rows of the split that could not be judged: they have no reference, or cannot be used."""
+
+    @property
+    def rows(self) -> str:
+        """How many rows were judged, and how many were not."""
+        return f"{self.samples} ({self.left_out} left out)" if self.left_out else str(self.samples)
 
     @property
     def beats_baseline(self) -> bool | None:
@@ -90,7 +97,7 @@ def _table(scores: Sequence[ScoreRow]) -> str:
         score = f"<td class='{colour}'>{row.score:.3f}</td><td>{interval}</td><td>{baseline}</td>"
         if row.problem:
             score = f"<td class='flat' colspan='3'>not scored: {escape(row.problem)}</td>"
-        rows.append(f"<tr><td>{escape(row.task)}</td><td>{escape(row.metric)}</td>{score}<td>{row.samples}</td></tr>")
+        rows.append(f"<tr><td>{escape(row.task)}</td><td>{escape(row.metric)}</td>{score}<td>{row.rows}</td></tr>")
     return f"<h2>Scores on held-out rows</h2><table>{head}{''.join(rows)}</table>" if rows else ""
 
 

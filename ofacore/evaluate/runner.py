@@ -8,15 +8,17 @@ from typing import Any, Protocol
 
 from ofacore.assembly import Assembly, TaskData
 from ofacore.assembly.datasets import readable, spread
-from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import reason_at
 from ofacore.data.kinds import shown
+from ofacore.data.permutation import item_rng
 from ofacore.data.sources import Source
 from ofacore.errors import UserError
 from ofacore.evaluate.errors import MetricError
 from ofacore.evaluate.forced import candidate_log_probs, reference_log_probs
+from ofacore.evaluate.judging import Answered, Judging, LeftOut, notices
+from ofacore.evaluate.references import Found, Reference, TargetValues
 from ofacore.evaluate.report import Sample, ScoreRow
-from ofacore.evaluate.scoring import Judged, blaming, score, unscored
+from ofacore.evaluate.scoring import Judged, blaming, filled, score, unscored
 from ofacore.generate.inference import Inference
 from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
@@ -24,6 +26,8 @@ from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
 from ofacore.protocols import RowContext, RowError, SlotPlan
 
+LIKELY = -0.5
+"""A log-probability that no metric can object to."""
 SAMPLES = 6
 """Samples of each task that a report shows."""
 
@@ -58,6 +62,8 @@ class Evaluation:
     """Rows that could not be used, and why."""
     failures: tuple[MetricError, ...] = ()
     """Metrics that could not be computed."""
+    notices: tuple[str, ...] = ()
+    """How many rows were left out, which, and why."""
 
 
 def evaluate_tasks(
@@ -83,19 +89,26 @@ def evaluate_task(
     rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     outputs = inference(rows, on_error="keep")
-    columns = ColumnMap.of(plan.columns, plan.transforms, generalist.assembly.registry.load)
-    usable = [k for k, output in enumerate(outputs) if not output.problem]
     baselines = _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
-    judged = Judged(
-        plan.name, [columns.apply(rows[k]) for k in usable], [outputs[k].values for k in usable],
-        [baselines[k] for k in usable] if baselines is not None else None, data.baseline_doc,
+    answered = [
+        Answered(source.name(i), row, output.context, output.values, baselines[k] if baselines is not None else None)
+        for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
+        if not output.problem
+    ]
+    errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
+    unread = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
+    pairs = zip(named, outputs, strict=True)
+    unread += [LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem]
+    judging = Judging(
+        TargetValues.of(generalist.assembly.encoder(plan)), answered, generalist.assembly.registry,
+        data.baseline_doc, len(unread),
     )  # fmt: skip
-    scores, failures = _scored(generalist, plan, judged, [rows[k] for k in usable])
-    chosen = [(outputs[usable[k]], judged.rows[k]) for k in spread(len(usable), SAMPLES)]
-    unread = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
-    unused = [(source.name(i), output.problem) for (i, _), output in zip(named, outputs, strict=True) if output.problem]
-    problems = tuple(f"{name}: {reason}" for name, reason in (*((n, reason_at(n, e)) for n, e in unread), *unused))
-    return Evaluation(plan.name, scores, [_sample(generalist, plan, o, r) for o, r in chosen], problems, failures)
+    scores, failures, left = _scored(generalist, plan, judging, unread) if read else ([], (), [])
+    shown = [output for output in outputs if not output.problem]
+    chosen = spread(len(shown), SAMPLES)
+    samples = [_sample(generalist, plan, shown[k], judging.references[k]) for k in chosen]
+    told = tuple(notices(plan.name, len(read), [*unread, *left]))
+    return Evaluation(plan.name, scores, samples, tuple(f"{one.name}: {one.reason}" for one in unread), failures, told)
 
 
 def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[Mapping[str, Any]] | None:
@@ -116,38 +129,86 @@ def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[M
 
 
 def _scored(
-    generalist: Evaluated, plan: TaskPlan, judged: Judged, rows: Sequence[Mapping[str, Any]]
-) -> tuple[list[ScoreRow], tuple[MetricError, ...]]:
+    generalist: Evaluated, plan: TaskPlan, judging: Judging, unread: Sequence[LeftOut]
+) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut]]:
     """Rows of all metrics; one that fails leaves a row that says why, and the others go on."""
     scores: list[ScoreRow] = []
     failures: list[MetricError] = []
-    for use in plan.metrics if rows else ():
+    left: list[LeftOut] = []
+    for use in plan.metrics:
+        judged = Judged(plan.name, [], [], left_out=len(judging.rows) + len(unread))
         try:
             with blaming(plan.name, use):
-                scores += score(_for(use, judged, generalist, plan, rows), use, generalist.assembly.registry)
+                if not judging.rows:
+                    raise UserError(f"no row can be used: {unread[0].name}: {unread[0].reason}")
+                judged, kept, lacking = judging.judged(use)
+                judged, kept, unscorable = _for(use, judged, generalist, plan, judging, kept)
+                judged, _, refused = judging.accepted(judged, use, kept)
+                scores += score(judged, use, generalist.assembly.registry)
+                left += [*lacking, *unscorable, *refused]
         except MetricError as error:
             failures.append(error)
             scores.append(unscored(judged, use, error))
-    return scores, tuple(failures)
+    return scores, tuple(failures), left
 
 
 def _for(
-    use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, rows: Sequence[Mapping[str, Any]]
-) -> Judged:
+    use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, judging: Judging, kept: list[int]
+) -> tuple[Judged, list[int], list[LeftOut]]:
     """What a metric judges: generated values, or log-probabilities of references or candidates where it asks so."""
     metric = generalist.assembly.registry.load("metric", use.metric)
     needs = getattr(metric, "needs", "")
     if needs not in ("log_probs", "candidates"):
-        return judged
-    model, encoder = generalist.model, generalist.assembly.encoder(plan)
+        return judged, kept, []
+    model, encoder = generalist.model, judging.values.encoder
+    rows = [judging.rows[number].raw for number in kept]
     if needs == "log_probs":
         found = reference_log_probs(model, encoder, rows, use.slot)
     else:
         found = candidate_log_probs(model, encoder, rows, use.slot, metric(use.options).candidates)
-    return replace(judged, predictions=[{use.slot: logs} for logs in found], baseline=None)
+    left = [
+        LeftOut(judging.rows[number].name, use.slot, reason_at(f"row {i}", one))
+        for i, (number, one) in enumerate(zip(kept, found, strict=True))
+        if isinstance(one, RowError)
+    ]
+    usable = [(i, one) for i, one in enumerate(found) if not isinstance(one, RowError)]
+    if not usable:
+        raise UserError(f"no row can be used: {left[0].name}: {left[0].reason}")
+    judged = replace(
+        judged, rows=[judged.rows[i] for i, _ in usable], predictions=[{use.slot: logs} for _, logs in usable],
+        baseline=None, answers=[([LIKELY] * len(logs),) for _, logs in usable], left_out=judged.left_out + len(left),
+    )  # fmt: skip
+    return judged, [kept[i] for i, _ in usable], left
 
 
-def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, row: Mapping[str, Any]) -> Sample:
+def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskData) -> float | None:
+    """Score of the baseline on the test split, None where there is no baseline or metric.
+
+    Raises:
+        MetricError: The metric cannot judge the baseline's values.
+    """
+    test, predictions = data.splits.get("test"), data.baseline_rows()
+    if test is None or predictions is None or not plan.metrics:
+        return None
+    encoder, use = assembly.encoder(plan), plan.metrics[0]
+    rows = [(test.name(i), row) for i, row in readable(test) if not isinstance(row, RowError)]
+    answered = []
+    with blaming(plan.name, use):
+        for number, ((name, row), prediction) in enumerate(zip(rows, predictions, strict=True)):
+            rng = item_rng(0, plan.name, 0, number)
+            try:
+                ctx = encoder.context(row, plan.templates[0], "test", rng)
+            except RowError:
+                continue  # evaluation tells of it
+            answered.append(Answered(name, row, ctx, {}, prediction))
+        judging = Judging(TargetValues.of(encoder), answered, assembly.registry)
+        judged, kept, _ = judging.judged(use)
+        judged, _, _ = judging.accepted(replace(judged, predictions=judged.baseline or []), use, kept)
+        values = filled(judged, use, assembly.registry, judged.predictions).compute()
+    return next(iter(values.values()), None)
+
+
+def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, references: Mapping[str, Found]) -> Sample:
     template, assembly = plan.templates[0], generalist.assembly
     parts = []
     for slot in template.slots.values():
@@ -155,8 +216,12 @@ def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, row: Mapping[
         if slot.plain is None and slot.side == "source" and value is not None:
             parts.append(f"<div class='slot'><b>{slot.name}</b> {_shown(assembly, slot, value, output.context)}</div>")
     targets = {slot.name: slot for slot in template.targets()}
-    references = [_shown(assembly, slot, row.get(name), output.context) for name, slot in targets.items()]
-    return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(filter(None, references)))
+    expected = [
+        _shown(assembly, slot, found.shown, output.context)
+        for name, slot in targets.items()
+        if isinstance(found := references[name], Reference)
+    ]
+    return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(filter(None, expected)))
 
 
 def _shown(assembly: Assembly, slot: SlotPlan, value: Any, ctx: RowContext) -> str:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ofacore.assembly import TaskData
-from ofacore.assembly.datasets import readable
-from ofacore.data.columns import ColumnMap
 from ofacore.evaluate.bootstrap import interval, resampled
-from ofacore.evaluate.errors import MetricError
+from ofacore.evaluate.errors import MetricError, reason_of
 from ofacore.evaluate.report import ScoreRow
-from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse, Registry
-from ofacore.protocols import Metric, RowError
+from ofacore.protocols import Metric
 
 Row = Mapping[str, Any]
 RECOMPUTED = 60
@@ -29,11 +25,15 @@ class Judged:
 
     task: str
     rows: Sequence[Row]
-    """Rows as the model saw them: slot name -> value, transforms applied."""
+    """Slot name -> value, transforms applied; references as their slots take them."""
     predictions: Sequence[Row]
-    """Slot name -> value."""
+    """Slot name -> value, in the form of the references."""
     baseline: Sequence[Row] | None = None
     baseline_doc: str = ""
+    answers: Sequence[Sequence[Any]] = ()
+    """For each row predictions without fault; empty: not known."""
+    left_out: int = 0
+    """Rows of the split that are not among these."""
 
 
 def score(judged: Judged, use: MetricUse, registry: Registry, *, rounds: int = 1000) -> list[ScoreRow]:
@@ -59,33 +59,78 @@ def blaming(task: str, use: MetricUse) -> Iterator[None]:
 
 def unscored(judged: Judged, use: MetricUse, error: MetricError) -> ScoreRow:
     """The row of a metric that could not be computed."""
-    nan = float("nan")
-    return ScoreRow(judged.task, use.metric, nan, nan, nan, None, "", len(judged.rows), problem=error.reason)
+    nan, size = float("nan"), len(judged.rows)
+    return ScoreRow(
+        judged.task, use.metric, nan, nan, nan, None, "", size, problem=error.reason, left_out=judged.left_out
+    )
+
+
+def without_refused(judged: Judged, use: MetricUse, registry: Registry) -> tuple[Judged, dict[int, str]]:
+    """Without the rows whose reference the metric refuses whatever is answered, and why it does, by place.
+
+    Where it refuses all of them, or none (then it is the answer that it cannot judge), nothing is left out.
+    """
+    if not judged.answers or _accepts(judged, use, registry):
+        return judged, {}
+    reasons = [fitting_answer(judged, place, use, registry)[1] for place in range(len(judged.rows))]
+    refused = {place: reason for place, reason in enumerate(reasons) if reason}
+    kept = [place for place, reason in enumerate(reasons) if not reason]
+    if not refused or not kept:
+        return judged, {}
+    return replace(
+        judged, rows=[judged.rows[i] for i in kept], predictions=[judged.predictions[i] for i in kept],
+        baseline=None if judged.baseline is None else [judged.baseline[i] for i in kept],
+        answers=[judged.answers[i] for i in kept], left_out=judged.left_out + len(refused),
+    ), refused  # fmt: skip
+
+
+def _accepts(judged: Judged, use: MetricUse, registry: Registry) -> bool:
+    try:
+        filled(judged, use, registry, judged.predictions)
+    except Exception:  # a metric is anybody's code: it may raise anything
+        return False
+    return True
+
+
+def fitting_answer(judged: Judged, place: int, use: MetricUse, registry: Registry) -> tuple[Any, str]:
+    """A prediction without fault that the metric accepts for one row, and why it accepts none; empty if it does."""
+    reason = ""
+    for answer in judged.answers[place]:
+        try:
+            own = {**judged.predictions[place], use.slot: answer}
+            filled(replace(judged, rows=[judged.rows[place]]), use, registry, [own])
+        except Exception as error:  # a metric is anybody's code: it may raise anything
+            reason = reason or reason_of(error)
+        else:
+            return answer, ""
+    return None, reason
 
 
 def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> list[ScoreRow]:
-    metric = _filled(judged, use, registry, judged.predictions)
+    metric = filled(judged, use, registry, judged.predictions)
     values = metric.compute()
     if not values:
         return []
     first = next(iter(values))
     baselines: dict[str, float] = {}
     if judged.baseline is not None:
-        baselines[first] = _filled(judged, use, registry, judged.baseline).compute()[first]
+        baselines[first] = filled(judged, use, registry, judged.baseline).compute()[first]
     limits, size = _intervals(judged, use, registry, metric, values, rounds), len(judged.rows)
     return [
         ScoreRow(judged.task, name, value, *limits.get(name, _UNKNOWN), baselines.get(name),
-                 judged.baseline_doc if name in baselines else "", size, metric.higher_is_better)
+                 judged.baseline_doc if name in baselines else "", size, metric.higher_is_better,
+             left_out=judged.left_out)
         for name, value in values.items()
     ]  # fmt: skip
 
 
-def _filled(
+def filled(
     judged: Judged, use: MetricUse, registry: Registry, predictions: Sequence[Row], picked: Sequence[int] | None = None
 ) -> Metric:
+    """A metric that has seen all rows, or those that are picked; whatever it raises goes on."""
     metric: Metric = registry.load("metric", use.metric)(use.options)
     chosen = range(len(predictions)) if picked is None else picked
-    column = use.references or use.slot
+    column = reference_column(metric, use)
     rows = [{**judged.rows[i], **{f"predicted:{n}": v for n, v in predictions[i].items()}} for i in chosen]
     metric.update([predictions[i].get(use.slot) for i in chosen], [row.get(column) for row in rows], rows)
     return metric
@@ -101,23 +146,11 @@ def _intervals(
         return found
 
     def again(picked: Sequence[int]) -> Mapping[str, float]:
-        return _filled(judged, use, registry, judged.predictions, picked).compute()
+        return filled(judged, use, registry, judged.predictions, picked).compute()
 
     return resampled(again, len(judged.predictions), rounds=min(rounds, RECOMPUTED)) | found
 
 
-def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float | None:
-    """Score of the baseline on the test split, None where there is no baseline or metric.
-
-    Raises:
-        MetricError: The metric cannot judge the baseline's values.
-    """
-    test, predictions = data.splits.get("test"), data.baseline_rows()
-    if test is None or predictions is None or not plan.metrics:
-        return None
-    columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
-    rows = [columns.apply(row) for _, row in readable(test) if not isinstance(row, RowError)]
-    use = plan.metrics[0]
-    with blaming(plan.name, use):
-        values = _filled(Judged(plan.name, rows, predictions), use, registry, predictions).compute()
-    return next(iter(values.values()), None)
+def reference_column(metric: Metric, use: MetricUse) -> str:
+    """The column that a metric takes its references from."""
+    return str(getattr(metric, "reference_column", "") or use.references or use.slot)

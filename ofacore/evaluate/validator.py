@@ -78,6 +78,8 @@ class Validator:
     def _metrics(self) -> dict[str, float]:
         limit = self.generalist.assembly.config.train.validation.samples
         found = list(evaluate_tasks(self.generalist, list(self._sources()), "valid", limit, baseline=False))
+        for notice in (notice for done in found for notice in done.notices):
+            self._tell(f"validation: {notice}")
         for failure in (failure for done in found for failure in done.failures):
             self._tell(f"validation goes on without a metric: {failure}")
         return {f"valid/{row.task}/{row.metric}": row.score for done in found for row in done.scores if not row.problem}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder, Request
-from ofacore.data.errors import reason_at
+from ofacore.data.errors import Blaming, blamed_column, reason_at
 from ofacore.data.permutation import stable_key
 from ofacore.generate.output import Field, Output
 from ofacore.generate.phrases import Phrases
@@ -89,14 +89,37 @@ class Inference:
     def _request(self, row: Mapping[str, Any], number: int, on_error: str) -> Request | RowError:
         rng = np.random.default_rng(stable_key("infer", self.options.seed, number))
         try:
-            return self.encoder.encode_request(
+            request = self.encoder.encode_request(
                 row, rng=rng, row_id=f"row {number}", split=self.split,
                 guided=self.options.guidance != 1.0,
             )  # fmt: skip
+            with Blaming(self.encoder.plan.name, f"row {number}"):
+                self._check_target(request)
+            return request
         except RowError as error:
             if on_error == "raise":
                 raise
             return error
+
+    def _check_target(self, request: Request) -> None:
+        """Find what a row lacks for its target before it is decoded together with others.
+
+        Raises:
+            RowError: A value that is given is missing or unusable, or nothing says what is to be generated.
+        """
+        ctx = replace(request.context, rng=np.random.default_rng(0), published=dict(request.context.published))
+        forced = {node.name for node in request.template.tree.target if isinstance(node, Slot)}
+        for slot in request.template.slots.values():
+            if slot.side != "target" or slot.plain is not None or slot.repeat:
+                continue
+            with blamed_column(slot.name):
+                preprocessor, value = self.encoder.preprocessors[slot.preprocessor], ctx.row.get(slot.name)
+                if slot.loss:
+                    preprocessor.expect(slot, ctx)
+                elif slot.name in forced:
+                    if value is None:
+                        raise RowError(f"[{slot.type}:{slot.name}] is given, not generated, but the row has none")
+                    preprocessor.encode(value, replace(slot, loss=False), ctx)
 
     def _generate(self, requests: Sequence[Request]) -> list[Output]:
         template = requests[0].template

@@ -13,6 +13,7 @@ from ofacore.assembly import Assembly, TaskData, open_tasks
 from ofacore.config.schema import ModelConfig, RunConfig
 from ofacore.data.encode import Encoder
 from ofacore.data.pieces import Geometry
+from ofacore.errors import UserError
 from ofacore.plugin import Component, SlotType
 from ofacore.protocols import Example, Piece, Preprocessor, RowContext, SlotPlan, Split
 from ofacore.task import Task
@@ -64,11 +65,11 @@ class SlotBench:
         default = self.registry.component("preprocessor", self.slot_type.preprocessor)
         return {"head", "criterion", "generator"} <= set(default.uses) | ({"generator"} if self._generator else set())
 
-    def instruction(self, task: str) -> str:
-        """The instruction of a task."""
+    def instruction(self, task: str, further: str = "") -> str:
+        """The instruction of a task; ``further`` attributes are written in its slot."""
         written, context = self.suite.attributes, self.suite.context
         attributes = "".join(
-            f",{part}" for part in filter(None, [written, self._adapter and f"adapter={self._adapter}"])
+            f",{part}" for part in filter(None, [further, written, self._adapter and f"adapter={self._adapter}"])
         )
         slot = f"[{self.slot_type.name}:{COLUMN}{attributes}]"
         target = slot[:-1] + (f",generator={self._generator}]" if self._generator else "]")
@@ -128,6 +129,15 @@ class SlotBench:
     def encoder(self, task: str) -> Encoder:
         """The encoder of a task."""
         return self.assembly.encoders[task]
+
+    def encoder_with(self, task: str, further: str) -> Encoder | None:
+        """The encoder of a task with further attributes in its slot; None where they cannot be planned."""
+        from ofacore.plan import compile_task
+
+        try:
+            return self.assembly.encoder(compile_task(task, self.instruction(task, further), self.registry))
+        except UserError:
+            return None
 
     def example(self, task: str, row: Mapping[str, Any], split: Split = "valid", seed: int = 0) -> Example:
         """One encoded row."""

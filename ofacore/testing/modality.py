@@ -15,8 +15,9 @@ import torch
 from ofacore.assembly import Assembly
 from ofacore.data.collate import collate
 from ofacore.errors import UserError
+from ofacore.evaluate.references import TargetValues
 from ofacore.generalist import Generalist
-from ofacore.protocols import Hypothesis, RowContext, RowError, SlotPlan
+from ofacore.protocols import AsDecoded, Hypothesis, RowContext, RowError, SlotPlan
 from ofacore.testing.adapter import CLOSE, AdapterChecks
 from ofacore.testing.bench import COLUMN, OTHER, READ, WRITE, SlotBench
 from ofacore.testing.compare import difference
@@ -25,7 +26,7 @@ from ofacore.testing.losses import losses, losses_of, own_parameters, total
 from ofacore.testing.memory import growth
 from ofacore.testing.modules import other_random_state
 from ofacore.testing.replicas import digest, encode_digests
-from ofacore.testing.slot_type import SlotTypeChecks
+from ofacore.testing.slot_type import SlotTypeChecks, written_attributes
 
 BATCHES = 200
 LEAK = 256
@@ -48,6 +49,26 @@ class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
                 f"{value!r:.80} is not the same after encode and decode: {found}. decode undoes what encode and the "
                 "row "
                 "transform did, in the caller's units; if a loss is meant, set tolerance or override compare"
+            )
+
+    def test_references_look_like_answers(self, bench: SlotBench) -> None:
+        """What metrics get as a reference is what a faultless answer would be, whatever the slot's attributes ask."""
+        _written_slot(bench)
+        for written in ("", *written_attributes(bench, WRITE)):
+            for row in bench.rows:
+                _check_reference(bench, row, written)
+        preprocessor = bench.preprocessor
+        if not isinstance(preprocessor, AsDecoded):
+            return
+        for bad in bench.suite.bad_values:
+            slot, ctx = bench.slots[WRITE], bench.context(bench.rows[0], WRITE, "test")
+            try:
+                preprocessor.as_decoded(bad, slot, ctx)
+            except RowError:
+                continue
+            raise AssertionError(
+                f"as_decoded accepted {bad!r:.60}, which is no {bench.slot_type.name}: raise a RowError, so that a row "
+                "with a bad reference is left out and named"
             )
 
     def test_encoding_is_deterministic(self, bench: SlotBench) -> None:
@@ -220,6 +241,35 @@ class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
             "(functools.lru_cache(maxsize=...)), keep no list of what was encoded or embedded, and no tensor with a "
             "graph"
         )
+
+
+def _check_reference(bench: SlotBench, row: dict[str, Any], written: str) -> None:
+    """The reference of a row against its round trip; rows that the attributes do not fit are passed over."""
+    encoder = bench.encoder_with(WRITE, written)
+    if encoder is None:
+        return
+    template, values = encoder.plan.templates[0], TargetValues.of(encoder)
+    slot = values.slots[COLUMN]
+    preprocessor = encoder.preprocessors[slot.preprocessor]
+    try:
+        ctx = encoder.context(row, template, "test", np.random.default_rng(0))
+        segments = preprocessor.encode(ctx.row[COLUMN], slot, ctx)
+        preprocessor.expect(slot, ctx)
+    except RowError:
+        return
+    answer = preprocessor.decode(Hypothesis(bench.suite.hypothesis(segments)), slot, ctx)
+    found = values.references(ctx)[COLUMN]
+    shown = f"{row[COLUMN]!r:.60} in a slot with {written or 'no attribute'}"
+    if isinstance(found, RowError):
+        pytest.fail(f"{shown} can be encoded, but as a reference it is refused: {found}", pytrace=False)
+    apart = bench.suite.compare(found.shown, answer)
+    assert not apart, (
+        f"{shown}: a faultless answer is not its reference, {apart}. as_decoded (or encode and decode) must apply all "
+        "that the attributes ask: form, case, rate, cut"
+    )
+    compared = values.predictions({COLUMN: answer}, ctx)[COLUMN]
+    apart = bench.suite.compare(found.value, compared)
+    assert not apart, f"{shown}: metrics get answer and reference in unlike form, {apart}; see as_compared"
 
 
 def _refusal(bench: SlotBench, slot: SlotPlan, ctx: RowContext, bad: Any) -> str:

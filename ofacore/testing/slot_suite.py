@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ofacore.evaluate.references import faultless
 from ofacore.plugin import ModalityManifest, SlotType
-from ofacore.protocols import Segment, TokenSegment
+from ofacore.protocols import Segment
 from ofacore.testing.bench import SlotBench
 from ofacore.testing.compare import difference
 from ofacore.testing.suite import Suite
@@ -52,10 +53,14 @@ class SlotSuite(Suite):
         The default takes the ids of tokens; of dense segments the one array of real numbers among the labels, or,
         without labels, among the features. Override it where there are several.
         """
-        tokens = [part.ids for part in segments if isinstance(part, TokenSegment)]
-        if tokens:
-            return np.concatenate(tokens)
-        return np.concatenate([_only_array(part) for part in segments])
+        found = faultless(segments)
+        if found is None:
+            pytest.fail(
+                "which of the arrays is the value? Override hypothesis(self, segments) in your suite and return what a "
+                "perfect generator would produce",
+                pytrace=False,
+            )
+        return found
 
     def model_keys(self) -> Mapping[str, Any]:
         """Keys of the model section, those of the suite's own settings included."""
@@ -94,16 +99,3 @@ class SlotSuite(Suite):
     def is_modality(self) -> bool:
         """Whether the manifest brings slot types."""
         return isinstance(self.manifest(), ModalityManifest)
-
-
-def _only_array(part: Any) -> np.ndarray:
-    arrays = part.labels if part.labels is not None else part.features
-    real = [np.asarray(a) for a in arrays.values() if np.asarray(a).dtype.kind == "f"]
-    if len(real) != 1:
-        names = ", ".join(arrays)
-        pytest.fail(
-            f"which of the arrays {names} is the value? Override hypothesis(self, segments) in your suite and return "
-            "what a perfect generator would produce",
-            pytrace=False,
-        )
-    return real[0]

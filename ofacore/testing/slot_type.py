@@ -84,10 +84,22 @@ def _written(attribute: Attribute) -> str:
     return f'{attribute.name}="{fallback if given is None else given}"'
 
 
+def written_attributes(bench: SlotBench, task: str) -> list[str]:
+    """Every attribute that the slot of a task may have: each choice, and of a number the default and the smallest."""
+    given = [part.partition("=")[0].strip() for part in bench.suite.attributes.split(",")]
+    found: list[str] = []
+    for attribute in bench.slot_type.attributes:
+        if attribute.type == "slot" or bench.slots[task].side not in attribute.sides or attribute.name in given:
+            continue
+        found += [f"{attribute.name}={choice}" for choice in attribute.choices] or [_written(attribute)]
+        if attribute.minimum is not None:
+            found.append(f'{attribute.name}="{attribute.minimum}"')
+    return found
+
+
 def _encode_with(attribute: Attribute, bench: SlotBench, task: str) -> None:
     written = _written(attribute)
-    text = bench.instruction(task).replace(f":{COLUMN}", f":{COLUMN},{written}", 1)
-    slot = compile_instruction(text, bench.registry).named(COLUMN)
+    slot = compile_instruction(bench.instruction(task, written), bench.registry).named(COLUMN)
     assert slot is not None
     ctx = bench.context(bench.rows[0], task)
     try:

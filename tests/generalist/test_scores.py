@@ -56,8 +56,10 @@ def test_candidates_are_scored_as_references_are() -> None:
         for value, total in zip(row["candidates"], candidates, strict=True):
             assert -total == pytest.approx(losses(generalist, "open", {**row, "cap": value}), abs=1e-3)
     assert candidate_log_probs(generalist.model, encoder, rows, "cap", "nowhere") == [[], [], []]
-    with pytest.raises(ValueError, match="sample 0: column 'cap' holds no list"):
-        candidate_log_probs(generalist.model, encoder, rows, "cap", "cap")
+    mixed = [rows[0], {**rows[1], "candidates": "red"}, rows[2]]
+    first, second, third = candidate_log_probs(generalist.model, encoder, mixed, "cap", "candidates")
+    assert "column 'candidates': it holds no list" in str(second)
+    assert [first, third] == [pytest.approx(found[0], abs=1e-4), pytest.approx(found[2], abs=1e-4)]
 
 
 def test_retrieval_is_evaluated_and_candidates_hold_the_reference() -> None:

@@ -176,3 +176,22 @@ def test_drawn_targets_may_stand_between_others(registry: Registry, tmp_path: Pa
     generalist.fit(3, out=tmp_path / "run", **QUIET)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert "train/t/b/reward" in lines and "valid/t/b/loss" in lines
+
+
+def test_rewards_are_given_for_what_the_slot_takes(caplog: pytest.LogCaptureFixture) -> None:
+    """References in the slot's own case; a row without one has no advantage, and the others learn."""
+    rows = [{"a": row["a"], "b": row["b"].upper(), "refs": row["b"].title()} for row in ROWS]
+    rows[0]["refs"] = None
+    text = TEXT.replace("[TEXT:b,", "[TEXT:b,uncased,criterion=self_critical,")
+    uses = [{"metric": "exact_match", "slot": "b", "references": "refs"}]
+    generalist = Generalist.create([Task("t", text, train=rows, metrics=uses)], **SMALL)
+    rollout = Rollout(generalist)
+    (group,) = rollout._groups(first_step(generalist))
+    judge = rollout._judge(group)
+    contexts = [example.context for example in group.examples]
+    preprocessor = group.encoder.preprocessors["text"]
+    written = [preprocessor.encode(c.row["b"], group.slot, c)[0].ids for c in contexts if c]  # type: ignore[union-attr]
+    rewards = rollout._rewards(group, judge, contexts, written)  # type: ignore[arg-type]
+    lacking = [c.row["refs"] is None for c in contexts if c]
+    assert lacking.count(True) == 1 and list(rewards) == [0.0 if missing else 1.0 for missing in lacking]
+    assert "column 'refs': no reference (the column is empty); such rows get no reward" in caplog.text

@@ -46,6 +46,12 @@ CASES = {
         (touch(is_element=preprocessors.raising_is_element), "must answer False"),
     ],
     "round_trip": [(touch(preprocessors.LosesScale), "not the same after encode and decode: .*decode undoes")],
+    "references_look_like_answers": [
+        (touch(preprocessors.RawReference, attributes=(Attribute("double", doc="twice"),)),
+         "slot with double: a faultless answer is not its reference"),
+        (touch(preprocessors.AnyReference), "as_decoded accepted <object"),
+        (touch(preprocessors.UnlikeForms), "answer and reference in unlike form"),
+    ],
     "encoding_is_deterministic": [(touch(preprocessors.GlobalNoise), "draw all random numbers from ctx.rng")],
     "values_are_left_as_they_are": [(touch(preprocessors.ChangesValue), "changed the row .* copy arrays")],
     "bad_values_are_refused_by_name": [

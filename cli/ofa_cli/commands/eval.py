@@ -49,6 +49,6 @@ def _print(scores: list[ScoreRow], json: bool) -> None:
 
 def _cells(row: ScoreRow) -> tuple[str, ...]:
     if row.problem:
-        return row.task, row.metric, "not scored", "", "", str(row.samples)
+        return row.task, row.metric, "not scored", "", "", row.rows
     interval = f"{number(row.low)} to {number(row.high)}" if isfinite(row.low) else ""
-    return row.task, row.metric, number(row.score), interval, number(row.baseline), str(row.samples)
+    return row.task, row.metric, number(row.score), interval, number(row.baseline), row.rows

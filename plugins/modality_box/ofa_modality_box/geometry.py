@@ -12,6 +12,8 @@ from ofacore.protocols import RowError
 Size = tuple[float, float]
 _ROUNDING = 0.02
 _PIXELS = 2.0
+_SLACK = 1e-6
+"""Pixels by which a coordinate may pass the edge of the view after it was multiplied."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class Geometry:
         across, down = max(-x0, x1 - width, 0.0), max(-y0, y1 - height, 0.0)
         free = across <= _tolerance(width) and down <= _tolerance(height)
         return 0.0 if free else max(across, down)
+
+    def seen(self, corners: Corners) -> Corners:
+        """What of a box lies within the view, in pixels of the original; the box itself where all or nothing does."""
+        x0, y0, x1, y1 = self.to_view(corners)
+        width, height = self.view
+        inside = min(x0, y0) >= -_SLACK and x1 <= width + _SLACK and y1 <= height + _SLACK
+        if inside or self.visible(corners) <= 0:
+            return corners
+        cut = (_within(x0, width), _within(y0, height), _within(x1, width), _within(y1, height))
+        return self.to_original(cut)
 
     def visible(self, corners: Corners) -> float:
         """Share of a box's area, 0 to 1, that lies within the view; 0 for a box without area."""

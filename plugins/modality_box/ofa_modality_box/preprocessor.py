@@ -11,6 +11,7 @@ import numpy as np
 
 from ofa_modality_box import drawing
 from ofa_modality_box.geometry import Geometry, find_geometry
+from ofa_modality_box.manifest import is_box
 from ofa_modality_box.values import Corners, Frame, box_list, box_numbers
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
@@ -112,6 +113,44 @@ class BoxPreprocessor:
         values = [{"box": box, "score": score} if with_scores else box for box, score in chosen]
         return values if many else values[0]
 
+    def as_decoded(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+        """Boxes as `decode` gives them, cut to what is seen of the image but not rounded to bins.
+
+        A box out of view stays as it is. In a slot without ``many``, a text may hold several boxes parted by ``;``.
+
+        Raises:
+            RowError: No box, an inverted one, or there is no image to place it in.
+        """
+        frame = Frame.of(slot.attributes)
+        several = slot.attributes.get("many") or (isinstance(value, str) and ";" in value)
+        if not several:
+            return self._reference(value, frame, slot, ctx)
+        boxes = [self._reference(box, frame, slot, ctx) for box in box_list(value)]
+        return [box for box in boxes if box_numbers(box, slot.name) is not None]
+
+    def as_compared(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+        """Left, top, right and bottom of each box, in pixels where it lies in an image, whatever the slot's format."""
+        if not is_box(value) and isinstance(value, list):
+            return [self.as_compared(box, slot, ctx) for box in value]
+        if isinstance(value, dict):
+            return {**value, "box": self.as_compared(value["box"], slot, ctx)}
+        frame, numbers = Frame.of(slot.attributes), box_numbers(value, slot.name)
+        if numbers is None:
+            return None
+        return list(frame.corners(numbers, find_geometry(frame, ctx.published, slot.name).size))
+
+    def _reference(self, value: Any, frame: Frame, slot: SlotPlan, ctx: RowContext) -> Any:
+        """One box in the slot's format, with the score of certainty where outputs have scores."""
+        numbers = box_numbers(value, slot.name)
+        if numbers is not None:
+            geometry = find_geometry(frame, ctx.published, slot.name)
+            corners = frame.corners(numbers, geometry.size)
+            _check_upright(numbers, corners, frame, geometry, slot.name)
+            seen = geometry.seen(corners)
+            numbers = numbers if seen == corners else frame.numbers(seen, geometry.size)
+        box = None if numbers is None else list(numbers)
+        return {"box": box, "score": 1.0} if slot.attributes.get("scores") else box
+
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """The box drawn on its image, or on an empty canvas where there is none."""
         return drawing.to_html(value, ctx)
@@ -129,7 +168,9 @@ class BoxPreprocessor:
             return [self.bins] * 4
         geometry = find_geometry(frame, ctx.published, slot.name)
         corners = frame.corners(numbers, geometry.size)
-        _check(numbers, corners, frame, geometry, slot.name, bool(slot.attributes.get("clip")))
+        _check_upright(numbers, corners, frame, geometry, slot.name)
+        clip = bool(slot.attributes.get("clip"))
+        _check_seen(numbers, corners, frame, geometry, slot.name, clip)
         width, height = geometry.view
         return [
             min(max(math.floor(coordinate / side * (self.bins - 1) + 0.5), 0), self.bins - 1)
@@ -170,17 +211,22 @@ def _check_unit(numbers: Corners, shown: str, frame: Frame, geometry: Geometry, 
         raise RowError(f"column '{column}': {shown} lies far outside of the image: {remedy}")
 
 
-def _check(
-    numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str, clip: bool
-) -> None:
-    """Refuse a box that is inverted, out of view, or reaches out of the original."""
+def _check_upright(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str) -> None:
+    """Refuse a box that is inverted, or in another unit."""
     x0, y0, x1, y1 = corners
-    shown = f"the box {', '.join(f'{number:g}' for number in numbers)} ({frame.format})"
+    shown = _shown(numbers, frame)
     _check_unit(numbers, shown, frame, geometry, column)
     if x1 <= x0 or y1 <= y0:
         side = f"right edge {x1:g} is not right of left edge {x0:g}" if x1 <= x0 else ""
         side = side or f"bottom edge {y1:g} is not below top edge {y0:g}"
         raise RowError(f"column '{column}': {shown} is inverted or empty: its {side}; or is 'format=' another?")
+
+
+def _check_seen(
+    numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str, clip: bool
+) -> None:
+    """Refuse a box out of view, or one that reaches out of the original and is not to be cut."""
+    shown = _shown(numbers, frame)
     width, height = geometry.size
     place = f"image '{frame.image}' of {width:g} x {height:g} pixels" if frame.image else "the unit square"
     turned = _TURNED if geometry.turned else ""
@@ -190,3 +236,7 @@ def _check(
     if away and not clip:
         remedy = "mend it, name another 'format=', or cut off what lies outside by the flag 'clip'"
         raise RowError(f"column '{column}': {shown} reaches {away:.3g} out of {place}; {remedy}{turned}")
+
+
+def _shown(numbers: Corners, frame: Frame) -> str:
+    return f"the box {', '.join(f'{number:g}' for number in numbers)} ({frame.format})"

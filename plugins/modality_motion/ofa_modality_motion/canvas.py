@@ -29,7 +29,8 @@ def row_canvas(slot: SlotPlan, ctx: RowContext, signatures: Signatures, width: i
     Raises:
         RowError: Nothing says how many numbers a frame has, or the row's own clip is unusable.
     """
-    dims, value = slot_dims(slot, ctx, signatures), ctx.row.get(slot.name)
+    dims = slot_dims(slot, ctx, signatures)
+    value = None if slot.repeat else ctx.row.get(slot.name)  # a column of a repeat holds a clip for each turn
     own = None if value is None else slot_features(value, slot, ctx, signatures)
     length = asked_length(slot, ctx)
     if length is None and own is not None:

@@ -47,8 +47,11 @@ def slot_clip(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signature
     return clip
 
 
-def slot_features(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> Features:
-    """Normalised frames of the clip.
+def slot_frames(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a clip that a slot takes, anchored.
+
+    Returns:
+        float64 [frames, dims], and which frames are given, bool [frames].
 
     Raises:
         RowError: The value cannot be used, or its numbers a frame are not those the model was fitted on.
@@ -59,14 +62,24 @@ def slot_features(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signa
         raise RowError(f"column '{slot.name}': anchor_frame={anchor} is not within {len(clip.frames)} frames")
     features = FORMS[slot.preprocessor].features(clip, anchor, slot.name)
     _check_size(features.shape[1], slot, ctx, signatures)
-    signature = signature_of(features.shape[1], signatures, slot.name)
-    difference = FORMS[slot.preprocessor].agrees(clip, signature.skeleton)
+    skeleton = signature_of(features.shape[1], signatures, slot.name).skeleton
+    difference = FORMS[slot.preprocessor].agrees(clip, skeleton)
     if difference:
         raise RowError(f"column '{slot.name}': its skeleton is not that of the model: {difference}")
-    frames = signature.normalise(features)
+    return features, np.zeros(len(features), bool) if clip.known is None else clip.known
+
+
+def slot_features(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> Features:
+    """Normalised frames of the clip.
+
+    Raises:
+        RowError: As `slot_frames`, or a number is too large.
+    """
+    features, known = slot_frames(value, slot, ctx, signatures)
+    frames = signature_of(features.shape[1], signatures, slot.name).normalise(features)
     if not np.isfinite(frames).all():
         raise RowError(f"column '{slot.name}': numbers up to {np.abs(features).max():.3g} are too large to normalise")
-    return Features(frames, np.zeros(len(frames), bool) if clip.known is None else clip.known)
+    return Features(frames, known)
 
 
 def _check_size(size: int, slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> None:
@@ -129,7 +142,7 @@ def slot_dims(slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> int:
         dims = int(slot.attributes["dims"])
     elif usual is not None:
         dims = usual
-    elif ctx.row.get(slot.name) is not None:
+    elif not slot.repeat and ctx.row.get(slot.name) is not None:
         clip = known_skeleton(load_clip(ctx.row[slot.name], slot.name), signatures)
         dims = FORMS[slot.preprocessor].dims(clip, slot.name)
     elif len(known) == 1:

@@ -13,7 +13,7 @@ from ofa_modality_motion.animation import gif
 from ofa_modality_motion.bvh import read_bvh_skeleton, write_bvh
 from ofa_modality_motion.canvas import padded, row_canvas
 from ofa_modality_motion.clip import Clip, load_clip
-from ofa_modality_motion.features import Signatures, known_skeleton, signature_of, slot_dims, slot_features
+from ofa_modality_motion.features import Signatures, known_skeleton, signature_of, slot_dims, slot_features, slot_frames
 from ofa_modality_motion.forms import DEFAULT_FPS, FORMS, with_skeleton
 from ofa_modality_motion.picture import data_uri
 from ofa_modality_motion.skeleton import Skeleton
@@ -121,6 +121,17 @@ class MotionPreprocessor:
         frames = signature.restore(hypothesis.value[:, :dims])
         fps = slot.attributes.get("sample_rate") or signature.fps
         return FORMS[self.form].value(frames, signature.skeleton, fps)
+
+    def as_decoded(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+        """The part of a clip that the slot takes, at its rate, anchored, in the form that `decode` gives.
+
+        Raises:
+            RowError: The value is no clip, too short, or of another size than the model knows.
+        """
+        features, _ = slot_frames(self._load(value, slot.name), slot, ctx, self._signatures)
+        signature = signature_of(features.shape[1], self._signatures, slot.name)
+        fps = slot.attributes.get("sample_rate") or signature.fps
+        return FORMS[self.form].value(features, signature.skeleton, fps)
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """An ``<img>`` that moves: a stick figure where the skeleton is known, else curves."""

@@ -90,6 +90,10 @@ class CategoryPreprocessor:
         number = int(np.asarray(hypothesis.value).reshape(-1)[0]) - next(iter(self._tokens.values()))
         return self._classes[number] if 0 <= number < len(self._classes) else ""
 
+    def as_decoded(self, value: Any, slot: SlotPlan, ctx: RowContext) -> str:
+        """The name, of a class or not: one that the model does not know counts, and no answer equals it."""
+        return as_text(value, slot.name)
+
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """The name, escaped."""
         return f"<span>{html.escape(str(value))}</span>"

@@ -23,6 +23,7 @@ from ofa_modality_text.values import as_text, normalise, texts_of
 from ofacore.plugin import PluginError, suggest
 from ofacore.protocols import (
     MASK,
+    UNK,
     Artifact,
     Block,
     Hypothesis,
@@ -148,6 +149,22 @@ class TextPreprocessor:
         ids = np.asarray(hypothesis.value).reshape(-1)
         return self._tokens.decode(ids.tolist(), slot.attributes.get("level") == "character")
 
+    def as_decoded(self, value: Any, slot: SlotPlan, ctx: RowContext) -> str:
+        """The text in the slot's case and punctuation, cut to ``max_length``, as the tokenizer gives it back.
+
+        A text with letters that the tokenizer does not know stays whole: no answer equals it. Nor does membership in a
+        closed set or ``length`` matter.
+
+        Raises:
+            RowError: No text. A list is several values, not token ids.
+        """
+        if isinstance(value, list | tuple):
+            raise RowError(f"column '{slot.name}': expected text, got {str(value)[:60]}")
+        ids = self._all_ids(value, slot)[: slot.attributes.get("max_length")]
+        if (ids == UNK).any():
+            return normalise(as_text(value, slot.name), slot.attributes)
+        return self.decode(Hypothesis(ids), slot, ctx)
+
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """The text, escaped, line breaks kept; of token ids what they are and what they mean."""
         if isinstance(value, np.ndarray | list | tuple):
@@ -173,20 +190,23 @@ class TextPreprocessor:
             raise ValueError("a text is written as .txt, or as a picture (.png)")
 
     def _ids(self, value: Any, slot: SlotPlan) -> np.ndarray:
-        """Clean ids int64 [n] of one value."""
+        """Clean ids int64 [n] of one value, as many as the slot takes."""
         attributes = slot.attributes
-        if isinstance(value, np.ndarray | list | tuple):
-            ids = self._given_ids(value, slot.name)
-        else:
-            text = normalise(_of_bearable_length(as_text(value, slot.name), slot), attributes)
-            letters = attributes.get("level") == "character"
-            if letters and not self._tokens.byte_level:
-                raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
-            ids = self._tokens.encode_letters(text) if letters else self._tokens.encode(text)
-        ids = ids[: attributes.get("max_length")]
+        ids = self._all_ids(value, slot)[: attributes.get("max_length")]
         if attributes.get("length") and len(ids) != attributes["length"]:
             raise RowError(f"column '{slot.name}': {len(ids)} tokens, but the slot says length={attributes['length']}")
         return ids
+
+    def _all_ids(self, value: Any, slot: SlotPlan) -> np.ndarray:
+        """Ids of a whole value, case and punctuation as the slot asks."""
+        attributes = slot.attributes
+        if isinstance(value, np.ndarray | list | tuple):
+            return self._given_ids(value, slot.name)
+        text = normalise(_of_bearable_length(as_text(value, slot.name), slot), attributes)
+        letters = attributes.get("level") == "character"
+        if letters and not self._tokens.byte_level:
+            raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
+        return self._tokens.encode_letters(text) if letters else self._tokens.encode(text)
 
     def _given_ids(self, value: Any, column: str) -> np.ndarray:
         """Ids of the tokenizer, shifted to where its block stands in the vocabulary."""

@@ -44,9 +44,9 @@ def test_the_announced_options_are_all_options():
         (HALF, UNIT, 0.51, 0),
         (FAR, UNIT, 0.01, 0),
         (None, UNIT, 0.5, 0),
-        ("none", "none", 0.5, 1),
+        (None, None, 0.5, 1),
         (UNIT, None, 0.5, 0),
-        ("0,0,10,10", np.array(UNIT), 0.5, 1),
+        (UNIT, np.array(UNIT), 0.5, 1),
         ({"box": UNIT, "score": 0.2}, UNIT, 0.5, 1),
         ([10, 10, 0, 0], UNIT, 0.5, 0),
         (UNIT, [FAR, UNIT], 0.5, 1),
@@ -66,7 +66,7 @@ def test_any_of_several_boxes_will_do():
 
 
 def test_numbers_of_boxes():
-    found = score("count_error", [[UNIT, HALF], None, [], "0,0,1,1; 2,2,3,3"], [[UNIT], [UNIT], [], UNIT])
+    found = score("count_error", [[UNIT, HALF], None, [], [[0, 0, 1, 1], [2, 2, 3, 3]]], [[UNIT], [UNIT], [], UNIT])
     assert found == {"count_error": (1 + 1 + 0 + 1) / 4}
 
 

@@ -30,6 +30,36 @@ class LosesScale(Touch):
         return [float(number) for number in hypothesis.value]
 
 
+class RawReference(Touch):
+    """Takes twice the numbers with ``double``, but judges by the numbers as they were given."""
+
+    def encode(self, value, slot, ctx):
+        twice = slot.attributes.get("double") and isinstance(value, list)
+        return super().encode([2 * number for number in value] if twice else value, slot, ctx)
+
+    def as_decoded(self, value, slot, ctx):
+        super().encode(value, slot, ctx)
+        return value
+
+
+class AnyReference(Touch):
+    """Takes whatever it is given for a reference."""
+
+    def as_decoded(self, value, slot, ctx):
+        return value[: slot.attributes["max_length"]] if isinstance(value, list) else value
+
+
+class UnlikeForms(Touch):
+    """Halves what comes as 32-bit numbers, as answers do, and no reference."""
+
+    def as_decoded(self, value, slot, ctx):
+        super().encode(value, slot, ctx)
+        return [round(number, 6) for number in value[: slot.attributes["max_length"]]]
+
+    def as_compared(self, value, slot, ctx):
+        return value if value == [round(number, 6) for number in value] else [number / 2 for number in value]
+
+
 class GlobalNoise(Touch):
     def encode(self, value, slot, ctx):
         (part,) = super().encode(value, slot, ctx)

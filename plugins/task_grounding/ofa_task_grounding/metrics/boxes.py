@@ -14,15 +14,15 @@ Box = tuple[float, float, float, float]
 
 
 def as_box(value: Any, place: str) -> Box | None:
-    """Four numbers, in a list, an array, a text ``x0,y0,x1,y1`` or under the key ``box``; None for ``none``.
+    """Four numbers, in a list, an array or under the key ``box``; None for no box.
 
     Raises:
         ValueError: It is no box.
     """
     value = value["box"] if isinstance(value, Mapping) and "box" in value else value
-    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+    if value is None:
         return None
-    numbers = value.replace(",", " ").split() if isinstance(value, str) else _plain(value)
+    numbers = _plain(value)
     try:
         x0, y0, x1, y1 = (float(number) for number in numbers)
     except (TypeError, ValueError):
@@ -67,10 +67,8 @@ def check_lengths(name: str, predictions: Sequence[Any], references: Sequence[An
 
 
 def _elements(value: Any) -> list[Any]:
-    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "none")):
+    if value is None:
         return []
-    if isinstance(value, str):
-        return [part for part in value.split(";") if part.strip()]
     if isinstance(value, Mapping):
         return [value]
     elements = _plain(value)

@@ -22,7 +22,7 @@ class IouAccuracy:
 
     def __init__(self, options: Options) -> None:
         self._threshold = threshold_of(options, self.name)
-        self._column = str(options.get("any") or "")
+        self.reference_column = str(options.get("any") or "")
         self._items: list[float] = []
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -34,10 +34,10 @@ class IouAccuracy:
         check_lengths(self.name, predictions, references, rows)
         for number, (prediction, reference, row) in enumerate(zip(predictions, references, rows, strict=True)):
             place = f"{self.name}, sample {number}"
-            if self._column:
-                if self._column not in row:
-                    raise ValueError(f"{place}: the row has no column '{self._column}' but {', '.join(row)}")
-                reference = row[self._column]
+            if self.reference_column:
+                if self.reference_column not in row:
+                    raise ValueError(f"{place}: the row has no column '{self.reference_column}' but {', '.join(row)}")
+                reference = row[self.reference_column]
             expected = [box for box, _ in as_boxes(reference, place)]
             self._items.append(float(self._right(as_box(prediction, place), expected)))
 
