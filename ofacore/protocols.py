@@ -459,11 +459,19 @@ class ForeignTokens(Protocol):
 
 @runtime_checkable
 class ForeignSettings(Protocol):
-    """What a `Preprocessor` may offer besides: its options, from the settings that it has in another project."""
+    """What a `Preprocessor` may offer besides: its options, from the settings that it has in another project.
+
+    A class attribute ``foreign_fixed``, setting -> value, may say what always has one value here. An import tells of
+    every setting that was neither asked for nor has that value.
+    """
 
     @staticmethod
     def foreign_settings(settings: Mapping[str, Any]) -> Options:
-        """Options that the settings of another project's preprocessor of the same name mean."""
+        """Options that the settings of another project's preprocessor of the same name mean.
+
+        Raises:
+            TypeError, ValueError: A setting has an impossible value.
+        """
 
 
 class RowTransform(Protocol):

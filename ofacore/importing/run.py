@@ -22,7 +22,7 @@ from ofacore.folders import check_writable
 from ofacore.generalist import Generalist, build_model
 from ofacore.importing.own_run import is_own_run, with_experts
 from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of
-from ofacore.importing.vocabulary import assemble
+from ofacore.importing.vocabulary import assemble, without_files
 from ofacore.importing.weights import aside_lines, judged, weights_of
 from ofacore.importing.writing import ARTIFACT, artifact_of, write_run
 from ofacore.plugin import Registry
@@ -98,8 +98,13 @@ def import_run(
     load = partial(adapter, registry)
     dialect = dialect_of(foreign, load)
     tasks, left_out = tasks_of(foreign, dialect, instructions, registry)
-    config = configuration(foreign, dialect, tasks, experts, preprocessing(foreign, registry), registry)
     names = foreign.names(dialect.rows)
+    options, unread = preprocessing(foreign, tasks, registry)
+    left_out += unread
+    if not instructions:
+        tasks, lost = without_files(tasks, options, registry, tokenizer or foreign.folder, names)
+        left_out += lost
+    config = configuration(foreign, dialect, tasks, experts, options, registry)
     core = core_names(names, {} if foreign.form == "ofasys" else foreign.config)
     assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
     uses = uses_of(assembly.plans.values())
@@ -115,7 +120,7 @@ def import_run(
     return ImportReport(
         out,
         foreign.form,
-        tasks,
+        {name: str(task["instruction"]) for name, task in tasks.items()},
         sizes,
         dialect.rows,
         placement.unowned,

@@ -13,6 +13,7 @@ from torch import Tensor
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign.dictionary import in_rows, read_dictionary, read_json
 from ofacore.checkpoint.foreign.inert import plain
+from ofacore.checkpoint.foreign.ofasys_tasks import ForeignTask, preprocessing_of, tasks_of
 from ofacore.checkpoint.foreign.unpickling import LazyTensor, read_torch_file
 from ofacore.checkpoint.foreign.weight_files import (
     INDEX,
@@ -56,7 +57,7 @@ class Foreign:
         tensors: Name -> tensor, as stored.
         generation: Its options of generation, if it tells any.
         places: Token -> row, where the checkpoint itself says so.
-        tasks: Name -> instruction, of the tasks it was trained for, where it says so.
+        tasks: Name -> task that it was trained for, where it says so.
         preprocessing: Preprocessor -> its settings there, where it says so.
         prefix: What every name of the file began with before the names of ``tensors``, such as ``module.``.
         lacking: What every name of the file lacks of the names of ``tensors``: ``model.`` for a BART without a head.
@@ -70,7 +71,7 @@ class Foreign:
     tensors: Mapping[str, Tensor]
     generation: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
-    tasks: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, ForeignTask] = field(default_factory=dict)
     preprocessing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     prefix: str = ""
@@ -178,13 +179,14 @@ def _of_file(path: Path) -> Foreign:
     tensors, prefix = unwrapped(tensors_of(state, path), (BASE,))
     form = _form(tensors, path)
     store = _mapping(plain(tree.get("configstore")))
+    preprocessing, differing = preprocessing_of(store.get("task"))
     places = plain(tree.get("global_dict_indices")) or {}
     if isinstance(places, list):
         places = {str(name): row for row, name in enumerate(places)}
     return Foreign(
         path, path.parent, form, _settings(tree, store, path), tensors,
         places={str(name): int(row) for name, row in _mapping(places).items()},
-        tasks=_tasks(store.get("task")), preprocessing=_preprocessing(store.get("task")), remarks=_remarks(tree),
+        tasks=tasks_of(store.get("task")), preprocessing=preprocessing, remarks=(*_remarks(tree), *differing),
         prefix=prefix,
     )  # fmt: skip
 
@@ -257,29 +259,3 @@ def _first(value: Any) -> Any:
     if isinstance(value, Mapping) and value and all(isinstance(part, Mapping) for part in value.values()):
         return next(iter(value.values()))
     return value
-
-
-def _tasks(store: Any) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, task in store.items() if isinstance(store, Mapping) else ():
-        instruction = task.get("instruction") if isinstance(task, Mapping) else None
-        template = instruction.get("template") if isinstance(instruction, Mapping) else None
-        if template:
-            name = str(task.get("_name") or key)
-            found[name if name not in found else f"{name}_{key}"] = _joined(template)
-    return found
-
-
-def _preprocessing(store: Any) -> dict[str, Mapping[str, Any]]:
-    """Settings of every active preprocessor; of the first task that has it."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for task in store.values() if isinstance(store, Mapping) else ():
-        sections = task.get("preprocess") if isinstance(task, Mapping) else None
-        for name, settings in sections.items() if isinstance(sections, Mapping) else ():
-            if isinstance(settings, Mapping) and settings.get("is_active"):
-                found.setdefault(str(name), settings)
-    return found
-
-
-def _joined(template: Any) -> str:
-    return " ||| ".join(map(str, template)) if isinstance(template, list) else str(template)

@@ -6,7 +6,7 @@ from ofa_modality_image.values import is_image
 from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
 
 _PACKAGE = "ofa_modality_image"
-_OPTIONS = {"size": 64}
+_OPTIONS = {"size": 64, "mean_std": "half"}
 _USES = {"adapter": "image_conv"}
 _TOWER = {"pretrained": "", "frozen": False, "drop_path": 0.0}
 _GRID = {"grid": 42}
@@ -27,7 +27,8 @@ ATTRIBUTES = (
         "rand (default, and two of OFA's RandAugment, which move pixels: not where boxes follow)",
         choices=("none", "default", "flip", "rand"),
     ),
-    Attribute("mean_std", "choice", "half", "normalisation of pixels", choices=("half", "imagenet")),
+    Attribute("mean_std", "choice", None, "normalisation of pixels; default: option `mean_std`",
+              choices=("half", "imagenet")),
     Attribute("length", "int", None, "number of codes of a generated picture", sides=("target",), minimum=1),
 )  # fmt: skip
 

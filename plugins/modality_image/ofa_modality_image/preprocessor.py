@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -40,13 +40,19 @@ class ImagePreprocessor:
     Features: ``pixels`` uint8 [size * size * 3], row by row, RGB; ``statistics`` int64 [1], which normalisation.
     """
 
+    foreign_fixed: ClassVar[Mapping[str, Any]] = {"interpolation": "bicubic"}
+
     def __init__(self, options: Options) -> None:
         self._size = int(options.get("size", DEFAULT_SIZE))
+        self._statistics = str(options.get("mean_std", "half"))
 
     @staticmethod
     def foreign_settings(settings: Mapping[str, Any]) -> Options:
-        """OFASys calls the side of the view ``patch_image_size``."""
-        return {"size": int(settings["patch_image_size"])} if settings.get("patch_image_size") else {}
+        """OFASys calls the side of the view ``patch_image_size``, and ImageNet's normalisation by its own name."""
+        found: dict[str, Any] = {"size": int(settings["patch_image_size"])} if settings.get("patch_image_size") else {}
+        if settings.get("imagenet_default_mean_and_std") is True:
+            found["mean_std"] = "imagenet"
+        return found
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
         """Nothing is learned."""
@@ -73,13 +79,17 @@ class ImagePreprocessor:
                 raise RowError(f"column '{slot.name}': the array has numbers that are not finite")
             pixels, statistics = value.astype(np.float32), STATISTICS.index("given")
         else:
-            pixels, statistics = self._pixels(value, slot, ctx), STATISTICS.index(attributes.get("mean_std") or "half")
+            pixels, statistics = self._pixels(value, slot, ctx), self._normalisation(slot)
         ratio, by = float(attributes.get("mask_ratio") or 0.0), attributes.get("mask_by") or "area"
         pixels = masked(pixels, ratio, MEANS[statistics], by)
         shape: tuple[int, ...] = pixels.shape[:2]
         if attributes.get("sample_patches") and ctx.split == "train":
             shape += (int(attributes["sample_patches"]), int(ctx.rng.integers(2**31)))
         return [DenseSegment({"pixels": pixels.reshape(-1), "statistics": np.array([statistics])}, shape)]
+
+    def _normalisation(self, slot: SlotPlan) -> int:
+        """Place in ``STATISTICS`` of what the slot says, or else the option ``mean_std``."""
+        return STATISTICS.index(slot.attributes.get("mean_std") or self._statistics)
 
     def _pixels(self, value: Any, slot: SlotPlan, ctx: RowContext) -> np.ndarray:
         """uint8 [S, S, 3] of one picture, framed already or not."""

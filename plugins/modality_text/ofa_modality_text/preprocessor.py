@@ -6,7 +6,7 @@ import html
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -24,6 +24,7 @@ from ofacore.protocols import (
     Artifact,
     Block,
     Hypothesis,
+    Options,
     RowContext,
     RowError,
     Segment,
@@ -52,6 +53,8 @@ class TextPreprocessor:
         PluginError: An option is out of its range.
     """
 
+    foreign_fixed: ClassVar[Mapping[str, Any]] = {"mask_span_distribution": "span-poisson"}
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         _check(options)
         self.options = options
@@ -74,6 +77,15 @@ class TextPreprocessor:
             return chosen
         limit, frequency = self.options.get("vocab_size", 4096), self.options.get("min_frequency", 2)
         return Artifact({_FILE: train_bpe(texts_of(values), limit, frequency).to_str().encode()})
+
+    @staticmethod
+    def foreign_settings(settings: Mapping[str, Any]) -> Options:
+        """How spans are masked has the same names in OFASys; which BPE it is (``bpe``) the files tell."""
+        settings.get("bpe")
+        given = {key: settings[key] for key in ("poisson_lambda", "replace_length", "random_ratio") if key in settings}
+        options = {key: value for key, value in given.items() if value is not None}
+        _check(options)
+        return options
 
     def import_files(self, folder: Path, names: Sequence[str]) -> Artifact:
         """The tokenizer of another project's model.
