@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ofacore.assembly import Assembly
 from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.errors import SHOWN
 from ofacore.checkpoint.foreign.dialects import dialect_of
@@ -20,11 +21,14 @@ from ofacore.checkpoint.foreign.tokens import core_names
 from ofacore.errors import UserError
 from ofacore.folders import check_writable
 from ofacore.generalist import Generalist, build_model
+from ofacore.importing.allowance import Allowance
 from ofacore.importing.own_run import is_own_run, with_experts
 from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of
 from ofacore.importing.vocabulary import assemble, without_files
 from ofacore.importing.weights import aside_lines, judged, weights_of
 from ofacore.importing.writing import ARTIFACT, artifact_of, write_run
+from ofacore.model.presets import ModelSizeError
+from ofacore.model.universal import UniversalModel
 from ofacore.plugin import Registry
 
 
@@ -109,7 +113,7 @@ def import_run(
     assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
     uses = uses_of(assembly.plans.values())
     dialect = dialect_of(foreign, load, uses)
-    model = build_model(assembly)
+    model = _built(assembly, foreign)
     state, kept, findings = weights_of(dialect, placement, model.portable_state(), uses, foreign.path)
     left_out += [*aside_lines(dialect, uses, findings.aside), *foreign.remarks]
     allowed = judged(findings, allow, foreign.path)
@@ -128,6 +132,20 @@ def import_run(
         tuple(left_out),
         _notes(foreign),
     )
+
+
+def _built(assembly: Assembly, foreign: Foreign) -> UniversalModel:
+    """The model with initial values.
+
+    Raises:
+        CheckpointError: The settings give no model, or one far larger than what the checkpoint holds.
+    """
+    numbers = sum(tensor.numel() for tensor in foreign.tensors.values())
+    try:
+        with Allowance(numbers, foreign.path):
+            return build_model(assembly)
+    except ModelSizeError as error:
+        raise CheckpointError(foreign.path, f"its settings give no model: {error}") from error
 
 
 def _notes(foreign: Foreign) -> tuple[str, ...]:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import BartForConditionalGeneration
 
 from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.foreign import bart_names
+from ofacore.exporting import export_run
 from ofacore.generalist import Generalist
 from ofacore.importing import import_run
 from tests.importing.bart import save_bart
@@ -25,6 +28,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "forced": {"forced_bos_token_id": 0},
     "shuffled": {"shuffled": True},
     "unnamed": {"unnamed": 5},
+    "odd heads": {"d_model": 15, "encoder_attention_heads": 3, "decoder_attention_heads": 3},
 }  # fmt: skip
 ROWS = [
     {"source": "abcd ab a", "target": "cdcd b"},
@@ -50,6 +54,36 @@ def test_logits_are_equal(name: str, tmp_path: Path) -> None:
         assert written[0] == core.decoder_start_token_id
         expected = theirs(torch.tensor([read]), decoder_input_ids=torch.tensor([written])).logits[0]
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def untied(folder: Path, sides: bool) -> BartForConditionalGeneration:
+    """A BART whose head has a table of its own; ``sides``: written with tables of encoder and decoder, too."""
+    theirs = save_bart(folder, tie_word_embeddings=False)
+    for side in (theirs.model.encoder, theirs.model.decoder):
+        side.embed_tokens.weight = theirs.model.shared.weight
+    state = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
+    for name in bart_names.SIDE_TABLES if not sides else (bart_names.TABLE,):
+        state[name] += 1.0
+    kept = state if sides else {name: part for name, part in state.items() if name not in bart_names.SIDE_TABLES}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return theirs
+
+
+@pytest.mark.parametrize("sides", [True, False], ids=["three tables", "one table"])
+@torch.no_grad()
+def test_a_head_with_a_table_of_its_own(sides: bool, tmp_path: Path) -> None:
+    """Where encoder and decoder have tables, nothing reads the shared one: here it holds other numbers."""
+    theirs = untied(tmp_path / "theirs", sides)
+    assert not theirs.lm_head.weight.equal(theirs.model.shared.weight)
+    import_run(tmp_path / "theirs", tmp_path / "ours")
+    ours = Generalist.from_pretrained(tmp_path / "ours")
+    for row in ROWS:
+        read, written, found = our_logits(ours, row)
+        expected = theirs(torch.tensor([read]), decoder_input_ids=torch.tensor([written])).logits[0]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    export_run(tmp_path / "ours", tmp_path / "back", "hf-bart")
+    first, back = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back"))
+    assert first.keys() == back.keys() and all(first[name].equal(back[name]) for name in first)
 
 
 @torch.no_grad()

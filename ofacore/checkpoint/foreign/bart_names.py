@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from ofacore.checkpoint.foreign.mapping import Entry, Heads, Rolled, Same
 OFFSET = 2
 """BART's table of positions begins with rows that no position uses."""
 TABLE = "model.shared.weight"
-TABLE_COPIES = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+HEAD = "lm_head.weight"
+SIDE_TABLES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+TABLE_COPIES = (HEAD, *SIDE_TABLES)
 BIAS = "final_logits_bias"
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 
@@ -29,11 +32,9 @@ def model_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
             sizes = f"encoder_{what} {sides[0]} and decoder_{what} {sides[1]}"
             raise CheckpointError(path, f"{sizes}: encoder and decoder must have equal widths and heads here")
     activation = config.get("activation_function", "gelu")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
         raise CheckpointError(path, f"activation_function '{activation}' is not supported; expected one of {known}")
-    if not config.get("tie_word_embeddings", True):
-        raise CheckpointError(path, "tie_word_embeddings is false; expected a BART whose head shares its embeddings")
     return {
         "preset": "base",
         "hidden": config["d_model"],
@@ -52,11 +53,40 @@ def model_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         "layernorm_position": False,
         "scale_embedding": bool(config.get("scale_embedding", False)),
         "output_bias": True,
+        "tied_head": is_tied(config),
         "separator": False,
         "dropout": config.get("dropout", 0.1),
         "attention_dropout": config.get("attention_dropout", 0.0),
         "activation_dropout": config.get("activation_dropout", 0.0),
     }
+
+
+def is_tied(config: Mapping[str, Any]) -> bool:
+    """Whether the head shares the token table, as it does unless the configuration says otherwise."""
+    return config.get("tie_word_embeddings") is not False
+
+
+def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """No size of the configuration is larger than that of the tensors.
+
+    Raises:
+        CheckpointError: One is; names it, and the tensor.
+    """
+    for side in ("encoder", "decoder"):
+        layer = re.compile(rf"model\.{side}\.layers\.(\d{{1,9}})\.")
+        numbers = {match[1] for match in map(layer.match, shapes) if match}
+        if config[f"{side}_layers"] > len(numbers):
+            what = f"config.json says {side}_layers {config[f'{side}_layers']}, its tensors are of {len(numbers)}"
+            raise CheckpointError(path, f"{what}; expected them to agree")
+        sizes = {
+            f"model.{side}.layers.0.fc1.weight": (f"{side}_ffn_dim", 0),
+            f"model.{side}.embed_positions.weight": ("max_position_embeddings", OFFSET),
+        }
+        for name, (key, unused) in sizes.items():
+            shape = shapes.get(name)
+            if shape and config[key] > shape[0] - unused:
+                what = f"config.json says {key} {config[key]}, but '{name}' has shape {list(shape)}"
+                raise CheckpointError(path, f"{what}; expected them to agree")
 
 
 def entries(config: Mapping[str, Any]) -> list[Entry]:
