@@ -94,7 +94,6 @@ def _bart(foreign: Foreign) -> Dialect:
     if absent:
         found = ", ".join(f"{key} {shortened(repr(config.get(key)))}" for key in absent)
         raise CheckpointError(path, f"config.json of a BART with {found}; expected whole numbers above 0")
-    bart_names.check_sizes(config, {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}, path)
     head, tables = "", (bart_names.TABLE, *bart_names.TABLE_COPIES)
     if not bart_names.is_tied(config):
         head, tables = bart_names.HEAD, _tables_of_sides(foreign)
@@ -102,6 +101,7 @@ def _bart(foreign: Foreign) -> Dialect:
     idle = () if bart_names.TABLE in copies else tuple(name for name in (bart_names.TABLE,) if name in foreign.tensors)
     table = tables[0]
     _check_table(foreign, table, tensors[table])
+    bart_names.check_sizes(config, {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}, path)
     if head:
         _check_head(foreign, head, table, tensors)
     both = bart_names.settings_of(config, foreign.generation)

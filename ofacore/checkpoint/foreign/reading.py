@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.bounds import AmplifiedError
 from ofacore.checkpoint.foreign.dictionary import in_rows, read_dictionary, read_json
 from ofacore.checkpoint.foreign.inert import plain
 from ofacore.checkpoint.foreign.ofasys_tasks import ForeignTask, preprocessing_of, tasks_of
@@ -173,7 +174,13 @@ def _of_file(path: Path) -> Foreign:
     if path.suffix == ".safetensors":
         raise CheckpointError(path, f"tensors alone do not say what they are; expected {EXPECTED}")
     check_fetched(path)
-    found = read_torch_file(path)
+    try:
+        return _of_tree(path, read_torch_file(path))
+    except AmplifiedError as error:
+        raise CheckpointError(path, f"refused: {error}; expected a trainer's checkpoint") from None
+
+
+def _of_tree(path: Path, found: Any) -> Foreign:
     state = _state(found, path)
     tree = found if state is not found else {}
     tensors, prefix = unwrapped(tensors_of(state, path), (BASE,))

@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.bounds import AmplifiedError, Budget
 from ofacore.checkpoint.foreign.dictionary import read_json
-from ofacore.checkpoint.foreign.unpickling import LazyTensor, OtherTensor, read_torch_file
+from ofacore.checkpoint.foreign.unpickling import LazyTensor, OtherTensor, Storage, read_torch_file
+from ofacore.printable import shortened
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -72,9 +74,36 @@ def tensors_of(value: Any, path: Path) -> dict[str, Tensor]:
     if other is not None:
         raise CheckpointError(path, f"tensor '{other}' is sparse, quantised or nested; expected plain tensors")
     try:
-        return {name: tensor.read() for name, tensor in lazy.items()}
+        _check_memory(lazy, path)
+        return _read(lazy)
     except (ValueError, KeyError, OSError, RuntimeError, TypeError, BadZipFile) as error:
         raise CheckpointError(path, f"damaged or cut off ({error})") from error
+
+
+def _check_memory(tensors: Mapping[str, LazyTensor], path: Path) -> None:
+    """Tensors take no more memory than a small multiple of their file: many may be views of the same numbers.
+
+    Raises:
+        CheckpointError: They do.
+    """
+    try:
+        Budget(path.stat().st_size).spend(sum(tensor.bytes for tensor in tensors.values()))
+    except AmplifiedError as error:
+        largest = max(tensors, key=lambda name: tensors[name].bytes)
+        shape = shortened(list(tensors[largest].shape))
+        raise CheckpointError(path, f"refused: {error} ('{shortened(largest)}' has shape {shape})") from None
+
+
+def _read(tensors: Mapping[str, LazyTensor]) -> dict[str, Tensor]:
+    """Every tensor, with memory of its own; each storage is read once."""
+    owners: dict[Storage, list[str]] = {}
+    for name, tensor in tensors.items():
+        owners.setdefault(tensor.storage, []).append(name)
+    found: dict[str, Tensor] = {}
+    for storage, names in owners.items():
+        content = storage.read(storage.key)
+        found |= {name: tensors[name].of(content) for name in names}
+    return {name: found[name] for name in tensors}
 
 
 def unwrapped(tensors: Mapping[str, Tensor], more: tuple[str, ...] = ()) -> tuple[dict[str, Tensor], str]:
