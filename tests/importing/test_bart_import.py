@@ -97,6 +97,29 @@ def test_text_becomes_the_tokens_of_its_own_tokenizer(tmp_path: Path) -> None:
         assert read == tokenizer(row["source"]).input_ids
 
 
+INFILLING = ["ab <mask> cd", "<mask>", "a<mask>b <mask>", "ab</s> cd <s>a", "x <pad> y", "<unk><mask>", "<Mask> <masks"]
+
+
+@pytest.mark.parametrize("slot", ["[TEXT:source,specials]", "[TEXT:source]"])
+@torch.no_grad()
+def test_special_tokens_are_read_only_where_the_slot_says_so(slot: str, tmp_path: Path) -> None:
+    """The published BARTs' mask takes the blanks before it."""
+    from transformers import AddedToken, BartTokenizer
+
+    save_bart(tmp_path / "theirs")
+    import_run(tmp_path / "theirs", tmp_path / "ours", instructions=[f"{slot} -> [TEXT:target]"])
+    ours = Generalist.from_pretrained(tmp_path / "ours")
+    mask = AddedToken("<mask>", lstrip=True, special=True)
+    tokenizer = BartTokenizer.from_pretrained(tmp_path / "theirs", mask_token=mask)
+    core = {tokenizer.convert_tokens_to_ids(word) for word in ("<s>", "<pad>", "</s>", "<mask>")}
+    for text in INFILLING:
+        read, _, _ = our_logits(ours, {"source": text, "target": "a"})
+        if "specials" in slot:
+            assert read == tokenizer(text).input_ids, text
+        else:
+            assert not core & set(read[1:-1]), text
+
+
 SEARCHES = [
     {"num_beams": 5, "max_length": 12},
     {"num_beams": 5, "max_length": 14, "early_stopping": True},

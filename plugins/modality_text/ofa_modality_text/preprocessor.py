@@ -16,6 +16,7 @@ from ofa_modality_text.choice import chosen_tokenizer, imported_tokenizer
 from ofa_modality_text.closed_set import ClosedSet
 from ofa_modality_text.corruption import mask_spans, replace_random
 from ofa_modality_text.foreign import foreign_names, origin
+from ofa_modality_text.specials import encode_specials
 from ofa_modality_text.tokenizer import CachedTokenizer, TokenizerError, table_size, train_bpe
 from ofa_modality_text.values import as_text, normalise, texts_of
 from ofacore.plugin import PluginError, suggest
@@ -62,6 +63,7 @@ class TextPreprocessor:
         self._tokens: CachedTokenizer
         self._block: str
         self._range: range
+        self._strips = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_closed": OrderedDict()}
@@ -115,6 +117,7 @@ class TextPreprocessor:
         known = origin(artifact)
         by_words = known.get("leading_blank", trained_here)
         self._tokens = CachedTokenizer(_load(artifact), self._range.start, by_words, known.get("core"))
+        self._strips = bool(known.get("strips", False))
         self._closed.clear()
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
@@ -184,11 +187,25 @@ class TextPreprocessor:
             letters = attributes.get("level") == "character"
             if letters and not self._tokens.byte_level:
                 raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
-            ids = self._tokens.encode_letters(text) if letters else self._tokens.encode(text)
+            if attributes.get("specials"):
+                ids = encode_specials(text, lambda part: self._part_ids(part, letters))
+            else:
+                ids = self._text_ids(text, letters)
         ids = ids[: attributes.get("max_length")]
         if attributes.get("length") and len(ids) != attributes["length"]:
             raise RowError(f"column '{slot.name}': {len(ids)} tokens, but the slot says length={attributes['length']}")
         return ids
+
+    def _text_ids(self, text: str, letters: bool) -> np.ndarray:
+        """Ids int64 [n] of a text."""
+        if letters:
+            return self._tokens.encode_letters(text)
+        return self._tokens.encode(text.strip() if self._strips else text)
+
+    def _part_ids(self, part: str, letters: bool) -> np.ndarray:
+        """Ids int64 [n] of a text between special tokens; a tokenizer of words needs no blank to tell them apart."""
+        by_words = self._tokens.by_words and not letters
+        return self._text_ids(part.strip() if by_words else part, letters)
 
     def _given_ids(self, value: Any, column: str) -> np.ndarray:
         """Ids of the tokenizer, shifted to where its block stands in the vocabulary."""
