@@ -615,7 +615,8 @@ class DecodeSession(Protocol):
     """Incremental decoding over R rows. Generators are written against this and nothing else.
 
     ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins: there
-    `ofacore.parts.begin_run` gives it.
+    `ofacore.parts.begin_run` gives it. An attribute ``room`` may say how many tokens may follow what the next step
+    feeds before the model tells positions no more apart; None or absent: any number.
     """
 
     pending: Tensor | None
@@ -705,7 +706,9 @@ class GenerationOptions:
     min_length: int = 0
     max_length: int = 256
     no_repeat_ngram: int = 0
-    early_stopping: bool = True
+    repetition_penalty: float = 1.0
+    banned_tokens: tuple[tuple[int, ...], ...] = ()
+    early_stopping: bool | Literal["never"] = True
     forced_end: Literal["scored", "free", "none"] = "scored"
     core_tokens: bool = False
     pad_tokens: bool = True

@@ -23,7 +23,7 @@ from ofacore.folders import check_writable
 from ofacore.generalist import Generalist, build_model
 from ofacore.importing.allowance import Allowance
 from ofacore.importing.own_run import is_own_run, with_experts
-from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of
+from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of, with_banned
 from ofacore.importing.vocabulary import assemble, without_files
 from ofacore.importing.weights import aside_lines, judged, weights_of
 from ofacore.importing.writing import ARTIFACT, artifact_of, write_run
@@ -111,11 +111,12 @@ def import_run(
     config = configuration(foreign, dialect, tasks, experts, options, registry)
     core = core_names(names, {} if foreign.form == "ofasys" else foreign.config)
     assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
+    assembly.config = with_banned(assembly.config, dialect.banned, placement.ours())
     uses = uses_of(assembly.plans.values())
     dialect = dialect_of(foreign, load, uses)
     model = _built(assembly, foreign)
     state, kept, findings = weights_of(dialect, placement, model.portable_state(), uses, foreign.path)
-    left_out += [*aside_lines(dialect, uses, findings.aside), *foreign.remarks]
+    left_out += [*aside_lines(dialect, uses, findings.aside), *dialect.left_out, *foreign.remarks]
     allowed = judged(findings, allow, foreign.path)
     model.load_portable({**model.portable_state(), **state})
     assembly.artifacts[ARTIFACT] = artifact_of(foreign, dialect, placement, kept)

@@ -231,6 +231,22 @@ def _configuration(
     })  # fmt: skip
 
 
+def with_banned(config: RunConfig, banned: Sequence[Sequence[int]], ours: Sequence[int]) -> RunConfig:
+    """The configuration with sequences of foreign token ids that are never generated, in our ids.
+
+    Args:
+        config: The run's.
+        banned: Rows of the foreign token table.
+        ours: Our id of each row.
+    """
+    known = [ids for ids in banned if all(0 <= row < len(ours) for row in ids)]
+    if not known:
+        return config
+    translated = tuple(tuple(ours[row] for row in ids) for ids in known)
+    generation = config.generation.model_copy(update={"banned_tokens": translated})
+    return config.model_copy(update={"generation": generation})
+
+
 def _losses(instruction: str, registry: Registry) -> dict[str, Any]:
     """Loss terms of a task whose target is told by the pooled source; any other has the usual ones."""
     slots = list(plan_task("imported", TaskConfig(instruction=instruction), registry).slots())

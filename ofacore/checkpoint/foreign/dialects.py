@@ -11,6 +11,7 @@ from torch import Tensor
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign import (
     bart_names,
+    bart_search,
     modality_experts,
     ofa_names,
     ofasys_names,
@@ -49,6 +50,8 @@ class Dialect:
         parts: (our side, our adapter) of each tensor that belongs to an adapter.
         target_adapters: Our adapters that the decoder has weights for.
         heads: Our head -> its options.
+        banned: Sequences of its token ids that are never generated.
+        left_out: What of its settings has no counterpart here.
     """
 
     tensors: Mapping[str, Tensor]
@@ -67,6 +70,8 @@ class Dialect:
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     target_adapters: tuple[str, ...] = ("token",)
     heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    banned: tuple[tuple[int, ...], ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -104,12 +109,13 @@ def _bart(foreign: Foreign) -> Dialect:
     bart_names.check_sizes(config, {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}, path)
     if head:
         _check_head(foreign, head, table, tensors)
-    both = bart_names.settings_of(config, foreign.generation)
+    both = bart_search.settings_of(config, foreign.generation)
+    search = bart_search.search_of(config, foreign.generation, path)
     return Dialect(
         tensors, table, bart_names.entries(config), copies=copies, head=head, idle=idle,
-        model={**bart_names.model_options(config, path), "target_start": bart_names.target_start(both, path)},
+        model={**bart_names.model_options(config, path), "target_start": bart_search.target_start(both, path)},
         bias=bart_names.BIAS if bart_names.BIAS in tensors else "",
-        generation=bart_names.generation_options(config, foreign.generation),
+        generation=search.options, banned=search.banned, left_out=search.left_out,
     )  # fmt: skip
 
 

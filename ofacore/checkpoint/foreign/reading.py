@@ -38,7 +38,6 @@ STATE = ("state_dict.safetensors", "model_config.json")
 BASE = "model."
 """Before every name of a BART but those of its heads."""
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_NUMBERS = frozenset({"num_beams", "length_penalty", "no_repeat_ngram_size", "max_length", "min_length"})
 SIDE_FILES = (
     "config.json", "generation_config.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json",
@@ -161,9 +160,6 @@ def _of_transformers(folder: Path, path: Path) -> Foreign:
     options = read_json(generation) if generation.is_file() else {}
     if not isinstance(options, Mapping):
         raise CheckpointError(generation, f"found {described(options)}; expected settings by name")
-    for key in _NUMBERS & options.keys():
-        if not isinstance(options[key], int | float | None):
-            raise CheckpointError(generation, f"found {key} {options[key]!r}; expected a number")
     tensors, prefix = unwrapped(read_weights(folder))
     lacking = "" if kind != "bart" or any(name.startswith(BASE) for name in tensors) else BASE
     tensors = {f"{lacking}{name}": tensor for name, tensor in tensors.items()}
