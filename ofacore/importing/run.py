@@ -21,12 +21,12 @@ from ofacore.checkpoint.foreign.tokens import core_names
 from ofacore.errors import UserError
 from ofacore.folders import check_writable
 from ofacore.generalist import Generalist, build_model
-from ofacore.importing.allowance import Allowance
 from ofacore.importing.own_run import is_own_run, with_experts
 from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of, with_banned
 from ofacore.importing.vocabulary import assemble, without_files
 from ofacore.importing.weights import aside_lines, judged, weights_of
 from ofacore.importing.writing import ARTIFACT, artifact_of, write_run
+from ofacore.model.allowance import Allowance
 from ofacore.model.presets import ModelSizeError
 from ofacore.model.universal import UniversalModel
 from ofacore.plugin import Registry
@@ -143,7 +143,7 @@ def _built(assembly: Assembly, foreign: Foreign) -> UniversalModel:
     """
     numbers = sum(tensor.numel() for tensor in foreign.tensors.values())
     try:
-        with Allowance(numbers, foreign.path):
+        with Allowance(numbers):
             return build_model(assembly)
     except ModelSizeError as error:
         raise CheckpointError(foreign.path, f"its settings give no model: {error}") from error

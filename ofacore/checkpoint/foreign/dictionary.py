@@ -6,12 +6,13 @@ row), and ``dict.txt`` (a name and a count a line, behind four core tokens, as f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ofacore import json_files
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.json_files import JsonError
 
 EXPECTED = "vocab.json, tokenizer.json, dictionary.json or dict.txt"
 FAIRSEQ_CORE = ("<s>", "<pad>", "</s>", "<unk>")
@@ -61,12 +62,12 @@ def read_json(path: Path) -> Any:
     """Parsed content.
 
     Raises:
-        CheckpointError: It cannot be read or is no JSON.
+        CheckpointError: It cannot be read, or is no JSON or one of unbearable size.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(path, f"damaged or not JSON ({error})") from error
+        return json_files.read_json(path)
+    except JsonError as error:
+        raise CheckpointError(path, error.reason) from error
 
 
 def _table(value: Any, path: Path) -> dict[str, int]:

@@ -15,6 +15,7 @@ from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign.bounds import AmplifiedError, Budget
 from ofacore.checkpoint.foreign.dictionary import read_json
 from ofacore.checkpoint.foreign.unpickling import LazyTensor, OtherTensor, Storage, read_torch_file
+from ofacore.checkpoint.names import is_plain_name
 from ofacore.printable import shortened
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -35,12 +36,25 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             return load_tensors(folder / name)
         index = folder / f"{name}{INDEX}"
         if index.is_file():
-            parts = sorted({str(part) for part in _mapping(_mapping(read_json(index)).get("weight_map")).values()})
-            if not parts:
-                raise CheckpointError(index, "names no files; expected a weight_map of tensor -> file")
-            return {key: value for part in parts for key, value in load_tensors(folder / part).items()}
+            return {key: value for part in _parts(index) for key, value in load_tensors(folder / part).items()}
     there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10])
     raise CheckpointError(folder, f"found {there}; expected weights in {' or '.join(WEIGHTS)}")
+
+
+def _parts(index: Path) -> list[str]:
+    """Names of the files that an index divides its tensors among.
+
+    Raises:
+        CheckpointError: It names none, or one outside of its folder.
+    """
+    names = list(_mapping(_mapping(read_json(index)).get("weight_map")).values())
+    if not names:
+        raise CheckpointError(index, "names no files; expected a weight_map of tensor -> file")
+    wrong = next((name for name in names if not is_plain_name(name)), None)
+    if wrong is not None:
+        what = f"weight_map names {shortened(repr(wrong))}"
+        raise CheckpointError(index, f"{what}; expected names of files beside it")
+    return sorted(set(names))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

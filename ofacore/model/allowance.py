@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ofacore.checkpoint import CheckpointError
+from ofacore.model.presets import ModelSizeError
 
 _FLOOR = 2**26
 """Numbers that any import may use: parts that a checkpoint lacks and an instruction asks for begin with them."""
@@ -28,15 +27,14 @@ class Allowance(TorchFunctionMode):
 
     Args:
         numbers: Numbers in the checkpoint.
-        path: For the message.
 
     Raises:
-        CheckpointError: Its settings ask for more; nothing of that size is then allocated.
+        ModelSizeError: Its settings ask for more; nothing of that size is then allocated.
     """
 
-    def __init__(self, numbers: int, path: Path) -> None:
+    def __init__(self, numbers: int) -> None:
         super().__init__()
-        self.numbers, self.path = numbers, path
+        self.numbers = numbers
         self.left = _FLOOR + _MULTIPLE * numbers
 
     def __torch_function__(
@@ -54,8 +52,8 @@ class Allowance(TorchFunctionMode):
     def _spend(self, numbers: int) -> None:
         self.left -= numbers + _EACH
         if self.left < 0:
-            what = f"its settings ask for a model far larger than the {self.numbers} numbers that it holds"
-            raise CheckpointError(self.path, f"{what}; expected settings and tensors of one model")
+            what = f"they ask for far more than the {self.numbers} numbers that are stored"
+            raise ModelSizeError(f"{what}; expected settings and tensors of one model")
 
 
 def _size(args: Sequence[Any], given: Mapping[str, Any]) -> int:
