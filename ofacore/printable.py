@@ -1,7 +1,7 @@
 """Text of strangers on a terminal: names and messages without what a terminal would obey, and of bearable length.
 
-Every exit (errors, warnings, reports) passes through `printable`; a single foreign name or value in a message through
-`shortened`, which also keeps it on one line.
+Every exit passes through one of these: errors and warnings through `printable`, reports line by line and single foreign
+names and values through `shortened`, which keeps them on one line, answers through `escaped`, which leaves out nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,14 @@ def printable(text: str) -> str:
     """A message as a terminal can be given it: control characters escaped, at most a screen of lines."""
     lines = text.split("\n")
     if len(lines) > MOST_LINES:
-        left = len(lines) - MOST_LINES
-        lines = [*lines[: MOST_LINES - 2], f"... {left} more lines", *lines[-2:]]
+        left = len(lines) - MOST_LINES + 1
+        lines = [*lines[: MOST_LINES - 3], f"... {left} more lines", *lines[-2:]]
     return "\n".join(_line(line) for line in lines)
+
+
+def escaped(text: str) -> str:
+    """The whole text, control characters escaped; lines and tabs stay."""
+    return _escaped(text, _KEPT)
 
 
 def _line(line: str) -> str:

@@ -19,7 +19,7 @@ from ofacore.checkpoint import save as save_snapshot
 from ofacore.checkpoint.errors import listed
 from ofacore.config.validation import explained
 from ofacore.folders import check_writable
-from ofacore.model.allowance import Allowance
+from ofacore.model.allowance import Allowance, check_counts
 from ofacore.model.presets import ModelSizeError
 from ofacore.model.universal import UniversalModel
 from ofacore.model.weights import stored
@@ -90,6 +90,7 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
 
     weights = {**snapshot.model, **snapshot.ema}
     try:
+        check_counts(assembly.config.model, len(weights))
         with Allowance(sum(tensor.numel() for tensor in weights.values())):
             model = build_model(assembly)
     except ModelSizeError as error:

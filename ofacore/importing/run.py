@@ -30,6 +30,10 @@ from ofacore.model.allowance import Allowance
 from ofacore.model.presets import ModelSizeError
 from ofacore.model.universal import UniversalModel
 from ofacore.plugin import Registry
+from ofacore.printable import shortened
+
+_MOST, _LONGEST = 40, 500
+"""Lines of one kind in a report, and characters of a line."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,16 @@ class ImportReport:
 
     def lines(self) -> list[str]:
         """The report in words."""
+        left_out = [f"left out: {line}" for line in self.left_out]
+        more = [f"left out: {len(left_out) - _MOST} more"] if len(left_out) > _MOST else []
         found = [f"{self.folder}: {self.parameters} parameters and {self.tokens} tokens of a model of {self.form}"]
         found += [f"task {name}: {instruction}" for name, instruction in self.tasks.items()]
-        found += [f"left out: {line}" for line in self.left_out]
+        found += [*left_out[:_MOST], *more]
         found += [f"note: {line}" for line in self.notes]
         if self.unowned:
-            shown = ", ".join(self.unowned[:SHOWN])
+            shown = ", ".join(shortened(name, 40) for name in self.unowned[:SHOWN])
             found.append(f"{len(self.unowned)} tokens that no installed plugin owns, kept as they are: {shown} ...")
-        return found + [f"allowed: {line}" for line in self.allowed]
+        return [shortened(line, _LONGEST) for line in [*found, *(f"allowed: {line}" for line in self.allowed)]]
 
 
 def import_run(

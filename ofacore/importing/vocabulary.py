@@ -46,14 +46,14 @@ def assemble(
 
 def without_files(
     tasks: Tasks, options: Mapping[str, Any], registry: Registry, folder: Path, names: Sequence[str]
-) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Tasks whose preprocessors find what they need, and why the others do not; all where none does.
 
     The preprocessor of plain text is left to `assemble`: without it nothing can be asked.
     """
     plain = registry.plain_text_slot().preprocessor
     problems = {plain: ""}
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     left_out = []
     for task, keys in tasks.items():
         plan = plan_task(task, TaskConfig(instruction=keys["instruction"]), registry)
@@ -65,8 +65,8 @@ def without_files(
         if problem:
             left_out.append(f"{task}: {problem}")
         else:
-            found[task] = keys
-    return (found, left_out) if found else (dict(tasks), [])
+            found[task] = dict(keys)
+    return (found, left_out) if found else ({task: dict(keys) for task, keys in tasks.items()}, [])
 
 
 def _problem(registry: Registry, name: str, options: Mapping[str, Any], folder: Path, names: Sequence[str]) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ofacore.model.presets import ModelSizeError
+from ofacore.config.schema import ModelConfig
+from ofacore.model.presets import ModelSizeError, resolve
 
 _FLOOR = 2**26
 """Numbers that any import may use: parts that a checkpoint lacks and an instruction asks for begin with them."""
 _MULTIPLE = 8
 """Numbers for each number of the checkpoint: initial values are drawn beside the tensors that they go to."""
+_FEW = 64
 _EACH = 1024
 """What a tensor costs besides its numbers: the module that holds it."""
 _SIZED: frozenset[Callable[..., Any]] = frozenset({
@@ -54,6 +56,19 @@ class Allowance(TorchFunctionMode):
         if self.left < 0:
             what = f"they ask for far more than the {self.numbers} numbers that are stored"
             raise ModelSizeError(f"{what}; expected settings and tensors of one model")
+
+
+def check_counts(config: ModelConfig, tensors: int) -> None:
+    """A model has no more layers and experts than there are tensors: each of them holds several.
+
+    Raises:
+        ModelSizeError: It has; names the option.
+    """
+    sizes = resolve(config)
+    counts = {"encoder_layers": sizes.encoder_layers, "decoder_layers": sizes.decoder_layers}
+    for name, number in {**counts, "experts_number": config.experts_number}.items():
+        if number > max(tensors, _FEW):
+            raise ModelSizeError(f"they ask for far more than is stored: {name} {number} of {tensors} tensors")
 
 
 def _size(args: Sequence[Any], given: Mapping[str, Any]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign.mapping import Entry, Heads, Rolled, Same
+from ofacore.printable import shortened
 
 OFFSET = 2
 """BART's table of positions begins with rows that no position uses."""
@@ -34,7 +35,8 @@ def model_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     activation = config.get("activation_function", "gelu")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
-        raise CheckpointError(path, f"activation_function '{activation}' is not supported; expected one of {known}")
+        found = f"activation_function '{shortened(activation)}' is not supported"
+        raise CheckpointError(path, f"{found}; expected one of {known}")
     return {
         "preset": "base",
         "hidden": config["d_model"],

@@ -91,6 +91,6 @@ def check_pickle(file: BinaryIO, budget: Budget) -> None:
             budget.spend(_SHORT)
         if operation.name in _STORES:
             stored += 1
-            if int(argument) > budget.size:
+            if argument is not None and int(argument) > budget.size:
                 raise AmplifiedError(f"a pickle of {stored} stored objects numbers one {argument}")
     file.seek(start)

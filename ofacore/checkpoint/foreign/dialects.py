@@ -99,7 +99,8 @@ def _bart(foreign: Foreign) -> Dialect:
     if absent:
         found = ", ".join(f"{key} {shortened(repr(config.get(key)))}" for key in absent)
         raise CheckpointError(path, f"config.json of a BART with {found}; expected whole numbers above 0")
-    head, tables = "", (bart_names.TABLE, *bart_names.TABLE_COPIES)
+    head = ""
+    tables: tuple[str, ...] = (bart_names.TABLE, *bart_names.TABLE_COPIES)
     if not bart_names.is_tied(config):
         head, tables = bart_names.HEAD, _tables_of_sides(foreign)
     tensors, copies = _one_table(foreign, tables)
@@ -225,7 +226,8 @@ def _one_table(foreign: Foreign, names: tuple[str, ...]) -> tuple[dict[str, Tens
     """
     present = tuple(name for name in names if name in foreign.tensors)
     if not present:
-        found = f"{len(foreign.tensors)} tensors such as {', '.join(list(foreign.tensors)[:3]) or 'none'}"
+        shown = ", ".join(shortened(name) for name in list(foreign.tensors)[:3])
+        found = f"{len(foreign.tensors)} tensors such as {shown or 'none'}"
         raise CheckpointError(foreign.path, f"found {found}, no token table; expected one of {', '.join(names)}")
     table = foreign.tensors[present[0]]
     if table.dim() != 2:

@@ -13,6 +13,7 @@ from typing import Any
 from ofacore import json_files
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.json_files import JsonError
+from ofacore.printable import shortened
 
 EXPECTED = "vocab.json, tokenizer.json, dictionary.json or dict.txt"
 FAIRSEQ_CORE = ("<s>", "<pad>", "</s>", "<unk>")
@@ -51,9 +52,9 @@ def in_rows(places: Mapping[str, int], rows: int, path: Path) -> tuple[str, ...]
     names = [""] * rows
     for name, row in places.items():
         if not 0 <= row < rows:
-            raise CheckpointError(path, f"token '{name}' has row {row}, but the token table has {rows} rows")
+            raise CheckpointError(path, f"token '{shortened(name)}' has row {row}, but the token table has {rows} rows")
         if names[row]:
-            raise CheckpointError(path, f"tokens '{names[row]}' and '{name}' share row {row}")
+            raise CheckpointError(path, f"tokens '{shortened(names[row])}' and '{shortened(name)}' share row {row}")
         names[row] = name
     return tuple(names)
 

@@ -113,7 +113,8 @@ def entries(reading: Reading) -> list[Entry]:
 
 def parts(reading: Reading) -> dict[str, tuple[str, str]]:
     """(our side, our adapter) of every tensor that belongs to an adapter."""
-    sides, found = dict(_SIDES), {}
+    sides = dict(_SIDES)
+    found: dict[str, tuple[str, str]] = {}
     for (side, theirs), rests in reading.parts.items():
         owner = sides[side], ALIASES.get(theirs, theirs)
         found |= {f"{side}.adaptor.{theirs}.{rest}": owner for rest in rests}

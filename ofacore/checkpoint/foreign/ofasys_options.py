@@ -11,6 +11,7 @@ from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.mapping import Shape
 from ofacore.checkpoint.foreign.ofasys_names import HEAD, TABLE, Reading
+from ofacore.printable import shortened
 from ofacore.protocols import ForeignAdapter
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu", "gelu_accurate": "gelu", "relu": "relu", "silu": "silu"}
@@ -54,7 +55,8 @@ def model_options(config: Mapping[str, Any], state: Reading, path: Path) -> dict
     shapes = state.shapes
     hidden, activation = shapes[TABLE][1], str(_setting(config, "activation_fn", "gelu"))
     if activation not in _ACTIVATIONS:
-        raise CheckpointError(path, f"activation_fn '{activation}'; expected one of {', '.join(_ACTIVATIONS)}")
+        known = ", ".join(_ACTIVATIONS)
+        raise CheckpointError(path, f"activation_fn '{shortened(activation)}'; expected one of {known}")
     length, buckets = _line(shapes)
     return {
         "preset": "base",

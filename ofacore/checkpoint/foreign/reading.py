@@ -27,6 +27,7 @@ from ofacore.checkpoint.foreign.weight_files import (
     unwrapped,
 )
 from ofacore.plugin import suggest
+from ofacore.printable import shortened
 
 Form = Literal["bart", "ofa", "ofasys"]
 EXPECTED = (
@@ -152,9 +153,11 @@ def _of_folder(folder: Path, path: Path) -> Foreign:
 def _of_transformers(folder: Path, path: Path) -> Foreign:
     config = read_json(folder / "config.json")
     kind = config.get("model_type") if isinstance(config, Mapping) else None
-    if kind not in ("bart", "ofa"):
-        made = ", ".join(config.get("architectures") or ()) if isinstance(config, Mapping) else ""
-        found = f"a model of type '{kind}'{f' ({made})' if made else ''}"
+    if not isinstance(kind, str) or kind not in ("bart", "ofa"):
+        made = config.get("architectures") if isinstance(config, Mapping) else None
+        found = f"a model of type '{shortened(kind)}'"
+        if isinstance(made, list) and made:
+            found += f" ({', '.join(shortened(name) for name in made[:3])})"
         raise CheckpointError(folder / "config.json", f"found {found}; expected model_type bart or ofa")
     generation = folder / "generation_config.json"
     options = read_json(generation) if generation.is_file() else {}
@@ -163,7 +166,8 @@ def _of_transformers(folder: Path, path: Path) -> Foreign:
     tensors, prefix = unwrapped(read_weights(folder))
     lacking = "" if kind != "bart" or any(name.startswith(BASE) for name in tensors) else BASE
     tensors = {f"{lacking}{name}": tensor for name, tensor in tensors.items()}
-    return Foreign(path, folder, kind, config, tensors, options, prefix=prefix, lacking=lacking)
+    form: Form = "bart" if kind == "bart" else "ofa"
+    return Foreign(path, folder, form, config, tensors, options, prefix=prefix, lacking=lacking)
 
 
 def _of_file(path: Path) -> Foreign:
@@ -251,7 +255,7 @@ def _form(tensors: Mapping[str, Tensor], path: Path) -> Form:
         return "ofasys"
     if "encoder.embed_tokens.weight" in tensors and "encoder.pos_q_linear.weight" in tensors:
         return "ofa"
-    shown = ", ".join(list(tensors)[:3])
+    shown = ", ".join(shortened(name) for name in list(tensors)[:3])
     raise CheckpointError(
         path, f"another architecture: found {len(tensors)} tensors such as {shown}; expected {EXPECTED}"
     )

@@ -81,8 +81,8 @@ class LazyTensor:
         return self.storage.dtype
 
     @property
-    def bytes(self) -> int:
-        """What the tensor takes in memory."""
+    def memory(self) -> int:
+        """Bytes that the tensor takes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> Tensor:
@@ -122,16 +122,14 @@ def read_torch_file(path: Path) -> Any:
             file.seek(0)
             return _read_legacy(path, file)
     except ForbiddenGlobal as error:
-        what = (
-            f"refused: its pickle names '{error}', which would run code when loaded; a checkpoint needs no such thing"
-        )
-        raise CheckpointError(path, what) from None
+        what = f"refused: its pickle names '{shortened(error)}', which would run code when loaded"
+        raise CheckpointError(path, f"{what}; a checkpoint needs no such thing") from None
     except AmplifiedError as error:
         raise CheckpointError(path, f"refused: {error}; {_EXPECTED}") from None
     except _DAMAGE as error:
         size = path.stat().st_size if path.is_file() else 0
         raise CheckpointError(
-            path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {error}); {_EXPECTED}"
+            path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {shortened(error)}); {_EXPECTED}"
         ) from error
 
 

@@ -50,9 +50,9 @@ def _parts(index: Path) -> list[str]:
     names = list(_mapping(_mapping(read_json(index)).get("weight_map")).values())
     if not names:
         raise CheckpointError(index, "names no files; expected a weight_map of tensor -> file")
-    wrong = next((name for name in names if not is_plain_name(name)), None)
-    if wrong is not None:
-        what = f"weight_map names {shortened(repr(wrong))}"
+    wrong = [name for name in names if not is_plain_name(name)]
+    if wrong:
+        what = f"weight_map names {shortened(repr(wrong[0]))}"
         raise CheckpointError(index, f"{what}; expected names of files beside it")
     return sorted(set(names))
 
@@ -86,7 +86,8 @@ def tensors_of(value: Any, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(path, f"found {described(value)}; expected names and tensors")
     other = next((name for name, tensor in found.items() if isinstance(tensor, OtherTensor)), None)
     if other is not None:
-        raise CheckpointError(path, f"tensor '{other}' is sparse, quantised or nested; expected plain tensors")
+        what = f"tensor '{shortened(other)}' is sparse, quantised or nested"
+        raise CheckpointError(path, f"{what}; expected plain tensors")
     try:
         _check_memory(lazy, path)
         return _read(lazy)
@@ -101,9 +102,9 @@ def _check_memory(tensors: Mapping[str, LazyTensor], path: Path) -> None:
         CheckpointError: They do.
     """
     try:
-        Budget(path.stat().st_size).spend(sum(tensor.bytes for tensor in tensors.values()))
+        Budget(path.stat().st_size).spend(sum(tensor.memory for tensor in tensors.values()))
     except AmplifiedError as error:
-        largest = max(tensors, key=lambda name: tensors[name].bytes)
+        largest = max(tensors, key=lambda name: tensors[name].memory)
         shape = shortened(list(tensors[largest].shape))
         raise CheckpointError(path, f"refused: {error} ('{shortened(largest)}' has shape {shape})") from None
 
@@ -145,7 +146,7 @@ def check_fetched(path: Path) -> None:
 def described(value: Any) -> str:
     """What was found, in words."""
     if isinstance(value, Mapping):
-        return f"a dictionary of {', '.join(map(str, list(value)[:5])) or 'nothing'}"
+        return f"a dictionary of {', '.join(shortened(name, 40) for name in list(value)[:5]) or 'nothing'}"
     return f"a {type(value).__name__}"
 
 
