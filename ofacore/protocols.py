@@ -706,9 +706,7 @@ class GenerationOptions:
     min_length: int = 0
     max_length: int = 256
     no_repeat_ngram: int = 0
-    repetition_penalty: float = 1.0
-    banned_tokens: tuple[tuple[int, ...], ...] = ()
-    early_stopping: bool | Literal["never"] = True
+    early_stopping: bool = True
     forced_end: Literal["scored", "free", "none"] = "scored"
     core_tokens: bool = False
     pad_tokens: bool = True
@@ -719,6 +717,9 @@ class GenerationOptions:
     steps: int = 50
     guidance: float = 1.0
     seed: int = 0
+    repetition_penalty: float = 1.0
+    banned_tokens: tuple[tuple[int, ...], ...] = ()
+    exhaustive: bool = False
 
 
 class Metric(Protocol):

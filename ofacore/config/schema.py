@@ -105,10 +105,11 @@ class GenerationConfig(Section):
     banned_tokens: tuple[tuple[int, ...], ...] | None = Field(
         None, description="Sequences of token ids that no value holds."
     )
-    early_stopping: bool | Literal["never"] | None = Field(
-        None,
-        description="beam: stop at as many ended candidates as the beam is wide, not when none can be improved; "
-        "`never`: only when no longer candidate could be better.",
+    early_stopping: bool | None = Field(
+        None, description="beam: stop at as many ended candidates as the beam is wide, not when none can be improved."
+    )
+    exhaustive: bool | None = Field(
+        None, description="beam, without early_stopping: go on until no longer candidate could be better."
     )
     forced_end: Literal["scored", "free", "none"] | None = Field(
         None, description="A value of max_length tokens: its end counts like any token, counts nothing, or is left out."

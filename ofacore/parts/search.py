@@ -178,7 +178,7 @@ class Beam:
         return best
 
     def _finish(self, row: int, total: float, value: list[int], logs: list[float]) -> None:
-        if len(self.done[row]) < self.width or self.options.early_stopping is not True:
+        if len(self.done[row]) < self.width or not self.options.early_stopping:
             self.done[row].append((self._score(total, len(logs)), value, logs))
             self.done[row] = sorted(self.done[row], key=lambda entry: -entry[0])[: self.width]
 
@@ -189,9 +189,9 @@ class Beam:
     def _best_score(self, total: float, length: int, limit: int) -> float:
         """What an open candidate of so many tokens may still reach.
 
-        As it stands; with ``early_stopping: never``, where longer values score higher, as if it were as long as can be.
+        As it stands; with ``exhaustive``, where longer values score higher, as if it were as long as can be.
         """
-        if self.options.early_stopping == "never" and self.options.length_penalty > 0:
+        if self.options.exhaustive and self.options.length_penalty > 0:
             length = limit + (self.options.forced_end != "none")
         return self._score(total, length)
 
@@ -211,7 +211,7 @@ class Beam:
         best = totals.max(1).values.tolist()
         full = [
             len(done) >= self.width
-            and (self.options.early_stopping is True or self._best_score(total, length, limit) <= done[-1][0])
+            and (self.options.early_stopping or self._best_score(total, length, limit) <= done[-1][0])
             for done, total, limit in zip(self.done, best, self.limits, strict=True)
         ]
         return totals.masked_fill(torch.tensor(full, device=totals.device)[:, None], NEVER)

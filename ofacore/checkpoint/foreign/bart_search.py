@@ -83,7 +83,7 @@ def search_of(config: Mapping[str, Any], generation: Mapping[str, Any], path: Pa
     penalty = both.number("length_penalty")
     found: dict[str, Any] = {
         "core_tokens": True,
-        "early_stopping": _early_stopping(both),
+        **_stopping(both),
         "forced_end": forced_end,
         "length_penalty": 1.0 if penalty is None else penalty,
         **_strategy(both),
@@ -139,12 +139,12 @@ class _Settings:
         return tuple(value)
 
 
-def _early_stopping(settings: _Settings) -> bool | str:
+def _stopping(settings: _Settings) -> dict[str, bool]:
     value = settings.values.get("early_stopping")
     if value not in (None, True, False, "never"):
         found = f"found early_stopping {shortened(repr(value))}"
         raise CheckpointError(settings.path, f"{found}; expected true, false or never")
-    return "never" if value == "never" else bool(value)
+    return {"early_stopping": value is True, **({"exhaustive": True} if value == "never" else {})}
 
 
 def _strategy(settings: _Settings) -> dict[str, Any]:
