@@ -498,11 +498,19 @@ class ForeignTokens(Protocol):
 
 @runtime_checkable
 class ForeignSettings(Protocol):
-    """What a `Preprocessor` may offer besides: its options, from the settings that it has in another project."""
+    """What a `Preprocessor` may offer besides: its options, from the settings that it has in another project.
+
+    A class attribute ``foreign_fixed``, setting -> value, may say what always has one value here. An import tells of
+    every setting that was neither asked for nor has that value.
+    """
 
     @staticmethod
     def foreign_settings(settings: Mapping[str, Any]) -> Options:
-        """Options that the settings of another project's preprocessor of the same name mean."""
+        """Options that the settings of another project's preprocessor of the same name mean.
+
+        Raises:
+            TypeError, ValueError: A setting has an impossible value.
+        """
 
 
 class RowTransform(Protocol):
@@ -646,7 +654,8 @@ class DecodeSession(Protocol):
     """Incremental decoding over R rows. Generators are written against this and nothing else.
 
     ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins: there
-    `ofacore.parts.begin_run` gives it.
+    `ofacore.parts.begin_run` gives it. An attribute ``room`` may say how many tokens may follow what the next step
+    feeds before the model tells positions no more apart; None or absent: any number.
     """
 
     pending: Tensor | None
@@ -747,6 +756,9 @@ class GenerationOptions:
     steps: int = 50
     guidance: float = 1.0
     seed: int = 0
+    repetition_penalty: float = 1.0
+    banned_tokens: tuple[tuple[int, ...], ...] = ()
+    exhaustive: bool = False
 
 
 class Metric(Protocol):

@@ -30,7 +30,7 @@ from ofacore.parallel.groups import is_first
 from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
 from ofacore.run_check import check_run
-from ofacore.saving import load
+from ofacore.saving import described_model, load
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.heartbeat import Heartbeat
 from ofacore.train.loop import Trainer
@@ -122,7 +122,7 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
         try_metrics(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
     begun = load(place, registry)
-    state = load_state(place)["assembly"]
+    state = described_model(place, load_state(place))
     stored = RunConfig.model_validate(state["config"])
     if set(stored.tasks) != set(config.tasks):
         began, now = (", ".join(sorted(tasks)) for tasks in (stored.tasks, config.tasks))

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+from torch import Tensor
+
+from ofacore import json_files
 from ofacore.assembly import Assembly
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, save_sharded, standing
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
+from ofacore.checkpoint.errors import listed
+from ofacore.config.validation import explained
 from ofacore.folders import check_writable
+from ofacore.model.allowance import Allowance, check_counts
+from ofacore.model.presets import ModelSizeError
 from ofacore.model.universal import UniversalModel
+from ofacore.model.weights import stored
 from ofacore.plugin import Registry, UnknownNameError
+from ofacore.printable import shortened
 
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist
+
+logger = logging.getLogger(__name__)
+_REQUIREMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}")
+"""A package's name and its version (PEP 508 and 440): nothing that a shell would take for more."""
 
 
 def save(generalist: Generalist, folder: Path) -> Path:
@@ -72,8 +88,15 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
     assembly = restored(place, snapshot, registry)
     from ofacore.generalist import build_model
 
-    model = build_model(assembly)
-    load_weights(place, model, {**snapshot.model, **snapshot.ema})
+    weights = {**snapshot.model, **snapshot.ema}
+    try:
+        check_counts(assembly.config.model, len(weights))
+        with Allowance(sum(tensor.numel() for tensor in weights.values())):
+            model = build_model(assembly)
+    except ModelSizeError as error:
+        raise CheckpointError(place, f"its settings do not fit its weights: {error}") from error
+    load_weights(place, model, weights)
+    _tell_broken(place, weights)
     return Generalist(assembly, model.eval())
 
 
@@ -100,29 +123,74 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
 
 def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Assembly:
     """The assembly of a checkpoint; what plugins it misses is told with the command that installs them."""
-    if not isinstance(snapshot.state.get("assembly"), dict):
-        raise CheckpointError(place, "holds no description of its model")
-    state = snapshot.state["assembly"]
+    state = described_model(place, snapshot.state)
     registry = registry or Registry.discover(state["config"].get("plugins", {}).get("prefer", {}))
     try:
         return Assembly.restore(state, snapshot.artifacts, registry)
+    except ValidationError as error:
+        first = explained(error, state["config"])[0]
+        what = f"assembly.config.{first}; a newer version of ofacore may have written it: pip install -U ofacore"
+        raise CheckpointError(place / "state.json", what) from error
     except (UnknownNameError, ValueError) as error:
         lost = missing_plugins(snapshot.state, registry)
         if not lost:
             raise
         off = [row.distribution for row in registry.rows if row.status != "ok"]
         absent = [name for name in lost if name.partition("==")[0] not in off]
+        odd = [name for name in lost if not _REQUIREMENT.fullmatch(name)]
+        if odd:
+            what = f"needs '{shortened(odd[0])}', which is no name of a package: do not trust this checkpoint"
+            raise CheckpointError(place, what) from error
         enabling = "enable them (`ofa plugins list` tells why they are not used)"
         remedy = f"pip install {' '.join(absent)}" if absent else enabling
         raise CheckpointError(place, f"needs plugins that are not here: {remedy}\n{error}") from error
 
 
+def described_model(place: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's ``state.json`` says of its model: configuration and vocabulary.
+
+    Raises:
+        CheckpointError: It says nothing, or something else.
+    """
+    found = state.get("assembly")
+    if not isinstance(found, dict):
+        raise CheckpointError(place, "holds no description of its model")
+    path = place / "state.json"
+    if not isinstance(found.get("config"), dict):
+        raise CheckpointError(path, f"assembly.config is {_kind(found.get('config'))}; expected a configuration")
+    if not isinstance(found["config"].get("plugins", {}), dict):
+        raise CheckpointError(path, "assembly.config.plugins is no section; expected an object")
+    blocks = found.get("vocabulary")
+    if not isinstance(blocks, list) or not all(_is_block(block) for block in blocks):
+        raise CheckpointError(path, f"assembly.vocabulary is {_kind(blocks)}; expected pairs of a block and its size")
+    if not isinstance(state.get("plugins", []), list):
+        raise CheckpointError(path, f"plugins is {_kind(state['plugins'])}; expected a list")
+    return found
+
+
+def _is_block(block: Any) -> bool:
+    pair = isinstance(block, list) and len(block) == 2
+    return pair and isinstance(block[0], str) and isinstance(block[1], int) and block[1] >= 0
+
+
+def _kind(value: Any) -> str:
+    return "missing" if value is None else json_files.described(value)
+
+
+def _tell_broken(place: Path, weights: Mapping[str, Tensor]) -> None:
+    """Weights that are no numbers answer nothing: that is said, as the file is whole."""
+    broken = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        what = "NaN or infinity, so its answers mean nothing: use an earlier checkpoint, or `best`"
+        logger.warning("%s: %d of %d tensors hold %s (%s)", place, len(broken), len(weights), what, listed(broken))
+
+
 def missing_plugins(state: Mapping[str, Any], registry: Registry) -> list[str]:
     """Distributions, with versions, that a checkpoint was made with and that are not here."""
     present = {distribution for _, distribution, _ in registry.lock()}
-    wanted = {
-        (distribution, version) for _, distribution, version in state.get("plugins", ()) if distribution not in present
-    }
+    lock = state.get("plugins", ())
+    entries = [entry for entry in lock if isinstance(entry, list | tuple) and len(entry) == 3]
+    wanted = {(str(name), str(version)) for _, name, version in entries if name not in present}
     return sorted(f"{distribution}=={version}" for distribution, version in wanted)
 
 
@@ -130,8 +198,17 @@ def load_weights(place: Path, model: UniversalModel, weights: Mapping[str, Any])
     """Copy stored weights into a model.
 
     Raises:
-        CheckpointError: Names or shapes differ.
+        CheckpointError: Names or shapes differ, or numbers are whole where weights are not.
     """
+    own = stored(model)
+    whole = [
+        name for name, tensor in weights.items()
+        if not tensor.is_floating_point()
+        and (name.startswith("embedding.") or (name in own and own[name].is_floating_point()))
+    ]  # fmt: skip
+    if whole:
+        what = f"{len(whole)} tensors hold whole numbers, as quantised weights do: {listed(whole)}"
+        raise CheckpointError(place, f"{what}; expected floating-point numbers")
     try:
         model.load_portable(weights)
     except ValueError as error:

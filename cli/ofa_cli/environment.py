@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from ofa_cli.output import print_json
+from ofa_cli.output import echo, print_json
 from ofacore.folders import cache_root
 from ofacore.plugin import CONTRACT, PluginRow, Registry
 
@@ -67,9 +67,9 @@ def print_report(report: Mapping[str, Any], problems: Sequence[str], *, json: bo
         print_json({**report, "problems": problems})
     else:
         for key, value in report.items():
-            typer.echo(f"{key:{_WIDTH}}{_flat(value)}".rstrip())
+            echo(f"{key:{_WIDTH}}{_flat(value)}".rstrip())
         for problem in problems:
-            typer.echo(f"problem: {problem}")
+            echo(f"problem: {problem}")
     if problems:
         raise typer.Exit(1)
 

@@ -15,7 +15,9 @@ import typer
 
 from ofa_cli.failures import is_user_error
 from ofa_cli.lazy import LazyGroup
+from ofa_cli.output import guard_logs
 from ofa_cli.ranks import tell
+from ofacore.printable import escaped
 
 GLOBAL_FLAGS = ("--debug", "--no-plugins")
 
@@ -47,11 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    guard_logs()
     try:
         typer.main.get_command(app).main(_no_options(_flags_first(given)), prog_name="ofa")
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print(escaped(traceback.format_exc()), file=sys.stderr)
         tell(error, sys.stderr)
         sys.exit(2 if is_user_error(error) else 1)
 

@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
+from ofacore.printable import escaped, printable
+
+_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is and a terminal obeys."""
+
 
 def print_json(value: Any) -> None:
     """One indented JSON document on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    typer.echo(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def echo(text: str = "") -> None:
+    """Text on stdout that may hold what others wrote: on a terminal without what it would obey."""
+    typer.echo(escaped(text) if sys.stdout.isatty() else text)
+
+
+class _Printable(logging.Formatter):
+    """Log records as a terminal can be given them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, control characters escaped, of bearable length."""
+        return printable(super().format(record))
+
+
+_own_format = warnings.formatwarning
+
+
+def _formatted(*given: Any, **named: Any) -> str:
+    return printable(_own_format(*given, **named))
+
+
+def guard_logs() -> None:
+    """Warnings that reach the terminal for want of any other handler pass through `printable`, Python's own too."""
+    warnings.formatwarning = _formatted
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Printable())
 
 
 def number(value: float | None) -> str:
@@ -25,7 +62,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        typer.echo("  ".join(padded).rstrip())
+        echo("  ".join(padded).rstrip())
 
 
 def _plain(value: Any) -> Any:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import typer
-
+from ofa_cli.output import echo
 from ofacore.diagnosis.source import NotFoundError, locate
 from ofacore.plugin import Component, Manifest, ModalityManifest, PluginRow, Registry, SlotType, TaskManifest
 
@@ -32,42 +31,42 @@ def as_data(row: PluginRow, manifest: Manifest | None, registry: Registry) -> di
 def show_plugin(row: PluginRow, manifest: Manifest | None, registry: Registry) -> None:
     """Print everything that a plugin brings."""
     contract = f", contract {row.contract}" if row.contract else ""
-    typer.echo(f"{row.name}: {row.kind} plugin of {row.distribution} {row.version}{contract}, {row.status}")
+    echo(f"{row.name}: {row.kind} plugin of {row.distribution} {row.version}{contract}, {row.status}")
     if row.problem:
-        typer.echo(f"  {row.problem}")
+        echo(f"  {row.problem}")
     if target := registry.entry_point(row):
-        typer.echo(f"  {_where(target)}")
+        echo(f"  {_where(target)}")
     if manifest is not None:
         _show_manifest(manifest)
-    typer.echo()
+    echo()
 
 
 def _show_manifest(manifest: Manifest) -> None:
     if manifest.doc:
-        typer.echo(f"  {manifest.doc}")
+        echo(f"  {manifest.doc}")
     for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
         _show_slot(slot)
     for preset in manifest.presets if isinstance(manifest, TaskManifest) else ():
-        typer.echo(f"\n  task {preset.name}  {preset.doc}")
+        echo(f"\n  task {preset.name}  {preset.doc}")
         for entry in preset.instructions:
-            typer.echo(f"    {entry if isinstance(entry, str) else entry[0]}")
+            echo(f"    {entry if isinstance(entry, str) else entry[0]}")
         for what, target in (("data", preset.data), ("baseline", preset.baseline)):
             if target:
-                typer.echo(f"    {what} {_where(target)}")
+                echo(f"    {what} {_where(target)}")
     for component in manifest.components:
-        typer.echo(f"\n  {component.kind} {component.name}{_options(component)}  {component.doc}".rstrip())
-        typer.echo(f"    {_where(component.target)}")
+        echo(f"\n  {component.kind} {component.name}{_options(component)}  {component.doc}".rstrip())
+        echo(f"    {_where(component.target)}")
 
 
 def _show_slot(slot: SlotType) -> None:
-    typer.echo(f"\n  slot {slot.name}  {slot.doc}\n    values: {slot.values}")
+    echo(f"\n  slot {slot.name}  {slot.doc}\n    values: {slot.values}")
     for attribute in slot.attributes:
         default = "" if attribute.default is None else f", default {attribute.default}"
         sides = "" if len(attribute.sides) == 2 else f", {attribute.sides[0]} only"
-        typer.echo(f"    {attribute.name} ({attribute.type}{default}{sides})  {attribute.doc}".rstrip())
+        echo(f"    {attribute.name} ({attribute.type}{default}{sides})  {attribute.doc}".rstrip())
     for what, target in (("sample", slot.sample), ("row transform", slot.row_transform)):
         if target:
-            typer.echo(f"    {what} {_where(str(target))}")
+            echo(f"    {what} {_where(str(target))}")
 
 
 def _options(component: Component) -> str:

@@ -8,6 +8,7 @@ import sys
 from typing import TextIO
 
 from ofa_cli.failures import is_user_error, message
+from ofacore.printable import printable
 
 
 def rank() -> int | None:
@@ -25,7 +26,7 @@ def quieten() -> None:
 def tell(error: BaseException, stream: TextIO) -> None:
     """Print an error once: the launcher does it where it can, else the process itself, with its number."""
     user, own = is_user_error(error), rank()
-    text = message(error)
+    text = printable(message(error))
     if own is not None:
         from ofacore.parallel.elastic import leave_report
         from ofacore.parallel.watchdog import folder_of

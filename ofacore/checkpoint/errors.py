@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ofacore.errors import UserError
+from ofacore.printable import shortened
 
 SHOWN = 8
 """Names listed in a message; the rest is counted."""
@@ -28,7 +29,7 @@ class CheckpointError(UserError):
 def listed(names: list[str]) -> str:
     """At most `SHOWN` names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(shortened(name) for name in names[:SHOWN]) + more
 
 
 def check_fit(path: Path, stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -13,7 +13,6 @@ It is written in a temporary folder beside its place, flushed to the disk, and r
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -30,9 +29,14 @@ from torch import Tensor
 from ofacore.artifacts import Artifact
 from ofacore.checkpoint.durable import sync, sync_tree, write_json
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.names import is_plain_path
 from ofacore.checkpoint.sharded import KINDS, is_sharded, on_first, read_whole, write_shards
+from ofacore.json_files import JsonError, described, read_object
+from ofacore.printable import shortened
 
 MARKER = "COMPLETE"
+FORMAT = 1
+"""Version of the portable form; a checkpoint without one is of the first."""
 TEMPORARY = ".tmp-"
 PREVIOUS = ".previous"
 """What a checkpoint is called for the moment between moving it aside and putting a newer one in its place."""
@@ -131,8 +135,12 @@ def load(folder: Path, optimizer: bool = True, tensors: bool = True) -> Snapshot
     folder = standing(folder)
     check_complete(folder)
     found = sorted((folder / "artifacts").glob("*"))
-    artifacts = {unquote(path.name): Artifact.load(path) for path in found}
     state = load_state(folder)
+    try:
+        artifacts = {unquote(path.name): Artifact.load(path) for path in found}
+    except OSError as error:
+        what = f"cannot be read ({error.strerror}: {error.filename})"
+        raise CheckpointError(folder / "artifacts", f"{what}; expected a folder of files for each") from error
     for name, digest in state.get("artifacts", {}).items():
         if name not in artifacts or artifacts[name].digest != digest:
             place = folder / "artifacts" / _file_name(name)
@@ -152,7 +160,15 @@ def load_state(folder: Path) -> dict[str, Any]:
     """Only ``state.json``: what the checkpoint is, without its tensors."""
     folder = standing(folder)
     check_complete(folder)
-    return _json(folder / "state.json")
+    path = folder / "state.json"
+    state = _json(path)
+    version, artifacts = state.pop("format", FORMAT), state.get("artifacts", {})
+    if not isinstance(version, int) or version > FORMAT:
+        what = f"is of form {shortened(version)}, written by a newer version of ofacore; this one reads form {FORMAT}"
+        raise CheckpointError(path, f"{what}: update it with pip install -U ofacore")
+    if not isinstance(artifacts, dict):
+        raise CheckpointError(path, f"artifacts is {described(artifacts)}; expected an object of name -> digest")
+    return state
 
 
 def standing(folder: Path) -> Path:
@@ -196,6 +212,9 @@ def _noted(marker: Path) -> dict[str, int]:
     files = _json(marker).get("files")
     if not isinstance(files, dict):
         raise CheckpointError(marker, "names no files; it is not the marker of a checkpoint")
+    wrong = next((name for name in files if not is_plain_path(name)), None)
+    if wrong is not None:
+        raise CheckpointError(marker, f"names the file '{shortened(wrong)}'; expected names inside of its folder")
     return files
 
 
@@ -214,7 +233,7 @@ def _write_rest(folder: Path, snapshot: Snapshot) -> None:
         write_json(folder / "optimizer.json", dict(snapshot.optimizer_structure))
     for name, artifact in snapshot.artifacts.items():
         artifact.save(folder / "artifacts" / _file_name(name))
-    write_json(folder / "state.json", {**snapshot.state, "artifacts": digests})
+    write_json(folder / "state.json", {"format": FORMAT, **snapshot.state, "artifacts": digests})
     written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in written}
     sync_tree(folder)
@@ -225,6 +244,8 @@ def _write_rest(folder: Path, snapshot: Snapshot) -> None:
 
 def _replace(temporary: Path, folder: Path) -> None:
     aside = previous(folder)
+    if folder.is_symlink():
+        folder.unlink()  # what it points to is another run's
     if folder.exists():
         shutil.rmtree(aside, ignore_errors=True)
         os.replace(folder, aside)
@@ -265,10 +286,7 @@ def _tensors(path: Path, optional: bool = False) -> dict[str, Tensor]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_object(path)
+    except JsonError as error:
         remedy = f"use another checkpoint, or delete {path.parent} to use the one before"
-        raise CheckpointError(path, f"damaged or not JSON ({error}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(path, "holds no JSON object")
-    return content
+        raise CheckpointError(path, f"{error.reason}; {remedy}") from error

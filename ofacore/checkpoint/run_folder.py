@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +10,12 @@ from typing import Any, Literal
 
 from ofacore.checkpoint.durable import replace_json
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.names import is_plain_name
 from ofacore.checkpoint.portable import PREVIOUS, TEMPORARY, is_complete, standing
+from ofacore.json_files import JsonError, read_object
+from ofacore.printable import shortened
+
+logger = logging.getLogger(__name__)
 
 Pointer = Literal["latest", "best"]
 _STEP = re.compile(rf"step-\d+({re.escape(PREVIOUS)})?")
@@ -44,37 +49,58 @@ def write_pointer(run: Path, name: Pointer, checkpoint: Path, **facts: Any) -> N
 
 
 def read_pointer(run: Path, name: Pointer) -> Path | None:
-    """The checkpoint that a pointer names, or None where it names no complete one."""
+    """The checkpoint that a pointer names, or None where it names no complete one.
+
+    Raises:
+        CheckpointError: It is no pointer, or one to somewhere else than a folder beside it.
+    """
+    folder = _named(run, name)
+    return standing(folder) if folder is not None and is_complete(standing(folder)) else None
+
+
+def _named(run: Path, name: Pointer) -> Path | None:
     path = run / "checkpoints" / name
     if not path.is_file():
         return None
+    remedy = "delete it, and the newest complete checkpoint is used" if name == "latest" else "delete it"
     try:
-        folder = run / "checkpoints" / str(json.loads(path.read_text(encoding="utf-8"))["folder"])
-    except (ValueError, KeyError, TypeError) as error:
-        remedy = "delete it, and the newest complete checkpoint is used" if name == "latest" else "delete it"
-        raise CheckpointError(path, f"not a pointer to a checkpoint ({error}); {remedy}") from error
-    return standing(folder) if is_complete(standing(folder)) else None
+        found = read_object(path).get("folder")
+    except JsonError as error:
+        raise CheckpointError(path, f"not a pointer to a checkpoint ({error.reason}); {remedy}") from error
+    if not is_plain_name(found):
+        what = f"names {shortened(repr(found))}; expected the name of a folder beside it"
+        raise CheckpointError(path, f"not a pointer to a checkpoint: {what}; {remedy}")
+    return run / "checkpoints" / str(found)
 
 
 def find_latest(run: Path) -> Path | None:
     """The checkpoint to resume from: ``latest``, or the newest complete one where that is of no use."""
-    found = checkpoints(run)
-    return read_pointer(run, "latest") or (found[-1] if found else None)
+    named, found = read_pointer(run, "latest"), checkpoints(run)
+    lost = _named(run, "latest") if named is None else None
+    if lost is not None and found:
+        logger.warning("%s names no complete checkpoint; %s is used, the newest one", _told(lost), found[-1].name)
+    return named or (found[-1] if found else None)
+
+
+def _told(lost: Path) -> str:
+    return f"{lost.parent / 'latest'}: '{shortened(lost.name)}'"
 
 
 def prune(run: Path, keep_last: int) -> list[Path]:
     """Delete old checkpoints and remains of interrupted writing; returns what was deleted.
 
-    Never deletes what ``latest`` or ``best`` names. The marker goes first, so a half-deleted one does not count.
+    Never deletes what ``latest`` or ``best`` names, nor anything through a link: it may be another run's. The marker
+    goes first, so a half-deleted one does not count.
     """
     protected = {read_pointer(run, "latest"), read_pointer(run, "best")}
-    doomed = [path for path in checkpoints(run)[: -keep_last or None] if path not in protected]
+    own = [path for path in checkpoints(run) if not path.is_symlink()]
+    doomed = [path for path in own[: -keep_last or None] if path not in protected]
     for path in doomed:
         (path / "COMPLETE").unlink()
         shutil.rmtree(path)
     kept = checkpoints(run)
     there = [path for path in (run / "checkpoints").glob("step-*") if _STEP.fullmatch(path.name)]
-    remains = [path for path in there if path not in kept]
+    remains = [path for path in there if path not in kept and not path.is_symlink()]
     for path in [*remains, *(run / "checkpoints").glob(f"{TEMPORARY}*")]:
         shutil.rmtree(path, ignore_errors=True)
     return doomed

@@ -74,7 +74,7 @@ def stored(folder: Path) -> dict[str, Stored]:
 
     try:
         found = HuggingFaceStorageReader(str(folder / SHARDS)).read_metadata().state_dict_metadata
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(folder / SHARDS, f"damaged or not safetensors files ({error})") from error
     return {name: Stored(tuple(entry.size), entry.properties.dtype) for name, entry in found.items()}
 

@@ -127,8 +127,18 @@ class GenerationConfig(Section):
     min_length: int | None = Field(None, ge=0, description="Fewest tokens.")
     max_length: int | None = Field(None, ge=1, description="Most tokens.")
     no_repeat_ngram: int | None = Field(None, ge=0, description="No n-gram of this length occurs twice; 0: no limit.")
+    repetition_penalty: float | None = Field(
+        None, gt=0, allow_inf_nan=False,
+        description="Scores of tokens that a value holds already are divided by it, or multiplied where negative.",
+    )
+    banned_tokens: tuple[tuple[int, ...], ...] | None = Field(
+        None, description="Sequences of token ids that no value holds."
+    )
     early_stopping: bool | None = Field(
         None, description="beam: stop at as many ended candidates as the beam is wide, not when none can be improved."
+    )
+    exhaustive: bool | None = Field(
+        None, description="beam, without early_stopping: go on until no longer candidate could be better."
     )
     forced_end: Literal["scored", "free", "none"] | None = Field(
         None, description="A value of max_length tokens: its end counts like any token, counts nothing, or is left out."

@@ -85,6 +85,19 @@ class Session:
         return int(self._cache.longest)
 
     @property
+    def room(self) -> int | None:
+        """Tokens that may follow before the position scheme tells places no more apart; None: any number.
+
+        What the next step feeds first, the pending token or what a run begins with, is taken off.
+        """
+        most = getattr(getattr(self._model.backbone, "positions", None), "most", None)
+        if most is None:
+            return None
+        first = len(self.start_ids) if self._pending is None else 1
+        fresh = self._begins and self._restarts
+        return int(most) - first - (0 if fresh else int(self._next.max()))
+
+    @property
     def device(self) -> torch.device:
         """Where token tensors belong."""
         return self._next.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +31,9 @@ from ofacore.protocols import (
     TokenSegment,
 )  # fmt: skip
 from ofacore.vocabulary import CORE_TOKENS, EOS
+
+logger = logging.getLogger(__name__)
+_CUT = "slot '%s': an answer was cut at %d tokens, as the model has positions for no more; %d were asked for"
 
 
 @dataclass
@@ -170,11 +174,44 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
         )
         for row, spec in zip(rows, specs, strict=True)
     ]
-    produced = tools.generators[slot.generator](session, requests, tools.options, tools.rng)
+    room = getattr(session, "room", None) if tokens else None
+    options = _with_room(tools.options, slot, specs, room)
+    produced = tools.generators[slot.generator](session, requests, options, tools.rng)
+    if options is not tools.options and any(len(found[0].value) >= options.max_length for found in produced):
+        logger.warning(_CUT, slot.name, options.max_length, tools.options.max_length)
     for row, found in zip(rows, produced, strict=True):
         row.fields.setdefault(slot.name, []).append(_candidates(found, slot, row, tools))
     if tokens and last and steps:
         _flush(session, slot)
+
+
+def _with_room(
+    options: GenerationOptions, slot: SlotPlan, specs: Sequence[TargetSpec], room: int | None
+) -> GenerationOptions:
+    """The options, for values no longer than the model has positions for.
+
+    Raises:
+        UserError: None of the slot's values is so short.
+    """
+    if room is None:
+        return options
+    needed = max((len(value) for spec in specs for value in spec.closed_set), default=1)
+    needed = max(needed, *(spec.length or 0 for spec in specs))
+    _check_room(slot, needed, room)
+    limit = slot.attributes.get("max_length")
+    asked = options.max_length if limit is None else min(options.max_length, int(limit))
+    return options if asked <= room else replace(options, max_length=room)
+
+
+def _check_room(slot: SlotPlan, needed: int, room: int | None) -> None:
+    """The model tells so many more positions apart; the last token of a target is not read again.
+
+    Raises:
+        UserError: It does not.
+    """
+    if room is not None and needed > room + 1:
+        problem = f"{needed} more positions are needed, but the model has {max(room + 1, 0)}"
+        raise UserError(f"slot '{slot.name}': {problem}; give shorter values, or train with more model.max_positions")
 
 
 def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tuple[Candidate, ...]:
@@ -189,6 +226,8 @@ def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple
     segments = [_encoded(slot, row, tools) for row in rows]
     for parts in zip(*segments, strict=True):
         if isinstance(parts[0], TokenSegment):
+            needed = max(len(part.ids) for part in parts)  # type: ignore[union-attr]
+            _check_room(slot, needed, getattr(session, "room", None))
             feed_tokens(session, [part.ids for part in parts], slot.adapter)  # type: ignore[union-attr]
         else:
             _flush(session, slot)

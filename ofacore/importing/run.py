@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ofacore.assembly import Assembly
 from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.errors import SHOWN
 from ofacore.checkpoint.foreign.dialects import dialect_of
@@ -21,11 +22,18 @@ from ofacore.errors import UserError
 from ofacore.folders import check_writable
 from ofacore.generalist import Generalist, build_model
 from ofacore.importing.own_run import is_own_run, with_experts
-from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of
-from ofacore.importing.vocabulary import assemble
+from ofacore.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of, with_banned
+from ofacore.importing.vocabulary import assemble, without_files
 from ofacore.importing.weights import aside_lines, judged, weights_of
 from ofacore.importing.writing import ARTIFACT, artifact_of, write_run
+from ofacore.model.allowance import Allowance
+from ofacore.model.presets import ModelSizeError
+from ofacore.model.universal import UniversalModel
 from ofacore.plugin import Registry
+from ofacore.printable import shortened
+
+_MOST, _LONGEST = 40, 500
+"""Lines of one kind in a report, and characters of a line."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,16 @@ class ImportReport:
 
     def lines(self) -> list[str]:
         """The report in words."""
+        left_out = [f"left out: {line}" for line in self.left_out]
+        more = [f"left out: {len(left_out) - _MOST} more"] if len(left_out) > _MOST else []
         found = [f"{self.folder}: {self.parameters} parameters and {self.tokens} tokens of a model of {self.form}"]
         found += [f"task {name}: {instruction}" for name, instruction in self.tasks.items()]
-        found += [f"left out: {line}" for line in self.left_out]
+        found += [*left_out[:_MOST], *more]
         found += [f"note: {line}" for line in self.notes]
         if self.unowned:
-            shown = ", ".join(self.unowned[:SHOWN])
+            shown = ", ".join(shortened(name, 40) for name in self.unowned[:SHOWN])
             found.append(f"{len(self.unowned)} tokens that no installed plugin owns, kept as they are: {shown} ...")
-        return found + [f"allowed: {line}" for line in self.allowed]
+        return [shortened(line, _LONGEST) for line in [*found, *(f"allowed: {line}" for line in self.allowed)]]
 
 
 def import_run(
@@ -98,15 +108,21 @@ def import_run(
     load = partial(adapter, registry)
     dialect = dialect_of(foreign, load)
     tasks, left_out = tasks_of(foreign, dialect, instructions, registry)
-    config = configuration(foreign, dialect, tasks, experts, preprocessing(foreign, registry), registry)
     names = foreign.names(dialect.rows)
+    options, unread = preprocessing(foreign, tasks, registry)
+    left_out += unread
+    if not instructions:
+        tasks, lost = without_files(tasks, options, registry, tokenizer or foreign.folder, names)
+        left_out += lost
+    config = configuration(foreign, dialect, tasks, experts, options, registry)
     core = core_names(names, {} if foreign.form == "ofasys" else foreign.config)
     assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
+    assembly.config = with_banned(assembly.config, dialect.banned, placement.ours())
     uses = uses_of(assembly.plans.values())
     dialect = dialect_of(foreign, load, uses)
-    model = build_model(assembly)
+    model = _built(assembly, foreign)
     state, kept, findings = weights_of(dialect, placement, model.portable_state(), uses, foreign.path)
-    left_out += [*aside_lines(dialect, uses, findings.aside), *foreign.remarks]
+    left_out += [*aside_lines(dialect, uses, findings.aside), *dialect.left_out, *foreign.remarks]
     allowed = judged(findings, allow, foreign.path)
     model.load_portable({**model.portable_state(), **state})
     assembly.artifacts[ARTIFACT] = artifact_of(foreign, dialect, placement, kept)
@@ -115,7 +131,7 @@ def import_run(
     return ImportReport(
         out,
         foreign.form,
-        tasks,
+        {name: str(task["instruction"]) for name, task in tasks.items()},
         sizes,
         dialect.rows,
         placement.unowned,
@@ -123,6 +139,20 @@ def import_run(
         tuple(left_out),
         _notes(foreign),
     )
+
+
+def _built(assembly: Assembly, foreign: Foreign) -> UniversalModel:
+    """The model with initial values.
+
+    Raises:
+        CheckpointError: The settings give no model, or one far larger than what the checkpoint holds.
+    """
+    numbers = sum(tensor.numel() for tensor in foreign.tensors.values())
+    try:
+        with Allowance(numbers):
+            return build_model(assembly)
+    except ModelSizeError as error:
+        raise CheckpointError(foreign.path, f"its settings give no model: {error}") from error
 
 
 def _notes(foreign: Foreign) -> tuple[str, ...]:

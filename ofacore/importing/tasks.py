@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,36 +11,69 @@ from pydantic import ValidationError
 from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.dialects import Dialect
+from ofacore.checkpoint.foreign.ofasys_tasks import ForeignTask
 from ofacore.checkpoint.foreign.reading import Foreign
+from ofacore.config.errors import ConfigError
 from ofacore.config.schema import ModelConfig, RunConfig, TaskConfig
 from ofacore.errors import UserError
-from ofacore.instruction import Slot, parse, split_templates
+from ofacore.instruction import InstructionError, Slot, parse, split_templates
 from ofacore.plan import TaskPlan, plan_task
+from ofacore.plan.generation import generation_options
 from ofacore.plugin import Registry
+from ofacore.printable import shortened
 from ofacore.protocols import ForeignAdapter, ForeignSettings, SlotPlan
 
+Tasks = Mapping[str, Mapping[str, Any]]
+"""Task -> keys of its configuration."""
+_LONGEST_NAME = 100
 TOKEN = "token"
 """The adapter whose adjacent slots are one run."""
 
 
 def tasks_of(
     foreign: Foreign, dialect: Dialect, instructions: Sequence[str], registry: Registry
-) -> tuple[dict[str, str], list[str]]:
-    """Task -> instruction, and what of the checkpoint's own instructions cannot be used."""
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Task -> keys of its configuration, and what of the checkpoint's own tasks cannot be used."""
     if instructions:
         names = ["imported", *(f"imported_{number}" for number in range(2, len(instructions) + 1))]
         given = dict(zip(names, instructions, strict=True))
-        return {name: with_adapters(text, dialect.adapters, registry) for name, text in given.items()}, []
-    found: dict[str, str] = {}
+        return {name: _asked(with_adapters(text, dialect.adapters, registry)) for name, text in given.items()}, []
+    found: dict[str, dict[str, Any]] = {}
     left_out: list[str] = []
-    for name, text in foreign.tasks.items():
+    for name, task in foreign.tasks.items():
         try:
-            chosen = with_adapters(text, dialect.adapters, registry)
-            _check_weights(plan_task(name, TaskConfig(instruction=chosen), registry), dialect)
-            found[_word(name)] = chosen
-        except UserError as error:
-            left_out.append(f"{name}: {str(error).splitlines()[0]}")
-    return found or _usual_tasks(dialect, registry), left_out
+            chosen = with_adapters(task.instruction, dialect.adapters, registry)
+            plan = plan_task(name, TaskConfig(instruction=chosen), registry)
+            _check_weights(plan, dialect)
+        except (UserError, InstructionError) as error:
+            left_out.append(f"{name}: {_reason(error)}")
+            continue
+        search, problem = _search(task, dialect)
+        own = {"generation": search, **({"decoder_plain_with_loss": True} if task.plain_with_loss else {})}
+        found[_free_word(name, found)] = {**_asked(chosen), **own}
+        left_out += [f"{name}: {what}" for what in (*problem, *task.left_out)]
+    if foreign.tasks and found:
+        left_out.append("data, criteria and metrics of the tasks: a configuration gives them")
+    usual = {name: _asked(text) for name, text in _usual_tasks(dialect, registry).items()}
+    return found or usual, left_out
+
+
+def _asked(instruction: str) -> dict[str, Any]:
+    return {"instruction": instruction}
+
+
+def _reason(error: Exception) -> str:
+    """One line; the place in the instruction is of no use to who did not write it."""
+    return error.message if isinstance(error, InstructionError) else str(error).splitlines()[0]
+
+
+def _search(task: ForeignTask, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
+    """How the task's answers are searched, where that is possible, and what is wrong with it."""
+    try:
+        generation_options(dialect.generation, task.search)
+    except ConfigError as error:
+        return {}, [f"evaluation.generator_args: {error.problems[0].message}"]
+    return dict(task.search), []
 
 
 def _check_weights(plan: TaskPlan, dialect: Dialect) -> None:
@@ -82,8 +115,11 @@ def uses_of(plans: Iterable[TaskPlan]) -> dict[tuple[str, str], set[str]]:
     return found
 
 
-def _word(name: str) -> str:
-    return re.sub(r"\W", "_", name)
+def _free_word(name: str, taken: Collection[str]) -> str:
+    """The name as one word that no other task has."""
+    word = re.sub(r"\W", "_", name)[:_LONGEST_NAME] or "task"
+    others = (f"{word}_{number}" for number in range(2, len(taken) + 3))
+    return next(free for free in (word, *others) if free not in taken)
 
 
 def with_adapters(instruction: str, available: Sequence[str], registry: Registry) -> str:
@@ -117,18 +153,54 @@ def _adapter_of(slot: Slot, available: Sequence[str], registry: Registry) -> str
     return own[0] if usual not in available and len(own) == 1 else ""
 
 
-def preprocessing(foreign: Foreign, registry: Registry) -> dict[str, Any]:
-    """Options of our preprocessors of the names that the checkpoint has settings for."""
+def preprocessing(
+    foreign: Foreign, tasks: Tasks, registry: Registry
+) -> tuple[dict[str, Any], list[str]]:
+    """Options of our preprocessors of the names that the checkpoint has settings for, and settings not taken."""
     found: dict[str, Any] = {}
-    for name in set(foreign.preprocessing) & set(registry.names("preprocessor")):
-        kind = registry.load("preprocessor", name)
+    left_out = []
+    plans = [plan_task(name, TaskConfig(instruction=task["instruction"]), registry) for name, task in tasks.items()]
+    used = {slot.preprocessor for plan in plans for slot in plan.slots()}
+    for name in sorted(set(foreign.preprocessing) & set(registry.names("preprocessor"))):
+        kind, settings = registry.load("preprocessor", name), _Read(foreign.preprocessing[name])
         if isinstance(kind, ForeignSettings):
-            found[name] = dict(kind.foreign_settings(foreign.preprocessing[name]))
-    return {name: options for name, options in sorted(found.items()) if options}
+            try:
+                found[name] = dict(kind.foreign_settings(settings))
+            except (UserError, TypeError, ValueError, OverflowError):
+                settings.read.clear()
+        fixed = {"is_active": True, **getattr(kind, "foreign_fixed", {})}
+        rest = {key: value for key, value in settings.items() if key not in settings.read and not key.startswith("_")}
+        unread = {key: v for key, v in rest.items() if v not in (None, "") and (key not in fixed or v != fixed[key])}
+        if unread and name in used:
+            shown = ", ".join(f"{key}={shortened(repr(value))}" for key, value in sorted(unread.items()))
+            left_out.append(f"settings of preprocess.{name}: {shown}")
+    return {name: options for name, options in found.items() if options}, left_out
+
+
+class _Read(Mapping[str, Any]):
+    """Settings that remember which of them were asked for."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def items(self) -> ItemsView[str, Any]:
+        """Looking at all of them is not asking for one."""
+        return self._values.items()
 
 
 def configuration(
-    foreign: Foreign, dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any],
+    foreign: Foreign, dialect: Dialect, tasks: Tasks, experts: str, preprocessing: Mapping[str, Any],
     registry: Registry,
 ) -> RunConfig:  # fmt: skip
     """The run's configuration: the model's options as the checkpoint says, and its tasks without data.
@@ -146,17 +218,33 @@ def configuration(
 
 
 def _configuration(
-    dialect: Dialect, tasks: Mapping[str, str], experts: str, preprocessing: Mapping[str, Any], registry: Registry
+    dialect: Dialect, tasks: Tasks, experts: str, preprocessing: Mapping[str, Any], registry: Registry
 ) -> RunConfig:
     own = {"heads_options": {"token": {"whole": True}, **dialect.heads}, "preprocessors": dict(preprocessing)}
     model = ModelConfig.model_validate({"experts": experts, **dialect.model, **own})
     return RunConfig.model_validate({
         "name": "imported",
-        "tasks": {name: {"instruction": text, **_losses(text, registry)} for name, text in tasks.items()},
+        "tasks": {name: {**task, **_losses(task["instruction"], registry)} for name, task in tasks.items()},
         "model": model.model_dump(exclude_unset=True),
         "generation": dict(dialect.generation),
         "train": {"optimizer": {"name": "adamw", "lr": 1e-5}},
     })  # fmt: skip
+
+
+def with_banned(config: RunConfig, banned: Sequence[Sequence[int]], ours: Sequence[int]) -> RunConfig:
+    """The configuration with sequences of foreign token ids that are never generated, in our ids.
+
+    Args:
+        config: The run's.
+        banned: Rows of the foreign token table.
+        ours: Our id of each row.
+    """
+    known = [ids for ids in banned if all(0 <= row < len(ours) for row in ids)]
+    if not known:
+        return config
+    translated = tuple(tuple(ours[row] for row in ids) for ids in known)
+    generation = config.generation.model_copy(update={"banned_tokens": translated})
+    return config.model_copy(update={"generation": generation})
 
 
 def _losses(instruction: str, registry: Registry) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 from ofacore.artifacts import Artifact
 from ofacore.assembly import Assembly
 from ofacore.checkpoint.foreign.tokens import Placement, place_tokens
-from ofacore.config.schema import RunConfig
+from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.importing.tasks import Tasks
 from ofacore.plan import plan_task
 from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import ForeignTokens, Preprocessor
@@ -41,6 +42,42 @@ def assemble(
     vocabulary = [[block.name, block.size] for block in placement.vocabulary.blocks]
     state = {"config": config.model_dump(exclude_unset=True), "vocabulary": vocabulary}
     return Assembly.restore(state, artifacts, registry), placement
+
+
+def without_files(
+    tasks: Tasks, options: Mapping[str, Any], registry: Registry, folder: Path, names: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Tasks whose preprocessors find what they need, and why the others do not; all where none does.
+
+    The preprocessor of plain text is left to `assemble`: without it nothing can be asked.
+    """
+    plain = registry.plain_text_slot().preprocessor
+    problems = {plain: ""}
+    found: dict[str, dict[str, Any]] = {}
+    left_out = []
+    for task, keys in tasks.items():
+        plan = plan_task(task, TaskConfig(instruction=keys["instruction"]), registry)
+        needed = sorted({slot.preprocessor for slot in plan.slots()})
+        for name in needed:
+            if name not in problems:
+                problems[name] = _problem(registry, name, options.get(name, {}), folder, names)
+        problem = next((problems[name] for name in needed if problems[name]), "")
+        if problem:
+            left_out.append(f"{task}: {problem}")
+        else:
+            found[task] = dict(keys)
+    return (found, left_out) if found else ({task: dict(keys) for task, keys in tasks.items()}, [])
+
+
+def _problem(registry: Registry, name: str, options: Mapping[str, Any], folder: Path, names: Sequence[str]) -> str:
+    """Why a preprocessor cannot be made of what the other project left; empty: it can."""
+    try:
+        built = _preprocessor(registry, name, options, True)
+        if built is not None:
+            _imported(built, folder, names, True)
+    except PluginError as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def _preprocessor(registry: Registry, name: str, options: Mapping[str, Any], needed: bool) -> Preprocessor | None:

@@ -16,6 +16,11 @@ from ofacore.checkpoint.foreign.dialects import Dialect
 from ofacore.checkpoint.foreign.mapping import Findings, compare, taken
 from ofacore.checkpoint.foreign.tokens import Placement, divided, excluded_bias
 from ofacore.errors import UserError
+from ofacore.printable import shortened
+
+_SHOWN = 16
+"""Findings of one kind that are listed."""
+_LONGEST = 240
 
 
 def weights_of(
@@ -44,11 +49,12 @@ def weights_of(
     findings = compare(dialect.entries, ours, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
     state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
+    told = _told(dialect, findings)
     idle = tuple(_own_names(side, adapter) for side, adapter in unused)
     unmade = tuple(
         name for name, tensor in dense.items()
         if name not in state and not name.startswith(("embedding.", *(part for names in idle for part in names)))
-        and tensor.is_floating_point() and not _wanted(dialect, name, findings)
+        and tensor.is_floating_point() and name not in told
     )  # fmt: skip
     lost = [f"tokens of {block}: {listed(list(tokens))}" for block, tokens in placement.missing.items()]
     missing = (*findings.missing, *(f"{name} (ours)" for name in unmade), *lost)
@@ -108,10 +114,10 @@ def _own_names(side: str, adapter: str) -> tuple[str, ...]:
     return f"{side}_norm.{adapter}.", f"backbone.positions.{stack}.{adapter}.", f"types.{side}/{adapter}"
 
 
-def _wanted(dialect: Dialect, ours: str, findings: Findings) -> bool:
-    """Whether a tensor of ours is told of already, as missing or of a wrong shape under its foreign names."""
+def _told(dialect: Dialect, findings: Findings) -> set[str]:
+    """Tensors of ours that are told of already, as missing or of a wrong shape under their foreign names."""
     told = {*findings.missing, *findings.shapes}
-    return any(entry.ours == ours and told & set(entry.theirs) for entry in dialect.entries)
+    return {entry.ours for entry in dialect.entries if told & set(entry.theirs)}
 
 
 EXPERT = re.compile(r"\.ffn\.each\.([^.]+)\.")
@@ -145,7 +151,18 @@ def judged(findings: Findings, allow: Sequence[str], path: Path) -> list[str]:
 
     problems = findings.lines(allowed)
     if problems:
-        shown = "\n  ".join(problems)
+        shown = "\n  ".join(_first(problems))
         remedy = "an --instruction that uses what is unexpected, or --allow PATTERN to go on without"
         raise CheckpointError(path, f"does not fit; nothing was written:\n  {shown}\nThe way out: {remedy}")
-    return findings.lines()
+    return _first(findings.lines())
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    """As many of each kind as fit on a screen, and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        kinds.setdefault(line.partition(":")[0], []).append(shortened(line, _LONGEST))
+    found: list[str] = []
+    for kind, own in kinds.items():
+        found += own[:_SHOWN] + ([f"{kind}: {len(own) - _SHOWN} more"] if len(own) > _SHOWN else [])
+    return found

@@ -49,9 +49,10 @@ class PositionOptions:
 class Scheme(Protocol):
     """A position scheme, an ``nn.Module``. Built as ``cls(options: PositionOptions)``.
 
-    It works under every layout. Two optional attributes make it cost less: with ``splits_heads = True`` its features
+    It works under every layout. Optional attributes make it cost less: with ``splits_heads = True`` its features
     and tables of biases are those of its tensor process's heads alone; ``readers(name)`` tells which layers use one
     of its parameters, as (side, layer or None for all of the side), so that other pipeline stages need not hold it.
+    An attribute ``most`` is the number of positions in a run that its tables tell apart; generation ends there.
     """
 
     packs: ClassVar[bool]

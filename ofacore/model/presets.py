@@ -59,7 +59,8 @@ def resolve(config: ModelConfig) -> Sizes:
     """Sizes of the preset, with every size that the configuration sets in its place.
 
     Raises:
-        ModelSizeError: Unknown preset, or ``hidden`` is no multiple of ``heads``, or a head's width is odd.
+        ModelSizeError: Unknown preset, or ``hidden`` is no multiple of ``heads``, or positions rotate the features of a
+            head by pairs and its width is odd.
     """
     if config.preset not in PRESETS:
         near = suggest(config.preset, PRESETS) or f"there are {', '.join(PRESETS)}"
@@ -67,11 +68,11 @@ def resolve(config: ModelConfig) -> Sizes:
     names = ("hidden", "ffn", "heads", "encoder_layers", "decoder_layers")
     given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
     sizes = replace(PRESETS[config.preset], **given)
-    if sizes.hidden % sizes.heads or sizes.head_size % 2:
-        raise ModelSizeError(
-            f"model.hidden: {sizes.hidden} does not give {sizes.heads} heads of an even width; "
-            f"choose a multiple of {2 * sizes.heads}"
-        )
+    pairs = config.positions == "rotary"
+    if sizes.hidden % sizes.heads or (pairs and sizes.head_size % 2):
+        width, multiple = ("an even width", 2 * sizes.heads) if pairs else ("equal width", sizes.heads)
+        problem = f"{sizes.hidden} does not give {sizes.heads} heads of {width}"
+        raise ModelSizeError(f"model.hidden: {problem}; choose a multiple of {multiple}")
     return sizes
 
 

@@ -57,6 +57,7 @@ class Untied(nn.Module):
     def __init__(self, options: PositionOptions) -> None:
         super().__init__()
         self.options, sizes = options, options.sizes
+        self.most = options.max_positions
         self.heads = options.heads // tensor_size()
         self.scale = (sizes.head_size * options.scale_factor) ** -0.5
         self.encoder = self._side(sizes.encoder_layers)

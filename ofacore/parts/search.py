@@ -186,6 +186,15 @@ class Beam:
         """Length-normalised; forced tokens that every value begins with count."""
         return score(total, length + self.forced, self.options.length_penalty)
 
+    def _best_score(self, total: float, length: int, limit: int) -> float:
+        """What an open candidate of so many tokens may still reach.
+
+        As it stands; with ``exhaustive``, where longer values score higher, as if it were as long as can be.
+        """
+        if self.options.exhaustive and self.options.length_penalty > 0:
+            length = limit + (self.options.forced_end != "none")
+        return self._score(total, length)
+
     def _finish_full(self, totals: Tensor, values: list[list[int]], logs: list[list[float]]) -> None:
         """Fixed-length slots end at their length, open ones too where no end token is forced."""
         if self.stepper.end is not None and self.options.forced_end != "none":
@@ -201,8 +210,9 @@ class Beam:
         """Rows with enough hypotheses stop; without ``early_stopping`` only if no open one is better than the worst."""
         best = totals.max(1).values.tolist()
         full = [
-            len(done) >= self.width and (self.options.early_stopping or self._score(total, length) <= done[-1][0])
-            for done, total in zip(self.done, best, strict=True)
+            len(done) >= self.width
+            and (self.options.early_stopping or self._best_score(total, length, limit) <= done[-1][0])
+            for done, total, limit in zip(self.done, best, self.limits, strict=True)
         ]
         return totals.masked_fill(torch.tensor(full, device=totals.device)[:, None], NEVER)
 

@@ -29,6 +29,8 @@ class Stepper:
     adapter: str = "token"
     head: str = "token"
     ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    total: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """With ``repetition_penalty``: what was taken off the logits [R] of the last step."""
 
     @property
     def end(self) -> int | None:
@@ -59,6 +61,8 @@ class Stepper:
         if self.options.temperature != 1.0:
             logits = logits / self.options.temperature
         scores = torch.log_softmax(logits, dim=-1)
+        if self.options.repetition_penalty != 1.0:
+            self.total = torch.logsumexp(logits, dim=-1)
         scores[:, self._banned] = NEVER
         if self.options.unk_penalty:
             scores[:, self.column(UNK)] -= self.options.unk_penalty
@@ -72,7 +76,9 @@ class Stepper:
         never = {BOS, PAD, MASK, EOS, SEP}
         if self.options.core_tokens:
             never = {EOS, SEP} if self.options.pad_tokens else {PAD, EOS, SEP}
-        self._banned = self.columns(sorted((never - {self.end}) & set(ids.tolist())))
+        self.known = frozenset(ids.tolist())
+        never |= {ids[0] for ids in self.options.banned_tokens if len(ids) == 1}
+        self._banned = self.columns(sorted((never - {self.end}) & self.known))
 
     def column(self, token: int) -> int:
         """Column of a vocabulary id."""
@@ -107,7 +113,12 @@ class Rules:
         early = [row for row, prefix in enumerate(prefixes) if len(prefix) < self.min_length]
         if end is not None and early:
             scores[early, self.stepper.column(end)] = NEVER
+        sequences = [ids for ids in self.options.banned_tokens if len(ids) > 1]
         for row, prefix in enumerate(prefixes):
+            if self.options.repetition_penalty != 1.0:
+                self._penalise(scores[row], [*self.begun, *prefix], row)
+            if sequences:
+                self._ban(scores[row], [*self.begun, *prefix], sequences)
             if self.options.no_repeat_ngram:
                 banned = _repeats([*self.begun, *prefix], self.options.no_repeat_ngram)
                 if banned:
@@ -119,6 +130,25 @@ class Rules:
             if end is not None and self.limits is not None and len(prefix) >= self.limits[row]:
                 self._force_end(scores[row], end)
         return scores
+
+    def _penalise(self, scores: Tensor, text: Sequence[int], row: int) -> None:
+        """Lower the scores of tokens that the text holds (Keskar et al. 2019).
+
+        A beam's scores are log-probabilities; where one token is taken or drawn, logits are meant, as in transformers.
+        """
+        columns = self.stepper.columns(sorted(set(text) & self.stepper.known))
+        shift = 0.0 if self.options.strategy not in ("greedy", "sample") else self.stepper.total[row]
+        found, penalty = scores[columns] + shift, self.options.repetition_penalty
+        scores[columns] = torch.where(found < 0, found * penalty, found / penalty) - shift
+
+    def _ban(self, scores: Tensor, text: Sequence[int], sequences: Sequence[Sequence[int]]) -> None:
+        """Rule out the last token of each sequence whose other tokens the text ends with."""
+        ends = {
+            ids[-1] for ids in sequences if len(text) >= len(ids) - 1 and tuple(text[1 - len(ids) :]) == tuple(ids[:-1])
+        }
+        banned = sorted(ends & self.stepper.known)
+        if banned:
+            scores[self.stepper.columns(banned)] = NEVER
 
     def _force_end(self, scores: Tensor, end: int) -> None:
         self._keep(scores, [end])

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ofacore.errors import UserError
+from ofacore.json_files import JsonError, read_object
 from ofacore.plugin.deprecation import deprecated
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, suggest
 from ofacore.plugin.manifest import (
@@ -30,6 +31,7 @@ __all__ = [
     "Component",
     "ComponentManifest",
     "ConflictError",
+    "JsonError",
     "LoadError",
     "LossUse",
     "Manifest",
@@ -46,6 +48,7 @@ __all__ = [
     "UserError",
     "deprecated",
     "hookimpl",
+    "read_object",
     "suggest",
 ]
 

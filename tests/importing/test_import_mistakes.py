@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2Model, LlamaConfig, T5Config, ViTConfig, ViTModel
 
+from ofacore.checkpoint.foreign import bart_names
 from ofacore.errors import UserError
 from ofacore.exporting import export_run
 from ofacore.importing import import_run
@@ -107,14 +108,34 @@ def with_file(name: str, content: bytes) -> Callable[[Path], Path]:
     return make
 
 
-def with_setting(name: str, value: Any, file: str = "config.json") -> Callable[[Path], Path]:
+def with_setting(
+    name: str, value: Any, file: str = "config.json", both_heads: int | None = None
+) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         save_bart(folder)
         settings = json.loads((folder / file).read_text())
+        if both_heads:
+            settings |= {f"{side}_attention_heads": both_heads for side in ("encoder", "decoder")}
         (folder / file).write_text(json.dumps({**settings, name: value}))
         return folder
 
     return make
+
+
+def table_of_one_row(folder: Path) -> Path:
+    save_bart(folder)
+    state = load_file(folder / "model.safetensors")
+    state = {name: part for name, part in state.items() if name not in bart_names.TABLE_COPIES}
+    save_file({**state, bart_names.TABLE: torch.ones(16)}, folder / "model.safetensors")
+    return folder
+
+
+def far_layer(folder: Path) -> Path:
+    folder.mkdir()
+    places = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<text>_1": 4}
+    state = {**random_state(5), "encoder.layers.999999999.fc1.weight": torch.ones(1)}
+    write_checkpoint(folder / "a.pt", state, SETTINGS, places)
+    return folder / "a.pt"
 
 
 def no_file(folder: Path) -> Path:
@@ -230,6 +251,19 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "weights are zeros": (with_file("model.safetensors", bytes(64)), ("model.safetensors", "damaged")),
     "table of another size": (with_setting("vocab_size", 5), ("[38, 16]", "vocab_size and d_model [5, 16]")),
     "table of another width": (with_setting("d_model", 10**9), ("[38, 16]", "[38, 1000000000]")),
+    "layers that are not there": (
+        with_setting("encoder_layers", 100_000), ("encoder_layers 100000", "its tensors are of 2"),
+    ),
+    "more positions": (
+        with_setting("max_position_embeddings", 10**8), ("max_position_embeddings 100000000", "shape [42, 16]"),
+    ),
+    "wider": (with_setting("decoder_ffn_dim", 2 * 10**7), ("decoder_ffn_dim 20000000", "shape [24, 16]")),
+    "no layers": (with_setting("encoder_layers", -1), ("encoder_layers -1", "whole numbers above 0")),
+    "heads that do not divide": (with_setting("d_model", 16, both_heads=3), ("16 does not give 3 heads", "theirs")),
+    "an activation in a list": (with_setting("activation_function", ["gelu"]), ("activation_function", "gelu, relu")),
+    "head not there": (with_setting("tie_word_embeddings", False), ("embeddings false", "no 'lm_head.weight'")),
+    "a row as table": (table_of_one_row, ("'model.shared.weight' has shape [16]", "expected a table")),
+    "layers without end": (far_layer, ("3 layers in the encoder, the last one numbered 999999999", "without gaps")),
     "dropout in words": (with_setting("dropout", "much"), ("dropout 'much'", "valid number")),
     "several ends": (with_setting("eos_token_id", [2, 3], "generation_config.json"), ("eos_token_id [2, 3]", "one")),
     "a beam of words": (with_setting("num_beams", "five", "generation_config.json"), ("num_beams 'five'", "a number")),

@@ -138,6 +138,7 @@ def test_a_trainers_file_with_a_dictionary_in_another_order(seed: int, tmp_path:
     place = {word: 4 + order.index(number) for word, number in vocabulary().items()}
     ids = {"source": [place["\u0120ab"], place["\u0120"], place["c"]], "target": [place["\u0120"], place["b"]]}
     check(tmp_path / "run", state, ids, {"source": "ab c", "target": "b"})
+    check(tmp_path / "run", state, ids, {"source": "  ab c\n", "target": " b "})  # the original strips a text
 
 
 def test_a_dictionary_file_that_is_none(tmp_path: Path) -> None:

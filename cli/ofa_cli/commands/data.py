@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ofa_cli.lazy import command_app
+from ofa_cli.output import echo
 from ofacore.errors import UserError
 
 app = command_app()
@@ -34,7 +35,7 @@ def fetch(
         if not preset.data:
             raise UserError(f"task '{name}' has no starter data; those that have: {', '.join(known)}")
         splits = registry.resolve(preset.data)()
-        typer.echo(f"{name}: {', '.join(f'{split} {len(rows)}' for split, rows in splits.items())}")
+        echo(f"{name}: {', '.join(f'{split} {len(rows)}' for split, rows in splits.items())}")
 
 
 @app.command()
@@ -52,6 +53,6 @@ def check(
     from ofacore.inspection import check_file
 
     report = check_file(file, instruction, rows=rows, html=html, data=read_data(overrides or []))
-    typer.echo(report.text)
+    echo(report.text)
     if report.bad:
         raise typer.Exit(2)

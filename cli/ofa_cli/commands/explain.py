@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ofa_cli.lazy import command_app
-from ofa_cli.output import print_json
+from ofa_cli.output import echo, print_json
 
 app = command_app()
 
@@ -29,9 +29,9 @@ def explain(
         templates = [as_dict(template) for template in plan.templates]
         print_json({"templates": templates} | ({"model": model} if model is not None else {}))
         return
-    typer.echo(as_text(plan))
+    echo(as_text(plan))
     for key, value in (model or {}).items():
-        typer.echo(f"{key}  {value}")
+        echo(f"{key}  {value}")
 
 
 def _model(instruction: str) -> dict[str, object]:

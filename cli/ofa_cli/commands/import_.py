@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ofa_cli.lazy import command_app
+from ofa_cli.output import echo
 
 app = command_app()
 
@@ -41,4 +42,4 @@ def import_(
         path, out, instructions=instruction or (), allow=allow or (), tokenizer=tokenizer, experts=experts
     )
     for line in report.lines():
-        typer.echo(line)
+        echo(line)

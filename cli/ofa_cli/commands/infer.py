@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ofa_cli.lazy import command_app
-from ofa_cli.output import print_json
+from ofa_cli.output import echo, print_json
 from ofa_cli.runs import run_folder
 from ofacore.errors import UserError
 from ofacore.folders import check_place
@@ -56,10 +56,10 @@ def infer(
         print_json({"values": output.values, "score": output.score, "candidates": _candidates(output)})
         return
     for name, value in output.values.items():
-        typer.echo(f"{name}: {value}")
+        echo(f"{name}: {value}")
         others = output.candidates[name] if options.get("n_best", 1) > 1 else []
         for candidate in others:
-            typer.echo(f"  {candidate.score:8.3f}  {candidate.value}")
+            echo(f"  {candidate.score:8.3f}  {candidate.value}")
 
 
 def _candidates(output: Output) -> dict[str, list[dict[str, Any]]]:

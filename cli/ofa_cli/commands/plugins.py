@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ofa_cli.lazy import command_app
-from ofa_cli.output import print_json, print_table
+from ofa_cli.output import echo, print_json, print_table
 from ofacore.plugin import Registry
 
 COLUMNS = ("name", "distribution", "version", "contract", "status", "problem", "slots")
@@ -33,7 +33,7 @@ def list_plugins(json: Json = False) -> None:
     print_table(shown, [[*(row[key] for key in shown[:-1]), ", ".join(row["slots"])] for row in rows])
     for row in rows:
         if row["problem"]:
-            typer.echo(f"\n{row['name']} ({row['distribution']}): {row['problem']}")
+            echo(f"\n{row['name']} ({row['distribution']}): {row['problem']}")
 
 
 @app.command()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign.mapping import Entry, Heads, Rolled, Same
+from ofacore.printable import shortened
 
 OFFSET = 2
 """BART's table of positions begins with rows that no position uses."""
 TABLE = "model.shared.weight"
-TABLE_COPIES = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+HEAD = "lm_head.weight"
+SIDE_TABLES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+TABLE_COPIES = (HEAD, *SIDE_TABLES)
 BIAS = "final_logits_bias"
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 
@@ -29,11 +33,10 @@ def model_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
             sizes = f"encoder_{what} {sides[0]} and decoder_{what} {sides[1]}"
             raise CheckpointError(path, f"{sizes}: encoder and decoder must have equal widths and heads here")
     activation = config.get("activation_function", "gelu")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
-        raise CheckpointError(path, f"activation_function '{activation}' is not supported; expected one of {known}")
-    if not config.get("tie_word_embeddings", True):
-        raise CheckpointError(path, "tie_word_embeddings is false; expected a BART whose head shares its embeddings")
+        found = f"activation_function '{shortened(activation)}' is not supported"
+        raise CheckpointError(path, f"{found}; expected one of {known}")
     return {
         "preset": "base",
         "hidden": config["d_model"],
@@ -52,11 +55,40 @@ def model_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         "layernorm_position": False,
         "scale_embedding": bool(config.get("scale_embedding", False)),
         "output_bias": True,
+        "tied_head": is_tied(config),
         "separator": False,
         "dropout": config.get("dropout", 0.1),
         "attention_dropout": config.get("attention_dropout", 0.0),
         "activation_dropout": config.get("activation_dropout", 0.0),
     }
+
+
+def is_tied(config: Mapping[str, Any]) -> bool:
+    """Whether the head shares the token table, as it does unless the configuration says otherwise."""
+    return config.get("tie_word_embeddings") is not False
+
+
+def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """No size of the configuration is larger than that of the tensors.
+
+    Raises:
+        CheckpointError: One is; names it, and the tensor.
+    """
+    for side in ("encoder", "decoder"):
+        layer = re.compile(rf"model\.{side}\.layers\.(\d{{1,9}})\.")
+        numbers = {match[1] for match in map(layer.match, shapes) if match}
+        if config[f"{side}_layers"] > len(numbers):
+            what = f"config.json says {side}_layers {config[f'{side}_layers']}, its tensors are of {len(numbers)}"
+            raise CheckpointError(path, f"{what}; expected them to agree")
+        sizes = {
+            f"model.{side}.layers.0.fc1.weight": (f"{side}_ffn_dim", 0),
+            f"model.{side}.embed_positions.weight": ("max_position_embeddings", OFFSET),
+        }
+        for name, (key, unused) in sizes.items():
+            shape = shapes.get(name)
+            if shape and config[key] > shape[0] - unused:
+                what = f"config.json says {key} {config[key]}, but '{name}' has shape {list(shape)}"
+                raise CheckpointError(path, f"{what}; expected them to agree")
 
 
 def entries(config: Mapping[str, Any]) -> list[Entry]:
@@ -94,57 +126,3 @@ def _attention(ours: str, theirs: str, name: str, parts: tuple[str, ...], heads:
 def _pairs(ours: str, theirs: str) -> Iterator[Entry]:
     for leaf in ("weight", "bias"):
         yield Same(f"{ours}.{leaf}", f"{theirs}.{leaf}")
-
-
-def settings_of(config: Mapping[str, Any], generation: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of generation: where their own file is, ``config.json`` gives token ids alone."""
-    if not generation:
-        return dict(config)
-    ids = {key: config.get(key) for key in ("bos_token_id", "eos_token_id", "decoder_start_token_id")}
-    return {**ids, **{key: value for key, value in generation.items() if value is not None}}
-
-
-def target_start(config: Mapping[str, Any], path: Path) -> str:
-    """What the decoder reads first.
-
-    Raises:
-        CheckpointError: A start token that is neither the beginning nor the end of a sentence.
-    """
-    keys = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
-    wrong = [f"{key} {config[key]!r}" for key in keys if not isinstance(config.get(key), int | None)]
-    if wrong:
-        raise CheckpointError(path, f"found {', '.join(wrong)}; expected one token's number for each")
-    names = {config.get("bos_token_id"): "bos", config.get("eos_token_id"): "eos"}
-    start = config.get("decoder_start_token_id")
-    forced = config.get("forced_bos_token_id")
-    if start not in names or (forced is not None and names.get(forced) != "bos"):
-        known = f"bos_token_id {config.get('bos_token_id')} or eos_token_id {config.get('eos_token_id')}"
-        raise CheckpointError(path, f"decoder_start_token_id {start}, forced_bos_token_id {forced}; expected {known}")
-    return f"{names[start]} bos" if forced is not None and names[start] == "eos" else names[start]
-
-
-def generation_options(config: Mapping[str, Any], generation: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of our generation section that make a search give what Hugging Face's gives.
-
-    Args:
-        config: ``config.json``.
-        generation: ``generation_config.json``; empty if there is none.
-    """
-    both = settings_of(config, generation)
-    start = 2 if both.get("forced_bos_token_id") is not None else 1
-    found: dict[str, Any] = {
-        "core_tokens": True,
-        "early_stopping": both.get("early_stopping") is True,
-        "forced_end": "none" if both.get("forced_eos_token_id") is None else "free",
-        "length_penalty": float(both.get("length_penalty") or 1.0),
-    }
-    if (both.get("num_beams") or 1) > 1:
-        found |= {"strategy": "beam", "beam": int(both["num_beams"])}
-    if both.get("no_repeat_ngram_size"):
-        found["no_repeat_ngram"] = int(both["no_repeat_ngram_size"])
-    if both.get("max_length"):
-        end = 0 if found["forced_end"] == "none" else 1
-        found["max_length"] = max(1, int(both["max_length"]) - start - end)
-    if both.get("min_length"):
-        found["min_length"] = max(0, int(both["min_length"]) - start)
-    return found

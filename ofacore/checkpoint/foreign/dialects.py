@@ -11,6 +11,7 @@ from torch import Tensor
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign import (
     bart_names,
+    bart_search,
     modality_experts,
     ofa_names,
     ofasys_names,
@@ -20,6 +21,7 @@ from ofacore.checkpoint.foreign import (
 from ofacore.checkpoint.foreign.mapping import Entry
 from ofacore.checkpoint.foreign.reading import Foreign
 from ofacore.checkpoint.foreign.tokens import CORE_NAMES
+from ofacore.printable import shortened
 
 Adapters = Callable[[str], object]
 """Our adapter's name -> its class, or anything else where there is none."""
@@ -48,6 +50,8 @@ class Dialect:
         parts: (our side, our adapter) of each tensor that belongs to an adapter.
         target_adapters: Our adapters that the decoder has weights for.
         heads: Our head -> its options.
+        banned: Sequences of its token ids that are never generated.
+        left_out: What of its settings has no counterpart here.
     """
 
     tensors: Mapping[str, Tensor]
@@ -66,6 +70,8 @@ class Dialect:
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     target_adapters: tuple[str, ...] = ("token",)
     heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    banned: tuple[tuple[int, ...], ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -89,21 +95,60 @@ def dialect_of(foreign: Foreign, load: Adapters, uses: Uses | None = None) -> Di
 
 def _bart(foreign: Foreign) -> Dialect:
     config, path = foreign.config, foreign.path
-    absent = [key for key in _BART_KEYS if not isinstance(config.get(key), int)]
+    absent = [key for key in _BART_KEYS if not _is_size(config.get(key))]
     if absent:
-        raise CheckpointError(path, f"config.json of a BART without {', '.join(absent)}")
-    tensors, copies = _one_table(foreign, (bart_names.TABLE, *bart_names.TABLE_COPIES))
-    _check_table(foreign, tensors[bart_names.TABLE])
-    both = bart_names.settings_of(config, foreign.generation)
+        found = ", ".join(f"{key} {shortened(repr(config.get(key)))}" for key in absent)
+        raise CheckpointError(path, f"config.json of a BART with {found}; expected whole numbers above 0")
+    head = ""
+    tables: tuple[str, ...] = (bart_names.TABLE, *bart_names.TABLE_COPIES)
+    if not bart_names.is_tied(config):
+        head, tables = bart_names.HEAD, _tables_of_sides(foreign)
+    tensors, copies = _one_table(foreign, tables)
+    idle = () if bart_names.TABLE in copies else tuple(name for name in (bart_names.TABLE,) if name in foreign.tensors)
+    table = tables[0]
+    _check_table(foreign, table, tensors[table])
+    bart_names.check_sizes(config, {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}, path)
+    if head:
+        _check_head(foreign, head, table, tensors)
+    both = bart_search.settings_of(config, foreign.generation)
+    search = bart_search.search_of(config, foreign.generation, path)
     return Dialect(
-        tensors, bart_names.TABLE, bart_names.entries(config), copies=copies,
-        model={**bart_names.model_options(config, path), "target_start": bart_names.target_start(both, path)},
+        tensors, table, bart_names.entries(config), copies=copies, head=head, idle=idle,
+        model={**bart_names.model_options(config, path), "target_start": bart_search.target_start(both, path)},
         bias=bart_names.BIAS if bart_names.BIAS in tensors else "",
-        generation=bart_names.generation_options(config, foreign.generation),
+        generation=search.options, banned=search.banned, left_out=search.left_out,
     )  # fmt: skip
 
 
-def _check_table(foreign: Foreign, table: Tensor) -> None:
+def _tables_of_sides(foreign: Foreign) -> tuple[str, ...]:
+    """Names of the token table of a BART whose head has its own: the sides' where both are there, else the shared one.
+
+    Where both sides have one, nothing reads the shared one.
+    """
+    if all(name in foreign.tensors for name in bart_names.SIDE_TABLES):
+        return bart_names.SIDE_TABLES
+    return (bart_names.TABLE, *bart_names.SIDE_TABLES)
+
+
+def _check_head(foreign: Foreign, head: str, table: str, tensors: Mapping[str, Tensor]) -> None:
+    """A head of its own is there and has a row for each token.
+
+    Raises:
+        CheckpointError: It is not so.
+    """
+    if head not in tensors:
+        what = f"config.json says tie_word_embeddings false, but there is no '{head}'"
+        raise CheckpointError(foreign.path, f"{what}; expected the head's own table")
+    if tensors[head].shape != tensors[table].shape:
+        shapes = f"{list(tensors[head].shape)}, the token table {list(tensors[table].shape)}"
+        raise CheckpointError(foreign.path, f"the head '{head}' has shape {shapes}; expected the same shape")
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _check_table(foreign: Foreign, name: str, table: Tensor) -> None:
     """The table has the size that the configuration says.
 
     Raises:
@@ -112,7 +157,7 @@ def _check_table(foreign: Foreign, table: Tensor) -> None:
     wanted = [foreign.config["vocab_size"], foreign.config["d_model"]]
     if list(table.shape) != wanted:
         what = (
-            f"'{bart_names.TABLE}' has shape {list(table.shape)}, but config.json says vocab_size and d_model {wanted}"
+            f"'{name}' has shape {list(table.shape)}, but config.json says vocab_size and d_model {wanted}"
         )
         raise CheckpointError(foreign.path, f"{what}; expected them to agree")
 
@@ -145,9 +190,8 @@ def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
     elif old is not None and foreign.form == "ofa":
         own_head = ofasys_names.OLD_HEAD
     tensors, copies = _one_table(Foreign(foreign.path, foreign.folder, foreign.form, config, tensors), table)
-    if own_head and tensors[own_head].shape != tensors[ofasys_names.TABLE].shape:
-        shapes = f"{list(tensors[own_head].shape)}, the token table {list(tensors[ofasys_names.TABLE].shape)}"
-        raise CheckpointError(foreign.path, f"the head '{own_head}' has shape {shapes}; expected the same shape")
+    if own_head:
+        _check_head(foreign, own_head, ofasys_names.TABLE, tensors)
     state = _reading(foreign, config, tensors, uses)
     options = ofasys_options.model_options(config, state, foreign.path)
     adapters = ofasys_options.adapter_options(config, state, load)
@@ -182,9 +226,13 @@ def _one_table(foreign: Foreign, names: tuple[str, ...]) -> tuple[dict[str, Tens
     """
     present = tuple(name for name in names if name in foreign.tensors)
     if not present:
-        found = f"{len(foreign.tensors)} tensors such as {', '.join(list(foreign.tensors)[:3]) or 'none'}"
+        shown = ", ".join(shortened(name) for name in list(foreign.tensors)[:3])
+        found = f"{len(foreign.tensors)} tensors such as {shown or 'none'}"
         raise CheckpointError(foreign.path, f"found {found}, no token table; expected one of {', '.join(names)}")
     table = foreign.tensors[present[0]]
+    if table.dim() != 2:
+        shape = f"shape {list(table.shape)}"
+        raise CheckpointError(foreign.path, f"'{present[0]}' has {shape}; expected a table, one row for each token")
     for name in present[1:]:
         if not table.equal(foreign.tensors[name]):
             raise CheckpointError(

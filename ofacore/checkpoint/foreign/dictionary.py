@@ -6,12 +6,14 @@ row), and ``dict.txt`` (a name and a count a line, behind four core tokens, as f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ofacore import json_files
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.json_files import JsonError
+from ofacore.printable import shortened
 
 EXPECTED = "vocab.json, tokenizer.json, dictionary.json or dict.txt"
 FAIRSEQ_CORE = ("<s>", "<pad>", "</s>", "<unk>")
@@ -50,9 +52,9 @@ def in_rows(places: Mapping[str, int], rows: int, path: Path) -> tuple[str, ...]
     names = [""] * rows
     for name, row in places.items():
         if not 0 <= row < rows:
-            raise CheckpointError(path, f"token '{name}' has row {row}, but the token table has {rows} rows")
+            raise CheckpointError(path, f"token '{shortened(name)}' has row {row}, but the token table has {rows} rows")
         if names[row]:
-            raise CheckpointError(path, f"tokens '{names[row]}' and '{name}' share row {row}")
+            raise CheckpointError(path, f"tokens '{shortened(names[row])}' and '{shortened(name)}' share row {row}")
         names[row] = name
     return tuple(names)
 
@@ -61,12 +63,12 @@ def read_json(path: Path) -> Any:
     """Parsed content.
 
     Raises:
-        CheckpointError: It cannot be read or is no JSON.
+        CheckpointError: It cannot be read, or is no JSON or one of unbearable size.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(path, f"damaged or not JSON ({error})") from error
+        return json_files.read_json(path)
+    except JsonError as error:
+        raise CheckpointError(path, error.reason) from error
 
 
 def _table(value: Any, path: Path) -> dict[str, int]:

@@ -8,12 +8,15 @@ refused outright, so that a file made to do harm is told from one that is merely
 from __future__ import annotations
 
 import builtins
+import reprlib
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+from ofacore.checkpoint.foreign.bounds import AmplifiedError, Budget, Metered
 
 DATA_MODULES = frozenset({
     "_codecs", "argparse", "collections", "copyreg", "dataclasses", "datetime", "decimal", "enum", "fractions",
@@ -65,10 +68,13 @@ class Record(metaclass=_Called):
     """
 
     kind = ""
+    budget: Budget | None = None
     arguments: tuple[Any, ...]
     fields: dict[str, Any]
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Record:
+        if cls.budget is not None:
+            cls.budget.items(len(arguments))
         made = super().__new__(cls)
         made.arguments, made.fields = arguments, dict(keywords)
         return made
@@ -80,6 +86,8 @@ class Record(metaclass=_Called):
         parts = state if isinstance(state, tuple) else (state,)
         for part in parts:
             if isinstance(part, Mapping):
+                if self.budget is not None:
+                    self.budget.items(2 * len(part))
                 self.fields.update({str(key): value for key, value in part.items()})
             elif part is not None:
                 self.fields["state"] = part
@@ -111,8 +119,13 @@ class Record(metaclass=_Called):
         return f"<{self.kind}>"
 
 
-def inert(module: str, name: str) -> Any:
+def inert(module: str, name: str, budget: Budget | None = None) -> Any:
     """What stands for the global ``module.name``, which old protocols spell as Python 2 did.
+
+    Args:
+        module: Where it is said to be.
+        name: Its name there.
+        budget: What copies and records are paid from.
 
     Raises:
         ForbiddenGlobal: It belongs to a module that runs code.
@@ -121,42 +134,42 @@ def inert(module: str, name: str) -> Any:
         module, name = NAME_MAPPING[module, name]
     module = IMPORT_MAPPING.get(module, module)
     if module == "builtins":
-        return _builtin(name)
+        return _builtin(name, budget)
     full = f"{module}.{name}"
     root = module.partition(".")[0]
     if full == "collections.OrderedDict":
-        return OrderedDict
+        return OrderedDict if budget is None else Metered(OrderedDict, budget)
     if full == "_codecs.encode":
-        return partial(_encoded)
+        return partial(_encoded) if budget is None else Metered(_encoded, budget)
     standard = root in sys.stdlib_module_names | {"nt", "posix"}
     if standard and root not in DATA_MODULES and full not in _DATA_FUNCTIONS:
         raise ForbiddenGlobal(full)
-    return _class(full)
+    return _class(full, budget)
 
 
-def _builtin(name: str) -> Any:
+def _builtin(name: str, budget: Budget | None) -> Any:
     if name == "getattr":
         return partial(_attribute)
     if name in ("bytes", "bytearray"):
-        return partial(_bytes)
+        return partial(_bytes) if budget is None else Metered(_bytes, budget)
     if name in PLAIN:
-        return PLAIN[name]
+        return PLAIN[name] if budget is None or name == "object" else Metered(PLAIN[name], budget)
     if name not in _RECORDED and not isinstance(getattr(builtins, name, None), type(BaseException)):
         raise ForbiddenGlobal(f"builtins.{name}")
-    return _class(f"builtins.{name}")
+    return _class(f"builtins.{name}", budget)
 
 
-def _class(full: str) -> Any:
+def _class(full: str, budget: Budget | None = None) -> Any:
     """A record class of that name; names in small letters are functions by custom, and are not to be called."""
     last = full.rpartition(".")[2]
     called = last.lstrip("_")[:1].isupper() or full in _DATA_FUNCTIONS
-    return _Called(last, (Record,), {"kind": full, "called": called})
+    return _Called(last, (Record,), {"kind": full, "called": called, "budget": budget})
 
 
 def _attribute(owner: Any, name: str) -> Any:
     """Members of unknown enumerations are pickled as an attribute of their class."""
     if isinstance(owner, type) and issubclass(owner, Record):
-        return _class(f"{owner.kind}.{name}") if owner.called else owner
+        return _class(f"{owner.kind}.{name}", owner.budget) if owner.called else owner
     raise ForbiddenGlobal("builtins.getattr")
 
 
@@ -179,43 +192,68 @@ def plain(value: Any) -> Any:
 
     An unknown container of configuration (omegaconf) keeps its content under ``_content`` and each value under
     ``_val``; both are seen through.
+
+    Raises:
+        AmplifiedError: Written out, it is far too large or too deep for settings.
     """
     return _Plain().of(value)
 
 
+_DEEPEST = 100
+_LARGEST = 2_000_000
+"""Values of settings, written out: a dictionary of tokens is the largest part of them."""
+_WIDEST = 64
+"""Bits of a whole number."""
+
+
 class _Plain:
-    """Translates every object once, however often it occurs: what a file repeats costs nothing."""
+    """Translates every object once, however often it occurs; sizes and depths are as if it were written out."""
 
     def __init__(self) -> None:
-        self._done: dict[int, Any] = {}
+        self._done: dict[int, tuple[Any, int]] = {}
+        self._depth = 0
 
     def of(self, value: Any) -> Any:
         """The value as containers, numbers and text; None where it holds itself."""
-        if isinstance(value, type):
-            return str(getattr(value, "kind", value.__name__)).rpartition(".")[2]
+        return self._sized(value)[0]
+
+    def _sized(self, value: Any) -> tuple[Any, int]:
+        if isinstance(value, type | Metered):
+            return str(getattr(value, "kind", getattr(value, "__name__", ""))).rpartition(".")[2], 1
+        if isinstance(value, int) and value.bit_length() > _WIDEST:
+            raise AmplifiedError(f"its settings hold a whole number of {value.bit_length()} bits")
         if not isinstance(value, Record | Mapping | list | tuple | set | frozenset):
-            return value
+            return value, 1
         if id(value) not in self._done:
-            self._done[id(value)] = None
-            self._done[id(value)] = self._container(value)
+            self._done[id(value)] = None, 1
+            self._done[id(value)] = self._whole(value)
         return self._done[id(value)]
 
-    def _container(self, value: Any) -> Any:
-        if isinstance(value, Record):
-            return self._record(value)
-        if isinstance(value, Mapping):
-            return {self._key(key): self.of(part) for key, part in value.items()}
-        return [self.of(part) for part in value]
+    def _whole(self, value: Any) -> tuple[Any, int]:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise AmplifiedError(f"its settings are nested more than {_DEEPEST} deep")
+        found = self._record(value) if isinstance(value, Record) else self._container(value)
+        self._depth -= 1
+        if found[1] > _LARGEST:
+            raise AmplifiedError(f"its settings repeat themselves to more than {_LARGEST} values")
+        return found
 
-    def _record(self, value: Record) -> Any:
+    def _container(self, value: Any) -> tuple[Any, int]:
+        if isinstance(value, Mapping):
+            pairs = [(self._key(key), self._sized(part)) for key, part in value.items()]
+            return {key: part for key, (part, _) in pairs}, 1 + sum(size for _, (_, size) in pairs)
+        parts = [self._sized(part) for part in value]
+        return [part for part, _ in parts], 1 + sum(size for _, size in parts)
+
+    def _record(self, value: Record) -> tuple[Any, int]:
         for inner in ("_content", "_val"):
             if inner in value.fields:
-                return self.of(value.fields[inner])
+                return self._sized(value.fields[inner])
         if value.fields:
-            return {self._key(key): self.of(part) for key, part in value.fields.items()}
-        if len(value.arguments) == 1:
-            return self.of(value.arguments[0])
-        return [self.of(part) for part in value.arguments]
+            return self._container(value.fields)
+        return self._sized(value.arguments[0]) if len(value.arguments) == 1 else self._container(value.arguments)
 
     def _key(self, key: Any) -> str:
-        return str(self.of(key)) if isinstance(key, Record) else str(key)
+        found = self.of(key) if isinstance(key, Record) else key
+        return str(found) if isinstance(found, str | int | float | None) else reprlib.repr(found)

@@ -16,7 +16,7 @@ from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign.ofa_names import EXPERTS
 
 _SIDES = {"encoder": "source", "decoder": "target"}
-_EXPERT = re.compile(r"^(encoder|decoder)\.layers\.\d+\.experts_fc[12]\.(\d+)\.(weight|bias)$")
+_EXPERT = re.compile(r"^(encoder|decoder)\.layers\.\d+\.experts_fc[12]\.(\d{1,4})\.(weight|bias)$")
 
 
 def chosen(

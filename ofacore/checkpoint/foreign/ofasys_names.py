@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.mapping import Ahead, Entry, Heads, Reshaped, Same, Shape
@@ -28,6 +29,7 @@ _NO_PARAMETERS = ("layernorm_embedding.", "layernorm_position.", "type_embedding
 """Beginnings of names in an adapter that are no parameters of its own."""
 _SIDES = (("encoder", "source"), ("decoder", "target"))
 _SHARED = frozenset({"embed_tokens", "pos_q_linear", "pos_k_linear"})
+_LAYER = re.compile(r"^(encoder|decoder)\.layers\.(\d{1,9})\.")
 _ADAPTER = re.compile(r"^(encoder|decoder)\.adaptor\.([^.]+)\.(.+)$")
 _ABSOLUTE = re.compile(r"^embed_([^.]+_)?positions\.weight$")
 _RELATIVE = re.compile(r"^[^.]+_rel_pos_table_list\.(\d+)\.weight$")
@@ -58,14 +60,37 @@ class Reading:
 
     def layers(self, side: str) -> int:
         """Layers of the encoder or the decoder."""
-        found = [re.match(rf"^{side}\.layers\.(\d+)\.", name) for name in self.shapes]
-        return max((int(match[1]) + 1 for match in found if match), default=0)
+        return len(self.numbers[side])
+
+    @cached_property
+    def numbers(self) -> dict[str, set[int]]:
+        """Numbers of the layers of each side."""
+        found: dict[str, set[int]] = {side: set() for side, _ in _SIDES}
+        for name in self.shapes:
+            if match := _LAYER.match(name):
+                found[match[1]].add(int(match[2]))
+        return found
 
     def adapters(self, side: str) -> dict[str, str]:
         """Their adapters on one side -> ours."""
-        found = (_ADAPTER.match(name) for name in self.shapes)
-        names = dict.fromkeys(match[2] for match in found if match and match[1] == side)
-        return {name: ALIASES.get(name, name) for name in names if name not in _SHARED}
+        return self._adapters[side]
+
+    @cached_property
+    def _adapters(self) -> dict[str, dict[str, str]]:
+        return {
+            side: {theirs: ALIASES.get(theirs, theirs) for owner, theirs in self.parts if owner == side}
+            for side, _ in _SIDES
+        }
+
+    @cached_property
+    def parts(self) -> dict[tuple[str, str], list[str]]:
+        """(side, their adapter) -> names of its tensors, behind the prefix that they share."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for name in self.shapes:
+            match = _ADAPTER.match(name)
+            if match and match[2] not in _SHARED:
+                found.setdefault((match[1], match[2]), []).append(match[3])
+        return found
 
 
 def entries(reading: Reading) -> list[Entry]:
@@ -88,11 +113,11 @@ def entries(reading: Reading) -> list[Entry]:
 
 def parts(reading: Reading) -> dict[str, tuple[str, str]]:
     """(our side, our adapter) of every tensor that belongs to an adapter."""
-    sides, found = dict(_SIDES), {}
-    for name in reading.shapes:
-        match = _ADAPTER.match(name)
-        if match and match[2] not in _SHARED:
-            found[name] = sides[match[1]], ALIASES.get(match[2], match[2])
+    sides = dict(_SIDES)
+    found: dict[str, tuple[str, str]] = {}
+    for (side, theirs), rests in reading.parts.items():
+        owner = sides[side], ALIASES.get(theirs, theirs)
+        found |= {f"{side}.adaptor.{theirs}.{rest}": owner for rest in rests}
     return found
 
 
@@ -174,10 +199,10 @@ def _adapter(reading: Reading, side: str, ours: str, theirs: str, name: str) -> 
     if side == "encoder":
         yield Reshaped(f"types.{ours}/{name}", f"{prefix}.type_embedding.weight", (1, -1))
     owner = "decoder" if name in reading.target_adapters or theirs not in reading.adapters("encoder") else "encoder"
-    for full in reading.shapes:
-        if not full.startswith(f"{prefix}.") or _COMPUTED.search(full):
+    for rest in reading.parts.get((side, theirs), ()):
+        full = f"{prefix}.{rest}"
+        if _COMPUTED.search(full):
             continue
-        rest = full.removeprefix(f"{prefix}.")
         if rest.startswith(_NO_PARAMETERS) or _is_head(theirs, rest):
             continue
         if _ABSOLUTE.match(rest):

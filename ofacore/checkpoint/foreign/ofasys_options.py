@@ -11,6 +11,7 @@ from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.mapping import Shape
 from ofacore.checkpoint.foreign.ofasys_names import HEAD, TABLE, Reading
+from ofacore.printable import shortened
 from ofacore.protocols import ForeignAdapter
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu", "gelu_accurate": "gelu", "relu": "relu", "silu": "silu"}
@@ -54,7 +55,8 @@ def model_options(config: Mapping[str, Any], state: Reading, path: Path) -> dict
     shapes = state.shapes
     hidden, activation = shapes[TABLE][1], str(_setting(config, "activation_fn", "gelu"))
     if activation not in _ACTIVATIONS:
-        raise CheckpointError(path, f"activation_fn '{activation}'; expected one of {', '.join(_ACTIVATIONS)}")
+        known = ", ".join(_ACTIVATIONS)
+        raise CheckpointError(path, f"activation_fn '{shortened(activation)}'; expected one of {known}")
     length, buckets = _line(shapes)
     return {
         "preset": "base",
@@ -97,7 +99,7 @@ def adapter_shapes(state: Reading, name: str) -> dict[str, Shape]:
         theirs = next((key for key, ours in state.adapters(side).items() if ours == name), None)
         if theirs is not None:
             prefix = f"{side}.adaptor.{theirs}."
-            return {key.removeprefix(prefix): shape for key, shape in state.shapes.items() if key.startswith(prefix)}
+            return {rest: state.shapes[prefix + rest] for rest in state.parts[side, theirs]}
     return {}
 
 
@@ -175,7 +177,7 @@ def _line(shapes: Mapping[str, Shape]) -> tuple[int, int]:
 
 def _check(config: Mapping[str, Any], state: Reading, path: Path) -> None:
     """What our model does not contain is refused by name."""
-    problems = _sizes(state.shapes)
+    problems = _sizes(state)
     if config.get("scale_embedding") is True:
         problems.append("scale_embedding is true; expected false")
     for name in {*state.adapters("encoder"), *state.adapters("decoder")}:
@@ -196,9 +198,13 @@ def _check(config: Mapping[str, Any], state: Reading, path: Path) -> None:
         raise CheckpointError(path, "; ".join(sorted(problems)))
 
 
-def _sizes(shapes: Mapping[str, Shape]) -> list[str]:
-    """Sizes that both sides and all tables must share here."""
-    problems = []
+def _sizes(state: Reading) -> list[str]:
+    """Sizes that both sides and all tables must share here, and layers that follow each other."""
+    problems, shapes = [], state.shapes
+    for side, numbers in state.numbers.items():
+        if numbers != set(range(len(numbers))):
+            found = f"{len(numbers)} layers in the {side}, the last one numbered {max(numbers)}"
+            problems.append(f"{found}; expected them numbered from 0 without gaps")
     tables = {name: shape[0] for name, shape in shapes.items() if name.endswith(".text.embed_positions.weight")}
     if len(set(tables.values())) > 1:
         found = ", ".join(f"'{name}' has {rows} rows" for name, rows in sorted(tables.items()))

@@ -7,7 +7,7 @@ behind, and score the mean against the token table. Here a model has one such he
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ofacore.checkpoint.foreign.mapping import Entry, Same, Shape
@@ -28,9 +28,11 @@ def decoder_of(name: str) -> str:
 
 def chosen(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> str:
     """The decoder that our head becomes, or none: the one that OFASys' own task uses, else the first."""
-    named = [USUAL, *_settings(config), *(decoder_of(name) for name in shapes)]
-    there = {*named[1:]}
-    return next((name for name in named if name and name in there and _is_pooling(name, shapes)), "")
+    tensors: dict[str, list[str]] = {name: [] for name in _settings(config)}
+    for match in filter(None, map(_TENSOR.match, shapes)):
+        tensors.setdefault(match[1], []).append(match[2])
+    usual = [USUAL] if USUAL in tensors else []
+    return next((name for name in [*usual, *tensors] if name and _is_pooling(tensors[name])), "")
 
 
 def options(config: Mapping[str, Any], shapes: Mapping[str, Shape], decoder: str) -> dict[str, Any]:
@@ -55,7 +57,6 @@ def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: part for name, part in found.items() if name != "_name"} if isinstance(found, Mapping) else {}
 
 
-def _is_pooling(decoder: str, shapes: Mapping[str, Shape]) -> bool:
-    """Whether it has no tensors but norms."""
-    rests = [match[2] for name in shapes if (match := _TENSOR.match(name)) and match[1] == decoder]
-    return all(rest.rpartition(".")[0] in _NORMS.values() for rest in rests)
+def _is_pooling(tensors: Sequence[str]) -> bool:
+    """Whether a decoder has no tensors but norms."""
+    return all(name.rpartition(".")[0] in _NORMS.values() for name in tensors)

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.bounds import AmplifiedError
 from ofacore.checkpoint.foreign.dictionary import in_rows, read_dictionary, read_json
 from ofacore.checkpoint.foreign.inert import plain
+from ofacore.checkpoint.foreign.ofasys_tasks import ForeignTask, preprocessing_of, tasks_of
 from ofacore.checkpoint.foreign.unpickling import LazyTensor, read_torch_file
 from ofacore.checkpoint.foreign.weight_files import (
     INDEX,
@@ -25,6 +27,7 @@ from ofacore.checkpoint.foreign.weight_files import (
     unwrapped,
 )
 from ofacore.plugin import suggest
+from ofacore.printable import shortened
 
 Form = Literal["bart", "ofa", "ofasys"]
 EXPECTED = (
@@ -36,7 +39,6 @@ STATE = ("state_dict.safetensors", "model_config.json")
 BASE = "model."
 """Before every name of a BART but those of its heads."""
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_NUMBERS = frozenset({"num_beams", "length_penalty", "no_repeat_ngram_size", "max_length", "min_length"})
 SIDE_FILES = (
     "config.json", "generation_config.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json",
@@ -56,7 +58,7 @@ class Foreign:
         tensors: Name -> tensor, as stored.
         generation: Its options of generation, if it tells any.
         places: Token -> row, where the checkpoint itself says so.
-        tasks: Name -> instruction, of the tasks it was trained for, where it says so.
+        tasks: Name -> task that it was trained for, where it says so.
         preprocessing: Preprocessor -> its settings there, where it says so.
         prefix: What every name of the file began with before the names of ``tensors``, such as ``module.``.
         lacking: What every name of the file lacks of the names of ``tensors``: ``model.`` for a BART without a head.
@@ -70,7 +72,7 @@ class Foreign:
     tensors: Mapping[str, Tensor]
     generation: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
-    tasks: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, ForeignTask] = field(default_factory=dict)
     preprocessing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     prefix: str = ""
@@ -151,40 +153,47 @@ def _of_folder(folder: Path, path: Path) -> Foreign:
 def _of_transformers(folder: Path, path: Path) -> Foreign:
     config = read_json(folder / "config.json")
     kind = config.get("model_type") if isinstance(config, Mapping) else None
-    if kind not in ("bart", "ofa"):
-        made = ", ".join(config.get("architectures") or ()) if isinstance(config, Mapping) else ""
-        found = f"a model of type '{kind}'{f' ({made})' if made else ''}"
+    if not isinstance(kind, str) or kind not in ("bart", "ofa"):
+        made = config.get("architectures") if isinstance(config, Mapping) else None
+        found = f"a model of type '{shortened(kind)}'"
+        if isinstance(made, list) and made:
+            found += f" ({', '.join(shortened(name) for name in made[:3])})"
         raise CheckpointError(folder / "config.json", f"found {found}; expected model_type bart or ofa")
     generation = folder / "generation_config.json"
     options = read_json(generation) if generation.is_file() else {}
     if not isinstance(options, Mapping):
         raise CheckpointError(generation, f"found {described(options)}; expected settings by name")
-    for key in _NUMBERS & options.keys():
-        if not isinstance(options[key], int | float | None):
-            raise CheckpointError(generation, f"found {key} {options[key]!r}; expected a number")
     tensors, prefix = unwrapped(read_weights(folder))
     lacking = "" if kind != "bart" or any(name.startswith(BASE) for name in tensors) else BASE
     tensors = {f"{lacking}{name}": tensor for name, tensor in tensors.items()}
-    return Foreign(path, folder, kind, config, tensors, options, prefix=prefix, lacking=lacking)
+    form: Form = "bart" if kind == "bart" else "ofa"
+    return Foreign(path, folder, form, config, tensors, options, prefix=prefix, lacking=lacking)
 
 
 def _of_file(path: Path) -> Foreign:
     if path.suffix == ".safetensors":
         raise CheckpointError(path, f"tensors alone do not say what they are; expected {EXPECTED}")
     check_fetched(path)
-    found = read_torch_file(path)
+    try:
+        return _of_tree(path, read_torch_file(path))
+    except AmplifiedError as error:
+        raise CheckpointError(path, f"refused: {error}; expected a trainer's checkpoint") from None
+
+
+def _of_tree(path: Path, found: Any) -> Foreign:
     state = _state(found, path)
     tree = found if state is not found else {}
     tensors, prefix = unwrapped(tensors_of(state, path), (BASE,))
     form = _form(tensors, path)
     store = _mapping(plain(tree.get("configstore")))
+    preprocessing, differing = preprocessing_of(store.get("task"))
     places = plain(tree.get("global_dict_indices")) or {}
     if isinstance(places, list):
         places = {str(name): row for row, name in enumerate(places)}
     return Foreign(
         path, path.parent, form, _settings(tree, store, path), tensors,
         places={str(name): int(row) for name, row in _mapping(places).items()},
-        tasks=_tasks(store.get("task")), preprocessing=_preprocessing(store.get("task")), remarks=_remarks(tree),
+        tasks=tasks_of(store.get("task")), preprocessing=preprocessing, remarks=(*_remarks(tree), *differing),
         prefix=prefix,
     )  # fmt: skip
 
@@ -246,7 +255,7 @@ def _form(tensors: Mapping[str, Tensor], path: Path) -> Form:
         return "ofasys"
     if "encoder.embed_tokens.weight" in tensors and "encoder.pos_q_linear.weight" in tensors:
         return "ofa"
-    shown = ", ".join(list(tensors)[:3])
+    shown = ", ".join(shortened(name) for name in list(tensors)[:3])
     raise CheckpointError(
         path, f"another architecture: found {len(tensors)} tensors such as {shown}; expected {EXPECTED}"
     )
@@ -257,29 +266,3 @@ def _first(value: Any) -> Any:
     if isinstance(value, Mapping) and value and all(isinstance(part, Mapping) for part in value.values()):
         return next(iter(value.values()))
     return value
-
-
-def _tasks(store: Any) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, task in store.items() if isinstance(store, Mapping) else ():
-        instruction = task.get("instruction") if isinstance(task, Mapping) else None
-        template = instruction.get("template") if isinstance(instruction, Mapping) else None
-        if template:
-            name = str(task.get("_name") or key)
-            found[name if name not in found else f"{name}_{key}"] = _joined(template)
-    return found
-
-
-def _preprocessing(store: Any) -> dict[str, Mapping[str, Any]]:
-    """Settings of every active preprocessor; of the first task that has it."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for task in store.values() if isinstance(store, Mapping) else ():
-        sections = task.get("preprocess") if isinstance(task, Mapping) else None
-        for name, settings in sections.items() if isinstance(sections, Mapping) else ():
-            if isinstance(settings, Mapping) and settings.get("is_active"):
-                found.setdefault(str(name), settings)
-    return found
-
-
-def _joined(template: Any) -> str:
-    return " ||| ".join(map(str, template)) if isinstance(template, list) else str(template)

@@ -7,6 +7,7 @@ Tensors stay on the disk until they are asked for, so an optimiser's state costs
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 import sys
@@ -22,7 +23,9 @@ import torch
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.bounds import AmplifiedError, Budget, Metered, check_pickle
 from ofacore.checkpoint.foreign.inert import ForbiddenGlobal, inert
+from ofacore.printable import shortened
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 DTYPES = {
@@ -38,6 +41,7 @@ _DAMAGE = (
 )  # fmt: skip
 
 
+_MOST_AXES = 64
 _EXPECTED = "expected a whole file as torch.save writes it"
 
 
@@ -76,21 +80,30 @@ class LazyTensor:
         """Type of its elements."""
         return self.storage.dtype
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the tensor takes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
     def read(self) -> Tensor:
         """The tensor, contiguous, with memory of its own.
 
         Raises:
             ValueError: The file holds fewer numbers than the tensor needs.
         """
-        content = self.storage.read(self.storage.key)
-        size = torch.empty((), dtype=self.dtype).element_size()
+        return self.of(self.storage.read(self.storage.key))
+
+    def of(self, content: bytes) -> Tensor:
+        """The tensor, from all bytes of its storage; see `read`."""
+        size = self.dtype.itemsize
         if 0 in self.shape:
             return torch.empty(self.shape, dtype=self.dtype)
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
-        if min((self.offset, *self.stride)) < 0 or (last + 1) * size > len(content):
+        if min((self.offset, *self.shape, *self.stride)) < 0 or (last + 1) * size > len(content):
             raise ValueError(f"storage {self.storage.key} has {len(content)} bytes, a tensor needs {(last + 1) * size}")
         flat = torch.frombuffer(bytearray(content), dtype=torch.uint8)[: len(content) // size * size].view(self.dtype)
-        return flat.as_strided(self.shape, self.stride, self.offset).clone(memory_format=torch.contiguous_format)
+        view = flat.as_strided(self.shape, self.stride, self.offset)
+        return view if view.is_contiguous() and view.numel() == flat.numel() else view.contiguous().clone()
 
 
 def read_torch_file(path: Path) -> Any:
@@ -109,23 +122,24 @@ def read_torch_file(path: Path) -> Any:
             file.seek(0)
             return _read_legacy(path, file)
     except ForbiddenGlobal as error:
-        what = (
-            f"refused: its pickle names '{error}', which would run code when loaded; a checkpoint needs no such thing"
-        )
-        raise CheckpointError(path, what) from None
+        what = f"refused: its pickle names '{shortened(error)}', which would run code when loaded"
+        raise CheckpointError(path, f"{what}; a checkpoint needs no such thing") from None
+    except AmplifiedError as error:
+        raise CheckpointError(path, f"refused: {error}; {_EXPECTED}") from None
     except _DAMAGE as error:
         size = path.stat().st_size if path.is_file() else 0
         raise CheckpointError(
-            path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {error}); {_EXPECTED}"
+            path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {shortened(error)}); {_EXPECTED}"
         ) from error
 
 
 class _Unpickler(pickle.Unpickler):
-    """Imports nothing: see `ofacore.checkpoint.foreign.inert`."""
+    """Imports nothing, and makes no more than a budget bears: see `ofacore.checkpoint.foreign.inert` and `bounds`."""
 
-    def __init__(self, file: Any, storages: Callable[[Any], Any]) -> None:
+    def __init__(self, file: Any, storages: Callable[[Any], Any], budget: Budget) -> None:
+        check_pickle(file, budget)
         super().__init__(file, encoding="utf-8")
-        self._storages = storages
+        self._storages, self._budget = storages, budget
 
     def find_class(self, module: str, name: str) -> Any:
         """Tensors, plain containers, and inert classes for all else."""
@@ -134,12 +148,12 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and isinstance(found := getattr(torch, name, None), torch.dtype):
             return found
         if (module, name) == ("torch", "Size"):
-            return tuple
+            return Metered(tuple, self._budget)
         if module in ("torch._utils", "torch._tensor") and name in _REBUILD:
             return partial(_REBUILD[name])
         if module in ("torch._utils", "torch._tensor") and name.startswith("_rebuild"):
             return partial(OtherTensor, name)
-        return inert(module, name)
+        return inert(module, name, self._budget)
 
     def persistent_load(self, saved: Any) -> Any:
         """A storage, by its key."""
@@ -149,6 +163,8 @@ class _Unpickler(pickle.Unpickler):
 def _rebuild_tensor(storage: Storage, offset: int, shape: Any, stride: Any, *_: Any) -> LazyTensor:
     if not isinstance(storage, Storage):
         raise TypeError("a tensor without storage")
+    if max(len(shape), len(stride)) > _MOST_AXES:
+        raise ValueError(f"a tensor of {len(shape)} axes")
     return LazyTensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
 
 
@@ -172,34 +188,37 @@ _REBUILD: Mapping[str, Callable[..., Any]] = {
 
 
 def _read_archive(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl"]
-        if len(pickles) != 1:
-            what = f"is a zip archive without PyTorch's data.pkl; it holds {', '.join(names[:5])}"
-            raise CheckpointError(path, f"{what}; if that is a model's folder, unpack it and name the folder")
-        root = pickles[0].removesuffix("data.pkl")
-        if f"{root}byteorder" in names and archive.read(f"{root}byteorder").decode() != sys.byteorder:
-            raise CheckpointError(path, "was written on a machine of another byte order")
-        content = archive.read(pickles[0])
+    budget = Budget(path.stat().st_size)
+    archive = zipfile.ZipFile(path)
+    members = {info.filename: info for info in archive.infolist()}
+    budget.spend(sum(info.file_size for info in members.values()))
+    pickles = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
+    if len(pickles) != 1:
+        there = ", ".join(shortened(name) for name in list(members)[:5])
+        what = f"is a zip archive without PyTorch's data.pkl; it holds {there}"
+        raise CheckpointError(path, f"{what}; if that is a model's folder, unpack it and name the folder")
+    root = pickles[0].removesuffix("data.pkl")
+    order = f"{root}byteorder"
+    if order in members and archive.read(order) != sys.byteorder.encode():
+        raise CheckpointError(path, "was written on a machine of another byte order")
 
     def read(key: str) -> bytes:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(f"{root}data/{key}")
+        return archive.read(members[f"{root}data/{key}"])
 
     def storage(saved: Any) -> Storage:
         kind, dtype, key, _, size = saved
         if not isinstance(dtype, torch.dtype):
-            raise TypeError(f"a storage of {dtype}")
-        if kind != "storage" or f"{root}data/{key}" not in names:
-            raise ValueError(f"storage {key} is missing")
+            raise TypeError(f"a storage of {type(dtype).__name__}")
+        if kind != "storage" or f"{root}data/{key}" not in members:
+            raise ValueError(f"storage {shortened(key)} is missing")
         return Storage(str(key), dtype, int(size), read)
 
-    return _Unpickler(io.BytesIO(content), storage).load()
+    return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage, budget).load()
 
 
 def _read_legacy(path: Path, file: BinaryIO) -> Any:
     """Magic number, protocol, system, the object, keys of storages, and each storage behind its length."""
+    budget = Budget(path.stat().st_size)
     found: dict[str, Storage] = {}
     places: dict[str, tuple[int, int]] = {}
 
@@ -217,21 +236,21 @@ def _read_legacy(path: Path, file: BinaryIO) -> Any:
             return saved[1]
         kind, dtype, key, _, size, *view = saved
         if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise TypeError(f"a storage of {dtype}")
+            raise TypeError(f"a storage of {type(dtype).__name__}")
         if view and view[0] is not None:
             raise NotImplementedError("views of storages")
         return found.setdefault(str(key), Storage(str(key), dtype, int(size), read))
 
-    first = _Unpickler(file, storage).load()
+    first = _Unpickler(file, storage, budget).load()
     if first != LEGACY_MAGIC:
         return first
     for _ in range(2):
-        _Unpickler(file, storage).load()
-    value = _Unpickler(file, storage).load()
+        _Unpickler(file, storage, budget).load()
+    value = _Unpickler(file, storage, budget).load()
     end = path.stat().st_size
-    for key in _Unpickler(file, storage).load():
+    for key in _Unpickler(file, storage, budget).load():
         (count,) = struct.unpack("<q", file.read(8))
-        width = torch.empty((), dtype=found[key].dtype).element_size() if key in found else 1
+        width = found[key].dtype.itemsize if key in found else 1
         places[str(key)] = (file.tell(), count * width)
         if count < 0 or file.tell() + count * width > end:
             raise ValueError(f"storage {key} is cut off")

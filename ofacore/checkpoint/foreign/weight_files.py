@@ -12,8 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ofacore.checkpoint.errors import CheckpointError
+from ofacore.checkpoint.foreign.bounds import AmplifiedError, Budget
 from ofacore.checkpoint.foreign.dictionary import read_json
-from ofacore.checkpoint.foreign.unpickling import LazyTensor, OtherTensor, read_torch_file
+from ofacore.checkpoint.foreign.unpickling import LazyTensor, OtherTensor, Storage, read_torch_file
+from ofacore.checkpoint.names import is_plain_name
+from ofacore.printable import shortened
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -33,12 +36,25 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             return load_tensors(folder / name)
         index = folder / f"{name}{INDEX}"
         if index.is_file():
-            parts = sorted({str(part) for part in _mapping(_mapping(read_json(index)).get("weight_map")).values()})
-            if not parts:
-                raise CheckpointError(index, "names no files; expected a weight_map of tensor -> file")
-            return {key: value for part in parts for key, value in load_tensors(folder / part).items()}
+            return {key: value for part in _parts(index) for key, value in load_tensors(folder / part).items()}
     there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10])
     raise CheckpointError(folder, f"found {there}; expected weights in {' or '.join(WEIGHTS)}")
+
+
+def _parts(index: Path) -> list[str]:
+    """Names of the files that an index divides its tensors among.
+
+    Raises:
+        CheckpointError: It names none, or one outside of its folder.
+    """
+    names = list(_mapping(_mapping(read_json(index)).get("weight_map")).values())
+    if not names:
+        raise CheckpointError(index, "names no files; expected a weight_map of tensor -> file")
+    wrong = [name for name in names if not is_plain_name(name)]
+    if wrong:
+        what = f"weight_map names {shortened(repr(wrong[0]))}"
+        raise CheckpointError(index, f"{what}; expected names of files beside it")
+    return sorted(set(names))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -70,11 +86,39 @@ def tensors_of(value: Any, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(path, f"found {described(value)}; expected names and tensors")
     other = next((name for name, tensor in found.items() if isinstance(tensor, OtherTensor)), None)
     if other is not None:
-        raise CheckpointError(path, f"tensor '{other}' is sparse, quantised or nested; expected plain tensors")
+        what = f"tensor '{shortened(other)}' is sparse, quantised or nested"
+        raise CheckpointError(path, f"{what}; expected plain tensors")
     try:
-        return {name: tensor.read() for name, tensor in lazy.items()}
+        _check_memory(lazy, path)
+        return _read(lazy)
     except (ValueError, KeyError, OSError, RuntimeError, TypeError, BadZipFile) as error:
         raise CheckpointError(path, f"damaged or cut off ({error})") from error
+
+
+def _check_memory(tensors: Mapping[str, LazyTensor], path: Path) -> None:
+    """Tensors take no more memory than a small multiple of their file: many may be views of the same numbers.
+
+    Raises:
+        CheckpointError: They do.
+    """
+    try:
+        Budget(path.stat().st_size).spend(sum(tensor.memory for tensor in tensors.values()))
+    except AmplifiedError as error:
+        largest = max(tensors, key=lambda name: tensors[name].memory)
+        shape = shortened(list(tensors[largest].shape))
+        raise CheckpointError(path, f"refused: {error} ('{shortened(largest)}' has shape {shape})") from None
+
+
+def _read(tensors: Mapping[str, LazyTensor]) -> dict[str, Tensor]:
+    """Every tensor, with memory of its own; each storage is read once."""
+    owners: dict[Storage, list[str]] = {}
+    for name, tensor in tensors.items():
+        owners.setdefault(tensor.storage, []).append(name)
+    found: dict[str, Tensor] = {}
+    for storage, names in owners.items():
+        content = storage.read(storage.key)
+        found |= {name: tensors[name].of(content) for name in names}
+    return {name: found[name] for name in tensors}
 
 
 def unwrapped(tensors: Mapping[str, Tensor], more: tuple[str, ...] = ()) -> tuple[dict[str, Tensor], str]:
@@ -102,7 +146,7 @@ def check_fetched(path: Path) -> None:
 def described(value: Any) -> str:
     """What was found, in words."""
     if isinstance(value, Mapping):
-        return f"a dictionary of {', '.join(map(str, list(value)[:5])) or 'nothing'}"
+        return f"a dictionary of {', '.join(shortened(name, 40) for name in list(value)[:5]) or 'nothing'}"
     return f"a {type(value).__name__}"
 
 

@@ -23,7 +23,7 @@ def patch_options(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]
 def resnet_options(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Options of ``image_resnet``."""
     return {
-        "depth": _DEPTHS.get(_count(shapes, r"embed_images\.layer3\.(\d+)\."), 0),
+        "depth": _DEPTHS.get(_count(shapes, r"embed_images\.layer3\.(\d{1,6})\."), 0),
         "grid": math.isqrt(shapes[_POSITIONS][0] - 1),
         "freeze_statistics": bool(settings.get("freeze_resnet", False)),
         "sync_batch_norm": bool(settings.get("sync_bn", False)),
@@ -40,7 +40,7 @@ def vit_options(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
         "variant": "",
         "patch": patch,
         "width": width,
-        "layers": _count(shapes, r"embed_images\.transformer\.resblocks\.(\d+)\."),
+        "layers": _count(shapes, r"embed_images\.transformer\.resblocks\.(\d{1,6})\."),
         "heads": width // (80 if width % 80 == 0 and width % 64 == 0 and width >= 1280 else 64),
         "resolution": patch * math.isqrt(cells),
         "grid": math.isqrt(shapes[_POSITIONS][0] - 1),

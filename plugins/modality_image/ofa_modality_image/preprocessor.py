@@ -15,7 +15,7 @@ from ofa_modality_image.loading import is_normalised, load_image
 from ofa_modality_image.normalisation import MEANS, STATISTICS
 from ofa_modality_image.picture import data_uri
 from ofa_modality_image.randaugment import rand_augment
-from ofa_modality_image.settings import Settings, interpolation
+from ofa_modality_image.settings import INTERPOLATIONS, Settings, interpolation
 from ofa_modality_image.transform import augmented, draw_view
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
@@ -52,8 +52,13 @@ class ImagePreprocessor:
 
     @staticmethod
     def foreign_settings(settings: Mapping[str, Any]) -> Options:
-        """OFASys calls the side of the view ``patch_image_size``."""
-        return {"size": int(settings["patch_image_size"])} if settings.get("patch_image_size") else {}
+        """OFASys calls the side of the view ``patch_image_size``, and ImageNet's normalisation by its own name."""
+        found: dict[str, Any] = {"size": int(settings["patch_image_size"])} if settings.get("patch_image_size") else {}
+        if settings.get("imagenet_default_mean_and_std") is True:
+            found["mean_std"] = "imagenet"
+        if settings.get("interpolation") in INTERPOLATIONS:
+            found["interpolation"] = settings["interpolation"]
+        return found
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
         """Nothing is learned."""

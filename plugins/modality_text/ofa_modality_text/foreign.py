@@ -146,7 +146,7 @@ def _bpe(tokens: Mapping[str, str], merges: Sequence[tuple[str, str]], leading_b
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=usable))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return token_artifact(tokenizer, list(tokens.values()), leading_blank)
+    return token_artifact(tokenizer, list(tokens.values()), leading_blank, strips=leading_blank)
 
 
 def _by_name(names: Sequence[str]) -> Artifact:
@@ -156,8 +156,9 @@ def _by_name(names: Sequence[str]) -> Artifact:
 
 
 def token_artifact(
-    tokenizer: Tokenizer, names: Sequence[str], leading_blank: bool, core: Mapping[str, int] | None = None
-) -> Artifact:
+    tokenizer: Tokenizer, names: Sequence[str], leading_blank: bool, core: Mapping[str, int] | None = None,
+    strips: bool = False,
+) -> Artifact:  # fmt: skip
     """A tokenizer with the names of its tokens in the dictionary of the model that it belongs to.
 
     Args:
@@ -165,8 +166,10 @@ def token_artifact(
         names: Of each of its tokens.
         leading_blank: It is given texts behind a blank, word by word.
         core: Token -> core token of the model that stands for it.
+        strips: Blanks at both ends of a text are taken away, as the original does.
     """
     kept: dict[str, Any] = {"names": list(names), "leading_blank": leading_blank, **({"core": core} if core else {})}
+    kept |= {"strips": True} if strips else {}
     return Artifact({
         TOKENIZER: tokenizer.to_str().encode(),
         ORIGIN: json.dumps(kept, ensure_ascii=False, sort_keys=True).encode(),

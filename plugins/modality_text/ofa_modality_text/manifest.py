@@ -29,6 +29,9 @@ _ATTRIBUTES = (
     Attribute("no_punctuation", doc="Remove punctuation."),
     Attribute("level", "choice", default="bpe", choices=("bpe", "character"),
               doc="`character` keeps letters apart, for spelling, pronunciation and the like."),
+    Attribute("specials", sides=("source",),
+              doc="`<mask>`, `<bos>` or `<s>`, `<eos>` or `</s>`, `<pad>` and `<unk>` in the text are these tokens; "
+                  "without it, no text ever becomes one."),
     Attribute("mask_ratio", "float", minimum=0.0, maximum=1.0, sides=("source",),
               doc="In training this share of the tokens is masked, in spans whose lengths are Poisson distributed."),
     Attribute("noise_ratio", "float", minimum=0.0, maximum=1.0, sides=("target",),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -18,6 +18,7 @@ from ofa_modality_text.choice import chosen_tokenizer, imported_tokenizer
 from ofa_modality_text.closed_set import ClosedSet
 from ofa_modality_text.corruption import mask_spans, replace_random
 from ofa_modality_text.foreign import foreign_names, origin
+from ofa_modality_text.specials import encode_specials
 from ofa_modality_text.tokenizer import CachedTokenizer, TokenizerError, table_size, train_bpe
 from ofa_modality_text.values import as_text, normalise, texts_of
 from ofacore.plugin import PluginError, suggest
@@ -27,6 +28,7 @@ from ofacore.protocols import (
     Artifact,
     Block,
     Hypothesis,
+    Options,
     RowContext,
     RowError,
     Segment,
@@ -57,6 +59,8 @@ class TextPreprocessor:
         PluginError: An option is out of its range.
     """
 
+    foreign_fixed: ClassVar[Mapping[str, Any]] = {"mask_span_distribution": "span-poisson"}
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         _check(options)
         self.options = options
@@ -64,6 +68,7 @@ class TextPreprocessor:
         self._tokens: CachedTokenizer
         self._block: str
         self._range: range
+        self._strips = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_closed": OrderedDict()}
@@ -79,6 +84,15 @@ class TextPreprocessor:
             return chosen
         limit, frequency = self.options.get("vocab_size", 4096), self.options.get("min_frequency", 2)
         return Artifact({_FILE: train_bpe(texts_of(values), limit, frequency).to_str().encode()})
+
+    @staticmethod
+    def foreign_settings(settings: Mapping[str, Any]) -> Options:
+        """How spans are masked has the same names in OFASys; which BPE it is (``bpe``) the files tell."""
+        settings.get("bpe")
+        given = {key: settings[key] for key in ("poisson_lambda", "replace_length", "random_ratio") if key in settings}
+        options = {key: value for key, value in given.items() if value is not None}
+        _check(options)
+        return options
 
     def import_files(self, folder: Path, names: Sequence[str]) -> Artifact:
         """The tokenizer of another project's model.
@@ -108,6 +122,7 @@ class TextPreprocessor:
         known = origin(artifact)
         by_words = known.get("leading_blank", trained_here)
         self._tokens = CachedTokenizer(_load(artifact), self._range.start, by_words, known.get("core"))
+        self._strips = bool(known.get("strips", False))
         self._closed.clear()
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
@@ -206,7 +221,20 @@ class TextPreprocessor:
         letters = attributes.get("level") == "character"
         if letters and not self._tokens.byte_level:
             raise RowError(f"column '{slot.name}': level=character needs a byte-level tokenizer")
-        return self._tokens.encode_letters(text) if letters else self._tokens.encode(text)
+        if attributes.get("specials"):
+            return encode_specials(text, lambda part: self._part_ids(part, letters))
+        return self._text_ids(text, letters)
+
+    def _text_ids(self, text: str, letters: bool) -> np.ndarray:
+        """Ids int64 [n] of a text."""
+        if letters:
+            return self._tokens.encode_letters(text)
+        return self._tokens.encode(text.strip() if self._strips else text)
+
+    def _part_ids(self, part: str, letters: bool) -> np.ndarray:
+        """Ids int64 [n] of a text between special tokens; a tokenizer of words needs no blank to tell them apart."""
+        by_words = self._tokens.by_words and not letters
+        return self._text_ids(part.strip() if by_words else part, letters)
 
     def _given_ids(self, value: Any, column: str) -> np.ndarray:
         """Ids of the tokenizer, shifted to where its block stands in the vocabulary."""

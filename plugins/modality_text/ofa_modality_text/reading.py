@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ofa_modality_text.tokenizer import TokenizerError
+from ofacore.plugin import JsonError, read_object
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -16,12 +16,9 @@ def read_json(path: Path) -> dict[str, Any]:
         TokenizerError: It cannot be read or is something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"{path}: damaged or not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise TokenizerError(f"{path}: expected a JSON object")
-    return content
+        return read_object(path)
+    except JsonError as error:
+        raise TokenizerError(str(error)) from error
 
 
 def read_merges(path: Path) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from PIL import Image
 from ofa_modality_text.manifest import MANIFEST, is_text
 from ofa_modality_text.preprocessor import TextPreprocessor
 from ofacore.plugin import PluginError
-from ofacore.protocols import BOS, EOS, SEP, Hypothesis, RowContext, RowError, SlotPlan
+from ofacore.protocols import BOS, EOS, MASK, SEP, Hypothesis, RowContext, RowError, SlotPlan
 
 from .conftest import CORPUS, bound
 
@@ -203,3 +203,17 @@ def test_a_target_to_be_generated_is_open_unless_its_length_is_given():
 def test_an_option_out_of_range_is_named(options):
     with pytest.raises(PluginError, match=next(iter(options))):
         TextPreprocessor(options)
+
+
+@pytest.mark.parametrize("level", ["bpe", "character"])
+def test_core_tokens_are_written_only_where_the_slot_says_so(level):
+    def ids(text, **attributes):
+        slot = _slot("source", level=level, **attributes)
+        return TEXT.encode(text, slot, _context())[0].ids.tolist()
+
+    cat, dog = ids("a cat"), ids("dog")
+    assert ids("a cat <mask>dog</s>", specials=True) == [*cat, MASK, *dog, EOS]
+    assert ids("<s><mask>", specials=True) == [BOS, MASK]
+    assert not {BOS, EOS, MASK} & set(ids("<s>a cat <mask> dog</s>"))
+    (target,) = (attribute for attribute in MANIFEST.slots[0].attributes if attribute.name == "specials")
+    assert target.sides == ("source",)
