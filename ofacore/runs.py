@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import sys
@@ -25,6 +24,7 @@ from ofacore.evaluate.samples import plain_samples
 from ofacore.fitting import check_folder, fit, schedule
 from ofacore.generalist import Generalist, build_model
 from ofacore.joining import joined
+from ofacore.json_text import json_text
 from ofacore.parallel import groups
 from ofacore.parallel.groups import is_first
 from ofacore.parallel.process import tune_process
@@ -202,7 +202,7 @@ def finish(
             console.print(line, markup=False, highlight=False)
         for problem in (*evaluation.problems[:3], *(f"metric {_told(error)}" for error in evaluation.failures)):
             console.print(f"not scored: {evaluation.task}, {problem}", markup=False, highlight=False)
-    (folder / "scores.json").write_text(json.dumps([row.plain() for row in scores], indent=1, default=str) + "\n")
+    (folder / "scores.json").write_text(json_text([row.plain() for row in scores], indent=1) + "\n", encoding="utf-8")
     samples = [sample for evaluation in done for sample in evaluation.samples]
     report = write_report(folder, folder.name, scores, samples)
     console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)

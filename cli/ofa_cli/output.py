@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
+from ofacore.json_text import json_text
+
 
 def print_json(value: Any) -> None:
     """One indented JSON document on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    typer.echo(json_text(value, indent=2))
 
 
 def number(value: float | None) -> str:
@@ -26,8 +27,3 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         typer.echo("  ".join(padded).rstrip())
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as lists, everything else as its text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -179,7 +179,10 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
 
 def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tuple[Candidate, ...]:
     preprocessor = tools.preprocessors[slot.preprocessor]
-    return tuple(Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs) for h in found)
+    return tuple(
+        Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs, h.log_prob, h.tokens)
+        for h in found
+    )
 
 
 def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:

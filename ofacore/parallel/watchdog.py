@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ofacore.json_text import json_text
+
 FOLDER = "OFA_RANKS"
 """Environment variable: where the processes of a launcher leave notes."""
 _STDERR = 2
@@ -47,7 +49,7 @@ class Watchdog:
         if self.folder:
             note = {"pid": os.getpid(), "step": step, "time": time.time()}
             temporary = self.folder / f".beat-{self.rank}"
-            temporary.write_text(json.dumps(note), encoding="utf-8")
+            temporary.write_text(json_text(note), encoding="utf-8")
             temporary.replace(beat_file(self.folder, self.rank))
         faulthandler.dump_traceback_later(self.timeout, exit=not self.folder, file=self._stack or _STDERR)
 
