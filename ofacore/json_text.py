@@ -9,12 +9,12 @@ from typing import Any
 
 
 class NotJsonError(TypeError, ValueError):
-    """A value that JSON cannot hold without loss; ``path`` is the key path to it."""
+    """A value that JSON cannot hold without loss: ``path`` is the key path to it, ``found`` what it is, in words."""
 
     def __init__(self, path: tuple[str, ...], value: Any) -> None:
-        self.path, self.value = ".".join(path), value
-        what = "a number that is not finite" if isinstance(value, float) else f"a {type(value).__name__}"
-        super().__init__(f"{self.path}: {what} cannot be stored as JSON" if path else f"{what} is no JSON")
+        self.path = ".".join(path)
+        self.found = "a number that is not finite" if isinstance(value, float) else f"a {type(value).__name__}"
+        super().__init__(f"{self.path}: {self.found} cannot be stored as JSON" if path else f"{self.found} is no JSON")
 
 
 def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False, lossless: bool = False) -> str:

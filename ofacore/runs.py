@@ -23,6 +23,7 @@ from ofacore.evaluate.runner import Evaluation, evaluate_tasks
 from ofacore.evaluate.samples import plain_samples
 from ofacore.fitting import check_folder, fit, schedule
 from ofacore.generalist import Generalist, build_model
+from ofacore.generate.checking import check_generation
 from ofacore.joining import joined
 from ofacore.json_text import json_text
 from ofacore.parallel import groups
@@ -120,6 +121,7 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
     if place is None:
         assembly = Assembly.create(config, registry, data)
         try_metrics(assembly, data)
+        check_generation(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
     begun = load(place, registry)
     state = load_state(place)["assembly"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from ofacore.config.closed_values import closed_values
 
 
 def _compiles(text: str) -> str:
@@ -38,6 +40,8 @@ def _says_something(text: str) -> str:
 
 
 Phrase = Annotated[str, AfterValidator(_says_something)]
+ClosedValues = Annotated[Any, BeforeValidator(closed_values)]
+"""A list of plain values, a file with one a line, or {column: name}."""
 
 
 class Section(BaseModel):
@@ -161,7 +165,7 @@ class TaskConfig(Section):
     loss_weight: float = Field(1.0, ge=0, description="Factor on all loss terms of this task.")
     losses: tuple[LossConfig, ...] = Field((), description="Loss terms; none: one on each target slot.")
     metrics: tuple[MetricConfig, ...] = Field((), description="Metrics, the first is the score; none: the preset's.")
-    closed_sets: dict[str, Any] = Field(
+    closed_sets: dict[str, ClosedValues] = Field(
         default_factory=dict, description="Slot -> list of values, file with one a line, or {column: name}."
     )
     generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for this task.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ofacore.config.closed_values import is_misfit, quoted
 from ofacore.config.errors import Problem
 from ofacore.config.schema import TaskConfig
 from ofacore.instruction import InstructionError, Node, OptionalGroup, Repeat, Slot, split_templates
@@ -101,14 +102,30 @@ class TaskCheck:
             yield from self._slot(f"{self._path}.prompt_slot", config.prompt_slot)
         for slot, values in config.closed_sets.items():
             path = f"{self._path}.closed_sets.{slot}"
-            yield from self._slot(path, slot, targets=True)
-            yield from _closed_set(path, values)
+            yield from self._slot(path, slot, targets=True) or self._closed_set(path, slot, values)
 
     def _slot(self, path: str, slot: str, targets: bool = False) -> list[Problem]:
         if not self._templates:
             return []
         plans = [plan for template in self._templates for plan in template.slots.values() if plan.plain is None]
         return unknown_slot(path, slot, (plan.name for plan in plans if plan.side == "target" or not targets))
+
+    def _closed_set(self, path: str, name: str, values: Any) -> Iterator[Problem]:
+        """Members that the type of the slot does not know, or a set that no slot asks for."""
+        slots = [plan for template in self._templates for plan in template.targets() if plan.name == name]
+        types = [self._registry.slot(slot.type) for slot in slots]
+        may_choose = any(attribute.name == "closed_set" for kind in types for attribute in kind.attributes)
+        if may_choose and not any(slot.attributes.get("closed_set") for slot in slots):
+            hint = f"write [{slots[0].type}:{name},closed_set] in the instruction, or take the values out"
+            yield Problem(path, f"slot '{name}' takes any value", hint=hint)
+        if isinstance(values, str):
+            yield from _absent(path, values)
+            return
+        for number, value in enumerate(values if isinstance(values, Sequence) else ()):
+            for kind in types:
+                if is_misfit(value, kind.is_element):
+                    yield Problem(f"{path}.{number}", f"found {value!r}, expected {kind.values}", hint=quoted(value))
+                    break
 
     def _transforms(self) -> Iterator[Problem]:
         for column, names in self._config.data.transforms.items():
@@ -168,17 +185,6 @@ def _always(node: Node) -> Iterator[Slot]:
         yield from (
             side for side in (getattr(node, "left", None), getattr(node, "right", None)) if isinstance(side, Slot)
         )
-
-
-def _closed_set(path: str, values: Any) -> list[Problem]:
-    if isinstance(values, str):
-        return _absent(path, values)
-    if isinstance(values, Mapping):
-        right = set(values) == {"column"} and isinstance(values["column"], str)
-        return [] if right else [Problem(path, f"found {dict(values)!r}, expected a list, a file, or {{column: name}}")]
-    if isinstance(values, Sequence) and len(values):
-        return []
-    return [Problem(path, f"found {values!r}, expected a list of values, a file with one a line, or {{column: name}}")]
 
 
 def _absent(path: str, spec: Any) -> list[Problem]:
