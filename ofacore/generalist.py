@@ -197,14 +197,14 @@ class Generalist:
         from ofacore.assembly.closed_sets import choosing
         from ofacore.data.closed_sets import member_problem
 
-        slots = choosing(plan, name)
-        if not slots:
-            remedy = f"write [TYPE:{name},closed_set] in the instruction"
-            raise UserError(f"closed_set['{name}']: the slot takes any value; {remedy}")
         try:
             values = members(given)
         except ValueError as error:
             raise UserError(f"closed_set['{name}']: found {type(given).__name__}, expected {error}") from None
+        slots = choosing(plan, name)
+        if not slots:
+            remedy = f"write [TYPE:{name},closed_set] in the instruction"
+            raise UserError(f"closed_set['{name}']: the slot takes any value; {remedy}")
         used = {slot.preprocessor: self.assembly.preprocessor(slot.preprocessor) for slot in slots}
         if problem := member_problem(values, slots, used):
             raise UserError(f"closed_set['{name}']: {problem}")

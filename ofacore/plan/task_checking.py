@@ -15,7 +15,7 @@ from ofacore.plan.compile import compile_instruction
 from ofacore.plan.configured import plan_task
 from ofacore.plan.lookups import delimiter_of, option_problems, unknown, unknown_slot
 from ofacore.plan.types import TemplatePlan
-from ofacore.plugin import PluginError, Registry, TaskPreset, suggest
+from ofacore.plugin import PluginError, Registry, SlotType, TaskPreset, suggest
 
 _SPLITS = ("train", "valid", "test")
 _NO_PRESET = TaskPreset("", ())
@@ -110,22 +110,16 @@ class TaskCheck:
         plans = [plan for template in self._templates for plan in template.slots.values() if plan.plain is None]
         return unknown_slot(path, slot, (plan.name for plan in plans if plan.side == "target" or not targets))
 
-    def _closed_set(self, path: str, name: str, values: Any) -> Iterator[Problem]:
+    def _closed_set(self, path: str, name: str, values: Any) -> list[Problem]:
         """Members that the type of the slot does not know, or a set that no slot asks for."""
         slots = [plan for template in self._templates for plan in template.targets() if plan.name == name]
         types = [self._registry.slot(slot.type) for slot in slots]
+        found = _absent(path, values) if isinstance(values, str) else list(_misfits(path, values, types))
         may_choose = any(attribute.name == "closed_set" for kind in types for attribute in kind.attributes)
-        if may_choose and not any(slot.attributes.get("closed_set") for slot in slots):
+        if may_choose and not found and not any(slot.attributes.get("closed_set") for slot in slots):
             hint = f"write [{slots[0].type}:{name},closed_set] in the instruction, or take the values out"
-            yield Problem(path, f"slot '{name}' takes any value", hint=hint)
-        if isinstance(values, str):
-            yield from _absent(path, values)
-            return
-        for number, value in enumerate(values if isinstance(values, Sequence) else ()):
-            for kind in types:
-                if is_misfit(value, kind.is_element):
-                    yield Problem(f"{path}.{number}", f"found {value!r}, expected {kind.values}", hint=quoted(value))
-                    break
+            found.append(Problem(path, f"slot '{name}' takes any value", hint=hint))
+        return found
 
     def _transforms(self) -> Iterator[Problem]:
         for column, names in self._config.data.transforms.items():
@@ -185,6 +179,13 @@ def _always(node: Node) -> Iterator[Slot]:
         yield from (
             side for side in (getattr(node, "left", None), getattr(node, "right", None)) if isinstance(side, Slot)
         )
+
+
+def _misfits(path: str, values: Any, types: Sequence[SlotType]) -> Iterator[Problem]:
+    for number, value in enumerate(values if isinstance(values, Sequence) else ()):
+        kind = next((kind for kind in types if is_misfit(value, kind.is_element)), None)
+        if kind is not None:
+            yield Problem(f"{path}.{number}", f"found {value!r}, expected {kind.values}", hint=quoted(value))
 
 
 def _absent(path: str, spec: Any) -> list[Problem]:
