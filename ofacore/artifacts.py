@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from ofacore.json_text import json_text
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -28,7 +30,7 @@ class Artifact:
     @classmethod
     def of_json(cls, name: str, value: object) -> Artifact:
         """One JSON file, written the same way for equal values."""
-        return cls({name: json.dumps(value, sort_keys=True, ensure_ascii=False).encode()})
+        return cls({name: json_text(value, sort_keys=True, lossless=True).encode()})
 
     def json(self, name: str) -> object:
         """The parsed content of a JSON file."""

@@ -27,6 +27,7 @@ from ofacore.folders import check_writable
 from ofacore.generalist import Generalist
 from ofacore.importing import ARTIFACT, DICTIONARY, FORM, KEPT
 from ofacore.importing.weights import EXPERT
+from ofacore.json_text import json_text
 from ofacore.saving import described, load
 
 
@@ -79,7 +80,7 @@ def _as_bart(generalist: Generalist, run: Path) -> tuple[dict[str, Tensor], dict
             run, f"its model is no BART; nothing was written:\n  {shown}\nThe way out: --format safetensors"
         )
     found = bart_export.tensors(config, vocabulary, state, generalist.model.embedding.silent)
-    return found, {"config.json": json.dumps(bart_export.settings(config, vocabulary), indent=1).encode()}
+    return found, {"config.json": json_text(bart_export.settings(config, vocabulary), indent=1).encode()}
 
 
 def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:

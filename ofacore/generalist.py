@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from ofacore.config.closed_values import members
 from ofacore.config.errors import ConfigError
 from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
 from ofacore.config.validation import explained
@@ -68,6 +69,7 @@ class Generalist:
         """
         from ofacore.assembly import Assembly, open_tasks
         from ofacore.evaluate.metric_check import try_metrics
+        from ofacore.generate.checking import check_generation
         from ofacore.run_check import check_run
 
         if config is None:
@@ -83,6 +85,7 @@ class Generalist:
         data = open_tasks(config, registry)
         assembly = Assembly.create(config, registry, data)
         try_metrics(assembly, data)
+        check_generation(assembly, data)
         return cls(assembly, build_model(assembly), data)
 
     @property
@@ -168,10 +171,8 @@ class Generalist:
         plan = self.assembly.plans.get(asked) or self._plan_of_template(asked)
         if closed_set:
             self._check_targets(plan, "closed_set", closed_set)
-            wrong = next((k for k, v in closed_set.items() if isinstance(v, str) or not len(v)), None)
-            if wrong is not None:
-                raise UserError(f"closed_set['{wrong}'] needs a list of at least one value, such as ['yes', 'no']")
-            plan = replace(plan, closed_sets={**plan.closed_sets, **{k: tuple(v) for k, v in closed_set.items()}})
+            sets = {name: self._members(plan, name, given) for name, given in closed_set.items()}
+            plan = replace(plan, closed_sets={**plan.closed_sets, **sets})
         self._check_parts(plan)
         return plan
 
@@ -192,6 +193,24 @@ class Generalist:
         if unknown is not None:
             hint = suggest(unknown, known) or f"there are {', '.join(known)}"
             raise UserError(f"{what}: no target slot '{unknown}'; {hint}")
+
+    def _members(self, plan: TaskPlan, name: str, given: Any) -> tuple[Any, ...]:
+        """The members of a closed set that was given with a call, tried on the slots that choose among them."""
+        from ofacore.assembly.closed_sets import choosing
+        from ofacore.data.closed_sets import member_problem
+
+        try:
+            values = members(given)
+        except ValueError as error:
+            raise UserError(f"closed_set['{name}']: found {type(given).__name__}, expected {error}") from None
+        slots = choosing(plan, name)
+        if not slots:
+            remedy = f"write [TYPE:{name},closed_set] in the instruction"
+            raise UserError(f"closed_set['{name}']: the slot takes any value; {remedy}")
+        used = {slot.preprocessor: self.assembly.preprocessor(slot.preprocessor) for slot in slots}
+        if problem := member_problem(values, slots, used):
+            raise UserError(f"closed_set['{name}']: {problem}")
+        return values
 
     def _check_parts(self, plan: TaskPlan) -> None:
         for kind, known in (("adapter", self.model.adapters), ("head", self.model.heads)):

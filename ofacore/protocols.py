@@ -374,10 +374,15 @@ class Hypothesis:
     value: np.ndarray
     """int64 [n] vocabulary ids without boundaries, or float32 [n, ...] features."""
     score: float = 0.0
-    """Higher is better: length-normalised log-probability, or 0 where the generator has none."""
+    """What candidates are ordered by, higher is better: ``log_prob / tokens ** length_penalty`` of an open value, the
+    ``log_prob`` itself of a member of a closed set; 0 where the generator has none."""
     log_probs: np.ndarray | None = None
     """float32 [n]: log-probability of each token."""
     finished: bool = True
+    log_prob: float | None = None
+    """Log-probability of the value under the model: the sum over its tokens and its end; None where it has none."""
+    tokens: int = 0
+    """How many tokens ``log_prob`` is the sum of, the end counted."""
 
 
 Produced = tuple[Hypothesis, ...]

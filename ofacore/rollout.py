@@ -238,8 +238,8 @@ def _check(rows: Rows, example: Example) -> None:
         raise rows.error(f"baseline '{options['baseline']}'; there are {', '.join(BASELINES)}")
     if int(options["samples"]) < (2 if options["baseline"] == "mean" else 1):
         raise rows.error(f"samples={options['samples']}; the baseline '{options['baseline']}' needs more")
-    if not float(options["temperature"]) > 0:
-        raise rows.error(f"temperature={options['temperature']}; it must be above 0")
+    if not 1e-3 <= float(options["temperature"]) <= 1e3:
+        raise rows.error(f"temperature={options['temperature']}; it must be between 0.001 and 1000")
     if slot.repeat or slot.attributes.get("closed_set"):
         what = "stands in a repeat" if slot.repeat else "has a closed set"
         raise rows.error(f"the slot {what}, which cannot be drawn; use cross-entropy there")

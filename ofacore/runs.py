@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import sys
@@ -24,7 +23,9 @@ from ofacore.evaluate.runner import Evaluation, evaluate_tasks
 from ofacore.evaluate.samples import plain_samples
 from ofacore.fitting import check_folder_together, fit, schedule
 from ofacore.generalist import Generalist, build_model
+from ofacore.generate.checking import check_generation
 from ofacore.joining import joined
+from ofacore.json_text import json_text
 from ofacore.parallel import groups
 from ofacore.parallel.groups import is_first
 from ofacore.parallel.process import tune_process
@@ -120,6 +121,7 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
     if place is None:
         assembly = Assembly.create(config, registry, data)
         try_metrics(assembly, data)
+        check_generation(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
     begun = load(place, registry)
     state = described_model(place, load_state(place))
@@ -204,7 +206,7 @@ def finish(
             console.print(notice, markup=False, highlight=False)
         for error in evaluation.failures:
             console.print(f"not scored: {evaluation.task}, metric {_told(error)}", markup=False, highlight=False)
-    (folder / "scores.json").write_text(json.dumps([row.plain() for row in scores], indent=1, default=str) + "\n")
+    (folder / "scores.json").write_text(json_text([row.plain() for row in scores], indent=1) + "\n", encoding="utf-8")
     samples = [sample for evaluation in done for sample in evaluation.samples]
     report = write_report(folder, folder.name, scores, samples)
     console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import typer
 
+from ofacore.json_text import json_text
 from ofacore.printable import escaped, printable
 
 _CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -20,7 +20,7 @@ _CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 def print_json(value: Any) -> None:
     """One indented JSON document on stdout."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    text = json_text(value, indent=2)
     typer.echo(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
@@ -63,8 +63,3 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         echo("  ".join(padded).rstrip())
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as lists, everything else as its text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)

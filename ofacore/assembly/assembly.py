@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ofacore.artifacts import Artifact
+from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
+from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import RunConfig
 from ofacore.data.columns import is_empty_text
 from ofacore.data.encode import Encoder
 from ofacore.data.kinds import elements_of
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import RunSettings
+from ofacore.json_text import NotJsonError, json_text
 from ofacore.model.presets import with_preset_options
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
@@ -28,7 +31,6 @@ from ofacore.vocabulary import Block, Vocabulary
 logger = logging.getLogger("ofacore.train")
 FIT_ROWS = 20_000
 """Training rows of each task that preprocessors are fitted on."""
-CLOSED_SET_LIMIT = 100_000
 
 
 @dataclass
@@ -49,10 +51,13 @@ class Assembly:
         Raises:
             UserError: A plan, a preprocessor or the data cannot be used.
         """
-        plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
-        plans = {name: _with_closed_sets(plan, data[name], registry) for name, plan in plans.items()}
+        given = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+        plans = {name: with_closed_sets(plan, data[name], registry) for name, plan in given.items()}
         assembly = cls(config, registry, plans, {}, Vocabulary())
         assembly._fit(data)
+        for name, plan in given.items():
+            plans[name] = settled(plans[name], plan, assembly.preprocessors)
+        assembly._check_storable()
         return assembly
 
     @classmethod
@@ -77,6 +82,18 @@ class Assembly:
         if adapters := self._stored_adapters():
             config["model"] = {**config.get("model", {}), "adapters": adapters}
         return {"config": config, "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks]}
+
+    def _check_storable(self) -> None:
+        """A checkpoint can hold the configuration: this is told before training, not at the first one.
+
+        Raises:
+            ConfigError: It cannot; names the key.
+        """
+        try:
+            json_text(self.state(), lossless=True)
+        except NotJsonError as error:
+            message = f"{error.found} cannot be kept in a checkpoint; give text, finite numbers, or lists of these"
+            raise ConfigError([Problem(error.path.removeprefix("config."), message)]) from None
 
     def _stored_adapters(self) -> dict[str, dict[str, Any]]:
         """Options of adapters as a checkpoint keeps them: without files that only served to build the model."""
@@ -206,27 +223,6 @@ def _values(
                 yield from ((task, column, value) for value in elements_of(row.get(column), elements[column]))
         for column in sorted(empty) if rows > 1 else ():
             logger.warning("task '%s': '%s' is the empty text in all %d training rows looked at", task, column, rows)
-
-
-def _with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> TaskPlan:
-    """Closed sets that nobody gave are the values of the training data."""
-    open_sets = {
-        slot.name
-        for slot in plan.slots()
-        if slot.attributes.get("closed_set") and slot.loss and slot.name not in plan.closed_sets
-    }
-    if not open_sets:
-        return plan
-    found: dict[str, dict[Any, None]] = {name: {} for name in sorted(open_sets)}
-    for row in sampled_rows(plan, data, registry, CLOSED_SET_LIMIT):
-        for name, seen in found.items():
-            if row.get(name) is not None:
-                seen.update(dict.fromkeys(row[name] if isinstance(row[name], list) else [row[name]]))
-    for name, seen in found.items():
-        if not seen:
-            remedy = f"give tasks.{plan.name}.closed_sets.{name} a list of values"
-            raise DataError(f"task '{plan.name}': no training row tells the closed set of '{name}'; {remedy}")
-    return replace(plan, closed_sets={**plan.closed_sets, **{n: tuple(sorted(s, key=str)) for n, s in found.items()}})
 
 
 def _plain(values: Any) -> Any:

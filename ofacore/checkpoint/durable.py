@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ofacore.json_text import json_text
 
 _FLUSHABLE = os.O_RDWR if os.name == "nt" else os.O_RDONLY
 """Windows flushes only what may be written to."""
@@ -33,16 +34,16 @@ def sync_tree(folder: Path) -> None:
     sync(folder)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Plain JSON, readable by people; NaN and infinity are refused, for no other reader knows them."""
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def write_json(path: Path, value: Any, *, lossless: bool = True) -> None:
+    """Plain JSON, readable by people; what would come back as something else is refused if it must not get lost."""
+    path.write_text(json_text(value, indent=1, lossless=lossless) + "\n", encoding="utf-8")
 
 
 def replace_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a small JSON file atomically."""
+    """Replace a small JSON file atomically; numbers that are not finite become null."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        write_json(temporary, value)
+        write_json(temporary, value, lossless=False)
         sync(temporary)
         os.replace(temporary, path)
     except OSError:

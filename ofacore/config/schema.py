@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from ofacore.config.closed_values import closed_values
 
 
 def _compiles(text: str) -> str:
@@ -44,6 +46,17 @@ Character = Annotated[str, BeforeValidator(_unescaped), Field(max_length=1, patt
 Encoding = Annotated[str, AfterValidator(_decodes)]
 Empty = Literal["text", "absent"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _says_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a phrase that is not empty")
+    return text
+
+
+Phrase = Annotated[str, AfterValidator(_says_something)]
+ClosedValues = Annotated[Any, BeforeValidator(closed_values)]
+"""A list of plain values, a file with one a line, or {column: name}."""
 
 
 class Section(BaseModel):
@@ -105,28 +118,37 @@ class MetricConfig(Section):
 
 
 class GenerationConfig(Section):
-    """Options of generation; unset values take the task's, then the generator's default."""
+    """Options of generation; unset values take the task's, then the generator's default.
+
+    The bounds are those beyond which an option means nothing or numbers overflow.
+    """
 
     strategy: Literal["greedy", "beam", "diverse_beam", "diverse_siblings", "sample"] | None = Field(
-        None, description="How tokens are searched."
+        None, description="How open tokens are searched; a closed set is chosen from by probability, whatever it is."
     )
-    beam: int | None = Field(None, ge=1, description="Width of the beam.")
-    groups: int | None = Field(None, ge=1, description="diverse_beam: groups that the beam is divided into.")
+    beam: int | None = Field(
+        None, ge=1, le=1000, description="Width of the beam; of closed sets above 1,000 values too."
+    )
+    groups: int | None = Field(None, ge=1, le=1000, description="diverse_beam: groups that the beam is divided into.")
     diversity: float | None = Field(
-        None, description="diverse_beam, diverse_siblings: penalty on what other groups or siblings chose."
+        None, ge=0, le=1000, description="diverse_beam, diverse_siblings: penalty on what others chose."
     )
-    temperature: float | None = Field(None, gt=0, description="sample: divisor of the logits.")
-    top_k: int | None = Field(None, ge=0, description="sample: only the k likeliest tokens; 0: all.")
+    temperature: float | None = Field(None, ge=1e-3, le=1e3, description="sample: divisor of the logits.")
+    top_k: int | None = Field(None, ge=0, le=10**9, description="sample: only the k likeliest tokens; 0: all.")
     top_p: float | None = Field(
         None, gt=0, le=1, description="sample: only the likeliest tokens that together have this probability."
     )
     length_penalty: float | None = Field(
-        None, description="Exponent of the length that scores are divided by; above 1 favours longer values."
+        None, ge=-10, le=10,
+        description="Candidates are ordered by log-probability divided by the length to this power; above 1 favours "
+        "longer values.",
+    )  # fmt: skip
+    unk_penalty: float | None = Field(None, ge=-1e3, le=1e3, description="Taken off the score of an unknown token.")
+    min_length: int | None = Field(None, ge=0, le=10**9, description="Fewest tokens of an open value.")
+    max_length: int | None = Field(None, ge=1, le=10**9, description="Most tokens of an open value.")
+    no_repeat_ngram: int | None = Field(
+        None, ge=0, le=1000, description="No n-gram of this length occurs twice; 0: no limit."
     )
-    unk_penalty: float | None = Field(None, description="Taken off the score of an unknown token.")
-    min_length: int | None = Field(None, ge=0, description="Fewest tokens.")
-    max_length: int | None = Field(None, ge=1, description="Most tokens.")
-    no_repeat_ngram: int | None = Field(None, ge=0, description="No n-gram of this length occurs twice; 0: no limit.")
     repetition_penalty: float | None = Field(
         None, gt=0, allow_inf_nan=False,
         description="Scores of tokens that a value holds already are divided by it, or multiplied where negative.",
@@ -147,13 +169,27 @@ class GenerationConfig(Section):
         None, description="`<bos>`, `<pad>` and `<mask>` may be generated too, as other projects allow."
     )
     pad_tokens: bool | None = Field(None, description="With core_tokens: `<pad>` too; fairseq never chooses it.")
-    n_best: int | None = Field(None, ge=1, description="Number of candidates returned.")
-    must_contain: tuple[str, ...] | None = Field(None, description="Phrases that every value must contain.")
-    max_turns: int | None = Field(None, ge=1, description="Most turns of a repeat group.")
+    n_best: int | None = Field(None, ge=1, le=100_000, description="Number of candidates returned.")
+    must_contain: tuple[Phrase, ...] | None = Field(None, description="Phrases that every value must contain.")
+    max_turns: int | None = Field(None, ge=1, le=10**6, description="Most turns of a repeat group.")
     scheduler: str | None = Field(None, description="Diffusion: name of the noise scheduler.")
-    steps: int | None = Field(None, ge=1, description="Diffusion: denoising steps.")
-    guidance: float | None = Field(None, ge=0, description="Diffusion: scale of classifier-free guidance; 1: off.")
+    steps: int | None = Field(None, ge=1, le=10**6, description="Diffusion: denoising steps.")
+    guidance: float | None = Field(
+        None, ge=0, le=1e3, description="Diffusion: scale of classifier-free guidance; 1: off."
+    )
     seed: int | None = Field(None, ge=0, le=10**18, description="Seed of sampling and of diffusion noise.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_it_is_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Numbers of numpy as plain ones; a number is neither true nor in quotes, and a flag is no number."""
+        value = value.item() if getattr(value, "ndim", None) == 0 else value
+        wanted = get_args(cls.model_fields[str(info.field_name)].annotation)
+        if {int, float} & set(wanted) and isinstance(value, bool | str):
+            raise ValueError("a number")
+        if bool in wanted and not isinstance(value, bool | None):
+            raise ValueError("true or false")
+        return value
 
 
 class TaskConfig(Section):
@@ -168,7 +204,7 @@ class TaskConfig(Section):
     loss_weight: float = Field(1.0, ge=0, description="Factor on all loss terms of this task.")
     losses: tuple[LossConfig, ...] = Field((), description="Loss terms; none: one on each target slot.")
     metrics: tuple[MetricConfig, ...] = Field((), description="Metrics, the first is the score; none: the preset's.")
-    closed_sets: dict[str, Any] = Field(
+    closed_sets: dict[str, ClosedValues] = Field(
         default_factory=dict, description="Slot -> list of values, file with one a line, or {column: name}."
     )
     generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for this task.")

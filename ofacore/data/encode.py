@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ofacore.data.closed_sets import read_members
 from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import Blaming, ColumnError, blamed_column, column_error
 from ofacore.data.expand import Expanded, Filled, RepeatEnd, Turn, expand
 from ofacore.data.kinds import Kinds, Order, file_slots
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
-from ofacore.data.sources.base import SourceError
 from ofacore.data.terms import TermBuilder
 from ofacore.protocols import (
     Corruption,
@@ -330,20 +329,11 @@ class Encoder:
         for slot, column in columns.items():
             if row.get(column) is None:
                 raise ColumnError(column, f"it holds the allowed values of '{slot}', but the row does not have it")
+            if not isinstance(row[column], list | tuple):
+                kind = type(row[column]).__name__
+                raise ColumnError(column, f"it holds the allowed values of '{slot}', which are a list, not a {kind}")
         return {**self.closed_sets, **{slot: row[column] for slot, column in columns.items()}}
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:
-    if not isinstance(given, str):
-        return tuple(dict.fromkeys(given)) if all(isinstance(value, str | int | float) for value in given) else given
-    path = Path(given).expanduser()
-    if not path.is_file():
-        raise SourceError(f"closed set of '{slot}': no file {path}; give one value a line, or a list")
-    try:
-        values = tuple(dict.fromkeys(line for line in path.read_text("utf-8-sig").splitlines() if line.strip()))
-    except UnicodeDecodeError as error:
-        reason = f"{error.reason} at byte {error.start}"
-        raise SourceError(f"closed set of '{slot}': {path} is not UTF-8 ({reason}); save it as UTF-8") from error
-    if not values:
-        raise SourceError(f"closed set of '{slot}': {path} is empty; give one value a line")
-    return values
+    return read_members(slot, given) if isinstance(given, str) else given

@@ -20,6 +20,7 @@ from typing import Any
 
 from ofacore.diagnosis.lightness import HEAVY
 from ofacore.diagnosis.state import changed, snapshot
+from ofacore.json_text import json_text
 from ofacore.plugin.rows import describe, import_target
 
 _SHOWN = 2000
@@ -41,7 +42,7 @@ def main(report: str, steps: str) -> None:
 
 
 def _write(file: io.TextIOWrapper, line: dict[str, Any]) -> None:
-    file.write(json.dumps(line) + "\n")
+    file.write(json_text(line) + "\n")
     file.flush()
 
 

@@ -38,12 +38,12 @@ class DrawnTokens:
     ) -> list[Produced]:  # fmt: skip
         """One candidate for each row."""
         stepper = Stepper(session if requests[0].final else session.fork(), requests[0], options)
-        rules, limits = Rules(stepper, None), [stepper.limit(request) for request in requests]
+        rules, limits = Rules(stepper), [stepper.limit(request) for request in requests]
         values: list[list[int]] = [[] for _ in requests]
         alive = [limit > 0 for limit in limits]
         scores = stepper.start()
         while any(alive):
-            tokens = stepper.ids[drawn_columns(rules(scores, values), requests, alive)]
+            tokens = stepper.ids[drawn_columns(rules(scores, values) / options.temperature, requests, alive)]
             for row, token in enumerate(tokens.tolist()):
                 if alive[row]:
                     values[row] += [] if token == stepper.end else [token]

@@ -14,6 +14,8 @@ from ofacore.errors import UserError
 from ofacore.plugin import SlotType, suggest
 from ofacore.protocols import Preprocessor, RowContext, SlotPlan
 
+_TELLING = ("score", "log_prob", "mean_log_prob", "candidates")
+
 
 class SaveError(UserError, ValueError):
     """An output cannot be written to a file; names the slot, the file and the reason."""
@@ -25,9 +27,20 @@ class Candidate:
 
     value: Any
     score: float
-    """Log-probability, length-normalised by the search; 0 where the generator has none."""
+    """What candidates are ordered by, higher is better: ``log_prob / tokens ** length_penalty`` of an open value, the
+    ``log_prob`` itself of a member of a closed set; 0 where the generator has none."""
     log_probs: np.ndarray | None = None
     """float32 [n]: log-probability of each token."""
+    log_prob: float | None = None
+    """Log-probability of the value under the model: the sum over its tokens and its end, in a closed set among its
+    members; None where the generator has none."""
+    tokens: int = 0
+    """How many tokens ``log_prob`` is the sum of, the end counted."""
+
+    @property
+    def mean_log_prob(self) -> float | None:
+        """``log_prob`` per token."""
+        return None if self.log_prob is None else self.log_prob / max(self.tokens, 1)
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,8 @@ class Field:
 class Output:
     """Values generated for one row.
 
-    ``out["cap"]`` reads a target slot by name, ``out.text`` by the view of its type, ``out.score`` is the best
-    candidates' score, ``out.candidates["cap"]`` all that were asked for.
+    ``out["cap"]`` reads a target slot by name, ``out.text`` by the view of its type, ``out.candidates["cap"]`` are all
+    candidates that were asked for, ``out.log_prob`` and ``out.mean_log_prob`` tell how likely the best are.
     """
 
     fields: Mapping[str, Field]
@@ -84,7 +97,7 @@ class Output:
         views = self.__dict__.get("_views", {})
         if name in views:
             return views[name].value
-        raise AttributeError(f"this output has no '{name}'; it has {', '.join([*views, 'score', 'candidates'])}")
+        raise AttributeError(f"this output has no '{name}'; it has {', '.join([*views, *_TELLING])}")
 
     @property
     def values(self) -> dict[str, Any]:
@@ -93,8 +106,28 @@ class Output:
 
     @property
     def score(self) -> float:
-        """Sum of the best candidates' scores over all slots and turns."""
-        return float(sum(turn[0].score for entry in self.fields.values() for turn in entry.turns))
+        """Score of the best candidate, by which it was chosen; of several slots and turns their sum."""
+        return float(sum(candidate.score for candidate in self._best))
+
+    @property
+    def log_prob(self) -> float | None:
+        """Log-probability of all that was generated: the best candidates' sum over slots and turns.
+
+        None where a generator tells none, as in diffusion.
+        """
+        found = [candidate.log_prob for candidate in self._best]
+        known = [log_prob for log_prob in found if log_prob is not None]
+        return sum(known) if found and len(known) == len(found) else None
+
+    @property
+    def mean_log_prob(self) -> float | None:
+        """``log_prob`` per token, ends counted."""
+        tokens = sum(candidate.tokens for candidate in self._best)
+        return None if self.log_prob is None else self.log_prob / max(tokens, 1)
+
+    @property
+    def _best(self) -> list[Candidate]:
+        return [turn[0] for entry in self.fields.values() for turn in entry.turns]
 
     @property
     def candidates(self) -> dict[str, list[Candidate]]:

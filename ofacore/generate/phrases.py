@@ -61,6 +61,12 @@ class Phrases:
         return np.concatenate(ids) if ids and sum(map(len, ids)) else None
 
     def _check_room(self, slot: SlotPlan, phrases: Sequence[np.ndarray]) -> None:
+        ngram = self.options.no_repeat_ngram
+        if ngram and any(_repeats_itself(ids.tolist(), ngram) for ids in phrases):
+            raise UserError(
+                f"must_contain={list(self.options.must_contain)}: a phrase repeats {ngram} of its tokens, which "
+                f"no_repeat_ngram={ngram} forbids; raise no_repeat_ngram or leave the phrase out"
+            )
         needed = sum(map(len, _apart(phrases)))
         limits = [(self.options.max_length, "max_length")]
         limits += [(slot.attributes[key], f"its {key}") for key in ("length", "max_length") if slot.attributes.get(key)]
@@ -70,6 +76,11 @@ class Phrases:
                 f"must_contain={list(self.options.must_contain)}: slot '{slot.name}' needs {needed} tokens for it, but "
                 f"{name} is {room}; raise {name} to {needed} or more, or require less"
             )
+
+
+def _repeats_itself(ids: Sequence[int], ngram: int) -> bool:
+    grams = [tuple(ids[i : i + ngram]) for i in range(len(ids) - ngram + 1)]
+    return len(set(grams)) < len(grams)
 
 
 def _apart(phrases: Sequence[np.ndarray]) -> list[tuple[int, ...]]:

@@ -216,7 +216,10 @@ def _check_room(slot: SlotPlan, needed: int, room: int | None) -> None:
 
 def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tuple[Candidate, ...]:
     preprocessor = tools.preprocessors[slot.preprocessor]
-    return tuple(Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs) for h in found)
+    return tuple(
+        Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs, h.log_prob, h.tokens)
+        for h in found
+    )
 
 
 def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ofacore.checkpoint.foreign.tokens import Placement
 from ofacore.config import show
 from ofacore.data.cursor import Cursor
 from ofacore.generalist import Generalist
+from ofacore.json_text import json_text
 from ofacore.saving import described
 
 ARTIFACT = "imported"
@@ -45,8 +45,8 @@ def artifact_of(foreign: Foreign, dialect: Dialect, placement: Placement, kept: 
     }
     dictionary = {"names": placement.names, "ids": placement.ours()}
     files: dict[str, bytes] = {
-        FORM: json.dumps(form, default=str, sort_keys=True, ensure_ascii=False).encode(),
-        DICTIONARY: json.dumps(dictionary, ensure_ascii=False).encode(),
+        FORM: json_text(form, sort_keys=True).encode(),
+        DICTIONARY: json_text(dictionary).encode(),
         KEPT: to_bytes({name: tensor.contiguous() for name, tensor in kept.items()}),
     }
     return Artifact({**files, **{f"file-{name}": content for name, content in foreign.side_files().items()}})

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ofacore.errors import UserError
+from ofacore.json_text import json_text
 from ofacore.machine import known_signals, processors, signal_name
 from ofacore.parallel import watchdog
 
@@ -177,7 +178,7 @@ class _Monitor:
 def leave_report(message: str, user: bool, rank: int, folder: Path) -> None:
     """Note the error that ends this process, for the launcher to tell."""
     report = {"message": message, "user": user, "time": time.time()}
-    (folder / f"error-{rank}.json").write_text(json.dumps(report), encoding="utf-8")
+    (folder / f"error-{rank}.json").write_text(json_text(report), encoding="utf-8")
 
 
 def _told(

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ofacore.json_text import json_text
 from ofacore.machine import known_signals
 
 FOLDER = "OFA_RANKS"
@@ -48,7 +49,7 @@ class Watchdog:
         if self.folder:
             note = {"pid": os.getpid(), "step": step, "time": time.time()}
             temporary = self.folder / f".beat-{self.rank}"
-            temporary.write_text(json.dumps(note), encoding="utf-8")
+            temporary.write_text(json_text(note), encoding="utf-8")
             temporary.replace(beat_file(self.folder, self.rank))
         faulthandler.dump_traceback_later(self.timeout, exit=not self.folder, file=self._stack or _STDERR)
 

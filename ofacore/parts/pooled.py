@@ -141,4 +141,6 @@ def _best(logits: Tensor, ids: Tensor, request: RowRequest, number: int) -> Prod
         logits, ids = logits[kept], ids[kept]
     scores, places = logits.log_softmax(-1).topk(min(number, len(ids)))
     pairs = zip(scores.tolist(), ids[places].tolist(), strict=True)
-    return tuple(Hypothesis(np.array([token]), score, np.array([score], np.float32)) for score, token in pairs)
+    return tuple(
+        Hypothesis(np.array([token]), log, np.array([log], np.float32), log_prob=log, tokens=1) for log, token in pairs
+    )

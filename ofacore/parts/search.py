@@ -1,8 +1,8 @@
 """Searching for token sequences: greedy, sampling, beam search and its diverse variants.
 
-Scores are sums of log-probabilities divided by ``length ** length_penalty``, the end token counted. Diverse beam
-search after Vijayakumar et al. (2018), diverse siblings after Li et al. (2016), nucleus sampling after Holtzman et
-al. (2020).
+Scores are sums of log-probabilities divided by ``length ** length_penalty``, the end token counted. The temperature
+changes what is drawn, not what it is worth: log-probabilities are always the model's own. Diverse beam search after
+Vijayakumar et al. (2018), diverse siblings after Li et al. (2016), nucleus sampling after Holtzman et al. (2020).
 """
 
 from __future__ import annotations
@@ -55,13 +55,18 @@ def walk(stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch
 
 
 def _hypothesis(value: Sequence[int], logs: Sequence[float], options: GenerationOptions) -> Hypothesis:
-    total = score(sum(logs), len(logs), options.length_penalty)
-    return Hypothesis(np.array(value, np.int64), total, np.array(logs[: len(value)], np.float32))
+    return _scored(score(sum(logs), len(logs), options.length_penalty), value, logs)
+
+
+def _scored(rating: float, value: Sequence[int], logs: Sequence[float]) -> Hypothesis:
+    """A value, rated, with the log-probabilities of its tokens and its end."""
+    log_probs = np.array(logs[: len(value)], np.float32)
+    return Hypothesis(np.array(value, np.int64), rating, log_probs, log_prob=sum(logs), tokens=len(logs))
 
 
 def _draw(scores: Tensor, options: GenerationOptions, generator: torch.Generator) -> Tensor:
-    """Columns int64 [R] drawn from the truncated distribution."""
-    kept = scores.clone()
+    """Columns int64 [R] drawn from the tempered and truncated distribution."""
+    kept = scores / options.temperature
     if options.top_k:
         least = kept.topk(min(options.top_k, kept.shape[-1]), dim=-1).values[:, -1:]
         kept[kept < least] = NEVER
@@ -178,9 +183,12 @@ class Beam:
         return best
 
     def _finish(self, row: int, total: float, value: list[int], logs: list[float]) -> None:
-        if len(self.done[row]) < self.width or not self.options.early_stopping:
-            self.done[row].append((self._score(total, len(logs)), value, logs))
-            self.done[row] = sorted(self.done[row], key=lambda entry: -entry[0])[: self.width]
+        done = self.done[row]
+        if any(known == value for _, known, _ in done):  # another group came to the same end
+            return
+        if len(done) < self.width or not self.options.early_stopping:
+            done.append((self._score(total, len(logs)), value, logs))
+            self.done[row] = sorted(done, key=lambda entry: -entry[0])[: self.width]
 
     def _score(self, total: float, length: int) -> float:
         """Length-normalised; forced tokens that every value begins with count."""
@@ -218,10 +226,7 @@ class Beam:
 
     def _ranked(self, row: int) -> list[Hypothesis]:
         ranked = sorted(self.done[row], key=lambda entry: -entry[0])
-        return [
-            Hypothesis(np.array(value, np.int64), total, np.array(logs[: len(value)], np.float32))
-            for total, value, logs in ranked
-        ]
+        return [_scored(rating, value, logs) for rating, value, logs in ranked]
 
 
 def _first(ends: Tensor, size: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofacore.parts.trie import Trie
+from ofacore.errors import UserError
 from ofacore.protocols import DecodeSession, GenerationOptions, HeadContext, RowRequest
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK
 
@@ -46,20 +46,30 @@ class Stepper:
 
     def start(self) -> Tensor:
         """Log-probabilities [R, V] of the first token."""
-        pending = self.session.pending
-        return self.next(begin_run(self.session, self.adapter) if pending is None else pending, None)
+        return self._allowed(self.start_logits())
 
     def next(self, tokens: Tensor, alive: Tensor | None) -> Tensor:
         """Append tokens int64 [R]; log-probabilities [R, V]. Rows that are not ``alive`` leave no trace."""
+        return self._allowed(self.next_logits(tokens, alive))
+
+    def start_logits(self) -> Tensor:
+        """fp32 [R, V] of the first token, whatever it is."""
+        pending = self.session.pending
+        return self.next_logits(begin_run(self.session, self.adapter) if pending is None else pending)
+
+    def next_logits(self, tokens: Tensor, alive: Tensor | None = None) -> Tensor:
+        """Append tokens int64 [R]; fp32 [R, V] of what follows, whatever it is."""
         valid = None if alive is None else alive[:, None]
         hidden = self.session.step({"tokens": tokens}, self.adapter, valid)[:, -1]
         context = HeadContext((1,) * len(tokens), self.request.spec.blocks)
         prediction = self.session.predict(self.head, hidden, context)
         if prediction.ids is not self.ids:
             self._remember(prediction.ids)
-        logits = prediction.logits().float()
-        if self.options.temperature != 1.0:
-            logits = logits / self.options.temperature
+        logits: Tensor = prediction.logits().float()
+        return logits
+
+    def _allowed(self, logits: Tensor) -> Tensor:
+        """Log-probabilities, with tokens that no value has at minus infinity."""
         scores = torch.log_softmax(logits, dim=-1)
         if self.options.repetition_penalty != 1.0:
             self.total = torch.logsumexp(logits, dim=-1)
@@ -67,6 +77,12 @@ class Stepper:
         if self.options.unk_penalty:
             scores[:, self.column(UNK)] -= self.options.unk_penalty
         return scores
+
+    @property
+    def choices(self) -> int:
+        """How many different tokens a value may have; known behind the first step."""
+        ends = self.end is not None
+        return len(self.ids) - len(self._banned) - ends
 
     def _remember(self, ids: Tensor) -> None:
         """Which column each id has, looked up anew only when a prediction brings other ids."""
@@ -93,10 +109,10 @@ class Stepper:
 
 
 class Rules:
-    """What a partial value rules out: length limits, repeated n-grams, everything outside a trie."""
+    """What a partial value rules out: length limits, repeated n-grams, an end before all phrases."""
 
-    def __init__(self, stepper: Stepper, trie: Trie | None) -> None:
-        self.stepper, self.trie, self.options = stepper, trie, stepper.options
+    def __init__(self, stepper: Stepper) -> None:
+        self.stepper, self.options = stepper, stepper.options
         attribute = stepper.request.slot.attributes.get("min_length")
         session = stepper.session
         self.begun = tuple(getattr(session, "start_ids", (BOS,))) if session.pending is None else ()
@@ -106,10 +122,19 @@ class Rules:
         """Most tokens of each row's value: an open slot that is that long can only end."""
         self.required: Sequence[Sequence[Sequence[int]]] = ()
         """For each row, phrases that its value must contain."""
+        self._checked = False
 
     def __call__(self, scores: Tensor, prefixes: Sequence[Sequence[int]]) -> Tensor:
-        """Scores [R, V] with what may not follow the prefixes set to minus infinity. Changes its argument."""
-        end = self.stepper.end
+        """Scores [R, V] with what may not follow the prefixes set to minus infinity. Changes its argument.
+
+        Raises:
+            UserError: No value is as long as it must be without repeating an n-gram.
+        """
+        if not self._checked:
+            needed = max(self.min_length, self.stepper.request.spec.length or 0)
+            check_variety(self.stepper.request.slot.name, needed, self.options.no_repeat_ngram, self.stepper.choices)
+            self._checked = True
+        end, before = self.stepper.end, scores.clone() if self._may_block else None
         early = [row for row, prefix in enumerate(prefixes) if len(prefix) < self.min_length]
         if end is not None and early:
             scores[early, self.stepper.column(end)] = NEVER
@@ -125,10 +150,10 @@ class Rules:
                     scores[row, self.stepper.columns(banned)] = NEVER
             if self.required:
                 self._keep_required(scores[row], prefix, row)
-            if self.trie is not None:
-                self._keep_children(scores[row], prefix)
             if end is not None and self.limits is not None and len(prefix) >= self.limits[row]:
                 self._force_end(scores[row], end)
+        if before is not None:
+            self._reopen(scores, before, prefixes)
         return scores
 
     def _penalise(self, scores: Tensor, text: Sequence[int], row: int) -> None:
@@ -149,6 +174,19 @@ class Rules:
         banned = sorted(ends & self.stepper.known)
         if banned:
             scores[self.stepper.columns(banned)] = NEVER
+
+    @property
+    def _may_block(self) -> bool:
+        """Whether the rules together may rule out everything."""
+        return bool(self.options.no_repeat_ngram or self.options.banned_tokens or self.required)
+
+    def _reopen(self, scores: Tensor, before: Tensor, prefixes: Sequence[Sequence[int]]) -> None:
+        """Where nothing may follow: what a phrase needs, else the end, else, for want of one, anything."""
+        end = self.stepper.end
+        for row in torch.isneginf(scores).all(-1).nonzero()[:, 0].tolist():
+            allowed = self.missing(prefixes[row], row)[:1] or ([] if end is None else [end])
+            columns = self.stepper.columns(allowed) if allowed else slice(None)
+            scores[row, columns] = before[row, columns]
 
     def _force_end(self, scores: Tensor, end: int) -> None:
         self._keep(scores, [end])
@@ -178,15 +216,25 @@ class Rules:
         scores.fill_(NEVER)
         scores[columns] = kept
 
-    def _keep_children(self, scores: Tensor, prefix: Sequence[int]) -> None:
-        """Renormalise over the allowed next tokens, as training does."""
-        node = self.trie.find(prefix) if self.trie is not None else None
-        if node is None or not node.children:
-            return
-        columns = self.stepper.columns(list(node.children))
-        kept = torch.log_softmax(scores[columns], dim=-1)
-        scores.fill_(NEVER)
-        scores[columns] = kept
+
+def check_variety(slot: str, length: int, ngram: int, choices: int) -> None:
+    """Refuse a length that no sequence without a repeated n-gram has.
+
+    Args:
+        slot: Its name, for the message.
+        length: Fewest tokens of a value.
+        ngram: Length of the n-grams of which none may occur twice; 0: they may.
+        choices: How many different tokens there are.
+
+    Raises:
+        UserError: There are not ``length`` tokens without a repetition.
+    """
+    most = choices**ngram + ngram - 1 if ngram else length
+    if length > most:
+        raise UserError(
+            f"slot '{slot}': no_repeat_ngram={ngram} leaves room for {most} tokens, as there are {choices} different "
+            f"ones, but a value needs at least {length}; lower min_length or raise no_repeat_ngram"
+        )
 
 
 def begin_run(session: DecodeSession, adapter: str = "token") -> Tensor:

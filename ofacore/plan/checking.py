@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
-from ofacore.config.schema import RunConfig
-from ofacore.plan.generation import generation_options
+from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.instruction import InstructionError
+from ofacore.plan.configured import plan_task
+from ofacore.plan.generation import generation_options, length_problem
 from ofacore.plan.lookups import option_problems, unknown
 from ofacore.plan.task_checking import TaskCheck
-from ofacore.plugin import Registry, suggest
+from ofacore.plugin import PluginError, Registry, suggest
+from ofacore.protocols import GenerationOptions
 
 Columns = Callable[[str, str], Iterable[str]]
 """(task, split) -> names of the columns of that data; none where they are unknown."""
@@ -52,9 +55,22 @@ def _generation(config: RunConfig, registry: Registry) -> Iterator[Problem]:
         known = not task.preset or not unknown("", "preset", task.preset, registry)
         preset = registry.preset(task.preset).generation if task.preset and known else {}
         try:
-            generation_options(config.generation.model_dump(), preset, task.generation.model_dump())
+            options = generation_options(config.generation.model_dump(), preset, task.generation.model_dump())
         except ConfigError as error:
             yield from (Problem(f"tasks.{name}.{problem.path}", problem.message) for problem in error.problems)
+            continue
+        for message in _lengths(name, task, registry, options):
+            yield Problem(f"tasks.{name}.generation", message)
+
+
+def _lengths(name: str, task: TaskConfig, registry: Registry, options: GenerationOptions) -> list[str]:
+    """What is wrong with the lengths of a task's slots; nothing where it cannot be planned, which is told elsewhere."""
+    try:
+        plan = plan_task(name, task, registry)
+    except (InstructionError, PluginError):
+        return []
+    found = [length_problem(slot, options) for template in plan.templates for slot in template.targets()]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:

@@ -9,7 +9,21 @@ from pydantic import ValidationError
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import GenerationConfig
 from ofacore.config.validation import explained
-from ofacore.protocols import GenerationOptions, Options
+from ofacore.protocols import GenerationOptions, Options, SlotPlan
+
+
+def length_problem(slot: SlotPlan, options: GenerationOptions) -> str:
+    """Why no open value of tokens can be as long as its slot and the options say; empty if one can."""
+    if slot.generator != "token" or slot.attributes.get("closed_set") or slot.attributes.get("length"):
+        return ""
+    fewest = max(options.min_length, int(slot.attributes.get("min_length") or 0))
+    most = min(options.max_length, int(slot.attributes.get("max_length") or options.max_length))
+    if fewest <= most:
+        return ""
+    return (
+        f"slot '{slot.name}': min_length={fewest} is more than max_length={most}, as the slot and the options of "
+        "generation have them; lower the one or raise the other"
+    )
 
 
 def generation_options(*layers: Options) -> GenerationOptions:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ofacore.config.closed_values import is_misfit, quoted
 from ofacore.config.errors import Problem
 from ofacore.config.schema import TaskConfig
 from ofacore.excerpts import excerpt, listing
@@ -15,7 +16,7 @@ from ofacore.plan.compile import compile_instruction
 from ofacore.plan.configured import plan_task
 from ofacore.plan.lookups import begins_with, delimiter_of, needed_columns, option_problems, unknown, unknown_slot
 from ofacore.plan.types import TemplatePlan
-from ofacore.plugin import PluginError, Registry, TaskPreset, suggest
+from ofacore.plugin import PluginError, Registry, SlotType, TaskPreset, suggest
 
 _SPLITS = ("train", "valid", "test")
 _NO_PRESET = TaskPreset("", ())
@@ -102,14 +103,24 @@ class TaskCheck:
             yield from self._slot(f"{self._path}.prompt_slot", config.prompt_slot)
         for slot, values in config.closed_sets.items():
             path = f"{self._path}.closed_sets.{slot}"
-            yield from self._slot(path, slot, targets=True)
-            yield from _closed_set(path, values)
+            yield from self._slot(path, slot, targets=True) or self._closed_set(path, slot, values)
 
     def _slot(self, path: str, slot: str, targets: bool = False) -> list[Problem]:
         if not self._templates:
             return []
         plans = [plan for template in self._templates for plan in template.slots.values() if plan.plain is None]
         return unknown_slot(path, slot, (plan.name for plan in plans if plan.side == "target" or not targets))
+
+    def _closed_set(self, path: str, name: str, values: Any) -> list[Problem]:
+        """Members that the type of the slot does not know, or a set that no slot asks for."""
+        slots = [plan for template in self._templates for plan in template.targets() if plan.name == name]
+        types = [self._registry.slot(slot.type) for slot in slots]
+        found = _absent(path, values) if isinstance(values, str) else list(_misfits(path, values, types))
+        may_choose = any(attribute.name == "closed_set" for kind in types for attribute in kind.attributes)
+        if may_choose and not found and not any(slot.attributes.get("closed_set") for slot in slots):
+            hint = f"write [{slots[0].type}:{name},closed_set] in the instruction, or take the values out"
+            found.append(Problem(path, f"slot '{name}' takes any value", hint=hint))
+        return found
 
     def _transforms(self) -> Iterator[Problem]:
         for column, names in self._config.data.transforms.items():
@@ -161,17 +172,11 @@ class TaskCheck:
         return tuple(dict.fromkeys(names))
 
 
-def _closed_set(path: str, values: Any) -> list[Problem]:
-    if isinstance(values, str):
-        return _absent(path, values)
-    if isinstance(values, Mapping):
-        right = set(values) == {"column"} and isinstance(values["column"], str)
-        found = excerpt(dict(values))
-        return [] if right else [Problem(path, f"found {found}, expected a list, a file, or {{column: name}}")]
-    if isinstance(values, Sequence) and len(values):
-        return []
-    expected = "a list of values, a file with one a line, or {column: name}"
-    return [Problem(path, f"found {excerpt(values)}, expected {expected}")]
+def _misfits(path: str, values: Any, types: Sequence[SlotType]) -> Iterator[Problem]:
+    for number, value in enumerate(values if isinstance(values, Sequence) else ()):
+        kind = next((kind for kind in types if is_misfit(value, kind.is_element)), None)
+        if kind is not None:
+            yield Problem(f"{path}.{number}", f"found {value!r}, expected {kind.values}", hint=quoted(value))
 
 
 def _absent(path: str, spec: Any) -> list[Problem]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ofacore.folders import cache_root
+from ofacore.json_text import json_text
 from ofacore.plugin.rows import Announcement, Offer, Plugin, from_offer
 
 _FORMAT = 1
@@ -78,7 +79,7 @@ class RowCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             scratch = self.path.with_suffix(f".{os.getpid()}.tmp")
             try:
-                scratch.write_text(json.dumps({"format": _FORMAT, "entries": self.seen}), encoding="utf-8")
+                scratch.write_text(json_text({"format": _FORMAT, "entries": self.seen}), encoding="utf-8")
                 scratch.replace(self.path)
             finally:
                 scratch.unlink(missing_ok=True)

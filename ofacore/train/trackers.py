@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from ofacore.json_text import json_text
 from ofacore.protocols import Record
 from ofacore.train.errors import TrackerError
 
@@ -28,7 +29,7 @@ class Jsonl:
 
     def log(self, record: Record) -> None:
         """Append one line, and hand it to the system at once."""
-        line = json.dumps({"step": record.step, **record.values}, allow_nan=False) + "\n"
+        line = json_text({"step": record.step, **record.values}) + "\n"
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

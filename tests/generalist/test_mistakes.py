@@ -88,7 +88,7 @@ def test_creation_checks_everything_first(task: dict[str, Any], sizes: dict[str,
         ({"strategy": "diverse_beam", "beam": 4, "groups": 3}, "no multiple of groups=3"),
         ({"want": ["zz"]}, "no target slot 'zz'"),
         ({"closed_set": {"z": ["u"]}}, "no target slot 'z'"),
-        ({"closed_set": {"b": "uv"}}, "needs a list"),
+        ({"closed_set": {"b": "uv"}}, "expected a list of values"),
         ({"batch_size": 0}, "at least one row"),
     ],
 )

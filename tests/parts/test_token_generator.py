@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ofacore.errors import UserError
 from ofacore.parts.token_generator import TokenGenerator
 from ofacore.protocols import GenerationOptions, Produced, RowRequest
 from ofacore.vocabulary import EOS, SEP
@@ -60,39 +61,6 @@ def test_greedy_takes_the_likeliest_token_each_time(seed: int) -> None:
         expected.append(token)
         context.append(token)
     assert value.value.tolist() == expected
-
-
-@settings(max_examples=25, deadline=None)
-@given(SEEDS, st.lists(st.lists(st.integers(6, 9), max_size=3), min_size=1, max_size=8, unique_by=tuple))
-def test_closed_sets_are_scored_exactly(seed: int, values: list[list[int]]) -> None:
-    session = MarkovSession(tables(2, seed))
-    closed = tuple(np.array(v, np.int64) for v in values)
-    found = generate(session, [request(closed_set=closed), request(closed_set=closed)], n_best=len(values))
-    for row, table in zip(found, tables(2, seed), strict=True):
-        scores = {tuple(h.value): h.score for h in row}
-        assert len(scores) == len(values)
-        assert sum(np.exp(list(scores.values()))) == pytest.approx(1.0, abs=1e-4)
-        for value in values:
-            assert scores[tuple(value)] == pytest.approx(_among(value, values, table), abs=1e-4)
-
-
-def _among(value: list[int], values: list[list[int]], table: torch.Tensor) -> float:
-    """Product of each token's probability among the tokens that may stand there."""
-    total, context = 0.0, [0, 0]
-    for place, token in enumerate([*value, EOS]):
-        allowed = sorted({([*v, EOS])[place] for v in values if v[:place] == value[:place]})
-        logs = torch.log_softmax(table[context[-2], context[-1]][allowed], -1)
-        total += float(logs[allowed.index(token)])
-        context.append(token)
-    return total
-
-
-def test_a_large_closed_set_is_searched_within_its_trie(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ofacore.parts.token_generator.EXACT_LIMIT", 2)
-    closed = tuple(np.array(v, np.int64) for v in ([6, 7], [6, 8], [9], [7, 7, 7]))
-    for strategy in ("greedy", "beam"):
-        found = generate(MarkovSession(tables(3, 1)), [request(closed_set=closed)] * 3, strategy=strategy, max_length=5)
-        assert all(row[0].value.tolist() in [c.tolist() for c in closed] for row in found)
 
 
 @settings(max_examples=10, deadline=None)
@@ -165,3 +133,51 @@ def test_rows_do_not_influence_each_other() -> None:
 def test_groups_of_unequal_size_are_refused() -> None:
     with pytest.raises(ValueError, match="beam=5 cannot be cut into groups=2"):
         generate(MarkovSession(tables(1, 0)), [request()], strategy="diverse_beam", beam=5, groups=2)
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS, st.sampled_from(["greedy", "beam", "sample", "diverse_beam", "diverse_siblings"]), st.floats(-1, 2))
+def test_the_log_probability_is_the_sum_and_the_score_is_divided(seed: int, strategy: str, penalty: float) -> None:
+    table = tables(1, seed)
+    options = {"length_penalty": penalty, "temperature": 0.5, "beam": 4, "groups": 2, "n_best": 4}
+    (found,) = generate(MarkovSession(table), [request()], strategy=strategy, **options)
+    for hypothesis in found:
+        logs, context = [], [0, 0]
+        for token in [*hypothesis.value.tolist(), EOS][: hypothesis.tokens]:
+            logs.append(float(torch.log_softmax(table[0, context[-2], context[-1]], -1)[token]))
+            context.append(token)
+        assert hypothesis.log_prob == pytest.approx(sum(logs), abs=1e-4)
+        assert hypothesis.score == pytest.approx(sum(logs) / len(logs) ** penalty, abs=1e-4)
+        assert hypothesis.log_probs.tolist() == pytest.approx(logs[: len(hypothesis.value)], abs=1e-4)
+    assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_two_groups_do_not_return_the_same_value(seed: int) -> None:
+    options = {"strategy": "diverse_beam", "beam": 6, "groups": 3, "diversity": 0.01, "n_best": 6}
+    (found,) = generate(MarkovSession(tables(1, seed)), [request()], **options)
+    values = [tuple(h.value) for h in found]
+    assert len(set(values)) == len(values)
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "beam", "sample", "diverse_beam"])
+def test_more_tokens_than_there_are_without_a_repetition_are_refused(strategy: str) -> None:
+    # four tokens of the block and `<unk>`
+    options = {"strategy": strategy, "beam": 4, "groups": 2, "max_length": 40, "no_repeat_ngram": 1}
+    with pytest.raises(UserError, match="slot 'x': no_repeat_ngram=1 leaves room for 5 tokens.*needs at least 6"):
+        generate(MarkovSession(tables(1, 0)), [request()], min_length=6, **options)
+    with pytest.raises(UserError, match="needs at least 9"):
+        generate(MarkovSession(tables(1, 0)), [request(open=False, length=9)], **options)
+    (found,) = generate(MarkovSession(tables(1, 0)), [request()], min_length=5, **options)
+    assert sorted(found[0].value.tolist()) == [3, 6, 7, 8, 9] and np.isfinite(found[0].score)
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEEDS, st.sampled_from(["greedy", "beam", "sample"]))
+def test_a_search_that_is_stuck_ends_the_value_and_stays_finite(seed: int, strategy: str) -> None:
+    # of 26 tokens that two-grams leave room for, chance soon runs into a corner
+    options = {"strategy": strategy, "max_length": 26, "no_repeat_ngram": 2, "beam": 2}
+    (found,) = generate(MarkovSession(tables(1, seed)), [request()], min_length=26, **options)
+    assert found and all(np.isfinite(h.score) and np.isfinite(h.log_probs).all() for h in found)
+    assert not {0, 1, 4, 5} & set(found[0].value.tolist())

@@ -46,7 +46,7 @@ def found(settings: dict[str, object], **options: object) -> dict[str, str]:
 def test_a_good_run_has_no_problem(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     task = {
-        "instruction": "[WORD:a] -> [WORD:b]",
+        "instruction": "[WORD:a] -> [WORD:b,closed_set]",
         "data": {"train": str(tmp_path / "*.csv"), "transforms": {"a": ["lower"]}},
         "metrics": [{"metric": "iou", "slot": "b", "options": {"threshold": 0.1}}],
         "closed_sets": {"b": ["x", "y"]},

@@ -15,7 +15,7 @@ from ofacore.errors import UserError
 from ofacore.folders import check_place
 
 if TYPE_CHECKING:
-    from ofacore.generate.output import Output
+    from ofacore.generate.output import Candidate, Output
     from ofacore.plan import TaskPlan
 
 app = command_app()
@@ -53,7 +53,8 @@ def infer(
     if save is not None:
         output.save(str(save))
     if json:
-        print_json({"values": output.values, "score": output.score, "candidates": _candidates(output)})
+        known = {"score": output.score, "log_prob": output.log_prob, "mean_log_prob": output.mean_log_prob}
+        print_json({"values": output.values, **known, "candidates": _candidates(output)})
         return
     for name, value in output.values.items():
         echo(f"{name}: {value}")
@@ -63,7 +64,12 @@ def infer(
 
 
 def _candidates(output: Output) -> dict[str, list[dict[str, Any]]]:
-    return {name: [vars(candidate) for candidate in found] for name, found in output.candidates.items()}
+    """Slot -> candidates by the names of their fields."""
+    return {name: [_candidate(candidate) for candidate in found] for name, found in output.candidates.items()}
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {**vars(candidate), "mean_log_prob": candidate.mean_log_prob}
 
 
 def check_names(row: Mapping[str, str], plan: TaskPlan) -> None:

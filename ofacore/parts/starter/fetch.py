@@ -25,6 +25,7 @@ from typing import IO, Literal
 
 from ofacore.errors import UserError
 from ofacore.folders import cache_root
+from ofacore.json_text import json_text
 
 MARKER = ".complete"
 _LOG = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ def _extract(source: PackageSource, archive: Path, target: Path, cache: Path) ->
         missing = [glob for glob in source.members if not any(fnmatch.fnmatchcase(name, glob) for name in written)]
         if missing:
             raise FetchError(source, f"has no member {missing[0]!r}", "Report this to the plugin's author.", cache)
-        (scratch / MARKER).write_text(json.dumps({"sha256": source.sha256, "files": len(written)}), encoding="utf-8")
+        (scratch / MARKER).write_text(json_text({"sha256": source.sha256, "files": len(written)}), encoding="utf-8")
         if not (target / MARKER).is_file():
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)

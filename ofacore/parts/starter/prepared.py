@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ofacore.folders import cache_root
+from ofacore.json_text import json_text
 from ofacore.parts.starter.fetch import MARKER, PackageSource
 from ofacore.parts.starter.splits import Row, Splits
 
@@ -70,7 +71,7 @@ def save_splits(folder: Path, splits: Splits) -> None:
             _save_column(folder / f"{split}.{name}.npy", [row[name] for row in rows])
         with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
             for row in rows:
-                file.write(json.dumps({key: _plain(row, key, names) for key in row}, ensure_ascii=False) + "\n")
+                file.write(json_text({key: _plain(row, key, names) for key in row}) + "\n")
 
 
 def _plain(row: Row, key: str, arrays: Sequence[str]) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ofacore.json_text import json_text
 from ofacore.train.callbacks.base import Callback
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class FaultLog(Callback):
         with (trainer.folder / "faults.jsonl").open("a", encoding="utf-8") as file:
             for fault in report.faults:
                 logger.warning("%s: %s", fault.kind, fault)
-                file.write(json.dumps(asdict(fault), ensure_ascii=False) + "\n")
+                file.write(json_text(asdict(fault)) + "\n")
 
     def on_end(self, trainer: Trainer) -> None:
         for kind, count in sorted(trainer.faults.by_task.items()):

@@ -92,7 +92,7 @@ class Validation(Callback):
         return math.nan if found is None else found
 
     def _is_better(self, score: float) -> bool:
-        if math.isnan(score):
+        if not math.isfinite(score):
             return False
         return self.best is None or (score > self.best if self.higher else score < self.best)
 

@@ -19,7 +19,7 @@ from ofacore.protocols import MASK, UNK
 
 FILE = "tokenizer.json"
 CORE = {"<unk>": UNK, "<mask>": MASK}
-"""Names of tokens that a text may hold and that are the model's core tokens, unless the dictionary says otherwise."""
+"""Tokens that are core tokens of the model unless the dictionary says otherwise; given as ids, never by a text."""
 _RESERVED = {"<s>", "<pad>", "</s>", *CORE}
 _PLAIN = {"type": "BPE", "dropout": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
           "byte_fallback": False, "ignore_merges": False}  # fmt: skip
@@ -80,7 +80,7 @@ def general_tokenizer(
 
 
 def _built(folder: Path, content: Mapping[str, Any], known: set[str]) -> Tokenizer:
-    """Without limits, and without special tokens that the dictionary does not have: a text may spell them."""
+    """Without limits, and without special tokens that the dictionary does not have."""
     kept = known | set(CORE)
     added = [t for t in content.get("added_tokens") or () if not t.get("special") or t.get("content") in kept]
     text = json.dumps({**content, "added_tokens": added, "truncation": None, "padding": None, "post_processor": None})

@@ -14,7 +14,7 @@ from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
 def is_text(value: Any) -> bool:
     """True for one text: a string, a number, a date or time, or a one-dimensional integer array of token ids."""
     if isinstance(value, str | Real | Decimal | date | time):
-        return True
+        return not isinstance(value, bool)
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     return getattr(value, "ndim", None) == 1 and kind in ("i", "u")
 

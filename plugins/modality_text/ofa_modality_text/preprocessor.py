@@ -244,7 +244,7 @@ class TextPreprocessor:
         if len(ids) and not 0 <= ids.min() <= ids.max() < len(self._range):
             wrong = f"{ids.min()} to {ids.max()}"
             raise RowError(f"column '{column}': token ids {wrong}; this tokenizer has 0 to {len(self._range) - 1}")
-        return ids.astype(np.int64) + self._range.start
+        return self._tokens.placed(ids)
 
     def _masked(self, ids: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
         return mask_spans(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from ofa_modality_text.literal import literal
 from ofacore.plugin import PluginError
 
 _BLANK = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -80,13 +81,13 @@ class CachedTokenizer:
 
     With ``by_words`` chunks are cut before blanks, where GPT-2's pre-tokenization always cuts as well, and a blank is
     put before the text, so that a word is the same token at the beginning and inside; `decode` takes it away. ``core``
-    maps tokens to core tokens of the model, which stand for them.
+    maps tokens to core tokens of the model, which stand for them. A text that spells a special token is text.
     """
 
     def __init__(
         self, tokenizer: Tokenizer, offset: int, by_words: bool, core: Mapping[str, int] | None = None
     ) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer, self._reading = tokenizer, literal(tokenizer)
         self.offset = offset
         self.by_words = by_words
         self.size = table_size(tokenizer)
@@ -108,6 +109,10 @@ class CachedTokenizer:
         """Ids int64 [n] of a text, letter by letter: no token spans two letters."""
         return self._cached(text)
 
+    def placed(self, local: np.ndarray) -> np.ndarray:
+        """Ids int64 [n] in the vocabulary of the tokenizer's own; its special tokens are what they are in the model."""
+        return np.array([self._core.get(i, i + self.offset) for i in local.tolist()], np.int64)
+
     def decode(self, ids: Iterable[int], letters: bool = False) -> str:
         """The text of ids of this tokenizer; others are passed over."""
         local = [i - self.offset for i in ids if 0 <= i - self.offset < self.size]
@@ -120,7 +125,7 @@ class CachedTokenizer:
         return np.frombuffer(joined, np.int64)
 
     def _learn(self, chunk: str) -> bytes:
-        found = self.tokenizer.encode(chunk, add_special_tokens=False).ids
+        found = self._reading.encode(chunk, add_special_tokens=False).ids
         ids = np.array([self._core.get(i, i + self.offset) for i in found], np.int64).tobytes()
         if len(chunk) <= _LONGEST_CACHED:
             if len(self._chunks) >= _CACHE_SIZE:
