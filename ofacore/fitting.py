@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,9 +71,10 @@ class Steps:
 
     loader: StepLoader
 
-    def __iter__(self) -> Iterator[LoadedStep]:
-        for step in self.loader:
-            yield loaded(step)
+    def __iter__(self) -> Generator[LoadedStep, None, None]:
+        with closing(iter(self.loader)) as steps:
+            for step in steps:
+                yield loaded(step)
 
 
 def loaded(step: Step) -> LoadedStep:

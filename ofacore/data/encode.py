@@ -18,6 +18,7 @@ from ofacore.data.pieces import Geometry
 from ofacore.data.runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
 from ofacore.data.sources.base import SourceError
 from ofacore.data.terms import TermBuilder
+from ofacore.plugin.blame import Blame, blame, who
 from ofacore.protocols import (
     Corruption,
     Criterion,
@@ -69,6 +70,8 @@ class Encoder:
     settings: RunSettings = field(default_factory=RunSettings)
     closed_sets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Slot -> allowed values, files read; sets that come with each row are not here."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """``preprocessor/name``, ``corruption/name``, a row transform -> whose it is, for messages."""
 
     @classmethod
     def of(
@@ -87,6 +90,7 @@ class Encoder:
             plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
             ColumnMap.of(plan.columns, plan.transforms, registry.load), corruptions or {}, settings or RunSettings(),
             {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
+            _origins(plan, registry),
         )  # fmt: skip
         encoder._check_orders()
         return encoder
@@ -133,7 +137,8 @@ class Encoder:
         ctx = RowContext(values, self.plan.name, split, rng, closed_sets=self._closed_sets(values))
         for name, members in self._order(template).transforms.items():
             with blamed_column(members[0].name):
-                ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
+                with Blame(self.origins.get(name, f"row transform '{name}'"), f"slot '{members[0].name}'"):
+                    ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
         return ctx
 
     def expand(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int] = frozenset()) -> Expanded:
@@ -158,10 +163,17 @@ class Encoder:
             raise
         except RowError as error:
             raise column_error(slot.name, error) from error
+        except Exception as error:
+            blame(error, self._origin("preprocessor", slot.preprocessor), f"encode, slot '{slot.name}'")
+            raise
         if slot.corruption and slot.loss and ctx.split != "infer":
             corrupt = self.corruptions[slot.corruption]
-            found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
+            with Blame(self._origin("corruption", slot.corruption), f"slot '{slot.name}'"):
+                found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
         return tuple(found)
+
+    def _origin(self, kind: str, name: str) -> str:
+        return self.origins.get(f"{kind}/{name}", f"{kind} '{name}'")
 
     def _plain_segments(self, slot: SlotPlan, ctx: RowContext) -> tuple[Segment, ...]:
         """Segments of plain text, the same in every row and so encoded once."""
@@ -177,7 +189,8 @@ class Encoder:
         """Vocabulary blocks of a target slot's tokens; empty where it gives none."""
         preprocessor = self.preprocessors[slot.preprocessor]
         if slot.plain is None and slot.loss:
-            return preprocessor.expect(slot, ctx).blocks
+            with Blame(self._origin("preprocessor", slot.preprocessor), f"expect, slot '{slot.name}'"):
+                return preprocessor.expect(slot, ctx).blocks
         parts = preprocessor.encode(slot.plain, slot, ctx) if slot.plain is not None else []
         return next((part.blocks for part in parts if isinstance(part, TokenSegment)), ())
 
@@ -318,6 +331,18 @@ class Encoder:
             if row.get(column) is None:
                 raise ColumnError(column, f"it holds the allowed values of '{slot}', but the row does not have it")
         return {**self.closed_sets, **{slot: row[column] for slot, column in columns.items()}}
+
+
+def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
+    """Whose components a task's rows go through."""
+    found: dict[str, str] = {}
+    for slot in plan.slots():
+        found[f"preprocessor/{slot.preprocessor}"] = who(registry, "preprocessor", slot.preprocessor)
+        if slot.corruption:
+            found[f"corruption/{slot.corruption}"] = who(registry, "corruption", slot.corruption)
+        if transform := registry.slot(slot.type).row_transform:
+            found[transform] = who(registry, "slot", slot.type).replace("slot", "row transform of slot type", 1)
+    return found
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:
