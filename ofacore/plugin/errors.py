@@ -90,4 +90,14 @@ class LoadError(PluginError):
     def __str__(self) -> str:
         subject = self.what or "the object"
         origin = f" of plugin '{self.plugin}' (distribution '{self.distribution}')" if self.plugin else ""
-        return f"{subject}{origin} could not be imported from '{self.target}': {self.cause}"
+        return f"{subject}{origin} {self._happened()}: {self.cause}"
+
+    def _happened(self) -> str:
+        return f"could not be imported from '{self.target}'"
+
+
+class HookError(LoadError):
+    """A hook of a plugin raised; ``target`` is the name of the hook."""
+
+    def _happened(self) -> str:
+        return "raised an exception"

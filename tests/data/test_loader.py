@@ -87,6 +87,13 @@ def test_a_worker_that_ends_is_told_with_what_may_be_the_cause():
         list(StepLoader(fatal, Turns(), LoaderSettings(workers=1), None, 0, 1))
 
 
+class Single:
+    """A schedule of one task."""
+
+    def counts(self, step):
+        return {"one": 2}
+
+
 class Raises(Letters):
     """A plugin's preprocessor with a bug."""
 
@@ -98,7 +105,7 @@ def test_an_error_of_a_plugin_in_a_worker_is_told_with_its_place_and_ends_the_wo
     sound = encoder("[WORD:a] -> [WORD:t]", name="one")
     broken = {"one": TaskData(ListSource(rows(7), "one"), replace(sound, preprocessors={"letters": Raises()}))}
     with pytest.raises(KeyError, match="values") as caught:
-        list(StepLoader(broken, Turns(), LoaderSettings(workers=1), None, 0, 3))
+        list(StepLoader(broken, Single(), LoaderSettings(workers=1), None, 0, 3))
     told = " ".join(caught.value.__notes__)
     assert "raised by preprocessor 'letters' of plugin 'toy' (toy 0), encode, slot 'a'" in told
     assert "while encoding one[" in told and "of task 'one'" in told
