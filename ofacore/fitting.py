@@ -26,8 +26,10 @@ from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
 from ofacore.parallel.agreement import check_started_alike
 from ofacore.parallel.process import tune_process
+from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.hooks import RunHooks, TrainingRun
-from ofacore.protocols import Batch, Schedule, TaskShare
+from ofacore.protocols import Batch, Schedule, TaskShare, Tracker
 from ofacore.rollout import Rollout
 from ofacore.saving import described
 from ofacore.train.callbacks.base import Callback
@@ -38,6 +40,7 @@ from ofacore.train.callbacks.progress import Progress
 from ofacore.train.callbacks.speed import Speed
 from ofacore.train.callbacks.tracking import Tracking
 from ofacore.train.callbacks.validation import Validation
+from ofacore.train.checked_schedule import CheckedSchedule
 from ofacore.train.interfaces import StepData
 from ofacore.train.loop import Trainer
 from ofacore.train.precision import weight_dtype
@@ -236,10 +239,13 @@ def shares(generalist: Generalist) -> dict[str, TaskShare]:
 def schedule(generalist: Generalist) -> Schedule:
     """The configured schedule."""
     config, registry = generalist.assembly.config.train, generalist.assembly.registry
-    options = {**registry.component("schedule", config.schedule.name).options, **config.schedule.options}
-    build = registry.load("schedule", config.schedule.name)
-    made: Schedule = build(shares(generalist), config.samples, config.seed, options)
-    return made
+    name = config.schedule.name
+    options = {**registry.component("schedule", name).options, **config.schedule.options}
+    build, tasks = registry.load("schedule", name), shares(generalist)
+    owner = who(registry, "schedule", name)
+    with Blame(owner, "when it was built"):
+        made: Schedule = build(tasks, config.samples, config.seed, options)
+    return CheckedSchedule(made, owner, tuple(tasks), config.samples)
 
 
 def loader_settings(config: TrainConfig) -> LoaderSettings:
@@ -259,7 +265,8 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> 
     validation = Validation(_on_whole_model(validator, generalist), config.validation, config.checkpoint, known)
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()
-    trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in names]
+    trackers = {name: _tracker(assembly.registry, name, folder, step) for name in names}
+    owners = [who(assembly.registry, "tracker", name) for name in trackers]
     command = f"ofa train CONFIG --resume --out {folder}"
     written = Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command)
     hooks = RunHooks(assembly.registry)
@@ -269,11 +276,19 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, quiet: bool) -> 
         *([] if quiet or not first else [Progress(config.log_every)]),
         speed,
         validation,
-        Tracking(trackers, config.log_every, speed, validation),
+        Tracking(list(trackers.values()), config.log_every, speed, validation, owners),
         *([FaultLog()] if first else []),
         written,
         PluginHooks(hooks, run, validation, written),
     ]
+
+
+def _tracker(registry: Registry, name: str, folder: Path, step: int) -> Tracker:
+    """A tracker with its declared options, and the step that the run goes on from."""
+    build, declared = registry.load("tracker", name), registry.component("tracker", name).options
+    with Blame(who(registry, "tracker", name), "when it was built"):
+        made: Tracker = build(folder, {**declared, "resume_step": step})
+    return made
 
 
 def _on_whole_model(validator: Validator, generalist: Generalist) -> Callable[[int], dict[str, float]]:

@@ -175,7 +175,7 @@ class Rollout:
         predictions = [preprocessor.decode(Hypothesis(ids), rows.slot, ctx) for ids, ctx in pairs]
         references = [ctx.row.get(use.references or use.slot) for ctx in contexts]
         with blaming(rows.encoder.plan.name, use):
-            metric: Metric = self.generalist.assembly.registry.load("metric", use.metric)(use.options)
+            metric: Metric = self.generalist.assembly.registry.make("metric", use.metric, use.options)
             metric.update(predictions, references, [ctx.row for ctx in contexts])
             items = np.asarray(metric.items(), np.float64)
         if len(items) != len(written):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofacore.assembly import Assembly
+from ofacore.assembly.origins import changed_versions, preferences
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, save_sharded, standing
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
@@ -16,6 +18,9 @@ from ofacore.plugin import Registry, UnknownNameError
 
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist
+
+
+logger = logging.getLogger("ofacore.train")
 
 
 def save(generalist: Generalist, folder: Path) -> Path:
@@ -103,11 +108,20 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
     if not isinstance(snapshot.state.get("assembly"), dict):
         raise CheckpointError(place, "holds no description of its model")
     state = snapshot.state["assembly"]
-    registry = registry or Registry.discover(state["config"].get("plugins", {}).get("prefer", {}))
+    stored = state.get("components", {})
+    if registry is None:
+        chosen = state["config"].get("plugins", {}).get("prefer", {})
+        registry = Registry.discover({**preferences(stored), **chosen})
+    changed = changed_versions(stored, registry)
+    if changed:
+        logger.warning("%s was made with %s; it may answer otherwise", place, ", ".join(changed))
     try:
         return Assembly.restore(state, snapshot.artifacts, registry)
     except (UnknownNameError, ValueError) as error:
         lost = missing_plugins(snapshot.state, registry)
+        if not lost and changed:
+            made = f"was made with {', '.join(changed)}: install what it needs"
+            raise CheckpointError(place, f"{made}\n{error}") from error
         if not lost:
             raise
         off = [row.distribution for row in registry.rows if row.status != "ok"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
+from ofacore.assembly.origins import describe_origins, with_stored_options
 from ofacore.config.schema import RunConfig
 from ofacore.data.encode import Encoder
 from ofacore.data.kinds import elements_of
@@ -20,6 +21,7 @@ from ofacore.data.runs import RunSettings
 from ofacore.model.presets import with_preset_options
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import ColumnFitting, Corruption, Criterion, Preprocessor
 from ofacore.vocabulary import Block, Vocabulary
 
@@ -55,6 +57,7 @@ class Assembly:
     @classmethod
     def restore(cls, state: Mapping[str, Any], artifacts: Mapping[str, Artifact], registry: Registry) -> Assembly:
         """The assembly whose `state` and artifacts these are."""
+        registry = with_stored_options(registry, state.get("components", {}))
         config = RunConfig.model_validate(state["config"])
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
@@ -73,7 +76,11 @@ class Assembly:
             task["data"] = {k: v for k, v in given.items() if k not in ("train", "valid", "test") or _is_json(v)}
         if adapters := self._stored_adapters():
             config["model"] = {**config.get("model", {}), "adapters": adapters}
-        return {"config": config, "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks]}
+        return {
+            "config": config,
+            "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks],
+            "components": describe_origins(self.plans, self.config.model, self.registry),
+        }
 
     def _stored_adapters(self) -> dict[str, dict[str, Any]]:
         """Options of adapters as a checkpoint keeps them: without files that only served to build the model."""
@@ -138,9 +145,8 @@ class Assembly:
         return declared
 
     def _build(self, name: str) -> Preprocessor:
-        declared = self.registry.component("preprocessor", name).options
-        options = {**declared, **self.config.model.preprocessors.get(name, {})}
-        built: Preprocessor = self.registry.load("preprocessor", name)(options)
+        given = self.config.model.preprocessors.get(name, {})
+        built: Preprocessor = self.registry.make("preprocessor", name, given)
         return built
 
     def _fit(self, data: Mapping[str, TaskData]) -> None:
@@ -148,10 +154,11 @@ class Assembly:
             built = self._build(name)
             rng = np.random.default_rng([self.config.train.seed, number])
             values = _values(name, self.plans, data, self.registry)
-            if isinstance(built, ColumnFitting):
-                artifact = built.fit_columns(values, rng)
-            else:
-                artifact = built.fit((value for *_, value in values), rng)
+            with Blame(who(self.registry, "preprocessor", name), "fit"):
+                if isinstance(built, ColumnFitting):
+                    artifact = built.fit_columns(values, rng)
+                else:
+                    artifact = built.fit((value for *_, value in values), rng)
             if artifact is not None:
                 self.artifacts[name] = artifact
             self.vocabulary = self.vocabulary.extend(built.blocks(artifact))

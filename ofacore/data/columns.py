@@ -11,7 +11,7 @@ from ofacore.plugin import suggest
 
 Transform = Callable[[Any], Any]
 LoadComponent = Callable[[str, str], Any]
-"""``registry.load``: kind, name -> implementation."""
+"""``registry.make``: kind, name -> the function, or an instance that has the options of its component."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ColumnMap:
 def _transformed(function: Transform, value: Any, key: str) -> Any:
     try:
         return function(value)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except Exception as error:
         name = getattr(function, "__name__", type(function).__name__)
         problem = f"transform '{name}' fails on a {type(value).__name__} ({type(error).__name__}: {error})"
         raise ColumnError(key, problem) from error

@@ -88,7 +88,7 @@ class Encoder:
         """
         encoder = cls(
             plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
-            ColumnMap.of(plan.columns, plan.transforms, registry.load), corruptions or {}, settings or RunSettings(),
+            ColumnMap.of(plan.columns, plan.transforms, registry.make), corruptions or {}, settings or RunSettings(),
             {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
             _origins(plan, registry),
         )  # fmt: skip
@@ -136,9 +136,9 @@ class Encoder:
         values = self.columns.apply(row, partial=split == "infer")
         ctx = RowContext(values, self.plan.name, split, rng, closed_sets=self._closed_sets(values))
         for name, members in self._order(template).transforms.items():
-            with blamed_column(members[0].name):
-                with Blame(self.origins.get(name, f"row transform '{name}'"), f"slot '{members[0].name}'"):
-                    ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
+            owner = self.origins.get(name, f"row transform '{name}'")
+            with blamed_column(members[0].name), Blame(owner, f"slot '{members[0].name}'"):
+                ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
         return ctx
 
     def expand(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int] = frozenset()) -> Expanded:

@@ -80,7 +80,7 @@ def _message(plan: TaskPlan, use: MetricUse, error: Exception) -> str:
 def _try(task: str, use: MetricUse, trials: Sequence[_Trial], registry: Registry) -> Tried | Exception:
     """What the metric reports, or why it cannot be used."""
     try:  # a metric is anybody's code: it may raise anything
-        metric: Metric = registry.load("metric", use.metric)(use.options)
+        metric: Metric = registry.make("metric", use.metric, use.options)
     except Exception as error:
         return error
     forced = bool(getattr(metric, "needs", ""))
@@ -111,7 +111,7 @@ def _log_probs(metric: Metric, row: Mapping[str, Any]) -> list[float]:
 def _trials(assembly: Assembly, plan: TaskPlan, data: TaskData) -> Iterator[_Trial]:
     """Up to `ROWS` rows that can be encoded, of the held-out rows or else of the training rows."""
     source = data.held_out() or data.train
-    encoder, columns = assembly.encoder(plan), ColumnMap.of(plan.columns, plan.transforms, assembly.registry.load)
+    encoder, columns = assembly.encoder(plan), ColumnMap.of(plan.columns, plan.transforms, assembly.registry.make)
     found = 0
     for index in range(min(LOOKED_AT, len(source) if source is not None else 0)):
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any, Protocol
 
 from ofacore.assembly import Assembly, TaskData
@@ -22,8 +24,10 @@ from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
+from ofacore.plugin.blame import who
 from ofacore.protocols import RowContext, RowError, SlotPlan
 
+logger = logging.getLogger("ofacore.train")
 SAMPLES = 6
 """Samples of each task that a report shows."""
 
@@ -83,7 +87,7 @@ def evaluate_task(
     rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     outputs = inference(rows, on_error="keep")
-    columns = ColumnMap.of(plan.columns, plan.transforms, generalist.assembly.registry.load)
+    columns = ColumnMap.of(plan.columns, plan.transforms, generalist.assembly.registry.make)
     usable = [k for k, output in enumerate(outputs) if not output.problem]
     baselines = _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
     judged = Judged(
@@ -143,7 +147,8 @@ def _for(
     if needs == "log_probs":
         found = reference_log_probs(model, encoder, rows, use.slot)
     else:
-        found = candidate_log_probs(model, encoder, rows, use.slot, metric(use.options).candidates)
+        built = generalist.assembly.registry.make("metric", use.metric, use.options)
+        found = candidate_log_probs(model, encoder, rows, use.slot, built.candidates)
     return replace(judged, predictions=[{use.slot: logs} for logs in found], baseline=None)
 
 
@@ -156,8 +161,22 @@ def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, row: Mapping[
             parts.append(f"<div class='slot'><b>{slot.name}</b> {_shown(assembly, slot, value, output.context)}</div>")
     targets = {slot.name: slot for slot in template.targets()}
     references = [_shown(assembly, slot, row.get(name), output.context) for name, slot in targets.items()]
-    return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(filter(None, references)))
+    try:
+        answer = output.html()
+    except Exception as error:
+        answer = _not_shown("the answer", f"task '{plan.name}'", error)
+    return Sample(plan.name, template.text, "".join(parts), answer, " ".join(filter(None, references)))
 
 
 def _shown(assembly: Assembly, slot: SlotPlan, value: Any, ctx: RowContext) -> str:
-    return shown(assembly.preprocessor(slot.preprocessor), value, assembly.registry.slot(slot.type).is_element, ctx)
+    is_element = assembly.registry.slot(slot.type).is_element
+    try:
+        return shown(assembly.preprocessor(slot.preprocessor), value, is_element, ctx)
+    except Exception as error:  # a report shows what it can: scores must not be lost with a picture
+        return _not_shown(who(assembly.registry, "preprocessor", slot.preprocessor), slot.name, error)
+
+
+def _not_shown(owner: str, place: str, error: Exception) -> str:
+    told = f"{owner}: render raised {type(error).__name__}: {error}"
+    logger.warning("task sample not shown, %s: %s", place, told)
+    return f"<i>not shown: {escape(told[:300])}</i>"

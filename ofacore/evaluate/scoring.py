@@ -83,7 +83,7 @@ def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> 
 def _filled(
     judged: Judged, use: MetricUse, registry: Registry, predictions: Sequence[Row], picked: Sequence[int] | None = None
 ) -> Metric:
-    metric: Metric = registry.load("metric", use.metric)(use.options)
+    metric: Metric = registry.make("metric", use.metric, use.options)
     chosen = range(len(predictions)) if picked is None else picked
     column = use.references or use.slot
     rows = [{**judged.rows[i], **{f"predicted:{n}": v for n, v in predictions[i].items()}} for i in chosen]
@@ -115,7 +115,7 @@ def baseline_score(plan: TaskPlan, data: TaskData, registry: Registry) -> float 
     test, predictions = data.splits.get("test"), data.baseline_rows()
     if test is None or predictions is None or not plan.metrics:
         return None
-    columns = ColumnMap.of(plan.columns, plan.transforms, registry.load)
+    columns = ColumnMap.of(plan.columns, plan.transforms, registry.make)
     rows = [columns.apply(row) for _, row in readable(test) if not isinstance(row, RowError)]
     use = plan.metrics[0]
     with blaming(plan.name, use):

@@ -14,6 +14,7 @@ from ofacore.generate.output import Candidate
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.parts import begin_run, feed_tokens
 from ofacore.plan import TemplatePlan
+from ofacore.plugin.blame import Blame
 from ofacore.protocols import (
     DecodeSession,
     DenseSegment,
@@ -58,6 +59,8 @@ class Tools:
     """Ids of phrases that a slot's value must contain."""
     max_positions: int | None = None
     """Most positions that the model takes; None: any number."""
+    owner: Callable[[str, str], str] = lambda kind, name: f"{kind} '{name}'"
+    """Kind and name of a component -> whose it is, for messages."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,11 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
         )
         for row, spec in zip(rows, specs, strict=True)
     ]
-    produced = tools.generators[slot.generator](session, requests, tools.options, tools.rng)
+    place = f"task '{rows[0].ctx.task}', slot '{slot.name}'"
+    with Blame(tools.owner("generator", slot.generator), place):
+        produced = tools.generators[slot.generator](session, requests, tools.options, tools.rng)
+        if len(produced) != len(rows):
+            raise ValueError(f"it gave candidates for {len(produced)} rows of {len(rows)}")
     for row, found in zip(rows, produced, strict=True):
         row.fields.setdefault(slot.name, []).append(_candidates(found, slot, row, tools))
     if tokens and last and steps:
@@ -179,7 +186,9 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
 
 def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tuple[Candidate, ...]:
     preprocessor = tools.preprocessors[slot.preprocessor]
-    return tuple(Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs) for h in found)
+    owner = tools.owner("preprocessor", slot.preprocessor)
+    with Blame(owner, f"decode, task '{row.ctx.task}', slot '{slot.name}'"):
+        return tuple(Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs) for h in found)
 
 
 def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:

@@ -5,6 +5,8 @@ Environment variables:
         ``disabled``. Set to nothing, only the core's own components remain.
     ``OFA_PLUGIN_DEV``: ``name=package.module:MANIFEST[,...]``, plugins that are importable but not installed.
     ``OFA_PLUGIN_TIMEOUT``: Seconds that the first import of a manifest may take.
+    ``OFA_PREFER``: ``name=distribution[,...]``, which plugin brings a name that several have, where no configuration
+        says so (`Registry.discover`).
     ``OFA_STRICT_PLUGINS``: ``1`` makes every bad plugin an error.
 """
 

@@ -71,7 +71,9 @@ def conflict_text(what: str, owners: Iterable[str], setting: str) -> str:
     """One line that names the owners and the setting that decides."""
     owners = tuple(owners)
     names = " and ".join(f"'{owner}'" for owner in owners)
-    return f"{what} is announced by {names}; uninstall one, or decide with plugins.prefer.{setting}={owners[0]}"
+    choice = f"{setting}={owners[0]}"
+    way_out = f"decide with plugins.prefer.{choice}, or without a configuration by OFA_PREFER={choice}"
+    return f"{what} is announced by {names}; uninstall one, or {way_out}"
 
 
 class LoadError(PluginError):
