@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,10 @@ from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
 from ofacore.parallel.agreement import all_succeeded, check_started_alike
 from ofacore.parallel.process import tune_process
+from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.hooks import RunHooks, TrainingRun
-from ofacore.protocols import Batch, Schedule, TaskShare
+from ofacore.protocols import Batch, Schedule, TaskShare, Tracker
 from ofacore.rollout import Rollout
 from ofacore.saving import described
 from ofacore.train.callbacks.base import Callback
@@ -39,6 +41,7 @@ from ofacore.train.callbacks.progress import Progress
 from ofacore.train.callbacks.speed import Speed
 from ofacore.train.callbacks.tracking import Tracking
 from ofacore.train.callbacks.validation import Validation
+from ofacore.train.checked_schedule import CheckedSchedule
 from ofacore.train.interfaces import StepData
 from ofacore.train.loop import Trainer
 from ofacore.train.precision import RunFormat, choose_format, format_of_checkpoint
@@ -72,9 +75,10 @@ class Steps:
 
     loader: StepLoader
 
-    def __iter__(self) -> Iterator[LoadedStep]:
-        for step in self.loader:
-            yield loaded(step)
+    def __iter__(self) -> Generator[LoadedStep, None, None]:
+        with closing(iter(self.loader)) as steps:
+            for step in steps:
+                yield loaded(step)
 
 
 def loaded(step: Step) -> LoadedStep:
@@ -275,10 +279,13 @@ def shares(generalist: Generalist) -> dict[str, TaskShare]:
 def schedule(generalist: Generalist) -> Schedule:
     """The configured schedule."""
     config, registry = generalist.assembly.config.train, generalist.assembly.registry
-    options = {**registry.component("schedule", config.schedule.name).options, **config.schedule.options}
-    build = registry.load("schedule", config.schedule.name)
-    made: Schedule = build(shares(generalist), config.samples, config.seed, options)
-    return made
+    name = config.schedule.name
+    options = {**registry.component("schedule", name).options, **config.schedule.options}
+    build, tasks = registry.load("schedule", name), shares(generalist)
+    owner = who(registry, "schedule", name)
+    with Blame(owner, "when it was built"):
+        made: Schedule = build(tasks, config.samples, config.seed, options)
+    return CheckedSchedule(made, owner, tuple(tasks), config.samples)
 
 
 def loader_settings(config: TrainConfig) -> LoaderSettings:
@@ -299,7 +306,8 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, opening: str | N
     validation = Validation(on_whole_model(validator, generalist), config.validation, config.checkpoint, known)
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()
-    trackers = [assembly.registry.load("tracker", name)(folder, {"resume_step": step}) for name in names]
+    trackers = {name: _tracker(assembly.registry, name, folder, step) for name in names}
+    owners = [who(assembly.registry, "tracker", name) for name in trackers]
     command = f"ofa train CONFIG --resume --out {folder}"
     written = Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command)
     hooks = RunHooks(assembly.registry)
@@ -309,8 +317,16 @@ def _callbacks(generalist: Generalist, folder: Path, step: int, opening: str | N
         *([] if opening is None else [Progress(config.log_every, opening=opening)]),
         speed,
         validation,
-        Tracking(trackers, config.log_every, speed, validation),
+        Tracking(list(trackers.values()), config.log_every, speed, validation, owners),
         *([FaultLog()] if first else []),
         written,
         PluginHooks(hooks, run, validation, written),
     ]
+
+
+def _tracker(registry: Registry, name: str, folder: Path, step: int) -> Tracker:
+    """A tracker with its declared options, and the step that the run goes on from."""
+    build, declared = registry.load("tracker", name), registry.component("tracker", name).options
+    with Blame(who(registry, "tracker", name), "when it was built"):
+        made: Tracker = build(folder, {**declared, "resume_step": step})
+    return made

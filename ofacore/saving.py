@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ofacore import json_files
 from ofacore.assembly import Assembly
+from ofacore.assembly.origins import changed_versions, preferences
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, save_sharded, standing
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
@@ -29,9 +30,11 @@ from ofacore.printable import shortened
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist
 
-logger = logging.getLogger(__name__)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}")
 """A package's name and its version (PEP 508 and 440): nothing that a shell would take for more."""
+
+
+logger = logging.getLogger("ofacore.train")
 
 
 def save(generalist: Generalist, folder: Path) -> Path:
@@ -124,7 +127,13 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
 def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Assembly:
     """The assembly of a checkpoint; what plugins it misses is told with the command that installs them."""
     state = described_model(place, snapshot.state)
-    registry = registry or Registry.discover(state["config"].get("plugins", {}).get("prefer", {}))
+    stored = state.get("components", {})
+    if registry is None:
+        chosen = state["config"].get("plugins", {}).get("prefer", {})
+        registry = Registry.discover({**preferences(stored), **chosen})
+    changed = changed_versions(stored, registry)
+    if changed:
+        logger.warning("%s was made with %s; it may answer otherwise", place, ", ".join(changed))
     try:
         return Assembly.restore(state, snapshot.artifacts, registry)
     except ValidationError as error:
@@ -133,6 +142,9 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
         raise CheckpointError(place / "state.json", what) from error
     except (UnknownNameError, ValueError) as error:
         lost = missing_plugins(snapshot.state, registry)
+        if not lost and changed:
+            made = f"was made with {', '.join(changed)}: install what it needs"
+            raise CheckpointError(place, f"{made}\n{error}") from error
         if not lost:
             raise
         off = [row.distribution for row in registry.rows if row.status != "ok"]

@@ -36,4 +36,5 @@ def message(error: BaseException) -> str:
     text = str(error).strip()
     if type(error).__name__ == "RankFailedError":
         return text
-    return f"{type(error).__name__}{': ' if text else ''}{text} (--debug shows where)"
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}{': ' if text else ''}{text} (--debug shows where){notes}"

@@ -14,6 +14,7 @@ import numpy as np
 from ofacore.artifacts import Artifact
 from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
+from ofacore.assembly.origins import describe_origins, with_stored_options
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import RunConfig
 from ofacore.data.columns import is_empty_text
@@ -25,6 +26,7 @@ from ofacore.json_text import NotJsonError, json_text
 from ofacore.model.presets import with_preset_options
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import ColumnFitting, Corruption, Criterion, Preprocessor
 from ofacore.vocabulary import Block, Vocabulary
 
@@ -63,6 +65,7 @@ class Assembly:
     @classmethod
     def restore(cls, state: Mapping[str, Any], artifacts: Mapping[str, Artifact], registry: Registry) -> Assembly:
         """The assembly whose `state` and artifacts these are."""
+        registry = with_stored_options(registry, state.get("components", {}))
         config = RunConfig.model_validate(state["config"])
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
@@ -81,7 +84,11 @@ class Assembly:
             task["data"] = {k: v for k, v in given.items() if k not in ("train", "valid", "test") or _is_json(v)}
         if adapters := self._stored_adapters():
             config["model"] = {**config.get("model", {}), "adapters": adapters}
-        return {"config": config, "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks]}
+        return {
+            "config": config,
+            "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks],
+            "components": describe_origins(self.plans, self.config.model, self.registry),
+        }
 
     def _check_storable(self) -> None:
         """A checkpoint can hold the configuration: this is told before training, not at the first one.
@@ -159,7 +166,7 @@ class Assembly:
         return declared
 
     def _build(self, name: str) -> Preprocessor:
-        built: Preprocessor = self.registry.load("preprocessor", name)(self._preprocessor_options(name))
+        built: Preprocessor = self.registry.make("preprocessor", name, self._preprocessor_options(name))
         return built
 
     def _preprocessor_options(self, name: str) -> dict[str, Any]:
@@ -172,10 +179,11 @@ class Assembly:
             built = self._build(name)
             rng = np.random.default_rng([self.config.train.seed, number])
             values = _values(name, self.plans, data, self.registry)
-            if isinstance(built, ColumnFitting):
-                artifact = built.fit_columns(values, rng)
-            else:
-                artifact = built.fit((value for *_, value in values), rng)
+            with Blame(who(self.registry, "preprocessor", name), "fit"):
+                if isinstance(built, ColumnFitting):
+                    artifact = built.fit_columns(values, rng)
+                else:
+                    artifact = built.fit((value for *_, value in values), rng)
             if artifact is not None:
                 self.artifacts[name] = artifact
             self.vocabulary = self.vocabulary.extend(built.blocks(artifact))

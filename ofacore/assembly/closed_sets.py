@@ -57,8 +57,9 @@ def settled(
         if isinstance(values, Mapping | str) or not slots:
             continue
         if name not in given.closed_sets:
-            sets[name] = _checked(plan.name, name, usable_members(values, slots, preprocessors))
-        if problem := member_problem(sets[name], slots, preprocessors):
+            values = _checked(plan.name, name, usable_members(values, slots, preprocessors))
+            sets[name] = values
+        if problem := member_problem(values, slots, preprocessors):
             problems.append(Problem(f"tasks.{plan.name}.closed_sets.{name}", problem))
     if problems:
         raise ConfigError(problems)

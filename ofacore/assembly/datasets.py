@@ -132,7 +132,7 @@ def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) 
     source = data.train
     if source is None or not len(source):
         return
-    columns = ColumnMap.of(plan.columns, plan.transforms, registry.load, file_slots(plan.slots(), registry))
+    columns = ColumnMap.of(plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry))
     step = max(1, len(source) // most)
     for index in range(0, len(source), step):
         try:

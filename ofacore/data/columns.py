@@ -13,9 +13,8 @@ from ofacore.excerpts import cut, excerpt, listing
 from ofacore.plugin import suggest
 
 Transform = Callable[[Any], Any]
-_FAILURES = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError, SyntaxError)
 LoadComponent = Callable[[str, str], Any]
-"""``registry.load``: kind, name -> implementation."""
+"""``registry.make``: kind, name -> the function, or an instance that has the options of its component."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def is_empty_text(value: Any) -> bool:
 def _transformed(function: Transform, value: Any, key: str) -> Any:
     try:
         return function(value)
-    except _FAILURES as error:
+    except Exception as error:
         name = getattr(function, "__name__", type(function).__name__)
         reason = cut(f"{type(error).__name__}: {error}", 300)
         problem = f"transform '{name}' fails on a {type(value).__name__}, {excerpt(value)} ({reason})"

@@ -17,6 +17,7 @@ from ofacore.data.kinds import Kinds, Order, file_slots
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
 from ofacore.data.terms import TermBuilder
+from ofacore.plugin.blame import Blame, blame, who
 from ofacore.protocols import (
     Corruption,
     Criterion,
@@ -71,6 +72,8 @@ class Encoder:
     """Slot -> allowed values, files read; sets that come with each row are not here."""
     options: Mapping[str, Options] = field(default_factory=dict)
     """Preprocessor -> its options."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """``preprocessor/name``, ``corruption/name``, a row transform -> whose it is, for messages."""
 
     @classmethod
     def of(
@@ -88,10 +91,10 @@ class Encoder:
         """
         encoder = cls(
             plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
-            ColumnMap.of(plan.columns, plan.transforms, registry.load, file_slots(plan.slots(), registry)),
+            ColumnMap.of(plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry)),
             corruptions or {}, settings or RunSettings(),
             {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
-            options or {},
+            options or {}, _origins(plan, registry),
         )  # fmt: skip
         encoder._check_orders()
         return encoder
@@ -138,7 +141,8 @@ class Encoder:
         sets = self._closed_sets(values)
         ctx = RowContext(values, self.plan.name, split, rng, closed_sets=sets, options=self.options)
         for name, members in self._order(template).transforms.items():
-            with blamed_column(members[0].name):
+            owner = self.origins.get(name, f"row transform '{name}'")
+            with blamed_column(members[0].name), Blame(owner, f"slot '{members[0].name}'"):
                 ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
         return ctx
 
@@ -170,10 +174,17 @@ class Encoder:
             raise
         except RowError as error:
             raise column_error(slot.name, error) from error
+        except Exception as error:
+            blame(error, self._origin("preprocessor", slot.preprocessor), f"encode, slot '{slot.name}'")
+            raise
         if slot.corruption and slot.loss and ctx.split != "infer":
             corrupt = self.corruptions[slot.corruption]
-            found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
+            with Blame(self._origin("corruption", slot.corruption), f"slot '{slot.name}'"):
+                found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
         return tuple(found)
+
+    def _origin(self, kind: str, name: str) -> str:
+        return self.origins.get(f"{kind}/{name}", f"{kind} '{name}'")
 
     def _plain_segments(self, slot: SlotPlan, ctx: RowContext) -> tuple[Segment, ...]:
         """Segments of plain text, the same in every row and so encoded once."""
@@ -189,7 +200,8 @@ class Encoder:
         """Vocabulary blocks of a target slot's tokens; empty where it gives none."""
         preprocessor = self.preprocessors[slot.preprocessor]
         if slot.plain is None and slot.loss:
-            return preprocessor.expect(slot, ctx).blocks
+            with Blame(self._origin("preprocessor", slot.preprocessor), f"expect, slot '{slot.name}'"):
+                return preprocessor.expect(slot, ctx).blocks
         parts = preprocessor.encode(slot.plain, slot, ctx) if slot.plain is not None else []
         return next((part.blocks for part in parts if isinstance(part, TokenSegment)), ())
 
@@ -333,6 +345,18 @@ class Encoder:
                 kind = type(row[column]).__name__
                 raise ColumnError(column, f"it holds the allowed values of '{slot}', which are a list, not a {kind}")
         return {**self.closed_sets, **{slot: row[column] for slot, column in columns.items()}}
+
+
+def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
+    """Whose components a task's rows go through."""
+    found: dict[str, str] = {}
+    for slot in plan.slots():
+        found[f"preprocessor/{slot.preprocessor}"] = who(registry, "preprocessor", slot.preprocessor)
+        if slot.corruption:
+            found[f"corruption/{slot.corruption}"] = who(registry, "corruption", slot.corruption)
+        if transform := registry.slot(slot.type).row_transform:
+            found[transform] = who(registry, "slot", slot.type).replace("slot", "row transform of slot type", 1)
+    return found
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:

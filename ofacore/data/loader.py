@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import signal
+import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -161,7 +162,7 @@ class StepLoader:
         if empty:
             raise SourceError(f"task '{empty[0]}' has no rows to train on; check its data.train")
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Generator[Step, None, None]:
         """Steps in order, one made ahead by a thread.
 
         Raises:
@@ -178,13 +179,12 @@ class StepLoader:
                     raise
 
     def _steps(self) -> Generator[Step, None, None]:
-        plans = self._plans()
-        encoded = self._encoded()
-        for number, counts, cursor, refs in plans:
-            samples: list[EncodedSample] = []
-            while len(samples) < len(refs):
-                samples += next(encoded)
-            yield self._step(number, counts, cursor, samples)
+        with closing(self._encoded()) as encoded:
+            for number, counts, cursor, refs in self._plans():
+                samples: list[EncodedSample] = []
+                while len(samples) < len(refs):
+                    samples += next(encoded)
+                yield self._step(number, counts, cursor, samples)
 
     def _plans(self) -> Iterator[tuple[int, Mapping[str, int], Cursor, list[SampleRef]]]:
         """Of each step: number, samples of each task, the cursor behind it, this rank's samples."""
@@ -196,24 +196,37 @@ class StepLoader:
             yield number, counts, cursor, refs[self.settings.rank :: self.settings.ranks]
             number += 1
 
-    def _encoded(self) -> Iterator[list[EncodedSample]]:
-        """Encoded samples of all steps, in order; no piece reaches over the end of a step."""
+    def _encoded(self) -> Generator[list[EncodedSample], None, None]:
+        """Encoded samples of all steps, in order; no piece reaches over the end of a step.
+
+        Workers end where this generator does. They heed no signal, and the end of the process would wait for them: so
+        no error is raised from within the loop, since its traceback would keep them.
+        """
         data = _Samples(self._tasks, self._rows, self.settings.seed)
         if not self.settings.workers:
             yield from (data[chunk] for chunk in _Chunks(self))
             return
         _check_picklable(self._tasks)
         loader = DataLoader(
-            data, batch_size=None, sampler=_Chunks(self), num_workers=self.settings.workers,
+            _Caught(data), batch_size=None, sampler=_Chunks(self), num_workers=self.settings.workers,
             multiprocessing_context="spawn", generator=torch.Generator(), prefetch_factor=4,
             worker_init_fn=partial(_like_main, flushes_denormals()),
         )  # fmt: skip
+        ended, failure = "", None
         try:
-            yield from loader
+            for found in loader:
+                if isinstance(found, WorkerFailure):
+                    failure = found
+                    break
+                yield found
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
                 raise
-            raise WorkerError(str(error)) from error
+            ended = str(error)
+        if ended:
+            raise WorkerError(ended)
+        if failure is not None:
+            raise failure.error from RuntimeError(f"in a worker process:\n{failure.traceback}")
 
     def chunks(self) -> Iterator[tuple[SampleRef, ...]]:
         """What is encoded, in the pieces that workers get."""
@@ -256,6 +269,40 @@ class _Samples(Dataset[list[EncodedSample]]):
 
     def __getitem__(self, refs: Sequence[SampleRef]) -> list[EncodedSample]:
         return [encode_sample(self._tasks[ref.task], ref, self._rows[ref.task], self._seed) for ref in refs]
+
+
+@dataclass(frozen=True)
+class WorkerFailure:
+    """What a worker process raised."""
+
+    error: Exception
+    """With its notes."""
+    traceback: str
+
+
+class _Caught(Dataset[list[EncodedSample] | WorkerFailure]):
+    """Samples for the main process, which hears of an error as of any other result."""
+
+    def __init__(self, samples: _Samples) -> None:
+        self._samples = samples
+
+    def __getitem__(self, refs: Sequence[SampleRef]) -> list[EncodedSample] | WorkerFailure:
+        try:
+            return self._samples[refs]
+        except Exception as error:
+            return WorkerFailure(_portable(error), "".join(traceback.format_exception(error)))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as it can be sent to another process: itself, or its text where it cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        portable = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            portable.add_note(note)
+        return portable
+    return error
 
 
 def encode_sample(data: TaskData, ref: SampleRef, rows: int, seed: int) -> EncodedSample:

@@ -71,7 +71,7 @@ def _try(use: MetricUse, judging: Judging) -> Tried | Exception:
     """What the metric reports, or why it cannot be used."""
     task, registry = judging.values.encoder.plan.name, judging.registry
     try:  # a metric is anybody's code: it may raise anything
-        metric: Metric = registry.load("metric", use.metric)(use.options)
+        metric: Metric = registry.make("metric", use.metric, use.options)
         judged, _, _ = judging.judged(use)
     except Exception as error:
         if isinstance(error, UserError) and _is_somewhere(use, judging):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any, Protocol
 
 from ofacore.assembly import Assembly, TaskData
@@ -24,8 +26,10 @@ from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
+from ofacore.plugin.blame import who
 from ofacore.protocols import RowContext, RowError, SlotPlan
 
+logger = logging.getLogger("ofacore.train")
 LIKELY = -0.5
 """A log-probability that no metric can object to."""
 SAMPLES = 6
@@ -165,7 +169,8 @@ def _for(
     if needs == "log_probs":
         found = reference_log_probs(model, encoder, rows, use.slot)
     else:
-        found = candidate_log_probs(model, encoder, rows, use.slot, metric(use.options).candidates)
+        built = generalist.assembly.registry.make("metric", use.metric, use.options)
+        found = candidate_log_probs(model, encoder, rows, use.slot, built.candidates)
     left = [
         LeftOut(judging.rows[number].name, use.slot, reason_at(f"row {i}", one))
         for i, (number, one) in enumerate(zip(kept, found, strict=True))
@@ -221,8 +226,22 @@ def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, references: M
         for name, slot in targets.items()
         if isinstance(found := references[name], Reference)
     ]
-    return Sample(plan.name, template.text, "".join(parts), output.html(), " ".join(filter(None, expected)))
+    try:
+        answer = output.html()
+    except Exception as error:
+        answer = _not_shown("the answer", f"task '{plan.name}'", error)
+    return Sample(plan.name, template.text, "".join(parts), answer, " ".join(filter(None, expected)))
 
 
 def _shown(assembly: Assembly, slot: SlotPlan, value: Any, ctx: RowContext) -> str:
-    return shown(assembly.preprocessor(slot.preprocessor), value, assembly.registry.slot(slot.type).is_element, ctx)
+    is_element = assembly.registry.slot(slot.type).is_element
+    try:
+        return shown(assembly.preprocessor(slot.preprocessor), value, is_element, ctx)
+    except Exception as error:  # a report shows what it can: scores must not be lost with a picture
+        return _not_shown(who(assembly.registry, "preprocessor", slot.preprocessor), slot.name, error)
+
+
+def _not_shown(owner: str, place: str, error: Exception) -> str:
+    told = f"{owner}: render raised {type(error).__name__}: {error}"
+    logger.warning("task sample not shown, %s: %s", place, told)
+    return f"<i>not shown: {escape(told[:300])}</i>"

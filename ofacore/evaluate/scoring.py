@@ -128,7 +128,7 @@ def filled(
     judged: Judged, use: MetricUse, registry: Registry, predictions: Sequence[Row], picked: Sequence[int] | None = None
 ) -> Metric:
     """A metric that has seen all rows, or those that are picked; whatever it raises goes on."""
-    metric: Metric = registry.load("metric", use.metric)(use.options)
+    metric: Metric = registry.make("metric", use.metric, use.options)
     chosen = range(len(predictions)) if picked is None else picked
     column = reference_column(metric, use)
     rows = [{**judged.rows[i], **{f"predicted:{n}": v for n, v in predictions[i].items()}} for i in chosen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ofacore.model.blocked import blocked_weights
 from ofacore.parallel.agreement import evaluation_share, everyones
 from ofacore.plan import TemplatePlan
 from ofacore.plugin import Registry
+from ofacore.plugin.blame import who
 from ofacore.protocols import (
     BatchSide,
     Example,
@@ -141,12 +143,12 @@ class Inference:
     def _tools(self, template: TemplatePlan) -> Tools:
         names = dict.fromkeys(slot.generator for slot in template.slots.values() if slot.loss)
         generators = {
-            n: self.registry.load("generator", n)(self.registry.component("generator", n).options) for n in names
+            n: self.registry.make("generator", n) for n in names
         }
         rng = torch.Generator().manual_seed(self.options.seed)
         return Tools(
             template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases,
-            self.encoder.settings.max_positions,
+            self.encoder.settings.max_positions, partial(who, self.registry),
         )  # fmt: skip
 
     @property

@@ -15,6 +15,7 @@ from ofacore.generate.output import Candidate
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.parts import begin_run, feed_tokens
 from ofacore.plan import TemplatePlan
+from ofacore.plugin.blame import Blame
 from ofacore.protocols import (
     DecodeSession,
     DenseSegment,
@@ -62,6 +63,8 @@ class Tools:
     """Ids of phrases that a slot's value must contain."""
     max_positions: int | None = None
     """Most positions that the model takes; None: any number."""
+    owner: Callable[[str, str], str] = lambda kind, name: f"{kind} '{name}'"
+    """Kind and name of a component -> whose it is, for messages."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,11 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
     ]
     room = getattr(session, "room", None) if tokens else None
     options = _with_room(tools.options, slot, specs, room)
-    produced = tools.generators[slot.generator](session, requests, options, tools.rng)
+    place = f"task '{rows[0].ctx.task}', slot '{slot.name}'"
+    with Blame(tools.owner("generator", slot.generator), place):
+        produced = tools.generators[slot.generator](session, requests, options, tools.rng)
+        if len(produced) != len(rows):
+            raise ValueError(f"it gave candidates for {len(produced)} rows of {len(rows)}")
     if options is not tools.options and any(len(found[0].value) >= options.max_length for found in produced):
         logger.warning(_CUT, slot.name, options.max_length, tools.options.max_length)
     for row, found in zip(rows, produced, strict=True):
@@ -216,10 +223,12 @@ def _check_room(slot: SlotPlan, needed: int, room: int | None) -> None:
 
 def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tuple[Candidate, ...]:
     preprocessor = tools.preprocessors[slot.preprocessor]
-    return tuple(
-        Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs, h.log_prob, h.tokens)
-        for h in found
-    )
+    owner = tools.owner("preprocessor", slot.preprocessor)
+    with Blame(owner, f"decode, task '{row.ctx.task}', slot '{slot.name}'"):
+        return tuple(
+            Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs, h.log_prob, h.tokens)
+            for h in found
+        )
 
 
 def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:

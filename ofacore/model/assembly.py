@@ -15,6 +15,7 @@ from ofacore.model.needs import Components, ModelNeeds, Part
 from ofacore.model.stacks import BackboneContext
 from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
+from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import BuildContext, PositionGrid
 
 
@@ -27,7 +28,8 @@ def parts(
     for part in wanted:
         with seeded(f"{kind}.{part.name}", seed):
             given = replace(context, options={**part.options, **options.get(part.name, {})})
-            modules[part.name] = registry.load(kind, part.name)(given)
+            with Blame(who(registry, kind, part.name), "when it was built"):
+                modules[part.name] = registry.load(kind, part.name)(given)
     return modules
 
 

@@ -24,6 +24,7 @@ from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere,
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import layout
 from ofacore.parts.sync_batch_norm import uncounted
+from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -61,6 +62,7 @@ class UniversalModel(nn.Module):
             registry, vocabulary, artifacts, needs, seed,
         )  # fmt: skip
         self.sizes = resolve(config)
+        self._owners: dict[tuple[str, str], str] = {}
         self.stage: Stage | None = None
         self.gathered_as: torch.dtype | None = None
         silent = frozenset() if config.separator else frozenset({SEP})
@@ -134,7 +136,11 @@ class UniversalModel(nn.Module):
         features = {
             name: value.to(dtype) if value.is_floating_point() else value for name, value in call.features.items()
         }
-        states = self.adapters[call.adapter].embed(features, call.shapes)
+        with Blame(self._owner("adapter", call.adapter), "embed"):
+            states = self.adapters[call.adapter].embed(features, call.shapes)
+            if coordinates is not None and len(states) != len(coordinates):
+                wanted = f"{len(coordinates)} that length says, for shapes {list(call.shapes[:4])}"
+                raise ValueError(f"embed gave {len(states)} positions, not {wanted}")
         states = states * self.sizes.hidden**0.5 if self.config.scale_embedding else states
         place = getattr(self.backbone, "content_positions", None)
         added = None if place is None or coordinates is None else place(side, coordinates, call.adapter)
@@ -210,14 +216,22 @@ class UniversalModel(nn.Module):
         whole = len(group.index) == len(states)
         if not (whole and torch.equal(group.index, torch.arange(len(states), device=states.device))):
             states = states.index_select(0, group.index)
-        return self.heads[group.head](states, HeadContext(group.lengths, group.blocks))
+        with Blame(self._owner("head", group.head), f"for {group.terms[0] if group.terms else 'no term'}"):
+            return self.heads[group.head](states, HeadContext(group.lengths, group.blocks))
 
     def loss(self, group: TermGroup, prediction: Any, hidden: Hidden | None = None) -> Loss:
         """Losses of a group's items."""
         criterion = self.criterion(group.criterion, group.options)
         attention = hidden.attention if hidden is not None and "attention" in criterion.needs else None
         context = CriterionContext(group.lengths, group.label_lengths, attention)
-        return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
+        with Blame(self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"):
+            return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
+
+    def _owner(self, kind: str, name: str) -> str:
+        """A component and its plugin, for messages; found once."""
+        if (kind, name) not in self._owners:
+            self._owners[kind, name] = who(self.registry, kind, name)
+        return self._owners[kind, name]
 
     def auxiliary(self, batch: Batch, hidden: Hidden) -> list[tuple[TermGroup, Loss]]:
         """Terms that no task asked for: the balance of learned routers (Fedus et al. 2021), if the model has any.

@@ -4,6 +4,9 @@ Environment variables:
     ``OFA_PLUGINS``: Names of plugins or distributions that may be used, separated by commas; the others are
         ``disabled``. Set to nothing, only the core's own components remain.
     ``OFA_PLUGIN_DEV``: ``name=package.module:MANIFEST[,...]``, plugins that are importable but not installed.
+    ``OFA_PLUGIN_TIMEOUT``: Seconds that the first import of a manifest may take.
+    ``OFA_PREFER``: ``name=distribution[,...]``, which plugin brings a name that several have, where no configuration
+        says so (`Registry.discover`).
     ``OFA_STRICT_PLUGINS``: ``1`` makes every bad plugin an error.
 """
 
@@ -22,6 +25,7 @@ from ofacore.plugin.cache import RowCache, cache_file
 from ofacore.plugin.errors import PluginError, UnknownNameError
 from ofacore.plugin.first_party import CORE_DISTRIBUTION
 from ofacore.plugin.rows import GROUPS, Announcement, Plugin, describe, import_target, plugin_of, without_manifest
+from ofacore.plugin.trial import try_imports
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -43,6 +47,7 @@ def discover_plugins(refused: Mapping[str, str] = MappingProxyType({})) -> list[
     announced, plugins = announcements()
     allowed = allowed_names([*announced, *(_announcement(plugin) for plugin in plugins)])
     cache = RowCache.read(cache_file())
+    refused = {**_stopped(announced, allowed, cache, refused), **refused}
     for announcement in announced:
         if announcement.target in refused:
             plugins.append(without_manifest(announcement, "broken", refused[announcement.target]))
@@ -52,6 +57,26 @@ def discover_plugins(refused: Mapping[str, str] = MappingProxyType({})) -> list[
             plugins.append(without_manifest(announcement, "disabled", "not listed in OFA_PLUGINS"))
     cache.write()
     return plugins
+
+
+def _stopped(
+    announced: list[Announcement], allowed: set[str] | None, cache: RowCache, refused: Mapping[str, str]
+) -> dict[str, str]:
+    """Manifests that were not seen before and cannot be imported here, by target."""
+    new = [
+        found.target
+        for found in announced
+        if found.kind != "hooks"
+        and found.distribution != CORE_DISTRIBUTION
+        and found.target not in refused
+        and found.target.partition(":")[0] not in sys.modules
+        and permitted(found, allowed)
+        and cache.get(found) is None
+    ]
+    if not new:
+        return {}
+    way_out = "mend it, uninstall the plugin, or leave it out with OFA_PLUGINS"
+    return {target: f"{reason}; {way_out}" for target, reason in try_imports(list(dict.fromkeys(new))).items()}
 
 
 def announcements() -> tuple[list[Announcement], list[Plugin]]:

@@ -75,7 +75,9 @@ def conflict_text(what: str, owners: Iterable[str], setting: str) -> str:
     """One line that names the owners and the setting that decides."""
     owners = tuple(owners)
     names = " and ".join(f"'{owner}'" for owner in owners)
-    return f"{what} is announced by {names}; uninstall one, or decide with plugins.prefer.{setting}={owners[0]}"
+    choice = f"{setting}={owners[0]}"
+    way_out = f"decide with plugins.prefer.{choice}, or without a configuration by OFA_PREFER={choice}"
+    return f"{what} is announced by {names}; uninstall one, or {way_out}"
 
 
 class LoadError(PluginError):
@@ -94,4 +96,14 @@ class LoadError(PluginError):
     def __str__(self) -> str:
         subject = self.what or "the object"
         origin = f" of plugin '{self.plugin}' (distribution '{self.distribution}')" if self.plugin else ""
-        return f"{subject}{origin} could not be imported from '{self.target}': {self.cause}"
+        return f"{subject}{origin} {self._happened()}: {self.cause}"
+
+    def _happened(self) -> str:
+        return f"could not be imported from '{self.target}'"
+
+
+class HookError(LoadError):
+    """A hook of a plugin raised; ``target`` is the name of the hook."""
+
+    def _happened(self) -> str:
+        return "raised an exception"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pluggy
 
-from ofacore.plugin.errors import LoadError
+from ofacore.plugin.errors import HookError, LoadError
 from ofacore.plugin.registry import Registry
 
 NAMESPACE = "ofa"
@@ -79,7 +79,7 @@ class RunHooks:
         """Call one hook of every plugin that implements it.
 
         Raises:
-            LoadError: A plugin's hook raises, and ``OFA_STRICT_PLUGINS=1``.
+            HookError: A plugin's hook raises, and ``OFA_STRICT_PLUGINS=1``.
         """
         plugins = self._manager.get_plugins()
         for plugin in plugins:
@@ -92,7 +92,7 @@ class RunHooks:
         distribution, _, name = (self._manager.get_name(plugin) or "").partition(":")
         self._manager.unregister(plugin)
         cause = f"{type(error).__name__}: {error}; it is called no more in this run"
-        _report(LoadError(hook, cause, name, distribution, "the hook"), self._registry)
+        _report(HookError(hook, cause, name, distribution, f"the hook '{hook}'"), self._registry)
 
 
 def hook_manager(registry: Registry) -> pluggy.PluginManager:

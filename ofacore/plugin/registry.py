@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
@@ -29,6 +31,7 @@ class Registry:
     def __init__(self, plugins: Iterable[Plugin], prefer: Prefer = _NONE, given: tuple[Manifest, ...] = ()) -> None:
         self._plugins, self._prefer, self._given = tuple(sorted(plugins, key=_order)), dict(prefer), given
         self._index = Index(self._plugins, self._prefer)
+        self._pins: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     @classmethod
     def discover(cls, prefer: Prefer = _NONE) -> Registry:
@@ -40,7 +43,7 @@ class Registry:
         Raises:
             PluginError: A setting is wrong, or ``OFA_STRICT_PLUGINS=1`` and some plugin is bad.
         """
-        registry = cls(discover_plugins(), prefer)
+        registry = cls(discover_plugins(), {**_preferred(), **prefer})
         if registry.strict:
             registry._refuse_bad_rows()
         return registry
@@ -60,7 +63,18 @@ class Registry:
         return registry
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self._given, self._prefer))
+        return (_rebuild, (self._given, self._prefer, self._pins))
+
+    def pinned(self, options: Mapping[tuple[str, str], Mapping[str, Any]]) -> Registry:
+        """The same plugins, whose components have other defaults: those that a finished model was made with.
+
+        Args:
+            options: (kind, name) -> options that go before the declared ones.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._pins = {**self._pins, **options}
+        return twin
 
     @property
     def strict(self) -> bool:
@@ -113,7 +127,9 @@ class Registry:
             ConflictError: Several do.
         """
         manifest = self._owner(kind, name).load()
-        return next(found for found in manifest.components if (found.kind, found.name) == (kind, name))
+        found = next(found for found in manifest.components if (found.kind, found.name) == (kind, name))
+        pins = self._pins.get((kind, name))
+        return replace(found, options={**found.options, **pins}) if pins else found
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Names of all components of a kind (or of ``slot``, ``preset``), sorted."""
@@ -129,6 +145,25 @@ class Registry:
         """
         row, target = self._owner(kind, name).row, self.component(kind, name).target
         return _import(target, row.name, row.distribution, f"{describe_kind(kind)} '{name}'")
+
+    def make(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """A component that is built as ``cls(options)``, with every option that it declares.
+
+        A transform that declares none is the function itself.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            options: What goes before the declared options.
+
+        Raises:
+            PluginError: As `load`.
+        """
+        built, declared = self.load(kind, name), self.component(kind, name).options
+        if kind == "transform" and not declared:
+            return built
+        with Blame(who(self, kind, name), "when it was built"):
+            return built({**declared, **(options or {})})
 
     def resolve(self, target: str) -> Any:
         """Import what ``"module:Object"`` names.
@@ -252,12 +287,29 @@ class Registry:
             raise PluginError(f"OFA_STRICT_PLUGINS=1 and these plugins are bad:\n{lines}")
 
 
+def _preferred() -> dict[str, str]:
+    """What ``OFA_PREFER`` says: ``name=distribution[,...]``.
+
+    Raises:
+        PluginError: An entry has another form.
+    """
+    found: dict[str, str] = {}
+    for entry in filter(None, os.environ.get("OFA_PREFER", "").split(",")):
+        name, equals, distribution = (part.strip() for part in entry.partition("="))
+        if not (name and equals and distribution):
+            raise PluginError(f"OFA_PREFER: '{entry}' is not of the form name=distribution")
+        found[name] = distribution
+    return found
+
+
 def _order(plugin: Plugin) -> tuple[str, str, str]:
     return plugin.row.name, plugin.row.distribution, plugin.row.kind
 
 
-def _rebuild(given: tuple[Manifest, ...], prefer: dict[str, str]) -> Registry:
-    return Registry.of(*given, prefer=prefer) if given else Registry.discover(prefer)
+def _rebuild(
+    given: tuple[Manifest, ...], prefer: dict[str, str], pins: dict[tuple[str, str], Mapping[str, Any]]
+) -> Registry:
+    return (Registry.of(*given, prefer=prefer) if given else Registry.discover(prefer)).pinned(pins)
 
 
 def _import(target: str, plugin: str = "", distribution: str = "", what: str = "") -> Any:

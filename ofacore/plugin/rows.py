@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -93,7 +95,8 @@ class Plugin:
         """
         if self.manifest is None:
             try:
-                self.manifest = import_target(self.target)  # type: ignore[assignment]
+                with contextlib.redirect_stdout(sys.stderr):
+                    self.manifest = import_target(self.target)  # type: ignore[assignment]
             except KeyboardInterrupt:
                 raise
             except BaseException as error:

@@ -22,6 +22,7 @@ from ofacore.testing.adapter import CLOSE, AdapterChecks
 from ofacore.testing.bench import COLUMN, OTHER, READ, WRITE, SlotBench
 from ofacore.testing.compare import difference
 from ofacore.testing.declaration import DeclarationChecks
+from ofacore.testing.learning import APART, STEPS, learned_and_turned, several_positions
 from ofacore.testing.losses import losses, losses_of, own_parameters, total
 from ofacore.testing.memory import growth
 from ofacore.testing.modules import other_random_state
@@ -208,6 +209,21 @@ class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
             )
         if WRITE in bench.slots:
             self._answer(model, bench)
+
+    def test_positions_can_be_learned(self, bench: SlotBench) -> None:
+        """Of a target whose positions are predicted at once, each is learned for itself."""
+        slot = _written_slot(bench)
+        if slot.corruption:
+            pytest.skip("its noise tells the positions of a target apart")
+        example = several_positions(bench)
+        if example is None:
+            pytest.skip("none of the values has several unequal positions that are predicted at once")
+        right, turned = learned_and_turned(bench, example)
+        assert turned - right > APART * max(abs(turned), abs(right)), (
+            f"after {STEPS} steps on one value its loss is {right:.4g}, and {turned:.4g} for the same numbers in "
+            "reverse order: all positions of a target get the same answer. They bring equal features, so embed must "
+            "tell them apart: add an embedding of each position's number, torch.arange(n) for (n,) in shapes"
+        )
 
     def _answer(self, model: Generalist, bench: SlotBench) -> None:
         """Generate a value for a row that holds one, which says how long it is, and show it."""

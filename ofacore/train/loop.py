@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,14 @@ class Trainer:
         with stop_on_signals(StopRequest(), 0.0 if layout().single else ECHO) as asked, self._closing():
             self._tell("on_start")
             began = self._clocks()
-            for data in self.loader:
-                self._agree_to_stop(asked)
-                if self.step >= self.config.steps or self.stop:
-                    break
-                report = self.train_step(data, began)
-                self._tell("on_step", report)
-                began = self._clocks()
+            with _ended(iter(self.loader)) as steps:
+                for data in steps:
+                    self._agree_to_stop(asked)
+                    if self.step >= self.config.steps or self.stop:
+                        break
+                    report = self.train_step(data, began)
+                    self._tell("on_step", report)
+                    began = self._clocks()
             self._agree_to_stop(asked)
             self._tell("on_end")
             self._agree_to_stop(asked)
@@ -188,3 +189,13 @@ class Trainer:
     @staticmethod
     def _clocks() -> tuple[float, float]:
         return time.perf_counter(), time.process_time()
+
+
+@contextmanager
+def _ended(steps: Iterator[StepData]) -> Iterator[Iterator[StepData]]:
+    """Steps whose source gives back its threads and processes behind the block, after an error too."""
+    try:
+        yield steps
+    finally:
+        if isinstance(steps, Generator):
+            steps.close()

@@ -168,6 +168,11 @@ def test_names_follow_from_one_word():
     assert (names.identifier, names.title, names.slot) == ("heart_rate", "HeartRate", "HEART_RATE")
 
 
+def test_a_fresh_modality_learns_several_numbers(packages):
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "positions_can_be_learned")
+    assert "1 passed" in _run(packages, *command, cwd=packages["modality"])
+
+
 @pytest.mark.slow
 def test_a_fresh_package_passes_the_running_check(packages):
     told = _run(packages, sys.executable, "-m", "ofa_cli.main", "plugins", "check", "heart-rate", "--imports")

@@ -1,8 +1,10 @@
 """What a step holds depends on seed, cursor and schedule, not on workers, threads or where training was resumed."""
 
 import json
+import multiprocessing
 import os
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from ofacore.data.cursor import Cursor
 from ofacore.data.loader import BadRowError, LoaderSettings, StepLoader, TaskData, WorkerError
 from ofacore.data.sources import ListSource, SourceError
-from tests.data.toy import encoder
+from tests.data.toy import Letters, encoder
 
 LETTERS = "abcdefghijklmnopqrstuvwxy"
 
@@ -83,6 +85,40 @@ def test_a_worker_that_ends_is_told_with_what_may_be_the_cause():
     fatal = {"one": TaskData(Fatal(rows(7), "one"), encoder("[WORD:a] -> [WORD:t]", name="one"))}
     with pytest.raises(WorkerError, match="exited unexpectedly. .*__main__.*train.workers"):
         list(StepLoader(fatal, Turns(), LoaderSettings(workers=1), None, 0, 1))
+
+
+class Single:
+    """A schedule of one task."""
+
+    def counts(self, step):
+        return {"one": 2}
+
+
+class Raises(Letters):
+    """A plugin's preprocessor with a bug."""
+
+    def encode(self, value, slot, ctx):
+        raise KeyError("values")
+
+
+def test_an_error_of_a_plugin_in_a_worker_is_told_with_its_place_and_ends_the_workers():
+    sound = encoder("[WORD:a] -> [WORD:t]", name="one")
+    broken = {"one": TaskData(ListSource(rows(7), "one"), replace(sound, preprocessors={"letters": Raises()}))}
+    with pytest.raises(KeyError, match="values") as caught:
+        list(StepLoader(broken, Single(), LoaderSettings(workers=1), None, 0, 3))
+    told = " ".join(caught.value.__notes__)
+    assert "raised by preprocessor 'letters' of plugin 'toy' (toy 0), encode, slot 'a'" in told
+    assert "while encoding one[" in told and "of task 'one'" in told
+    assert "in a worker process" in str(caught.value.__cause__)
+    assert not multiprocessing.active_children()
+
+
+def test_an_error_beside_the_loader_ends_the_workers():
+    steps = iter(StepLoader(tasks(), Turns(), LoaderSettings(workers=1)))
+    next(steps)
+    assert multiprocessing.active_children()
+    steps.close()
+    assert not multiprocessing.active_children()
 
 
 def test_resuming_gives_the_same_steps():

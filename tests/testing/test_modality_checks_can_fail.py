@@ -68,6 +68,7 @@ CASES = {
     "packing_changes_nothing": [(touch(adapter=adapters.CountsCalls), "another loss when rows are packed")],
     "absent_from_a_step": [(touch(adapter=adapters.HooksTheTable), "gave a gradient to .*layer.bias.*remove hooks")],
     "trains_and_answers": [(touch(criterion=preprocessors.NotFinite), "a loss is not finite: scale")],
+    "positions_can_be_learned": [(touch(adapter=adapters.BlindToPlaces), "all positions .* the same answer.*arange")],
     "values_can_be_shown": [
         (touch(preprocessors.ShowsNothing), "render returned None"),
         (touch(preprocessors.ShowsALink), "outside .*data URIs"),

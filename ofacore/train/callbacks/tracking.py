@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ofacore.plugin.blame import Blame
 from ofacore.protocols import Record, Tracker
 from ofacore.train.callbacks.base import Callback
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from ofacore.train.callbacks.validation import Validation
     from ofacore.train.loop import Trainer
     from ofacore.train.report import StepReport
+
+
+logger = logging.getLogger("ofacore.train")
 
 
 class Tracking(Callback):
@@ -26,8 +31,9 @@ class Tracking(Callback):
 
     def __init__(
         self, trackers: Sequence[Tracker], log_every: int, speed: Speed | None = None,
-        validation: Validation | None = None,
+        validation: Validation | None = None, owners: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        self._owners = tuple(owners) or tuple(f"tracker {type(tracker).__name__}" for tracker in trackers)
         self.trackers, self.log_every, self.speed, self.validation = tuple(trackers), log_every, speed, validation
         self._sums: dict[str, tuple[float, int]] = {}
         self._validated = -1
@@ -44,8 +50,11 @@ class Tracking(Callback):
         self._log_validation()
 
     def close(self) -> None:
-        for tracker in self.trackers:
-            tracker.close()
+        for tracker, owner in zip(self.trackers, self._owners, strict=True):
+            try:
+                tracker.close()
+            except Exception as error:  # the run is over: what it made must not be lost with it
+                logger.warning("%s: close raised %s: %s; the run goes on", owner, type(error).__name__, error)
 
     def _log_step(self, trainer: Trainer, report: StepReport) -> None:
         values = {name: total / count for name, (total, count) in self._sums.items()}
@@ -63,5 +72,6 @@ class Tracking(Callback):
 
     def _log(self, step: int, values: dict[str, float]) -> None:
         record = Record(step, {name: value for name, value in values.items() if math.isfinite(value)})
-        for tracker in self.trackers:
-            tracker.log(record)
+        for tracker, owner in zip(self.trackers, self._owners, strict=True):
+            with Blame(owner, f"log, step {step}"):
+                tracker.log(record)

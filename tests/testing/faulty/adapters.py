@@ -8,6 +8,11 @@ from torch import nn
 from tests.testing.faulty.touch import TouchAdapter
 
 
+class BlindToPlaces(TouchAdapter):
+    def embed(self, features, shapes):
+        return self.layer(features["numbers"][:, None])
+
+
 class WrongLength(TouchAdapter):
     @staticmethod
     def length(shape, options):

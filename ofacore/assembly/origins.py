@@ -1,0 +1,103 @@
+"""What a model remembers of the components that it was made with: whose they were, and their default options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ofacore.config.schema import ModelConfig
+from ofacore.plan import TaskPlan
+from ofacore.plugin import Component, Registry, UnknownNameError
+
+Stored = Mapping[str, Mapping[str, Any]]
+"""``kind/name`` -> ``distribution``, ``version`` and, of components, ``options``."""
+
+
+def describe_origins(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> dict[str, Any]:
+    """Origins of everything that plans and model use, JSON-ready."""
+    found: dict[str, Any] = {}
+    for kind, name in dict.fromkeys(_used(plans, model)):
+        if name not in registry.names(kind):
+            continue
+        row = registry.plugin_of(kind, name)
+        found[f"{kind}/{name}"] = {"distribution": row.distribution, "version": row.version}
+        if kind != "slot":
+            found[f"{kind}/{name}"]["options"] = _plain_options(registry.component(kind, name))
+    return found
+
+
+def preferences(stored: Stored) -> dict[str, str]:
+    """Names -> the distribution that a model was made with, as ``plugins.prefer`` has them."""
+    found: dict[str, str] = {}
+    for key, origin in stored.items():
+        kind, _, name = key.partition("/")
+        found[name if kind == "slot" else key] = str(origin["distribution"])
+    return found
+
+
+def with_stored_options(registry: Registry, stored: Stored) -> Registry:
+    """The registry whose components have the default options that a model was made with."""
+    pins: dict[tuple[str, str], dict[str, Any]] = {}
+    for key, origin in stored.items():
+        kind, _, name = key.partition("/")
+        if origin.get("options") and name in registry.names(kind):
+            declared = registry.component(kind, name).options
+            pins[kind, name] = {k: _as_declared(v, declared.get(k)) for k, v in origin["options"].items()}
+    return registry.pinned(pins)
+
+
+def changed_versions(stored: Stored, registry: Registry) -> list[str]:
+    """``ofa-maps 0.1 (here is 0.2)`` for every distribution that a model was made with and that is another now."""
+    found: dict[str, None] = {}
+    for key, origin in stored.items():
+        kind, _, name = key.partition("/")
+        try:
+            row = registry.plugin_of(kind, name)
+        except UnknownNameError:
+            here = _version(registry, str(origin["distribution"]))
+            if here and here != origin["version"]:
+                found[f"{origin['distribution']} {origin['version']} (here is {here})"] = None
+            continue
+        if (row.distribution, row.version) != (origin["distribution"], origin["version"]):
+            now = row.version if row.distribution == origin["distribution"] else f"{row.distribution} {row.version}"
+            found[f"{origin['distribution']} {origin['version']} (here is {now})"] = None
+    return list(found)
+
+
+def _version(registry: Registry, distribution: str) -> str:
+    return next((row.version for row in registry.rows if row.distribution == distribution), "")
+
+
+def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[str, str]]:
+    for plan in plans.values():
+        for slot in plan.slots():
+            yield "slot", slot.type
+            yield "preprocessor", slot.preprocessor
+            yield "adapter", slot.adapter
+            yield "head", slot.head
+            yield "criterion", slot.criterion
+            yield "generator", slot.generator
+            yield "corruption", slot.corruption
+        yield from (("criterion", loss.criterion) for loss in plan.losses)
+        yield from (("metric", use.metric) for use in plan.metrics)
+        yield from (("transform", name) for names in plan.transforms.values() for name in names)
+    yield "positions", model.positions
+    yield "backbone", model.backbone
+    yield "router", model.experts
+
+
+def _plain_options(component: Component) -> dict[str, Any]:
+    """Options that JSON can hold; the others stay as the plugin declares them."""
+    found: dict[str, Any] = {}
+    for name, value in component.options.items():
+        try:
+            found[name] = json.loads(json.dumps(value))
+        except (TypeError, ValueError):
+            continue
+    return found
+
+
+def _as_declared(value: Any, declared: Any) -> Any:
+    """A stored value in the type that the plugin gives: JSON has no tuples."""
+    return tuple(value) if isinstance(declared, tuple) and isinstance(value, list) else value

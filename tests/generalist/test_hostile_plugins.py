@@ -1,0 +1,221 @@
+"""A plugin that fails is named with its component and place; a model remembers what it was made with."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from ofacore import Generalist, Task
+from ofacore.assembly.origins import changed_versions, preferences
+from ofacore.builtin import MANIFEST as CORE
+from ofacore.data.columns import ColumnMap
+from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry
+from ofacore.testing.probe import MANIFEST as PROBE
+from ofacore.train.checked_schedule import CheckedSchedule
+from ofacore.train.errors import ScheduleError
+from tests.testing.faulty.touch import Touch, TouchAdapter, TouchGenerator, TouchHead, touch
+
+ROWS = [{"value": [0.1 * k, 0.5, 0.9], "probe": k % 4} for k in range(6)]
+WRITE = "[PROBE:probe] -> [TOUCH:value]"
+SIZES = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+OWN = "of plugin 'touch' (touch 0)"
+
+
+def model(manifest, *others, metrics=(), **data):
+    registry = Registry.of(CORE, PROBE, manifest, *others)
+    task = Task("write", WRITE, train=ROWS, test=ROWS, metrics=list(metrics), **data)
+    return Generalist.create([task], registry=registry, **SIZES)
+
+
+def notes(error):
+    return " ".join(getattr(error.value, "__notes__", ()))
+
+
+class ShortAdapter(TouchAdapter):
+    def embed(self, features, shapes):
+        return super().embed(features, shapes)[1:]
+
+
+class RaisingHead(TouchHead):
+    def forward(self, hidden, ctx):
+        raise KeyError("values")
+
+
+class RaisingDecode(Touch):
+    def decode(self, hypothesis, slot, ctx):
+        raise KeyError("values")
+
+
+class RaisingGenerator(TouchGenerator):
+    def __call__(self, session, requests, options, generator):
+        raise KeyError("values")
+
+
+class RaisingFit(Touch):
+    def fit(self, values, rng):
+        raise KeyError("values")
+
+
+class RaisingRender(Touch):
+    def render(self, value, ctx=None):
+        raise KeyError("values")
+
+
+def train(built, folder, **settings):
+    return built.fit(1, out=folder, samples=2, trackers=settings.pop("trackers", []), precision="fp32", **settings)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        (touch(adapter=ShortAdapter), f"raised by adapter 'touch' {OWN}, embed"),
+        (touch(head=RaisingHead), f"raised by head 'touch' {OWN}, for write/value"),
+    ],
+)
+def test_a_part_that_fails_in_training_is_named(manifest, told, tmp_path):
+    with pytest.raises((KeyError, ValueError)) as caught:
+        train(model(manifest), tmp_path)
+    assert told in notes(caught)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        (touch(generator=RaisingGenerator), f"raised by generator 'touch' {OWN}, task 'write', slot 'value'"),
+        (touch(RaisingDecode), f"raised by preprocessor 'touch' {OWN}, decode, task 'write', slot 'value'"),
+    ],
+)
+def test_a_part_that_fails_in_generation_is_named(manifest, told):
+    with pytest.raises(KeyError) as caught:
+        model(manifest).infer("write", ROWS[0])
+    assert told in notes(caught)
+
+
+def test_a_fit_that_fails_is_named():
+    with pytest.raises(KeyError) as caught:
+        model(touch(RaisingFit))
+    assert f"raised by preprocessor 'touch' {OWN}, fit" in notes(caught)
+
+
+class Plain:
+    """A metric and a tracker that show the options that they get."""
+
+    higher_is_better = True
+    seen: list[dict] = []
+
+    def __init__(self, *given):
+        self.seen.append(dict(given[-1]))
+        assert given[-1]["unit"] == "bar"
+
+    def update(self, predictions, references, rows):
+        """Nothing to remember."""
+
+    def compute(self):
+        return {"plain": 1.0}
+
+    def merge(self, other):
+        """Nothing to add."""
+
+    def items(self):
+        return ()
+
+    def log(self, record):
+        """Nothing to write."""
+
+    def close(self):
+        raise OSError("the service is gone")
+
+
+class Shifted:
+    """A transform with an option."""
+
+    def __init__(self, options):
+        self.by = options["by"]
+
+    def __call__(self, value):
+        return [number + self.by for number in value]
+
+
+HERE = __name__
+EXTRA = ComponentManifest(
+    "extra",
+    CONTRACT,
+    (
+        Component("metric", "plain", f"{HERE}:Plain", options={"unit": "bar"}),
+        Component("tracker", "plain", f"{HERE}:Plain", options={"unit": "bar"}),
+        Component("transform", "shifted", f"{HERE}:Shifted", options={"by": 1.0}),
+    ),
+)
+
+
+def test_metrics_trackers_and_transforms_get_the_options_that_they_declare(tmp_path, caplog):
+    Plain.seen.clear()
+    built = model(touch(RaisingRender), EXTRA, metrics=[{"metric": "plain", "slot": "value"}])
+    with caplog.at_level(logging.WARNING, "ofacore.train"):
+        train(built, tmp_path, trackers=["plain"])
+        (score,) = built.evaluate()
+    assert score.score == 1.0
+    assert {"unit": "bar", "resume_step": 0} in Plain.seen and {"unit": "bar"} in Plain.seen
+    assert "tracker 'plain' of plugin 'extra' (extra 0): close raised OSError: the service is gone" in caplog.text
+    assert f"preprocessor 'touch' {OWN}: render raised KeyError" in caplog.text
+    columns = ColumnMap.of({}, {"value": ("shifted",)}, built.assembly.registry.make)
+    assert columns.apply(ROWS[0])["value"][0] == 1.0
+
+
+class OffsetTouch(Touch):
+    def decode(self, hypothesis, slot, ctx):
+        return [number + self.options["offset"] for number in super().decode(hypothesis, slot, ctx)]
+
+
+def offset(value):
+    manifest = touch(OffsetTouch)
+    components = tuple(
+        replace(part, options={"offset": value}) if part.kind == "preprocessor" else part
+        for part in manifest.components
+    )
+    return replace(manifest, components=components)
+
+
+def test_a_model_keeps_the_options_that_it_was_made_with(tmp_path):
+    built = model(offset(0))
+    built.save(tmp_path / "saved")
+    newer = Registry.of(CORE, PROBE, offset(100))
+    loaded = Generalist.from_pretrained(tmp_path / "saved", registry=newer)
+    assert loaded.infer("write", ROWS[0]).values == built.infer("write", ROWS[0]).values
+
+
+def test_a_changed_version_and_the_distribution_to_prefer_are_known_from_the_model():
+    built = model(touch())
+    stored = built.assembly.state()["components"]
+    assert preferences(stored)["TOUCH"] == "touch" and preferences(stored)["adapter/touch"] == "touch"
+    assert changed_versions(stored, built.assembly.registry) == []
+    older = {key: {**origin, "version": "0.1"} for key, origin in stored.items() if "touch" in key.casefold()}
+    assert changed_versions(older, built.assembly.registry) == ["touch 0.1 (here is 0)"]
+
+
+class Counts:
+    def __init__(self, counts):
+        self.given = counts
+
+    def counts(self, step):
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({}, "gives 0 samples, but a step has train.samples=4"),
+        ({"a": 9}, "gives 9 samples"),
+        ({"a": -1, "b": 5}, "gives task 'a' -1 samples"),
+        ({"a": 2.5, "b": 1.5}, "gives task 'a' 2.5 samples"),
+        ({"c": 4}, "names task 'c'; there are a, b"),
+        (None, "gives None, no mapping"),
+    ],
+)
+def test_a_schedule_that_gives_no_step_is_refused_by_name(counts, told):
+    schedule = CheckedSchedule(Counts(counts), "schedule 'x' of plugin 'y' (z 1)", ("a", "b"), 4)
+    with pytest.raises(ScheduleError, match="schedule 'x' of plugin 'y'") as caught:
+        schedule.counts(3)
+    assert told in str(caught.value)
