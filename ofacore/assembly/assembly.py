@@ -12,15 +12,17 @@ import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
+from ofacore.assembly.needs import own_criteria
 from ofacore.config.schema import RunConfig
 from ofacore.data.encode import Encoder
 from ofacore.data.kinds import elements_of
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import RunSettings
-from ofacore.model.presets import with_preset_options
-from ofacore.plan import TaskPlan, plan_task
+from ofacore.model.attention_items import layers_of
+from ofacore.model.presets import resolve, with_preset_options
+from ofacore.plan import LossPlan, TaskPlan, plan_task
 from ofacore.plugin import Registry
-from ofacore.protocols import ColumnFitting, Corruption, Criterion, Preprocessor
+from ofacore.protocols import ColumnFitting, Corruption, Criterion, Options, Preprocessor
 from ofacore.vocabulary import Block, Vocabulary
 
 FIT_ROWS = 20_000
@@ -102,6 +104,7 @@ class Assembly:
         """The encoder of a task, or of a free instruction planned as a task."""
         for slot in plan.slots():
             self.preprocessor(slot.preprocessor)
+        plan = self.with_loss_options(plan)
         return Encoder.of(
             plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
             self._run_settings(),
@@ -137,6 +140,26 @@ class Assembly:
             declared["label_smoothing"] = self.config.train.label_smoothing
         return declared
 
+    def with_loss_options(self, plan: TaskPlan) -> TaskPlan:
+        """The plan, each of its losses with every option of its criterion."""
+        losses = tuple(self._with_options(loss) for loss in plan.losses)
+        contrast = None if plan.contrast is None else self._with_options(plan.contrast)
+        return replace(plan, losses=losses, contrast=contrast)
+
+    def _with_options(self, loss: LossPlan) -> LossPlan:
+        return replace(loss, options={**self.criterion_options(loss.criterion), **loss.options})
+
+    def attention_layers(self, name: str, options: Options) -> tuple[int, ...]:
+        """Decoder layers whose cross-attention a criterion asks for.
+
+        Raises:
+            UserError: The model has no such layer.
+        """
+        criterion = self.registry.load("criterion", name)(options)
+        if "attention" not in criterion.needs:
+            return ()
+        return layers_of(criterion, name, resolve(self.config.model).decoder_layers)
+
     def _build(self, name: str) -> Preprocessor:
         declared = self.registry.component("preprocessor", name).options
         options = {**declared, **self.config.model.preprocessors.get(name, {})}
@@ -160,9 +183,13 @@ class Assembly:
             built.bind(self.vocabulary, self.artifacts.get(name))
 
     def _criteria(self, plan: TaskPlan) -> dict[str, Criterion]:
-        names = {slot.criterion for slot in plan.slots() if slot.loss} | {loss.criterion for loss in plan.losses}
-        names |= {"contrastive"} if any(template.contrast for template in plan.templates) else set()
-        return {n: self.registry.load("criterion", n)(self.criterion_options(n)) for n in sorted(names)}
+        """By name; those of losses by name and options."""
+        wanted = {name: (name, self.criterion_options(name)) for name in own_criteria(plan)}
+        wanted |= {loss.key: (loss.criterion, loss.options) for loss in plan.all_losses()}
+        return {
+            key: self.registry.load("criterion", name)(options)
+            for key, (name, options) in sorted(wanted.items())
+        }
 
     def _corruptions(self, plan: TaskPlan) -> dict[str, Corruption]:
         names = {slot.corruption for slot in plan.slots() if slot.corruption}
