@@ -40,6 +40,7 @@ __all__ = [
     "Artifact",
     "AsCompared",
     "AsDecoded",
+    "AttentionCriterion",
     "Backbone",
     "Batch",
     "BatchSide",
@@ -633,8 +634,9 @@ class CriterionContext:
 
     lengths: tuple[int, ...]
     label_lengths: Mapping[str, tuple[int, ...]]
-    attention: Any = None
-    """For ``needs = {"attention"}``: list of decoder cross-attention weights, one per named layer."""
+    attention: Sequence[Sequence[Tensor]] | None = None
+    """For ``needs = {"attention"}``: for each layer of `AttentionCriterion.attention_layers`, and for each item, how
+    much its positions read of the positions of its own source: [heads, positions, source positions]."""
 
 
 class Criterion(Protocol):
@@ -653,6 +655,13 @@ class Criterion(Protocol):
 
     def __call__(self, prediction: Any, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
         """Losses of all items."""
+
+
+class AttentionCriterion(Protocol):
+    """What a `Criterion` with ``needs = {"attention"}`` may offer besides; without it the last layer is meant."""
+
+    attention_layers: Sequence[int]
+    """Decoder layers whose cross-attention it gets, from 0; -1 is the last. May depend on its options."""
 
 
 class DecodeSession(Protocol):

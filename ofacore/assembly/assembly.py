@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from ofacore.artifacts import Artifact
 from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
+from ofacore.assembly.needs import own_criteria
 from ofacore.assembly.origins import describe_origins, with_stored_options
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import RunConfig
@@ -23,11 +24,12 @@ from ofacore.data.kinds import elements_of
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import RunSettings
 from ofacore.json_text import NotJsonError, json_text
-from ofacore.model.presets import with_preset_options
-from ofacore.plan import TaskPlan, plan_task
+from ofacore.model.attention_items import layers_of
+from ofacore.model.presets import resolve, with_preset_options
+from ofacore.plan import LossPlan, TaskPlan, plan_task
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
-from ofacore.protocols import ColumnFitting, Corruption, Criterion, Preprocessor
+from ofacore.protocols import ColumnFitting, Corruption, Criterion, Options, Preprocessor
 from ofacore.vocabulary import Block, Vocabulary
 
 logger = logging.getLogger("ofacore.train")
@@ -130,6 +132,7 @@ class Assembly:
         for slot in plan.slots():
             self.preprocessor(slot.preprocessor)
         options = {name: self._preprocessor_options(name) for name in _used_preprocessors({plan.name: plan})}
+        plan = self.with_loss_options(plan)
         return Encoder.of(
             plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
             self._run_settings(), options,
@@ -165,6 +168,26 @@ class Assembly:
             declared["label_smoothing"] = self.config.train.label_smoothing
         return declared
 
+    def with_loss_options(self, plan: TaskPlan) -> TaskPlan:
+        """The plan, each of its losses with every option of its criterion."""
+        losses = tuple(self._with_options(loss) for loss in plan.losses)
+        contrast = None if plan.contrast is None else self._with_options(plan.contrast)
+        return replace(plan, losses=losses, contrast=contrast)
+
+    def _with_options(self, loss: LossPlan) -> LossPlan:
+        return replace(loss, options={**self.criterion_options(loss.criterion), **loss.options})
+
+    def attention_layers(self, name: str, options: Options) -> tuple[int, ...]:
+        """Decoder layers whose cross-attention a criterion asks for.
+
+        Raises:
+            UserError: The model has no such layer.
+        """
+        criterion = self.registry.make("criterion", name, options)
+        if "attention" not in criterion.needs:
+            return ()
+        return layers_of(criterion, name, resolve(self.config.model).decoder_layers)
+
     def _build(self, name: str) -> Preprocessor:
         built: Preprocessor = self.registry.make("preprocessor", name, self._preprocessor_options(name))
         return built
@@ -192,9 +215,16 @@ class Assembly:
             built.bind(self.vocabulary, self.artifacts.get(name))
 
     def _criteria(self, plan: TaskPlan) -> dict[str, Criterion]:
-        names = {slot.criterion for slot in plan.slots() if slot.loss} | {loss.criterion for loss in plan.losses}
-        names |= {"contrastive"} if any(template.contrast for template in plan.templates) else set()
-        return {n: self.registry.load("criterion", n)(self.criterion_options(n)) for n in sorted(names)}
+        """By name; those of losses by name and options."""
+        wanted: dict[str, tuple[str, Options]] = {}
+        for name in own_criteria(plan):
+            wanted[name] = (name, self.criterion_options(name))
+        for loss in plan.all_losses():
+            wanted[loss.key] = (loss.criterion, loss.options)
+        return {
+            key: self.registry.make("criterion", name, options)
+            for key, (name, options) in sorted(wanted.items())
+        }
 
     def _corruptions(self, plan: TaskPlan) -> dict[str, Corruption]:
         names = {slot.corruption for slot in plan.slots() if slot.corruption}

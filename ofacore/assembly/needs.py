@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ofacore.model.needs import ModelNeeds, Part
-from ofacore.plan import TaskPlan
+from ofacore.plan import TaskPlan, criterion_key
 from ofacore.protocols import Options
 
 
@@ -16,21 +16,59 @@ class OptionSource(Protocol):
     def adapter_options(self, name: str) -> Options: ...
     def head_options(self, name: str) -> Options: ...
     def criterion_options(self, name: str) -> Options: ...
+    def with_loss_options(self, plan: TaskPlan) -> TaskPlan: ...
+    def attention_layers(self, name: str, options: Options) -> tuple[int, ...]: ...
 
 
 def model_needs(plans: Iterable[TaskPlan], options: OptionSource) -> ModelNeeds:
     """Adapters, heads, criteria, tasks and slots in the order in which tasks joined."""
-    plans = list(plans)
+    plans = [options.with_loss_options(plan) for plan in plans]
     slots = [slot for plan in plans for slot in plan.slots()]
-    contrast = any(template.contrast for plan in plans for template in plan.templates)
-    heads = dict.fromkeys([*(s.head for s in slots if s.loss), *(["embedding"] if contrast else [])])
-    criteria = dict.fromkeys([*(s.criterion for s in slots if s.loss), *(["contrastive"] if contrast else [])])
     adapters = dict.fromkeys(slot.adapter for slot in slots)
+    criteria = _criteria(plans, options)
+    layers = {
+        layer
+        for part in criteria
+        for layer in options.attention_layers(part.name, part.options)
+    }
     return ModelNeeds(
         adapters=tuple(Part(name, options.adapter_options(name)) for name in adapters),
-        heads=tuple(Part(name, options.head_options(name)) for name in heads),
-        criteria=tuple(Part(name, options.criterion_options(name)) for name in criteria),
+        heads=tuple(Part(name, options.head_options(name)) for name in _heads(plans)),
+        criteria=criteria,
         tasks=tuple(plan.name for plan in plans),
-        sides={name: frozenset(slot.side for slot in slots if slot.adapter == name) for name in adapters},
-        slots=tuple(dict.fromkeys(f"{plan.name}/{slot.name}" for plan in plans for slot in plan.slots())),
+        sides={
+            name: frozenset(slot.side for slot in slots if slot.adapter == name)
+            for name in adapters
+        },
+        slots=tuple(
+            dict.fromkeys(f"{plan.name}/{slot.name}" for plan in plans for slot in plan.slots())
+        ),
+        attention_layers=tuple(sorted(layers)),
     )
+
+
+def own_criteria(plan: TaskPlan) -> list[str]:
+    """Criteria of the target slots themselves, where the task declares no losses."""
+    if plan.losses:
+        return []
+    return list(dict.fromkeys(slot.criterion for slot in plan.slots() if slot.loss))
+
+
+def _heads(plans: Iterable[TaskPlan]) -> list[str]:
+    """Heads of target slots, then those that losses name."""
+    plans = list(plans)
+    names = [slot.head for plan in plans for slot in plan.slots() if slot.loss]
+    names += [loss.head for plan in plans for loss in plan.all_losses() if loss.head]
+    return list(dict.fromkeys(names))
+
+
+def _criteria(plans: Iterable[TaskPlan], options: OptionSource) -> tuple[Part, ...]:
+    """Each criterion once for each set of options; those of target slots first."""
+    plans = list(plans)
+    parts: dict[str, Part] = {}
+    for name in dict.fromkeys(name for plan in plans for name in own_criteria(plan)):
+        given = options.criterion_options(name)
+        parts[criterion_key(name, given)] = Part(name, given)
+    for loss in (loss for plan in plans for loss in plan.all_losses()):
+        parts.setdefault(loss.key, Part(loss.criterion, loss.options))
+    return tuple(parts.values())

@@ -79,7 +79,9 @@ def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[s
             yield "criterion", slot.criterion
             yield "generator", slot.generator
             yield "corruption", slot.corruption
-        yield from (("criterion", loss.criterion) for loss in plan.losses)
+        for loss in plan.all_losses():
+            yield "criterion", loss.criterion
+            yield "head", loss.head
         yield from (("metric", use.metric) for use in plan.metrics)
         yield from (("transform", name) for names in plan.transforms.values() for name in names)
     yield "positions", model.positions

@@ -104,6 +104,7 @@ class LossConfig(Section):
     criterion: str = Field(description="Name of an installed criterion.")
     hidden: str = Field(description="Slot whose hidden states it reads, on either side.")
     labels: str = Field("", description="Slot that gives the labels; empty: the same.")
+    head: str = Field("", description="Head between the two; empty: that of the slot that gives the labels.")
     weight: float = Field(1.0, ge=0, description="Factor on this term.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the criterion.")
 

@@ -10,7 +10,7 @@ from ofacore.data.encode import Encoder
 from ofacore.data.expand import Filled, RepeatEnd
 from ofacore.data.runs import Occurrence, target_sequence
 from ofacore.data.terms import TermBuilder
-from ofacore.plan import TemplatePlan
+from ofacore.plan import TemplatePlan, criterion_key
 from ofacore.protocols import Example, RowContext, SlotPlan, TermItem, TokenSegment
 
 
@@ -47,7 +47,9 @@ def with_tokens(
 
 def rolled_out(encoder: Encoder, term: TermItem) -> bool:
     """Whether a term wants sequences that the model has written."""
-    return "rollout" in getattr(encoder.criteria[term.criterion], "needs", ())
+    key = criterion_key(term.criterion, term.options)
+    criterion = encoder.criteria.get(key) or encoder.criteria[term.criterion]
+    return "rollout" in getattr(criterion, "needs", ())
 
 
 def slot_of(term: TermItem) -> str:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ofacore.data.pieces import Placed
 from ofacore.data.runs import BuiltSequence
-from ofacore.protocols import Criterion, DenseSegment, RowError, Side, TermItem, TokenSegment
+from ofacore.protocols import Criterion, DenseSegment, Options, RowError, Side, TermItem, TokenSegment
 
 if TYPE_CHECKING:
     from ofacore.instruction import Contrast
     from ofacore.plan import LossPlan, TaskPlan
 
-CONTRAST_HEAD = "embedding"
-CONTRAST_CRITERION = "contrastive"
 Labels = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class LossRule:
+    """How the positions of an occurrence are learned."""
+
+    head: str
+    criterion: str
+    key: str
+    """Of the criterion with its options, among those that count."""
+    weight: float = 1.0
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class TermBuilder:
 
     plan: TaskPlan
     criteria: Mapping[str, Criterion]
+    """By name; those with options by `ofacore.plan.criterion_key`."""
 
     def terms(
         self, sources: Sequence[BuiltSequence], target: BuiltSequence, contrast: Contrast | None, pair: int
@@ -42,11 +53,14 @@ class TermBuilder:
         """
         found: list[TermItem] = []
         if not self.plan.losses:
-            found += [item for place in target.placed for item in self._own(place, place.named.name)]
+            for place in target.placed:
+                criterion = place.slot.criterion
+                rule = LossRule(place.slot.head, criterion, criterion)
+                found += self._own(place, place.named.name, rule)
         for loss in self.plan.losses:
             found += self._declared(loss, sources, target)
-        if contrast is not None:
-            found += self._contrast(contrast, sources, pair)
+        if contrast is not None and self.plan.contrast is not None:
+            found += self._contrast(self.plan.contrast, contrast, sources, pair)
         return tuple(item for item in found if item.count)
 
     def _declared(self, loss: LossPlan, sources: Sequence[BuiltSequence], target: BuiltSequence) -> Iterator[TermItem]:
@@ -55,7 +69,7 @@ class TermBuilder:
         if loss.labels == loss.hidden:
             for place in target.placed:
                 if place.named.name == loss.hidden:
-                    yield from self._own(place, name, loss)
+                    yield from self._own(place, name, _rule(loss, place.slot.head))
             return
         givers = [
             place for sequence in (target, *sources) for place in sequence.placed if place.slot.name == loss.labels
@@ -63,37 +77,27 @@ class TermBuilder:
         for place, side, shift in _holders(loss.hidden, sources, target):
             yield self._borrowed(place, _giver(place, givers, loss), name, loss, side, shift)
 
-    def _own(self, place: Placed, name: str, loss: LossPlan | None = None) -> Iterator[TermItem]:
+    def _own(self, place: Placed, name: str, rule: LossRule) -> Iterator[TermItem]:
         """Terms from the labels that stand on the occurrence itself."""
         if place.ids:
             labels = _token_labels(place)
             positions = None if sum(map(len, place.positions)) == place.length else _whole(place.positions)
-            yield self._item(place, name, loss, labels, positions)
+            yield self._item(name, "target", place.pieces, labels, rule, positions, place.blocks)
         for part in place.dense:
             whole = np.array_equal(part.positions, np.arange(place.length))
-            yield self._item(place, name, loss, dict(part.labels), None if whole else part.positions)
-
-    def _item(
-        self, place: Placed, name: str, loss: LossPlan | None, labels: Labels, positions: np.ndarray | None
-    ) -> TermItem:
-        criterion = loss.criterion if loss else place.slot.criterion
-        return TermItem(
-            f"{self.plan.name}/{name}", "target", tuple(place.pieces), place.slot.head, criterion, labels,
-            self._count(criterion, labels), positions, place.blocks,
-            (loss.weight if loss else 1.0) * self.plan.loss_weight, dict(loss.options) if loss else {},
-        )  # fmt: skip
+            positions = None if whole else part.positions
+            yield self._item(name, "target", place.pieces, dict(part.labels), rule, positions, place.blocks)
 
     def _borrowed(self, place: Placed, giver: Placed, name: str, loss: LossPlan, side: Side, shift: int) -> TermItem:
         """A term whose labels come from another slot, such as CTC on the source."""
         labels, blocks = _clean_labels(giver)
-        return TermItem(
-            f"{self.plan.name}/{name}", side, tuple(number + shift for number in place.pieces),
-            giver.slot.head or place.slot.head, loss.criterion, labels,
-            self._count(loss.criterion, labels), None, blocks,
-            loss.weight * self.plan.loss_weight, dict(loss.options),
-        )  # fmt: skip
+        pieces = [number + shift for number in place.pieces]
+        rule = _rule(loss, giver.slot.head or place.slot.head)
+        return self._item(name, side, pieces, labels, rule, None, blocks)
 
-    def _contrast(self, contrast: Contrast, sources: Sequence[BuiltSequence], pair: int) -> Iterator[TermItem]:
+    def _contrast(
+        self, loss: LossPlan, contrast: Contrast, sources: Sequence[BuiltSequence], pair: int
+    ) -> Iterator[TermItem]:
         shift = 0
         for side, (sequence, slot) in enumerate(zip(sources, (contrast.left, contrast.right), strict=True)):
             value = next((p for p in sequence.placed if p.slot.position == slot.position), None)
@@ -102,18 +106,43 @@ class TermBuilder:
                 "side": np.array([side]),
                 "identity": np.array([_identity(value, pair)]),
             }
-            pieces = tuple(range(shift, shift + len(sequence.pieces)))
+            pieces = range(shift, shift + len(sequence.pieces))
             shift += len(sequence.pieces)
-            yield TermItem(
-                f"{self.plan.name}/{contrast.left.name}", "source", pieces, CONTRAST_HEAD, CONTRAST_CRITERION, labels,
-                self._count(CONTRAST_CRITERION, labels), weight=self.plan.loss_weight,
-            )  # fmt: skip
+            yield self._item(loss.hidden, "source", pieces, labels, _rule(loss, loss.head))
 
-    def _count(self, criterion: str, labels: Mapping[str, np.ndarray]) -> int:
-        if criterion not in self.criteria:
+    def _item(
+        self,
+        name: str,
+        side: Side,
+        pieces: Sequence[int],
+        labels: Labels,
+        rule: LossRule,
+        positions: np.ndarray | None = None,
+        blocks: tuple[str, ...] = (),
+    ) -> TermItem:
+        return TermItem(
+            f"{self.plan.name}/{name}",
+            side,
+            tuple(pieces),
+            rule.head,
+            rule.criterion,
+            labels,
+            self._count(rule.key, labels),
+            positions,
+            blocks,
+            rule.weight * self.plan.loss_weight,
+            dict(rule.options),
+        )
+
+    def _count(self, key: str, labels: Mapping[str, np.ndarray]) -> int:
+        if key not in self.criteria:
             known = ", ".join(self.criteria)
-            raise KeyError(f"criterion '{criterion}' of task '{self.plan.name}' was not built; there are {known}")
-        return int(self.criteria[criterion].count(labels))
+            raise KeyError(f"criterion '{key}' of task '{self.plan.name}' was not built; there are {known}")
+        return int(self.criteria[key].count(labels))
+
+
+def _rule(loss: LossPlan, head: str) -> LossRule:
+    return LossRule(loss.head or head, loss.criterion, loss.key, loss.weight, loss.options)
 
 
 def _whole(parts: Sequence[np.ndarray]) -> np.ndarray:

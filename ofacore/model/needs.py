@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from ofacore.plugin import Component
-from ofacore.protocols import Options, Side
+from ofacore.protocols import Layout, Options, Side
 
 
 @dataclass(frozen=True)
@@ -57,18 +55,12 @@ class Hidden:
     """[M, H]."""
     balance: Tensor | None = None
     """Mean balance loss of learned routers; 1 where all experts are used evenly. ``batch_coupled``."""
-    attention: tuple[list[Tensor], ...] = ()
-    """For each decoder layer asked for: cross-attention weights [rows, heads, L, K] of each attention group."""
+    attention: Mapping[int, list[Tensor]] = field(default_factory=dict)
+    """Decoder layer asked for -> cross-attention weights [rows, heads, L, K] of each attention group."""
+    layouts: tuple[Layout, Layout] | None = None
+    """Source and target, where attention was asked for."""
     idle: Tensor | None = None
     """0, to be added to the loss: through its gradient this process takes part in the others' communication."""
-
-
-def criterion_key(name: str, options: Mapping[str, Any]) -> str:
-    """One name for a criterion with these options, usable in parameter names."""
-    if not options:
-        return name
-    text = json.dumps(dict(options), sort_keys=True, default=str)
-    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def total(parts: Iterable[Tensor | None]) -> Tensor | None:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from ofacore.artifacts import Artifact
 from ofacore.config.schema import ModelConfig
+from ofacore.errors import UserError
 from ofacore.model import assembly
+from ofacore.model.attention_items import item_attention, layers_of
 from ofacore.model.dropout import dropout
 from ofacore.model.embedding import TokenEmbedding
 from ofacore.model.initial import seeded
 from ofacore.model.lora import add_low_rank
-from ofacore.model.needs import Components, Hidden, ModelNeeds, criterion_key, total
+from ofacore.model.needs import Components, Hidden, ModelNeeds, total
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.model.rows import permute
 from ofacore.model.stages import Stage
@@ -24,6 +26,7 @@ from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere,
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import layout
 from ofacore.parts.sync_batch_norm import uncounted
+from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import (
     AdapterCall,
@@ -75,7 +78,7 @@ class UniversalModel(nn.Module):
         self.criteria = nn.ModuleDict()
         self.plain_criteria: dict[str, Any] = {}
         for part in needs.criteria:
-            self.criterion(part.name, {})
+            self.criterion(part.name, part.options)
         self.types = assembly.type_vectors(config, self.adapters, self.sizes.hidden, seed)
         self.source_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
         self.target_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
@@ -200,11 +203,12 @@ class UniversalModel(nn.Module):
             balance = list(getattr(self.backbone, "balance", ()))
         else:
             idle.append(self._idle("decoder"))
-        attention = getattr(self.backbone, "attention", {})
-        return Hidden(
-            memory, decoded, torch.stack(balance).mean() if balance else None,
-            tuple(attention[layer] for layer in sorted(attention)), total(idle),
-        )  # fmt: skip
+        found = Hidden(memory, decoded, torch.stack(balance).mean() if balance else None, idle=total(idle))
+        if self.needs.attention_layers and memory is not None and decoded is not None:
+            assert batch.source is not None and batch.target is not None
+            found.attention = self.backbone.attention
+            found.layouts = batch.source.layout, batch.target.layout
+        return found
 
     def _idle(self, place: str) -> Tensor | None:
         return self.backbone.idle(place) if hasattr(self.backbone, "idle") else None  # type: ignore[operator]
@@ -222,7 +226,7 @@ class UniversalModel(nn.Module):
     def loss(self, group: TermGroup, prediction: Any, hidden: Hidden | None = None) -> Loss:
         """Losses of a group's items."""
         criterion = self.criterion(group.criterion, group.options)
-        attention = hidden.attention if hidden is not None and "attention" in criterion.needs else None
+        attention = self._attention(criterion, group, hidden) if "attention" in criterion.needs else None
         context = CriterionContext(group.lengths, group.label_lengths, attention)
         with Blame(self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"):
             return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
@@ -232,6 +236,16 @@ class UniversalModel(nn.Module):
         if (kind, name) not in self._owners:
             self._owners[kind, name] = who(self.registry, kind, name)
         return self._owners[kind, name]
+
+    def _attention(self, criterion: Any, group: TermGroup, hidden: Hidden | None) -> list[list[Tensor]]:
+        if hidden is None or hidden.layouts is None or group.side == "source":
+            raise UserError(
+                f"criterion '{group.criterion}' of {group.terms[0]} needs the attention of a target on its source; "
+                "set it on a target slot of an instruction that has both sides"
+            )
+        layers = layers_of(criterion, group.criterion, self.sizes.decoder_layers)
+        source, target = hidden.layouts
+        return item_attention(hidden.attention, layers, group, target, source)
 
     def auxiliary(self, batch: Batch, hidden: Hidden) -> list[tuple[TermGroup, Loss]]:
         """Terms that no task asked for: the balance of learned routers (Fedus et al. 2021), if the model has any.

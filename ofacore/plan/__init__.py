@@ -4,7 +4,7 @@ from ofacore.plan.compile import compile_instruction, compile_task
 from ofacore.plan.configured import plan_task
 from ofacore.plan.error import PlanError
 from ofacore.plan.explain import as_dict, as_text
-from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
+from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan, criterion_key
 
 __all__ = [
     "LossPlan",
@@ -15,5 +15,6 @@ __all__ = [
     "as_text",
     "compile_instruction",
     "compile_task",
+    "criterion_key",
     "plan_task",
 ]

@@ -10,7 +10,13 @@ from ofacore.instruction import Contrast, Instruction, Plain, Repeat, Slot, pars
 from ofacore.plan.attributes import typed_attributes, with_defaults
 from ofacore.plan.binding import bind
 from ofacore.plan.error import PlanError
-from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
+from ofacore.plan.types import (
+    CONTRAST_CRITERION,
+    CONTRAST_HEAD,
+    LossPlan,
+    TaskPlan,
+    TemplatePlan,
+)
 from ofacore.plugin import MetricUse, Registry, SlotType, UnknownNameError, suggest
 from ofacore.protocols import Side, SlotPlan
 
@@ -76,13 +82,41 @@ def compile_task(
         _check_names(template, [(loss.hidden, "loss") for loss in losses])
         _check_names(template, [(metric.slot, "metric") for metric in metrics])
         _check_names(template, [(prompt_slot, "prompt_slot")] if prompt_slot else [])
-    for kind, names in (("criterion", [x.criterion for x in losses]), ("metric", [x.metric for x in metrics])):
-        for component in names:
-            registry.component(kind, component)
+    named = [("criterion", loss.criterion) for loss in losses]
+    named += [("head", loss.head) for loss in losses if loss.head]
+    named += [("metric", metric.metric) for metric in metrics]
+    for kind, component in named:
+        registry.component(kind, component)
+    others, contrast = _contrast_apart(templates, losses)
     return TaskPlan(
-        name, templates, losses=tuple(losses), metrics=tuple(metrics), prompt_slot=prompt_slot,
-        decoder_plain_with_loss=decoder_plain_with_loss, **options,
-    )  # fmt: skip
+        name,
+        templates,
+        losses=others,
+        contrast=contrast,
+        metrics=tuple(metrics),
+        prompt_slot=prompt_slot,
+        decoder_plain_with_loss=decoder_plain_with_loss,
+        **options,
+    )
+
+
+def _contrast_apart(
+    templates: Sequence[TemplatePlan], losses: Sequence[LossPlan]
+) -> tuple[tuple[LossPlan, ...], LossPlan | None]:
+    """The loss between the two sides of a contrast, declared or by default, apart from all others."""
+    contrast = next((found.contrast for found in templates if found.contrast is not None), None)
+    if contrast is None:
+        return tuple(losses), None
+    left, right = contrast.left.name, contrast.right.name
+    between = [loss for loss in losses if (loss.hidden, loss.labels) == (left, right)]
+    others = tuple(loss for loss in losses if loss not in between)
+    if not between:
+        return others, LossPlan(CONTRAST_CRITERION, left, right, head=CONTRAST_HEAD)
+    if len(between) > 1:
+        message = f"two losses match '{left}' with '{right}'"
+        raise PlanError(message, templates[0].text, contrast.start, "keep one of them")
+    (chosen,) = between
+    return others, replace(chosen, head=chosen.head or CONTRAST_HEAD)
 
 
 def _weighted(instructions: str | Sequence[str | tuple[str, float]]) -> list[tuple[str, float]]:

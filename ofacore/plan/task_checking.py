@@ -88,6 +88,8 @@ class TaskCheck:
         for number, loss in enumerate(self._config.losses):
             path = f"{self._path}.losses.{number}"
             yield from self._use(path, "criterion", loss.criterion, loss.options)
+            if loss.head:
+                yield from unknown(f"{path}.head", "head", loss.head, self._registry)
             yield from self._slot(f"{path}.hidden", loss.hidden)
             yield from self._slot(f"{path}.labels", loss.labels) if loss.labels else ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +11,19 @@ from typing import Any
 from ofacore.instruction import Contrast, Instruction, Slot
 from ofacore.plugin.manifest import MetricUse
 from ofacore.protocols import Options, SlotPlan
+
+CONTRAST_HEAD = "embedding"
+"""What embeds the two sides of a contrast where the task's losses name nothing else."""
+CONTRAST_CRITERION = "contrastive"
+"""What matches them."""
+
+
+def criterion_key(name: str, options: Options) -> str:
+    """One name for a criterion with these options, usable in parameter names."""
+    if not options:
+        return name
+    text = json.dumps(dict(options), sort_keys=True, default=str)
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -22,6 +37,13 @@ class LossPlan:
     """Slot that gives the labels."""
     weight: float = 1.0
     options: Options = field(default_factory=dict)
+    head: str = ""
+    """Head between them; empty: that of the slot that gives the labels, else of the slot that is read."""
+
+    @property
+    def key(self) -> str:
+        """Name of its criterion with its options."""
+        return criterion_key(self.criterion, self.options)
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,9 @@ class TaskPlan:
     closed_sets: Mapping[str, Sequence[Any] | str | Mapping[str, str]] = field(default_factory=dict)
     """Slot -> allowed values; a file with one a line; or ``{"column": name}`` for a list in every row."""
     losses: tuple[LossPlan, ...] = ()
+    """None: each target slot has the loss of its own criterion."""
+    contrast: LossPlan | None = None
+    """How the two sides of a contrast are embedded and matched, where a template has one."""
     metrics: tuple[MetricUse, ...] = ()
     generation: Options = field(default_factory=dict)
     weight: float = 1.0
@@ -72,6 +97,10 @@ class TaskPlan:
     decoder_plain_with_loss: bool = False
     prompt_slot: str = ""
     drop_prompt: float = 0.0
+
+    def all_losses(self) -> tuple[LossPlan, ...]:
+        """Losses that are declared, that of a contrast too."""
+        return self.losses if self.contrast is None else (*self.losses, self.contrast)
 
     def slots(self) -> Iterator[SlotPlan]:
         """All slots of all templates, plain text included."""

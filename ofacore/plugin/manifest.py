@@ -120,6 +120,8 @@ class LossUse:
     labels: str = ""
     weight: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    head: str = ""
+    """Head between the two; empty: that of the slot that gives the labels."""
 
 
 @dataclass(frozen=True)
