@@ -27,7 +27,6 @@ from ofacore.task import TaskError
         (["only"], ("only",)),
         ([""], ("",)),
     ],
-    ids=str,
 )
 def test_what_holds_values_becomes_plain_ones(given: Any, expected: tuple[Any, ...]) -> None:
     found = members(given)
@@ -45,7 +44,6 @@ def test_what_holds_values_becomes_plain_ones(given: Any, expected: tuple[Any, .
         (5, "expected a list of values, a file with one a line, or {column: name}"),
         ({"column": 3}, "expected a list of values, a file with one a line, or {column: name}"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_stored_is_refused_when_it_is_given(given: Any, message: str) -> None:
     with pytest.raises(TaskError, match=f"task 't': closed_sets.y: .*{message}"):
