@@ -35,9 +35,7 @@ def with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> Task
     return replace(plan, closed_sets={**given, **_from_data(plan, data, registry)})
 
 
-def settled(
-    plan: TaskPlan, given: TaskPlan, preprocessors: Mapping[str, Preprocessor]
-) -> TaskPlan:
+def settled(plan: TaskPlan, given: TaskPlan, preprocessors: Mapping[str, Preprocessor]) -> TaskPlan:
     """The plan with closed sets that the fitted preprocessors of their slots take.
 
     What the training data hold and no preprocessor takes is left out: the rows that have it are bad rows.
@@ -50,7 +48,7 @@ def settled(
     Raises:
         ConfigError: A slot refuses a member that was given, or cannot tell two members apart.
     """
-    sets = dict(plan.closed_sets)
+    sets: dict[str, Any] = dict(plan.closed_sets)
     problems = []
     for name, values in sets.items():
         slots = choosing(plan, name)

@@ -91,7 +91,8 @@ def _type(annotation: Any) -> str:
         kinds = [_type(member) for member in arguments if member is not Ellipsis]
         return f"list of {kinds[0]}" if Ellipsis in arguments else f"[{', '.join(kinds)}]"
     if origin is dict:
-        return "section" if Any in (arguments[1], *get_args(arguments[1])) else f"section of {_type(arguments[1])}"
+        kept = get_args(arguments[1]) if get_origin(arguments[1]) is Annotated else arguments[1:]
+        return "section" if kept[0] is Any else f"section of {_type(arguments[1])}"
     if annotation is Any:
         return "any"
     if issubclass(annotation, Section):
