@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -40,22 +41,26 @@ def die_before(number: int) -> None:
     sys.addaudithook(watch)
 
 
-def forked(work: Callable[[], None]) -> int:
+def forked(work: Callable[[], None], log: Path) -> int:
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
         work()
         code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def killed(child: int) -> bool:
-    status = os.waitpid(child, 0)[1]
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+def killed(child: int, log: Path) -> bool:
+    """Whether it was; else it must have come to its end."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), log.read_text(errors="replace")
+    return code != 0
 
 
 def weights(step: int) -> torch.Tensor:
@@ -128,7 +133,8 @@ def test_one_process(before: Path, write: Callable[..., Path], step: int) -> Non
             die_before(number)
             stepped(run, step, lambda folder: write(folder, snapshot(step)))
 
-        died = killed(forked(work))
+        log = run / "said"
+        died = killed(forked(work, log), log)
         usable(run, 3)
         goes_on(run)
         if not died:
@@ -152,8 +158,9 @@ def test_one_of_two(before: Path, doomed: int) -> None:
     for number in range(200):
         run = Path(shutil.copytree(before, before.with_name(str(number))))
         deaths = [number if rank == doomed else None for rank in (0, 1)]
-        ranks = [forked(partial(rank_work, run, rank, death)) for rank, death in enumerate(deaths)]
-        died = killed(ranks[doomed])
+        logs = [run / f"said-{rank}" for rank in (0, 1)]
+        ranks = [forked(partial(rank_work, run, rank, deaths[rank]), logs[rank]) for rank in (0, 1)]
+        died = killed(ranks[doomed], logs[doomed])
         _end(ranks[1 - doomed], 10.0 if died else 300.0)
         usable(run, 3 if died else 4)
         goes_on(run)

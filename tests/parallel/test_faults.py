@@ -67,12 +67,12 @@ def started(config: Path, out: Path, *more: str) -> subprocess.Popen[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """A test that fails leaves no process behind; the launcher's group holds its ranks."""
+    """A test that fails leaves no process behind: its launcher ends the ranks."""
     yield
     while STARTED:
         process = STARTED.pop()
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.terminate()
             process.communicate()
 
 
