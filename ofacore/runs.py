@@ -30,6 +30,7 @@ from ofacore.parallel import groups
 from ofacore.parallel.groups import is_first
 from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
+from ofacore.printable import escaped
 from ofacore.run_check import check_run
 from ofacore.saving import described_model, load
 from ofacore.train.callbacks.base import Callback
@@ -201,9 +202,9 @@ def finish(
     print_scores(scores, console)
     for evaluation in done:
         for line in plain_samples(evaluation.samples[:2]):
-            console.print(line, markup=False, highlight=False)
+            console.print(escaped(line), markup=False, highlight=False)
         for notice in evaluation.notices:
-            console.print(notice, markup=False, highlight=False)
+            console.print(escaped(notice), markup=False, highlight=False)
         for error in evaluation.failures:
             console.print(f"not scored: {evaluation.task}, metric {_told(error)}", markup=False, highlight=False)
     (folder / "scores.json").write_text(json_text([row.plain() for row in scores], indent=1) + "\n", encoding="utf-8")

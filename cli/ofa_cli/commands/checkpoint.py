@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ofa_cli.lazy import command_app
+from ofa_cli.output import echo
 
 app = command_app()
 
@@ -28,4 +29,4 @@ def convert(
     from ofacore.saving import convert as convert_checkpoint
 
     place = convert_checkpoint(source, out, sharded=sharded, which=which)
-    typer.echo(f"wrote {place} ({'sharded' if sharded else 'portable'} form)")
+    echo(f"wrote {place} ({'sharded' if sharded else 'portable'} form)")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ofa_cli.lazy import command_app
+from ofa_cli.output import echo
 from ofa_cli.runs import run_folder
 
 app = command_app()
@@ -36,4 +37,4 @@ def export(
 
     from ofacore.exporting import export_run
 
-    typer.echo(f"{export_run(folder, out, form, which)}")
+    echo(f"{export_run(folder, out, form, which)}")

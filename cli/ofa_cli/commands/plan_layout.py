@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ofa_cli.lazy import command_app
-from ofa_cli.output import print_json, print_table
+from ofa_cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from ofacore.layouts.estimate import Estimate
@@ -64,7 +64,7 @@ def plan_layout(
     if json:
         print_json(_report(found))
         return
-    typer.echo(f"{preset}: {samples} samples of {source_positions} + {target_positions} positions a step, {precision}, "
+    echo(f"{preset}: {samples} samples of {source_positions} + {target_positions} positions a step, {precision}, "
                f"{optimizer}, on {gpus} GPUs of {memory:g} GiB; computed, not measured")  # fmt: skip
     _print(found, show)
 
@@ -99,13 +99,13 @@ def _print(found: Proposal, show: int) -> None:
     titles = ("layout", "micro", "recompute", "GiB", "samples/s", "bubble", "comm.", "sent a step, GB")
     print_table(titles, [_row(each) for each in found.fitting[:show]])
     if len(found.fitting) > show:
-        typer.echo(f"and {len(found.fitting) - show} more that fit (--show, --json)")
+        echo(f"and {len(found.fitting) - show} more that fit (--show, --json)")
     if found.left_out:
-        typer.echo("\nleft out")
+        echo("\nleft out")
     for each in found.left_out[:show]:
-        typer.echo(f"{each.layout}: {each.why}")
+        echo(f"{each.layout}: {each.why}")
     if len(found.left_out) > show:
-        typer.echo(f"and {len(found.left_out) - show} more")
+        echo(f"and {len(found.left_out) - show} more")
 
 
 def _row(each: Estimate) -> tuple[str, ...]:

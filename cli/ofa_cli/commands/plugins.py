@@ -71,9 +71,9 @@ def check(
         print_json({"plugins": report.plugins, "ok": not bad, "findings": [vars(found) for found in report.findings]})
     else:
         for finding in report.findings:
-            typer.echo(str(finding))
+            echo(str(finding))
         warnings = len(report.findings) - len(report.problems)
-        typer.echo(f"{len(report.plugins)} checked, {len(report.problems)} problems, {warnings} warnings")
+        echo(f"{len(report.plugins)} checked, {len(report.problems)} problems, {warnings} warnings")
     if bad:
         raise typer.Exit(1)
 
@@ -103,5 +103,5 @@ def new(
     place = folder / request.names.distribution
     write_package(place, files)
     for path in files:
-        typer.echo(f"  {place / path}")
-    typer.echo(f'\nNext:\n  cd {place}\n  pip install --editable ".[test]"\n  pytest\n  ofa train sample/train.yaml')
+        echo(f"  {place / path}")
+    echo(f'\nNext:\n  cd {place}\n  pip install --editable ".[test]"\n  pytest\n  ofa train sample/train.yaml')

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ofa_cli.lazy import command_app
-from ofa_cli.output import print_json
+from ofa_cli.output import echo, print_json
 from ofacore.plugin import Registry, TaskPreset
 
 app = command_app()
@@ -27,11 +27,11 @@ def list_tasks(json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         print_json(tasks)
         return
     for task in tasks:
-        typer.echo(f"{task['name']}  ({task['plugin']}; {', '.join(task['metrics']) or 'no metric'}{_data(task)})")
+        echo(f"{task['name']}  ({task['plugin']}; {', '.join(task['metrics']) or 'no metric'}{_data(task)})")
         for instruction in task["instructions"]:
-            typer.echo(f"    {instruction}")
+            echo(f"    {instruction}")
     if not tasks:
-        typer.echo("No task preset is installed. Any instruction is a task too: ofa explain '[TEXT:a] -> [TEXT:b]'")
+        echo("No task preset is installed. Any instruction is a task too: ofa explain '[TEXT:a] -> [TEXT:b]'")
 
 
 def _task(preset: TaskPreset, registry: Registry) -> dict[str, Any]:
