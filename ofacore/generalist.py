@@ -213,28 +213,44 @@ class Generalist:
         return values
 
     def _check_parts(self, plan: TaskPlan) -> None:
-        for kind, known in (("adapter", self.model.adapters), ("head", self.model.heads)):
-            names = [
-                slot.adapter if kind == "adapter" else slot.head
-                for slot in plan.slots()
-                if kind == "adapter" or slot.loss
-            ]
+        adapters = [slot.adapter for slot in plan.slots()]
+        heads = [slot.head for slot in plan.slots() if slot.loss]
+        if plan.contrast is not None:
+            heads.append(plan.contrast.head)
+        for kind, names, known in (("adapter", adapters, self.model.adapters), ("head", heads, self.model.heads)):
             missing = next((name for name in names if name not in known), None)
             if missing is not None:
                 raise UserError(f"this model has no {kind} '{missing}': no task that it was trained on needed it")
 
-    def encode(self, instruction: str | Task, data: Mapping[str, Any] | Rows, *, batch_size: int = 64) -> torch.Tensor:
-        """Mean of the encoder's states over each row's source.
+    def encode(
+        self,
+        instruction: str | Task,
+        data: Mapping[str, Any] | Rows,
+        *,
+        slot: str = "",
+        batch_size: int = 64,
+    ) -> torch.Tensor:
+        """Vectors of rows: the mean of the encoder's states over the source, or of a contrast what it has trained.
+
+        Args:
+            instruction: A template, a task, or the name of one.
+            data: One row (slot name -> value) or a list of rows.
+            slot: Of a contrast ``[A|B]``: the side to embed; empty: the only one that the rows have.
+            batch_size: Rows that go through the encoder together.
 
         Returns:
-            fp32 [H] for one row, [rows, H] for a list.
+            fp32 [H] for one row, [rows, H] for a list. Vectors of a contrast have length one with the default head, so
+            that their product is the cosine that was trained.
+
+        Raises:
+            UserError: No or no such side is named, or the model was never trained on a contrast.
         """
         from ofacore.generate.embedding import embed_rows
 
         plan = self.plan(instruction)
         self.model.eval()
         rows = _rows(data)
-        vectors = embed_rows(self.model, self.assembly.encoder(plan), rows, batch_size)
+        vectors = embed_rows(self.model, self.assembly.encoder(plan), rows, batch_size, slot)
         return vectors[0] if isinstance(data, Mapping) else vectors
 
     def evaluate(

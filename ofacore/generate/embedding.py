@@ -1,8 +1,9 @@
-"""Embeddings of rows: the mean of the encoder's states over each row's source."""
+"""Embeddings of rows: the mean of the encoder's states over each row's source, or what a contrast has trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,33 +12,108 @@ from torch import Tensor
 
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
+from ofacore.data.expand import leaves, source_branches
 from ofacore.data.permutation import stable_key
+from ofacore.errors import UserError
 from ofacore.generate.session import DecodingModel
-from ofacore.protocols import Batch, RowError
+from ofacore.plan import TemplatePlan
+from ofacore.protocols import Batch, HeadContext, Layout, RowError
+
+Rows = Sequence[Mapping[str, Any]]
 
 
 @torch.no_grad()
-def embed_rows(model: DecodingModel, encoder: Encoder, rows: Sequence[Mapping[str, Any]], batch_size: int) -> Tensor:
-    """fp32 [rows, H].
+def embed_rows(
+    model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int, slot: str = ""
+) -> Tensor:
+    """fp32 [rows, H]; of a contrast what its head gives, [rows, size].
+
+    Args:
+        model: In evaluation mode.
+        encoder: Of the task.
+        rows: Slot or column name -> value.
+        batch_size: Rows that go through the encoder together.
+        slot: Side of a contrast; empty: the only one that the rows have.
 
     Raises:
         RowError: A row has an empty source.
+        UserError: ``slot`` is no side of a contrast, or is needed and missing.
     """
-    vectors = [_embed(model, encoder, rows[i : i + batch_size], i) for i in range(0, len(rows), batch_size)]
+    embedding = _Embedding(model, encoder, _template(encoder, rows, slot))
+    starts = range(0, len(rows), batch_size)
+    vectors = [embedding(rows[start : start + batch_size], start) for start in starts]
     return torch.cat(vectors) if vectors else torch.zeros(0, 0)
 
 
-def _embed(model: DecodingModel, encoder: Encoder, rows: Sequence[Mapping[str, Any]], first: int) -> Tensor:
-    examples = []
-    for number, row in enumerate(rows, first):
-        rng = np.random.default_rng(stable_key("embed", number))
-        examples.append(encoder.encode_request(row, rng=rng, row_id=f"row {number}").source)
-        if len(examples[-1].source) != 1:
-            raise RowError(
-                f"row {number}: an embedding needs exactly one source, this row has {len(examples[-1].source)}"
+@dataclass(frozen=True)
+class _Embedding:
+    """Vectors of rows of one template."""
+
+    model: DecodingModel
+    encoder: Encoder
+    template: TemplatePlan
+
+    def __call__(self, rows: Rows, first: int) -> Tensor:
+        examples = []
+        for number, row in enumerate(rows, first):
+            rng = np.random.default_rng(stable_key("embed", number))
+            request = self.encoder.encode_request(
+                row, rng=rng, row_id=f"row {number}", template=self.template
             )
-    side = collate(examples).source
-    hidden = model.hidden(Batch(side, None, (), ())).source.float()
-    layout = side.layout  # type: ignore[union-attr]
-    totals = hidden.new_zeros(len(rows), hidden.shape[-1]).index_add_(0, layout.sequence, hidden)
-    return totals / torch.bincount(layout.sequence, minlength=len(rows))[:, None]
+            examples.append(request.source)
+            if len(request.source.source) != 1:
+                found = len(request.source.source)
+                raise RowError(f"row {number}: an embedding needs exactly one source, this row has {found}")
+        side = collate(examples).source
+        assert side is not None
+        hidden = self.model.hidden(Batch(side, None, (), ())).source
+        contrast = self.encoder.plan.contrast
+        if contrast is None:
+            return _means(hidden.float(), side.layout, len(rows))
+        return self._of_head(contrast.head, hidden, side.layout, len(rows))
+
+    def _of_head(self, head: str, hidden: Tensor, layout: Layout, rows: int) -> Tensor:
+        order = torch.argsort(layout.sequence, stable=True)
+        lengths = torch.bincount(layout.sequence, minlength=rows).tolist()
+        vectors: Tensor = self.model.heads[head](hidden[order], HeadContext(tuple(lengths)))
+        return vectors.float()
+
+
+def _means(hidden: Tensor, layout: Layout, rows: int) -> Tensor:
+    totals = hidden.new_zeros(rows, hidden.shape[-1]).index_add_(0, layout.sequence, hidden)
+    return totals / torch.bincount(layout.sequence, minlength=rows)[:, None]
+
+
+def _template(encoder: Encoder, rows: Rows, slot: str) -> TemplatePlan:
+    """The first template; of a contrast, one side of it alone."""
+    template, columns = encoder.plan.templates[0], encoder.plan.columns
+    if template.contrast is None:
+        if slot:
+            raise UserError(f"slot='{slot}' chooses a side of a contrast, and '{template.text}' has none")
+        return template
+    sides = (template.contrast.left.name, template.contrast.right.name)
+    if not slot:
+        given = [name for name in sides if any(_has(row, name, columns) for row in rows)]
+        if len(given) != 1:
+            raise UserError(f"which side is to be embedded? Give slot='{sides[0]}' or slot='{sides[1]}'")
+        (slot,) = given
+    if slot not in sides:
+        raise UserError(f"slot='{slot}' is no side of this contrast; its sides are {' and '.join(sides)}")
+    return _one_side(template, sides.index(slot))
+
+
+def _has(row: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> bool:
+    return row.get(name) is not None or row.get(columns.get(name, name)) is not None
+
+
+def _one_side(template: TemplatePlan, side: int) -> TemplatePlan:
+    """The template with one slot in place of the contrast; the row need not have the other."""
+    branch = source_branches(template.tree.source)[side]
+    kept = {leaf.position for leaf in leaves(branch)}
+    slots = {position: plan for position, plan in template.slots.items() if position in kept}
+    return replace(
+        template,
+        text=f"{template.text} (side {side})",
+        tree=replace(template.tree, source=branch),
+        slots=slots,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
-from ofacore.plan.types import TaskPlan, TemplatePlan
+from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
 from ofacore.protocols import SlotPlan
 
 
@@ -23,7 +23,11 @@ def as_dict(plan: TemplatePlan) -> dict[str, Any]:
 def as_text(plan: TaskPlan | TemplatePlan) -> str:
     """The plan as an indented table, one slot a line."""
     if isinstance(plan, TaskPlan):
-        return "\n\n".join(as_text(template) for template in plan.templates)
+        parts = [as_text(template) for template in plan.templates]
+        losses = [_loss(loss) for loss in plan.all_losses()]
+        if losses:
+            parts.append("\n".join(["losses", *losses]))
+        return "\n\n".join(parts)
     lines = [plan.text]
     for side in ("source", "target"):
         rows = [slot for slot in plan.slots.values() if slot.side == side]
@@ -32,6 +36,19 @@ def as_text(plan: TaskPlan | TemplatePlan) -> str:
     if plan.contrast is not None:
         lines += [f"\ncontrast  {plan.contrast.left.name} | {plan.contrast.right.name}: embedded apart and matched"]
     return "\n".join(lines)
+
+
+def _loss(loss: LossPlan) -> str:
+    """One declared loss, on one line."""
+    parts = [f"criterion {loss.criterion}"]
+    if loss.head:
+        parts.append(f"head {loss.head}")
+    if loss.labels != loss.hidden:
+        parts.append(f"labels of {loss.labels}")
+    if loss.weight != 1.0:
+        parts.append(f"weight {loss.weight:g}")
+    parts += [f"{name}={value}" for name, value in loss.options.items()]
+    return f"  {loss.hidden}: {' | '.join(parts)}"
 
 
 def _lines(slot: SlotPlan) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 
 from ofacore import Generalist, Task
 from ofacore.errors import UserError
+from ofacore.plan import as_text
 from ofacore.plugin import Registry
 
 WORDS = ["red", "green", "blue", "cat", "dog"]
@@ -109,3 +110,9 @@ def test_a_layer_that_the_model_lacks_is_refused_by_name(plugged):
 def test_an_unknown_head_is_refused_with_what_was_meant(plugged):
     with pytest.raises(UserError, match="did you mean 'mean'"):
         made(plugged, [{"criterion": "bag", "hidden": "a", "labels": "b", "head": "maen"}])
+
+
+def test_the_plan_tells_losses_that_are_declared(plugged):
+    loss = {"criterion": "bag", "hidden": "a", "labels": "b", "head": "mean", "weight": 0.5}
+    told = as_text(made(plugged, [loss]).assembly.plans["turn"])
+    assert told.endswith("losses\n  a: criterion bag | head mean | labels of b | weight 0.5")
