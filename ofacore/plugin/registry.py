@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,6 +17,7 @@ from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
 from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
+from ofacore.plugin.guard import guarded
 from ofacore.plugin.manifest import Component, Manifest, ModalityManifest, SlotType, TaskManifest, TaskPreset
 from ofacore.plugin.rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
 
@@ -313,8 +316,10 @@ def _rebuild(
 
 
 def _import(target: str, plugin: str = "", distribution: str = "", what: str = "") -> Any:
+    owner = f"plugin '{plugin}' ({distribution})" if plugin else "a plugin"
     try:
-        return import_target(target)
+        with guarded(target, owner), contextlib.redirect_stdout(sys.stderr):
+            return import_target(target)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
