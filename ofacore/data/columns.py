@@ -72,6 +72,7 @@ def _transformed(function: Transform, value: Any, key: str) -> Any:
     try:
         return function(value)
     except Exception as error:
+        function = getattr(function, "func", function)  # with its options
         name = getattr(function, "__name__", type(function).__name__)
         problem = f"transform '{name}' fails on a {type(value).__name__} ({type(error).__name__}: {error})"
         raise ColumnError(key, problem) from error

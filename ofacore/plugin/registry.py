@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -152,7 +153,7 @@ class Registry:
     def make(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """A component that is built as ``cls(options)``, with every option that it declares.
 
-        A transform that declares none is the function itself.
+        A transform may be a function: then its options are keywords.
 
         Args:
             kind: Its kind.
@@ -163,10 +164,11 @@ class Registry:
             PluginError: As `load`.
         """
         built, declared = self.load(kind, name), self.component(kind, name).options
-        if kind == "transform" and not declared:
-            return built
+        given = {**declared, **(options or {})}
+        if kind == "transform" and not isinstance(built, type):
+            return partial(built, **given) if given else built
         with Blame(who(self, kind, name), "when it was built"):
-            return built({**declared, **(options or {})})
+            return built(given)
 
     def resolve(self, target: str) -> Any:
         """Import what ``"module:Object"`` names.
