@@ -118,6 +118,7 @@ def _transformed(function: Transform, value: Any, key: str) -> Any:
     try:
         return function(value)
     except Exception as error:
+        function = getattr(function, "func", function)  # with its options
         name = getattr(function, "__name__", type(function).__name__)
         reason = cut(f"{type(error).__name__}: {error}", 300)
         problem = f"transform '{name}' fails on a {type(value).__name__}, {excerpt(value)} ({reason})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ofacore.diagnosis.findings import Finding, Subject
@@ -37,22 +37,23 @@ class _Hostile:
     """Target -> why it cannot be imported."""
 
 
-def check_plugins(name: str = "", *, imports: bool = False, timeout: float = 20.0) -> Report:
-    """Check one plugin, or all of them.
+def check_plugins(*names: str, imports: bool = False, timeout: float = 20.0) -> Report:
+    """Check some plugins, or all of them.
 
     Args:
-        name: Name of a plugin or of its distribution; empty: all.
+        names: Names of plugins or of their distributions; none: all.
         imports: Also import their code, each in processes of its own.
         timeout: Seconds that one import may take.
 
     Raises:
         UnknownNameError: There is no such plugin.
     """
-    hostile = _try_manifests(name, timeout) if imports else _Hostile()
+    hostile = _try_manifests(names, timeout) if imports else _Hostile()
     registry = Registry(discover_plugins(hostile.stopped))
-    chosen = [row for row in registry.rows if name in ("", row.name, row.distribution)]
-    if not chosen:
-        raise UnknownNameError("plugin", name, {row.name for row in registry.rows})
+    for name in names:
+        if not any(name in (row.name, row.distribution) for row in registry.rows):
+            raise UnknownNameError("plugin", name, {row.name for row in registry.rows})
+    chosen = [row for row in registry.rows if not names or {row.name, row.distribution} & set(names)]
     findings: list[Finding] = []
     for row in chosen:
         findings += hostile.findings.get((row.name, row.distribution), ())
@@ -61,12 +62,12 @@ def check_plugins(name: str = "", *, imports: bool = False, timeout: float = 20.
     return Report(tuple((row.name, row.distribution) for row in chosen), tuple(dict.fromkeys(findings)))
 
 
-def _try_manifests(name: str, timeout: float) -> _Hostile:
+def _try_manifests(names: Sequence[str], timeout: float) -> _Hostile:
     """Import manifests in processes of their own before any is imported here: those to be checked, and new ones."""
     hostile, cache, everything = _Hostile(), RowCache.read(cache_file()), announcements()[0]
     allowed = allowed_names(everything)
     for announced in everything:
-        chosen = name in ("", announced.name, announced.distribution)
+        chosen = not names or bool({announced.name, announced.distribution} & set(names))
         wanted = announced.kind != "hooks" and permitted(announced, allowed)
         if not wanted or not (chosen or cache.get(announced) is None):
             continue

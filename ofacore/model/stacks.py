@@ -64,6 +64,7 @@ class Stacks(nn.Module):
         self.decoder_norm = norm(config.norm_type, sizes.hidden) if final else nn.Identity()
         mark_by_position(self.encoder_norm)
         mark_by_position(self.decoder_norm)
+        self._router: Any = None
         self.balance: list[Tensor] = []
         self.attention: dict[int, list[Tensor]] = {}
         initialise(self, "backbone", context.seed)
@@ -107,7 +108,9 @@ class Stacks(nn.Module):
         if self.config.experts not in routers:
             return None
         names = self.expert_names()
-        experts, _ = routers[self.config.experts]({"names": names, "number": len(names)})(layout, layout.sequence)
+        if self._router is None:
+            self._router = routers[self.config.experts]({"names": names, "number": len(names)})
+        experts, _ = self._router(layout, layout.sequence)
         if self.config.experts in self.context.routers:
             _check_experts(self.config.experts, experts, layout.positions, len(names))
         return sort_by_expert(experts, len(names))

@@ -231,6 +231,26 @@ class UniversalModel(nn.Module):
         with Blame(self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"):
             return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def source_of_not_finite(self, batch: Batch) -> str:
+        """The adapter of a micro-batch that makes finite features not finite, and its plugin; empty where none does.
+
+        Asked when a loss is not finite: each adapter is called once more, in evaluation mode, so that nothing changes.
+        """
+        for side in (batch.source, batch.target):
+            for call in side.calls if side else ():
+                module = self.adapters[call.adapter]
+                if call.adapter in self.collective or not all(map(_is_finite, call.features.values())):
+                    continue
+                training = module.training
+                module.eval()
+                features = {n: v.to(self.dtype) if v.is_floating_point() else v for n, v in call.features.items()}
+                finite = _is_finite(module.embed(features, call.shapes))
+                module.train(training)
+                if not finite:
+                    return self._owner("adapter", call.adapter)
+        return ""
+
     def _owner(self, kind: str, name: str) -> str:
         """A component and its plugin, for messages; found once."""
         if (kind, name) not in self._owners:
@@ -363,3 +383,7 @@ class UniversalModel(nn.Module):
             )
         take_over(self, state)
         return missing, unknown
+
+
+def _is_finite(values: Tensor) -> bool:
+    return not values.is_floating_point() or bool(values.isfinite().all())

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from ofacore.plugin.cache import RowCache, cache_file
 from ofacore.plugin.errors import PluginError, UnknownNameError
 from ofacore.plugin.first_party import CORE_DISTRIBUTION
+from ofacore.plugin.guard import guarded
 from ofacore.plugin.rows import GROUPS, Announcement, Plugin, describe, import_target, plugin_of, without_manifest
 from ofacore.plugin.trial import try_imports
 
@@ -110,7 +111,8 @@ def _examine(announcement: Announcement, cache: RowCache) -> Plugin:
         return plugin
     before, start = set(sys.modules), time.perf_counter()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        owner = f"plugin '{announcement.name}' ({announcement.distribution})"
+        with guarded(announcement.target, owner), contextlib.redirect_stdout(sys.stderr):
             manifest = import_target(announcement.target)
         plugin = plugin_of(announcement, manifest)
     except KeyboardInterrupt:

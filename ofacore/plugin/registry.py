@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +18,7 @@ from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
 from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
+from ofacore.plugin.guard import guarded
 from ofacore.plugin.manifest import Component, Manifest, ModalityManifest, SlotType, TaskManifest, TaskPreset
 from ofacore.plugin.rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
 
@@ -149,7 +153,7 @@ class Registry:
     def make(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """A component that is built as ``cls(options)``, with every option that it declares.
 
-        A transform that declares none is the function itself.
+        A transform may be a function: then its options are keywords.
 
         Args:
             kind: Its kind.
@@ -160,10 +164,11 @@ class Registry:
             PluginError: As `load`.
         """
         built, declared = self.load(kind, name), self.component(kind, name).options
-        if kind == "transform" and not declared:
-            return built
+        given = {**declared, **(options or {})}
+        if kind == "transform" and not isinstance(built, type):
+            return partial(built, **given) if given else built
         with Blame(who(self, kind, name), "when it was built"):
-            return built({**declared, **(options or {})})
+            return built(given)
 
     def resolve(self, target: str) -> Any:
         """Import what ``"module:Object"`` names.
@@ -313,8 +318,10 @@ def _rebuild(
 
 
 def _import(target: str, plugin: str = "", distribution: str = "", what: str = "") -> Any:
+    owner = f"plugin '{plugin}' ({distribution})" if plugin else "a plugin"
     try:
-        return import_target(target)
+        with guarded(target, owner), contextlib.redirect_stdout(sys.stderr):
+            return import_target(target)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

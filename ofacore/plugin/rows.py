@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ofacore.plugin.errors import LoadError, PluginError
+from ofacore.plugin.guard import guarded
 from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest, Manifest, ModalityManifest, TaskManifest
 
 Status = Literal["ok", "disabled", "incompatible", "broken", "conflict"]
@@ -95,7 +96,8 @@ class Plugin:
         """
         if self.manifest is None:
             try:
-                with contextlib.redirect_stdout(sys.stderr):
+                owner = f"plugin '{self.row.name}' ({self.row.distribution})"
+                with guarded(self.target, owner), contextlib.redirect_stdout(sys.stderr):
                     self.manifest = import_target(self.target)  # type: ignore[assignment]
             except KeyboardInterrupt:
                 raise

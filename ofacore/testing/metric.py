@@ -44,6 +44,19 @@ class MetricConformance(DeclarationChecks):
             f"metric '{self.metric}': higher_is_better is {direction!r}; set it to True or False on the class"
         )
 
+    def test_can_be_built_from_declared_options(self) -> None:
+        """A run refuses options that the component does not declare."""
+        declared = self.component("metric", self.metric).options
+        unknown = sorted(set(self.options) - set(declared))
+        assert not unknown, f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        try:
+            self._class()(dict(declared))
+        except Exception as error:
+            raise AssertionError(
+                f"it cannot be built from its declared options {dict(declared)}: {error!r}; a run gives these alone: "
+                "declare every option with a default in Component(options={...})"
+            ) from error
+
     def test_values_are_numbers_by_name(self) -> None:
         """`compute` gives names and floats; the first is the score."""
         values = self._seen(range(self._count())).compute()

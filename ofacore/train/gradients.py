@@ -49,6 +49,8 @@ class Pass:
     """Samples whose loss is not finite; they are left out of the total."""
     suspects: list[int] = field(default_factory=list)
     """Micro-batches with such samples beside others: what is not finite may have come from a neighbour in the row."""
+    cause: str = ""
+    """Of this process's own: the component that makes what is not finite, as the end of a sentence."""
     culprit: int | None = None
     """First micro-batch after which the gradient is not finite; only looked for where asked."""
     hopeless: list[int] = field(default_factory=list)
@@ -109,7 +111,7 @@ class GradientPass:
             norm = float(self.optimizer.gradient_norm())
             if math.isfinite(norm):
                 sums, bad = merged(done.sums, [*lost, *done.bad])
-                faults += self._skipped(data.step, "nan", bad, "loss is not finite")
+                faults += self._skipped(data.step, "nan", bad, f"loss is not finite{done.cause}")
                 return StepGradient(sums.report(), norm, faults, known.samples, known.positions)
             searched = self._attempt(data, batches, scale, faults, lost, search=True)
             if searched is not None:
@@ -182,6 +184,7 @@ class GradientPass:
         weighed = weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
         done.bad += [batch.samples[sample] for sample in weighed.bad]
         if weighed.bad:
+            done.cause = done.cause or self._cause(batch)
             done.suspects += [place] if len(batch.samples) > 1 else []
             weighed = weigh([(group, self._loss(group, hidden)) for group in without(own, weighed.bad)], batch, scale)
         done.sums.merge(weighed.sums)
@@ -189,6 +192,12 @@ class GradientPass:
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
         return totals
+
+    def _cause(self, batch: Batch) -> str:
+        """``: adapter 'x' of plugin ... gives it``; empty where no component is known to."""
+        find = getattr(self.model, "source_of_not_finite", None)
+        source = find(batch) if find else ""
+        return f": {source} gives numbers that are not finite, from features that are" if source else ""
 
     def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Tensor]:
         """What the model adds of its own; left out where it is not finite, for the samples' losses tell whose it is."""
@@ -268,7 +277,8 @@ class GradientPass:
         if samples and self.policy.nan == "raise":
             self.optimizer.zero_grad()
             what = "the loss" if kind == "nan" else "the gradient"
-            raise NonFiniteError(step, samples, what, "look at these rows, or set train.faults.nan=skip")
+            way_out = "look at these rows, or set train.faults.nan=skip"
+            raise NonFiniteError(step, samples, what, f"{reason}; {way_out}" if ":" in reason else way_out)
         return self.counters.note_skipped(step, kind, samples, reason)
 
 

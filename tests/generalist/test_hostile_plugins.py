@@ -11,10 +11,11 @@ from ofacore import Generalist, Task
 from ofacore.assembly.origins import changed_versions, preferences
 from ofacore.builtin import MANIFEST as CORE
 from ofacore.data.columns import ColumnMap
+from ofacore.parts import prepared
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry
 from ofacore.testing.probe import MANIFEST as PROBE
 from ofacore.train.checked_schedule import CheckedSchedule
-from ofacore.train.errors import ScheduleError
+from ofacore.train.errors import NonFiniteError, ScheduleError
 from tests.testing.faulty.touch import Touch, TouchAdapter, TouchGenerator, TouchHead, touch
 
 ROWS = [{"value": [0.1 * k, 0.5, 0.9], "probe": k % 4} for k in range(6)]
@@ -97,6 +98,28 @@ def test_a_fit_that_fails_is_named():
     with pytest.raises(KeyError) as caught:
         model(touch(RaisingFit))
     assert f"raised by preprocessor 'touch' {OWN}, fit" in notes(caught)
+
+
+class NanAdapter(TouchAdapter):
+    def embed(self, features, shapes):
+        return super().embed(features, shapes) * float("nan")
+
+
+def test_an_adapter_that_gives_nan_is_named(tmp_path):
+    with pytest.raises(NonFiniteError, match=r"adapter 'touch' of plugin 'touch' \(touch 0\) gives numbers"):
+        train(model(touch(adapter=NanAdapter)), tmp_path, faults={"nan": "raise"})
+
+
+def test_rows_prepared_under_one_name_by_two_packages_are_kept_apart(tmp_path):
+    def mine():
+        return {"train": [{"a": 1}]}
+
+    def theirs():
+        return {"train": [{"a": 2}]}
+
+    theirs.__module__ = "another_package.data"
+    for build, value in ((mine, 1), (theirs, 2), (mine, 1)):
+        assert prepared("digits", build, cache=tmp_path)["train"] == [{"a": value}]
 
 
 class Plain:

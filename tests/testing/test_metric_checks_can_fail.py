@@ -24,6 +24,7 @@ class Good(MetricConformance):
 
 CASES = {
     "declares_its_direction": [(metrics.NoDirection, "set it to True or False")],
+    "can_be_built_from_declared_options": [(metrics.UndeclaredOption, "KeyError.'unit'.*declare every option")],
     "values_are_numbers_by_name": [(metrics.Texts, "Python floats")],
     "merge_equals_whole": [(metrics.MergesMeans, "add up sums and counts in merge")],
     "merging_nothing_changes_nothing": [(metrics.ForgetsOnEmptyMerge, "instances that saw nothing")],

@@ -54,7 +54,9 @@ def show(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution; none: all.")] = "",
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Plugins or distributions; none: all.")
+    ] = None,
     imports: Annotated[
         bool, typer.Option("--imports", help="Also import their code, in processes of its own.")
     ] = False,
@@ -65,7 +67,7 @@ def check(
     """Find what is wrong with plugins, one line each; exit 1 if there is a problem."""
     from ofacore.diagnosis.checking import check_plugins
 
-    report = check_plugins(name, imports=imports, timeout=timeout)
+    report = check_plugins(*(names or ()), imports=imports, timeout=timeout)
     bad = report.findings if strict else report.problems
     if json:
         print_json({"plugins": report.plugins, "ok": not bad, "findings": [vars(found) for found in report.findings]})

@@ -35,14 +35,15 @@ def prepared(
     """Splits stored under ``name``, built first if they are not there.
 
     Args:
-        name: Name of the data, part of the folder's name.
+        name: Name of the data, part of the folder's name; another package may use the same.
         build: Makes the splits; called at most once.
         sources: Sources it reads; another release of one of them is another folder.
         version: Raised by the author when ``build`` changes its result.
         seed: Seed that ``build`` uses.
         cache: Cache folder; default `cache_root`.
     """
-    key = json.dumps([FORMAT, version, seed, [source.folder for source in sources]])
+    package = getattr(build, "__module__", "").partition(".")[0]
+    key = json.dumps([FORMAT, version, seed, [source.folder for source in sources], package])
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     folder = (cache or cache_root()) / "prepared" / f"{name}-{digest}"
     if not (folder / MARKER).is_file():

@@ -83,3 +83,9 @@ class HoldsLambda(Closeness):
     def __init__(self, options):
         super().__init__(options)
         self.function = lambda x: x
+
+
+class UndeclaredOption(Closeness):
+    def __init__(self, options):
+        super().__init__(options)
+        self.unit = options["unit"]
