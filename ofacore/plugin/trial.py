@@ -17,7 +17,7 @@ from pathlib import Path
 
 TIME_LIMIT = 20.0
 """Seconds that the import of one manifest may take; ``OFA_PLUGIN_TIMEOUT`` sets another number."""
-_TOLD_AFTER, _POLL = 2.0, 0.02
+_TOLD_AFTER, _START_LIMIT, _POLL = 2.0, 60.0, 0.02
 
 
 def try_imports(targets: Sequence[str]) -> dict[str, str]:
@@ -74,13 +74,13 @@ def _watch(process: subprocess.Popen[bytes], report: Path, targets: Sequence[str
             lines, since, told = read, time.monotonic(), False
         if done == len(targets):
             return done, ""
-        waited = time.monotonic() - since
-        if ended:
+        waited, begun = time.monotonic() - since, read % 2 == 1
+        if ended or (not begun and waited > _START_LIMIT):
             # a process that could not even begin says nothing about a plugin: its import here will tell
-            return done, f"the import of '{targets[done]}' ends the whole process" if read % 2 else ""
-        if waited > limit:
+            return done, f"the import of '{targets[done]}' ends the whole process" if begun else ""
+        if begun and waited > limit:
             return done, f"the import of '{targets[done]}' does not end within {limit:g} s"
-        if waited > _TOLD_AFTER and not told:
+        if begun and waited > _TOLD_AFTER and not told:
             told = True
             print(f"waiting for the import of '{targets[done]}' ...", file=sys.stderr)
         time.sleep(_POLL)

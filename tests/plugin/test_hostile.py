@@ -14,10 +14,10 @@ def test_a_manifest_that_sleeps_and_one_that_ends_the_process_are_rows_with_a_re
     site.install_modality("sleeps", "SLEEPS", extra=SLEEPS)
     site.install_modality("exits", "EXITS", extra=EXITS)
     site.install_modality("sound", "SOUND")
-    rows = site.rows(OFA_PLUGIN_TIMEOUT="1.5")
+    rows = site.rows(OFA_PLUGIN_TIMEOUT="4")
     assert rows["dist-good"]["status"] == rows["dist-sound"]["status"] == "ok"
     assert rows["dist-sleeps"]["status"] == rows["dist-exits"]["status"] == "broken"
-    assert "does not end within 1.5 s" in rows["dist-sleeps"]["problem"]
+    assert "does not end within 4 s" in rows["dist-sleeps"]["problem"]
     assert "ends the whole process" in rows["dist-exits"]["problem"]
     assert "OFA_PLUGINS" in rows["dist-exits"]["problem"]
 
