@@ -264,6 +264,36 @@ class Example:
 # ---------------------------------------------------------------- batches (tensors)
 
 
+@dataclass(frozen=True)
+class RowPlaces:
+    """Where the positions of a stream stand in the rows of its attention groups, all groups one behind the other."""
+
+    index: Tensor | None
+    """int64 [slots]: position of each slot, 0 where empty; None: slots are the stream itself."""
+    inverse: Tensor | None
+    """int64 [N]: slot of each position; None where a position may stand in several slots, or ``index`` is None."""
+
+
+@dataclass(frozen=True)
+class LayoutFacts:
+    """What the host knows of a `Layout`, so that it need not ask the device."""
+
+    full: tuple[bool, ...]
+    """For each of ``rows``: every position sees every other in self-attention, and no place is empty."""
+    places: RowPlaces
+    """Of ``rows``."""
+    adapters: tuple[int, ...]
+    """Positions of each of the layout's adapters."""
+    tasks: tuple[int, ...]
+    """Positions of each of its tasks."""
+    memory_full: tuple[bool, ...] = ()
+    """For each of ``memory_rows``: every position reads every one, or none at all."""
+    memory_blind: tuple[bool, ...] = ()
+    """For each of ``memory_rows``: some place of the row reads nothing."""
+    memory_places: RowPlaces | None = None
+    """Of ``memory_rows``."""
+
+
 @dataclass
 class Layout:
     """Where every position of one side of a micro-batch stands. N positions, S sequences."""
@@ -293,6 +323,8 @@ class Layout:
     """int64 [S], target only: source sequence that each target sequence reads, -1 for none."""
     memory_rows: tuple[Tensor, ...] = ()
     """Target only, parallel to ``rows``: int64 [rows, K] of source positions that the row's sequences read, or -1."""
+    facts: LayoutFacts | None = None
+    """None: nothing but the tensors is known."""
 
     @property
     def positions(self) -> int:
@@ -316,6 +348,10 @@ class BatchSide:
 
     layout: Layout
     calls: tuple[AdapterCall, ...]
+    in_order: bool | None = None
+    """What the calls give, one behind the other, is the stream; None: nobody knows."""
+    order: Tensor | None = None
+    """int64 [N]: place of each position in what the calls give; None: nobody knows, or it is ``in_order``."""
 
 
 @dataclass
@@ -340,6 +376,8 @@ class TermGroup:
     weights: tuple[float, ...]
     samples: tuple[int, ...]
     """Index into ``Batch.samples`` of each item."""
+    whole: bool | None = None
+    """``index`` is all positions of the side in order; None: nobody knows."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ofacore.data.facts import counts_up, fully_seen, is_plain, memory_seen, order_of, row_places
 from ofacore.data.packing import FLOOR, pack
 from ofacore.protocols import (
     AdapterCall,
@@ -17,6 +18,7 @@ from ofacore.protocols import (
     BatchSide,
     Example,
     Layout,
+    LayoutFacts,
     Piece,
     SampleInfo,
     TermGroup,
@@ -140,12 +142,31 @@ def _side(
         rows=_matrices(groups, stream.spans),
         sequences=len(stream.tasks),
     )
+    plain = [is_plain(stream.pieces[a:b], memory is not None) for a, b in _pieces_of_sequences(stream)]
+    counts = (stream.spans[:, 1] - stream.spans[:, 0]).tolist()
+    facts = LayoutFacts(
+        fully_seen(groups, counts, plain),
+        row_places(layout.rows, len(sequence)),
+        tuple(np.bincount(layout.adapter.numpy(), minlength=len(adapters)).tolist()),
+        tuple(np.bincount(layout.task.numpy(), minlength=len(tasks)).tolist()),
+    )
     if memory is not None and source_spans is not None:
         layout.memory = torch.tensor(memory, dtype=torch.long)
         read = [[[memory[s] for s in row if memory[s] >= 0] for row in rows] for rows in groups]
         layout.memory_rows = _matrices([[list(dict.fromkeys(row)) for row in rows] for rows in read], source_spans)
+        source_counts = (source_spans[:, 1] - source_spans[:, 0]).tolist()
+        full, blind = memory_seen(groups, counts, memory, source_counts)
+        places = row_places(layout.memory_rows, sum(source_counts), once=False)
+        facts = replace(facts, memory_full=full, memory_blind=blind, memory_places=places)
+    layout.facts = facts
     calls = tuple(_call(name, number, stream, layout.adapter.numpy()) for number, name in enumerate(adapters))
-    return BatchSide(layout, calls)
+    return BatchSide(layout, calls, *order_of(calls))
+
+
+def _pieces_of_sequences(stream: _Stream) -> list[tuple[int, int]]:
+    """Number of the first piece of each sequence, and of the one behind its last."""
+    bounds = np.searchsorted(stream.owners, np.arange(len(stream.tasks) + 1)).tolist()
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def _groups(
@@ -204,13 +225,14 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
     starts = stream.starts.tolist()
     index = [_positions(item, starts, stream.first_piece[number]) for number, item in members]
     items = [item for _, item in members]
+    whole = np.concatenate(index)
     return TermGroup(
         head=first.head,
         criterion=first.criterion,
         side=first.side,
         options=first.options,
         blocks=first.blocks,
-        index=_tensor(np.concatenate(index)),
+        index=_tensor(whole),
         lengths=tuple(map(len, index)),
         labels=_concatenated([item.labels for item in items], f"labels of criterion '{first.criterion}'"),
         label_lengths={name: tuple(len(item.labels[name]) for item in items) for name in first.labels},
@@ -218,6 +240,7 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
         counts=tuple(item.count for item in items),
         weights=tuple(item.weight for item in items),
         samples=tuple(number for number, _ in members),
+        whole=len(whole) == starts[-1] and counts_up(whole),
     )
 
 

@@ -14,7 +14,7 @@ from ofacore.model.cached_decoder import CachedDecoder
 from ofacore.model.experts import nowhere
 from ofacore.model.layers import Biases, Memory, Pass
 from ofacore.model.positions import Place, Stack
-from ofacore.model.rows import Group, Stream, cross_groups, finish, one_position, self_groups, slots_of
+from ofacore.model.rows import Group, Slots, Stream, cross_groups, finish, one_position, self_groups, slots_of
 from ofacore.parallel.groups import expert_size, layout
 from ofacore.parallel.regions import join_positions, split_positions
 from ofacore.protocols import Layout, Side
@@ -106,7 +106,7 @@ class MegatronBackbone(CachedDecoder):
         groups = finish(self_groups(layout, stream, stack == "encoder"), states.dtype)
         vectors = self.positions.vectors(stack, layout.coordinates, stream.kind)
         return Pass(
-            slots_of(layout.rows, layout.positions), self._biases(stack, groups),
+            _slots(layout), self._biases(stack, groups),
             self.positions.rotation(layout.coordinates), split_positions(layout.sequence), layout.sequences,
             self._routing(layout), self.scheme.features(stack, "query", vectors),
             self.scheme.features(stack, "key", vectors), vectors,
@@ -123,15 +123,15 @@ class MegatronBackbone(CachedDecoder):
         groups = finish(cross_groups(layout, stream, source, other), memory.dtype)
         blind = None
         if any(group.blind is not None for group in groups):
-            slots = slots_of(layout.rows, layout.positions)
+            slots = _slots(layout)
             each = [
-                group.blind if group.blind is not None else torch.zeros(*shape, 1, dtype=torch.bool)
+                group.blind if group.blind is not None else memory.new_zeros(*shape, 1, dtype=torch.bool)
                 for group, shape in zip(groups, slots.shapes, strict=True)
             ]
-            blind = split_positions(slots.put([part.to(memory.device) for part in each]))
+            blind = split_positions(slots.put(each))
         read = self.positions.vectors("encoder", source.coordinates, other.kind)
         return Memory(
-            memory, slots_of(layout.memory_rows, len(memory), once=False), self._biases("cross", groups), blind,
+            memory, _memory_slots(layout, len(memory)), self._biases("cross", groups), blind,
             self.scheme.features("cross", "query", vectors), self.scheme.features("cross", "key", read),
         )  # fmt: skip
 
@@ -145,3 +145,12 @@ class MegatronBackbone(CachedDecoder):
             ]
 
         return of_layer
+
+
+def _slots(layout: Layout) -> Slots:
+    return slots_of(layout.rows, layout.positions, places=layout.facts.places if layout.facts else None)
+
+
+def _memory_slots(layout: Layout, positions: int) -> Slots:
+    places = layout.facts.memory_places if layout.facts else None
+    return slots_of(layout.memory_rows, positions, once=False, places=places)

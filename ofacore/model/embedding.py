@@ -16,6 +16,7 @@ from ofacore.parallel.layers import VocabEmbedding
 from ofacore.parallel.products import Blocked, can_be_blocked
 from ofacore.parallel.regions import gathered, summed
 from ofacore.parallel.sharding import part_of, whole_tensor
+from ofacore.parts.transfer import distinct, to_device
 from ofacore.vocabulary import CORE, Vocabulary
 
 
@@ -63,7 +64,7 @@ class _Lookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
         weight, ids = ctx.saved_tensors
-        rows, place = torch.unique(ids, return_inverse=True)
+        rows, place = distinct(ids)
         sums = grad.new_zeros(len(rows), grad.shape[1], dtype=torch.float32).index_add_(0, place, grad.float())
         ctx.gradient.rows_of(weight).index_add_(0, rows, sums.to(weight.dtype))
         return None, None, None
@@ -155,7 +156,7 @@ class TokenEmbedding(nn.Module):
     def _placed(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._places is None or self._places[0].device != device:
             row, mine = self.parts.table()
-            self._places = row.to(device), mine.to(device)
+            self._places = to_device(row, device), to_device(mine, device)
         return self._places
 
     def output(self, blocks: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -200,15 +201,16 @@ class TokenEmbedding(nn.Module):
 
     def _numbers(self, names: tuple[str, ...], device: torch.device) -> tuple[Tensor, Columns | None]:
         """Vocabulary ids of some blocks, and who holds them."""
-        if names not in self._ids:
-            self._ids[names] = torch.cat([torch.arange(r.start, r.stop) for r in map(self.vocabulary.range, names)])
-        ids = self._ids[names].to(device)
+        if names not in self._ids or self._ids[names].device != device:
+            ranges = map(self.vocabulary.range, names)
+            self._ids[names] = to_device(torch.cat([torch.arange(r.start, r.stop) for r in ranges]), device)
+        ids = self._ids[names]
         if tensor_size() == 1:
             return ids, None
-        if names not in self._columns:
-            self._columns[names] = self.parts.columns(names)
-        columns = self._columns[names]
-        return ids, Columns(columns.place.to(device), columns.padding.to(device))
+        if names not in self._columns or self._columns[names].place.device != device:
+            columns = self.parts.columns(names)
+            self._columns[names] = Columns(to_device(columns.place, device), to_device(columns.padding, device))
+        return ids, self._columns[names]
 
     def portable_names(self) -> list[str]:
         """Names of `portable_state`."""

@@ -22,6 +22,7 @@ from ofacore.parallel.layers import ColumnLinear, RowLinear
 from ofacore.parallel.norms import SplitNorm
 from ofacore.parallel.regions import exchanged, join_positions, split_positions
 from ofacore.parallel.sharding import mark_expert
+from ofacore.parts.transfer import numbers_on, to_device
 from ofacore.protocols import Layout
 
 _DENSE = re.compile(r"^(.*\.ffn)\.((?:up|norm|down)\..+)$")
@@ -64,21 +65,35 @@ class Routing:
 
     order: Tensor
     """int64 [N * k]: (position, choice) pairs, sorted by expert; pair p belongs to position p // k."""
+    inverse: Tensor
+    """int64 [N * k]: the way back, `order` at this place is that pair."""
     sizes: tuple[int, ...]
     """Pairs of each expert."""
     everywhere: list[list[int]] | None = None
     """Pairs of each expert on every rank of the expert group, once they are known."""
 
 
-def sort_by_expert(experts: Tensor, number: int) -> Routing:
-    """Experts int64 [N, k] -> pairs sorted by expert."""
+def sort_by_expert(experts: Tensor, number: int, sizes: tuple[int, ...] | None = None) -> Routing:
+    """Experts int64 [N, k] -> pairs sorted by expert; ``sizes``: pairs of each, where the host knows."""
     flat = experts.flatten()
-    return Routing(torch.argsort(flat, stable=True), tuple(torch.bincount(flat, minlength=number).tolist()))
+    if sizes is None:
+        sizes = tuple(torch.bincount(flat, minlength=number).tolist())
+    order = torch.argsort(flat, stable=True)
+    return Routing(order, torch.argsort(order), sizes)
+
+
+def fixed_sizes(names: Sequence[str], present: Sequence[str], counts: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Positions of each expert, from the number of each adapter's or task's; None where those are not known."""
+    if counts is None:
+        return None
+    known = dict(zip(present, counts, strict=True))
+    return tuple(known.get(name, 0) for name in names)
 
 
 def nowhere(number: int, device: torch.device) -> Routing:
     """No positions for so many experts."""
-    return Routing(torch.zeros(0, dtype=torch.int64, device=device), (0,) * number)
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    return Routing(none, none, (0,) * number)
 
 
 class ModalityRouter:
@@ -89,7 +104,7 @@ class ModalityRouter:
 
     def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(experts [N, 1], gates of one [N, 1])."""
-        return _fixed(self.names, layout.adapters, layout.adapter)
+        return _fixed(self.names, layout.adapters, layout.adapter, layout.facts.adapters if layout.facts else None)
 
 
 class TaskRouter:
@@ -100,13 +115,20 @@ class TaskRouter:
 
     def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(experts [N, 1], gates of one [N, 1])."""
-        return _fixed(self.names, layout.tasks, layout.task)
+        return _fixed(self.names, layout.tasks, layout.task, layout.facts.tasks if layout.facts else None)
 
 
-def _fixed(names: Sequence[str], present: Sequence[str], index: Tensor) -> tuple[Tensor, Tensor]:
-    table = torch.tensor([names.index(name) if name in names else -1 for name in present], device=index.device)
+def _fixed(
+    names: Sequence[str], present: Sequence[str], index: Tensor, counts: Sequence[int] | None
+) -> tuple[Tensor, Tensor]:
+    """``counts``: positions of each of ``present``; None: the host does not know."""
+    table = numbers_on([names.index(name) if name in names else -1 for name in present], index.device)
     experts = table[index].unsqueeze(1)
-    if bool((experts < 0).any()):
+    if counts is None:
+        homeless = bool((experts < 0).any())
+    else:
+        homeless = any(count and name not in names for name, count in zip(present, counts, strict=True))
+    if homeless:
         raise ValueError(f"positions of {sorted(set(present) - set(names))} have no expert; there are {list(names)}")
     return experts, torch.ones(experts.shape, device=index.device)
 
@@ -192,9 +214,9 @@ class Experts(nn.Module):
         return self._dispatch(x, routing if self.router is None else nowhere(len(self.names), x.device))
 
     def _dispatch(self, x: Tensor, routing: Routing) -> Tensor:
-        there = permute(x, routing.order)
+        there = permute(x, routing.order, routing.inverse)
         there = self._by_expert(there, routing.sizes) if expert_size() == 1 else self._exchange(there, routing)
-        return permute(there, torch.argsort(routing.order))
+        return permute(there, routing.inverse, routing.order)
 
     def _by_expert(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """Own experts, each on its positions; ``sizes`` of each."""
@@ -208,12 +230,13 @@ class Experts(nn.Module):
         if routing.everywhere is None:
             routing.everywhere = _on_all_ranks(routing.sizes, x.device)
         sent = [sum(routing.sizes[n] for n in own_experts(len(self.names), rank)) for rank in range(expert_size())]
-        counts = torch.tensor(routing.everywhere, device=x.device)[:, self.own.start : self.own.stop]
+        counts = torch.tensor(routing.everywhere)[:, self.own.start : self.own.stop]
         received = counts.sum(1).tolist()
-        expert = torch.arange(len(self.own), device=x.device).repeat(expert_size())
-        order = torch.argsort(expert.repeat_interleave(counts.flatten()), stable=True)
-        here = permute(exchanged(x, expert_group(), sent, received), order)
-        here = permute(self._by_expert(here, counts.sum(0).tolist()), torch.argsort(order))
+        expert = torch.arange(len(self.own)).repeat(expert_size())
+        order = torch.argsort(to_device(expert.repeat_interleave(counts.flatten()), x.device), stable=True)
+        inverse = torch.argsort(order)
+        here = permute(exchanged(x, expert_group(), sent, received), order, inverse)
+        here = permute(self._by_expert(here, counts.sum(0).tolist()), inverse, order)
         return exchanged(here, expert_group(), received, sent)
 
 

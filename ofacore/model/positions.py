@@ -14,6 +14,7 @@ from ofacore.model.bias import OwnRelative, Relative
 from ofacore.model.presets import Sizes
 from ofacore.model.rows import View
 from ofacore.parallel.regions import own_share
+from ofacore.parts.transfer import to_device
 from ofacore.protocols import PositionGrid
 
 Stack = Literal["encoder", "decoder"]
@@ -100,7 +101,10 @@ class Rotary(nn.Module):
 
     def rotation(self, coordinates: Tensor) -> Tensor | None:
         """Coordinates [..., 3] -> complex64 [..., head size / 2], to multiply pairs of features with."""
-        axis, frequency = self.axis.to(coordinates.device), self.frequency.to(coordinates.device)
+        if self.axis.device != coordinates.device:
+            self.axis = to_device(self.axis, coordinates.device)
+            self.frequency = to_device(self.frequency, coordinates.device)
+        axis, frequency = self.axis, self.frequency
         angle = coordinates.index_select(-1, axis).double() * frequency
         return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 

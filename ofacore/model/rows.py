@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ofacore.protocols import Layout
+from ofacore.parts.transfer import numbers_on
+from ofacore.protocols import Layout, RowPlaces
 
 
 @dataclass
@@ -99,23 +100,36 @@ class _FromSlots(torch.autograd.Function):
         return slots.index_copy_(0, ctx.saved_tensors[0], grad), None, None
 
 
-def permute(x: Tensor, index: Tensor) -> Tensor:
-    """``x[index]`` for a permutation ``index``, with a gather as its gradient."""
-    return _ToSlots.apply(x, index, torch.argsort(index))  # type: ignore[no-any-return]
+def permute(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+    """``x[index]`` for a permutation, with a gather by ``inverse``, the way back, as its gradient."""
+    return _ToSlots.apply(x, index, inverse)  # type: ignore[no-any-return]
 
 
-def slots_of(rows: tuple[Tensor, ...], positions: int, once: bool = True) -> Slots:
-    """Slots of index matrices ``rows``; ``once``: every position occurs exactly once."""
-    shapes = tuple((int(group.shape[0]), int(group.shape[1])) for group in rows)
+def is_range(index: Tensor) -> bool:
+    """Whether an index is 0, 1, 2, ...; the host waits for the device to know."""
+    return torch.equal(index, torch.arange(len(index), device=index.device))
+
+
+def places_of(rows: tuple[Tensor, ...], positions: int, once: bool = True) -> RowPlaces:
+    """Where the positions of a stream stand in index matrices; ``once``: every one occurs exactly once."""
     flat = torch.cat([group.flatten() for group in rows])
-    if len(flat) == positions and torch.equal(flat, torch.arange(positions, device=flat.device)):
-        return Slots(shapes, None, None, positions)
+    if len(flat) == positions and is_range(flat):
+        return RowPlaces(None, None)
     inverse = None
     if once:
         real = torch.nonzero(flat >= 0).squeeze(1)
         inverse = flat.new_empty(positions)
         inverse[flat[real]] = real
-    return Slots(shapes, flat.clamp(min=0), inverse, positions)
+    return RowPlaces(flat.clamp(min=0), inverse)
+
+
+def slots_of(
+    rows: tuple[Tensor, ...], positions: int, once: bool = True, places: RowPlaces | None = None
+) -> Slots:
+    """Slots of index matrices ``rows``; ``places``: those of `places_of`, where they are known."""
+    shapes = tuple((int(group.shape[0]), int(group.shape[1])) for group in rows)
+    found = places or places_of(rows, positions, once)
+    return Slots(shapes, found.index, found.inverse, positions)
 
 
 @dataclass
@@ -132,8 +146,8 @@ def stream_of(layout: Layout, adapters: Sequence[str], linear: Collection[str]) 
     """Kinds and runs of a layout's positions. Adapters are numbered by ``adapters``, unknown ones -1."""
     device = layout.adapter.device
     numbers = [adapters.index(name) if name in adapters else -1 for name in layout.adapters]
-    kind = torch.tensor(numbers or [-1], device=device)[layout.adapter]
-    line = torch.tensor([name in linear for name in layout.adapters] or [False], device=device)[layout.adapter]
+    kind = numbers_on(numbers or [-1], device)[layout.adapter]
+    line = numbers_on([name in linear for name in layout.adapters] or [False], device)[layout.adapter]
     return Stream(kind, runs_of(layout.coordinates, layout.segment, kind, line, layout.sequence))
 
 
@@ -158,7 +172,12 @@ def _view(layout: Layout, rows: Tensor, stream: Stream) -> View:
 def self_groups(layout: Layout, stream: Stream, source: bool) -> list[Group]:
     """Self-attention of one side. Empty slots see themselves, which no other position can see."""
     groups = []
-    for rows in layout.rows:
+    known = layout.facts.full if layout.facts is not None else [None] * len(layout.rows)
+    for rows, full in zip(layout.rows, known, strict=True):
+        if full:
+            view = _view(layout, rows, stream)
+            groups.append(Group(view, view, None, None))
+            continue
         index = rows.clamp(min=0)
         sequence, segment = layout.sequence[index], layout.segment[index]
         own = segment[:, :, None] == segment[:, None, :]
@@ -170,7 +189,8 @@ def self_groups(layout: Layout, stream: Stream, source: bool) -> list[Group]:
         mask &= ~(empty[:, :, None] | empty[:, None, :])
         mask |= torch.diag_embed(empty)
         view = _view(layout, rows, stream)
-        groups.append(Group(view, view, None if bool(mask.all()) else mask, None))
+        full = bool(mask.all()) if full is None else full
+        groups.append(Group(view, view, None if full else mask, None))
     return groups
 
 
@@ -178,19 +198,24 @@ def cross_groups(layout: Layout, stream: Stream, source: Layout, source_stream: 
     """Attention of the target's rows to the source positions that their sequences read."""
     assert layout.memory is not None
     groups = []
-    for rows, keys in zip(layout.rows, layout.memory_rows, strict=True):
+    number, facts = len(layout.rows), layout.facts
+    known_full = facts.memory_full if facts is not None else [None] * number
+    known_blind = facts.memory_blind if facts is not None else [None] * number
+    for rows, keys, full, has_blind in zip(layout.rows, layout.memory_rows, known_full, known_blind, strict=True):
         index, memory = rows.clamp(min=0), keys.clamp(min=0)
         reads = layout.memory[layout.sequence[index]]
         holds = source.sequence[memory] if source.positions else memory
         mask = (reads[:, :, None] == holds[:, None, :]) & (rows >= 0)[:, :, None] & (keys >= 0)[:, None, :]
         blind = ~mask.any(2, keepdim=True)
         mask |= blind
+        full = bool(mask.all()) if full is None else full
+        has_blind = bool(blind.any()) if has_blind is None else has_blind
         groups.append(
             Group(
                 _view(layout, rows, stream),
                 _view(source, keys, source_stream),
-                None if bool(mask.all()) else mask,
-                blind if bool(blind.any()) else None,
+                None if full else mask,
+                blind if has_blind else None,
             )  # fmt: skip
         )
     return groups

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.experts import ModalityRouter, Routing, TaskRouter, sort_by_expert
+from ofacore.model.experts import ModalityRouter, Routing, TaskRouter, fixed_sizes, sort_by_expert
 from ofacore.model.initial import initialise
 from ofacore.model.layers import Layer
 from ofacore.model.positions import OwnHeads, PositionOptions, Rotary, Scheme
@@ -113,7 +113,16 @@ class Stacks(nn.Module):
         experts, _ = self._router(layout, layout.sequence)
         if self.config.experts in self.context.routers:
             _check_experts(self.config.experts, experts, layout.positions, len(names))
-        return sort_by_expert(experts, len(names))
+        return sort_by_expert(experts, len(names), self._sizes(layout, names))
+
+    def _sizes(self, layout: Layout, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """Positions of each expert, where the host knows."""
+        facts, kind = layout.facts, self.config.experts
+        if facts is None or kind in self.context.routers:
+            return None
+        by_adapter = kind == "modality"
+        counts = facts.adapters if by_adapter else facts.tasks
+        return fixed_sizes(names, layout.adapters if by_adapter else layout.tasks, counts)
 
 
 def _check_experts(router: str, experts: Tensor, positions: int, number: int) -> None:

@@ -20,7 +20,7 @@ from ofacore.model.initial import seeded
 from ofacore.model.lora import add_low_rank
 from ofacore.model.needs import Components, Hidden, ModelNeeds, total
 from ofacore.model.presets import resolve, with_preset_options
-from ofacore.model.rows import permute
+from ofacore.model.rows import is_range, permute
 from ofacore.model.stages import Stage
 from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
 from ofacore.parallel import fsdp
@@ -31,6 +31,7 @@ from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import (
     AdapterCall,
     Batch,
+    BatchSide,
     BuildContext,
     CriterionContext,
     HeadContext,
@@ -175,15 +176,20 @@ class UniversalModel(nn.Module):
                     zeros.append((self._raw(name, call, None) * 0).float().sum())
             else:
                 parts.append(self._raw(name, call, side.layout.coordinates[call.index]))
-        return self._assembled(name, calls, parts), zeros
+        return self._assembled(name, side, calls, parts), zeros
 
-    def _assembled(self, name: Side, calls: Sequence[AdapterCall], parts: Sequence[Tensor]) -> Tensor | None:
-        if not calls:
+    def _assembled(
+        self, name: Side, side: BatchSide | None, calls: Sequence[AdapterCall], parts: Sequence[Tensor]
+    ) -> Tensor | None:
+        if not calls or side is None:
             return None
         states = parts[0] if len(parts) == 1 else torch.cat(parts)
         index = calls[0].index if len(calls) == 1 else torch.cat([call.index for call in calls])
-        if not torch.equal(index, torch.arange(len(index), device=index.device)):
-            states = permute(states, torch.argsort(index))
+        as_noted = len(calls) == len(side.calls) and all(a is b for a, b in zip(calls, side.calls, strict=True))
+        if as_noted and side.order is not None:
+            return self._prepared(name, permute(states, side.order, index))
+        if not (as_noted and side.in_order) and not is_range(index):
+            states = permute(states, torch.argsort(index), index)
         return self._prepared(name, states)
 
     def hidden(self, batch: Batch) -> Hidden:
@@ -217,8 +223,10 @@ class UniversalModel(nn.Module):
         """What a group's head says about the group's positions."""
         states = hidden.source if group.side == "source" else hidden.target
         assert states is not None
-        whole = len(group.index) == len(states)
-        if not (whole and torch.equal(group.index, torch.arange(len(states), device=states.device))):
+        whole = group.whole
+        if whole is None:
+            whole = len(group.index) == len(states) and is_range(group.index)
+        if not whole:
             states = states.index_select(0, group.index)
         with Blame(self._owner("head", group.head), f"for {group.terms[0] if group.terms else 'no term'}"):
             return self.heads[group.head](states, HeadContext(group.lengths, group.blocks))

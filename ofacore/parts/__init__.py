@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ofacore.parts.token import TokenAdapter, TokenHead, TokenPrediction
     from ofacore.parts.token_generator import TokenGenerator
     from ofacore.parts.tokens import TokensPreprocessor
+    from ofacore.parts.transfer import item_numbers, numbers_on, to_device
     from ofacore.parts.transforms import (
         first_reference,
         join_blanks,
@@ -68,11 +69,13 @@ __all__ = [
     "fetch",
     "first_reference",
     "is_fetched",
+    "item_numbers",
     "join_blanks",
     "linear_cross_entropy",
     "load_splits",
     "lower",
     "majority",
+    "numbers_on",
     "pick",
     "prepared",
     "replace_underscores",
@@ -83,6 +86,7 @@ __all__ = [
     "strip_punctuation",
     "synchronised",
     "text_id",
+    "to_device",
     "truncate_words",
     "unspaced",
 ]
@@ -118,11 +122,13 @@ _HOMES = {
     "fetch": "starter.fetch",
     "first_reference": "transforms",
     "is_fetched": "starter.fetch",
+    "item_numbers": "transfer",
     "join_blanks": "transforms",
     "linear_cross_entropy": "fused_cross_entropy",
     "load_splits": "starter.prepared",
     "lower": "transforms",
     "majority": "starter.baselines",
+    "numbers_on": "transfer",
     "pick": "starter.splits",
     "prepared": "starter.prepared",
     "replace_underscores": "transforms",
@@ -133,6 +139,7 @@ _HOMES = {
     "strip_punctuation": "transforms",
     "synchronised": "sync_batch_norm",
     "text_id": "starter.splits",
+    "to_device": "transfer",
     "truncate_words": "transforms",
     "unspaced": "transforms",
 }

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ofacore.protocols import CriterionContext, Loss
 
+_UNPAIRED = "contrastive: every item needs exactly one partner in the step"
+
 
 class Contrastive(nn.Module):
     """Symmetric InfoNCE (van den Oord et al. 2018; Radford et al. 2021) over all items of a step.
@@ -39,8 +41,11 @@ class Contrastive(nn.Module):
         scores = prediction.float() @ prediction.float().T * scale
         pair, side, identity = labels["pair"], labels["side"], labels["identity"]
         partner = (pair[:, None] == pair[None]) & (side[:, None] != side[None])
-        if not bool((partner.sum(1) == 1).all()):
-            raise ValueError("contrastive: every item needs exactly one partner in the step")
+        paired = (partner.sum(1) == 1).all()
+        if paired.device.type != "cpu":  # there nobody waits for the answer: the device stops by itself
+            torch._assert_async(paired, _UNPAIRED)
+        elif not bool(paired):
+            raise ValueError(_UNPAIRED)
         column = partner.int().argmax(1)
         duplicate = (identity[column][:, None] == identity[None]) & ~partner
         wrong_side = side[:, None] == side[None]

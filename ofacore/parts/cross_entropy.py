@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.parts.token import TokenPrediction
+from ofacore.parts.transfer import distinct, item_numbers
 from ofacore.protocols import CriterionContext, Loss
+
+_NOT_ALLOWED = "a label is not among the allowed tokens of its position"
 
 
 class LabelError(ValueError):
@@ -61,14 +64,18 @@ class CrossEntropy(nn.Module):
         self, prediction: TokenPrediction, local: Tensor, labels: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Softmax of every position among its own candidates; logits are computed for candidates only."""
-        lengths = labels["allowed_lengths"]
-        candidates, place = torch.unique(prediction.local(labels["allowed"]), return_inverse=True)
-        position = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+        lengths, listed = labels["allowed_lengths"], prediction.local(labels["allowed"])
+        candidates, place = _candidates(listed, len(prediction.ids))
+        numbers = torch.arange(len(lengths), device=lengths.device)
+        position = torch.repeat_interleave(numbers, lengths, output_size=len(listed))
         allowed = torch.zeros(len(lengths), len(candidates), dtype=torch.bool, device=local.device)
         allowed[position, place] = True
         target = torch.searchsorted(candidates, local).clamp(max=len(candidates) - 1)
-        if not bool((allowed[torch.arange(len(local)), target] & (candidates[target] == local)).all()):
-            raise LabelError("a label is not among the allowed tokens of its position")
+        fits = (allowed[numbers, target] & (candidates[target] == local)).all()
+        if fits.device.type != "cpu":  # there nobody waits for the answer: the device stops by itself
+            torch._assert_async(fits, _NOT_ALLOWED)
+        elif not bool(fits):
+            raise LabelError(_NOT_ALLOWED)
         log_probs = prediction.logits_of(candidates).masked_fill(~allowed, -torch.inf).log_softmax(-1)
         nll = -log_probs.gather(1, target.unsqueeze(1)).squeeze(1)
         smooth = -(log_probs.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))
@@ -76,9 +83,19 @@ class CrossEntropy(nn.Module):
         return (1 - self.label_smoothing) * nll + self.label_smoothing * smooth, nll, right
 
 
+def _candidates(listed: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Columns that some position may take, ascending, and the place of each of ``listed`` among them.
+
+    On a CPU none besides. Elsewhere there may be others, but never more than all ``columns``.
+    """
+    if listed.device.type != "cpu" and len(listed) > columns:
+        return torch.arange(columns, device=listed.device), listed
+    return distinct(listed)
+
+
 def _sums(values: Tensor, lengths: tuple[int, ...]) -> Tensor:
     """Sum of each item's positions: [m] -> [items]."""
-    item = torch.repeat_interleave(torch.tensor(lengths, device=values.device))
+    item = item_numbers(lengths, values.device)
     return values.new_zeros(len(lengths)).index_add(0, item, values)
 
 

@@ -35,7 +35,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(labels), rows):
             piece = slice(start, start + rows)
             kept = _logits(hidden[piece], weight, silent)
-            _exponentiate(kept, labels[piece], smoothing, outputs[:, piece])
+            _exponentiate(kept, labels[piece], smoothing, outputs[:, piece], silent)
         loss, nll, right, total = outputs
         ctx.rows, ctx.smoothing, ctx.given_away = rows, smoothing, getattr(weight, "takes_gradient", False)
         ctx.silent = silent
@@ -73,7 +73,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden, grad_weight, None, None, None, None
 
 
-def _exponentiate(logits: Tensor, labels: Tensor, smoothing: float, outputs: Tensor | None) -> None:
+def _exponentiate(
+    logits: Tensor, labels: Tensor, smoothing: float, outputs: Tensor | None, silent: tuple[int, ...] = ()
+) -> None:
     """Turn logits [m, v] into exponentials in place, a cache-sized piece at a time; write loss, nll, right, sum."""
     rows = max(1, _CACHE_BYTES // (logits.shape[1] * 4))
     for start in range(0, len(labels), rows):
@@ -85,7 +87,7 @@ def _exponentiate(logits: Tensor, labels: Tensor, smoothing: float, outputs: Ten
             continue
         loss, nll, right, total = outputs[:, piece]
         target = shifted.gather(1, labels[piece].unsqueeze(1)).squeeze(1)
-        mean = _mean(shifted) if smoothing else target
+        mean = _mean(shifted, silent) if smoothing else target
         torch.exp(shifted, out=shifted)
         torch.sum(shifted, 1, out=total)
         if shifted.dtype != logits.dtype:
@@ -95,12 +97,12 @@ def _exponentiate(logits: Tensor, labels: Tensor, smoothing: float, outputs: Ten
         loss.copy_(nll + smoothing * (target - mean))
 
 
-def _mean(shifted: Tensor) -> Tensor:
-    """Mean of each row [m] over what is finite; silent logits are not."""
-    finite = torch.isfinite(shifted[0])
-    if bool(finite.all()):
+def _mean(shifted: Tensor, silent: tuple[int, ...]) -> Tensor:
+    """Mean of each row [m] over what is not silent."""
+    if not silent:
         return shifted.mean(1)
-    return shifted[:, finite].mean(1)
+    begins, ends = [0, *(row + 1 for row in sorted(silent))], [*sorted(silent), shifted.shape[1]]
+    return torch.cat([shifted[:, a:b] for a, b in zip(begins, ends, strict=True)], 1).mean(1)
 
 
 def _logits(hidden: Tensor, weight: Tensor, silent: tuple[int, ...]) -> Tensor:
@@ -133,10 +135,16 @@ def _take_uniform(
 ) -> None:  # fmt: skip
     """The part of the gradients that comes from the uniform share ``even`` [m, 1] of smoothed targets, in place."""
     if grad_hidden is not None:
-        grad_hidden.sub_((weight.sum(0) - weight[list(silent)].sum(0)) * even)
+        grad_hidden.sub_((weight.sum(0) - _rows_sum(weight, silent)) * even)
     if grad_weight is not None:
         grad_weight.sub_((hidden * even).sum(0))
-        grad_weight[list(silent)] = 0.0
+        for row in silent:
+            grad_weight[row] = 0.0
+
+
+def _rows_sum(weight: Tensor, rows: tuple[int, ...]) -> Tensor:
+    """Sum [H] of some rows of a weight."""
+    return torch.stack([weight[row] for row in rows]).sum(0) if rows else weight.new_zeros(weight.shape[1])
 
 
 def linear_cross_entropy(

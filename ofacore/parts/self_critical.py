@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ofacore.parts.token import TokenPrediction
+from ofacore.parts.transfer import item_numbers
 from ofacore.protocols import CriterionContext, Loss
 
 
@@ -43,7 +43,7 @@ class SelfCritical:
         """One loss for each sequence; part ``reward``."""
         local = prediction.local(labels["ids"])
         nll, _, _ = prediction.cross_entropy(local)
-        item = torch.repeat_interleave(torch.tensor(ctx.lengths, device=nll.device))
+        item = item_numbers(ctx.lengths, nll.device)
         sums = nll.new_zeros(len(ctx.lengths)).index_add(0, item, nll)
         if "advantage" not in labels:
             return Loss(sums)

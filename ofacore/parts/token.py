@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ofacore.parallel.cross_entropy import Columns, chosen_logits, split_cross_entropy, split_logits
 from ofacore.parallel.products import projected
 from ofacore.parts.fused_cross_entropy import linear_cross_entropy
+from ofacore.parts.transfer import numbers_on
 from ofacore.protocols import BuildContext, HeadContext, Options
 
 
@@ -68,7 +69,7 @@ class TokenPrediction:
         logits = logits if self.bias is None else logits + self.bias.float()
         if not self.silent:
             return logits
-        return logits.index_fill(1, torch.tensor(self.silent, device=logits.device), -torch.inf)
+        return logits.index_fill(1, numbers_on(self.silent, logits.device), -torch.inf)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """States [m, K] and rows [v, K] whose products are the logits: a bias is the weight of one more feature.
@@ -106,12 +107,21 @@ class TokenPrediction:
         Raises:
             ValueError: An id is not in the blocks that were asked for.
         """
+        if ids.device.type != "cpu":
+            return self._local_unseen(ids)
         whole = len(self.ids) == int(self.ids[-1]) + 1
         rows = ids if whole else torch.searchsorted(self.ids, ids)
         known = (rows >= 0) & (rows < len(self.ids))
         if not bool(known.all()) or not bool((self.ids[rows] == ids).all()):
             wrong = ids[~known | (self.ids[rows.clamp(0, len(self.ids) - 1)] != ids)]
             raise ValueError(f"token {int(wrong[0])} is in none of the blocks that this prediction is made for")
+        return rows
+
+    def _local_unseen(self, ids: Tensor) -> Tensor:
+        """`local` on a device that nobody waits for: it stops by itself where an id is wrong, and cannot say which."""
+        rows = torch.searchsorted(self.ids, ids).clamp(max=len(self.ids) - 1)
+        known = (self.ids[rows] == ids).all()
+        torch._assert_async(known, "a token is in none of the blocks that this prediction is made for")
         return rows
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
 
 from ofacore.config.schema import FaultConfig
+from ofacore.data.transfer import batch_on
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.groups import data_rank, data_size, layout
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
@@ -29,7 +30,7 @@ from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.report import positions_of
 from ofacore.train.stand_ins import in_step, lockstep
 from ofacore.train.step_scope import StepCache, StepGradients, is_step_wide, step_groups
-from ofacore.train.terms import Scale, TermSums, weigh
+from ofacore.train.terms import Scale, TermSums, Unread, weigh
 
 
 class _DoesNotFit(Exception):
@@ -55,6 +56,8 @@ class Pass:
     """First micro-batch after which the gradient is not finite; only looked for where asked."""
     hopeless: list[int] = field(default_factory=list)
     """Micro-batches without a finite loss, where they have to go through the backward pass all the same."""
+    unread: Unread | None = None
+    """Losses that are taken to be finite until they are read; None: each is looked at where it comes up."""
 
 
 @dataclass
@@ -87,6 +90,9 @@ class GradientPass:
     counters: FaultCounters
     seed: int = 0
     loss_weights: dict[str, float] = field(default_factory=dict)
+    reads_at_the_end: ClassVar[bool] = True
+    """Losses are read once a step. Where one is not finite, the step is done again and looks at each."""
+    _trusting: bool = field(default=False, init=False)
 
     def run(self, data: StepData) -> StepGradient:
         """Accumulate the gradients of one step.
@@ -103,6 +109,7 @@ class GradientPass:
         scale = Scale(known.counts, known.samples, self.loss_weights)
         faults: list[Fault] = []
         lost: list[SampleInfo] = []
+        self._trusting = self.reads_at_the_end
         while True:
             done = self._attempt(data, batches, scale, faults, lost)
             if done is None:
@@ -128,6 +135,7 @@ class GradientPass:
         except _DoesNotFit as fault:
             outcome = self._halve_for_memory(data, batches, fault.place)
         else:
+            wrong = done.unread is not None and not self._read(done)
             cut = done.suspects if isinstance(data, Divisible) and not search else []
             hopeless = [place for place in done.hopeless if place not in cut]
             for place in hopeless:
@@ -135,15 +143,23 @@ class GradientPass:
                 batches[place] = Batch(None, None, (), ())
             if isinstance(data, Divisible):
                 _cut(data, batches, cut)
-            outcome = Outcome(again=bool(cut or hopeless))
+            outcome = Outcome(again=bool(wrong or cut or hopeless))
         found = outcomes(outcome)
         for samples in (each.memory for each in found if each.memory):
             faults += self.counters.note_memory(data.step, samples)
         return None if any(each.again for each in found) else done
 
+    def _read(self, done: Pass) -> bool:
+        """Read what was left unread; False, and no more trust in this step, where something is not finite."""
+        assert done.unread is not None
+        found = done.unread.read()
+        self._trusting = found is not None
+        done.sums, done.unread = found or TermSums(), None
+        return found is not None
+
     def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
         self.optimizer.zero_grad()
-        done = Pass()
+        done = Pass(unread=Unread() if self._trusting and not search else None)
         shared = self._whole_step_losses(step, batches, scale, done)
         for place, batch in enumerate(self._in_step(batches)):
             try:
@@ -166,6 +182,7 @@ class GradientPass:
         self, step: int, place: int, batch: Batch, scale: Scale, shared: StepGradients | None, done: Pass
     ) -> None:
         self._seed(step, place)
+        batch = self._placed(batch)
         hidden = self.model.hidden(batch)
         known = len(done.bad)
         totals = self._totals(place, batch, hidden, scale, shared, done)
@@ -181,6 +198,8 @@ class GradientPass:
     ) -> list[Tensor]:
         """What a micro-batch adds to the total of the step; notes its report and its faults in ``done``."""
         own = [group for group in batch.terms if shared is None or not is_step_wide(self.model, group)]
+        if done.unread is not None:
+            return self._trusted(place, batch, own, hidden, scale, shared, done.unread)
         weighed = weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
         done.bad += [batch.samples[sample] for sample in weighed.bad]
         if weighed.bad:
@@ -199,6 +218,25 @@ class GradientPass:
         source = find(batch) if find else ""
         return f": {source} gives numbers that are not finite, from features that are" if source else ""
 
+    def _trusted(
+        self, place: int, batch: Batch, own: Sequence[TermGroup], hidden: Any, scale: Scale,
+        shared: StepGradients | None, unread: Unread,
+    ) -> list[Tensor]:  # fmt: skip
+        """The same where all losses are finite; whether they are is read at the end of the step."""
+        totals = []
+        if own:
+            totals.append(unread.weigh([(group, self._loss(group, hidden)) for group in own], batch, scale))
+            balance = list(self.model.auxiliary(batch, hidden))
+            unread.note(balance)
+            totals += [loss.values.sum() * (group.weights[0] / max(1, scale.samples)) for group, loss in balance]
+        if shared is not None:
+            totals += shared.surrogates(self.model, batch, place, hidden)
+        return totals
+
+    def _placed(self, batch: Batch) -> Batch:
+        """The micro-batch where the model is."""
+        return batch_on(batch, self.optimizer.device)
+
     def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Tensor]:
         """What the model adds of its own; left out where it is not finite, for the samples' losses tell whose it is."""
         finite = [(group, loss) for group, loss in self.model.auxiliary(batch, hidden) if loss.values.isfinite().all()]
@@ -216,7 +254,7 @@ class GradientPass:
         for place, batch in enumerate(self._in_step(batches)):
             self._seed(step, place)
             try:
-                cache.collect(batch, place)
+                cache.collect(self._placed(batch), place)
             except (MemoryError, RuntimeError) as error:
                 raise_unless_memory(error, place)
         return self._collected(cache, batches, scale, done)
@@ -226,7 +264,7 @@ class GradientPass:
         return any(everyones(any(step_groups(self.model, batch) for batch in batches)))
 
     def _collected(self, cache: StepCache, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
-        shared = cache.gradients(scale)
+        shared = cache.gradients(scale, done.unread)
         if shared is not None:
             done.sums.merge(shared.sums)
             done.bad += [batches[place].samples[s] for place, samples in shared.bad.items() for s in samples]

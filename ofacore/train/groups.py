@@ -26,6 +26,7 @@ def keep_items(group: TermGroup, items: Sequence[int]) -> TermGroup:
         counts=_chosen(group.counts, items),
         weights=_chosen(group.weights, items),
         samples=_chosen(group.samples, items),
+        whole=None,
     )
 
 

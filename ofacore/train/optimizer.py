@@ -122,6 +122,11 @@ class RunOptimizer:
             built.append(torch.optim.SGD(described["sgd"], momentum=self.config.sgd_momentum, foreach=True))
         return built
 
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return next(iter(self.parameters.values())).device
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for tensor in (*self.parameters.values(), *self.masters.values()):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class PipelinePass(GradientPass):
         PipelineError: A criterion of the model cannot work across stages.
     """
 
+    reads_at_the_end: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         self._staged = cast("UniversalModel", self.model)
         self._refuse((part.name, part.options) for part in self._staged.needs.criteria)
@@ -61,7 +63,7 @@ class PipelinePass(GradientPass):
 
     def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
         self._refuse((group.criterion, group.options) for batch in batches for group in batch.terms)
-        batches = self._in_step(batches)
+        batches = [self._placed(batch) for batch in self._in_step(batches)]
         self.optimizer.zero_grad()
         done, culprit = Pass(), None
         shared = self._whole_step_losses(step, batches, scale, done)

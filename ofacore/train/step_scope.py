@@ -20,7 +20,7 @@ from ofacore.protocols import Batch, SampleInfo, TermGroup
 from ofacore.train.groups import join_groups
 from ofacore.train.interfaces import TrainableModel
 from ofacore.train.stand_ins import lockstep
-from ofacore.train.terms import Scale, TermSums, Weighed, weigh
+from ofacore.train.terms import Scale, TermSums, Unread, Weighed, weigh
 
 Key = tuple[str, str, str, str, tuple[str, ...]]
 """Head, criterion, side, options and blocks: what makes groups of different micro-batches one."""
@@ -95,8 +95,10 @@ class StepCache:
             leaves = {name: t.detach().requires_grad_(True) for name, t in named_leaves(prediction).items()}
             self.cached.setdefault(key_of(group), []).append(Cached(group, batch.samples, leaves, place))
 
-    def gradients(self, scale: Scale) -> StepGradients | None:
+    def gradients(self, scale: Scale, unread: Unread | None = None) -> StepGradients | None:
         """Losses over the step and their gradients; also accumulates into the criteria's own parameters.
+
+        With ``unread`` the losses are noted there and taken to be finite.
 
         Every data rank must call this together. The first alone reports the losses and trains the criteria.
         """
@@ -106,7 +108,7 @@ class StepCache:
         found: dict[tuple[int, Key], dict[str, Tensor]] = {}
         sums, bad = TermSums(), dict[int, tuple[int, ...]]()
         for key, cached in shown.items():
-            weighed = self._run(cached, scale)
+            weighed = self._run(cached, scale, unread)
             if data_rank() == 0:
                 sums.merge(weighed.sums)
             for place, samples in _blame(cached, weighed.bad).items():
@@ -127,11 +129,15 @@ class StepCache:
                 joined.setdefault(key, []).extend(cached)
         return joined
 
-    def _run(self, cached: Sequence[Cached], scale: Scale) -> Weighed:
+    def _run(self, cached: Sequence[Cached], scale: Scale, unread: Unread | None) -> Weighed:
         joined, everything = _join(cached)
         device = next((leaf.device for each in cached for leaf in each.leaves.values() if each.place is not None), None)
         leaves = {name: torch.cat([each.leaves[name].to(device) for each in cached]) for name in cached[0].leaves}
-        weighed = weigh([(joined, self.model.loss(joined, with_leaves(leaves)))], everything, scale)
+        losses = [(joined, self.model.loss(joined, with_leaves(leaves)))]
+        if unread is None:
+            weighed = weigh(losses, everything, scale)
+        else:
+            weighed = Weighed(unread.weigh(losses, everything, scale, data_rank() == 0), TermSums(), ())
         own = [leaf for each in cached if each.place is not None for leaf in each.leaves.values()]
         if weighed.total is not None and data_rank() == 0 and weighed.total.requires_grad:
             weighed.total.backward()  # type: ignore[no-untyped-call]

@@ -6,12 +6,15 @@ gradient does not depend on how the samples are split into micro-batches.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor
 
+from ofacore.parts.transfer import numbers_on
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
 
 
@@ -44,13 +47,20 @@ class TermSums:
 
     def add(self, group: TermGroup, loss: Loss, good: Sequence[bool]) -> None:
         """Add the items of a group for which ``good`` holds."""
-        for item, value in enumerate(loss.values.detach().tolist()):
+        parts = {name: part.detach().tolist() for name, part in loss.parts.items()}
+        self.add_read(group, loss.values.detach().tolist(), parts, good)
+
+    def add_read(
+        self, group: TermGroup, values: Sequence[float], parts: Mapping[str, Sequence[float]], good: Sequence[bool]
+    ) -> None:
+        """The same with the numbers of a loss."""
+        for item, value in enumerate(values):
             if good[item]:
                 term = group.terms[item]
                 self.values[term] = self.values.get(term, 0.0) + value
                 self.units[term] = self.units.get(term, 0) + group.counts[item]
-        for name, part in loss.parts.items():
-            for item, value in enumerate(part.detach().tolist()):
+        for name, part in parts.items():
+            for item, value in enumerate(part):
                 if good[item]:
                     key = f"{group.terms[item]}/{name}"
                     self.parts[key] = self.parts.get(key, 0.0) + value
@@ -71,6 +81,56 @@ class TermSums:
         return means
 
 
+@dataclass
+class Unread:
+    """Losses of a pass over a step, left where they are until all are read at once: every read is a wait."""
+
+    noted: list[tuple[list[tuple[TermGroup, Loss]], bool]] = field(default_factory=list)
+    """Losses of one micro-batch each, and whether they count for the report of this process."""
+
+    def weigh(
+        self, losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale, report: bool = True
+    ) -> Tensor:
+        """The sum of all items, taken to be finite; at least one group."""
+        held, totals = [], []
+        for group, loss in losses:
+            held.append((group, loss))
+            totals.append((loss.values * _factors(group, loss, batch, scale)).sum())
+        self.note(held, report)
+        return torch.stack(totals).sum()
+
+    def note(self, losses: Sequence[tuple[TermGroup, Loss]], report: bool = True) -> None:
+        """Keep the numbers of losses to be read, without their graphs."""
+        found = [(group, _detached(loss)) for group, loss in losses]
+        self.noted.append((found, report))
+
+    def read(self) -> TermSums | None:
+        """Sums of all that was noted; None where an item is not finite."""
+        losses = [loss for held, _ in self.noted for _, loss in held]
+        tensors = [tensor for loss in losses for tensor in (loss.values, *loss.parts.values())]
+        numbers = iter(torch.cat(tensors).tolist() if tensors else [])
+        sums = TermSums()
+        for held, report in self.noted:
+            own = TermSums()
+            for group, loss in held:
+                values = list(islice(numbers, len(loss.values)))
+                parts = {name: list(islice(numbers, len(part))) for name, part in loss.parts.items()}
+                if not all(map(math.isfinite, values)):
+                    return None
+                own.add_read(group, values, parts, [True] * len(values))
+            if report:
+                sums.merge(own)
+        return sums
+
+
+def _detached(loss: Loss) -> Loss:
+    return Loss(loss.values.detach(), {name: part.detach() for name, part in loss.parts.items()})
+
+
+def _factors(group: TermGroup, loss: Loss, batch: Batch, scale: Scale) -> Tensor:
+    return numbers_on(scale.factors(group, batch.samples), loss.values.device, torch.float32)
+
+
 @dataclass(frozen=True)
 class Weighed:
     """Result of `weigh` for one micro-batch."""
@@ -89,7 +149,7 @@ def weigh(losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale) 
     bad: set[int] = set()
     for group, loss in losses:
         good = loss.values.detach().isfinite()
-        factors = torch.tensor(scale.factors(group, batch.samples), dtype=torch.float32, device=loss.values.device)
+        factors = _factors(group, loss, batch, scale)
         kept = good.tolist()
         bad.update(sample for sample, fine in zip(group.samples, kept, strict=True) if not fine)
         sums.add(group, loss, kept)

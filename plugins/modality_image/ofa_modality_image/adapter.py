@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ofa_modality_image.grid import behind_class_token, cells, chosen, grid_coordinates
 from ofa_modality_image.normalisation import DEVIATIONS, LARGEST, MEANS
+from ofacore.parts import numbers_on, to_device
 from ofacore.protocols import PositionGrid
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class PictureAdapter(nn.Module):
         for size in dict.fromkeys(sizes):
             members = [number for number, other in enumerate(sizes) if other == size]
             group = torch.cat([pieces[number] for number in members])
-            states = self._embed_equal(group, statistics[members], size)
+            chosen_statistics = statistics[numbers_on(members, statistics.device)]
+            states = self._embed_equal(group, chosen_statistics, size)
             embedded.update(zip(members, states.unbind(0), strict=True))
         return torch.cat([self._drawn(embedded[number], shape) for number, shape in enumerate(shapes)])
 
@@ -103,7 +105,7 @@ class PictureAdapter(nn.Module):
         drawn = chosen(len(states) - token, shape)
         if drawn is None:
             return states
-        return torch.cat([states[:token], states[token:][torch.from_numpy(drawn).to(states.device)]])
+        return torch.cat([states[:token], states[token:][to_device(torch.from_numpy(drawn), states.device)]])
 
     def _embed_equal(self, pixels: Tensor, statistics: Tensor, size: tuple[int, ...]) -> Tensor:
         dtype = next(self.parameters()).dtype

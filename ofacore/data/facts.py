@@ -1,0 +1,92 @@
+"""What is known of a micro-batch when it is made: found here, on the host, the model need not ask the device for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofacore.protocols import AdapterCall, Piece, RowPlaces
+
+Groups = Sequence[Sequence[Sequence[int]]]
+"""Attention groups of rows of sequence numbers."""
+
+
+def is_plain(pieces: Sequence[Piece], target: bool) -> bool:
+    """Whether every position of a sequence sees every other in self-attention.
+
+    Of a target later segments see earlier ones, but not the other way round.
+    """
+    held = [piece for piece in pieces if piece.length]
+    return not any(piece.causal and piece.length > 1 for piece in held) and not (target and len(held) > 1)
+
+
+def fully_seen(groups: Groups, lengths: Sequence[int], plain: Sequence[bool]) -> tuple[bool, ...]:
+    """For each group: no place is empty and every position sees every other of its row.
+
+    Args:
+        groups: Rows of sequence numbers.
+        lengths: Of each sequence.
+        plain: Of each sequence; see `is_plain`.
+    """
+
+    def full(rows: Sequence[Sequence[int]]) -> bool:
+        alone = all(len(row) == 1 and plain[row[0]] for row in rows)
+        return alone and len({lengths[row[0]] for row in rows}) <= 1
+
+    return tuple(full(rows) for rows in groups)
+
+
+def memory_seen(
+    groups: Groups, lengths: Sequence[int], memory: Sequence[int], source_lengths: Sequence[int]
+) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """For each group of a target: every position reads every key or none at all; some place reads nothing.
+
+    Args:
+        groups: Rows of target sequence numbers.
+        lengths: Of each target sequence.
+        memory: Source sequence that each of them reads, -1 for none.
+        source_lengths: Of each source sequence.
+    """
+    full, blind = [], []
+    for rows in groups:
+        held = [[number for number in row if lengths[number]] for row in rows]
+        read = [{memory[n] for n in row if memory[n] >= 0 and source_lengths[memory[n]]} for row in held]
+        sizes = [sum(source_lengths[source] for source in sources) for sources in read]
+        widest = max(sizes, default=0)
+        full.append(all(len(r) == 0 or (len(r) == 1 and s == widest) for r, s in zip(read, sizes, strict=True)))
+        places = [sum(lengths[number] for number in row) for row in rows]
+        unequal = len(set(places)) > 1
+        reads_nothing = any(memory[n] < 0 or not source_lengths[memory[n]] for row in held for n in row)
+        blind.append(unequal or reads_nothing)
+    return tuple(full), tuple(blind)
+
+
+def row_places(matrices: Sequence[Tensor], positions: int, once: bool = True) -> RowPlaces:
+    """Where the positions of a stream stand in index matrices; ``once``: every one occurs exactly once."""
+    flat = np.concatenate([np.empty(0, np.int64), *(matrix.numpy().ravel() for matrix in matrices)])
+    if len(flat) == positions and counts_up(flat):
+        return RowPlaces(None, None)
+    index = torch.from_numpy(flat.clip(0))
+    if not once:
+        return RowPlaces(index, None)
+    inverse, held = np.empty(positions, np.int64), np.flatnonzero(flat >= 0)
+    inverse[flat[held]] = held
+    return RowPlaces(index, torch.from_numpy(inverse))
+
+
+def order_of(calls: Sequence[AdapterCall]) -> tuple[bool, Tensor | None]:
+    """Whether what the calls give, one behind the other, is the stream; if not, where each position stands in it."""
+    index = np.concatenate([call.index.numpy() for call in calls])
+    if counts_up(index):
+        return True, None
+    order = np.empty_like(index)
+    order[index] = np.arange(len(index))
+    return False, torch.from_numpy(order)
+
+
+def counts_up(index: np.ndarray) -> bool:
+    """Whether an index is 0, 1, 2, ..."""
+    return bool((index == np.arange(len(index))).all())
