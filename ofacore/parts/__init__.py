@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ofacore.parts.contrastive import Contrastive
     from ofacore.parts.cross_entropy import CrossEntropy, LabelError
     from ofacore.parts.fused_cross_entropy import linear_cross_entropy
+    from ofacore.parts.grid import IsGrid, grid_modality
+    from ofacore.parts.grid_error import GridError
+    from ofacore.parts.grid_model import GridAdapter, GridHead
+    from ofacore.parts.grid_values import GridPreprocessor
     from ofacore.parts.pooling import EmbeddingHead
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.starter.baselines import copy, majority
@@ -43,6 +47,11 @@ __all__ = [
     "CrossEntropy",
     "EmbeddingHead",
     "FetchError",
+    "GridAdapter",
+    "GridError",
+    "GridHead",
+    "GridPreprocessor",
+    "IsGrid",
     "LabelError",
     "OneShotGenerator",
     "PackageSource",
@@ -67,6 +76,7 @@ __all__ = [
     "feed_tokens",
     "fetch",
     "first_reference",
+    "grid_modality",
     "is_fetched",
     "join_blanks",
     "linear_cross_entropy",
@@ -93,6 +103,11 @@ _HOMES = {
     "CrossEntropy": "cross_entropy",
     "EmbeddingHead": "pooling",
     "FetchError": "starter.fetch",
+    "GridAdapter": "grid_model",
+    "GridError": "grid_error",
+    "GridHead": "grid_model",
+    "GridPreprocessor": "grid_values",
+    "IsGrid": "grid",
     "LabelError": "cross_entropy",
     "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
@@ -117,6 +132,7 @@ _HOMES = {
     "feed_tokens": "stepping",
     "fetch": "starter.fetch",
     "first_reference": "transforms",
+    "grid_modality": "grid",
     "is_fetched": "starter.fetch",
     "join_blanks": "transforms",
     "linear_cross_entropy": "fused_cross_entropy",
