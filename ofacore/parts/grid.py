@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ofacore.plugin.errors import PluginError
 from ofacore.plugin.manifest import CONTRACT, Attribute, Component, ModalityManifest, SlotType
+from ofacore.plugin.rows import import_target
 
 MOST_POSITIONS = 4096
 """Positions that one grid may take in a sequence, unless the author says otherwise."""
@@ -83,6 +84,21 @@ class IsGrid:
             return False
         nested = isinstance(value, list | tuple) or hasattr(value, "ndim")
         return not nested or _depth(value, self.rank + 1) == self.rank
+
+
+def author_function(what: str, target: str) -> Callable[..., Any]:
+    """The function that an option of a grid's component names as ``"module:function"``.
+
+    Raises:
+        PluginError: It is not there; a model stores the name that the function had when it was made.
+    """
+    try:
+        return cast("Callable[..., Any]", import_target(target))
+    except (ImportError, AttributeError) as error:
+        raise PluginError(
+            f"the function '{target}' that a grid's option {what} names cannot be imported ({error}); "
+            "a function keeps its module and name as long as models that were trained with it are in use"
+        ) from error
 
 
 def _components(name: str, named: Mapping[str, str], options: Mapping[str, Any]) -> tuple[Component, ...]:

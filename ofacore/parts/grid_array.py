@@ -26,8 +26,8 @@ def checked_grid(value: Any, shape: Sequence[int | None]) -> np.ndarray:
         array = np.asarray(plain)
     except (TypeError, ValueError):
         raise RowError(_ragged(plain) or f"{excerpt(value)} is no grid of numbers") from None
-    if array.dtype.kind not in "biuf":
-        raise RowError(_ragged(plain) or _foreign(array))
+    if array.dtype.kind not in "biuf" and (reason := _ragged(plain) or _foreign(array)):
+        raise RowError(reason)
     _check_shape(array.shape, shape)
     numbers = array.astype(np.float64)
     bad = ~(np.abs(numbers) <= _LARGEST)
@@ -116,14 +116,20 @@ def _kind(length: int | None) -> str:
 
 
 def _foreign(array: np.ndarray) -> str:
-    """The first entry that is no real number."""
+    """The first entry that is no real number; empty where all are, such as integers beyond 64 bits."""
     if array.ndim == 0:
         return f"{excerpt(array.item())} is no grid of numbers"
-    for place, found in np.ndenumerate(array.astype(object)):
-        if isinstance(found, bool | int | float | np.number) and not isinstance(found, complex | np.complexfloating):
-            continue
-        return f"{excerpt(found)} at {_place(place)} is no number of 32 bits"
-    return f"its numbers are of type {array.dtype}, which 32 bits cannot hold"
+    for place, found in np.ndenumerate(array):
+        if not isinstance(found, int | float | np.integer | np.floating | np.bool_):
+            return f"{excerpt(_own(found))} at {_place(place)} is no number"
+        if isinstance(found, int) and abs(found) > _LARGEST:
+            return f"{excerpt(found)} at {_place(place)} is larger than 32 bits can hold"
+    return ""
+
+
+def _own(found: Any) -> Any:
+    """A text or complex number of numpy as Python's, to be shown."""
+    return found.item() if isinstance(found, np.generic) else found
 
 
 def _place(indices: Sequence[Any]) -> str:

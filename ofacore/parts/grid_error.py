@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ofacore.parts.grid import author_function
 from ofacore.parts.grid_array import written_shape
-from ofacore.plugin.rows import import_target
 from ofacore.protocols import Options
 
 
@@ -52,5 +52,4 @@ class GridError:
             raise ValueError(f"{self._name}: an answer is a grid of {shapes}; a written size must be the reference's")
         if not self._score:
             return float(np.abs(given - right).mean())
-        score: Callable[..., Any] = import_target(self._score)  # type: ignore[assignment]
-        return float(score(given, right))
+        return float(author_function("score", self._score)(given, right))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import html
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.excerpts import excerpt
+from ofacore.parts.grid import author_function
 from ofacore.parts.grid_array import checked_grid, from_patches, patch_counts, to_patches, written_shape
 from ofacore.parts.grid_picture import picture
 from ofacore.parts.values import value_features
 from ofacore.plugin.errors import PluginError
-from ofacore.plugin.rows import import_target
 from ofacore.protocols import (
     Block,
     DenseSegment,
@@ -178,7 +178,7 @@ class GridPreprocessor:
 
     def _call(self, what: str, *arguments: Any) -> Any:
         """What the author's function makes of a value; what it refuses makes the row bad."""
-        function: Callable[..., Any] = import_target(self._targets[what])  # type: ignore[assignment]
+        function = author_function(what, self._targets[what])
         try:
             with np.errstate(all="ignore"):
                 return function(*arguments)
