@@ -154,7 +154,13 @@ _HOMES = {
 }
 
 
+def home_of(name: str) -> str:
+    """The module that a public name lives in, imported when the name is first used; empty for an unknown name."""
+    return f"ofacore.parts.{_HOMES[name]}" if name in _HOMES else ""
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = home_of(name)
+    if not home:
         raise AttributeError(f"module 'ofacore.parts' has no attribute '{name}'")
-    return getattr(import_module(f"ofacore.parts.{_HOMES[name]}"), name)
+    return getattr(import_module(home), name)
