@@ -77,6 +77,7 @@ __all__ = [
     "Schedule",
     "Segment",
     "Side",
+    "SlotFitting",
     "SlotPlan",
     "Split",
     "TargetSpec",
@@ -472,6 +473,17 @@ class ColumnFitting(Protocol):
 
     def fit_columns(self, values: Iterable[tuple[str, str, Any]], rng: np.random.Generator) -> Artifact | None:
         """In place of `Preprocessor.fit`: values as (task, column, value), those of one task together."""
+
+
+@runtime_checkable
+class SlotFitting(Protocol):
+    """What a `Preprocessor` may offer besides, where what it learns depends on attributes, such as a unit."""
+
+    def fit_slots(self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator) -> Artifact | None:
+        """In place of `Preprocessor.fit`: values of columns with the slot that reads them, its attributes included.
+
+        Where several slots of a task read one column, the first.
+        """
 
 
 @runtime_checkable

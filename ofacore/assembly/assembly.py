@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,7 @@ from ofacore.model.presets import resolve, with_preset_options
 from ofacore.plan import LossPlan, TaskPlan, plan_task
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
-from ofacore.protocols import ColumnFitting, Corruption, Criterion, Options, Preprocessor
+from ofacore.protocols import ColumnFitting, Corruption, Criterion, Options, Preprocessor, SlotFitting, SlotPlan
 from ofacore.vocabulary import Block, Vocabulary
 
 logger = logging.getLogger("ofacore.train")
@@ -203,7 +203,9 @@ class Assembly:
             rng = np.random.default_rng([self.config.train.seed, number])
             values = _values(name, self.plans, data, self.registry)
             with Blame(who(self.registry, "preprocessor", name), "fit"):
-                if isinstance(built, ColumnFitting):
+                if isinstance(built, SlotFitting):
+                    artifact = built.fit_slots(_with_slots(name, self.plans, values), rng)
+                elif isinstance(built, ColumnFitting):
                     artifact = built.fit_columns(values, rng)
                 else:
                     artifact = built.fit((value for *_, value in values), rng)
@@ -234,6 +236,20 @@ class Assembly:
 def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:
     """In the order in which tasks need them."""
     return list(dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots()))
+
+
+def _with_slots(
+    name: str, plans: Mapping[str, TaskPlan], values: Iterable[tuple[str, str, Any]]
+) -> Iterator[tuple[SlotPlan, Any]]:
+    """Values of columns, each with the first slot that a preprocessor reads it for."""
+    slots: dict[tuple[str, str], SlotPlan] = {}
+    for task, plan in plans.items():
+        for slot in plan.slots():
+            if slot.preprocessor == name and slot.plain is None:
+                slots.setdefault((task, slot.name), slot)
+    for task, column, value in values:
+        if (task, column) in slots:
+            yield slots[task, column], value
 
 
 def _values(

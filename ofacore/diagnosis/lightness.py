@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ofacore import parts
 from ofacore.diagnosis.findings import Finding, Subject
 from ofacore.diagnosis.source import NotFoundError, Place, absolute, is_package, module_file, top_level, tree_of
 
-LIGHT = ("ofacore.plugin", "ofacore")
+LIGHT = ("ofacore.plugin", "ofacore", "ofacore.parts.grid")
 """Modules of the core that a manifest may import."""
 HEAVY = ("torch", "torchvision", "transformers", "diffusers", "datasets", "megatron", "tensorflow", "jax")
 """Libraries that cost seconds or hundreds of megabytes."""
@@ -40,8 +41,18 @@ def module_imports(module: str, types: bool = False) -> Iterator[Import]:
             yield from (Import(alias.name, Place(file, node.lineno)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = absolute(node, module, is_package(module))
-            yield Import(source, Place(file, node.lineno))
-            yield from (Import(f"{source}.{alias.name}", Place(file, node.lineno)) for alias in node.names)
+            for name in _sources(source, [alias.name for alias in node.names]):
+                yield Import(name, Place(file, node.lineno))
+
+
+def _sources(source: str, names: list[str]) -> list[str]:
+    """A module that names are imported from, and what they would be called as its modules.
+
+    Names of `ofacore.parts` are imported at first use, so such an import is one of the rooms that they live in.
+    """
+    if source == parts.__name__ and all(parts.home_of(name) for name in names):
+        return [parts.home_of(name) for name in names]
+    return [source, *(f"{source}.{name}" for name in names)]
 
 
 def own_modules(module: str) -> Iterator[str]:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ofacore.parts.contrastive import Contrastive
     from ofacore.parts.cross_entropy import CrossEntropy, LabelError
     from ofacore.parts.fused_cross_entropy import linear_cross_entropy
+    from ofacore.parts.grid import IsGrid, grid_modality
+    from ofacore.parts.grid_error import GridError
+    from ofacore.parts.grid_model import GridAdapter, GridHead
+    from ofacore.parts.grid_values import GridPreprocessor
     from ofacore.parts.pooling import EmbeddingHead
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.starter.baselines import copy, majority
@@ -44,6 +48,11 @@ __all__ = [
     "CrossEntropy",
     "EmbeddingHead",
     "FetchError",
+    "GridAdapter",
+    "GridError",
+    "GridHead",
+    "GridPreprocessor",
+    "IsGrid",
     "LabelError",
     "OneShotGenerator",
     "PackageSource",
@@ -68,6 +77,7 @@ __all__ = [
     "feed_tokens",
     "fetch",
     "first_reference",
+    "grid_modality",
     "is_fetched",
     "item_numbers",
     "join_blanks",
@@ -97,6 +107,11 @@ _HOMES = {
     "CrossEntropy": "cross_entropy",
     "EmbeddingHead": "pooling",
     "FetchError": "starter.fetch",
+    "GridAdapter": "grid_model",
+    "GridError": "grid_error",
+    "GridHead": "grid_model",
+    "GridPreprocessor": "grid_values",
+    "IsGrid": "grid",
     "LabelError": "cross_entropy",
     "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
@@ -121,6 +136,7 @@ _HOMES = {
     "feed_tokens": "stepping",
     "fetch": "starter.fetch",
     "first_reference": "transforms",
+    "grid_modality": "grid",
     "is_fetched": "starter.fetch",
     "item_numbers": "transfer",
     "join_blanks": "transforms",
@@ -145,7 +161,13 @@ _HOMES = {
 }
 
 
+def home_of(name: str) -> str:
+    """The module that a public name lives in, imported when the name is first used; empty for an unknown name."""
+    return f"ofacore.parts.{_HOMES[name]}" if name in _HOMES else ""
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = home_of(name)
+    if not home:
         raise AttributeError(f"module 'ofacore.parts' has no attribute '{name}'")
-    return getattr(import_module(f"ofacore.parts.{_HOMES[name]}"), name)
+    return getattr(import_module(home), name)

@@ -46,7 +46,8 @@ class ValuesHead(nn.Module):
 class SquaredError:
     """``squared_error``: (prediction - label)^2, mean over the numbers of a position, summed over positions.
 
-    Prediction [m, width]; label ``values`` float32 [m, width].
+    Prediction [m, width]; label ``values`` float32 [m, width]. With a label ``mask``, bool [m, width], the mean of a
+    position is over its numbers that are True, one or more.
     """
 
     scope: ClassVar[Literal["position", "segment", "step"]] = "position"
@@ -62,7 +63,12 @@ class SquaredError:
 
     def __call__(self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
         """Sum of each item's errors."""
-        errors = (prediction.float() - labels["values"].float()).square().mean(1)
+        squares = (prediction.float() - labels["values"].float()).square()
+        if "mask" in labels:
+            mask = labels["mask"].to(squares.dtype)
+            errors = (squares * mask).sum(1) / mask.sum(1)
+        else:
+            errors = squares.mean(1)
         sums = torch.stack([part.sum() for part in errors.split(list(ctx.lengths))])
         return Loss(sums, {"mse": sums.detach()})
 
@@ -70,7 +76,8 @@ class SquaredError:
 class OneShotGenerator:
     """``one_shot``: all positions of a value asked for at once, predicted by the slot's head in one pass.
 
-    The length of each value comes with its request; there is one candidate, of score 0.
+    The length of each value comes with its request; there is one candidate, of score 0. The preprocessor publishes the
+    ``width``, and the ``shape`` of the segment where that is not (length,).
     """
 
     def __init__(self, options: Options) -> None:
@@ -88,7 +95,7 @@ class OneShotGenerator:
         slot, lengths = requests[0].slot, [_length(request) for request in requests]
         width = int(requests[0].ctx.published[slot.name]["width"])
         asked = _features(np.zeros((sum(lengths), width), np.float32), False, session)
-        shapes = [(length,) for length in lengths]
+        shapes = [_shape(request) for request in requests]
         hidden = session.denoise(asked, slot.adapter, shapes)
         found = session.predict(slot.head, hidden, HeadContext(tuple(lengths))).float().cpu().numpy()
         if not all(request.final for request in requests):
@@ -100,6 +107,12 @@ def _length(request: RowRequest) -> int:
     if request.spec.length is None:
         raise ValueError(f"generator one_shot: the preprocessor of '{request.slot.name}' expects no length")
     return request.spec.length
+
+
+def _shape(request: RowRequest) -> tuple[int, ...]:
+    """Shape of the segment, as encoding would give it."""
+    published: tuple[int, ...] = request.ctx.published[request.slot.name].get("shape", (_length(request),))
+    return published
 
 
 def _features(values: np.ndarray, known: bool, session: DecodeSession) -> dict[str, Tensor]:

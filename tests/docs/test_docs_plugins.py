@@ -57,6 +57,13 @@ def test_the_tutorial_shows_the_package_as_it_is():
     assert packed == tracked
 
 
+def test_the_page_on_grids_shows_the_package_as_it_is():
+    shown = {block.file: block.body for block in blocks((DOCS / "grids.md").read_text("utf-8")) if block.file}
+    package = DOCS.parents[1] / "examples" / "grid_plugin"
+    for name in ("ofa_modality_field.py", "tests/test_field.py"):
+        assert shown[name] == (package / name).read_text("utf-8"), name
+
+
 def test_the_modality_of_the_tutorial_is_small():
     def code(path: Path) -> list[str]:
         text = re.sub(r'"""[^"]*"""\n', "\n", path.read_text("utf-8"))
@@ -77,7 +84,7 @@ def installed(folder: Path) -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "OFA_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(paths)}
 
 
-@pytest.mark.parametrize("name", ["tutorial.md", "tokens.md", "diffusion.md", "tasks.md", "components.md"])
+@pytest.mark.parametrize("name", ["tutorial.md", "grids.md", "tokens.md", "diffusion.md", "tasks.md", "components.md"])
 def test_what_the_pages_show_works(name, tmp_path):
     done = subprocess.run(
         [sys.executable, str(RUNNER), str(DOCS / name)],

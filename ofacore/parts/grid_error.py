@@ -1,0 +1,55 @@
+"""How far grids of numbers are from others, on average over pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ofacore.parts.grid import author_function
+from ofacore.parts.grid_array import written_shape
+from ofacore.protocols import Options
+
+
+class GridError:
+    """Mean of an error over all pairs of answer and reference, both in the base unit.
+
+    Options: ``name`` of the value; ``score``, ``"module:function"`` of (answer, reference), arrays of one shape; empty
+    for the mean absolute difference.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, options: Options) -> None:
+        self._name, self._score = str(options["name"]), str(options["score"])
+        self._errors: list[float] = []
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add the error of each pair.
+
+        Raises:
+            ValueError: An answer has another shape than its reference.
+        """
+        pairs = zip(predictions, references, strict=True)
+        self._errors += [self._error(np.asarray(given, float), np.asarray(right, float)) for given, right in pairs]
+
+    def compute(self) -> dict[str, float]:
+        """The mean; nan where nothing was seen."""
+        return {self._name: float(np.mean(self._errors)) if self._errors else float("nan")}
+
+    def merge(self, other: GridError) -> None:
+        """Add what another has seen."""
+        self._errors += other._errors
+
+    def items(self) -> Sequence[float]:
+        """The error of each pair."""
+        return self._errors
+
+    def _error(self, given: np.ndarray, right: np.ndarray) -> float:
+        if given.shape != right.shape:
+            shapes = f"{written_shape(given.shape)} numbers, its reference of {written_shape(right.shape)}"
+            raise ValueError(f"{self._name}: an answer is a grid of {shapes}; a written size must be the reference's")
+        if not self._score:
+            return float(np.abs(given - right).mean())
+        return float(author_function("score", self._score)(given, right))
