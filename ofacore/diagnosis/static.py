@@ -15,7 +15,7 @@ from ofacore.plugin import Manifest, ModalityManifest, PluginRow, Registry, sugg
 from ofacore.plugin.hooks import HookSpecs
 
 _WAYS = {
-    "broken": "mend its import, then 'ofa plugins check' again",
+    "broken": "mend it, then 'ofa plugins check' again",
     "incompatible": "install versions that fit",
     "conflict": "uninstall one, or choose with plugins.prefer",
     "disabled": "add it to OFA_PLUGINS",

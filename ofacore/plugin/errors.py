@@ -77,6 +77,8 @@ def conflict_text(what: str, owners: Iterable[str], setting: str) -> str:
     names = " and ".join(f"'{owner}'" for owner in owners)
     choice = f"{setting}={owners[0]}"
     way_out = f"decide with plugins.prefer.{choice}, or without a configuration by OFA_PREFER={choice}"
+    if setting.startswith("command/"):  # chosen before any configuration is read
+        way_out = f"decide by OFA_PREFER={choice}"
     return f"{what} is announced by {names}; uninstall one, or {way_out}"
 
 
