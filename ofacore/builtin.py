@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ofacore.parts.transforms import TRANSFORMS
-from ofacore.plugin.manifest import CONTRACT, Component, ComponentKind, ComponentManifest
+from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest
 
 _SCHEDULES = "ofacore.train.schedules"
 _EXPERTS = "ofacore.model.experts"
 _TRACKERS = "ofacore.train.trackers"
 
 
-def _component(kind: ComponentKind, name: str, target: str, doc: str, **options: object) -> Component:
+def _component(kind: str, name: str, target: str, doc: str, **options: object) -> Component:
     return Component(kind, name, target, doc, options=options)
 
 

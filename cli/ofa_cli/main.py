@@ -32,17 +32,26 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _use_no_plugins(wanted: bool) -> None:
+    """Before the help is printed or the command is looked for: both may ask plugins."""
+    if wanted:
+        os.environ["OFA_PLUGINS"] = ""
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Use the core's own components only.")] = False,
+    no_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--no-plugins", is_eager=True, callback=_use_no_plugins, help="Use the core's own components only."
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """One line declares a task; many tasks, of any modality, train one model."""
-    if no_plugins:
-        os.environ["OFA_PLUGINS"] = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

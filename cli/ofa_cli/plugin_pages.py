@@ -9,7 +9,17 @@ from typing import Any
 
 from ofa_cli.output import echo
 from ofacore.diagnosis.source import NotFoundError, locate
-from ofacore.plugin import Component, Manifest, ModalityManifest, PluginRow, Registry, SlotType, TaskManifest
+from ofacore.plugin import (
+    CommandManifest,
+    Component,
+    ComponentManifest,
+    Manifest,
+    ModalityManifest,
+    PluginRow,
+    Registry,
+    SlotType,
+    TaskManifest,
+)
 
 
 def as_data(row: PluginRow, manifest: Manifest | None, registry: Registry) -> dict[str, Any]:
@@ -44,6 +54,11 @@ def show_plugin(row: PluginRow, manifest: Manifest | None, registry: Registry) -
 def _show_manifest(manifest: Manifest) -> None:
     if manifest.doc:
         echo(f"  {manifest.doc}")
+    if isinstance(manifest, CommandManifest):
+        echo(f"\n  ofa {manifest.name}\n    {_where(manifest.target)}")
+    for kind in manifest.kinds if isinstance(manifest, ComponentManifest) else ():
+        echo(f"\n  kind {kind.name}  {kind.doc}".rstrip())
+        echo(f"    protocol {_where(kind.protocol)}")
     for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
         _show_slot(slot)
     for preset in manifest.presets if isinstance(manifest, TaskManifest) else ():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 from ofacore.diagnosis.findings import Finding, Subject
 from ofacore.diagnosis.source import NotFoundError, locate
@@ -12,7 +11,9 @@ from ofacore.instruction import InstructionError
 from ofacore.plan import compile_task
 from ofacore.plan.types import LossPlan, TaskPlan
 from ofacore.plugin import (
+    CommandManifest,
     Component,
+    ComponentManifest,
     Manifest,
     MetricUse,
     ModalityManifest,
@@ -22,7 +23,6 @@ from ofacore.plugin import (
     TaskPreset,
     suggest,
 )
-from ofacore.plugin.manifest import ComponentKind
 
 TARGETS, NAMES = "targets", "names"
 _SERVING = ("adapter", "head", "criterion", "generator", "corruption")
@@ -30,6 +30,10 @@ _SERVING = ("adapter", "head", "criterion", "generator", "corruption")
 
 def targets(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """(what it is, "module:Object") of everything that a manifest names in files, in its order."""
+    if isinstance(manifest, CommandManifest):
+        yield f"command '{manifest.name}'", manifest.target
+    for kind in manifest.kinds if isinstance(manifest, ComponentManifest) else ():
+        yield f"protocol of kind '{kind.name}'", kind.protocol
     for component in manifest.components:
         yield f"{component.kind} '{component.name}'", component.target
     for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
@@ -77,6 +81,11 @@ def used_names(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
 
 def check_names(subject: Subject, manifest: Manifest, registry: Registry) -> Iterator[Finding]:
     """Every name is known to the registry, every component is well described, every preset can be planned."""
+    if isinstance(manifest, CommandManifest) and not manifest.doc.strip():
+        yield subject.warning(NAMES, f"command '{manifest.name}' has no doc", "say in a few words what it does")
+    for declared in manifest.kinds if isinstance(manifest, ComponentManifest) else ():
+        if not declared.doc:
+            yield subject.warning(NAMES, f"kind '{declared.name}' has no doc", "say in a few words what it does")
     for component in manifest.components:
         yield from _component(subject, component)
     wrong = False
@@ -108,10 +117,7 @@ def owners_of(manifest: Manifest, registry: Registry) -> set[str]:
 
 
 def _component(subject: Subject, component: Component) -> Iterator[Finding]:
-    title, kinds = f"{component.kind} '{component.name}'", get_args(ComponentKind)
-    if component.kind not in kinds:
-        hint = suggest(component.kind, kinds) or f"one of: {', '.join(kinds)}"
-        yield subject.problem(NAMES, f"{title}: there is no such kind of component", hint)
+    title = f"{component.kind} '{component.name}'"
     for kind in component.uses:
         if kind not in _SERVING:
             hint = suggest(kind, _SERVING) or f"one of: {', '.join(_SERVING)}"

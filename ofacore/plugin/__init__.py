@@ -9,8 +9,10 @@ from ofacore.plugin.errors import ConflictError, LoadError, PluginError, Unknown
 from ofacore.plugin.manifest import (
     CONTRACT,
     Attribute,
+    CommandManifest,
     Component,
     ComponentManifest,
+    Kind,
     LossUse,
     Manifest,
     MetricUse,
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTRACT",
     "Attribute",
+    "CommandManifest",
     "Component",
     "ComponentManifest",
     "ConflictError",
     "JsonError",
+    "Kind",
     "LoadError",
     "LossUse",
     "Manifest",

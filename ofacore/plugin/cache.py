@@ -20,7 +20,7 @@ from ofacore.folders import cache_root
 from ofacore.json_text import json_text
 from ofacore.plugin.rows import Announcement, Offer, Plugin, from_offer
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def cache_file() -> Path:
@@ -71,6 +71,10 @@ class RowCache:
                 "files": {path: _stamp(path) for path in files},
             }
 
+    def keep_others(self) -> None:
+        """What was not looked at in this run stays as it was read."""
+        self.seen = {**self.entries, **self.seen}
+
     def write(self) -> None:
         """Replace the file in one step if anything changed; a folder that cannot be written is left alone."""
         if self.seen == self.entries:
@@ -102,6 +106,8 @@ def _read_entry(announcement: Announcement, entry: dict[str, Any]) -> Plugin:
         tuple((str(kind), str(name)) for kind, name in names["components"]),
         tuple(map(str, names["presets"])),
         tuple(map(str, names["plain_text"])),
+        tuple((str(name), str(protocol)) for name, protocol in names["kinds"]),
+        tuple((str(name), str(doc)) for name, doc in names["commands"]),
     )
     major, minor = map(int, entry["contract"])
     known = Announcement(

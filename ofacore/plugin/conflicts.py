@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from ofacore.plugin.errors import ConflictError, conflict_text
+from ofacore.plugin.errors import ConflictError, UnknownNameError, conflict_text
+from ofacore.plugin.first_party import COMMANDS
+from ofacore.plugin.kinds import CORE_KINDS
 from ofacore.plugin.rows import Plugin
 
 
@@ -23,12 +25,13 @@ class Index:
         self._prefer = prefer
         active = [plugin for plugin in plugins if plugin.active]
         self._mark_equal_names(active)
+        self._mark_unknown_kinds(active)
         self._owners: dict[tuple[str, str], list[Plugin]] = {}
         for plugin in active:
             for key in plugin.offer.keys() if plugin.active else ():
                 self._owners.setdefault(key, []).append(plugin)
-        for key, owners in self._owners.items():
-            self._owners[key] = self._decide(key, owners)
+        self._owners = {key: self._decide(key, owners) for key, owners in self._owners.items()}
+        self._owners = {key: owners for key, owners in self._owners.items() if owners}
 
     def has(self, kind: str, name: str) -> bool:
         return (kind, name) in self._owners
@@ -58,7 +61,7 @@ class Index:
 
         for (kind, name), group in groupby(sorted(active, key=key), key):
             owners = list(group)
-            if len(owners) < 2:
+            if len(owners) < 2 or kind == "command":  # its name is what it offers: `_decide` tells that
                 continue
             winners = self._winners(owners, name)
             for plugin in owners:
@@ -68,11 +71,31 @@ class Index:
                 elif plugin not in winners:
                     plugin.mark("disabled", f"plugins.prefer.{name} chooses {winners[0].row.distribution}")
 
+    def _mark_unknown_kinds(self, active: list[Plugin]) -> None:
+        """Plugins with a component whose kind nobody declares are broken, and with them the kinds that they declare."""
+        while True:
+            known = {*CORE_KINDS, *(name for plugin in active if plugin.active for name, _ in plugin.offer.kinds)}
+            lost = [(plugin, unknown) for plugin in active if plugin.active and (unknown := _unknown(plugin, known))]
+            if not lost:
+                return
+            for plugin, (kind, name) in lost:
+                error = UnknownNameError("kind of component", kind, known, _kind_advice(kind, active))
+                plugin.mark("broken", f"its component '{kind}/{name}': {error}")
+
     def _decide(self, key: tuple[str, str], owners: list[Plugin]) -> list[Plugin]:
+        kind, name = key
+        if kind == "command" and name in COMMANDS:
+            for plugin in owners:
+                plugin.mark("conflict", f"'ofa {name}' is a command of ofa's own, which always wins: rename yours")
+            return []
         if len(owners) < 2:
             return owners
-        kind, name = key
+        if kind == "kind" and len({dict(plugin.offer.kinds)[name] for plugin in owners}) == 1:
+            return owners[:1]
         if winners := self._winners(owners, f"{kind}/{name}") or self._winners(owners, name):
+            for plugin in owners if kind == "command" else ():
+                if plugin not in winners:
+                    plugin.mark("disabled", f"command/{name} of OFA_PREFER chooses {winners[0].row.distribution}")
             return winners
         for plugin in owners:
             plugin.mark("conflict", conflict_text(_what(kind, name), _distributions(owners), _setting(kind, name)))
@@ -85,7 +108,20 @@ class Index:
 
 def describe_kind(kind: str) -> str:
     """A kind in words."""
-    return {"slot": "slot type", "preset": "task preset"}.get(kind, kind)
+    words = {"slot": "slot type", "preset": "task preset", "kind": "kind of component"}
+    return words.get(kind, kind)
+
+
+def _unknown(plugin: Plugin, known: set[str]) -> tuple[str, str] | None:
+    """(kind, name) of its first component whose kind is not known."""
+    return next(((kind, name) for kind, name in plugin.offer.components if kind not in known), None)
+
+
+def _kind_advice(kind: str, plugins: list[Plugin]) -> str:
+    for plugin in plugins:
+        if kind in dict(plugin.offer.kinds):
+            return f"'{plugin.row.distribution}', which declares it, is {plugin.row.status}"
+    return "install or enable the plugin that declares it, or declare it with Kind"
 
 
 def _what(kind: str, name: str) -> str:

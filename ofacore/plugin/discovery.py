@@ -36,11 +36,12 @@ SLOW = 1.0
 """Seconds that the import of a manifest may take before its plugin is named."""
 
 
-def discover_plugins(refused: Mapping[str, str] = MappingProxyType({})) -> list[Plugin]:
+def discover_plugins(refused: Mapping[str, str] = MappingProxyType({}), only: str = "") -> list[Plugin]:
     """Every plugin that is announced, whatever state it is in.
 
     Args:
         refused: Target -> why it must not be imported here.
+        only: Kind of plugin (``command``) that is wanted; of others none is imported that says its kind.
 
     Raises:
         PluginError: An environment variable cannot be read.
@@ -48,6 +49,8 @@ def discover_plugins(refused: Mapping[str, str] = MappingProxyType({})) -> list[
     announced, plugins = announcements()
     allowed = allowed_names([*announced, *(_announcement(plugin) for plugin in plugins)])
     cache = RowCache.read(cache_file())
+    if only:
+        announced = [announcement for announcement in announced if announcement.kind in (only, "")]
     refused = {**_stopped(announced, allowed, cache, refused), **refused}
     for announcement in announced:
         if announcement.target in refused:
@@ -56,6 +59,8 @@ def discover_plugins(refused: Mapping[str, str] = MappingProxyType({})) -> list[
             plugins.append(_examine(announcement, cache))
         else:
             plugins.append(without_manifest(announcement, "disabled", "not listed in OFA_PLUGINS"))
+    if only:
+        cache.keep_others()
     cache.write()
     return plugins
 

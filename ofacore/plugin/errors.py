@@ -76,8 +76,10 @@ def conflict_text(what: str, owners: Iterable[str], setting: str) -> str:
     owners = tuple(owners)
     names = " and ".join(f"'{owner}'" for owner in owners)
     choice = f"{setting}={owners[0]}"
-    way_out = f"set OFA_PREFER={choice} where there is no configuration, or decide with plugins.prefer.{choice}"
-    return f"{what} is announced by {names}; uninstall one, {way_out}"
+    way_out = f"decide with plugins.prefer.{choice}, or without a configuration by OFA_PREFER={choice}"
+    if setting.startswith("command/"):  # chosen before any configuration is read
+        way_out = f"decide by OFA_PREFER={choice}"
+    return f"{what} is announced by {names}; uninstall one, or {way_out}"
 
 
 class LoadError(PluginError):

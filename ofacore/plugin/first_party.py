@@ -1,4 +1,4 @@
-"""Where the first-party slot types come from: data for hints in error messages, and for nothing else."""
+"""What is first-party: the commands of ``ofa`` itself, and which distribution brings what, for hints in messages."""
 
 from __future__ import annotations
 
@@ -15,3 +15,24 @@ SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
 )
 PLAIN_TEXT_DISTRIBUTION = "ofa-modality-text"
 CORE_DISTRIBUTION = "ofacore"
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "train": "Train a generalist on the tasks of a configuration, or on the starter tasks.",
+        "eval": "Score a trained run on its tasks.",
+        "infer": "Answer one instruction with a trained run.",
+        "explain": "Show what an instruction becomes.",
+        "tasks": "Task presets that are installed.",
+        "plugins": "Plugins that are installed.",
+        "config": "Show or check a configuration, or print its schema.",
+        "data": "Fetch starter data, check the rows of a file.",
+        "plan-layout": "Propose parallel layouts for a number of GPUs.",
+        "checkpoint": "Convert checkpoints between their forms.",
+        "import": "Make a run of another project's checkpoint.",
+        "export": "Write a run's model for other programs.",
+        "doctor": "Report on this machine and installation.",
+    }
+)
+"""Command of ``ofa`` itself -> its line in ``ofa --help``. No plugin can replace one."""
+COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType({})
+"""Command -> first-party distribution that brings it. Add a line with each such package."""

@@ -15,12 +15,6 @@ CONTRACT: tuple[int, int] = (1, 0)
 
 AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
 Side = Literal["source", "target"]
-ComponentKind = Literal[
-    "preprocessor", "adapter", "head", "criterion", "generator", "metric", "schedule", "router",
-    "corruption", "positions", "backbone", "tracker", "transform", "decoder", "dataset",
-]  # fmt: skip
-"""What a component does. A ``dataset`` is a named collection that several task families draw from: items, and the one
-rule that assigns them to splits."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,8 @@ class Attribute:
 class Component:
     """A named implementation: ``kind`` and ``name`` together are unique in a registry."""
 
-    kind: ComponentKind
+    kind: str
+    """One of the core's kinds, or one that an installed plugin declares with `Kind`."""
     name: str
     target: str
     """``"package.module:Object"``, imported at first use."""
@@ -58,6 +53,18 @@ class Component:
     """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
     batch_coupled: bool = False
     """The result for one sample depends on the other samples of the batch."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of component that a plugin declares, so that other plugins can announce components of it."""
+
+    name: str
+    """In small letters, such as ``aggregator``; unlike the core's kinds."""
+    protocol: str
+    """``"package.module:Protocol"`` of what a component of this kind offers."""
+    doc: str = ""
+    """What such a component does, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,26 @@ class ComponentManifest:
     contract: tuple[int, int]
     components: tuple[Component, ...]
     doc: str = ""
+    kinds: tuple[Kind, ...] = ()
+    """Kinds of components beside those of the core; their components may stand here or in other plugins."""
 
 
-Manifest = ModalityManifest | TaskManifest | ComponentManifest
+@dataclass(frozen=True)
+class CommandManifest:
+    """A command that ``ofa`` gets from a plugin; its entry point stands in the group ``ofa.command``."""
+
+    name: str
+    """What is typed behind ``ofa``, in small letters with hyphens; the name of the entry point too."""
+    contract: tuple[int, int]
+    target: str
+    """``"package.module:app"``, a Typer application or a function, imported when the command is called."""
+    doc: str
+    """One line for ``ofa --help``, which does not import the target."""
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """None: a command is no part of a model."""
+        return ()
+
+
+Manifest = ModalityManifest | TaskManifest | ComponentManifest | CommandManifest

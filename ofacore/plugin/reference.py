@@ -1,15 +1,19 @@
 """The generated reference for plugin authors: what each protocol asks, and every hook.
 
 ``python -m ofacore.plugin.reference docs/plugins/reference.md`` writes the page anew; without a path it is printed.
-The text is that of the docstrings, so it cannot say anything else than the code. Nothing is imported for it.
+The text is that of the docstrings, so it cannot say anything else than the code. Nothing is imported for it. With
+``--kinds`` the kinds of components are printed, those that installed plugins declare too.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from ofacore.plugin.kinds import CORE_KINDS
+from ofacore.plugin.manifest import Kind
 
 PARTS = (
     ("Protocols, and the data that they exchange", "protocols.py", ()),
@@ -46,6 +50,11 @@ options. Baselines, transforms and starter data are functions of `ofacore.parts`
 _VOCABULARY = """Importable from `ofacore.protocols`, with the ids of the core tokens:
 `BOS`, `PAD`, `EOS`, `UNK`, `SEP`, `MASK`.
 """
+_KINDS = """## Kinds of components
+
+What a `Component` may be. Plugins declare further kinds; `python -m ofacore.plugin.reference --kinds` lists them too,
+where they are installed.
+"""
 _INTRODUCTIONS = {"Hooks": _HOOKS, "Parts": _PARTS, "Vocabulary and artifacts": _VOCABULARY}
 
 
@@ -60,7 +69,17 @@ def page() -> str:
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and (node.name in wanted or not (wanted or node.name.startswith("_"))):
                 parts.append("\n".join(_class(node)))
+    parts += [_KINDS, kinds_table(CORE_KINDS.values())]
     return "\n".join(parts)
+
+
+def kinds_table(kinds: Iterable[Kind]) -> str:
+    """Kinds of components as a table of Markdown."""
+    lines = ["| kind | protocol | what it does |", "|---|---|---|"]
+    for kind in kinds:
+        protocol = f"`{kind.protocol}`" if kind.protocol else ""
+        lines.append("| " + " | ".join((f"`{kind.name}`", protocol, kind.doc.replace("|", "\\|"))) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def _class(node: ast.ClassDef) -> Iterator[str]:
@@ -116,8 +135,17 @@ def _text(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
         yield text.replace("``", "`") + "\n"
 
 
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+def main(arguments: Sequence[str]) -> None:
+    """Write or print the page; or print the kinds."""
+    if "--kinds" in arguments:
+        from ofacore.plugin.registry import Registry
+
+        print(kinds_table(Registry.discover().kinds().values()))
+    elif arguments:
+        Path(arguments[0]).write_text(page(), encoding="utf-8")
     else:
         print(page())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

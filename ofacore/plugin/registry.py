@@ -19,7 +19,17 @@ from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
 from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
 from ofacore.plugin.guard import guarded
-from ofacore.plugin.manifest import Component, Manifest, ModalityManifest, SlotType, TaskManifest, TaskPreset
+from ofacore.plugin.kinds import CORE_KINDS, RESERVED
+from ofacore.plugin.manifest import (
+    Component,
+    ComponentManifest,
+    Kind,
+    Manifest,
+    ModalityManifest,
+    SlotType,
+    TaskManifest,
+    TaskPreset,
+)
 from ofacore.plugin.rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
 
 Prefer = Mapping[str, str]
@@ -47,7 +57,7 @@ class Registry:
         Raises:
             PluginError: A setting is wrong, or ``OFA_STRICT_PLUGINS=1`` and some plugin is bad.
         """
-        registry = cls(discover_plugins(), {**_preferred(), **prefer})
+        registry = cls(discover_plugins(), {**preferred(), **prefer})
         if registry.strict:
             registry._refuse_bad_rows()
         return registry
@@ -62,7 +72,7 @@ class Registry:
         plugins = [plugin_of(Announcement("", m.name, "", m.name, "0"), m) for m in manifests]
         registry = cls(plugins, prefer, manifests)
         for row in registry.rows:
-            if row.status == "incompatible":
+            if row.status in ("incompatible", "broken"):
                 raise PluginError(f"plugin '{row.name}': {row.problem}")
         return registry
 
@@ -136,8 +146,26 @@ class Registry:
         return replace(found, options={**found.options, **pins}) if pins else found
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """Names of all components of a kind (or of ``slot``, ``preset``), sorted."""
+        """Names of all components of a kind (or of ``slot``, ``preset``, ``command``), sorted.
+
+        None where no plugin declares the kind.
+        """
         return self._index.names(kind)
+
+    def kinds(self) -> dict[str, Kind]:
+        """Every kind of component without conflict, by name: the core's and those that plugins declare."""
+        declared = {name: _kind_of(plugin, name) for name, plugin in self._loadable("kind")}
+        return {**CORE_KINDS, **declared}
+
+    def kind(self, name: str) -> Kind:
+        """The kind of component of that name.
+
+        Raises:
+            UnknownNameError: Neither the core nor a plugin declares it.
+            ConflictError: Several plugins declare it, each with another protocol.
+        """
+        self._require_kind(name)
+        return CORE_KINDS.get(name) or _kind_of(self._index.owner("kind", name), name)
 
     def load(self, kind: str, name: str) -> Any:
         """Import the implementation of a component.
@@ -148,7 +176,7 @@ class Registry:
             LoadError: It cannot be imported; the message names plugin, distribution, target and cause.
         """
         row, target = self._owner(kind, name).row, self.component(kind, name).target
-        return _import(target, row.name, row.distribution, f"{describe_kind(kind)} '{name}'")
+        return import_for(target, row.name, row.distribution, f"{describe_kind(kind)} '{name}'")
 
     def make(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """A component that is built as ``cls(options)``, with every option that it declares.
@@ -176,7 +204,7 @@ class Registry:
         Raises:
             LoadError: It cannot be imported.
         """
-        return _import(target)
+        return import_for(target)
 
     def presets(self) -> dict[str, TaskPreset]:
         """All task presets without conflict, by name."""
@@ -229,8 +257,9 @@ class Registry:
         return plugin.load() if plugin.active and row.kind != "hooks" else None
 
     def lock(self) -> tuple[tuple[str, str, str], ...]:
-        """(name, distribution, version) of every plugin in use."""
-        return tuple((p.row.name, p.row.distribution, p.row.version) for p in self._plugins if p.active)
+        """(name, distribution, version) of every plugin in use; a command is no part of a model."""
+        used = [p.row for p in self._plugins if p.active and p.row.kind != "command"]
+        return tuple((row.name, row.distribution, row.version) for row in used)
 
     def lock_hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of `lock`; ranks of one run must agree on it."""
@@ -245,8 +274,15 @@ class Registry:
 
     def _owner(self, kind: str, name: str) -> Plugin:
         if not self._index.has(kind, name):
+            if kind not in RESERVED:
+                self._require_kind(kind)
             raise UnknownNameError(describe_kind(kind), name, self._index.names(kind))
         return self._index.owner(kind, name)
+
+    def _require_kind(self, name: str) -> None:
+        known = {*CORE_KINDS, *self._index.names("kind")}
+        if name not in known:
+            raise UnknownNameError("kind of component", name, known, "it is declared by no plugin in use")
 
     def _loadable(self, kind: str) -> list[tuple[str, Plugin]]:
         """As `Index.decided`, without plugins that could be imported once and no longer can."""
@@ -292,7 +328,7 @@ class Registry:
             raise PluginError(f"OFA_STRICT_PLUGINS=1 and these plugins are bad:\n{lines}")
 
 
-def _preferred() -> dict[str, str]:
+def preferred() -> dict[str, str]:
     """What ``OFA_PREFER`` says: ``name=distribution[,...]``.
 
     Raises:
@@ -307,6 +343,12 @@ def _preferred() -> dict[str, str]:
     return found
 
 
+def _kind_of(plugin: Plugin, name: str) -> Kind:
+    manifest = plugin.load()
+    assert isinstance(manifest, ComponentManifest)
+    return next(kind for kind in manifest.kinds if kind.name == name)
+
+
 def _order(plugin: Plugin) -> tuple[str, str, str]:
     return plugin.row.name, plugin.row.distribution, plugin.row.kind
 
@@ -317,7 +359,12 @@ def _rebuild(
     return (Registry.of(*given, prefer=prefer) if given else Registry.discover(prefer)).pinned(pins)
 
 
-def _import(target: str, plugin: str = "", distribution: str = "", what: str = "") -> Any:
+def import_for(target: str, plugin: str = "", distribution: str = "", what: str = "") -> Any:
+    """The object of a target.
+
+    Raises:
+        LoadError: It cannot be imported; the message names plugin, distribution, target and cause.
+    """
     owner = f"plugin '{plugin}' ({distribution})" if plugin else "a plugin"
     try:
         with guarded(target, owner), contextlib.redirect_stdout(sys.stderr):

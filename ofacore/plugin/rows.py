@@ -12,15 +12,38 @@ from typing import Literal
 
 from ofacore.plugin.errors import LoadError, PluginError
 from ofacore.plugin.guard import guarded
-from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest, Manifest, ModalityManifest, TaskManifest
+from ofacore.plugin.kinds import CORE_KINDS, RESERVED
+from ofacore.plugin.manifest import (
+    CONTRACT,
+    CommandManifest,
+    Component,
+    ComponentManifest,
+    Kind,
+    Manifest,
+    ModalityManifest,
+    TaskManifest,
+)
 
 Status = Literal["ok", "disabled", "incompatible", "broken", "conflict"]
 
-GROUPS = {"ofa.modality": "modality", "ofa.task": "task", "ofa.component": "component", "ofa.hooks": "hooks"}
+GROUPS = {
+    "ofa.modality": "modality",
+    "ofa.task": "task",
+    "ofa.component": "component",
+    "ofa.command": "command",
+    "ofa.hooks": "hooks",
+}
 """Entry-point group -> kind of plugin."""
 
-_MANIFESTS: dict[str, type] = {"modality": ModalityManifest, "task": TaskManifest, "component": ComponentManifest}
+_MANIFESTS: dict[str, type] = {
+    "modality": ModalityManifest,
+    "task": TaskManifest,
+    "component": ComponentManifest,
+    "command": CommandManifest,
+}
 _SLOT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+_KIND_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_COMMAND_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -29,7 +52,7 @@ class Announcement:
     """One entry point."""
 
     kind: str
-    """``modality``, ``task``, ``component``, ``hooks``; empty where only the manifest can tell."""
+    """``modality``, ``task``, ``component``, ``command``, ``hooks``; empty where only the manifest can tell."""
     name: str
     target: str
     """``"module:Object"``."""
@@ -63,11 +86,21 @@ class Offer:
     presets: tuple[str, ...] = ()
     plain_text: tuple[str, ...] = ()
     """Slot types that serve plain text."""
+    kinds: tuple[tuple[str, str], ...] = ()
+    """(name, protocol) of the kinds of components that it declares."""
+    commands: tuple[tuple[str, str], ...] = ()
+    """(name, doc)."""
 
     def keys(self) -> tuple[tuple[str, str], ...]:
-        """(kind, name) of everything; slot types and presets have the kinds ``slot`` and ``preset``."""
+        """(kind, name) of everything.
+
+        What is no component has one of the kinds ``slot``, ``preset``, ``kind`` and ``command``.
+        """
         slots = tuple(("slot", name) for name in self.slots)
-        return slots + tuple(("preset", name) for name in self.presets) + self.components
+        presets = tuple(("preset", name) for name in self.presets)
+        kinds = tuple(("kind", name) for name, _ in self.kinds)
+        commands = tuple(("command", name) for name, _ in self.commands)
+        return slots + presets + kinds + commands + self.components
 
 
 @dataclass
@@ -137,6 +170,11 @@ def plugin_of(announcement: Announcement, manifest: object) -> Plugin:
         raise PluginError(f"its contract version is {contract!r}, not a pair such as {CONTRACT}")
     problem = contract_problem(contract, announcement.distribution)
     offer = Offer() if problem else offer_of(manifest)  # type: ignore[arg-type]
+    if offer.commands and offer.commands[0][0] != announcement.name:
+        name = offer.commands[0][0]
+        raise PluginError(
+            f"its entry point is called '{announcement.name}', its command '{name}': give both one name"
+        )
     return from_offer(replace(announcement, kind=kind), contract, offer, manifest)  # type: ignore[arg-type]
 
 
@@ -185,6 +223,8 @@ def offer_of(manifest: Manifest) -> Offer:
         tuple((component.kind, component.name) for component in manifest.components),
         _unique("preset", (preset.name for preset in presets)),
         tuple(slot.name for slot in slots if slot.serves_plain_text),
+        _declared_kinds(manifest),
+        _commands(manifest),
     )
     _unique("component", (f"{kind}/{name}" for kind, name in offer.components))
     _check_targets(manifest.components)
@@ -216,3 +256,35 @@ def _check_targets(components: Iterable[Component]) -> None:
             raise PluginError(
                 f"{component.kind} '{component.name}' has target '{component.target}', not 'package.module:Object'"
             )
+
+
+def _declared_kinds(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    kinds = manifest.kinds if isinstance(manifest, ComponentManifest) else ()
+    if not isinstance(kinds, tuple):
+        raise PluginError(f"its kinds are {kinds!r:.60}, which is no tuple: write kinds=(Kind(...),)")
+    for kind in kinds:
+        _check_kind(kind)
+    _unique("kind of component", (kind.name for kind in kinds))
+    return tuple((kind.name, kind.protocol) for kind in kinds)
+
+
+def _check_kind(kind: object) -> None:
+    if not isinstance(kind, Kind):
+        raise PluginError(f"its kinds hold {kind!r:.60}, which is no Kind(name, protocol, doc)")
+    if not _KIND_NAME.fullmatch(str(kind.name)):
+        raise PluginError(f"kind '{kind.name}' is no name in small letters such as 'kind_2'")
+    if kind.name in CORE_KINDS or kind.name in RESERVED:
+        raise PluginError(f"kind '{kind.name}' is a word of the core's own: choose another name")
+    if not _TARGET.fullmatch(str(kind.protocol)):
+        raise PluginError(f"kind '{kind.name}' has protocol '{kind.protocol}', not 'package.module:Protocol'")
+
+
+def _commands(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    if not isinstance(manifest, CommandManifest):
+        return ()
+    name, target, doc = manifest.name, manifest.target, manifest.doc
+    if not _COMMAND_NAME.fullmatch(str(name)):
+        raise PluginError(f"command '{name}' is no name in small letters with hyphens such as 'tidy-up'")
+    if not _TARGET.fullmatch(str(target)):
+        raise PluginError(f"command '{name}' has target '{target}', not 'package.module:app'")
+    return ((name, " ".join(str(doc).split())),)

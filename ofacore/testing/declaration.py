@@ -114,6 +114,8 @@ def heavy_imports(target: str) -> tuple[list[str], str]:
 
 def targets(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """(what, ``"module:Object"``) of everything that a manifest refers to."""
+    for kind in getattr(manifest, "kinds", ()):
+        yield f"the protocol of the kind '{kind.name}'", kind.protocol
     for component in manifest.components:
         yield f"the {component.kind} '{component.name}'", component.target
     for slot in getattr(manifest, "slots", ()):

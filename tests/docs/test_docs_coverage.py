@@ -17,7 +17,7 @@ from ofa_cli.lazy import COMMANDS
 from ofacore.config.schema import RunConfig
 from ofacore.plan.attributes import CORE_ATTRIBUTES
 from ofacore.plugin import Registry
-from ofacore.plugin.manifest import ComponentKind
+from ofacore.plugin.kinds import CORE_KINDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 PACKAGES = ("ofacore", "ofa_cli", "ofa_modality_", "ofa_task_")
@@ -87,7 +87,7 @@ def resolve(name: str) -> None:
     elif kind in ("slot", "preset"):
         getattr(REGISTRY, kind)(rest)
     else:
-        require(kind in get_args(ComponentKind), name)
+        require(kind in CORE_KINDS, name)
         REGISTRY.load(kind, rest)
 
 

@@ -132,7 +132,7 @@ def test_the_setting_that_the_error_names_decides():
     twin = replace(SOUND, name="twin")
     with pytest.raises(ConflictError) as caught:
         Registry.of(SOUND, twin).component("preprocessor", "sound")
-    key, _, value = re.search(r"plugins\.prefer\.(\S+)", str(caught.value))[1].partition("=")
+    key, _, value = re.search(r"plugins\.prefer\.([^\s,]+)", str(caught.value))[1].partition("=")
     assert Registry.of(SOUND, twin, prefer={key: value}).owner("preprocessor", "sound") == value
 
 
