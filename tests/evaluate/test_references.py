@@ -80,7 +80,7 @@ PERFECT = {
     "size": ("[BOX:xywh,format=xywh]", "detection_map", {}),
     "shares": ("[BOX:shares,relative]", "box_recall", {"threshold": 0.9}),
     "text of a cell": ("[BOX:cell]", "iou_accuracy", {"threshold": 0.9}),
-    "beyond the picture": ("[BOX:beyond]", "iou_accuracy", {"threshold": 0.95}),
+    "beyond the picture": ("[BOX:beyond,clip]", "iou_accuracy", {"threshold": 0.95}),
     "scores": ("[BOX:cxcywh,format=cxcywh,scores]", "detection_map", {}),
     "many": ("[BOX:boxes,many]", "detection_map", {}),
     "many in a cell": ("[BOX:cells,many]", "count_error", {}),

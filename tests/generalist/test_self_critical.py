@@ -132,7 +132,7 @@ def test_draws_follow_the_distribution_they_are_given() -> None:
 
 
 def test_a_cold_draw_is_the_greedy_answer_and_so_teaches_nothing(registry: Registry) -> None:
-    generalist = made(registry, losses=term(temperature=1e-4))
+    generalist = made(registry, losses=term(temperature=1e-3))
     done = Rollout(generalist)(first_step(generalist), generalist.model)
     assert [float(e.terms[0].labels["advantage"][0]) for e in done.examples] == [0.0] * 8
 
