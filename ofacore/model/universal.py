@@ -14,6 +14,7 @@ from ofacore.config.schema import ModelConfig
 from ofacore.errors import UserError
 from ofacore.model import assembly
 from ofacore.model.attention_items import item_attention, layers_of
+from ofacore.model.checked_loss import checked_loss
 from ofacore.model.dropout import dropout
 from ofacore.model.embedding import TokenEmbedding
 from ofacore.model.initial import seeded
@@ -224,12 +225,18 @@ class UniversalModel(nn.Module):
             return self.heads[group.head](states, HeadContext(group.lengths, group.blocks))
 
     def loss(self, group: TermGroup, prediction: Any, hidden: Hidden | None = None) -> Loss:
-        """Losses of a group's items."""
+        """Losses of a group's items.
+
+        Raises:
+            PluginError: The criterion gives no losses that can be trained on.
+        """
         criterion = self.criterion(group.criterion, group.options)
         attention = self._attention(criterion, group, hidden) if "attention" in criterion.needs else None
         context = CriterionContext(group.lengths, group.label_lengths, attention)
-        with Blame(self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"):
-            return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
+        owner, place = self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"
+        with Blame(owner, place):
+            found = criterion(prediction, group.labels, context)
+        return checked_loss(found, prediction, len(group.lengths), owner, place)
 
     @torch.no_grad()
     def source_of_not_finite(self, batch: Batch) -> str:
