@@ -67,7 +67,7 @@ class Judging:
         """
         judged, kept, left = self.chosen(use)
         if self.rows and not kept:
-            metric: Metric = self.registry.load("metric", use.metric)(use.options)
+            metric: Metric = self.registry.make("metric", use.metric, use.options)
             raise UserError(self._no_reference(reference_column(metric, use), left))
         return judged, kept, left
 
@@ -77,7 +77,7 @@ class Judging:
         Raises:
             UserError: The slot is not generated.
         """
-        metric: Metric = self.registry.load("metric", use.metric)(use.options)
+        metric: Metric = self.registry.make("metric", use.metric, use.options)
         column, slot = reference_column(metric, use), self.values.slots.get(use.slot)
         if slot is None:
             known = ", ".join(self.values.slots)

@@ -107,7 +107,7 @@ def _unfit(use: MetricUse, judging: Judging, reason: str, forced: bool) -> Tried
 
 def _is_somewhere(use: MetricUse, judging: Judging) -> bool:
     """Whether the column of references exists, so that other rows may fill it."""
-    metric = judging.registry.load("metric", use.metric)(use.options)
+    metric = judging.registry.make("metric", use.metric, use.options)
     column = reference_column(metric, use)
     return any(column in row.context.row for row in judging.rows)
 

@@ -43,13 +43,13 @@ def _problem(found: Any, prediction: Any, items: int) -> str:
 
 
 def _needs_gradient(prediction: Any) -> bool:
-    """Whether a tensor of a prediction does: itself, or those of a mapping, a sequence or an object's attributes."""
+    return any(isinstance(part, Tensor) and part.requires_grad for part in parts_of(prediction))
+
+
+def parts_of(prediction: Any) -> Iterable[Any]:
+    """What a prediction holds: itself, or the parts of a mapping or a sequence, or the attributes of an object."""
     if isinstance(prediction, Tensor):
-        return prediction.requires_grad
-    return any(isinstance(part, Tensor) and part.requires_grad for part in _parts(prediction))
-
-
-def _parts(prediction: Any) -> Iterable[Any]:
+        return (prediction,)
     if isinstance(prediction, Mapping):
         return prediction.values()
     if isinstance(prediction, list | tuple):

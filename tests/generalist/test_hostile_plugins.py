@@ -16,10 +16,10 @@ from ofacore.data.columns import ColumnMap
 from ofacore.model.checked_loss import checked_loss
 from ofacore.parts import TokenPrediction, prepared
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, PluginError, Registry
-from ofacore.protocols import Loss
+from ofacore.protocols import Artifact, Loss
 from ofacore.testing.probe import MANIFEST as PROBE
 from ofacore.train.checked_schedule import CheckedSchedule
-from ofacore.train.errors import NonFiniteError, ScheduleError
+from ofacore.train.errors import FaultLimitError, NonFiniteError, ScheduleError
 from tests.testing.faulty.touch import Squares, Touch, TouchAdapter, TouchGenerator, TouchHead, touch
 
 ROWS = [{"value": [0.1 * k, 0.5, 0.9], "probe": k % 4} for k in range(6)]
@@ -56,6 +56,14 @@ class RaisingDecode(Touch):
 class RaisingGenerator(TouchGenerator):
     def __call__(self, session, requests, options, generator):
         raise KeyError("values")
+
+
+class Unscaled(Touch):
+    def fit(self, values, rng):
+        return Artifact.of_json("scale.json", 1.0)
+
+    def bind(self, vocabulary, artifact):
+        self.scale = 1.0
 
 
 class RaisingFit(Touch):
@@ -109,9 +117,43 @@ class NanAdapter(TouchAdapter):
         return super().embed(features, shapes) * float("nan")
 
 
+class CollectiveNanAdapter(NanAdapter):
+    collective = True
+
+
+class NanHead(TouchHead):
+    def forward(self, hidden, ctx):
+        return super().forward(hidden, ctx) * float("nan")
+
+
+class NanSquares(Squares):
+    def errors(self, prediction, labels):
+        return super().errors(prediction, labels) * float("inf")
+
+
+NAN_PARTS = [("adapter", NanAdapter), ("adapter", CollectiveNanAdapter), ("head", NanHead), ("criterion", NanSquares)]
+
+
 def test_an_adapter_that_gives_nan_is_named(tmp_path):
     with pytest.raises(NonFiniteError, match=r"adapter 'touch' of plugin 'touch' \(touch 0\) gives numbers"):
         train(model(touch(adapter=NanAdapter)), tmp_path, faults={"nan": "raise"})
+
+
+@pytest.mark.parametrize(("kind", "part"), NAN_PARTS)
+def test_the_limit_of_faults_names_the_part_that_gives_nan_and_does_not_blame_the_data(kind, part, tmp_path):
+    with pytest.raises(FaultLimitError) as caught:
+        train(model(touch(**{kind: part})), tmp_path, faults={"nan_limit": 0})
+    assert f"{kind} 'touch' {OWN} gives numbers that are not finite, from numbers that are" in str(caught.value)
+    assert f"Mend {kind} 'touch' {OWN}" in str(caught.value) and "the data" not in str(caught.value)
+
+
+def test_data_that_are_not_finite_are_blamed_themselves(tmp_path):
+    rows = [{"value": [float("inf"), 0.5], "probe": 1}] * 2
+    with pytest.raises(FaultLimitError, match="Fix the data or raise") as caught:
+        task = Task("write", WRITE, train=rows)
+        built = Generalist.create([task], registry=Registry.of(CORE, PROBE, touch(Unscaled)), **SIZES)
+        train(built, tmp_path, faults={"nan_limit": 0})
+    assert "touch 0" not in str(caught.value)
 
 
 def test_rows_prepared_under_one_name_by_two_packages_are_kept_apart(tmp_path):
