@@ -281,7 +281,7 @@ class Encoder:
 
     @cached_property
     def _terms(self) -> TermBuilder:
-        return TermBuilder(self.plan, self.criteria)
+        return TermBuilder(self.plan, self.criteria, self.origins)
 
     @cached_property
     def _plain(self) -> dict[tuple[str | None, str, bool], tuple[Segment, ...]]:
@@ -356,6 +356,9 @@ def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
             found[f"corruption/{slot.corruption}"] = who(registry, "corruption", slot.corruption)
         if transform := registry.slot(slot.type).row_transform:
             found[transform] = who(registry, "slot", slot.type).replace("slot", "row transform of slot type", 1)
+    criteria = [slot.criterion for slot in plan.slots()] + [loss.criterion for loss in plan.all_losses()]
+    for name in dict.fromkeys(filter(None, criteria)):
+        found[f"criterion/{name}"] = who(registry, "criterion", name)
     return found
 
 

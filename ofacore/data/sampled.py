@@ -40,7 +40,7 @@ def with_tokens(
     )  # fmt: skip
     losses = tuple(loss for loss in encoder.plan.losses if loss.hidden == slot.name and loss.labels == slot.name)
     plan = replace(encoder.plan, losses=losses)
-    terms = TermBuilder(plan, encoder.criteria).terms((), target, None, 0)
+    terms = TermBuilder(plan, encoder.criteria, encoder.origins).terms((), target, None, 0)
     own_terms = tuple(term for term in terms if rolled_out(encoder, term) and slot_of(term) == slot.name)
     return replace(example, target=target.pieces, terms=(), context=None), own_terms
 

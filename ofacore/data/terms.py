@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ofacore.data.pieces import Placed
 from ofacore.data.runs import BuiltSequence
+from ofacore.plugin import PluginError
+from ofacore.plugin.blame import Blame
 from ofacore.protocols import Criterion, DenseSegment, Options, RowError, Side, TermItem, TokenSegment
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class TermBuilder:
     plan: TaskPlan
     criteria: Mapping[str, Criterion]
     """By name; those with options by `ofacore.plan.criterion_key`."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """``criterion/name`` -> whose it is, for messages."""
 
     def terms(
         self, sources: Sequence[BuiltSequence], target: BuiltSequence, contrast: Contrast | None, pair: int
@@ -127,18 +131,32 @@ class TermBuilder:
             rule.head,
             rule.criterion,
             labels,
-            self._count(rule.key, labels),
+            self._count(rule, name, labels),
             positions,
             blocks,
             rule.weight * self.plan.loss_weight,
             dict(rule.options),
         )
 
-    def _count(self, key: str, labels: Mapping[str, np.ndarray]) -> int:
-        if key not in self.criteria:
+    def _count(self, rule: LossRule, name: str, labels: Mapping[str, np.ndarray]) -> int:
+        if rule.key not in self.criteria:
             known = ", ".join(self.criteria)
-            raise KeyError(f"criterion '{key}' of task '{self.plan.name}' was not built; there are {known}")
-        return int(self.criteria[key].count(labels))
+            raise KeyError(f"criterion '{rule.key}' of task '{self.plan.name}' was not built; there are {known}")
+        owner = self.origins.get(f"criterion/{rule.criterion}", f"criterion '{rule.criterion}'")
+        place = f"count, term {self.plan.name}/{name}"
+        with Blame(owner, place):
+            found = self.criteria[rule.key].count(labels)
+        if not _is_count(found):
+            raise PluginError(f"{owner}, {place}: gives {found!r:.60}, no whole number from 0")
+        return int(found)
+
+
+def _is_count(found: Any) -> bool:
+    """Whether it is a whole number from 0, whatever type of numpy or torch it has."""
+    try:
+        return bool(found >= 0 and int(found) == found)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _rule(loss: LossPlan, head: str) -> LossRule:

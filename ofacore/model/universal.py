@@ -14,11 +14,13 @@ from ofacore.config.schema import ModelConfig
 from ofacore.errors import UserError
 from ofacore.model import assembly
 from ofacore.model.attention_items import item_attention, layers_of
+from ofacore.model.checked_loss import checked_loss
 from ofacore.model.dropout import dropout
 from ofacore.model.embedding import TokenEmbedding
 from ofacore.model.initial import seeded
 from ofacore.model.lora import add_low_rank
 from ofacore.model.needs import Components, Hidden, ModelNeeds, total
+from ofacore.model.not_finite import source_of_not_finite
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.model.rows import is_range, permute
 from ofacore.model.stages import Stage
@@ -68,6 +70,7 @@ class UniversalModel(nn.Module):
         self.sizes = resolve(config)
         self._owners: dict[tuple[str, str], str] = {}
         self.stage: Stage | None = None
+        self.finite_states: list[tuple[str, Tensor]] = []
         self.gathered_as: torch.dtype | None = None
         silent = frozenset() if config.separator else frozenset({SEP})
         self.embedding = TokenEmbedding(
@@ -145,6 +148,8 @@ class UniversalModel(nn.Module):
             if coordinates is not None and len(states) != len(coordinates):
                 wanted = f"{len(coordinates)} that length says, for shapes {list(call.shapes[:4])}"
                 raise ValueError(f"embed gave {len(states)} positions, not {wanted}")
+        if coordinates is not None and call.adapter in self.collective:
+            self.finite_states.append((call.adapter, states.detach().isfinite().all()))
         states = states * self.sizes.hidden**0.5 if self.config.scale_embedding else states
         place = getattr(self.backbone, "content_positions", None)
         added = None if place is None or coordinates is None else place(side, coordinates, call.adapter)
@@ -195,6 +200,7 @@ class UniversalModel(nn.Module):
     def hidden(self, batch: Batch) -> Hidden:
         """Hidden states of a micro-batch; begins a new forward pass."""
         self.embedding.begin()
+        self.finite_states.clear()
         source, zeros = self.stream("source", batch)
         target, more = self.stream("target", batch)
         memory = decoded = None
@@ -232,32 +238,25 @@ class UniversalModel(nn.Module):
             return self.heads[group.head](states, HeadContext(group.lengths, group.blocks))
 
     def loss(self, group: TermGroup, prediction: Any, hidden: Hidden | None = None) -> Loss:
-        """Losses of a group's items."""
+        """Losses of a group's items.
+
+        Raises:
+            PluginError: The criterion gives no losses that can be trained on.
+        """
         criterion = self.criterion(group.criterion, group.options)
         attention = self._attention(criterion, group, hidden) if "attention" in criterion.needs else None
         context = CriterionContext(group.lengths, group.label_lengths, attention)
-        with Blame(self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"):
-            return criterion(prediction, group.labels, context)  # type: ignore[no-any-return]
+        owner, place = self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"
+        with Blame(owner, place):
+            found = criterion(prediction, group.labels, context)
+        return checked_loss(found, prediction, len(group.lengths), owner, place)
 
-    @torch.no_grad()
-    def source_of_not_finite(self, batch: Batch) -> str:
-        """The adapter of a micro-batch that makes finite features not finite, and its plugin; empty where none does.
-
-        Asked when a loss is not finite: each adapter is called once more, in evaluation mode, so that nothing changes.
-        """
-        for side in (batch.source, batch.target):
-            for call in side.calls if side else ():
-                module = self.adapters[call.adapter]
-                if call.adapter in self.collective or not all(map(_is_finite, call.features.values())):
-                    continue
-                training = module.training
-                module.eval()
-                features = {n: v.to(self.dtype) if v.is_floating_point() else v for n, v in call.features.items()}
-                finite = _is_finite(module.embed(features, call.shapes))
-                module.train(training)
-                if not finite:
-                    return self._owner("adapter", call.adapter)
-        return ""
+    def source_of_not_finite(
+        self, batch: Batch, hidden: Hidden | None = None, groups: Sequence[TermGroup] = ()
+    ) -> str:
+        """The adapter, head or criterion of a micro-batch that does it, and its plugin; empty where none is known."""
+        kind, name = source_of_not_finite(self, batch, hidden, groups)
+        return self._owner(kind, name) if kind else ""
 
     def _owner(self, kind: str, name: str) -> str:
         """A component and its plugin, for messages; found once."""
@@ -391,7 +390,3 @@ class UniversalModel(nn.Module):
             )
         take_over(self, state)
         return missing, unknown
-
-
-def _is_finite(values: Tensor) -> bool:
-    return not values.is_floating_point() or bool(values.isfinite().all())

@@ -59,12 +59,13 @@ def outcomes(own: Outcome) -> list[Outcome]:
     return found
 
 
-def merged(sums: TermSums, bad: Sequence[SampleInfo]) -> tuple[TermSums, list[SampleInfo]]:
-    """Reports and bad samples of all data ranks together."""
+def merged(sums: TermSums, bad: Sequence[SampleInfo], cause: str) -> tuple[TermSums, list[SampleInfo], str]:
+    """Reports and bad samples of all data ranks together, and the first component that any of them blames."""
     if data_size() == 1:
-        return sums, list(bad)
-    whole, samples = TermSums(), list[SampleInfo]()
-    for part, found in everyones((sums, list(bad))):
+        return sums, list(bad), cause
+    whole, samples, causes = TermSums(), list[SampleInfo](), list[str]()
+    for part, found, blamed in everyones((sums, list(bad), cause)):
         whole.merge(part)
         samples += found
-    return whole, samples
+        causes += [blamed] if blamed else []
+    return whole, samples, causes[0] if causes else ""

@@ -39,10 +39,22 @@ class OutOfMemoryError(TrainingError):
 
 
 class FaultLimitError(TrainingError):
-    """More faults of one kind than the configuration allows."""
+    """More faults of one kind than the configuration allows.
 
-    def __init__(self, kind: str, count: int, limit: int, key: str, last: str) -> None:
-        super().__init__(f"{count} {kind} exceed {key}={limit}; the last one: {last}. Fix the data or raise {key}")
+    Args:
+        kind: What went wrong, in words.
+        count: How often.
+        limit: How often it may.
+        key: Where the limit is set.
+        last: The last one.
+        component: Component and plugin that made it, if known; else the data are to be looked at.
+    """
+
+    def __init__(self, kind: str, count: int, limit: int, key: str, last: str, component: str = "") -> None:
+        remedy = "Fix the data"
+        if component:
+            remedy = f"Mend {component}, lower train.lr if the run diverged,"
+        super().__init__(f"{count} {kind} exceed {key}={limit}; the last one: {last}. {remedy} or raise {key}")
 
 
 class RuleError(TrainingError):

@@ -50,14 +50,16 @@ class FaultCounters:
         faults = [Fault("bad_row", step, row.task, row.row_id, row.reason) for row in new]
         return self._count(faults, "bad_row", self.limits.bad_row_limit, "train.faults.bad_row_limit")
 
-    def note_skipped(self, step: int, kind: str, samples: Iterable[SampleInfo], reason: str) -> list[Fault]:
-        """Count samples that were left out of a step.
+    def note_skipped(
+        self, step: int, kind: str, samples: Iterable[SampleInfo], reason: str, component: str = ""
+    ) -> list[Fault]:
+        """Count samples that were left out of a step; ``component`` is to blame for it, if one is known.
 
         Raises:
             FaultLimitError: More than ``train.faults.nan_limit``.
         """
         faults = [Fault(kind, step, sample.task, sample.row_id, reason) for sample in samples]
-        return self._count(faults, "nan", self.limits.nan_limit, "train.faults.nan_limit")
+        return self._count(faults, "nan", self.limits.nan_limit, "train.faults.nan_limit", component)
 
     def note_memory(self, step: int, samples: Iterable[SampleInfo]) -> list[Fault]:
         """Count a micro-batch that had to be split; once, under its first sample."""
@@ -74,12 +76,14 @@ class FaultCounters:
         self.totals, self.by_task = dict(state.get("totals", {})), dict(state.get("by_task", {}))
         self.bad = {(str(task), str(row)): None for task, row in state.get("bad", ())}
 
-    def _count(self, faults: list[Fault], total: str, limit: int | None, key: str) -> list[Fault]:
+    def _count(
+        self, faults: list[Fault], total: str, limit: int | None, key: str, component: str = ""
+    ) -> list[Fault]:
         for fault in faults:
             self.totals[total] = self.totals.get(total, 0) + 1
             name = f"{fault.kind}/{fault.task}"
             self.by_task[name] = self.by_task.get(name, 0) + 1
         if faults and limit is not None and self.totals[total] > limit:
             kinds = {"bad_row": "bad rows", "nan": "samples with a loss or gradient that is not finite"}
-            raise FaultLimitError(kinds[total], self.totals[total], limit, key, str(faults[-1]))
+            raise FaultLimitError(kinds[total], self.totals[total], limit, key, str(faults[-1]), component)
         return faults

@@ -51,13 +51,22 @@ class Pass:
     suspects: list[int] = field(default_factory=list)
     """Micro-batches with such samples beside others: what is not finite may have come from a neighbour in the row."""
     cause: str = ""
-    """Of this process's own: the component that makes what is not finite, as the end of a sentence."""
+    """Of this process's own: the component that makes what is not finite, and its plugin; empty where none is known."""
     culprit: int | None = None
     """First micro-batch after which the gradient is not finite; only looked for where asked."""
     hopeless: list[int] = field(default_factory=list)
     """Micro-batches without a finite loss, where they have to go through the backward pass all the same."""
     unread: Unread | None = None
     """Losses that are taken to be finite until they are read; None: each is looked at where it comes up."""
+
+
+@dataclass
+class Lost:
+    """What earlier tries of a step left out, where a micro-batch had to be emptied and all began anew."""
+
+    samples: list[SampleInfo] = field(default_factory=list)
+    cause: str = ""
+    """As `Pass.cause`."""
 
 
 @dataclass
@@ -108,7 +117,7 @@ class GradientPass:
         known = step_facts(data.counts, sum(len(batch.samples) for batch in batches), positions_of(batches))
         scale = Scale(known.counts, known.samples, self.loss_weights)
         faults: list[Fault] = []
-        lost: list[SampleInfo] = []
+        lost = Lost()
         self._trusting = self.reads_at_the_end
         while True:
             done = self._attempt(data, batches, scale, faults, lost)
@@ -117,15 +126,15 @@ class GradientPass:
             self.optimizer.sum_gradients()
             norm = float(self.optimizer.gradient_norm())
             if math.isfinite(norm):
-                sums, bad = merged(done.sums, [*lost, *done.bad])
-                faults += self._skipped(data.step, "nan", bad, f"loss is not finite{done.cause}")
+                sums, bad, cause = merged(done.sums, [*lost.samples, *done.bad], done.cause or lost.cause)
+                faults += self._skipped(data.step, "nan", bad, "loss is not finite", cause)
                 return StepGradient(sums.report(), norm, faults, known.samples, known.positions)
             searched = self._attempt(data, batches, scale, faults, lost, search=True)
             if searched is not None:
                 faults += self._narrow(data, batches, searched.culprit)
 
     def _attempt(
-        self, data: StepData, batches: list[Batch], scale: Scale, faults: list[Fault], lost: list[SampleInfo],
+        self, data: StepData, batches: list[Batch], scale: Scale, faults: list[Fault], lost: Lost,
         search: bool = False,
     ) -> Pass | None:  # fmt: skip
         """One try over all micro-batches; None where any process had to change its own and all start anew."""
@@ -139,7 +148,8 @@ class GradientPass:
             cut = done.suspects if isinstance(data, Divisible) and not search else []
             hopeless = [place for place in done.hopeless if place not in cut]
             for place in hopeless:
-                lost += batches[place].samples
+                lost.samples += batches[place].samples
+                lost.cause = lost.cause or done.cause
                 batches[place] = Batch(None, None, (), ())
             if isinstance(data, Divisible):
                 _cut(data, batches, cut)
@@ -203,7 +213,8 @@ class GradientPass:
         weighed = weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
         done.bad += [batch.samples[sample] for sample in weighed.bad]
         if weighed.bad:
-            done.cause = done.cause or self._cause(batch)
+            good = [sample for sample in range(len(batch.samples)) if sample not in weighed.bad]
+            done.cause = done.cause or self._cause(batch, hidden, without(own, good))
             done.suspects += [place] if len(batch.samples) > 1 else []
             weighed = weigh([(group, self._loss(group, hidden)) for group in without(own, weighed.bad)], batch, scale)
         done.sums.merge(weighed.sums)
@@ -212,11 +223,9 @@ class GradientPass:
             totals += shared.surrogates(self.model, batch, place, hidden)
         return totals
 
-    def _cause(self, batch: Batch) -> str:
-        """``: adapter 'x' of plugin ... gives it``; empty where no component is known to."""
+    def _cause(self, batch: Batch, hidden: Any = None, groups: Sequence[TermGroup] = ()) -> str:
         find = getattr(self.model, "source_of_not_finite", None)
-        source = find(batch) if find else ""
-        return f": {source} gives numbers that are not finite, from features that are" if source else ""
+        return find(batch, hidden, groups) if find else ""
 
     def _trusted(
         self, place: int, batch: Batch, own: Sequence[TermGroup], hidden: Any, scale: Scale,
@@ -268,6 +277,8 @@ class GradientPass:
         if shared is not None:
             done.sums.merge(shared.sums)
             done.bad += [batches[place].samples[s] for place, samples in shared.bad.items() for s in samples]
+            for place in shared.bad:
+                done.cause = done.cause or self._cause(batches[place])
         return shared
 
     def _seed(self, step: int, place: int) -> None:
@@ -311,13 +322,16 @@ class GradientPass:
         lost = [sample for samples in everyones(dropped) for sample in samples]
         return self._skipped(data.step, "gradient", lost, "gradient is not finite") if lost else []
 
-    def _skipped(self, step: int, kind: str, samples: Sequence[SampleInfo], reason: str) -> list[Fault]:
+    def _skipped(
+        self, step: int, kind: str, samples: Sequence[SampleInfo], reason: str, cause: str = ""
+    ) -> list[Fault]:
+        told = f"{cause} gives numbers that are not finite, from numbers that are" if cause else ""
         if samples and self.policy.nan == "raise":
             self.optimizer.zero_grad()
             what = "the loss" if kind == "nan" else "the gradient"
             way_out = "look at these rows, or set train.faults.nan=skip"
-            raise NonFiniteError(step, samples, what, f"{reason}; {way_out}" if ":" in reason else way_out)
-        return self.counters.note_skipped(step, kind, samples, reason)
+            raise NonFiniteError(step, samples, what, f"{reason}: {told}; {way_out}" if told else way_out)
+        return self.counters.note_skipped(step, kind, samples, f"{reason}: {told}" if told else reason, cause)
 
 
 def _cut(data: Divisible, batches: list[Batch], places: Sequence[int]) -> None:

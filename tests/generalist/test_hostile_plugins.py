@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from ofacore import Generalist, Task
 from ofacore.assembly.origins import changed_versions, preferences
 from ofacore.builtin import MANIFEST as CORE
 from ofacore.data.columns import ColumnMap
-from ofacore.parts import prepared
-from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry
+from ofacore.model.checked_loss import checked_loss
+from ofacore.parts import TokenPrediction, prepared
+from ofacore.plugin import CONTRACT, Component, ComponentManifest, PluginError, Registry
+from ofacore.protocols import Artifact, Loss
 from ofacore.testing.probe import MANIFEST as PROBE
 from ofacore.train.checked_schedule import CheckedSchedule
-from ofacore.train.errors import NonFiniteError, ScheduleError
-from tests.testing.faulty.touch import Touch, TouchAdapter, TouchGenerator, TouchHead, touch
+from ofacore.train.errors import FaultLimitError, NonFiniteError, ScheduleError
+from tests.testing.faulty.touch import Squares, Touch, TouchAdapter, TouchGenerator, TouchHead, touch
 
 ROWS = [{"value": [0.1 * k, 0.5, 0.9], "probe": k % 4} for k in range(6)]
 WRITE = "[PROBE:probe] -> [TOUCH:value]"
@@ -52,6 +56,14 @@ class RaisingDecode(Touch):
 class RaisingGenerator(TouchGenerator):
     def __call__(self, session, requests, options, generator):
         raise KeyError("values")
+
+
+class Unscaled(Touch):
+    def fit(self, values, rng):
+        return Artifact.of_json("scale.json", 1.0)
+
+    def bind(self, vocabulary, artifact):
+        self.scale = 1.0
 
 
 class RaisingFit(Touch):
@@ -105,9 +117,43 @@ class NanAdapter(TouchAdapter):
         return super().embed(features, shapes) * float("nan")
 
 
+class CollectiveNanAdapter(NanAdapter):
+    collective = True
+
+
+class NanHead(TouchHead):
+    def forward(self, hidden, ctx):
+        return super().forward(hidden, ctx) * float("nan")
+
+
+class NanSquares(Squares):
+    def errors(self, prediction, labels):
+        return super().errors(prediction, labels) * float("inf")
+
+
+NAN_PARTS = [("adapter", NanAdapter), ("adapter", CollectiveNanAdapter), ("head", NanHead), ("criterion", NanSquares)]
+
+
 def test_an_adapter_that_gives_nan_is_named(tmp_path):
     with pytest.raises(NonFiniteError, match=r"adapter 'touch' of plugin 'touch' \(touch 0\) gives numbers"):
         train(model(touch(adapter=NanAdapter)), tmp_path, faults={"nan": "raise"})
+
+
+@pytest.mark.parametrize(("kind", "part"), NAN_PARTS)
+def test_the_limit_of_faults_names_the_part_that_gives_nan_and_does_not_blame_the_data(kind, part, tmp_path):
+    with pytest.raises(FaultLimitError) as caught:
+        train(model(touch(**{kind: part})), tmp_path, faults={"nan_limit": 0})
+    assert f"{kind} 'touch' {OWN} gives numbers that are not finite, from numbers that are" in str(caught.value)
+    assert f"Mend {kind} 'touch' {OWN}" in str(caught.value) and "the data" not in str(caught.value)
+
+
+def test_data_that_are_not_finite_are_blamed_themselves(tmp_path):
+    rows = [{"value": [float("inf"), 0.5], "probe": 1}] * 2
+    with pytest.raises(FaultLimitError, match="Fix the data or raise") as caught:
+        task = Task("write", WRITE, train=rows)
+        built = Generalist.create([task], registry=Registry.of(CORE, PROBE, touch(Unscaled)), **SIZES)
+        train(built, tmp_path, faults={"nan_limit": 0})
+    assert "touch 0" not in str(caught.value)
 
 
 def test_rows_prepared_under_one_name_by_two_packages_are_kept_apart(tmp_path):
@@ -242,3 +288,77 @@ def test_a_schedule_that_gives_no_step_is_refused_by_name(counts, told):
     with pytest.raises(ScheduleError, match="schedule 'x' of plugin 'y'") as caught:
         schedule.counts(3)
     assert told in str(caught.value)
+
+
+class CountsBelowZero(Squares):
+    def count(self, labels):
+        return -1
+
+
+class CountsHalves(Squares):
+    def count(self, labels):
+        return 2.5
+
+
+class CountsNothing(Squares):
+    def count(self, labels):
+        return None
+
+
+class CountsInNumpy(Squares):
+    def count(self, labels):
+        return np.float32(len(labels["numbers"]))
+
+
+class Detached(Squares):
+    def __call__(self, prediction, labels, ctx):
+        return super().__call__(prediction.detach(), labels, ctx)
+
+
+class OneForAll(Squares):
+    def __call__(self, prediction, labels, ctx):
+        return Loss(super().__call__(prediction, labels, ctx).values.sum())
+
+
+class PartForAll(Squares):
+    def __call__(self, prediction, labels, ctx):
+        found = super().__call__(prediction, labels, ctx)
+        return Loss(found.values, {"squares": found.values.detach().mean()})
+
+
+class PlainTensor(Squares):
+    def __call__(self, prediction, labels, ctx):
+        return super().__call__(prediction, labels, ctx).values
+
+
+@pytest.mark.parametrize(
+    ("criterion", "told"),
+    [
+        (CountsBelowZero, "count, term write/value: gives -1, no whole number from 0"),
+        (CountsHalves, "count, term write/value: gives 2.5, no whole number"),
+        (CountsNothing, "count, term write/value: gives None, no whole number"),
+        (Detached, "for write/value: gives a loss that is detached from its prediction"),
+        (OneForAll, "for write/value: gives 'values' of shape [] for 2 items; wanted is [2]"),
+        (PartForAll, "for write/value: gives 'squares' of shape [] for 2 items"),
+        (PlainTensor, "for write/value: gives Tensor, no Loss"),
+    ],
+)
+def test_a_criterion_whose_losses_cannot_be_trained_on_is_refused_by_name(criterion, told, tmp_path):
+    with pytest.raises(PluginError) as caught:
+        train(model(touch(criterion=criterion)), tmp_path)
+    assert f"criterion 'touch' {OWN}, {told}" in str(caught.value)
+
+
+def test_a_count_that_is_whole_may_have_any_type(tmp_path):
+    train(model(touch(criterion=CountsInNumpy)), tmp_path)
+
+
+def test_a_detached_loss_is_refused_whatever_holds_the_prediction():
+    tensor = torch.ones(2, requires_grad=True)
+    lost = Loss(tensor.detach())
+    for prediction in (tensor, {"a": tensor}, (tensor, None), TokenPrediction(tensor, tensor.detach(), tensor)):
+        with pytest.raises(PluginError, match="c, for t: gives a loss that is detached"):
+            checked_loss(lost, prediction, 2, "c", "for t")
+    with torch.no_grad():
+        assert checked_loss(lost, tensor, 2, "c", "for t") is lost
+    assert checked_loss(lost, tensor.detach(), 2, "c", "for t") is lost
