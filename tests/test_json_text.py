@@ -60,7 +60,8 @@ def test_metrics_that_are_not_finite_are_null(tmp_path: Path) -> None:
 def test_files_and_output_go_through_the_one_writer() -> None:
     """Digests, messages and what another process is told at once may use json directly."""
     allowed = {
-        "ofacore/json_text.py", "ofacore/json_files.py", "ofacore/plan/types.py", "ofacore/config/reference.py", "ofacore/config/validation.py",
+        "ofacore/json_text.py", "ofacore/json_files.py", "ofacore/plan/types.py",
+        "ofacore/config/reference.py", "ofacore/config/validation.py",
         "ofacore/assembly/assembly.py", "ofacore/parallel/agreement.py", "ofacore/plugin/registry.py",
         "ofacore/plugin/trial.py", "ofacore/assembly/origins.py",
         "ofacore/diagnosis/running.py", "ofacore/parts/starter/prepared.py", "ofacore/parts/starter/fetch.py",

@@ -157,7 +157,7 @@ def _replace(name: str, old: str, new: str):
         (lambda folder: write_dictionary(folder / "dict.txt", ["1", "2"]), "dict.txt: lacks 298 of the 300 tokens"),
         (lambda folder: (folder / "dict.txt").write_text("what is this"), "line 1: 'what is this' is no token"),
         (lambda folder: (folder / "encoder.json").write_text("{"), "encoder.json: damaged or not JSON"),
-        (lambda folder: (folder / "encoder.json").write_text("[1]"), "encoder.json: holds a list of 1; expected an object"),
+        (lambda folder: (folder / "encoder.json").write_text("[1]"), "encoder.json: holds a list of 1; expected"),
         (_replace("vocab.bpe", "#version: 0.2", "a b c"), "vocab.bpe: 'a b c' is no merge"),
         (_replace("vocab.bpe", "#version: 0.2", "qq qq"), "the merge 'qq qq' needs tokens that encoder.json does not"),
     ],
