@@ -234,7 +234,8 @@ def offer_of(manifest: Manifest) -> Offer:
 def _kind(announcement: Announcement, manifest: object) -> str:
     kind = next((kind for kind, cls in _MANIFESTS.items() if isinstance(manifest, cls)), "")
     if not kind:
-        raise PluginError(f"'{announcement.target}' is a {type(manifest).__name__}, not a manifest")
+        way_out = ": announce a CommandManifest whose target it is" if announcement.kind == "command" else ""
+        raise PluginError(f"'{announcement.target}' is a {type(manifest).__name__}, not a manifest{way_out}")
     if announcement.kind and announcement.kind != kind:
         group = f"group ofa.{kind}, not ofa.{announcement.kind}"
         raise PluginError(f"'{announcement.target}' is a {kind} manifest: announce it in {group}")

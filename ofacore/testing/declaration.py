@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from ofacore.plugin import ComponentManifest, LoadError, Manifest, ModalityManifest, PluginError, TaskManifest
+from ofacore.plugin import (
+    CommandManifest,
+    ComponentManifest,
+    LoadError,
+    Manifest,
+    ModalityManifest,
+    PluginError,
+    TaskManifest,
+)
 from ofacore.plugin.discovery import announcements
 from ofacore.plugin.rows import Announcement, contract_problem, import_target, plugin_of
 from ofacore.testing.suite import Suite
@@ -20,7 +28,12 @@ HEAVY = (
     "transformers",
 )  # fmt: skip
 """Libraries that reading a manifest may not import."""
-_KINDS = {ModalityManifest: "modality", TaskManifest: "task", ComponentManifest: "component"}
+_KINDS = {
+    ModalityManifest: "modality",
+    TaskManifest: "task",
+    ComponentManifest: "component",
+    CommandManifest: "command",
+}
 
 
 class DeclarationChecks(Suite):
@@ -114,6 +127,8 @@ def heavy_imports(target: str) -> tuple[list[str], str]:
 
 def targets(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """(what, ``"module:Object"``) of everything that a manifest refers to."""
+    if isinstance(manifest, CommandManifest):
+        yield f"the command '{manifest.name}'", manifest.target
     for kind in getattr(manifest, "kinds", ()):
         yield f"the protocol of the kind '{kind.name}'", kind.protocol
     for component in manifest.components:

@@ -78,6 +78,7 @@ def commands(shared_site):
     add_command(site, "same", FUNCTION, "dist-a")
     add_command(site, "same", FUNCTION, "dist-b")
     add_command(site, "broken", "", manifest="import nothing_of_that_name\n")
+    add_command(site, "direct", "", manifest="def MANIFEST():\n    pass\n")
     add_command(site, "future", FUNCTION, manifest=(
         "from ofacore.plugin import CONTRACT, CommandManifest\n"
         "MANIFEST = CommandManifest('future', (CONTRACT[0] + 1, 0), 'x:app', '')\n"
@@ -154,6 +155,7 @@ REFUSED = {
     "number": (2, "command 'number' of plugin 'number' (dist-number 1.0) is of type int, not a Typer application"),
     "odd": (2, "command 'odd'", "dist-odd", "RuntimeError"),
     "broken": (2, "command 'broken' of distribution 'dist-broken' is broken", "nothing_of_that_name"),
+    "direct": (2, "is a function, not a manifest: announce a CommandManifest whose target it is"),
     "future": (2, "is incompatible", "pip install --upgrade ofacore"),
     "same": (2, "'dist-a' and 'dist-b'", "OFA_PREFER=command/same=dist-a"),
     "fail": (1, "RuntimeError: boom", "raised by command 'fail' of plugin 'fail' (dist-fail 1.0)"),
