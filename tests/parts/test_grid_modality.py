@@ -176,3 +176,24 @@ def test_a_picture_is_small_whatever_the_grid(bench):
     assert len(shown) < 60_000
     assert "<code>" in bench.preprocessor.render("<b>no grid</b>")
     assert "<b>" not in bench.preprocessor.render("<b>no grid</b>")
+
+
+def test_the_nearest_of_several_references_counts():
+    metric = GridError({"name": "volume_error", "score": ""})
+    near, far = np.full((2, 2), 1.0), np.full((2, 2), 5.0)
+    metric.update([np.zeros((2, 2))], [[far, near]], [{}])
+    assert metric.compute() == {"volume_error": 1.0}
+
+
+def test_grids_of_a_repeat_are_compared_in_their_order():
+    near, far = np.full((2, 2), 1.0), np.full((2, 2), 5.0)
+    metric = GridError({"name": "volume_error", "score": ""})
+    metric.update([[near, near], [near]], [[near, far], [near, far]], [{}, {}])
+    assert list(metric.items()) == [2.0, np.inf]
+
+
+def test_of_several_references_the_first_says_how_large_an_answer_becomes(bench, slot):
+    ctx = bench.context(bench.rows[0], WRITE)
+    ctx.row = {COLUMN: [OpenVolume.values[1], OpenVolume.values[0]]}
+    bench.preprocessor.expect(slot, ctx)
+    assert ctx.published[COLUMN]["grid"] == OpenVolume.values[1].shape

@@ -9,7 +9,10 @@ import pytest
 
 from ofacore import parts
 
-LIGHT = ("PackageSource", "Trie", "empty_splits", "fetch", "grid_modality", "lower", "majority", "prepared", "split_of", "text_id")
+LIGHT = (
+    "PackageSource", "Trie", "empty_splits", "fetch", "grid_modality", "lower", "majority", "prepared", "split_of",
+    "text_id",
+)  # fmt: skip
 PROGRAM = (
     "import sys\nfrom ofacore.parts import {}\nprint(sorted({{'torch', 'transformers', 'PIL'}} & set(sys.modules)))"
 )
