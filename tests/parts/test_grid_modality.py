@@ -7,11 +7,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
-from ofacore.parts import GridAdapter, GridError, IsGrid, grid_modality
+from ofacore.parts import GridAdapter, GridError, IsGrid, SquaredError, grid_modality
 from ofacore.parts.grid import author_function
 from ofacore.plugin import Attribute, PluginError
-from ofacore.protocols import RowError, SlotPlan
+from ofacore.protocols import CriterionContext, RowError, SlotPlan
 from ofacore.testing import ModalityConformance
 from ofacore.testing.bench import COLUMN, WRITE
 
@@ -197,3 +198,12 @@ def test_of_several_references_the_first_says_how_large_an_answer_becomes(bench,
     ctx.row = {COLUMN: [OpenVolume.values[1], OpenVolume.values[0]]}
     bench.preprocessor.expect(slot, ctx)
     assert ctx.published[COLUMN]["grid"] == OpenVolume.values[1].shape
+
+
+def test_the_masked_error_is_the_mean_over_what_is_there():
+    prediction, values = torch.tensor([[1.0, 9.0], [2.0, 4.0]]), torch.zeros(2, 2)
+    error, ctx = SquaredError({}), CriterionContext((1, 1), {})
+    mask = torch.tensor([[True, False], [True, True]])
+    assert error(prediction, {"values": values, "mask": mask}, ctx).values.tolist() == [1.0, 10.0]
+    whole = error(prediction, {"values": values, "mask": torch.ones(2, 2, dtype=torch.bool)}, ctx)
+    assert torch.equal(whole.values, error(prediction, {"values": values}, ctx).values)
