@@ -54,7 +54,7 @@ def grid_modality(
     Raises:
         PluginError: An argument cannot be used.
     """
-    axes, cells = _checked(name, shape, patch)
+    axes, cells = checked_axes(f"grid_modality '{name}'", shape, patch)
     if (to_base is None) != (from_base is None):
         raise PluginError(f"grid_modality '{name}': to_base and from_base undo each other; give both, or neither")
     given = {"read": read, "to_base": to_base, "from_base": from_base, "score": score, "sample": sample}
@@ -114,19 +114,23 @@ def _components(name: str, named: Mapping[str, str], options: Mapping[str, Any])
     )
 
 
-def _checked(
-    name: str, shape: Sequence[int | None], patch: Sequence[int]
+def checked_axes(
+    who: str, shape: Sequence[int | None], patch: Sequence[int]
 ) -> tuple[tuple[int | None, ...], tuple[int, ...]]:
-    """Axes and patch of equal rank."""
+    """Shape and patch of equal rank; without a patch, 1 along each axis.
+
+    Raises:
+        PluginError: They are no such tuples; ``who`` is named.
+    """
     try:
         axes, cells = tuple(shape), tuple(patch) or (1,) * len(tuple(shape))
     except TypeError:
-        raise PluginError(f"grid_modality '{name}': shape and patch are tuples such as (4, 6)") from None
+        raise PluginError(f"{who}: shape and patch are tuples such as (4, 6)") from None
     if not axes or len(axes) != len(cells):
-        raise PluginError(f"grid_modality '{name}': shape {axes} and patch {cells} need as many axes, one or more")
+        raise PluginError(f"{who}: shape {axes} and patch {cells} need as many axes, one or more")
     sizes = [*(axis for axis in axes if axis is not None), *cells]
     if any(type(size) is not int or size < 1 for size in sizes):
-        raise PluginError(f"grid_modality '{name}': shape {axes} and patch {cells} hold numbers from 1, or None")
+        raise PluginError(f"{who}: shape {axes} and patch {cells} hold numbers from 1, or None for an open axis")
     return axes, cells
 
 

@@ -12,11 +12,10 @@ import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.excerpts import excerpt
-from ofacore.parts.grid import author_function
+from ofacore.parts.grid import IsGrid, author_function, checked_axes
 from ofacore.parts.grid_array import checked_grid, from_patches, patch_counts, to_patches, written_shape
 from ofacore.parts.grid_picture import picture
 from ofacore.parts.values import value_features
-from ofacore.plugin.errors import PluginError
 from ofacore.protocols import (
     Block,
     DenseSegment,
@@ -42,12 +41,7 @@ class GridPreprocessor:
     """
 
     def __init__(self, options: Options) -> None:
-        self._shape: tuple[int | None, ...] = tuple(options["shape"])
-        self._patch = tuple(options["patch"])
-        if len(self._patch) != len(self._shape) or any(type(step) is not int or step < 1 for step in self._patch):
-            raise PluginError(
-                f"the option patch is {list(self._patch)}; it needs {len(self._shape)} whole numbers from 1"
-            )
+        self._shape, self._patch = checked_axes("preprocessor of grids", options["shape"], options["patch"])
         self._most = int(options["most_positions"])
         self._defaults = dict(options["attributes"])
         self._targets = {what: str(options[what]) for what in ("read", "to_base", "from_base")}
@@ -118,8 +112,10 @@ class GridPreprocessor:
         grid = self._base(value, slot).astype(np.float32)
         return self._answer(grid, slot.attributes, f"column '{slot.name}': ")
 
-    def as_compared(self, value: Any, slot: SlotPlan, ctx: RowContext) -> np.ndarray:
-        """float64 in the base unit, whatever unit the slot writes."""
+    def as_compared(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+        """float64 in the base unit, whatever unit the slot writes; of several grids in a list, each."""
+        if isinstance(value, list) and value and all(isinstance(part, np.ndarray) for part in value):
+            return [self._base(part, slot) for part in value]
         return self._base(value, slot)
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
@@ -193,8 +189,10 @@ class GridPreprocessor:
             return fixed
         if written := slot.attributes.get("size"):
             return self._size(str(written), slot.name)
-        if ctx.row.get(slot.name) is not None and not slot.repeat:
-            return self._base(ctx.row[slot.name], slot).shape
+        own = ctx.row.get(slot.name)
+        if own is not None and not slot.repeat:
+            several = isinstance(own, list) and bool(own) and not IsGrid(len(self._shape))(own)
+            return self._base(own[0] if several else own, slot).shape
         if not self._usual:
             raise RowError(f"column '{slot.name}': how large it becomes is not known; write size={self._example()}")
         return self._usual

@@ -76,3 +76,11 @@ def test_imports_of_the_whole_package_are_seen_and_late_ones_are_not(package):
     found = foreign_imports("sourced.code")
     assert {"numpy": str(package / "other.py") + ":1"} == {name: str(place) for name, place in found.items()}
     assert module_file("sourced.code") == str(package / "code.py")
+
+
+def test_a_part_is_as_light_as_the_room_it_lives_in(tmp_path, monkeypatch):
+    lines = ["from ofacore.parts import grid_modality", "from ofacore.parts import TokensPreprocessor"]
+    (tmp_path / "parts_user.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = foreign_imports("parts_user")
+    assert {name: place.line for name, place in found.items()} == {"ofacore.parts.grid": 1, "ofacore.parts.tokens": 2}

@@ -7,11 +7,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
-from ofacore.parts import GridAdapter, GridError, IsGrid, grid_modality
+from ofacore.parts import GridAdapter, GridError, IsGrid, SquaredError, grid_modality
 from ofacore.parts.grid import author_function
 from ofacore.plugin import Attribute, PluginError
-from ofacore.protocols import RowError, SlotPlan
+from ofacore.protocols import CriterionContext, RowError, SlotPlan
 from ofacore.testing import ModalityConformance
 from ofacore.testing.bench import COLUMN, WRITE
 
@@ -176,3 +177,33 @@ def test_a_picture_is_small_whatever_the_grid(bench):
     assert len(shown) < 60_000
     assert "<code>" in bench.preprocessor.render("<b>no grid</b>")
     assert "<b>" not in bench.preprocessor.render("<b>no grid</b>")
+
+
+def test_the_nearest_of_several_references_counts():
+    metric = GridError({"name": "volume_error", "score": ""})
+    near, far = np.full((2, 2), 1.0), np.full((2, 2), 5.0)
+    metric.update([np.zeros((2, 2))], [[far, near]], [{}])
+    assert metric.compute() == {"volume_error": 1.0}
+
+
+def test_grids_of_a_repeat_are_compared_in_their_order():
+    near, far = np.full((2, 2), 1.0), np.full((2, 2), 5.0)
+    metric = GridError({"name": "volume_error", "score": ""})
+    metric.update([[near, near], [near]], [[near, far], [near, far]], [{}, {}])
+    assert list(metric.items()) == [2.0, np.inf]
+
+
+def test_of_several_references_the_first_says_how_large_an_answer_becomes(bench, slot):
+    ctx = bench.context(bench.rows[0], WRITE)
+    ctx.row = {COLUMN: [OpenVolume.values[1], OpenVolume.values[0]]}
+    bench.preprocessor.expect(slot, ctx)
+    assert ctx.published[COLUMN]["grid"] == OpenVolume.values[1].shape
+
+
+def test_the_masked_error_is_the_mean_over_what_is_there():
+    prediction, values = torch.tensor([[1.0, 9.0], [2.0, 4.0]]), torch.zeros(2, 2)
+    error, ctx = SquaredError({}), CriterionContext((1, 1), {})
+    mask = torch.tensor([[True, False], [True, True]])
+    assert error(prediction, {"values": values, "mask": mask}, ctx).values.tolist() == [1.0, 10.0]
+    whole = error(prediction, {"values": values, "mask": torch.ones(2, 2, dtype=torch.bool)}, ctx)
+    assert torch.equal(whole.values, error(prediction, {"values": values}, ctx).values)
