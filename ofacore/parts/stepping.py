@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofacore.parts.transfer import numbers_on
 from ofacore.parts.trie import Trie
 from ofacore.protocols import DecodeSession, GenerationOptions, HeadContext, RowRequest
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK
@@ -82,7 +83,7 @@ class Stepper:
 
     def columns(self, tokens: Sequence[int]) -> Tensor:
         """Columns int64 [n] of vocabulary ids."""
-        wanted = torch.tensor(list(tokens), device=self.ids.device)
+        wanted = numbers_on(list(tokens), self.ids.device)
         return self._order[torch.searchsorted(self._sorted, wanted)]
 
 
@@ -106,7 +107,7 @@ class Rules:
         end = self.stepper.end
         early = [row for row, prefix in enumerate(prefixes) if len(prefix) < self.min_length]
         if end is not None and early:
-            scores[early, self.stepper.column(end)] = NEVER
+            scores[numbers_on(early, scores.device), self.stepper.column(end)] = NEVER
         for row, prefix in enumerate(prefixes):
             if self.options.no_repeat_ngram:
                 banned = _repeats([*self.begun, *prefix], self.options.no_repeat_ngram)

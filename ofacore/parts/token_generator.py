@@ -12,6 +12,7 @@ from torch import Tensor
 from ofacore.errors import UserError
 from ofacore.parts.search import Beam, walk
 from ofacore.parts.stepping import Rules, Stepper, feed_tokens
+from ofacore.parts.transfer import item_numbers, to_device
 from ofacore.parts.trie import Trie, TrieNode
 from ofacore.protocols import DecodeSession, GenerationOptions, Hypothesis, Options, Produced, RowRequest
 
@@ -51,7 +52,7 @@ def _search(stepper: Stepper, requests: Sequence[RowRequest], generator: torch.G
     copies = max(1, options.n_best) if options.strategy == "sample" else 1
     expanded = [request for request in requests for _ in range(copies)]
     if copies > 1:
-        rows = torch.arange(len(requests), device=stepper.session.device)
+        rows = torch.arange(len(requests))
         stepper.session.reorder(rows.repeat_interleave(copies))
     limits = [stepper.limit(request) for request in expanded]
     rules = Rules(stepper, _trie(stepper, expanded))
@@ -105,15 +106,15 @@ def score_closed_sets(stepper: Stepper, requests: Sequence[RowRequest]) -> list[
     waiting = [_Open(row, tries[id(request.spec.closed_set)].root, ()) for row, request in enumerate(requests)]
     waiting = [entry for entry in waiting if not _settle(entry, scored)]
     if waiting:
-        session_rows = torch.tensor([entry.row for entry in waiting], device=stepper.session.device)
+        session_rows = torch.tensor([entry.row for entry in waiting])
         if len(waiting) != len(requests):
             stepper.session.reorder(session_rows)
         scores = stepper.start()
         while waiting:
             waiting, parents, tokens = _descend(stepper, scores, waiting, scored)
             if waiting:
-                stepper.session.reorder(parents.to(scores.device))
-                scores = stepper.next(tokens.to(scores.device), None)
+                stepper.session.reorder(parents)
+                scores = stepper.next(to_device(tokens, scores.device), None)
     return [_ranked(request, found) for request, found in zip(requests, scored, strict=True)]
 
 
@@ -132,9 +133,12 @@ def _descend(
     below: list[_Open] = []
     parents: list[int] = []
     tokens: list[int] = []
-    for place, entry in enumerate(waiting):
-        children = list(entry.node.children)
-        logs = torch.log_softmax(scores[place, stepper.columns(children)], dim=-1).tolist()
+    families = [list(entry.node.children) for entry in waiting]
+    sizes = [len(children) for children in families]
+    columns = stepper.columns([token for children in families for token in children])
+    chosen = scores[item_numbers(sizes, scores.device), columns].cpu().split(sizes)
+    for place, (entry, children) in enumerate(zip(waiting, families, strict=True)):
+        logs = torch.log_softmax(chosen[place], dim=-1).tolist()
         for token, log in zip(children, logs, strict=True):
             child = _Open(entry.row, entry.node.children[token], (*entry.logs, log))
             if not _settle(child, scored):
