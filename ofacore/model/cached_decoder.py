@@ -134,8 +134,10 @@ class CachedDecoder(Stacks):
         linear = [name in self.context.linear for name in self.context.adapters] or [False]
         keys = cache.view(total, numbers_on(linear, states.device))
         where = torch.arange(total - n, total, device=states.device).expand(len(states), -1) if slot is None else slot
-        queries = View(coordinates, keys.run.gather(1, where), keys.kind.gather(1, where))
-        vectors = self.positions.vectors("decoder", coordinates.flatten(0, 1), queries.kind.flatten())
+        kind = self._kind(adapter, coordinates)
+        queries = View(coordinates, keys.run.gather(1, where), kind)
+        flat = coordinates.flatten(0, 1)
+        vectors = self.positions.vectors("decoder", flat, self._kind(adapter, flat))
         vectors = None if vectors is None else vectors.unflatten(0, (-1, n))
         return Step(
             cache, scheme.relative("decoder", queries, keys), scheme.features("decoder", "query", vectors),

@@ -74,7 +74,7 @@ def _draw(scores: Tensor, options: GenerationOptions, generator: torch.Generator
     kept = scores.clone()
     if options.top_k:
         least = kept.topk(min(options.top_k, kept.shape[-1]), dim=-1).values[:, -1:]
-        kept[kept < least] = NEVER
+        kept = kept.masked_fill(kept < least, NEVER)
     if options.top_p < 1:
         ordered, order = kept.softmax(-1).sort(dim=-1, descending=True)
         beyond = ordered.cumsum(-1) - ordered >= options.top_p
