@@ -66,7 +66,7 @@ def decoded(gpu: Any, model: Any, task: str, length: int, **options: Any) -> dic
     found = []
     for most in (length, 2 * length):
         gpu.forget()
-        model.predict(task, rows, max_length=most, min_length=most, **options)
+        model.infer(task, rows, max_length=most, min_length=most, **options)
         found.append((Counter(gpu.waits), Counter(gpu.kernels)))
     waits, kernels = (after - before for before, after in zip(*found, strict=True))
     gpu.waits, gpu.kernels = waits, kernels

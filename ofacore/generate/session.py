@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofacore.data.transfer import batch_on
+from ofacore.parts.transfer import to_device
 from ofacore.protocols import BOS, AdapterCall, Batch, BatchSide, HeadContext, Layout, Side
 
 Coordinates = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -49,6 +51,8 @@ class Session:
         unconditional: Session | None = None, start_ids: tuple[int, ...] = (BOS,),
     ) -> None:  # fmt: skip
         self._model, self._coordinates = model, coordinates
+        if source is not None and getattr(model, "device", None) is not None:
+            source = batch_on(Batch(source, None, (), ()), model.device).source  # type: ignore[attr-defined]
         memory = None if source is None else model.hidden(Batch(source, None, (), ())).source
         layout: Layout | None = None if source is None else source.layout
         self._source = None if memory is None or layout is None else (memory, layout)
@@ -137,22 +141,23 @@ class Session:
     def _segment(
         self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]], keep: bool
     ) -> Tensor:
-        places = [torch.from_numpy(self._coordinates(adapter, shape)).to(self.device) for shape in shapes]
-        lengths = torch.tensor([len(place) for place in places], device=self.device)
-        valid = torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]
-        coordinates = torch.zeros(*valid.shape, 3, dtype=torch.long, device=self.device)
+        places = [self._coordinates(adapter, shape) for shape in shapes]
+        lengths = np.array([len(place) for place in places])
+        held = np.arange(lengths.max()) < lengths[:, None]
+        slot, row = (to_device(torch.from_numpy(x), self.device) for x in (np.flatnonzero(held), held.nonzero()[0]))
         starts = torch.zeros_like(self._next) if self._restarts else self._next
-        coordinates[valid] = torch.cat([place + start for place, start in zip(places, starts, strict=True)])
-        flat = self._embed(adapter, features, shapes, coordinates[valid])
-        states = flat.new_zeros(*valid.shape, flat.shape[-1])
-        states[valid] = flat
+        where = to_device(torch.from_numpy(np.concatenate(places)), self.device) + starts[row][:, None]
+        coordinates = where.new_zeros(held.size, 3).index_copy_(0, slot, where).unflatten(0, held.shape)
+        flat = self._embed(adapter, features, shapes, where)
+        states = flat.new_zeros(held.size, flat.shape[-1]).index_copy_(0, slot, flat).unflatten(0, held.shape)
+        valid = None if held.all() else to_device(torch.from_numpy(held), self.device)
         hidden: Tensor = self._model.backbone.extend(
-            states, coordinates, self._cache, None if bool(valid.all()) else valid, adapter, causal=False, keep=keep
+            states, coordinates, self._cache, valid, adapter, causal=False, keep=keep
         )
         if keep:
             self._begins = True
             self._next = torch.maximum(self._next, coordinates.amax(dim=(1, 2)) + 1)
-        return hidden[valid]
+        return hidden.flatten(0, 1).index_select(0, slot)
 
     def _embed(
         self, adapter: str, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]], coordinates: Tensor
@@ -176,12 +181,14 @@ class Session:
         return self._model.heads[head](hidden, ctx)
 
     def reorder(self, rows: Tensor) -> None:
-        """Keep rows by index int64 [R']."""
+        """Keep rows by index int64 [R']; one on the CPU tells the host, too, who stays."""
+        host = rows
         self._cache.reorder(rows)
+        rows = to_device(rows, self.device)
         self._next = self._next[rows]
         self._pending = None if self._pending is None else self._pending[rows]
         if self.unconditional is not None:
-            self.unconditional.reorder(rows)
+            self.unconditional.reorder(host)
 
     def fork(self) -> Session:
         """An independent session in the same state."""

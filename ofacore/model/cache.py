@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ofacore.model.rows import View, runs_of
-from ofacore.protocols import Layout
+from ofacore.parts.transfer import to_device
+from ofacore.protocols import Layout, LayoutFacts, RowPlaces
 
 
 @dataclass
@@ -20,6 +21,8 @@ class SourceCache:
     values: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None
     """bool [S, K]: real positions; None: all."""
+    empty: frozenset[int] | None = None
+    """Sources without positions; None: the host does not know."""
 
 
 @dataclass
@@ -47,6 +50,9 @@ class Cache:
     uniform: bool = True
     """All rows hold equally many positions, and without gaps."""
     longest: int = 0
+    """Positions of the longest row; on a device that nobody asks, at least as many."""
+    known_source: tuple[int, ...] | None = None
+    """What ``source`` holds, where the host knows."""
 
     @property
     def rows(self) -> int:
@@ -80,8 +86,12 @@ class Cache:
 
     def reorder(self, rows: Tensor) -> None:
         """Keep rows by index int64 [R']; the sources themselves are shared and stay."""
-        if len(rows) == self.rows and torch.equal(rows, torch.arange(self.rows, device=rows.device)):
+        chosen = tuple(rows.tolist()) if rows.device.type == "cpu" else None
+        if chosen == tuple(range(self.rows)):
             return
+        known = self.known_source
+        self.known_source = None if chosen is None or known is None else tuple(known[row] for row in chosen)
+        rows = to_device(rows, self.lengths.device)
         used = self.longest
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
             self.keys[layer] = _chosen(keys, rows, 2, used)
@@ -101,15 +111,19 @@ class Cache:
     def truncate(self, length: int) -> None:
         """Forget every position after the first ``length``."""
         self.lengths = self.lengths.clamp(max=length)
+        self.longest = min(self.longest, length)
         self._measure()
 
-    def advance(self, counts: Tensor) -> None:
-        """Every row got ``counts`` [R] more positions."""
-        self.lengths = self.lengths + counts
+    def advance(self, n: int, valid: Tensor | None = None) -> None:
+        """Every row got n more positions, or as many as are ``valid``, bool [R, n]."""
+        self.lengths = self.lengths + (n if valid is None else valid.sum(1))
+        self.longest += n
+        self.uniform = self.uniform and valid is None
         self._measure()
 
     def _measure(self) -> None:
-        if self.rows:
+        """Where asking costs nothing, ask how long rows really are."""
+        if self.rows and self.lengths.device.type == "cpu":
             self.longest = int(self.lengths.max())
             self.uniform = bool((self.lengths == self.longest).all())
 
@@ -142,10 +156,11 @@ def _chosen(x: Tensor, rows: Tensor, dim: int, used: int) -> Tensor:
 def new_positions(cache: Cache, n: int, adapter: str, coordinates: Tensor) -> Layout:
     """The new positions of all rows as a stream, for routers."""
     sequence = torch.arange(cache.rows, device=cache.task.device).repeat_interleave(n)
-    zeros = torch.zeros_like(sequence)
+    zeros, number = torch.zeros_like(sequence), cache.rows * n
+    facts = LayoutFacts((), RowPlaces(None, None), (number,), (number,))
     return Layout(
         sequence=sequence, segment=zeros, coordinates=coordinates.reshape(-1, coordinates.shape[-1]),
         causal=zeros, visible=zeros, adapter=zeros,
         adapters=(adapter,), task=cache.task.repeat_interleave(n), tasks=cache.tasks, slots=(), rows=(),
-        sequences=cache.rows,
+        sequences=cache.rows, facts=facts if len(cache.tasks) == 1 else None,
     )  # fmt: skip

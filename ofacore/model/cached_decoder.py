@@ -13,6 +13,7 @@ from ofacore.model.stacks import Stacks
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.layers import whole_positions
+from ofacore.parts.transfer import numbers_on
 from ofacore.protocols import Layout
 
 
@@ -41,11 +42,13 @@ class CachedDecoder(Stacks):
         cached = None
         if memory is not None and source is not None and len(memory):
             cached = self._source_cache(memory, source)
+        known = None
         if row_source is None:
+            known = tuple(range(rows)) if cached else (-1,) * rows
             row_source = torch.arange(rows, device=device) if cached else torch.full((rows,), -1, device=device)
         return Cache(
             lengths=torch.zeros(rows, dtype=torch.int64, device=device),
-            source=row_source, memory=cached,
+            source=row_source, memory=cached, known_source=known,
             task=torch.zeros(rows, dtype=torch.int64, device=device) if task is None else task, tasks=tasks,
             keys=[torch.zeros(wide, dtype=first.dtype, device=device) for _ in layers],
             values=[torch.zeros(shape, dtype=first.dtype, device=device) for _ in layers],
@@ -56,14 +59,16 @@ class CachedDecoder(Stacks):
 
     def _source_cache(self, memory: Tensor, source: Layout) -> SourceCache:
         counts = torch.bincount(source.sequence, minlength=source.sequences)
-        longest = int(counts.max())
+        lengths = counts.tolist()
+        longest = max(lengths)
         number = torch.arange(longest, device=memory.device)
         mask = number < counts[:, None]
         starts = counts.cumsum(0) - counts
         index = torch.where(mask, starts[:, None] + number, 0)
         vectors = self.positions.vectors("encoder", source.coordinates, self._stream(source).kind)
         features = self.positions.features("cross", "key", vectors)
-        cache = SourceCache(mask=None if bool(mask.all()) else mask)
+        empty = frozenset(number for number, length in enumerate(lengths) if not length)
+        cache = SourceCache(mask=None if min(lengths) == longest else mask, empty=empty)
         for layer in self.decoder:
             with fsdp.gathered([layer]):
                 keys, values = layer.cross.project_memory(memory)
@@ -99,7 +104,7 @@ class CachedDecoder(Stacks):
         self._note(cache, coordinates, self._kind(adapter, coordinates), slot, total)
         x = self._cached(states, self._step(states, cache, coordinates, mask, slot, total, adapter))
         if keep:
-            cache.advance(torch.full_like(cache.lengths, n) if valid is None else valid.sum(1))
+            cache.advance(n, valid)
         if not causal:
             cache.segments += 1
         return x
@@ -126,17 +131,19 @@ class CachedDecoder(Stacks):
         adapter: str,
     ) -> Step:  # fmt: skip
         scheme, n = self.scheme, states.shape[1]
-        linear = torch.tensor([name in self.context.linear for name in self.context.adapters] or [False])
-        keys = cache.view(total, linear.to(states.device))
+        linear = [name in self.context.linear for name in self.context.adapters] or [False]
+        keys = cache.view(total, numbers_on(linear, states.device))
         where = torch.arange(total - n, total, device=states.device).expand(len(states), -1) if slot is None else slot
-        queries = View(coordinates, keys.run.gather(1, where), keys.kind.gather(1, where))
-        vectors = self.positions.vectors("decoder", coordinates.flatten(0, 1), queries.kind.flatten())
+        kind = self._kind(adapter, coordinates)
+        queries = View(coordinates, keys.run.gather(1, where), kind)
+        flat = coordinates.flatten(0, 1)
+        vectors = self.positions.vectors("decoder", flat, self._kind(adapter, flat))
         vectors = None if vectors is None else vectors.unflatten(0, (-1, n))
         return Step(
             cache, scheme.relative("decoder", queries, keys), scheme.features("decoder", "query", vectors),
             scheme.features("decoder", "key", vectors), scheme.features("cross", "query", vectors), total, mask, slot,
             self.positions.rotation(coordinates), self._routing(new_positions(cache, n, adapter, coordinates)),
-            beams_of(cache.source, cache.sources), blind_rows(cache),
+            beams_of(cache.source, cache.sources, cache.known_source), blind_rows(cache),
         )  # fmt: skip
 
     def _cached(self, x: Tensor, step: Step) -> Tensor:

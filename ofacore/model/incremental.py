@@ -12,6 +12,7 @@ from ofacore.model.bias import Bias, Relative
 from ofacore.model.cache import Cache
 from ofacore.model.experts import Experts, Routing
 from ofacore.model.layers import Layer, _scaled
+from ofacore.parts.transfer import numbers_on, to_device
 
 
 @dataclass
@@ -47,7 +48,7 @@ def new_mask(cache: Cache, valid: Tensor | None, n: int, causal: bool) -> tuple[
             return None, None
         total = cache.longest + n
         past = torch.ones(n, total, dtype=torch.bool).tril(cache.longest)
-        return past[None, None].to(cache.lengths.device), None
+        return to_device(past[None, None], cache.lengths.device), None
     number = torch.arange(n, device=cache.lengths.device)
     slot = cache.lengths[:, None] + number
     key = torch.arange(cache.longest + n, device=cache.lengths.device)
@@ -120,15 +121,20 @@ def blind_rows(cache: Cache) -> Tensor | None:
     if cache.memory is None:
         return None
     mask = cache.memory.mask
+    if cache.known_source is not None and cache.memory.empty is not None:
+        none = [source < 0 or source in cache.memory.empty for source in cache.known_source]
+        return numbers_on(none, cache.source.device)[:, None, None] if any(none) else None
     blind = cache.source < 0 if mask is None else (cache.source < 0) | ~mask.any(1)[cache.source.clamp(min=0)]
     return blind[:, None, None] if bool(blind.any()) else None
 
 
-def beams_of(source: Tensor, sources: int) -> int:
-    """Rows of each source, if all have equally many and stand in order; else 0."""
+def beams_of(source: Tensor, sources: int, known: tuple[int, ...] | None = None) -> int:
+    """Rows of each source, if all have equally many and stand in order; else 0. ``known``: what ``source`` holds."""
     if sources == 0 or len(source) % sources:
         return 0
     beams = len(source) // sources
+    if known is not None:
+        return beams if known == tuple(number for number in range(sources) for _ in range(beams)) else 0
     expected = torch.arange(sources, device=source.device).repeat_interleave(beams)
     return beams if torch.equal(source, expected) else 0
 

@@ -147,8 +147,36 @@ def stream_of(layout: Layout, adapters: Sequence[str], linear: Collection[str]) 
     device = layout.adapter.device
     numbers = [adapters.index(name) if name in adapters else -1 for name in layout.adapters]
     kind = numbers_on(numbers or [-1], device)[layout.adapter]
+    if layout.facts is not None:
+        note_kinds(kind, numbers, layout.facts.adapters)
     line = numbers_on([name in linear for name in layout.adapters] or [False], device)[layout.adapter]
     return Stream(kind, runs_of(layout.coordinates, layout.segment, kind, line, layout.sequence))
+
+
+def note_kinds(kind: Tensor, numbers: Sequence[int], counts: Sequence[int]) -> None:
+    """Write on a tensor of adapters' numbers how many positions each has: the host knows, and need not ask."""
+    found: dict[int, int] = {}
+    for number, count in zip(numbers, counts, strict=True):
+        if count:
+            found[number] = found.get(number, 0) + count
+    kind.known_kinds = found  # type: ignore[attr-defined]
+
+
+def kinds_in(kind: Tensor) -> list[int]:
+    """Numbers that a tensor of adapters' numbers holds, ascending; where asking is a wait, it may hold fewer."""
+    known: dict[int, int] | None = getattr(kind, "known_kinds", None)
+    if kind.device.type != "cpu" and known is not None:
+        return sorted(known)
+    found: list[int] = kind.unique().tolist()
+    return found
+
+
+def places_of_kind(kind: Tensor, number: int) -> Tensor:
+    """int64 [n]: where a tensor [N] of adapters' numbers, as `note_kinds` knows it, holds one of them."""
+    known: dict[int, int] | None = getattr(kind, "known_kinds", None)
+    if kind.device.type != "cpu" and known is not None:
+        return torch.nonzero_static(kind == number, size=known[number]).squeeze(1)
+    return (kind == number).nonzero().squeeze(1)
 
 
 def runs_of(coordinates: Tensor, segment: Tensor, kind: Tensor, line: Tensor, sequence: Tensor | None = None) -> Tensor:
@@ -166,7 +194,10 @@ def runs_of(coordinates: Tensor, segment: Tensor, kind: Tensor, line: Tensor, se
 
 def _view(layout: Layout, rows: Tensor, stream: Stream) -> View:
     index = rows.clamp(min=0)
-    return View(layout.coordinates[index], stream.run[index], stream.kind[index])
+    view = View(layout.coordinates[index], stream.run[index], stream.kind[index])
+    if hasattr(stream.kind, "known_kinds"):
+        view.kind.known_kinds = stream.kind.known_kinds  # type: ignore[attr-defined]
+    return view
 
 
 def self_groups(layout: Layout, stream: Stream, source: bool) -> list[Group]:

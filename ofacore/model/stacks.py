@@ -15,7 +15,7 @@ from ofacore.model.initial import initialise
 from ofacore.model.layers import Layer
 from ofacore.model.positions import OwnHeads, PositionOptions, Rotary, Scheme
 from ofacore.model.presets import resolve
-from ofacore.model.rows import Stream, stream_of
+from ofacore.model.rows import Stream, note_kinds, stream_of
 from ofacore.model.untied import Untied
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.norms import norm
@@ -93,7 +93,9 @@ class Stacks(nn.Module):
 
     def _kind(self, adapter: str, coordinates: Tensor) -> Tensor:
         number = self.context.adapters.index(adapter) if adapter in self.context.adapters else -1
-        return torch.full(coordinates.shape[:-1], number, device=coordinates.device)
+        kind = torch.full(coordinates.shape[:-1], number, device=coordinates.device)
+        note_kinds(kind, [number], [kind.numel()])
+        return kind
 
     def _stream(self, layout: Layout) -> Stream:
         return stream_of(layout, self.context.adapters, self.context.linear)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ofacore.model.bias import Relative
 from ofacore.model.places import DEFAULT_GRID, GridPlaces, LinePlaces, Places
 from ofacore.model.positions import Place, PositionOptions, Stack
-from ofacore.model.rows import View
+from ofacore.model.rows import View, kinds_in, places_of_kind
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.layers import keep_part
 from ofacore.parallel.regions import to_parts
@@ -105,13 +105,13 @@ class Untied(nn.Module):
         return None if self.options.entangled else self._look_up(stack, coordinates, kind)
 
     def _look_up(self, stack: Stack, coordinates: Tensor, kind: Tensor) -> Tensor:
-        present = kind.unique().tolist()
+        present = kinds_in(kind)
         if len(present) == 1:
             return self._own(stack, present[0])(coordinates)  # type: ignore[no-any-return]
         first = next(self.parameters())
         found = first.new_zeros(len(kind), self.options.sizes.hidden)
         for number in present:
-            index = (kind == number).nonzero().squeeze(1)
+            index = places_of_kind(kind, number)
             found = found.index_copy(0, index, self._own(stack, number)(coordinates[index]))
         return found
 
@@ -128,7 +128,7 @@ class Untied(nn.Module):
         if place == "cross" or not self.options.relative:
             return None
         owners = [self._own(place, number) for number in range(len(self.options.adapters))]
-        present = [n for n in queries.kind.unique().tolist() if owners[n].graded]
+        present = [n for n in kinds_in(queries.kind) if owners[n].graded]
         if not present:
             return None
         same = queries.run[:, :, None] == keys.run[:, None]

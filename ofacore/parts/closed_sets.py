@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ofacore.parts.stepping import Stepper
+from ofacore.parts.transfer import item_numbers, numbers_on
 from ofacore.parts.trie import Trie, TrieNode
 from ofacore.protocols import Hypothesis, Produced, RowRequest
 
@@ -89,7 +90,7 @@ def choose(stepper: Stepper, requests: Sequence[RowRequest], tries: Tries) -> li
     roots = [_Prefix(i, tries.of(row.request.spec.closed_set, stepper.end).root) for i, row in enumerate(rows)]
     waiting = [root for root in roots if not rows[root.row].settle(root)]
     if waiting:
-        places = torch.tensor([prefix.row for prefix in waiting], device=stepper.session.device)
+        places = torch.tensor([prefix.row for prefix in waiting])
         if len(waiting) != len(requests):
             stepper.session.reorder(places)
         logits = stepper.start_logits()
@@ -100,9 +101,8 @@ def choose(stepper: Stepper, requests: Sequence[RowRequest], tries: Tries) -> li
             opened = [entry for entry in opened if id(entry[2]) in kept]
             waiting = [child for *_, child in opened]
             if waiting:
-                parents = torch.tensor([place for place, *_ in opened], device=logits.device)
-                tokens = torch.tensor([token for _, token, _ in opened], device=logits.device)
-                stepper.session.reorder(parents)
+                tokens = numbers_on([token for _, token, _ in opened], logits.device)
+                stepper.session.reorder(torch.tensor([place for place, *_ in opened]))
                 logits = stepper.next_logits(tokens)
     return [row.ranked(stepper.end is not None) for row in rows]
 
@@ -116,11 +116,14 @@ def _row(stepper: Stepper, request: RowRequest) -> _Row:
 def _children(
     stepper: Stepper, logits: torch.Tensor, waiting: Sequence[_Prefix]
 ) -> Iterator[tuple[int, int, _Prefix]]:
-    """(place of the parent, token, prefix) of everything one token further."""
+    """(place of the parent, token, prefix) of everything one token further, read from the device all at once."""
+    families = [list(parent.node.children) for parent in waiting]
+    sizes = [len(family) for family in families]
+    columns = stepper.columns([token for family in families for token in family])
+    chosen = logits[item_numbers(sizes, logits.device), columns].cpu().split(sizes)
     for place, parent in enumerate(waiting):
-        tokens = list(parent.node.children)
-        logs = torch.log_softmax(logits[place, stepper.columns(tokens)], dim=-1).tolist()
-        for token, log in zip(tokens, logs, strict=True):
+        logs = torch.log_softmax(chosen[place], dim=-1).tolist()
+        for token, log in zip(families[place], logs, strict=True):
             child = parent.node.children[token]
             yield place, token, _Prefix(parent.row, child, (*parent.logs, log), parent.total + log)
 

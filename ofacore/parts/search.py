@@ -7,13 +7,16 @@ Vijayakumar et al. (2018), diverse siblings after Li et al. (2016), nucleus samp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ofacore.parts.stepping import NEVER, Rules, Stepper
+from ofacore.parts.transfer import numbers_on
 from ofacore.protocols import GenerationOptions, Hypothesis
 from ofacore.vocabulary import BOS
 
@@ -38,9 +41,9 @@ def walk(stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch
     while scores is not None:
         scores = rules(scores, values)
         columns = scores.argmax(-1) if generator is None else _draw(scores, options, generator)
-        taken = scores.gather(1, columns[:, None])[:, 0].tolist()
         tokens = stepper.ids[columns]
-        for row, token in enumerate(tokens.tolist()):
+        taken, read = _read(scores.gather(1, columns[:, None])[:, 0], tokens)
+        for row, token in enumerate(map(int, read)):
             if not finished[row]:
                 logs[row].append(taken[row])
                 ended = token == stepper.end
@@ -49,9 +52,16 @@ def walk(stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch
         finished = [done or len(value) >= limit for done, value, limit in zip(finished, values, limits, strict=True)]
         if all(finished):
             break
-        alive = torch.tensor([not done for done in finished], device=tokens.device)
-        scores = stepper.next(tokens, None if bool(alive.all()) else alive)
+        alive = numbers_on([not done for done in finished], tokens.device) if any(finished) else None
+        scores = stepper.next(tokens, alive)
     return [_hypothesis(v, x, options) for v, x in zip(values, logs, strict=True)]
+
+
+def _read(*tensors: Tensor) -> list[list[float]]:
+    """The numbers of tensors of one dimension, from the device all at once; whole numbers up to 2^53 are exact."""
+    numbers: list[float] = torch.cat([tensor.double() for tensor in tensors]).tolist()
+    ends = list(accumulate(len(tensor) for tensor in tensors))
+    return [numbers[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _hypothesis(value: Sequence[int], logs: Sequence[float], options: GenerationOptions) -> Hypothesis:
@@ -69,7 +79,7 @@ def _draw(scores: Tensor, options: GenerationOptions, generator: torch.Generator
     kept = scores / options.temperature
     if options.top_k:
         least = kept.topk(min(options.top_k, kept.shape[-1]), dim=-1).values[:, -1:]
-        kept[kept < least] = NEVER
+        kept = kept.masked_fill(kept < least, NEVER)
     if options.top_p < 1:
         ordered, order = kept.softmax(-1).sort(dim=-1, descending=True)
         beyond = ordered.cumsum(-1) - ordered >= options.top_p
@@ -96,7 +106,7 @@ class Beam:
     def run(self) -> list[list[Hypothesis]]:
         """Up to ``beam`` hypotheses for each row, best first."""
         session, width = self.stepper.session, self.width
-        start = torch.arange(self.rows, device=session.device).repeat_interleave(width)
+        start = torch.arange(self.rows).repeat_interleave(width)
         session.reorder(start)
         totals = torch.full((self.rows, width), NEVER, device=session.device)
         totals[:, :: width // self.groups] = 0.0  # one live beam a group at first
@@ -105,38 +115,45 @@ class Beam:
         scores = self.stepper.start()
         while True:
             scores = self.rules(scores, values).view(self.rows, width, -1)
-            chosen, parents, totals = self._choose(scores, totals, values, logs)
+            chosen, parents, totals, ended = self._choose(scores, totals, values)
             flat = (parents + torch.arange(self.rows, device=parents.device)[:, None] * width).flatten()
-            taken = scores.view(self.rows * width, -1)[flat, chosen.flatten()].tolist()
+            taken = scores.view(self.rows * width, -1)[flat, chosen.flatten()]
             tokens = self.stepper.ids[chosen.flatten()]
-            values = [[*values[p], t] for p, t in zip(flat.tolist(), tokens.tolist(), strict=True)]
-            logs = [[*logs[p], x] for p, x in zip(flat.tolist(), taken, strict=True)]
-            self._finish_full(totals, values, logs)
-            totals = self._drop_finished(totals, len(values[0]))
-            if not bool(torch.isfinite(totals).any()):
+            found = _read(flat, taken, tokens, totals.flatten(), *(part.flatten() for part in ended))
+            places, sums = [int(place) for place in found[0]], found[3]
+            self._finish_ended(found[4:], values, logs)
+            values = [[*values[p], int(t)] for p, t in zip(places, found[2], strict=True)]
+            logs = [[*logs[p], x] for p, x in zip(places, found[1], strict=True)]
+            self._finish_full(sums, values, logs)
+            self._drop_finished(sums, len(values[0]))
+            if not any(map(math.isfinite, sums)):
                 return [self._ranked(row) for row in range(self.rows)]
-            session.reorder(flat)
+            over = numbers_on([total == NEVER for total in sums], totals.device).view_as(totals)
+            totals = totals.masked_fill(over, NEVER)
+            session.reorder(torch.tensor(places))
             scores = self.stepper.next(tokens, None)
 
     def _choose(
-        self, scores: Tensor, totals: Tensor, values: list[list[int]], logs: list[list[float]]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(columns, parent beams, totals), each [rows, beam]; hypotheses that end are put aside."""
+        self, scores: Tensor, totals: Tensor, values: list[list[int]]
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """(columns, parent beams, totals), each [rows, beam], and for each group what `_finish_ended` needs."""
         size = self.width // self.groups
         used = torch.zeros(self.rows, scores.shape[-1] if self.groups > 1 else 0, device=scores.device)
-        parts = []
+        parts, ended = [], []
         for group in range(self.groups):
             span = slice(group * size, (group + 1) * size)
-            part = self._choose_group(scores[:, span], totals[:, span], used, span.start, values, logs)
+            *part, ends = self._choose_group(scores[:, span], totals[:, span], used, span.start, values)
             if self.groups > 1:
                 used.scatter_add_(1, part[0], torch.ones_like(part[2]))
             parts.append(part)
+            ended.append(ends)
         columns, parents, sums = (torch.cat(x, 1) for x in zip(*parts, strict=True))
-        return columns, parents, sums
+        return columns, parents, sums, ended
 
     def _choose_group(
-        self, scores: Tensor, totals: Tensor, used: Tensor, first: int, values: list[list[int]], logs: list[list[float]]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, scores: Tensor, totals: Tensor, used: Tensor, first: int, values: list[list[int]]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same of one group, whose first beam is ``first``."""
         size, columns = scores.shape[1], scores.shape[-1]
         rated = scores - self.options.diversity * used[:, None] if self.groups > 1 else scores
         best = self._best(rated, totals)
@@ -149,15 +166,21 @@ class Beam:
             if self.stepper.end is None
             else picked == self.stepper.column(self.stepper.end)
         )
-        for row, place in ends[:, :size].nonzero().tolist():
-            beam = row * self.width + first + int(parents[row, place])
-            value = float(total[row, place])
-            if value > NEVER:
-                log = float(scores[row, parents[row, place], picked[row, place]])
-                self._finish(row, value, values[beam], [*logs[beam], log])
+        log = scores.flatten(1).gather(1, best)
+        ended = torch.stack([ends.double(), parents.double() + first, total.double(), log.double()], 2)[:, :size]
         total = total.masked_fill(ends, NEVER)
         order = _first(ends | torch.isinf(total), size)
-        return picked.gather(1, order), parents.gather(1, order) + first, total.gather(1, order)
+        return picked.gather(1, order), parents.gather(1, order) + first, total.gather(1, order), ended
+
+    def _finish_ended(self, ended: list[list[float]], values: list[list[int]], logs: list[list[float]]) -> None:
+        """Put hypotheses aside that end here; for each group [rows, places, (ends, parent, total, log)], flat."""
+        for numbers in ended:
+            entries = [numbers[start : start + 4] for start in range(0, len(numbers), 4)]
+            for number, (ends, parent, total, log) in enumerate(entries):
+                row = number // (len(entries) // self.rows)
+                beam = row * self.width + int(parent)
+                if ends and total > NEVER:
+                    self._finish(row, total, values[beam], [*logs[beam], log])
 
     def _best(self, rated: Tensor, totals: Tensor) -> Tensor:
         """Best candidates [rows, 2 * size] as ``beam * columns + column``: of each beam's best, the best of all."""
@@ -203,26 +226,29 @@ class Beam:
             length = limit + (self.options.forced_end != "none")
         return self._score(total, length)
 
-    def _finish_full(self, totals: Tensor, values: list[list[int]], logs: list[list[float]]) -> None:
-        """Fixed-length slots end at their length, open ones too where no end token is forced."""
+    def _finish_full(self, totals: list[float], values: list[list[int]], logs: list[list[float]]) -> None:
+        """Fixed-length slots end at their length, open ones too where no end token is forced. Changes ``totals``."""
         if self.stepper.end is not None and self.options.forced_end != "none":
             return
         for row, limit in enumerate(self.limits):
             for beam in range(self.width):
                 place = row * self.width + beam
-                if len(values[place]) >= limit and bool(torch.isfinite(totals[row, beam])):
-                    self._finish(row, float(totals[row, beam]), values[place], logs[place])
-                    totals[row, beam] = NEVER
+                if len(values[place]) >= limit and math.isfinite(totals[place]):
+                    self._finish(row, totals[place], values[place], logs[place])
+                    totals[place] = NEVER
 
-    def _drop_finished(self, totals: Tensor, length: int) -> Tensor:
-        """Rows with enough hypotheses stop; without ``early_stopping`` only if no open one is better than the worst."""
-        best = totals.max(1).values.tolist()
-        full = [
-            len(done) >= self.width
-            and (self.options.early_stopping or self._best_score(total, length, limit) <= done[-1][0])
-            for done, total, limit in zip(self.done, best, self.limits, strict=True)
-        ]
-        return totals.masked_fill(torch.tensor(full, device=totals.device)[:, None], NEVER)
+    def _drop_finished(self, totals: list[float], length: int) -> None:
+        """Rows with enough hypotheses stop; without ``early_stopping`` only if no open one is better than the worst.
+
+        Changes ``totals``.
+        """
+        for row, (done, limit) in enumerate(zip(self.done, self.limits, strict=True)):
+            own = slice(row * self.width, (row + 1) * self.width)
+            if len(done) < self.width:
+                continue
+            hopeless = self._best_score(max(totals[own]), length, limit) <= done[-1][0]
+            if self.options.early_stopping or hopeless:
+                totals[own] = [NEVER] * self.width
 
     def _ranked(self, row: int) -> list[Hypothesis]:
         ranked = sorted(self.done[row], key=lambda entry: -entry[0])

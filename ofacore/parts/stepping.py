@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ofacore.errors import UserError
+from ofacore.parts.transfer import numbers_on
 from ofacore.protocols import DecodeSession, GenerationOptions, HeadContext, RowRequest
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK
 
@@ -104,7 +105,7 @@ class Stepper:
 
     def columns(self, tokens: Sequence[int]) -> Tensor:
         """Columns int64 [n] of vocabulary ids."""
-        wanted = torch.tensor(list(tokens), device=self.ids.device)
+        wanted = numbers_on(list(tokens), self.ids.device)
         return self._order[torch.searchsorted(self._sorted, wanted)]
 
 
@@ -137,7 +138,7 @@ class Rules:
         end, before = self.stepper.end, scores.clone() if self._may_block else None
         early = [row for row, prefix in enumerate(prefixes) if len(prefix) < self.min_length]
         if end is not None and early:
-            scores[early, self.stepper.column(end)] = NEVER
+            scores[numbers_on(early, scores.device), self.stepper.column(end)] = NEVER
         sequences = [ids for ids in self.options.banned_tokens if len(ids) > 1]
         for row, prefix in enumerate(prefixes):
             if self.options.repetition_penalty != 1.0:

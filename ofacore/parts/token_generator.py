@@ -46,7 +46,7 @@ def _search(stepper: Stepper, requests: Sequence[RowRequest], generator: torch.G
     copies = max(1, options.n_best) if options.strategy == "sample" else 1
     expanded = [request for request in requests for _ in range(copies)]
     if copies > 1:
-        rows = torch.arange(len(requests), device=stepper.session.device)
+        rows = torch.arange(len(requests))
         stepper.session.reorder(rows.repeat_interleave(copies))
     limits = [stepper.limit(request) for request in expanded]
     rules = Rules(stepper)
