@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ofacore.model.needs import ModelNeeds, Part
 from ofacore.plan import TaskPlan, criterion_key
-from ofacore.protocols import Options
+from ofacore.protocols import Options, SlotPlan
 
 
 class OptionSource(Protocol):
@@ -51,13 +51,19 @@ def own_criteria(plan: TaskPlan) -> list[str]:
     """Criteria of the target slots themselves, where the task declares no losses."""
     if plan.losses:
         return []
-    return list(dict.fromkeys(slot.criterion for slot in plan.slots() if slot.loss))
+    return list(dict.fromkeys(slot.criterion for slot in plan.slots() if _is_learned(slot)))
+
+
+def _is_learned(slot: SlotPlan) -> bool:
+    """Whether it carries loss; plain text of a target's repeat carries the choice of another turn."""
+    chooses = slot.side == "target" and slot.plain is not None and bool(slot.repeat)
+    return slot.loss or (chooses and bool(slot.head and slot.criterion))
 
 
 def _heads(plans: Iterable[TaskPlan]) -> list[str]:
     """Heads of target slots, then those that losses name."""
     plans = list(plans)
-    names = [slot.head for plan in plans for slot in plan.slots() if slot.loss]
+    names = [slot.head for plan in plans for slot in plan.slots() if _is_learned(slot)]
     names += [loss.head for plan in plans for loss in plan.all_losses() if loss.head]
     return list(dict.fromkeys(names))
 
