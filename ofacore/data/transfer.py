@@ -39,8 +39,8 @@ def _layout_on(layout: Layout, device: torch.device) -> Layout:
     names = ("sequence", "segment", "coordinates", "causal", "visible", "adapter", "task")
     facts = layout.facts
     if facts is not None:
-        places, memory = _places_on(facts.places, device), _places_on(facts.memory_places, device)
-        facts = replace(facts, places=places, memory_places=memory)
+        memory = None if facts.memory_places is None else _places_on(facts.memory_places, device)
+        facts = replace(facts, places=_places_on(facts.places, device), memory_places=memory)
     return replace(
         layout,
         **{name: to_device(getattr(layout, name), device) for name in names},
@@ -51,8 +51,8 @@ def _layout_on(layout: Layout, device: torch.device) -> Layout:
     )
 
 
-def _places_on(places: RowPlaces | None, device: torch.device) -> RowPlaces | None:
-    if places is None or places.index is None:
+def _places_on(places: RowPlaces, device: torch.device) -> RowPlaces:
+    if places.index is None:
         return places
     inverse = None if places.inverse is None else to_device(places.inverse, device)
     return RowPlaces(to_device(places.index, device), inverse)

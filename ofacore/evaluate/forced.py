@@ -10,6 +10,7 @@ import torch
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
 from ofacore.data.permutation import item_rng
+from ofacore.data.transfer import batch_on
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import Example
 
@@ -55,6 +56,7 @@ def candidate_log_probs(
 
 def _score(model: UniversalModel, examples: Sequence[Example], term: str, start: int, found: list[list[float]]) -> None:
     batch = collate(examples)
+    batch = batch_on(batch, model.device)
     hidden = model.hidden(batch)
     for group in batch.terms:
         if term in group.terms and "ids" in group.labels:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
 from ofacore.data.permutation import stable_key
+from ofacore.data.transfer import batch_on
 from ofacore.generate.session import DecodingModel
 from ofacore.protocols import Batch, RowError
 
@@ -36,7 +37,9 @@ def _embed(model: DecodingModel, encoder: Encoder, rows: Sequence[Mapping[str, A
             raise RowError(
                 f"row {number}: an embedding needs exactly one source, this row has {len(examples[-1].source)}"
             )
-    side = collate(examples).source
+    batch = Batch(collate(examples).source, None, (), ())
+    device = getattr(model, "device", None)
+    side = (batch if device is None else batch_on(batch, device)).source
     hidden = model.hidden(Batch(side, None, (), ())).source.float()
     layout = side.layout  # type: ignore[union-attr]
     totals = hidden.new_zeros(len(rows), hidden.shape[-1]).index_add_(0, layout.sequence, hidden)

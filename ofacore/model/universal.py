@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ofacore.artifacts import Artifact
 from ofacore.config.schema import ModelConfig
+from ofacore.data.transfer import batch_on
 from ofacore.model import assembly
 from ofacore.model.dropout import dropout
 from ofacore.model.embedding import TokenEmbedding
@@ -243,6 +244,7 @@ class UniversalModel(nn.Module):
 
     def losses(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
         """Losses of all groups of a micro-batch and auxiliary terms, without criteria that need the whole step."""
+        batch = batch_on(batch, self.device)
         hidden = self.hidden(batch)
         own = [group for group in batch.terms if self.criterion(group.criterion, group.options).scope != "step"]
         found = [(group, self.loss(group, self.predict(group, hidden), hidden)) for group in own]
