@@ -10,13 +10,14 @@ use.
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from measuring import save, settle
+from measuring import RESULTS, save, settle
 
 
 def starter() -> Any:
@@ -98,7 +99,8 @@ def main() -> None:
         for place, number in list(found["waits by line"].items())[:40]:
             print(f"  {number:g}  {place}")
     if args.save:
-        save("syncs", results)
+        stored = json.loads((RESULTS / "syncs.json").read_text())
+        save("syncs", {**results, "before": stored["before"]})
 
 
 if __name__ == "__main__":

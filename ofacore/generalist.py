@@ -315,15 +315,17 @@ class Generalist:
 
 
 def build_model(assembly: Assembly) -> UniversalModel:
-    """A model with initial weights for everything that an assembly's plans need."""
+    """A model with initial weights for everything that an assembly's plans need, on the device of this process."""
     from ofacore.assembly.needs import model_needs
     from ofacore.model.universal import UniversalModel
+    from ofacore.parallel.process import compute_device
 
     needs = model_needs(assembly.plans.values(), assembly)
     config = assembly.config
-    return UniversalModel(
+    model = UniversalModel(
         config.model, assembly.registry, assembly.vocabulary, assembly.artifacts, needs, config.train.seed
     )
+    return model.to(compute_device())
 
 
 def _section(kind: type[Checked], values: Mapping[str, Any], key: str) -> Checked:

@@ -19,6 +19,7 @@ from ofacore.data.sources import ListSource, Source, open_source
 from ofacore.errors import UserError
 from ofacore.folders import check_place
 from ofacore.generalist import build_model
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import begins_with, column_hint, needed_columns
 from ofacore.plugin import Registry
@@ -44,7 +45,7 @@ def describe_model(instruction: str, preset: str = "tiny") -> dict[str, Any]:
     example = assembly.encoders["task"].encode(row, split="valid", rng=rng, row_id="sample")
     batch = collate([example])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.losses(batch) if batch.terms else model.hidden(batch)
+        model.losses(batch) if batch.terms else model.hidden(batch_on(batch, model.device))
     parts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     return {
         "preset": preset,

@@ -65,7 +65,8 @@ def _measured(model: UniversalModel, config: TrainConfig, batches: Sequence[Batc
     before = current_memory()
     model.train()
     with _watched() as peak:
-        total = sum((loss.values.sum() for _, loss in model.losses(max(batches, key=_positions))), torch.zeros(()))
+        nothing = torch.zeros((), device=model.device)
+        total = sum((loss.values.sum() for _, loss in model.losses(max(batches, key=_positions))), nothing)
         if total.requires_grad:
             total.backward()
     del total

@@ -13,6 +13,7 @@ from ofacore.data.errors import ColumnError
 from ofacore.data.expand import is_list
 from ofacore.data.permutation import item_rng
 from ofacore.model.universal import UniversalModel
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.protocols import Example, RowError
 
 Scored = list[float] | RowError
@@ -79,6 +80,7 @@ def _totals(scored: Sequence[Scored]) -> Scored:
 
 def _score(model: UniversalModel, examples: Sequence[Example], term: str, start: int, found: list[list[float]]) -> None:
     batch = collate(examples)
+    batch = batch_on(batch, model.device)
     hidden = model.hidden(batch)
     for group in batch.terms:
         if term in group.terms and "ids" in group.labels:

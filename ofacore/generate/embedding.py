@@ -16,6 +16,7 @@ from ofacore.data.expand import leaves, source_branches
 from ofacore.data.permutation import stable_key
 from ofacore.errors import UserError
 from ofacore.generate.session import DecodingModel
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.plan import TemplatePlan
 from ofacore.protocols import Batch, HeadContext, Layout, RowError
 
@@ -64,9 +65,13 @@ class _Embedding:
             if len(request.source.source) != 1:
                 found = len(request.source.source)
                 raise RowError(f"row {number}: an embedding needs exactly one source, this row has {found}")
-        side = collate(examples).source
+        batch = Batch(collate(examples).source, None, (), ())
+        device = getattr(self.model, "device", None)
+        if device is not None:
+            batch = batch_on(batch, device)
+        side = batch.source
         assert side is not None
-        hidden = self.model.hidden(Batch(side, None, (), ())).source
+        hidden = self.model.hidden(batch).source
         contrast = self.encoder.plan.contrast
         if contrast is None:
             return _means(hidden.float(), side.layout, len(rows))

@@ -27,6 +27,7 @@ from ofacore.model.stages import Stage
 from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import layout
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.parts.sync_batch_norm import uncounted
 from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
@@ -290,6 +291,7 @@ class UniversalModel(nn.Module):
 
     def losses(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
         """Losses of all groups of a micro-batch and auxiliary terms, without criteria that need the whole step."""
+        batch = batch_on(batch, self.device)
         hidden = self.hidden(batch)
         own = [group for group in batch.terms if self.criterion(group.criterion, group.options).scope != "step"]
         found = [(group, self.loss(group, self.predict(group, hidden), hidden)) for group in own]

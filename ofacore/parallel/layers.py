@@ -26,7 +26,7 @@ def _config(sequence: bool) -> object:
     return megatron("model_parallel_config").ModelParallelConfig(
         tensor_model_parallel_size=tensor_size(),
         sequence_parallel=sequence and sequence_parallel(),
-        use_cpu_initialization=not torch.cuda.is_available(),
+        use_cpu_initialization=True,  # the whole model moves to its device at once, when it is built
         params_dtype=torch.float32,
     )
 

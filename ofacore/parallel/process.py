@@ -17,6 +17,13 @@ BF16_VARIABLE = "OFA_BF16"
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
+def compute_device() -> torch.device:
+    """Where this process computes: its GPU, by ``LOCAL_RANK``, or the CPU where no GPU can be used."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed memory instead of giving it back; True if it agreed.
 

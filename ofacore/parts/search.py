@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ofacore.parts.stepping import NEVER, Rules, Stepper
-from ofacore.parts.transfer import numbers_on
+from ofacore.parts.transfer import numbers_on, to_device
 from ofacore.protocols import GenerationOptions, Hypothesis
 from ofacore.vocabulary import BOS
 
@@ -84,7 +84,9 @@ def _draw(scores: Tensor, options: GenerationOptions, generator: torch.Generator
         ordered, order = kept.softmax(-1).sort(dim=-1, descending=True)
         beyond = ordered.cumsum(-1) - ordered >= options.top_p
         kept = kept.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), NEVER)
-    return torch.multinomial(kept.softmax(-1), 1, generator=generator)[:, 0]
+    rates = kept.softmax(-1)
+    noise = torch.empty(rates.shape, device=generator.device).exponential_(generator=generator)
+    return (rates / to_device(noise, rates.device)).argmax(-1)  # as torch.multinomial, with one generator everywhere
 
 
 class Beam:

@@ -166,6 +166,8 @@ class PretendedGpu(TorchDispatchMode):
             for each in flat
             if isinstance(each, Tensor) and not isinstance(each, PretendedTensor) and each.dim()
         ]
+        if any(isinstance(each, torch.Generator) and each.device.type == "cpu" for each in flat):
+            raise DeviceMixError(f"{name} at {_place()}: random numbers of the CPU's generator for the GPU")
         if not hosts:
             return
         if name not in _INDEXED:

@@ -117,11 +117,13 @@ class Trainer:
         They are exact (fp32, see `RunOptimizer.exact`) and averaged, if there are averages.
         """
         generator = torch.get_rng_state()
+        on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         self.model.eval()
         with self.optimizer.exact(), self.ema.applied() if self.ema else nullcontext():
             yield
         self.model.train()
         torch.set_rng_state(generator)
+        torch.cuda.set_rng_state_all(on_gpus)
 
     def leave(self) -> None:
         """Give the model away with the weights that a checkpoint of this moment gives back; see `evaluating`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ofa_modality_motion.canvas import Canvas
 from ofa_modality_motion.schedulers import build_scheduler
+from ofacore.parts import to_device
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
     DecodeSession,
@@ -119,7 +120,7 @@ class _Sampler:
         stage, scheduler = self.stage, build_scheduler(self.options.scheduler, self.options.steps)
         extra = {"generator": self.generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
         noise = torch.randn(stage.given.shape, generator=self.generator, device=self.generator.device)
-        frames = stage.imposed(noise.to(stage.given.device) * scheduler.init_noise_sigma)
+        frames = stage.imposed(to_device(noise, stage.given.device) * scheduler.init_noise_sigma)
         for step in scheduler.timesteps:
             clean = stage.imposed(self._clean(frames, int(step) + 1))
             frames = stage.imposed(scheduler.step(clean, step, frames, **extra).prev_sample)
