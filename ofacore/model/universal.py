@@ -30,6 +30,7 @@ from ofacore.parallel.groups import layout
 from ofacore.parts.sync_batch_norm import uncounted
 from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
+from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -95,8 +96,9 @@ class UniversalModel(nn.Module):
         options = {**base, **options}
         key = criterion_key(name, options)
         if key not in self.criteria and key not in self.plain_criteria:
-            with seeded(f"criterion.{key}", self.seed):
-                built = self.registry.load("criterion", name)(options)
+            build, owner = self.registry.load("criterion", name), self._owner("criterion", name)
+            with seeded(f"criterion.{key}", self.seed), Blame(owner, "when it was built"), guarded_building(owner):
+                built = build(options)
             if isinstance(built, nn.Module) and (self.stage is None or self.stage.last):
                 self.criteria[key] = built
             else:

@@ -362,3 +362,33 @@ def test_a_detached_loss_is_refused_whatever_holds_the_prediction():
     with torch.no_grad():
         assert checked_loss(lost, tensor, 2, "c", "for t") is lost
     assert checked_loss(lost, tensor.detach(), 2, "c", "for t") is lost
+
+
+def change_for_everybody():
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_grad_enabled(False)
+
+
+class RudeAdapter(TouchAdapter):
+    def __init__(self, context):
+        super().__init__(context)
+        change_for_everybody()
+
+
+class RudeSquares(Squares):
+    def __init__(self, options):
+        super().__init__(options)
+        change_for_everybody()
+
+
+@pytest.mark.parametrize(("kind", "part"), [("adapter", RudeAdapter), ("criterion", RudeSquares)])
+def test_what_a_constructor_changes_for_everybody_is_undone_and_told(kind, part, caplog):
+    with caplog.at_level(logging.WARNING):
+        model(touch(**{kind: part}))
+    assert torch.empty(1).dtype == torch.float32 and str(torch.empty(1).device) == "cpu"
+    assert torch.is_grad_enabled() and not torch.are_deterministic_algorithms_enabled()
+    assert f"building {kind} 'touch' {OWN} changed" in caplog.text
+    for state in ("default dtype", "default device", "deterministic mode", "gradients"):
+        assert state in caplog.text
