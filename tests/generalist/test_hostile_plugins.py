@@ -392,3 +392,25 @@ def test_what_a_constructor_changes_for_everybody_is_undone_and_told(kind, part,
     assert f"building {kind} 'touch' {OWN} changed" in caplog.text
     for state in ("default dtype", "default device", "deterministic mode", "gradients"):
         assert state in caplog.text
+
+
+class CountedRouter:
+    """All positions go to the first expert."""
+
+    built = 0
+
+    def __init__(self, options):
+        type(self).built += 1
+
+    def __call__(self, layout, hidden):
+        experts = torch.zeros(layout.positions, 1, dtype=torch.long)
+        return experts, torch.ones(experts.shape)
+
+
+def test_a_router_is_built_once_for_a_model(tmp_path):
+    routers = ComponentManifest("routers", CONTRACT, (Component("router", "first", f"{HERE}:CountedRouter"),))
+    task = Task("write", WRITE, train=ROWS)
+    registry = Registry.of(CORE, PROBE, touch(), routers)
+    built = Generalist.create([task], registry=registry, experts="first", experts_number=2, **SIZES)
+    built.fit(2, out=tmp_path, samples=2, trackers=[], precision="fp32")
+    assert CountedRouter.built == 1
