@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ofacore.config import ConfigError, Loaded, Place, Problem, read
 from ofacore.config.schema import RunConfig
@@ -14,8 +15,16 @@ from ofacore.plan.checking import check
 from ofacore.plugin import Registry
 
 
-def read_checked(sources: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Loaded, Registry]:
+def read_checked(
+    sources: Sequence[str], overrides: Sequence[str] = (), *, resume: bool = False, folder: Path | None = None
+) -> tuple[Loaded, Registry]:
     """A configuration that can be run, and the plugins it is for.
+
+    Args:
+        sources: Files, or words that stand for built-in ones.
+        overrides: ``key=value``.
+        resume: The run goes on, with the plugins that it began with.
+        folder: Run folder; default: what the configuration says.
 
     Raises:
         ConfigError: With every problem: of the files, of the schema, and of everything that the keys name.
@@ -24,11 +33,19 @@ def read_checked(sources: Sequence[str], overrides: Sequence[str] = ()) -> tuple
         loaded = read(sources, overrides)
     except ConfigError as error:
         raise ConfigError([*error.problems, *_of_the_rest(error)]) from None
-    registry = Registry.discover(loaded.config.plugins.prefer)
+    registry = _registry(loaded.config, resume, folder)
     problems = check_run(loaded.config, registry, loaded.places)
     if problems:
         raise ConfigError(problems)
     return loaded, registry
+
+
+def _registry(config: RunConfig, resume: bool, folder: Path | None) -> Registry:
+    if not resume:
+        return Registry.discover(config.plugins.prefer)
+    from ofacore.saving import registry_of_run  # loads torch, which a check alone does without
+
+    return registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
 
 
 def check_run(config: RunConfig, registry: Registry, places: Mapping[str, Place] | None = None) -> list[Problem]:

@@ -32,7 +32,7 @@ from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
 from ofacore.printable import escaped
 from ofacore.run_check import check_run
-from ofacore.saving import described_model, load
+from ofacore.saving import described_model, load, registry_of_run
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.heartbeat import Heartbeat
 from ofacore.train.loop import Trainer
@@ -63,7 +63,7 @@ def train_run(
         UserError: Data, folder or rows cannot be used.
         SystemExit: A signal ended the run, after it was saved; the code is 128 + its number, as shells have it.
     """
-    registry = Registry.discover(config.plugins.prefer)
+    registry = registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
     problems = check_run(config, registry)
     if problems:
         raise ConfigError(problems)

@@ -13,11 +13,20 @@ from torch import Tensor
 
 from ofacore import json_files
 from ofacore.assembly import Assembly
-from ofacore.assembly.origins import changed_versions, preferences
-from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, read_pointer, save_sharded, standing
+from ofacore.assembly.origins import changed_versions, preferring
+from ofacore.checkpoint import (
+    CheckpointError,
+    Snapshot,
+    find_latest,
+    load_state,
+    read_pointer,
+    save_sharded,
+    standing,
+)
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
 from ofacore.checkpoint.errors import listed
+from ofacore.config.schema import RunConfig
 from ofacore.config.validation import explained
 from ofacore.folders import check_writable
 from ofacore.model.allowance import Allowance, check_counts
@@ -130,7 +139,7 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
     stored = state.get("components", {})
     if registry is None:
         chosen = state["config"].get("plugins", {}).get("prefer", {})
-        registry = Registry.discover({**preferences(stored), **chosen})
+        registry = preferring(stored, chosen)
     changed = changed_versions(stored, registry)
     if changed:
         logger.warning("%s was made with %s; it may answer otherwise", place, ", ".join(changed))
@@ -156,6 +165,22 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
         enabling = "enable them (`ofa plugins list` tells why they are not used)"
         remedy = f"pip install {' '.join(absent)}" if absent else enabling
         raise CheckpointError(place, f"needs plugins that are not here: {remedy}\n{error}") from error
+
+
+def registry_of_run(config: RunConfig, folder: Path, resume: bool) -> Registry:
+    """The plugins for a configured run; one that goes on prefers the distributions that it began with.
+
+    Args:
+        config: The run.
+        folder: Run folder.
+        resume: The run goes on from the folder's latest checkpoint, if it has one.
+
+    Raises:
+        CheckpointError: The latest checkpoint cannot be read.
+    """
+    place = find_latest(folder) if resume else None
+    stored = described_model(place, load_state(place)).get("components", {}) if place else {}
+    return preferring(stored, config.plugins.prefer)
 
 
 def described_model(place: Path, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from typing import Any
 
 from ofacore.config.schema import ModelConfig
@@ -34,6 +35,25 @@ def preferences(stored: Stored) -> dict[str, str]:
         kind, _, name = key.partition("/")
         found[name if kind == "slot" else key] = str(origin["distribution"])
     return found
+
+
+def preferring(stored: Stored, chosen: Mapping[str, str]) -> Registry:
+    """Everything that is installed; of two that bring the same, what a model was made with.
+
+    Args:
+        stored: Of the model; distributions that are gone leave the choice to ``OFA_PREFER``.
+        chosen: ``plugins.prefer`` of a configuration, which goes before both.
+    """
+    here = {name: owner for name, owner in preferences(stored).items() if _is_installed(owner)}
+    return Registry.discover({**here, **chosen})
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
 
 
 def with_stored_options(registry: Registry, stored: Stored) -> Registry:

@@ -16,6 +16,7 @@ from ofacore.model.stacks import BackboneContext
 from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
+from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import BuildContext, PositionGrid
 
 
@@ -28,8 +29,9 @@ def parts(
     for part in wanted:
         with seeded(f"{kind}.{part.name}", seed):
             given = replace(context, options={**part.options, **options.get(part.name, {})})
-            with Blame(who(registry, kind, part.name), "when it was built"):
-                modules[part.name] = registry.load(kind, part.name)(given)
+            owner, build = who(registry, kind, part.name), registry.load(kind, part.name)
+            with Blame(owner, "when it was built"), guarded_building(owner):
+                modules[part.name] = build(given)
     return modules
 
 

@@ -1,4 +1,4 @@
-"""What a criterion gives must be losses that can be trained on; looked at without waiting for the device."""
+"""What a criterion gives must be losses that can be trained on; looked at without a wait."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def checked_loss(found: Any, prediction: Any, items: int, owner: str, place: str
         place: Term, for messages.
 
     Raises:
-        PluginError: It gave no `Loss`, not one value for each item, or values without a gradient to the prediction.
+        PluginError: It gave no `Loss`, not one value for each item, or values without a gradient
+            to the prediction.
     """
     if problem := _problem(found, prediction, items):
         raise PluginError(f"{owner}, {place}: {problem}")
@@ -36,8 +37,10 @@ def _problem(found: Any, prediction: Any, items: int) -> str:
     for name, values in {"values": found.values, **found.parts}.items():
         shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         if shape != [items]:
-            return f"gives '{name}' of shape {shape} for {items} items; wanted is [{items}], one for each"
-    if items and torch.is_grad_enabled() and not found.values.requires_grad and _needs_gradient(prediction):
+            wanted = f"wanted is [{items}], one for each"
+            return f"gives '{name}' of shape {shape} for {items} items; {wanted}"
+    detached = items and torch.is_grad_enabled() and not found.values.requires_grad
+    if detached and _needs_gradient(prediction):
         return "gives a loss that is detached from its prediction: nothing would be learned from it"
     return ""
 
@@ -47,7 +50,7 @@ def _needs_gradient(prediction: Any) -> bool:
 
 
 def parts_of(prediction: Any) -> Iterable[Any]:
-    """What a prediction holds: itself, or the parts of a mapping or a sequence, or the attributes of an object."""
+    """What a prediction holds: itself, parts of a mapping or sequence, or an object's attributes."""
     if isinstance(prediction, Tensor):
         return (prediction,)
     if isinstance(prediction, Mapping):

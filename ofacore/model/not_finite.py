@@ -1,4 +1,4 @@
-"""Which component makes numbers that are not finite out of numbers that are; asked when a loss is not finite."""
+"""Which component makes numbers that are not finite out of numbers that are."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def source_of_not_finite(
 ) -> tuple[str, str]:
     """Kind and name of the first component of a micro-batch that does; empty where none does.
 
-    Components are called once more, in evaluation mode, so that nothing changes. Collective adapters must not be
-    called by one process alone: the model has noted what they gave.
+    Asked when a loss is not finite. Components are called once more, in evaluation mode, so that
+    nothing changes. Collective adapters must not be called by one process alone: the model has
+    noted what they gave.
 
     Args:
         model: The model.
@@ -36,7 +37,8 @@ def source_of_not_finite(
     for adapter in _adapters(model, batch):
         return "adapter", adapter
     if hidden is None or layout().tensor > 1:
-        return "", ""  # heads of a tensor group see different columns, and may not decide apart what to call next
+        # Heads of a tensor group see different columns, and may not decide apart what to call next.
+        return "", ""
     for group in groups:
         states = hidden.source if group.side == "source" else hidden.target
         if states is None or not _is_finite(states.index_select(0, group.index)):
@@ -45,7 +47,8 @@ def source_of_not_finite(
             prediction = model.predict(group, hidden)
         if _is_broken(prediction):
             return "head", group.head
-        if all(map(_is_finite, group.labels.values())) and _breaks(model, group, prediction, hidden):
+        known = all(map(_is_finite, group.labels.values()))
+        if known and _breaks(model, group, prediction, hidden):
             return "criterion", group.criterion
     return "", ""
 
@@ -62,7 +65,10 @@ def _embeds_finite(model: UniversalModel, call: AdapterCall) -> bool:
         return all(bool(found) for name, found in model.finite_states if name == call.adapter)
     module = model.adapters[call.adapter]
     with _evaluating(module):
-        features = {n: v.to(model.dtype) if v.is_floating_point() else v for n, v in call.features.items()}
+        features = dict(call.features)
+        for name, value in call.features.items():
+            if value.is_floating_point():
+                features[name] = value.to(model.dtype)
         return _is_finite(module.embed(features, call.shapes))  # type: ignore[operator]
 
 
@@ -91,6 +97,10 @@ def _is_finite(values: Tensor) -> bool:
 
 
 def _is_broken(prediction: Any) -> bool:
-    """Whether a prediction has numbers that no head gives on purpose; minus infinity rules a choice out."""
-    tensors = [part for part in parts_of(prediction) if isinstance(part, Tensor) and part.is_floating_point()]
-    return any(bool((part.isnan() | part.isposinf()).any()) for part in tensors)
+    """Whether it has numbers that no head gives on purpose; minus infinity rules a choice out."""
+    for part in parts_of(prediction):
+        if not isinstance(part, Tensor) or not part.is_floating_point():
+            continue
+        if bool((part.isnan() | part.isposinf()).any()):
+            return True
+    return False

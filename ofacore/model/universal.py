@@ -31,6 +31,7 @@ from ofacore.parts.batch_transfer import batch_on
 from ofacore.parts.sync_batch_norm import uncounted
 from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
+from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -97,8 +98,9 @@ class UniversalModel(nn.Module):
         options = {**base, **options}
         key = criterion_key(name, options)
         if key not in self.criteria and key not in self.plain_criteria:
-            with seeded(f"criterion.{key}", self.seed):
-                built = self.registry.load("criterion", name)(options)
+            build, owner = self.registry.load("criterion", name), self._owner("criterion", name)
+            with seeded(f"criterion.{key}", self.seed), Blame(owner, "when it was built"), guarded_building(owner):
+                built = build(options)
             if isinstance(built, nn.Module) and (self.stage is None or self.stage.last):
                 self.criteria[key] = built
             else:

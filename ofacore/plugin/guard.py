@@ -1,4 +1,4 @@
-"""Importing a component leaves the process as it was: what an import changes for everybody is undone, and told.
+"""Importing or building a component leaves the process as it was: what it changes for everybody is undone, and told.
 
 Only what can be put back is looked at here; ``ofa plugins check --imports`` finds more.
 """
@@ -18,7 +18,13 @@ from typing import Any
 
 _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_TORCH_DEFAULTS = {"the default dtype of torch": "float32", "gradients of torch": True}
+_DTYPE = "the default dtype of torch"
+_TORCH_DEFAULTS = {
+    _DTYPE: "float32",
+    "gradients of torch": True,
+    "the default device of torch": "cpu",
+    "the deterministic mode of torch": (False, False),
+}
 """What holds where torch is imported by the component itself."""
 
 
@@ -33,25 +39,41 @@ def guarded(target: str, owner: str) -> Iterator[None]:
     if target.partition(":")[0] in sys.modules:
         yield
         return
-    before = _readings()
+    with _unchanged(f"importing '{target}' of {owner}", seeds=True):
+        yield
+
+
+@contextmanager
+def guarded_building(owner: str) -> Iterator[None]:
+    """As `guarded`, around the constructor of a component. It may draw random numbers: seeds are its caller's matter.
+
+    Args:
+        owner: The component and its plugin, in words.
+    """
+    with _unchanged(f"building {owner}", seeds=False):
+        yield
+
+
+@contextmanager
+def _unchanged(what: str, seeds: bool) -> Iterator[None]:
+    before = _readings(seeds)
     filters = list(warnings.filters)
     try:
         yield
     finally:
-        changed = _put_back(before) + _put_back_filters(filters)
+        changed = _put_back(before, seeds) + _put_back_filters(filters)
         if changed:
-            what = ", ".join(changed)
-            _LOG.warning("importing '%s' of %s changed %s for everybody: this is undone", target, owner, what)
+            _LOG.warning("%s changed %s for everybody: this is undone", what, ", ".join(changed))
 
 
-def _readings() -> dict[str, Any]:
-    return {name: read() for name, (read, _) in _states().items()}
+def _readings(seeds: bool) -> dict[str, Any]:
+    return {name: read() for name, (read, _) in _states(seeds).items()}
 
 
-def _put_back(before: dict[str, Any]) -> list[str]:
+def _put_back(before: dict[str, Any], seeds: bool) -> list[str]:
     """Names of the states that differed."""
     changed = []
-    for name, (read, write) in _states().items():
+    for name, (read, write) in _states(seeds).items():
         wanted = before.get(name)
         if name not in before and name in _TORCH_DEFAULTS:
             wanted = _torch_default(name)
@@ -63,32 +85,57 @@ def _put_back(before: dict[str, Any]) -> list[str]:
 
 def _torch_default(name: str) -> Any:
     value = _TORCH_DEFAULTS[name]
-    return getattr(sys.modules["torch"], value) if isinstance(value, str) else value
+    return getattr(sys.modules["torch"], str(value)) if name == _DTYPE else value
 
 
 def _same(one: Any, other: Any) -> bool:
     return bool(one.equal(other)) if hasattr(one, "equal") else bool(one == other)
 
 
-def _states() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
+def _states(seeds: bool) -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     """Name -> how a state is read and put back. Libraries that are not imported have none."""
     states: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-        "the seed of random": (random.getstate, random.setstate),
         "the working directory": (os.getcwd, os.chdir),
     }
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             states[f"the handler of {number.name}"] = (_handler(number), _handle(number))
-    numpy: Any = sys.modules.get("numpy")
-    if numpy is not None and hasattr(numpy, "random"):
-        states["the seed of numpy"] = (lambda: _NumpyState(numpy.random.get_state()), _seed_numpy)
     torch: Any = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_default_device"):
-        states["the default dtype of torch"] = (torch.get_default_dtype, torch.set_default_dtype)
+        states[_DTYPE] = (torch.get_default_dtype, torch.set_default_dtype)
         states["gradients of torch"] = (torch.is_grad_enabled, torch.set_grad_enabled)
         states["the number of threads of torch"] = (torch.get_num_threads, torch.set_num_threads)
-        states["the seed of torch"] = (torch.get_rng_state, torch.set_rng_state)
-    return states
+        states["the default device of torch"] = (lambda: str(torch.get_default_device()), _set_device)
+        states["the deterministic mode of torch"] = (_determinism, _set_determinism)
+    return {**states, **_seeds()} if seeds else states
+
+
+def _seeds() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    found: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+        "the seed of random": (random.getstate, random.setstate),
+    }
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and hasattr(numpy, "random"):
+        found["the seed of numpy"] = (lambda: _NumpyState(numpy.random.get_state()), _seed_numpy)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_default_device"):
+        found["the seed of torch"] = (torch.get_rng_state, torch.set_rng_state)
+    return found
+
+
+def _set_device(device: str) -> None:
+    """None takes away what makes tensors elsewhere, which costs time in every call."""
+    sys.modules["torch"].set_default_device(None if device == "cpu" else device)
+
+
+def _determinism() -> tuple[bool, bool]:
+    """Whether operations must be deterministic, and whether others only warn."""
+    torch = sys.modules["torch"]
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _set_determinism(mode: tuple[bool, bool]) -> None:
+    sys.modules["torch"].use_deterministic_algorithms(mode[0], warn_only=mode[1])
 
 
 class _NumpyState:

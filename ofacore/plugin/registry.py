@@ -18,7 +18,7 @@ from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
 from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
-from ofacore.plugin.guard import guarded
+from ofacore.plugin.guard import guarded, guarded_building
 from ofacore.plugin.kinds import CORE_KINDS, RESERVED
 from ofacore.plugin.manifest import (
     Component,
@@ -195,7 +195,8 @@ class Registry:
         given = {**declared, **(options or {})}
         if kind == "transform" and not isinstance(built, type):
             return partial(built, **given) if given else built
-        with Blame(who(self, kind, name), "when it was built"):
+        owner = who(self, kind, name)
+        with Blame(owner, "when it was built"), guarded_building(owner):
             return built(given)
 
     def resolve(self, target: str) -> Any:

@@ -101,6 +101,11 @@ def test_a_sound_plugin_passes_and_exits_with_zero(run):
     }
 
 
+def test_several_plugins_are_checked_by_their_names(run):
+    done = run("sound", "untyped", "--json")
+    assert {name for name, _ in json.loads(done.stdout)["plugins"]} == {"sound", "untyped"}, done.stderr
+
+
 def test_a_lambda_that_workers_need_is_a_problem(run, faulty):
     source = SLOT.format(name="local", slot="LOCAL", attribute="").replace("is_element, (,)", "lambda value: True, ()")
     (faulty[0] / "local_manifest.py").write_text(source)

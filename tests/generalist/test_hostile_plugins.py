@@ -362,3 +362,55 @@ def test_a_detached_loss_is_refused_whatever_holds_the_prediction():
     with torch.no_grad():
         assert checked_loss(lost, tensor, 2, "c", "for t") is lost
     assert checked_loss(lost, tensor.detach(), 2, "c", "for t") is lost
+
+
+def change_for_everybody():
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_grad_enabled(False)
+
+
+class RudeAdapter(TouchAdapter):
+    def __init__(self, context):
+        super().__init__(context)
+        change_for_everybody()
+
+
+class RudeSquares(Squares):
+    def __init__(self, options):
+        super().__init__(options)
+        change_for_everybody()
+
+
+@pytest.mark.parametrize(("kind", "part"), [("adapter", RudeAdapter), ("criterion", RudeSquares)])
+def test_what_a_constructor_changes_for_everybody_is_undone_and_told(kind, part, caplog):
+    with caplog.at_level(logging.WARNING):
+        model(touch(**{kind: part}))
+    assert torch.empty(1).dtype == torch.float32 and str(torch.empty(1).device) == "cpu"
+    assert torch.is_grad_enabled() and not torch.are_deterministic_algorithms_enabled()
+    assert f"building {kind} 'touch' {OWN} changed" in caplog.text
+    for state in ("default dtype", "default device", "deterministic mode", "gradients"):
+        assert state in caplog.text
+
+
+class CountedRouter:
+    """All positions go to the first expert."""
+
+    built = 0
+
+    def __init__(self, options):
+        type(self).built += 1
+
+    def __call__(self, layout, hidden):
+        experts = torch.zeros(layout.positions, 1, dtype=torch.long)
+        return experts, torch.ones(experts.shape)
+
+
+def test_a_router_is_built_once_for_a_model(tmp_path):
+    routers = ComponentManifest("routers", CONTRACT, (Component("router", "first", f"{HERE}:CountedRouter"),))
+    task = Task("write", WRITE, train=ROWS)
+    registry = Registry.of(CORE, PROBE, touch(), routers)
+    built = Generalist.create([task], registry=registry, experts="first", experts_number=2, **SIZES)
+    built.fit(2, out=tmp_path, samples=2, trackers=[], precision="fp32")
+    assert CountedRouter.built == 1

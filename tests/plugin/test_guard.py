@@ -10,6 +10,8 @@ random.seed(0)
 numpy.random.seed(0)
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)
+torch.set_default_device("meta")
+torch.use_deterministic_algorithms(True)
 torch.set_grad_enabled(False)
 torch.set_num_threads(torch.get_num_threads() + 1)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -26,6 +28,7 @@ logging.basicConfig()
 def state():
     return [os.getcwd(), random.getstate(), repr(numpy.random.get_state()), torch.get_rng_state().tolist(),
             torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),
+            torch.get_default_device(), torch.are_deterministic_algorithms_enabled(),
             signal.getsignal(signal.SIGTERM), ("error", None, Warning, None, 0) in warnings.filters]
 registry = Registry.discover()
 before = state()
@@ -40,7 +43,8 @@ def test_an_import_leaves_the_process_as_it_was_and_its_plugin_is_named(site):
     site.write("rude_code", CHANGES)
     told = site.run(READ).stderr
     assert "importing 'rude_code:Thing' of plugin 'rude' (dist-rude) changed" in told
-    for state in ("default dtype", "working directory", "seed of numpy", "SIGTERM", "filters", "threads", "gradients"):
+    put_back = ("dtype", "working directory", "seed of numpy", "SIGTERM", "filters", "threads", "gradients", "device")
+    for state in (*put_back, "deterministic"):
         assert state in told
 
 

@@ -86,5 +86,6 @@ def test_a_hook_that_raises_is_named_and_called_no_more(monkeypatch, tmp_path, c
     train(monkeypatch, tmp_path / "run", failing, diary)
     assert failing.calls == 1
     assert "no such luck" in caplog.text and "'dist'" in caplog.text
+    assert "raised an exception" in caplog.text and "could not be imported" not in caplog.text
     assert ("step", 2, True) in diary.told
     assert Registry.discover().strict is False

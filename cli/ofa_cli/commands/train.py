@@ -55,7 +55,8 @@ def train(
     from ofacore.folders import check_writable
     from ofacore.run_check import read_checked
 
-    run = read_checked([source], settings)[0].config
+    resume = resume or _restarted()
+    run = read_checked([source], settings, resume=resume, folder=out)[0].config
     if run.parallel.nproc > 1 and rank() is None:
         if not dry_run:
             check_writable(out or Path(run.out.format(name=run.name)))
@@ -66,7 +67,7 @@ def train(
 
     from ofacore.runs import train_run
 
-    train_run(run, resume=resume or _restarted(), dry_run=dry_run, folder=out)
+    train_run(run, resume=resume, dry_run=dry_run, folder=out)
 
 
 def _restarted() -> bool:
