@@ -15,10 +15,10 @@ from ofacore.config.schema import DataConfig, ModelConfig, RunConfig, TaskConfig
 from ofacore.data.check import DataReport, check_data
 from ofacore.data.collate import collate
 from ofacore.data.sources import ListSource, Source, open_source
-from ofacore.data.transfer import batch_on
 from ofacore.errors import UserError
 from ofacore.folders import check_place
 from ofacore.generalist import build_model
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import column_hint
 from ofacore.plugin import Registry

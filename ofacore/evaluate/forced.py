@@ -10,8 +10,8 @@ import torch
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
 from ofacore.data.permutation import item_rng
-from ofacore.data.transfer import batch_on
 from ofacore.model.universal import UniversalModel
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.protocols import Example
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
 from ofacore.data.permutation import stable_key
-from ofacore.data.transfer import batch_on
 from ofacore.generate.session import DecodingModel
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.protocols import Batch, RowError
 
 

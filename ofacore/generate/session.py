@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofacore.data.transfer import batch_on
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.parts.transfer import to_device
 from ofacore.protocols import BOS, AdapterCall, Batch, BatchSide, HeadContext, Layout, Side
 

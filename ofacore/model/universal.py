@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ofacore.artifacts import Artifact
 from ofacore.config.schema import ModelConfig
-from ofacore.data.transfer import batch_on
 from ofacore.model import assembly
 from ofacore.model.dropout import dropout
 from ofacore.model.embedding import TokenEmbedding
@@ -24,6 +23,7 @@ from ofacore.model.stages import Stage
 from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import layout
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.parts.sync_batch_norm import uncounted
 from ofacore.protocols import (
     AdapterCall,

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ofacore.config.schema import FaultConfig
-from ofacore.data.transfer import batch_on
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.groups import data_rank, data_size, layout
+from ofacore.parts.batch_transfer import batch_on
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
 from ofacore.train.agreement import Outcome, merged, outcomes, step_facts
 from ofacore.train.errors import NonFiniteError, OutOfMemoryError
