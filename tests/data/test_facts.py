@@ -9,7 +9,7 @@ import torch
 
 from ofacore.model.rows import cross_groups, places_of, self_groups, stream_of
 from ofacore.protocols import Batch, RowPlaces
-from tests.device.test_pretended_gpu import made, steps
+from tests.device.on_a_pretended_gpu import made, steps
 
 
 @pytest.fixture(scope="module")
