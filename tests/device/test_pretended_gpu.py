@@ -1,7 +1,7 @@
 """Everything of `on_a_pretended_gpu.py`, in a process of its own.
 
-Autograd counts the devices of a process at its first backward pass, so that the pretended one has to be there before any
-other test computes gradients.
+Autograd counts the devices of a process at its first backward pass, so that the pretended one has to be there before
+any other test computes gradients.
 """
 
 from __future__ import annotations
