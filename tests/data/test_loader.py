@@ -104,21 +104,23 @@ class Raises(Letters):
 def test_an_error_of_a_plugin_in_a_worker_is_told_with_its_place_and_ends_the_workers():
     sound = encoder("[WORD:a] -> [WORD:t]", name="one")
     broken = {"one": TaskData(ListSource(rows(7), "one"), replace(sound, preprocessors={"letters": Raises()}))}
+    others = multiprocessing.active_children()
     with pytest.raises(KeyError, match="values") as caught:
         list(StepLoader(broken, Single(), LoaderSettings(workers=1), None, 0, 3))
     told = " ".join(caught.value.__notes__)
     assert "raised by preprocessor 'letters' of plugin 'toy' (toy 0), encode, slot 'a'" in told
     assert "while encoding one[" in told and "of task 'one'" in told
     assert "in a worker process" in str(caught.value.__cause__)
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(others)
 
 
 def test_an_error_beside_the_loader_ends_the_workers():
+    others = set(multiprocessing.active_children())
     steps = iter(StepLoader(tasks(), Turns(), LoaderSettings(workers=1)))
     next(steps)
-    assert multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) > others
     steps.close()
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_resuming_gives_the_same_steps():
