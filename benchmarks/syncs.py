@@ -34,9 +34,7 @@ def steps_of(model: Any, number: int, samples: int) -> list[Any]:
     from ofacore.data.loader import StepLoader
     from ofacore.fitting import loaded, loader_settings, schedule, training_data
 
-    settings = replace(
-        loader_settings(model.assembly.config.train), workers=0, samples=samples, positions=10**6
-    )
+    settings = replace(loader_settings(model.assembly.config.train), workers=0, samples=samples, positions=10**6)
     steps = StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, number)
     return [loaded(step) for step in steps]
 

@@ -127,9 +127,7 @@ def fit(
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
-    trainer = Trainer(
-        generalist.model, Steps(loader), config, folder, rollout=rollout(generalist), dtype=chosen.dtype
-    )
+    trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist), dtype=chosen.dtype)
     with _exact_after(trainer), _claimed_together(folder):
         opening = None if quiet or not groups.is_first() else chosen.told
         *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], opening)  # trackers write from here

@@ -223,10 +223,7 @@ class Assembly:
             wanted[name] = (name, self.criterion_options(name))
         for loss in plan.all_losses():
             wanted[loss.key] = (loss.criterion, loss.options)
-        return {
-            key: self.registry.make("criterion", name, options)
-            for key, (name, options) in sorted(wanted.items())
-        }
+        return {key: self.registry.make("criterion", name, options) for key, (name, options) in sorted(wanted.items())}
 
     def _corruptions(self, plan: TaskPlan) -> dict[str, Corruption]:
         names = {slot.corruption for slot in plan.slots() if slot.corruption}

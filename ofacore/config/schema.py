@@ -151,7 +151,9 @@ class GenerationConfig(Section):
         None, ge=0, le=1000, description="No n-gram of this length occurs twice; 0: no limit."
     )
     repetition_penalty: float | None = Field(
-        None, gt=0, allow_inf_nan=False,
+        None,
+        gt=0,
+        allow_inf_nan=False,
         description="Scores of tokens that a value holds already are divided by it, or multiplied where negative.",
     )
     banned_tokens: tuple[tuple[int, ...], ...] | None = Field(

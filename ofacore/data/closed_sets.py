@@ -41,9 +41,7 @@ def usable_members(
     return tuple(value for value in values if all(_takes(slot, value, preprocessors) for slot in slots))
 
 
-def member_problem(
-    values: Sequence[Any], slots: Sequence[SlotPlan], preprocessors: Mapping[str, Preprocessor]
-) -> str:
+def member_problem(values: Sequence[Any], slots: Sequence[SlotPlan], preprocessors: Mapping[str, Preprocessor]) -> str:
     """What is wrong with a closed set: a member that a slot refuses, or two that it cannot tell apart; else empty.
 
     Args:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 
-def interval(
-    items: Sequence[float], *, share: float = 0.95, rounds: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+def interval(items: Sequence[float], *, share: float = 0.95, rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
     """Interval of the mean of one number per sample.
 
     Returns:

@@ -108,9 +108,7 @@ class Judging:
         )  # fmt: skip
         return judged, kept, left
 
-    def accepted(
-        self, judged: Judged, use: MetricUse, kept: Sequence[int]
-    ) -> tuple[Judged, list[int], list[LeftOut]]:
+    def accepted(self, judged: Judged, use: MetricUse, kept: Sequence[int]) -> tuple[Judged, list[int], list[LeftOut]]:
         """Without the rows whose reference the metric refuses."""
         judged, refused = without_refused(judged, use, self.registry)
         left = [LeftOut(self.rows[kept[place]].name, use.slot, reason) for place, reason in refused.items()]

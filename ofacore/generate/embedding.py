@@ -24,9 +24,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @torch.no_grad()
-def embed_rows(
-    model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int, slot: str = ""
-) -> Tensor:
+def embed_rows(model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int, slot: str = "") -> Tensor:
     """fp32 [rows, H]; of a contrast what its head gives, [rows, size].
 
     Args:
@@ -58,9 +56,7 @@ class _Embedding:
         examples = []
         for number, row in enumerate(rows, first):
             rng = np.random.default_rng(stable_key("embed", number))
-            request = self.encoder.encode_request(
-                row, rng=rng, row_id=f"row {number}", template=self.template
-            )
+            request = self.encoder.encode_request(row, rng=rng, row_id=f"row {number}", template=self.template)
             examples.append(request.source)
             if len(request.source.source) != 1:
                 found = len(request.source.source)

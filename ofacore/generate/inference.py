@@ -142,9 +142,7 @@ class Inference:
 
     def _tools(self, template: TemplatePlan) -> Tools:
         names = dict.fromkeys(slot.generator for slot in template.slots.values() if slot.loss)
-        generators = {
-            n: self.registry.make("generator", n) for n in names
-        }
+        generators = {n: self.registry.make("generator", n) for n in names}
         rng = torch.Generator().manual_seed(self.options.seed)
         return Tools(
             template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases,

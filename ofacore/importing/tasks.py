@@ -153,9 +153,7 @@ def _adapter_of(slot: Slot, available: Sequence[str], registry: Registry) -> str
     return own[0] if usual not in available and len(own) == 1 else ""
 
 
-def preprocessing(
-    foreign: Foreign, tasks: Tasks, registry: Registry
-) -> tuple[dict[str, Any], list[str]]:
+def preprocessing(foreign: Foreign, tasks: Tasks, registry: Registry) -> tuple[dict[str, Any], list[str]]:
     """Options of our preprocessors of the names that the checkpoint has settings for, and settings not taken."""
     found: dict[str, Any] = {}
     left_out = []

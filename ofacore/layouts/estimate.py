@@ -162,5 +162,3 @@ def _orthogonal(rows: int, columns: int) -> float:
     """Operations of Muon's iteration on a matrix."""
     short, long = sorted((rows, columns))
     return _MUON_ITERATIONS * (4.0 * short**2 * long + 2.0 * short**3)
-
-

@@ -52,9 +52,7 @@ def item_attention(
         source: Where the source's positions stand.
     """
     places = _places(target)
-    cuts = [
-        _cut(positions, places, target, source) for positions in group.index.cpu().split(list(group.lengths))
-    ]
+    cuts = [_cut(positions, places, target, source) for positions in group.index.cpu().split(list(group.lengths))]
     found = []
     for layer in layers:
         found.append([_taken(attention[layer], cut) for cut in cuts])

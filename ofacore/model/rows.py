@@ -123,9 +123,7 @@ def places_of(rows: tuple[Tensor, ...], positions: int, once: bool = True) -> Ro
     return RowPlaces(flat.clamp(min=0), inverse)
 
 
-def slots_of(
-    rows: tuple[Tensor, ...], positions: int, once: bool = True, places: RowPlaces | None = None
-) -> Slots:
+def slots_of(rows: tuple[Tensor, ...], positions: int, once: bool = True, places: RowPlaces | None = None) -> Slots:
     """Slots of index matrices ``rows``; ``places``: those of `places_of`, where they are known."""
     shapes = tuple((int(group.shape[0]), int(group.shape[1])) for group in rows)
     found = places or places_of(rows, positions, once)

@@ -254,9 +254,7 @@ class UniversalModel(nn.Module):
             found = criterion(prediction, group.labels, context)
         return checked_loss(found, prediction, len(group.lengths), owner, place)
 
-    def source_of_not_finite(
-        self, batch: Batch, hidden: Hidden | None = None, groups: Sequence[TermGroup] = ()
-    ) -> str:
+    def source_of_not_finite(self, batch: Batch, hidden: Hidden | None = None, groups: Sequence[TermGroup] = ()) -> str:
         """The adapter, head or criterion of a micro-batch that does it, and its plugin; empty where none is known."""
         kind, name = source_of_not_finite(self, batch, hidden, groups)
         return self._owner(kind, name) if kind else ""

@@ -113,9 +113,7 @@ def _row(stepper: Stepper, request: RowRequest) -> _Row:
     return _Row(request, width, wanted)
 
 
-def _children(
-    stepper: Stepper, logits: torch.Tensor, waiting: Sequence[_Prefix]
-) -> Iterator[tuple[int, int, _Prefix]]:
+def _children(stepper: Stepper, logits: torch.Tensor, waiting: Sequence[_Prefix]) -> Iterator[tuple[int, int, _Prefix]]:
     """(place of the parent, token, prefix) of everything one token further, read from the device all at once."""
     families = [list(parent.node.children) for parent in waiting]
     sizes = [len(family) for family in families]

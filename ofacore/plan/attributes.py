@@ -9,6 +9,7 @@ from typing import Any
 from ofacore.instruction import Attribute as Written
 from ofacore.instruction import Instruction, Slot
 from ofacore.plan.error import PlanError
+from ofacore.plan.lookups import limits
 from ofacore.plugin import Attribute, SlotType, suggest
 
 CORE_ATTRIBUTES = (
@@ -18,8 +19,12 @@ CORE_ATTRIBUTES = (
     Attribute("criterion", "str", doc="Criterion to use.", sides=("target",)),
     Attribute("generator", "str", doc="Generator to use.", sides=("target",)),
     Attribute(
-        "drop_prompt", "float", doc="In training the slot is left out of this share of samples, for guidance.",
-        sides=("source",), minimum=0, maximum=1,
+        "drop_prompt",
+        "float",
+        doc="In training the slot is left out of this share of samples, for guidance.",
+        sides=("source",),
+        minimum=0,
+        maximum=1,
     ),
     Attribute("no_loss", "flag", doc="Given to the decoder, not learned; forced at inference.", sides=("target",)),
 )
@@ -96,8 +101,7 @@ def _number(written: Written, attribute: Attribute, text: str) -> int | float:
         raise PlanError(message, text, written.value_start, f"{written.key}={_example(attribute)}") from None
     low, high = attribute.minimum, attribute.maximum
     if math.isnan(value) or (low is not None and value < low) or (high is not None and value > high):
-        limits = f"at least {low:g}" if high is None else f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
-        raise PlanError(f"'{written.key}' is {limits}, not {written.value}", text, written.value_start)
+        raise PlanError(f"'{written.key}' is {limits(low, high)}, not {written.value}", text, written.value_start)
     return value
 
 

@@ -11,7 +11,8 @@ from ofacore.config.errors import Problem
 from ofacore.excerpts import excerpt, listing
 from ofacore.instruction import Contrast, Node, Repeat, Slot
 from ofacore.plan.types import TemplatePlan
-from ofacore.plugin import PluginError, Registry, UnknownNameError, suggest
+from ofacore.plugin import Option, PluginError, Registry, UnknownNameError, suggest
+from ofacore.plugin.manifest import OptionType
 
 
 def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem]:
@@ -32,37 +33,95 @@ def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem
 
 
 def option_problems(path: str, kind: str, name: str, given: Mapping[str, Any], registry: Registry) -> list[Problem]:
-    """One problem for each option that a component does not take, or that is of another kind than its default."""
-    known = registry.component(kind, name).options
+    """One problem for each option that a component does not take, or whose value it does not allow."""
+    return declared_problems(path, f"{kind} '{name}'", registry.component(kind, name).declared, given)
+
+
+def declared_problems(
+    path: str,
+    owner: str,
+    declared: Mapping[str, Option],
+    given: Mapping[str, Any],
+) -> list[Problem]:
+    """One problem for each of the given options that is not declared, or whose value is not allowed.
+
+    Args:
+        path: Where they are given.
+        owner: Whose options they are, for the message.
+        declared: Name -> option.
+        given: Name -> value.
+    """
     found = []
-    for option, value in given.items():
-        place = f"{path}.{option}"
-        if option not in known:
-            found.append(Problem(place, f"{kind} '{name}' has no option '{option}'", hint=_choice(option, known)))
-        elif expected := misfit(value, known[option]):
-            default = excerpt(known[option])
+    for name, value in given.items():
+        place = f"{path}.{name}"
+        if name not in declared:
+            found.append(Problem(place, f"{owner} has no option '{name}'", hint=_choice(name, declared)))
+        elif expected := unfit(value, declared[name]):
+            default = excerpt(declared[name].default)
             found.append(Problem(place, f"found {excerpt(value)}, expected {expected}; the default is {default}"))
     return found
 
 
-def misfit(value: Any, default: Any) -> str:
-    """What an option should be, judged by its default, where a value is of another kind; else empty.
+def unfit(value: Any, option: Option) -> str:
+    """What an option should be, where a value is of another type, outside the bounds or no choice; else empty.
 
-    A default of None takes anything, and a text default any scalar or path.
+    A text takes any scalar or path; a default of None is always allowed.
     """
-    if isinstance(default, bool):
-        return "" if isinstance(value, bool) else "true or false"
-    if isinstance(default, int | float):
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        whole = isinstance(default, float) or (fits and value == int(value))
-        return "" if fits and whole else "a number" if isinstance(default, float) else "a whole number"
-    if isinstance(default, Mapping):
-        return "" if isinstance(value, Mapping) else "a section with keys"
-    if isinstance(default, list | tuple):
-        return "" if isinstance(value, list | tuple) else "a list"
-    if isinstance(default, str):
-        return "" if isinstance(value, str | bool | int | float | PurePath) else "text"
+    if value is None and option.default is None:
+        return ""
+    if expected := _misfit(value, option.type or option_type(option.default)):
+        return expected
+    if option.choices and value not in option.choices:
+        return suggest(str(value), [str(choice) for choice in option.choices]) or f"one of: {listing(option.choices)}"
+    low, high = option.minimum, option.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        return limits(low, high)
     return ""
+
+
+def limits(low: float | None, high: float | None) -> str:
+    """``at least 1``, ``at most 5`` or ``1 to 5``."""
+    if high is None:
+        return f"at least {low:g}"
+    return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
+
+
+def option_type(default: Any) -> OptionType:
+    """Type of an option that declares none."""
+    kinds: tuple[tuple[Any, OptionType], ...] = (
+        (bool, "flag"),
+        (int, "int"),
+        (float, "float"),
+        (str, "str"),
+        (Mapping, "section"),
+        ((list, tuple), "list"),
+    )
+    return next((name for kind, name in kinds if isinstance(default, kind)), "any")
+
+
+def _misfit(value: Any, wanted: OptionType) -> str:
+    """What a value of that type is, in words, where this one is of another; else empty."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    fits = {
+        "any": True,
+        "flag": isinstance(value, bool),
+        "int": number and value == int(value),
+        "float": number,
+        "str": isinstance(value, str | bool | int | float | PurePath),
+        "section": isinstance(value, Mapping),
+        "list": isinstance(value, list | tuple),
+    }
+    return "" if fits[wanted] else _IN_WORDS[wanted]
+
+
+_IN_WORDS: Mapping[str, str] = {
+    "flag": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "section": "a section with keys",
+    "list": "a list",
+}
 
 
 def unknown_slot(path: str, slot: str, slots: Iterable[str]) -> list[Problem]:

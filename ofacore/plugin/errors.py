@@ -9,6 +9,7 @@ from ofacore.errors import UserError
 _LONGEST = 200
 """Characters of a name; what is longer is no misspelt name, and comparing it takes minutes."""
 
+
 def suggest(name: str, names: Iterable[str]) -> str:
     """``"did you mean 'image'?"`` for the nearest of ``names``, or ``""`` where none is near."""
     near = nearest(name, names)

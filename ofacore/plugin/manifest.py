@@ -7,13 +7,14 @@ are imported at first use. Every manifest class carries the version of the contr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 CONTRACT: tuple[int, int] = (1, 0)
 """Version (major, minor) of the plugin contract that this core offers."""
 
 AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
+OptionType = Literal["flag", "int", "float", "str", "list", "section", "any"]
 Side = Literal["source", "target"]
 
 
@@ -35,6 +36,20 @@ class Attribute:
 
 
 @dataclass(frozen=True)
+class Option:
+    """What a component says of one of its options, as `Attribute` does of an attribute."""
+
+    default: Any = None
+    doc: str = ""
+    """One sentence, for the reference and for error messages."""
+    type: OptionType | None = None
+    """None: that of the default; ``any`` where there is no default, or none that a configuration could hold."""
+    choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
 class Component:
     """A named implementation: ``kind`` and ``name`` together are unique in a registry."""
 
@@ -48,11 +63,22 @@ class Component:
     """For a preprocessor: the components that serve its segments unless the slot says otherwise; keys ``adapter``,
     ``head``, ``criterion``, ``generator``, ``corruption``."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Every option the implementation takes, with its default; a configuration may set these and no others."""
+    """Every option the implementation takes: name -> `Option`, or its default alone. A configuration may set these and
+    no others. Read, it is name -> default; ``declared`` holds the rest."""
     collective: bool = False
     """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
     batch_coupled: bool = False
     """The result for one sample depends on the other samples of the batch."""
+    declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
+    """Filled in from ``options``: each with its type, bounds and sentence."""
+
+    def __post_init__(self) -> None:
+        declared: dict[str, Option] = {}
+        for name, given in self.options.items():
+            known = self.declared.get(name, Option())
+            declared[name] = given if isinstance(given, Option) else replace(known, default=given)
+        object.__setattr__(self, "declared", declared)
+        object.__setattr__(self, "options", {name: option.default for name, option in declared.items()})
 
 
 @dataclass(frozen=True)

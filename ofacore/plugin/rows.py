@@ -172,9 +172,7 @@ def plugin_of(announcement: Announcement, manifest: object) -> Plugin:
     offer = Offer() if problem else offer_of(manifest)  # type: ignore[arg-type]
     if offer.commands and offer.commands[0][0] != announcement.name:
         name = offer.commands[0][0]
-        raise PluginError(
-            f"its entry point is called '{announcement.name}', its command '{name}': give both one name"
-        )
+        raise PluginError(f"its entry point is called '{announcement.name}', its command '{name}': give both one name")
     return from_offer(replace(announcement, kind=kind), contract, offer, manifest)  # type: ignore[arg-type]
 
 

@@ -162,9 +162,7 @@ class PretendedGpu(TorchDispatchMode):
 
     def _check(self, name: str, flat: Sequence[Any]) -> None:
         hosts = [
-            each
-            for each in flat
-            if isinstance(each, Tensor) and not isinstance(each, PretendedTensor) and each.dim()
+            each for each in flat if isinstance(each, Tensor) and not isinstance(each, PretendedTensor) and each.dim()
         ]
         if any(isinstance(each, torch.Generator) and each.device.type == "cpu" for each in flat):
             raise DeviceMixError(f"{name} at {_place()}: random numbers of the CPU's generator for the GPU")
@@ -187,8 +185,6 @@ class PretendedGpu(TorchDispatchMode):
 
     def _wait(self, what: str) -> None:
         self.waits[f"{_place()} {what}"] += 1
-
-
 
 
 @cache

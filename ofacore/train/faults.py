@@ -76,9 +76,7 @@ class FaultCounters:
         self.totals, self.by_task = dict(state.get("totals", {})), dict(state.get("by_task", {}))
         self.bad = {(str(task), str(row)): None for task, row in state.get("bad", ())}
 
-    def _count(
-        self, faults: list[Fault], total: str, limit: int | None, key: str, component: str = ""
-    ) -> list[Fault]:
+    def _count(self, faults: list[Fault], total: str, limit: int | None, key: str, component: str = "") -> list[Fault]:
         for fault in faults:
             self.totals[total] = self.totals.get(total, 0) + 1
             name = f"{fault.kind}/{fault.task}"

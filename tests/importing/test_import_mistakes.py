@@ -252,10 +252,12 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "table of another size": (with_setting("vocab_size", 5), ("[38, 16]", "vocab_size and d_model [5, 16]")),
     "table of another width": (with_setting("d_model", 10**9), ("[38, 16]", "[38, 1000000000]")),
     "layers that are not there": (
-        with_setting("encoder_layers", 100_000), ("encoder_layers 100000", "its tensors are of 2"),
+        with_setting("encoder_layers", 100_000),
+        ("encoder_layers 100000", "its tensors are of 2"),
     ),
     "more positions": (
-        with_setting("max_position_embeddings", 10**8), ("max_position_embeddings 100000000", "shape [42, 16]"),
+        with_setting("max_position_embeddings", 10**8),
+        ("max_position_embeddings 100000000", "shape [42, 16]"),
     ),
     "wider": (with_setting("decoder_ffn_dim", 2 * 10**7), ("decoder_ffn_dim 20000000", "shape [24, 16]")),
     "no layers": (with_setting("encoder_layers", -1), ("encoder_layers -1", "whole numbers above 0")),

@@ -106,4 +106,3 @@ def main(folder: Path) -> None:
         for writer in WRITERS:
             found[f"{writer} -> {reader}"] = read(folder / writer, wholes[writer])
     (folder / f"found.{os.environ['RANK']}.json").write_text(json.dumps(found))
-

@@ -76,4 +76,3 @@ def main(folder: Path, names: list[str]) -> None:
         (folder / f"{name}.{dist.get_rank()}.json").write_text(json.dumps(result))
         print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
     groups.stop()
-

@@ -61,4 +61,3 @@ def main(folder: Path) -> None:
     found = {name: compare(**sizes) for name, sizes in LAYOUTS.items()}
     (folder / f"{dist.get_rank()}.json").write_text(json.dumps(found))
     groups.stop()
-

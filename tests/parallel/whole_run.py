@@ -22,7 +22,11 @@ def run(folder: Path, steps: int, resume: bool = False) -> dict[str, float]:
     """Train to so many steps; returns the losses of every step and the scores."""
     tasks = [
         Task(
-            "swap", "swap: [TEXT:a] -> [TEXT:b]", train=ROWS, valid=ROWS[:6], test=ROWS[:6],
+            "swap",
+            "swap: [TEXT:a] -> [TEXT:b]",
+            train=ROWS,
+            valid=ROWS[:6],
+            test=ROWS[:6],
             metrics=[{"metric": "token_f1", "slot": "b"}],
         ),
         Task("count", "count: [TEXT:a] -> [TEXT:n]", train=ROWS[:40], valid=ROWS[:5]),

@@ -9,8 +9,8 @@ import pytest
 from ofacore.config import Place
 from ofacore.config.schema import RunConfig
 from ofacore.plan.checking import check
-from ofacore.plan.lookups import misfit
-from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry, TaskManifest, TaskPreset
+from ofacore.plan.lookups import unfit
+from ofacore.plugin import CONTRACT, Component, ComponentManifest, Option, Registry, TaskManifest, TaskPreset
 from tests.plan.toys import PICTURES, WORDS
 
 PARTS = ComponentManifest(
@@ -121,7 +121,7 @@ def test_everything_wrong_is_found_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_an_option_is_of_the_kind_of_its_default(default: object, value: object, expected: str) -> None:
-    assert misfit(value, default) == expected
+    assert unfit(value, Option(default)) == expected
 
 
 def test_options_of_another_kind_and_contradictions_are_found() -> None:

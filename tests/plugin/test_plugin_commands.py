@@ -223,9 +223,7 @@ def test_a_first_party_command_that_is_not_installed_names_its_distribution(monk
 
 
 def test_check_and_show_know_commands(commands):
-    shown, data, checked = calls(
-        commands, "plugins show count", "plugins show count --json", "plugins check gone"
-    )
+    shown, data, checked = calls(commands, "plugins show count", "plugins show count --json", "plugins check gone")
     assert "count: command plugin of dist-count 1.0" in shown[1] and "dist_count_app:app" in shown[1]
     assert json.loads(data[1])[0]["manifest"]["target"] == "dist_count_app:app"
     assert checked[0] == 1 and "command 'gone' is not at 'dist_gone_app:app'" in checked[1]

@@ -38,9 +38,10 @@ RUN = {
 
 def code(name):
     """The modality, under another plugin's name, in a module of its own."""
-    return Path(touch.__file__).read_text().replace(
-        'ModalityManifest("touch"', f'ModalityManifest("{name}"'
-    ) + "\nMANIFEST = touch()\n"
+    return (
+        Path(touch.__file__).read_text().replace('ModalityManifest("touch"', f'ModalityManifest("{name}"')
+        + "\nMANIFEST = touch()\n"
+    )
 
 
 @pytest.fixture(scope="module")

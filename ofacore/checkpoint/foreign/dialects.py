@@ -156,9 +156,7 @@ def _check_table(foreign: Foreign, name: str, table: Tensor) -> None:
     """
     wanted = [foreign.config["vocab_size"], foreign.config["d_model"]]
     if list(table.shape) != wanted:
-        what = (
-            f"'{name}' has shape {list(table.shape)}, but config.json says vocab_size and d_model {wanted}"
-        )
+        what = f"'{name}' has shape {list(table.shape)}, but config.json says vocab_size and d_model {wanted}"
         raise CheckpointError(foreign.path, f"{what}; expected them to agree")
 
 

@@ -53,9 +53,7 @@ class DelimitedSource:
         mode = "quoted" if quoting else "plain"
         skipped = separator.end() if separator else 0
         kind = f"rows{ord(delimiter)}{mode}{encoding}"
-        self._index = cached_index(
-            path, kind, lambda: record_spans(self._file, delimiter.encode(), quoting, skipped)
-        )
+        self._index = cached_index(path, kind, lambda: record_spans(self._file, delimiter.encode(), quoting, skipped))
         self._first = 0 if names else 1
         if not names and not len(self._index):
             raise SourceError(f"{path}: the file is empty; its first line must name the columns")

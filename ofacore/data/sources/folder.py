@@ -61,9 +61,7 @@ class FolderSource:
         return value if path is None else path
 
 
-def open_folder(
-    folder: Path, open_table: Callable[[Path], Source], paths: frozenset[str] = frozenset()
-) -> Source:
+def open_folder(folder: Path, open_table: Callable[[Path], Source], paths: frozenset[str] = frozenset()) -> Source:
     """Rows of a folder: by its table (``metadata.csv``, or the only CSV, TSV or JSONL file), else one row a file.
 
     Without a table, column ``file_name`` is the path and ``label`` the name of the folder that holds it.

@@ -222,9 +222,7 @@ def _check_upright(numbers: Corners, corners: Corners, frame: Frame, geometry: G
         raise RowError(f"column '{column}': {shown} is inverted or empty: its {side}; or is 'format=' another?")
 
 
-def _check_seen(
-    numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str, clip: bool
-) -> None:
+def _check_seen(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str, clip: bool) -> None:
     """Refuse a box out of view, or one that reaches out of the original and is not to be cut."""
     shown = _shown(numbers, frame)
     width, height = geometry.size

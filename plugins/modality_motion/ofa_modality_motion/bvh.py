@@ -14,9 +14,7 @@ import numpy as np
 from ofa_modality_motion.bvh_hierarchy import END, read_hierarchy
 from ofa_modality_motion.skeleton import Skeleton, children_of
 
-_MOTION = re.compile(
-    r"(?:^|(?<=[\s}]))MOTION\s+Frames\s*:?\s*(\S+)\s+Frame\s*Time\s*:?\s*(\S+)", re.IGNORECASE
-)
+_MOTION = re.compile(r"(?:^|(?<=[\s}]))MOTION\s+Frames\s*:?\s*(\S+)\s+Frame\s*Time\s*:?\s*(\S+)", re.IGNORECASE)
 _MOTION_ALONE = re.compile(r"^\s*MOTION\s*$", re.IGNORECASE | re.MULTILINE)
 _LOG = logging.getLogger("ofacore.data")
 
@@ -115,9 +113,7 @@ def _frames(tail: str, skeleton: Skeleton, announced: int, first_line: int) -> n
         number, words = uneven
         raise ValueError(f"line {number}: {len(words)} numbers for {channels} channels")
     if numbers < announced * channels:
-        raise ValueError(
-            f"{announced} frames announced, {len(lines)} lines found; the file was cut, or mend 'Frames:'"
-        )
+        raise ValueError(f"{announced} frames announced, {len(lines)} lines found; the file was cut, or mend 'Frames:'")
     values = np.array([_value(word, number) for number, words in lines for word in words])
     frames = values.reshape(-1, channels) if channels else np.empty((announced, 0))
     _check_finite(frames, skeleton)
