@@ -23,6 +23,7 @@ from ofacore.parts.batch_transfer import batch_on
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import begins_with, column_hint, needed_columns
 from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blamed, who
 from ofacore.protocols import Example
 
 
@@ -72,7 +73,7 @@ def sample_row(template: TemplatePlan, registry: Registry) -> dict[str, Any]:
                     f"slot type {slot.type} gives no sample value, so no row can be made "
                     f"up for [{slot.type}:{slot.name}]"
                 )
-            value = registry.resolve(target)()
+            value = Blamed(registry.resolve(target), who(registry, "slot", slot.type), "sample")()
             row[slot.name] = [value, value] if slot.repeat else value
     return row
 

@@ -14,6 +14,7 @@ from ofacore.data.sources import ListSource, Source, notes_of, open_source
 from ofacore.errors import UserError
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blamed, who
 from ofacore.protocols import RowError
 
 logger = logging.getLogger("ofacore.train")
@@ -73,8 +74,11 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     if preset is None or not preset.data:
         remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
         raise DataError(f"task '{name}' has no data: {remedy}")
-    splits = registry.resolve(preset.data)()
-    baseline = registry.resolve(preset.baseline) if preset.baseline else None
+    owner = who(registry, "preset", task.preset)
+    splits = Blamed(registry.resolve(preset.data), owner, f"starter data of task '{name}'")()
+    baseline = None
+    if preset.baseline:
+        baseline = Blamed(registry.resolve(preset.baseline), owner, f"baseline of task '{name}'")
     sources = {split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)}
     return TaskData(sources, baseline, preset.baseline_doc)
 

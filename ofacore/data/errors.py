@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ofacore.excerpts import cut
-from ofacore.protocols import RowError
+from ofacore.excerpts import cut, listing
+from ofacore.protocols import RowError, SampleInfo
+
+_ROWS = 8
+_TASKS = 4
+"""Most that are named of a micro-batch: tasks, and rows of each."""
 
 
 class EncodeError(RowError):
@@ -77,6 +81,31 @@ class Blaming:
             raise EncodeError(self._task, self._row_id, "", str(error)) from error
         if isinstance(error, Exception):
             error.add_note(f"while encoding {self._row_id} of task '{self._task}'")
+
+
+class BlamingBatch:
+    """Notes the rows of a micro-batch on whatever is raised while it is computed; a class, as `Blaming`."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self, samples: Sequence[SampleInfo]) -> None:
+        self._samples = samples
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, Exception):
+            error.add_note(f"in a micro-batch of {told_rows(self._samples)}")
+
+
+def told_rows(samples: Sequence[SampleInfo]) -> str:
+    """``task 'write': pairs.csv:2, pairs.csv:7 and 4 more``, one task behind the other."""
+    rows: dict[str, list[str]] = {}
+    for sample in samples:
+        rows.setdefault(sample.task, []).append(sample.row_id)
+    told = [f"task '{task}': {listing(names, _ROWS)}" for task, names in rows.items()]
+    return "; ".join(told[:_TASKS])
 
 
 @contextmanager

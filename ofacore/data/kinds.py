@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ofacore.errors import UserError
+from ofacore.plugin.blame import Blame, Blamed, who
 from ofacore.protocols import JointRenderer, Preprocessor, RowContext, RowTransform, SlotPlan
 
 if TYPE_CHECKING:
@@ -80,11 +81,12 @@ class Kinds:
         for name in dict.fromkeys(slot.type for slot in slots):
             declared = registry.slot(name)
             target = declared.row_transform or ""
+            owner = who(registry, "slot", name)
             if target and target not in transforms:
-                transforms[target] = registry.resolve(target)(
-                    registry.component("preprocessor", declared.preprocessor).options
-                )
-            sample = registry.resolve(declared.sample) if declared.sample else None
+                options = registry.component("preprocessor", declared.preprocessor).options
+                with Blame(owner, "row transform, when it was built"):
+                    transforms[target] = registry.resolve(target)(options)
+            sample = Blamed(registry.resolve(declared.sample), owner, "sample") if declared.sample else None
             references = tuple(attribute.name for attribute in declared.attributes if attribute.type == "slot")
             types[name] = SlotKind(declared.is_element, references, target, sample)
         return cls(types, transforms)

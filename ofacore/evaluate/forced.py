@@ -9,12 +9,12 @@ import torch
 
 from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
-from ofacore.data.errors import ColumnError
+from ofacore.data.errors import BlamingBatch, ColumnError
 from ofacore.data.expand import is_list
 from ofacore.data.permutation import item_rng
 from ofacore.model.universal import UniversalModel
 from ofacore.parts.batch_transfer import batch_on
-from ofacore.protocols import Example, RowError
+from ofacore.protocols import Batch, Example, RowError
 
 Scored = list[float] | RowError
 """Numbers of one row, or why the row cannot be used."""
@@ -80,7 +80,11 @@ def _totals(scored: Sequence[Scored]) -> Scored:
 
 def _score(model: UniversalModel, examples: Sequence[Example], term: str, start: int, found: list[list[float]]) -> None:
     batch = collate(examples)
-    batch = batch_on(batch, model.device)
+    with BlamingBatch(batch.samples):
+        _score_batch(model, batch_on(batch, model.device), term, start, found)
+
+
+def _score_batch(model: UniversalModel, batch: Batch, term: str, start: int, found: list[list[float]]) -> None:
     hidden = model.hidden(batch)
     for group in batch.terms:
         if term in group.terms and "ids" in group.labels:

@@ -129,7 +129,7 @@ class Inference:
         if self.options.guidance != 1.0:
             unconditional = self._session([request.unprompted or request.source for request in requests], None)
         session = self._session([request.source for request in requests], unconditional)
-        rows = [Row(request.context, request.context.row) for request in requests]
+        rows = [Row(r.context, r.context.row, row_id=r.source.row_id) for r in requests]
         generate_target(session, rows, self._tools(template))
         return [Output(self._fields(row, template), row.ctx) for row in rows]
 

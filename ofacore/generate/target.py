@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ofacore.errors import UserError
+from ofacore.excerpts import listing
 from ofacore.generate.output import Candidate
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.parts import begin_run, feed_tokens
@@ -33,6 +34,7 @@ from ofacore.protocols import (
 )  # fmt: skip
 from ofacore.vocabulary import CORE_TOKENS, EOS
 
+_ROWS_TOLD = 8
 logger = logging.getLogger(__name__)
 _CUT = "slot '%s': an answer was cut at %d tokens, as the model has positions for no more; %d were asked for"
 
@@ -46,6 +48,8 @@ class Row:
     """Slot name -> given value, of forced slots."""
     fields: dict[str, list[tuple[Candidate, ...]]] = field(default_factory=dict)
     """Slot name -> candidates of every turn."""
+    row_id: str = ""
+    """Where the row is found, for messages; empty: unknown."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
     ]
     room = getattr(session, "room", None) if tokens else None
     options = _with_room(tools.options, slot, specs, room)
-    place = f"task '{rows[0].ctx.task}', slot '{slot.name}'"
+    place = f"task '{rows[0].ctx.task}', slot '{slot.name}'{_told(rows)}"
     with Blame(tools.owner("generator", slot.generator), place):
         produced = tools.generators[slot.generator](session, requests, options, tools.rng)
         if len(produced) != len(rows):
@@ -221,10 +225,16 @@ def _check_room(slot: SlotPlan, needed: int, room: int | None) -> None:
         raise UserError(f"slot '{slot.name}': {problem}; give shorter values, or train with more model.max_positions")
 
 
+def _told(rows: Sequence[Row]) -> str:
+    """``, row 3``: where rows are found, as the end of a place; empty where nobody knows."""
+    known = [row.row_id for row in rows if row.row_id]
+    return f", {listing(known, _ROWS_TOLD)}" if known else ""
+
+
 def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tuple[Candidate, ...]:
     preprocessor = tools.preprocessors[slot.preprocessor]
     owner = tools.owner("preprocessor", slot.preprocessor)
-    with Blame(owner, f"decode, task '{row.ctx.task}', slot '{slot.name}'"):
+    with Blame(owner, f"decode, task '{row.ctx.task}', slot '{slot.name}'{_told([row])}"):
         return tuple(
             Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs, h.log_prob, h.tokens)
             for h in found

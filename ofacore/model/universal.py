@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ofacore.artifacts import Artifact
 from ofacore.config.schema import ModelConfig
 from ofacore.errors import UserError
+from ofacore.excerpts import listing
 from ofacore.model import assembly
 from ofacore.model.attention_items import item_attention, layers_of
 from ofacore.model.checked_loss import checked_loss
@@ -39,6 +40,7 @@ from ofacore.protocols import (
     BuildContext,
     CriterionContext,
     HeadContext,
+    Layout,
     Loss,
     Side,
     TermGroup,
@@ -140,13 +142,19 @@ class UniversalModel(nn.Module):
         """States [n, H] of one adapter's segments at coordinates [n, 3], in the adapter's order, for the backbone."""
         return self._prepared(side, self._raw(side, call, coordinates))
 
-    def _raw(self, side: Side, call: AdapterCall, coordinates: Tensor | None) -> Tensor:
+    def _raw(
+        self,
+        side: Side,
+        call: AdapterCall,
+        coordinates: Tensor | None,
+        place: Callable[[], str] = lambda: "embed",
+    ) -> Tensor:
         """Embeddings of one call; without coordinates no positions are mixed in."""
         dtype = self.dtype
         features = {
             name: value.to(dtype) if value.is_floating_point() else value for name, value in call.features.items()
         }
-        with Blame(self._owner("adapter", call.adapter), "embed"):
+        with Blame(self._owner("adapter", call.adapter), place):
             states = self.adapters[call.adapter].embed(features, call.shapes)
             if coordinates is not None and len(states) != len(coordinates):
                 wanted = f"{len(coordinates)} that length says, for shapes {list(call.shapes[:4])}"
@@ -183,7 +191,8 @@ class UniversalModel(nn.Module):
                 with uncounted():
                     zeros.append((self._raw(name, call, None) * 0).float().sum())
             else:
-                parts.append(self._raw(name, call, side.layout.coordinates[call.index]))
+                place = partial(_embed_place, call, side.layout)
+                parts.append(self._raw(name, call, side.layout.coordinates[call.index], place))
         return self._assembled(name, side, calls, parts), zeros
 
     def _assembled(
@@ -392,3 +401,9 @@ class UniversalModel(nn.Module):
             )
         take_over(self, state)
         return missing, unknown
+
+
+def _embed_place(call: AdapterCall, layout: Layout) -> str:
+    """Slots that an adapter was called for, for messages."""
+    segments = dict.fromkeys(layout.segment[call.index].tolist())
+    return f"embed, for {listing(dict.fromkeys(layout.slots[number] for number in segments))}"

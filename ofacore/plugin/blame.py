@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -18,7 +20,12 @@ def who(registry: Any, kind: str, name: str) -> str:
         row = registry.plugin_of(kind, name)
     except Exception:  # whatever is wrong with the registry is told elsewhere; here another error is being told
         return told
-    return f"{told} of plugin '{row.name}' ({row.distribution} {row.version})"
+    return owned(row, kind, name)
+
+
+def owned(row: Any, kind: str, name: str) -> str:
+    """As `who`, for a component of a known plugin's row."""
+    return f"{kind} '{name}' of plugin '{row.name}' ({row.distribution} {row.version})"
 
 
 class Blame:
@@ -26,7 +33,7 @@ class Blame:
 
     __slots__ = ("_place", "_who")
 
-    def __init__(self, who: str, place: str = "") -> None:
+    def __init__(self, who: str, place: str | Callable[[], str] = "") -> None:
         self._who, self._place = who, place
 
     def __enter__(self) -> None:
@@ -34,10 +41,28 @@ class Blame:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, Exception):
-            blame(error, self._who, self._place)
+            place = self._place if isinstance(self._place, str) else self._place()
+            blame(error, self._who, place)
+
+
+@dataclass(frozen=True)
+class Blamed:
+    """A function of a plugin, that gives what it raises such a note. Picklable where the function is."""
+
+    function: Callable[..., Any]
+    who: str
+    place: str = ""
+
+    def __call__(self, *arguments: Any) -> Any:
+        with Blame(self.who, self.place):
+            return self.function(*arguments)
 
 
 def blame(error: Exception, who: str, place: str = "") -> None:
-    """Note who raised an error, unless somebody nearer to it was named before."""
-    if not any(note.startswith("raised by ") for note in getattr(error, "__notes__", ())):
-        error.add_note(f"raised by {who}" + (f", {place}" if place else ""))
+    """Note who raised an error, or, where somebody nearer to it was named before, who had called that."""
+    notes = getattr(error, "__notes__", ())
+    named = any(note.startswith("raised by ") for note in notes)
+    if named and (not place or any(f"by {who}" in note for note in notes)):
+        return
+    told = f"called by {who}" if named else f"raised by {who}"
+    error.add_note(f"{told}, {place}" if place else told)

@@ -13,7 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from ofacore.plugin.blame import Blame, who
+from ofacore.plugin.blame import Blame, Blamed, owned, who
 from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
@@ -301,7 +301,8 @@ class Registry:
     def _slot_of(plugin: Plugin, name: str) -> SlotType:
         manifest = plugin.load()
         assert isinstance(manifest, ModalityManifest)
-        return next(slot for slot in manifest.slots if slot.name == name)
+        found = next(slot for slot in manifest.slots if slot.name == name)
+        return replace(found, is_element=Blamed(found.is_element, owned(plugin.row, "slot", name), "is_element"))
 
     @staticmethod
     def _preset_of(plugin: Plugin, name: str) -> TaskPreset:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ofacore.config.schema import FaultConfig
+from ofacore.data.errors import BlamingBatch
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.groups import data_rank, data_size, layout
 from ofacore.parts.batch_transfer import batch_on
@@ -173,7 +174,8 @@ class GradientPass:
         shared = self._whole_step_losses(step, batches, scale, done)
         for place, batch in enumerate(self._in_step(batches)):
             try:
-                self._micro_batch(step, place, batch, scale, shared, done)
+                with BlamingBatch(batch.samples):
+                    self._micro_batch(step, place, batch, scale, shared, done)
             except (MemoryError, RuntimeError) as error:
                 raise_unless_memory(error, place)
             if search and done.culprit is None and not self._still_finite():
@@ -263,7 +265,8 @@ class GradientPass:
         for place, batch in enumerate(self._in_step(batches)):
             self._seed(step, place)
             try:
-                cache.collect(self._placed(batch), place)
+                with BlamingBatch(batch.samples):
+                    cache.collect(self._placed(batch), place)
             except (MemoryError, RuntimeError) as error:
                 raise_unless_memory(error, place)
         return self._collected(cache, batches, scale, done)

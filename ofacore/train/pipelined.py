@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from ofacore.data.errors import BlamingBatch
 from ofacore.model.needs import Hidden
 from ofacore.model.stage_pass import Boundary, balance_of, forward_stage, share_of
 from ofacore.model.stages import Stage
@@ -85,7 +86,8 @@ class PipelinePass(GradientPass):
     def _forward(self, step: int, place: int, batch: Batch, received: Tensor | None) -> Boundary:
         self._seed(step, place)
         try:
-            return forward_stage(self._staged, share_of(self._stage, batch), received)
+            with BlamingBatch(batch.samples):
+                return forward_stage(self._staged, share_of(self._stage, batch), received)
         except (MemoryError, RuntimeError) as error:
             raise_unless_memory(error, place)
 
@@ -95,7 +97,8 @@ class PipelinePass(GradientPass):
         """The micro-batch's part of the step's total; depends on what came in even where nothing is to be learned."""
         hidden = Hidden(now.memory, now.decoded, balance_of(self._staged, batch, now))
         known = len(done.bad)
-        totals = self._totals(place, batch, hidden, scale, shared, done)
+        with BlamingBatch(batch.samples):
+            totals = self._totals(place, batch, hidden, scale, shared, done)
         if not totals and len(done.bad) > known:
             done.hopeless.append(place)
         totals += zeros_of(hidden) if lockstep(self.model) else []

@@ -15,13 +15,23 @@ from ofacore.builtin import MANIFEST as CORE
 from ofacore.data.columns import ColumnMap
 from ofacore.model.checked_loss import checked_loss
 from ofacore.parts import TokenPrediction, prepared
-from ofacore.plugin import CONTRACT, Component, ComponentManifest, PluginError, Registry
+from ofacore.plugin import (
+    CONTRACT,
+    Component,
+    ComponentManifest,
+    MetricUse,
+    PluginError,
+    Registry,
+    TaskManifest,
+    TaskPreset,
+)
 from ofacore.protocols import Artifact, Loss
 from ofacore.testing.probe import MANIFEST as PROBE
 from ofacore.train.checked_schedule import CheckedSchedule
 from ofacore.train.errors import FaultLimitError, NonFiniteError, ScheduleError
 from tests.testing.faulty.touch import Squares, Touch, TouchAdapter, TouchGenerator, TouchHead, touch
 
+HERE = __name__
 ROWS = [{"value": [0.1 * k, 0.5, 0.9], "probe": k % 4} for k in range(6)]
 WRITE = "[PROBE:probe] -> [TOUCH:value]"
 SIZES = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
@@ -83,7 +93,7 @@ def train(built, folder, **settings):
 @pytest.mark.parametrize(
     ("manifest", "told"),
     [
-        (touch(adapter=ShortAdapter), f"raised by adapter 'touch' {OWN}, embed"),
+        (touch(adapter=ShortAdapter), f"raised by adapter 'touch' {OWN}, embed, for write/value"),
         (touch(head=RaisingHead), f"raised by head 'touch' {OWN}, for write/value"),
     ],
 )
@@ -91,6 +101,7 @@ def test_a_part_that_fails_in_training_is_named(manifest, told, tmp_path):
     with pytest.raises((KeyError, ValueError)) as caught:
         train(model(manifest), tmp_path)
     assert told in notes(caught)
+    assert "in a micro-batch of task 'write': rows[" in notes(caught)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +114,51 @@ def test_a_part_that_fails_in_training_is_named(manifest, told, tmp_path):
 def test_a_part_that_fails_in_generation_is_named(manifest, told):
     with pytest.raises(KeyError) as caught:
         model(manifest).infer("write", ROWS[0])
-    assert told in notes(caught)
+    assert f"{told}, row 0" in notes(caught)
+
+
+def test_an_adapter_that_fails_in_generation_is_named_with_the_generator_that_called_it():
+    with pytest.raises(ValueError, match="embed gave") as caught:
+        model(touch(adapter=ShortAdapter)).infer("write", ROWS[0])
+    assert f"raised by adapter 'touch' {OWN}, embed" in notes(caught)
+    assert f"called by generator 'touch' {OWN}, task 'write', slot 'value', row 0" in notes(caught)
+
+
+def unsure(value):
+    raise KeyError("values")
+
+
+def test_an_is_element_that_fails_is_named():
+    manifest = touch()
+    slots = tuple(replace(slot, is_element=unsure) for slot in manifest.slots)
+    with pytest.raises(KeyError) as caught:
+        model(replace(manifest, slots=slots))
+    assert f"raised by slot 'TOUCH' {OWN}, is_element" in notes(caught)
+
+
+def no_data():
+    raise KeyError("values")
+
+
+def two_splits():
+    return {"train": ROWS, "test": ROWS}
+
+
+def no_answers(splits):
+    raise KeyError("values")
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [("no_data", "starter data of task 'write'"), ("two_splits", "baseline of task 'write'")],
+)
+def test_starter_data_and_baselines_that_fail_are_named(data, place):
+    metrics = (MetricUse("plain", "value"),)
+    preset = TaskPreset("touching", (WRITE,), metrics=metrics, data=f"{HERE}:{data}", baseline=f"{HERE}:no_answers")
+    registry = Registry.of(CORE, PROBE, EXTRA, touch(), TaskManifest("touching", CONTRACT, (preset,)))
+    with pytest.raises(KeyError) as caught:
+        Generalist.create([Task("write", preset="touching")], registry=registry, **SIZES).evaluate()
+    assert f"raised by preset 'touching' of plugin 'touching' (touching 0), {place}" in notes(caught)
 
 
 def test_a_fit_that_fails_is_named():
@@ -207,7 +262,6 @@ class Shifted:
         return [number + self.by for number in value]
 
 
-HERE = __name__
 EXTRA = ComponentManifest(
     "extra",
     CONTRACT,

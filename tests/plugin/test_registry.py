@@ -46,14 +46,14 @@ ALL = (SOUND, WORDS, TASKS, PARTS)
 
 def test_everything_is_found_by_kind_and_name():
     registry = Registry.of(*ALL)
-    assert registry.slot("PHONE") is SOUND.slots[1]
+    assert registry.slot("PHONE").values == SOUND.slots[1].values
     assert list(registry.slots()) == ["PHONE", "SOUND", "WORDS"]
     assert registry.names("preprocessor") == ("sound", "words")
     assert registry.component("preprocessor", "words") is WORDS.components[0]
     assert registry.load("preprocessor", "sound") is Fraction
     assert registry.resolve("fractions:Fraction.from_float") == Fraction.from_float
     assert registry.preset("listen") is registry.presets()["listen"] is TASKS.presets[0]
-    assert registry.plain_text_slot() is WORDS.slots[0]
+    assert registry.plain_text_slot().name == WORDS.slots[0].name
     assert (registry.owner("slot", "PHONE"), registry.owner("preset", "listen")) == ("sound", "jobs")
 
 
