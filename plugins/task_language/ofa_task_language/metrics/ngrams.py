@@ -114,7 +114,7 @@ class Chrf(_CorpusMetric):
         """sacrebleu's chrF."""
         from sacrebleu.metrics import CHRF
 
-        orders = {key: int(self.options.get(key, default)) for key, default, _ in _CHRF_OPTIONS}
+        orders: dict[str, Any] = {key: int(self.options.get(key, default)) for key, default, _ in _CHRF_OPTIONS}
         return CHRF(**orders, lowercase=bool(self.options.get("uncased")))
 
 
