@@ -39,10 +39,10 @@ class ReadSettings(Mapping[str, Any]):
 
 
 TOLD_BY_TENSORS = frozenset({
-    "arch", "attention_heads", "embed_dim", "ffn_embed_dim", "image_bucket_size", "input_dim", "layernorm_embedding",
+    "arch", "attention_heads", "embed_dim", "ffn_embed_dim", "input_dim", "layernorm_embedding",
     "layernorm_position", "layers", "learned_pos", "max_source_positions", "max_target_positions", "modal_ffn",
     "normalize_before", "num_attention_heads", "output_dim", "scale_attn", "scale_fc", "scale_heads", "scale_resids",
-    "share_all_embeddings", "share_decoder_input_output_embed", "token_bucket_size", "add_type_embedding",
+    "share_all_embeddings", "share_decoder_input_output_embed", "add_type_embedding",
     "entangle_position_embedding", "use_self_attn_bias", "share_attn_bias", "no_scale_embedding",
 })  # fmt: skip
 """Settings of OFASys models that names and shapes of the tensors tell, or that are checked where they matter."""
@@ -82,4 +82,5 @@ def _line(what: str, settings: Mapping[str, Any]) -> str:
 def _counts(name: str, value: Any) -> bool:
     off = value in (None, False, 0, "", "none", "None") if not isinstance(value, list | tuple | Mapping) else not value
     refers = isinstance(value, str) and value.startswith("${")
-    return not off and not refers and name.rpartition(".")[2] not in TOLD_BY_TENSORS
+    own = name.rpartition(".")[2]
+    return not off and not refers and own not in TOLD_BY_TENSORS and not own.endswith("_bucket_size")
