@@ -26,6 +26,9 @@ from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blamed, who
 from ofacore.protocols import Example
 
+_LINES = ("csv", "tsv", "tab")
+"""Formats and suffixes of files whose first line names the columns."""
+
 
 def describe_model(instruction: str, preset: str = "tiny") -> dict[str, Any]:
     """Build a model for one instruction and send one sample row through it.
@@ -104,7 +107,7 @@ def check_file(
     source = open_source(str(file), data, paths=paths)
     if not len(source):
         raise UserError(f"{file} has no rows; it must hold at least one")
-    _check_columns(file, template, source, data.columns)
+    _check_columns(file, template, source, data)
     assembly = _assembly(instruction, source, registry, "tiny", data)
     report = check_data(source, assembly.plans["task"], assembly.encoders["task"], shown=rows)
     if html is not None:
@@ -112,11 +115,12 @@ def check_file(
     return report
 
 
-def _check_columns(file: Path, template: TemplatePlan, source: Source, columns: Mapping[str, str]) -> None:
+def _check_columns(file: Path, template: TemplatePlan, source: Source, data: DataConfig) -> None:
     known = source.columns
-    for name in [columns.get(slot, slot) for slot in needed_columns(template)] if known else ():
+    lines = data.header and (data.format in _LINES or Path(file).suffix.lower().lstrip(".") in _LINES)
+    for name in [data.columns.get(slot, slot) for slot in needed_columns(template)] if known else ():
         if not begins_with(name, known):
-            hint = column_hint(name, known)
+            hint = column_hint(name, known, lines)
             raise UserError(f"{file} has no column '{name}', which the instruction names; {hint}")
 
 

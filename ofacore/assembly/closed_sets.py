@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,10 +13,12 @@ from ofacore.config.closed_values import plain_value
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.data.closed_sets import member_problem, read_members, usable_members
 from ofacore.data.kinds import elements_of
+from ofacore.excerpts import excerpt
 from ofacore.plan import TaskPlan
 from ofacore.plugin import Registry
 from ofacore.protocols import Preprocessor, SlotPlan
 
+logger = logging.getLogger("ofacore.data")
 CLOSED_SET_LIMIT = 100_000
 """Training rows that a closed set is taken from."""
 
@@ -56,12 +60,39 @@ def settled(plan: TaskPlan, given: TaskPlan, preprocessors: Mapping[str, Preproc
             continue
         if name not in given.closed_sets:
             values = _checked(plan.name, name, usable_members(values, slots, preprocessors))
+            _tell_alike(plan.name, name, values)
             sets[name] = values
         if problem := member_problem(values, slots, preprocessors):
             problems.append(Problem(f"tasks.{plan.name}.closed_sets.{name}", problem))
     if problems:
         raise ConfigError(problems)
     return replace(plan, closed_sets=sets)
+
+
+def _tell_alike(task: str, name: str, values: Sequence[Any]) -> None:
+    """Warn of two members that a reader would take for one."""
+    seen: dict[str, Any] = {}
+    for value in values:
+        key = _as_read(value)
+        if key in seen:
+            pair = f"{excerpt(seen[key])} and {excerpt(value)}"
+            logger.warning(
+                "task '%s': the closed set of '%s' holds %s, which differ in blanks, accents or the way to write a "
+                "number; if they mean the same, write them alike, or give tasks.%s.closed_sets.%s a list of values",
+                task,
+                name,
+                pair,
+                task,
+                name,
+            )
+            return
+        seen[key] = value
+
+
+def _as_read(value: Any) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    text = str(int(value)) if whole else str(value)
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _from_data(plan: TaskPlan, data: TaskData, registry: Registry) -> dict[str, tuple[Any, ...]]:

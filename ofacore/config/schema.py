@@ -156,7 +156,7 @@ class GenerationConfig(Section):
         allow_inf_nan=False,
         description="Scores of tokens that a value holds already are divided by it, or multiplied where negative.",
     )
-    banned_tokens: tuple[tuple[int, ...], ...] | None = Field(
+    banned_tokens: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] | None = Field(
         None, description="Sequences of token ids that no value holds."
     )
     early_stopping: bool | None = Field(

@@ -338,13 +338,7 @@ class Encoder:
         columns = {slot: given["column"] for slot, given in self.plan.closed_sets.items() if isinstance(given, Mapping)}
         if not columns:
             return self.closed_sets
-        for slot, column in columns.items():
-            if row.get(column) is None:
-                raise ColumnError(column, f"it holds the allowed values of '{slot}', but the row does not have it")
-            if not isinstance(row[column], list | tuple):
-                kind = type(row[column]).__name__
-                raise ColumnError(column, f"it holds the allowed values of '{slot}', which are a list, not a {kind}")
-        return {**self.closed_sets, **{slot: row[column] for slot, column in columns.items()}}
+        return {**self.closed_sets, **{slot: _allowed(row, slot, column) for slot, column in columns.items()}}
 
 
 def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
@@ -360,6 +354,24 @@ def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
     for name in dict.fromkeys(filter(None, criteria)):
         found[f"criterion/{name}"] = who(registry, "criterion", name)
     return found
+
+
+def _allowed(row: Mapping[str, Any], slot: str, column: str) -> Sequence[Any]:
+    """The values that a row allows for a slot."""
+    what = f"it holds the allowed values of '{slot}'"
+    given = row.get(column)
+    if given is None:
+        raise ColumnError(column, f"{what}, but the row does not have it")
+    values = given.tolist() if isinstance(given, np.ndarray) else given
+    if not isinstance(values, list | tuple):
+        remedy = "; the transform 'from_json' or 'split_references' makes one of text" if isinstance(given, str) else ""
+        raise ColumnError(column, f"{what}, which are a list, not a {type(given).__name__}{remedy}")
+    if not values:
+        raise ColumnError(column, f"{what}, but the list is empty in this row")
+    missing = next((place for place, value in enumerate(values) if value is None), None)
+    if missing is not None:
+        raise ColumnError(column, f"{what}, but value {missing} of its list is missing")
+    return values
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:

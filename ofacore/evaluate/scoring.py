@@ -146,7 +146,10 @@ def _intervals(
         return found
 
     def again(picked: Sequence[int]) -> Mapping[str, float]:
-        return filled(judged, use, registry, judged.predictions, picked).compute()
+        try:
+            return filled(judged, use, registry, judged.predictions, picked).compute()
+        except ValueError:  # what can be said of all rows may not be of those that were drawn
+            return {}
 
     return resampled(again, len(judged.predictions), rounds=min(rounds, RECOMPUTED)) | found
 

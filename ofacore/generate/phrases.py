@@ -36,6 +36,7 @@ class Phrases:
         if not self.options.must_contain:
             return
         slots = list(template.targets())
+        self._check_left(slots, ctx)
         taking = {slot.name: self(slot, ctx) for slot in slots}
         if not any(taking.values()):
             names = ", ".join(f"'{slot.name}'" for slot in slots) or "none"
@@ -45,9 +46,37 @@ class Phrases:
             )
         for slot in slots:
             if taking[slot.name]:
+                self._check_banned(slot, taking[slot.name])
                 self._check_room(slot, taking[slot.name])
 
+    def _check_left(self, slots: Sequence[SlotPlan], ctx: RowContext) -> None:
+        """Something is left of every phrase as one of the slots writes it."""
+        for phrase in self.options.must_contain:
+            found = {slot.name: self._tokens(phrase, slot, ctx) for slot in slots}
+            emptied = [name for name, ids in found.items() if ids is not None and not len(ids)]
+            if emptied and not any(ids is not None and len(ids) for ids in found.values()):
+                raise UserError(
+                    f"must_contain={list(self.options.must_contain)}: nothing is left of {phrase!r} as slot "
+                    f"'{emptied[0]}' writes its values; leave it out"
+                )
+
+    def _check_banned(self, slot: SlotPlan, phrases: Sequence[np.ndarray]) -> None:
+        banned = [ids for ids in self.options.banned_tokens if ids]
+        for phrase in phrases:
+            ids = tuple(phrase.tolist())
+            found = next((sequence for sequence in banned if _within(tuple(sequence), ids)), None)
+            if found is not None:
+                raise UserError(
+                    f"must_contain={list(self.options.must_contain)}: banned_tokens forbids {list(found)}, which slot "
+                    f"'{slot.name}' needs for it; leave one of them out"
+                )
+
     def _ids(self, phrase: str, slot: SlotPlan, ctx: RowContext) -> np.ndarray | None:
+        ids = self._tokens(phrase, slot, ctx)
+        return None if ids is None or not len(ids) else ids
+
+    def _tokens(self, phrase: str, slot: SlotPlan, ctx: RowContext) -> np.ndarray | None:
+        """Ids of a phrase; none of them where nothing of it is left; None where the slot takes no phrases."""
         if slot.attributes.get("closed_set"):
             return None
         attributes = {key: value for key, value in slot.attributes.items() if key not in _LIMITING}
@@ -58,7 +87,7 @@ class Phrases:
         except RowError:
             return None
         ids = [part.ids for part in parts if isinstance(part, TokenSegment)]
-        return np.concatenate(ids) if ids and sum(map(len, ids)) else None
+        return np.concatenate(ids) if ids else None
 
     def _check_room(self, slot: SlotPlan, phrases: Sequence[np.ndarray]) -> None:
         ngram = self.options.no_repeat_ngram

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from ofacore.checkpoint.foreign import pooling_decoders
 from ofacore.checkpoint.foreign.dialects import Dialect
 from ofacore.checkpoint.foreign.ofasys_tasks import ForeignTask
 from ofacore.checkpoint.foreign.reading import Foreign
+from ofacore.checkpoint.foreign.settings import ReadSettings
 from ofacore.config.errors import ConfigError
 from ofacore.config.schema import ModelConfig, RunConfig, TaskConfig
 from ofacore.errors import UserError
@@ -160,41 +161,19 @@ def preprocessing(foreign: Foreign, tasks: Tasks, registry: Registry) -> tuple[d
     plans = [plan_task(name, TaskConfig(instruction=task["instruction"]), registry) for name, task in tasks.items()]
     used = {slot.preprocessor for plan in plans for slot in plan.slots()}
     for name in sorted(set(foreign.preprocessing) & set(registry.names("preprocessor"))):
-        kind, settings = registry.load("preprocessor", name), _Read(foreign.preprocessing[name])
+        kind, settings = registry.load("preprocessor", name), ReadSettings(foreign.preprocessing[name])
         if isinstance(kind, ForeignSettings):
             try:
                 found[name] = dict(kind.foreign_settings(settings))
             except (UserError, TypeError, ValueError, OverflowError):
                 settings.read.clear()
         fixed = {"is_active": True, **getattr(kind, "foreign_fixed", {})}
-        rest = {key: value for key, value in settings.items() if key not in settings.read and not key.startswith("_")}
+        rest = settings.unread()
         unread = {key: v for key, v in rest.items() if v not in (None, "") and (key not in fixed or v != fixed[key])}
         if unread and name in used:
             shown = ", ".join(f"{key}={shortened(repr(value))}" for key, value in sorted(unread.items()))
             left_out.append(f"settings of preprocess.{name}: {shown}")
     return {name: options for name, options in found.items() if options}, left_out
-
-
-class _Read(Mapping[str, Any]):
-    """Settings that remember which of them were asked for."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-        self.read: set[str] = set()
-
-    def __getitem__(self, key: str) -> Any:
-        self.read.add(key)
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def items(self) -> ItemsView[str, Any]:
-        """Looking at all of them is not asking for one."""
-        return self._values.items()
 
 
 def configuration(

@@ -76,7 +76,7 @@ def from_python(value: Any) -> Any:
 
 
 def text(value: Any) -> Any:
-    """Truth values (``true``, ``false``), numbers, dates and times become text, and so do bytes of UTF-8.
+    """Truth values (``true``, ``false``), numbers, dates, times and UUIDs become text, and so do bytes of UTF-8.
 
     Lists are taken apart.
     """

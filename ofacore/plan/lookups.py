@@ -153,18 +153,30 @@ def begins_with(column: str, known: Sequence[str]) -> bool:
     return column in known or any(column.startswith((f"{name}.", f"{name}[")) for name in known)
 
 
-def delimiter_of(columns: Sequence[str]) -> str:
-    """As YAML has it: the character that seems to separate what was taken for a single column; else empty."""
+def delimiter_of(columns: Sequence[str], wanted: str = "") -> str:
+    """As YAML has it: the character that seems to separate what was taken for a single column; else empty.
+
+    Args:
+        columns: Names of the columns.
+        wanted: Name of one that is missing; a blank separates names only where this is one of them.
+    """
     found = next((mark for mark in ("\t", ";", "|", ",") if len(columns) == 1 and mark in columns[0]), "")
+    if not found and len(columns) == 1 and wanted != columns[0] and wanted in columns[0].split(" "):
+        found = " "
     return '"\\t"' if found == "\t" else f"'{found}'" if found else ""
 
 
-def column_hint(name: str, columns: Sequence[str]) -> str:
-    """What to do about a column that a file does not have."""
-    if mark := delimiter_of(columns):
+def column_hint(name: str, columns: Sequence[str], lines: bool = True) -> str:
+    """What to do about a column that a file does not have; ``lines``: its first line names the columns."""
+    if not lines:
+        return suggest(name, columns) or f"it has {listing(columns)}"
+    if mark := delimiter_of(columns, name):
         shell = mark.replace('"\\t"', "\\t").strip("'")
-        return f"it has a single one, {excerpt(columns[0])}; set delimiter: {mark}, here --set 'delimiter={shell}'"
+        command = f"--set 'delimiter={shell}'" if shell.strip() else f'--set "delimiter={mark}"'
+        return f"it has a single one, {excerpt(columns[0])}; set delimiter: {mark}, here {command}"
     header = "if its first line is data, set header: false and names: [first, second]"
+    if len(columns) == 1 or columns[0].startswith("#"):
+        header += "; if it is a title or a remark, take it out: the first line must name the columns"
     return suggest(name, columns) or f"it has {listing(columns)}; {header}"
 
 

@@ -157,7 +157,7 @@ class TaskCheck:
             for slot in self._needed() if there else ():
                 column = self._config.data.columns.get(slot, slot)
                 if not begins_with(column, there):
-                    if mark := delimiter_of(there):
+                    if mark := delimiter_of(there, column):
                         message = f"no column '{column}', but a single one, {excerpt(there[0])}"
                         yield Problem(f"{self._path}.data.{split}", message, hint=f"set data.delimiter: {mark}")
                         break

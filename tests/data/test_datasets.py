@@ -130,3 +130,111 @@ def test_a_picture_of_bytes_and_path_is_read(tmp_path: Path) -> None:
     path = parquet(tmp_path / "x.parquet", pyarrow.table({"img": pictures, "y": ["a", "b"]}))
     report = check_file(path, "[IMAGE:img,size=16] -> [TEXT:y]")
     assert report.ok and all("<img" in row.slots[0].html for row in report.seen)
+
+
+def test_small_floats_and_classes_inside_of_other_columns(tmp_path: Path) -> None:
+    single = pyarrow.float32()
+    columns = {
+        "pair": pyarrow.array([[0.1, 0.2]], pyarrow.list_(single, 2)),
+        "object": pyarrow.array([{"a": 0.1, "b": [{"c": 0.2}]}]),
+        "deep": pyarrow.array(
+            [{"a": 0.1, "b": [{"c": 0.2}, None]}],
+            pyarrow.struct([("a", single), ("b", pyarrow.list_(pyarrow.struct([("c", single)])))]),
+        ),
+    }
+    (row,) = rows(open_source(parquet(tmp_path / "x.parquet", pyarrow.table(columns))))
+    assert row["pair"] == [0.1, 0.2] and row["object"] == {"a": 0.1, "b": [{"c": 0.2}]}
+    assert row["deep"] == {"a": 0.1, "b": [{"c": 0.2}, None]}
+    names = datasets.ClassLabel(names=["cat", "dog"])
+    kinds = {
+        "objects": {"box": datasets.List(datasets.Value("int64")), "kind": names},
+        "all": datasets.List({"k": names}),
+    }
+    data = datasets.Dataset.from_dict(
+        {"objects": [{"box": [1], "kind": 1}], "all": [[{"k": 0}, {"k": 1}]]}, features=datasets.Features(kinds)
+    )
+    data.to_parquet(tmp_path / "y.parquet")
+    for spec in (data, tmp_path / "y.parquet"):
+        assert rows(open_source(spec)) == [
+            {"objects": {"box": [1], "kind": "dog"}, "all": [{"k": "cat"}, {"k": "dog"}]}
+        ]
+
+
+def test_a_map_is_an_object(tmp_path: Path) -> None:
+    from ofacore.config.schema import DataConfig
+
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.float32())
+    table = pyarrow.table({"q": pyarrow.array([[("k", 0.1)], [("k", None)], None], kind), "y": ["a", "b", "c"]})
+    path = parquet(tmp_path / "x.parquet", table)
+    assert [row["q"] for row in rows(open_source(path))] == [{"k": 0.1}, {"k": None}, None]
+    report = check_file(path, "[TEXT:n] -> [TEXT:y]", data=DataConfig(columns={"n": "q.k"}))
+    assert "0.1" in report.seen[0].slots[0].html and len(report.bad) == 2
+    twice = pyarrow.array([[("k", 0.1), ("k", 0.2)]], kind)
+    with pytest.raises(RowError, match=r"x.parquet\[0\], column 'q': the map holds the key 'k' twice"):
+        open_source(parquet(path, pyarrow.table({"q": twice})))[0]
+
+
+def test_a_tensor_keeps_its_shape(tmp_path: Path) -> None:
+    flat = pyarrow.array([[1, 2, 3, 4, 5, 6]], pyarrow.list_(pyarrow.float32(), 6))
+    column = pyarrow.ExtensionArray.from_storage(pyarrow.fixed_shape_tensor(pyarrow.float32(), (2, 3)), flat)
+    source = open_source(parquet(tmp_path / "x.parquet", pyarrow.table({"clip": column})))
+    assert source[0]["clip"].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_folders_of_a_partitioned_table_are_columns(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"q": ["a", "b", "c"], "y": ["x y/z", "no", None]})
+    frame.to_parquet(tmp_path / "table", partition_cols=["y"], index=False)
+    (tmp_path / "table" / "_SUCCESS").touch()
+    with pytest.raises(SourceError, match=r"holds tables, .* give '.*/\*\*/\*.parquet' as the data"):
+        open_source(tmp_path / "table")
+    source = open_source(tmp_path / "table" / "**" / "*.parquet")
+    assert source.columns == ("q", "y")
+    assert {row["q"]: row["y"] for row in rows(source)} == {"a": "x y/z", "b": "no", "c": None}
+    assert rows(pickle.loads(pickle.dumps(source))) == rows(source)
+    assert len(check_file(tmp_path / "table" / "**" / "*.parquet", "[TEXT:q] -> [TEXT:y]").bad) == 1
+
+
+def test_folders_that_other_programs_write(tmp_path: Path) -> None:
+    parquet(tmp_path / "part-0.parquet", pyarrow.table({"q": ["a"]}))
+    (tmp_path / "_SUCCESS").touch()
+    with pytest.raises(SourceError, match=r"the folder holds tables, such as part-0.parquet; give '.*/\*.parquet'"):
+        open_source(tmp_path)
+    assert rows(open_source(tmp_path / "*.parquet")) == [{"q": "a"}]
+    with pytest.raises(SourceError, match="_SUCCESS: .* name the tables alone, as in 'folder/"):
+        open_source(tmp_path / "**")
+    (tmp_path / "_delta_log").mkdir()
+    with pytest.raises(SourceError, match="the folder is a Delta table; only its log says which files count"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("x.arrow", "save_to_disk"), ("x.pkl", "may run code"), ("x.h5", "write it as Parquet")]
+)
+def test_other_formats_have_a_way_out(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(SourceError, match=said):
+        open_source(tmp_path / name)
+
+
+def test_an_unknown_time_zone_is_one_bad_row_with_a_way_out(tmp_path: Path) -> None:
+    column = pyarrow.array([1, None], pyarrow.timestamp("us", "Mars/Base"))
+    source = open_source(parquet(tmp_path / "x.parquet", pyarrow.table({"a": column})))
+    with pytest.raises(
+        RowError, match=r"x.parquet\[0\]: .* its time zone is not known here; install the package tzdata"
+    ):
+        source[0]
+
+
+def test_durations_and_uuids_need_a_transform(tmp_path: Path) -> None:
+    import uuid
+
+    from ofacore.config.schema import DataConfig
+
+    table = pyarrow.table({"q": pyarrow.array([86400], pyarrow.duration("s")), "y": ["a"]})
+    path = parquet(tmp_path / "x.parquet", table)
+    assert "the transform 'text' makes it text" in check_file(path, "[TEXT:q] -> [TEXT:y]").bad[0].reason
+    given = DataConfig(transforms={"q": ("text",)})
+    assert "1 day, 0:00:00" in check_file(path, "[TEXT:q] -> [TEXT:y]", data=given).seen[0].slots[0].html
+    from ofacore.parts.transforms import text
+
+    assert text(uuid.UUID(int=1)) == "00000000-0000-0000-0000-000000000001"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from ofacore.config.schema import DataConfig
 from ofacore.data.sources import SourceError, open_source
 from ofacore.protocols import RowError
 
@@ -55,3 +57,41 @@ def test_a_line_nested_without_end_is_one_bad_row(tmp_path: Path) -> None:
         source[1]
     with pytest.raises(RowError, match="x.jsonl:3: not JSON: the name 'a' occurs twice"):
         source[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"a": 1},\n{"a": 2},\n', r"x.jsonl:1: a comma follows the object.*take the commas out"),
+        (
+            '{"a": 1},\n{"a": 2}\n',
+            r"x.jsonl:1: not JSON: Extra data.*; each line must hold one whole object and no comma",
+        ),
+        ('{"a": 1}{"a": 2}\n{"a": 3}\n', r"x.jsonl:1: not JSON: .*; if several stand in one, set format: json"),
+        (f'{{"a": {"9" * 5000}}}\n', r"x.jsonl:1: not JSON: a whole number has too many digits; write it as text"),
+    ],
+)
+def test_a_line_that_holds_more_or_less_than_one_object(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "x.jsonl").write_text(content)
+    with pytest.raises((SourceError, RowError), match=said) as caught:
+        open_source(tmp_path / "x.jsonl")[0]
+    assert len(str(caught.value)) < 400
+
+
+def test_objects_in_one_line_are_read_as_advised(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a": 1}{"a": 2}\n{"a": 3}\n')
+    source = open_source(tmp_path / "x.jsonl", DataConfig(format="json"))
+    assert [source[index]["a"] for index in range(len(source))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("orient", ["columns", "list", "split", "records"])
+def test_a_data_frame_written_by_columns_is_told(tmp_path: Path, orient: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"q": ["a", "b"], "y": ["c", "d"]})
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(frame.to_dict(orient="list")) if orient == "list" else frame.to_json(orient=orient))
+    if orient == "records":
+        assert open_source(path)[1] == {"q": "b", "y": "d"}
+        return
+    with pytest.raises(SourceError, match=r"x.json: columns \(.*\), .*; write it by rows, .* orient='records'"):
+        open_source(path)

@@ -107,3 +107,61 @@ def test_arrays_and_json_of_a_shard_reach_their_slots(tmp_path: Path) -> None:
     assert report.ok and "it walks" in report.text
     (bad, *_) = check_file(path, "[TEXT:clip] -> [TEXT:cap]", data=DataConfig(columns=columns)).bad
     assert len(bad.reason) < 300
+
+
+def test_a_key_with_words_and_dots_is_said_too(tmp_path: Path) -> None:
+    source = open_source(shard(tmp_path / "x.tar", ("7 Track 2.0 (Clean).mp3", b""), ("7 Track 2.0 (Clean).txt", b"")))
+    assert "so there is a column '0 (clean).mp3'; name members 'key.ext'" in notes_of(source)[0]
+    for usual in ("0.wav.label", "0.left-eye.png", "0.input.jpg"):
+        assert notes_of(open_source(shard(tmp_path / "y.tar", (usual, b"")))) == ()
+
+
+def test_archives_one_behind_the_other_are_refused(tmp_path: Path) -> None:
+    parts = [shard(tmp_path / f"{n}.tar", (f"{n}.txt", b"a")) for n in range(2)]
+    (tmp_path / "x.tar").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(SourceError, match=r"x.tar: another archive follows the first one.*tar --concatenate"):
+        open_source(tmp_path / "x.tar")
+    assert len(open_source(parts)) == 2
+
+
+def test_a_shard_that_was_not_closed_is_told(tmp_path: Path) -> None:
+    whole = shard(tmp_path / "x.tar", ("0.txt", b"a"), ("1.txt", b"b"))
+    assert notes_of(open_source(whole)) == ()
+    (tmp_path / "y.tar").write_bytes(whole.read_bytes()[:1024])
+    source = open_source(tmp_path / "y.tar")
+    assert len(source) == 1
+    assert "has no end; if it was not closed, or is cut off, its last rows are missing" in notes_of(source)[0]
+
+
+@pytest.mark.parametrize("kind", ["gnu", "pax"])
+def test_a_member_without_its_holes_is_refused(tmp_path: Path, kind: str) -> None:
+    import shutil
+    import subprocess
+
+    version = ["tar", "--version"]
+    if shutil.which("tar") is None or "GNU" not in subprocess.run(version, capture_output=True, text=True).stdout:
+        pytest.skip("needs GNU tar")
+    with (tmp_path / "0.bin").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"end")
+    command = ["tar", "--sparse", f"--format={kind}", "-cf", str(tmp_path / "x.tar"), "-C", str(tmp_path), "0.bin"]
+    subprocess.run(command, check=True)
+    with pytest.raises(SourceError, match="the member '0.bin' is stored without its holes; .* --sparse"):
+        open_source(tmp_path / "x.tar")
+
+
+def test_compressed_members_and_numbers_of_classes_are_read(tmp_path: Path) -> None:
+    import gzip
+
+    packed = (("0.json.gz", gzip.compress(b'{"a": 1}')), ("0.txt.gz", gzip.compress(b"red\n")))
+    others = (("0.nii.gz", b"\0"), ("0.index", b"3\n"), ("1.json.gz", b"x"))
+    source = open_source(shard(tmp_path / "x.tar", *packed, *others))
+    assert source[0] == {"__key__": "0", "json.gz": {"a": 1}, "txt.gz": "red", "nii.gz": b"\0", "index": "3"}
+    with pytest.raises(RowError, match="x.tar:1, member 'json.gz': Not a gzipped file"):
+        source[1]
+
+
+def test_pickled_members_are_told_with_a_way_out(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", ("0.input.pyd", b"\x80\x04K\x01."), ("0.txt", b"a"))
+    (note,) = check_file(path, "[TEXT:txt] -> [TEXT:txt]").notes
+    assert "column 'input.pyd' is pickled Python, which may run code and is not read; write it as .npy" in note

@@ -196,3 +196,45 @@ def test_the_advised_override_works(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="--set 'delimiter=|'"):
         check_file(path, "[TEXT:a] -> [TEXT:b]")
     assert check_file(path, "[TEXT:a] -> [TEXT:b]", data=read_data(["delimiter=|"])).ok
+
+
+@pytest.mark.parametrize(
+    ("content", "way_out", "data"),
+    [
+        ("# created today\nq,y\na,b\n", "if it is a title or a remark, take it out", {}),
+        ("q y\na b\n", "set delimiter: ' ', here --set \"delimiter=' '\"", {"delimiter": " "}),
+    ],
+)
+def test_a_first_line_that_does_not_name_the_columns(
+    tmp_path: Path, content: str, way_out: str, data: dict[str, Any]
+) -> None:
+    path = written(tmp_path / "x.csv", content)
+    with pytest.raises(Exception, match=way_out):
+        check_file(path, "[TEXT:q] -> [TEXT:y]")
+    mended = content if data else content.partition("\n")[2]
+    assert check_file(written(path, mended), "[TEXT:q] -> [TEXT:y]", data=DataConfig(**data)).ok
+
+
+def test_a_blank_as_the_separator_may_be_given_with_the_command() -> None:
+    assert read_data(["delimiter=' '"]).delimiter == " "
+
+
+@pytest.mark.parametrize("first", ["# created today\nq,y\n", '"q","y"\n'])
+def test_rows_that_all_have_more_fields_than_names_are_told(tmp_path: Path, first: str) -> None:
+    rows_below = {"#": "a,b\n", '"': '"1","a","b"\n"2","c","d"\n'}[first[0]]
+    source = open_source(written(tmp_path / "x.csv", first + rows_below))
+    with pytest.raises(RowError, match=r"the first rows all have \d: take out what stands above the names, or name"):
+        source[0]
+    named = open_source(written(tmp_path / "y.csv", ',"q","y"\n"1","a","b"\n'))
+    assert rows(named) == [{"q": "a", "y": "b"}]
+    with pytest.raises(RowError, match=r"3 fields, but the file has 2 columns \(a, b\)$"):
+        open_source(written(tmp_path / "z.csv", "a,b\n1,2\n1,2,3\n"))[1]
+
+
+def test_quotation_marks_behind_a_blank_are_told(tmp_path: Path) -> None:
+    source = open_source(written(tmp_path / "x.csv", 'q,y\n"a", "b"\n"c", "d, e"\n'))
+    assert source[0] == {"q": "a", "y": ' "b"'} and "a quotation mark behind a blank is a letter" in notes_of(source)[0]
+    with pytest.raises(RowError, match=r"x.csv:3: 3 fields, .*; take out the blanks behind the separators"):
+        source[1]
+    mended = written(tmp_path / "y.csv", 'q,y\n"a","b"\n"c","d, e"\n')
+    assert rows(open_source(mended))[1] == {"q": "c", "y": "d, e"} and notes_of(open_source(mended)) == ()

@@ -172,3 +172,57 @@ def test_what_no_value_can_meet_is_told_before_training(generation: dict[str, An
 def test_what_a_checkpoint_cannot_keep_is_told_before_training() -> None:
     with pytest.raises(ConfigError, match="model.options.x: a number that is not finite cannot be kept"):
         Generalist.create([Task("t", CHOICE, train=ROWS)], **SIZES, options={"x": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("cafe\u0301", "a member reads the same, but its accents are other characters; .* form NFC"),
+        ("yes ", "a member differs in blanks alone, 'yes'; take them out, or list the value as it is"),
+        ("Yes", "did you mean 'yes'"),
+    ],
+)
+def test_a_value_that_only_looks_like_a_member_is_told(value: str, said: str) -> None:
+    generalist = made(closed_sets={"y": ["yes", "no", "caf\u00e9"]})
+    with pytest.raises(ValueError, match=f"row 0, column 'y': .*{said}"):
+        encoded(generalist, {"q": "good", "y": value})
+    encoded(made(closed_sets={"y": ["yes", value]}), {"q": "good", "y": value})
+
+
+def encoded(generalist: Generalist, row: dict[str, Any]) -> None:
+    encoder = generalist.assembly.encoders["t"]
+    encoder.encode(row, split="train", rng=np.random.default_rng(0), row_id="row 0")
+
+
+@pytest.mark.parametrize("pair", [("yes", "yes "), ("cafe\u0301", "caf\u00e9"), (1, 1.0)], ids=repr)
+def test_members_that_a_reader_takes_for_one_are_told(pair: tuple[Any, Any], caplog: pytest.LogCaptureFixture) -> None:
+    made(rows=[{"q": "good", "y": value} for value in (*pair, "no")])
+    assert "the closed set of 'y' holds" in caplog.text and "differ in blanks, accents" in caplog.text
+    caplog.clear()
+    made(rows=[{"q": "good", "y": value} for value in ("yes", "Yes", "no", 1, 2.5)])
+    assert "differ in blanks" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('["yes", "no"]', "which are a list, not a str; the transform 'from_json'"),
+        ([], "but the list is empty in this row"),
+        (["yes", None], "but value 1 of its list is missing"),
+        (None, "but the row does not have it"),
+        ({"yes": 1}, "which are a list, not a dict$"),
+    ],
+    ids=repr,
+)
+def test_a_column_of_allowed_values_is_blamed_itself(given: Any, said: str) -> None:
+    rows = [{"q": "good", "y": "yes", "allowed": ["yes", "no"]}]
+    generalist = made(rows=rows, closed_sets={"y": {"column": "allowed"}})
+    with pytest.raises(ValueError, match=f"row 0, column 'allowed': it holds the allowed values of 'y', {said}"):
+        encoded(generalist, {**rows[0], "allowed": given})
+    encoded(generalist, {**rows[0], "allowed": np.array(["yes", "no"])})
+
+
+def test_allowed_values_as_text_of_json_are_read_as_advised() -> None:
+    rows = [{"q": "good", "y": "yes", "allowed": '["yes", "no"]'}]
+    data = {"transforms": {"allowed": ["from_json"]}}
+    encoded(made(rows=rows, closed_sets={"y": {"column": "allowed"}}, data=data), rows[0])

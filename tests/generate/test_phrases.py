@@ -74,3 +74,32 @@ def test_phrases_are_for_open_text(model: Generalist) -> None:
 def test_lengths_of_slot_and_options_that_contradict_each_other_are_named(model: Generalist) -> None:
     with pytest.raises(UserError, match="slot 'b': min_length=9 is more than max_length=4"):
         model.infer("[TEXT:a] -> [TEXT:b,min_length=9]", {"a": "cat"}, max_length=4)
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "beam", "sample"])
+def test_a_phrase_of_banned_tokens_is_refused(model: Generalist, strategy: str) -> None:
+    out = model.infer(
+        "t", {"a": "cat"}, must_contain=["blue dog"], max_length=9, banned_tokens=[[5]], strategy=strategy
+    )
+    assert "blue dog" in out["b"]
+    encoder = model.assembly.encoders["t"]
+    slot = next(iter(encoder.plan.templates[0].targets()))
+    (segment,) = encoder.preprocessors[slot.preprocessor].encode(
+        "blue dog", slot, encoder.context({}, encoder.plan.templates[0], "infer", None)
+    )
+    for banned in (segment.ids[-1:].tolist(), segment.ids.tolist()):
+        with pytest.raises(UserError, match=r"banned_tokens forbids \[.*\], which slot 'b' needs for it"):
+            model.infer("t", {"a": "cat"}, must_contain=["blue dog"], banned_tokens=[banned], strategy=strategy)
+
+
+def test_a_phrase_of_which_nothing_is_left_is_refused(model: Generalist) -> None:
+    bare = "[TEXT:a] -> [TEXT:b,no_punctuation]"
+    for phrases in (["!!!"], ["dog", "!!!"]):
+        with pytest.raises(UserError, match="nothing is left of '!!!' as slot 'b' writes its values; leave it out"):
+            model.infer(bare, {"a": "cat"}, must_contain=phrases)
+    assert "dog" in model.infer(bare, {"a": "cat"}, must_contain=["dog!"], max_length=9)["b"]
+
+
+def test_a_negative_token_is_refused(model: Generalist) -> None:
+    with pytest.raises(UserError, match=r"generation.banned_tokens.0.0: found -1, expected at least 0"):
+        model.infer("t", {"a": "cat"}, banned_tokens=[[-1]])

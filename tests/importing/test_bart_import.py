@@ -87,6 +87,18 @@ def test_a_head_with_a_table_of_its_own(sides: bool, tmp_path: Path) -> None:
     assert first.keys() == back.keys() and all(first[name].equal(back[name]) for name in first)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_two_token_tables_are_refused_with_a_way_out(tied: bool, tmp_path: Path) -> None:
+    theirs = save_bart(tmp_path / "theirs", tie_word_embeddings=tied)
+    state = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
+    state[bart_names.SIDE_TABLES[1]] += 1.0
+    save_file(state, tmp_path / "theirs" / "model.safetensors", metadata={"format": "pt"})
+    told = r"differ, but a model here has one token table for encoder and decoder; train it there with one for both"
+    with pytest.raises(CheckpointError, match=told) as caught:
+        import_run(tmp_path / "theirs", tmp_path / "ours")
+    assert len(str(caught.value)) < 400 and not (tmp_path / "ours").exists()
+
+
 @torch.no_grad()
 def test_text_becomes_the_tokens_of_its_own_tokenizer(tmp_path: Path) -> None:
     from transformers import BartTokenizer

@@ -100,3 +100,26 @@ def test_settings_that_differ_between_tasks_are_told(tmp_path: Path) -> None:
     assert "b: preprocess.text differs from that of a, which was taken" in report.left_out
     stored = Generalist.from_pretrained(tmp_path / "run").assembly.config.model.preprocessors
     assert stored == {"text": {"random_ratio": 0.1}}
+
+
+def test_settings_of_the_model_that_nothing_reads_are_told(tmp_path: Path) -> None:
+    odd = {
+        "quant_noise_pq": 0.1, "freeze_encoder": True, "offload_activations": False, "no_cross_attention": None,
+        "max_source_positions": 1024, "encoder": {**SETTINGS["encoder"], "layerdrop": 0.2, "embed_dim": 16},
+        "adaptor": {
+            "text": {"token_bucket_size": 256, "dropout": "${model.dropout}", "sparse": 3}, "video": {"rate": 5},
+        },
+    }  # fmt: skip
+    settings = {**SETTINGS, **odd}
+    places = dictionary()
+    store = {"model": {"unify": settings}, "task": {"a": section(TEXT)}}
+    write_checkpoint(tmp_path / "a.pt", random_state(len(places)), settings, places, more={"configstore": store})
+    report = import_run(tmp_path / "a.pt", tmp_path / "run")
+    told = [line for line in report.left_out if "settings of" in line]
+    assert told == [
+        "settings of the model: encoder.layerdrop=0.2, freeze_encoder=True, quant_noise_pq=0.1",
+        "settings of adaptor.text: sparse=3",
+    ]
+    (tmp_path / "plain").mkdir()
+    plain = imported(tmp_path / "plain", {"a": section(TEXT)})
+    assert not [line for line in plain.left_out if "settings of" in line]

@@ -20,6 +20,7 @@ from ofacore.checkpoint.foreign import (
 )
 from ofacore.checkpoint.foreign.mapping import Entry
 from ofacore.checkpoint.foreign.reading import Foreign
+from ofacore.checkpoint.foreign.settings import ReadSettings, unread_lines
 from ofacore.checkpoint.foreign.tokens import CORE_NAMES
 from ofacore.printable import shortened
 
@@ -180,6 +181,7 @@ def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
         whole = {ofa_names.TYPES: tensors[ofa_names.TYPES]} if ofa_names.TYPES in tensors else {}
         tensors, origin = ofa_names.as_ofasys(tensors)
         config = ofa_names.as_settings(config)
+    config = ReadSettings(config)
     table: tuple[str, ...] = (ofasys_names.TABLE, *ofasys_names.TABLE_COPIES)
     old, own_head = tensors.get(ofasys_names.OLD_HEAD), ofasys_names.HEAD if ofasys_names.HEAD in tensors else ""
     present = [tensors[name] for name in table if name in tensors]
@@ -195,13 +197,15 @@ def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
     adapters = ofasys_options.adapter_options(config, state, load)
     options |= {"experts": "modality"} if state.experts else {}
     pooling = pooling_decoders.options(config, state.shapes, state.pooling) if state.pooling else None
+    present_adapters = {*state.adapters("encoder"), *state.adapters("decoder")}
+    unread = unread_lines(config, present_adapters) if foreign.form == "ofasys" else []
     return Dialect(
         tensors, ofasys_names.TABLE, ofasys_names.entries(state), copies=copies,
         model={**options, "adapters": adapters, "output_bias": True, "tied_head": not own_head},
         idle=[name for name in ofasys_names.unused(state) if name != own_head], generation=_GENERATION,
         adapters=tuple(state.adapters("encoder").values()), origin=origin, whole=whole, head=own_head,
         parts=ofasys_names.parts(state), target_adapters=tuple(state.adapters("decoder").values()),
-        heads={pooling_decoders.HEAD: pooling} if pooling is not None else {},
+        heads={pooling_decoders.HEAD: pooling} if pooling is not None else {}, left_out=tuple(unread),
     )  # fmt: skip
 
 
@@ -233,8 +237,8 @@ def _one_table(foreign: Foreign, names: tuple[str, ...]) -> tuple[dict[str, Tens
         raise CheckpointError(foreign.path, f"'{present[0]}' has {shape}; expected a table, one row for each token")
     for name in present[1:]:
         if not table.equal(foreign.tensors[name]):
-            raise CheckpointError(
-                foreign.path, f"'{present[0]}' and '{name}' differ; expected one table under both names"
-            )
+            both = "a model here has one token table for encoder and decoder"
+            way_out = "train it there with one for both (tied embeddings), then import that"
+            raise CheckpointError(foreign.path, f"'{present[0]}' and '{name}' differ, but {both}; {way_out}")
     rest = {name: tensor for name, tensor in foreign.tensors.items() if name not in present}
     return {**rest, names[0]: table}, present

@@ -18,6 +18,8 @@ from ofacore.excerpts import excerpt
 from ofacore.protocols import RowError
 
 Convert = Callable[[Any], Any]
+_LISTS = ("Sequence", "List", "LargeList")
+"""Descriptions of lists."""
 _SHORT_LIST = 64
 """Longer lists of numbers are arrays, not values that are written out as text; they stay as they are."""
 
@@ -70,6 +72,63 @@ class ShortestFloat:
         return float(str(np.dtype(self.type).type(value))) if isinstance(value, float) else value
 
 
+@dataclass(frozen=True)
+class EachOf:
+    """Converts the values of a list."""
+
+    convert: Convert
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [None if part is None else self.convert(part) for part in value]
+
+
+@dataclass(frozen=True)
+class FieldsOf:
+    """Converts some fields of an object."""
+
+    fields: Mapping[str, Convert]
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        found = dict(value)
+        for name, convert in self.fields.items():
+            if found.get(name) is not None:
+                found[name] = convert(found[name])
+        return found
+
+
+@dataclass(frozen=True)
+class PairsOf:
+    """Makes an object of the pairs that Arrow gives for a map."""
+
+    convert: Convert | None
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        found: dict[str, Any] = {}
+        for key, part in value:
+            name = str(key)
+            if name in found:
+                raise RowError(f"the map holds the key {excerpt(name)} twice")
+            found[name] = part if part is None or self.convert is None else self.convert(part)
+        return found
+
+
+@dataclass(frozen=True)
+class ShapeOf:
+    """Gives a tensor the shape that its column's type tells."""
+
+    shape: tuple[int, ...]
+    type: str
+
+    def __call__(self, value: Any) -> Any:
+        return np.asarray(value, self.type).reshape(self.shape) if isinstance(value, list) else value
+
+
 def conversions(schema: Any, described: Mapping[str, Any] | None = None) -> ArrowValues | None:
     """What the columns of a schema need; None if nothing.
 
@@ -80,20 +139,64 @@ def conversions(schema: Any, described: Mapping[str, Any] | None = None) -> Arro
     features = _features(schema) if described is None else described
     found: dict[str, Convert] = {}
     for field in schema:
-        names = _class_names(features.get(field.name))
-        if names:
-            found[field.name] = ClassName(names)
-        elif kind := _small_float(field.type):
-            found[field.name] = ShortestFloat(kind)
+        convert = _conversion(field.type, features.get(field.name))
+        if convert is not None:
+            found[field.name] = convert
     return ArrowValues(found) if found else None
 
 
-def _small_float(kind: Any) -> str:
-    import pyarrow
+def _conversion(kind: Any, described: Any) -> Convert | None:
+    """What values of a type need, at any depth; None if nothing."""
+    from pyarrow import types
 
-    while pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
-        kind = kind.value_type
-    return {"float": "float32", "halffloat": "float16"}.get(str(kind), "")
+    names = _class_names(described)
+    if names:
+        return ClassName(names)
+    if getattr(kind, "extension_name", "") == "arrow.fixed_shape_tensor":
+        return ShapeOf(tuple(kind.shape), str(np.dtype(kind.value_type.to_pandas_dtype())))
+    small = _small_float(kind)
+    if small:
+        return ShortestFloat(small)
+    if types.is_map(kind):
+        return PairsOf(_conversion(kind.item_type, None))
+    if types.is_struct(kind):
+        return _of_struct(kind, described)
+    if _is_list(kind):
+        inner = _conversion(kind.value_type, _described_inside(described))
+        return None if inner is None else EachOf(inner)
+    return None
+
+
+def _of_struct(kind: Any, described: Any) -> Convert | None:
+    fields = _described_inside(described)
+    known = fields if isinstance(fields, Mapping) else {}
+    found = {field.name: _conversion(field.type, known.get(field.name)) for field in kind}
+    needed = {name: convert for name, convert in found.items() if convert is not None}
+    return FieldsOf(needed) if needed else None
+
+
+def _described_inside(described: Any) -> Any:
+    """The description of what a list holds; that of an object as it is."""
+    if isinstance(described, list) and len(described) == 1:
+        return described[0]
+    if isinstance(described, Mapping) and described.get("_type") in _LISTS:
+        return described.get("feature")
+    return described
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _small_float(kind: Any) -> str:
+    """The type of the numbers of a column, or of its lists, where it is a small float; else empty."""
+    while True:
+        inner = getattr(kind, "storage_type", None) or (kind.value_type if _is_list(kind) else None)
+        if inner is None:
+            return {"float": "float32", "halffloat": "float16"}.get(str(kind), "")
+        kind = inner
 
 
 def _features(schema: Any) -> Mapping[str, Any]:
@@ -109,7 +212,7 @@ def _class_names(described: Any) -> tuple[str, ...]:
         return _class_names(described[0])
     if not isinstance(described, Mapping):
         return ()
-    if described.get("_type") in ("Sequence", "List", "LargeList"):
+    if described.get("_type") in _LISTS:
         return _class_names(described.get("feature"))
     names = described.get("names") if described.get("_type") == "ClassLabel" else None
     return tuple(map(str, names)) if isinstance(names, list) else ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ofacore.data.files import content_or_path, found_file, may_name_file
 from ofacore.data.sources.base import Row, Source, notes_of
@@ -14,12 +15,16 @@ from ofacore.data.sources.folder import nearest
 from ofacore.excerpts import excerpt
 from ofacore.protocols import RowError
 
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""What the name of a folder says where its rows have no value."""
+
 
 class ChangedRows:
     """The rows of a source, each changed by one function, which other processes can import."""
 
-    def __init__(self, source: Source, change: Callable[[Row], Row]) -> None:
-        self._source, self._change = source, change
+    def __init__(self, source: Source, change: Callable[[Row], Row], more: Sequence[str] = ()) -> None:
+        """The rows, the function, and the names of columns that it may add."""
+        self._source, self._change, self._more = source, change, tuple(more)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -36,7 +41,7 @@ class ChangedRows:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self._source.columns
+        return tuple(dict.fromkeys((*self._source.columns, *self._more)))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -56,6 +61,23 @@ class EmptyIsAbsent:
             if row[key] == "" and isinstance(row[key], str):
                 row[key] = None
         return row
+
+
+@dataclass(frozen=True)
+class FolderValues:
+    """Adds the columns that folders tell, as in ``year=2024/part-0.parquet``; a column of the file goes first."""
+
+    values: Mapping[str, str | None]
+
+    def __call__(self, row: Row) -> Row:
+        return {**self.values, **row}
+
+
+def folder_values(path: Path) -> dict[str, str | None]:
+    """What the folders above a file say of its rows: those whose names are ``column=value``."""
+    pairs = [name.partition("=") for name in path.parts[:-1]]
+    found = {column: unquote(value) for column, sign, value in pairs if sign and column.isidentifier()}
+    return {column: None if value == _NO_VALUE else value for column, value in found.items()}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from ofacore.data.sources.base import Row, SourceError
@@ -20,6 +21,9 @@ from ofacore.protocols import RowError
 _SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\x00-\x7f])"?\r?\n')
 """First line of files that spreadsheets write: the character between fields."""
 _SAMPLED = 100
+_BLANK_RULE = (
+    "a quotation mark behind a blank is a letter and quotes nothing; take out the blanks behind the separators"
+)
 
 
 class DelimitedSource:
@@ -92,18 +96,27 @@ class DelimitedSource:
         if not self._quoting and self._looks_quoted():
             remedy = "if they are quoting, set quoting: csv"
             found.append(f"{self._file.path}: quotation marks around fields are kept as letters; {remedy}")
+        if self._quoting and any(map(_quoted_behind_blank, self._sampled())):
+            found.append(f"{self._file.path}: {_BLANK_RULE}")
         return tuple(found)
 
     def _looks_quoted(self) -> bool:
         """Whether one of the first rows has a field that begins and ends with a quotation mark."""
+        rows = self._sampled()
+        return any(len(field) > 1 and field[0] == field[-1] == '"' for fields in rows for field in fields)
+
+    def _sampled(self) -> Iterator[list[str]]:
+        """Fields of the first records that can be read."""
         for record in range(min(_SAMPLED, len(self._index))):
             try:
-                fields = self._fields(record)
+                yield self._fields(record)
             except RowError:
                 continue
-            if any(len(field) > 1 and field[0] == field[-1] == '"' for field in fields):
-                return True
-        return False
+
+    def _short_header(self) -> int:
+        """Number of fields of the first rows, where it is the same for all and more than the first line names."""
+        sizes = {len(fields) for fields in islice(self._sampled(), 1, None)} if self._first else set()
+        return sizes.pop() if len(sizes) == 1 and min(sizes) > self._width else 0
 
     def _header(self) -> list[str]:
         try:
@@ -133,10 +146,19 @@ class DelimitedSource:
             return fields[: self._width]
         if len(fields) < self._width and len(fields) > max(self._kept):
             return fields + [""] * (self._width - len(fields))
-        quoted = not self._quoting and any('"' in field for field in fields)
-        remedy = "; if its fields are quoted, set quoting: csv" if quoted else ""
+        remedy = self._way_out(fields)
         wanted = f"{self._width} columns ({listing(self.columns)})"
         raise RowError(f"{self.name(index)}: {len(fields)} fields, but the file has {wanted}{remedy}")
+
+    def _way_out(self, fields: Sequence[str]) -> str:
+        if not self._quoting and any('"' in field for field in fields):
+            return "; if its fields are quoted, set quoting: csv"
+        if self._quoting and _quoted_behind_blank(fields):
+            return f"; {_BLANK_RULE}"
+        if size := self._short_header():
+            rule = "take out what stands above the names, or name every column; one with an empty name is left out"
+            return f"; the first rows all have {size}: {rule}"
+        return ""
 
     def _fields(self, record: int) -> list[str]:
         start, end, line = self._index[record].tolist()
@@ -157,6 +179,11 @@ class DelimitedSource:
             return next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True))
         except csv.Error as error:
             raise RowError(f"{self._file.path}:{line}: {_quoting_problem(text, error)}") from error
+
+
+def _quoted_behind_blank(fields: Sequence[str]) -> bool:
+    """Whether a field has a quotation mark behind blanks, where it quotes nothing."""
+    return any(field[:1] == " " and field.lstrip(" ")[:1] == '"' for field in fields)
 
 
 def _quoting_problem(text: str, error: csv.Error) -> str:

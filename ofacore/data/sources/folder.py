@@ -21,6 +21,9 @@ _SHARDS = frozenset((*_SUFFIXES, ".json", ".parquet", ".tar"))
 """Files that hold rows themselves; a folder of nothing else is no folder of pictures."""
 
 
+_LOG = "_delta_log"
+
+
 class FolderSource:
     """Rows of a table inside a folder; values that name a file of the folder become its full path.
 
@@ -76,7 +79,10 @@ def open_folder(folder: Path, open_table: Callable[[Path], Source], paths: froze
     if tables:
         found = listing(path.name for path in tables)
         raise SourceError(f"{folder}: several tables ({found}); give one of them as the data, or call it metadata.csv")
-    files = sorted(_files(folder, frozenset()))
+    if (folder / _LOG).is_dir():
+        remedy = "only its log says which files count; write what it holds as Parquet"
+        raise SourceError(f"{folder}: the folder is a Delta table; {remedy}")
+    files = sorted(path for path in _files(folder, frozenset()) if not _is_mark(path))
     if not files:
         raise SourceError(f"{folder}: the folder is empty; it must hold files, and a metadata.csv that describes them")
     suffixes = {path.suffix.lower() for path in files}
@@ -85,6 +91,11 @@ def open_folder(folder: Path, open_table: Callable[[Path], Source], paths: froze
         pattern = folder / f"{depth}*{files[0].suffix}"
         raise SourceError(f"{folder}: the folder holds tables, such as {files[0].name}; give '{pattern}' as the data")
     return ListSource([{FILE_COLUMN: str(path), "label": path.parent.name} for path in files], str(folder))
+
+
+def _is_mark(path: Path) -> bool:
+    """Whether a file only says something of the others, as ``_SUCCESS`` and ``_metadata`` beside tables."""
+    return path.name[0] == "_" and not path.suffix
 
 
 def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from ofacore.protocols import RowError
 
 _SAMPLED = 20
 _WIDE = "a JSON text over several lines, but each line must hold one whole object; set format: json"
+_COMMA = "a comma follows the object, but each line must hold one whole object and nothing else; take the commas out"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -45,6 +46,10 @@ def parsed(content: bytes) -> Any:
         return _DECODER.decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("lists or objects are nested too deep") from None
+    except ValueError as error:
+        if "int_max_str_digits" in str(error):
+            raise ValueError("a whole number has too many digits; write it as text, in quotes") from None
+        raise
 
 
 class JsonLinesSource:
@@ -63,7 +68,7 @@ class JsonLinesSource:
         self._file = MappedFile(path, encoding)
         self._index = cached_index(path, f"jsonl{encoding}", lambda: _spans(self._file))
         if len(self._index) and self._begins_wide() and not any(self._readable(min(_SAMPLED, len(self)))):
-            raise SourceError(f"{self.name(0)}: {_WIDE}")
+            raise SourceError(f"{self.name(0)}: {_COMMA if self._ends_with_comma() else _WIDE}")
 
     def __len__(self) -> int:
         return len(self._index)
@@ -80,9 +85,7 @@ class JsonLinesSource:
             remedy = "set encoding, such as cp1252, or save it as UTF-8"
             raise RowError(f"{self.name(index)}: not UTF-8 ({reason}); {remedy}") from error
         except ValueError as error:
-            hint = "; each line must hold one whole object; if the file is one array, set format: json"
-            array = index == 0 and line.lstrip().startswith(b"[")
-            raise RowError(f"{self.name(index)}: not JSON: {error}{hint if array else ''}") from error
+            raise RowError(f"{self.name(index)}: not JSON: {error}{_line_hint(line, index, error)}") from error
         if not isinstance(row, dict):
             raise RowError(f"{self.name(index)}: a {type(row).__name__}, but each line must hold one object")
         return row if line.isascii() else {column_name(key): value for key, value in row.items()}
@@ -107,6 +110,26 @@ class JsonLinesSource:
         start, end = (int(number) for number in self._index[0][:2])
         line = self._file[start:end].strip()
         return line in (b"{", b"[") or (line[:1] in (b"{", b"[") and line.endswith(b","))
+
+    def _ends_with_comma(self) -> bool:
+        """Whether the first line is an object with a comma behind it."""
+        start, end = (int(number) for number in self._index[0][:2])
+        try:
+            return isinstance(parsed(self._file[start:end].strip().removesuffix(b",")), dict)
+        except ValueError:
+            return False
+
+
+def _line_hint(line: bytes, index: int, error: ValueError) -> str:
+    """What to do about a line that is no JSON, where it shows."""
+    rule = "; each line must hold one whole object"
+    if line.lstrip().startswith(b"["):
+        return f"{rule}; if the file is one array, set format: json" if index == 0 else ""
+    if line.rstrip().endswith(b"},"):
+        return f"{rule} and no comma behind it"
+    if "Extra data" in str(error):
+        return f"{rule}; if several stand in one, set format: json"
+    return ""
 
 
 def columns_of(rows: list[Row]) -> tuple[str, ...]:
@@ -157,9 +180,26 @@ def _not_rows(value: Any) -> str:
         return f"an array of objects is expected, [{{...}}, {{...}}], but it holds {excerpt(wrong)}"
     if not isinstance(value, dict):
         return f"an array of objects is expected, [{{...}}, {{...}}], not {excerpt(value)}"
+    if _holds_columns(value):
+        remedy = "write it by rows, as pandas does with orient='records'"
+        return f"columns ({listing(value)}), but an array of objects is expected, [{{...}}, {{...}}]; {remedy}"
     lists = [name for name, part in value.items() if isinstance(part, list)]
     remedy = f"save what its name '{lists[0]}' holds" if lists else "if the object is the only row, set format: jsonl"
     return f"one object with {listing(value)}, but an array of objects is expected, [{{...}}, {{...}}]; {remedy}"
+
+
+def _holds_columns(value: dict[str, Any]) -> bool:
+    """Whether an object holds a table by columns, as data frames are written unless they are told otherwise."""
+    if {"columns", "data"} <= value.keys() and isinstance(value["columns"], list):
+        return True
+    parts = list(value.values())
+    if len(parts) > 1 and all(isinstance(part, list) for part in parts):
+        return len({len(part) for part in parts}) == 1 and not all(_are_rows(part) for part in parts)
+    return bool(parts) and all(isinstance(part, dict) and "0" in part for part in parts)
+
+
+def _are_rows(part: list[Any]) -> bool:
+    return all(isinstance(row, dict) for row in part)
 
 
 def _spans(file: MappedFile) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from ofacore.config.schema import DataConfig
 from ofacore.data.sources.arrow_values import conversions
 from ofacore.data.sources.base import ConcatSource, Source, SourceError
-from ofacore.data.sources.changed import ChangedRows, EmptyIsAbsent, FilesBeside
+from ofacore.data.sources.changed import ChangedRows, EmptyIsAbsent, FilesBeside, FolderValues, folder_values
 from ofacore.data.sources.delimited import DelimitedSource
 from ofacore.data.sources.folder import nearest, open_folder
 from ofacore.data.sources.jsonl import JsonLinesSource, json_rows
@@ -25,8 +25,14 @@ _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
     ".parquet": "parquet", ".pq": "parquet", ".tar": "webdataset",
 }  # fmt: skip
+_PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".pyd")
 _REMEDIES = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the table as CSV"),
+    **dict.fromkeys((".arrow", ".feather"), "write it as Parquet; of what save_to_disk wrote, give the whole folder"),
+    **dict.fromkeys(_PICKLED, "it may run code when it is read; write its rows as JSON lines or Parquet"),
+    **dict.fromkeys((".orc", ".avro", ".h5", ".hdf5", ".tfrecord", ".tfrecords"), "write it as Parquet"),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "write the table as CSV or Parquet"),
+    "": "of a folder that holds other files too name the tables alone, as in 'folder/*.parquet'; or set format",
     **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".tgz"), "unpack it first: rows are read at random"),
 }
 """What to do with files of common kinds that cannot be read."""
@@ -147,7 +153,7 @@ def _reader(path: Path, config: DataConfig, split: str, paths: frozenset[str]) -
         "tsv": lambda: _beside(_delimited(path, config, "\t", quoting=config.quoting == "csv"), path, paths),
         "jsonl": lambda: _beside(JsonLinesSource(path, config.encoding), path, paths),
         "json": lambda: _beside(json_rows(path, config.encoding), path, paths),
-        "parquet": lambda: _beside(ParquetSource(path), path, paths),
+        "parquet": lambda: _beside(_with_folders(ParquetSource(path), path), path, paths),
         "webdataset": lambda: WebDatasetSource(path),
         "hf": lambda: _saved_dataset(path, split),
         "folder": lambda: open_folder(path, table_of, paths),
@@ -164,6 +170,12 @@ def _delimited(path: Path, config: DataConfig, delimiter: str, quoting: bool) ->
         path, config.delimiter or delimiter, _names(path, config),
         quoting=quoting, encoding=config.encoding, fixed=bool(config.delimiter),
     )  # fmt: skip
+
+
+def _with_folders(source: Source, path: Path) -> Source:
+    """The rows of a file that was written into one folder for each value of a column."""
+    values = folder_values(path)
+    return ChangedRows(source, FolderValues(values), tuple(values)) if values else source
 
 
 def _beside(source: Source, path: Path, paths: frozenset[str]) -> Source:

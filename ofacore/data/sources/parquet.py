@@ -77,7 +77,7 @@ class ParquetSource:
         except (ValueError, OverflowError) as error:
             if isinstance(error, RowError):
                 raise
-            raise RowError(f"{self.name(index)}: a value cannot be read: {cut(str(error), 200)}") from error
+            raise RowError(f"{self.name(index)}: a value cannot be read: {_reason(error)}") from error
         return self._finished(row, index)
 
     def _finished(self, row: Row, index: int) -> Row:
@@ -128,3 +128,10 @@ class ParquetSource:
         except (pyarrow.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())
             raise RowError(f"{self.name(index)}: row group {group} cannot be read: {reason}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why Arrow cannot make a value; for zones of time it names packages that would not help."""
+    if "zoneinfo" in str(error):
+        return "its time zone is not known here; install the package tzdata, or write the column in UTC"
+    return cut(str(error), 200)

@@ -5,9 +5,12 @@ Shards are read at random by an index of their members, not as a stream.
 
 from __future__ import annotations
 
+import gzip
 import io
+import re
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,13 @@ from ofacore.data.sources.offsets import cached_index
 from ofacore.excerpts import cut
 from ofacore.protocols import RowError
 
-_TEXT = ("txt", "text", "cls", "id", "transcript")
+_TEXT = ("txt", "text", "transcript", "cls", "cls2", "id", "index", "inx")
 _ARRAYS = ("npy", "npz")
+_PICKLES = ("pyd", "pkl", "pickle", "pth", "pt")
 _BLOCK = 512
+_CHUNK = 1 << 20
+_CUT_NAME = re.compile(r"\d|.*[^\w.-]")
+"""What the beginning of a column looks like where a dot of the key was taken for its end."""
 _SAMPLED = 20
 """Rows whose members name the columns: a row may lack some."""
 
@@ -31,11 +38,13 @@ _SAMPLED = 20
 class WebDatasetSource:
     """Rows of one tar shard; ``__key__`` holds the row's key.
 
-    ``.json`` is parsed, ``.txt .text .transcript .cls .id`` are text without the line break at its end, ``.npy`` is an
-    array and ``.npz`` a dictionary of arrays; everything else is bytes.
+    ``.json`` is parsed, ``.txt .text .transcript .cls .cls2 .id .index .inx`` are text without the line break at its
+    end, ``.npy`` is an array and ``.npz`` a dictionary of arrays, each of them compressed by gzip too (``.json.gz``);
+    everything else is bytes.
 
     Raises:
-        SourceError: No plain tar file, a link among its members, or members of one key that are not adjacent.
+        SourceError: No plain tar file, several of them in one, a link or a sparse file among its members, or members
+            of one key that are not adjacent.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,13 +77,27 @@ class WebDatasetSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Where the rule for keys probably cuts a name at another dot than was meant."""
+        """A name that was probably cut at another dot than was meant, pickles, and an end that is missing."""
+        found = (self._cut_name(), self._pickled(), self._open_end())
+        return tuple(f"{self._file.path}: {note}" for note in found if note)
+
+    def _cut_name(self) -> str:
         for column in self.columns:
             head, dot, _ = column.partition(".")
-            if dot and head.isdigit():
+            if dot and _CUT_NAME.match(head):
                 rule = "the key of a member ends at the first dot of its name"
-                return (f"{self._file.path}: {rule}, so there is a column '{column}'; name members 'key.ext'",)
-        return ()
+                return f"{rule}, so there is a column '{column}'; name members 'key.ext'"
+        return ""
+
+    def _pickled(self) -> str:
+        pickled = [column for column in self.columns if column.rpartition(".")[2] in _PICKLES]
+        remedy = "is pickled Python, which may run code and is not read; write it as .npy, .npz or .json"
+        return f"column '{pickled[0]}' {remedy}" if pickled else ""
+
+    def _open_end(self) -> str:
+        if not len(self._file.data) or not any(self._file[-_BLOCK:]):
+            return ""
+        return "the tar file has no end; if it was not closed, or is cut off, its last rows are missing"
 
     def _extensions(self, index: int) -> list[str]:
         headers = self._span(index)[:, 1:3].tolist()
@@ -100,15 +123,14 @@ def _member_table(path: Path) -> np.ndarray:
                 if member.isdir() or not extension or key.rpartition("/")[2] in ("", "__meta__"):
                     others += not member.isdir()
                     continue
-                if not member.isfile():
-                    remedy = "write the shard with the files that links lead to (tar --dereference --hard-dereference)"
-                    raise SourceError(f"{path}: the member '{member.name}' is a link; {remedy}")
+                _refuse_unplain(path, member)
                 if key != last and key in seen:
                     raise SourceError(f"{path}: {_apart(key)}")
                 row += key != last
                 last = key
                 seen.add(key)
                 table.append((row, member.offset, member.offset_data, member.size))
+            _refuse_second(path, archive.offset)
     except tarfile.TarError as error:
         remedy = "shards must not be compressed, unpack with gunzip"
         if "end of data" in str(error) or not path.stat().st_size:
@@ -117,6 +139,26 @@ def _member_table(path: Path) -> np.ndarray:
     if others and not table:
         raise SourceError(f"{path}: none of its {others} members is named 'key.ext', as members of a shard are")
     return np.array(table, np.int64).reshape(-1, 4)
+
+
+def _refuse_unplain(path: Path, member: tarfile.TarInfo) -> None:
+    """Refuse a member whose content does not lie in the file as it is."""
+    if member.issparse():
+        problem = f"the member '{member.name}' is stored without its holes"
+        raise SourceError(f"{path}: {problem}; write the shard again without tar's option --sparse")
+    if not member.isfile():
+        remedy = "write the shard with the files that links lead to (tar --dereference --hard-dereference)"
+        raise SourceError(f"{path}: the member '{member.name}' is a link; {remedy}")
+
+
+def _refuse_second(path: Path, end: int) -> None:
+    """Refuse a file that goes on behind the end of the archive: its rows would be lost."""
+    with path.open("rb") as file:
+        file.seek(end)
+        while chunk := file.read(_CHUNK):
+            if any(chunk):
+                problem = "another archive follows the first one, as 'cat' writes them"
+                raise SourceError(f"{path}: {problem}; keep the shards apart, or join them with tar --concatenate")
 
 
 def _apart(key: str) -> str:
@@ -144,12 +186,15 @@ def _split(name: str) -> tuple[str, str]:
 def _decoded(content: bytes, extension: str, name: str) -> Any:
     kind = extension.rpartition(".")[2]
     try:
+        inner = extension.removesuffix(".gz").rpartition(".")[2]
+        if kind == "gz" and inner in ("json", *_TEXT, *_ARRAYS):
+            content, kind = gzip.decompress(content), inner
         if kind == "json":
             return parsed(content)
         if kind in _ARRAYS:
             return _arrays(content)
         return _text(content) if kind in _TEXT else content
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
         raise RowError(f"{name}, member '{extension}': {cut(str(error), 200)}") from error
 
 

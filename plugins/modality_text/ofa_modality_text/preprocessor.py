@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
@@ -259,7 +260,7 @@ class TextPreprocessor:
         allowed = closed.allowed(ids)
         if allowed is None:
             known = [str(member) for member in closed.values]
-            hint = suggest(str(value), known) or f"one of: {listing(known, 5)}"
+            hint = _spelling(str(value), known) or suggest(str(value), known) or f"one of: {listing(known, 5)}"
             raise RowError(f"column '{slot.name}': {excerpt(value)} is not in its closed set of {len(known)}; {hint}")
         return allowed
 
@@ -276,6 +277,17 @@ class TextPreprocessor:
             if len(self._closed) > _CLOSED_SETS:
                 self._closed.popitem(last=False)
         return found
+
+
+def _spelling(text: str, known: Sequence[str]) -> str:
+    """What to say where a member reads the same but for characters that no reader sees."""
+    plain = unicodedata.normalize("NFC", text)
+    for member in known:
+        if unicodedata.normalize("NFC", member) == plain:
+            return "a member reads the same, but its accents are other characters; write both in Unicode's form NFC"
+        if member.split() == text.split():
+            return f"a member differs in blanks alone, {member!r}; take them out, or list the value as it is"
+    return ""
 
 
 _LONGEST = 1_000_000

@@ -6,10 +6,11 @@ import math
 import string
 import unicodedata
 from collections.abc import Iterable, Iterator
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from numbers import Real
 from typing import Any
+from uuid import UUID
 
 from ofacore.protocols import Options, RowError, excerpt
 
@@ -30,7 +31,7 @@ def as_text(value: Any, column: str) -> str:
         return format(value, "f")
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, bool | bytes):
+    if isinstance(value, bool | bytes | timedelta | UUID):
         found = f"{type(value).__name__} {excerpt(value)}"
         remedy = "the transform 'text' makes it text"
         raise RowError(f"column '{column}': expected text or a number, got {found}; {remedy}")

@@ -157,3 +157,17 @@ def test_metrics_import_torch_at_first_use():
     code = f"import sys, {modules}; print(sorted({{'torch', 'torchmetrics', 'torchvision'}} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_all_objects_of_a_crowded_picture_can_be_found():
+    crowd = [[i * 10, 0, i * 10 + 9, 9] for i in range(150)]
+    assert score("box_recall", [crowd], [crowd]) == {"box_recall": 1.0}
+    assert score("box_recall", [crowd[:75]], [crowd])["box_recall"] == pytest.approx(0.5)
+
+
+def test_labels_as_text_of_json_are_refused_with_a_way_out():
+    judge = metric("detection_map", labels="kind")
+    boxes = [[0, 0, 1, 1], [2, 2, 3, 3]]
+    row = {"predicted:kind": ["cat", "dog"], "kind": '["cat", "dog"]'}
+    with pytest.raises(ValueError, match="2 boxes but 1 labels in 'kind'; the transform 'from_json'"):
+        judge.update([boxes], [boxes], [row])

@@ -172,6 +172,15 @@ def test_retrieval_ranks_candidates_against_what_is_usual_for_them():
             judge.update([bad], [reference], [row])
 
 
+def computed(judge):
+    """What a metric computes; nothing where it says that these references tell nothing."""
+    try:
+        return judge.compute()
+    except ValueError as error:
+        assert "even a faultless answer scores 0" in str(error)
+        return {}
+
+
 WORDS = st.lists(st.sampled_from(["a", "b", "cat", "B.", "dog"]), max_size=4).map(" ".join)
 SAMPLES = st.lists(st.tuples(WORDS, WORDS | st.lists(WORDS, min_size=1, max_size=3)), max_size=6)
 
@@ -183,10 +192,10 @@ def test_parts_merged_in_any_order_equal_one_pass(name, samples, cut, reverse):
     whole, first, second = metric(name), metric(name), metric(name)
     for judge, part in ((whole, samples), (first, samples[:cut]), (second, samples[cut:])):
         judge.update([p for p, _ in part], [r for _, r in part], [{}] * len(part))
-        judge.compute()
+        computed(judge)
     merged, other = (second, first) if reverse else (first, second)
     merged.merge(other)
-    assert merged.compute() == pytest.approx(whole.compute(), nan_ok=True, abs=1e-12)
+    assert computed(merged) == pytest.approx(computed(whole), nan_ok=True, abs=1e-12)
     assert sorted(merged.items()) == pytest.approx(sorted(whole.items()))
 
 
@@ -230,3 +239,86 @@ def test_metrics_import_their_libraries_at_first_use():
     code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("texts", [["a b", "c"], ["\u6211\u559c\u6b22\u732b\u548c\u72d7"]])
+def test_bleu_of_references_without_four_words_is_refused_with_a_way_out(texts):
+    for predictions in (texts, ["x"] * len(texts)):
+        with pytest.raises(ValueError, match="bleu: no reference has four words, .*; take chrf .* set tokenize: zh"):
+            score("bleu", predictions, texts)
+    assert score("chrf", texts, texts)["chrf"] == 1.0
+    assert score("bleu", ["a b", ""], ["a b", "a b c d"]) == {"bleu": 0.0}
+    assert score("bleu", [*texts, "a b c d"], [*texts, "a b c d"]) == {"bleu": 1.0}
+
+
+def test_bleu_of_texts_without_blanks_as_advised():
+    text = "\u6211\u559c\u6b22\u732b\u548c\u72d7"
+    for tokenize in ("zh", "char"):
+        assert score("bleu", [text], [text], tokenize=tokenize) == {"bleu": 1.0}
+
+
+def test_empty_answers_and_references_keep_their_places():
+    assert score("chrf", ["", "b c d"], ["a b c", "b c d"])["chrf"] < 1.0
+    assert score("bleu", ["", "a b c d"], ["x y z w", "a b c d"])["bleu"] < 1.0
+    assert score("bleu", ["a b c d", ""], ["a b c d", ""]) == {"bleu": 1.0}
+    for name in ("bleu", "chrf"):
+        assert math.isnan(score(name, [""], [""])[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("bleu", {"tokenize": "chinese"}, "bleu: option tokenize is 'chinese'; expected one of 13a, none"),
+        ("chrf", {"char_order": 0}, "chrf: option char_order is 0; expected a whole number, at least 1"),
+        ("chrf", {"beta": "two"}, "chrf: option beta is 'two'"),
+        ("rouge", {"tokenize": "zh"}, "rouge: option tokenize is 'zh'; expected rouge or unicode"),
+    ],
+)
+def test_an_option_without_a_meaning_is_refused_before_anything_is_judged(name, options, said):
+    with pytest.raises(ValueError, match=said):
+        metric(name, **options)
+
+
+def test_a_tokenizer_that_is_not_installed_is_refused_with_its_package(monkeypatch):
+    monkeypatch.setattr("ofa_task_language.metrics.ngrams.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"tokenize=ja-mecab needs a package; pip install 'sacrebleu\[ja\]'"):
+        metric("bleu", tokenize="ja-mecab")
+    metric("bleu", tokenize="zh")
+
+
+@pytest.mark.parametrize(
+    "text", ["\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35", "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
+             "\u0939\u093f\u0928\u094d\u0926\u0940 \u092d\u093e\u0937\u093e", "\u6211\u559c\u6b22\u732b"],
+)  # fmt: skip
+def test_rouge_of_other_scripts_is_asked_for(text):
+    with pytest.raises(ValueError, match="rouge, sample 1: no word of a-z or 0-9 .*; set tokenize: unicode"):
+        score("rouge", ["a", text], ["a", text])
+    assert score("rouge", [text], [text], tokenize="unicode")["rouge1"] == 1.0
+    assert score("rouge", ["x"], [text], tokenize="unicode")["rouge1"] == 0.0
+
+
+def test_words_of_any_script_are_those_of_rouge_score_for_english():
+    for stemmer in (False, True):
+        plain = score("rouge", HYPOTHESES, REFERENCES, stemmer=stemmer)
+        assert score("rouge", HYPOTHESES, REFERENCES, stemmer=stemmer, tokenize="unicode") == plain
+    one, other = "\u6211\u559c\u6b22\u732b", "\u6211\u559c\u6b22\u72d7"
+    assert score("rouge", [one], [other], tokenize="unicode")["rouge1"] == 0.75
+    hindi = "\u0939\u093f\u0928\u094d\u0926\u0940"
+    assert score("rouge", [hindi], [f"{hindi} x"], tokenize="unicode")["rouge1"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("name", ["f1", "matthews"])
+def test_a_positive_label_in_another_spelling_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name}: option positive is 'Yes', but the label is written 'yes'"):
+        score(name, ["yes", "no"], ["yes", "no"], positive="Yes")
+    assert score(name, ["yes", "no"], ["yes", "no"], positive="yes")[name] == 1.0
+
+
+def test_retrieval_among_values_that_one_row_alone_has():
+    rows = [{"candidates": ["a", "b"]}, {"candidates": ["c", "d"]}]
+    judge = metric("retrieval")
+    judge.update([[-5.0, -1.0], [-1.0, -5.0]], ["b", "d"], rows)
+    assert judge.items() == [1.0, 0.0]
+    undecided = metric("retrieval")
+    undecided.update([[-1.0, -1.0], [-1.0, -1.0]], ["a", "d"], rows)
+    assert undecided.items() == [0.5, 0.5]

@@ -53,7 +53,10 @@ class _Detection:
                 self._labels_of(row, "", theirs, place),
             )
             if len(their_labels) != len(theirs):
-                raise ValueError(f"{place}: {len(theirs)} boxes but {len(their_labels)} labels in '{self._labels}'")
+                given = row.get(self._labels)
+                way_out = "; the transform 'from_json' reads a list in text" if isinstance(given, str) else ""
+                found = f"{len(their_labels)} labels in '{self._labels}'"
+                raise ValueError(f"{place}: {len(theirs)} boxes but {found}{way_out}")
             predicted = [(score, label, box) for (box, score), label in zip(ours, our_labels, strict=False)]
             real = [(label, box) for (box, _), label in zip(theirs, their_labels, strict=True)]
             self._images.append(_Image(tuple(predicted), tuple(real)))
@@ -77,11 +80,11 @@ class _Detection:
             return []
         return [str(label) for label in (labels if isinstance(labels, list | tuple) else [labels])]
 
-    def _measured(self, **options: Any) -> dict[str, float]:
+    def _measured(self, most: int, **options: Any) -> dict[str, float]:
         """What torchmetrics computes, pictures in a fixed order; nan where there is nothing to measure."""
         from torchmetrics.detection import MeanAveragePrecision
 
-        metric = MeanAveragePrecision(box_format="xyxy", max_detection_thresholds=[1, 10, _MOST], **options)
+        metric = MeanAveragePrecision(box_format="xyxy", max_detection_thresholds=[1, 10, most], **options)
         metric.warn_on_many_detections = False
         names = {label for image in self._images for *_, label, _ in (*image.predicted, *image.real)}
         numbers = {label: number for number, label in enumerate(sorted(names))}
@@ -105,12 +108,15 @@ class DetectionMap(_Detection):
 
     def compute(self) -> dict[str, float]:
         """The three values; nan where no picture has an object."""
-        values = self._measured() if any(image.real for image in self._images) else {}
+        values = self._measured(_MOST) if any(image.real for image in self._images) else {}
         return {name: values.get(name, math.nan) for name in ("map", "map_50", "map_75")}
 
 
 class BoxRecall(_Detection):
-    """``box_recall``: share of real objects matched by a box with an IoU of ``threshold``, averaged over labels."""
+    """``box_recall``: share of real objects matched by a box with an IoU of ``threshold``, averaged over labels.
+
+    Of a picture as many boxes count as the fullest one has objects, at least 100.
+    """
 
     name = "box_recall"
 
@@ -122,7 +128,8 @@ class BoxRecall(_Detection):
         """``box_recall``; nan where no picture has an object."""
         if not any(image.real for image in self._images):
             return {self.name: math.nan}
-        return {self.name: self._measured(iou_thresholds=[self._threshold])[f"mar_{_MOST}"]}
+        most = max(_MOST, *(len(image.real) for image in self._images))
+        return {self.name: self._measured(most, iou_thresholds=[self._threshold])[f"mar_{most}"]}
 
 
 def _tensors(boxes: Sequence[Any], numbers: Mapping[str, int], scored: bool) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ METRICS: tuple[Component, ...] = (
     _metric(
         "chrf", "ngrams:Chrf", "corpus chrF (sacrebleu), 0 to 1", char_order=6, word_order=0, beta=2, uncased=False
     ),
-    _metric("rouge", "ngrams:Rouge", "ROUGE-1, -2 and -L, F1 (rouge-score); words of a-z and 0-9", stemmer=False),
+    _metric("rouge", "ngrams:Rouge", "ROUGE-1, -2 and -L, F1 (rouge-score)", stemmer=False, tokenize="rouge"),
     _metric("cider", "cider:Cider", "CIDEr-D over the whole corpus (pycocoevalcap)"),
     _metric("wer", "error_rates:WordErrorRate", "word errors by words of the references (jiwer)", **_CASE),
     _metric(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 
 from ofa_task_language.metrics.pairs import MeanMetric, PairMetric
 from ofacore.protocols import Options
@@ -27,15 +28,29 @@ class _LabelMetric(PairMetric):
         predicted = [prediction for prediction, _ in self.pairs]
         positive = str(self.options.get("positive", ""))
         if positive:
+            check_spelling(self.name, positive, {*expected, *predicted})
             expected, predicted = ([x if x == positive else "" for x in side] for side in (expected, predicted))
         return expected, predicted
+
+
+def check_spelling(name: str, positive: str, labels: Set[str]) -> None:
+    """Refuse a positive label that no sample has, where one has it in another case or with other blanks.
+
+    Raises:
+        ValueError: Names the label that was probably meant.
+    """
+    plain = " ".join(positive.lower().split())
+    alike = [label for label in sorted(labels) if " ".join(label.lower().split()) == plain]
+    if alike and positive not in labels:
+        raise ValueError(f"{name}: option positive is '{positive}', but the label is written '{alike[0]}'")
 
 
 class F1(_LabelMetric):
     """``f1``: harmonic mean of precision and recall.
 
-    With option ``positive`` that of this label. Otherwise the average over the labels that occur in the references, by
-    option ``average``: ``macro`` (the default), ``micro`` or ``weighted``. What is never predicted counts 0.
+    With option ``positive`` that of this label, written as the slot writes it. Otherwise the average over the labels
+    that occur in the references, by option ``average``: ``macro`` (the default), ``micro`` or ``weighted``. What is
+    never predicted counts 0.
     """
 
     name = "f1"

@@ -26,7 +26,9 @@ class Retrieval:
     It judges no decoded values: ``needs`` says that a prediction here is the natural log-probability which the model
     gives to each of the values in the row's column ``candidates``, a sequence of numbers. A value's score is its
     log-probability less the mean of those that it has wherever it is a candidate: what is likely whatever the source
-    shall not win. Chance is one over the number of candidates.
+    shall not win. Where a row has candidates that no other row has, nothing is known of what is usual for them, and its
+    log-probabilities are compared as they are. Of several that are equally good each has its share of the 1. Chance is
+    one over the number of candidates.
 
     Options:
         candidates: Column with the list of candidates, the reference among them; default ``candidates``.
@@ -66,15 +68,21 @@ class Retrieval:
         self._samples += other._samples
 
     def items(self) -> Sequence[float]:
-        """1 for each sample whose reference comes first, else 0."""
+        """1 for each sample whose reference comes first, a share where others are as good, else 0."""
         seen: dict[str, list[float]] = defaultdict(list)
         for sample in self._samples:
             for value, score in zip(sample.candidates, sample.scores, strict=True):
                 seen[value].append(score)
         usual = {value: math.fsum(scores) / len(scores) for value, scores in seen.items()}
-        return [float(_first(sample, usual) == sample.right) for sample in self._samples]
+        known = {value for value, scores in seen.items() if len(scores) > 1}
+        return [_share(sample, usual if known.issuperset(sample.candidates) else {}) for sample in self._samples]
 
 
-def _first(sample: _Ranked, usual: Mapping[str, float]) -> str:
-    pairs = zip(sample.candidates, sample.scores, strict=True)
-    return max(pairs, key=lambda pair: pair[1] - usual[pair[0]])[0]
+def _share(sample: _Ranked, usual: Mapping[str, float]) -> float:
+    """The share of the right one among those that come first."""
+    scores: dict[str, float] = {}
+    for value, score in zip(sample.candidates, sample.scores, strict=True):
+        scores[value] = score - usual.get(value, 0.0)
+    best = max(scores.values())
+    first = [value for value, score in scores.items() if score == best]
+    return float(sample.right in first) / len(first)
