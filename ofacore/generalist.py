@@ -53,7 +53,7 @@ class Generalist:
     @classmethod
     def create(
         cls, tasks: Sequence[Task] = (), preset: str = "tiny", *, config: RunConfig | None = None,
-        registry: Registry | None = None, **model: Any,
+        registry: Registry | None = None, options: Mapping[str, Mapping[str, Any]] | None = None, **model: Any,
     ) -> Generalist:  # fmt: skip
         """A new model for some tasks: preprocessors are fitted, weights initialised.
 
@@ -62,6 +62,7 @@ class Generalist:
             preset: Size of the model.
             config: A whole configuration in place of ``tasks`` and ``preset``.
             registry: Plugins to use; default: all that are installed.
+            options: Options of components, ``{"adapter/image_conv": {"channels": 32}}``; in ``config`` they have a key.
             model: Further keys of the model's configuration, ``dropout=0.0``.
 
         Raises:
@@ -75,7 +76,8 @@ class Generalist:
         if config is None:
             _check_names(tasks)
             sizes = _section(ModelConfig, {"preset": preset, **model}, "model")
-            config = RunConfig(tasks={task.name: task.config for task in tasks}, model=sizes)
+            named = {task.name: task.config for task in tasks}
+            config = _section(RunConfig, {"tasks": named, "model": sizes, "options": dict(options or {})}, "")
         if not config.tasks:
             raise UserError("a model needs at least one task; give Task(name, instruction, train=rows)")
         registry = registry or Registry.discover(config.plugins.prefer)
@@ -92,6 +94,11 @@ class Generalist:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks it was made for."""
         return tuple(self.assembly.plans)
+
+    @property
+    def registry(self) -> Registry:
+        """The plugins, whose components have the options that this model was made with."""
+        return self.assembly.registry
 
     def fit(
         self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False,
@@ -337,7 +344,7 @@ def _section(kind: type[Checked], values: Mapping[str, Any], key: str) -> Checke
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(explained(error, values, (key,))) from None
+        raise ConfigError(explained(error, values, (key,) if key else ())) from None
 
 
 def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:

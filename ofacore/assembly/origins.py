@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -15,10 +15,19 @@ Stored = Mapping[str, Mapping[str, Any]]
 """``kind/name`` -> ``distribution``, ``version`` and, of components, ``options``."""
 
 
-def describe_origins(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> dict[str, Any]:
-    """Origins of everything that plans and model use, JSON-ready."""
+def describe_origins(
+    plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry, named: Iterable[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """Origins of everything that plans and model use, JSON-ready.
+
+    Args:
+        plans: By task.
+        model: The model's section of the configuration.
+        registry: With the options that the configuration sets.
+        named: (kind, name) of further components that the configuration has options for.
+    """
     found: dict[str, Any] = {}
-    for kind, name in dict.fromkeys(_used(plans, model)):
+    for kind, name in dict.fromkeys([*_used(plans, model), *named]):
         if name not in registry.names(kind):
             continue
         row = registry.plugin_of(kind, name)

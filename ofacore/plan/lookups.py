@@ -32,6 +32,33 @@ def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem
     return []
 
 
+def unknown_component(path: str, kind: str, name: str, registry: Registry) -> list[Problem]:
+    """As `unknown`, for a key ``kind/name`` whose kind may not exist either.
+
+    Args:
+        path: Where it stands.
+        kind: Empty where the key has no slash.
+        name: Behind the slash, or the whole key.
+        registry: What is installed.
+    """
+    kinds = registry.kinds()
+    elsewhere = [f"{other}/{name}" for other in kinds if other != kind and name in registry.names(other)]
+    if not kind:
+        hint = f"did you mean {listing(elsewhere)}?" if elsewhere else "such as generator/token"
+        return [Problem(path, f"found '{name}', expected kind/name of a component", hint=hint)]
+    try:
+        registry.kind(kind)
+    except UnknownNameError:
+        hint = suggest(kind, kinds) or f"one of: {', '.join(kinds)}"
+        return [Problem(path, f"unknown kind of component '{kind}'", hint=hint)]
+    except PluginError as error:
+        return [Problem(path, str(error))]
+    wrong = unknown(path, kind, name, registry)
+    if wrong and elsewhere:
+        return [Problem(path, wrong[0].message, hint=f"did you mean {listing(elsewhere)}?")]
+    return wrong
+
+
 def option_problems(path: str, kind: str, name: str, given: Mapping[str, Any], registry: Registry) -> list[Problem]:
     """One problem for each option that a component does not take, or whose value it does not allow."""
     return declared_problems(path, f"{kind} '{name}'", registry.component(kind, name).declared, given)
@@ -58,7 +85,9 @@ def declared_problems(
             found.append(Problem(place, f"{owner} has no option '{name}'", hint=_choice(name, declared)))
         elif expected := unfit(value, declared[name]):
             default = excerpt(declared[name].default)
-            found.append(Problem(place, f"found {excerpt(value)}, expected {expected}; the default is {default}"))
+            near = suggest(str(value), [str(choice) for choice in declared[name].choices])
+            message = f"found {excerpt(value)}, expected {expected}; the default is {default}"
+            found.append(Problem(place, message, hint=near))
     return found
 
 
@@ -72,7 +101,7 @@ def unfit(value: Any, option: Option) -> str:
     if expected := _misfit(value, option.type or option_type(option.default)):
         return expected
     if option.choices and value not in option.choices:
-        return suggest(str(value), [str(choice) for choice in option.choices]) or f"one of: {listing(option.choices)}"
+        return f"one of: {listing(option.choices)}"
     low, high = option.minimum, option.maximum
     if (low is not None and value < low) or (high is not None and value > high):
         return limits(low, high)
