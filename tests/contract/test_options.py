@@ -7,9 +7,13 @@ import pytest
 from ofacore import Generalist, Task
 from ofacore.config import ConfigError, load, read
 from ofacore.config.schema import RunConfig
+from ofacore.diagnosis.findings import Subject
+from ofacore.diagnosis.references import check_names
 from ofacore.plan.checking import check
-from ofacore.plugin import Registry
+from ofacore.plugin import CONTRACT, ComponentManifest, MetricUse, Option, Registry, TaskManifest, TaskPreset
+from ofacore.plugin.options import declaration_fault, options_table
 from ofacore.runs import changed_keys, train_run
+from ofacore.testing.declaration import DeclarationChecks
 from tests.contract import chosen
 
 ROWS = [{"a": f"red {x}", "b": f"{x} red", "l": x / 8} for x in range(8)]
@@ -177,3 +181,69 @@ def test_a_run_that_goes_on_keeps_the_model_and_takes_trackers_and_schedule_as_t
     depths = [chosen.SEEN[kind]["depth"] for kind in ("tracker", "schedule", "adapter")]
     assert depths == [3, 5, 2]
     assert "options.adapter/level differs from what the run began with" in caplog.text
+
+
+ILL = {
+    "bare": 3,
+    "outside": Option(0, "Least of all.", minimum=1),
+    "no_choice": Option("c", "Which.", choices=("a", "b")),
+    "no_type": Option(1, "What.", "number"),
+    "textual": Option("a", "How much.", minimum=1),
+    "turned": Option(2, "How much.", minimum=3, maximum=1),
+    "sound": Option(None, "Where.", "str"),
+}
+TOLD = {
+    "outside": "default 0 does not fit: expected at least 1",
+    "no_choice": "default 'c' does not fit: expected one of: a, b",
+    "no_type": "type 'number' does not exist; there are flag, int,",
+    "textual": "bounds at least 1 are for numbers, not for type 'str'",
+    "turned": "minimum 3 is more than maximum 1",
+}
+
+
+def test_the_static_check_tells_an_author_of_declarations_that_contradict_themselves():
+    parts = (chosen.part("metric", "right", "Right", ILL),)
+    manifest = ComponentManifest("ill", CONTRACT, parts)
+    found = list(check_names(Subject("ill", "ill", "here"), manifest, Registry.of(manifest)))
+    options = {each.message.split("'")[3]: each for each in found if each.check == "options"}
+    severities = {name: each.severity for name, each in options.items()}
+    assert severities == {**dict.fromkeys(TOLD, "problem"), "bare": "warning"}
+    assert all(text in options[name].message for name, text in TOLD.items())
+    assert "has no sentence" in options["bare"].message and "Option(" in options["bare"].remedy
+
+
+def test_the_static_check_tells_options_of_a_preset_that_its_metric_refuses(plugged):
+    use = MetricUse("right", "b", options={"depth": 99})
+    preset = TaskPreset("p", ("[TEXT:a] -> [TEXT:b]",), metrics=(use,))
+    manifest = TaskManifest("ill", CONTRACT, (preset,))
+    (found,) = check_names(Subject("ill", "ill", "here"), manifest, plugged)
+    assert found.message == "preset 'p': found 99, expected 1 to 9; the default is 3"
+
+
+@pytest.mark.parametrize(("name", "text"), TOLD.items())
+def test_the_conformance_kit_refuses_them(name, text):
+    manifest = ComponentManifest("ill", CONTRACT, (chosen.part("metric", "right", "Right", {name: ILL[name]}),))
+    suite = type("Suite", (DeclarationChecks,), {"plugin": manifest})()
+    with pytest.raises(AssertionError, match=f"option '{name}' of the metric 'right': {text}"):
+        suite.test_options_are_declared()
+
+
+def test_the_conformance_kit_warns_of_an_option_without_a_sentence():
+    manifest = ComponentManifest("ill", CONTRACT, (chosen.part("metric", "right", "Right", {"bare": 3}),))
+    with pytest.warns(UserWarning, match="option 'bare' of the metric 'right' has no sentence"):
+        type("Suite", (DeclarationChecks,), {"plugin": manifest})().test_options_are_declared()
+
+
+def test_pages_show_type_bounds_default_and_sentence():
+    table = options_table(chosen.PARTS.components[:1])
+    assert table.splitlines()[2:] == [
+        "| `criterion/loss` | `depth` | int, 1 to 9 | `3` | How deep it goes. |",
+        "|  | `way` | short or long | `short` | Which way it takes. |",
+    ]
+
+
+def test_every_first_party_option_is_well_declared():
+    registry = Registry.discover()
+    parts = [registry.component(kind, name) for kind in registry.kinds() for name in registry.names(kind)]
+    declared = [(part.name, name, option) for part in parts for name, option in part.declared.items()]
+    assert declared and not [each for each in declared if not each[2].doc or declaration_fault(each[2])]
