@@ -9,6 +9,7 @@ from typing import Any
 
 from ofacore.config.schema import ModelConfig
 from ofacore.plan import TaskPlan
+from ofacore.plan.resolved_options import components_of
 from ofacore.plugin import Component, Registry, UnknownNameError
 
 Stored = Mapping[str, Mapping[str, Any]]
@@ -100,19 +101,8 @@ def _version(registry: Registry, distribution: str) -> str:
 
 def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[str, str]]:
     for plan in plans.values():
-        for slot in plan.slots():
-            yield "slot", slot.type
-            yield "preprocessor", slot.preprocessor
-            yield "adapter", slot.adapter
-            yield "head", slot.head
-            yield "criterion", slot.criterion
-            yield "generator", slot.generator
-            yield "corruption", slot.corruption
-        for loss in plan.all_losses():
-            yield "criterion", loss.criterion
-            yield "head", loss.head
-        yield from (("metric", use.metric) for use in plan.metrics)
-        yield from (("transform", name) for names in plan.transforms.values() for name in names)
+        yield from (("slot", slot.type) for slot in plan.slots())
+        yield from components_of(plan)
     yield "positions", model.positions
     yield "backbone", model.backbone
     yield "router", model.experts

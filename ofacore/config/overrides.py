@@ -13,8 +13,8 @@ from ofacore.config.errors import Place, Problem
 from ofacore.config.layers import Layer, Path, dotted
 from ofacore.excerpts import excerpt
 
-_KEY = r'(?:"[^"]+"|[^".]+)'
-_ONE_KEY = r'"([^"]+)"|([^".]+)'
+_QUOTED, _PLAIN = r'"([^"]+)"', r'([^".][^.]*)'
+_KEY = f"(?:{_QUOTED}|{_PLAIN})"
 
 
 def apply_overrides(layer: Layer, overrides: Sequence[str], problems: list[Problem]) -> Layer:
@@ -51,7 +51,7 @@ def _parts(key: str) -> list[str]:
     """The keys of a path; none where one is missing or a quotation mark is left open."""
     if not re.fullmatch(rf"{_KEY}(\.{_KEY})*", key):
         return []
-    return [quoted or plain for quoted, plain in re.findall(_ONE_KEY, key)]
+    return [quoted or plain for quoted, plain in re.findall(_KEY, key)]
 
 
 def _value(text: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig
+from ofacore.instruction import InstructionError
 from ofacore.plan.configured import plan_task
 from ofacore.plan.types import TaskPlan
 from ofacore.plugin import Registry, UserError
@@ -35,7 +36,7 @@ def options_of_run(config: RunConfig, registry: Registry) -> dict[str, dict[str,
 
 
 def components_of(plan: TaskPlan) -> Iterator[tuple[str, str]]:
-    """(kind, name) of every component that a plan names, with repetition."""
+    """(kind, name) of every component that a plan names, with repetition; a slot without one has an empty name."""
     for slot in plan.slots():
         yield from ((kind, getattr(slot, kind)) for kind in _OF_SLOTS)
     for loss in plan.all_losses():
@@ -49,7 +50,7 @@ def _of_run(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str]]:
     for name, task in config.tasks.items():
         try:
             yield from components_of(plan_task(name, task, registry))
-        except UserError:
+        except (InstructionError, UserError):
             continue
     yield "positions", config.model.positions
     yield "backbone", config.model.backbone
