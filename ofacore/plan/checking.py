@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-from ofacore.config.component_options import contradictions, given_options
+from ofacore.config.component_options import (
+    LOOP_KINDS,
+    GivenOptions,
+    contradictions,
+    given_options,
+    table_entries,
+)
 from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.excerpts import excerpt
@@ -85,15 +92,33 @@ def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:
 def _options(config: RunConfig, registry: Registry, places: Mapping[str, Place]) -> Iterator[Problem]:
     """The table of options and its older spellings: components, options, values, contradictions."""
     for given in given_options(config):
-        wrong = unknown_component(given.path, given.kind, given.name, registry)
-        free = given.path == "model.options" and not wrong and not registry.component(given.kind, given.name).declared
-        if not free:
-            yield from wrong or option_problems(given.path, given.kind, given.name, given.options, registry)
+        yield from _given(given, registry)
     for clash in contradictions(config):
         older = place_of(clash.older_path, places)
         where = f" ({older})" if str(older) else ""
         message = f"found {excerpt(clash.value)}, but {clash.older_path}{where} says {excerpt(clash.older_value)}"
         yield Problem(clash.path, message, hint=f"keep one; {clash.older_path} is the older spelling")
+
+
+def check_loop_options(table: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[Problem]:
+    """What is wrong with options, ``kind/name`` -> options, that are given to a finished model for training on."""
+    found: list[Problem] = []
+    for given in table_entries(table):
+        wrong = _given(given, registry)
+        if not wrong and given.kind not in LOOP_KINDS:
+            hint = f"only those of {' and '.join(sorted(LOOP_KINDS))} may change"
+            wrong = [Problem(given.path, f"{given.kind} '{given.name}' is part of the model", hint=hint)]
+        found += wrong
+    return found
+
+
+def _given(given: GivenOptions, registry: Registry) -> list[Problem]:
+    wrong = unknown_component(given.path, given.kind, given.name, registry)
+    if wrong:
+        return wrong
+    if given.path == "model.options" and not registry.component(given.kind, given.name).declared:
+        return []  # a backbone that declares none takes what it likes, in this older spelling alone
+    return option_problems(given.path, given.kind, given.name, given.options, registry)
 
 
 def _train(config: RunConfig, registry: Registry) -> Iterator[Problem]:

@@ -183,6 +183,17 @@ def test_a_run_that_goes_on_keeps_the_model_and_takes_trackers_and_schedule_as_t
     assert "options.adapter/level differs from what the run began with" in caplog.text
 
 
+def test_a_finished_model_is_trained_on_with_other_options_of_its_loop_and_no_others(plugged, tmp_path):
+    model = Generalist.create(config=configured(), registry=plugged)
+    model.fit(out=tmp_path / "run", options={"tracker/book": {"depth": 5}, "schedule/turns": {"way": "long"}})
+    assert chosen.SEEN["tracker"]["depth"] == 5 and chosen.SEEN["schedule"] == {"depth": 3, "way": "long"}
+    with pytest.raises(ConfigError, match="options.head/level: head 'level' is part of the model; only those of"):
+        model.fit(out=tmp_path / "other", options={"head/level": {"depth": 5}})
+    with pytest.raises(ConfigError, match="options.tracker/book.deep: .* did you mean 'depth'"):
+        model.fit(out=tmp_path / "other", options={"tracker/book": {"deep": 5}})
+    assert model.assembly.config.options["tracker/book"] == {"depth": 5}
+
+
 ILL = {
     "bare": 3,
     "outside": Option(0, "Least of all.", minimum=1),
