@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ofacore.excerpts import excerpt
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
 from ofacore.protocols import SlotPlan
@@ -43,7 +44,7 @@ def options_as_text(options: Mapping[str, Mapping[str, Any]]) -> str:
     """Options of components by ``kind/name``: a title, and one component a line."""
     lines = []
     for key, given in options.items():
-        pairs = ", ".join(f"{name}={value}" for name, value in given.items())
+        pairs = ", ".join(f"{name}={excerpt(value) if value == '' else value}" for name, value in given.items())
         lines.append(f"  {key}  {pairs}")
     return "\n".join(["options", *lines])
 

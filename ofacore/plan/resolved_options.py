@@ -12,12 +12,13 @@ from ofacore.plan.configured import plan_task
 from ofacore.plan.types import TaskPlan
 from ofacore.plugin import Registry, UserError
 
-_OF_SLOTS = ("preprocessor", "adapter", "head", "criterion", "generator", "corruption")
+_READING = ("preprocessor", "adapter")
+_LEARNING = ("head", "criterion", "generator", "corruption")
 
 
 def options_of_plan(plan: TaskPlan, registry: Registry) -> dict[str, dict[str, Any]]:
-    """``kind/name`` -> options of every component that a plan names and that takes some, as the registry has them."""
-    return _with_options(components_of(plan), registry)
+    """``kind/name`` -> options of every component that a plan uses and that takes some, as the registry has them."""
+    return _with_options(components_of(plan, used=True), registry)
 
 
 def options_of_run(config: RunConfig, registry: Registry) -> dict[str, dict[str, Any]]:
@@ -35,10 +36,17 @@ def options_of_run(config: RunConfig, registry: Registry) -> dict[str, dict[str,
     return {key: options for key, options in found.items() if options}
 
 
-def components_of(plan: TaskPlan) -> Iterator[tuple[str, str]]:
-    """(kind, name) of every component that a plan names, with repetition; a slot without one has an empty name."""
+def components_of(plan: TaskPlan, *, used: bool = False) -> Iterator[tuple[str, str]]:
+    """(kind, name) of every component that a plan names, with repetition; a slot without one has an empty name.
+
+    Args:
+        plan: Of a task.
+        used: Without those for learning of slots that are not learned.
+    """
     for slot in plan.slots():
-        yield from ((kind, getattr(slot, kind)) for kind in _OF_SLOTS)
+        learned = slot.loss or bool(slot.repeat)
+        kinds = _READING if used and not learned else (*_READING, *_LEARNING)
+        yield from ((kind, getattr(slot, kind)) for kind in kinds)
     for loss in plan.all_losses():
         yield "criterion", loss.criterion
         yield "head", loss.head
@@ -49,7 +57,7 @@ def components_of(plan: TaskPlan) -> Iterator[tuple[str, str]]:
 def _of_run(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str]]:
     for name, task in config.tasks.items():
         try:
-            yield from components_of(plan_task(name, task, registry))
+            yield from components_of(plan_task(name, task, registry), used=True)
         except (InstructionError, UserError):
             continue
     yield "positions", config.model.positions
