@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from ofacore.parts.transforms import TRANSFORMS
-from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest
+from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest, Option
 
 _SCHEDULES = "ofacore.train.schedules"
 _EXPERTS = "ofacore.model.experts"
 _TRACKERS = "ofacore.train.trackers"
 
 
-def _component(kind: str, name: str, target: str, doc: str, **options: object) -> Component:
+_LABEL_SMOOTHING = Option(
+    0.0,
+    "Share of the target that is spread evenly over all tokens; `train.label_smoothing` sets it for all criteria.",
+    minimum=0,
+    maximum=1,
+)
+_WHOLE = Option(False, "The tokens of all blocks compete, not those of the slot alone.")
+_POOLING = {
+    "begin": Option(0, "First position of the mean, counted within the item.", minimum=0),
+    "end": Option(0, "Last position of the mean, itself included; -1: all that follow.", minimum=-1),
+    "norm_before": Option(False, "Layer norm of each position."),
+    "norm_after": Option(False, "Layer norm of the mean."),
+    "whole": _WHOLE,
+}
+_SELF_CRITICAL = {
+    "reward": Option("", "A metric that gives one number for each sample; empty: the task's first on the slot."),
+    "reward_options": Option({}, "Options of that metric."),
+    "baseline": Option(
+        "greedy",
+        "What the reward is compared with: the model's own greedy answer, the mean of a row's others, nothing.",
+        choices=("greedy", "mean", "none"),
+    ),
+    "samples": Option(1, "Sequences drawn for each row; the baseline `mean` needs 2.", minimum=1),
+    "temperature": Option(1.0, "Of the draw.", minimum=1e-3, maximum=1e3),
+}
+_CURRICULUM = {
+    "start": Option({}, "Task -> step at which it joins; those not named: 0."),
+    "until": Option({}, "Task -> step at which it leaves; those not named: never."),
+    "ramp": Option(0, "Steps over which the weight of a task that joins grows to its own.", minimum=0),
+}
+_WANDB = {
+    "project": Option("ofacore", "Project that the run belongs to."),
+    "mode": Option(
+        None,
+        "Whether records are sent; unset: as the environment says.",
+        "str",
+        choices=("online", "offline", "disabled"),
+    ),
+}
+
+
+def _component(kind: str, name: str, target: str, doc: str, **options: Option) -> Component:
     return Component(kind, name, target, doc, options=options)
 
 
@@ -19,31 +60,35 @@ MANIFEST = ComponentManifest(
     CONTRACT,
     (
         _component("adapter", "token", "ofacore.parts.token:TokenAdapter", "Embeds token ids by the shared table."),
-        _component("head", "token", "ofacore.parts.token:TokenHead", "Logits over the blocks of a slot.", whole=False),
+        _component("head", "token", "ofacore.parts.token:TokenHead", "Logits over the blocks of a slot.", whole=_WHOLE),
         _component("head", "embedding", "ofacore.parts.pooling:EmbeddingHead", "One vector for each item."),
         _component(
             "head", "pooling", "ofacore.parts.pooled:PoolingHead", "Logits of one token for a mean of positions.",
-            begin=0, end=0, norm_before=False, norm_after=False, whole=False,
+            **_POOLING,
         ),
         _component(
             "criterion", "pooled_cross_entropy", "ofacore.parts.pooled:PooledCrossEntropy",
-            "Cross-entropy over one token for each item.", label_smoothing=0.0,
+            "Cross-entropy over one token for each item.", label_smoothing=_LABEL_SMOOTHING,
         ),
         _component(
             "generator", "pooling", "ofacore.parts.pooled:PooledGenerator", "One token from the source, no decoder."
         ),
         _component(
             "criterion", "cross_entropy", "ofacore.parts.cross_entropy:CrossEntropy",
-            "Cross-entropy over tokens.", label_smoothing=0.0, drop_worst_ratio=0.0,
+            "Cross-entropy over tokens.", label_smoothing=_LABEL_SMOOTHING,
+            drop_worst_ratio=Option(
+                0.0, "Share of an item's positions that is left out: those with the largest loss.", minimum=0, maximum=1
+            ),
         ),
         Component(
             "criterion", "contrastive", "ofacore.parts.contrastive:Contrastive",
-            "Matches pairs within a step.", options={"temperature": 0.07}, batch_coupled=True,
+            "Matches pairs within a step.", batch_coupled=True,
+            options={"temperature": Option(0.07, "What it starts with; it is learned.", minimum=0.01)},
         ),
         _component(
             "criterion", "self_critical", "ofacore.parts.self_critical:SelfCritical",
             "Policy gradient on drawn tokens, with a metric as reward.",
-            reward="", reward_options={}, baseline="greedy", samples=1, temperature=1.0,
+            **_SELF_CRITICAL,
         ),
         _component(
             "generator", "token", "ofacore.parts.token_generator:TokenGenerator",
@@ -58,13 +103,17 @@ MANIFEST = ComponentManifest(
         _component("schedule", "all", f"{_SCHEDULES}:All", "A fixed number of samples of every task in each step."),
         _component("schedule", "proportional", f"{_SCHEDULES}:Proportional", "Shares by the size of the data."),
         _component(
-            "schedule", "temperature", f"{_SCHEDULES}:Temperature", "Shares by size to the power 1/T.", temperature=2.0
+            "schedule", "temperature", f"{_SCHEDULES}:Temperature", "Shares by size to the power 1/T.",
+            temperature=Option(2.0, "T; 1 is proportional, more is more even.", minimum=1e-3),
         ),
-        _component("schedule", "weights", f"{_SCHEDULES}:Weights", "Shares as the tasks' weights say.", weights={}),
+        _component(
+            "schedule", "weights", f"{_SCHEDULES}:Weights", "Shares as the tasks' weights say.",
+            weights=Option({}, "Task -> weight, in place of the task's own; those not named keep theirs."),
+        ),
         _component("schedule", "round_robin", f"{_SCHEDULES}:RoundRobin", "One task in a step, in turn."),
         _component(
             "schedule", "curriculum", f"{_SCHEDULES}:Curriculum", "Shares that change along the run.",
-            start={}, until={}, ramp=0,
+            **_CURRICULUM,
         ),
         _component("router", "modality", f"{_EXPERTS}:ModalityRouter", "One expert for each modality."),
         _component("router", "task", f"{_EXPERTS}:TaskRouter", "One expert for each task."),
@@ -74,7 +123,7 @@ MANIFEST = ComponentManifest(
         _component("positions", "untied", "ofacore.model.untied:Untied", "Learned absolute and relative biases."),
         _component("tracker", "jsonl", f"{_TRACKERS}:Jsonl", "metrics.jsonl in the run folder."),
         _component("tracker", "tensorboard", f"{_TRACKERS}:TensorBoard", "TensorBoard events in the run folder."),
-        _component("tracker", "wandb", f"{_TRACKERS}:WandB", "Weights & Biases, where installed."),
+        _component("tracker", "wandb", f"{_TRACKERS}:WandB", "Weights & Biases, where installed.", **_WANDB),
         *TRANSFORMS,
     ),
     "Components that belong to no modality and no task.",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from ofacore.config.closed_values import members
+from ofacore.config.component_options import component_options
 from ofacore.config.errors import ConfigError
 from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
 from ofacore.config.validation import explained
@@ -53,7 +54,7 @@ class Generalist:
     @classmethod
     def create(
         cls, tasks: Sequence[Task] = (), preset: str = "tiny", *, config: RunConfig | None = None,
-        registry: Registry | None = None, **model: Any,
+        registry: Registry | None = None, options: Mapping[str, Mapping[str, Any]] | None = None, **model: Any,
     ) -> Generalist:  # fmt: skip
         """A new model for some tasks: preprocessors are fitted, weights initialised.
 
@@ -62,6 +63,7 @@ class Generalist:
             preset: Size of the model.
             config: A whole configuration in place of ``tasks`` and ``preset``.
             registry: Plugins to use; default: all that are installed.
+            options: Options of components, ``{"adapter/image_conv": {"channels": 32}}``; in ``config`` they have a key.
             model: Further keys of the model's configuration, ``dropout=0.0``.
 
         Raises:
@@ -75,7 +77,8 @@ class Generalist:
         if config is None:
             _check_names(tasks)
             sizes = _section(ModelConfig, {"preset": preset, **model}, "model")
-            config = RunConfig(tasks={task.name: task.config for task in tasks}, model=sizes)
+            values: dict[str, Any] = {"tasks": {task.name: task.config for task in tasks}, "model": sizes}
+            config = _section(RunConfig, values if options is None else {**values, "options": options}, "")
         if not config.tasks:
             raise UserError("a model needs at least one task; give Task(name, instruction, train=rows)")
         registry = registry or Registry.discover(config.plugins.prefer)
@@ -93,9 +96,14 @@ class Generalist:
         """Names of the tasks it was made for."""
         return tuple(self.assembly.plans)
 
+    @property
+    def registry(self) -> Registry:
+        """The plugins, whose components have the options that this model was made with."""
+        return self.assembly.registry
+
     def fit(
         self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False,
-        data: Mapping[str, Any] | None = None, **train: Any,
+        data: Mapping[str, Any] | None = None, options: Mapping[str, Mapping[str, Any]] | None = None, **train: Any,
     ) -> Path:  # fmt: skip
         """Train on the tasks' data.
 
@@ -104,6 +112,7 @@ class Generalist:
             out: Run folder; default: ``runs/<name>``.
             resume: Go on from the folder's latest checkpoint.
             data: Task -> training rows, in any form that `Task` takes; default: those that the tasks name.
+            options: Options of trackers and of the schedule, ``{"tracker/wandb": {"project": "mine"}}``.
             train: Further keys of the training configuration, ``samples=32``.
 
         Returns:
@@ -111,16 +120,24 @@ class Generalist:
         """
         from ofacore.assembly.datasets import rows_of
         from ofacore.fitting import fit
+        from ofacore.plan.checking import check_loop_options
 
         given = {**train, **({} if steps is None else {"steps": steps})}
         base = self.assembly.config.train.model_dump(exclude_unset=True)
-        config = self.assembly.config.model_copy(update={"train": _section(TrainConfig, {**base, **given}, "train")})
-        before, self.assembly.config = self.assembly.config, config
+        before, registry = self.assembly.config, self.assembly.registry
+        table = {key: {**before.options.get(key, {}), **asked} for key, asked in (options or {}).items()}
+        if problems := check_loop_options(table, registry):
+            raise ConfigError(problems)
+        config = before.model_copy(update={"train": _section(TrainConfig, {**base, **given}, "train")})
+        if table:
+            config = config.model_copy(update={"options": {**config.options, **table}})
+            self.assembly.registry = registry.pinned(component_options(config))
+        self.assembly.config = config
         try:
             self.data |= rows_of(config, self.assembly.registry, self.data, self.tasks, data, "train")
             return fit(self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume)
         except UserError:
-            self.assembly.config = before
+            self.assembly.config, self.assembly.registry = before, registry
             raise
 
     def infer(
@@ -337,7 +354,7 @@ def _section(kind: type[Checked], values: Mapping[str, Any], key: str) -> Checke
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(explained(error, values, (key,))) from None
+        raise ConfigError(explained(error, values, (key,) if key else ())) from None
 
 
 def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:

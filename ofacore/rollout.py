@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ofacore.generalist import Generalist
 
 logger = logging.getLogger("ofacore.train")
-BASELINES = ("greedy", "mean", "none")
 _KEPT = ("max_length", "min_length")
 """Options of generation that hold for drawn sequences too; any other would draw from another distribution."""
 
@@ -232,14 +231,10 @@ class Rollout:
 
 
 def _check(rows: Rows, example: Example) -> None:
-    """Refuse what cannot be drawn, and options that make no sense."""
+    """Refuse what cannot be drawn, and options that contradict each other."""
     options, slot = rows.options, rows.slot
-    if options["baseline"] not in BASELINES:
-        raise rows.error(f"baseline '{options['baseline']}'; there are {', '.join(BASELINES)}")
     if int(options["samples"]) < (2 if options["baseline"] == "mean" else 1):
         raise rows.error(f"samples={options['samples']}; the baseline '{options['baseline']}' needs more")
-    if not 1e-3 <= float(options["temperature"]) <= 1e3:
-        raise rows.error(f"temperature={options['temperature']}; it must be between 0.001 and 1000")
     if slot.repeat or slot.attributes.get("closed_set"):
         what = "stands in a repeat" if slot.repeat else "has a closed set"
         raise rows.error(f"the slot {what}, which cannot be drawn; use cross-entropy there")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ofacore.assembly import Assembly, TaskData, open_tasks
 from ofacore.checkpoint import CheckpointError, find_latest, load_state
+from ofacore.config.component_options import OLDER, OptionTable, by_key, of_loop, of_model
 from ofacore.config.errors import ConfigError
 from ofacore.config.schema import RunConfig
 from ofacore.evaluate.errors import EvaluationError, MetricError
@@ -134,15 +135,29 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
     for key in changed_keys(stored, config):
         logger.warning("%s differs from what the run began with and is not changed by resuming", key)
     kept = {key: getattr(config, key) for key in ("train", "parallel", "out", "name")}
+    kept["options"] = by_key({**of_model(stored), **of_loop(config)})
     begun.assembly.config = stored.model_copy(update=kept)
+    begun.assembly.registry = begun.assembly.registry.pinned(loop_options(stored, config, registry))
     begun.data = data
     return begun
+
+
+def loop_options(stored: RunConfig, config: RunConfig, registry: Registry) -> OptionTable:
+    """All options of the schedules and trackers that a run that goes on names in its table, now or when it began."""
+    now = of_loop(config)
+    found: OptionTable = {}
+    for kind, name in {**of_loop(stored), **now}:
+        if name in registry.names(kind):
+            found[kind, name] = {**registry.component(kind, name).options, **now.get((kind, name), {})}
+    return found
 
 
 def changed_keys(stored: RunConfig, config: RunConfig) -> list[str]:
     """Keys outside of the loop that a resumed run keeps from its checkpoint although the configuration differs."""
     old, new = stored.model_dump(), config.model_dump()
-    keys = [f"model.{key}" for key in new["model"] if old["model"].get(key) != new["model"][key]]
+    keys = [f"model.{key}" for key in new["model"] if key not in OLDER and old["model"].get(key) != new["model"][key]]
+    set_before, set_now = by_key(of_model(stored)), by_key(of_model(config))
+    keys += [f"options.{key}" for key in {**set_before, **set_now} if set_before.get(key) != set_now.get(key)]
     for name in dict.fromkeys([*old["tasks"], *new["tasks"]]):
         before, after = old["tasks"].get(name), new["tasks"].get(name)
         if before is None or after is None:

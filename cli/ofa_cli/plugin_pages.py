@@ -11,7 +11,6 @@ from ofa_cli.output import echo
 from ofacore.diagnosis.source import NotFoundError, locate
 from ofacore.plugin import (
     CommandManifest,
-    Component,
     ComponentManifest,
     Manifest,
     ModalityManifest,
@@ -20,6 +19,7 @@ from ofacore.plugin import (
     SlotType,
     TaskManifest,
 )
+from ofacore.plugin.options import default_in_words, values_in_words
 
 
 def as_data(row: PluginRow, manifest: Manifest | None, registry: Registry) -> dict[str, Any]:
@@ -69,8 +69,12 @@ def _show_manifest(manifest: Manifest) -> None:
             if target:
                 echo(f"    {what} {_where(target)}")
     for component in manifest.components:
-        echo(f"\n  {component.kind} {component.name}{_options(component)}  {component.doc}".rstrip())
+        echo(f"\n  {component.kind} {component.name}  {component.doc}".rstrip())
         echo(f"    {_where(component.target)}")
+        for name, option in component.declared.items():
+            default = default_in_words(option)
+            told = f"{values_in_words(option)}, default {default}" if default else values_in_words(option)
+            echo(f"    {name} ({told})  {option.doc}".rstrip())
 
 
 def _show_slot(slot: SlotType) -> None:
@@ -82,10 +86,6 @@ def _show_slot(slot: SlotType) -> None:
     for what, target in (("sample", slot.sample), ("row transform", slot.row_transform)):
         if target:
             echo(f"    {what} {_where(str(target))}")
-
-
-def _options(component: Component) -> str:
-    return f" ({', '.join(f'{key}={value}' for key, value in component.options.items())})" if component.options else ""
 
 
 def _where(target: str) -> str:

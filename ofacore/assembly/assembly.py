@@ -16,6 +16,7 @@ from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
 from ofacore.assembly.needs import own_criteria
 from ofacore.assembly.origins import describe_origins, with_stored_options
+from ofacore.config.component_options import component_options, in_the_table, of_model
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import RunConfig
 from ofacore.data.columns import is_empty_text
@@ -55,6 +56,7 @@ class Assembly:
         Raises:
             UserError: A plan, a preprocessor or the data cannot be used.
         """
+        registry = registry.pinned(component_options(config))
         given = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         plans = {name: with_closed_sets(plan, data[name], registry) for name, plan in given.items()}
         assembly = cls(config, registry, plans, {}, Vocabulary())
@@ -69,6 +71,7 @@ class Assembly:
         """The assembly whose `state` and artifacts these are."""
         registry = with_stored_options(registry, state.get("components", {}))
         config = RunConfig.model_validate(state["config"])
+        registry = registry.pinned(component_options(config))
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
         assembly = cls(config, registry, plans, dict(artifacts), vocabulary)
@@ -77,19 +80,22 @@ class Assembly:
         return assembly
 
     def state(self) -> dict[str, Any]:
-        """JSON-ready; data given as Python objects are left out."""
-        config = self.config.model_dump(exclude_unset=True)
+        """JSON-ready; data given as Python objects are left out, options of all components are in the table."""
+        config = in_the_table(self.config.model_dump(exclude_unset=True), self.config)
         for name, plan in self.plans.items():
             task = config["tasks"][name]
             task["closed_sets"] = {key: _plain(v) for key, v in plan.closed_sets.items()}
             given = task.get("data", {})
             task["data"] = {k: v for k, v in given.items() if k not in ("train", "valid", "test") or _is_json(v)}
-        if adapters := self._stored_adapters():
-            config["model"] = {**config.get("model", {}), "adapters": adapters}
+        reduced = self._reduced_options()
+        if reduced:
+            table = {f"adapter/{name}": options for name, options in reduced.items()}
+            config["options"] = {**config.get("options", {}), **table}
+        registry = self.registry.pinned({("adapter", name): options for name, options in reduced.items()})
         return {
             "config": config,
             "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks],
-            "components": describe_origins(self.plans, self.config.model, self.registry),
+            "components": describe_origins(self.plans, self.config.model, registry, of_model(self.config)),
         }
 
     def _check_storable(self) -> None:
@@ -104,14 +110,14 @@ class Assembly:
             message = f"{error.found} cannot be kept in a checkpoint; give text, finite numbers, or lists of these"
             raise ConfigError([Problem(error.path.removeprefix("config."), message)]) from None
 
-    def _stored_adapters(self) -> dict[str, dict[str, Any]]:
-        """Options of adapters as a checkpoint keeps them: without files that only served to build the model."""
-        stored = {name: dict(options) for name, options in self.config.model.adapters.items()}
+    def _reduced_options(self) -> dict[str, dict[str, Any]]:
+        """Adapters -> options, of those that keep others in a checkpoint: without files that only built the model."""
+        found: dict[str, dict[str, Any]] = {}
         for name in dict.fromkeys(slot.adapter for plan in self.plans.values() for slot in plan.slots()):
             reduced = getattr(self.registry.load("adapter", name), "stored_options", None)
             if reduced is not None:
-                stored[name] = dict(reduced(self.adapter_options(name)))
-        return stored
+                found[name] = dict(reduced(self.adapter_options(name)))
+        return found
 
     def preprocessor(self, name: str) -> Preprocessor:
         """A preprocessor bound to this vocabulary; one that no task used so far must need no fitting of its own."""
@@ -154,19 +160,20 @@ class Assembly:
         return {name: Geometry(self.registry.load("adapter", name), self.adapter_options(name)) for name in names}
 
     def adapter_options(self, name: str) -> dict[str, Any]:
-        """Declared options of an adapter with those of the configuration."""
-        return {**self.registry.component("adapter", name).options, **self.config.model.adapters.get(name, {})}
+        """Options of an adapter: those of the configuration before the declared ones."""
+        return dict(self.registry.component("adapter", name).options)
 
     def head_options(self, name: str) -> dict[str, Any]:
-        """Declared options of a head with those of the configuration."""
-        return {**self.registry.component("head", name).options, **self.config.model.heads_options.get(name, {})}
+        """Options of a head, as `adapter_options`."""
+        return dict(self.registry.component("head", name).options)
 
     def criterion_options(self, name: str) -> dict[str, Any]:
-        """Declared options of a criterion; label smoothing comes from the training section."""
-        declared = dict(self.registry.component("criterion", name).options)
-        if "label_smoothing" in declared:
-            declared["label_smoothing"] = self.config.train.label_smoothing
-        return declared
+        """Options of a criterion, as `adapter_options`; the run's label smoothing goes before that of the manifest."""
+        found = dict(self.registry.component("criterion", name).options)
+        in_table = self.config.options.get(f"criterion/{name}", {})
+        if "label_smoothing" in found and "label_smoothing" not in in_table:
+            found["label_smoothing"] = self.config.train.label_smoothing
+        return found
 
     def with_loss_options(self, plan: TaskPlan) -> TaskPlan:
         """The plan, each of its losses with every option of its criterion."""
@@ -189,13 +196,12 @@ class Assembly:
         return layers_of(criterion, name, resolve(self.config.model).decoder_layers)
 
     def _build(self, name: str) -> Preprocessor:
-        built: Preprocessor = self.registry.make("preprocessor", name, self._preprocessor_options(name))
+        built: Preprocessor = self.registry.make("preprocessor", name)
         return built
 
     def _preprocessor_options(self, name: str) -> dict[str, Any]:
-        """Declared options of a preprocessor with those of the configuration."""
-        declared = self.registry.component("preprocessor", name).options
-        return {**declared, **self.config.model.preprocessors.get(name, {})}
+        """Options of a preprocessor, as `adapter_options`."""
+        return dict(self.registry.component("preprocessor", name).options)
 
     def _fit(self, data: Mapping[str, TaskData]) -> None:
         for number, name in enumerate(_used_preprocessors(self.plans)):
@@ -227,7 +233,7 @@ class Assembly:
 
     def _corruptions(self, plan: TaskPlan) -> dict[str, Corruption]:
         names = {slot.corruption for slot in plan.slots() if slot.corruption}
-        return {n: self.registry.load("corruption", n)(self.registry.component("corruption", n).options) for n in names}
+        return {name: self.registry.make("corruption", name) for name in names}
 
 
 def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:

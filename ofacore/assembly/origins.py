@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
 from ofacore.config.schema import ModelConfig
 from ofacore.plan import TaskPlan
+from ofacore.plan.resolved_options import components_of
 from ofacore.plugin import Component, Registry, UnknownNameError
 
 Stored = Mapping[str, Mapping[str, Any]]
 """``kind/name`` -> ``distribution``, ``version`` and, of components, ``options``."""
 
 
-def describe_origins(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> dict[str, Any]:
-    """Origins of everything that plans and model use, JSON-ready."""
+def describe_origins(
+    plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry, named: Iterable[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """Origins of everything that plans and model use, JSON-ready.
+
+    Args:
+        plans: By task.
+        model: The model's section of the configuration.
+        registry: With the options that the configuration sets.
+        named: (kind, name) of further components that the configuration has options for.
+    """
     found: dict[str, Any] = {}
-    for kind, name in dict.fromkeys(_used(plans, model)):
+    for kind, name in dict.fromkeys([*_used(plans, model), *named]):
         if name not in registry.names(kind):
             continue
         row = registry.plugin_of(kind, name)
@@ -91,19 +101,8 @@ def _version(registry: Registry, distribution: str) -> str:
 
 def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[str, str]]:
     for plan in plans.values():
-        for slot in plan.slots():
-            yield "slot", slot.type
-            yield "preprocessor", slot.preprocessor
-            yield "adapter", slot.adapter
-            yield "head", slot.head
-            yield "criterion", slot.criterion
-            yield "generator", slot.generator
-            yield "corruption", slot.corruption
-        for loss in plan.all_losses():
-            yield "criterion", loss.criterion
-            yield "head", loss.head
-        yield from (("metric", use.metric) for use in plan.metrics)
-        yield from (("transform", name) for names in plan.transforms.values() for name in names)
+        yield from (("slot", slot.type) for slot in plan.slots())
+        yield from components_of(plan)
     yield "positions", model.positions
     yield "backbone", model.backbone
     yield "router", model.experts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,20 +13,24 @@ from ofacore.config.errors import Place, Problem
 from ofacore.config.layers import Layer, Path, dotted
 from ofacore.excerpts import excerpt
 
+_QUOTED, _PLAIN = r'"([^"]+)"', r'([^".][^.]*)'
+_KEY = f"(?:{_QUOTED}|{_PLAIN})"
+
 
 def apply_overrides(layer: Layer, overrides: Sequence[str], problems: list[Problem]) -> Layer:
     """The layer with each override set, later ones over earlier ones.
 
-    ``a.b=c`` sets the key ``b`` of section ``a``; a number is a place in a list: ``metrics.0.slot=cap``. The value is
-    read as YAML (``false``, ``3``, ``[a, b]``); text with an arrow ``->`` is taken as it stands, nothing is the empty
-    text. ``tasks.name=null`` takes a task out.
+    ``a.b=c`` sets the key ``b`` of section ``a``; a number is a place in a list: ``metrics.0.slot=cap``; a key that
+    holds dots stands in double quotes: ``options."adapter/net.v2".width=3``. The value is read as YAML (``false``,
+    ``3``, ``[a, b]``); text with an arrow ``->`` is taken as it stands, nothing is the empty text.
+    ``tasks.name=null`` takes a task out.
     """
     result = Layer(_copied(layer.values), dict(layer.places))
     for override in overrides:
         place = Place(f"--set {override}")
         key, equals, text = override.partition("=")
-        parts = key.strip().split(".")
-        if not equals or "" in parts:
+        parts = _parts(key.strip())
+        if not equals or not parts:
             message = f"found '{override}', expected key=value such as train.steps=100"
             problems.append(Problem(key.strip(), message, place))
             continue
@@ -40,6 +45,13 @@ def apply_overrides(layer: Layer, overrides: Sequence[str], problems: list[Probl
 
 class _NoPlaceError(Exception):
     """The key path leads through a value that holds no keys."""
+
+
+def _parts(key: str) -> list[str]:
+    """The keys of a path; none where one is missing or a quotation mark is left open."""
+    if not re.fullmatch(rf"{_KEY}(\.{_KEY})*", key):
+        return []
+    return [quoted or plain for quoted, plain in re.findall(_KEY, key)]
 
 
 def _value(text: str) -> Any:

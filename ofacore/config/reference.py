@@ -33,8 +33,10 @@ configuration with every default filled in, and `ofa config check` reports every
 | `${train.seed}`, `${env:HOME}` | Another key's value or default; an environment variable. `$${` is `${` itself. |
 | `tasks: {"*": {weight: 2}}` | Settings that every task gets unless it says otherwise. |
 | `???` | A value that must be given: by a later file or by `--set`. |
+| `options: {tracker/wandb: {mode: offline}}` | Options of a component, by kind and name. |
 | `tasks: {name: null}` | Takes a task out that an earlier file brought; so does `--set tasks.name=null`. |
 
+`--set options.tracker/wandb.mode=offline` sets one of these; a key that holds dots stands in double quotes.
 Values are read as YAML 1.2: `true` and `false` are the only booleans, `1e-3` is a number, dates are text. Sections are
 merged key by key, lists are replaced. `--set` reads its value the same way, but takes text with an arrow `->` as it
 stands. Paths of data are relative to the folder that the command runs in.

@@ -296,10 +296,18 @@ class ModelConfig(Section):
         "bos", description="What the decoder reads first; BART's reads `<eos>`, and behind it a forced `<bos>`."
     )
     lora: LoraConfig = Field(LoraConfig(), description="Low-rank updates of linear layers.")
-    adapters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Adapter -> its options.")
-    heads_options: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Head -> its options.")
-    preprocessors: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Preprocessor -> its options.")
-    options: dict[str, Any] = Field(default_factory=dict, description="For a backbone of a plugin.")
+    adapters: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Older spelling of `options: {adapter/NAME: {...}}`."
+    )
+    heads_options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Older spelling of `options: {head/NAME: {...}}`."
+    )
+    preprocessors: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Older spelling of `options: {preprocessor/NAME: {...}}`."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Older spelling of `options: {backbone/NAME: {...}}`, of the chosen backbone."
+    )
 
 
 class GroupRule(Section):
@@ -454,6 +462,10 @@ class RunConfig(Section):
         default_factory=dict, description='Tasks by name; the settings of `"*"` are copied into all of them.'
     )
     model: ModelConfig = Field(ModelConfig(), description="The universal model.")
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Options of components: `kind/name` -> option -> value, as `{tracker/wandb: {project: mine}}`.",
+    )
     train: TrainConfig = Field(TrainConfig(), description="The loop.")
     parallel: ParallelConfig = Field(ParallelConfig(), description="How several processes divide the work.")
     generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for all tasks.")

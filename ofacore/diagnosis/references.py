@@ -9,6 +9,7 @@ from ofacore.diagnosis.source import NotFoundError, locate
 from ofacore.errors import UserError
 from ofacore.instruction import InstructionError
 from ofacore.plan import compile_task
+from ofacore.plan.lookups import declared_problems
 from ofacore.plan.types import LossPlan, TaskPlan
 from ofacore.plugin import (
     CommandManifest,
@@ -23,8 +24,9 @@ from ofacore.plugin import (
     TaskPreset,
     suggest,
 )
+from ofacore.plugin.options import declaration_fault
 
-TARGETS, NAMES = "targets", "names"
+TARGETS, NAMES, OPTIONS = "targets", "names", "options"
 _SERVING = ("adapter", "head", "criterion", "generator", "corruption")
 
 
@@ -128,6 +130,12 @@ def _component(subject: Subject, component: Component) -> Iterator[Finding]:
         yield subject.problem(NAMES, f"{title} names no adapter", "add uses={'adapter': ...}")
     if not component.doc:
         yield subject.warning(NAMES, f"{title} has no doc", "say in a few words what it does")
+    for name, option in component.declared.items():
+        if fault := declaration_fault(option):
+            yield subject.problem(OPTIONS, f"{title}: option '{name}': {fault}", "correct its Option(...)")
+        if not option.doc:
+            hint = "declare it by Option(default, 'one sentence')"
+            yield subject.warning(OPTIONS, f"{title}: option '{name}' has no sentence", hint)
 
 
 def _preset(subject: Subject, preset: TaskPreset, registry: Registry) -> Iterator[Finding]:
@@ -146,10 +154,9 @@ def _preset(subject: Subject, preset: TaskPreset, registry: Registry) -> Iterato
     for kind, uses in (("metric", preset.metrics), ("criterion", preset.losses)):
         for use in uses:
             name = use.metric if isinstance(use, MetricUse) else use.criterion
-            known = registry.component(kind, name).options
-            for option in set(use.options) - set(known):
-                hint = suggest(option, known) or f"one of: {', '.join(known) or 'none'}"
-                yield subject.problem("presets", f"{title}: {kind} '{name}' has no option '{option}'", hint)
+            owner, declared = f"{kind} '{name}'", registry.component(kind, name).declared
+            for wrong in declared_problems("", owner, declared, use.options):
+                yield subject.problem("presets", f"{title}: {wrong.message}", wrong.hint)
 
 
 def _planned(preset: TaskPreset, registry: Registry) -> TaskPlan:

@@ -197,12 +197,19 @@ def configuration(
 def _configuration(
     dialect: Dialect, tasks: Tasks, experts: str, preprocessing: Mapping[str, Any], registry: Registry
 ) -> RunConfig:
-    own = {"heads_options": {"token": {"whole": True}, **dialect.heads}, "preprocessors": dict(preprocessing)}
-    model = ModelConfig.model_validate({"experts": experts, **dialect.model, **own})
+    sizes = {key: value for key, value in dialect.model.items() if key != "adapters"}
+    parts = {
+        "adapter": dialect.model.get("adapters", {}),
+        "head": {"token": {"whole": True}, **dialect.heads},
+        "preprocessor": preprocessing,
+    }
+    table = {f"{kind}/{name}": dict(options) for kind, named in parts.items() for name, options in named.items()}
+    model = ModelConfig.model_validate({"experts": experts, **sizes})
     return RunConfig.model_validate({
         "name": "imported",
         "tasks": {name: {**task, **_losses(task["instruction"], registry)} for name, task in tasks.items()},
         "model": model.model_dump(exclude_unset=True),
+        "options": table,
         "generation": dict(dialect.generation),
         "train": {"optimizer": {"name": "adamw", "lr": 1e-5}},
     })  # fmt: skip

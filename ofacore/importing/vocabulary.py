@@ -11,6 +11,7 @@ import numpy as np
 from ofacore.artifacts import Artifact
 from ofacore.assembly import Assembly
 from ofacore.checkpoint.foreign.tokens import Placement, place_tokens
+from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.importing.tasks import Tasks
 from ofacore.plan import plan_task
@@ -22,6 +23,7 @@ def assemble(
     config: RunConfig, registry: Registry, names: Sequence[str], core: Sequence[tuple[str, ...]], folder: Path
 ) -> tuple[Assembly, Placement]:
     """Preprocessors with the artifacts that another project left, and every token's place."""
+    registry = registry.pinned(component_options(config))
     reserved = {known[0] for known in core if known}
     free = ["" if name in reserved else name for name in names]
     plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
@@ -29,7 +31,7 @@ def assemble(
     artifacts: dict[str, Artifact] = {}
     blocks: dict[str, Sequence[tuple[str, ...]]] = {}
     for name in [*used, *(other for other in registry.names("preprocessor") if other not in used)]:
-        built = _preprocessor(registry, name, config.model.preprocessors.get(name, {}), name in used)
+        built = _preprocessor(registry, name, {}, name in used)
         if built is None:
             continue
         found, artifact = _imported(built, folder, free, name in used)
@@ -82,8 +84,7 @@ def _problem(registry: Registry, name: str, options: Mapping[str, Any], folder: 
 
 def _preprocessor(registry: Registry, name: str, options: Mapping[str, Any], needed: bool) -> Preprocessor | None:
     try:
-        declared = registry.component("preprocessor", name).options
-        built: Preprocessor = registry.load("preprocessor", name)({**declared, **options})
+        built: Preprocessor = registry.make("preprocessor", name, options)
     except PluginError:
         if needed:
             raise

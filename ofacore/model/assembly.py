@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from ofacore.config.schema import ModelConfig
 from ofacore.model.backbone import MegatronBackbone
 from ofacore.model.initial import normal, seeded
 from ofacore.model.needs import Components, ModelNeeds, Part
+from ofacore.model.positions import PositionOptions
 from ofacore.model.stacks import BackboneContext
 from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
@@ -20,15 +21,12 @@ from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import BuildContext, PositionGrid
 
 
-def parts(
-    kind: str, wanted: Sequence[Part], options: Mapping[str, Mapping[str, Any]], context: BuildContext,
-    registry: Components, seed: int,
-) -> nn.ModuleDict:  # fmt: skip
-    """Adapters or heads by name; options of the configuration go before a part's own."""
+def parts(kind: str, wanted: Sequence[Part], context: BuildContext, registry: Components, seed: int) -> nn.ModuleDict:
+    """Adapters or heads by name."""
     modules = nn.ModuleDict()
     for part in wanted:
         with seeded(f"{kind}.{part.name}", seed):
-            given = replace(context, options={**part.options, **options.get(part.name, {})})
+            given = replace(context, options=dict(part.options))
             owner, build = who(registry, kind, part.name), registry.load(kind, part.name)
             with Blame(owner, "when it was built"), guarded_building(owner):
                 modules[part.name] = build(given)
@@ -60,7 +58,7 @@ def backbone(
     linear = frozenset(name for name, module in adapters.items() if getattr(module, "axes", 3) == 1)
     schemes = {}
     if config.positions not in ("rotary", "untied"):
-        schemes[config.positions] = registry.load("positions", config.positions)
+        schemes[config.positions] = _scheme(config.positions, registry)
     grids = {
         name: module.grid
         for name, module in adapters.items()
@@ -70,9 +68,19 @@ def backbone(
         tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers), schemes, seed,
         _routers(config.experts, registry),
     )  # fmt: skip
-    build = MegatronBackbone if config.backbone == "megatron" else registry.load("backbone", config.backbone)
+    build: Callable[[ModelConfig, BackboneContext], nn.Module] = MegatronBackbone
+    if config.backbone != "megatron":
+        build = registry.load("backbone", config.backbone)
+        own = registry.component("backbone", config.backbone).options
+        config = config.model_copy(update={"options": {**own, **config.options}})
     with seeded(f"backbone.{config.backbone}", seed):
-        return build(config, context)  # type: ignore[no-any-return]
+        return build(config, context)
+
+
+def _scheme(name: str, registry: Components) -> Callable[[PositionOptions], nn.Module]:
+    """A position scheme of a plugin, built with the options of its component too."""
+    build, own = registry.load("positions", name), registry.component("positions", name).options
+    return lambda options: build(replace(options, own=own))
 
 
 def _routers(name: str, registry: Components) -> dict[str, Callable[[dict[str, Any]], Any]]:

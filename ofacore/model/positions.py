@@ -15,7 +15,7 @@ from ofacore.model.presets import Sizes
 from ofacore.model.rows import View
 from ofacore.parallel.regions import own_share
 from ofacore.parts.transfer import to_device
-from ofacore.protocols import PositionGrid
+from ofacore.protocols import Options, PositionGrid
 
 Stack = Literal["encoder", "decoder"]
 Place = Literal["encoder", "decoder", "cross"]
@@ -45,6 +45,8 @@ class PositionOptions:
     """Adapters whose positions lie on a line."""
     grids: Mapping[str, PositionGrid] = field(default_factory=dict)
     """Adapters that say where their cells stand."""
+    own: Options = field(default_factory=dict)
+    """Options of the scheme's component."""
 
 
 class Scheme(Protocol):

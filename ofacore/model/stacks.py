@@ -22,7 +22,7 @@ from ofacore.parallel.norms import norm
 from ofacore.parallel.sharding import mark_by_position
 from ofacore.protocols import Layout, PositionGrid
 
-_SCHEMES: dict[str, type[nn.Module]] = {"rotary": Rotary, "untied": Untied}
+_SCHEMES: dict[str, Callable[[PositionOptions], Any]] = {"rotary": Rotary, "untied": Untied}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class BackboneContext:
     """Adapters that say where their cells stand."""
     attention_layers: frozenset[int] = frozenset()
     """Decoder layers whose cross-attention weights are kept, for criteria that need them."""
-    schemes: dict[str, type[nn.Module]] = field(default_factory=dict)
+    schemes: dict[str, Callable[[PositionOptions], Any]] = field(default_factory=dict)
     """Position schemes of plugins."""
     seed: int = 1
     routers: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)

@@ -81,8 +81,8 @@ class UniversalModel(nn.Module):
             vocabulary, self.sizes.hidden, config.tied_head, seed, config.output_bias, silent
         )
         context = BuildContext(self.sizes.hidden, {}, vocabulary, self.embedding, artifacts, self.sizes.heads)
-        self.adapters = assembly.parts("adapter", needs.adapters, config.adapters, context, registry, seed)
-        self.heads = assembly.parts("head", needs.heads, config.heads_options, context, registry, seed)
+        self.adapters = assembly.parts("adapter", needs.adapters, context, registry, seed)
+        self.heads = assembly.parts("head", needs.heads, context, registry, seed)
         self.criteria = nn.ModuleDict()
         self.plain_criteria: dict[str, Any] = {}
         for part in needs.criteria:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ofacore.plugin.errors import PluginError
-from ofacore.plugin.manifest import CONTRACT, Attribute, Component, ModalityManifest, SlotType
+from ofacore.plugin.manifest import CONTRACT, Attribute, Component, ModalityManifest, Option, SlotType
 from ofacore.plugin.rows import import_target
 
 MOST_POSITIONS = 4096
@@ -101,11 +101,28 @@ def author_function(what: str, target: str) -> Callable[..., Any]:
         ) from error
 
 
+_MEANINGS: Mapping[str, str] = {
+    "shape": "Numbers along each axis; null: any.",
+    "patch": "Numbers along each axis that become one position.",
+    "most_positions": "A grid of more positions is refused.",
+    "attributes": "Attribute -> default.",
+    "read": "Function value -> grid; empty: numbers as they are.",
+    "to_base": "Function from the slot's unit to that of the model; empty: none.",
+    "from_base": "Function that undoes `to_base`; empty: none.",
+}
+"""Option of the preprocessor -> its sentence."""
+
+
 def _components(name: str, named: Mapping[str, str], options: Mapping[str, Any]) -> tuple[Component, ...]:
     """Shape and patch are options of the preprocessor alone; adapter and head find them in what it stores."""
     uses = {"adapter": name, "head": name, "criterion": "squared_error", "generator": "one_shot"}
-    own = {**options, **{what: named[what] for what in ("read", "to_base", "from_base")}}
-    follows, metric = {"preprocessor": name}, {"name": f"{name}_error", "score": named["score"]}
+    functions = {what: named[what] for what in ("read", "to_base", "from_base")}
+    own = {what: Option(value, _MEANINGS[what]) for what, value in {**options, **functions}.items()}
+    follows = {"preprocessor": Option(name, "Whose shape and patches it follows.")}
+    metric = {
+        "name": Option(f"{name}_error", "Name of the score."),
+        "score": Option(named["score"], "Function (answer, reference) -> error; empty: the mean absolute difference."),
+    }
     return (
         Component("preprocessor", name, f"{_HOME}:GridPreprocessor", "Patches of a grid of numbers.", uses, own),
         Component("adapter", name, f"{_HOME}:GridAdapter", "One position a patch.", options=follows),

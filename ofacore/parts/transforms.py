@@ -13,7 +13,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from ofacore.plugin.manifest import Component
+from ofacore.plugin.manifest import Component, Option
 
 _LONGEST_LITERAL = 1_000_000
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -103,7 +103,10 @@ def unspaced(value: str) -> str:
     return value.replace(" ", "").replace("_", " ")
 
 
-def _component(name: str, doc: str, **options: object) -> Component:
+_SEPARATOR = Option("&&", "What stands between two references.")
+
+
+def _component(name: str, doc: str, **options: Option) -> Component:
     return Component("transform", name, f"ofacore.parts.transforms:{name}", doc, options=options)
 
 
@@ -111,10 +114,10 @@ TRANSFORMS: tuple[Component, ...] = (
     _component("lower", "lower case"),
     _component("strip_punctuation", "ASCII punctuation removed"),
     _component("join_blanks", "runs of blanks become one"),
-    _component("truncate_words", "the first words", words=128),
+    _component("truncate_words", "the first words", words=Option(128, "How many are kept.", minimum=0)),
     _component("replace_underscores", "underscores become blanks"),
-    _component("split_references", "`a&&b` becomes a list", separator="&&"),
-    _component("first_reference", "`a&&b` becomes `a`", separator="&&"),
+    _component("split_references", "`a&&b` becomes a list", separator=_SEPARATOR),
+    _component("first_reference", "`a&&b` becomes `a`", separator=_SEPARATOR),
     _component("from_json", "text that holds JSON becomes what it holds"),
     _component("from_python", "text that holds a literal of Python becomes what it holds"),
     _component("text", "truth values, numbers, dates, times and bytes of UTF-8 become text"),

@@ -9,8 +9,8 @@ from typing import Any
 from ofacore.instruction import Attribute as Written
 from ofacore.instruction import Instruction, Slot
 from ofacore.plan.error import PlanError
-from ofacore.plan.lookups import limits
 from ofacore.plugin import Attribute, SlotType, suggest
+from ofacore.plugin.options import limits
 
 CORE_ATTRIBUTES = (
     Attribute("preprocess", "str", doc="Preprocessor to use in place of the type's default."),

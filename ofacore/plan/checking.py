@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
+from ofacore.config.component_options import (
+    LOOP_KINDS,
+    GivenOptions,
+    contradictions,
+    given_options,
+    table_entries,
+)
 from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
 from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.excerpts import excerpt
 from ofacore.instruction import InstructionError
 from ofacore.plan.configured import plan_task
 from ofacore.plan.generation import generation_options, length_problem
-from ofacore.plan.lookups import option_problems, unknown
+from ofacore.plan.lookups import option_problems, unknown, unknown_component
 from ofacore.plan.task_checking import TaskCheck
 from ofacore.plugin import PluginError, Registry, suggest
 from ofacore.protocols import GenerationOptions
 
 Columns = Callable[[str, str], Iterable[str]]
 """(task, split) -> names of the columns of that data; none where they are unknown."""
-_OPTIONS = {"adapters": "adapter", "heads_options": "head", "preprocessors": "preprocessor"}
 
 
 def check(
@@ -37,7 +45,7 @@ def check(
         The problems, in the order of the configuration; none: the run can start.
     """
     found = [*_tasks(config, registry, columns), *_generation(config, registry)]
-    found += [*_model(config, registry), *_train(config, registry)]
+    found += [*_model(config, registry), *_options(config, registry, places or {}), *_train(config, registry)]
     found += _prefer(config, registry)
     return [_placed(problem, places or {}) for problem in found]
 
@@ -79,10 +87,38 @@ def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     yield from unknown("model.positions", "positions", model.positions, registry)
     if model.experts != "none":
         yield from unknown("model.experts", "router", model.experts, registry)
-    for key, kind in _OPTIONS.items():
-        for name, options in getattr(model, key).items():
-            path = f"model.{key}.{name}"
-            yield from unknown(path, kind, name, registry) or option_problems(path, kind, name, options, registry)
+
+
+def _options(config: RunConfig, registry: Registry, places: Mapping[str, Place]) -> Iterator[Problem]:
+    """The table of options and its older spellings: components, options, values, contradictions."""
+    for given in given_options(config):
+        yield from _given(given, registry)
+    for clash in contradictions(config):
+        older = place_of(clash.older_path, places)
+        where = f" ({older})" if str(older) else ""
+        message = f"found {excerpt(clash.value)}, but {clash.older_path}{where} says {excerpt(clash.older_value)}"
+        yield Problem(clash.path, message, hint=f"keep one; {clash.older_path} is the older spelling")
+
+
+def check_loop_options(table: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[Problem]:
+    """What is wrong with options, ``kind/name`` -> options, that are given to a finished model for training on."""
+    found: list[Problem] = []
+    for given in table_entries(table):
+        wrong = _given(given, registry)
+        if not wrong and given.kind not in LOOP_KINDS:
+            hint = f"only those of {' and '.join(sorted(LOOP_KINDS))} may change"
+            wrong = [Problem(given.path, f"{given.kind} '{given.name}' is part of the model", hint=hint)]
+        found += wrong
+    return found
+
+
+def _given(given: GivenOptions, registry: Registry) -> list[Problem]:
+    wrong = unknown_component(given.path, given.kind, given.name, registry)
+    if wrong:
+        return wrong
+    if given.path == "model.options" and not registry.component(given.kind, given.name).declared:
+        return []  # a backbone that declares none takes what it likes, in this older spelling alone
+    return option_problems(given.path, given.kind, given.name, given.options, registry)
 
 
 def _train(config: RunConfig, registry: Registry) -> Iterator[Problem]:
@@ -101,8 +137,12 @@ def _prefer(config: RunConfig, registry: Registry) -> Iterator[Problem]:
             yield Problem(f"plugins.prefer.{name}", f"no plugin comes from distribution '{distribution}'", hint=hint)
 
 
-def _placed(problem: Problem, places: Mapping[str, Place]) -> Problem:
-    parts = problem.path.split(".")
+def place_of(path: str, places: Mapping[str, Place]) -> Place:
+    """Where the value at a key path was written, or the nearest section around it that was."""
+    parts = path.split(".")
     outward = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
-    place = next((places[path] for path in outward if path in places), NOWHERE)
-    return Problem(problem.path, problem.message, place, problem.hint)
+    return next((places[known] for known in outward if known in places), NOWHERE)
+
+
+def _placed(problem: Problem, places: Mapping[str, Place]) -> Problem:
+    return Problem(problem.path, problem.message, place_of(problem.path, places), problem.hint)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ofacore.excerpts import excerpt
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
 from ofacore.protocols import SlotPlan
@@ -36,6 +38,15 @@ def as_text(plan: TaskPlan | TemplatePlan) -> str:
     if plan.contrast is not None:
         lines += [f"\ncontrast  {plan.contrast.left.name} | {plan.contrast.right.name}: embedded apart and matched"]
     return "\n".join(lines)
+
+
+def options_as_text(options: Mapping[str, Mapping[str, Any]]) -> str:
+    """Options of components by ``kind/name``: a title, and one component a line."""
+    lines = []
+    for key, given in options.items():
+        pairs = ", ".join(f"{name}={excerpt(value) if value == '' else value}" for name, value in given.items())
+        lines.append(f"  {key}  {pairs}")
+    return "\n".join(["options", *lines])
 
 
 def _loss(loss: LossPlan) -> str:

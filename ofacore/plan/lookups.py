@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from ofacore.config.errors import Problem
@@ -12,7 +10,7 @@ from ofacore.excerpts import excerpt, listing
 from ofacore.instruction import Contrast, Node, Repeat, Slot
 from ofacore.plan.types import TemplatePlan
 from ofacore.plugin import Option, PluginError, Registry, UnknownNameError, suggest
-from ofacore.plugin.manifest import OptionType
+from ofacore.plugin.options import unfit
 
 
 def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem]:
@@ -30,6 +28,33 @@ def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem
     except PluginError as error:
         return [Problem(path, str(error))]
     return []
+
+
+def unknown_component(path: str, kind: str, name: str, registry: Registry) -> list[Problem]:
+    """As `unknown`, for a key ``kind/name`` whose kind may not exist either.
+
+    Args:
+        path: Where it stands.
+        kind: Empty where the key has no slash.
+        name: Behind the slash, or the whole key.
+        registry: What is installed.
+    """
+    kinds = registry.kinds()
+    elsewhere = [f"{other}/{name}" for other in kinds if other != kind and name in registry.names(other)]
+    if not kind:
+        hint = f"did you mean {listing(elsewhere)}?" if elsewhere else "such as generator/token"
+        return [Problem(path, f"found '{name}', expected kind/name of a component", hint=hint)]
+    try:
+        registry.kind(kind)
+    except UnknownNameError:
+        hint = suggest(kind, kinds) or f"one of: {', '.join(kinds)}"
+        return [Problem(path, f"unknown kind of component '{kind}'", hint=hint)]
+    except PluginError as error:
+        return [Problem(path, str(error))]
+    wrong = unknown(path, kind, name, registry)
+    if wrong and elsewhere:
+        return [Problem(path, wrong[0].message, hint=f"did you mean {listing(elsewhere)}?")]
+    return wrong
 
 
 def option_problems(path: str, kind: str, name: str, given: Mapping[str, Any], registry: Registry) -> list[Problem]:
@@ -58,70 +83,10 @@ def declared_problems(
             found.append(Problem(place, f"{owner} has no option '{name}'", hint=_choice(name, declared)))
         elif expected := unfit(value, declared[name]):
             default = excerpt(declared[name].default)
-            found.append(Problem(place, f"found {excerpt(value)}, expected {expected}; the default is {default}"))
+            near = suggest(str(value), [str(choice) for choice in declared[name].choices])
+            message = f"found {excerpt(value)}, expected {expected}; the default is {default}"
+            found.append(Problem(place, message, hint=near))
     return found
-
-
-def unfit(value: Any, option: Option) -> str:
-    """What an option should be, where a value is of another type, outside the bounds or no choice; else empty.
-
-    A text takes any scalar or path; a default of None is always allowed.
-    """
-    if value is None and option.default is None:
-        return ""
-    if expected := _misfit(value, option.type or option_type(option.default)):
-        return expected
-    if option.choices and value not in option.choices:
-        return suggest(str(value), [str(choice) for choice in option.choices]) or f"one of: {listing(option.choices)}"
-    low, high = option.minimum, option.maximum
-    if (low is not None and value < low) or (high is not None and value > high):
-        return limits(low, high)
-    return ""
-
-
-def limits(low: float | None, high: float | None) -> str:
-    """``at least 1``, ``at most 5`` or ``1 to 5``."""
-    if high is None:
-        return f"at least {low:g}"
-    return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
-
-
-def option_type(default: Any) -> OptionType:
-    """Type of an option that declares none."""
-    kinds: tuple[tuple[Any, OptionType], ...] = (
-        (bool, "flag"),
-        (int, "int"),
-        (float, "float"),
-        (str, "str"),
-        (Mapping, "section"),
-        ((list, tuple), "list"),
-    )
-    return next((name for kind, name in kinds if isinstance(default, kind)), "any")
-
-
-def _misfit(value: Any, wanted: OptionType) -> str:
-    """What a value of that type is, in words, where this one is of another; else empty."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    fits = {
-        "any": True,
-        "flag": isinstance(value, bool),
-        "int": number and value == int(value),
-        "float": number,
-        "str": isinstance(value, str | bool | int | float | PurePath),
-        "section": isinstance(value, Mapping),
-        "list": isinstance(value, list | tuple),
-    }
-    return "" if fits[wanted] else _IN_WORDS[wanted]
-
-
-_IN_WORDS: Mapping[str, str] = {
-    "flag": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "section": "a section with keys",
-    "list": "a list",
-}
 
 
 def unknown_slot(path: str, slot: str, slots: Iterable[str]) -> list[Problem]:

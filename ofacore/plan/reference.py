@@ -1,4 +1,4 @@
-"""The generated part of the instruction reference: what every installed slot type and task preset understands.
+"""The generated part of the instruction reference: slot types, task presets, options of components.
 
 ``python -m ofacore.plan.reference docs/instructions.md`` writes it anew, behind the marker line of the page; without a
 page it is printed.
@@ -12,12 +12,18 @@ from pathlib import Path
 
 from ofacore.plan.attributes import CORE_ATTRIBUTES
 from ofacore.plugin import Attribute, Component, Registry, SlotType, TaskPreset
+from ofacore.plugin.options import options_table
 
 MARKER = "<!-- generated: python -m ofacore.plan.reference docs/instructions.md -->\n"
 _PRESETS = """## Task presets
 
 A preset is used by name: `Task("mine", preset="caption", train=...)`, or `tasks: {mine: {preset: caption}}` in a
 configuration. A number before a template is its weight.
+"""
+_OPTIONS = """## Options of components
+
+They are set by the table `options` of a configuration, `options: {tracker/wandb: {project: mine}}`, and where a
+component is named in place: losses, metrics, the schedule.
 """
 _SERVICES = ("adapter", "head", "criterion", "generator", "corruption")
 
@@ -33,6 +39,8 @@ def reference_markdown(registry: Registry) -> str:
         *(_slot(slot, registry) for slot in slots),
         _PRESETS,
         *(_preset(preset, registry) for preset in presets),
+        _OPTIONS,
+        options_table(registry.component(kind, name) for kind in registry.kinds() for name in registry.names(kind)),
     ]  # fmt: skip
     return "\n".join(parts)
 

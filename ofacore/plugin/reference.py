@@ -1,7 +1,7 @@
 """The generated reference for plugin authors: what each protocol asks, and every hook.
 
 ``python -m ofacore.plugin.reference docs/plugins/reference.md`` writes the page anew; without a path it is printed.
-The text is that of the docstrings, so it cannot say anything else than the code. Nothing is imported for it. With
+The text is that of the docstrings, so it cannot say anything else than the code; no implementation is imported. With
 ``--kinds`` the kinds of components are printed, those that installed plugins declare too.
 """
 
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ofacore.plugin.kinds import CORE_KINDS
 from ofacore.plugin.manifest import Kind
+from ofacore.plugin.options import options_table
+from ofacore.plugin.registry import Registry
 
 PARTS = (
     ("Protocols, and the data that they exchange", "protocols.py", ()),
@@ -44,8 +46,8 @@ _HOOKS = """An implementation is a method marked with `ofacore.plugin.hookimpl`,
 `OFA_STRICT_PLUGINS=1` it ends the run.
 """
 _PARTS = """Classes of `ofacore.parts` that a modality is made of, and what the core announces under the names `token`,
-`cross_entropy`, `squared_error` and `one_shot`. `ofa plugins show core` lists every component of the core with its
-options. Baselines, transforms and starter data are functions of `ofacore.parts` too: `help(ofacore.parts)` names them.
+`cross_entropy`, `squared_error` and `one_shot`. Baselines, transforms and starter data are functions of `ofacore.parts`
+too: `help(ofacore.parts)` names them.
 """
 _VOCABULARY = """Importable from `ofacore.protocols`, with the ids of the core tokens:
 `BOS`, `PAD`, `EOS`, `UNK`, `SEP`, `MASK`.
@@ -54,6 +56,11 @@ _KINDS = """## Kinds of components
 
 What a `Component` may be. Plugins declare further kinds; `python -m ofacore.plugin.reference --kinds` lists them too,
 where they are installed.
+"""
+_OPTIONS = """## Options of the core's components
+
+Those of every installed plugin stand in [instructions](../instructions.md#options-of-components); `ofa plugins show
+NAME` prints those of one.
 """
 _INTRODUCTIONS = {"Hooks": _HOOKS, "Parts": _PARTS, "Vocabulary and artifacts": _VOCABULARY}
 
@@ -69,7 +76,8 @@ def page() -> str:
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and (node.name in wanted or not (wanted or node.name.startswith("_"))):
                 parts.append("\n".join(_class(node)))
-    parts += [_KINDS, kinds_table(CORE_KINDS.values())]
+    core = [part for _, manifest in Registry.discover().find("core") if manifest for part in manifest.components]
+    parts += [_KINDS, kinds_table(CORE_KINDS.values()), _OPTIONS, options_table(core)]
     return "\n".join(parts)
 
 
@@ -138,8 +146,6 @@ def _text(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
 def main(arguments: Sequence[str]) -> None:
     """Write or print the page; or print the kinds."""
     if "--kinds" in arguments:
-        from ofacore.plugin.registry import Registry
-
         print(kinds_table(Registry.discover().kinds().values()))
     elif arguments:
         Path(arguments[0]).write_text(page(), encoding="utf-8")

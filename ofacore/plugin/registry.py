@@ -80,14 +80,16 @@ class Registry:
         return (_rebuild, (self._given, self._prefer, self._pins))
 
     def pinned(self, options: Mapping[tuple[str, str], Mapping[str, Any]]) -> Registry:
-        """The same plugins, whose components have other defaults: those that a finished model was made with.
+        """The same plugins, whose components have other defaults: those of a configuration or of a finished model.
 
         Args:
-            options: (kind, name) -> options that go before the declared ones.
+            options: (kind, name) -> options that go before the declared ones, and before those pinned earlier.
         """
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin._pins = {**self._pins, **options}
+        twin._pins = dict(self._pins)
+        for key, given in options.items():
+            twin._pins[key] = {**twin._pins.get(key, {}), **given}
         return twin
 
     @property

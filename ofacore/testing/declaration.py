@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from ofacore.plugin import (
     TaskManifest,
 )
 from ofacore.plugin.discovery import announcements
+from ofacore.plugin.options import declaration_fault
 from ofacore.plugin.rows import Announcement, contract_problem, import_target, plugin_of
 from ofacore.testing.suite import Suite
 
@@ -92,6 +94,18 @@ class DeclarationChecks(Suite):
                 "here and "
                 "in the dependencies of pyproject.toml"
             )
+
+    def test_options_are_declared(self) -> None:
+        """The default of every option fits its own declaration; one without a sentence is warned of."""
+        for component in self.manifest().components:
+            for name, option in component.declared.items():
+                title = f"option '{name}' of the {component.kind} '{component.name}'"
+                fault = declaration_fault(option)
+                assert not fault, f"{title}: {fault}; correct its Option(...) in the manifest"
+                if not option.doc:
+                    warnings.warn(
+                        f"{title} has no sentence: declare it by Option(default, 'what it does')", stacklevel=1
+                    )
 
 
 def announced(manifest: Manifest) -> Announcement | None:

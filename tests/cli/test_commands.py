@@ -57,7 +57,7 @@ def test_no_plugins_leaves_the_core_alone(ofa, place):
 
 def test_plugins_show_tells_attributes_and_options(ofa):
     out = ofa("plugins", "show", "core").stdout
-    assert "component plugin of ofacore" in out and "criterion cross_entropy (label_smoothing=0.0" in out
+    assert "component plugin of ofacore" in out and "label_smoothing (float, 0 to 1, default 0.0)  Share of" in out
 
 
 def test_tasks_list_as_json(ofa):
@@ -76,6 +76,7 @@ def test_explain_shows_the_plan_as_text_and_as_json(ofa):
     assert "[TEXT:b]" in ofa("explain", instruction).stdout
     (template,) = json.loads(ofa("explain", instruction, "--json").stdout)["templates"]
     assert [slot["name"] for slot in template["slots"]] == ["0", "a", "b"]
+    assert "criterion/cross_entropy  label_smoothing=0.0, drop_worst_ratio=0.0" in ofa("explain", instruction).stdout
 
 
 def test_an_unknown_first_party_type_names_the_distribution(ofa):
@@ -121,7 +122,7 @@ def test_a_shown_configuration_is_read_back_the_same(ofa, tmp_path):
     rows.write_text("a,b\n1,2\n")
     file.write_text(f"tasks:\n  echo: {{instruction: '[TEXT:a] -> [TEXT:b]', data: {{train: {rows}}}}}\n")
     shown = ofa("config", "show", str(file), "--set", "train.steps=7").stdout
-    assert "steps: 7" in shown
+    assert "steps: 7" in shown and "vocab_size: 4096" in shown
     again = tmp_path / "again.yaml"
     again.write_text(shown)
     assert ofa("config", "show", str(again)).stdout == shown

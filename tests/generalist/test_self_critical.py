@@ -153,7 +153,7 @@ def test_other_terms_of_a_row_are_learned_as_before(registry: Registry) -> None:
     ("text", "options", "task", "said"),
     [
         (TEXT, {"reward": "bleu"}, {}, "metric 'bleu' gives no number for each sample"),
-        (TEXT, {"baseline": "best"}, {}, "baseline 'best'; there are greedy, mean, none"),
+        (TEXT, {"baseline": "best"}, {}, "found 'best', expected one of: greedy, mean, none"),
         (TEXT, {"baseline": "mean"}, {}, "samples=1"),
         (TEXT, {}, {"metrics": []}, "no reward; name a metric"),
         (TEXT, {"reward": "lettrs"}, {}, "did you mean 'letters'"),
@@ -163,8 +163,8 @@ def test_other_terms_of_a_row_are_learned_as_before(registry: Registry) -> None:
 def test_what_cannot_be_rewarded_is_said_at_once(
     registry: Registry, tmp_path: Path, text: str, options: Any, task: Any, said: str
 ) -> None:
-    generalist = made(registry, text, term(**options), **task)
     with pytest.raises(UserError, match=said):
+        generalist = made(registry, text, term(**options), **task)
         generalist.fit(2, out=tmp_path / "run", **QUIET)
 
 

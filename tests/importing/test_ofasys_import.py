@@ -73,7 +73,7 @@ def test_a_model_that_sees_gets_the_adapter_that_it_was_trained_with(tmp_path: P
     report = import_run(tmp_path / "a.pt", tmp_path / "run")
     assert report.tasks["summary"] == "[IMAGE:img,adapter=image_patch_embed] [TEXT:source] -> [TEXT:target]"
     ours = Generalist.from_pretrained(tmp_path / "run")
-    assert ours.assembly.config.model.preprocessors == {"image": {"size": 56}}
+    assert ours.assembly.config.options["preprocessor/image"] == {"size": 56}
     words = {row: word for word, row in json.loads((folder / "dictionary.json").read_text()).items()}
     stored = load_file(folder / "io.safetensors")
     pictures, target = (stored[f"image_text_to_text/{name}"] for name in ("slot_0", "target"))

@@ -240,7 +240,7 @@ def test_a_model_that_sees_through_a_resnet(pixels: tuple[int, int], side: int, 
     )
     import_run(tmp_path / "a.pt", tmp_path / "run")
     ours = Generalist.from_pretrained(tmp_path / "run")
-    assert ours.assembly.config.model.adapters["image_resnet"]["grid"] == side
+    assert ours.assembly.config.options["adapter/image_resnet"]["grid"] == side
     reference, image = Reference(state, HEADS, {"image_resnet": network}), torch.rand(3, *pixels) * 2 - 1
     source, target = ROWS[0]
     read = torch.tensor([0, *(places[word] for word in source.split()), 2])

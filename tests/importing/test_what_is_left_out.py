@@ -83,7 +83,7 @@ def test_pixels_are_normalised_as_there(imagenet: bool, tmp_path: Path) -> None:
     task = section("[IMAGE:img] what? -> [TEXT:target]", image=image, text={"bpe": "gpt2", "max_src_length": 12})
     report = imported(tmp_path, {"see": task}, sees=True)
     model = Generalist.from_pretrained(tmp_path / "run")
-    stored = model.assembly.config.model.preprocessors["image"]
+    stored = model.assembly.config.options["preprocessor/image"]
     statistics = {"mean_std": "imagenet"} if imagenet else {}
     assert stored == {"size": 32, "interpolation": "bilinear", **statistics}
     encoder = model.assembly.encoders["see"]
@@ -98,8 +98,8 @@ def test_pixels_are_normalised_as_there(imagenet: bool, tmp_path: Path) -> None:
 def test_settings_that_differ_between_tasks_are_told(tmp_path: Path) -> None:
     report = imported(tmp_path, {"a": section(TEXT, text={"random_ratio": 0.1}), "b": section(TEXT, text={})})
     assert "b: preprocess.text differs from that of a, which was taken" in report.left_out
-    stored = Generalist.from_pretrained(tmp_path / "run").assembly.config.model.preprocessors
-    assert stored == {"text": {"random_ratio": 0.1}}
+    stored = Generalist.from_pretrained(tmp_path / "run").assembly.config.options
+    assert stored["preprocessor/text"] == {"random_ratio": 0.1}
 
 
 def test_settings_of_the_model_that_nothing_reads_are_told(tmp_path: Path) -> None:

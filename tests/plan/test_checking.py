@@ -9,8 +9,8 @@ import pytest
 from ofacore.config import Place
 from ofacore.config.schema import RunConfig
 from ofacore.plan.checking import check
-from ofacore.plan.lookups import unfit
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Option, Registry, TaskManifest, TaskPreset
+from ofacore.plugin.options import unfit
 from tests.plan.toys import PICTURES, WORDS
 
 PARTS = ComponentManifest(

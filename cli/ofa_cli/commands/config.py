@@ -26,11 +26,18 @@ def show(
     overrides: Overrides = None,
     defaults: Annotated[bool, typer.Option(help="Fill in the defaults.")] = True,
 ) -> None:
-    """The configuration as YAML that can be read back."""
+    """The configuration as YAML that can be read back, with the options of every component that it names."""
     from ofacore.config import load
     from ofacore.config import show as as_yaml
 
-    typer.echo(as_yaml(load(sources or [], overrides or []), defaults=defaults), nl=False)
+    config = load(sources or [], overrides or [])
+    if defaults:
+        from ofacore.plan.resolved_options import options_of_run
+        from ofacore.plugin import Registry
+
+        table = options_of_run(config, Registry.discover(config.plugins.prefer))
+        config = config.model_copy(update={"options": table})
+    typer.echo(as_yaml(config, defaults=defaults), nl=False)
 
 
 @app.command()

@@ -20,16 +20,21 @@ def explain(
 ) -> None:
     """Show the plan of an instruction: which components serve each slot."""
     from ofacore.plan import as_dict, as_text, compile_task
+    from ofacore.plan.explain import options_as_text
+    from ofacore.plan.resolved_options import options_of_plan
     from ofacore.plugin import Registry
 
     registry = Registry.discover()
     plan = compile_task("task", instruction, registry)
     model = _model(instruction) if full else None
+    options = options_of_plan(plan, registry)
     if json:
         templates = [as_dict(template) for template in plan.templates]
-        print_json({"templates": templates} | ({"model": model} if model is not None else {}))
+        print_json({"templates": templates, "options": options} | ({"model": model} if model is not None else {}))
         return
     echo(as_text(plan))
+    if options:
+        echo(f"\n{options_as_text(options)}")
     for key, value in (model or {}).items():
         echo(f"{key}  {value}")
 

@@ -23,17 +23,26 @@ class Example:
 COMPONENTS: Mapping[str, Example] = MappingProxyType(
     {
         "criterion": Example(
-            "Focal loss on tokens.", '{"gamma": 2.0}', {"attribute": ",criterion={name}"}, ("numpy>=2",)
+            "Focal loss on tokens.",
+            '{"gamma": Option(2.0, "How much less a token counts that is predicted well.", minimum=0)}',
+            {"attribute": ",criterion={name}"},
+            ("numpy>=2",),
         ),
-        "generator": Example("The likeliest of several samples.", '{"samples": 4}', {"attribute": ",generator={name}"}),
+        "generator": Example(
+            "The likeliest of several samples.",
+            '{"samples": Option(4, "Samples that are drawn.", minimum=1)}',
+            {"attribute": ",generator={name}"},
+        ),
         "metric": Example(
             "Share of predictions that begin like their reference.",
-            '{"letters": 1}',
+            '{"letters": Option(1, "Letters that are compared.", minimum=1)}',
             {"task_lines": "    metrics: [{{metric: {name}, slot: opposite}}]\n"},
         ),
-        "router": Example("Experts by place in the segment.", '{"number": 2}', {"model_setting": ", experts: {name}"}),
+        "router": Example("Experts by place in the segment.", "{}", {"model_setting": ", experts: {name}"}),
         "schedule": Example(
-            "Every task in turn, for some steps.", '{"steps": 2}', {"train_setting": ", schedule: {{name: {name}}}"}
+            "Every task in turn, for some steps.",
+            '{"steps": Option(2, "Steps of a task before the next has its turn.", minimum=1)}',
+            {"train_setting": ", schedule: {{name: {name}}}"},
         ),
         "tracker": Example("Metrics as lines of text.", settings={"train_setting": ", trackers: [jsonl, {name}]"}),
         "transform": Example(

@@ -138,6 +138,7 @@ def _component(request: Request, registry: Registry) -> dict[str, str]:
         "module": request.component,
         "object": names.identifier if found.is_function else names.title,
         "options": found.options,
+        "option": ", Option" if "Option(" in found.options else "",
         "doc": found.doc,
         "text": text,
         "attribute": "",

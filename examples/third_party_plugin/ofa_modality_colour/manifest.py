@@ -2,10 +2,10 @@
 
 import re
 
-from ofacore.plugin import Component, ModalityManifest, SlotType
+from ofacore.plugin import Component, ModalityManifest, Option, SlotType
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
-WIDTH = {"width": 3}
+WIDTH = {"width": Option(3, "Numbers of a colour.", minimum=3, maximum=3)}
 USES = {"adapter": "colour", "head": "colour", "criterion": "squared_error", "generator": "one_shot"}
 
 

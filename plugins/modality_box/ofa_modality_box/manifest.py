@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
-from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
+from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
 
 
 def is_box(value: Any) -> bool:
@@ -30,6 +30,9 @@ _ATTRIBUTES = (
     Attribute("scores", sides=("target",),
               doc="Outputs are dicts with `box` and `score`, the geometric mean of the four token probabilities."),
 )  # fmt: skip
+
+_BINS = "Bins of each coordinate, and so tokens."
+_VISIBLE = Option(0.2, "Least share of a box of a list that a crop must leave, or it is dropped.", minimum=0, maximum=1)
 
 MANIFEST = ModalityManifest(
     name="box",
@@ -57,7 +60,7 @@ MANIFEST = ModalityManifest(
             target="ofa_modality_box.preprocessor:BoxPreprocessor",
             doc="Coordinates as tokens, binned over the view that the model has of the image.",
             uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
-            options={"bins": 1000, "min_visible": 0.2},
+            options={"bins": Option(1000, _BINS, minimum=2), "min_visible": _VISIBLE},
         ),
         Component(
             kind="preprocessor",
@@ -65,7 +68,7 @@ MANIFEST = ModalityManifest(
             target="ofa_modality_box.preprocessor:BoxPreprocessor",
             doc="The same with few bins, for small images.",
             uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
-            options={"bins": 32, "min_visible": 0.2},
+            options={"bins": Option(32, _BINS, minimum=2), "min_visible": _VISIBLE},
         ),
     ),
 )

@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 from ofa_modality_image.values import is_image
-from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
+from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
 
 _PACKAGE = "ofa_modality_image"
-_OPTIONS = {"size": 64, "mean_std": "half", "interpolation": "bicubic"}
 _STATISTICS = ("half", "imagenet")
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+_OPTIONS = {
+    "size": Option(64, "Side of the view in pixels.", minimum=1, maximum=4096),
+    "mean_std": Option("half", "Normalisation of pixels.", choices=_STATISTICS),
+    "interpolation": Option("bicubic", "How pictures are resized.", choices=_INTERPOLATIONS),
+}
 _USES = {"adapter": "image_conv"}
-_TOWER = {"pretrained": "", "frozen": False, "drop_path": 0.0}
-_GRID = {"grid": 42}
-"""Cells on a side of the tables of learned positions, for position schemes that have some."""
-_BARE = {"bare": False}
-"""Without norm and places of its own, as in the original, where the position scheme says where a cell is."""
+_TOWER = {
+    "pretrained": Option("", "File of weights to begin with."),
+    "frozen": Option(False, "Its weights are not trained."),
+    "drop_path": Option(0.0, "Probability of skipping a block, rising to this at the last one.", minimum=0, maximum=1),
+}
+_GRID = {
+    "grid": Option(
+        42, "Cells on a side of the tables of learned positions, for position schemes that have some.", minimum=1
+    ),
+}
+_BARE = {
+    "bare": Option(False, "Without norm and places of its own, as in OFA; the position scheme says where a cell is."),
+}
+_CLASS_TOKEN = {"class_token": Option(False, "A position for the whole picture goes before the patches.")}
+_CONV = {
+    "channels": Option(64, "Channels of the last convolution.", minimum=1),
+    "stride": Option(8, "Pixels on a side of the square that becomes one position.", minimum=1),
+}
+_PATCH = {"patch": Option(8, "Pixels on a side of a patch.", minimum=1)}
+_RESNET = {
+    "depth": Option(50, "Layers of the ResNet.", choices=(50, 101, 152)),
+    "freeze_statistics": Option(True, "Batch normalisation keeps the statistics that it has."),
+    "sync_batch_norm": Option(False, "Data ranks learn the statistics of batch normalisation together."),
+    "recompute": Option(False, "Recompute activations in the backward pass: less memory, more time."),
+}
+_VIT = {
+    "variant": Option("", "Named sizes; empty: the options below.", choices=("", "base", "large", "large-336", "huge")),
+    "patch": Option(16, "Pixels on a side of a patch.", minimum=1),
+    "width": Option(384, "Width of the layers.", minimum=1),
+    "layers": Option(6, "Layers.", minimum=1),
+    "heads": Option(6, "Attention heads.", minimum=1),
+    "resolution": Option(0, "Pixels on a side that the table of positions is for; 0: 14 patches.", minimum=0),
+}
+_HF_TOWER = {
+    "path": Option("", "Folder with config.json and weights, as `save_pretrained` writes it."),
+    "frozen": Option(True, "Its weights are not trained."),
+    "layer": Option(-1, "Layer whose states are taken, from 0, the embeddings; -1: the last, behind its norm."),
+    **_CLASS_TOKEN,
+    "config": Option({}, "Settings of the tower, in place of those at `path`; a saved model holds them."),
+    "statistics": Option({}, "`mean` and `std` of RGB in 0 to 1, in place of those at `path`."),
+}
 
 ATTRIBUTES = (
     Attribute("size", "int", None, "side of the view in pixels; default: option `size`", minimum=1, maximum=4096),
@@ -48,21 +88,18 @@ COMPONENTS = (
     Component("preprocessor", "imagepretrain", f"{_PACKAGE}.preprocessor:ImagePretrainPreprocessor",
               "enlarged 1 to 1.5 times, central crop, colours", _USES, _OPTIONS),
     Component("adapter", "image_conv", f"{_PACKAGE}.adapter:ImageConv",
-              "strided convolutions", options={"channels": 64, "stride": 8, **_GRID}),
+              "strided convolutions", options={**_CONV, **_GRID}),
     Component("adapter", "image_patch_embed", f"{_PACKAGE}.patch_embed:ImagePatchEmbed",
-              "linear projection of patches", options={"patch": 8, "class_token": False, **_GRID, **_BARE}),
+              "linear projection of patches", options={**_PATCH, **_CLASS_TOKEN, **_GRID, **_BARE}),
     Component("adapter", "image_resnet", f"{_PACKAGE}.resnet:ImageResnet",
               "ResNet trunk up to its third stage, one position for 16 x 16 pixels",
-              options={"depth": 50, "freeze_statistics": True, "sync_batch_norm": False, "recompute": False, **_TOWER,
-                       **_GRID, **_BARE}),
+              options={**_RESNET, **_TOWER, **_GRID, **_BARE}),
     Component("adapter", "image_vit", f"{_PACKAGE}.vit:ImageVit",
               "vision transformer on patches: base, large, large-336, huge, or any sizes",
-              options={"variant": "", "patch": 16, "width": 384, "layers": 6, "heads": 6, "resolution": 0, **_TOWER,
-                       **_GRID, **_BARE}),
+              options={**_VIT, **_TOWER, **_GRID, **_BARE}),
     Component("adapter", "image_tower", f"{_PACKAGE}.hf_tower:ImageTower",
               "an image tower of transformers by local path (CLIP, SigLIP, DINOv2, ViT), frozen or learned",
-              options={"path": "", "frozen": True, "layer": -1, "class_token": False, "config": {}, "statistics": {},
-                       **_GRID, **_BARE}),
+              options={**_HF_TOWER, **_GRID, **_BARE}),
 )  # fmt: skip
 
 MANIFEST = ModalityManifest(

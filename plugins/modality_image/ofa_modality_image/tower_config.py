@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ofacore.protocols import Options
 
-_ASK = "give model.adapters.image_tower.path: a folder with config.json and weights, as `save_pretrained` writes it"
+_ASK = "give options.adapter/image_tower.path: a folder with config.json and weights, as `save_pretrained` writes it"
 
 
 class TowerError(PluginError):

@@ -175,7 +175,7 @@ def _broken(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("config", "no file '.*config.json'; give model.adapters.image_tower.path"),
+        ("config", "no file '.*config.json'; give options.adapter/image_tower.path"),
         ("sizes", r"other shapes: .*mlp.fc1.bias is \(32,\) in the file, \(64,\) here"),
         ("deeper", r"missing: .*layers\.2"),
         ("weights", "cannot be read"),
@@ -192,7 +192,7 @@ def test_folders_that_do_not_serve_are_told(folders: dict[str, Path], tmp_path: 
 
 
 def test_a_tower_must_be_named() -> None:
-    with pytest.raises(TowerError, match=r"no tower was named; give model\.adapters\.image_tower\.path"):
+    with pytest.raises(TowerError, match=r"no tower was named; give options\.adapter/image_tower\.path"):
         build("")
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from ofa_modality_motion.values import is_motion
-from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
+from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
 
 _PACKAGE = "ofa_modality_motion"
-_WIDTH = {"max_dim": 256}
+_WIDTH = {"max_dim": Option(256, "Most numbers of a frame.", minimum=1)}
+_HEADER = Option("", "BVH file whose skeleton gives meaning to clips that come without one.")
+_SCALES = {
+    "scale_main_loss": Option(1.0, "Factor on the squared error of frames.", minimum=0),
+    "scale_aux_loss_1": Option(0.0, "Factor on that of velocities.", minimum=0),
+    "scale_aux_loss_2": Option(0.0, "Factor on that of accelerations.", minimum=0),
+}
+_LABEL = Option("label", "Column that holds the label of a clip.")
 _USES = {
     "adapter": "motion",
     "head": "motion",
@@ -34,17 +41,17 @@ COMPONENTS = (
     Component("preprocessor", "motion", f"{_PACKAGE}.preprocessor:MotionPreprocessor",
               "frames as they are, normalised", _USES, _WIDTH),
     Component("preprocessor", "motion_6d", f"{_PACKAGE}.preprocessor:Motion6dPreprocessor",
-              "root place, root velocity, 6-D rotations of a BVH skeleton", _USES, {**_WIDTH, "bvh_header": ""}),
+              "root place, root velocity, 6-D rotations of a BVH skeleton", _USES, {**_WIDTH, "bvh_header": _HEADER}),
     Component("adapter", "motion", f"{_PACKAGE}.adapter:MotionAdapter", "MLP and noise level", options=_WIDTH),
     Component("head", "motion", f"{_PACKAGE}.head:MotionHead", "clean frames", options=_WIDTH),
     Component("corruption", "diffusion", f"{_PACKAGE}.noise:DiffusionCorruption", "noise of a random level"),
     Component("criterion", "diffusion", f"{_PACKAGE}.criterion:DiffusionCriterion", "squared error to the clean sample",
-              options={"scale_main_loss": 1.0, "scale_aux_loss_1": 0.0, "scale_aux_loss_2": 0.0}),
+              options=_SCALES),
     Component("generator", "diffusion", f"{_PACKAGE}.generator:DiffusionGenerator",
               "sampling by schedulers of diffusers"),
     Component("metric", "motion_mse", f"{_PACKAGE}.metrics:MotionMse", "mean squared error over shared frames"),
     Component("metric", "motion_retrieval", f"{_PACKAGE}.metrics:MotionRetrieval",
-              "label of the nearest real clip", options={"label": "label"}),
+              "label of the nearest real clip", options={"label": _LABEL}),
 )  # fmt: skip
 
 MANIFEST = ModalityManifest(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
-from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
+from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
 
 
 def is_text(value: Any) -> bool:
@@ -43,14 +43,19 @@ _ATTRIBUTES = (
 
 _TARGET = "ofa_modality_text.preprocessor:TextPreprocessor"
 _USES = {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"}
-_OPTIONS: Mapping[str, Any] = {
-    "vocab_size": 4096,
-    "min_frequency": 2,
-    "tokenizer": "",
-    "path": "",
-    "poisson_lambda": 3.0,
-    "replace_length": -1,
-    "random_ratio": 0.0,
+_TOKENIZER = "A `tokenizer.json`, a folder that holds one, or a Hugging Face name; with `path`: gpt2, bert_cn or hf."
+_OPTIONS: Mapping[str, Option] = {
+    "vocab_size": Option(4096, "Largest number of tokens of the BPE; small data give fewer.", minimum=256),
+    "min_frequency": Option(2, "How often a pair of tokens must occur to become one.", minimum=1),
+    "tokenizer": Option("", _TOKENIZER),
+    "path": Option("", "Where the tokenizer's files are."),
+    "poisson_lambda": Option(3.0, "Mean length of masked spans.", minimum=1e-3),
+    "replace_length": Option(
+        -1,
+        "What a masked span becomes: -1 as many mask tokens, 1 a single one, 0 nothing.",
+        choices=(-1, 0, 1),
+    ),
+    "random_ratio": Option(0.0, "Share of mask tokens that become random tokens.", minimum=0, maximum=1),
 }
 
 MANIFEST = ModalityManifest(
@@ -76,12 +81,12 @@ MANIFEST = ModalityManifest(
         Component("preprocessor", "text_gpt2", _TARGET,
                   "GPT-2's BPE from local files: option `path` is a folder with vocab.json and merges.txt, or "
                   "encoder.json and vocab.bpe; a dict.txt there gives the order of the tokens.",
-                  _USES, {**_OPTIONS, "tokenizer": "gpt2"}),
+                  _USES, {**_OPTIONS, "tokenizer": Option("gpt2", _TOKENIZER)}),
         Component("preprocessor", "text_bert_cn", _TARGET,
                   "BERT's word pieces, as in Chinese models: option `path` is a vocab.txt or the folder that holds it.",
-                  _USES, {**_OPTIONS, "tokenizer": "bert_cn"}),
+                  _USES, {**_OPTIONS, "tokenizer": Option("bert_cn", _TOKENIZER)}),
         Component("preprocessor", "category", "ofa_modality_text.category:CategoryPreprocessor",
                   "A closed list of names, each one token: option `classes`, or all values of the training data.",
-                  _USES, {"classes": ()}),
+                  _USES, {"classes": Option((), "The names; empty: all values of the training data.")}),
     ),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofacore.plugin import Component
+from ofacore.plugin import Component, Option
 
 
 def detection_boxes(value: str | list[list[float]]) -> list[list[float]]:
@@ -19,7 +19,7 @@ def detection_names(value: str | list[str]) -> list[str]:
     return [part.split(",", 5)[5].strip() for part in value.split("&&") if part.strip()]
 
 
-def _transform(name: str, doc: str, **options: object) -> Component:
+def _transform(name: str, doc: str, **options: Option) -> Component:
     return Component("transform", name, f"{__name__}:{name}", doc, options=options)
 
 

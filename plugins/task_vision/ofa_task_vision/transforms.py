@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ofacore.plugin import Component
+from ofacore.plugin import Component, Option
 
 
 def caption_text(value: str, words: int = 30) -> str:
@@ -30,12 +30,16 @@ def vqa_best_answer(value: str | Mapping[str, float]) -> str:
     return max(answers, key=lambda answer: answers[answer])
 
 
-def _transform(name: str, doc: str, **options: object) -> Component:
+def _transform(name: str, doc: str, **options: Option) -> Component:
     return Component("transform", name, f"{__name__}:{name}", doc, options=options)
 
 
 TRANSFORMS: tuple[Component, ...] = (
-    _transform("caption_text", "caption clean-up: lower case, no punctuation, cut", words=30),
+    _transform(
+        "caption_text",
+        "caption clean-up: lower case, no punctuation, cut",
+        words=Option(30, "Most words kept.", minimum=0),
+    ),
     _transform("vqa_answers", "`1.0|!+yes&&0.3|!+no` becomes answers with confidences"),
     _transform("vqa_best_answer", "`1.0|!+yes&&0.3|!+no` becomes `yes`"),
 )
