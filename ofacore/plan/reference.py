@@ -1,4 +1,4 @@
-"""The generated part of the instruction reference: what every installed slot type and task preset understands.
+"""The generated part of the instruction reference: what slot types, generators and task presets understand.
 
 ``python -m ofacore.plan.reference docs/instructions.md`` writes it anew, behind the marker line of the page; without a
 page it is printed.
@@ -7,17 +7,26 @@ page it is printed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ofacore.json_text import json_text
 from ofacore.plan.attributes import CORE_ATTRIBUTES
-from ofacore.plugin import Attribute, Component, Registry, SlotType, TaskPreset
+from ofacore.plan.generation import CORE_OPTIONS
+from ofacore.plan.lookups import option_type
+from ofacore.plugin import Attribute, Component, Option, Registry, SlotType, TaskPreset
 
 MARKER = "<!-- generated: python -m ofacore.plan.reference docs/instructions.md -->\n"
 _PRESETS = """## Task presets
 
 A preset is used by name: `Task("mine", preset="caption", train=...)`, or `tasks: {mine: {preset: caption}}` in a
 configuration. A number before a template is its weight.
+"""
+_GENERATORS = """## Options of generation
+
+Options are given with a call (`model.infer(..., beam=3)`, `ofa infer --set beam=3`), with a task or for the whole run
+(`generation: {beam: 3}`). Each goes to the target slots whose generators have it. These are understood whatever the
+generators are.
 """
 _SERVICES = ("adapter", "head", "criterion", "generator", "corruption")
 
@@ -26,11 +35,15 @@ def reference_markdown(registry: Registry) -> str:
     """Slot types and presets of a registry as Markdown, sorted by name: the same registry, the same text."""
     slots = [registry.slots()[name] for name in sorted(registry.slots())]
     presets = [registry.presets()[name] for name in sorted(registry.presets())]
+    generators = [registry.component("generator", name) for name in registry.names("generator")]
     parts = [
         "## Attributes of every slot\n\nThese are understood by slots of all types.\n",
         _attributes(CORE_ATTRIBUTES),
         "## Slot types\n",
         *(_slot(slot, registry) for slot in slots),
+        _GENERATORS,
+        _options(CORE_OPTIONS),
+        *(_generator(component, registry) for component in generators),
         _PRESETS,
         *(_preset(preset, registry) for preset in presets),
     ]  # fmt: skip
@@ -94,9 +107,32 @@ def _values(attribute: Attribute) -> str:
         return f"name of a slot{f' of type {_codes(attribute.choices)}' if attribute.choices else ''}"
     if attribute.choices:
         return _codes(attribute.choices)
-    low, high = attribute.minimum, attribute.maximum
-    limits = [f"{sign} {limit:g}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
-    return ", ".join([{"str": "text"}.get(attribute.type, attribute.type), *limits])
+    return ", ".join([{"str": "text"}.get(attribute.type, attribute.type), *_limits(attribute)])
+
+
+def _limits(declared: Attribute | Option) -> list[str]:
+    ends = (("≥", declared.minimum), ("≤", declared.maximum))
+    return [f"{sign} {limit:g}" for sign, limit in ends if limit is not None]
+
+
+def _generator(component: Component, registry: Registry) -> str:
+    intro = f"{_sentence(component.doc)} From `{registry.owner('generator', component.name)}`."
+    table = _options(component.declared) if component.declared else "It has no options.\n"
+    return "\n".join([f"### Generator `{component.name}`\n", intro, "", table])
+
+
+def _options(declared: Mapping[str, Option]) -> str:
+    rows = [_option(name, option) for name, option in declared.items()]
+    return "\n".join(["| Option | Value | Default | Meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _option(name: str, option: Option) -> str:
+    kind = option.type or option_type(option.default)
+    words = {"str": "text", "flag": "true or false"}.get(kind, kind)
+    value = _codes(option.choices) if option.choices else ", ".join([words, *_limits(option)])
+    default = option.default if isinstance(option.default, str) else json_text(option.default)
+    cells = [f"`{name}`", value, f"`{default}`", _sentence(option.doc)]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _preset(preset: TaskPreset, registry: Registry) -> str:

@@ -25,7 +25,11 @@ COMPONENTS: Mapping[str, Example] = MappingProxyType(
         "criterion": Example(
             "Focal loss on tokens.", '{"gamma": 2.0}', {"attribute": ",criterion={name}"}, ("numpy>=2",)
         ),
-        "generator": Example("The likeliest of several samples.", '{"samples": 4}', {"attribute": ",generator={name}"}),
+        "generator": Example(
+            "The likeliest of several samples.",
+            '{"samples": 4, "temperature": 1.0, "max_length": 256, "n_best": 1}',
+            {"attribute": ",generator={name}"},
+        ),
         "metric": Example(
             "Share of predictions that begin like their reference.",
             '{"letters": 1}',
