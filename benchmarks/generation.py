@@ -59,7 +59,7 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
     from ofacore.model.universal import UniversalModel
     from ofacore.parts import TokenAdapter, TokenGenerator
     from ofacore.plugin.registry import Registry
-    from ofacore.protocols import GenerationOptions, RowContext, RowRequest, SlotPlan, TargetSpec
+    from ofacore.protocols import RowContext, RowRequest, SlotPlan, TargetSpec
     from ofacore.vocabulary import Block, Vocabulary
 
     needs = ModelNeeds((Part("token"),), (Part("token"),), (Part("cross_entropy"),), ("task",))
@@ -72,10 +72,10 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
 
     @torch.no_grad()
     def generate(strategy: Any) -> None:
-        options = GenerationOptions(strategy=strategy, beam=BEAM, min_length=LENGTH, max_length=LENGTH)
+        options = {"strategy": strategy, "beam": BEAM, "min_length": LENGTH, "max_length": LENGTH}
         session = Session(model, lambda _, shape: TokenAdapter.coordinates(shape, {}), source, BATCH, task="task")
         with blocked_weights(model):
-            found = TokenGenerator()(session, requests, options, torch.Generator().manual_seed(0))
+            found = TokenGenerator(options)(session, requests, torch.Generator().manual_seed(0))
         assert all(len(row[0].value) == LENGTH for row in found)
 
     return {"greedy": lambda: generate("greedy"), "beam": lambda: generate("beam")}

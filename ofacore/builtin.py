@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofacore.parts.search_options import SEARCH_OPTIONS
 from ofacore.parts.transforms import TRANSFORMS
 from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest, Option
 
@@ -71,7 +72,8 @@ MANIFEST = ComponentManifest(
             "Cross-entropy over one token for each item.", label_smoothing=_LABEL_SMOOTHING,
         ),
         _component(
-            "generator", "pooling", "ofacore.parts.pooled:PooledGenerator", "One token from the source, no decoder."
+            "generator", "pooling", "ofacore.parts.pooled:PooledGenerator", "One token from the source, no decoder.",
+            n_best=SEARCH_OPTIONS["n_best"],
         ),
         _component(
             "criterion", "cross_entropy", "ofacore.parts.cross_entropy:CrossEntropy",
@@ -90,9 +92,10 @@ MANIFEST = ComponentManifest(
             "Policy gradient on drawn tokens, with a metric as reward.",
             **_SELF_CRITICAL,
         ),
-        _component(
+        Component(
             "generator", "token", "ofacore.parts.token_generator:TokenGenerator",
             "Greedy, beam and sampled decoding of tokens.",
+            options=SEARCH_OPTIONS, check="ofacore.parts:check_search",
         ),
         _component(
             "criterion", "squared_error", "ofacore.parts.regression:SquaredError", "Squared error of predicted numbers."

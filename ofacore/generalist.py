@@ -22,7 +22,7 @@ from ofacore.config.validation import explained
 from ofacore.errors import UserError
 from ofacore.instruction import format, parse
 from ofacore.plan import TaskPlan, compile_task
-from ofacore.plan.generation import generation_options
+from ofacore.plan.generation import generation_of, target_slots, untaken
 from ofacore.plugin import Registry, suggest
 from ofacore.task import Task
 
@@ -152,7 +152,8 @@ class Generalist:
             want: Slots that optional groups of the target are generated for; default: all.
             closed_set: Slot -> allowed values.
             batch_size: Rows decoded together.
-            generation: Options such as ``strategy="beam"``, ``n_best=3``; see `GenerationOptions`.
+            generation: Options of generation, such as ``strategy="beam"`` or ``guidance=2.0``: each goes to the target
+                slots whose generators have it.
 
         Raises:
             InstructionError: The instruction is not well-formed or names what does not exist.
@@ -168,17 +169,26 @@ class Generalist:
     def inference(
         self, plan: TaskPlan, *, want: Sequence[str] | None = None, batch_size: int = 64, **generation: Any
     ) -> Inference:
-        """What answers rows of a plan."""
+        """What answers rows of a plan.
+
+        Raises:
+            UserError: No generator of its target takes one of the options, or not such a value.
+        """
         from ofacore.generate.inference import Inference
 
-        options = generation_options(self.assembly.config.generation.model_dump(), plan.generation, generation)
+        slots, registry = target_slots(plan), self.assembly.registry
+        whose = f"'{plan.name}'" if plan.name in self.tasks else f"'{plan.templates[0].text}'"
+        if problems := untaken("generation", generation, slots, registry, whose):
+            raise ConfigError(problems)
+        options = generation_of(slots, registry, self.assembly.config.generation, plan.generation, generation)
         self.model.eval()
         encoder = self.assembly.encoder(plan)
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size}: at least one row is decoded at a time")
         chosen = None if want is None else frozenset([want] if isinstance(want, str) else want)
         self._check_targets(plan, "want", chosen or ())
-        return Inference(self.model, encoder, self.assembly.registry, options, chosen, batch_size)
+        vocabulary = self.assembly.vocabulary
+        return Inference(self.model, encoder, registry, vocabulary, options, chosen, batch_size)
 
     def plan(self, instruction: str | Task, closed_set: Mapping[str, Sequence[Any]] | None = None) -> TaskPlan:
         """The plan of a task by name, of a task that has this template, or of a free instruction."""
@@ -282,9 +292,10 @@ class Generalist:
             limit: Most rows of each task.
             baseline: Score the presets' baselines too.
             data: Task -> rows to score on, in any form that `Task` takes; default: those that the tasks name.
+            generation: Options of generation, for the tasks whose generators have them.
 
         Raises:
-            UserError: No such task or split, or rows are named nowhere.
+            UserError: No such task or split, rows are named nowhere, or an option that none of the tasks takes.
             EvaluationError: Some metrics could not be computed; its ``scores`` hold everything that could.
         """
         from ofacore.assembly.datasets import rows_of
@@ -298,6 +309,7 @@ class Generalist:
         if split not in SPLITS:
             raise UserError(f"no split '{split}'; {suggest(split, SPLITS) or 'there are ' + ', '.join(SPLITS)}")
         names = tuple(data or self.tasks) if task is None else (task,)
+        self._check_options(names, generation)
         judged = copy(self)
         judged.data = rows_of(self.assembly.config, self.assembly.registry, self.data, names, data, split)
         found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
@@ -308,6 +320,14 @@ class Generalist:
         if failures:
             raise EvaluationError(failures, scores)
         return scores
+
+    def _check_options(self, names: Iterable[str], generation: Mapping[str, Any]) -> None:
+        """Every option is taken by one of the tasks."""
+        plans = {name: self.assembly.plans[name] for name in names}
+        slots = [slot for plan in plans.values() for slot in target_slots(plan)]
+        whose = ", ".join(f"'{name}'" for name in plans)
+        if problems := untaken("generation", generation, slots, self.assembly.registry, whose):
+            raise ConfigError(problems)
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, plans, vocabulary and artifacts; `from_pretrained` reads them."""

@@ -53,7 +53,6 @@ __all__ = [
     "DecodeSession",
     "DenseSegment",
     "Example",
-    "GenerationOptions",
     "Generator",
     "Head",
     "HeadContext",
@@ -68,6 +67,7 @@ __all__ = [
     "Preprocessor",
     "Produced",
     "Record",
+    "RequestCheck",
     "Router",
     "RowContext",
     "RowError",
@@ -719,7 +719,7 @@ class DecodeSession(Protocol):
 
     ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins: there
     `ofacore.parts.begin_run` gives it. An attribute ``room`` may say how many tokens may follow what the next step
-    feeds before the model tells positions no more apart; None or absent: any number.
+    feeds before the model tells positions no more apart, and a value must end; None or absent: any number.
     """
 
     pending: Tensor | None
@@ -738,7 +738,7 @@ class DecodeSession(Protocol):
 
     @property
     def unconditional(self) -> DecodeSession | None:
-        """The same rows with the prompt dropped, where guidance was asked for."""
+        """The same rows with the prompt dropped, where a generator is ``guided``."""
 
     def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
         """Append positions that later ones see; features [R * n, ...] row-major. Returns hidden [R, n, H].
@@ -780,49 +780,43 @@ class RowRequest:
     final: bool = True
     """Nothing follows in this row: the session may be left in any state."""
     required: tuple[np.ndarray, ...] = ()
-    """int64 ids of phrases that the value must contain."""
+    """int64 ids of phrases that the value must contain, where the generator declares ``must_contain``."""
 
 
 class Generator(Protocol):
-    """Produces the values of one target slot for all rows of a session. Built as ``cls(options)``."""
+    """Produces the values of one target slot for all rows of a session. Built as ``cls(options)`` for every call.
+
+    ``options`` holds every option that its component declares, as the layers have it: the manifest, the configuration
+    (of the run, the preset, the task), the call, the last one first. An option that it does not declare is refused
+    where it is given. Options that contradict each other are found by the component's ``check``.
+
+    It may have a true attribute ``guided``, of the class or of an instance with such options: then the session has an
+    ``unconditional`` twin, for classifier-free guidance. Where it declares an option ``must_contain``, each request
+    holds the phrases of that option as ``required`` tokens.
+    """
 
     def __call__(
-        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        self,
+        session: DecodeSession,
+        requests: Sequence[RowRequest],
         generator: torch.Generator,
-    ) -> list[Produced]:  # fmt: skip
-        """Candidates for each row, best first; leaves the session behind the best candidate unless ``final``."""
+    ) -> list[Produced]:
+        """Candidates for each row, best first; leaves the session behind the best candidate unless ``final``.
+
+        Random numbers come from ``generator`` alone, which is seeded by the option ``seed`` of generation.
+        """
 
 
-@dataclass(frozen=True)
-class GenerationOptions:
-    """How target slots are generated. Unset means the default of the task, then of the slot's generator."""
+@runtime_checkable
+class RequestCheck(Protocol):
+    """What a `Generator` may offer besides, to refuse what no value can meet; without it nothing is looked at."""
 
-    strategy: Literal["greedy", "beam", "diverse_beam", "diverse_siblings", "sample"] = "greedy"
-    beam: int = 5
-    groups: int = 1
-    diversity: float = 0.5
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    length_penalty: float = 1.0
-    unk_penalty: float = 0.0
-    min_length: int = 0
-    max_length: int = 256
-    no_repeat_ngram: int = 0
-    early_stopping: bool = True
-    forced_end: Literal["scored", "free", "none"] = "scored"
-    core_tokens: bool = False
-    pad_tokens: bool = True
-    n_best: int = 1
-    must_contain: tuple[str, ...] = ()
-    max_turns: int = 30
-    scheduler: str = "ddim"
-    steps: int = 50
-    guidance: float = 1.0
-    seed: int = 0
-    repetition_penalty: float = 1.0
-    banned_tokens: tuple[tuple[int, ...], ...] = ()
-    exhaustive: bool = False
+    def check_request(self, request: RowRequest, vocabulary: Vocabulary) -> None:
+        """Called before training with one row of a task, and before an answer with the first of its rows.
+
+        Raises:
+            ValueError, UserError: The options ask for more than any value can be; says what to change.
+        """
 
 
 class Metric(Protocol):

@@ -19,9 +19,9 @@ from ofacore.evaluate.references import TargetValues
 from ofacore.evaluate.scoring import Judged, blaming, filled
 from ofacore.generate.drawing import DrawnTokens, write_slot
 from ofacore.plan import TemplatePlan
-from ofacore.plan.generation import generation_options
+from ofacore.plan.generation import generation_of
 from ofacore.plugin import MetricUse, Registry
-from ofacore.protocols import Example, GenerationOptions, Generator, Hypothesis, Options, RowContext, SlotPlan
+from ofacore.protocols import Example, Generator, Hypothesis, Options, RowContext, SlotPlan
 from ofacore.train.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ofacore.train")
 _KEPT = ("max_length", "min_length")
-"""Options of generation that hold for drawn sequences too; any other would draw from another distribution."""
+"""Options of search that hold for drawn sequences too; any other would draw from another distribution."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ class Rollout:
         """Every drawn sequence as an example."""
         judge, copies = self._judge(rows), range(int(rows.options["samples"]))
         contexts = [[self._context(rows, place, copy) for place in rows.places] for copy in copies]
-        written = [self._written(rows, model, own, DrawnTokens(), False) for own in contexts]
+        drawing = DrawnTokens({**self._lengths(rows), "temperature": float(rows.options["temperature"])})
+        written = [self._written(rows, model, own, drawing) for own in contexts]
         rewards = np.stack([self._rewards(rows, judge, *pair) for pair in zip(contexts, written, strict=True)])
         baseline = self._baseline(rows, model, judge, rewards)
         return [
@@ -145,15 +146,17 @@ class Rollout:
         key = stable_key("rollout", seed, ctx.task, rows.slot.position, rows.step.number, number, copy)
         return replace(ctx, rng=np.random.default_rng(key))
 
-    def _written(
-        self, rows: Rows, model: nn.Module, contexts: Sequence[RowContext], generator: Generator, greedy: bool
-    ) -> list[np.ndarray]:
+    def _lengths(self, rows: Rows) -> dict[str, Any]:
+        """How long a value may be, as the options of generation of its task say."""
         assembly = self.generalist.assembly
-        layers = (assembly.config.generation.model_dump(), rows.encoder.plan.generation)
-        kept = [{key: layer[key] for key in _KEPT if key in layer} for layer in layers]
-        temperature = 1.0 if greedy else float(rows.options["temperature"])
-        options: GenerationOptions = generation_options(*kept, {"strategy": "greedy", "temperature": temperature})
-        return write_slot(model, rows.encoder, rows.examples, contexts, rows.template, rows.slot, generator, options)
+        layers = (assembly.config.generation, rows.encoder.plan.generation)
+        options = generation_of([rows.slot], assembly.registry, *layers).generators[rows.slot.generator]
+        return {name: options[name] for name in _KEPT if name in options}
+
+    def _written(
+        self, rows: Rows, model: nn.Module, contexts: Sequence[RowContext], generator: Generator
+    ) -> list[np.ndarray]:
+        return write_slot(model, rows.encoder, rows.examples, contexts, rows.template, rows.slot, generator)
 
     def _baseline(self, rows: Rows, model: nn.Module, judge: Judge, rewards: np.ndarray) -> np.ndarray:
         """What a sequence must surpass: fp64 [copies, rows]."""
@@ -163,11 +166,16 @@ class Rollout:
         if kind == "mean":
             return (rewards.sum(0, keepdims=True) - rewards) / (len(rewards) - 1)
         contexts = [self._context(rows, place, -1) for place in rows.places]
-        registry = self.generalist.assembly.registry
-        options = registry.component("generator", rows.slot.generator).options
-        generator = registry.load("generator", rows.slot.generator)(options)
-        greedy = self._written(rows, model, contexts, generator, True)
+        greedy = self._written(rows, model, contexts, self._greedy(rows))
         return np.broadcast_to(self._rewards(rows, judge, contexts, greedy), rewards.shape)
+
+    def _greedy(self, rows: Rows) -> Generator:
+        """The slot's generator, taking the likeliest token each time where it can be told to."""
+        name, registry = rows.slot.generator, self._registry
+        known = registry.component("generator", name).options
+        wanted = {"strategy": "greedy"} if "strategy" in known else {}
+        generator: Generator = registry.make("generator", name, {**self._lengths(rows), **wanted})
+        return generator
 
     def _reward_of(self, rows: Rows) -> MetricUse:
         """The metric that rewards: the one named, else the task's first on the slot."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path as FilePath
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,13 +15,12 @@ from ofacore.config.documents import read_document
 from ofacore.config.errors import ConfigError, Place, Problem
 from ofacore.config.layers import Layer, Path, dotted, merge, with_defaults_of_star
 from ofacore.config.overrides import apply_overrides
-from ofacore.config.schema import DataConfig, GenerationConfig, RunConfig, Section
+from ofacore.config.schema import DataConfig, RunConfig
 from ofacore.config.substitution import VARIABLES, substitute
 from ofacore.config.validation import explained, salvage, validate
 from ofacore.excerpts import excerpt
 from ofacore.plugin import Registry, suggest
 
-_Section = TypeVar("_Section", bound=Section)
 INCLUDE = "_include"
 """Top-level key: files that this one is laid over, relative to its folder."""
 STARTER = {"starter": "starter.yaml", "starter-all": "starter_all.yaml"}
@@ -85,28 +84,28 @@ def read_data(overrides: Sequence[str]) -> DataConfig:
     Raises:
         ConfigError: With every unknown key and bad value.
     """
-    return _section(DataConfig, overrides, ("tasks", "task", "data"))
-
-
-def read_generation(overrides: Sequence[str]) -> dict[str, Any]:
-    """Options of generation from overrides alone: ``strategy=beam``, ``n_best=3``; those that are set.
-
-    Raises:
-        ConfigError: With every unknown option and bad value.
-    """
-    return _section(GenerationConfig, overrides, ("generation",)).model_dump(exclude_unset=True)
-
-
-def _section(kind: type[_Section], overrides: Sequence[str], place: tuple[str, ...]) -> _Section:
     problems: list[Problem] = []
     layer = apply_overrides(Layer(), overrides, problems)
     try:
-        config = kind.model_validate(layer.values)
+        config = DataConfig.model_validate(layer.values)
     except ValidationError as error:
-        raise ConfigError([*problems, *explained(error, layer.values, place)]) from None
+        raise ConfigError([*problems, *explained(error, layer.values, ("tasks", "task", "data"))]) from None
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def read_generation(overrides: Sequence[str]) -> dict[str, Any]:
+    """Options of generation from overrides alone: ``strategy=beam``, ``n_best=3``; generators say which there are.
+
+    Raises:
+        ConfigError: An override is not of the form ``name=value``.
+    """
+    problems: list[Problem] = []
+    layer = apply_overrides(Layer(), overrides, problems)
+    if problems:
+        raise ConfigError(problems)
+    return layer.values
 
 
 def _source(source: str | FilePath, registry: Registry | None, problems: list[Problem]) -> Layer:

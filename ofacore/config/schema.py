@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ofacore.config.closed_values import closed_values
 
@@ -48,13 +48,12 @@ Empty = Literal["text", "absent"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _says_something(text: str) -> str:
-    if not text.strip():
-        raise ValueError("a phrase that is not empty")
-    return text
+def _without_numpy(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
 
 
-Phrase = Annotated[str, AfterValidator(_says_something)]
+GenerationValues = Annotated[dict[str, Any], AfterValidator(_without_numpy)]
+"""Option of generation -> value; which there are say the generators."""
 ClosedValues = Annotated[Any, BeforeValidator(closed_values)]
 """A list of plain values, a file with one a line, or {column: name}."""
 
@@ -118,83 +117,6 @@ class MetricConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the metric.")
 
 
-class GenerationConfig(Section):
-    """Options of generation; unset values take the task's, then the generator's default.
-
-    The bounds are those beyond which an option means nothing or numbers overflow.
-    """
-
-    strategy: Literal["greedy", "beam", "diverse_beam", "diverse_siblings", "sample"] | None = Field(
-        None, description="How open tokens are searched; a closed set is chosen from by probability, whatever it is."
-    )
-    beam: int | None = Field(
-        None, ge=1, le=1000, description="Width of the beam; of closed sets above 1,000 values too."
-    )
-    groups: int | None = Field(None, ge=1, le=1000, description="diverse_beam: groups that the beam is divided into.")
-    diversity: float | None = Field(
-        None, ge=0, le=1000, description="diverse_beam, diverse_siblings: penalty on what others chose."
-    )
-    temperature: float | None = Field(None, ge=1e-3, le=1e3, description="sample: divisor of the logits.")
-    top_k: int | None = Field(None, ge=0, le=10**9, description="sample: only the k likeliest tokens; 0: all.")
-    top_p: float | None = Field(
-        None, gt=0, le=1, description="sample: only the likeliest tokens that together have this probability."
-    )
-    length_penalty: float | None = Field(
-        None, ge=-10, le=10,
-        description="Candidates are ordered by log-probability divided by the length to this power; above 1 favours "
-        "longer values.",
-    )  # fmt: skip
-    unk_penalty: float | None = Field(None, ge=-1e3, le=1e3, description="Taken off the score of an unknown token.")
-    min_length: int | None = Field(None, ge=0, le=10**9, description="Fewest tokens of an open value.")
-    max_length: int | None = Field(None, ge=1, le=10**9, description="Most tokens of an open value.")
-    no_repeat_ngram: int | None = Field(
-        None, ge=0, le=1000, description="No n-gram of this length occurs twice; 0: no limit."
-    )
-    repetition_penalty: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Scores of tokens that a value holds already are divided by it, or multiplied where negative.",
-    )
-    banned_tokens: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] | None = Field(
-        None, description="Sequences of token ids that no value holds."
-    )
-    early_stopping: bool | None = Field(
-        None, description="beam: stop at as many ended candidates as the beam is wide, not when none can be improved."
-    )
-    exhaustive: bool | None = Field(
-        None, description="beam, without early_stopping: go on until no longer candidate could be better."
-    )
-    forced_end: Literal["scored", "free", "none"] | None = Field(
-        None, description="A value of max_length tokens: its end counts like any token, counts nothing, or is left out."
-    )
-    core_tokens: bool | None = Field(
-        None, description="`<bos>`, `<pad>` and `<mask>` may be generated too, as other projects allow."
-    )
-    pad_tokens: bool | None = Field(None, description="With core_tokens: `<pad>` too; fairseq never chooses it.")
-    n_best: int | None = Field(None, ge=1, le=100_000, description="Number of candidates returned.")
-    must_contain: tuple[Phrase, ...] | None = Field(None, description="Phrases that every value must contain.")
-    max_turns: int | None = Field(None, ge=1, le=10**6, description="Most turns of a repeat group.")
-    scheduler: str | None = Field(None, description="Diffusion: name of the noise scheduler.")
-    steps: int | None = Field(None, ge=1, le=10**6, description="Diffusion: denoising steps.")
-    guidance: float | None = Field(
-        None, ge=0, le=1e3, description="Diffusion: scale of classifier-free guidance; 1: off."
-    )
-    seed: int | None = Field(None, ge=0, le=10**18, description="Seed of sampling and of diffusion noise.")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _as_it_is_meant(cls, value: Any, info: ValidationInfo) -> Any:
-        """Numbers of numpy as plain ones; a number is neither true nor in quotes, and a flag is no number."""
-        value = value.item() if getattr(value, "ndim", None) == 0 else value
-        wanted = get_args(cls.model_fields[str(info.field_name)].annotation)
-        if {int, float} & set(wanted) and isinstance(value, bool | str):
-            raise ValueError("a number")
-        if bool in wanted and not isinstance(value, bool | None):
-            raise ValueError("true or false")
-        return value
-
-
 class TaskConfig(Section):
     """One task: a preset by name, or instructions; data; losses; metrics."""
 
@@ -210,7 +132,10 @@ class TaskConfig(Section):
     closed_sets: dict[str, ClosedValues] = Field(
         default_factory=dict, description="Slot -> list of values, file with one a line, or {column: name}."
     )
-    generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for this task.")
+    generation: GenerationValues = Field(
+        default_factory=dict,
+        description="Options of generation, each for the generators that have it; instructions.md lists them.",
+    )
     decoder_plain_with_loss: bool = Field(False, description="Plain text of the target is learned too.")
     prompt_slot: str = Field("", description="Slot that guidance drops; empty: the whole source.")
     drop_prompt: float = Field(0.0, ge=0, le=1, description="Probability of dropping the prompt in training.")
@@ -468,7 +393,9 @@ class RunConfig(Section):
     )
     train: TrainConfig = Field(TrainConfig(), description="The loop.")
     parallel: ParallelConfig = Field(ParallelConfig(), description="How several processes divide the work.")
-    generation: GenerationConfig = Field(GenerationConfig(), description="Options of generation for all tasks.")
+    generation: GenerationValues = Field(
+        default_factory=dict, description="The same for all tasks whose generators have them."
+    )
     plugins: PluginsConfig = Field(PluginsConfig(), description="Plugins.")
     out: Annotated[str, AfterValidator(_names_a_folder)] = Field("runs/{name}", description="Run folder.")
     name: str = Field("run", description="Name of the run.")

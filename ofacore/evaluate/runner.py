@@ -25,6 +25,7 @@ from ofacore.generate.inference import Inference
 from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
+from ofacore.plan.generation import taken_by, target_slots
 from ofacore.plugin import MetricUse
 from ofacore.plugin.blame import who
 from ofacore.protocols import RowContext, RowError, SlotPlan
@@ -74,11 +75,15 @@ def evaluate_tasks(
     generalist: Evaluated, names: Sequence[str], split: str = "test", limit: int | None = None, baseline: bool = True,
     generation: Mapping[str, Any] | None = None,
 ) -> Iterator[Evaluation]:  # fmt: skip
-    """Evaluate tasks one after the other; tasks without metrics or held-out rows are passed over."""
+    """Evaluate tasks one after the other; tasks without metrics or held-out rows are passed over.
+
+    Each gets the options of generation that its generators have.
+    """
     for name in names:
         data, plan = generalist.data.get(name), generalist.assembly.plans[name]
         if data is not None and plan.metrics and data.held_out(split) is not None:
-            yield evaluate_task(generalist, plan, data, split, limit, baseline, generation or {})
+            own = taken_by(target_slots(plan), generalist.assembly.registry, generation or {})
+            yield evaluate_task(generalist, plan, data, split, limit, baseline, own)
 
 
 def evaluate_task(

@@ -14,14 +14,16 @@ from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder
 from ofacore.generate.session import Session
 from ofacore.generate.target import Row, Tools, generate_target
+from ofacore.parts.search_options import SearchOptions
 from ofacore.parts.stepping import Rules, Stepper, feed_tokens
+from ofacore.parts.token_generator import tell_of_cuts, within_room
 from ofacore.plan import TemplatePlan
 from ofacore.protocols import (
     DecodeSession,
     Example,
-    GenerationOptions,
     Generator,
     Hypothesis,
+    Options,
     Produced,
     RowContext,
     RowRequest,
@@ -32,11 +34,17 @@ from ofacore.protocols import (
 class DrawnTokens:
     """Generator of token slots: draws from the model's distribution with the numbers of each row's ``ctx.rng``."""
 
+    def __init__(self, options: Options) -> None:
+        self._search = SearchOptions.of(options)
+
     def __call__(
-        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        self,
+        session: DecodeSession,
+        requests: Sequence[RowRequest],
         generator: torch.Generator,
-    ) -> list[Produced]:  # fmt: skip
+    ) -> list[Produced]:
         """One candidate for each row."""
+        options = within_room(self._search, requests[0].slot, session)
         stepper = Stepper(session if requests[0].final else session.fork(), requests[0], options)
         rules, limits = Rules(stepper), [stepper.limit(request) for request in requests]
         values: list[list[int]] = [[] for _ in requests]
@@ -51,6 +59,7 @@ class DrawnTokens:
             if any(alive):
                 scores = stepper.next(tokens, None if all(alive) else torch.tensor(alive, device=tokens.device))
         found = [np.array(value, np.int64) for value in values]
+        tell_of_cuts(self._search, options, requests[0].slot, [len(value) for value in found])
         if not requests[0].final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
             feed_tokens(session, [np.concatenate([value, end]) for value in found])
@@ -73,17 +82,22 @@ class _Recorded:
     inner: Generator
     found: list[np.ndarray] = field(default_factory=list)
 
-    def __call__(self, session: Any, requests: Any, options: Any, generator: torch.Generator) -> list[Produced]:
-        produced = self.inner(session, requests, options, generator)
+    def __call__(self, session: Any, requests: Any, generator: torch.Generator) -> list[Produced]:
+        produced = self.inner(session, requests, generator)
         self.found += [row[0].value for row in produced]
         return produced
 
 
 @torch.no_grad()
 def write_slot(
-    model: Any, encoder: Encoder, examples: Sequence[Example], contexts: Sequence[RowContext], template: TemplatePlan,
-    slot: SlotPlan, generator: Generator, options: GenerationOptions,
-) -> list[np.ndarray]:  # fmt: skip
+    model: Any,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    contexts: Sequence[RowContext],
+    template: TemplatePlan,
+    slot: SlotPlan,
+    generator: Generator,
+) -> list[np.ndarray]:
     """Ids int64 [n] that the model writes into one target slot of each example; other slots keep the row's values.
 
     Args:
@@ -93,8 +107,7 @@ def write_slot(
         contexts: Their rows, each with the generator to draw by.
         template: The template of all of them.
         slot: A token slot outside of any repeat.
-        generator: What writes.
-        options: How.
+        generator: What writes, with its options.
     """
     sources = [Example(one.task, one.row_id, one.source, (), ()) for one in examples]
     side = collate(sources).source if examples[0].source else None
@@ -105,9 +118,7 @@ def write_slot(
     slots = {place: replace(one, loss=one.loss and one is slot) for place, one in template.slots.items()}
     recorded = _Recorded(generator)
     given = frozenset(one.name for one in slots.values() if contexts[0].row.get(one.name) is not None)
-    tools = Tools(
-        replace(template, slots=slots), encoder.preprocessors, {slot.generator: recorded}, options, torch.Generator(),
-        given,
-    )  # fmt: skip
+    alone = replace(template, slots=slots)
+    tools = Tools(alone, encoder.preprocessors, {slot.generator: recorded}, torch.Generator(), want=given)
     generate_target(session, [Row(ctx, ctx.row) for ctx in contexts], tools)
     return recorded.found

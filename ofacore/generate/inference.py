@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ofacore.data.collate import collate
 from ofacore.data.encode import Encoder, Request
 from ofacore.data.errors import Blaming, blamed_column, reason_at
 from ofacore.data.permutation import stable_key
+from ofacore.generate.checking import RequestChecks
 from ofacore.generate.output import Field, Output
 from ofacore.generate.phrases import Phrases
 from ofacore.generate.session import DecodingModel, Session
@@ -22,16 +23,10 @@ from ofacore.instruction import Contrast, Node, Plain, Repeat, Slot
 from ofacore.model.blocked import blocked_weights
 from ofacore.parallel.agreement import evaluation_share, everyones
 from ofacore.plan import TemplatePlan
+from ofacore.plan.generation import Generation
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import who
-from ofacore.protocols import (
-    BatchSide,
-    Example,
-    GenerationOptions,
-    RowContext,
-    RowError,
-    Split,
-)  # fmt: skip
+from ofacore.protocols import BatchSide, Example, Generator, RowContext, RowError, Split, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,8 @@ class Inference:
     model: DecodingModel
     encoder: Encoder
     registry: Registry
-    options: GenerationOptions = field(default_factory=GenerationOptions)
+    vocabulary: Vocabulary
+    generation: Generation
     want: frozenset[str] | None = None
     batch_size: int = 64
     split: Split = "infer"
@@ -58,7 +54,7 @@ class Inference:
 
         Raises:
             EncodeError: A row cannot be used.
-            UserError: The phrases of ``must_contain`` do not fit into any slot.
+            UserError: No value can be as the options of generation ask.
         """
         requests: list[Request | RowError] = [self._request(row, i, on_error) for i, row in enumerate(rows)]
         outputs: list[Output | None] = [
@@ -68,7 +64,7 @@ class Inference:
         ]  # fmt: skip
         usable = [(i, r) for i, r in enumerate(requests) if isinstance(r, Request)]
         if usable:
-            self._phrases.check(usable[0][1].template, usable[0][1].context)
+            self._check(usable[0][1])
         usable.sort(key=lambda pair: (bool(pair[1].source.source), _size(pair[1].source)))
         rank, ranks = evaluation_share() if self.shared else (0, 1)
         with blocked_weights(self.model):
@@ -89,12 +85,15 @@ class Inference:
                     outputs[i] = Output(self._fields(row, requests[i].template), row.ctx)
 
     def _request(self, row: Mapping[str, Any], number: int, on_error: str) -> Request | RowError:
-        rng = np.random.default_rng(stable_key("infer", self.options.seed, number))
+        rng = np.random.default_rng(stable_key("infer", self.generation.seed, number))
         try:
             request = self.encoder.encode_request(
-                row, rng=rng, row_id=f"row {number}", split=self.split,
-                guided=self.options.guidance != 1.0,
-            )  # fmt: skip
+                row,
+                rng=rng,
+                row_id=f"row {number}",
+                split=self.split,
+                guided=self._guided,
+            )
             with Blaming(self.encoder.plan.name, f"row {number}"):
                 self._check_target(request)
             return request
@@ -126,7 +125,7 @@ class Inference:
     def _generate(self, requests: Sequence[Request]) -> list[Output]:
         template = requests[0].template
         unconditional = None
-        if self.options.guidance != 1.0:
+        if self._guided:
             unconditional = self._session([request.unprompted or request.source for request in requests], None)
         session = self._session([request.source for request in requests], unconditional)
         rows = [Row(r.context, r.context.row, row_id=r.source.row_id) for r in requests]
@@ -141,17 +140,37 @@ class Inference:
         )  # fmt: skip
 
     def _tools(self, template: TemplatePlan) -> Tools:
-        names = dict.fromkeys(slot.generator for slot in template.slots.values() if slot.loss)
-        generators = {n: self.registry.make("generator", n) for n in names}
-        rng = torch.Generator().manual_seed(self.options.seed)
         return Tools(
-            template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases,
-            self.encoder.settings.max_positions, partial(who, self.registry),
-        )  # fmt: skip
+            template,
+            self.encoder.preprocessors,
+            self._generators,
+            torch.Generator().manual_seed(self.generation.seed),
+            self.generation.max_turns,
+            self.want,
+            self._phrases,
+            self.encoder.settings.max_positions,
+            partial(who, self.registry),
+        )
+
+    def _check(self, request: Request) -> None:
+        """What the generators have to say of a row before anything is generated."""
+        owner = partial(who, self.registry)
+        RequestChecks(self.encoder, self._generators, self._phrases, self.vocabulary, owner)(request)
+
+    @cached_property
+    def _generators(self) -> Mapping[str, Generator]:
+        """Generators of the target slots, each with its options."""
+        given = self.generation.generators
+        return {name: self.registry.make("generator", name, options) for name, options in given.items()}
+
+    @property
+    def _guided(self) -> bool:
+        """Whether a generator needs to know what the model says without the prompt."""
+        return any(getattr(generator, "guided", False) for generator in self._generators.values())
 
     @property
     def _phrases(self) -> Phrases:
-        return Phrases(self.encoder.preprocessors, self.options)
+        return Phrases(self.encoder.preprocessors, self.generation.generators)
 
     def _fields(self, row: Row, template: TemplatePlan) -> dict[str, Field]:
         repeated = _repeated(template.tree.target)

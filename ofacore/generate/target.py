@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +19,6 @@ from ofacore.plugin.blame import Blame
 from ofacore.protocols import (
     DecodeSession,
     DenseSegment,
-    GenerationOptions,
     Generator,
     HeadContext,
     Preprocessor,
@@ -35,8 +33,6 @@ from ofacore.protocols import (
 from ofacore.vocabulary import CORE_TOKENS, EOS
 
 _ROWS_TOLD = 8
-logger = logging.getLogger(__name__)
-_CUT = "slot '%s': an answer was cut at %d tokens, as the model has positions for no more; %d were asked for"
 
 
 @dataclass
@@ -59,8 +55,9 @@ class Tools:
     template: TemplatePlan
     preprocessors: Mapping[str, Preprocessor]
     generators: Mapping[str, Generator]
-    options: GenerationOptions
     rng: torch.Generator
+    max_turns: int = 30
+    """Most turns of a repeat."""
     want: frozenset[str] | None = None
     """Slots that optional groups are generated for; None: all."""
     phrases: Callable[[SlotPlan, RowContext], tuple[np.ndarray, ...]] = lambda slot, ctx: ()
@@ -119,7 +116,7 @@ def _end_some(
 ) -> tuple[DecodeSession, list[Row]]:
     """Rows whose repeat ends here go on with what follows it; the others are returned for another turn."""
     first = tools.template.slots[_leaves(turn.repeat.items)[0].position]
-    ends = _decide(session, rows, first, tools) if turn.number < tools.options.max_turns else [True] * len(rows)
+    ends = _decide(session, rows, first, tools) if turn.number < tools.max_turns else [True] * len(rows)
     if not any(ends):
         return session, rows
     ended = [row for row, done in zip(rows, ends, strict=True) if done]
@@ -181,37 +178,23 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
         )
         for row, spec in zip(rows, specs, strict=True)
     ]
-    room = getattr(session, "room", None) if tokens else None
-    options = _with_room(tools.options, slot, specs, room)
+    if tokens:
+        _check_room(slot, _needed(specs), getattr(session, "room", None))
     place = f"task '{rows[0].ctx.task}', slot '{slot.name}'{_told(rows)}"
     with Blame(tools.owner("generator", slot.generator), place):
-        produced = tools.generators[slot.generator](session, requests, options, tools.rng)
+        produced = tools.generators[slot.generator](session, requests, tools.rng)
         if len(produced) != len(rows):
             raise ValueError(f"it gave candidates for {len(produced)} rows of {len(rows)}")
-    if options is not tools.options and any(len(found[0].value) >= options.max_length for found in produced):
-        logger.warning(_CUT, slot.name, options.max_length, tools.options.max_length)
     for row, found in zip(rows, produced, strict=True):
         row.fields.setdefault(slot.name, []).append(_candidates(found, slot, row, tools))
     if tokens and last and steps:
         _flush(session, slot)
 
 
-def _with_room(
-    options: GenerationOptions, slot: SlotPlan, specs: Sequence[TargetSpec], room: int | None
-) -> GenerationOptions:
-    """The options, for values no longer than the model has positions for.
-
-    Raises:
-        UserError: None of the slot's values is so short.
-    """
-    if room is None:
-        return options
-    needed = max((len(value) for spec in specs for value in spec.closed_set), default=1)
-    needed = max(needed, *(spec.length or 0 for spec in specs))
-    _check_room(slot, needed, room)
-    limit = slot.attributes.get("max_length")
-    asked = options.max_length if limit is None else min(options.max_length, int(limit))
-    return options if asked <= room else replace(options, max_length=room)
+def _needed(specs: Sequence[TargetSpec]) -> int:
+    """How many tokens a value has at least, whatever is generated."""
+    members = max((len(value) for spec in specs for value in spec.closed_set), default=1)
+    return max(members, *(spec.length or 0 for spec in specs))
 
 
 def _check_room(slot: SlotPlan, needed: int, room: int | None) -> None:

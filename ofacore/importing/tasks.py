@@ -19,7 +19,7 @@ from ofacore.config.schema import ModelConfig, RunConfig, TaskConfig
 from ofacore.errors import UserError
 from ofacore.instruction import InstructionError, Slot, parse, split_templates
 from ofacore.plan import TaskPlan, plan_task
-from ofacore.plan.generation import generation_options
+from ofacore.plan.generation import generation_of, misfits, taken_by, target_slots
 from ofacore.plugin import Registry
 from ofacore.printable import shortened
 from ofacore.protocols import ForeignAdapter, ForeignSettings, SlotPlan
@@ -49,7 +49,7 @@ def tasks_of(
         except (UserError, InstructionError) as error:
             left_out.append(f"{name}: {_reason(error)}")
             continue
-        search, problem = _search(task, dialect)
+        search, problem = _search(task, dialect, plan, registry)
         own = {"generation": search, **({"decoder_plain_with_loss": True} if task.plain_with_loss else {})}
         found[_free_word(name, found)] = {**_asked(chosen), **own}
         left_out += [f"{name}: {what}" for what in (*problem, *task.left_out)]
@@ -68,13 +68,16 @@ def _reason(error: Exception) -> str:
     return error.message if isinstance(error, InstructionError) else str(error).splitlines()[0]
 
 
-def _search(task: ForeignTask, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
-    """How the task's answers are searched, where that is possible, and what is wrong with it."""
+def _search(
+    task: ForeignTask, dialect: Dialect, plan: TaskPlan, registry: Registry
+) -> tuple[dict[str, Any], list[str]]:
+    """How the task's answers are searched, as far as its generators can, and what is wrong with it."""
+    slots = target_slots(plan)
     try:
-        generation_options(dialect.generation, task.search)
+        generation_of(slots, registry, dialect.generation, task.search)
     except ConfigError as error:
         return {}, [f"evaluation.generator_args: {error.problems[0].message}"]
-    return dict(task.search), []
+    return taken_by(slots, registry, task.search), []
 
 
 def _check_weights(plan: TaskPlan, dialect: Dialect) -> None:
@@ -186,12 +189,17 @@ def configuration(
         CheckpointError: A setting of the checkpoint has an impossible value.
     """
     try:
-        return _configuration(dialect, tasks, experts, preprocessing, registry)
+        config = _configuration(dialect, tasks, experts, preprocessing, registry)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         what = f"its settings make {name} {first['input']!r}: {first['msg'].lower()}"
         raise CheckpointError(foreign.path, what) from error
+    plans = [plan_task(name, task, registry) for name, task in config.tasks.items()]
+    slots = [slot for plan in plans for slot in target_slots(plan)]
+    if wrong := misfits("generation", config.generation, slots, registry):
+        raise CheckpointError(foreign.path, f"its settings make {wrong[0]}")
+    return config
 
 
 def _configuration(
@@ -227,8 +235,7 @@ def with_banned(config: RunConfig, banned: Sequence[Sequence[int]], ours: Sequen
     if not known:
         return config
     translated = tuple(tuple(ours[row] for row in ids) for ids in known)
-    generation = config.generation.model_copy(update={"banned_tokens": translated})
-    return config.model_copy(update={"generation": generation})
+    return config.model_copy(update={"generation": {**config.generation, "banned_tokens": translated}})
 
 
 def _losses(instruction: str, registry: Registry) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ofacore.parts.grid_values import GridPreprocessor
     from ofacore.parts.pooling import EmbeddingHead
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
+    from ofacore.parts.search_options import SEARCH_OPTIONS, check_search
     from ofacore.parts.starter.baselines import copy, majority
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ofacore.parts.values import ValuesPreprocessor
 
 __all__ = [
+    "SEARCH_OPTIONS",
     "SPLITS",
     "Contrastive",
     "CrossEntropy",
@@ -72,6 +74,7 @@ __all__ = [
     "ValuesPreprocessor",
     "begin_run",
     "capped",
+    "check_search",
     "copy",
     "empty_splits",
     "feed_tokens",
@@ -102,6 +105,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SEARCH_OPTIONS": "search_options",
     "SPLITS": "starter.splits",
     "Contrastive": "contrastive",
     "CrossEntropy": "cross_entropy",
@@ -131,6 +135,7 @@ _HOMES = {
     "ValuesPreprocessor": "values",
     "begin_run": "stepping",
     "capped": "starter.splits",
+    "check_search": "search_options",
     "copy": "starter.baselines",
     "empty_splits": "starter.splits",
     "feed_tokens": "stepping",

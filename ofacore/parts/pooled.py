@@ -20,7 +20,6 @@ from ofacore.protocols import (
     BuildContext,
     CriterionContext,
     DecodeSession,
-    GenerationOptions,
     HeadContext,
     Hypothesis,
     Loss,
@@ -101,15 +100,20 @@ class PooledCrossEntropy(nn.Module):
 
 
 class PooledGenerator:
-    """The most likely tokens of a target slot by the pooled source; every row of a closed set gets its probability."""
+    """The most likely tokens of a target slot by the pooled source; every row of a closed set gets its probability.
+
+    Option ``n_best``: number of candidates.
+    """
 
     def __init__(self, options: Options | None = None) -> None:
-        self.options = options or {}
+        self.n_best = int((options or {}).get("n_best", 1))
 
     def __call__(
-        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        self,
+        session: DecodeSession,
+        requests: Sequence[RowRequest],
         generator: torch.Generator,
-    ) -> list[Produced]:  # fmt: skip
+    ) -> list[Produced]:
         """Candidates for each row, best first.
 
         Raises:
@@ -120,9 +124,8 @@ class PooledGenerator:
         hidden, lengths = session.source()
         request = requests[0]
         prediction = session.predict(request.slot.head, hidden, HeadContext(lengths, request.spec.blocks))
-        number = max(1, options.n_best)
         return [
-            _best(logits, prediction.ids, request, number)
+            _best(logits, prediction.ids, request, self.n_best)
             for logits, request in zip(prediction.logits(), requests, strict=True)
         ]
 

@@ -14,7 +14,6 @@ from ofacore.protocols import (
     BuildContext,
     CriterionContext,
     DecodeSession,
-    GenerationOptions,
     HeadContext,
     Hypothesis,
     Loss,
@@ -84,9 +83,11 @@ class OneShotGenerator:
         pass
 
     def __call__(
-        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        self,
+        session: DecodeSession,
+        requests: Sequence[RowRequest],
         generator: torch.Generator,
-    ) -> list[Produced]:  # fmt: skip
+    ) -> list[Produced]:
         """One candidate for each row, float32 [n, width].
 
         Raises:

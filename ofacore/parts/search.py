@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofacore.parts.search_options import SearchOptions
 from ofacore.parts.stepping import NEVER, Rules, Stepper
 from ofacore.parts.transfer import numbers_on, to_device
-from ofacore.protocols import GenerationOptions, Hypothesis
+from ofacore.protocols import Hypothesis
 from ofacore.vocabulary import BOS
 
 
@@ -64,7 +65,7 @@ def _read(*tensors: Tensor) -> list[list[float]]:
     return [numbers[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _hypothesis(value: Sequence[int], logs: Sequence[float], options: GenerationOptions) -> Hypothesis:
+def _hypothesis(value: Sequence[int], logs: Sequence[float], options: SearchOptions) -> Hypothesis:
     return _scored(score(sum(logs), len(logs), options.length_penalty), value, logs)
 
 
@@ -74,7 +75,7 @@ def _scored(rating: float, value: Sequence[int], logs: Sequence[float]) -> Hypot
     return Hypothesis(np.array(value, np.int64), rating, log_probs, log_prob=sum(logs), tokens=len(logs))
 
 
-def _draw(scores: Tensor, options: GenerationOptions, generator: torch.Generator) -> Tensor:
+def _draw(scores: Tensor, options: SearchOptions, generator: torch.Generator) -> Tensor:
     """Columns int64 [R] drawn from the tempered and truncated distribution."""
     kept = scores / options.temperature
     if options.top_k:

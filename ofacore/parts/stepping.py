@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofacore.errors import UserError
+from ofacore.parts.search_checks import check_variety
+from ofacore.parts.search_options import SearchOptions
 from ofacore.parts.transfer import numbers_on
-from ofacore.protocols import DecodeSession, GenerationOptions, HeadContext, RowRequest
+from ofacore.protocols import DecodeSession, HeadContext, RowRequest
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK
 
 NEVER = float("-inf")
@@ -26,7 +27,7 @@ class Stepper:
 
     session: DecodeSession
     request: RowRequest
-    options: GenerationOptions
+    options: SearchOptions
     adapter: str = "token"
     head: str = "token"
     ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
@@ -216,26 +217,6 @@ class Rules:
         kept = scores[columns]
         scores.fill_(NEVER)
         scores[columns] = kept
-
-
-def check_variety(slot: str, length: int, ngram: int, choices: int) -> None:
-    """Refuse a length that no sequence without a repeated n-gram has.
-
-    Args:
-        slot: Its name, for the message.
-        length: Fewest tokens of a value.
-        ngram: Length of the n-grams of which none may occur twice; 0: they may.
-        choices: How many different tokens there are.
-
-    Raises:
-        UserError: There are not ``length`` tokens without a repetition.
-    """
-    most = choices**ngram + ngram - 1 if ngram else length
-    if length > most:
-        raise UserError(
-            f"slot '{slot}': no_repeat_ngram={ngram} leaves room for {most} tokens, as there are {choices} different "
-            f"ones, but a value needs at least {length}; lower min_length or raise no_repeat_ngram"
-        )
 
 
 def begin_run(session: DecodeSession, adapter: str = "token") -> Tensor:

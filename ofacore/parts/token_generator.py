@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,29 +12,49 @@ import torch
 from ofacore.errors import UserError
 from ofacore.parts.closed_sets import Tries, choose
 from ofacore.parts.search import Beam, walk
+from ofacore.parts.search_checks import check_search_of
+from ofacore.parts.search_options import SearchOptions
 from ofacore.parts.stepping import Rules, Stepper, feed_tokens
-from ofacore.protocols import DecodeSession, GenerationOptions, Options, Produced, RowRequest
+from ofacore.protocols import DecodeSession, Options, Produced, RowRequest, SlotPlan, Vocabulary
+
+logger = logging.getLogger(__name__)
+_CUT = "slot '%s': an answer was cut at %d tokens, as the model has positions for no more; %d were asked for"
 
 
 class TokenGenerator:
-    """Produces open token values by the strategy of the options, and members of closed sets by their probability."""
+    """Produces open token values by the strategy of the options, and members of closed sets by their probability.
+
+    Its options are those of `SEARCH_OPTIONS`; any that is missing has its default.
+    """
 
     def __init__(self, options: Options | None = None) -> None:
-        self.options = options or {}
+        self.search = SearchOptions.of(options or {})
         self._tries = Tries()
 
+    def check_request(self, request: RowRequest, vocabulary: Vocabulary) -> None:
+        """Refuse options that no value of a request can meet.
+
+        Raises:
+            UserError: Phrases do not fit into the value, or it is too long not to repeat an n-gram.
+        """
+        check_search_of(request, self.search, vocabulary)
+
     def __call__(
-        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        self,
+        session: DecodeSession,
+        requests: Sequence[RowRequest],
         generator: torch.Generator,
-    ) -> list[Produced]:  # fmt: skip
+    ) -> list[Produced]:
         """Candidates for each row, best first; leaves the session behind the best candidate unless ``final``."""
         final = requests[0].final
-        stepper = Stepper(session if final else session.fork(), requests[0], options)
+        search = within_room(self.search, requests[0].slot, session)
+        stepper = Stepper(session if final else session.fork(), requests[0], search)
         if all(request.spec.closed_set for request in requests):
             found = choose(stepper, requests, self._tries)
         else:
             found = _search(stepper, requests, generator)
-        produced = [row[: max(1, options.n_best)] for row in found]
+            tell_of_cuts(self.search, search, requests[0].slot, [len(row[0].value) for row in found])
+        produced = [row[: search.n_best] for row in found]
         if not final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
             feed_tokens(session, [np.concatenate([row[0].value, end]) for row in produced])
@@ -41,9 +63,22 @@ class TokenGenerator:
         return produced
 
 
+def within_room(search: SearchOptions, slot: SlotPlan, session: DecodeSession) -> SearchOptions:
+    """The options, for values no longer than the model has positions for."""
+    room = getattr(session, "room", None)
+    most = min(search.max_length, int(slot.attributes.get("max_length") or search.max_length))
+    return search if room is None or most <= room else replace(search, max_length=room)
+
+
+def tell_of_cuts(asked: SearchOptions, search: SearchOptions, slot: SlotPlan, lengths: Sequence[int]) -> None:
+    """Warn of values that are as long as they may be by `within_room`, and were asked to be longer."""
+    if search is not asked and any(length >= search.max_length for length in lengths):
+        logger.warning(_CUT, slot.name, search.max_length, asked.max_length)
+
+
 def _search(stepper: Stepper, requests: Sequence[RowRequest], generator: torch.Generator) -> list[Produced]:
     options = stepper.options
-    copies = max(1, options.n_best) if options.strategy == "sample" else 1
+    copies = options.n_best if options.strategy == "sample" else 1
     expanded = [request for request in requests for _ in range(copies)]
     if copies > 1:
         rows = torch.arange(len(requests))

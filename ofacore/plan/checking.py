@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ofacore.config.component_options import (
@@ -13,15 +14,15 @@ from ofacore.config.component_options import (
     table_entries,
 )
 from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
-from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.config.schema import RunConfig
 from ofacore.excerpts import excerpt
 from ofacore.instruction import InstructionError
 from ofacore.plan.configured import plan_task
-from ofacore.plan.generation import generation_options, length_problem
+from ofacore.plan.generation import generation_of, misfits, target_slots, unknown_options, untaken
 from ofacore.plan.lookups import option_problems, unknown, unknown_component
 from ofacore.plan.task_checking import TaskCheck
+from ofacore.plan.types import TaskPlan
 from ofacore.plugin import PluginError, Registry, suggest
-from ofacore.protocols import GenerationOptions
 
 Columns = Callable[[str, str], Iterable[str]]
 """(task, split) -> names of the columns of that data; none where they are unknown."""
@@ -58,27 +59,32 @@ def _tasks(config: RunConfig, registry: Registry, columns: Columns | None) -> It
 
 
 def _generation(config: RunConfig, registry: Registry) -> Iterator[Problem]:
-    """Options of generation that contradict each other once those of run, preset and task are put together."""
-    for name, task in config.tasks.items():
-        known = not task.preset or not unknown("", "preset", task.preset, registry)
-        preset = registry.preset(task.preset).generation if task.preset and known else {}
-        try:
-            options = generation_options(config.generation.model_dump(), preset, task.generation.model_dump())
-        except ConfigError as error:
-            yield from (Problem(f"tasks.{name}.{problem.path}", problem.message) for problem in error.problems)
-            continue
-        for message in _lengths(name, task, registry, options):
-            yield Problem(f"tasks.{name}.generation", message)
+    """Options that nobody takes, values that are not allowed, and what contradicts each other once put together."""
+    planned = dict(_planned(config, registry))
+    used = [slot for plan in planned.values() for slot in target_slots(plan)]
+    wide = unknown_options("generation", config.generation, registry)
+    wide += misfits("generation", config.generation, used, registry)
+    yield from wide
+    for name, plan in planned.items():
+        given, slots, path = config.tasks[name].generation, target_slots(plan), f"tasks.{name}.generation"
+        own = untaken(path, given, slots, registry, f"'{name}'") + misfits(path, given, slots, registry)
+        yield from own or ([] if wide else _together(name, config, plan, registry))
 
 
-def _lengths(name: str, task: TaskConfig, registry: Registry, options: GenerationOptions) -> list[str]:
-    """What is wrong with the lengths of a task's slots; nothing where it cannot be planned, which is told elsewhere."""
+def _together(name: str, config: RunConfig, plan: TaskPlan, registry: Registry) -> Iterator[Problem]:
     try:
-        plan = plan_task(name, task, registry)
-    except (InstructionError, PluginError):
-        return []
-    found = [length_problem(slot, options) for template in plan.templates for slot in template.targets()]
-    return list(dict.fromkeys(filter(None, found)))
+        generation_of(target_slots(plan), registry, config.generation, plan.generation)
+    except ConfigError as error:
+        yield from (replace(problem, path=f"tasks.{name}.{problem.path}") for problem in error.problems)
+
+
+def _planned(config: RunConfig, registry: Registry) -> Iterator[tuple[str, TaskPlan]]:
+    """Tasks that can be planned; what is wrong with others is told elsewhere."""
+    for name, task in config.tasks.items():
+        try:
+            yield name, plan_task(name, task, registry)
+        except (InstructionError, PluginError):
+            continue
 
 
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
     """
     preset = registry.preset(config.preset) if config.preset else _EMPTY
     options: dict[str, Any] = dict(preset.options)
-    generation = {key: value for key, value in config.generation.model_dump().items() if value is not None}
+    generation = {key: value for key, value in config.generation.items() if value is not None}
     return compile_task(
         name,
         config.instruction or preset.instructions,

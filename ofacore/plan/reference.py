@@ -1,4 +1,4 @@
-"""The generated part of the instruction reference: slot types, task presets, options of components.
+"""The generated part of the instruction reference: slot types, task presets, options of generators and components.
 
 ``python -m ofacore.plan.reference docs/instructions.md`` writes it anew, behind the marker line of the page; without a
 page it is printed.
@@ -7,12 +7,14 @@ page it is printed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ofacore.json_text import json_text
 from ofacore.plan.attributes import CORE_ATTRIBUTES
-from ofacore.plugin import Attribute, Component, Registry, SlotType, TaskPreset
-from ofacore.plugin.options import options_table
+from ofacore.plan.generation import CORE_OPTIONS
+from ofacore.plugin import Attribute, Component, Option, Registry, SlotType, TaskPreset
+from ofacore.plugin.options import option_type, options_table
 
 MARKER = "<!-- generated: python -m ofacore.plan.reference docs/instructions.md -->\n"
 _PRESETS = """## Task presets
@@ -25,6 +27,12 @@ _OPTIONS = """## Options of components
 They are set by the table `options` of a configuration, `options: {tracker/wandb: {project: mine}}`, and where a
 component is named in place: losses, metrics, the schedule.
 """
+_GENERATORS = """## Options of generation
+
+Options are given with a call (`model.infer(..., beam=3)`, `ofa infer --set beam=3`), with a task or for the whole run
+(`generation: {beam: 3}`). Each goes to the target slots whose generators have it. These are understood whatever the
+generators are.
+"""
 _SERVICES = ("adapter", "head", "criterion", "generator", "corruption")
 
 
@@ -32,17 +40,28 @@ def reference_markdown(registry: Registry) -> str:
     """Slot types and presets of a registry as Markdown, sorted by name: the same registry, the same text."""
     slots = [registry.slots()[name] for name in sorted(registry.slots())]
     presets = [registry.presets()[name] for name in sorted(registry.presets())]
+    generators = [registry.component("generator", name) for name in registry.names("generator")]
     parts = [
         "## Attributes of every slot\n\nThese are understood by slots of all types.\n",
         _attributes(CORE_ATTRIBUTES),
         "## Slot types\n",
         *(_slot(slot, registry) for slot in slots),
+        _GENERATORS,
+        _options(CORE_OPTIONS),
+        *(_generator(component, registry) for component in generators),
         _PRESETS,
         *(_preset(preset, registry) for preset in presets),
         _OPTIONS,
-        options_table(registry.component(kind, name) for kind in registry.kinds() for name in registry.names(kind)),
+        options_table(_others(registry)),
     ]  # fmt: skip
     return "\n".join(parts)
+
+
+def _others(registry: Registry) -> Iterator[Component]:
+    """Components of all kinds but generators, whose options have a part of their own."""
+    for kind in registry.kinds():
+        if kind != "generator":
+            yield from (registry.component(kind, name) for name in registry.names(kind))
 
 
 def page(current: str, registry: Registry) -> str:
@@ -102,9 +121,32 @@ def _values(attribute: Attribute) -> str:
         return f"name of a slot{f' of type {_codes(attribute.choices)}' if attribute.choices else ''}"
     if attribute.choices:
         return _codes(attribute.choices)
-    low, high = attribute.minimum, attribute.maximum
-    limits = [f"{sign} {limit:g}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
-    return ", ".join([{"str": "text"}.get(attribute.type, attribute.type), *limits])
+    return ", ".join([{"str": "text"}.get(attribute.type, attribute.type), *_limits(attribute)])
+
+
+def _limits(declared: Attribute | Option) -> list[str]:
+    ends = (("≥", declared.minimum), ("≤", declared.maximum))
+    return [f"{sign} {limit:g}" for sign, limit in ends if limit is not None]
+
+
+def _generator(component: Component, registry: Registry) -> str:
+    intro = f"{_sentence(component.doc)} From `{registry.owner('generator', component.name)}`."
+    table = _options(component.declared) if component.declared else "It has no options.\n"
+    return "\n".join([f"### Generator `{component.name}`\n", intro, "", table])
+
+
+def _options(declared: Mapping[str, Option]) -> str:
+    rows = [_option(name, option) for name, option in declared.items()]
+    return "\n".join(["| Option | Value | Default | Meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _option(name: str, option: Option) -> str:
+    kind = option.type or option_type(option.default)
+    words = {"str": "text", "flag": "true or false"}.get(kind, kind)
+    value = _codes(option.choices) if option.choices else ", ".join([words, *_limits(option)])
+    default = option.default if isinstance(option.default, str) else json_text(option.default)
+    cells = [f"`{name}`", value, f"`{default}`", _sentence(option.doc)]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _preset(preset: TaskPreset, registry: Registry) -> str:

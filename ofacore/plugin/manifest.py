@@ -69,6 +69,10 @@ class Component:
     """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
     batch_coupled: bool = False
     """The result for one sample depends on the other samples of the batch."""
+    check: str = ""
+    """For a generator: ``"package.module:function"``, called as ``function(options, slot)`` for every target slot that
+    it serves, with all its options, before any work. It raises ValueError where options contradict each other or the
+    slot. It must not import heavy libraries."""
     declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
     """Filled in from ``options``: each with its type, bounds and sentence."""
 

@@ -147,6 +147,8 @@ def targets(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield f"the protocol of the kind '{kind.name}'", kind.protocol
     for component in manifest.components:
         yield f"the {component.kind} '{component.name}'", component.target
+        if component.check:
+            yield f"the check of the {component.kind} '{component.name}'", component.check
     for slot in getattr(manifest, "slots", ()):
         if slot.sample:
             yield f"the sample of {slot.name}", slot.sample

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -13,8 +12,8 @@ import torch
 from ofacore.data.collate import collate
 from ofacore.data.encode import Request
 from ofacore.generate.session import Session
-from ofacore.plan.generation import generation_options
-from ofacore.protocols import GenerationOptions, Hypothesis, Produced, RowRequest
+from ofacore.plan.generation import generation_of, taken_by, untaken
+from ofacore.protocols import Hypothesis, Options, Produced, RowRequest
 from ofacore.testing.bench import COLUMN, WRITE, SlotBench
 from ofacore.testing.compare import difference
 from ofacore.testing.declaration import DeclarationChecks
@@ -24,6 +23,8 @@ from ofacore.testing.slot_suite import SlotSuite
 
 CLOSE = 1e-3
 CANDIDATES = 3
+QUICK = {"max_length": 8, "steps": 3}
+"""Options that keep generation short, for generators that have them."""
 
 
 class GeneratorConformance(DeclarationChecks, SlotSuite):
@@ -31,7 +32,7 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
 
     Attributes:
         generator: Name of the generator component.
-        generation: Options of generation of which each mapping is tried. Default: the defaults alone.
+        generation: Options of the generator of which each mapping is tried. Default: the defaults alone.
         depends_on_rows: Whether the result of a row may depend on the rows beside it, because random numbers are drawn
             for all rows together. Default: True, not checked.
     """
@@ -64,14 +65,16 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
                 _check_candidates(row, number)
 
     def test_n_best_is_respected(self, bench: GeneratorBench) -> None:
-        """As many candidates as asked for (fewer where there are no more), best first."""
+        """As many candidates as asked for (fewer where there are no more), best first; one without such an option."""
         for options in bench.options:
-            for row in bench.produce({**options, "n_best": CANDIDATES, "beam": CANDIDATES}):
+            for row in bench.produce({**options, **bench.declared({"n_best": CANDIDATES, "beam": CANDIDATES})}):
                 assert 1 <= len(row) <= CANDIDATES, f"n_best={CANDIDATES} gave {len(row)} candidates; give 1 to n_best"
                 scores = [hypothesis.score for hypothesis in row]
                 assert scores == sorted(scores, reverse=True), f"scores {scores} are not in order; put the best first"
             for row in bench.produce(options):
-                assert len(row) == 1, f"n_best=1 gave {len(row)} candidates; return options.n_best"
+                assert len(row) == 1, (
+                    f"n_best=1 gave {len(row)} candidates; return options['n_best'], or one where it is not declared"
+                )
 
     def test_same_seed_same_values(self, bench: GeneratorBench) -> None:
         """Random numbers come from the generator that is passed, and from nothing else."""
@@ -90,13 +93,13 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
             )
 
     def test_options_are_left_as_they_are(self, bench: GeneratorBench) -> None:
-        """One instance serves many calls with different options."""
+        """One instance serves all batches of a call."""
         for options in bench.options:
             first = bench.produce(options, seed=5)
-            bench.produce({**options, "n_best": CANDIDATES, "beam": CANDIDATES}, seed=6)
+            bench.produce(options, seed=6)
             found = difference(_values(first), _values(bench.produce(options, seed=5)), 1e-5, "what is produced")
             assert not found, (
-                f"a call between changed the result: {found}; keep nothing on the instance from call to call"
+                f"a batch between changed the result: {found}; keep nothing on the instance from batch to batch"
             )
 
     def test_rows_do_not_see_each_other(self, bench: GeneratorBench) -> None:
@@ -113,7 +116,7 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
     def test_lengths_are_respected(self, bench: GeneratorBench) -> None:
         """A value of known length has it; an open one has at most ``max_length`` tokens."""
         for options in bench.options:
-            limited = {**options, "max_length": 5}
+            limited = {**options, **bench.declared({"max_length": 5})}
             for spec, row in zip(bench.specs, bench.produce(limited), strict=True):
                 for hypothesis in row:
                     length = len(hypothesis.value)
@@ -122,7 +125,9 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
                             f"{length} positions, but the request says {spec.length}: use spec.length"
                         )
                     else:
-                        assert length <= 5, f"{length} tokens with max_length=5; stop at options.max_length"
+                        assert length <= 5, (
+                            f"{length} tokens with max_length=5; declare an option max_length, and stop there"
+                        )
 
     def test_values_can_be_decoded(self, bench: GeneratorBench) -> None:
         """The preprocessor of the slot understands what is produced."""
@@ -158,7 +163,7 @@ class GeneratorBench(SlotBench):
 
     @property
     def options(self) -> Sequence[Mapping[str, Any]]:
-        """Options of generation to try."""
+        """Options of the generator to try."""
         return self.suite.generation  # type: ignore[attr-defined,no-any-return]
 
     @cached_property
@@ -193,33 +198,45 @@ class GeneratorBench(SlotBench):
                 self.model, lambda adapter, shape: geometry[adapter].coordinates(shape), side, len(requests), task=WRITE
             )
 
+    def declared(self, options: Options) -> dict[str, Any]:
+        """Those of some options that the generator declares."""
+        return taken_by([self.slots[WRITE]], self.registry, options)
+
     @torch.no_grad()
     def produce(
-        self, options: Mapping[str, Any], *, seed: int = 0, requests: Sequence[Request] | None = None,
-        final: bool = True, session: Session | None = None, wrap: Any = None,
-    ) -> list[Produced]:  # fmt: skip
+        self,
+        options: Mapping[str, Any],
+        *,
+        seed: int = 0,
+        requests: Sequence[Request] | None = None,
+        final: bool = True,
+        session: Session | None = None,
+        wrap: Any = None,
+    ) -> list[Produced]:
         """Run the generator."""
         given = self.requests if requests is None else requests
-        name = self.slots[WRITE].generator
-        generator = self._made(name)
         used = self.session(given) if session is None else session
-        settings: GenerationOptions = generation_options({"max_length": 8, "steps": 3}, options)
+        generator, rows = self._made(options), self.row_requests(given, final)
         used.begin_segment()
-        found: list[Produced] = generator(
-            wrap(used) if wrap else used, self.row_requests(given, final), replace(settings),
-            torch.Generator().manual_seed(seed),
-        )  # fmt: skip
+        numbers = torch.Generator().manual_seed(seed)
+        found: list[Produced] = generator(wrap(used) if wrap else used, rows, numbers)
         return found
 
     @cached_property
     def _instances(self) -> dict[str, Any]:
         return {}
 
-    def _made(self, name: str) -> Any:
-        if name not in self._instances:
-            options = self.registry.component("generator", name).options
-            self._instances[name] = self.registry.load("generator", name)(options)
-        return self._instances[name]
+    def _made(self, options: Mapping[str, Any]) -> Any:
+        """The instance with these options, quick unless they say otherwise."""
+        slot = self.slots[WRITE]
+        name = slot.generator
+        problems = untaken("generation", options, [slot], self.registry, f"the suite, '{name}',")
+        assert not problems, "; ".join(map(str, problems))
+        values = generation_of([slot], self.registry, QUICK, options).generators[name]
+        key = repr(values)
+        if key not in self._instances:
+            self._instances[key] = self.registry.make("generator", name, values)
+        return self._instances[key]
 
 
 def _check_candidates(row: Any, number: int) -> None:

@@ -17,6 +17,7 @@ from ofacore.data.collate import collate
 from ofacore.errors import UserError
 from ofacore.evaluate.references import TargetValues
 from ofacore.generalist import Generalist
+from ofacore.plan.generation import taken_by, target_slots
 from ofacore.protocols import AsDecoded, Hypothesis, RowContext, RowError, SlotPlan
 from ofacore.testing.adapter import CLOSE, AdapterChecks
 from ofacore.testing.bench import COLUMN, OTHER, READ, WRITE, SlotBench
@@ -32,6 +33,8 @@ from ofacore.testing.slot_type import SlotTypeChecks, written_attributes
 BATCHES = 200
 LEAK = 256
 """Bytes a batch that memory may grow by."""
+QUICK = {"max_length": 8, "steps": 2}
+"""Options that keep generation short, for generators that have them."""
 
 
 class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
@@ -228,7 +231,8 @@ class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
     def _answer(self, model: Generalist, bench: SlotBench) -> None:
         """Generate a value for a row that holds one, which says how long it is, and show it."""
         try:
-            output = model.infer(WRITE, bench.rows[0], steps=2, max_length=8)
+            slots = target_slots(model.plan(WRITE))
+            output = model.infer(WRITE, bench.rows[0], **taken_by(slots, bench.registry, QUICK))
         except UserError as error:
             raise AssertionError(f"a value could not be generated: {error}") from error
         _check_html(output.html())

@@ -14,7 +14,7 @@ from ofacore.errors import UserError
 from ofacore.generalist import Generalist
 from ofacore.instruction import InstructionError, Slot, format, parse
 from ofacore.plan import TaskPlan, plan_task
-from ofacore.plan.generation import generation_options
+from ofacore.plan.generation import generation_of, target_slots, untaken
 from ofacore.plugin import LoadError, PluginError, Registry, TaskManifest, TaskPreset, suggest
 from ofacore.task import Task
 from ofacore.testing.bench import SIZES
@@ -130,7 +130,10 @@ class TaskConformance(DeclarationChecks):
         """Options of generation and of the task exist and have good values."""
         for preset in bench.presets:
             try:
-                generation_options(preset.generation)
+                slots = target_slots(bench.plan(preset))
+                problems = untaken("generation", preset.generation, slots, bench.registry, f"'{preset.name}'")
+                assert not problems, f"preset '{preset.name}': {'; '.join(map(str, problems))}"
+                generation_of(slots, bench.registry, preset.generation)
             except ConfigError as error:
                 raise AssertionError(f"preset '{preset.name}': {error}") from error
             unknown = sorted(set(preset.options) - set(OPTIONS))

@@ -84,6 +84,9 @@ def resolve(name: str) -> None:
         owner, _, attribute = rest.partition(".")
         known = CORE_ATTRIBUTES if owner == "core" else REGISTRY.slot(owner).attributes
         require(attribute in {entry.name for entry in known}, name)
+    elif kind == "option":
+        component, _, option = rest.partition(".")
+        require(option in REGISTRY.component(*component.split("/")).options, name)
     elif kind in ("slot", "preset"):
         getattr(REGISTRY, kind)(rest)
     else:

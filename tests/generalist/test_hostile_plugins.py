@@ -64,7 +64,7 @@ class RaisingDecode(Touch):
 
 
 class RaisingGenerator(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
+    def __call__(self, session, requests, generator):
         raise KeyError("values")
 
 

@@ -81,7 +81,7 @@ def test_creation_checks_everything_first(task: dict[str, Any], sizes: dict[str,
     [
         ({"stratgy": "beam"}, "did you mean 'strategy'?"),
         ({"strategy": "bem"}, "did you mean 'beam'?"),
-        ({"beam": 0}, "at least 1"),
+        ({"beam": 0}, "expected 1 to 1000; generator 'token' has 5"),
         ({"top_p": 2.0}, "at most 1"),
         ({"must_contain": "abc"}, "expected a list"),
         ({"min_length": 9, "max_length": 3}, "more than max_length=3"),

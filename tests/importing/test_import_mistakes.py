@@ -269,6 +269,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "dropout in words": (with_setting("dropout", "much"), ("dropout 'much'", "valid number")),
     "several ends": (with_setting("eos_token_id", [2, 3], "generation_config.json"), ("eos_token_id [2, 3]", "one")),
     "a beam of words": (with_setting("num_beams", "five", "generation_config.json"), ("num_beams 'five'", "a number")),
+    "a beam too wide": (
+        with_setting("num_beams", 5000, "generation_config.json"),
+        ("its settings make generation.beam: found 5000, expected 1 to 1000",),
+    ),
     "no file": (no_file, ("neither a file nor a folder", "expected")),
     "own run": (own_run, ("is a run of this project already",)),
 }

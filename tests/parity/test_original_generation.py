@@ -10,7 +10,7 @@ import torch
 
 from ofacore.generate.session import Session
 from ofacore.parts import TokenGenerator
-from ofacore.protocols import GenerationOptions, RowContext, RowRequest, SlotPlan, TargetSpec
+from ofacore.protocols import RowContext, RowRequest, SlotPlan, TargetSpec
 from tests.parity.original import BLOCK, Case, Original, folder_of
 
 SETTINGS = ("greedy", "greedy_min_len_8", "beam5", "beam5_no_repeat_3", "beam3_normalized_lenpen2")
@@ -19,15 +19,19 @@ CASES = [
 ]  # fmt: skip
 
 
-def options_of(arguments: dict[str, Any]) -> GenerationOptions:
+def options_of(arguments: dict[str, Any]) -> dict[str, Any]:
     """The original's arguments in our terms; its scores are plain sums unless they are normalised."""
-    return GenerationOptions(
-        strategy="beam", beam=arguments["beam"], n_best=arguments.get("return_n_best", 1),
-        max_length=arguments["max_len"], min_length=arguments.get("min_len", 1),
-        no_repeat_ngram=arguments.get("no_repeat_ngram_size", 0),
-        length_penalty=arguments.get("lenpen", 1.0) if arguments.get("normalize_scores") else 0.0,
-        core_tokens=True, pad_tokens=False,
-    )  # fmt: skip
+    return {
+        "strategy": "beam",
+        "beam": arguments["beam"],
+        "n_best": arguments.get("return_n_best", 1),
+        "max_length": arguments["max_len"],
+        "min_length": arguments.get("min_len", 1),
+        "no_repeat_ngram": arguments.get("no_repeat_ngram_size", 0),
+        "length_penalty": arguments.get("lenpen", 1.0) if arguments.get("normalize_scores") else 0.0,
+        "core_tokens": True,
+        "pad_tokens": False,
+    }
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -43,8 +47,8 @@ def test_the_same_tokens_and_scores(folder: str, name: str, setting: str) -> Non
         for _ in range(case.rows)
     ]
     session = Session(built, lambda adapter, shape: np.zeros((0, 3)), case.batch().source, case.rows)
-    generator = TokenGenerator()
-    found = generator(session, requests, options_of(stored["args"]), torch.Generator())
+    generator = TokenGenerator(options_of(stored["args"]))
+    found = generator(session, requests, torch.Generator())
     for produced, wanted in zip(found, stored["hypotheses"], strict=True):
         assert len(produced) >= len(wanted)
         for ours, theirs in zip(produced, wanted, strict=False):

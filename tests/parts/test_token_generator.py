@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ofacore.errors import UserError
 from ofacore.parts.token_generator import TokenGenerator
-from ofacore.protocols import GenerationOptions, Produced, RowRequest
+from ofacore.protocols import Produced, RowRequest
 from ofacore.vocabulary import EOS, SEP
 from tests.parts.markov import MarkovSession, enumerate_values, request, tables
 
@@ -20,8 +20,8 @@ SEEDS = st.integers(0, 10_000)
 
 
 def generate(session: MarkovSession, requests: list[RowRequest], seed: int = 0, **options: object) -> list[Produced]:
-    settings_ = GenerationOptions(**{"max_length": 3, "length_penalty": 0.0, **options})  # type: ignore[arg-type]
-    return TokenGenerator()(session, requests, settings_, torch.Generator().manual_seed(seed))
+    given = {"max_length": 3, "length_penalty": 0.0, **options}
+    return TokenGenerator(given)(session, requests, torch.Generator().manual_seed(seed))
 
 
 @settings(max_examples=15, deadline=None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ofacore.parts.search_options import SEARCH_OPTIONS
 from ofacore.plugin import CONTRACT, Attribute, Component, ComponentManifest, ModalityManifest, Registry, SlotType
 
+_TOKEN_GENERATOR = Component("generator", "token", "x:y", options=SEARCH_OPTIONS, check="ofacore.parts:check_search")
 WORDS = ModalityManifest(
     "words",
     CONTRACT,
@@ -23,7 +25,7 @@ WORDS = ModalityManifest(
             "preprocessor", "word", "x:y",
             uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
         ),
-        Component("adapter", "token", "x:y"), Component("head", "token", "x:y"), Component("generator", "token", "x:y"),
+        Component("adapter", "token", "x:y"), Component("head", "token", "x:y"), _TOKEN_GENERATOR,
         Component("criterion", "cross_entropy", "x:y"), Component("metric", "accuracy", "x:y"),
     ),
 )  # fmt: skip

@@ -31,7 +31,7 @@ CASES = {
     ],
     "n_best_is_respected": [
         (generators.WorstFirst, "put the best first"),
-        (generators.AlwaysThree, "return options.n_best"),
+        (generators.AlwaysThree, "return options"),
     ],
     "same_seed_same_values": [(generators.OwnDice, "with generator=generator")],
     "options_are_left_as_they_are": [(generators.Remembers, "keep nothing on the instance")],

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ofa_modality_motion.canvas import Canvas
+from ofa_modality_motion.options import DIFFUSION_OPTIONS
 from ofa_modality_motion.schedulers import build_scheduler
 from ofacore.parts import to_device
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
     DecodeSession,
-    GenerationOptions,
     HeadContext,
     Hypothesis,
     Options,
@@ -31,30 +31,48 @@ _HEAD = "motion"
 class DiffusionGenerator:
     """``diffusion``: from noise to clean frames by a scheduler of `diffusers`.
 
-    Options of generation: ``scheduler``, ``steps``, ``guidance``, ``n_best``. Lengths come with the requests.
+    Its options are `DIFFUSION_OPTIONS`. Lengths come with the requests.
     """
 
     def __init__(self, options: Options) -> None:
-        self._options = dict(options)
+        self._options = _Sampling(**{name: options.get(name, one.default) for name, one in DIFFUSION_OPTIONS.items()})
+
+    @property
+    def guided(self) -> bool:
+        """Whether the answer without the prompt is needed too."""
+        return self._options.guidance != 1.0
 
     def __call__(
-        self, session: DecodeSession, requests: Sequence[RowRequest], options: GenerationOptions,
+        self,
+        session: DecodeSession,
+        requests: Sequence[RowRequest],
         generator: torch.Generator,
-    ) -> list[Produced]:  # fmt: skip
+    ) -> list[Produced]:
         """``n_best`` candidates for each row, all of score 0; the first is committed unless nothing follows.
 
         Raises:
             PluginError: Guidance without an unconditional twin of the session, an unknown scheduler, or too many steps.
         """
+        options = self._options
         twin = _twin(session, options)
         slot = requests[0].slot
         stage = _stage([request.ctx.published[slot.name] for request in requests], session.device)
         sampler = _Sampler(session, twin, slot, stage, options, generator)
-        samples = [sampler() for _ in range(max(1, options.n_best))]
+        samples = [sampler() for _ in range(options.n_best)]
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 0), slot.adapter, stage.shapes)
         pieces = [sample.cpu().split(list(stage.lengths)) for sample in samples]
         return [tuple(Hypothesis(piece.numpy()) for piece in row) for row in zip(*pieces, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """The options of one call."""
+
+    scheduler: str
+    steps: int
+    guidance: float
+    n_best: int
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,7 @@ def _stage(canvases: Sequence[Canvas], device: torch.device) -> _Stage:
     )
 
 
-def _twin(session: DecodeSession, options: GenerationOptions) -> DecodeSession | None:
+def _twin(session: DecodeSession, options: _Sampling) -> DecodeSession | None:
     """The session without the prompt, needed where ``guidance`` is not 1."""
     if options.guidance == 1.0:
         return None
@@ -112,7 +130,7 @@ class _Sampler:
     twin: DecodeSession | None
     slot: SlotPlan
     stage: _Stage
-    options: GenerationOptions
+    options: _Sampling
     generator: torch.Generator
 
     def __call__(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofa_modality_motion.options import DIFFUSION_OPTIONS
 from ofa_modality_motion.values import is_motion
 from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
 
@@ -48,7 +49,7 @@ COMPONENTS = (
     Component("criterion", "diffusion", f"{_PACKAGE}.criterion:DiffusionCriterion", "squared error to the clean sample",
               options=_SCALES),
     Component("generator", "diffusion", f"{_PACKAGE}.generator:DiffusionGenerator",
-              "sampling by schedulers of diffusers"),
+              "sampling by schedulers of diffusers", options=DIFFUSION_OPTIONS),
     Component("metric", "motion_mse", f"{_PACKAGE}.metrics:MotionMse", "mean squared error over shared frames"),
     Component("metric", "motion_retrieval", f"{_PACKAGE}.metrics:MotionRetrieval",
               "label of the nearest real clip", options={"label": _LABEL}),

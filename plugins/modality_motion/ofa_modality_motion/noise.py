@@ -8,10 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from ofa_modality_motion.options import LEVELS
 from ofacore.protocols import DenseSegment, Options
 
-LEVELS = 1000
-"""Noise levels; to the adapter level 0 is clean and step t of the schedule is level t + 1."""
 _OFFSET = 0.008
 _LARGEST_BETA = 0.999
 

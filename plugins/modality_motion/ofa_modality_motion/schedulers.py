@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
-from ofa_modality_motion.noise import LEVELS
+from ofa_modality_motion.options import LEVELS, SCHEDULERS
 from ofacore.plugin import PluginError, suggest
 
-SCHEDULERS: Mapping[str, str] = {
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "dpmsolver": "DPMSolverMultistepScheduler",
-    "dpmsolver_single": "DPMSolverSinglestepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-}
 _CLIPPING = ("DDIMScheduler", "DDPMScheduler")
 
 

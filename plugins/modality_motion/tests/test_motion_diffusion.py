@@ -13,7 +13,8 @@ from ofa_modality_motion.adapter import MotionAdapter
 from ofa_modality_motion.criterion import DiffusionCriterion
 from ofa_modality_motion.generator import DiffusionGenerator
 from ofa_modality_motion.head import MotionHead
-from ofa_modality_motion.noise import LEVELS, DiffusionCorruption, noised, signal_shares
+from ofa_modality_motion.noise import DiffusionCorruption, noised, signal_shares
+from ofa_modality_motion.options import LEVELS
 from ofa_modality_motion.preprocessor import MotionPreprocessor
 from ofa_modality_motion.schedulers import SCHEDULERS
 from ofacore.plugin import PluginError
@@ -21,7 +22,6 @@ from ofacore.protocols import (
     BuildContext,
     CriterionContext,
     DenseSegment,
-    GenerationOptions,
     HeadContext,
     Hypothesis,
     RowContext,
@@ -86,7 +86,7 @@ class ToySession:
 
 def run(session: ToySession, requests: list[RowRequest], seed: int = 0, **options: Any) -> list[tuple[Hypothesis, ...]]:
     generator = torch.Generator().manual_seed(seed)
-    return DiffusionGenerator({})(session, requests, GenerationOptions(**options), generator)
+    return DiffusionGenerator(options)(session, requests, generator)
 
 
 def request(final: bool = True, row: Mapping[str, Any] | None = None, **attributes: Any) -> RowRequest:

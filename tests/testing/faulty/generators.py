@@ -12,31 +12,31 @@ from tests.testing.faulty.touch import TouchGenerator
 
 
 class Pries(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
+    def __call__(self, session, requests, generator):
         session._cache.copy()
-        return super().__call__(session, requests, options, generator)
+        return super().__call__(session, requests, generator)
 
 
 class AnswersOne(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
-        return super().__call__(session, requests, options, generator)[:1]
+    def __call__(self, session, requests, generator):
+        return super().__call__(session, requests, generator)[:1]
 
 
 class GivesTensors(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
-        found = super().__call__(session, requests, options, generator)
+    def __call__(self, session, requests, generator):
+        found = super().__call__(session, requests, generator)
         return [tuple(Hypothesis(torch.from_numpy(h.value)) for h in row) for row in found]
 
 
 class WorstFirst(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
-        found = super().__call__(session, requests, options, generator)
+    def __call__(self, session, requests, generator):
+        found = super().__call__(session, requests, generator)
         return [tuple(replace(h, score=float(i)) for i, h in enumerate(row)) for row in found]
 
 
 class AlwaysThree(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
-        return super().__call__(session, requests, replace(options, n_best=3), generator)
+    def __init__(self, options):
+        super().__init__({**options, "n_best": 3})
 
 
 class OwnDice(TouchGenerator):
@@ -47,8 +47,8 @@ class OwnDice(TouchGenerator):
 class Remembers(TouchGenerator):
     last = 0.0
 
-    def __call__(self, session, requests, options, generator):
-        found = super().__call__(session, requests, options, generator)
+    def __call__(self, session, requests, generator):
+        found = super().__call__(session, requests, generator)
         found = [tuple(replace(h, value=h.value + np.float32(self.last)) for h in row) for row in found]
         self.last += 1.0
         return found
@@ -60,17 +60,17 @@ class Compares(TouchGenerator):
 
 
 class TooLong(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
-        found = super().__call__(session, requests, options, generator)
+    def __call__(self, session, requests, generator):
+        found = super().__call__(session, requests, generator)
         return [tuple(replace(h, value=np.append(h.value, h.value)) for h in row) for row in found]
 
 
 class Scalars(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
-        found = super().__call__(session, requests, options, generator)
+    def __call__(self, session, requests, generator):
+        found = super().__call__(session, requests, generator)
         return [tuple(replace(h, value=h.value.sum()) for h in row) for row in found]
 
 
 class Forgets(TouchGenerator):
-    def __call__(self, session, requests, options, generator):
-        return super().__call__(session, [replace(r, final=True) for r in requests], options, generator)
+    def __call__(self, session, requests, generator):
+        return super().__call__(session, [replace(r, final=True) for r in requests], generator)

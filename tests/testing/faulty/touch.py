@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ofacore.plugin import CONTRACT, Attribute, Component, ModalityManifest, SlotType
+from ofacore.plugin import CONTRACT, Attribute, Component, ModalityManifest, Option, SlotType
 from ofacore.protocols import Artifact, DenseSegment, HeadContext, Hypothesis, Loss, RowError, TargetSpec
 
 LONGEST = 16
@@ -123,12 +123,12 @@ class TouchGenerator:
     def draw(self, count, generator):
         return 0.1 * torch.randn(count, generator=generator)
 
-    def __call__(self, session, requests, options, generator):
+    def __call__(self, session, requests, generator):
         slot = requests[0].slot
         lengths = tuple(request.spec.length for request in requests)
         shapes = [(length,) for length in lengths]
         produced = []
-        for _ in range(options.n_best):
+        for _ in range(self.options["n_best"]):
             noise = self.draw(sum(lengths), generator)
             hidden = session.denoise({"numbers": noise}, slot.adapter, shapes)
             produced.append(session.predict(slot.head, hidden, HeadContext(lengths)))
@@ -138,6 +138,7 @@ class TouchGenerator:
         return [tuple(map(Hypothesis, row)) for row in zip(*split, strict=True)]
 
 
+OPTIONS = {"generator": {"n_best": Option(1, "How many values are drawn.", minimum=1)}}
 ATTRIBUTE = Attribute("max_length", "int", LONGEST, "most numbers", minimum=1, maximum=LONGEST)
 
 
@@ -155,7 +156,10 @@ def touch(
         sample=f"{__name__}:sample",
     )  # fmt: skip
     parts = {"adapter": adapter, "head": head, "criterion": criterion, "generator": generator}
-    components = [component("preprocessor", preprocessor, uses=uses), *(component(k, b) for k, b in parts.items())]
+    components = [
+        component("preprocessor", preprocessor, uses=uses),
+        *(component(k, b, options=OPTIONS.get(k, {})) for k, b in parts.items()),
+    ]
     return ModalityManifest("touch", CONTRACT, (replace(slot, **changes),), tuple(components), "Touch.")
 
 
