@@ -9,15 +9,15 @@ from typing import Any
 from torch import nn
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.backbone import MegatronBackbone
+from ofacore.model.abilities import check_divisions, check_members, check_wishes, sizes_of
 from ofacore.model.initial import normal, seeded
 from ofacore.model.needs import Components, ModelNeeds, Part
-from ofacore.model.stacks import BackboneContext
+from ofacore.model.presets import with_sizes
 from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
-from ofacore.protocols import BuildContext, PositionGrid
+from ofacore.protocols import BackboneContext, BuildContext, PositionGrid
 
 
 def parts(
@@ -56,7 +56,15 @@ def type_vectors(config: ModelConfig, adapters: nn.ModuleDict, hidden: int, seed
 def backbone(
     config: ModelConfig, adapters: nn.ModuleDict, needs: ModelNeeds, registry: Components, seed: int
 ) -> nn.Module:
-    """The backbone that the configuration names."""
+    """The backbone that the configuration names.
+
+    Raises:
+        PluginError: It lacks what every backbone needs.
+        UserError: The run asks for something that it does not offer.
+    """
+    name, owner = config.backbone, who(registry, "backbone", config.backbone)
+    declared = registry.component("backbone", name)
+    check_divisions(owner, declared.divides)
     linear = frozenset(name for name, module in adapters.items() if getattr(module, "axes", 3) == 1)
     schemes = {}
     if config.positions not in ("rotary", "untied"):
@@ -68,11 +76,14 @@ def backbone(
     }
     context = BackboneContext(
         tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers), schemes, seed,
-        _routers(config.experts, registry),
+        _routers(config.experts, registry), {**declared.options, **config.options},
     )  # fmt: skip
-    build = MegatronBackbone if config.backbone == "megatron" else registry.load("backbone", config.backbone)
-    with seeded(f"backbone.{config.backbone}", seed):
-        return build(config, context)  # type: ignore[no-any-return]
+    build, given = registry.load("backbone", name), with_sizes(config, sizes_of(config, registry))
+    with seeded(f"backbone.{name}", seed), Blame(owner, "when it was built"), guarded_building(owner):
+        built = build(given, context)
+    check_members(built, owner)
+    check_wishes(built, owner, config, needs, registry)
+    return built  # type: ignore[no-any-return]
 
 
 def _routers(name: str, registry: Components) -> dict[str, Callable[[dict[str, Any]], Any]]:

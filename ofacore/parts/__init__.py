@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ofacore.parts.grid_values import GridPreprocessor
     from ofacore.parts.pooling import EmbeddingHead
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
+    from ofacore.parts.sequences import PaddedSequences, pad_sequences, read_sequences, seen_positions
     from ofacore.parts.starter.baselines import copy, majority
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         unspaced,
     )
     from ofacore.parts.trie import Trie, TrieNode
+    from ofacore.parts.uncached import UncachedDecoder
     from ofacore.parts.values import ValuesPreprocessor
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "LabelError",
     "OneShotGenerator",
     "PackageSource",
+    "PaddedSequences",
     "Row",
     "Split",
     "Splits",
@@ -68,6 +71,7 @@ __all__ = [
     "TokensPreprocessor",
     "Trie",
     "TrieNode",
+    "UncachedDecoder",
     "ValuesHead",
     "ValuesPreprocessor",
     "begin_run",
@@ -86,11 +90,14 @@ __all__ = [
     "lower",
     "majority",
     "numbers_on",
+    "pad_sequences",
     "pick",
     "prepared",
+    "read_sequences",
     "replace_underscores",
     "save_splits",
     "spaced",
+    "seen_positions",
     "split_of",
     "split_references",
     "strip_punctuation",
@@ -115,6 +122,7 @@ _HOMES = {
     "LabelError": "cross_entropy",
     "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
+    "PaddedSequences": "sequences",
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",
@@ -127,6 +135,7 @@ _HOMES = {
     "TokensPreprocessor": "tokens",
     "Trie": "trie",
     "TrieNode": "trie",
+    "UncachedDecoder": "uncached",
     "ValuesHead": "regression",
     "ValuesPreprocessor": "values",
     "begin_run": "stepping",
@@ -145,11 +154,14 @@ _HOMES = {
     "lower": "transforms",
     "majority": "starter.baselines",
     "numbers_on": "transfer",
+    "pad_sequences": "sequences",
     "pick": "starter.splits",
     "prepared": "starter.prepared",
+    "read_sequences": "sequences",
     "replace_underscores": "transforms",
     "save_splits": "starter.prepared",
     "spaced": "transforms",
+    "seen_positions": "sequences",
     "split_of": "starter.splits",
     "split_references": "transforms",
     "strip_punctuation": "transforms",

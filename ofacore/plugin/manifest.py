@@ -16,6 +16,7 @@ CONTRACT: tuple[int, int] = (1, 0)
 AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
 OptionType = Literal["flag", "int", "float", "str", "list", "section", "any"]
 Side = Literal["source", "target"]
+Division = Literal["tensor", "sequence", "pipeline", "expert", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Component:
     """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
     batch_coupled: bool = False
     """The result for one sample depends on the other samples of the batch."""
+    divides: tuple[Division, ...] = ()
+    """For a backbone: ways in which its own layers can be divided among processes. Data ranks need none of them."""
     declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
     """Filled in from ``options``: each with its type, bounds and sentence."""
 
