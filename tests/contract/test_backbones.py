@@ -191,3 +191,11 @@ def test_experts_and_attention_that_it_has_not_are_refused(plugged: Registry) ->
 def test_a_layout_that_it_does_not_know_is_refused_before_the_start(parallel: dict, told: str, plugged: Registry):
     config = RunConfig.model_validate({"model": {"backbone": "plain", "encoder_layers": 2}, "parallel": parallel})
     assert re.search(told, "\n".join(map(str, layout_problems(config, {}, plugged))))
+
+
+def test_low_rank_updates_go_where_a_layer_is_called(plugged: Registry) -> None:
+    model = made(plugged, "plain", lora={"rank": 2, "targets": ["backbone"]})
+    updated = {name for name, _ in model.model.named_modules() if name.endswith("low_rank")}
+    assert "backbone.encoder.0.linear1.low_rank" in updated and not any("out_proj" in name for name in updated)
+    with pytest.raises(UserError, match="no linear matches .*gru.*names look like 'backbone.out'"):
+        made(plugged, "recurrent", lora={"rank": 2, "targets": ["gru"]})
