@@ -70,10 +70,10 @@ class Component:
     """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
     batch_coupled: bool = False
     """The result for one sample depends on the other samples of the batch."""
-    divides: tuple[Division, ...] = ()
-    """For a backbone: ways in which its own layers can be divided among processes. Data ranks need none of them."""
     declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
     """Filled in from ``options``: each with its type, bounds and sentence."""
+    divides: tuple[Division, ...] = ()
+    """For a backbone: ways in which its own layers can be divided among processes. Data ranks need none of them."""
 
     def __post_init__(self) -> None:
         declared: dict[str, Option] = {}
