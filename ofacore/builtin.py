@@ -121,7 +121,10 @@ MANIFEST = ComponentManifest(
         _component("router", "modality", f"{_EXPERTS}:ModalityRouter", "One expert for each modality."),
         _component("router", "task", f"{_EXPERTS}:TaskRouter", "One expert for each task."),
         Component("router", "topk", f"{_EXPERTS}:TopKRouter", "Learned choice of k experts.", batch_coupled=True),
-        _component("backbone", "megatron", "ofacore.model.backbone:MegatronBackbone", "Parallel transformer."),
+        Component(
+            "backbone", "megatron", "ofacore.model.backbone:MegatronBackbone", "Parallel transformer.",
+            divides=("tensor", "sequence", "pipeline", "expert", "fsdp"),
+        ),
         _component("positions", "rotary", "ofacore.model.positions:Rotary", "Rotation in three bands: t, y, x."),
         _component("positions", "untied", "ofacore.model.untied:Untied", "Learned absolute and relative biases."),
         _component("tracker", "jsonl", f"{_TRACKERS}:Jsonl", "metrics.jsonl in the run folder."),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
+from ofacore.builtin import MANIFEST as CORE
 from ofacore.config import Problem
 from ofacore.config.schema import ParallelConfig, RunConfig
+from ofacore.model.divisions import asked, cannot_divide
 from ofacore.model.presets import ModelSizeError, Sizes, resolve
 from ofacore.parallel.cutting import refusal
 from ofacore.parallel.layout import Layout, LayoutError
@@ -32,8 +35,18 @@ def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.enviro
     )  # fmt: skip
 
 
-def layout_problems(config: RunConfig, environment: Mapping[str, str] = os.environ) -> list[Problem]:
-    """Everything that keeps a run's layout from working, with the numbers and the nearest that would work."""
+def layout_problems(
+    config: RunConfig,
+    environment: Mapping[str, str] = os.environ,
+    registry: Registry | None = None,
+) -> list[Problem]:
+    """Everything that keeps a run's layout from working, with the numbers and the nearest that would work.
+
+    Args:
+        config: The run.
+        environment: Of this process.
+        registry: What is installed; default: the core alone.
+    """
     try:
         layout = layout_of(config.parallel, environment)
         sizes = resolve(config.model)
@@ -41,7 +54,8 @@ def layout_problems(config: RunConfig, environment: Mapping[str, str] = os.envir
         return [Problem("parallel", str(error))]
     except ModelSizeError:
         return []
-    found = [*_tensor(config, layout, sizes), *_pipeline(config, layout, sizes), *_experts(config, layout)]
+    found = [*_tensor(layout, sizes), *_pipeline(layout, sizes), *_experts(config, layout)]
+    found += _backbone(config, layout, registry or _core())
     if layout.sequence and layout.tensor == 1:
         found.append(Problem("parallel.sp", "positions are split over a tensor group: --sp needs --tp 2 or more"))
     if layout.data > config.train.samples:
@@ -73,7 +87,7 @@ def _criteria(plan: TaskPlan) -> list[str]:
     return list(dict.fromkeys(name for name in named if name))
 
 
-def _tensor(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
+def _tensor(layout: Layout, sizes: Sizes) -> list[Problem]:
     """The vocabulary fits always: it is padded."""
     tp = layout.tensor
     if tp == 1:
@@ -83,25 +97,32 @@ def _tensor(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
         Problem("parallel.tp", f"{size} {what} cannot be shared by --tp {tp} processes; nearest that works: {fits}")
         for what, size in (("attention heads", sizes.heads), ("feed-forward units", sizes.ffn))
         if size % tp
-    ] + _needs_megatron(config, "parallel.tp", tp)
+    ]
 
 
-def _pipeline(config: RunConfig, layout: Layout, sizes: Sizes) -> list[Problem]:
+def _pipeline(layout: Layout, sizes: Sizes) -> list[Problem]:
     stages, layers = layout.pipeline, sizes.encoder_layers + sizes.decoder_layers
-    if stages == 1:
+    if stages == 1 or stages <= layers:
         return []
-    if stages > layers:
-        own = f"{sizes.encoder_layers} encoder + {sizes.decoder_layers} decoder layers"
-        fits = near(stages, lambda n: n <= layers)
-        return [Problem("parallel.pp", f"{own} cannot be cut into --pp {stages} stages; nearest that works: {fits}")]
-    return _needs_megatron(config, "parallel.pp", stages)
+    own = f"{sizes.encoder_layers} encoder + {sizes.decoder_layers} decoder layers"
+    fits = near(stages, lambda n: n <= layers)
+    return [Problem("parallel.pp", f"{own} cannot be cut into --pp {stages} stages; nearest that works: {fits}")]
 
 
-def _needs_megatron(config: RunConfig, key: str, size: int) -> list[Problem]:
-    name = config.model.backbone
-    flag = f"--{key.rpartition('.')[2]} {size}"
-    problem = f"backbone '{name}' cannot be divided: {flag}; set 1, or model.backbone=megatron"
-    return [] if name == "megatron" else [Problem(key, problem)]
+def _backbone(config: RunConfig, layout: Layout, registry: Registry) -> list[Problem]:
+    """Ways to divide the work that the backbone's manifest does not name."""
+    name, found = config.model.backbone, []
+    every = {known: registry.component("backbone", known).divides for known in registry.names("backbone")}
+    for division, key, value in asked(layout):
+        if division not in every.get(name, ()):
+            others = [known for known, divides in every.items() if division in divides]
+            found.append(Problem(f"parallel.{key}", cannot_divide(f"backbone '{name}'", key, value, others)))
+    return found
+
+
+@lru_cache(maxsize=1)
+def _core() -> Registry:
+    return Registry.of(CORE)
 
 
 def _experts(config: RunConfig, layout: Layout) -> list[Problem]:

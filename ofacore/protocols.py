@@ -37,22 +37,30 @@ __all__ = [
     "UNK",
     "Adapter",
     "AdapterCall",
+    "AddedPositions",
     "Artifact",
     "AsCompared",
     "AsDecoded",
+    "AttentionBackbone",
     "AttentionCriterion",
     "Backbone",
+    "BackboneConfig",
+    "BackboneContext",
     "Batch",
     "BatchSide",
     "Block",
     "BuildContext",
+    "CachedBackbone",
+    "CollectiveBackbone",
     "ColumnFitting",
     "Corruption",
     "Criterion",
     "CriterionContext",
+    "DecodeCache",
     "DecodeSession",
     "DenseSegment",
     "Example",
+    "ExpertBackbone",
     "Generator",
     "Head",
     "HeadContext",
@@ -76,10 +84,13 @@ __all__ = [
     "SampleInfo",
     "Schedule",
     "Segment",
+    "ShardedBackbone",
     "Side",
     "SlotFitting",
     "SlotPlan",
     "Split",
+    "Stack",
+    "StagedBackbone",
     "TargetSpec",
     "TaskShare",
     "TermGroup",
@@ -895,14 +906,218 @@ class Tracker(Protocol):
         """Flush and release."""
 
 
+# ---------------------------------------------------------------- backbones
+
+Stack = Literal["encoder", "decoder"]
+"""Which half of a backbone."""
+
+
+class BackboneConfig(Protocol):
+    """What a backbone may read of the section ``model``: every size is a number, be it set or that of the preset.
+
+    `docs/configuration.md` says what the keys mean. The rest of the section is there too, without a promise.
+    """
+
+    hidden: int
+    """Width H of the states."""
+    ffn: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    max_positions: int
+    norm: Literal["pre", "post"]
+    norm_type: Literal["layernorm", "rmsnorm"]
+    activation: Literal["gelu", "relu", "silu"]
+    dropout: float
+    """On residual branches; embeddings had theirs already."""
+    attention_dropout: float
+    activation_dropout: float
+    checkpoint_activations: bool
+
+
+@dataclass(frozen=True)
+class BackboneContext:
+    """What a backbone may depend on besides the configuration; names are in the order in which they joined."""
+
+    adapters: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    linear: frozenset[str] = frozenset()
+    """Adapters whose positions lie on a line, as tokens do."""
+    grids: Mapping[str, PositionGrid] = field(default_factory=dict)
+    """Adapters that say where their cells stand."""
+    attention_layers: frozenset[int] = frozenset()
+    """Decoder layers whose cross-attention weights are kept, for criteria that need them; see `AttentionBackbone`."""
+    schemes: dict[str, type[nn.Module]] = field(default_factory=dict)
+    """Position schemes of plugins."""
+    seed: int = 1
+    """Of the run. torch's random numbers are seeded already, by it and the backbone's name."""
+    routers: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
+    """Routers of plugins: name -> what builds one from ``names`` and ``number``, the experts."""
+    options: Options = field(default_factory=dict)
+    """Every option that the component declares, with what ``model.options`` sets before the default."""
+
+
 class Backbone(Protocol):
-    """The transformer between adapters and heads, an ``nn.Module``. Built as ``cls(config, context)``."""
+    """Between adapters and heads: an ``nn.Module``. Built as ``cls(config: BackboneConfig, context: BackboneContext)``.
+
+    These two methods are enough to train, save, load and generate; `ofacore.parts.pad_sequences` makes padded rows of
+    a stream. It may declare
+
+    - ``hidden_size(config) -> int``, a static method: the width H, where the backbone knows it better than
+      ``config.hidden``; adapters and heads follow it;
+    - ``restarts = True`` or ``False``: coordinates count from 0 in every run of tokens and every segment, or on through
+      the sequence. Without it the scheme that ``model.positions`` names decides;
+    - ``most``: positions in a run, or in a sequence where coordinates do not restart, that it tells apart; None or
+      absent: any number. Generation ends there.
+
+    What it may offer besides, each a protocol of its own: `CachedBackbone`, `AddedPositions`, `AttentionBackbone`,
+    `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`. In how many ways its work can be
+    divided its manifest says, ``Component(divides=...)``.
+    """
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
-        """Source states [N, H] -> hidden [N, H]."""
+        """Source states [N, H] -> hidden [N, H]. Positions of other sequences have no influence."""
 
     def decode(self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None) -> Tensor:
-        """Target states [M, H] -> hidden [M, H], reading encoder output [N, H]."""
+        """Target states [M, H] -> hidden [M, H], reading encoder output [N, H].
+
+        What a position may see: in its own segment all, or none that come later where ``layout.causal``; of earlier
+        segments of its sequence those that are ``layout.visible``; of ``memory`` the sequence ``layout.memory`` names.
+        Without a source ``memory`` and ``source`` are None.
+        """
+
+
+class DecodeCache(Protocol):
+    """What a `CachedBackbone` remembers of R rows. The core moves rows; only the backbone looks inside."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows R."""
+
+    @property
+    def length(self) -> int:
+        """Positions of the longest row."""
+
+    def begin_segment(self) -> None:
+        """What follows belongs to a segment of its own."""
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep rows by index int64 [R'], on any device; an index may occur several times or not at all."""
+
+    def fork(self) -> DecodeCache:
+        """An independent cache in the same state."""
+
+
+@runtime_checkable
+class CachedBackbone(Protocol):
+    """What a `Backbone` may offer besides, so that a step of decoding need not run what came before again.
+
+    Without it `ofacore.parts.UncachedDecoder` serves: the same numbers, but every step runs the whole prefix.
+    """
+
+    def start_cache(
+        self,
+        rows: int,
+        memory: Tensor | None = None,
+        source: Layout | None = None,
+        *,
+        tasks: tuple[str, ...] = (),
+    ) -> DecodeCache:
+        """An empty cache for ``rows`` rows.
+
+        Args:
+            rows: Number of rows R.
+            memory: Encoder output [N, H] of every source; None: nothing to read.
+            source: Its layout; row r reads sequence r.
+            tasks: The one task of all rows; empty: unknown.
+        """
+
+    def extend(
+        self,
+        states: Tensor,
+        coordinates: Tensor,
+        cache: Any,
+        valid: Tensor | None = None,
+        adapter: str = "",
+        causal: bool = True,
+        keep: bool = True,
+    ) -> Tensor:
+        """Hidden states [R, n, H] of new positions behind those of the cache; equal to those of one `Backbone.decode`.
+
+        Args:
+            states: Embedded positions [R, n, H].
+            coordinates: int64 [R, n, 3].
+            cache: What came before; changed in place.
+            valid: bool [R, n], left-aligned: real positions; others leave no trace. None: all.
+            adapter: What made the positions.
+            causal: New positions see earlier ones only; otherwise they are a segment whose positions see each other.
+            keep: Later positions see the new ones; otherwise they leave no trace.
+        """
+
+
+@runtime_checkable
+class AddedPositions(Protocol):
+    """What a `Backbone` may offer besides, where positions are added to embeddings before these are normalised."""
+
+    def content_positions(self, side: Side, coordinates: Tensor, adapter: str) -> Tensor | None:
+        """Coordinates int64 [n, 3] of one adapter's positions -> [n, H] to add, or None."""
+
+
+@runtime_checkable
+class AttentionBackbone(Protocol):
+    """What a `Backbone` may offer besides, for criteria with ``needs = {"attention"}``."""
+
+    attention: Mapping[int, list[Tensor]]
+    """Of the latest `Backbone.decode`: layer -> cross-attention weights [rows, heads, L, K] of each of
+    ``layout.rows``, for every layer of ``context.attention_layers``."""
+
+
+@runtime_checkable
+class ExpertBackbone(Protocol):
+    """What a `Backbone` may offer besides: feed-forward experts, as ``model.experts`` asks for."""
+
+    balance: list[Tensor]
+    """Losses of the latest pass that spread positions over experts, one for each layer that ran; emptied by `encode`,
+    and by the core."""
+
+    def expert_names(self) -> tuple[str, ...]:
+        """Names of the experts, the same in all layers; empty for dense ones."""
+
+
+@runtime_checkable
+class CollectiveBackbone(Protocol):
+    """What a `Backbone` may offer besides, where its passes take part in communication between processes."""
+
+    def idle(self, stack: Stack, layers: range | None = None) -> Tensor | None:
+        """What `encode` or `decode` owes to other processes, where this one has no positions on that side.
+
+        Args:
+            stack: Which of the two.
+            layers: As of a `StagedBackbone`.
+
+        Returns:
+            0 with a gradient path through the communication; None where nothing is owed.
+        """
+
+
+@runtime_checkable
+class ShardedBackbone(CollectiveBackbone, Protocol):
+    """What a `Backbone` may offer besides, so that FSDP can split its weights over data ranks."""
+
+    def units(self) -> Sequence[nn.Module]:
+        """Modules that are gathered one at a time; every pass calls each of them once, in `idle` too."""
+
+
+@runtime_checkable
+class StagedBackbone(CollectiveBackbone, Protocol):
+    """What a `Backbone` may offer besides, so that a pipeline can cut it: it has as many layers as its configuration.
+
+    Its `encode`, `decode` and `idle` take ``layers: range | None``, those of one stage: what comes before the first and
+    after the last layer goes with them. None: all.
+    """
+
+    def readers(self, name: str) -> Iterable[tuple[Stack, int | None]] | None:
+        """Who uses one of its parameters or buffers: (stack, number of the layer or None for all); None: everybody."""
 
 
 ModuleFactory = Callable[[BuildContext], "nn.Module"]

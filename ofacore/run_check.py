@@ -58,7 +58,7 @@ def check_run(config: RunConfig, registry: Registry, places: Mapping[str, Place]
     """
     data = _Columns(config)
     found = check(config, registry, places=places, columns=data)
-    found += [*data.problems, *_sizes(config), *layout_problems(config)]
+    found += [*data.problems, *_sizes(config), *layout_problems(config, registry=registry)]
     return found or stage_problems(config, registry)
 
 

@@ -25,6 +25,7 @@ from ofacore.data.kinds import elements_of
 from ofacore.data.pieces import Geometry
 from ofacore.data.runs import RunSettings
 from ofacore.json_text import NotJsonError, json_text
+from ofacore.model.abilities import restarts
 from ofacore.model.attention_items import layers_of
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.plan import LossPlan, TaskPlan, plan_task
@@ -146,8 +147,13 @@ class Assembly:
 
     def _run_settings(self) -> RunSettings:
         model = with_preset_options(self.config.model)
-        restarts = bool(getattr(self.registry.load("positions", model.positions), "restarts", False))
-        return RunSettings(model.max_positions, model.source_boundaries, model.separator, model.target_start, restarts)
+        return RunSettings(
+            model.max_positions,
+            model.source_boundaries,
+            model.separator,
+            model.target_start,
+            restarts(model, self.registry),
+        )
 
     @cached_property
     def encoders(self) -> dict[str, Encoder]:

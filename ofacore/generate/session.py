@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofacore.parts import UncachedDecoder
 from ofacore.parts.batch_transfer import batch_on
 from ofacore.parts.transfer import to_device
-from ofacore.protocols import BOS, AdapterCall, Batch, BatchSide, HeadContext, Layout, Side
+from ofacore.protocols import BOS, AdapterCall, Batch, BatchSide, CachedBackbone, HeadContext, Layout, Side
 
 Coordinates = Callable[[str, tuple[int, ...]], np.ndarray]
 """(adapter, shape) -> int64 [length, 3]."""
@@ -56,8 +57,11 @@ class Session:
         memory = None if source is None else model.hidden(Batch(source, None, (), ())).source
         layout: Layout | None = None if source is None else source.layout
         self._source = None if memory is None or layout is None else (memory, layout)
-        self._cache = model.backbone.start_cache(rows, memory, layout, tasks=(task,))
-        self._next = torch.zeros_like(self._cache.lengths)
+        own = isinstance(model.backbone, CachedBackbone)
+        self._decoder: CachedBackbone = model.backbone if own else UncachedDecoder(model.backbone)
+        self._cache = self._decoder.start_cache(rows, memory, layout, tasks=(task,))
+        self._next = torch.zeros(rows, dtype=torch.int64, device=_device_of(model, memory))
+        self._reads = torch.arange(rows)
         self._restarts, self._begins = bool(getattr(model, "restarts", False)), True
         self._pending: Tensor | None = None
         self.unconditional, self.start_ids = unconditional, start_ids
@@ -86,7 +90,7 @@ class Session:
     @property
     def length(self) -> int:
         """Positions of the longest row."""
-        return int(self._cache.longest)
+        return int(self._cache.length)
 
     @property
     def room(self) -> int | None:
@@ -94,7 +98,7 @@ class Session:
 
         What the next step feeds first, the pending token or what a run begins with, is taken off.
         """
-        most = getattr(getattr(self._model.backbone, "positions", None), "most", None)
+        most = getattr(self._model.backbone, "most", None)
         if most is None:
             return None
         first = len(self.start_ids) if self._pending is None else 1
@@ -122,7 +126,7 @@ class Session:
         places = (self._next[:, None] + torch.arange(n, device=self.device))[..., None].expand(-1, -1, 3)
         states = self._embed(adapter, features, [(n,)] * self.rows, places.flatten(0, 1)).view(self.rows, n, -1)
         counts = torch.full_like(self._next, n) if valid is None else valid.sum(1)
-        hidden: Tensor = self._model.backbone.extend(states, places, self._cache, valid, adapter)
+        hidden = self._decoder.extend(states, places, self._cache, valid, adapter)
         self._next = self._next + counts
         if self.unconditional is not None:
             self.unconditional.step(features, adapter, valid)
@@ -151,9 +155,7 @@ class Session:
         flat = self._embed(adapter, features, shapes, where)
         states = flat.new_zeros(held.size, flat.shape[-1]).index_copy_(0, slot, flat).unflatten(0, held.shape)
         valid = None if held.all() else to_device(torch.from_numpy(held), self.device)
-        hidden: Tensor = self._model.backbone.extend(
-            states, coordinates, self._cache, valid, adapter, causal=False, keep=keep
-        )
+        hidden = self._decoder.extend(states, coordinates, self._cache, valid, adapter, causal=False, keep=keep)
         if keep:
             self._begins = True
             self._next = torch.maximum(self._next, coordinates.amax(dim=(1, 2)) + 1)
@@ -170,10 +172,11 @@ class Session:
         if self._source is None:
             raise ValueError("these rows have no source")
         memory, layout = self._source
-        starts = torch.searchsorted(layout.sequence, torch.arange(layout.sequences, device=layout.sequence.device))
+        sequence = layout.sequence.contiguous()
+        starts = torch.searchsorted(sequence, torch.arange(layout.sequences, device=layout.sequence.device))
         first = layout.segment == layout.segment[starts][layout.sequence]
         parts = memory[first].split(torch.bincount(layout.sequence[first], minlength=layout.sequences).tolist())
-        chosen = [parts[row] for row in self._cache.source.tolist()]
+        chosen = [parts[row] for row in self._reads.tolist()]
         return torch.cat(chosen), tuple(len(part) for part in chosen)
 
     def predict(self, head: str, hidden: Tensor, ctx: HeadContext) -> Any:
@@ -184,6 +187,7 @@ class Session:
         """Keep rows by index int64 [R']; one on the CPU tells the host, too, who stays."""
         host = rows
         self._cache.reorder(rows)
+        self._reads = self._reads.to(rows.device)[rows]
         rows = to_device(rows, self.device)
         self._next = self._next[rows]
         self._pending = None if self._pending is None else self._pending[rows]
@@ -193,6 +197,14 @@ class Session:
     def fork(self) -> Session:
         """An independent session in the same state."""
         twin = copy.copy(self)
-        twin._cache = self._cache.copy()
+        twin._cache = self._cache.fork()
         twin.unconditional = None if self.unconditional is None else self.unconditional.fork()
         return twin
+
+
+def _device_of(model: DecodingModel, memory: Tensor | None) -> torch.device:
+    """Where a model computes."""
+    known: torch.device | None = getattr(model, "device", None)
+    if known is not None:
+        return known
+    return torch.device("cpu") if memory is None else memory.device

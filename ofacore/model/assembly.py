@@ -9,16 +9,16 @@ from typing import Any
 from torch import nn
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.backbone import MegatronBackbone
+from ofacore.model.abilities import check_divisions, check_members, check_wishes, sizes_of
 from ofacore.model.initial import normal, seeded
 from ofacore.model.needs import Components, ModelNeeds, Part
 from ofacore.model.positions import PositionOptions
-from ofacore.model.stacks import BackboneContext
+from ofacore.model.presets import with_sizes
 from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
-from ofacore.protocols import BuildContext, PositionGrid
+from ofacore.protocols import BackboneContext, BuildContext, PositionGrid
 
 
 def parts(kind: str, wanted: Sequence[Part], context: BuildContext, registry: Components, seed: int) -> nn.ModuleDict:
@@ -54,7 +54,15 @@ def type_vectors(config: ModelConfig, adapters: nn.ModuleDict, hidden: int, seed
 def backbone(
     config: ModelConfig, adapters: nn.ModuleDict, needs: ModelNeeds, registry: Components, seed: int
 ) -> nn.Module:
-    """The backbone that the configuration names."""
+    """The backbone that the configuration names.
+
+    Raises:
+        PluginError: It lacks what every backbone needs.
+        UserError: The run asks for something that it does not offer.
+    """
+    name, owner = config.backbone, who(registry, "backbone", config.backbone)
+    declared = registry.component("backbone", name)
+    check_divisions(owner, declared.divides)
     linear = frozenset(name for name, module in adapters.items() if getattr(module, "axes", 3) == 1)
     schemes = {}
     if config.positions not in ("rotary", "untied"):
@@ -66,15 +74,14 @@ def backbone(
     }
     context = BackboneContext(
         tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers), schemes, seed,
-        _routers(config.experts, registry),
+        _routers(config.experts, registry), {**declared.options, **config.options},
     )  # fmt: skip
-    build: Callable[[ModelConfig, BackboneContext], nn.Module] = MegatronBackbone
-    if config.backbone != "megatron":
-        build = registry.load("backbone", config.backbone)
-        own = registry.component("backbone", config.backbone).options
-        config = config.model_copy(update={"options": {**own, **config.options}})
-    with seeded(f"backbone.{config.backbone}", seed):
-        return build(config, context)
+    build, given = registry.load("backbone", name), with_sizes(config, sizes_of(config, registry))
+    with seeded(f"backbone.{name}", seed), Blame(owner, "when it was built"), guarded_building(owner):
+        built = build(given, context)
+    check_members(built, owner)
+    check_wishes(built, owner, config, needs, registry)
+    return built  # type: ignore[no-any-return]
 
 
 def _scheme(name: str, registry: Components) -> Callable[[PositionOptions], nn.Module]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,14 @@ from ofacore.model.bias import Bias
 from ofacore.model.cached_decoder import CachedDecoder
 from ofacore.model.experts import nowhere
 from ofacore.model.layers import Biases, Memory, Pass
-from ofacore.model.positions import Place, Stack
+from ofacore.model.positions import Place
 from ofacore.model.rows import Group, Slots, Stream, cross_groups, finish, one_position, self_groups, slots_of
 from ofacore.parallel.groups import expert_size, layout
 from ofacore.parallel.regions import join_positions, split_positions
-from ofacore.protocols import Layout, Side
+from ofacore.protocols import Layout, Side, Stack
+
+_STACKS: Mapping[str, Stack] = {"encoder": "encoder", "decoder": "decoder"}
+_NORMS: Mapping[str, Stack] = {"encoder_norm": "encoder", "decoder_norm": "decoder"}
 
 
 class MegatronBackbone(CachedDecoder):
@@ -28,8 +31,27 @@ class MegatronBackbone(CachedDecoder):
         attention: Cross-attention weights of the latest pass, layer -> one [rows, heads, L, K] for each group.
     """
 
-    has_stages: ClassVar[bool] = True
-    """`encode`, `decode` and `idle` take the layers of one pipeline stage."""
+    @property
+    def most(self) -> int | None:
+        """Positions in a run that the position scheme tells apart; None: any number."""
+        return getattr(self.positions, "most", None)
+
+    def units(self) -> list[nn.Module]:
+        """Its layers."""
+        return [*self.encoder, *self.decoder]
+
+    def readers(self, name: str) -> Iterable[tuple[Stack, int | None]] | None:
+        """See `ofacore.protocols.StagedBackbone`: of layers, last norms, and what the position scheme tells."""
+        part, _, rest = name.partition(".")
+        if part in _STACKS:
+            return [(_STACKS[part], int(rest.partition(".")[0]))]
+        if part in _NORMS:
+            stack = _NORMS[part]
+            layers = len(getattr(self, stack))
+            last = layers - 1 if layers else None
+            return [(stack, last)]
+        known = getattr(self.positions, "readers", None)
+        return known(rest) if part == "positions" and known is not None else None
 
     def encode(self, states: Tensor, layout: Layout, layers: range | None = None) -> Tensor:
         """Source states [N, H] -> hidden [N, H].

@@ -60,6 +60,11 @@ class Cache:
         return len(self.lengths)
 
     @property
+    def length(self) -> int:
+        """Positions of the longest row."""
+        return self.longest
+
+    @property
     def sources(self) -> int:
         """Number of sources."""
         return 0 if self.memory is None else len(self.memory.keys[0])
@@ -102,7 +107,7 @@ class Cache:
         self.lengths, self.source, self.task = self.lengths[rows], self.source[rows], self.task[rows]
         self._measure()
 
-    def copy(self) -> Cache:
+    def fork(self) -> Cache:
         """An independent cache in the same state; the sources are shared."""
         parts = {name: getattr(self, name).clone() for name in ("coordinates", "segment", "kind")}
         keys, values = ([part.clone() for part in layers] for layers in (self.keys, self.values))

@@ -18,12 +18,19 @@ from ofacore.protocols import Layout
 
 
 class CachedDecoder(Stacks):
-    """The decoder a few positions at a time; see `ofacore.protocols.Backbone`."""
+    """The decoder a few positions at a time; see `ofacore.protocols.CachedBackbone`."""
 
     def start_cache(
-        self, rows: int, memory: Tensor | None = None, source: Layout | None = None, row_source: Tensor | None = None,
-        task: Tensor | None = None, tasks: tuple[str, ...] = (), capacity: int = 64,
-    ) -> Cache:  # fmt: skip
+        self,
+        rows: int,
+        memory: Tensor | None = None,
+        source: Layout | None = None,
+        *,
+        row_source: Tensor | None = None,
+        task: Tensor | None = None,
+        tasks: tuple[str, ...] = (),
+        capacity: int = 64,
+    ) -> Cache:
         """An empty cache for ``rows`` rows.
 
         Args:
@@ -108,12 +115,6 @@ class CachedDecoder(Stacks):
         if not causal:
             cache.segments += 1
         return x
-
-    def denoise(
-        self, states: Tensor, coordinates: Tensor, cache: Cache, valid: Tensor | None = None, adapter: str = ""
-    ) -> Tensor:
-        """Hidden states [R, n, H] of a bidirectional segment that leaves no trace."""
-        return self.extend(states, coordinates, cache, valid, adapter, causal=False, keep=False)
 
     def _note(self, cache: Cache, coordinates: Tensor, kind: Tensor, slot: Tensor | None, total: int) -> None:
         """Write coordinates, segments and kinds of new positions where their keys go."""

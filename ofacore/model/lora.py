@@ -67,14 +67,24 @@ def _add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tens
 def add_low_rank(model: nn.Module, config: LoraConfig, seed: int = 1) -> list[str]:
     """Freeze a model and give every linear whose name matches a trainable low-rank update.
 
+    The output of torch's `nn.MultiheadAttention` is left out: attention reads its weight and never calls it.
+
     Returns:
         Names of the linears.
 
     Raises:
         UserError: No linear matches.
     """
-    linears = [(name, module) for name, module in model.named_modules() if _is_linear(module)]
+    fused = {id(part.out_proj) for part in model.modules() if isinstance(part, nn.MultiheadAttention)}
+    linears = [
+        (name, module) for name, module in model.named_modules() if _is_linear(module) and id(module) not in fused
+    ]
     chosen = [(name, module) for name, module in linears if any(re.search(p, name) for p in config.targets)]
+    if not linears:
+        raise UserError(
+            "model.lora.rank: this model has no linear layer that could be updated (torch's nn.GRU, nn.LSTM and "
+            "nn.MultiheadAttention read their weights themselves); set model.lora.rank=0"
+        )
     if not chosen:
         raise UserError(
             f"model.lora.targets: no linear matches {list(config.targets)}; names look like '{linears[0][0]}'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from ofacore.config.schema import ModelConfig
 from ofacore.errors import UserError
@@ -74,6 +74,11 @@ def resolve(config: ModelConfig) -> Sizes:
         problem = f"{sizes.hidden} does not give {sizes.heads} heads of {width}"
         raise ModelSizeError(f"model.hidden: {problem}; choose a multiple of {multiple}")
     return sizes
+
+
+def with_sizes(config: ModelConfig, sizes: Sizes) -> ModelConfig:
+    """The configuration with every size a number."""
+    return config.model_copy(update=asdict(sizes))
 
 
 def with_preset_options(config: ModelConfig) -> ModelConfig:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,28 +19,9 @@ from ofacore.model.untied import Untied
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.norms import norm
 from ofacore.parallel.sharding import mark_by_position
-from ofacore.protocols import Layout, PositionGrid
+from ofacore.protocols import BackboneContext, Layout
 
 _SCHEMES: dict[str, Callable[[PositionOptions], Any]] = {"rotary": Rotary, "untied": Untied}
-
-
-@dataclass(frozen=True)
-class BackboneContext:
-    """What a backbone may depend on besides the configuration, in joining order."""
-
-    adapters: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
-    linear: frozenset[str] = frozenset()
-    """Adapters whose positions lie on a line, as tokens do."""
-    grids: Mapping[str, PositionGrid] = field(default_factory=dict)
-    """Adapters that say where their cells stand."""
-    attention_layers: frozenset[int] = frozenset()
-    """Decoder layers whose cross-attention weights are kept, for criteria that need them."""
-    schemes: dict[str, Callable[[PositionOptions], Any]] = field(default_factory=dict)
-    """Position schemes of plugins."""
-    seed: int = 1
-    routers: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
-    """Routers of plugins: name -> what builds one from ``names`` and ``number``, the experts."""
 
 
 class Stacks(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ofacore.model.needs import total
 from ofacore.model.stages import Stage
-from ofacore.protocols import Batch, BatchSide
+from ofacore.protocols import Batch, BatchSide, ExpertBackbone
 
 if TYPE_CHECKING:
     from ofacore.model.universal import UniversalModel
@@ -62,12 +62,14 @@ def forward_stage(model: UniversalModel, batch: Batch, received: Tensor | None) 
     """
     assert model.stage is not None
     model.embedding.begin()
-    model.backbone.balance = []
+    if isinstance(model.backbone, ExpertBackbone):
+        model.backbone.balance = []
     now, owed = _begun(model, batch) if received is None else (unpack(model.stage, batch, received), [])
     owed += _encoded(model, batch, now)
     owed += _decoded(model, batch, now)
     idle = total(owed)
-    return now.plus([*model.backbone.balance, *([] if idle is None else [idle])])
+    balance = list(model.backbone.balance) if isinstance(model.backbone, ExpertBackbone) else []
+    return now.plus([*balance, *([] if idle is None else [idle])])
 
 
 def _begun(model: UniversalModel, batch: Batch) -> tuple[Boundary, list[Tensor | None]]:

@@ -7,7 +7,6 @@ states to the last stage, where terms may need it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,12 +17,10 @@ from ofacore.model.stage_plan import StagePlan as StagePlan
 from ofacore.model.stage_plan import layer_costs
 from ofacore.parallel.cutting import PipelineError, cut
 from ofacore.parallel.tied import Stages
-from ofacore.protocols import Side
+from ofacore.protocols import Side, StagedBackbone
 
 if TYPE_CHECKING:
     from ofacore.model.universal import UniversalModel
-
-_LAYER = re.compile(r"backbone\.(encoder|decoder)\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,8 @@ def plan_stages(model: UniversalModel, stages: int) -> StagePlan:
     Raises:
         PipelineError: There are more stages than layers, or the backbone cannot be cut.
     """
-    if not getattr(model.backbone, "has_stages", False):
-        raise PipelineError(
-            f"backbone '{model.config.backbone}' cannot be cut into pipeline stages; use 'megatron', or --pp 1"
-        )
+    if not isinstance(model.backbone, StagedBackbone):
+        raise PipelineError(f"backbone '{model.config.backbone}' cannot be cut into pipeline stages; use --pp 1")
     costs = layer_costs(model.config, model.sizes)
     sizes = model.sizes
     costs[0] += _adapter_cost(model, "source")
@@ -160,18 +155,11 @@ def _holders(name: str, model: UniversalModel, plan: StagePlan) -> Stages:
 
 
 def _backbone_holders(name: str, model: UniversalModel, plan: StagePlan) -> set[int]:
-    everywhere = set(range(plan.last + 1))
-    layer = _LAYER.match(name)
-    if layer:
-        return {plan.stage_of(layer[1], int(layer[2]))}
-    part, _, rest = name.removeprefix("backbone.").partition(".")
-    if part in ("encoder_norm", "decoder_norm"):
-        return {plan.stages_of(part.removesuffix("_norm"))[-1]}
-    readers = getattr(model.backbone.positions, "readers", None)
-    if part != "positions" or readers is None:
-        return everywhere
-    return {
-        stage
-        for side, number in readers(rest)
-        for stage in (plan.stages_of(side) if number is None else (plan.stage_of(side, number),))
-    }
+    assert isinstance(model.backbone, StagedBackbone)
+    readers = model.backbone.readers(name.removeprefix("backbone."))
+    if readers is None:
+        return set(range(plan.last + 1))
+    found: set[int] = set()
+    for stack, layer in readers:
+        found |= set(plan.stages_of(stack)) if layer is None else {plan.stage_of(stack, layer)}
+    return found

@@ -14,6 +14,7 @@ from ofacore.config.schema import ModelConfig
 from ofacore.errors import UserError
 from ofacore.excerpts import listing
 from ofacore.model import assembly
+from ofacore.model.abilities import restarts, sizes_of
 from ofacore.model.attention_items import item_attention, layers_of
 from ofacore.model.checked_loss import checked_loss
 from ofacore.model.dropout import dropout
@@ -22,7 +23,7 @@ from ofacore.model.initial import seeded
 from ofacore.model.lora import add_low_rank
 from ofacore.model.needs import Components, Hidden, ModelNeeds, total
 from ofacore.model.not_finite import source_of_not_finite
-from ofacore.model.presets import resolve, with_preset_options
+from ofacore.model.presets import with_preset_options
 from ofacore.model.rows import is_range, permute
 from ofacore.model.stages import Stage
 from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
@@ -35,14 +36,20 @@ from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import (
     AdapterCall,
+    AddedPositions,
+    AttentionBackbone,
     Batch,
     BatchSide,
     BuildContext,
+    CollectiveBackbone,
     CriterionContext,
+    ExpertBackbone,
     HeadContext,
     Layout,
     Loss,
+    ShardedBackbone,
     Side,
+    Stack,
     TermGroup,
 )
 from ofacore.vocabulary import SEP, Vocabulary
@@ -71,7 +78,7 @@ class UniversalModel(nn.Module):
         self.registry, self.vocabulary, self.artifacts, self.needs, self.seed = (
             registry, vocabulary, artifacts, needs, seed,
         )  # fmt: skip
-        self.sizes = resolve(config)
+        self.sizes = sizes_of(config, registry)
         self._owners: dict[tuple[str, str], str] = {}
         self.stage: Stage | None = None
         self.finite_states: list[tuple[str, Tensor]] = []
@@ -124,10 +131,10 @@ class UniversalModel(nn.Module):
         """Type of the weights; features and states are converted to it."""
         return self._any_weight().dtype
 
-    @property
+    @cached_property
     def restarts(self) -> bool:
         """Coordinates count from 0 in every run and segment, not on through a sequence."""
-        return bool(getattr(getattr(self.backbone, "positions", None), "restarts", False))
+        return restarts(self.config, self.registry)
 
     @property
     def device(self) -> torch.device:
@@ -162,9 +169,9 @@ class UniversalModel(nn.Module):
         if coordinates is not None and call.adapter in self.collective:
             self.finite_states.append((call.adapter, states.detach().isfinite().all()))
         states = states * self.sizes.hidden**0.5 if self.config.scale_embedding else states
-        place = getattr(self.backbone, "content_positions", None)
-        added = None if place is None or coordinates is None else place(side, coordinates, call.adapter)
-        states = states if added is None else states + added
+        if coordinates is not None and isinstance(self.backbone, AddedPositions):
+            added = self.backbone.content_positions(side, coordinates, call.adapter)
+            states = states if added is None else states + added
         kind = f"{side}/{call.adapter}"
         states = states + self.types[kind] if kind in self.types else states
         layer_norm = self.source_norm if side == "source" else self.target_norm
@@ -219,23 +226,36 @@ class UniversalModel(nn.Module):
         balance: list[Tensor] = []
         idle = [*zeros, *more, None if source is not None else self._idle("encoder")]
         if source is not None and batch.source is not None:
-            memory = self.backbone.encode(source, batch.source.layout)
-            balance = list(getattr(self.backbone, "balance", ()))
+            memory = self._through("encode", source, batch.source.layout)
+            balance = self._balance()
         if target is not None and batch.target is not None:
             layout = batch.source.layout if memory is not None and batch.source is not None else None
-            decoded = self.backbone.decode(target, batch.target.layout, memory, layout)
-            balance = list(getattr(self.backbone, "balance", ()))
+            decoded = self._through("decode", target, batch.target.layout, memory, layout)
+            balance = self._balance()
         else:
             idle.append(self._idle("decoder"))
         found = Hidden(memory, decoded, torch.stack(balance).mean() if balance else None, idle=total(idle))
         if self.needs.attention_layers and memory is not None and decoded is not None:
             assert batch.source is not None and batch.target is not None
+            assert isinstance(self.backbone, AttentionBackbone)
             found.attention = self.backbone.attention
             found.layouts = batch.source.layout, batch.target.layout
         return found
 
-    def _idle(self, place: str) -> Tensor | None:
-        return self.backbone.idle(place) if hasattr(self.backbone, "idle") else None  # type: ignore[operator]
+    def _through(self, method: str, states: Tensor, *rest: Any) -> Tensor:
+        """What `Backbone.encode` or `Backbone.decode` gives for states [N, H]."""
+        with Blame(self._owner("backbone", self.config.backbone), method):
+            found: Tensor = getattr(self.backbone, method)(states, *rest)
+            if not isinstance(found, Tensor) or found.shape != states.shape:
+                given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+                raise ValueError(f"{method} gave {given}, not {list(states.shape)}: one state for each position")
+        return found
+
+    def _balance(self) -> list[Tensor]:
+        return list(self.backbone.balance) if isinstance(self.backbone, ExpertBackbone) else []
+
+    def _idle(self, stack: Stack) -> Tensor | None:
+        return self.backbone.idle(stack) if isinstance(self.backbone, CollectiveBackbone) else None
 
     def predict(self, group: TermGroup, hidden: Hidden) -> Any:
         """What a group's head says about the group's positions."""
@@ -340,8 +360,8 @@ class UniversalModel(nn.Module):
         They compute in ``dtype``, whatever the format that their parameters are kept in; default: that one.
         """
         if layout().fsdp:
-            layers = [layer for stack in ("encoder", "decoder") for layer in getattr(self.backbone, stack, ())]
-            fsdp.shard(layers, dtype)
+            assert isinstance(self.backbone, ShardedBackbone)
+            fsdp.shard(self.backbone.units(), dtype)
             self.gathered_as = dtype
 
     def parameter_kinds(self) -> dict[str, ParameterKind]:

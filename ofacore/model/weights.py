@@ -13,6 +13,7 @@ from torch import Tensor
 from ofacore.parallel.groups import expert_group, expert_size, pipeline_group
 from ofacore.parallel.sharded_optimizer import part_like, whole_of
 from ofacore.parallel.sharding import from_all, is_expert, local, whole_shape
+from ofacore.protocols import ExpertBackbone
 
 if TYPE_CHECKING:
     from ofacore.model.universal import UniversalModel
@@ -98,4 +99,6 @@ def _in_table(name: str) -> bool:
 def _of_other_rank(model: UniversalModel, name: str) -> bool:
     """A parameter of an expert that another rank of the expert group holds."""
     found = _EXPERT.search(name) if expert_size() > 1 else None
-    return found is not None and found[1] in getattr(model.backbone, "expert_names", tuple)()
+    if found is None or not isinstance(model.backbone, ExpertBackbone):
+        return False
+    return found[1] in model.backbone.expert_names()

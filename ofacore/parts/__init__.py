@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ofacore.parts.pooling import EmbeddingHead
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.search_options import SEARCH_OPTIONS, check_search
+    from ofacore.parts.sequences import PaddedSequences, pad_sequences, read_sequences, seen_positions
     from ofacore.parts.starter.baselines import copy, majority
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         unspaced,
     )
     from ofacore.parts.trie import Trie, TrieNode
+    from ofacore.parts.uncached import UncachedDecoder
     from ofacore.parts.values import ValuesPreprocessor
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "LabelError",
     "OneShotGenerator",
     "PackageSource",
+    "PaddedSequences",
     "Row",
     "Split",
     "Splits",
@@ -70,6 +73,7 @@ __all__ = [
     "TokensPreprocessor",
     "Trie",
     "TrieNode",
+    "UncachedDecoder",
     "ValuesHead",
     "ValuesPreprocessor",
     "begin_run",
@@ -89,11 +93,14 @@ __all__ = [
     "lower",
     "majority",
     "numbers_on",
+    "pad_sequences",
     "pick",
     "prepared",
+    "read_sequences",
     "replace_underscores",
     "save_splits",
     "spaced",
+    "seen_positions",
     "split_of",
     "split_references",
     "strip_punctuation",
@@ -119,6 +126,7 @@ _HOMES = {
     "LabelError": "cross_entropy",
     "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
+    "PaddedSequences": "sequences",
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",
@@ -131,6 +139,7 @@ _HOMES = {
     "TokensPreprocessor": "tokens",
     "Trie": "trie",
     "TrieNode": "trie",
+    "UncachedDecoder": "uncached",
     "ValuesHead": "regression",
     "ValuesPreprocessor": "values",
     "begin_run": "stepping",
@@ -150,11 +159,14 @@ _HOMES = {
     "lower": "transforms",
     "majority": "starter.baselines",
     "numbers_on": "transfer",
+    "pad_sequences": "sequences",
     "pick": "starter.splits",
     "prepared": "starter.prepared",
+    "read_sequences": "sequences",
     "replace_underscores": "transforms",
     "save_splits": "starter.prepared",
     "spaced": "transforms",
+    "seen_positions": "sequences",
     "split_of": "starter.splits",
     "split_references": "transforms",
     "strip_punctuation": "transforms",

@@ -89,7 +89,8 @@ def _planned(config: RunConfig, registry: Registry) -> Iterator[tuple[str, TaskP
 
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     model = config.model
-    yield from unknown("model.backbone", "backbone", model.backbone, registry)
+    wrong = unknown("model.backbone", "backbone", model.backbone, registry)
+    yield from wrong or option_problems("model.options", "backbone", model.backbone, model.options, registry)
     yield from unknown("model.positions", "positions", model.positions, registry)
     if model.experts != "none":
         yield from unknown("model.experts", "router", model.experts, registry)

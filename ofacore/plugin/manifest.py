@@ -16,6 +16,7 @@ CONTRACT: tuple[int, int] = (1, 0)
 AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
 OptionType = Literal["flag", "int", "float", "str", "list", "section", "any"]
 Side = Literal["source", "target"]
+Division = Literal["tensor", "sequence", "pipeline", "expert", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Component:
     slot. It must not import heavy libraries."""
     declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
     """Filled in from ``options``: each with its type, bounds and sentence."""
+    divides: tuple[Division, ...] = ()
+    """For a backbone: ways in which its own layers can be divided among processes. Data ranks need none of them."""
 
     def __post_init__(self) -> None:
         declared: dict[str, Option] = {}

@@ -27,6 +27,9 @@ ModalityConformance  (AdapterConformance and GeneratorConformance understand the
 ``model``            Keys of the model section: ``{"preprocessors": {"touch": {"size": 8}}}``.
 AdapterConformance
 ``adapter`` *        Name of the adapter component. ``options``: in place of its declared ones.
+BackboneConformance
+``backbone`` *       Name of the backbone component. ``options``: in place of its declared ones.
+``model``            Keys of the model section; ``tolerance``: largest difference of a state, default 1e-4.
 CriterionConformance
 ``criterion`` *      Name of the criterion component. ``options``: in place of its declared ones.
 ``head``             Head component that makes predictions. Default: none, the prediction is the states.
@@ -61,6 +64,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ofacore.testing.adapter import AdapterConformance
+    from ofacore.testing.backbone import BackboneConformance
     from ofacore.testing.criterion import CriterionConformance
     from ofacore.testing.generator import GeneratorConformance
     from ofacore.testing.metric import MetricConformance
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdapterConformance",
+    "BackboneConformance",
     "ClosedRegistry",
     "CriterionConformance",
     "GeneratorConformance",
@@ -84,6 +89,7 @@ __all__ = [
 
 _HOMES = {
     "AdapterConformance": "adapter",
+    "BackboneConformance": "backbone",
     "ClosedRegistry": "registry",
     "CriterionConformance": "criterion",
     "GeneratorConformance": "generator",

@@ -10,9 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofacore.builtin import MANIFEST as CORE
 from ofacore.config.schema import ModelConfig
+from ofacore.model.backbone import MegatronBackbone
 from ofacore.model.needs import ModelNeeds, Part
+from ofacore.model.positions import Rotary
 from ofacore.model.universal import UniversalModel
+from ofacore.model.untied import Untied
 from ofacore.parts import Contrastive, CrossEntropy, EmbeddingHead, TokenAdapter, TokenHead
 from ofacore.plugin import Component
 from ofacore.protocols import AdapterCall, Batch, BatchSide, BuildContext, Layout, SampleInfo, TermGroup
@@ -75,14 +79,16 @@ class Parts:
     def __init__(self, **more: Any) -> None:
         self.known = {
             "token": TokenAdapter, "grid": GridAdapter, "tokens": TokenHead, "cross_entropy": CrossEntropy,
-            "pooled": EmbeddingHead, "contrastive": Contrastive, "place": PlaceRouter, **more,
+            "pooled": EmbeddingHead, "contrastive": Contrastive, "place": PlaceRouter,
+            "megatron": MegatronBackbone, "rotary": Rotary, "untied": Untied, **more,
         }  # fmt: skip
 
     def load(self, kind: str, name: str) -> Any:
         return self.known[name]
 
     def component(self, kind: str, name: str) -> Component:
-        return Component(kind, name, "")
+        own = [known for known in CORE.components if (known.kind, known.name) == (kind, name)]
+        return own[0] if own else Component(kind, name, "")
 
 
 NEEDS = ModelNeeds(

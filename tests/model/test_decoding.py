@@ -78,7 +78,8 @@ def test_segments_equal_one_pass(options: dict) -> None:
         call = AdapterCall("grid", {"values": torch.from_numpy(values)}, ((2, 3),), torch.empty(0))
         return built.embed("target", call, places[0])[None]
 
-    hidden = built.backbone.denoise(grid(grids[0], where[:, :6]), where[:, :6], cache, adapter="grid")
+    noisy = grid(grids[0], where[:, :6])
+    hidden = built.backbone.extend(noisy, where[:, :6], cache, adapter="grid", causal=False, keep=False)
     torch.testing.assert_close(hidden[0], expected[:6], atol=1e-5, rtol=1e-4)
     assert cache.longest == 0
     hidden = built.backbone.extend(grid(grids[1], where[:, 6:12]), where[:, 6:12], cache, adapter="grid", causal=False)

@@ -5,6 +5,7 @@ import pytest
 
 from ofacore.testing import (
     AdapterConformance,
+    BackboneConformance,
     CriterionConformance,
     GeneratorConformance,
     ScheduleConformance,
@@ -94,3 +95,16 @@ class TestCurriculum(ScheduleConformance):
     plugin = CORE
     schedule = "curriculum"
     options = {"start": {"b": 10}, "ramp": 5}
+
+
+class TestMegatron(BackboneConformance):
+    plugin = CORE
+    backbone = "megatron"
+
+
+class TestMegatronUntied(TestMegatron):
+    model = {"positions": "untied", "norm": "post"}
+
+
+class TestMegatronExperts(TestMegatron):
+    model = {"experts": "topk", "experts_k": 2, "activation": "silu"}
