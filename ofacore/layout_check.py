@@ -107,7 +107,7 @@ def _needs_megatron(config: RunConfig, key: str, size: int) -> list[Problem]:
 def _experts(config: RunConfig, layout: Layout) -> list[Problem]:
     """Of experts by modality the number is known when the model is built; that of the others here."""
     kind = config.model.experts
-    number = {"task": len(config.tasks), "topk": config.model.experts_number}.get(kind)
+    number = {"task": len(config.tasks), "modality": None}.get(kind, config.model.experts_number)
     if layout.expert == 1:
         return []
     if kind == "none":

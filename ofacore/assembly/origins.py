@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
+from ofacore.config.preset_options import with_preset_options
 from ofacore.config.schema import ModelConfig
 from ofacore.plan import TaskPlan
 from ofacore.plugin import Component, Registry, UnknownNameError
@@ -104,7 +105,7 @@ def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[s
             yield "head", loss.head
         yield from (("metric", use.metric) for use in plan.metrics)
         yield from (("transform", name) for names in plan.transforms.values() for name in names)
-    yield "positions", model.positions
+    yield "positions", with_preset_options(model).positions
     yield "backbone", model.backbone
     yield "router", model.experts
 

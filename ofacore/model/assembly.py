@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.backbone import MegatronBackbone
 from ofacore.model.initial import normal, seeded
 from ofacore.model.needs import Components, ModelNeeds, Part
+from ofacore.model.positions import scheme_of
+from ofacore.model.routing import router_of
 from ofacore.model.stacks import BackboneContext
 from ofacore.parallel.norms import norm
-from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import BuildContext, PositionGrid
@@ -58,32 +58,15 @@ def backbone(
 ) -> nn.Module:
     """The backbone that the configuration names."""
     linear = frozenset(name for name, module in adapters.items() if getattr(module, "axes", 3) == 1)
-    schemes = {}
-    if config.positions not in ("rotary", "untied"):
-        schemes[config.positions] = registry.load("positions", config.positions)
     grids = {
         name: module.grid
         for name, module in adapters.items()
         if isinstance(getattr(module, "grid", None), PositionGrid)
     }
     context = BackboneContext(
-        tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers), schemes, seed,
-        _routers(config.experts, registry),
+        tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers),
+        scheme_of(config, registry), seed, router_of(config.experts, registry),
     )  # fmt: skip
-    build = MegatronBackbone if config.backbone == "megatron" else registry.load("backbone", config.backbone)
+    build = registry.load("backbone", config.backbone)
     with seeded(f"backbone.{config.backbone}", seed):
         return build(config, context)  # type: ignore[no-any-return]
-
-
-def _routers(name: str, registry: Components) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """The router of a plugin, if one is asked for.
-
-    Raises:
-        PluginError: It has parameters; only the core's own learned router is trained.
-    """
-    if name in ("none", "modality", "task", "topk"):
-        return {}
-    build, declared = registry.load("router", name), registry.component("router", name).options
-    if isinstance(build, type) and issubclass(build, nn.Module):
-        raise PluginError(f"router '{name}' is a module; a router of a plugin has no parameters, 'topk' learns")
-    return {name: lambda given: build({**declared, **given})}

@@ -168,10 +168,11 @@ def _backbone_holders(name: str, model: UniversalModel, plan: StagePlan) -> set[
     if part in ("encoder_norm", "decoder_norm"):
         return {plan.stages_of(part.removesuffix("_norm"))[-1]}
     readers = getattr(model.backbone.positions, "readers", None)
-    if part != "positions" or readers is None:
+    read = None if part != "positions" or readers is None else readers(rest)
+    if read is None:
         return everywhere
     return {
         stage
-        for side, number in readers(rest)
+        for side, number in read
         for stage in (plan.stages_of(side) if number is None else (plan.stage_of(side, number),))
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
+from ofacore.config.preset_options import with_preset_options
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.instruction import InstructionError
 from ofacore.plan.configured import plan_task
@@ -76,7 +77,9 @@ def _lengths(name: str, task: TaskConfig, registry: Registry, options: Generatio
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     model = config.model
     yield from unknown("model.backbone", "backbone", model.backbone, registry)
-    yield from unknown("model.positions", "positions", model.positions, registry)
+    scheme, path = with_preset_options(model).positions, "model.positions"
+    wrong = unknown(path, "positions", scheme, registry)
+    yield from wrong or option_problems(f"{path}_options", "positions", scheme, model.positions_options, registry)
     if model.experts != "none":
         yield from unknown("model.experts", "router", model.experts, registry)
     for key, kind in _OPTIONS.items():

@@ -7,6 +7,7 @@ from ofacore.testing import (
     AdapterConformance,
     CriterionConformance,
     GeneratorConformance,
+    PositionsConformance,
     ScheduleConformance,
 )
 
@@ -94,3 +95,8 @@ class TestCurriculum(ScheduleConformance):
     plugin = CORE
     schedule = "curriculum"
     options = {"start": {"b": 10}, "ramp": 5}
+
+
+class TestRotary(PositionsConformance):
+    plugin = CORE
+    positions = "rotary"
