@@ -99,7 +99,29 @@ class WholeHeads(nn.Module, Positions):
         return torch.cat([weight, weight.new_zeros(1, self.heads)])
 
 
-REGISTRY = Parts(numbers=Numbers, scaled=Scaled, peeking=Peeking, sampling=Sampling, whole_heads=WholeHeads)
+class Leaning(nn.Module):
+    """A router of a plugin, with parameters and a loss."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__()
+        self.k = options["k"]
+        self.weight = nn.Parameter(torch.zeros(options["number"], options["hidden"]))
+        self.lean = nn.Parameter(torch.linspace(0, 0.1, options["number"]))
+
+    def forward(self, layout: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        shares = (hidden.float() @ self.weight.float().T + self.lean).softmax(-1)
+        gates, experts = shares.topk(self.k, -1)
+        return experts, gates / gates.sum(-1, keepdim=True), shares.square().sum(-1).mean()
+
+
+REGISTRY = Parts(
+    numbers=Numbers,
+    scaled=Scaled,
+    peeking=Peeking,
+    sampling=Sampling,
+    whole_heads=WholeHeads,
+    leaning=Leaning,
+)
 ALL_NEEDS = ModelNeeds(
     NEEDS.adapters, (*NEEDS.heads, Part("numbers")), (*NEEDS.criteria, Part("scaled"), Part("contrastive")), NEEDS.tasks
 )
