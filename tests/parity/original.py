@@ -22,7 +22,7 @@ from ofacore.data.collate import collate
 from ofacore.model.needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.parts import CrossEntropy, TokenAdapter, TokenHead
-from ofacore.plugin import Registry
+from ofacore.plugin import Component, Registry
 from ofacore.protocols import Batch, Example, Piece, SlotPlan, TermItem
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, UNK, Block, Vocabulary
 from tests.parity.weights import refilled
@@ -50,6 +50,9 @@ class Parts:
     def load(self, kind: str, name: str) -> Any:
         full = f"{kind}/{name}"
         return self.known[full] if full in self.known else Registry.discover().load(kind, name)
+
+    def component(self, kind: str, name: str) -> Component:
+        return Registry.discover().component(kind, name)
 
 
 @dataclass
