@@ -7,7 +7,7 @@ from ofacore.parts.transforms import TRANSFORMS
 from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest, Option
 
 _SCHEDULES = "ofacore.train.schedules"
-_EXPERTS = "ofacore.model.experts"
+_ROUTERS = "ofacore.model.routing"
 _TRACKERS = "ofacore.train.trackers"
 
 
@@ -118,15 +118,18 @@ MANIFEST = ComponentManifest(
             "schedule", "curriculum", f"{_SCHEDULES}:Curriculum", "Shares that change along the run.",
             **_CURRICULUM,
         ),
-        _component("router", "modality", f"{_EXPERTS}:ModalityRouter", "One expert for each modality."),
-        _component("router", "task", f"{_EXPERTS}:TaskRouter", "One expert for each task."),
-        Component("router", "topk", f"{_EXPERTS}:TopKRouter", "Learned choice of k experts.", batch_coupled=True),
+        _component("router", "modality", f"{_ROUTERS}:ModalityRouter", "One expert for each modality."),
+        _component("router", "task", f"{_ROUTERS}:TaskRouter", "One expert for each task."),
+        Component("router", "topk", f"{_ROUTERS}:TopKRouter", "Learned choice of k experts.", batch_coupled=True),
         Component(
             "backbone", "megatron", "ofacore.model.backbone:MegatronBackbone", "Parallel transformer.",
             divides=("tensor", "sequence", "pipeline", "expert", "fsdp"),
         ),
-        _component("positions", "rotary", "ofacore.model.positions:Rotary", "Rotation in three bands: t, y, x."),
-        _component("positions", "untied", "ofacore.model.untied:Untied", "Learned absolute and relative biases."),
+        _component(
+            "positions", "rotary", "ofacore.model.positions:Rotary", "Rotation in three bands: t, y, x.",
+            base=Option(10_000.0, "A position turns the slowest features by about one over this.", minimum=1),
+        ),
+        _component("positions_cost", "rotary", "ofacore.layouts.positions:RotaryCost", "What rotation costs."),
         _component("tracker", "jsonl", f"{_TRACKERS}:Jsonl", "metrics.jsonl in the run folder."),
         _component("tracker", "tensorboard", f"{_TRACKERS}:TensorBoard", "TensorBoard events in the run folder."),
         _component("tracker", "wandb", f"{_TRACKERS}:WandB", "Weights & Biases, where installed.", **_WANDB),

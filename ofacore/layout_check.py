@@ -128,7 +128,7 @@ def _core() -> Registry:
 def _experts(config: RunConfig, layout: Layout) -> list[Problem]:
     """Of experts by modality the number is known when the model is built; that of the others here."""
     kind = config.model.experts
-    number = {"task": len(config.tasks), "topk": config.model.experts_number}.get(kind)
+    number = {"task": len(config.tasks), "modality": None}.get(kind, config.model.experts_number)
     if layout.expert == 1:
         return []
     if kind == "none":

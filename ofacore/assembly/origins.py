@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
+from ofacore.config.preset_options import with_preset_options
 from ofacore.config.schema import ModelConfig
 from ofacore.plan import TaskPlan
 from ofacore.plan.resolved_options import components_of
 from ofacore.plugin import Component, Registry, UnknownNameError
+from ofacore.plugin.first_party import COMPONENT_DISTRIBUTIONS, CORE_DISTRIBUTION
 
 Stored = Mapping[str, Mapping[str, Any]]
 """``kind/name`` -> ``distribution``, ``version`` and, of components, ``options``."""
@@ -89,10 +91,19 @@ def changed_versions(stored: Stored, registry: Registry) -> list[str]:
             if here and here != origin["version"]:
                 found[f"{origin['distribution']} {origin['version']} (here is {here})"] = None
             continue
+        if _left_the_core(kind, name, origin) == (row.distribution, row.version):
+            continue
         if (row.distribution, row.version) != (origin["distribution"], origin["version"]):
             now = row.version if row.distribution == origin["distribution"] else f"{row.distribution} {row.version}"
             found[f"{origin['distribution']} {origin['version']} (here is {now})"] = None
     return list(found)
+
+
+def _left_the_core(kind: str, name: str, origin: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Distribution and version of what the core brought when the model was made; None of anything else."""
+    if origin["distribution"] != CORE_DISTRIBUTION or (kind, name) not in COMPONENT_DISTRIBUTIONS:
+        return None
+    return COMPONENT_DISTRIBUTIONS[kind, name], origin["version"]
 
 
 def _version(registry: Registry, distribution: str) -> str:
@@ -103,7 +114,7 @@ def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[s
     for plan in plans.values():
         yield from (("slot", slot.type) for slot in plan.slots())
         yield from components_of(plan)
-    yield "positions", model.positions
+    yield "positions", with_preset_options(model).positions
     yield "backbone", model.backbone
     yield "router", model.experts
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ofacore.config.preset_options import with_preset_options
 from ofacore.config.schema import RunConfig
 
 OptionTable = dict[tuple[str, str], dict[str, Any]]
@@ -46,6 +47,9 @@ def given_options(config: RunConfig) -> Iterator[GivenOptions]:
             yield GivenOptions(f"model.{key}.{name}", kind, name, options)
     if model.options:
         yield GivenOptions("model.options", "backbone", model.backbone, model.options)
+    if model.positions_options:
+        scheme = with_preset_options(model).positions
+        yield GivenOptions("model.positions_options", "positions", scheme, model.positions_options)
     yield from table_entries(config.options)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ofacore.config.closed_values import closed_values
+from ofacore.config.preset_options import with_moved_keys
 
 
 def _compiles(text: str) -> str:
@@ -160,7 +161,8 @@ class ModelConfig(Section):
     heads: int | None = Field(None, gt=0, description="Attention heads.")
     encoder_layers: int | None = Field(None, ge=0, description="Layers of the encoder.")
     decoder_layers: int | None = Field(None, ge=0, description="Layers of the decoder.")
-    positions: str = Field("rotary", description="rotary, untied, or a plugin's scheme.")
+    positions: str = Field("rotary", description="Name of an installed position scheme.")
+    positions_options: dict[str, Any] = Field(default_factory=dict, description="Options of the position scheme.")
     max_positions: int = Field(1024, gt=0, description="Most positions along one axis.")
     norm: Literal["pre", "post"] = Field("pre", description="Normalisation before or behind each sublayer.")
     norm_type: Literal["layernorm", "rmsnorm"] = Field("layernorm", description="Kind of normalisation.")
@@ -173,21 +175,8 @@ class ModelConfig(Section):
     attn_scale_factor: float = Field(
         1.0, gt=0, description="Scores are divided by the root of the head's width times this."
     )
-    attention_bias: bool = Field(
-        True,
-        description="untied: biases by distance. False, as OFA's use_self_attn_bias: none, and the encoder's scores "
-        "are scaled by the head's width alone, without factors on its heads.",
-    )
-    position_buckets: int = Field(
-        256, gt=0, description="untied: distances along a line that are told apart, in each direction."
-    )
-    share_attn_bias: bool = Field(False, description="untied: all layers share one table of relative biases.")
-    entangle_positions: bool = Field(
-        False, description="untied: positions are added to the embeddings, not to the attention scores."
-    )
     layernorm_embedding: bool = Field(True, description="Normalise embeddings.")
     norm_per_adapter: bool = Field(False, description="Each adapter has its own normalisation of embeddings.")
-    layernorm_position: bool = Field(True, description="untied: normalise position embeddings.")
     type_embedding: bool = Field(True, description="A learned vector for each adapter and side.")
     target_type_embedding: bool = Field(True, description="False: for adapters of the source only.")
     scale_embedding: bool = Field(False, description="Embeddings are multiplied by the root of the width.")
@@ -204,13 +193,15 @@ class ModelConfig(Section):
     decoder_drop_path: float = Field(0.0, ge=0, lt=1, description="As encoder_drop_path, in the decoder.")
     experts: str = Field(
         "none",
-        description="Feed-forward experts: none, modality or task (one for each), topk (a learned choice), or a "
-        "plugin's router.",
+        description="Feed-forward experts: none, or an installed router: modality or task (one for each), topk (a "
+        "learned choice), or a plugin's.",
     )
-    experts_number: int = Field(4, ge=1, description="topk and routers of plugins: number of experts.")
-    experts_k: int = Field(1, ge=1, description="topk: experts that each position goes through.")
+    experts_number: int = Field(4, ge=1, description="Number of experts, where the router does not say what they are.")
+    experts_k: int = Field(
+        1, ge=1, description="Experts that each position goes through, of routers that choose several."
+    )
     experts_balance: float = Field(
-        0.01, ge=0, description="topk: weight of the loss that spreads positions over the experts; 0: none."
+        0.01, ge=0, description="Weight of a learned router's loss, which spreads positions over the experts; 0: none."
     )
     checkpoint_activations: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, more time."
@@ -233,6 +224,12 @@ class ModelConfig(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="Older spelling of `options: {backbone/NAME: {...}}`, of the chosen backbone."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        """Keys of before, at their new place."""
+        return with_moved_keys(values)
 
 
 class GroupRule(Section):

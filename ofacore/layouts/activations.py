@@ -78,7 +78,7 @@ def encoder_layer(work: Workload, choice: Choice) -> float:
 
 
 def _self_attention(work: Workload, choice: Choice, length: int) -> float:
-    kept = _heads(work, choice, length, length, work.model.positions == "rotary")
+    kept = _heads(work, choice, length, length, work.scheme.rotates)
     if _projected(work, length, length):
         kept += 3 * _split(work, choice) * length
     return kept + length * _branch(work, choice)
@@ -103,15 +103,12 @@ def embedding(work: Workload, choice: Choice, positions: int) -> float:
 
 def side_wide(work: Workload, queries: int, keys: int) -> float:
     """Bytes that all layers of a side share, for one sample: rotation, masks that the fused kernel keeps, places."""
-    config, sizes, state = work.model, work.sizes, work.width * work.sizes.hidden
-    found = 4.0 * sizes.head_size * queries if config.positions == "rotary" and queries == keys else 0.0
-    if work.target == queries == keys > EXPLICIT_UP_TO**0.5 and config.positions == "rotary":
+    scheme, found = work.scheme, 0.0
+    if scheme.rotates and queries == keys:
+        found += 4.0 * work.sizes.head_size * queries
+    if work.target == queries == keys > EXPLICIT_UP_TO**0.5 and not scheme.biased:
         found += queries * keys * work.width
-    if config.positions != "untied":
-        return found
-    if config.entangle_positions:
-        return (state + 36.0) * queries if queries == keys else 0.0
-    return keys * (2 * state + 36) + (4.0 * queries * keys if queries == keys else 0.0)
+    return found + scheme.kept(queries, keys, work.width)
 
 
 def output(work: Workload, choice: Choice) -> float:

@@ -13,7 +13,6 @@ from ofacore.parallel.cutting import cut
 from ofacore.parallel.layout import Layout
 
 _LAYER = re.compile(r"backbone\.(encoder|decoder)\.(\d+)\.")
-_BIAS = re.compile(r"backbone\.positions\.(encoder|decoder)\.\w+\.relative\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def stage_plan(work: Workload, stages: int) -> StagePlan:
     return StagePlan(sizes.encoder_layers, sizes.decoder_layers, cut(costs, stages))
 
 
-def holders(weight: Weight, plan: StagePlan, shared_bias: bool) -> tuple[int, ...]:
+def holders(weight: Weight, plan: StagePlan) -> tuple[int, ...]:
     """Stages that hold a parameter."""
     name, start = weight.name, plan.stages_of("decoder")[0]
     layer = _LAYER.match(name)
@@ -55,15 +54,13 @@ def holders(weight: Weight, plan: StagePlan, shared_bias: bool) -> tuple[int, ..
         return (start,)
     if name.startswith(("backbone.encoder_norm", "backbone.decoder_norm")):
         return (plan.stages_of(name.split(".")[1].removesuffix("_norm"))[-1],)
-    return _position_holders(name, plan, shared_bias)
+    return _position_holders(weight, plan)
 
 
-def _position_holders(name: str, plan: StagePlan, shared_bias: bool) -> tuple[int, ...]:
-    bias = _BIAS.match(name)
-    if bias:
-        return plan.stages_of(bias[1]) if shared_bias else (plan.stage_of(bias[1], int(bias[2])),)
-    part, side = name.split(".")[2:4]
-    if part in ("query", "key"):
-        return plan.stages_of("encoder" if side == "encoder" else "decoder")
-    sides = ("decoder",) if part == "decoder" else ("encoder", "decoder")
-    return tuple(sorted({stage for side in sides for stage in plan.stages_of(side)}))
+def _position_holders(weight: Weight, plan: StagePlan) -> tuple[int, ...]:
+    if weight.readers is None:
+        return tuple(range(plan.last + 1))
+    found: set[int] = set()
+    for side, layer in weight.readers:
+        found.update(plan.stages_of(side) if layer is None else (plan.stage_of(side, layer),))
+    return tuple(sorted(found))

@@ -69,8 +69,8 @@ def of_stage(work: Workload, layout: Layout, stage: int) -> tuple[Weight, ...]:
 @lru_cache(maxsize=64)
 def _placed(work: Workload, stages: int) -> tuple[tuple[Weight, tuple[int, ...]], ...]:
     """Every parameter and the stages that hold it."""
-    plan, shared = stage_plan(work, stages), work.model.share_attn_bias
-    return tuple((weight, holders(weight, plan, shared)) for weight in weights(work))
+    plan = stage_plan(work, stages)
+    return tuple((weight, holders(weight, plan)) for weight in weights(work))
 
 
 @lru_cache(maxsize=4096)

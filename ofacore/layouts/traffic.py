@@ -52,7 +52,7 @@ def of_step(work: Workload, layout: Layout, stage: int) -> tuple[Call, ...]:
     own = of_stage(work, layout, stage)
     plan, found = stage_plan(work, layout.pipeline), []
     for weight in own:
-        shared = holders(weight, plan, work.model.share_attn_bias)
+        shared = holders(weight, plan)
         number = local_numbers(weight, layout)
         if len(shared) > 1:
             found.append(Call("tied gradients", "all-reduce", "pipeline", len(shared), 4.0 * number))
@@ -121,7 +121,7 @@ def _borders(work: Workload, choice: Choice, state: float, encodes: bool, decode
     for present, length in sides:
         if present and choice.layout.sequence:
             yield Call("TP", "all-gather", "tensor", size, state * length, 2)
-    if work.model.positions == "untied" and not work.model.entangle_positions:
+    if work.scheme.width:
         lengths = 2 * work.source * encodes + (3 * work.target + work.source) * decodes
         yield Call("TP", "all-reduce", "tensor", size, state * lengths)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ofacore.layouts.workload import Workload
+from ofacore.protocols import Stack
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Weight:
     """When each process of a tensor group sees a part of its gradient: under sequence parallelism, or always."""
     expert: bool = False
     """It belongs to a feed-forward expert."""
+    readers: tuple[tuple[Stack, int | None], ...] | None = None
+    """Of the position scheme: (side, layer) that use it, layer None: any of the side; None: all do."""
 
     @property
     def numbers(self) -> int:
@@ -45,7 +48,7 @@ def _all(work: Workload) -> Iterator[Weight]:
             yield Weight(f"types.{side}/token", (hidden,))
     for side in ("source", "target") if config.layernorm_embedding else ():
         yield from _norm(work, f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm", hidden)
-    yield from _untied(work) if config.positions == "untied" else ()
+    yield from _positions(work)
     for place, number in (("encoder", work.sizes.encoder_layers), ("decoder", work.sizes.decoder_layers)):
         for layer in range(number):
             yield from _layer(work, f"backbone.{place}.{layer}", place == "decoder")
@@ -85,7 +88,7 @@ def _layer(work: Workload, name: str, cross: bool) -> Iterator[Weight]:
 
 def _attention(work: Workload, name: str, part: str) -> Iterator[Weight]:
     config, sizes = work.model, work.sizes
-    plain = name.startswith("backbone.encoder") and not config.attention_bias
+    plain = name.startswith("backbone.encoder") and "encoder" in work.scheme.plain
     if config.scale_heads and not plain:
         yield Weight(f"{name}.{part}.head_scale", (sizes.heads,), 0)
     yield from _row(f"{name}.{part}.out", sizes.hidden, sizes.hidden)
@@ -117,17 +120,7 @@ def _network(work: Workload, name: str, sequence: bool) -> Iterator[Weight]:
     yield from _row(f"{name}.down", ffn, hidden, sequence)
 
 
-def _untied(work: Workload) -> Iterator[Weight]:
-    config, sizes, name = work.model, work.sizes, "backbone.positions"
-    for side, layers in (("encoder", sizes.encoder_layers), ("decoder", sizes.decoder_layers)):
-        own = f"{name}.{side}.token"
-        yield Weight(f"{own}.tables.0.weight", (config.max_positions + 2, sizes.hidden), table=True)
-        if config.layernorm_position and not config.entangle_positions:
-            yield from _norm(work, f"{own}.norm", sizes.hidden, bias=True)
-        biased = config.attention_bias and config.position_buckets
-        for layer in range(1 if config.share_attn_bias else layers) if biased else ():
-            shape = (2 * config.position_buckets - 1, sizes.heads)
-            yield Weight(f"{own}.relative.{layer}.0.weight", shape, 1, table=True)
-    for place in () if config.entangle_positions else ("encoder", "decoder", "cross"):
-        yield from _column(f"{name}.query.{place}", sizes.hidden, sizes.hidden)
-        yield from _column(f"{name}.key.{place}", sizes.hidden, sizes.hidden)
+def _positions(work: Workload) -> Iterator[Weight]:
+    for found in work.scheme.weights():
+        readers = None if found.readers is None else tuple(found.readers)
+        yield Weight(f"backbone.positions.{found.name}", found.shape, found.split, found.table, readers=readers)

@@ -44,7 +44,7 @@ def _products(operations: float) -> Work:
 
 def has_features(work: Workload) -> bool:
     """Whether position vectors travel as further features of queries and keys, as wide as those of the content."""
-    return work.model.positions == "untied" and not work.model.entangle_positions
+    return work.scheme.width > 0
 
 
 def _scores(work: Workload, queries: int, keys: int) -> Work:

@@ -7,7 +7,10 @@ from functools import cached_property
 from typing import Literal
 
 from ofacore.config.schema import ModelConfig
+from ofacore.layouts.positions import cost_of
 from ofacore.model.presets import Sizes, resolve, with_preset_options
+from ofacore.plugin import Registry
+from ofacore.protocols import PositionsCost
 
 Method = Literal["muon", "adamw", "sgd"]
 
@@ -29,6 +32,8 @@ class Workload:
     """Weights in bf16 with fp32 masters; otherwise all in fp32."""
     method: Method = "muon"
     """Optimiser: muon, adamw or sgd without momentum."""
+    registry: Registry | None = None
+    """Whose position scheme it is; None: everything installed."""
 
     @cached_property
     def model(self) -> ModelConfig:
@@ -39,6 +44,11 @@ class Workload:
     def sizes(self) -> Sizes:
         """Widths and depths."""
         return resolve(self.config)
+
+    @cached_property
+    def scheme(self) -> PositionsCost:
+        """What the position scheme costs."""
+        return cost_of(self.model, self.sizes, self.registry or Registry.discover())
 
     @property
     def width(self) -> int:

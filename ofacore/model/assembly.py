@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
@@ -12,10 +11,10 @@ from ofacore.config.schema import ModelConfig
 from ofacore.model.abilities import check_divisions, check_members, check_wishes, sizes_of
 from ofacore.model.initial import normal, seeded
 from ofacore.model.needs import Components, ModelNeeds, Part
-from ofacore.model.positions import PositionOptions
+from ofacore.model.positions import scheme_of
 from ofacore.model.presets import with_sizes
+from ofacore.model.routing import router_of
 from ofacore.parallel.norms import norm
-from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import BackboneContext, BuildContext, PositionGrid
@@ -64,17 +63,14 @@ def backbone(
     declared = registry.component("backbone", name)
     check_divisions(owner, declared.divides)
     linear = frozenset(name for name, module in adapters.items() if getattr(module, "axes", 3) == 1)
-    schemes = {}
-    if config.positions not in ("rotary", "untied"):
-        schemes[config.positions] = _scheme(config.positions, registry)
     grids = {
         name: module.grid
         for name, module in adapters.items()
         if isinstance(getattr(module, "grid", None), PositionGrid)
     }
     context = BackboneContext(
-        tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers), schemes, seed,
-        _routers(config.experts, registry), {**declared.options, **config.options},
+        tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers),
+        scheme_of(config, registry), seed, router_of(config.experts, registry), {**declared.options, **config.options},
     )  # fmt: skip
     build, given = registry.load("backbone", name), with_sizes(config, sizes_of(config, registry))
     with seeded(f"backbone.{name}", seed), Blame(owner, "when it was built"), guarded_building(owner):
@@ -82,23 +78,3 @@ def backbone(
     check_members(built, owner)
     check_wishes(built, owner, config, needs, registry)
     return built  # type: ignore[no-any-return]
-
-
-def _scheme(name: str, registry: Components) -> Callable[[PositionOptions], nn.Module]:
-    """A position scheme of a plugin, built with the options of its component too."""
-    build, own = registry.load("positions", name), registry.component("positions", name).options
-    return lambda options: build(replace(options, own=own))
-
-
-def _routers(name: str, registry: Components) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """The router of a plugin, if one is asked for.
-
-    Raises:
-        PluginError: It has parameters; only the core's own learned router is trained.
-    """
-    if name in ("none", "modality", "task", "topk"):
-        return {}
-    build, declared = registry.load("router", name), registry.component("router", name).options
-    if isinstance(build, type) and issubclass(build, nn.Module):
-        raise PluginError(f"router '{name}' is a module; a router of a plugin has no parameters, 'topk' learns")
-    return {name: lambda given: build({**declared, **given})}

@@ -160,8 +160,8 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Queries from the target, keys and values from the encoder's output."""
 
-    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
-        super().__init__(config, sizes)
+    def __init__(self, config: ModelConfig, sizes: Sizes, plain: bool = False) -> None:
+        super().__init__(config, sizes, plain)
         self.query = ColumnLinear(sizes.hidden, sizes.hidden)
         self.key_value = ColumnLinear(sizes.hidden, 2 * sizes.hidden, sequence=False)
 

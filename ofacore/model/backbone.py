@@ -9,15 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
-from ofacore.model.bias import Bias
+from ofacore.model.bias import Bias, bias_of
 from ofacore.model.cached_decoder import CachedDecoder
-from ofacore.model.experts import nowhere
 from ofacore.model.layers import Biases, Memory, Pass
-from ofacore.model.positions import Place
+from ofacore.model.routing import nowhere
 from ofacore.model.rows import Group, Slots, Stream, cross_groups, finish, one_position, self_groups, slots_of
 from ofacore.parallel.groups import expert_size, layout
 from ofacore.parallel.regions import join_positions, split_positions
-from ofacore.protocols import Layout, Side, Stack
+from ofacore.protocols import AttentionPlace, Layout, Side, Stack
 
 _STACKS: Mapping[str, Stack] = {"encoder": "encoder", "decoder": "decoder"}
 _NORMS: Mapping[str, Stack] = {"encoder_norm": "encoder", "decoder_norm": "decoder"}
@@ -157,14 +156,11 @@ class MegatronBackbone(CachedDecoder):
             self.scheme.features("cross", "query", vectors), self.scheme.features("cross", "key", read),
         )  # fmt: skip
 
-    def _biases(self, place: Place, groups: Sequence[Group]) -> Biases:
+    def _biases(self, place: AttentionPlace, groups: Sequence[Group]) -> Biases:
         relative = [self.scheme.relative(place, group.queries, group.keys) for group in groups]
 
         def of_layer(layer: int) -> list[Bias]:
-            return [
-                Bias(group.additive) if own is None else own.bias(layer, group.additive)
-                for own, group in zip(relative, groups, strict=True)
-            ]
+            return [bias_of(own, layer, group.additive) for own, group in zip(relative, groups, strict=True)]
 
         return of_layer
 

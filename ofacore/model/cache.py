@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ofacore.model.rows import View, runs_of
+from ofacore.model.rows import runs_of
 from ofacore.parts.transfer import to_device
-from ofacore.protocols import Layout, LayoutFacts, RowPlaces
+from ofacore.protocols import Layout, LayoutFacts, PositionView, RowPlaces
 
 
 @dataclass
@@ -23,6 +23,14 @@ class SourceCache:
     """bool [S, K]: real positions; None: all."""
     empty: frozenset[int] | None = None
     """Sources without positions; None: the host does not know."""
+    view: PositionView | None = None
+    """[S, K]: where the sources' positions stand; None where no bias of cross-attention depends on it."""
+
+    def seen_from(self, rows: Tensor) -> PositionView | None:
+        """The view of the source that each of ``rows`` reads, int64 [R]."""
+        if self.view is None:
+            return None
+        return PositionView(self.view.coordinates[rows], self.view.run[rows], self.view.kind[rows])
 
 
 @dataclass
@@ -132,10 +140,10 @@ class Cache:
             self.longest = int(self.lengths.max())
             self.uniform = bool((self.lengths == self.longest).all())
 
-    def view(self, length: int, linear: Tensor) -> View:
+    def view(self, length: int, linear: Tensor) -> PositionView:
         """The first ``length`` positions of every row; ``linear`` bool [kinds]: adapters that have a line."""
         coordinates, segment, kind = (part[:, :length] for part in (self.coordinates, self.segment, self.kind))
-        return View(coordinates, runs_of(coordinates, segment, kind, linear[kind]), kind)
+        return PositionView(coordinates, runs_of(coordinates, segment, kind, linear[kind]), kind)
 
 
 def _longer(x: Tensor, dim: int, more: int) -> Tensor:

@@ -8,13 +8,12 @@ from torch import Tensor
 from ofacore.model.attention import joined
 from ofacore.model.cache import Cache, SourceCache, new_positions
 from ofacore.model.incremental import Step, beams_of, blind_rows, layer_step, new_mask
-from ofacore.model.rows import View
 from ofacore.model.stacks import Stacks
 from ofacore.parallel import fsdp
 from ofacore.parallel.groups import tensor_size
 from ofacore.parallel.layers import whole_positions
 from ofacore.parts.transfer import numbers_on
-from ofacore.protocols import Layout
+from ofacore.protocols import Layout, PositionView
 
 
 class CachedDecoder(Stacks):
@@ -72,10 +71,13 @@ class CachedDecoder(Stacks):
         mask = number < counts[:, None]
         starts = counts.cumsum(0) - counts
         index = torch.where(mask, starts[:, None] + number, 0)
-        vectors = self.positions.vectors("encoder", source.coordinates, self._stream(source).kind)
+        stream = self._stream(source)
+        vectors = self.positions.vectors("encoder", source.coordinates, stream.kind)
         features = self.positions.features("cross", "key", vectors)
         empty = frozenset(number for number, length in enumerate(lengths) if not length)
-        cache = SourceCache(mask=None if min(lengths) == longest else mask, empty=empty)
+        view = PositionView(source.coordinates[index], stream.run[index], stream.kind[index])
+        biased = self.scheme.relative("cross", view, view) is not None
+        cache = SourceCache(mask=None if min(lengths) == longest else mask, empty=empty, view=view if biased else None)
         for layer in self.decoder:
             with fsdp.gathered([layer]):
                 keys, values = layer.cross.project_memory(memory)
@@ -136,15 +138,18 @@ class CachedDecoder(Stacks):
         keys = cache.view(total, numbers_on(linear, states.device))
         where = torch.arange(total - n, total, device=states.device).expand(len(states), -1) if slot is None else slot
         kind = self._kind(adapter, coordinates)
-        queries = View(coordinates, keys.run.gather(1, where), kind)
+        queries = PositionView(coordinates, keys.run.gather(1, where), kind)
         flat = coordinates.flatten(0, 1)
         vectors = self.positions.vectors("decoder", flat, self._kind(adapter, flat))
         vectors = None if vectors is None else vectors.unflatten(0, (-1, n))
+        seen = None if cache.memory is None else cache.memory.seen_from(cache.source.clamp(min=0))
+        cross = None if seen is None else scheme.relative("cross", queries, seen)
         return Step(
             cache, scheme.relative("decoder", queries, keys), scheme.features("decoder", "query", vectors),
             scheme.features("decoder", "key", vectors), scheme.features("cross", "query", vectors), total, mask, slot,
             self.positions.rotation(coordinates), self._routing(new_positions(cache, n, adapter, coordinates)),
-            beams_of(cache.source, cache.sources, cache.known_source), blind_rows(cache),
+            0 if cross is not None else beams_of(cache.source, cache.sources, cache.known_source), blind_rows(cache),
+            cross,
         )  # fmt: skip
 
     def _cached(self, x: Tensor, step: Step) -> Tensor:

@@ -16,14 +16,14 @@ from torch.utils.checkpoint import checkpoint
 from ofacore.config.schema import ModelConfig
 from ofacore.model.dropout import dropout, own_random_numbers
 from ofacore.model.presets import Sizes
+from ofacore.model.routing import Route, RouterChoice, Routing, nowhere
 from ofacore.model.rows import permute
 from ofacore.parallel.groups import expert_group, expert_rank, expert_size
 from ofacore.parallel.layers import ColumnLinear, RowLinear
 from ofacore.parallel.norms import SplitNorm
 from ofacore.parallel.regions import exchanged, join_positions, split_positions
 from ofacore.parallel.sharding import mark_expert
-from ofacore.parts.transfer import numbers_on, to_device
-from ofacore.protocols import Layout
+from ofacore.parts.transfer import to_device
 
 _DENSE = re.compile(r"^(.*\.ffn)\.((?:up|norm|down)\..+)$")
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -59,105 +59,6 @@ class FeedForward(nn.Module):
         return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
 
 
-@dataclass
-class Routing:
-    """Positions sorted by expert."""
-
-    order: Tensor
-    """int64 [N * k]: (position, choice) pairs, sorted by expert; pair p belongs to position p // k."""
-    inverse: Tensor
-    """int64 [N * k]: the way back, `order` at this place is that pair."""
-    sizes: tuple[int, ...]
-    """Pairs of each expert."""
-    everywhere: list[list[int]] | None = None
-    """Pairs of each expert on every rank of the expert group, once they are known."""
-
-
-def sort_by_expert(experts: Tensor, number: int, sizes: tuple[int, ...] | None = None) -> Routing:
-    """Experts int64 [N, k] -> pairs sorted by expert; ``sizes``: pairs of each, where the host knows."""
-    flat = experts.flatten()
-    if sizes is None:
-        sizes = tuple(torch.bincount(flat, minlength=number).tolist())
-    order = torch.argsort(flat, stable=True)
-    return Routing(order, torch.argsort(order), sizes)
-
-
-def fixed_sizes(names: Sequence[str], present: Sequence[str], counts: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Positions of each expert, from the number of each adapter's or task's; None where those are not known."""
-    if counts is None:
-        return None
-    known = dict(zip(present, counts, strict=True))
-    return tuple(known.get(name, 0) for name in names)
-
-
-def nowhere(number: int, device: torch.device) -> Routing:
-    """No positions for so many experts."""
-    none = torch.zeros(0, dtype=torch.int64, device=device)
-    return Routing(none, none, (0,) * number)
-
-
-class ModalityRouter:
-    """The adapter that made a position is its expert (OFASys' modality experts)."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.names: Sequence[str] = options["names"]
-
-    def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """(experts [N, 1], gates of one [N, 1])."""
-        return _fixed(self.names, layout.adapters, layout.adapter, layout.facts.adapters if layout.facts else None)
-
-
-class TaskRouter:
-    """The task of a position is its expert."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.names: Sequence[str] = options["names"]
-
-    def __call__(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """(experts [N, 1], gates of one [N, 1])."""
-        return _fixed(self.names, layout.tasks, layout.task, layout.facts.tasks if layout.facts else None)
-
-
-def _fixed(
-    names: Sequence[str], present: Sequence[str], index: Tensor, counts: Sequence[int] | None
-) -> tuple[Tensor, Tensor]:
-    """``counts``: positions of each of ``present``; None: the host does not know."""
-    table = numbers_on([names.index(name) if name in names else -1 for name in present], index.device)
-    experts = table[index].unsqueeze(1)
-    if counts is None:
-        homeless = bool((experts < 0).any())
-    else:
-        homeless = any(count and name not in names for name, count in zip(present, counts, strict=True))
-    if homeless:
-        raise ValueError(f"positions of {sorted(set(present) - set(names))} have no expert; there are {list(names)}")
-    return experts, torch.ones(experts.shape, device=index.device)
-
-
-class TopKRouter(nn.Module):
-    """A learned softmax over experts; the k largest share the position (Shazeer et al. 2017).
-
-    Options: ``hidden``, ``number`` of experts, ``k``.
-    """
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.number, self.k = int(options["number"]), int(options["k"])
-        self.weight = nn.Parameter(torch.zeros(self.number, int(options["hidden"])))
-
-    def forward(self, layout: Layout, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """(experts [N, k], gates [N, k]); gates add up to one if k > 1."""
-        return self.route(hidden)[:2]
-
-    def route(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Experts, gates, and the balance loss: 1 for an even use of all experts (Fedus et al. 2021)."""
-        probabilities = functional.linear(hidden.float(), self.weight.float()).softmax(-1)
-        gates, experts = probabilities.topk(self.k, dim=-1)
-        if self.k > 1:
-            gates = gates / gates.sum(-1, keepdim=True)
-        used = functional.one_hot(experts, self.number).float().mean((0, 1))
-        return experts, gates, self.number * (used * probabilities.mean(0)).sum()
-
-
 def dense_to_experts(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
     """The portable state of a dense model, with each feed-forward network copied into every expert of those names.
 
@@ -174,6 +75,21 @@ def dense_to_experts(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[
     return spread
 
 
+@dataclass(frozen=True)
+class ExpertsPlan:
+    """The feed-forward experts of every layer."""
+
+    names: tuple[str, ...]
+    """In the order in which they joined."""
+    router: RouterChoice
+    k: int
+    """Experts for each position that the configuration asks for."""
+
+    def build(self, hidden: int) -> Any:
+        """A router for states of that width."""
+        return self.router.made(self.names, hidden, self.k)
+
+
 class Experts(nn.Module):
     """Several feed-forward networks, keyed by name in the order in which they joined.
 
@@ -181,33 +97,35 @@ class Experts(nn.Module):
     (Lepikhin et al. 2020). All its ranks then have to call this together, if need be without any positions: `idle`.
     """
 
-    def __init__(self, config: ModelConfig, sizes: Sizes, names: Sequence[str]) -> None:
+    def __init__(self, config: ModelConfig, sizes: Sizes, plan: ExpertsPlan) -> None:
         super().__init__()
-        self.names, self.own = tuple(names), own_experts(len(names))
-        mine = [names[number] for number in self.own]
+        self.plan, self.names, self.own = plan, plan.names, own_experts(len(plan.names))
+        mine = [self.names[number] for number in self.own]
         self.each = nn.ModuleDict({name: FeedForward(config, sizes, sequence=False) for name in mine})
         mark_expert(self.each)
-        self.router: TopKRouter | None = None
-        if config.experts == "topk":
-            k = min(config.experts_k, len(names))
-            self.router = TopKRouter({"hidden": sizes.hidden, "number": len(names), "k": k})
+        self.router: nn.Module | None = plan.build(sizes.hidden) if plan.router.by_layer else None
 
-    def forward(self, x: Tensor, routing: Routing | None, positions: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """States [N, H] -> states [N, H] and the balance loss of a learned router.
+    def forward(self, x: Tensor, route: Route | None, positions: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """States [N, H] -> states [N, H] and the loss of a router that each layer has.
 
         ``positions``: N, where ``x`` holds the share of this process under sequence parallelism.
         """
         if positions is not None:
-            y, balance = self.forward(join_positions(x, positions), routing)
-            return split_positions(y), balance
-        if self.router is None:
-            assert routing is not None
-            return self._dispatch(x, routing), None
-        experts, gates, balance = self.router.route(x)
-        pairs = x.repeat_interleave(self.router.k, dim=0) if self.router.k > 1 else x
-        y = self._dispatch(pairs, sort_by_expert(experts, len(self.names)))
-        y = (y * gates.flatten().unsqueeze(1).to(y.dtype)).unflatten(0, (-1, self.router.k)).sum(1)
-        return y, balance
+            y, loss = self.forward(join_positions(x, positions), route)
+            return split_positions(y), loss
+        routing, loss = self._routing(x, route)
+        k = len(routing.order) // max(1, len(x))
+        pairs = x.repeat_interleave(k, dim=0) if k > 1 else x
+        y = self._dispatch(pairs, routing)
+        if routing.gates is not None:
+            y = (y * routing.gates.flatten().unsqueeze(1).to(y.dtype)).unflatten(0, (-1, routing.gates.shape[1])).sum(1)
+        return y, loss
+
+    def _routing(self, x: Tensor, route: Route | None) -> tuple[Routing, Tensor | None]:
+        if isinstance(route, Routing):
+            return route, None
+        assert route is not None
+        return self.plan.router.routing(self.router, route, x, len(self.names))
 
     def idle(self, x: Tensor, routing: Routing) -> Tensor:
         """Take part in the exchange without positions: [0, H] -> [0, H]; ``routing`` is shared as in `forward`."""

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from ofacore.model.attention import attend, joined
-from ofacore.model.bias import Bias, Relative
+from ofacore.model.bias import Bias, bias_of
 from ofacore.model.cache import Cache
-from ofacore.model.experts import Experts, Routing
+from ofacore.model.experts import Experts
 from ofacore.model.layers import Layer, _scaled
+from ofacore.model.routing import Route
 from ofacore.parts.transfer import numbers_on, to_device
+from ofacore.protocols import RelativeBias
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Step:
     """What all layers share in one step: n new positions in each of R rows, T keys in all."""
 
     cache: Cache
-    relative: Relative | None
+    relative: RelativeBias | None
     """Biases by distance between the new positions and all keys."""
     query: Tensor | None
     """[R, n, h, w]: the position scheme's features of the new positions as queries; None: it has none."""
@@ -34,11 +36,13 @@ class Step:
     slot: Tensor | None
     """int64 [R, n]: where new keys go; None: right behind the others, equally in all rows."""
     rotation: Tensor | None
-    routing: Routing | None
+    routing: Route | None
     beams: int
     """Rows that read each source, where all have equally many and stand in order; else 0."""
     blind: Tensor | None
     """bool [R, 1, 1]: rows that read nothing; None: there are none."""
+    cross: RelativeBias | None = None
+    """Biases between the new positions and what their rows read."""
 
 
 def new_mask(cache: Cache, valid: Tensor | None, n: int, causal: bool) -> tuple[Tensor | None, Tensor | None]:
@@ -88,7 +92,7 @@ def _self_attention(layer: Layer, x: Tensor, step: Step) -> Tensor:
         keys.scatter_(2, where.expand_as(k), k)
         values.scatter_(2, where.expand_as(v), v)
     mask = masked(step.mask, x.dtype)
-    bias = Bias(mask) if step.relative is None else step.relative.bias(layer.index, mask)
+    bias = bias_of(step.relative, layer.index, mask)
     out = attend(q, keys[:, :, : step.total], values[:, :, : step.total], bias, 0.0, False)
     return attention.out(attention.merge(out))  # type: ignore[no-any-return]
 
@@ -109,7 +113,8 @@ def _cross(layer: Layer, x: Tensor, step: Step) -> Tensor:
     else:
         row = source.clamp(min=0)
         chosen = mask[row][:, None, None] if mask is not None else None
-        out = attend(q, keys[row], values[row], Bias(masked(chosen, x.dtype)), 0.0, False)
+        bias = bias_of(step.cross, layer.index, masked(chosen, x.dtype))
+        out = attend(q, keys[row], values[row], bias, 0.0, False)
     branch = _scaled(layer.cross.out(layer.cross.merge(out)), layer.cross_scale)
     if step.blind is not None:
         branch = torch.where(step.blind, 0.0, branch)

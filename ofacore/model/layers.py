@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -12,12 +12,14 @@ from ofacore.config.schema import ModelConfig
 from ofacore.model.attention import CrossAttention, SelfAttention
 from ofacore.model.bias import Bias
 from ofacore.model.dropout import add_dropped, drop_path, dropout, own_random_numbers
-from ofacore.model.experts import Experts, FeedForward, Routing
+from ofacore.model.experts import Experts, ExpertsPlan, FeedForward
 from ofacore.model.presets import Sizes
+from ofacore.model.routing import Route
 from ofacore.model.rows import Slots
 from ofacore.parallel.groups import sequence_parallel
 from ofacore.parallel.norms import norm
 from ofacore.parallel.sharding import mark_by_position
+from ofacore.protocols import AttentionPlace
 
 Biases = Callable[[int], list[Bias]]
 """Layer -> what is added to the scores of each attention group."""
@@ -48,7 +50,7 @@ class Pass:
     sequence: Tensor
     """int64 [N]: sequence of each position of this process."""
     sequences: int
-    routing: Routing | None = None
+    routing: Route | None = None
     query: Tensor | None = None
     """[N, h, w]: the position scheme's features of all positions as queries; None: it has none."""
     key: Tensor | None = None
@@ -68,21 +70,29 @@ class Layer(nn.Module):
         config: Norm placement, scale options, dropout.
         sizes: Widths.
         index: Number of the layer on its side.
-        experts: Names of feed-forward experts; empty for one dense network.
+        experts: Its feed-forward experts; None for one dense network.
         cross: Whether it reads the encoder.
         path_rate: Probability of leaving out a branch.
+        plain: Places of attention that the position scheme wants without scale options.
     """
 
     def __init__(
-        self, config: ModelConfig, sizes: Sizes, index: int, experts: Sequence[str], cross: bool, path_rate: float
+        self,
+        config: ModelConfig,
+        sizes: Sizes,
+        index: int,
+        experts: ExpertsPlan | None,
+        cross: bool,
+        path_rate: float,
+        plain: Collection[AttentionPlace] = (),
     ) -> None:
         super().__init__()
         self.index, self.path_rate, self.rate = index, path_rate, config.dropout
         self.pre = config.norm == "pre"
-        self.attention = SelfAttention(config, sizes, plain=not cross and not config.attention_bias)
+        self.attention = SelfAttention(config, sizes, plain=("decoder" if cross else "encoder") in plain)
         self.attention_norm = norm(config.norm_type, sizes.hidden)
         self.attention_scale = norm(config.norm_type, sizes.hidden) if config.scale_attn else None
-        self.cross = CrossAttention(config, sizes) if cross else None
+        self.cross = CrossAttention(config, sizes, "cross" in plain) if cross else None
         self.cross_norm = norm(config.norm_type, sizes.hidden) if cross else None
         self.cross_scale = norm(config.norm_type, sizes.hidden) if cross and config.scale_attn else None
         self.ffn = Experts(config, sizes, experts) if experts else FeedForward(config, sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
+from ofacore.config.preset_options import with_preset_options as with_preset_options
 from ofacore.config.schema import ModelConfig
 from ofacore.errors import UserError
 from ofacore.plugin import suggest
@@ -44,12 +45,6 @@ PRESETS = {
     "ofa-10b": Sizes(2816, 11264, 32, 48, 36),
 }
 
-_OFA_OPTIONS = {
-    "positions": "untied", "qk_norm": False, "scale_attn": True, "scale_fc": True, "scale_heads": True,
-    "attn_scale_factor": 2.0, "norm_per_adapter": True, "target_type_embedding": False, "separator": False,
-}  # fmt: skip
-"""What all models of the OFA family have in common; the rest are the defaults of the schema."""
-
 
 class ModelSizeError(UserError):
     """A size that no transformer can have, or an unknown preset."""
@@ -59,8 +54,7 @@ def resolve(config: ModelConfig) -> Sizes:
     """Sizes of the preset, with every size that the configuration sets in its place.
 
     Raises:
-        ModelSizeError: Unknown preset, or ``hidden`` is no multiple of ``heads``, or positions rotate the features of a
-            head by pairs and its width is odd.
+        ModelSizeError: Unknown preset, or ``hidden`` is no multiple of ``heads``.
     """
     if config.preset not in PRESETS:
         near = suggest(config.preset, PRESETS) or f"there are {', '.join(PRESETS)}"
@@ -68,22 +62,12 @@ def resolve(config: ModelConfig) -> Sizes:
     names = ("hidden", "ffn", "heads", "encoder_layers", "decoder_layers")
     given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
     sizes = replace(PRESETS[config.preset], **given)
-    pairs = config.positions == "rotary"
-    if sizes.hidden % sizes.heads or (pairs and sizes.head_size % 2):
-        width, multiple = ("an even width", 2 * sizes.heads) if pairs else ("equal width", sizes.heads)
-        problem = f"{sizes.hidden} does not give {sizes.heads} heads of {width}"
-        raise ModelSizeError(f"model.hidden: {problem}; choose a multiple of {multiple}")
+    if sizes.hidden % sizes.heads:
+        problem = f"{sizes.hidden} does not give {sizes.heads} heads of equal width"
+        raise ModelSizeError(f"model.hidden: {problem}; choose a multiple of {sizes.heads}")
     return sizes
 
 
 def with_sizes(config: ModelConfig, sizes: Sizes) -> ModelConfig:
     """The configuration with every size a number."""
     return config.model_copy(update=asdict(sizes))
-
-
-def with_preset_options(config: ModelConfig) -> ModelConfig:
-    """The configuration with the options of an ``ofa-`` preset, except those that were set explicitly."""
-    if not config.preset.startswith("ofa-"):
-        return config
-    missing = {name: value for name, value in _OFA_OPTIONS.items() if name not in config.model_fields_set}
-    return config.model_copy(update=missing)

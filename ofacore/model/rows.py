@@ -10,28 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ofacore.parts.position_kinds import note_kinds
 from ofacore.parts.transfer import numbers_on
-from ofacore.protocols import Layout, RowPlaces
-
-
-@dataclass
-class View:
-    """What a position scheme knows of one group's positions. R rows of length L."""
-
-    coordinates: Tensor
-    """int64 [R, L, 3]."""
-    run: Tensor
-    """int64 [R, L]: distances count within a run of tokens, or a segment of another adapter, only."""
-    kind: Tensor
-    """int64 [R, L]: number of the adapter that made the position."""
+from ofacore.protocols import Layout, PositionView, RowPlaces
 
 
 @dataclass
 class Group:
     """Attention of R rows: L queries each, K keys each."""
 
-    queries: View
-    keys: View
+    queries: PositionView
+    keys: PositionView
     mask: Tensor | None
     """bool [R, L, K]: query sees key; None: every query sees every key."""
     blind: Tensor | None
@@ -151,32 +140,6 @@ def stream_of(layout: Layout, adapters: Sequence[str], linear: Collection[str]) 
     return Stream(kind, runs_of(layout.coordinates, layout.segment, kind, line, layout.sequence))
 
 
-def note_kinds(kind: Tensor, numbers: Sequence[int], counts: Sequence[int]) -> None:
-    """Write on a tensor of adapters' numbers how many positions each has: the host knows, and need not ask."""
-    found: dict[int, int] = {}
-    for number, count in zip(numbers, counts, strict=True):
-        if count:
-            found[number] = found.get(number, 0) + count
-    kind.known_kinds = found  # type: ignore[attr-defined]
-
-
-def kinds_in(kind: Tensor) -> list[int]:
-    """Numbers that a tensor of adapters' numbers holds, ascending; where asking is a wait, it may hold fewer."""
-    known: dict[int, int] | None = getattr(kind, "known_kinds", None)
-    if kind.device.type != "cpu" and known is not None:
-        return sorted(known)
-    found: list[int] = kind.unique().tolist()
-    return found
-
-
-def places_of_kind(kind: Tensor, number: int) -> Tensor:
-    """int64 [n]: where a tensor [N] of adapters' numbers, as `note_kinds` knows it, holds one of them."""
-    known: dict[int, int] | None = getattr(kind, "known_kinds", None)
-    if kind.device.type != "cpu" and known is not None:
-        return torch.nonzero_static(kind == number, size=known[number]).squeeze(1)
-    return (kind == number).nonzero().squeeze(1)
-
-
 def runs_of(coordinates: Tensor, segment: Tensor, kind: Tensor, line: Tensor, sequence: Tensor | None = None) -> Tensor:
     """Number of each position's run, int64 [..., n], counted along the last dimension.
 
@@ -190,9 +153,9 @@ def runs_of(coordinates: Tensor, segment: Tensor, kind: Tensor, line: Tensor, se
     return functional.pad(begins.long(), (1, 0)).cumsum(-1)
 
 
-def _view(layout: Layout, rows: Tensor, stream: Stream) -> View:
+def _view(layout: Layout, rows: Tensor, stream: Stream) -> PositionView:
     index = rows.clamp(min=0)
-    view = View(layout.coordinates[index], stream.run[index], stream.kind[index])
+    view = PositionView(layout.coordinates[index], stream.run[index], stream.kind[index])
     if hasattr(stream.kind, "known_kinds"):
         view.kind.known_kinds = stream.kind.known_kinds  # type: ignore[attr-defined]
     return view

@@ -106,11 +106,11 @@ def _decoded(model: UniversalModel, batch: Batch, now: Boundary) -> list[Tensor 
 
 
 def balance_of(model: UniversalModel, batch: Batch, now: Boundary) -> Tensor | None:
-    """Mean balance loss of all layers that ran, on the last stage; None without learned routers."""
+    """Mean balance loss of all layers that ran, on the last stage; None where layers have no routers of their own."""
     assert model.stage is not None
     plan = model.stage.plan
     layers = plan.encoder_layers * bool(_rows(batch.source)) + plan.decoder_layers * bool(_rows(batch.target))
-    return now.extra[0, 0].float() / layers if model.config.experts == "topk" and layers else None
+    return now.extra[0, 0].float() / layers if model.backbone.learned_router and layers else None
 
 
 def share_of(stage: Stage, batch: Batch) -> Batch:

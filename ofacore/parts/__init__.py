@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ofacore.parts.grid_error import GridError
     from ofacore.parts.grid_model import GridAdapter, GridHead
     from ofacore.parts.grid_values import GridPreprocessor
+    from ofacore.parts.head_shares import keep_part, own_heads, to_parts
     from ofacore.parts.pooling import EmbeddingHead
+    from ofacore.parts.position_kinds import kinds_in, positions_of_kind
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.search_options import SEARCH_OPTIONS, check_search
     from ofacore.parts.sequences import PaddedSequences, pad_sequences, read_sequences, seen_positions
@@ -87,14 +89,18 @@ __all__ = [
     "grid_modality",
     "is_fetched",
     "item_numbers",
+    "keep_part",
+    "kinds_in",
     "join_blanks",
     "linear_cross_entropy",
     "load_splits",
     "lower",
     "majority",
     "numbers_on",
+    "own_heads",
     "pad_sequences",
     "pick",
+    "positions_of_kind",
     "prepared",
     "read_sequences",
     "replace_underscores",
@@ -107,6 +113,7 @@ __all__ = [
     "synchronised",
     "text_id",
     "to_device",
+    "to_parts",
     "truncate_words",
     "unspaced",
 ]
@@ -153,14 +160,18 @@ _HOMES = {
     "grid_modality": "grid",
     "is_fetched": "starter.fetch",
     "item_numbers": "transfer",
+    "keep_part": "head_shares",
+    "kinds_in": "position_kinds",
     "join_blanks": "transforms",
     "linear_cross_entropy": "fused_cross_entropy",
     "load_splits": "starter.prepared",
     "lower": "transforms",
     "majority": "starter.baselines",
     "numbers_on": "transfer",
+    "own_heads": "head_shares",
     "pad_sequences": "sequences",
     "pick": "starter.splits",
+    "positions_of_kind": "position_kinds",
     "prepared": "starter.prepared",
     "read_sequences": "sequences",
     "replace_underscores": "transforms",
@@ -173,6 +184,7 @@ _HOMES = {
     "synchronised": "sync_batch_norm",
     "text_id": "starter.splits",
     "to_device": "transfer",
+    "to_parts": "head_shares",
     "truncate_words": "transforms",
     "unspaced": "transforms",
 }

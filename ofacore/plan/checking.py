@@ -14,6 +14,7 @@ from ofacore.config.component_options import (
     table_entries,
 )
 from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
+from ofacore.config.preset_options import with_preset_options
 from ofacore.config.schema import RunConfig
 from ofacore.excerpts import excerpt
 from ofacore.instruction import InstructionError
@@ -89,9 +90,8 @@ def _planned(config: RunConfig, registry: Registry) -> Iterator[tuple[str, TaskP
 
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     model = config.model
-    wrong = unknown("model.backbone", "backbone", model.backbone, registry)
-    yield from wrong or option_problems("model.options", "backbone", model.backbone, model.options, registry)
-    yield from unknown("model.positions", "positions", model.positions, registry)
+    yield from unknown("model.backbone", "backbone", model.backbone, registry)
+    yield from unknown("model.positions", "positions", with_preset_options(model).positions, registry)
     if model.experts != "none":
         yield from unknown("model.experts", "router", model.experts, registry)
 
@@ -121,11 +121,7 @@ def check_loop_options(table: Mapping[str, Mapping[str, Any]], registry: Registr
 
 def _given(given: GivenOptions, registry: Registry) -> list[Problem]:
     wrong = unknown_component(given.path, given.kind, given.name, registry)
-    if wrong:
-        return wrong
-    if given.path == "model.options" and not registry.component(given.kind, given.name).declared:
-        return []  # a backbone that declares none takes what it likes, in this older spelling alone
-    return option_problems(given.path, given.kind, given.name, given.options, registry)
+    return wrong or option_problems(given.path, given.kind, given.name, given.options, registry)
 
 
 def _train(config: RunConfig, registry: Registry) -> Iterator[Problem]:

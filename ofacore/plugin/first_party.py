@@ -13,6 +13,12 @@ SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "TEXT": "ofa-modality-text",
     }
 )
+COMPONENT_DISTRIBUTIONS: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("positions", "untied"): "ofa-positions-untied",
+    }
+)
+"""(Kind, name) of components that presets of the core name -> the distribution that brings them."""
 PLAIN_TEXT_DISTRIBUTION = "ofa-modality-text"
 CORE_DISTRIBUTION = "ofacore"
 

@@ -29,7 +29,11 @@ CORE_KINDS: Mapping[str, Kind] = _by_name(
         Kind("backbone", "ofacore.protocols:Backbone", "The transformer between adapters and heads."),
         Kind("tracker", "ofacore.protocols:Tracker", "Receives metrics while a run goes on."),
         Kind("transform", "", "Changes the values of a column: a function, or a class made with its options."),
-        Kind("positions", "", "How the backbone knows places and distances."),
+        Kind("positions", "ofacore.protocols:Positions", "How attention knows where positions stand."),
+        Kind(
+            "positions_cost", "ofacore.protocols:PositionsCost",
+            "What the position scheme of that name costs, for plans of layouts.",
+        ),
         Kind("decoder", "", "Decodes a target in a way of its own."),
         Kind("dataset", "", "Items that several task families draw from, and the rule that splits them."),
     )

@@ -17,7 +17,7 @@ from ofacore.plugin.blame import Blame, Blamed, owned, who
 from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
-from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
+from ofacore.plugin.first_party import COMPONENT_DISTRIBUTIONS, PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
 from ofacore.plugin.guard import guarded, guarded_building
 from ofacore.plugin.kinds import CORE_KINDS, RESERVED
 from ofacore.plugin.manifest import (
@@ -279,7 +279,9 @@ class Registry:
         if not self._index.has(kind, name):
             if kind not in RESERVED:
                 self._require_kind(kind)
-            raise UnknownNameError(describe_kind(kind), name, self._index.names(kind))
+            distribution = COMPONENT_DISTRIBUTIONS.get((kind, name))
+            hint = self._install_hint(distribution) if distribution else ""
+            raise UnknownNameError(describe_kind(kind), name, self._index.names(kind), hint)
         return self._index.owner(kind, name)
 
     def _require_kind(self, name: str) -> None:

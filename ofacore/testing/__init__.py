@@ -47,6 +47,8 @@ MetricConformance
 ``metric`` *         Name of the metric component. ``options``: in place of its declared ones.
 ``predictions`` *    At least four decoded values. ``references`` *: as many. ``rows``: as many rows, default: empty.
 ``perfect``          Predictions without fault. Default: the references. ``bounds``: limits of the score, default none.
+PositionsConformance
+``positions`` *      Name of the positions component. ``options``: in place of its declared ones. ``heads``: default 2.
 ScheduleConformance
 ``schedule`` *       Name of the schedule component. ``options``: in place of its declared ones.
 ``tasks``            Task -> (rows, weight). ``samples``: of a step. ``shares``: expected shares over many steps.
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from ofacore.testing.generator import GeneratorConformance
     from ofacore.testing.metric import MetricConformance
     from ofacore.testing.modality import ModalityConformance
+    from ofacore.testing.positions import PositionsConformance
     from ofacore.testing.ranks import RankError
     from ofacore.testing.registry import ClosedRegistry
     from ofacore.testing.schedule import ScheduleConformance
@@ -82,6 +85,7 @@ __all__ = [
     "GeneratorConformance",
     "MetricConformance",
     "ModalityConformance",
+    "PositionsConformance",
     "RankError",
     "ScheduleConformance",
     "TaskConformance",
@@ -95,6 +99,7 @@ _HOMES = {
     "GeneratorConformance": "generator",
     "MetricConformance": "metric",
     "ModalityConformance": "modality",
+    "PositionsConformance": "positions",
     "RankError": "ranks",
     "ScheduleConformance": "schedule",
     "TaskConformance": "task",

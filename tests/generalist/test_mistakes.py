@@ -65,7 +65,7 @@ def test_a_task_needs_a_name(name: str) -> None:
         ({"train": []}, {}, "there are no rows"),
         ({"columns": {"a": "zz"}}, {}, "column 'zz'"),
         ({"metrics": [{"metric": "exact_mach", "slot": "b"}]}, {}, "did you mean 'exact_match'?"),
-        ({}, {"hidden": 33}, "multiple of 4"),
+        ({}, {"hidden": 33}, "multiple of 2"),
         ({}, {"preset": "tinny"}, "did you mean 'tiny'?"),
         ({}, {"hiden": 32}, "did you mean 'hidden'?"),
     ],

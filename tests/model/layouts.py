@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofa_positions_untied.manifest import MANIFEST as UNTIED
 from ofacore.builtin import MANIFEST as CORE
 from ofacore.config.schema import ModelConfig
-from ofacore.model.backbone import MegatronBackbone
 from ofacore.model.needs import ModelNeeds, Part
-from ofacore.model.positions import Rotary
 from ofacore.model.universal import UniversalModel
-from ofacore.model.untied import Untied
 from ofacore.parts import Contrastive, CrossEntropy, EmbeddingHead, TokenAdapter, TokenHead
-from ofacore.plugin import Component
+from ofacore.plugin import Component, Registry
 from ofacore.protocols import AdapterCall, Batch, BatchSide, BuildContext, Layout, SampleInfo, TermGroup
 from ofacore.vocabulary import Block, Vocabulary
 
@@ -73,22 +71,23 @@ class PlaceRouter:
         return experts, torch.ones(experts.shape)
 
 
+INSTALLED = Registry.of(CORE, UNTIED)
+
+
 class Parts:
     """A registry of the parts that tests use; more can be given."""
 
     def __init__(self, **more: Any) -> None:
         self.known = {
             "token": TokenAdapter, "grid": GridAdapter, "tokens": TokenHead, "cross_entropy": CrossEntropy,
-            "pooled": EmbeddingHead, "contrastive": Contrastive, "place": PlaceRouter,
-            "megatron": MegatronBackbone, "rotary": Rotary, "untied": Untied, **more,
+            "pooled": EmbeddingHead, "contrastive": Contrastive, "place": PlaceRouter, **more,
         }  # fmt: skip
 
     def load(self, kind: str, name: str) -> Any:
-        return self.known[name]
+        return self.known[name] if name in self.known else INSTALLED.load(kind, name)
 
     def component(self, kind: str, name: str) -> Component:
-        own = [known for known in CORE.components if (known.kind, known.name) == (kind, name)]
-        return own[0] if own else Component(kind, name, "")
+        return Component(kind, name, "") if name in self.known else INSTALLED.component(kind, name)
 
 
 NEEDS = ModelNeeds(

@@ -10,7 +10,6 @@ from torch import nn
 from ofacore.config.schema import LoraConfig
 from ofacore.model.needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
-from ofacore.plugin import PluginError
 from ofacore.protocols import Layout
 from ofacore.vocabulary import Block, Vocabulary
 from tests.model.layouts import NEEDS, VOCABULARY, Parts, collate, model, random_sample, small
@@ -186,5 +185,3 @@ def test_a_router_of_a_plugin_names_experts_that_exist() -> None:
 
     with pytest.raises(ValueError, match="router 'beyond' gave .* from 0 to 1"):
         model(experts="beyond", experts_number=2, registry=Parts(beyond=Beyond)).hidden(batch())
-    with pytest.raises(PluginError, match="has no parameters, 'topk' learns"):
-        model(experts="learned", registry=Parts(learned=torch.nn.Identity))

@@ -74,9 +74,10 @@ def test_the_bundle_lists_every_plugin():
 def test_a_plugin_is_named_after_its_folder(folder):
     project = _plugin(folder)
     kind, _, name = folder.partition("_")
+    group = kind if kind in ("modality", "task") else "component"
     assert project["name"] == f"ofa-{folder.replace('_', '-')}"
     assert project["version"] == VERSION
-    assert project["entry-points"] == {f"ofa.{kind}": {name: f"ofa_{folder}.manifest:MANIFEST"}}
+    assert project["entry-points"] == {f"ofa.{group}": {name: f"ofa_{folder}.manifest:MANIFEST"}}
     assert f"ofacore=={VERSION}" in project["dependencies"]
     ours = [requirement for requirement in project["dependencies"] if requirement.startswith("ofa")]
     assert all(requirement.endswith(f"=={VERSION}") for requirement in ours)

@@ -32,6 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "post": {"positions": "untied", "share_attn_bias": True, "norm": "post", "norm_type": "rmsnorm"},
     "entangled": {"positions": "untied", "entangle_positions": True, "scale_resids": True},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
+    "leaning": {"experts": "leaning", "experts_k": 2, "experts_number": 3},
     "lora": {"positions": "untied", "lora": LoraConfig(rank=2, alpha=0.1)},
     "whole heads": {"positions": "whole_heads"},
     "biased": {"positions": "untied", "output_bias": True, "separator": False},
@@ -173,5 +174,7 @@ def sharded_gradients(model: UniversalModel, optimizer: RunOptimizer) -> dict[st
 def gradients_case(layout: dict[str, Any], models: list[str]) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **layout)
     options = {name: {**MODELS[name], **TWO_LAYERS} for name in models}
-    known = known_courses([(options[name], (several(name), True, name != "learned")) for name in models])
+    known = known_courses(
+        [(options[name], (several(name), True, name not in ("learned", "leaning"))) for name in models]
+    )
     return {name: compare(options[name], where, *each) for name, each in zip(models, known, strict=True)}

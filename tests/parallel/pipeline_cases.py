@@ -48,6 +48,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "entangled": {"positions": "untied", "entangle_positions": True, "norm_type": "rmsnorm"},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
+    "leaning": {"experts": "leaning", "experts_k": 2, "experts_number": 3},
     "biased": {"positions": "untied", "output_bias": True, "separator": False, "norm_per_adapter": True},
 }  # fmt: skip
 
@@ -97,7 +98,8 @@ def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict
 
 def layout_case(models: Sequence[str] = tuple(MODELS), **sizes: Any) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **sizes)
-    data = {name: (several(name), "untied" not in str(MODELS[name]), name != "learned") for name in models}
+    coupled = ("learned", "leaning")
+    data = {name: (several(name), "untied" not in str(MODELS[name]), name not in coupled) for name in models}
     settings = [(MODELS[name], data[name]) for name in models]
     known = zip(models, known_courses(settings), strict=True)
     return {name: compare(name, where, *each) for name, each in known}
@@ -328,7 +330,7 @@ CASES: dict[str, Callable[..., Any]] = {
     "pp4": lambda: layout_case(["rotary", "untied"], pipeline=4),
     "tp2pp2": lambda: layout_case(["shared"], tensor=2, pipeline=2),
     "tp2pp2sp": lambda: layout_case(["rotary", "untied"], tensor=2, pipeline=2, sequence=True),
-    "pp2dp2": lambda: layout_case(["rotary", "learned"], pipeline=2),
+    "pp2dp2": lambda: layout_case(["rotary", "learned", "leaning"], pipeline=2),
     "pp2ep2": lambda: layout_case(["rotary"], pipeline=2, expert=2),
     "faults": faults_case,
     "dropout": dropout_case,

@@ -10,12 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofacore.model.bias import Relative
 from ofacore.model.needs import ModelNeeds, Part
-from ofacore.model.positions import PositionOptions
-from ofacore.model.rows import View
 from ofacore.model.universal import UniversalModel
-from ofacore.protocols import Batch, CriterionContext, Loss, TermGroup
+from ofacore.protocols import (
+    Batch,
+    CriterionContext,
+    Loss,
+    Positions,
+    PositionsContext,
+    PositionView,
+    RelativeBias,
+    TermGroup,
+)
 from ofacore.train.groups import join_groups
 from tests.model.layouts import NEEDS, VOCABULARY, Parts, Sample, collate, model, random_sample, with_source_rows
 from tests.train.small import Step
@@ -63,22 +69,16 @@ class Sampling(Scaled):
     needs = frozenset({"rollout"})
 
 
-class WholeHeads(nn.Module):
+class WholeHeads(nn.Module, Positions):
     """A position scheme for all heads, as of a plugin that knows nothing of layouts."""
 
     packs, restarts, width = False, True, 2
 
-    def __init__(self, options: PositionOptions) -> None:
+    def __init__(self, context: PositionsContext) -> None:
         super().__init__()
-        hidden, self.heads = options.sizes.hidden, options.heads
+        hidden, self.heads = context.hidden, context.heads
         self.places, self.project = nn.Embedding(8, hidden), nn.Linear(hidden, self.width * self.heads)
         self.tables = nn.ModuleList([nn.ModuleList([nn.Embedding(5, self.heads)])])
-
-    def rotation(self, coordinates: Tensor) -> None:
-        """Nothing is rotated."""
-
-    def states(self, stack: Any, coordinates: Tensor, kind: Tensor) -> None:
-        """Nothing is added."""
 
     def vectors(self, stack: Any, coordinates: Tensor, kind: Tensor) -> Tensor:
         return self.places(coordinates[..., 0].clamp(0, 7))
@@ -86,15 +86,42 @@ class WholeHeads(nn.Module):
     def features(self, place: Any, role: Any, vectors: Tensor) -> Tensor:
         return self.project(vectors).unflatten(-1, (self.heads, self.width))
 
-    def relative(self, place: Any, queries: View, keys: View) -> Relative | None:
+    def relative(self, place: Any, queries: PositionView, keys: PositionView) -> RelativeBias | None:
         if place == "cross":
             return None
         distance = queries.coordinates[:, :, None, 0] - keys.coordinates[:, None, :, 0]
         same = queries.run[:, :, None] == keys.run[:, None]
-        return Relative((torch.where(same, distance.clamp(-2, 2) + 2, 5).int(),), [self.tables])
+        index = torch.where(same, distance.clamp(-2, 2) + 2, 5).int()
+        return RelativeBias((index,), self._table)
+
+    def _table(self, layer: int) -> Tensor:
+        weight = self.tables[0][0].weight
+        return torch.cat([weight, weight.new_zeros(1, self.heads)])
 
 
-REGISTRY = Parts(numbers=Numbers, scaled=Scaled, peeking=Peeking, sampling=Sampling, whole_heads=WholeHeads)
+class Leaning(nn.Module):
+    """A router of a plugin, with parameters and a loss."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__()
+        self.k = options["k"]
+        self.weight = nn.Parameter(torch.zeros(options["number"], options["hidden"]))
+        self.lean = nn.Parameter(torch.linspace(0, 0.1, options["number"]))
+
+    def forward(self, layout: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        shares = (hidden.float() @ self.weight.float().T + self.lean).softmax(-1)
+        gates, experts = shares.topk(self.k, -1)
+        return experts, gates / gates.sum(-1, keepdim=True), shares.square().sum(-1).mean()
+
+
+REGISTRY = Parts(
+    numbers=Numbers,
+    scaled=Scaled,
+    peeking=Peeking,
+    sampling=Sampling,
+    whole_heads=WholeHeads,
+    leaning=Leaning,
+)
 ALL_NEEDS = ModelNeeds(
     NEEDS.adapters, (*NEEDS.heads, Part("numbers")), (*NEEDS.criteria, Part("scaled"), Part("contrastive")), NEEDS.tasks
 )

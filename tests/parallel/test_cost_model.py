@@ -101,8 +101,7 @@ def test_stages_hold_what_training_gives_them(options, stages):
     model = model_of(plan)
     cut = plan_stages(model, stages)
     assert stage_plan(plan, stages) == cut
-    shared = plan.config.share_attn_bias
-    assert all(holders(w, cut, shared) == _holders(w.name, model, cut) for w in weights(plan))
+    assert all(holders(w, cut) == _holders(w.name, model, cut) for w in weights(plan))
 
 
 def test_layouts_share_out_what_one_process_holds():

@@ -6,29 +6,17 @@ from typing import Any
 
 import torch
 
-from ofacore.builtin import MANIFEST
 from ofacore.config.schema import ModelConfig
 from ofacore.layouts.workload import Workload
 from ofacore.model.needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
-from ofacore.parts import CrossEntropy, TokenAdapter, TokenHead
-from ofacore.plugin import Component, Registry
 from ofacore.protocols import AdapterCall, Batch, BatchSide, Layout, SampleInfo, TermGroup
 from ofacore.vocabulary import Block, Vocabulary
+from tests.model.layouts import Parts
 
 SIZES: dict[str, Any] = {"hidden": 64, "ffn": 160, "heads": 4, "encoder_layers": 2, "decoder_layers": 3}
 TOKENS = 500
-CORE = Registry.of(MANIFEST)
 NEEDS = ModelNeeds((Part("token"),), (Part("tokens"),), (Part("cross_entropy"),), ("task",))
-
-
-class _Parts:
-    def load(self, kind: str, name: str) -> Any:
-        known = {"token": TokenAdapter, "tokens": TokenHead, "cross_entropy": CrossEntropy}
-        return known[name] if name in known else CORE.load(kind, name)
-
-    def component(self, kind: str, name: str) -> Component:
-        return Component(kind, name, "") if kind != "backbone" else CORE.component(kind, name)
 
 
 def work_of(source: int = 40, target: int = 24, samples: int = 3, method: Any = "adamw", **options: Any) -> Workload:
@@ -37,7 +25,7 @@ def work_of(source: int = 40, target: int = 24, samples: int = 3, method: Any = 
 
 def model_of(work: Workload) -> UniversalModel:
     vocabulary = Vocabulary().extend([Block("words", work.vocabulary - 6)])
-    return UniversalModel(work.config, _Parts(), vocabulary, {}, NEEDS).train()
+    return UniversalModel(work.config, Parts(), vocabulary, {}, NEEDS).train()
 
 
 def batch_of(work: Workload, samples: int) -> Batch:

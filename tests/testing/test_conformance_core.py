@@ -8,6 +8,7 @@ from ofacore.testing import (
     BackboneConformance,
     CriterionConformance,
     GeneratorConformance,
+    PositionsConformance,
     ScheduleConformance,
 )
 
@@ -108,3 +109,8 @@ class TestMegatronUntied(TestMegatron):
 
 class TestMegatronExperts(TestMegatron):
     model = {"experts": "topk", "experts_k": 2, "activation": "silu"}
+
+
+class TestRotary(PositionsConformance):
+    plugin = CORE
+    positions = "rotary"

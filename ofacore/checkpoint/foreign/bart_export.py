@@ -20,7 +20,7 @@ _FREE = frozenset({
     "preset", "hidden", "ffn", "heads", "encoder_layers", "decoder_layers", "max_positions", "activation",
     "scale_embedding", "target_start", "dropout", "attention_dropout", "activation_dropout", "encoder_drop_path",
     "decoder_drop_path", "adapters", "heads_options", "preprocessors", "checkpoint_activations", "source_boundaries",
-    "experts_number", "experts_k", "experts_balance", "position_buckets", "share_attn_bias", "norm_per_adapter",
+    "experts_number", "experts_k", "experts_balance", "positions_options", "norm_per_adapter",
     "target_type_embedding", "output_bias", "separator",
 })  # fmt: skip
 """Options that say nothing of the architecture, that a BART may have any value of, or that another one decides."""
@@ -72,6 +72,12 @@ def misfits(
         f"model.{name} is {own[name]!r}; a BART has {value!r}"
         for name, value in wanted.items()
         if name not in _FREE and own[name] != value
+    ]
+    chosen = own["positions_options"]
+    found += [
+        f"model.positions_options.{name} is {chosen.get(name, 'unset')!r}; a BART has {value!r}"
+        for name, value in wanted["positions_options"].items()
+        if own["positions"] == wanted["positions"] and chosen.get(name, not value) != value
     ]
     found += [f"adapter {name}: a BART reads tokens alone" for name in adapters if name != "token"]
     if found:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofacore.model.places import GridPlaces, LinePlaces, line_buckets
+from ofa_positions_untied.places import GridPlaces, LinePlaces, line_buckets
 from ofacore.protocols import PositionGrid
 
 
