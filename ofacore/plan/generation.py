@@ -13,10 +13,10 @@ from typing import Any
 
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.excerpts import excerpt
-from ofacore.plan.lookups import option_type, unfit
 from ofacore.plan.types import TaskPlan
 from ofacore.plugin import Option, PluginError, Registry, suggest
 from ofacore.plugin.blame import Blame, who
+from ofacore.plugin.options import option_type, unfit
 from ofacore.protocols import Options, SlotPlan
 
 CORE_OPTIONS: Mapping[str, Option] = MappingProxyType({
