@@ -37,7 +37,8 @@ class DrawnTokens:
         generator: torch.Generator,
     ) -> list[Produced]:  # fmt: skip
         """One candidate for each row."""
-        stepper = Stepper(session if requests[0].final else session.fork(), requests[0], options)
+        slot, used = requests[0].slot, session if requests[0].final else session.fork()
+        stepper = Stepper(used, requests[0], options, slot.adapter, slot.head)
         rules, limits = Rules(stepper), [stepper.limit(request) for request in requests]
         values: list[list[int]] = [[] for _ in requests]
         alive = [limit > 0 for limit in limits]
@@ -53,7 +54,7 @@ class DrawnTokens:
         found = [np.array(value, np.int64) for value in values]
         if not requests[0].final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
-            feed_tokens(session, [np.concatenate([value, end]) for value in found])
+            feed_tokens(session, [np.concatenate([value, end]) for value in found], slot.adapter)
             session.pending = None if requests[0].last and stepper.end is not None else session.pending
         return [(Hypothesis(value),) for value in found]
 
@@ -107,7 +108,7 @@ def write_slot(
     given = frozenset(one.name for one in slots.values() if contexts[0].row.get(one.name) is not None)
     tools = Tools(
         replace(template, slots=slots), encoder.preprocessors, {slot.generator: recorded}, options, torch.Generator(),
-        given,
+        given, corruptions=encoder.corruptions,
     )  # fmt: skip
     generate_target(session, [Row(ctx, ctx.row) for ctx in contexts], tools)
     return recorded.found

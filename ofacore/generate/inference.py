@@ -146,7 +146,7 @@ class Inference:
         rng = torch.Generator().manual_seed(self.options.seed)
         return Tools(
             template, self.encoder.preprocessors, generators, self.options, rng, self.want, self._phrases,
-            self.encoder.settings.max_positions, partial(who, self.registry),
+            self.encoder.settings.max_positions, partial(who, self.registry), self.encoder.corruptions,
         )  # fmt: skip
 
     @property

@@ -27,7 +27,12 @@ class TokenGenerator:
     ) -> list[Produced]:  # fmt: skip
         """Candidates for each row, best first; leaves the session behind the best candidate unless ``final``."""
         final = requests[0].final
-        stepper = Stepper(session if final else session.fork(), requests[0], options)
+        slot = requests[0].slot
+        if not requests[0].spec.shift:
+            problem = "its tokens are predicted at their own places, but generator 'token' writes one after the other"
+            raise UserError(f"slot '{slot.name}': {problem}; name another generator under uses")
+        used = session if final else session.fork()
+        stepper = Stepper(used, requests[0], options, slot.adapter, slot.head)
         if all(request.spec.closed_set for request in requests):
             found = choose(stepper, requests, self._tries)
         else:
@@ -35,7 +40,7 @@ class TokenGenerator:
         produced = [row[: max(1, options.n_best)] for row in found]
         if not final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
-            feed_tokens(session, [np.concatenate([row[0].value, end]) for row in produced])
+            feed_tokens(session, [np.concatenate([row[0].value, end]) for row in produced], slot.adapter)
             if requests[0].last and stepper.end is not None:
                 session.pending = None
         return produced

@@ -204,9 +204,13 @@ class GeneratorBench(SlotBench):
         generator = self._made(name)
         used = self.session(given) if session is None else session
         settings: GenerationOptions = generation_options({"max_length": 8, "steps": 3}, options)
+        asked = self.row_requests(given, final)
+        places = [request.spec.coordinates for request in asked]
         used.begin_segment()
+        if any(own is not None for own in places):
+            used.place(places)
         found: list[Produced] = generator(
-            wrap(used) if wrap else used, self.row_requests(given, final), replace(settings),
+            wrap(used) if wrap else used, asked, replace(settings),
             torch.Generator().manual_seed(seed),
         )  # fmt: skip
         return found
