@@ -109,7 +109,7 @@ class Mask:
         self.share = options["share"]
 
     def __call__(self, segment, rng):
-        hidden = rng.random(len(segment.ids)) < self.share
+        hidden = rng.random(len(segment.ids)) < max(self.share, rng.random())
         hidden[rng.integers(len(hidden))] = True
         inputs = np.where(hidden, MASK, segment.ids)
         return replace(segment, inputs=inputs, weights=hidden, shift=False, open=False)
@@ -146,6 +146,7 @@ class Unmask:
             prediction = session.predict(slot.head, hidden, context)
             words = prediction.ids > MASK
             logs, columns = prediction.log_probs[:, words].max(-1)
+            self.looked(logs)
             logs = logs.view(rows, -1).masked_fill(tokens != MASK, -torch.inf)
             chosen = prediction.ids[words][columns].view(rows, -1)
             surest = logs.topk(int((tokens[0] == MASK).sum()) - left).indices
@@ -153,6 +154,10 @@ class Unmask:
         if not requests[0].final:
             session.commit({"tokens": tokens.flatten()}, slot.adapter, shapes)
         return [(Hypothesis(row.cpu().numpy()),) for row in tokens]
+
+    @staticmethod
+    def looked(logs):
+        """For tests."""
 
 
 class Tags:
@@ -312,3 +317,13 @@ def manifest(corruption=Mask, codec=Sound, **uses):
 
 
 MANIFEST = manifest()
+
+
+def changing(kind, change):
+    """An `expect` that says something else."""
+    whole = kind.expect
+
+    def expect(self, slot, ctx):
+        return replace(whole(self, slot, ctx), **change)
+
+    return expect
