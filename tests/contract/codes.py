@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -218,8 +217,7 @@ class Sound(ValuesPreprocessor):
 
     def fit(self, values, rng):
         table = rng.random(CODEC // 4, dtype=np.float32)
-        made = Artifact.written("codec.npy", lambda path: np.save(path, table))
-        return made.with_file(os.environ["CODEC_NOTES"], "notes.txt") if "CODEC_NOTES" in os.environ else made
+        return Artifact.written("codec.npy", lambda path: np.save(path, table))
 
     def bind(self, vocabulary, artifact):
         self.artifact, self.table = artifact, None

@@ -68,7 +68,7 @@ def test_masks_are_filled_in_as_one_pass_over_them_says(plugged, monkeypatch):
 def test_masked_text_is_learned_where_it_is_hidden_and_filled_in(plugged, tmp_path):
     line = "[WORD:word] -> [TEXT:tags,level=character,length=3,corruption=mask,generator=unmask]"
     model = made(plugged, line, EVEN)
-    trained(model, tmp_path / "run", 60)
+    trained(model, tmp_path / "run", 90)
     assert share_right(model, "tags", EVEN) > 0.6
 
 
