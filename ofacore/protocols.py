@@ -191,6 +191,11 @@ class TokenSegment:
     """False: no ``<bos>``/``<eos>`` is added around the run that this segment begins."""
     shift: bool = True
     """False: labels stand at their own position and all positions see each other (masked prediction)."""
+    coordinates: np.ndarray | None = None
+    """int64 [n, 3], from 0: (t, y, x) of each token, such as the cells of a picture; None: running positions.
+
+    They count from where the run stands; whatever comes behind goes on behind the largest. In a target a token's
+    coordinates are those of the position that predicts it."""
 
 
 @dataclass
@@ -209,6 +214,8 @@ class DenseSegment:
     """Clean features for later segments where ``features`` are corrupted; None: not corrupted."""
     loss_positions: np.ndarray | None = None
     """int64: positions that a positionwise head sees; None: all."""
+    blocks: tuple[str, ...] = ()
+    """Vocabulary blocks that its labels come from, where these are tokens: what `TokenSegment.blocks` is to tokens."""
 
 
 Segment = TokenSegment | DenseSegment
@@ -219,13 +226,23 @@ class TargetSpec:
     """What a target value that is to be generated will look like."""
 
     blocks: tuple[str, ...] = ()
-    """Vocabulary blocks of its tokens; empty for dense targets."""
+    """Vocabulary blocks of its tokens, or of the labels of a dense segment; empty: it has neither."""
     open: bool = True
     """It ends by itself, with ``<eos>`` or ``<sep>``."""
     length: int | None = None
     """Number of tokens or positions, where known."""
     closed_set: tuple[np.ndarray, ...] = ()
     """int64 ids of every allowed value, without boundaries; empty: anything."""
+    coordinates: np.ndarray | None = None
+    """int64 [length, 3] of the tokens, as `TokenSegment.coordinates` will have them; None: running positions."""
+    shift: bool = True
+    """False: its positions are predicted at their own places, not one token after the other in a run: masked tokens
+    (`TokenSegment.shift` is False) and dense segments with ``blocks``."""
+
+    @property
+    def in_run(self) -> bool:
+        """It is a value of tokens that belongs to a run of them."""
+        return bool(self.blocks) and self.shift
 
 
 @dataclass
@@ -597,10 +614,19 @@ class RowTransform(Protocol):
 
 
 class Corruption(Protocol):
-    """Makes a training target from a clean one: diffusion, flow, masked prediction. Built as ``cls(options)``."""
+    """Makes a training target from a clean one: diffusion, flow, masked prediction. Built as ``cls(options)``.
 
-    def __call__(self, segment: DenseSegment, rng: np.random.Generator) -> DenseSegment:
-        """Segment with corrupted ``features`` (noise level included), ``labels``, and clean ``context``."""
+    With an attribute ``shift = False`` it says that tokens are predicted at their own places, whatever the slot's
+    preprocessor expects: generation then asks for them that way too.
+    """
+
+    def __call__(self, segment: Segment, rng: np.random.Generator) -> Segment:
+        """What is trained on in place of one clean segment, which stays as it is.
+
+        Of a dense segment: corrupted ``features`` (noise level included), ``labels``, and clean ``context``. Of tokens:
+        ``inputs`` to read in place of ``ids``, ``weights`` for the positions that count, and ``shift=False`` where they
+        are predicted at their own places. Everything is drawn from ``rng``.
+        """
 
 
 @dataclass
@@ -783,6 +809,12 @@ class DecodeSession(Protocol):
 
     def begin_segment(self) -> None:
         """Called by the core where another slot begins."""
+
+    def place(self, coordinates: Sequence[np.ndarray | None]) -> None:
+        """Called by the core where a segment of tokens with coordinates begins: int64 [n, 3] of each row, or None.
+
+        The positions that follow stand there, one by one, whoever appends them; see `TokenSegment.coordinates`.
+        """
 
     def fork(self) -> DecodeSession:
         """An independent session in the same state: what one does afterwards leaves the other alone."""

@@ -6,6 +6,7 @@
       model.safetensors  optimizer.safetensors  optimizer.json  ema.safetensors
       state.json                 step, cursor, counters, configuration, plan, vocabulary, plugin lock, digests
       artifacts/<name>/<files>   ``/`` in a name is written ``%2F``
+      artifact-files/<SHA-256>  files that artifacts refer to, unless the run keeps them (`artifact_files`)
       COMPLETE                   written last: name and size of every file
 
 It is written in a temporary folder beside its place, flushed to the disk, and renamed. No pickle is read or written.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -27,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ofacore.artifacts import Artifact
+from ofacore.checkpoint import artifact_files
 from ofacore.checkpoint.durable import sync, sync_tree, write_json
 from ofacore.checkpoint.errors import CheckpointError
 from ofacore.checkpoint.names import is_plain_path
@@ -35,8 +37,8 @@ from ofacore.json_files import JsonError, described, read_object
 from ofacore.printable import shortened
 
 MARKER = "COMPLETE"
-FORMAT = 1
-"""Version of the portable form; a checkpoint without one is of the first."""
+FORMAT = 2
+"""Newest version of the portable form; a checkpoint without one is of the first, as is one without artifact files."""
 TEMPORARY = ".tmp-"
 PREVIOUS = ".previous"
 """What a checkpoint is called for the moment between moving it aside and putting a newer one in its place."""
@@ -57,29 +59,34 @@ class Snapshot:
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
 
 
-def save(folder: Path, snapshot: Snapshot) -> Path:
+def save(folder: Path, snapshot: Snapshot, store: Path | None = None) -> Path:
     """Write a checkpoint; ``folder`` appears complete or not at all.
 
     An existing one is moved aside and deleted once the new one stands in its place. A process killed in between leaves
     it as ``<folder>.previous``, where `standing`, `load` and the next `save` find it.
 
+    Args:
+        folder: Where.
+        snapshot: What.
+        store: Where the run keeps the files that its artifacts refer to; None: the checkpoint carries them itself.
+
     Raises:
         CheckpointError: The disk is full or not writable; ``folder`` is then as before.
     """
     try:
-        return _saved(folder, snapshot)
+        return _saved(folder, snapshot, store)
     except (OSError, SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
         raise CheckpointError(folder, f"cannot be written ({reason}); make room there, or choose another") from error
 
 
-def _saved(folder: Path, snapshot: Snapshot) -> Path:
+def _saved(folder: Path, snapshot: Snapshot, store: Path | None) -> Path:
     folder = folder if folder.name not in ("", "..") else folder.resolve()
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
     _make_room(folder, temporary)
     try:
         _write_tensors(temporary, snapshot)
-        _write_rest(temporary, snapshot)
+        _write_rest(temporary, snapshot, store)
         _replace(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -87,7 +94,9 @@ def _saved(folder: Path, snapshot: Snapshot) -> Path:
     return folder
 
 
-def save_sharded(folder: Path, snapshot: Snapshot, group: dist.ProcessGroup | None = None) -> Path:
+def save_sharded(
+    folder: Path, snapshot: Snapshot, group: dist.ProcessGroup | None = None, store: Path | None = None
+) -> Path:
     """Write a checkpoint of the sharded form; ``folder`` appears complete or not at all.
 
     All processes of ``group`` must call this together; None: this process holds everything.
@@ -96,6 +105,7 @@ def save_sharded(folder: Path, snapshot: Snapshot, group: dist.ProcessGroup | No
         folder: Where; the same for all, on a disk that all see.
         snapshot: Its tensors are the pieces of this process; see `ofacore.parallel.pieces`.
         group: A group for the processor's memory (gloo).
+        store: As in `save`.
 
     Raises:
         OSError: A process could not write; ``folder`` is then as before.
@@ -104,7 +114,7 @@ def save_sharded(folder: Path, snapshot: Snapshot, group: dist.ProcessGroup | No
     on_first(lambda: _make_room(folder, temporary), group)
     kinds = {"model": snapshot.model, "optimizer": snapshot.optimizer, "ema": snapshot.ema}
     write_shards(temporary, {f"{kind}/{name}": v for kind, own in kinds.items() for name, v in own.items()}, group)
-    on_first(lambda: _finish(temporary, folder, snapshot), group)
+    on_first(lambda: _finish(temporary, folder, snapshot, store), group)
     return folder
 
 
@@ -116,8 +126,8 @@ def _make_room(folder: Path, temporary: Path) -> None:
     temporary.mkdir()
 
 
-def _finish(temporary: Path, folder: Path, snapshot: Snapshot) -> None:
-    _write_rest(temporary, snapshot)
+def _finish(temporary: Path, folder: Path, snapshot: Snapshot, store: Path | None) -> None:
+    _write_rest(temporary, snapshot, store)
     _replace(temporary, folder)
 
 
@@ -134,13 +144,8 @@ def load(folder: Path, optimizer: bool = True, tensors: bool = True) -> Snapshot
     """
     folder = standing(folder)
     check_complete(folder)
-    found = sorted((folder / "artifacts").glob("*"))
     state = load_state(folder)
-    try:
-        artifacts = {unquote(path.name): Artifact.load(path) for path in found}
-    except OSError as error:
-        what = f"cannot be read ({error.strerror}: {error.filename})"
-        raise CheckpointError(folder / "artifacts", f"{what}; expected a folder of files for each") from error
+    artifacts = _artifacts(folder, state.pop("artifact_files", {}))
     for name, digest in state.get("artifacts", {}).items():
         if name not in artifacts or artifacts[name].digest != digest:
             place = folder / "artifacts" / _file_name(name)
@@ -150,6 +155,24 @@ def load(folder: Path, optimizer: bool = True, tensors: bool = True) -> Snapshot
     structure = _json(folder / "optimizer.json") if (folder / "optimizer.json").exists() else {}
     whole = {kind: read(folder, kind) for kind in kinds}
     return Snapshot(**{"model": {}, **whole}, state=state, optimizer_structure=structure, artifacts=artifacts)
+
+
+def _artifacts(folder: Path, stated: object) -> dict[str, Artifact]:
+    """Name -> artifact: files in memory, and those that ``artifact_files`` of the state names."""
+    found = sorted((folder / "artifacts").glob("*"))
+    try:
+        artifacts = {unquote(path.name): Artifact.load(path) for path in found}
+    except OSError as error:
+        what = f"cannot be read ({error.strerror}: {error.filename})"
+        raise CheckpointError(folder / "artifacts", f"{what}; expected a folder of files for each") from error
+    for name, files in artifact_files.find(folder, stated).items():
+        held = artifacts.get(name, Artifact())
+        twice = next((file for file in files if file in held.files), None)
+        if twice is not None:
+            what = f"artifact_files names '{shortened(twice)}' of '{shortened(name)}', which lies in its folder too"
+            raise CheckpointError(folder / "state.json", what)
+        artifacts[name] = replace(held, references=files)
+    return artifacts
 
 
 def _read_file(folder: Path, kind: str) -> dict[str, Tensor]:
@@ -226,14 +249,18 @@ def _write_tensors(folder: Path, snapshot: Snapshot) -> None:
         _save_tensors(folder / "ema.safetensors", snapshot.ema)
 
 
-def _write_rest(folder: Path, snapshot: Snapshot) -> None:
+def _write_rest(folder: Path, snapshot: Snapshot, store: Path | None) -> None:
     """Everything but tensors, and the marker last of all."""
     digests = {name: artifact.digest for name, artifact in snapshot.artifacts.items()}
     if snapshot.optimizer_structure or snapshot.optimizer:
         write_json(folder / "optimizer.json", dict(snapshot.optimizer_structure))
     for name, artifact in snapshot.artifacts.items():
         artifact.save(folder / "artifacts" / _file_name(name))
-    write_json(folder / "state.json", {"format": FORMAT, **snapshot.state, "artifacts": digests})
+    artifact_files.keep(store or folder / artifact_files.FOLDER, snapshot.artifacts)
+    referred = artifact_files.told(snapshot.artifacts)
+    version = {"format": FORMAT if referred else 1}
+    told = {"artifact_files": referred} if referred else {}
+    write_json(folder / "state.json", {**version, **snapshot.state, "artifacts": digests, **told})
     written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in written}
     sync_tree(folder)

@@ -14,9 +14,10 @@ from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import Blaming, ColumnError, blamed_column, column_error
 from ofacore.data.expand import Expanded, Filled, RepeatEnd, Turn, expand
 from ofacore.data.kinds import Kinds, Order, file_slots
-from ofacore.data.pieces import Geometry
+from ofacore.data.pieces import Geometry, coordinates_problem
 from ofacore.data.runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
 from ofacore.data.terms import TermBuilder
+from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, blame, who
 from ofacore.protocols import (
     Corruption,
@@ -30,6 +31,7 @@ from ofacore.protocols import (
     Segment,
     SlotPlan,
     Split,
+    TargetSpec,
     TokenSegment,
 )
 
@@ -178,10 +180,32 @@ class Encoder:
             blame(error, self._origin("preprocessor", slot.preprocessor), f"encode, slot '{slot.name}'")
             raise
         if slot.corruption and slot.loss and ctx.split != "infer":
-            corrupt = self.corruptions[slot.corruption]
-            with Blame(self._origin("corruption", slot.corruption), f"slot '{slot.name}'"):
-                found = [corrupt(part, ctx.rng) if isinstance(part, DenseSegment) else part for part in found]
+            found = self._corrupted(found, slot, ctx)
+        for part in found:
+            if isinstance(part, TokenSegment) and part.coordinates is not None:
+                self._check_coordinates(part, slot)
         return tuple(found)
+
+    def _corrupted(self, segments: Sequence[Segment], slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+        """What is trained on in place of clean segments."""
+        corrupt, owner = self.corruptions[slot.corruption], self._origin("corruption", slot.corruption)
+        with Blame(owner, f"slot '{slot.name}'"):
+            found = [corrupt(part, ctx.rng) for part in segments]
+        for part in found:
+            if not isinstance(part, TokenSegment | DenseSegment):
+                problem = f"gives a {type(part).__name__}, no TokenSegment or DenseSegment"
+                raise PluginError(f"{owner}, slot '{slot.name}': {problem}")
+        return found
+
+    def _check_coordinates(self, segment: TokenSegment, slot: SlotPlan) -> None:
+        """A place for each token.
+
+        Raises:
+            PluginError: There are others.
+        """
+        problem = coordinates_problem(segment.coordinates, len(segment.ids))
+        if problem:
+            raise PluginError(f"{self._origin('preprocessor', slot.preprocessor)}, slot '{slot.name}': {problem}")
 
     def _origin(self, kind: str, name: str) -> str:
         return self.origins.get(f"{kind}/{name}", f"{kind} '{name}'")
@@ -197,13 +221,14 @@ class Encoder:
         return self._plain[key]
 
     def blocks(self, slot: SlotPlan, ctx: RowContext) -> tuple[str, ...]:
-        """Vocabulary blocks of a target slot's tokens; empty where it gives none."""
+        """Vocabulary blocks of a target slot's tokens; empty where it gives none, or none that belong to a run."""
         preprocessor = self.preprocessors[slot.preprocessor]
         if slot.plain is None and slot.loss:
             with Blame(self._origin("preprocessor", slot.preprocessor), f"expect, slot '{slot.name}'"):
-                return preprocessor.expect(slot, ctx).blocks
+                spec = expected(preprocessor, self.corruptions.get(slot.corruption), slot, ctx)
+                return spec.blocks if spec.in_run else ()
         parts = preprocessor.encode(slot.plain, slot, ctx) if slot.plain is not None else []
-        return next((part.blocks for part in parts if isinstance(part, TokenSegment)), ())
+        return next((part.blocks for part in parts if isinstance(part, TokenSegment) and part.shift), ())
 
     def occurrences(
         self, items: Sequence[Filled], ctx: RowContext, template: TemplatePlan
@@ -339,6 +364,17 @@ class Encoder:
         if not columns:
             return self.closed_sets
         return {**self.closed_sets, **{slot: _allowed(row, slot, column) for slot, column in columns.items()}}
+
+
+def expected(preprocessor: Preprocessor, corruption: Corruption | None, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+    """What a value that is to be generated will look like, by its preprocessor and by what it was trained with.
+
+    Raises:
+        RowError: The row lacks what is needed to know.
+    """
+    spec = preprocessor.expect(slot, ctx)
+    shift = getattr(corruption, "shift", True)
+    return spec if shift or not spec.in_run else replace(spec, shift=False)
 
 
 def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:

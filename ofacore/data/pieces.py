@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ofacore.data.expand import Turn
+from ofacore.plugin import PluginError
 from ofacore.protocols import Adapter, Options, Piece, RowError, Segment, SlotPlan
 
 TOKEN_FEATURE = "tokens"
@@ -33,6 +34,33 @@ def _diagonal(start: int, end: int) -> np.ndarray:
 
 _DIAGONAL = _diagonal(0, 8192)
 _DIAGONAL.flags.writeable = False
+
+
+def coordinates_problem(coordinates: object, count: int) -> str:
+    """What keeps an author's coordinates from being those of so many tokens; empty: nothing."""
+    array = np.asarray(coordinates)
+    if array.shape != (count, 3) or array.dtype.kind not in "iu":
+        found = f"{array.dtype} of shape {array.shape}"
+        return f"its {count} tokens have coordinates of {found}; expected int64 of shape ({count}, 3): (t, y, x)"
+    if array.size and array.min() < 0:
+        return f"a coordinate of its tokens is {array.min()}; they count from 0"
+    return ""
+
+
+def in_run(coordinates: np.ndarray, before: int, behind: int) -> np.ndarray:
+    """Coordinates of a segment among other tokens of its run, counted from the first of them.
+
+    Args:
+        coordinates: int64 [n, 3] of the segment's own positions, from 0.
+        before: Tokens that stand before it, at running positions.
+        behind: Tokens that stand behind it, on from its largest coordinate.
+
+    Returns:
+        int64 [before + n + behind, 3].
+    """
+    end = before + int(coordinates.max(initial=-1)) + 1
+    parts = (_diagonal(0, before), coordinates + before, _diagonal(end, end + behind))
+    return np.concatenate(parts, dtype=np.int64)
 
 
 @dataclass
@@ -72,6 +100,8 @@ class DenseLabels:
     labels: Mapping[str, np.ndarray]
     positions: np.ndarray
     """Offsets within the occurrence's pieces."""
+    blocks: tuple[str, ...] = ()
+    """Of labels that are tokens."""
 
 
 class PieceRow:
@@ -92,11 +122,46 @@ class PieceRow:
         if self._restart:
             self._start = 0
 
-    def tokens(self, place: Placed, ids: np.ndarray, causal: bool, hidden: bool = False) -> int:
-        """Append token positions; `hidden` as in `dense`. Returns their offset within the occurrence."""
-        end = self._start + len(ids)
-        coordinates = _DIAGONAL[self._start : end] if end <= len(_DIAGONAL) else _diagonal(self._start, end)
-        return self._add(place, {TOKEN_FEATURE: ids}, (len(ids),), coordinates, causal, hidden, end)
+    def tokens(
+        self,
+        place: Placed,
+        ids: np.ndarray,
+        causal: bool,
+        hidden: bool = False,
+        coordinates: np.ndarray | None = None,
+    ) -> int:
+        """Append token positions.
+
+        Args:
+            place: Occurrence that they belong to.
+            ids: int64 [n].
+            causal: They see only earlier ones of these.
+            hidden: As in `dense`.
+            coordinates: int64 [n, 3], from where the run stands; None: running positions.
+
+        Returns:
+            Their offset within the occurrence.
+
+        Raises:
+            PluginError: Coordinates are no line, but the model tells places of these tokens on a line alone.
+        """
+        if coordinates is None:
+            end = self._start + len(ids)
+            places = _DIAGONAL[self._start : end] if end <= len(_DIAGONAL) else _diagonal(self._start, end)
+        else:
+            self._check_axes(place.slot, coordinates)
+            places = coordinates.astype(np.int64) + self._start
+            end = int(places.max(initial=self._start - 1)) + 1
+        return self._add(place, {TOKEN_FEATURE: ids}, (len(ids),), places, causal, hidden, end)
+
+    def _check_axes(self, slot: SlotPlan, coordinates: np.ndarray) -> None:
+        """Tables of learned positions look at one axis alone for adapters that say so."""
+        known = self._geometry.get(slot.adapter)
+        on_line = known is not None and getattr(known.adapter, "axes", 3) == 1
+        if self._restart and on_line and (coordinates != np.arange(len(coordinates))[:, None]).any():
+            problem = f"its tokens have coordinates, but adapter '{slot.adapter}' says axes = 1"
+            remedy = "name an adapter with a grid under uses, or set model.positions to rotary"
+            raise PluginError(f"slot '{slot.name}': {problem}, and model.positions has a table for a line; {remedy}")
 
     def dense(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], causal: bool,
               hidden: bool = False) -> int:  # fmt: skip

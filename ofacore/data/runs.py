@@ -7,6 +7,8 @@ holds token ``k - 1`` (``<bos>`` for the first) and belongs to the slot of token
 * Before each turn of a target repeat the model chooses between the turn's first token and ``<eos>``, which ends the
   repeat and the run; what follows begins a new run.
 * When anything follows a run, its last token is fed too, unless that is ``<eos>``.
+* Tokens with coordinates of their own stand there, counted from where the run has come to; a terminator, and whatever
+  follows, goes on behind the largest of them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from ofacore.data.expand import Filled, RepeatEnd
-from ofacore.data.pieces import DenseLabels, Geometry, PieceRow, Placed
+from ofacore.data.pieces import DenseLabels, Geometry, PieceRow, Placed, in_run
 from ofacore.protocols import DenseSegment, Piece, RowError, Segment, SlotPlan, TokenSegment
 from ofacore.vocabulary import BOS, EOS, SEP
 
@@ -89,10 +91,12 @@ def source_sequence(
         if first:
             row.begin_run()
         ids = part.ids if part.inputs is None else part.inputs
-        if bounded and (first or last):
-            ids = _joined(_ONE[BOS] if first else _NONE, ids, _ONE[EOS] if last else _NONE)
+        before, behind = bounded and first, bounded and last
+        if before or behind:
+            ids = _joined(_ONE[BOS] if before else _NONE, ids, _ONE[EOS] if behind else _NONE)
         if len(ids):
-            row.tokens(place, ids, causal=False)
+            places = None if part.coordinates is None else in_run(part.coordinates, before, behind)
+            row.tokens(place, ids, causal=False, coordinates=places)
     return BuiltSequence(row.finished(settings.max_positions), tuple(placed))
 
 
@@ -201,7 +205,8 @@ class _Target:
         allowed = _allowed(segment, end)
         if len(labels) and self._choice is not None:
             learned, allowed = self._decide(place, learned, allowed)
-        self._feed(place, stream, labels, learned, allowed, flush=last and following is not None)
+        flush = last and following is not None
+        self._feed(place, stream, labels, learned, allowed, flush=flush, coordinates=segment.coordinates)
         self._open = self._open and not last
 
     def _decide(
@@ -223,15 +228,27 @@ class _Target:
         return _joined(*fed) if self._pending is None else _joined(_single(self._pending), *fed)
 
     def _feed(
-        self, place: Placed, stream: np.ndarray, labels: np.ndarray, learned: np.ndarray, allowed: list[np.ndarray],
+        self,
+        place: Placed,
+        stream: np.ndarray,
+        labels: np.ndarray,
+        learned: np.ndarray,
+        allowed: list[np.ndarray],
         flush: bool,
-    ) -> None:  # fmt: skip
-        """Append input positions: the token before each label, and the last token itself if something follows."""
+        coordinates: np.ndarray | None = None,
+    ) -> None:
+        """Append input positions: the token before each label, and the last token itself if something follows.
+
+        A position stands where the token that it predicts has its coordinates.
+        """
         unpredicted = self._pending is None and len(labels) > 0
         self._pending = int(stream[-1]) if len(stream) else None
         inputs = stream if flush and self._pending not in (None, EOS) else stream[:-1]
         if len(inputs):
-            offset = self.row.tokens(place, inputs, causal=True)
+            if coordinates is not None:
+                own = coordinates[int(unpredicted) :]
+                coordinates = in_run(own, before=0, behind=len(inputs) - len(own))
+            offset = self.row.tokens(place, inputs, causal=True, coordinates=coordinates)
             if unpredicted:
                 labels, learned = labels[1:], learned[1:]
             chosen = learned.nonzero()[0]
@@ -273,13 +290,14 @@ class _Target:
         if not len(fed):
             return
         self.row.begin_run()
-        offset = self.row.tokens(place, fed.astype(np.int64), causal=False, hidden=noised)
+        where = segment.coordinates
+        offset = self.row.tokens(place, fed.astype(np.int64), causal=False, hidden=noised, coordinates=where)
         chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
         place.learn(chosen + offset, segment.ids[chosen])
         place.allowed += [segment.allowed[k] for k in chosen] if segment.allowed is not None else []
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         if noised and following is not None:
-            self.row.tokens(place, segment.ids.astype(np.int64), causal=False)
+            self.row.tokens(place, segment.ids.astype(np.int64), causal=False, coordinates=where)
 
     def _dense(self, place: Placed, segment: DenseSegment, following: _Event | None) -> None:
         self._open = False
@@ -288,7 +306,7 @@ class _Target:
         if place.slot.loss and segment.labels is not None:
             length = place.length - offset
             positions = np.arange(length) if segment.loss_positions is None else np.asarray(segment.loss_positions)
-            place.dense.append(DenseLabels(segment.labels, positions.astype(np.int64) + offset))
+            place.dense.append(DenseLabels(segment.labels, positions.astype(np.int64) + offset, segment.blocks))
         if segment.context is not None and following is not None:
             self.row.dense(place, segment.context, segment.shape, segment.causal)
 

@@ -90,7 +90,7 @@ class TermBuilder:
         for part in place.dense:
             whole = np.array_equal(part.positions, np.arange(place.length))
             positions = None if whole else part.positions
-            yield self._item(name, "target", place.pieces, dict(part.labels), rule, positions, place.blocks)
+            yield self._item(name, "target", place.pieces, dict(part.labels), rule, positions, part.blocks)
 
     def _borrowed(self, place: Placed, giver: Placed, name: str, loss: LossPlan, side: Side, shift: int) -> TermItem:
         """A term whose labels come from another slot, such as CTC on the source."""
@@ -201,10 +201,12 @@ def _clean_labels(giver: Placed) -> tuple[Labels, tuple[str, ...]]:
     if tokens:
         blocks = tuple(dict.fromkeys(block for part in tokens for block in part.blocks))
         return {"ids": np.concatenate([part.ids for part in tokens]).astype(np.int64)}, blocks
-    given = [part.labels for part in giver.segments if isinstance(part, DenseSegment) and part.labels is not None]
+    dense = [part for part in giver.segments if isinstance(part, DenseSegment)]
+    given = [part.labels for part in dense if part.labels is not None]
     if not given:
         raise RowError(f"[{giver.slot.type}:{giver.slot.name}] gives no labels; name another slot in the loss")
-    return {key: np.concatenate([labels[key] for labels in given]) for key in given[0]}, ()
+    blocks = tuple(dict.fromkeys(block for part in dense for block in part.blocks))
+    return {key: np.concatenate([labels[key] for labels in given]) for key in given[0]}, blocks
 
 
 def _identity(place: Placed | None, pair: int) -> int:

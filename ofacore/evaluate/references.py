@@ -241,8 +241,8 @@ def undisturbed(ctx: RowContext) -> RowContext:
 def faultless(segments: Sequence[Segment]) -> np.ndarray | None:
     """What a perfect generator would produce for the segments of a target; None where that cannot be told.
 
-    The ids of tokens; of dense segments the one array of real numbers among the labels, or, without labels, among the
-    features.
+    The ids of tokens, also of those that a dense segment has as labels; else of dense segments the one array of real
+    numbers among the labels, or, without labels, among the features.
     """
     tokens = [part.ids for part in segments if isinstance(part, TokenSegment)]
     if tokens:
@@ -250,6 +250,9 @@ def faultless(segments: Sequence[Segment]) -> np.ndarray | None:
     found = []
     for part in segments:
         assert not isinstance(part, TokenSegment)
+        if part.blocks and part.labels is not None and "ids" in part.labels:
+            found.append(np.asarray(part.labels["ids"]))
+            continue
         arrays = part.features if part.labels is None else part.labels
         real = [np.asarray(array) for array in arrays.values() if np.asarray(array).dtype.kind == "f"]
         if len(real) != 1:

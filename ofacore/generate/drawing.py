@@ -44,8 +44,9 @@ class DrawnTokens:
         generator: torch.Generator,
     ) -> list[Produced]:
         """One candidate for each row."""
-        options = within_room(self._search, requests[0].slot, session)
-        stepper = Stepper(session if requests[0].final else session.fork(), requests[0], options)
+        slot, used = requests[0].slot, session if requests[0].final else session.fork()
+        options = within_room(self._search, requests[0], session)
+        stepper = Stepper(used, requests[0], options, slot.adapter, slot.head)
         rules, limits = Rules(stepper), [stepper.limit(request) for request in requests]
         values: list[list[int]] = [[] for _ in requests]
         alive = [limit > 0 for limit in limits]
@@ -62,7 +63,7 @@ class DrawnTokens:
         tell_of_cuts(self._search, options, requests[0].slot, [len(value) for value in found])
         if not requests[0].final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
-            feed_tokens(session, [np.concatenate([value, end]) for value in found])
+            feed_tokens(session, [np.concatenate([value, end]) for value in found], slot.adapter)
             session.pending = None if requests[0].last and stepper.end is not None else session.pending
         return [(Hypothesis(value),) for value in found]
 
@@ -119,6 +120,13 @@ def write_slot(
     recorded = _Recorded(generator)
     given = frozenset(one.name for one in slots.values() if contexts[0].row.get(one.name) is not None)
     alone = replace(template, slots=slots)
-    tools = Tools(alone, encoder.preprocessors, {slot.generator: recorded}, torch.Generator(), want=given)
+    tools = Tools(
+        alone,
+        encoder.preprocessors,
+        {slot.generator: recorded},
+        torch.Generator(),
+        want=given,
+        corruptions=encoder.corruptions,
+    )
     generate_target(session, [Row(ctx, ctx.row) for ctx in contexts], tools)
     return recorded.found

@@ -150,6 +150,7 @@ class Inference:
             self._phrases,
             self.encoder.settings.max_positions,
             partial(who, self.registry),
+            self.encoder.corruptions,
         )
 
     def _check(self, request: Request) -> None:

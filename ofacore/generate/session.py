@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofacore.generate.placement import Placement
 from ofacore.parts import UncachedDecoder
 from ofacore.parts.batch_transfer import batch_on
 from ofacore.parts.transfer import to_device
@@ -64,6 +65,7 @@ class Session:
         self._reads = torch.arange(rows)
         self._restarts, self._begins = bool(getattr(model, "restarts", False)), True
         self._pending: Tensor | None = None
+        self._placement: Placement | None = None
         self.unconditional, self.start_ids = unconditional, start_ids
 
     @property
@@ -113,8 +115,18 @@ class Session:
     def begin_segment(self) -> None:
         """What follows belongs to another slot, which position schemes may tell apart."""
         self._cache.begin_segment()
+        self._placement = None
         if self.unconditional is not None:
             self.unconditional.begin_segment()
+
+    def place(self, coordinates: Sequence[np.ndarray | None]) -> None:
+        """Where the positions that follow stand; see `protocols.DecodeSession.place`."""
+        self._place(coordinates, len(self.start_ids) - 1 if self._pending is None else 0)
+
+    def _place(self, coordinates: Sequence[np.ndarray | None], before: int) -> None:
+        self._placement = Placement.of(coordinates, before, self.device)
+        if self.unconditional is not None:
+            self.unconditional._place(coordinates, before)
 
     def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
         """Append positions that later ones see; see `protocols.DecodeSession.step`."""
@@ -123,14 +135,23 @@ class Session:
         if self._begins and self._restarts:
             self._next = torch.zeros_like(self._next)
         self._begins = False
-        places = (self._next[:, None] + torch.arange(n, device=self.device))[..., None].expand(-1, -1, 3)
+        places = self._places(n)
         states = self._embed(adapter, features, [(n,)] * self.rows, places.flatten(0, 1)).view(self.rows, n, -1)
         counts = torch.full_like(self._next, n) if valid is None else valid.sum(1)
         hidden = self._decoder.extend(states, places, self._cache, valid, adapter)
-        self._next = self._next + counts
+        if self._placement is None:
+            self._next = self._next + counts
+        else:
+            self._next = self._placement.advance(places, counts, self._next)
         if self.unconditional is not None:
             self.unconditional.step(features, adapter, valid)
         return hidden
+
+    def _places(self, n: int) -> Tensor:
+        """Coordinates int64 [R, n, 3] of the next n positions."""
+        if self._placement is not None:
+            return self._placement.next(n, self._next)
+        return (self._next[:, None] + torch.arange(n, device=self.device))[..., None].expand(-1, -1, 3)
 
     def denoise(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> Tensor:
         """Hidden states [sum of lengths, H] of one bidirectional segment a row, that leaves no trace."""
@@ -145,7 +166,10 @@ class Session:
     def _segment(
         self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]], keep: bool
     ) -> Tensor:
-        places = [self._coordinates(adapter, shape) for shape in shapes]
+        if self._placement is None:
+            places = [self._coordinates(adapter, shape) for shape in shapes]
+        else:
+            places = self._placement.whole([self._coordinates(adapter, shape) for shape in shapes])
         lengths = np.array([len(place) for place in places])
         held = np.arange(lengths.max()) < lengths[:, None]
         slot, row = (to_device(torch.from_numpy(x), self.device) for x in (np.flatnonzero(held), held.nonzero()[0]))
@@ -157,7 +181,7 @@ class Session:
         valid = None if held.all() else to_device(torch.from_numpy(held), self.device)
         hidden = self._decoder.extend(states, coordinates, self._cache, valid, adapter, causal=False, keep=keep)
         if keep:
-            self._begins = True
+            self._begins, self._placement = True, None
             self._next = torch.maximum(self._next, coordinates.amax(dim=(1, 2)) + 1)
         return hidden.flatten(0, 1).index_select(0, slot)
 
@@ -191,6 +215,7 @@ class Session:
         rows = to_device(rows, self.device)
         self._next = self._next[rows]
         self._pending = None if self._pending is None else self._pending[rows]
+        self._placement = None if self._placement is None else self._placement.reordered(rows)
         if self.unconditional is not None:
             self.unconditional.reorder(host)
 
@@ -198,6 +223,7 @@ class Session:
         """An independent session in the same state."""
         twin = copy.copy(self)
         twin._cache = self._cache.fork()
+        twin._placement = copy.copy(self._placement)
         twin.unconditional = None if self.unconditional is None else self.unconditional.fork()
         return twin
 

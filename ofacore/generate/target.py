@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from ofacore.data.encode import expected
+from ofacore.data.pieces import coordinates_problem
 from ofacore.errors import UserError
 from ofacore.excerpts import listing
 from ofacore.generate.output import Candidate
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.parts import begin_run, feed_tokens
 from ofacore.plan import TemplatePlan
+from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame
 from ofacore.protocols import (
+    Corruption,
     DecodeSession,
     DenseSegment,
     Generator,
@@ -66,6 +70,8 @@ class Tools:
     """Most positions that the model takes; None: any number."""
     owner: Callable[[str, str], str] = lambda kind, name: f"{kind} '{name}'"
     """Kind and name of a component -> whose it is, for messages."""
+    corruptions: Mapping[str, Corruption] = field(default_factory=dict)
+    """What slots were trained with."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: 
     specs = [_spec(slot, row.ctx, tools) for row in rows]
     blocks = specs[0].blocks
     probe = session.fork()
+    _place(probe, [spec.coordinates for spec in specs])
     pending = begin_run(probe, slot.adapter) if probe.pending is None else probe.pending
     hidden = probe.step({"tokens": pending}, slot.adapter)[:, -1]
     prediction = probe.predict(slot.head or "token", hidden, HeadContext((1,) * probe.rows, blocks))
@@ -168,9 +175,10 @@ def _slot(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[
 
 def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
     specs = [_spec(slot, row.ctx, tools) for row in rows]
-    tokens = bool(specs[0].blocks)
+    tokens = specs[0].in_run
     if not tokens:
-        _flush(session, slot)
+        _flush(session)
+    _place(session, [spec.coordinates for spec in specs])
     last = not _continues(steps, rows[0], tools)
     requests = [
         RowRequest(
@@ -188,11 +196,14 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
     for row, found in zip(rows, produced, strict=True):
         row.fields.setdefault(slot.name, []).append(_candidates(found, slot, row, tools))
     if tokens and last and steps:
-        _flush(session, slot)
+        _flush(session, slot.adapter)
 
 
 def _needed(specs: Sequence[TargetSpec]) -> int:
-    """How many tokens a value has at least, whatever is generated."""
+    """How many positions a value takes at least, whatever is generated."""
+    places = [int(spec.coordinates.max(initial=-1)) + 1 for spec in specs if spec.coordinates is not None]
+    if places:
+        return max(places)
     members = max((len(value) for spec in specs for value in spec.closed_set), default=1)
     return max(members, *(spec.length or 0 for spec in specs))
 
@@ -231,14 +242,35 @@ def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple
     segments = [_encoded(slot, row, tools) for row in rows]
     for parts in zip(*segments, strict=True):
         if isinstance(parts[0], TokenSegment):
-            needed = max(len(part.ids) for part in parts)  # type: ignore[union-attr]
-            _check_room(slot, needed, getattr(session, "room", None))
-            feed_tokens(session, [part.ids for part in parts], slot.adapter)  # type: ignore[union-attr]
+            _force_tokens(session, slot, parts)  # type: ignore[arg-type]
         else:
-            _flush(session, slot)
+            _flush(session, slot.adapter)
             _commit(session, slot, parts)  # type: ignore[arg-type]
     if not _continues(steps, rows[0], tools):
-        _flush(session, slot)
+        _flush(session, slot.adapter)
+
+
+def _force_tokens(session: DecodeSession, slot: SlotPlan, parts: Sequence[TokenSegment]) -> None:
+    """Feed one segment of each row: token by token, or all at once where they see each other."""
+    _place(session, [part.coordinates for part in parts])
+    if parts[0].shift:
+        needed = max(_positions(part) for part in parts)
+        _check_room(slot, needed, getattr(session, "room", None))
+        feed_tokens(session, [part.ids for part in parts], slot.adapter)
+        return
+    _flush(session, slot.adapter)
+    ids = torch.from_numpy(np.concatenate([part.ids for part in parts]).astype(np.int64))
+    session.commit({"tokens": ids.to(session.device)}, slot.adapter, [(len(part.ids),) for part in parts])
+
+
+def _positions(part: TokenSegment) -> int:
+    """Positions of the model that a segment takes."""
+    return len(part.ids) if part.coordinates is None else int(part.coordinates.max(initial=-1)) + 1
+
+
+def _place(session: DecodeSession, coordinates: Sequence[np.ndarray | None]) -> None:
+    if any(own is not None for own in coordinates):
+        session.place(coordinates)
 
 
 def _commit(session: DecodeSession, slot: SlotPlan, parts: Sequence[DenseSegment]) -> None:
@@ -250,10 +282,10 @@ def _commit(session: DecodeSession, slot: SlotPlan, parts: Sequence[DenseSegment
     session.commit({k: v.to(session.device) for k, v in features.items()}, slot.adapter, [p.shape for p in parts])
 
 
-def _flush(session: DecodeSession, slot: SlotPlan) -> None:
+def _flush(session: DecodeSession, adapter: str = "token") -> None:
     """Feed the last token of a run that something else follows."""
     if session.pending is not None:
-        session.step({"tokens": session.pending}, "token")
+        session.step({"tokens": session.pending}, adapter)
         session.pending = None
 
 
@@ -268,13 +300,28 @@ def _encoded(slot: SlotPlan, row: Row, tools: Tools) -> list[Segment]:
 def _spec(slot: SlotPlan, ctx: RowContext, tools: Tools) -> TargetSpec:
     preprocessor = tools.preprocessors[slot.preprocessor]
     if slot.plain is None:
-        expected = preprocessor.expect(slot, ctx)
-        if expected.length and tools.max_positions and expected.length > tools.max_positions:
-            problem = f"{expected.length} positions are asked for, but the model takes {tools.max_positions}"
+        spec = expected(preprocessor, tools.corruptions.get(slot.corruption), slot, ctx)
+        if spec.length and tools.max_positions and spec.length > tools.max_positions:
+            problem = f"{spec.length} positions are asked for, but the model takes {tools.max_positions}"
             raise UserError(f"slot '{slot.name}': {problem}; ask for fewer, or raise model.max_positions")
-        return expected
+        if spec.coordinates is not None:
+            _check_coordinates(spec, slot, tools)
+        return spec
     segments = preprocessor.encode(slot.plain, slot, ctx)
     return TargetSpec(blocks=segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ())
+
+
+def _check_coordinates(spec: TargetSpec, slot: SlotPlan, tools: Tools) -> None:
+    """A place for each token of a value whose length is known.
+
+    Raises:
+        PluginError: There are others, or the length is not known.
+    """
+    problem = "expect gives coordinates but no length; only a value of known length has them"
+    if spec.length is not None:
+        problem = coordinates_problem(spec.coordinates, spec.length)
+    if problem:
+        raise PluginError(f"{tools.owner('preprocessor', slot.preprocessor)}, slot '{slot.name}': {problem}")
 
 
 def _continues(steps: tuple[_Step, ...], row: Row, tools: Tools) -> bool:
@@ -286,8 +333,9 @@ def _continues(steps: tuple[_Step, ...], row: Row, tools: Tools) -> bool:
             continue
         slot = tools.template.slots[_leaves((step,))[0].position]
         if slot.plain is not None or slot.loss:
-            return bool(_spec(slot, row.ctx, tools).blocks)
-        return isinstance(_encoded(slot, row, tools)[0], TokenSegment)
+            return _spec(slot, row.ctx, tools).in_run
+        first = _encoded(slot, row, tools)[0]
+        return isinstance(first, TokenSegment) and first.shift
     return False
 
 

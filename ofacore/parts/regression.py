@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofacore.errors import UserError
 from ofacore.parts.values import value_features
 from ofacore.protocols import (
     BuildContext,
@@ -21,6 +22,7 @@ from ofacore.protocols import (
     Produced,
     RowRequest,
 )
+from ofacore.vocabulary import CORE_TOKENS
 
 
 class ValuesHead(nn.Module):
@@ -76,7 +78,8 @@ class OneShotGenerator:
     """``one_shot``: all positions of a value asked for at once, predicted by the slot's head in one pass.
 
     The length of each value comes with its request; there is one candidate, of score 0. The preprocessor publishes the
-    ``width``, and the ``shape`` of the segment where that is not (length,).
+    ``width``, and the ``shape`` of the segment where that is not (length,). Of a dense segment with vocabulary blocks
+    the likeliest token of each position is taken, and the log-probability of a candidate is the sum of theirs.
     """
 
     def __init__(self, options: Options) -> None:
@@ -88,9 +91,10 @@ class OneShotGenerator:
         requests: Sequence[RowRequest],
         generator: torch.Generator,
     ) -> list[Produced]:
-        """One candidate for each row, float32 [n, width].
+        """One candidate for each row, float32 [n, width], or int64 [n] ids of the slot's blocks.
 
         Raises:
+            UserError: Something follows a value of tokens: only its own plugin knows which features stand for it.
             ValueError: A request without a length.
         """
         slot, lengths = requests[0].slot, [_length(request) for request in requests]
@@ -98,10 +102,28 @@ class OneShotGenerator:
         asked = _features(np.zeros((sum(lengths), width), np.float32), False, session)
         shapes = [_shape(request) for request in requests]
         hidden = session.denoise(asked, slot.adapter, shapes)
+        if requests[0].spec.blocks:
+            return _chosen(session, hidden, requests)
         found = session.predict(slot.head, hidden, HeadContext(tuple(lengths))).float().cpu().numpy()
         if not all(request.final for request in requests):
             session.commit(_features(found, True, session), slot.adapter, shapes)
         return [(Hypothesis(part),) for part in np.split(found, np.cumsum(lengths)[:-1])]
+
+
+def _chosen(session: DecodeSession, hidden: Tensor, requests: Sequence[RowRequest]) -> list[Produced]:
+    """The likeliest token at each position [m, H] of a dense segment; one candidate for each row."""
+    slot, spec = requests[0].slot, requests[0].spec
+    if not all(request.final for request in requests):
+        problem = "generator one_shot cannot show tokens of a dense segment to what follows"
+        raise UserError(f"slot '{slot.name}': {problem}; put it last, or name a generator that commits its features")
+    lengths = tuple(_length(request) for request in requests)
+    prediction = session.predict(slot.head, hidden, HeadContext(lengths, spec.blocks))
+    logs, columns = prediction.log_probs[:, prediction.ids >= len(CORE_TOKENS)].max(-1)
+    ids = prediction.ids[prediction.ids >= len(CORE_TOKENS)][columns].cpu()
+    return [
+        (Hypothesis(own.numpy(), log_probs=log.float().numpy(), log_prob=float(log.sum()), tokens=len(own)),)
+        for own, log in zip(ids.split(lengths), logs.cpu().split(lengths), strict=True)
+    ]
 
 
 def _length(request: RowRequest) -> int:

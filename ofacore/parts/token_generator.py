@@ -47,8 +47,13 @@ class TokenGenerator:
     ) -> list[Produced]:
         """Candidates for each row, best first; leaves the session behind the best candidate unless ``final``."""
         final = requests[0].final
-        search = within_room(self.search, requests[0].slot, session)
-        stepper = Stepper(session if final else session.fork(), requests[0], search)
+        slot = requests[0].slot
+        if not requests[0].spec.shift:
+            problem = "its tokens are predicted at their own places, but generator 'token' writes one after the other"
+            raise UserError(f"slot '{slot.name}': {problem}; name another generator under uses")
+        search = within_room(self.search, requests[0], session)
+        used = session if final else session.fork()
+        stepper = Stepper(used, requests[0], search, slot.adapter, slot.head)
         if all(request.spec.closed_set for request in requests):
             found = choose(stepper, requests, self._tries)
         else:
@@ -57,16 +62,18 @@ class TokenGenerator:
         produced = [row[: search.n_best] for row in found]
         if not final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
-            feed_tokens(session, [np.concatenate([row[0].value, end]) for row in produced])
+            feed_tokens(session, [np.concatenate([row[0].value, end]) for row in produced], slot.adapter)
             if requests[0].last and stepper.end is not None:
                 session.pending = None
         return produced
 
 
-def within_room(search: SearchOptions, slot: SlotPlan, session: DecodeSession) -> SearchOptions:
+def within_room(search: SearchOptions, request: RowRequest, session: DecodeSession) -> SearchOptions:
     """The options, for values no longer than the model has positions for."""
+    if request.spec.coordinates is not None:
+        return search
     room = getattr(session, "room", None)
-    most = min(search.max_length, int(slot.attributes.get("max_length") or search.max_length))
+    most = min(search.max_length, int(request.slot.attributes.get("max_length") or search.max_length))
     return search if room is None or most <= room else replace(search, max_length=room)
 
 

@@ -18,6 +18,7 @@ CORE_ATTRIBUTES = (
     Attribute("head", "str", doc="Head to use.", sides=("target",)),
     Attribute("criterion", "str", doc="Criterion to use.", sides=("target",)),
     Attribute("generator", "str", doc="Generator to use.", sides=("target",)),
+    Attribute("corruption", "str", doc="Corruption that makes what is trained on.", sides=("target",)),
     Attribute(
         "drop_prompt",
         "float",

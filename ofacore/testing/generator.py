@@ -216,10 +216,13 @@ class GeneratorBench(SlotBench):
         """Run the generator."""
         given = self.requests if requests is None else requests
         used = self.session(given) if session is None else session
-        generator, rows = self._made(options), self.row_requests(given, final)
+        generator, asked = self._made(options), self.row_requests(given, final)
+        places = [request.spec.coordinates for request in asked]
         used.begin_segment()
+        if any(own is not None for own in places):
+            used.place(places)
         numbers = torch.Generator().manual_seed(seed)
-        found: list[Produced] = generator(wrap(used) if wrap else used, rows, numbers)
+        found: list[Produced] = generator(wrap(used) if wrap else used, asked, numbers)
         return found
 
     @cached_property

@@ -28,6 +28,7 @@ from ofacore.testing.losses import losses, losses_of, own_parameters, total
 from ofacore.testing.memory import growth
 from ofacore.testing.modules import other_random_state
 from ofacore.testing.replicas import digest, encode_digests
+from ofacore.testing.segments import SegmentChecks
 from ofacore.testing.slot_type import SlotTypeChecks, written_attributes
 
 BATCHES = 200
@@ -37,7 +38,7 @@ QUICK = {"max_length": 8, "steps": 2}
 """Options that keep generation short, for generators that have them."""
 
 
-class ModalityConformance(SlotTypeChecks, AdapterChecks, DeclarationChecks):
+class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, DeclarationChecks):
     """Checks of one slot type and everything that serves it. Settings: `ofacore.testing.slot_suite.SlotSuite`."""
 
     def test_round_trip(self, bench: SlotBench) -> None:

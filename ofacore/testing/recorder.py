@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 ALLOWED = (
-    "begin_segment", "commit", "denoise", "device", "fork", "length", "pending", "predict", "reorder", "rows", "step",
-    "unconditional",
+    "begin_segment", "commit", "denoise", "device", "fork", "length", "pending", "place", "predict", "reorder", "rows",
+    "step", "unconditional",
 )  # fmt: skip
 """Names of `ofacore.protocols.DecodeSession`."""
 

@@ -85,7 +85,17 @@ def installed(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["tutorial.md", "grids.md", "tokens.md", "diffusion.md", "tasks.md", "components.md", "backbones.md"]
+    "name",
+    [
+        "tutorial.md",
+        "grids.md",
+        "tokens.md",
+        "diffusion.md",
+        "segments.md",
+        "tasks.md",
+        "components.md",
+        "backbones.md",
+    ],
 )
 def test_what_the_pages_show_works(name, tmp_path):
     done = subprocess.run(

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from ofacore.artifacts import Artifact
 from ofacore.checkpoint import Snapshot, prune, save, save_sharded, step_folder, write_pointer
+from ofacore.checkpoint.artifact_files import FOLDER, keep
 from ofacore.checkpoint.sharded import KINDS, on_first
 from ofacore.config.schema import CheckpointConfig
 from ofacore.parallel.groups import is_first, layout
@@ -57,6 +58,15 @@ class Checkpointing(Callback):
         self._writing: Future[None] | None = None
         self._group: dist.ProcessGroup | None = None
 
+    def on_start(self, trainer: Trainer) -> None:
+        """Files that artifacts refer to are kept at once: where they come from may not last as long as the run."""
+        if is_first():
+            keep(self._store(trainer.folder), self.artifacts)
+
+    @staticmethod
+    def _store(run: Path) -> Path:
+        return run / FOLDER
+
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
         due = bool(self.config.every) and report.step % self.config.every == 0
         if due or self._is_new_best(report.step):
@@ -82,11 +92,12 @@ class Checkpointing(Callback):
         best = {"step": trainer.step, "score": self.validation.best} if is_best and self.validation else None
         settle = partial(self._settle, trainer.folder, folder, best)
         if self._shards():
-            self._save_shards(folder, self._complete(sharded_snapshot(trainer)), settle)
+            store = self._store(trainer.folder)
+            self._save_shards(folder, self._complete(sharded_snapshot(trainer)), settle, store)
             return folder
         snapshot = self._complete(trainer.snapshot())
         if is_first():
-            save(folder, snapshot)
+            save(folder, snapshot, self._store(trainer.folder))
             settle()
         return folder
 
@@ -96,13 +107,13 @@ class Checkpointing(Callback):
     def _complete(self, snapshot: Snapshot) -> Snapshot:
         return replace(snapshot, state={**self.describe(), **snapshot.state}, artifacts=self.artifacts)
 
-    def _save_shards(self, folder: Path, snapshot: Snapshot, settle: Callable[[], None]) -> None:
+    def _save_shards(self, folder: Path, snapshot: Snapshot, settle: Callable[[], None], store: Path) -> None:
         """Write now, or from a copy while training goes on; a save is done before the next begins."""
         self.wait()
         group = self._talk()
 
         def write(snapshot: Snapshot = snapshot) -> None:
-            save_sharded(folder, snapshot, group)
+            save_sharded(folder, snapshot, group, store)
             on_first(settle, group)
 
         if not self.config.background:

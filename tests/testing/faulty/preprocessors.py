@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ofacore.protocols import Artifact
 from tests.testing.faulty.touch import Squares, Touch, TouchHead
 
 
@@ -138,3 +139,35 @@ def list_is_element(value):
 
 def raising_is_element(value):
     return len(value) > 0 and isinstance(value[0], float)
+
+
+class UntoldBlocks(Touch):
+    def encode(self, value, slot, ctx):
+        (segment,) = super().encode(value, slot, ctx)
+        return [replace(segment, blocks=("touch/levels",))]
+
+
+class SendsItsFile(Touch):
+    def fit(self, values, rng):
+        made = super().fit(values, rng)
+        table = Artifact.written("table.bin", lambda path: path.write_bytes(bytes(1 << 17)))
+        return made.with_file(table.path("table.bin"))
+
+    def bind(self, vocabulary, artifact):
+        super().bind(vocabulary, artifact)
+        self.table = artifact.path("table.bin").read_bytes()
+
+
+class SpoilingNoise:
+    def __init__(self, options):
+        pass
+
+    def __call__(self, segment, rng):
+        segment.features["numbers"][:] = rng.normal(size=len(segment.features["numbers"]))
+        return segment
+
+
+class GamblingNoise(SpoilingNoise):
+    def __call__(self, segment, rng):
+        features = {"numbers": np.random.normal(size=segment.shape).astype(np.float32)}
+        return replace(segment, features=features)

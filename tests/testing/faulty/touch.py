@@ -147,15 +147,17 @@ def component(kind, built, **further):
 
 
 def touch(
-    preprocessor=Touch, adapter=TouchAdapter, head=TouchHead, criterion=Squares, generator=TouchGenerator, **changes
-):
+    preprocessor=Touch, adapter=TouchAdapter, head=TouchHead, criterion=Squares, generator=TouchGenerator,
+    corruption=None, **changes,
+):  # fmt: skip
     """A manifest, correct but for what is changed."""
-    uses = {kind: "touch" for kind in ("adapter", "head", "criterion", "generator")}
     slot = SlotType(
         "TOUCH", "Pressures.", "touch", "a list of numbers", is_touch, attributes=(ATTRIBUTE,),
         sample=f"{__name__}:sample",
     )  # fmt: skip
     parts = {"adapter": adapter, "head": head, "criterion": criterion, "generator": generator}
+    parts |= {"corruption": corruption} if corruption else {}
+    uses = dict.fromkeys(parts, "touch")
     components = [
         component("preprocessor", preprocessor, uses=uses),
         *(component(k, b, options=OPTIONS.get(k, {})) for k, b in parts.items()),
