@@ -9,6 +9,7 @@ from typing import Any
 
 from ofacore.config.schema import ModelConfig
 from ofacore.plan import TaskPlan
+from ofacore.plan.neighbours import with_neighbours
 from ofacore.plugin import Component, Registry, UnknownNameError
 
 Stored = Mapping[str, Mapping[str, Any]]
@@ -18,7 +19,7 @@ Stored = Mapping[str, Mapping[str, Any]]
 def describe_origins(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> dict[str, Any]:
     """Origins of everything that plans and model use, JSON-ready."""
     found: dict[str, Any] = {}
-    for kind, name in dict.fromkeys(_used(plans, model)):
+    for kind, name in dict.fromkeys(_used(plans, model, registry)):
         if name not in registry.names(kind):
             continue
         row = registry.plugin_of(kind, name)
@@ -89,11 +90,11 @@ def _version(registry: Registry, distribution: str) -> str:
     return next((row.version for row in registry.rows if row.distribution == distribution), "")
 
 
-def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[str, str]]:
+def _used(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> Iterator[tuple[str, str]]:
     for plan in plans.values():
         for slot in plan.slots():
             yield "slot", slot.type
-            yield "preprocessor", slot.preprocessor
+            yield from (("preprocessor", name) for name in with_neighbours([slot.preprocessor], registry))
             yield "adapter", slot.adapter
             yield "head", slot.head
             yield "criterion", slot.criterion

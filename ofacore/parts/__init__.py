@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ofacore.parts.grid_model import GridAdapter, GridHead
     from ofacore.parts.grid_values import GridPreprocessor
     from ofacore.parts.pooling import EmbeddingHead
+    from ofacore.parts.published import AskedValues, PlaneView
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.starter.baselines import copy, majority
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPLITS",
+    "AskedValues",
     "Contrastive",
     "CrossEntropy",
     "EmbeddingHead",
@@ -56,6 +58,7 @@ __all__ = [
     "LabelError",
     "OneShotGenerator",
     "PackageSource",
+    "PlaneView",
     "Row",
     "Split",
     "Splits",
@@ -103,6 +106,7 @@ __all__ = [
 
 _HOMES = {
     "SPLITS": "starter.splits",
+    "AskedValues": "published",
     "Contrastive": "contrastive",
     "CrossEntropy": "cross_entropy",
     "EmbeddingHead": "pooling",
@@ -115,6 +119,7 @@ _HOMES = {
     "LabelError": "cross_entropy",
     "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
+    "PlaneView": "published",
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofacore.parts.published import AskedValues
 from ofacore.parts.values import value_features
 from ofacore.protocols import (
     BuildContext,
@@ -76,8 +77,8 @@ class SquaredError:
 class OneShotGenerator:
     """``one_shot``: all positions of a value asked for at once, predicted by the slot's head in one pass.
 
-    The length of each value comes with its request; there is one candidate, of score 0. The preprocessor publishes the
-    ``width``, and the ``shape`` of the segment where that is not (length,).
+    The length of each value comes with its request; there is one candidate, of score 0. The preprocessor publishes an
+    `AskedValues`.
     """
 
     def __init__(self, options: Options) -> None:
@@ -93,7 +94,7 @@ class OneShotGenerator:
             ValueError: A request without a length.
         """
         slot, lengths = requests[0].slot, [_length(request) for request in requests]
-        width = int(requests[0].ctx.published[slot.name]["width"])
+        width = requests[0].ctx.published.one(slot.name, AskedValues).width
         asked = _features(np.zeros((sum(lengths), width), np.float32), False, session)
         shapes = [_shape(request) for request in requests]
         hidden = session.denoise(asked, slot.adapter, shapes)
@@ -111,8 +112,7 @@ def _length(request: RowRequest) -> int:
 
 def _shape(request: RowRequest) -> tuple[int, ...]:
     """Shape of the segment, as encoding would give it."""
-    published: tuple[int, ...] = request.ctx.published[request.slot.name].get("shape", (_length(request),))
-    return published
+    return request.ctx.published.one(request.slot.name, AskedValues).shape or (_length(request),)
 
 
 def _features(values: np.ndarray, known: bool, session: DecodeSession) -> dict[str, Tensor]:

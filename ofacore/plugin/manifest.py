@@ -47,6 +47,9 @@ class Option:
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    shared: bool = False
+    """For an option of a preprocessor: the components that serve its slots take its value for their option of the same
+    name, so that a configuration sets it once. What the configuration sets for one of them alone goes before."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ class Component:
     """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
     batch_coupled: bool = False
     """The result for one sample depends on the other samples of the batch."""
+    builds_on: tuple[str, ...] = ()
+    """For a preprocessor: names of the preprocessors whose tokens it uses. They are fitted, stored and loaded with it,
+    whether a slot uses them or not; see `ofacore.protocols.BuiltOnOthers`."""
     declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
     """Filled in from ``options``: each with its type, bounds and sentence."""
 

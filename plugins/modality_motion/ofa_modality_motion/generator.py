@@ -48,7 +48,7 @@ class DiffusionGenerator:
         """
         twin = _twin(session, options)
         slot = requests[0].slot
-        stage = _stage([request.ctx.published[slot.name] for request in requests], session.device)
+        stage = _stage([request.ctx.published.one(slot.name, Canvas) for request in requests], session.device)
         sampler = _Sampler(session, twin, slot, stage, options, generator)
         samples = [sampler() for _ in range(max(1, options.n_best))]
         if not all(request.final for request in requests):
