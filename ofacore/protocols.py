@@ -65,6 +65,7 @@ __all__ = [
     "JointRenderer",
     "Layout",
     "Loss",
+    "MeasureRow",
     "Metric",
     "ModuleFactory",
     "Neighbour",
@@ -78,6 +79,7 @@ __all__ = [
     "Router",
     "RowContext",
     "RowError",
+    "RowLengths",
     "RowRequest",
     "RowTransform",
     "SampleInfo",
@@ -94,6 +96,7 @@ __all__ = [
     "TokenSegment",
     "Tracker",
     "Vocabulary",
+    "WholeRowTransform",
     "excerpt",
     "listing",
 ]
@@ -179,9 +182,8 @@ class Published(MutableMapping[str, Any]):
         for kind in kinds:
             frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
             if not frozen:
-                raise TypeError(
-                    f"slot '{slot}' publishes a {kind.__name__}: make it a frozen dataclass with documented fields"
-                )
+                remedy = "make it a frozen dataclass with documented fields"
+                raise TypeError(f"slot '{slot}' publishes a {kind.__name__}: {remedy}")
         if len(kinds) > 1:
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
             raise TypeError(f"slot '{slot}' publishes {names} together: publish one type at a time")
@@ -226,9 +228,9 @@ class Published(MutableMapping[str, Any]):
         return twin
 
     def _told(self) -> str:
-        told = [
-            f"'{slot}' publishes {', '.join(kind.__name__ for kind in kinds)}" for slot, kinds in self._typed.items()
-        ]
+        told = []
+        for slot, kinds in self._typed.items():
+            told.append(f"'{slot}' publishes {', '.join(kind.__name__ for kind in kinds)}")
         told += [f"'{slot}' publishes a {type(value).__name__}" for slot, value in self._plain.items()]
         return "; ".join(told) or "no slot publishes anything"
 
@@ -247,6 +249,9 @@ class Published(MutableMapping[str, Any]):
             return
         _warn_of_dict()
         self._plain[slot] = value
+
+    def __contains__(self, slot: object) -> bool:
+        return slot in self._typed or slot in self._plain
 
     def __delitem__(self, slot: str) -> None:
         self._plain.pop(slot, None)
@@ -812,6 +817,50 @@ class RowTransform(Protocol):
 
     def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
         """The new row; ``slots`` are those of this modality. Publishes what others need in ``ctx.published``."""
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """How many positions a row takes when it is encoded."""
+
+    slots: Mapping[str, int]
+    """Slot -> positions of its value, of all turns of a repeat together; slots without a value have 0."""
+    source: int
+    """Of the whole source: slots, plain text, boundaries."""
+    target: int
+    """As ``source``; at inference only of what is given."""
+
+    @property
+    def total(self) -> int:
+        """Source and target together."""
+        return self.source + self.target
+
+
+MeasureRow = Callable[[Mapping[str, Any]], RowLengths]
+
+
+class WholeRowTransform(Protocol):
+    """Changes the rows of a task, all slots together: a component of the kind ``row_transform`` that a task names.
+
+    Built as ``cls(options)``; a function takes its options as keywords. It comes behind the transforms of columns and
+    those of modalities, in training and at inference alike; ``ctx.split`` tells which. What it does at random it draws
+    from ``ctx.rng``.
+    """
+
+    def __call__(
+        self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext, measure: MeasureRow
+    ) -> dict[str, Any]:
+        """The new row.
+
+        Args:
+            row: Column or slot name -> value.
+            slots: All slots of the template.
+            ctx: What surrounds the row.
+            measure: Gives the lengths that a row would have, this one or a changed one; it encodes that row.
+
+        Raises:
+            RowError: The row cannot be used.
+        """
 
 
 class Corruption(Protocol):

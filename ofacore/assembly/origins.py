@@ -104,6 +104,7 @@ def _used(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry)
             yield "criterion", loss.criterion
             yield "head", loss.head
         yield from (("metric", use.metric) for use in plan.metrics)
+        yield from (("row_transform", name) for name in plan.row_transforms)
         yield from (("transform", name) for names in plan.transforms.values() for name in names)
     yield "positions", model.positions
     yield "backbone", model.backbone

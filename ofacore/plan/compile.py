@@ -83,7 +83,8 @@ def compile_task(
         _check_names(template, [(loss.hidden, "loss") for loss in losses])
         _check_names(template, [(metric.slot, "metric") for metric in metrics])
         _check_names(template, [(prompt_slot, "prompt_slot")] if prompt_slot else [])
-    named = [("criterion", loss.criterion) for loss in losses]
+    named = [("row_transform", transform) for transform in options.get("row_transforms", ())]
+    named += [("criterion", loss.criterion) for loss in losses]
     named += [("head", loss.head) for loss in losses if loss.head]
     named += [("metric", metric.metric) for metric in metrics]
     for kind, component in named:

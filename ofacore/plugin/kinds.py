@@ -29,6 +29,10 @@ CORE_KINDS: Mapping[str, Kind] = _by_name(
         Kind("backbone", "ofacore.protocols:Backbone", "The transformer between adapters and heads."),
         Kind("tracker", "ofacore.protocols:Tracker", "Receives metrics while a run goes on."),
         Kind("transform", "", "Changes the values of a column: a function, or a class made with its options."),
+        Kind(
+            "row_transform", "ofacore.protocols:WholeRowTransform",
+            "Changes the rows of a task, all slots together, and knows how long they become.",
+        ),
         Kind("positions", "", "How the backbone knows places and distances."),
         Kind("decoder", "", "Decodes a target in a way of its own."),
         Kind("dataset", "", "Items that several task families draw from, and the rule that splits them."),

@@ -174,6 +174,8 @@ class TaskPreset:
     """Column name -> what it holds, in words."""
     transforms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Column -> names of ``transform`` components, applied in order, at training and at inference alike."""
+    row_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``row_transform`` component -> its options; applied in order, behind the transforms of columns."""
     metrics: tuple[MetricUse, ...] = ()
     """The first one is the task's score."""
     losses: tuple[LossUse, ...] = ()

@@ -57,7 +57,7 @@ def draw_view(slot: SlotPlan, ctx: RowContext, size: geometry.Size, side: int | 
 class ImageTransform:
     """Loads pictures, frames them, and publishes the geometry.
 
-    For every slot it publishes an `ofacore.parts.PlaneView` in pixels, for a column that is a list one for each picture.
+    For every slot it publishes an `ofacore.parts.PlaneView` in pixels; for each picture of a list, one.
     """
 
     def __init__(self, options: Options) -> None:
