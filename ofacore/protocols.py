@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
@@ -57,6 +57,8 @@ __all__ = [
     "DecodeSession",
     "DenseSegment",
     "Example",
+    "FileWriting",
+    "ForeignConstants",
     "GenerationOptions",
     "Generator",
     "Head",
@@ -72,6 +74,7 @@ __all__ = [
     "Neighbours",
     "Options",
     "Piece",
+    "PositionGrid",
     "Preprocessor",
     "Produced",
     "Published",
@@ -99,6 +102,7 @@ __all__ = [
     "WholeRowTransform",
     "excerpt",
     "listing",
+    "seen_as",
 ]
 
 Split = Literal["train", "valid", "test", "infer"]
@@ -110,6 +114,37 @@ class RowError(ValueError):
 
     Core code adds the task and the row number. A preprocessor raises it for bad values and nothing else.
     """
+
+
+ProtocolT = TypeVar("ProtocolT")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def seen_as(protocol: type[ProtocolT], built: Any) -> ProtocolT:
+    """A component, or its class, through its protocol: members that it does not have are those of the protocol.
+
+    So a member that a component may leave out stands in its protocol with its default, and is read in one way.
+    """
+    return cast(ProtocolT, _Seen(protocol, built))
+
+
+def optional(method: FunctionT) -> FunctionT:
+    """Marks a method of a protocol that a component may leave out: then it has the protocol's own."""
+    method.__optional__ = True  # type: ignore[attr-defined]
+    return method
+
+
+class _Seen:
+    __slots__ = ("_built", "_protocol")
+
+    def __init__(self, protocol: type, built: Any) -> None:
+        self._protocol, self._built = protocol, built
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(self._built, name):
+            return getattr(self._built, name)
+        default = getattr(self._protocol, name)
+        return default.__get__(self._built) if isinstance(default, property) else default
 
 
 # ---------------------------------------------------------------- the plan's view of one slot
@@ -723,9 +758,22 @@ class SlotFitting(Protocol):
     """What a `Preprocessor` may offer besides, where what it learns depends on attributes, such as a unit."""
 
     def fit_slots(self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator) -> Artifact | None:
-        """In place of `Preprocessor.fit`: values of columns with the slot that reads them, its attributes included.
+        """In place of `Preprocessor.fit`: values with the slot that reads them, its attributes included.
 
-        Where several slots of a task read one column, the first.
+        Where several slots of a task read one column, the first; plain text comes with its own (`SlotPlan.plain`).
+        """
+
+
+@runtime_checkable
+class FileWriting(Protocol):
+    """What a `Preprocessor` may offer besides, so that its values can be written to files: `Output.save`."""
+
+    def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
+        """Write a value in the form that the file's ending asks for.
+
+        Raises:
+            ValueError: The ending is that of another kind of file; tells which there are.
+            OSError: The file cannot be written.
         """
 
 
@@ -799,8 +847,7 @@ class ForeignTokens(Protocol):
 class ForeignSettings(Protocol):
     """What a `Preprocessor` may offer besides: its options, from the settings that it has in another project.
 
-    A class attribute ``foreign_fixed``, setting -> value, may say what always has one value here. An import tells of
-    every setting that was neither asked for nor has that value.
+    An import tells of every setting that was neither asked for nor is one of `ForeignConstants`.
     """
 
     @staticmethod
@@ -810,6 +857,13 @@ class ForeignSettings(Protocol):
         Raises:
             TypeError, ValueError: A setting has an impossible value.
         """
+
+
+class ForeignConstants(Protocol):
+    """What a `Preprocessor` may offer besides: settings of another project that always have one value here."""
+
+    foreign_fixed: Mapping[str, Any] = {}
+    """Setting -> value."""
 
 
 class RowTransform(Protocol):
@@ -904,11 +958,21 @@ class PositionGrid:
 class Adapter(Protocol):
     """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
 
-    It may declare ``axes = 1``, positions on a line with three equal coordinates, and ``grid``, a `PositionGrid`; and
-    ``collective = True`` where it takes part in communication by its options, as its manifest would say of all. A
-    static method ``stored_options(options) -> options`` says what a checkpoint keeps of its options, where some of
-    them name files that nobody needs once the weights are stored.
+    ``axes``, ``grid``, ``collective`` and ``stored_options`` may be left out.
     """
+
+    axes: int = 3
+    """1: its positions lie on a line, their three coordinates are equal. 3: they differ."""
+    grid: PositionGrid | None = None
+    """Where its cells stand in tables of learned positions; None: they stand in none."""
+    collective: bool = False
+    """It takes part in communication, by the options that it has; the manifest may say so of all of them."""
+
+    @staticmethod
+    @optional
+    def stored_options(options: Options) -> Options:
+        """What a checkpoint keeps of its options: not the files that nobody needs once the weights are stored."""
+        return options
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:
@@ -995,9 +1059,9 @@ class Criterion(Protocol):
 
 
 class AttentionCriterion(Protocol):
-    """What a `Criterion` with ``needs = {"attention"}`` may offer besides; without it the last layer is meant."""
+    """What a `Criterion` with ``needs = {"attention"}`` may offer besides."""
 
-    attention_layers: Sequence[int]
+    attention_layers: Sequence[int] = (-1,)
     """Decoder layers whose cross-attention it gets, from 0; -1 is the last. May depend on its options."""
 
 
@@ -1005,11 +1069,20 @@ class DecodeSession(Protocol):
     """Incremental decoding over R rows. Generators are written against this and nothing else.
 
     ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins: there
-    `ofacore.parts.begin_run` gives it. An attribute ``room`` may say how many tokens may follow what the next step
-    feeds before the model tells positions no more apart; None or absent: any number.
+    `ofacore.parts.begin_run` gives it. ``start_ids`` and ``room`` may be left out.
     """
 
     pending: Tensor | None
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        """Tokens that a run of tokens begins with, in order."""
+        return (BOS,)
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that may follow what the next step feeds before the model tells positions no more apart; None: any."""
+        return None
 
     @property
     def rows(self) -> int:
@@ -1115,16 +1188,19 @@ class GenerationOptions:
 class Metric(Protocol):
     """Built as ``cls(options)``. Mergeable: ``merge`` of parts equals one pass over everything.
 
-    Predictions are decoded values, unless the class has an attribute ``needs``: with ``log_probs`` they are the
-    log-probabilities of the tokens of each reference; with ``candidates`` the log-probability of each value in the
-    list that the row's column holds whose name the instance has as ``candidates``.
-
     References, candidates and the columns of target slots in ``rows`` come as their slots take them, never raw (see
     `AsDecoded`, `AsCompared`); a reference is a list where the row gives several, of which any will do. Rows without
-    one are not given. An instance may name another column of references by ``reference_column``.
+    one are not given. ``needs``, ``candidates`` and ``reference_column`` may be left out.
     """
 
     higher_is_better: ClassVar[bool]
+    needs: Literal["", "log_probs", "candidates"] = ""
+    """What predictions are, said by the class: decoded values; with ``log_probs`` the log-probabilities of the tokens
+    of each reference; with ``candidates`` the log-probability of each value in a list that the row holds."""
+    candidates: str = ""
+    """Column of that list; an instance has it where ``needs`` is ``candidates``."""
+    reference_column: str = ""
+    """Another column of references; empty: what the task says."""
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
         """Add decoded predictions and their references.

@@ -29,9 +29,11 @@ from ofacore.model.attention_items import layers_of
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.plan import LossPlan, TaskPlan, plan_task
 from ofacore.plan.neighbours import with_neighbours
+from ofacore.plan.shared import with_shared_options
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import (
+    Adapter,
     BuiltOnOthers,
     ColumnFitting,
     Corruption,
@@ -39,6 +41,7 @@ from ofacore.protocols import (
     Options,
     Preprocessor,
     SlotFitting,
+    seen_as,
 )
 from ofacore.vocabulary import Block, Vocabulary
 
@@ -67,6 +70,7 @@ class Assembly:
         """
         given = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         plans = {name: with_closed_sets(plan, data[name], registry) for name, plan in given.items()}
+        registry = with_shared_options(registry, plans, config.model.preprocessors)
         assembly = cls(config, registry, plans, {}, Vocabulary())
         assembly._fit(data)
         for name, plan in given.items():
@@ -80,6 +84,7 @@ class Assembly:
         registry = with_stored_options(registry, state.get("components", {}))
         config = RunConfig.model_validate(state["config"])
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+        registry = with_shared_options(registry, plans, config.model.preprocessors)
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
         assembly = cls(config, registry, plans, dict(artifacts), vocabulary)
         for name in with_neighbours(_used_preprocessors(plans), registry):
@@ -118,9 +123,10 @@ class Assembly:
         """Options of adapters as a checkpoint keeps them: without files that only served to build the model."""
         stored = {name: dict(options) for name, options in self.config.model.adapters.items()}
         for name in dict.fromkeys(slot.adapter for plan in self.plans.values() for slot in plan.slots()):
-            reduced = getattr(self.registry.load("adapter", name), "stored_options", None)
-            if reduced is not None:
-                stored[name] = dict(reduced(self.adapter_options(name)))
+            options = self.adapter_options(name)
+            kept = dict(seen_as(Adapter, self.registry.load("adapter", name)).stored_options(options))
+            if kept != options:
+                stored[name] = kept
         return stored
 
     def preprocessor(self, name: str) -> Preprocessor:

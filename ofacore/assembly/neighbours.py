@@ -81,19 +81,19 @@ class FittingValues:
             yield task, slot.name, value
 
     def with_slots(self, name: str) -> Iterator[tuple[SlotPlan, Any]]:
-        """Values of columns, each with the first slot that reads it; plain text is left out."""
+        """Values with the first slot that reads them; plain text with its own."""
         for _, slot, value in self._slot_values(name):
             yield slot, value
 
     def _slot_values(self, name: str) -> Iterator[tuple[str, SlotPlan, Any]]:
-        slots: dict[tuple[str, str], SlotPlan] = {}
+        slots: dict[tuple[str, str, str | None], SlotPlan] = {}
         for task, plan in self.plans.items():
             for slot in plan.slots():
-                if slot.preprocessor == name and slot.plain is None:
-                    slots.setdefault((task, slot.name), slot)
+                if slot.preprocessor == name:
+                    column = slot.name if slot.plain is None else ""
+                    slots.setdefault((task, column, slot.plain), slot)
         for task, column, value in self.own(name):
-            if (task, column) in slots:
-                yield task, slots[task, column], value
+            yield task, slots[task, column, None if column else value], value
         yield from self._handed_on(name)
 
     def _handed_on(self, name: str) -> Iterator[tuple[str, SlotPlan, Any]]:

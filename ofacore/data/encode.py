@@ -343,7 +343,7 @@ class Encoder:
     @cached_property
     def _rolls_out(self) -> bool:
         """Whether the model writes sequences for these rows, which are then judged by what the rows hold."""
-        return any("rollout" in getattr(criterion, "needs", ()) for criterion in self.criteria.values())
+        return any("rollout" in criterion.needs for criterion in self.criteria.values())
 
     @cached_property
     def _weights(self) -> np.ndarray:

@@ -30,6 +30,7 @@ from ofacore.protocols import (
     SlotPlan,
     TargetSpec,
     TokenSegment,
+    seen_as,
 )  # fmt: skip
 from ofacore.vocabulary import CORE_TOKENS, EOS
 
@@ -177,7 +178,7 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
         )
         for row, spec in zip(rows, specs, strict=True)
     ]
-    room = getattr(session, "room", None) if tokens else None
+    room = seen_as(DecodeSession, session).room if tokens else None
     options = _with_room(tools.options, slot, specs, room)
     place = f"task '{rows[0].ctx.task}', slot '{slot.name}'"
     with Blame(tools.owner("generator", slot.generator), place):
@@ -239,7 +240,7 @@ def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple
     for parts in zip(*segments, strict=True):
         if isinstance(parts[0], TokenSegment):
             needed = max(len(part.ids) for part in parts)  # type: ignore[union-attr]
-            _check_room(slot, needed, getattr(session, "room", None))
+            _check_room(slot, needed, seen_as(DecodeSession, session).room)
             feed_tokens(session, [part.ids for part in parts], slot.adapter)  # type: ignore[union-attr]
         else:
             _flush(session, slot)

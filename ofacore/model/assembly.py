@@ -17,7 +17,7 @@ from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
-from ofacore.protocols import BuildContext, PositionGrid
+from ofacore.protocols import Adapter, BuildContext, PositionGrid, seen_as
 
 
 def parts(
@@ -57,15 +57,12 @@ def backbone(
     config: ModelConfig, adapters: nn.ModuleDict, needs: ModelNeeds, registry: Components, seed: int
 ) -> nn.Module:
     """The backbone that the configuration names."""
-    linear = frozenset(name for name, module in adapters.items() if getattr(module, "axes", 3) == 1)
+    linear = frozenset(name for name, module in adapters.items() if _axes(name, module) == 1)
     schemes = {}
     if config.positions not in ("rotary", "untied"):
         schemes[config.positions] = registry.load("positions", config.positions)
-    grids = {
-        name: module.grid
-        for name, module in adapters.items()
-        if isinstance(getattr(module, "grid", None), PositionGrid)
-    }
+    found = {name: _grid(name, module) for name, module in adapters.items()}
+    grids = {name: grid for name, grid in found.items() if grid is not None}
     context = BackboneContext(
         tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers), schemes, seed,
         _routers(config.experts, registry),
@@ -73,6 +70,20 @@ def backbone(
     build = MegatronBackbone if config.backbone == "megatron" else registry.load("backbone", config.backbone)
     with seeded(f"backbone.{config.backbone}", seed):
         return build(config, context)  # type: ignore[no-any-return]
+
+
+def _axes(name: str, module: nn.Module) -> int:
+    axes = seen_as(Adapter, module).axes
+    if axes not in (1, 3):
+        raise PluginError(f"adapter '{name}': axes = {axes!r}; 1 for positions on a line, or 3")
+    return axes
+
+
+def _grid(name: str, module: nn.Module) -> PositionGrid | None:
+    grid = seen_as(Adapter, module).grid
+    if grid is not None and not isinstance(grid, PositionGrid):
+        raise PluginError(f"adapter '{name}': grid is a {type(grid).__name__}; give a PositionGrid, or None")
+    return grid
 
 
 def _routers(name: str, registry: Components) -> dict[str, Callable[[dict[str, Any]], Any]]:

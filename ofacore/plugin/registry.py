@@ -87,7 +87,7 @@ class Registry:
         """
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin._pins = {**self._pins, **options}
+        twin._pins = {**self._pins, **{key: {**self._pins.get(key, {}), **given} for key, given in options.items()}}
         return twin
 
     @property

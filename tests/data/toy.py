@@ -159,6 +159,8 @@ class NumbersAdapter:
 class SquaredError:
     """Counts numbers."""
 
+    needs: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, options: Options | None = None) -> None: ...
 
     def count(self, labels: Mapping[str, np.ndarray]) -> int:
@@ -167,6 +169,8 @@ class SquaredError:
 
 class OnePair:
     """Counts one for each item of a contrast."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def count(self, labels: Mapping[str, np.ndarray]) -> int:
         return 1

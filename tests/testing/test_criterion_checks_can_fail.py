@@ -27,6 +27,10 @@ CASES = {
         (criteria.OddNeeds, "magic.*attention, rollout"),
         (criteria.Couples, "batch_coupled = True, its Component False"),
     ],
+    "names_layers_of_attention": [
+        (criteria.LayersWithoutNeed, "names attention_layers, but needs = .*add 'attention'"),
+        (criteria.NamesLayers, "attention_layers = .'last',.; give decoder layers"),
+    ],
     "counts_from_labels_alone": [
         (criteria.CountsFloats, "whole number"),
         (criteria.CountsCalls, "use the labels alone"),

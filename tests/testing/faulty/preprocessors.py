@@ -138,3 +138,40 @@ def list_is_element(value):
 
 def raising_is_element(value):
     return len(value) > 0 and isinstance(value[0], float)
+
+
+class SavesNothing(Touch):
+    def save(self, value, ctx, path):
+        """Does nothing."""
+
+
+class SavesByKey(Touch):
+    def save(self, value, ctx, path):
+        return {".touch": "json"}[path.suffix]
+
+
+class PublishesADict(Touch):
+    def encode(self, value, slot, ctx):
+        ctx.published[slot.name] = {"longest": 3}
+        return super().encode(value, slot, ctx)
+
+
+class HandsOn(Touch):
+    """Builds on the labels of the probe."""
+
+    handed = ()
+
+    def bind_with(self, vocabulary, artifact, others):
+        self.other = others["probe"]
+        self.bind(vocabulary, artifact)
+
+    def handed_on(self, name, value, slot):
+        return list(self.handed)
+
+
+class HandsOnWords(HandsOn):
+    handed = ("soft",)
+
+
+class HandsOnNumbers(HandsOn):
+    handed = (1,)
