@@ -135,6 +135,8 @@ def optional(method: FunctionT) -> FunctionT:
 
 
 class _Seen:
+    """A component with the defaults of its protocol."""
+
     __slots__ = ("_built", "_protocol")
 
     def __init__(self, protocol: type, built: Any) -> None:

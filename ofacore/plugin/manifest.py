@@ -72,11 +72,11 @@ class Component:
     """For an adapter: its forward takes part in collective communication, so no rank may skip it."""
     batch_coupled: bool = False
     """The result for one sample depends on the other samples of the batch."""
+    declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
+    """Filled in from ``options``: each with its type, bounds and sentence."""
     builds_on: tuple[str, ...] = ()
     """For a preprocessor: names of the preprocessors whose tokens it uses. They are fitted, stored and loaded with it,
     whether a slot uses them or not; see `ofacore.protocols.BuiltOnOthers`."""
-    declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
-    """Filled in from ``options``: each with its type, bounds and sentence."""
 
     def __post_init__(self) -> None:
         declared: dict[str, Option] = {}
@@ -174,8 +174,6 @@ class TaskPreset:
     """Column name -> what it holds, in words."""
     transforms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Column -> names of ``transform`` components, applied in order, at training and at inference alike."""
-    row_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """``row_transform`` component -> its options; applied in order, behind the transforms of columns."""
     metrics: tuple[MetricUse, ...] = ()
     """The first one is the task's score."""
     losses: tuple[LossUse, ...] = ()
@@ -194,6 +192,8 @@ class TaskPreset:
     """Task options: ``decoder_plain_with_loss``, ``prompt_slot``, ``drop_prompt``."""
     starter: bool = False
     """Part of the default generalist that ``ofa train starter`` trains."""
+    row_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``row_transform`` component -> its options; applied in order, behind the transforms of columns."""
 
 
 @dataclass(frozen=True)
