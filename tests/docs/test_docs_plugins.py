@@ -84,7 +84,9 @@ def installed(folder: Path) -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "OFA_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(paths)}
 
 
-@pytest.mark.parametrize("name", ["tutorial.md", "grids.md", "tokens.md", "diffusion.md", "tasks.md", "components.md", "together.md"])
+@pytest.mark.parametrize(
+    "name", ["tutorial.md", "grids.md", "tokens.md", "diffusion.md", "tasks.md", "components.md", "together.md"]
+)
 def test_what_the_pages_show_works(name, tmp_path):
     done = subprocess.run(
         [sys.executable, str(RUNNER), str(DOCS / name)],
