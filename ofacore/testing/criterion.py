@@ -80,6 +80,19 @@ class CriterionConformance(DeclarationChecks):
             f"{bench.component.batch_coupled}; they must agree, explain reads the Component"
         )
 
+    def test_can_be_built_from_declared_options(self, bench: CriterionBench) -> None:
+        """A run gives the options that the component declares, and no others."""
+        declared = dict(bench.component.options)
+        unknown = sorted(set(self.options) - set(declared))
+        assert not unknown, f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        try:
+            bench.factory(declared)
+        except Exception as error:
+            raise AssertionError(
+                f"it cannot be built from its declared options {declared}: {error!r}; a run gives these alone: declare "
+                "every option with a default in Component(options={...})"
+            ) from error
+
     def test_names_layers_of_attention(self, bench: CriterionBench) -> None:
         """The layers whose attention it reads are whole numbers, and it asks for attention where it names any."""
         made = self._made(bench)

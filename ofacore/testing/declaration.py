@@ -86,6 +86,10 @@ class DeclarationChecks(Suite):
                 registry.resolve(target)
             except LoadError as error:
                 pytest.fail(f"{what}: '{target}' cannot be imported: {error}; correct the string", pytrace=False)
+            if isinstance(manifest, CommandManifest):
+                assert callable(registry.resolve(target)), (
+                    f"{what}: '{target}' cannot be called; name a Typer application or a function"
+                )
         for owner, kind, name in uses(manifest):
             assert name in registry.names(kind), (
                 f"{owner} names the {kind} '{name}', which neither this plugin nor the core has; there are "
@@ -118,6 +122,10 @@ class DeclarationChecks(Suite):
                     f"the {component.kind} '{component.name}' shares its option '{name}', but none of the components "
                     f"that it uses declares it: {', '.join(other.name for other in served) or 'it uses none'}"
                 )
+
+
+class PluginConformance(DeclarationChecks):
+    """Checks of a plugin of any group, whatever kinds of components, row transforms or commands it brings."""
 
 
 def announced(manifest: Manifest) -> Announcement | None:

@@ -90,6 +90,7 @@ CASES = {
     ],
     "components_have_what_their_protocol_asks": [
         (touch(adapter=adapters.NoLength), "the adapter 'touch' has no length: its protocol is .*Adapter"),
+        (touch(head=preprocessors.NoPositionwise), "the head 'touch' has no positionwise: its protocol is .*Head"),
     ],
     "declared_options_are_shared_with_somebody": [
         (built_on(preprocessors.HandsOnNumbers, options={"cells": Option(3, "Cells.", shared=True)}),

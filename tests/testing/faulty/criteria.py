@@ -117,3 +117,9 @@ class LayersWithoutNeed(Squares):
 class NamesLayers(Squares):
     needs = frozenset({"attention"})
     attention_layers = ("last",)
+
+
+class UndeclaredOption(Squares):
+    def __init__(self, options):
+        super().__init__(options)
+        self.unit = options["unit"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from tests.testing.faulty.touch import Squares, Touch, TouchHead
 
@@ -175,3 +176,10 @@ class HandsOnWords(HandsOn):
 
 class HandsOnNumbers(HandsOn):
     handed = (1,)
+
+
+class NoPositionwise(nn.Module):
+    """A head that does not say which states it gets."""
+
+    def forward(self, hidden, ctx):
+        return hidden
