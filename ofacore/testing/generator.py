@@ -151,7 +151,7 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
                 fed.extend(features["tokens"].view(len(bench.requests), -1)[0].tolist())
                 return step(features, *rest)
 
-            session.step = listening  # type: ignore[method-assign]
+            session.step = listening  # type: ignore[method-assign,assignment]
             bench.produce(options, session=session)
             assert fed[: len(START)] == list(START), (
                 f"a run that should begin with the tokens {START} began with {fed[: len(START)]}: where "
