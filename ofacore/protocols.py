@@ -12,15 +12,18 @@ layer ever sees padding. Attention works on ``Layout.rows``, index matrices into
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.excerpts import excerpt, listing
+from ofacore.plugin.blame import Blame
+from ofacore.plugin.errors import PluginError
 from ofacore.plugin.manifest import Side
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary
 
@@ -51,6 +54,7 @@ __all__ = [
     "BatchSide",
     "Block",
     "BuildContext",
+    "BuiltOnOthers",
     "CachedBackbone",
     "CollectiveBackbone",
     "ColumnFitting",
@@ -62,6 +66,8 @@ __all__ = [
     "DenseSegment",
     "Example",
     "ExpertBackbone",
+    "FileWriting",
+    "ForeignConstants",
     "Generator",
     "Head",
     "HeadContext",
@@ -69,8 +75,11 @@ __all__ = [
     "JointRenderer",
     "Layout",
     "Loss",
+    "MeasureRow",
     "Metric",
     "ModuleFactory",
+    "Neighbour",
+    "Neighbours",
     "Options",
     "Piece",
     "PositionGrid",
@@ -81,6 +90,7 @@ __all__ = [
     "PositionsWeight",
     "Preprocessor",
     "Produced",
+    "Published",
     "Record",
     "RequestCheck",
     "RelativeBias",
@@ -88,6 +98,7 @@ __all__ = [
     "Routes",
     "RowContext",
     "RowError",
+    "RowLengths",
     "RowRequest",
     "RowTransform",
     "SampleInfo",
@@ -107,8 +118,10 @@ __all__ = [
     "TokenSegment",
     "Tracker",
     "Vocabulary",
+    "WholeRowTransform",
     "excerpt",
     "listing",
+    "seen_as",
 ]
 
 Split = Literal["train", "valid", "test", "infer"]
@@ -120,6 +133,39 @@ class RowError(ValueError):
 
     Core code adds the task and the row number. A preprocessor raises it for bad values and nothing else.
     """
+
+
+ProtocolT = TypeVar("ProtocolT")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def seen_as(protocol: type[ProtocolT], built: Any) -> ProtocolT:
+    """A component, or its class, through its protocol: members that it does not have are those of the protocol.
+
+    So a member that a component may leave out stands in its protocol with its default, and is read in one way.
+    """
+    return cast(ProtocolT, _Seen(protocol, built))
+
+
+def optional(method: FunctionT) -> FunctionT:
+    """Marks a method of a protocol that a component may leave out: then it has the protocol's own."""
+    method.__optional__ = True  # type: ignore[attr-defined]
+    return method
+
+
+class _Seen:
+    """A component with the defaults of its protocol."""
+
+    __slots__ = ("_built", "_protocol")
+
+    def __init__(self, protocol: type, built: Any) -> None:
+        self._protocol, self._built = protocol, built
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(self._built, name):
+            return getattr(self._built, name)
+        default = getattr(self._protocol, name)
+        return default.__get__(self._built) if isinstance(default, property) else default
 
 
 # ---------------------------------------------------------------- the plan's view of one slot
@@ -153,6 +199,146 @@ class SlotPlan:
 
 # ---------------------------------------------------------------- encoding rows
 
+PublishedT = TypeVar("PublishedT")
+
+
+class Published(MutableMapping[str, Any]):
+    """What the slots of one row tell one another, such as how a value was cut: objects of documented types.
+
+    A preprocessor or row transform publishes an instance of a frozen dataclass under the name of its slot; whoever
+    knows the dataclass asks for it. Types that several plugins know live where all of them can import them:
+    `ofacore.parts.PlaneView` says what the model sees of a value that lies on a plane.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Rate:
+        ...     hertz: float
+        >>> published = Published()
+        >>> published.put("sound", Rate(50.0))
+        >>> published.one("sound", Rate).hertz
+        50.0
+
+    The use as a dict, slot name -> anything, is deprecated. A dict that is published that way is found by every type
+    whose fields are among its keys.
+    """
+
+    def __init__(self, given: Mapping[str, Any] | None = None) -> None:
+        self._typed: dict[str, dict[type, tuple[Any, ...]]] = {}
+        self._plain: dict[str, Any] = {}
+        for slot, value in (given or {}).items():
+            self[slot] = value
+
+    def put(self, slot: str, *values: Any) -> None:
+        """Publish a value; one for each element where the slot's column is a list. It replaces those of its type.
+
+        Raises:
+            TypeError: A value is no instance of a frozen dataclass, or they are of several types.
+        """
+        kinds = {type(value) for value in values}
+        for kind in kinds:
+            frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+            if not frozen:
+                remedy = "make it a frozen dataclass with documented fields"
+                raise TypeError(f"slot '{slot}' publishes a {kind.__name__}: {remedy}")
+        if len(kinds) > 1:
+            names = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise TypeError(f"slot '{slot}' publishes {names} together: publish one type at a time")
+        for kind in kinds:
+            self._typed.setdefault(slot, {})[kind] = values
+
+    def all(self, slot: str, kind: type[PublishedT]) -> tuple[PublishedT, ...]:
+        """Everything of a type that a slot published, in order; empty where it published none."""
+        for values in self._typed.get(slot, {}).values():
+            if isinstance(values[0], kind):
+                return values
+        return tuple(_as_kind(self._plain.get(slot), kind))
+
+    def find(self, slot: str, kind: type[PublishedT]) -> PublishedT | None:
+        """The one object of a type that a slot published; None where it published none or several."""
+        found = self.all(slot, kind)
+        return found[0] if len(found) == 1 else None
+
+    def one(self, slot: str, kind: type[PublishedT]) -> PublishedT:
+        """The one object of a type that a slot published.
+
+        Raises:
+            RowError: It published none, or several; tells what there is.
+        """
+        found = self.all(slot, kind)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise RowError(f"slot '{slot}' publishes {len(found)} times {kind.__name__}, where one is needed")
+        raise RowError(f"slot '{slot}' publishes no {kind.__name__}; in this row {self._told()}")
+
+    def of(self, kind: type[PublishedT]) -> dict[str, tuple[PublishedT, ...]]:
+        """Slot -> everything of a type that it published, for slots that did; in the order in which they did."""
+        found = {slot: self.all(slot, kind) for slot in dict.fromkeys([*self._typed, *self._plain])}
+        return {slot: values for slot, values in found.items() if values}
+
+    def copy(self) -> Published:
+        """The same; what is published in it leaves no trace here."""
+        twin = Published()
+        twin._typed = {slot: dict(kinds) for slot, kinds in self._typed.items()}
+        twin._plain = dict(self._plain)
+        return twin
+
+    def _told(self) -> str:
+        told = []
+        for slot, kinds in self._typed.items():
+            told.append(f"'{slot}' publishes {', '.join(kind.__name__ for kind in kinds)}")
+        told += [f"'{slot}' publishes a {type(value).__name__}" for slot, value in self._plain.items()]
+        return "; ".join(told) or "no slot publishes anything"
+
+    def __getitem__(self, slot: str) -> Any:
+        _warn_of_dict()
+        if slot in self._plain:
+            return self._plain[slot]
+        for values in self._typed[slot].values():
+            shown = [{field.name: getattr(value, field.name) for field in fields(value)} for value in values]
+            return shown[0] if len(shown) == 1 else shown
+        raise KeyError(slot)
+
+    def __setitem__(self, slot: str, value: Any) -> None:
+        if is_dataclass(type(value)):
+            self.put(slot, value)
+            return
+        _warn_of_dict()
+        self._plain[slot] = value
+
+    def __contains__(self, slot: object) -> bool:
+        return slot in self._typed or slot in self._plain
+
+    def __delitem__(self, slot: str) -> None:
+        self._plain.pop(slot, None)
+        self._typed.pop(slot, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._typed, *self._plain]))
+
+    def __len__(self) -> int:
+        return len(self._typed.keys() | self._plain.keys())
+
+
+def _as_kind(value: Any, kind: type[PublishedT]) -> Iterator[PublishedT]:
+    """Objects of a type, from what was published as a dict or a list of dicts."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _as_kind(part, kind)
+    elif isinstance(value, kind):
+        yield value
+    elif isinstance(value, Mapping) and is_dataclass(kind):
+        known = fields(kind)
+        needed = {entry.name for entry in known if entry.default is MISSING and entry.default_factory is MISSING}
+        if needed <= value.keys():
+            yield kind(**{entry.name: value[entry.name] for entry in known if entry.name in value})
+
+
+def _warn_of_dict() -> None:
+    """The use of `Published` as a dict goes with the next major contract."""
+    told = "published as a dict is deprecated: ctx.published.put(slot, value) and ctx.published.one(slot, Type)"
+    warnings.warn(told, DeprecationWarning, stacklevel=3)
+
 
 @dataclass
 class RowContext:
@@ -163,12 +349,16 @@ class RowContext:
     split: Split
     rng: np.random.Generator
     """Seeded by (run seed, task, epoch, item): the only source of randomness for this row."""
-    published: dict[str, Any] = field(default_factory=dict)
-    """Slot name -> what its preprocessor or row transform tells others, such as the geometry of an image."""
+    published: Published = field(default_factory=Published)
+    """What preprocessors and row transforms of this row tell one another."""
     closed_sets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Slot name -> allowed values, for slots with ``closed_set``."""
     options: Mapping[str, Options] = field(default_factory=dict)
     """Preprocessor -> its options as the model has them, for row transforms: these are built once, of its type."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.published, Published):
+            self.published = Published(self.published)
 
 
 @dataclass
@@ -504,6 +694,95 @@ class Preprocessor(Protocol):
         """HTML fragment that shows a value to a person; self-contained (pictures as data URIs), escaped."""
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """A preprocessor of the same model as another one reaches it, fitted and bound.
+
+    Its slot is the other's slot with the attributes of its own type: the defaults, and those that a call names.
+    """
+
+    name: str
+    preprocessor: Preprocessor
+    blocks: tuple[str, ...]
+    """Vocabulary blocks that its tokens come from."""
+    defaults: Mapping[Side, Options] = field(default_factory=dict)
+    """Side -> attributes of the slot type that it serves by default."""
+    owner: str = ""
+    """Whose it is, for messages."""
+
+    def slot(self, slot: SlotPlan, **attributes: Any) -> SlotPlan:
+        """The slot as this preprocessor gets it."""
+        given = {**self.defaults.get(slot.side, {}), **attributes}
+        return replace(slot, preprocessor=self.name, attributes=given)
+
+    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext, **attributes: Any) -> list[Segment]:
+        """What it makes of a value.
+
+        Raises:
+            RowError: The value cannot be used.
+        """
+        with Blame(self.owner, f"encode, slot '{slot.name}'"):
+            return self.preprocessor.encode(value, self.slot(slot, **attributes), ctx)
+
+    def tokens(self, value: Any, slot: SlotPlan, ctx: RowContext, **attributes: Any) -> np.ndarray:
+        """Ids int64 [n] of a value, without boundaries.
+
+        Raises:
+            RowError: The value cannot be used, or does not become tokens.
+        """
+        parts = []
+        for segment in self.encode(value, slot, ctx, **attributes):
+            if not isinstance(segment, TokenSegment):
+                raise RowError(f"column '{slot.name}': preprocessor '{self.name}' makes no tokens of {excerpt(value)}")
+            parts.append(segment.ids)
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext, **attributes: Any) -> Any:
+        """The value that a hypothesis of its tokens stands for."""
+        with Blame(self.owner, f"decode, slot '{slot.name}'"):
+            return self.preprocessor.decode(hypothesis, self.slot(slot, **attributes), ctx)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The preprocessors that one builds on, by name: those of ``builds_on`` of its component."""
+
+    owner: str
+    """Whose they are, for messages."""
+    known: Mapping[str, Neighbour] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Neighbour:
+        """The neighbour of that name.
+
+        Raises:
+            PluginError: The component does not name it.
+        """
+        if name not in self.known:
+            there = f"it names {listing(self.known)}" if self.known else "it names none"
+            raise PluginError(
+                f"{self.owner} reaches the preprocessor '{name}' without naming it: {there}; write "
+                f"builds_on=('{name}',) in its Component, so that '{name}' is fitted and stored with the model"
+            )
+        return self.known[name]
+
+
+@runtime_checkable
+class BuiltOnOthers(Protocol):
+    """What a `Preprocessor` offers that writes its values with the tokens of others: a table as text.
+
+    Its component names them in ``builds_on``. They share its model and its vocabulary, and need no slot of their own.
+    """
+
+    def bind_with(self, vocabulary: Vocabulary, artifact: Artifact | None, others: Neighbours) -> None:
+        """In place of `Preprocessor.bind`: ``others["text"]`` is the preprocessor ``text``, fitted and bound."""
+
+    def handed_on(self, name: str, value: Any, slot: SlotPlan) -> Iterable[Any]:
+        """Values that the encoding of this value gives to another: that one is fitted on them too.
+
+        Called before anything is fitted or bound. May raise a `RowError`, which leaves the value out.
+        """
+
+
 @runtime_checkable
 class ColumnFitting(Protocol):
     """What a `Preprocessor` may offer besides, where it must know which values belong together."""
@@ -517,9 +796,22 @@ class SlotFitting(Protocol):
     """What a `Preprocessor` may offer besides, where what it learns depends on attributes, such as a unit."""
 
     def fit_slots(self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator) -> Artifact | None:
-        """In place of `Preprocessor.fit`: values of columns with the slot that reads them, its attributes included.
+        """In place of `Preprocessor.fit`: values with the slot that reads them, its attributes included.
 
-        Where several slots of a task read one column, the first.
+        Where several slots of a task read one column, the first; plain text comes with its own (`SlotPlan.plain`).
+        """
+
+
+@runtime_checkable
+class FileWriting(Protocol):
+    """What a `Preprocessor` may offer besides, so that its values can be written to files: `Output.save`."""
+
+    def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:
+        """Write a value in the form that the file's ending asks for.
+
+        Raises:
+            ValueError: The ending is that of another kind of file; tells which there are.
+            OSError: The file cannot be written.
         """
 
 
@@ -593,8 +885,7 @@ class ForeignTokens(Protocol):
 class ForeignSettings(Protocol):
     """What a `Preprocessor` may offer besides: its options, from the settings that it has in another project.
 
-    A class attribute ``foreign_fixed``, setting -> value, may say what always has one value here. An import tells of
-    every setting that was neither asked for nor has that value.
+    An import tells of every setting that was neither asked for nor is one of `ForeignConstants`.
     """
 
     @staticmethod
@@ -606,11 +897,62 @@ class ForeignSettings(Protocol):
         """
 
 
+class ForeignConstants(Protocol):
+    """What a `Preprocessor` may offer besides: settings of another project that always have one value here."""
+
+    foreign_fixed: Mapping[str, Any] = {}
+    """Setting -> value."""
+
+
 class RowTransform(Protocol):
     """Changes several columns of a row together before groups expand. Built as ``cls(options)``."""
 
     def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
-        """The new row; ``slots`` are those of this modality. Publishes what decoding needs in ``ctx.published``."""
+        """The new row; ``slots`` are those of this modality. Publishes what others need in ``ctx.published``."""
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """How many positions a row takes when it is encoded."""
+
+    slots: Mapping[str, int]
+    """Slot -> positions of its value, of all turns of a repeat together; slots without a value have 0."""
+    source: int
+    """Of the whole source: slots, plain text, boundaries."""
+    target: int
+    """As ``source``; at inference only of what is given."""
+
+    @property
+    def total(self) -> int:
+        """Source and target together."""
+        return self.source + self.target
+
+
+MeasureRow = Callable[[Mapping[str, Any]], RowLengths]
+
+
+class WholeRowTransform(Protocol):
+    """Changes the rows of a task, all slots together: a component of the kind ``row_transform`` that a task names.
+
+    Built as ``cls(options)``; a function takes its options as keywords. It comes behind the transforms of columns and
+    those of modalities, in training and at inference alike; ``ctx.split`` tells which. What it does at random it draws
+    from ``ctx.rng``.
+    """
+
+    def __call__(
+        self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext, measure: MeasureRow
+    ) -> dict[str, Any]:
+        """The new row.
+
+        Args:
+            row: Column or slot name -> value.
+            slots: All slots of the template.
+            ctx: What surrounds the row.
+            measure: Gives the lengths that a row would have, this one or a changed one; it encodes that row.
+
+        Raises:
+            RowError: The row cannot be used.
+        """
 
 
 class Corruption(Protocol):
@@ -663,11 +1005,21 @@ class PositionGrid:
 class Adapter(Protocol):
     """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
 
-    It may declare ``axes = 1``, positions on a line with three equal coordinates, and ``grid``, a `PositionGrid`; and
-    ``collective = True`` where it takes part in communication by its options, as its manifest would say of all. A
-    static method ``stored_options(options) -> options`` says what a checkpoint keeps of its options, where some of
-    them name files that nobody needs once the weights are stored.
+    ``axes``, ``grid``, ``collective`` and ``stored_options`` may be left out.
     """
+
+    axes: int = 3
+    """1: its positions lie on a line, their three coordinates are equal. 3: they differ."""
+    grid: PositionGrid | None = None
+    """Where its cells stand in tables of learned positions; None: they stand in none."""
+    collective: bool = False
+    """It takes part in communication, by the options that it has; the manifest may say so of all of them."""
+
+    @staticmethod
+    @optional
+    def stored_options(options: Options) -> Options:
+        """What a checkpoint keeps of its options: not the files that nobody needs once the weights are stored."""
+        return options
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:
@@ -754,9 +1106,9 @@ class Criterion(Protocol):
 
 
 class AttentionCriterion(Protocol):
-    """What a `Criterion` with ``needs = {"attention"}`` may offer besides; without it the last layer is meant."""
+    """What a `Criterion` with ``needs = {"attention"}`` may offer besides."""
 
-    attention_layers: Sequence[int]
+    attention_layers: Sequence[int] = (-1,)
     """Decoder layers whose cross-attention it gets, from 0; -1 is the last. May depend on its options."""
 
 
@@ -764,11 +1116,20 @@ class DecodeSession(Protocol):
     """Incremental decoding over R rows. Generators are written against this and nothing else.
 
     ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins: there
-    `ofacore.parts.begin_run` gives it. An attribute ``room`` may say how many tokens may follow what the next step
-    feeds before the model tells positions no more apart, and a value must end; None or absent: any number.
+    `ofacore.parts.begin_run` gives it. ``start_ids`` and ``room`` may be left out.
     """
 
     pending: Tensor | None
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        """Tokens that a run of tokens begins with, in order."""
+        return (BOS,)
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that may follow what the next step feeds before the model tells positions no more apart; None: any."""
+        return None
 
     @property
     def rows(self) -> int:
@@ -874,16 +1235,19 @@ class RequestCheck(Protocol):
 class Metric(Protocol):
     """Built as ``cls(options)``. Mergeable: ``merge`` of parts equals one pass over everything.
 
-    Predictions are decoded values, unless the class has an attribute ``needs``: with ``log_probs`` they are the
-    log-probabilities of the tokens of each reference; with ``candidates`` the log-probability of each value in the
-    list that the row's column holds whose name the instance has as ``candidates``.
-
     References, candidates and the columns of target slots in ``rows`` come as their slots take them, never raw (see
     `AsDecoded`, `AsCompared`); a reference is a list where the row gives several, of which any will do. Rows without
-    one are not given. An instance may name another column of references by ``reference_column``.
+    one are not given. ``needs``, ``candidates`` and ``reference_column`` may be left out.
     """
 
     higher_is_better: ClassVar[bool]
+    needs: Literal["", "log_probs", "candidates"] = ""
+    """What predictions are, said by the class: decoded values; with ``log_probs`` the log-probabilities of the tokens
+    of each reference; with ``candidates`` the log-probability of each value in a list that the row holds."""
+    candidates: str = ""
+    """Column of that list; an instance has it where ``needs`` is ``candidates``."""
+    reference_column: str = ""
+    """Another column of references; empty: what the task says."""
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
         """Add decoded predictions and their references.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from ofacore.artifacts import Artifact
 from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
 from ofacore.assembly.needs import own_criteria
+from ofacore.assembly.neighbours import FittingValues, check_built_on, neighbours
 from ofacore.assembly.origins import describe_origins, with_stored_options
 from ofacore.config.component_options import component_options, in_the_table, of_model
 from ofacore.config.errors import ConfigError, Problem
@@ -29,9 +30,21 @@ from ofacore.model.abilities import restarts
 from ofacore.model.attention_items import layers_of
 from ofacore.model.presets import resolve, with_preset_options
 from ofacore.plan import LossPlan, TaskPlan, plan_task
+from ofacore.plan.neighbours import with_neighbours
+from ofacore.plan.shared import with_shared_options
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
-from ofacore.protocols import ColumnFitting, Corruption, Criterion, Options, Preprocessor, SlotFitting, SlotPlan
+from ofacore.protocols import (
+    Adapter,
+    BuiltOnOthers,
+    ColumnFitting,
+    Corruption,
+    Criterion,
+    Options,
+    Preprocessor,
+    SlotFitting,
+    seen_as,
+)
 from ofacore.vocabulary import Block, Vocabulary
 
 logger = logging.getLogger("ofacore.train")
@@ -60,6 +73,7 @@ class Assembly:
         registry = registry.pinned(component_options(config))
         given = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         plans = {name: with_closed_sets(plan, data[name], registry) for name, plan in given.items()}
+        registry = with_shared_options(registry, plans, component_options(config))
         assembly = cls(config, registry, plans, {}, Vocabulary())
         assembly._fit(data)
         for name, plan in given.items():
@@ -74,9 +88,10 @@ class Assembly:
         config = RunConfig.model_validate(state["config"])
         registry = registry.pinned(component_options(config))
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+        registry = with_shared_options(registry, plans, component_options(config))
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
         assembly = cls(config, registry, plans, dict(artifacts), vocabulary)
-        for name in _used_preprocessors(plans):
+        for name in with_neighbours(_used_preprocessors(plans), registry):
             assembly.preprocessor(name)
         return assembly
 
@@ -115,14 +130,18 @@ class Assembly:
         """Adapters -> options, of those that keep others in a checkpoint: without files that only built the model."""
         found: dict[str, dict[str, Any]] = {}
         for name in dict.fromkeys(slot.adapter for plan in self.plans.values() for slot in plan.slots()):
-            reduced = getattr(self.registry.load("adapter", name), "stored_options", None)
-            if reduced is not None:
-                found[name] = dict(reduced(self.adapter_options(name)))
+            options = self.adapter_options(name)
+            kept = dict(seen_as(Adapter, self.registry.load("adapter", name)).stored_options(options))
+            if kept != options:
+                found[name] = kept
         return found
 
     def preprocessor(self, name: str) -> Preprocessor:
         """A preprocessor bound to this vocabulary; one that no task used so far must need no fitting of its own."""
         if name not in self.preprocessors:
+            *others, _ = with_neighbours([name], self.registry)
+            for other in others:
+                self.preprocessor(other)
             built = self._build(name)
             blocks = built.blocks(self.artifacts.get(name))
             missing = [block.name for block in blocks if block.name not in self.vocabulary]
@@ -130,15 +149,25 @@ class Assembly:
                 raise DataError(
                     f"this model has no tokens of '{missing[0]}'; add a task that uses preprocessor '{name}'"
                 )
-            built.bind(self.vocabulary, self.artifacts.get(name))
+            self._bind(name, built)
             self.preprocessors[name] = built
         return self.preprocessors[name]
+
+    def _bind(self, name: str, built: Preprocessor) -> None:
+        """Give a preprocessor the vocabulary, its artifact, and the bound ones that it builds on."""
+        artifact = self.artifacts.get(name)
+        with Blame(who(self.registry, "preprocessor", name), "bind"):
+            if isinstance(built, BuiltOnOthers):
+                built.bind_with(self.vocabulary, artifact, neighbours(name, self.registry, self))
+            else:
+                built.bind(self.vocabulary, artifact)
 
     def encoder(self, plan: TaskPlan) -> Encoder:
         """The encoder of a task, or of a free instruction planned as a task."""
         for slot in plan.slots():
             self.preprocessor(slot.preprocessor)
-        options = {name: self._preprocessor_options(name) for name in _used_preprocessors({plan.name: plan})}
+        names = with_neighbours(_used_preprocessors({plan.name: plan}), self.registry)
+        options = {name: self._preprocessor_options(name) for name in names}
         plan = self.with_loss_options(plan)
         return Encoder.of(
             plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
@@ -203,6 +232,7 @@ class Assembly:
 
     def _build(self, name: str) -> Preprocessor:
         built: Preprocessor = self.registry.make("preprocessor", name)
+        check_built_on(name, built, self.registry)
         return built
 
     def _preprocessor_options(self, name: str) -> dict[str, Any]:
@@ -210,23 +240,26 @@ class Assembly:
         return dict(self.registry.component("preprocessor", name).options)
 
     def _fit(self, data: Mapping[str, TaskData]) -> None:
-        for number, name in enumerate(_used_preprocessors(self.plans)):
-            built = self._build(name)
+        names = with_neighbours(_used_preprocessors(self.plans), self.registry)
+        made = {name: self._build(name) for name in names}
+        fitting = FittingValues(
+            made, self.plans, self.registry, lambda name: _values(name, self.plans, data, self.registry)
+        )
+        for number, (name, built) in enumerate(made.items()):
             rng = np.random.default_rng([self.config.train.seed, number])
-            values = _values(name, self.plans, data, self.registry)
             with Blame(who(self.registry, "preprocessor", name), "fit"):
                 if isinstance(built, SlotFitting):
-                    artifact = built.fit_slots(_with_slots(name, self.plans, values), rng)
+                    artifact = built.fit_slots(fitting.with_slots(name), rng)
                 elif isinstance(built, ColumnFitting):
-                    artifact = built.fit_columns(values, rng)
+                    artifact = built.fit_columns(fitting.with_columns(name), rng)
                 else:
-                    artifact = built.fit((value for *_, value in values), rng)
+                    artifact = built.fit((value for *_, value in fitting.with_columns(name)), rng)
             if artifact is not None:
                 self.artifacts[name] = artifact
             self.vocabulary = self.vocabulary.extend(built.blocks(artifact))
             self.preprocessors[name] = built
         for name, built in self.preprocessors.items():
-            built.bind(self.vocabulary, self.artifacts.get(name))
+            self._bind(name, built)
 
     def _criteria(self, plan: TaskPlan) -> dict[str, Criterion]:
         """By name; those of losses by name and options."""
@@ -245,20 +278,6 @@ class Assembly:
 def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:
     """In the order in which tasks need them."""
     return list(dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots()))
-
-
-def _with_slots(
-    name: str, plans: Mapping[str, TaskPlan], values: Iterable[tuple[str, str, Any]]
-) -> Iterator[tuple[SlotPlan, Any]]:
-    """Values of columns, each with the first slot that a preprocessor reads it for."""
-    slots: dict[tuple[str, str], SlotPlan] = {}
-    for task, plan in plans.items():
-        for slot in plan.slots():
-            if slot.preprocessor == name and slot.plain is None:
-                slots.setdefault((task, slot.name), slot)
-    for task, column, value in values:
-        if (task, column) in slots:
-            yield slots[task, column], value
 
 
 def _values(

@@ -10,6 +10,7 @@ from typing import Any
 from ofacore.config.preset_options import with_preset_options
 from ofacore.config.schema import ModelConfig
 from ofacore.plan import TaskPlan
+from ofacore.plan.neighbours import with_neighbours
 from ofacore.plan.resolved_options import components_of
 from ofacore.plugin import Component, Registry, UnknownNameError
 from ofacore.plugin.first_party import COMPONENT_DISTRIBUTIONS, CORE_DISTRIBUTION
@@ -30,7 +31,7 @@ def describe_origins(
         named: (kind, name) of further components that the configuration has options for.
     """
     found: dict[str, Any] = {}
-    for kind, name in dict.fromkeys([*_used(plans, model), *named]):
+    for kind, name in dict.fromkeys([*_used(plans, model, registry), *named]):
         if name not in registry.names(kind):
             continue
         row = registry.plugin_of(kind, name)
@@ -110,9 +111,11 @@ def _version(registry: Registry, distribution: str) -> str:
     return next((row.version for row in registry.rows if row.distribution == distribution), "")
 
 
-def _used(plans: Mapping[str, TaskPlan], model: ModelConfig) -> Iterator[tuple[str, str]]:
+def _used(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> Iterator[tuple[str, str]]:
     for plan in plans.values():
         yield from (("slot", slot.type) for slot in plan.slots())
+        neighbours = with_neighbours([slot.preprocessor for slot in plan.slots()], registry)
+        yield from (("preprocessor", name) for name in neighbours)
         yield from components_of(plan)
     yield "positions", with_preset_options(model).positions
     yield "backbone", model.backbone

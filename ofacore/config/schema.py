@@ -96,6 +96,10 @@ class DataConfig(Section):
         description="Slot name -> column name, where they differ; answers.text.0 is a place inside of a column.",
     )
     transforms: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Column -> transforms, in order.")
+    row_transforms: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Transform of whole rows -> its options; in order, behind the preset's and those of columns.",
+    )
 
 
 class LossConfig(Section):

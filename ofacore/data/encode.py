@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,11 +30,13 @@ from ofacore.protocols import (
     Preprocessor,
     RowContext,
     RowError,
+    RowLengths,
     Segment,
     SlotPlan,
     Split,
     TargetSpec,
     TokenSegment,
+    WholeRowTransform,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +78,8 @@ class Encoder:
     """Slot -> allowed values, files read; sets that come with each row are not here."""
     options: Mapping[str, Options] = field(default_factory=dict)
     """Preprocessor -> its options."""
+    row_transforms: Mapping[str, WholeRowTransform] = field(default_factory=dict)
+    """Transforms of whole rows that the task names, in order."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """``preprocessor/name``, ``corruption/name``, a row transform -> whose it is, for messages."""
 
@@ -96,7 +102,9 @@ class Encoder:
             ColumnMap.of(plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry)),
             corruptions or {}, settings or RunSettings(),
             {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
-            options or {}, _origins(plan, registry),
+            options or {},
+            {name: registry.make("row_transform", name, given) for name, given in plan.row_transforms.items()},
+            _origins(plan, registry),
         )  # fmt: skip
         encoder._check_orders()
         return encoder
@@ -146,7 +154,44 @@ class Encoder:
             owner = self.origins.get(name, f"row transform '{name}'")
             with blamed_column(members[0].name), Blame(owner, f"slot '{members[0].name}'"):
                 ctx.row = self.kinds.row_transforms[name](dict(ctx.row), members, ctx)
+        for name, transform in self.row_transforms.items():
+            ctx.row = self._changed(name, transform, ctx, template)
         return ctx
+
+    def _changed(
+        self, name: str, transform: WholeRowTransform, ctx: RowContext, template: TemplatePlan
+    ) -> dict[str, Any]:
+        """The row as a transform of the task makes it."""
+        slots = [slot for slot in template.slots.values() if slot.plain is None]
+        with Blame(self._origin("row_transform", name), f"task '{self.plan.name}'"):
+            try:
+                row = transform(dict(ctx.row), slots, ctx, lambda row: self.lengths(row, ctx, template))
+            except ColumnError:
+                raise
+            except RowError as error:
+                raise RowError(f"row transform '{name}': {error}") from error
+            if not isinstance(row, dict):
+                raise TypeError(
+                    f"row transform '{name}' returned a {type(row).__name__} where a row, a dict, is expected"
+                )
+        return row
+
+    def lengths(self, row: Mapping[str, Any], ctx: RowContext, template: TemplatePlan) -> RowLengths:
+        """How many positions a row takes; nothing is drawn from ``ctx.rng`` and nothing published there.
+
+        Raises:
+            RowError: The row cannot be encoded.
+        """
+        trial = replace(ctx, row=row, rng=copy.deepcopy(ctx.rng), published=ctx.published.copy())
+        unlimited = replace(self.settings, max_positions=sys.maxsize)
+        filled = self.expand(template, replace(trial, split="infer"))
+        sources, target = self._sequences(filled, trial, template, unlimited)
+        found = {slot.name: 0 for slot in template.slots.values() if slot.plain is None}
+        for place in (place for sequence in (*sources, target) for place in sequence.placed):
+            if place.slot.plain is None:
+                found[place.slot.name] += place.length
+        source = sum(piece.length for sequence in sources for piece in sequence.pieces)
+        return RowLengths(found, source, sum(piece.length for piece in target.pieces))
 
     def expand(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int] = frozenset()) -> Expanded:
         """The template filled with the row.
@@ -278,19 +323,26 @@ class Encoder:
     def _request(self, sources: Sequence[BuiltSequence], row_id: str) -> Example:
         return Example(self.plan.name, row_id, tuple(s.pieces for s in sources if s.pieces), (), ())
 
-    def _built(self, items: Sequence[Filled], encoded: Mapping[tuple[int, Turn], Occurrence]) -> BuiltSequence:
-        return source_sequence([encoded[i.slot.position, i.turn] for i in items], self.geometry, self.settings)
+    def _built(
+        self,
+        items: Sequence[Filled],
+        encoded: Mapping[tuple[int, Turn], Occurrence],
+        settings: RunSettings | None = None,
+    ) -> BuiltSequence:
+        occurrences = [encoded[item.slot.position, item.turn] for item in items]
+        return source_sequence(occurrences, self.geometry, settings or self.settings)
 
     def _sequences(
-        self, expanded: Expanded, ctx: RowContext, template: TemplatePlan
+        self, expanded: Expanded, ctx: RowContext, template: TemplatePlan, settings: RunSettings | None = None
     ) -> tuple[list[BuiltSequence], BuiltSequence]:
         target = [item for item in expanded.target if isinstance(item, RepeatEnd) or item.value is not None]
         filled = [item for sequence in expanded.sources for item in sequence]
         filled += [item for item in target if isinstance(item, Filled)]
         encoded = self.occurrences(filled, ctx, template)
-        sources = [self._built(items, encoded) for items in expanded.sources]
+        settings = settings or self.settings
+        sources = [self._built(items, encoded, settings) for items in expanded.sources]
         found = [i if isinstance(i, RepeatEnd) else encoded[i.slot.position, i.turn] for i in target]
-        return sources, target_sequence(found, self.geometry, self.settings, lambda slot: self.blocks(slot, ctx))
+        return sources, target_sequence(found, self.geometry, settings, lambda slot: self.blocks(slot, ctx))
 
     def _order(self, template: TemplatePlan) -> Order:
         known = self._orders.get(template.text)
@@ -316,7 +368,7 @@ class Encoder:
     @cached_property
     def _rolls_out(self) -> bool:
         """Whether the model writes sequences for these rows, which are then judged by what the rows hold."""
-        return any("rollout" in getattr(criterion, "needs", ()) for criterion in self.criteria.values())
+        return any("rollout" in criterion.needs for criterion in self.criteria.values())
 
     @cached_property
     def _weights(self) -> np.ndarray:
@@ -386,6 +438,8 @@ def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
             found[f"corruption/{slot.corruption}"] = who(registry, "corruption", slot.corruption)
         if transform := registry.slot(slot.type).row_transform:
             found[transform] = who(registry, "slot", slot.type).replace("slot", "row transform of slot type", 1)
+    for name in plan.row_transforms:
+        found[f"row_transform/{name}"] = who(registry, "row_transform", name)
     criteria = [slot.criterion for slot in plan.slots()] + [loss.criterion for loss in plan.all_losses()]
     for name in dict.fromkeys(filter(None, criteria)):
         found[f"criterion/{name}"] = who(registry, "criterion", name)

@@ -49,7 +49,7 @@ def rolled_out(encoder: Encoder, term: TermItem) -> bool:
     """Whether a term wants sequences that the model has written."""
     key = criterion_key(term.criterion, term.options)
     criterion = encoder.criteria.get(key) or encoder.criteria[term.criterion]
-    return "rollout" in getattr(criterion, "needs", ())
+    return "rollout" in criterion.needs
 
 
 def slot_of(term: TermItem) -> str:

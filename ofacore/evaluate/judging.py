@@ -11,7 +11,7 @@ from ofacore.errors import UserError
 from ofacore.evaluate.references import Found, NoReference, Reference, TargetValues
 from ofacore.evaluate.scoring import Judged, Row, reference_column, without_refused
 from ofacore.plugin import MetricUse, Registry, suggest
-from ofacore.protocols import Metric, RowContext, RowError
+from ofacore.protocols import Metric, RowContext, RowError, seen_as
 
 _NAMED = 3
 """Rows that a notice names."""
@@ -136,8 +136,8 @@ class Judging:
         ]
 
     def _candidates(self, metric: Metric, use: MetricUse, row: Answered) -> dict[str, Any]:
-        column = str(getattr(metric, "candidates", ""))
-        if getattr(metric, "needs", "") != "candidates":
+        column = seen_as(Metric, metric).candidates
+        if seen_as(Metric, metric).needs != "candidates":
             return {}
         found = self.values.candidates(self.values.slots[use.slot], column, row.raw, row.context)
         return {} if found is None else {column: found}

@@ -15,10 +15,10 @@ from ofacore.errors import UserError
 from ofacore.evaluate.errors import reason_of
 from ofacore.evaluate.judging import Answered, Judging
 from ofacore.evaluate.references import Reference, TargetValues
-from ofacore.evaluate.scoring import filled, fitting_answer, reference_column
+from ofacore.evaluate.scoring import checked_needs, filled, fitting_answer, reference_column
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
-from ofacore.protocols import Metric, RowError
+from ofacore.protocols import Metric, RowError, seen_as
 
 logger = logging.getLogger("ofacore.train")
 ROWS = 2
@@ -78,7 +78,7 @@ def _try(use: MetricUse, judging: Judging) -> Tried | Exception:
             logger.warning("task '%s', metric '%s': of some rows, %s", task, use.metric, error)
             return Tried(task, (), metric.higher_is_better)
         return error
-    forced = bool(getattr(metric, "needs", ""))
+    forced = bool(checked_needs(metric, use.metric))
     if forced:
         judged = replace(judged, answers=[(_log_probs(metric, row),) for row in judged.rows])
     fitting = [fitting_answer(judged, place, use, registry) for place in range(len(judged.rows))]
@@ -120,7 +120,7 @@ def _has_tokens(use: MetricUse, judging: Judging) -> bool:
 
 def _log_probs(metric: Metric, row: Mapping[str, Any]) -> list[float]:
     """As many numbers as a metric gets that judges log-probabilities: of tokens, or of a row's candidates."""
-    column = getattr(metric, "candidates", "")
+    column = seen_as(Metric, metric).candidates
     return [-0.5] * (len(row.get(column) or ()) if column else 2)
 
 

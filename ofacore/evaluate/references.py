@@ -235,7 +235,7 @@ def is_absent(value: Any) -> bool:
 
 def undisturbed(ctx: RowContext) -> RowContext:
     """The same row as it is evaluated; what is published or drawn leaves no trace in the original."""
-    return replace(ctx, split="test", rng=np.random.default_rng(0), published=dict(ctx.published))
+    return replace(ctx, split="test", rng=np.random.default_rng(0), published=ctx.published.copy())
 
 
 def faultless(segments: Sequence[Segment]) -> np.ndarray | None:

@@ -20,7 +20,7 @@ from ofacore.evaluate.forced import candidate_log_probs, reference_log_probs
 from ofacore.evaluate.judging import Answered, Judging, LeftOut, notices
 from ofacore.evaluate.references import Found, Reference, TargetValues
 from ofacore.evaluate.report import Sample, ScoreRow
-from ofacore.evaluate.scoring import Judged, blaming, filled, score, unscored
+from ofacore.evaluate.scoring import Judged, blaming, checked_needs, filled, score, unscored
 from ofacore.generate.inference import Inference
 from ofacore.generate.output import Output
 from ofacore.model.universal import UniversalModel
@@ -166,8 +166,8 @@ def _for(
 ) -> tuple[Judged, list[int], list[LeftOut]]:
     """What a metric judges: generated values, or log-probabilities of references or candidates where it asks so."""
     metric = generalist.assembly.registry.load("metric", use.metric)
-    needs = getattr(metric, "needs", "")
-    if needs not in ("log_probs", "candidates"):
+    needs = checked_needs(metric, use.metric)
+    if not needs:
         return judged, kept, []
     model, encoder = generalist.model, judging.values.encoder
     rows = [judging.rows[number].raw for number in kept]

@@ -10,8 +10,8 @@ from typing import Any
 from ofacore.evaluate.bootstrap import interval, resampled
 from ofacore.evaluate.errors import MetricError, reason_of
 from ofacore.evaluate.report import ScoreRow
-from ofacore.plugin import MetricUse, Registry
-from ofacore.protocols import Metric
+from ofacore.plugin import MetricUse, PluginError, Registry
+from ofacore.protocols import Metric, seen_as
 
 Row = Mapping[str, Any]
 RECOMPUTED = 60
@@ -154,6 +154,18 @@ def _intervals(
     return resampled(again, len(judged.predictions), rounds=min(rounds, RECOMPUTED)) | found
 
 
+def checked_needs(metric: Any, name: str) -> str:
+    """What the predictions of a metric, or of its class, are; empty: decoded values.
+
+    Raises:
+        PluginError: There are no such predictions.
+    """
+    needs = seen_as(Metric, metric).needs
+    if needs not in ("", "log_probs", "candidates"):
+        raise PluginError(f"metric '{name}': needs = {needs!r}; there are 'log_probs' and 'candidates'")
+    return needs
+
+
 def reference_column(metric: Metric, use: MetricUse) -> str:
     """The column that a metric takes its references from."""
-    return str(getattr(metric, "reference_column", "") or use.references or use.slot)
+    return seen_as(Metric, metric).reference_column or use.references or use.slot

@@ -108,7 +108,7 @@ class Inference:
         Raises:
             RowError: A value that is given is missing or unusable, or nothing says what is to be generated.
         """
-        ctx = replace(request.context, rng=np.random.default_rng(0), published=dict(request.context.published))
+        ctx = replace(request.context, rng=np.random.default_rng(0), published=request.context.published.copy())
         forced = {node.name for node in request.template.tree.target if isinstance(node, Slot)}
         for slot in request.template.slots.values():
             if slot.side != "target" or slot.plain is not None or slot.repeat:

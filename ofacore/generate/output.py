@@ -12,7 +12,7 @@ import numpy as np
 from ofacore.data.kinds import shown
 from ofacore.errors import UserError
 from ofacore.plugin import SlotType, suggest
-from ofacore.protocols import Preprocessor, RowContext, SlotPlan
+from ofacore.protocols import FileWriting, Preprocessor, RowContext, SlotPlan
 
 _TELLING = ("score", "log_prob", "mean_log_prob", "candidates")
 
@@ -143,11 +143,10 @@ class Output:
         if not self.fields:
             raise SaveError(f"there is nothing to save as '{path}': {self.problem or 'no target slot was generated'}")
         entry = list(self.fields.values())[-1]
-        writer = getattr(entry.preprocessor, "save", None)
-        if writer is None:
+        if not isinstance(entry.preprocessor, FileWriting):
             raise SaveError(f"values of type {entry.slot.type} cannot be saved as a file")
         try:
-            writer(entry.value, self.context, Path(path))
+            entry.preprocessor.save(entry.value, self.context, Path(path))
         except (ValueError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             raise SaveError(f"[{entry.slot.type}:{entry.slot.name}] cannot be saved as '{path}': {reason}") from error

@@ -33,6 +33,7 @@ from ofacore.protocols import (
     SlotPlan,
     TargetSpec,
     TokenSegment,
+    seen_as,
 )  # fmt: skip
 from ofacore.vocabulary import CORE_TOKENS, EOS
 
@@ -187,7 +188,7 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
         for row, spec in zip(rows, specs, strict=True)
     ]
     if tokens:
-        _check_room(slot, _needed(specs), getattr(session, "room", None))
+        _check_room(slot, _needed(specs), seen_as(DecodeSession, session).room)
     place = f"task '{rows[0].ctx.task}', slot '{slot.name}'{_told(rows)}"
     with Blame(tools.owner("generator", slot.generator), place):
         produced = tools.generators[slot.generator](session, requests, tools.rng)
@@ -255,7 +256,7 @@ def _force_tokens(session: DecodeSession, slot: SlotPlan, parts: Sequence[TokenS
     _place(session, [part.coordinates for part in parts])
     if parts[0].shift:
         needed = max(_positions(part) for part in parts)
-        _check_room(slot, needed, getattr(session, "room", None))
+        _check_room(slot, needed, seen_as(DecodeSession, session).room)
         feed_tokens(session, [part.ids for part in parts], slot.adapter)
         return
     _flush(session, slot.adapter)

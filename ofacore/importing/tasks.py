@@ -22,7 +22,7 @@ from ofacore.plan import TaskPlan, plan_task
 from ofacore.plan.generation import generation_of, misfits, taken_by, target_slots
 from ofacore.plugin import Registry
 from ofacore.printable import shortened
-from ofacore.protocols import ForeignAdapter, ForeignSettings, SlotPlan
+from ofacore.protocols import ForeignAdapter, ForeignConstants, ForeignSettings, SlotPlan, seen_as
 
 Tasks = Mapping[str, Mapping[str, Any]]
 """Task -> keys of its configuration."""
@@ -170,7 +170,7 @@ def preprocessing(foreign: Foreign, tasks: Tasks, registry: Registry) -> tuple[d
                 found[name] = dict(kind.foreign_settings(settings))
             except (UserError, TypeError, ValueError, OverflowError):
                 settings.read.clear()
-        fixed = {"is_active": True, **getattr(kind, "foreign_fixed", {})}
+        fixed = {"is_active": True, **seen_as(ForeignConstants, kind).foreign_fixed}
         rest = settings.unread()
         unread = {key: v for key, v in rest.items() if v not in (None, "") and (key not in fixed or v != fixed[key])}
         if unread and name in used:

@@ -15,6 +15,7 @@ from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.importing.tasks import Tasks
 from ofacore.plan import plan_task
+from ofacore.plan.neighbours import with_neighbours
 from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import ForeignTokens, Preprocessor
 
@@ -27,7 +28,7 @@ def assemble(
     reserved = {known[0] for known in core if known}
     free = ["" if name in reserved else name for name in names]
     plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
-    used = list(dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots()))
+    used = with_neighbours((slot.preprocessor for plan in plans.values() for slot in plan.slots()), registry)
     artifacts: dict[str, Artifact] = {}
     blocks: dict[str, Sequence[tuple[str, ...]]] = {}
     for name in [*used, *(other for other in registry.names("preprocessor") if other not in used)]:

@@ -15,9 +15,10 @@ from ofacore.model.positions import scheme_of
 from ofacore.model.presets import with_sizes
 from ofacore.model.routing import router_of
 from ofacore.parallel.norms import norm
+from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
-from ofacore.protocols import BackboneContext, BuildContext, PositionGrid
+from ofacore.protocols import Adapter, BackboneContext, BuildContext, PositionGrid, seen_as
 
 
 def parts(kind: str, wanted: Sequence[Part], context: BuildContext, registry: Components, seed: int) -> nn.ModuleDict:
@@ -62,12 +63,9 @@ def backbone(
     name, owner = config.backbone, who(registry, "backbone", config.backbone)
     declared = registry.component("backbone", name)
     check_divisions(owner, declared.divides)
-    linear = frozenset(name for name, module in adapters.items() if getattr(module, "axes", 3) == 1)
-    grids = {
-        name: module.grid
-        for name, module in adapters.items()
-        if isinstance(getattr(module, "grid", None), PositionGrid)
-    }
+    linear = frozenset(name for name, module in adapters.items() if _axes(name, module) == 1)
+    found = {name: _grid(name, module) for name, module in adapters.items()}
+    grids = {name: grid for name, grid in found.items() if grid is not None}
     context = BackboneContext(
         tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers),
         scheme_of(config, registry), seed, router_of(config.experts, registry), {**declared.options, **config.options},
@@ -78,3 +76,17 @@ def backbone(
     check_members(built, owner)
     check_wishes(built, owner, config, needs, registry)
     return built  # type: ignore[no-any-return]
+
+
+def _axes(name: str, module: nn.Module) -> int:
+    axes = seen_as(Adapter, module).axes
+    if axes not in (1, 3):
+        raise PluginError(f"adapter '{name}': axes = {axes!r}; 1 for positions on a line, or 3")
+    return axes
+
+
+def _grid(name: str, module: nn.Module) -> PositionGrid | None:
+    grid = seen_as(Adapter, module).grid
+    if grid is not None and not isinstance(grid, PositionGrid):
+        raise PluginError(f"adapter '{name}': grid is a {type(grid).__name__}; give a PositionGrid, or None")
+    return grid

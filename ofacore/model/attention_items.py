@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 
 from ofacore.errors import UserError
-from ofacore.protocols import Layout, TermGroup
-
-LAST: tuple[int, ...] = (-1,)
-"""Layers of a criterion that asks for attention and names none."""
+from ofacore.protocols import AttentionCriterion, Layout, TermGroup, seen_as
 
 
 def layers_of(criterion: Any, name: str, decoder_layers: int) -> tuple[int, ...]:
@@ -25,7 +22,7 @@ def layers_of(criterion: Any, name: str, decoder_layers: int) -> tuple[int, ...]
     Raises:
         UserError: The model has no such layer.
     """
-    wanted = tuple(getattr(criterion, "attention_layers", LAST))
+    wanted = tuple(seen_as(AttentionCriterion, criterion).attention_layers)
     wrong = next((layer for layer in wanted if not -decoder_layers <= layer < decoder_layers), None)
     if wrong is not None:
         raise UserError(

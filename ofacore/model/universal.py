@@ -35,6 +35,7 @@ from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import (
+    Adapter,
     AdapterCall,
     AddedPositions,
     AttentionBackbone,
@@ -51,6 +52,7 @@ from ofacore.protocols import (
     Side,
     Stack,
     TermGroup,
+    seen_as,
 )
 from ofacore.vocabulary import SEP, Vocabulary
 
@@ -123,7 +125,7 @@ class UniversalModel(nn.Module):
         """Adapters whose forward pass takes part in communication between data ranks."""
         component = getattr(self.registry, "component", None)
         declared = {n for n in self.adapters if component is not None and component("adapter", n).collective}
-        chosen = {name for name, built in self.adapters.items() if getattr(built, "collective", False)}
+        chosen = {name for name, built in self.adapters.items() if seen_as(Adapter, built).collective}
         return frozenset(declared | chosen)
 
     @property

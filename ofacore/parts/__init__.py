@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ofacore.parts.head_shares import keep_part, own_heads, to_parts
     from ofacore.parts.pooling import EmbeddingHead
     from ofacore.parts.position_kinds import kinds_in, positions_of_kind
+    from ofacore.parts.published import AskedValues, PlaneView
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.parts.search_options import SEARCH_OPTIONS, check_search
     from ofacore.parts.sequences import PaddedSequences, pad_sequences, read_sequences, seen_positions
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SEARCH_OPTIONS",
     "SPLITS",
+    "AskedValues",
     "Contrastive",
     "CrossEntropy",
     "EmbeddingHead",
@@ -63,6 +65,7 @@ __all__ = [
     "OneShotGenerator",
     "PackageSource",
     "PaddedSequences",
+    "PlaneView",
     "Row",
     "Split",
     "Splits",
@@ -121,6 +124,7 @@ __all__ = [
 _HOMES = {
     "SEARCH_OPTIONS": "search_options",
     "SPLITS": "starter.splits",
+    "AskedValues": "published",
     "Contrastive": "contrastive",
     "CrossEntropy": "cross_entropy",
     "EmbeddingHead": "pooling",
@@ -134,6 +138,7 @@ _HOMES = {
     "OneShotGenerator": "regression",
     "PackageSource": "starter.fetch",
     "PaddedSequences": "sequences",
+    "PlaneView": "published",
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",

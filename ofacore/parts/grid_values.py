@@ -6,6 +6,7 @@ import html
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ofacore.excerpts import excerpt
 from ofacore.parts.grid import IsGrid, author_function, checked_axes
 from ofacore.parts.grid_array import checked_grid, from_patches, patch_counts, to_patches, written_shape
 from ofacore.parts.grid_picture import picture
+from ofacore.parts.published import AskedValues
 from ofacore.parts.values import value_features
 from ofacore.protocols import (
     Block,
@@ -31,6 +33,14 @@ from ofacore.protocols import (
 
 GRID_FILE = "grid.json"
 """What is stored with a model: patch, mean, scale, and the commonest shape of the training values."""
+
+
+@dataclass(frozen=True)
+class AskedGrid(AskedValues):
+    """A grid that is asked for."""
+
+    grid: tuple[int, ...] = ()
+    """Its shape, in numbers."""
 
 
 class GridPreprocessor:
@@ -86,7 +96,7 @@ class GridPreprocessor:
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """As large as the slot type fixes, or its attribute ``size``, the row's own value, most training values.
 
-        Publishes ``width`` and ``shape`` for the generator, ``grid`` for `decode`.
+        Publishes an `AskedGrid` for the generator and for `decode`.
 
         Raises:
             RowError: Nothing says how large, or it is too large.
@@ -94,12 +104,12 @@ class GridPreprocessor:
         shape = self._expected(slot, ctx)
         counts = patch_counts(shape, self._patch)
         self._check_positions(shape, f"column '{slot.name}': ")
-        ctx.published[slot.name] = {"width": math.prod(self._patch), "shape": counts, "grid": shape}
+        ctx.published.put(slot.name, AskedGrid(math.prod(self._patch), counts, shape))
         return TargetSpec(open=False, length=math.prod(counts))
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
         """The answer in the slot's unit."""
-        shape = ctx.published[slot.name]["grid"]
+        shape = ctx.published.one(slot.name, AskedGrid).grid
         grid = from_patches(hypothesis.value, shape, self._patch) * self._scale + self._mean
         return self._answer(grid.astype(np.float32), slot.attributes, f"column '{slot.name}': ")
 

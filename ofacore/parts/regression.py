@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.errors import UserError
+from ofacore.parts.published import AskedValues
 from ofacore.parts.values import value_features
 from ofacore.protocols import (
     BuildContext,
@@ -77,9 +78,9 @@ class SquaredError:
 class OneShotGenerator:
     """``one_shot``: all positions of a value asked for at once, predicted by the slot's head in one pass.
 
-    The length of each value comes with its request; there is one candidate, of score 0. The preprocessor publishes the
-    ``width``, and the ``shape`` of the segment where that is not (length,). Of a dense segment with vocabulary blocks
-    the likeliest token of each position is taken, and the log-probability of a candidate is the sum of theirs.
+    The length of each value comes with its request; there is one candidate, of score 0. The preprocessor publishes an
+    `AskedValues`. Of a dense segment with vocabulary blocks the likeliest token of each position is taken, and the
+    log-probability of a candidate is the sum of theirs.
     """
 
     def __init__(self, options: Options) -> None:
@@ -98,7 +99,7 @@ class OneShotGenerator:
             ValueError: A request without a length.
         """
         slot, lengths = requests[0].slot, [_length(request) for request in requests]
-        width = int(requests[0].ctx.published[slot.name]["width"])
+        width = requests[0].ctx.published.one(slot.name, AskedValues).width
         asked = _features(np.zeros((sum(lengths), width), np.float32), False, session)
         shapes = [_shape(request) for request in requests]
         hidden = session.denoise(asked, slot.adapter, shapes)
@@ -134,8 +135,7 @@ def _length(request: RowRequest) -> int:
 
 def _shape(request: RowRequest) -> tuple[int, ...]:
     """Shape of the segment, as encoding would give it."""
-    published: tuple[int, ...] = request.ctx.published[request.slot.name].get("shape", (_length(request),))
-    return published
+    return request.ctx.published.one(request.slot.name, AskedValues).shape or (_length(request),)
 
 
 def _features(values: np.ndarray, known: bool, session: DecodeSession) -> dict[str, Tensor]:

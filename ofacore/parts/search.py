@@ -18,8 +18,7 @@ from torch import Tensor
 from ofacore.parts.search_options import SearchOptions
 from ofacore.parts.stepping import NEVER, Rules, Stepper
 from ofacore.parts.transfer import numbers_on, to_device
-from ofacore.protocols import Hypothesis
-from ofacore.vocabulary import BOS
+from ofacore.protocols import DecodeSession, Hypothesis, seen_as
 
 
 def score(total: float, length: int, penalty: float) -> float:
@@ -97,7 +96,7 @@ class Beam:
         self.stepper, self.rules, self.options = stepper, rules, stepper.options
         self.rows, self.width = len(limits), stepper.options.beam
         self.limits = limits
-        self.forced = len(getattr(stepper.session, "start_ids", (BOS,))) - 1
+        self.forced = len(seen_as(DecodeSession, stepper.session).start_ids) - 1
         if self.options.forced_end != "none" or rules.required:
             rules.limits = [limit for limit in limits for _ in range(self.width)]
         rules.required = [phrases for phrases in rules.required for _ in range(self.width)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ofacore.parts.search_checks import check_variety
 from ofacore.parts.search_options import SearchOptions
 from ofacore.parts.transfer import numbers_on
-from ofacore.protocols import DecodeSession, HeadContext, RowRequest
+from ofacore.protocols import DecodeSession, HeadContext, RowRequest, seen_as
 from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK
 
 NEVER = float("-inf")
@@ -117,7 +117,7 @@ class Rules:
         self.stepper, self.options = stepper, stepper.options
         attribute = stepper.request.slot.attributes.get("min_length")
         session = stepper.session
-        self.begun = tuple(getattr(session, "start_ids", (BOS,))) if session.pending is None else ()
+        self.begun = tuple(seen_as(DecodeSession, session).start_ids) if session.pending is None else ()
         """What the run began with: it counts where n-grams must not repeat, as in fairseq and transformers."""
         self.min_length = max(self.options.min_length, int(attribute or 0))
         self.limits: Sequence[int] | None = None
@@ -221,7 +221,7 @@ class Rules:
 
 def begin_run(session: DecodeSession, adapter: str = "token") -> Tensor:
     """Feed what a run begins with, all but the last token, which is returned: int64 [R]."""
-    *before, last = getattr(session, "start_ids", (BOS,))
+    *before, last = seen_as(DecodeSession, session).start_ids
     for token in before:
         session.step({"tokens": torch.full((session.rows,), token, device=session.device)}, adapter)
     return torch.full((session.rows,), last, device=session.device)

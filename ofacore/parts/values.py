@@ -15,6 +15,7 @@ import numpy as np
 
 from ofacore.artifacts import Artifact
 from ofacore.excerpts import excerpt
+from ofacore.parts.published import AskedValues
 from ofacore.protocols import (
     Block,
     DenseSegment,
@@ -105,12 +106,12 @@ class ValuesPreprocessor:
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """As long as the attribute ``length`` says, else the row's own value, else the mean of the training values.
 
-        Publishes ``width`` for the generator.
+        Publishes `AskedValues` for the generator.
 
         Raises:
             RowError: Nothing says how long.
         """
-        ctx.published[slot.name] = {"width": self.width}
+        ctx.published.put(slot.name, AskedValues(self.width))
         length = slot.attributes.get("length")
         if length is None and ctx.row.get(slot.name) is not None and not slot.repeat:
             length = len(self._array(ctx.row[slot.name], slot.name))

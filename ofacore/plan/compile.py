@@ -10,6 +10,7 @@ from ofacore.instruction import Contrast, Instruction, Plain, Repeat, Slot, pars
 from ofacore.plan.attributes import typed_attributes, with_defaults
 from ofacore.plan.binding import bind
 from ofacore.plan.error import PlanError
+from ofacore.plan.neighbours import with_neighbours
 from ofacore.plan.types import (
     CONTRAST_CRITERION,
     CONTRAST_HEAD,
@@ -17,7 +18,7 @@ from ofacore.plan.types import (
     TaskPlan,
     TemplatePlan,
 )
-from ofacore.plugin import MetricUse, Registry, SlotType, UnknownNameError, suggest
+from ofacore.plugin import MetricUse, PluginError, Registry, SlotType, UnknownNameError, suggest
 from ofacore.protocols import Side, SlotPlan
 
 _SERVING = ("adapter", "head", "criterion", "generator", "corruption")
@@ -82,7 +83,8 @@ def compile_task(
         _check_names(template, [(loss.hidden, "loss") for loss in losses])
         _check_names(template, [(metric.slot, "metric") for metric in metrics])
         _check_names(template, [(prompt_slot, "prompt_slot")] if prompt_slot else [])
-    named = [("criterion", loss.criterion) for loss in losses]
+    named = [("row_transform", transform) for transform in options.get("row_transforms", ())]
+    named += [("criterion", loss.criterion) for loss in losses]
     named += [("head", loss.head) for loss in losses if loss.head]
     named += [("metric", metric.metric) for metric in metrics]
     for kind, component in named:
@@ -154,6 +156,10 @@ def _resolve(
     """Choose the components of a slot: what it says itself, else what its preprocessor declares."""
     values = with_defaults(values, side, slot_type)
     preprocessor = _component(node, tree, registry, "preprocessor", values.pop("preprocess", slot_type.preprocessor))
+    try:
+        with_neighbours([preprocessor], registry)
+    except PluginError as error:
+        raise PlanError(str(error), tree.text, node.start) from error
     serving = dict(registry.component("preprocessor", preprocessor).uses)
     serving.update({kind: values.pop(kind) for kind in _SERVING if kind in values})
     learned = side == "target" and may_learn and not values.get("no_loss")

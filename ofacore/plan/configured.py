@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ from ofacore.config.schema import LossConfig, TaskConfig
 from ofacore.plan.compile import compile_task
 from ofacore.plan.types import LossPlan, TaskPlan
 from ofacore.plugin import LossUse, MetricUse, Registry, TaskPreset
+from ofacore.protocols import Options
 
 _EMPTY = TaskPreset(name="", instructions=())
 
@@ -31,6 +33,7 @@ def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
         metrics=[MetricUse(**m.model_dump()) for m in config.metrics] or list(preset.metrics),
         columns=dict(config.data.columns),
         transforms={**preset.transforms, **config.data.transforms},
+        row_transforms=_row_transforms(preset.row_transforms, config.data.row_transforms),
         closed_sets={**preset.closed_sets, **config.closed_sets},
         generation={**preset.generation, **generation},
         weight=config.weight if "weight" in config.model_fields_set else preset.weight,
@@ -39,6 +42,11 @@ def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
         prompt_slot=config.prompt_slot or str(options.get("prompt_slot", "")),
         drop_prompt=config.drop_prompt or float(options.get("drop_prompt", 0.0)),
     )
+
+
+def _row_transforms(preset: Mapping[str, Options], given: Mapping[str, Options]) -> dict[str, Options]:
+    """Those of the preset, with what the configuration sets for them, and then its own."""
+    return {name: {**preset.get(name, {}), **given.get(name, {})} for name in [*preset, *given]}
 
 
 def _loss(loss: LossConfig | LossUse) -> LossPlan:

@@ -8,7 +8,7 @@ from typing import Any
 from ofacore.excerpts import excerpt
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
-from ofacore.protocols import SlotPlan
+from ofacore.protocols import Options, SlotPlan
 
 
 def as_dict(plan: TemplatePlan) -> dict[str, Any]:
@@ -29,6 +29,9 @@ def as_text(plan: TaskPlan | TemplatePlan) -> str:
         losses = [_loss(loss) for loss in plan.all_losses()]
         if losses:
             parts.append("\n".join(["losses", *losses]))
+        if plan.row_transforms:
+            changes = [_row_transform(name, options) for name, options in plan.row_transforms.items()]
+            parts.append("\n".join(["row transforms", *changes]))
         return "\n\n".join(parts)
     lines = [plan.text]
     for side in ("source", "target"):
@@ -47,6 +50,11 @@ def options_as_text(options: Mapping[str, Mapping[str, Any]]) -> str:
         pairs = ", ".join(f"{name}={excerpt(value) if value == '' else value}" for name, value in given.items())
         lines.append(f"  {key}  {pairs}")
     return "\n".join(["options", *lines])
+
+
+def _row_transform(name: str, options: Options) -> str:
+    """One transform of whole rows, on one line."""
+    return "  " + " | ".join([name, *(f"{key}={value}" for key, value in options.items())])
 
 
 def _loss(loss: LossPlan) -> str:

@@ -156,6 +156,7 @@ def _preset(preset: TaskPreset, registry: Registry) -> str:
     facts = [f"- `{name}`: {text}" for name, text in preset.columns.items()]
     facts += [f"- Metrics: {_codes([f'{use.metric}' for use in preset.metrics])}."] if preset.metrics else []
     facts += [f"- Transforms: {_transforms(preset)}."] if preset.transforms else []
+    facts += [f"- Row transforms: {_codes([*preset.row_transforms])}."] if preset.row_transforms else []
     facts += [f"- Starter data, with the baseline '{preset.baseline_doc}'."] if preset.data else []
     intro = f"{_sentence(preset.doc)} From `{registry.owner('preset', preset.name)}`."
     return "\n".join([f"### `{preset.name}`\n", intro, "", "```text", *shown, "```", "", *facts, ""])

@@ -129,6 +129,10 @@ class TaskCheck:
             for number, name in enumerate(names):
                 path = f"{self._path}.data.transforms.{column}.{number}"
                 yield from unknown(path, "transform", name, self._registry)
+        for name, options in self._config.data.row_transforms.items():
+            path = f"{self._path}.data.row_transforms.{name}"
+            wrong = unknown(path, "row_transform", name, self._registry)
+            yield from wrong or option_problems(path, "row_transform", name, options, self._registry)
 
     def _files(self) -> Iterator[Problem]:
         data, path = self._config.data, f"{self._path}.data"

@@ -84,6 +84,8 @@ class TaskPlan:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Slot name -> column of the data, where they differ."""
     transforms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    row_transforms: Mapping[str, Options] = field(default_factory=dict)
+    """Transform of whole rows -> its options, in order."""
     closed_sets: Mapping[str, Sequence[Any] | str | Mapping[str, str]] = field(default_factory=dict)
     """Slot -> allowed values; a file with one a line; or ``{"column": name}`` for a list in every row."""
     losses: tuple[LossPlan, ...] = ()

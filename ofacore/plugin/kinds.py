@@ -34,6 +34,10 @@ CORE_KINDS: Mapping[str, Kind] = _by_name(
             "positions_cost", "ofacore.protocols:PositionsCost",
             "What the position scheme of that name costs, for plans of layouts.",
         ),
+        Kind(
+            "row_transform", "ofacore.protocols:WholeRowTransform",
+            "Changes the rows of a task, all slots together, and knows how long they become.",
+        ),
         Kind("decoder", "", "Decodes a target in a way of its own."),
         Kind("dataset", "", "Items that several task families draw from, and the rule that splits them."),
     )

@@ -48,6 +48,9 @@ class Option:
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    shared: bool = False
+    """For an option of a preprocessor: the components that serve its slots take its value for their option of the same
+    name, so that a configuration sets it once. What the configuration sets for one of them alone goes before."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ class Component:
     """Filled in from ``options``: each with its type, bounds and sentence."""
     divides: tuple[Division, ...] = ()
     """For a backbone: ways in which its own layers can be divided among processes. Data ranks need none of them."""
+    builds_on: tuple[str, ...] = ()
+    """For a preprocessor: names of the preprocessors whose tokens it uses. They are fitted, stored and loaded with it,
+    whether a slot uses them or not; see `ofacore.protocols.BuiltOnOthers`."""
 
     def __post_init__(self) -> None:
         declared: dict[str, Option] = {}
@@ -193,6 +199,8 @@ class TaskPreset:
     """Task options: ``decoder_plain_with_loss``, ``prompt_slot``, ``drop_prompt``."""
     starter: bool = False
     """Part of the default generalist that ``ofa train starter`` trains."""
+    row_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``row_transform`` component -> its options; applied in order, behind the transforms of columns."""
 
 
 @dataclass(frozen=True)

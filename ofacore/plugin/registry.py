@@ -183,7 +183,7 @@ class Registry:
     def make(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """A component that is built as ``cls(options)``, with every option that it declares.
 
-        A transform may be a function: then its options are keywords.
+        A transform, of columns or of rows, may be a function: then its options are keywords.
 
         Args:
             kind: Its kind.
@@ -195,7 +195,7 @@ class Registry:
         """
         built, declared = self.load(kind, name), self.component(kind, name).options
         given = {**declared, **(options or {})}
-        if kind == "transform" and not isinstance(built, type):
+        if kind in ("transform", "row_transform") and not isinstance(built, type):
             return partial(built, **given) if given else built
         owner = who(self, kind, name)
         with Blame(owner, "when it was built"), guarded_building(owner):

@@ -16,6 +16,7 @@ Settings (class attributes; all but those marked * may be left out):
 All suites
 ``plugin`` *         ``"package.manifest:MANIFEST"``, the name of an entry point, or a manifest.
 ``requires``         Further plugins that take part: ``("ofa_modality_x.manifest:MANIFEST",)``. Default: none.
+PluginConformance    (no further settings: what every plugin passes, commands and row transforms too)
 ModalityConformance  (AdapterConformance and GeneratorConformance understand these too)
 ``slot``             Slot type under test. Default: the first of the manifest.
 ``values``           Values to encode, best of different lengths. Default: the manifest's sample value.
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from ofacore.testing.adapter import AdapterConformance
     from ofacore.testing.backbone import BackboneConformance
     from ofacore.testing.criterion import CriterionConformance
+    from ofacore.testing.declaration import PluginConformance
     from ofacore.testing.generator import GeneratorConformance
     from ofacore.testing.metric import MetricConformance
     from ofacore.testing.modality import ModalityConformance
@@ -86,6 +88,7 @@ __all__ = [
     "MetricConformance",
     "ModalityConformance",
     "PositionsConformance",
+    "PluginConformance",
     "RankError",
     "ScheduleConformance",
     "TaskConformance",
@@ -100,6 +103,7 @@ _HOMES = {
     "MetricConformance": "metric",
     "ModalityConformance": "modality",
     "PositionsConformance": "positions",
+    "PluginConformance": "declaration",
     "RankError": "ranks",
     "ScheduleConformance": "schedule",
     "TaskConformance": "task",

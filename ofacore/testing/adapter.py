@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from ofacore.plugin import LoadError
-from ofacore.protocols import Piece
+from ofacore.protocols import Adapter, Piece, PositionGrid, seen_as
 from ofacore.testing.bench import SlotBench
 from ofacore.testing.compare import difference
 from ofacore.testing.declaration import DeclarationChecks
@@ -126,6 +127,21 @@ class AdapterChecks(SlotSuite):
             unused = [n for n, p in trained.items() if p.grad is None]
             assert len(unused) < len(trained), f"adapter '{name}': no parameter gets a gradient: {unused}"
 
+    def test_optional_members_are_what_the_core_takes(self, bench: SlotBench) -> None:
+        """What an adapter says of its positions, its communication and its stored options has the right form."""
+        for name, pieces in bench.groups:
+            seen = seen_as(Adapter, bench.module(name))
+            assert seen.axes in (1, 3), f"adapter '{name}': axes = {seen.axes!r}; 1 for positions on a line, or 3"
+            for piece in pieces if seen.axes == 1 else ():
+                places = bench.geometry(name).coordinates(piece.shape)
+                equal = bool((places == places[:, :1]).all())
+                assert equal, f"adapter '{name}': axes = 1, but its coordinates differ by axis; leave axes out"
+            assert isinstance(seen.collective, bool), (
+                f"adapter '{name}': collective = {seen.collective!r}; True where its forward pass communicates"
+            )
+            _check_grid(seen.grid, [(name, piece) for piece in pieces], bench)
+            _check_stored_options(name, bench)
+
     @pytest.mark.dist
     def test_tensor_parallel_ranks_agree(self, bench: SlotBench, run_distributed: Callable[..., Any]) -> None:
         """With two tensor-parallel ranks an adapter computes what it computes on one."""
@@ -173,6 +189,30 @@ class AdapterConformance(AdapterChecks, DeclarationChecks):
         except LoadError as error:
             pytest.fail(f"{error}; correct the component's target", pytrace=False)
         return SlotBench(self, adapter=self.adapter)
+
+
+def _check_grid(grid: object, found: list[tuple[str, Piece]], bench: SlotBench) -> None:
+    for name, piece in found if grid is not None else ():
+        assert isinstance(grid, PositionGrid), f"adapter '{name}': grid is a {type(grid).__name__}, not a PositionGrid"
+        highest = bench.geometry(name).coordinates(piece.shape).max(0, initial=0)
+        rows, columns = grid.rows + grid.class_token, grid.columns + grid.class_token
+        assert highest[1] < rows and highest[2] < columns, (
+            f"adapter '{name}': a cell stands at (y, x) = ({highest[1]}, {highest[2]}), outside its grid of "
+            f"{grid.rows} rows and {grid.columns} columns; give the grid that its positions need"
+        )
+
+
+def _check_stored_options(name: str, bench: SlotBench) -> None:
+    options = bench.assembly.adapter_options(name)
+    before = copy.deepcopy(options)
+    reduce = seen_as(Adapter, bench.registry.load("adapter", name)).stored_options
+    stored = reduce(options)
+    assert options == before, f"adapter '{name}': stored_options changed what it was given; return a new dict"
+    unknown = sorted(set(stored) - set(bench.registry.component("adapter", name).options))
+    assert not unknown, f"adapter '{name}': stored_options gives {unknown}, which its component does not declare"
+    assert reduce(stored) == stored, (
+        f"adapter '{name}': stored_options of what is stored is something else; a model is stored again after loading"
+    )
 
 
 def _distinct(bench: SlotBench) -> Iterator[tuple[str, Piece]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.plugin import Component
-from ofacore.protocols import CriterionContext, HeadContext, Loss
+from ofacore.protocols import AttentionCriterion, CriterionContext, HeadContext, Loss, seen_as
 from ofacore.testing.compare import difference
 from ofacore.testing.declaration import DeclarationChecks
 from ofacore.testing.modules import HIDDEN, build, other_random_state, stacked
@@ -78,6 +78,33 @@ class CriterionConformance(DeclarationChecks):
         assert kind.batch_coupled == bench.component.batch_coupled, (
             f"criterion '{name}': the class says batch_coupled = {kind.batch_coupled}, its Component "
             f"{bench.component.batch_coupled}; they must agree, explain reads the Component"
+        )
+
+    def test_can_be_built_from_declared_options(self, bench: CriterionBench) -> None:
+        """A run gives the options that the component declares, and no others."""
+        declared = dict(bench.component.options)
+        unknown = sorted(set(self.options) - set(declared))
+        assert not unknown, f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        try:
+            bench.factory(declared)
+        except Exception as error:
+            raise AssertionError(
+                f"it cannot be built from its declared options {declared}: {error!r}; a run gives these alone: declare "
+                "every option with a default in Component(options={...})"
+            ) from error
+
+    def test_names_layers_of_attention(self, bench: CriterionBench) -> None:
+        """The layers whose attention it reads are whole numbers, and it asks for attention where it names any."""
+        made = self._made(bench)
+        if "attention" not in made.needs:
+            assert not hasattr(made, "attention_layers"), (
+                f"criterion '{self.criterion}' names attention_layers, but needs = {set(made.needs)}: add 'attention'"
+            )
+            return
+        layers = tuple(seen_as(AttentionCriterion, made).attention_layers)
+        whole = all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers)
+        assert layers and whole, (
+            f"criterion '{self.criterion}': attention_layers = {layers}; give decoder layers, from 0, -1 is the last"
         )
 
     def test_counts_from_labels_alone(self, bench: CriterionBench) -> None:
@@ -232,7 +259,7 @@ class CriterionConformance(DeclarationChecks):
 
 def made_up_attention(criterion: Any, lengths: Sequence[int]) -> list[list[Tensor]]:
     """For each layer that a criterion names and each item: [heads, positions, source positions], rows that add to 1."""
-    layers = getattr(criterion, "attention_layers", (-1,))
+    layers = seen_as(AttentionCriterion, criterion).attention_layers
     return [[_weights(layer, length) for length in lengths] for layer in layers]
 
 

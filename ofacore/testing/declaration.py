@@ -22,6 +22,7 @@ from ofacore.plugin import (
 from ofacore.plugin.discovery import announcements
 from ofacore.plugin.options import declaration_fault
 from ofacore.plugin.rows import Announcement, contract_problem, import_target, plugin_of
+from ofacore.testing.members import missing_members
 from ofacore.testing.suite import Suite
 
 HEAVY = (
@@ -87,6 +88,10 @@ class DeclarationChecks(Suite):
                 registry.resolve(target)
             except LoadError as error:
                 pytest.fail(f"{what}: '{target}' cannot be imported: {error}; correct the string", pytrace=False)
+            if isinstance(manifest, CommandManifest):
+                assert callable(registry.resolve(target)), (
+                    f"{what}: '{target}' cannot be called; name a Typer application or a function"
+                )
         for owner, kind, name in uses(manifest):
             assert name in registry.names(kind), (
                 f"{owner} names the {kind} '{name}', which neither this plugin nor the core has; there are "
@@ -106,6 +111,35 @@ class DeclarationChecks(Suite):
                     warnings.warn(
                         f"{title} has no sentence: declare it by Option(default, 'what it does')", stacklevel=1
                     )
+
+    def test_components_have_what_their_protocol_asks(self) -> None:
+        """A class has every member of its kind's protocol, but for those that may be left out."""
+        registry = self.closed_registry()
+        for component in self.manifest().components:
+            protocol = registry.kind(component.kind).protocol
+            built = registry.load(component.kind, component.name) if protocol else None
+            if not isinstance(built, type):
+                continue
+            missing = missing_members(registry.resolve(protocol), built)
+            assert not missing, (
+                f"the {component.kind} '{component.name}' has no {', '.join(missing)}: its protocol is {protocol}, "
+                "whose members it needs"
+            )
+
+    def test_declared_options_are_shared_with_somebody(self) -> None:
+        """An option that is set once for several components is one of theirs too."""
+        registry = self.closed_registry()
+        for component in self.manifest().components:
+            served = [registry.component(kind, name) for kind, name in component.uses.items()]
+            for name in (name for name, option in component.declared.items() if option.shared):
+                assert any(name in other.options for other in served), (
+                    f"the {component.kind} '{component.name}' shares its option '{name}', but none of the components "
+                    f"that it uses declares it: {', '.join(other.name for other in served) or 'it uses none'}"
+                )
+
+
+class PluginConformance(DeclarationChecks):
+    """Checks of a plugin of any group, whatever kinds of components, row transforms or commands it brings."""
 
 
 def announced(manifest: Manifest) -> Announcement | None:
@@ -167,6 +201,8 @@ def uses(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     for component in manifest.components:
         for kind, name in component.uses.items():
             yield f"{component.kind} '{component.name}'", kind, name
+        for name in component.builds_on:
+            yield f"{component.kind} '{component.name}' in builds_on", "preprocessor", name
 
 
 def _import(target: str) -> Any:

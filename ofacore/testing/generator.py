@@ -13,7 +13,7 @@ from ofacore.data.collate import collate
 from ofacore.data.encode import Request
 from ofacore.generate.session import Session
 from ofacore.plan.generation import generation_of, taken_by, untaken
-from ofacore.protocols import Hypothesis, Options, Produced, RowRequest
+from ofacore.protocols import BOS, EOS, Hypothesis, Options, Produced, RowRequest
 from ofacore.testing.bench import COLUMN, WRITE, SlotBench
 from ofacore.testing.compare import difference
 from ofacore.testing.declaration import DeclarationChecks
@@ -25,6 +25,8 @@ CLOSE = 1e-3
 CANDIDATES = 3
 QUICK = {"max_length": 8, "steps": 3}
 """Options that keep generation short, for generators that have them."""
+START = (EOS, BOS)
+"""What the runs of some models begin with."""
 
 
 class GeneratorConformance(DeclarationChecks, SlotSuite):
@@ -142,6 +144,25 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
                         "preprocessor of the slot decodes, or name the preprocessor that does"
                     ) from error
 
+    def test_begins_runs_as_the_session_says(self, bench: GeneratorBench) -> None:
+        """A run of tokens begins with `DecodeSession.start_ids`, which models may choose."""
+        if not bench.specs[0].blocks:
+            return
+        for options in bench.options:
+            session, fed = bench.session(bench.requests, START), list[int]()
+            step = session.step
+
+            def listening(features: Mapping[str, Any], *rest: Any, fed: list[int] = fed, step: Any = step) -> Any:
+                fed.extend(features["tokens"].view(len(bench.requests), -1)[0].tolist())
+                return step(features, *rest)
+
+            session.step = listening  # type: ignore[method-assign,assignment]
+            bench.produce(options, session=session)
+            assert fed[: len(START)] == list(START), (
+                f"a run that should begin with the tokens {START} began with {fed[: len(START)]}: where "
+                "session.pending is None, begin it by ofacore.parts.begin_run(session)"
+            )
+
     def test_session_goes_on_behind_the_value(self, bench: GeneratorBench) -> None:
         """Where another slot follows, the session has seen the best candidate and keeps all rows."""
         for options in bench.options:
@@ -189,13 +210,19 @@ class GeneratorBench(SlotBench):
             for request in requests
         ]
 
-    def session(self, requests: Sequence[Request]) -> Session:
-        """A fresh session over some rows."""
+    def session(self, requests: Sequence[Request], start_ids: tuple[int, ...] = ()) -> Session:
+        """A fresh session over some rows; runs begin with ``start_ids``, by default with those of the model."""
+        start_ids = start_ids or self.encoder(WRITE).settings.start_ids
         side = collate([request.source for request in requests]).source
         geometry = self.encoder(WRITE).geometry
         with torch.no_grad():
             return Session(
-                self.model, lambda adapter, shape: geometry[adapter].coordinates(shape), side, len(requests), task=WRITE
+                self.model,
+                lambda adapter, shape: geometry[adapter].coordinates(shape),
+                side,
+                len(requests),
+                task=WRITE,
+                start_ids=start_ids,
             )
 
     def declared(self, options: Options) -> dict[str, Any]:

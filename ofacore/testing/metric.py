@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from ofacore.protocols import Metric, seen_as
 from ofacore.testing.compare import difference
 from ofacore.testing.declaration import DeclarationChecks
 
@@ -42,6 +43,20 @@ class MetricConformance(DeclarationChecks):
         direction = getattr(self._class(), "higher_is_better", None)
         assert isinstance(direction, bool), (
             f"metric '{self.metric}': higher_is_better is {direction!r}; set it to True or False on the class"
+        )
+
+    def test_says_what_it_judges(self) -> None:
+        """`needs`, `candidates` and `reference_column` are what the core understands."""
+        kind = seen_as(Metric, self._class())
+        assert kind.needs in ("", "log_probs", "candidates"), (
+            f"metric '{self.metric}': needs = {kind.needs!r}; 'log_probs', 'candidates', or leave it out"
+        )
+        built = seen_as(Metric, self._new())
+        for name in ("candidates", "reference_column"):
+            column = getattr(built, name)
+            assert isinstance(column, str), f"metric '{self.metric}': {name} is {column!r}; give the name of a column"
+        assert kind.needs != "candidates" or built.candidates, (
+            f"metric '{self.metric}' needs candidates: let its instances have the name of their column as `candidates`"
         )
 
     def test_can_be_built_from_declared_options(self) -> None:

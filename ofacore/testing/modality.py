@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 import torch
 
 from ofacore.assembly import Assembly
+from ofacore.assembly.neighbours import neighbours
 from ofacore.data.collate import collate
 from ofacore.errors import UserError
 from ofacore.evaluate.references import TargetValues
 from ofacore.generalist import Generalist
 from ofacore.plan.generation import taken_by, target_slots
-from ofacore.protocols import AsDecoded, Hypothesis, RowContext, RowError, SlotPlan
+from ofacore.protocols import AsDecoded, BuiltOnOthers, FileWriting, Hypothesis, RowContext, RowError, SlotPlan
 from ofacore.testing.adapter import CLOSE, AdapterChecks
 from ofacore.testing.bench import COLUMN, OTHER, READ, WRITE, SlotBench
 from ofacore.testing.compare import difference
@@ -242,6 +244,58 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
         """`render` gives a self-contained piece of HTML."""
         for row in bench.rows:
             _check_html(bench.preprocessor.render(row[COLUMN], bench.context(row)))
+
+    def test_values_can_be_saved(self, bench: SlotBench, tmp_path: Path) -> None:
+        """Where values become files, an ending that is none of theirs is a ValueError, and no file is left out."""
+        if not isinstance(bench.preprocessor, FileWriting):
+            return
+        for number, row in enumerate(bench.rows):
+            path = tmp_path / f"{number}.no-such-ending"
+            try:
+                bench.preprocessor.save(row[COLUMN], bench.context(row), path)
+            except (ValueError, OSError):
+                continue
+            except Exception as error:
+                raise AssertionError(
+                    f"save of '{path.name}' raised {error!r}: raise a ValueError that names the endings there are"
+                ) from error
+            assert path.exists(), f"save of '{path.name}' wrote nothing and raised nothing: raise a ValueError"
+
+    def test_published_values_are_typed(self, bench: SlotBench) -> None:
+        """What a slot publishes are instances of frozen dataclasses."""
+        for task, slot in bench.slots.items():
+            for row in bench.rows:
+                ctx = bench.context(row, task)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    bench.preprocessor.encode(ctx.row[COLUMN], slot, ctx)
+                    if task == WRITE:
+                        bench.preprocessor.expect(slot, ctx)
+                told = [str(one.message) for one in caught if issubclass(one.category, DeprecationWarning)]
+                assert not any("ctx.published" in text for text in told), (
+                    f"{bench.slot_type.name} publishes a dict: {told[0]}, whose Type is a frozen dataclass with a "
+                    "sentence for each field"
+                )
+
+    def test_others_get_what_they_understand(self, bench: SlotBench) -> None:
+        """A preprocessor that builds on others hands values on to them that they can encode."""
+        built = bench.preprocessor
+        if not isinstance(built, BuiltOnOthers):
+            return
+        slot, ctx = bench.slots[READ], bench.context(bench.rows[0])
+        for name in bench.serving.builds_on:
+            other = neighbours(bench.serving.name, bench.registry, bench.assembly)[name]
+            handed = [part for value in bench.values for part in built.handed_on(name, value, slot)]
+            assert handed, (
+                f"handed_on gives nothing for '{name}', which is then fitted on nothing: give what encode gives to it"
+            )
+            for part in handed:
+                try:
+                    other.encode(part, slot, ctx)
+                except Exception as error:
+                    raise AssertionError(
+                        f"handed_on gives {part!r:.60} for '{name}', which does not take it: {error}"
+                    ) from error
 
     def test_memory_does_not_grow(self, bench: SlotBench) -> None:
         """Two hundred batches of fresh copies of the values leave nothing behind."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-ALLOWED = (
-    "begin_segment", "commit", "denoise", "device", "fork", "length", "pending", "place", "predict", "reorder", "rows",
-    "step", "unconditional",
-)  # fmt: skip
+from ofacore.protocols import DecodeSession
+
+ALLOWED = tuple(sorted(name for name in {**vars(DecodeSession), "pending": None} if not name.startswith("_")))
 """Names of `ofacore.protocols.DecodeSession`."""
 
 

@@ -108,11 +108,17 @@ class TaskConformance(DeclarationChecks):
                 _load(bench.registry, "metric", use.metric, where)
 
     def test_transforms_exist(self, bench: TaskBench) -> None:
-        """Transforms are installed."""
+        """Transforms, of columns and of rows, are installed and get options that they declare."""
         for preset in bench.presets:
             for column, names in preset.transforms.items():
                 for name in names:
                     _load(bench.registry, "transform", name, f"preset '{preset.name}', column '{column}'")
+            for name, options in preset.row_transforms.items():
+                where = f"preset '{preset.name}', row transform '{name}'"
+                _load(bench.registry, "row_transform", name, where)
+                declared = bench.registry.component("row_transform", name).options
+                unknown = sorted(set(options) - set(declared))
+                assert not unknown, f"{where} gets options {unknown}; it declares {sorted(declared)}"
 
     def test_closed_sets_belong_to_targets(self, bench: TaskBench) -> None:
         """A closed set belongs to a target slot that asks for one, and has two different values at least."""

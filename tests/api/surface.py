@@ -131,7 +131,9 @@ def _function(value: Any) -> Described:
         for p in value.parameters
         if p.name not in ("self", "cls")
     ]
-    return {"kind": "function", "parameters": parameters, "returns": str(value.returns or "")}
+    described = {"kind": "function", "parameters": parameters, "returns": str(value.returns or "")}
+    may_be_left_out = any(str(decorator.value) == "optional" for decorator in value.decorators)
+    return {**described, "default": True} if may_be_left_out else described
 
 
 if __name__ == "__main__":

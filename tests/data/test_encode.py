@@ -10,7 +10,7 @@ from ofacore.data.errors import EncodeError
 from ofacore.data.sources import SourceError
 from ofacore.errors import UserError
 from ofacore.plan import LossPlan
-from tests.data.toy import encoder, pair, word
+from tests.data.toy import Shortened, encoder, pair, word
 
 ROW = {"a": "hi", "t": "ab"}
 
@@ -81,7 +81,7 @@ def test_the_same_generator_gives_the_same_example():
 def test_row_transforms_run_once_on_all_slots_of_their_type_before_groups_expand():
     made = encoder("([WORD:a])* [WORD:s] -> [WORD:t]")
     context = encode(made, {"a": ["x"], "s": "wz", "t": "ab"}, split="valid").context
-    assert context.published["shortened"] == ("a", "s", "t") and context.row["s"] == "w"
+    assert context.published.one("shortened", Shortened).slots == ("a", "s", "t") and context.row["s"] == "w"
 
 
 def test_slots_are_encoded_behind_those_they_name():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, ClassVar
 
@@ -42,6 +42,20 @@ WORDS = Block("toy/letters:27", len(LETTERS))
 PAIRS = Block("toy/digits:10", 10)
 
 
+@dataclass(frozen=True)
+class Length:
+    """How long a text is."""
+
+    letters: int
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """What the row transform saw."""
+
+    slots: tuple[str, ...]
+
+
 class Base:
     """What all preprocessors here share."""
 
@@ -77,9 +91,10 @@ class Letters(Base):
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
         if not isinstance(value, str) or any(letter not in LETTERS for letter in value):
             raise RowError(f"{value!r} holds other than small letters")
-        ctx.published.setdefault(slot.name, len(value))
+        if ctx.published.find(slot.name, Length) is None:
+            ctx.published.put(slot.name, Length(len(value)))
         if slot.attributes.get("reads"):
-            value += "x" * ctx.published[slot.attributes["reads"]]
+            value += "x" * ctx.published.one(slot.attributes["reads"], Length).letters
         start = self.vocabulary.offset(WORDS.name)
         ids = np.array([start + LETTERS.index(letter) for letter in value], np.int64)
         masked = np.full_like(ids, 5) if slot.attributes.get("masked") else None
@@ -144,6 +159,8 @@ class NumbersAdapter:
 class SquaredError:
     """Counts numbers."""
 
+    needs: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, options: Options | None = None) -> None: ...
 
     def count(self, labels: Mapping[str, np.ndarray]) -> int:
@@ -152,6 +169,8 @@ class SquaredError:
 
 class OnePair:
     """Counts one for each item of a contrast."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def count(self, labels: Mapping[str, np.ndarray]) -> int:
         return 1
@@ -163,7 +182,7 @@ class Shorten:
     def __init__(self, options: Options | None = None) -> None: ...
 
     def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
-        ctx.published["shortened"] = tuple(slot.name for slot in slots)
+        ctx.published.put("shortened", Shortened(tuple(slot.name for slot in slots)))
         return {k: v[:-1] if isinstance(v, str) and v.endswith("z") else v for k, v in row.items()}
 
 

@@ -95,6 +95,7 @@ def installed(folder: Path) -> dict[str, str]:
         "tasks.md",
         "components.md",
         "backbones.md",
+        "together.md",
     ],
 )
 def test_what_the_pages_show_works(name, tmp_path):

@@ -11,6 +11,7 @@ import torch
 
 from ofacore.parts import GridAdapter, GridError, IsGrid, SquaredError, grid_modality
 from ofacore.parts.grid import author_function
+from ofacore.parts.grid_values import AskedGrid
 from ofacore.plugin import Attribute, PluginError
 from ofacore.protocols import CriterionContext, RowError, SlotPlan
 from ofacore.testing import ModalityConformance
@@ -101,7 +102,7 @@ def test_how_large_an_answer_becomes(size, row, shape, bench, slot):
     ctx = bench.context(bench.rows[0], WRITE)
     ctx.row = row
     bench.preprocessor.expect(with_attributes(slot, size=size), ctx)
-    assert ctx.published[COLUMN]["grid"] == shape
+    assert ctx.published.one(COLUMN, AskedGrid).grid == shape
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_of_several_references_the_first_says_how_large_an_answer_becomes(bench,
     ctx = bench.context(bench.rows[0], WRITE)
     ctx.row = {COLUMN: [OpenVolume.values[1], OpenVolume.values[0]]}
     bench.preprocessor.expect(slot, ctx)
-    assert ctx.published[COLUMN]["grid"] == OpenVolume.values[1].shape
+    assert ctx.published.one(COLUMN, AskedGrid).grid == OpenVolume.values[1].shape
 
 
 def test_the_masked_error_is_the_mean_over_what_is_there():

@@ -27,6 +27,11 @@ CASES = {
         (criteria.OddNeeds, "magic.*attention, rollout"),
         (criteria.Couples, "batch_coupled = True, its Component False"),
     ],
+    "can_be_built_from_declared_options": [(criteria.UndeclaredOption, "KeyError.'unit'.*declare every option")],
+    "names_layers_of_attention": [
+        (criteria.LayersWithoutNeed, "names attention_layers, but needs = .*add 'attention'"),
+        (criteria.NamesLayers, "attention_layers = .'last',.; give decoder layers"),
+    ],
     "counts_from_labels_alone": [
         (criteria.CountsFloats, "whole number"),
         (criteria.CountsCalls, "use the labels alone"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ofacore.plugin import CONTRACT, ComponentManifest
 from ofacore.testing import GeneratorConformance
 from ofacore.testing.declaration import DeclarationChecks
 from tests.testing.faulty import generators
-from tests.testing.faulty.touch import MANIFEST, touch
+from tests.testing.faulty.touch import MANIFEST, component, touch
 
 
 class Quiet(generators.TouchGenerator):
@@ -50,6 +51,18 @@ def test_a_fault_is_found_by_its_check(check, kind, message):
         getattr(suite, f"test_{check}")(suite.bench())
 
 
+def starts(kind):
+    plugin = ComponentManifest("starts", CONTRACT, (component("generator", kind),))
+    return type("Starts", (GeneratorConformance,), {"plugin": plugin, "generator": "touch", "slot": "PROBE"})()
+
+
+def test_a_run_that_begins_otherwise_is_found():
+    right, wrong = starts(generators.TokenGenerator), starts(generators.BeginsByItself)
+    right.test_begins_runs_as_the_session_says(right.bench())
+    with pytest.raises(AssertionError, match=r"should begin with the tokens .* began with .*begin_run"):
+        wrong.test_begins_runs_as_the_session_says(wrong.bench())
+
+
 def test_a_generator_without_fault_passes():
     suite = type("Quieter", (Good,), {"plugin": touch(generator=Quiet), "depends_on_rows": False})()
     for given in (suite, Good()):
@@ -60,4 +73,5 @@ def test_a_generator_without_fault_passes():
 
 def test_every_check_has_a_faulty_generator():
     own = set(dir(GeneratorConformance)) - set(dir(DeclarationChecks))
-    assert {name.removeprefix("test_") for name in own if name.startswith("test_")} == set(CASES)
+    found = {name.removeprefix("test_") for name in own if name.startswith("test_")}
+    assert found == set(CASES) | {"begins_runs_as_the_session_says"}

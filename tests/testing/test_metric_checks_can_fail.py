@@ -24,6 +24,11 @@ class Good(MetricConformance):
 
 CASES = {
     "declares_its_direction": [(metrics.NoDirection, "set it to True or False")],
+    "says_what_it_judges": [
+        (metrics.OddNeeds, "needs = 'logits'; 'log_probs', 'candidates'"),
+        (metrics.NoColumn, "the name of their column as `candidates`"),
+        (metrics.OddColumn, "reference_column is 3; give the name of a column"),
+    ],
     "can_be_built_from_declared_options": [(metrics.UndeclaredOption, "KeyError.'unit'.*declare every option")],
     "values_are_numbers_by_name": [(metrics.Texts, "Python floats")],
     "merge_equals_whole": [(metrics.MergesMeans, "add up sums and counts in merge")],

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ofacore.plugin import Attribute
+from ofacore.plugin import Attribute, Option
 from ofacore.testing import ModalityConformance
 from tests.testing.faulty import adapters, preprocessors
 from tests.testing.faulty.touch import ATTRIBUTE, MANIFEST, touch
@@ -23,6 +23,12 @@ class Good(ModalityConformance):
 
 def failing(manifest, **settings):
     return type("Faulty", (Good,), {"plugin": manifest, **settings})()
+
+
+def built_on(preprocessor, **changes):
+    """TOUCH, built on the labels of the probe."""
+    first, *others = touch(preprocessor).components
+    return replace(touch(preprocessor), components=(replace(first, builds_on=("probe",), **changes), *others))
 
 
 CASES = {
@@ -72,6 +78,32 @@ CASES = {
     "values_can_be_shown": [
         (touch(preprocessors.ShowsNothing), "render returned None"),
         (touch(preprocessors.ShowsALink), "outside .*data URIs"),
+    ],
+    "values_can_be_saved": [
+        (touch(preprocessors.SavesNothing), "wrote nothing and raised nothing: raise a ValueError"),
+        (touch(preprocessors.SavesByKey), "raised KeyError.*names the endings"),
+    ],
+    "published_values_are_typed": [(touch(preprocessors.PublishesADict), "TOUCH publishes a dict: .*frozen dataclass")],
+    "others_get_what_they_understand": [
+        (built_on(preprocessors.HandsOn), "handed_on gives nothing for 'probe'"),
+        (built_on(preprocessors.HandsOnWords), "gives 'soft' for 'probe', which does not take it"),
+    ],
+    "components_have_what_their_protocol_asks": [
+        (touch(adapter=adapters.NoLength), "the adapter 'touch' has no length: its protocol is .*Adapter"),
+        (touch(head=preprocessors.NoPositionwise), "the head 'touch' has no positionwise: its protocol is .*Head"),
+    ],
+    "declared_options_are_shared_with_somebody": [
+        (built_on(preprocessors.HandsOnNumbers, options={"cells": Option(3, "Cells.", shared=True)}),
+         "shares its option 'cells', but none of the components that it uses declares it: touch"),
+    ],
+    "optional_members_are_what_the_core_takes": [
+        (touch(adapter=adapters.OddAxes), "axes = 2; 1 for positions on a line, or 3"),
+        (touch(adapter=adapters.OneAxis), "axes = 1, but its coordinates differ"),
+        (touch(adapter=adapters.LooseGrid), "grid is a tuple, not a PositionGrid"),
+        (touch(adapter=adapters.SmallGrid), "outside its grid of 1 rows and 1 columns"),
+        (touch(adapter=adapters.MaybeCollective), "collective = 'yes'; True where"),
+        (touch(adapter=adapters.StoresMore), "stored_options gives .'weights'., which its component does not declare"),
+        (touch(adapter=adapters.StoresInPlace), "stored_options changed what it was given"),
     ],
     "memory_does_not_grow": [
         (touch(preprocessors.Hoards), "KiB behind .*preprocessors.py.*bound every cache"),

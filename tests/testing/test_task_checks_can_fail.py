@@ -36,7 +36,10 @@ CASES = {
         ({"metrics": (MetricUse("touch", "a"),)}, "no learned target: "),
         ({"metrics": (MetricUse("touch", "b", {"speed": 1}),)}, r"options \['speed'\]; it declares"),
     ],
-    "transforms_exist": [({"transforms": {"a": ("lowre",)}}, "column 'a': .*lower")],
+    "transforms_exist": [
+        ({"transforms": {"a": ("lowre",)}}, "column 'a': .*lower"),
+        ({"row_transforms": {"budget": {}}}, "row transform 'budget'.*unknown row_transform"),
+    ],
     "closed_sets_belong_to_targets": [
         ({"closed_sets": {"a": (0, 1)}}, "no learned target of that name"),
         ({"closed_sets": {"b": (1,)}}, "two different values"),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ofa_modality_colour.manifest import HEX
-from ofacore.parts import ValuesPreprocessor
+from ofacore.parts import AskedValues, ValuesPreprocessor
 from ofacore.protocols import RowError, TargetSpec
 
 
@@ -19,7 +19,7 @@ class Colours(ValuesPreprocessor):
         return "#" + "".join(f"{number:02x}" for number in array[0].round().clip(0, 255).astype(int))
 
     def expect(self, slot, ctx):
-        ctx.published[slot.name] = {"width": 3}
+        ctx.published.put(slot.name, AskedValues(3))
         return TargetSpec(open=False, length=1)
 
     def render(self, value, ctx=None):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ofa_modality_box.values import Corners, Frame, shown_boxes
-from ofacore.protocols import RowContext
+from ofacore.parts import PlaneView
+from ofacore.protocols import Published, RowContext
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,8 +40,9 @@ def draw(image: Image, boxes: Sequence[Corners], labels: Sequence[str] = ()) -> 
 def picture(value: Any, ctx: RowContext | None) -> Image:
     """One or many boxes on the image that ``ctx`` holds for them, with their scores."""
     boxes = shown_boxes(value)
-    frame, published = _origin(ctx)
-    image = published.get("image") or _canvas(published, frame, [numbers for numbers, _ in boxes])
+    frame, view = _origin(ctx)
+    image = None if view is None else view.image
+    image = image or _canvas(view, frame, [numbers for numbers, _ in boxes])
     corners = [frame.corners(numbers, image.size) for numbers, _ in boxes]
     return draw(image, corners, ["" if score is None else f"{score:.2f}" for _, score in boxes])
 
@@ -55,20 +57,18 @@ def to_html(value: Any, ctx: RowContext | None) -> str:
     return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
-def _origin(ctx: RowContext | None) -> tuple[Frame, Mapping[str, Any]]:
+def _origin(ctx: RowContext | None) -> tuple[Frame, PlaneView | None]:
     """How the boxes are written, and what their image published; without a slot the first published frame decides."""
-    published = ctx.published if ctx is not None else {}
-    frame = next((entry for entry in published.values() if isinstance(entry, Frame)), Frame())
-    known = published.get(frame.image) if frame.image else None
-    known = known[0] if isinstance(known, list | tuple) and len(known) == 1 else known
-    return frame, known if isinstance(known, Mapping) else {}
+    published = ctx.published if ctx is not None else Published()
+    frame = next((frames[0] for frames in published.of(Frame).values()), Frame())
+    return frame, published.find(frame.image, PlaneView) if frame.image else None
 
 
-def _canvas(published: Mapping[str, Any], frame: Frame, boxes: Sequence[Corners]) -> Image:
+def _canvas(view: PlaneView | None, frame: Frame, boxes: Sequence[Corners]) -> Image:
     """A white image: as large as the original, or large enough for all boxes."""
     from PIL import Image as PillowImage
 
-    size = published.get("size")
+    size = None if view is None else view.size
     if size is None and not frame.relative and boxes:
         corners = [frame.corners(box, (1.0, 1.0)) for box in boxes]
         size = (max(box[2] for box in corners) + 8, max(box[3] for box in corners) + 8)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ofa_modality_box.values import Corners, Frame
-from ofacore.protocols import RowError
+from ofacore.parts import PlaneView
+from ofacore.protocols import Published, RowError
 
 Size = tuple[float, float]
 _ROUNDING = 0.02
@@ -32,14 +31,13 @@ class Geometry:
     """The original was turned as its EXIF orientation says."""
 
     @classmethod
-    def of(cls, published: Mapping[str, Any]) -> Geometry:
-        """From ``size`` (w, h), ``affine`` float [2, 3] and ``view`` (w, h), as an image publishes them."""
-        (a, b, c), (d, e, f) = published["affine"]
-        width, height = published["size"]
-        across, down = published["view"]
+    def of(cls, published: PlaneView) -> Geometry:
+        """From what an image publishes."""
+        (a, b, c), (d, e, f) = published.affine
+        width, height = published.size
+        across, down = published.view
         affine = (float(a), float(b), float(c), float(d), float(e), float(f))
-        turned = bool(published.get("turned"))
-        return cls((float(width), float(height)), affine, (float(across), float(down)), turned)
+        return cls((float(width), float(height)), affine, (float(across), float(down)), published.turned)
 
     def to_view(self, corners: Corners) -> Corners:
         """The smallest upright box in the view that holds the box."""
@@ -82,7 +80,7 @@ UNIT = Geometry((1.0, 1.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 1.0))
 """For relative boxes that belong to no image."""
 
 
-def find_geometry(frame: Frame, published: Mapping[str, Any], column: str) -> Geometry:
+def find_geometry(frame: Frame, published: Published, column: str) -> Geometry:
     """The geometry that the boxes of a slot refer to.
 
     Raises:
@@ -93,13 +91,11 @@ def find_geometry(frame: Frame, published: Mapping[str, Any], column: str) -> Ge
             return UNIT
         way_out = "put an IMAGE before it, or write [BOX,relative] for shares of width and height"
         raise RowError(f"column '{column}': a box in pixels needs an image; {way_out}")
-    known = published.get(frame.image)
-    if isinstance(known, list | tuple) and len(known) == 1:
-        known = known[0]
-    if not isinstance(known, Mapping):
-        several = f"there are {len(known)} images" if isinstance(known, list | tuple) else "the row has no such image"
+    views = published.all(frame.image, PlaneView)
+    if len(views) != 1:
+        several = f"there are {len(views)} images" if views else "the row has no such image"
         raise RowError(f"column '{column}': its boxes lie in image '{frame.image}', but {several}")
-    return Geometry.of(known)
+    return Geometry.of(views[0])
 
 
 def _tolerance(side: float) -> float:

@@ -79,7 +79,7 @@ class BoxPreprocessor:
             RowError: No box, an inverted one, one without overlap with the view, or there is no image to place it in.
         """
         frame = Frame.of(slot.attributes)
-        ctx.published.setdefault(slot.name, frame)
+        _publish(frame, slot, ctx)
         many = bool(slot.attributes.get("many"))
         bins: list[int] = []
         for box in box_list(value) if many else [value]:
@@ -101,7 +101,7 @@ class BoxPreprocessor:
         are passed over.
         """
         frame = Frame.of(slot.attributes)
-        ctx.published.setdefault(slot.name, frame)
+        _publish(frame, slot, ctx)
         geometry = find_geometry(frame, ctx.published, slot.name)
         found: list[tuple[list[float] | None, float]] = []
         for bins, score in self._quadruples(hypothesis):
@@ -196,6 +196,12 @@ class BoxPreprocessor:
 
 _FARTHEST_SHARE = 2.0
 _TURNED = "; EXIF turns this picture: boxes in the file's own grid need 'orientation=stored' in the IMAGE"
+
+
+def _publish(frame: Frame, slot: SlotPlan, ctx: RowContext) -> None:
+    """The first frame of a slot is the one that its boxes are drawn in."""
+    if ctx.published.find(slot.name, Frame) is None:
+        ctx.published.put(slot.name, frame)
 
 
 def _check_unit(numbers: Corners, shown: str, frame: Frame, geometry: Geometry, column: str) -> None:

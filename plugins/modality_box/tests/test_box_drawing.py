@@ -9,14 +9,15 @@ from PIL import Image
 from ofa_modality_box.drawing import draw, picture
 from ofa_modality_box.preprocessor import BoxPreprocessor
 from ofa_modality_box.values import Frame
-from ofacore.protocols import RowContext
+from ofacore.parts import PlaneView
+from ofacore.protocols import Published, RowContext
 
 
 def context(frame=None, image=True):
-    geometry = {"size": (60, 40), "affine": np.eye(3)[:2], "view": (60, 40)}
-    if image:
-        geometry["image"] = Image.new("RGB", (60, 40), "black")
-    published = {"img": geometry, "b": frame or Frame("img")}
+    picture = Image.new("RGB", (60, 40), "black") if image else None
+    published = Published()
+    published.put("img", PlaneView((60, 40), np.eye(3)[:2], (60, 40), picture))
+    published.put("b", frame or Frame("img"))
     return RowContext({}, "task", "infer", np.random.default_rng(0), published=published)
 
 
@@ -35,7 +36,7 @@ def changed(image, base):
 )
 def test_the_box_is_drawn_where_it_lies(value, frame):
     ctx = context(frame)
-    assert changed(picture(value, ctx), ctx.published["img"]["image"]) == (10, 5, 30, 25)
+    assert changed(picture(value, ctx), ctx.published.one("img", PlaneView).image) == (10, 5, 30, 25)
 
 
 def test_the_image_itself_stays_as_it_is():

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ofa_modality_box.manifest import is_box
 from ofa_modality_box.preprocessor import BoxPreprocessor
 from ofa_modality_box.values import Frame
+from ofacore.parts import PlaneView
 from ofacore.plugin import PluginError
-from ofacore.protocols import BOS, EOS, Block, Hypothesis, RowContext, RowError, SlotPlan, Vocabulary
+from ofacore.protocols import BOS, EOS, Block, Hypothesis, Published, RowContext, RowError, SlotPlan, Vocabulary
 
 
 def bound(bins=1000):
@@ -29,8 +30,9 @@ def slot(side="target", **attributes):
     return SlotPlan("b", "BOX", side, 0, "box", "token", {"image": "img", **attributes}, loss=side == "target")
 
 
-def context(size=(640, 480), affine=((1, 0, 0), (0, 1, 0)), view=None, split="train"):
-    published = {"img": {"size": size, "affine": np.array(affine, float), "view": view or size}}
+def context(size=(640, 480), affine=((1, 0, 0), (0, 1, 0)), view=None, split="train", turned=False):
+    published = Published()
+    published.put("img", PlaneView(size, np.array(affine, float), view or size, turned=turned))
     return RowContext({}, "task", split, np.random.default_rng(0), published=published)
 
 
@@ -199,7 +201,7 @@ def test_a_copy_in_another_process_encodes_the_same():
     copy, ctx = pickle.loads(pickle.dumps(BOX)), context()
     box = [10, 20, 110, 220]
     assert copy.encode(box, slot(), ctx)[0].ids.tolist() == BOX.encode(box, slot(), ctx)[0].ids.tolist()
-    assert pickle.loads(pickle.dumps(ctx)).published["b"] == Frame("img")
+    assert pickle.loads(pickle.dumps(ctx)).published.one("b", Frame) == Frame("img")
 
 
 def test_the_manifest_can_be_read_without_heavy_libraries():
@@ -221,8 +223,7 @@ def test_what_rounding_explains_is_cut_off_and_the_rest_where_it_is_asked_for():
 
 
 def test_a_picture_that_exif_turns_is_told_of_where_its_boxes_do_not_fit():
-    ctx = context()
-    ctx.published["img"]["turned"] = True
+    ctx = context(turned=True)
     for box in ([500, 500, 600, 600], [10, 400, 60, 600]):
         with pytest.raises(RowError, match="EXIF turns this picture: .* 'orientation=stored' in the IMAGE"):
             BOX.encode(box, slot(), ctx)

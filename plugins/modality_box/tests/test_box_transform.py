@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ofa_modality_box.transform import BoxTransform
-from ofacore.protocols import RowContext, SlotPlan
+from ofacore.parts import PlaneView
+from ofacore.protocols import Published, RowContext, SlotPlan
 
 BOXES = [[0, 0, 20, 20], [0, 0, 100, 10], [60, 60, 90, 90], "none", [41, 0, 51, 10]]
 
@@ -17,7 +18,8 @@ def slot(repeat=("b", "t"), **attributes):
 
 def context(split="train"):
     """The right half of an image of 100 x 100 pixels."""
-    published = {"img": {"size": (100, 100), "affine": np.array([[1, 0, -50], [0, 1, 0]], float), "view": (50, 100)}}
+    published = Published()
+    published.put("img", PlaneView((100, 100), np.array([[1, 0, -50], [0, 1, 0]], float), (50, 100)))
     return RowContext({}, "task", split, np.random.default_rng(0), published=published)
 
 

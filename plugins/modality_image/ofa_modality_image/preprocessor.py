@@ -17,6 +17,7 @@ from ofa_modality_image.picture import data_uri
 from ofa_modality_image.randaugment import rand_augment
 from ofa_modality_image.settings import INTERPOLATIONS, Settings, interpolation
 from ofa_modality_image.transform import augmented, draw_view
+from ofacore.parts import PlaneView
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
     Artifact,
@@ -97,7 +98,7 @@ class ImagePreprocessor:
         """uint8 [S, S, 3] of one picture, framed already or not."""
         size = settings.size or DEFAULT_SIZE
         image = load_image(value, slot.name, settings.depth, settings.stored)
-        if slot.name not in ctx.published:
+        if not ctx.published.all(slot.name, PlaneView):
             image = draw_view(slot, ctx, image.size, size).apply(image, settings.resample)
         if image.size != (size, size):
             image = image.resize((size, size), settings.resample)

@@ -12,6 +12,7 @@ from ofa_modality_image import geometry
 from ofa_modality_image.loading import is_normalised, read_image
 from ofa_modality_image.settings import Settings
 from ofa_modality_image.values import is_image
+from ofacore.parts import PlaneView
 from ofacore.protocols import Options, RowContext, SlotPlan
 
 _FLIP_SHARE = 0.5
@@ -56,9 +57,7 @@ def draw_view(slot: SlotPlan, ctx: RowContext, size: geometry.Size, side: int | 
 class ImageTransform:
     """Loads pictures, frames them, and publishes the geometry.
 
-    For every slot it publishes under ``ctx.published[slot.name]``, for a list-valued column a list of such dicts:
-    ``size`` (width, height) of the original; ``affine`` float64 [2, 3], original pixel -> view pixel; ``view`` (width,
-    height) of the view; ``image``, the upright original as PIL image; ``turned``, whether EXIF turned it.
+    For every slot it publishes an `ofacore.parts.PlaneView` in pixels; for each picture of a list, one.
     """
 
     def __init__(self, options: Options) -> None:
@@ -73,24 +72,25 @@ class ImageTransform:
         changed = dict(row)
         for slot in {slot.name: slot for slot in reversed(slots)}.values():
             if row.get(slot.name) is not None:
-                changed[slot.name], ctx.published[slot.name] = self._column(row[slot.name], slot, ctx)
+                views: list[PlaneView] = []
+                changed[slot.name] = self._column(row[slot.name], slot, ctx, views)
+                ctx.published.put(slot.name, *views)
         return changed
 
-    def _column(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Any, Any]:
+    def _column(self, value: Any, slot: SlotPlan, ctx: RowContext, views: list[PlaneView]) -> Any:
+        """The column with views of its pictures, each of which is noted."""
         if is_image(value) or not isinstance(value, (list, tuple)):
-            return self._picture(value, slot, ctx)
-        pairs = [self._column(element, slot, ctx) if element is not None else (None, None) for element in value]
-        return [view for view, _ in pairs], [published for _, published in pairs]
+            picture, view = self._picture(value, slot, ctx)
+            views.append(view)
+            return picture
+        return [None if element is None else self._column(element, slot, ctx, views) for element in value]
 
-    def _picture(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Any, dict[str, Any]]:
+    def _picture(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Any, PlaneView]:
         if is_normalised(value):
             size = (value.shape[1], value.shape[0])
-            return value, {"size": size, "affine": np.eye(2, 3), "view": size}
+            return value, PlaneView(size, np.eye(2, 3), size)
         settings = Settings.of(slot, {**self._options, **ctx.options.get(slot.preprocessor, {})})
         loaded = read_image(value, slot.name, settings.depth, settings.stored)
         view = draw_view(slot, ctx, loaded.image.size, settings.size)
-        published = {
-            "size": loaded.image.size, "affine": view.affine(), "view": view.size,
-            "image": loaded.image, "turned": loaded.turned,
-        }  # fmt: skip
+        published = PlaneView(loaded.image.size, view.affine(), view.size, loaded.image, loaded.turned)
         return view.apply(loaded.image, settings.resample), published

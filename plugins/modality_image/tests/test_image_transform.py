@@ -11,6 +11,7 @@ from PIL import Image
 from ofa_modality_image import geometry
 from ofa_modality_image.sample import picture
 from ofa_modality_image.transform import POLICIES, ImageTransform
+from ofacore.parts import PlaneView
 from ofacore.protocols import RowContext, RowError, SlotPlan, Split
 
 _DRAWS = (geometry.whole, geometry.jittered, geometry.random_resized, geometry.zoomed, geometry.centre_square)
@@ -57,9 +58,9 @@ def test_a_marked_square_is_found_where_the_affine_says(seed: int, preprocessor:
     image.paste((255, 255, 255), (48, 30, 68, 50))
     ctx = _context(seed=seed)
     view = ImageTransform({})({"img": image}, [_slot(preprocessor, augment="flip", size=size)], ctx)["img"]
-    published = ctx.published["img"]
-    assert view.size == published["view"]
-    corners = published["affine"] @ [[48, 68], [30, 50], [1, 1]]
+    published = ctx.published.one("img", PlaneView)
+    assert view.size == published.view
+    corners = published.affine @ [[48, 68], [30, 50], [1, 1]]
     (left, right), (top, bottom) = np.sort(corners[0]), np.sort(corners[1])
     box = np.array([left, top, right, bottom]).clip(0, [*view.size, *view.size])
     if (box[2:] - box[:2] < 6).any():
@@ -79,9 +80,9 @@ def test_without_augmentation_training_sees_what_evaluation_sees(preprocessor: s
 def test_image_is_seen_whole_in_evaluation() -> None:
     ctx = _context("infer")
     ImageTransform({})({"img": picture()}, [_slot(size=24)], ctx)
-    assert np.array_equal(ctx.published["img"]["affine"], [[0.5, 0, 0], [0, 0.75, 0]])
-    assert ctx.published["img"]["size"] == (48, 32)
-    assert ctx.published["img"]["image"].tobytes() == picture().tobytes()
+    assert np.array_equal(ctx.published.one("img", PlaneView).affine, [[0.5, 0, 0], [0, 0.75, 0]])
+    assert ctx.published.one("img", PlaneView).size == (48, 32)
+    assert ctx.published.one("img", PlaneView).image.tobytes() == picture().tobytes()
 
 
 def test_equal_generators_give_equal_views_and_others_do_not() -> None:
@@ -96,14 +97,14 @@ def test_default_augmentation_never_mirrors() -> None:
     for seed in range(30):
         ctx = _context(seed=seed)
         ImageTransform({})({"img": picture()}, [_slot(size=32)], ctx)
-        assert ctx.published["img"]["affine"][0, 0] > 0
+        assert ctx.published.one("img", PlaneView).affine[0, 0] > 0
 
 
 def test_list_valued_columns_publish_one_geometry_each() -> None:
     ctx = _context("test")
     row = ImageTransform({})({"img": [picture(), Image.new("L", (10, 20))], "text": "x"}, [_slot(size=8)], ctx)
     assert [image.size for image in row["img"]] == [(8, 8), (8, 8)]
-    assert [published["size"] for published in ctx.published["img"]] == [(48, 32), (10, 20)]
+    assert [view.size for view in ctx.published.all("img", PlaneView)] == [(48, 32), (10, 20)]
     assert row["text"] == "x"
 
 

@@ -56,7 +56,7 @@ class DiffusionGenerator:
         options = self._options
         twin = _twin(session, options)
         slot = requests[0].slot
-        stage = _stage([request.ctx.published[slot.name] for request in requests], session.device)
+        stage = _stage([request.ctx.published.one(slot.name, Canvas) for request in requests], session.device)
         sampler = _Sampler(session, twin, slot, stage, options, generator)
         samples = [sampler() for _ in range(options.n_best)]
         if not all(request.final for request in requests):

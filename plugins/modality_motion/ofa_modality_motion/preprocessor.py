@@ -107,7 +107,7 @@ class MotionPreprocessor:
         if ctx.split == "train":
             return TargetSpec(open=False)
         canvas = row_canvas(slot, ctx, self._signatures, self._width)
-        ctx.published[slot.name] = canvas
+        ctx.published.put(slot.name, canvas)
         return TargetSpec(open=False, length=len(canvas.known))
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:

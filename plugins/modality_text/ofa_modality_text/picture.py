@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ofacore.parts import PlaneView
 from ofacore.protocols import RowContext
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def page(text: str, ctx: RowContext | None) -> Image:
 
 def _published(ctx: RowContext | None) -> Image | None:
     """The picture of the first slot that has one."""
-    for entry in ctx.published.values() if ctx is not None else ():
-        first = entry[0] if isinstance(entry, list | tuple) and entry else entry
-        if isinstance(first, Mapping) and first.get("image") is not None:
-            image: Image = first["image"]
+    for views in ctx.published.of(PlaneView).values() if ctx is not None else ():
+        if views[0].image is not None:
+            image: Image = views[0].image
             return image
     return None

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ofa_modality_text.manifest import MANIFEST, is_text
 from ofa_modality_text.preprocessor import TextPreprocessor
+from ofacore.parts import PlaneView
 from ofacore.plugin import PluginError
 from ofacore.protocols import BOS, EOS, MASK, SEP, Hypothesis, RowContext, RowError, SlotPlan
 
@@ -183,7 +184,7 @@ def test_a_value_is_saved_as_a_picture_below_that_of_its_row(tmp_path, value):
         size = alone.size
         assert (alone.convert("L").getextrema()[0] < 128) == bool(value)
     ctx = _context("infer")
-    ctx.published["img"] = {"image": Image.new("RGB", (400, 100), "red")}
+    ctx.published.put("img", PlaneView((400, 100), np.eye(2, 3), (400, 100), Image.new("RGB", (400, 100), "red")))
     TEXT.save(value, ctx, path)
     with Image.open(path) as below:
         assert below.width == 400 and below.height >= 100 + 16 and below.getpixel((200, 50)) == (255, 0, 0)

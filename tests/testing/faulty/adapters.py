@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ofacore.protocols import PositionGrid
 from tests.testing.faulty.touch import TouchAdapter
 
 
@@ -106,3 +107,51 @@ class KeepsEverything(TouchAdapter):
     def embed(self, features, shapes):
         self.kept.append(super().embed(features, shapes))
         return self.kept[-1]
+
+
+class OddAxes(TouchAdapter):
+    axes = 2
+
+
+class OneAxis(TouchAdapter):
+    axes = 1
+
+    @staticmethod
+    def coordinates(shape, options):
+        places = TouchAdapter.coordinates(shape, options).copy()
+        places[:, 1:] = 0
+        return places
+
+
+class LooseGrid(TouchAdapter):
+    grid = (4, 4)
+
+
+class SmallGrid(TouchAdapter):
+    grid = PositionGrid(1, 1)
+
+
+class MaybeCollective(TouchAdapter):
+    collective = "yes"
+
+
+class StoresMore(TouchAdapter):
+    @staticmethod
+    def stored_options(options):
+        return {**options, "weights": ""}
+
+
+class StoresInPlace(TouchAdapter):
+    @staticmethod
+    def stored_options(options):
+        options["seen"] = True
+        return options
+
+
+class NoLength(nn.Module):
+    """Lacks what the protocol asks for."""
+
+    coordinates = TouchAdapter.coordinates
+
+    def embed(self, features, shapes):
+        return features

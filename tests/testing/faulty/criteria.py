@@ -108,3 +108,18 @@ class Loose(nn.Module):
     def forward(self, prediction, labels, ctx):
         values = Squares({})(prediction, labels, ctx).values
         return Loss(values * self.weight)
+
+
+class LayersWithoutNeed(Squares):
+    attention_layers = (0,)
+
+
+class NamesLayers(Squares):
+    needs = frozenset({"attention"})
+    attention_layers = ("last",)
+
+
+class UndeclaredOption(Squares):
+    def __init__(self, options):
+        super().__init__(options)
+        self.unit = options["unit"]

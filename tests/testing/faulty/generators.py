@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ofacore.protocols import Hypothesis
+from ofacore.parts import TokenGenerator
+from ofacore.protocols import BOS, Hypothesis
 from tests.testing.faulty.touch import TouchGenerator
 
 
@@ -74,3 +75,11 @@ class Scalars(TouchGenerator):
 class Forgets(TouchGenerator):
     def __call__(self, session, requests, generator):
         return super().__call__(session, [replace(r, final=True) for r in requests], generator)
+
+
+class BeginsByItself(TokenGenerator):
+    """Begins every run with <bos>, whatever the model was trained with."""
+
+    def __call__(self, session, requests, generator):
+        session.pending = torch.full((session.rows,), BOS)
+        return super().__call__(session, requests, generator)

@@ -89,3 +89,15 @@ class UndeclaredOption(Closeness):
     def __init__(self, options):
         super().__init__(options)
         self.unit = options["unit"]
+
+
+class OddNeeds(Closeness):
+    needs = "logits"
+
+
+class NoColumn(Closeness):
+    needs = "candidates"
+
+
+class OddColumn(Closeness):
+    reference_column = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from ofacore.protocols import Artifact
 from tests.testing.faulty.touch import Squares, Touch, TouchHead
@@ -171,3 +172,47 @@ class GamblingNoise(SpoilingNoise):
     def __call__(self, segment, rng):
         features = {"numbers": np.random.normal(size=segment.shape).astype(np.float32)}
         return replace(segment, features=features)
+
+
+class SavesNothing(Touch):
+    def save(self, value, ctx, path):
+        """Does nothing."""
+
+
+class SavesByKey(Touch):
+    def save(self, value, ctx, path):
+        return {".touch": "json"}[path.suffix]
+
+
+class PublishesADict(Touch):
+    def encode(self, value, slot, ctx):
+        ctx.published[slot.name] = {"longest": 3}
+        return super().encode(value, slot, ctx)
+
+
+class HandsOn(Touch):
+    """Builds on the labels of the probe."""
+
+    handed = ()
+
+    def bind_with(self, vocabulary, artifact, others):
+        self.other = others["probe"]
+        self.bind(vocabulary, artifact)
+
+    def handed_on(self, name, value, slot):
+        return list(self.handed)
+
+
+class HandsOnWords(HandsOn):
+    handed = ("soft",)
+
+
+class HandsOnNumbers(HandsOn):
+    handed = (1,)
+
+
+class NoPositionwise(nn.Module):
+    """A head that does not say which states it gets."""
+
+    def forward(self, hidden, ctx):
+        return hidden
