@@ -66,6 +66,7 @@ MANIFEST = ComponentManifest(
             "schedule", "curriculum", f"{_SCHEDULES}:Curriculum", "Shares that change along the run.",
             start={}, until={}, ramp=0,
         ),
+        _component("aggregator", "sum", "ofacore.train.aggregation:Sum", "The sum of the gradients of all tasks."),
         _component("router", "modality", f"{_EXPERTS}:ModalityRouter", "One expert for each modality."),
         _component("router", "task", f"{_EXPERTS}:TaskRouter", "One expert for each task."),
         Component("router", "topk", f"{_EXPERTS}:TopKRouter", "Learned choice of k experts.", batch_coupled=True),

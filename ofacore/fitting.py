@@ -15,6 +15,7 @@ from torch import nn
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint.sharded import stored
+from ofacore.config.errors import ConfigError
 from ofacore.config.schema import TrainConfig
 from ofacore.data.cursor import Cursor
 from ofacore.data.errors import BadRow
@@ -22,6 +23,7 @@ from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
 from ofacore.evaluate.validator import Validator
 from ofacore.folders import check_free, check_writable, claimed
+from ofacore.layout_check import aggregator_problems
 from ofacore.machine import processors
 from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
@@ -33,6 +35,7 @@ from ofacore.plugin.hooks import RunHooks, TrainingRun
 from ofacore.protocols import Batch, Schedule, TaskShare, Tracker
 from ofacore.rollout import Rollout
 from ofacore.saving import described
+from ofacore.train.aggregation import run_aggregator
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.checkpointing import Checkpointing
 from ofacore.train.callbacks.fault_log import FaultLog
@@ -111,6 +114,8 @@ def fit(
         UserError: There is nothing to train on, the folder holds another run, or a fault limit was reached.
     """
     config = generalist.assembly.config.train
+    if problems := aggregator_problems(generalist.assembly.config, generalist.assembly.registry, groups.layout()):
+        raise ConfigError(problems)
     check_alike(generalist)
     place = check_folder_together(folder, resume)
     tune_process(config.threads)
@@ -127,7 +132,15 @@ def fit(
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
-    trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist), dtype=chosen.dtype)
+    trainer = Trainer(
+        generalist.model,
+        Steps(loader),
+        config,
+        folder,
+        rollout=rollout(generalist),
+        dtype=chosen.dtype,
+        aggregator=run_aggregator(config, generalist.assembly.registry),
+    )
     with _exact_after(trainer), _claimed_together(folder):
         opening = None if quiet or not groups.is_first() else chosen.told
         *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], opening)  # trackers write from here

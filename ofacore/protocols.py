@@ -37,6 +37,8 @@ __all__ = [
     "UNK",
     "Adapter",
     "AdapterCall",
+    "Aggregator",
+    "AggregatorContext",
     "Artifact",
     "AsCompared",
     "AsDecoded",
@@ -869,6 +871,47 @@ class Schedule(Protocol):
 
     def counts(self, step: int) -> dict[str, int]:
         """Samples of each task in a step; tasks with none may be left out."""
+
+
+@dataclass(frozen=True)
+class AggregatorContext:
+    """What an aggregator knows of the step."""
+
+    step: int
+    """Counted from 0."""
+    rng: np.random.Generator
+    """Seeded by (run seed, step), the same on every process: its only source of randomness."""
+    parameters: Mapping[str, Tensor]
+    """Name -> values of every trained parameter, not to be changed."""
+
+
+class Aggregator(Protocol):
+    """Makes the gradient of a step from those of its tasks. Built as ``cls(options)``.
+
+    Each task of a micro-batch then costs a backward pass, and each task of a step an fp32 gradient of the model. A
+    class whose attribute ``plain_sum`` is True means the sum: that costs nothing more, and it is never called.
+
+    One that learns has ``state() -> Mapping``, JSON-ready, and ``load_state(state)``: checkpoints keep that.
+    """
+
+    def __call__(
+        self,
+        losses: Mapping[str, float],
+        gradients: Mapping[str, Mapping[str, Tensor]],
+        ctx: AggregatorContext,
+    ) -> Mapping[str, Tensor]:
+        """The gradient to update with.
+
+        Args:
+            losses: Task -> its share of the step's total loss, weighed, over all micro-batches and processes.
+            gradients: Task -> name of a parameter -> fp32 gradient of that share, of the parameter's shape; without
+                parameters that the task has no part in. They may be changed.
+            ctx: The step, random numbers and parameters.
+
+        Returns:
+            Name of a parameter -> its gradient. A parameter that is left out is not updated. What belongs to no task
+            (the balance of routers) is added by the core.
+        """
 
 
 class Router(Protocol):

@@ -86,7 +86,7 @@ class Kind:
     """A kind of component that a plugin declares, so that other plugins can announce components of it."""
 
     name: str
-    """In small letters, such as ``aggregator``; unlike the core's kinds."""
+    """In small letters, such as ``ensemble``; unlike the core's kinds."""
     protocol: str
     """``"package.module:Protocol"`` of what a component of this kind offers."""
     doc: str = ""
