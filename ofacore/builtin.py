@@ -55,6 +55,10 @@ MANIFEST = ComponentManifest(
         _component(
             "generator", "one_shot", "ofacore.parts.regression:OneShotGenerator", "All numbers of a value in one pass."
         ),
+        _component(
+            "metric", "recall", "ofacore.parts.retrieval:Recall",
+            "Share of rows whose partner in a contrast is among the k nearest.", k=[1, 5, 10],
+        ),
         _component("schedule", "all", f"{_SCHEDULES}:All", "A fixed number of samples of every task in each step."),
         _component("schedule", "proportional", f"{_SCHEDULES}:Proportional", "Shares by the size of the data."),
         _component(

@@ -832,7 +832,8 @@ class Metric(Protocol):
 
     Predictions are decoded values, unless the class has an attribute ``needs``: with ``log_probs`` they are the
     log-probabilities of the tokens of each reference; with ``candidates`` the log-probability of each value in the
-    list that the row's column holds whose name the instance has as ``candidates``.
+    list that the row's column holds whose name the instance has as ``candidates``; with ``embeddings``, on one side of
+    a contrast, the vectors of that side, float32 [size], and references are those of the other side.
 
     References, candidates and the columns of target slots in ``rows`` come as their slots take them, never raw (see
     `AsDecoded`, `AsCompared`); a reference is a list where the row gives several, of which any will do. Rows without

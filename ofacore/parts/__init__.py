@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ofacore.parts.grid_values import GridPreprocessor
     from ofacore.parts.pooling import EmbeddingHead
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
+    from ofacore.parts.retrieval import Recall
     from ofacore.parts.starter.baselines import copy, majority
     from ofacore.parts.starter.fetch import FetchError, PackageSource, fetch, is_fetched
     from ofacore.parts.starter.prepared import load_splits, prepared, save_splits
@@ -59,6 +60,7 @@ __all__ = [
     "Row",
     "Split",
     "Splits",
+    "Recall",
     "SquaredError",
     "SyncBatchNorm",
     "TokenAdapter",
@@ -118,6 +120,7 @@ _HOMES = {
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",
+    "Recall": "retrieval",
     "SquaredError": "regression",
     "SyncBatchNorm": "sync_batch_norm",
     "TokenAdapter": "token",
