@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ofacore.parts.transforms import TRANSFORMS
-from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest
+from ofacore.plugin.manifest import CONTRACT, Component, ComponentManifest, Option
 
 _SCHEDULES = "ofacore.train.schedules"
 _EXPERTS = "ofacore.model.experts"
@@ -68,7 +68,7 @@ MANIFEST = ComponentManifest(
         _component("schedule", "round_robin", f"{_SCHEDULES}:RoundRobin", "One task in a step, in turn."),
         _component(
             "schedule", "curriculum", f"{_SCHEDULES}:Curriculum", "Shares that change along the run.",
-            start={}, until={}, ramp=0,
+            start={}, until={}, ramp=Option(0, "Steps, or a share of the run.", type="float", minimum=0),
         ),
         _component("aggregator", "sum", "ofacore.train.aggregation:Sum", "The sum of the gradients of all tasks."),
         _component("router", "modality", f"{_EXPERTS}:ModalityRouter", "One expert for each modality."),

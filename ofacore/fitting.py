@@ -32,7 +32,7 @@ from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.hooks import RunHooks, TrainingRun
-from ofacore.protocols import Batch, Schedule, TaskShare, Tracker
+from ofacore.protocols import Batch, Schedule, ScheduleContext, TaskShare, Tracker
 from ofacore.rollout import Rollout
 from ofacore.saving import described
 from ofacore.train.aggregation import run_aggregator
@@ -48,6 +48,7 @@ from ofacore.train.checked_schedule import CheckedSchedule
 from ofacore.train.interfaces import StepData
 from ofacore.train.loop import Trainer
 from ofacore.train.precision import RunFormat, choose_format, format_of_checkpoint
+from ofacore.train.schedules import build_schedule
 from ofacore.train.shards import restore_shards
 from ofacore.whole_model import on_whole_model, whole_model
 
@@ -295,7 +296,7 @@ def schedule(generalist: Generalist) -> Schedule:
     build, tasks = registry.load("schedule", name), shares(generalist)
     owner = who(registry, "schedule", name)
     with Blame(owner, "when it was built"):
-        made: Schedule = build(tasks, config.samples, config.seed, options)
+        made = build_schedule(build, tasks, config.samples, config.seed, options, ScheduleContext(config.steps))
     return CheckedSchedule(made, owner, tuple(tasks), config.samples)
 
 

@@ -77,6 +77,7 @@ __all__ = [
     "RowTransform",
     "SampleInfo",
     "Schedule",
+    "ScheduleContext",
     "Segment",
     "Side",
     "SlotFitting",
@@ -867,8 +868,19 @@ class TaskShare:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class ScheduleContext:
+    """What a schedule knows of the run."""
+
+    steps: int
+    """Steps that the run takes in all; a run that goes on may have more than it began with."""
+
+
 class Schedule(Protocol):
-    """Built as ``cls(tasks: Mapping[str, TaskShare], samples: int, seed: int, options)``. Pure in (seed, step)."""
+    """Built as ``cls(tasks: Mapping[str, TaskShare], samples: int, seed: int, options)``. Pure in (seed, step).
+
+    A class whose constructor has a parameter ``context`` gets a `ScheduleContext` by that name.
+    """
 
     def counts(self, step: int) -> dict[str, int]:
         """Samples of each task in a step; tasks with none may be left out."""

@@ -19,17 +19,19 @@ def explain(
     full: Annotated[bool, typer.Option("--full", help="Build the model; add shapes, parameters, FLOPs.")] = False,
 ) -> None:
     """Show the plan of an instruction: which components serve each slot."""
-    from ofacore.plan import as_dict, as_text, compile_task
+    from ofacore.plan import as_dict, as_text, attention_needs, compile_task
     from ofacore.plugin import Registry
 
     registry = Registry.discover()
     plan = compile_task("task", instruction, registry)
+    needs = attention_needs(plan, registry)
     model = _model(instruction) if full else None
     if json:
         templates = [as_dict(template) for template in plan.templates]
-        print_json({"templates": templates} | ({"model": model} if model is not None else {}))
+        told = {"attention": {name: list(layers) for name, layers in needs.items()}}
+        print_json({"templates": templates, "needs": told} | ({"model": model} if model is not None else {}))
         return
-    echo(as_text(plan))
+    echo(as_text(plan, needs))
     for key, value in (model or {}).items():
         echo(f"{key}  {value}")
 
