@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ofacore.assembly.upgrading import is_outdated, upgraded
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint.sharded import stored
@@ -123,7 +124,7 @@ def fit(
     cores = processors()
     if config.workers > cores:
         logger.warning("train.workers=%d is more than the %d cores that this process may use", config.workers, cores)
-    snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
+    snapshot, whole = _stored_state(generalist, place) if place else (None, True)
     chosen = run_format(generalist, place, snapshot)
     logger.info(chosen.told)
     divide(generalist, chosen.dtype)
@@ -147,7 +148,7 @@ def fit(
         *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], opening)  # trackers write from here
         trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
         if snapshot and place:
-            _restore(trainer, snapshot, place)
+            _restore(trainer, snapshot, place, whole)
         trainer.run()
     trainer.leave()
     generalist.model = whole_model(generalist).eval()
@@ -211,12 +212,24 @@ def _begun(place: Path, state: Mapping[str, Any]) -> tuple[int, Cursor]:
         raise CheckpointError(place, f"holds no state of a training run ({error!r}); {remedy}") from error
 
 
-def _restore(trainer: Trainer, snapshot: Any, place: Path) -> None:
+def _stored_state(generalist: Generalist, place: Path) -> tuple[Snapshot, bool]:
+    """What a run goes on from, as today's plugins would have written it, and whether its tensors are whole.
+
+    Those of the sharded form are read later, by pieces, unless a plugin has to bring them up to date.
+    """
+    snapshot, registry = load_snapshot(place, tensors=not is_sharded(place)), generalist.assembly.registry
+    components = snapshot.state.get("assembly", {}).get("components", {})
+    if not is_outdated(components, registry):
+        return snapshot, not is_sharded(place)
+    return upgraded(place, load_snapshot(place), components, registry), True
+
+
+def _restore(trainer: Trainer, snapshot: Any, place: Path, whole: bool) -> None:
     try:
-        if is_sharded(place):
-            restore_shards(trainer, place, snapshot)
-        else:
+        if whole:
             trainer.restore(snapshot)
+        else:
+            restore_shards(trainer, place, snapshot)
     except ValueError as error:
         raise CheckpointError(place, f"does not fit this run: {error}") from error
     logger.info("going on from %s", place)

@@ -89,6 +89,7 @@ __all__ = [
     "TermItem",
     "TokenSegment",
     "Tracker",
+    "Upgradable",
     "Vocabulary",
     "excerpt",
     "listing",
@@ -615,6 +616,26 @@ class PositionGrid:
     class_token: bool = False
     relative: bool = True
     """There is a bias for each pair of distances (y, x) between two cells, up to a whole grid."""
+
+
+@runtime_checkable
+class Upgradable(Protocol):
+    """What a component with parameters may offer besides, so that models of older versions go on working.
+
+    For adapters, heads, criteria, positions and backbones. It is called when a model is loaded, or a run goes on, that
+    another version of the component's distribution has written. Options that are stored keep their names.
+    """
+
+    @staticmethod
+    def upgrade_state(state: Mapping[str, Tensor], version: str) -> Mapping[str, Tensor]:
+        """The component's parameters by the names that they have today.
+
+        A tensor that is passed on as it is keeps what the optimiser knows of it; one that is made anew starts afresh.
+
+        Args:
+            state: Name below the component -> tensor, as they were stored.
+            version: Of the distribution that wrote them.
+        """
 
 
 class Adapter(Protocol):

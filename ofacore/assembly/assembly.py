@@ -16,6 +16,7 @@ from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
 from ofacore.assembly.needs import own_criteria
 from ofacore.assembly.origins import describe_origins, with_stored_options
+from ofacore.assembly.upgrading import with_todays_names
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import RunConfig
 from ofacore.data.columns import is_empty_text
@@ -55,6 +56,7 @@ class Assembly:
         Raises:
             UserError: A plan, a preprocessor or the data cannot be used.
         """
+        config = with_todays_names(config, registry)
         given = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         plans = {name: with_closed_sets(plan, data[name], registry) for name, plan in given.items()}
         assembly = cls(config, registry, plans, {}, Vocabulary())
@@ -68,7 +70,7 @@ class Assembly:
     def restore(cls, state: Mapping[str, Any], artifacts: Mapping[str, Artifact], registry: Registry) -> Assembly:
         """The assembly whose `state` and artifacts these are."""
         registry = with_stored_options(registry, state.get("components", {}))
-        config = RunConfig.model_validate(state["config"])
+        config = with_todays_names(RunConfig.model_validate(state["config"]), registry)
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
         assembly = cls(config, registry, plans, dict(artifacts), vocabulary)

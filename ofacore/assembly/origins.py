@@ -61,6 +61,7 @@ def with_stored_options(registry: Registry, stored: Stored) -> Registry:
     pins: dict[tuple[str, str], dict[str, Any]] = {}
     for key, origin in stored.items():
         kind, _, name = key.partition("/")
+        name = registry.today(kind, name)
         if origin.get("options") and name in registry.names(kind):
             declared = registry.component(kind, name).options
             pins[kind, name] = {k: _as_declared(v, declared.get(k)) for k, v in origin["options"].items()}

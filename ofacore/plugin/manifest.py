@@ -71,6 +71,8 @@ class Component:
     """The result for one sample depends on the other samples of the batch."""
     declared: Mapping[str, Option] = field(default_factory=dict, repr=False)
     """Filled in from ``options``: each with its type, bounds and sentence."""
+    aliases: tuple[str, ...] = ()
+    """Names that it had in older versions: configurations, instructions and checkpoints may go on using them."""
 
     def __post_init__(self) -> None:
         declared: dict[str, Option] = {}
@@ -120,6 +122,8 @@ class SlotType:
     takes_files: bool = False
     """A value may be the path of a file, or its bytes. Relative paths are looked for in the working directory and
     beside the table that names them, in the spelling of any system; ``{bytes, path}`` becomes bytes or path."""
+    aliases: tuple[str, ...] = ()
+    """Names that it had in older versions."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ class TaskPreset:
     """Task options: ``decoder_plain_with_loss``, ``prompt_slot``, ``drop_prompt``."""
     starter: bool = False
     """Part of the default generalist that ``ofa train starter`` trains."""
+    aliases: tuple[str, ...] = ()
+    """Names that it had in older versions."""
 
 
 @dataclass(frozen=True)

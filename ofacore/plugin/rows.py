@@ -90,6 +90,8 @@ class Offer:
     """(name, protocol) of the kinds of components that it declares."""
     commands: tuple[tuple[str, str], ...] = ()
     """(name, doc)."""
+    aliases: tuple[tuple[str, str, str], ...] = ()
+    """(kind, old name, name of today) of slot types, components and presets."""
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         """(kind, name) of everything.
@@ -223,10 +225,28 @@ def offer_of(manifest: Manifest) -> Offer:
         tuple(slot.name for slot in slots if slot.serves_plain_text),
         _declared_kinds(manifest),
         _commands(manifest),
+        _aliases(manifest),
     )
     _unique("component", (f"{kind}/{name}" for kind, name in offer.components))
     _check_targets(manifest.components)
     return offer
+
+
+def _aliases(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
+    """Old names, none of them a name of today in the same manifest.
+
+    Raises:
+        PluginError: One is given twice, or still in use.
+    """
+    named = [(component.kind, component.name, component.aliases) for component in manifest.components]
+    if isinstance(manifest, ModalityManifest):
+        named += [("slot", slot.name, slot.aliases) for slot in manifest.slots]
+    if isinstance(manifest, TaskManifest):
+        named += [("preset", preset.name, preset.aliases) for preset in manifest.presets]
+    found = [(kind, old, name) for kind, name, aliases in named for old in aliases]
+    live = [f"{kind}/{name}" for kind, name, _ in named]
+    _unique("name or alias", [*live, *(f"{kind}/{old}" for kind, old, _ in found)])
+    return tuple(found)
 
 
 def _kind(announcement: Announcement, manifest: object) -> str:
