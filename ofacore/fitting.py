@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ofacore.assembly.upgrading import is_outdated, upgraded
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint.sharded import stored
@@ -51,6 +50,7 @@ from ofacore.train.loop import Trainer
 from ofacore.train.precision import RunFormat, choose_format, format_of_checkpoint
 from ofacore.train.schedules import build_schedule
 from ofacore.train.shards import restore_shards
+from ofacore.upgrading import is_outdated, upgraded
 from ofacore.whole_model import on_whole_model, whole_model
 
 if TYPE_CHECKING:

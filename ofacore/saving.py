@@ -14,7 +14,6 @@ from torch import Tensor
 from ofacore import json_files
 from ofacore.assembly import Assembly
 from ofacore.assembly.origins import changed_versions, preferring
-from ofacore.assembly.upgrading import is_outdated, upgraded
 from ofacore.checkpoint import (
     CheckpointError,
     Snapshot,
@@ -36,6 +35,7 @@ from ofacore.model.universal import UniversalModel
 from ofacore.model.weights import stored
 from ofacore.plugin import Registry, UnknownNameError
 from ofacore.printable import shortened
+from ofacore.upgrading import is_outdated, upgraded
 
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist

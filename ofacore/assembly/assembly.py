@@ -15,8 +15,7 @@ from ofacore.artifacts import Artifact
 from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
 from ofacore.assembly.needs import own_criteria
-from ofacore.assembly.origins import describe_origins, with_stored_options
-from ofacore.assembly.upgrading import with_todays_names
+from ofacore.assembly.origins import describe_origins, with_stored_options, with_todays_names
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import RunConfig
 from ofacore.data.columns import is_empty_text

@@ -7,12 +7,29 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.schema import ModelConfig, RunConfig
 from ofacore.plan import TaskPlan
 from ofacore.plugin import Component, Registry, UnknownNameError
 
+_SECTIONS = {"adapters": "adapter", "heads_options": "head", "preprocessors": "preprocessor"}
+_CHOSEN = {"positions": "positions", "backbone": "backbone", "experts": "router"}
 Stored = Mapping[str, Mapping[str, Any]]
 """``kind/name`` -> ``distribution``, ``version`` and, of components, ``options``."""
+
+
+def with_todays_names(config: RunConfig, registry: Registry) -> RunConfig:
+    """A configuration whose model section calls components as they are called today."""
+    changed: dict[str, Any] = {}
+    for key, kind in _SECTIONS.items():
+        given = getattr(config.model, key)
+        renamed = {registry.today(kind, name): options for name, options in given.items()}
+        if list(renamed) != list(given):
+            changed[key] = renamed
+    for key, kind in _CHOSEN.items():
+        name = getattr(config.model, key)
+        if (now := registry.today(kind, name)) != name:
+            changed[key] = now
+    return config.model_copy(update={"model": config.model.model_copy(update=changed)}) if changed else config
 
 
 def describe_origins(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> dict[str, Any]:

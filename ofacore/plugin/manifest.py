@@ -16,6 +16,7 @@ CONTRACT: tuple[int, int] = (1, 0)
 AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
 OptionType = Literal["flag", "int", "float", "str", "list", "section", "any"]
 Side = Literal["source", "target"]
+Widget = Literal["text", "number", "file"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,11 @@ class SlotType:
     beside the table that names them, in the spelling of any system; ``{bytes, path}`` becomes bytes or path."""
     aliases: tuple[str, ...] = ()
     """Names that it had in older versions."""
+    widget: Widget = "text"
+    """How a person enters a value, on a page or elsewhere; where a slot has a closed set, by choice."""
+    parse: str = ""
+    """``"package.module:function"`` from what was entered to the value: text, a number, or of ``file`` the path of a
+    file or its bytes. A ``ValueError`` says what is wrong. Empty: what was entered is the value."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from ofacore.plugin.errors import LoadError, PluginError
 from ofacore.plugin.guard import guarded
@@ -22,6 +22,7 @@ from ofacore.plugin.manifest import (
     Manifest,
     ModalityManifest,
     TaskManifest,
+    Widget,
 )
 
 Status = Literal["ok", "disabled", "incompatible", "broken", "conflict"]
@@ -218,6 +219,11 @@ def offer_of(manifest: Manifest) -> Offer:
     for slot in slots:
         if not _SLOT_NAME.fullmatch(slot.name):
             raise PluginError(f"slot type '{slot.name}' is no name in capitals such as 'TYPE_2'")
+        if slot.widget not in get_args(Widget):
+            known = ", ".join(get_args(Widget))
+            raise PluginError(f"slot type '{slot.name}' has widget {slot.widget!r:.60}; one of: {known}")
+        if slot.parse and not _TARGET.fullmatch(slot.parse):
+            raise PluginError(f"slot type '{slot.name}' has parse '{slot.parse}', not 'package.module:function'")
     offer = Offer(
         _unique("slot type", (slot.name for slot in slots)),
         tuple((component.kind, component.name) for component in manifest.components),

@@ -63,6 +63,7 @@ MANIFEST = ModalityManifest(
             views=("motion",),
             sample=f"{_PACKAGE}.sample:clip",
             takes_files=True,
+            widget="file",
         ),
     ),
     components=COMPONENTS,

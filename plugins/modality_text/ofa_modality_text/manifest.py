@@ -68,6 +68,7 @@ MANIFEST = ModalityManifest(
             views=("text",),
             sample="ofa_modality_text.sample:text",
             serves_plain_text=True,
+            widget="text",
         ),
     ),
     components=(

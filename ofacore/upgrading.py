@@ -12,32 +12,14 @@ from torch import Tensor
 
 from ofacore.assembly.origins import Stored
 from ofacore.checkpoint import CheckpointError, Snapshot
-from ofacore.config.schema import RunConfig
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import who
 
-_SECTIONS = {"adapters": "adapter", "heads_options": "head", "preprocessors": "preprocessor"}
-_CHOSEN = {"positions": "positions", "backbone": "backbone", "experts": "router"}
 _OWN = {"adapter": "adapters", "head": "heads", "criterion": "criteria"}
 """Kind -> where the parameters of its components stand, each below its name."""
 _WHOLE = {"backbone": "backbone.", "positions": "backbone.positions."}
 """Kind -> where those of the model's only component of that kind stand."""
 _NO_ADAPTERS = ("heads.", "criteria.", "embedding.")
-
-
-def with_todays_names(config: RunConfig, registry: Registry) -> RunConfig:
-    """A configuration whose model section calls components as they are called today."""
-    changed: dict[str, Any] = {}
-    for key, kind in _SECTIONS.items():
-        given = getattr(config.model, key)
-        renamed = {registry.today(kind, name): options for name, options in given.items()}
-        if list(renamed) != list(given):
-            changed[key] = renamed
-    for key, kind in _CHOSEN.items():
-        name = getattr(config.model, key)
-        if (now := registry.today(kind, name)) != name:
-            changed[key] = now
-    return config.model_copy(update={"model": config.model.model_copy(update=changed)}) if changed else config
 
 
 def is_outdated(stored: Stored, registry: Registry) -> bool:
