@@ -55,11 +55,11 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]
         if wrong:
             continue
         if sides(plan) is not None:
-            for number, found in enumerate(_tried_sides(plan, assembly, data.get(name))):
-                if isinstance(found, Tried):
-                    tried.append(found)
+            for number, result in enumerate(_tried_sides(plan, assembly, data.get(name))):
+                if isinstance(result, Tried):
+                    tried.append(result)
                 else:
-                    problems.append(Problem(f"tasks.{name}.metrics.{number}", str(found)))
+                    problems.append(Problem(f"tasks.{name}.metrics.{number}", str(result)))
             continue
         rows = _rows(assembly, plan, data[name]) if plan.metrics and name in data else []
         judging = Judging(TargetValues.of(assembly.encoder(plan)), rows, assembly.registry)
