@@ -1,30 +1,34 @@
 """One line declares a task; many tasks train one model.
 
-``Generalist`` and ``Task`` are imported at first use: importing this package loads no torch.
+Everything is imported at first use: importing this package loads no torch.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ofacore.checkpoint.weights import Weights, read_checkpoint, write_checkpoint
     from ofacore.generalist import Generalist
     from ofacore.task import Task
 
 __version__ = "0.1.0"
-__all__ = ["Generalist", "Task", "__version__"]
+__all__ = ["Generalist", "Task", "Weights", "__version__", "read_checkpoint", "write_checkpoint"]
+
+_HOMES = {
+    "Generalist": "generalist",
+    "Task": "task",
+    "Weights": "checkpoint.weights",
+    "read_checkpoint": "checkpoint.weights",
+    "write_checkpoint": "checkpoint.weights",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Generalist":
-        from ofacore.generalist import Generalist
-
-        return Generalist
-    if name == "Task":
-        from ofacore.task import Task
-
-        return Task
-    raise AttributeError(f"module 'ofacore' has no attribute '{name}'")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ofacore' has no attribute '{name}'")
+    return getattr(import_module(f"ofacore.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -103,6 +103,10 @@ MANIFEST = ComponentManifest(
         _component(
             "generator", "one_shot", "ofacore.parts.regression:OneShotGenerator", "All numbers of a value in one pass."
         ),
+        _component(
+            "metric", "recall", "ofacore.parts.retrieval:Recall",
+            "Share of rows whose partner in a contrast is among the k nearest.", k=[1, 5, 10],
+        ),
         _component("schedule", "all", f"{_SCHEDULES}:All", "A fixed number of samples of every task in each step."),
         _component("schedule", "proportional", f"{_SCHEDULES}:Proportional", "Shares by the size of the data."),
         _component(
@@ -118,6 +122,7 @@ MANIFEST = ComponentManifest(
             "schedule", "curriculum", f"{_SCHEDULES}:Curriculum", "Shares that change along the run.",
             **_CURRICULUM,
         ),
+        _component("aggregator", "sum", "ofacore.train.aggregation:Sum", "The sum of the gradients of all tasks."),
         _component("router", "modality", f"{_ROUTERS}:ModalityRouter", "One expert for each modality."),
         _component("router", "task", f"{_ROUTERS}:TaskRouter", "One expert for each task."),
         Component("router", "topk", f"{_ROUTERS}:TopKRouter", "Learned choice of k experts.", batch_coupled=True),

@@ -15,6 +15,7 @@ from torch import nn
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint.sharded import stored
+from ofacore.config.errors import ConfigError
 from ofacore.config.schema import TrainConfig
 from ofacore.data.cursor import Cursor
 from ofacore.data.errors import BadRow
@@ -22,6 +23,7 @@ from ofacore.data.loader import LoaderSettings, Step, StepLoader
 from ofacore.data.loader import TaskData as TrainingData
 from ofacore.evaluate.validator import Validator
 from ofacore.folders import check_free, check_writable, claimed
+from ofacore.layout_check import aggregator_problems
 from ofacore.machine import processors
 from ofacore.model.stages import cut_model
 from ofacore.parallel import groups
@@ -30,9 +32,10 @@ from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.hooks import RunHooks, TrainingRun
-from ofacore.protocols import Batch, Schedule, TaskShare, Tracker
+from ofacore.protocols import Batch, Schedule, ScheduleContext, TaskShare, Tracker
 from ofacore.rollout import Rollout
 from ofacore.saving import described
+from ofacore.train.aggregation import run_aggregator
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.checkpointing import Checkpointing
 from ofacore.train.callbacks.fault_log import FaultLog
@@ -45,7 +48,9 @@ from ofacore.train.checked_schedule import CheckedSchedule
 from ofacore.train.interfaces import StepData
 from ofacore.train.loop import Trainer
 from ofacore.train.precision import RunFormat, choose_format, format_of_checkpoint
+from ofacore.train.schedules import build_schedule
 from ofacore.train.shards import restore_shards
+from ofacore.upgrading import is_outdated, upgraded
 from ofacore.whole_model import on_whole_model, whole_model
 
 if TYPE_CHECKING:
@@ -111,13 +116,15 @@ def fit(
         UserError: There is nothing to train on, the folder holds another run, or a fault limit was reached.
     """
     config = generalist.assembly.config.train
+    if problems := aggregator_problems(generalist.assembly.config, generalist.assembly.registry, groups.layout()):
+        raise ConfigError(problems)
     check_alike(generalist)
     place = check_folder_together(folder, resume)
     tune_process(config.threads)
     cores = processors()
     if config.workers > cores:
         logger.warning("train.workers=%d is more than the %d cores that this process may use", config.workers, cores)
-    snapshot = load_snapshot(place, tensors=not is_sharded(place)) if place else None
+    snapshot, whole = _stored_state(generalist, place) if place else (None, True)
     chosen = run_format(generalist, place, snapshot)
     logger.info(chosen.told)
     divide(generalist, chosen.dtype)
@@ -127,13 +134,21 @@ def fit(
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
     )
-    trainer = Trainer(generalist.model, Steps(loader), config, folder, rollout=rollout(generalist), dtype=chosen.dtype)
+    trainer = Trainer(
+        generalist.model,
+        Steps(loader),
+        config,
+        folder,
+        rollout=rollout(generalist),
+        dtype=chosen.dtype,
+        aggregator=run_aggregator(config, generalist.assembly.registry),
+    )
     with _exact_after(trainer), _claimed_together(folder):
         opening = None if quiet or not groups.is_first() else chosen.told
         *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], opening)  # trackers write from here
         trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
         if snapshot and place:
-            _restore(trainer, snapshot, place)
+            _restore(trainer, snapshot, place, whole)
         trainer.run()
     trainer.leave()
     generalist.model = whole_model(generalist).eval()
@@ -197,12 +212,24 @@ def _begun(place: Path, state: Mapping[str, Any]) -> tuple[int, Cursor]:
         raise CheckpointError(place, f"holds no state of a training run ({error!r}); {remedy}") from error
 
 
-def _restore(trainer: Trainer, snapshot: Any, place: Path) -> None:
+def _stored_state(generalist: Generalist, place: Path) -> tuple[Snapshot, bool]:
+    """What a run goes on from, as today's plugins would have written it, and whether its tensors are whole.
+
+    Those of the sharded form are read later, by pieces, unless a plugin has to bring them up to date.
+    """
+    snapshot, registry = load_snapshot(place, tensors=not is_sharded(place)), generalist.assembly.registry
+    components = snapshot.state.get("assembly", {}).get("components", {})
+    if not is_outdated(components, registry):
+        return snapshot, not is_sharded(place)
+    return upgraded(place, load_snapshot(place), components, registry), True
+
+
+def _restore(trainer: Trainer, snapshot: Any, place: Path, whole: bool) -> None:
     try:
-        if is_sharded(place):
-            restore_shards(trainer, place, snapshot)
-        else:
+        if whole:
             trainer.restore(snapshot)
+        else:
+            restore_shards(trainer, place, snapshot)
     except ValueError as error:
         raise CheckpointError(place, f"does not fit this run: {error}") from error
     logger.info("going on from %s", place)
@@ -282,7 +309,7 @@ def schedule(generalist: Generalist) -> Schedule:
     build, tasks = registry.load("schedule", name), shares(generalist)
     owner = who(registry, "schedule", name)
     with Blame(owner, "when it was built"):
-        made: Schedule = build(tasks, config.samples, config.seed, options)
+        made = build_schedule(build, tasks, config.samples, config.seed, options, ScheduleContext(config.steps))
     return CheckedSchedule(made, owner, tuple(tasks), config.samples)
 
 

@@ -66,10 +66,37 @@ def layout_problems(
     return found
 
 
+def aggregator_problems(config: RunConfig, registry: Registry, layout: Layout | None = None) -> list[Problem]:
+    """Whether every process has whole gradients, where an aggregator is to see them; the rest must be right.
+
+    Implementations are loaded where it matters, since an aggregator itself says that it is a plain sum.
+
+    Args:
+        config: Of the run.
+        registry: What is installed.
+        layout: How processes share the work; default: as configured.
+    """
+    name, layout = config.train.aggregator.name, layout or layout_of(config.parallel)
+    cut = {
+        "tp": layout.tensor > 1,
+        "pp": layout.pipeline > 1,
+        "ep": layout.expert > 1,
+        "fsdp": layout.fsdp,
+    }
+    if not any(cut.values()) or getattr(registry.load("aggregator", name), "plain_sum", False):
+        return []
+    keys = ", ".join(f"parallel.{key}" for key, used in cut.items() if used)
+    problem = (
+        f"aggregator '{name}' needs the whole gradients of every task, but {keys} leaves each process a part of them; "
+        "use data ranks alone (with zero, where wanted), or train.aggregator=sum"
+    )
+    return [Problem("train.aggregator.name", problem)]
+
+
 def stage_problems(config: RunConfig, registry: Registry) -> list[Problem]:
     """Criteria of a run's tasks that do not work across pipeline stages; the rest of the run must be right.
 
-    Only here implementations are loaded, since a criterion itself says what it needs.
+    Implementations are loaded, since a criterion itself says what it needs.
     """
     if config.parallel.pp == 1:
         return []

@@ -41,6 +41,8 @@ __all__ = [
     "Adapter",
     "AdapterCall",
     "AddedPositions",
+    "Aggregator",
+    "AggregatorContext",
     "Artifact",
     "AsCompared",
     "AsDecoded",
@@ -103,6 +105,7 @@ __all__ = [
     "RowTransform",
     "SampleInfo",
     "Schedule",
+    "ScheduleContext",
     "Segment",
     "ShardedBackbone",
     "Side",
@@ -117,6 +120,7 @@ __all__ = [
     "TermItem",
     "TokenSegment",
     "Tracker",
+    "Upgradable",
     "Vocabulary",
     "WholeRowTransform",
     "excerpt",
@@ -1002,6 +1006,26 @@ class PositionGrid:
     """There is a bias for each pair of distances (y, x) between two cells, up to a whole grid."""
 
 
+@runtime_checkable
+class Upgradable(Protocol):
+    """What a component with parameters may offer besides, so that models of older versions go on working.
+
+    For adapters, heads, criteria, positions and backbones. It is called when a model is loaded, or a run goes on, that
+    another version of the component's distribution has written. Options that are stored keep their names.
+    """
+
+    @staticmethod
+    def upgrade_state(state: Mapping[str, Tensor], version: str) -> Mapping[str, Tensor]:
+        """The component's parameters by the names that they have today.
+
+        A tensor that is passed on as it is keeps what the optimiser knows of it; one that is made anew starts afresh.
+
+        Args:
+            state: Name below the component -> tensor, as they were stored.
+            version: Of the distribution that wrote them.
+        """
+
+
 class Adapter(Protocol):
     """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
 
@@ -1241,9 +1265,11 @@ class Metric(Protocol):
     """
 
     higher_is_better: ClassVar[bool]
-    needs: Literal["", "log_probs", "candidates"] = ""
+    needs: Literal["", "log_probs", "candidates", "embeddings"] = ""
     """What predictions are, said by the class: decoded values; with ``log_probs`` the log-probabilities of the tokens
-    of each reference; with ``candidates`` the log-probability of each value in a list that the row holds."""
+    of each reference; with ``candidates`` the log-probability of each value in a list that the row holds; with
+    ``embeddings``, on one side of a contrast, the vectors of that side, float32 [size]: references are those of the
+    other side."""
     candidates: str = ""
     """Column of that list; an instance has it where ``needs`` is ``candidates``."""
     reference_column: str = ""
@@ -1274,11 +1300,63 @@ class TaskShare:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class ScheduleContext:
+    """What a schedule knows of the run."""
+
+    steps: int
+    """Steps that the run takes in all; a run that goes on may have more than it began with."""
+
+
 class Schedule(Protocol):
-    """Built as ``cls(tasks: Mapping[str, TaskShare], samples: int, seed: int, options)``. Pure in (seed, step)."""
+    """Built as ``cls(tasks: Mapping[str, TaskShare], samples: int, seed: int, options)``. Pure in (seed, step).
+
+    A class whose constructor has a parameter ``context`` gets a `ScheduleContext` by that name.
+    """
 
     def counts(self, step: int) -> dict[str, int]:
         """Samples of each task in a step; tasks with none may be left out."""
+
+
+@dataclass(frozen=True)
+class AggregatorContext:
+    """What an aggregator knows of the step."""
+
+    step: int
+    """Counted from 0."""
+    rng: np.random.Generator
+    """Seeded by (run seed, step), the same on every process: its only source of randomness."""
+    parameters: Mapping[str, Tensor]
+    """Name -> values of every trained parameter, not to be changed."""
+
+
+class Aggregator(Protocol):
+    """Makes the gradient of a step from those of its tasks. Built as ``cls(options)``.
+
+    Each task of a micro-batch then costs a backward pass, and each task of a step an fp32 gradient of the model. A
+    class whose attribute ``plain_sum`` is True means the sum: that costs nothing more, and it is never called.
+
+    One that learns has ``state() -> Mapping``, JSON-ready, and ``load_state(state)``: checkpoints keep that.
+    """
+
+    def __call__(
+        self,
+        losses: Mapping[str, float],
+        gradients: Mapping[str, Mapping[str, Tensor]],
+        ctx: AggregatorContext,
+    ) -> Mapping[str, Tensor]:
+        """The gradient to update with.
+
+        Args:
+            losses: Task -> its share of the step's total loss, weighed, over all micro-batches and processes.
+            gradients: Task -> name of a parameter -> fp32 gradient of that share, of the parameter's shape; without
+                parameters that the task has no part in. They may be changed.
+            ctx: The step, random numbers and parameters.
+
+        Returns:
+            Name of a parameter -> its gradient. A parameter that is left out is not updated. What belongs to no task
+            (the balance of routers) is added by the core.
+        """
 
 
 class Routes(NamedTuple):

@@ -9,7 +9,7 @@ from ofacore.config import ConfigError, Loaded, Place, Problem, read
 from ofacore.config.schema import RunConfig
 from ofacore.data.sources import open_source
 from ofacore.errors import UserError
-from ofacore.layout_check import layout_problems, stage_problems
+from ofacore.layout_check import aggregator_problems, layout_problems, stage_problems
 from ofacore.model.presets import ModelSizeError, resolve
 from ofacore.plan.checking import check
 from ofacore.plugin import Registry
@@ -59,7 +59,7 @@ def check_run(config: RunConfig, registry: Registry, places: Mapping[str, Place]
     data = _Columns(config)
     found = check(config, registry, places=places, columns=data)
     found += [*data.problems, *_sizes(config), *layout_problems(config, registry=registry)]
-    return found or stage_problems(config, registry)
+    return found or [*aggregator_problems(config, registry), *stage_problems(config, registry)]
 
 
 class _Columns:

@@ -30,6 +30,7 @@ from ofacore.json_text import json_text
 from ofacore.parallel import groups
 from ofacore.parallel.groups import is_first
 from ofacore.parallel.process import tune_process
+from ofacore.plan.needs import attention_needs, told
 from ofacore.plugin import Registry
 from ofacore.printable import escaped
 from ofacore.run_check import check_run
@@ -243,6 +244,9 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
         rows = len(data.train) if data.train is not None else 0
         table.add_row(name, metric, baseline_text(generalist, name, data), f"{shares.get(name, 0):.1%}", str(rows))
     console.print(table)
+    for name, plan in generalist.assembly.plans.items():
+        for criterion, layers in attention_needs(plan, generalist.assembly.registry).items():
+            console.print(f"task {name}: {told(criterion, layers)}", markup=False, highlight=False)
 
 
 def baseline_text(generalist: Generalist, name: str, data: TaskData) -> str:

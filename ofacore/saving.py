@@ -35,6 +35,7 @@ from ofacore.model.universal import UniversalModel
 from ofacore.model.weights import stored
 from ofacore.plugin import Registry, UnknownNameError
 from ofacore.printable import shortened
+from ofacore.upgrading import is_outdated, upgraded
 
 if TYPE_CHECKING:
     from ofacore.generalist import Generalist
@@ -97,7 +98,7 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
 
     place = checkpoint_of(folder, which)
     snapshot = load_snapshot(place, optimizer=False)
-    assembly = restored(place, snapshot, registry)
+    assembly, snapshot = restored(place, snapshot, registry)
     from ofacore.generalist import build_model
 
     weights = {**snapshot.model, **snapshot.ema}
@@ -107,7 +108,14 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
             model = build_model(assembly)
     except ModelSizeError as error:
         raise CheckpointError(place, f"its settings do not fit its weights: {error}") from error
-    load_weights(place, model, weights)
+    try:
+        load_weights(place, model, weights)
+    except CheckpointError as error:
+        changed = changed_versions(_components(snapshot), assembly.registry)
+        if not changed:
+            raise
+        remedy = "install that version, or one whose upgrade_state knows these parameters"
+        raise CheckpointError(place, f"was made with {', '.join(changed)}: {remedy}\n{error}") from error
     _tell_broken(place, weights)
     return Generalist(assembly, model.eval())
 
@@ -133,8 +141,11 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
     return found
 
 
-def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Assembly:
-    """The assembly of a checkpoint; what plugins it misses is told with the command that installs them."""
+def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> tuple[Assembly, Snapshot]:
+    """The assembly of a checkpoint, and the checkpoint as today's plugins would have written it.
+
+    What plugins it misses is told with the command that installs them.
+    """
     state = described_model(place, snapshot.state)
     stored = state.get("components", {})
     if registry is None:
@@ -144,7 +155,9 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
     if changed:
         logger.warning("%s was made with %s; it may answer otherwise", place, ", ".join(changed))
     try:
-        return Assembly.restore(state, snapshot.artifacts, registry)
+        if is_outdated(stored, registry):
+            snapshot = upgraded(place, snapshot, stored, registry)
+        return Assembly.restore(state, snapshot.artifacts, registry), snapshot
     except ValidationError as error:
         first = explained(error, state["config"])[0]
         what = f"assembly.config.{first}; a newer version of ofacore may have written it: pip install -U ofacore"
@@ -165,6 +178,11 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> Asse
         enabling = "enable them (`ofa plugins list` tells why they are not used)"
         remedy = f"pip install {' '.join(absent)}" if absent else enabling
         raise CheckpointError(place, f"needs plugins that are not here: {remedy}\n{error}") from error
+
+
+def _components(snapshot: Snapshot) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = snapshot.state.get("assembly", {}).get("components", {})
+    return found
 
 
 def registry_of_run(config: RunConfig, folder: Path, resume: bool) -> Registry:

@@ -16,7 +16,7 @@ from ofacore.assembly.closed_sets import settled, with_closed_sets
 from ofacore.assembly.datasets import DataError, TaskData, sampled_rows
 from ofacore.assembly.needs import own_criteria
 from ofacore.assembly.neighbours import FittingValues, check_built_on, neighbours
-from ofacore.assembly.origins import describe_origins, with_stored_options
+from ofacore.assembly.origins import describe_origins, with_stored_options, with_todays_names
 from ofacore.config.component_options import component_options, in_the_table, of_model
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.config.schema import RunConfig
@@ -70,6 +70,7 @@ class Assembly:
         Raises:
             UserError: A plan, a preprocessor or the data cannot be used.
         """
+        config = with_todays_names(config, registry)
         registry = registry.pinned(component_options(config))
         given = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         plans = {name: with_closed_sets(plan, data[name], registry) for name, plan in given.items()}
@@ -85,7 +86,7 @@ class Assembly:
     def restore(cls, state: Mapping[str, Any], artifacts: Mapping[str, Artifact], registry: Registry) -> Assembly:
         """The assembly whose `state` and artifacts these are."""
         registry = with_stored_options(registry, state.get("components", {}))
-        config = RunConfig.model_validate(state["config"])
+        config = with_todays_names(RunConfig.model_validate(state["config"]), registry)
         registry = registry.pinned(component_options(config))
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         registry = with_shared_options(registry, plans, component_options(config))

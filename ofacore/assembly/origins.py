@@ -8,15 +8,44 @@ from importlib import metadata
 from typing import Any
 
 from ofacore.config.preset_options import with_preset_options
-from ofacore.config.schema import ModelConfig
+from ofacore.config.schema import ModelConfig, RunConfig
 from ofacore.plan import TaskPlan
 from ofacore.plan.neighbours import with_neighbours
 from ofacore.plan.resolved_options import components_of
 from ofacore.plugin import Component, Registry, UnknownNameError
 from ofacore.plugin.first_party import COMPONENT_DISTRIBUTIONS, CORE_DISTRIBUTION
 
+_SECTIONS = {"adapters": "adapter", "heads_options": "head", "preprocessors": "preprocessor"}
+_CHOSEN = {"positions": "positions", "backbone": "backbone", "experts": "router"}
 Stored = Mapping[str, Mapping[str, Any]]
 """``kind/name`` -> ``distribution``, ``version`` and, of components, ``options``."""
+
+
+def with_todays_names(config: RunConfig, registry: Registry) -> RunConfig:
+    """A configuration whose model section and table of options call components as they are called today."""
+    changed: dict[str, Any] = {}
+    for key, kind in _SECTIONS.items():
+        given = getattr(config.model, key)
+        renamed = {registry.today(kind, name): options for name, options in given.items()}
+        if list(renamed) != list(given):
+            changed[key] = renamed
+    for key, kind in _CHOSEN.items():
+        name = getattr(config.model, key)
+        if (now := registry.today(kind, name)) != name:
+            changed[key] = now
+    found: dict[str, Any] = {}
+    if changed:
+        found["model"] = config.model.model_copy(update=changed)
+    table = {_today(key, registry): options for key, options in config.options.items()}
+    if list(table) != list(config.options):
+        found["options"] = table
+    return config.model_copy(update=found) if found else config
+
+
+def _today(key: str, registry: Registry) -> str:
+    """``kind/name`` of the table of options, as the component is called today."""
+    kind, slash, name = key.partition("/")
+    return f"{kind}/{registry.today(kind, name)}" if slash else key
 
 
 def describe_origins(
@@ -74,6 +103,7 @@ def with_stored_options(registry: Registry, stored: Stored) -> Registry:
     pins: dict[tuple[str, str], dict[str, Any]] = {}
     for key, origin in stored.items():
         kind, _, name = key.partition("/")
+        name = registry.today(kind, name)
         if origin.get("options") and name in registry.names(kind):
             declared = registry.component(kind, name).options
             pins[kind, name] = {k: _as_declared(v, declared.get(k)) for k, v in origin["options"].items()}

@@ -288,6 +288,19 @@ class ScheduleConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the schedule.")
 
 
+class AggregatorConfig(Section):
+    """How the gradients of the tasks become one."""
+
+    name: str = Field("sum", description="sum, which costs nothing, or a plugin's.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the aggregator.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        """A name alone stands for the section."""
+        return {"name": value} if isinstance(value, str) else value
+
+
 class CheckpointConfig(Section):
     """When the run is saved."""
 
@@ -351,6 +364,9 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Optimiser.")
     lr: LrConfig = Field(LrConfig(), description="Learning rate over the run.")
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="How many samples each task gives to a step.")
+    aggregator: AggregatorConfig = Field(
+        AggregatorConfig(), description="How the gradients of the tasks become one; a name alone will do."
+    )
     ema: float = Field(0.0, ge=0, lt=1, description="Decay of averaged weights; 0: off.")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints.")
     validation: ValidationConfig = Field(ValidationConfig(), description="Validation while training.")

@@ -41,6 +41,8 @@ def targets(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
         if slot.sample:
             yield f"sample of {slot.name}", str(slot.sample)
+        if slot.parse:
+            yield f"parse of {slot.name}", slot.parse
         if slot.row_transform:
             yield f"row transform of {slot.name}", slot.row_transform
     for preset in manifest.presets if isinstance(manifest, TaskManifest) else ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,13 @@ from ofacore.assembly import Assembly, TaskData
 from ofacore.assembly.datasets import spread
 from ofacore.config.errors import ConfigError, Problem
 from ofacore.data.permutation import item_rng
+from ofacore.data.sources import Source
 from ofacore.errors import UserError
-from ofacore.evaluate.errors import reason_of
+from ofacore.evaluate.embedded import example_sides, judged_sides, misplaced, sides
+from ofacore.evaluate.errors import MetricError, reason_of
 from ofacore.evaluate.judging import Answered, Judging
 from ofacore.evaluate.references import Reference, TargetValues
-from ofacore.evaluate.scoring import checked_needs, filled, fitting_answer, reference_column
+from ofacore.evaluate.scoring import blaming, checked_needs, filled, fitting_answer, reference_column
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
 from ofacore.protocols import Metric, RowError, seen_as
@@ -48,6 +50,17 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]
     problems: list[Problem] = []
     tried: list[Tried] = []
     for name, plan in assembly.plans.items():
+        wrong = _misplaced(plan, assembly)
+        problems += wrong
+        if wrong:
+            continue
+        if sides(plan) is not None:
+            for number, result in enumerate(_tried_sides(plan, assembly, data.get(name))):
+                if isinstance(result, Tried):
+                    tried.append(result)
+                else:
+                    problems.append(Problem(f"tasks.{name}.metrics.{number}", str(result)))
+            continue
         rows = _rows(assembly, plan, data[name]) if plan.metrics and name in data else []
         judging = Judging(TargetValues.of(assembly.encoder(plan)), rows, assembly.registry)
         for number, use in enumerate(plan.metrics if rows else ()):
@@ -59,6 +72,41 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]
     if problems:
         raise ConfigError(problems)
     return tried
+
+
+def _misplaced(plan: TaskPlan, assembly: Assembly) -> list[Problem]:
+    """Metrics of embeddings that have none, and others that have nothing else."""
+    told = [misplaced(use, plan, assembly.registry) for use in plan.metrics]
+    return [Problem(f"tasks.{plan.name}.metrics.{number}.slot", text) for number, text in enumerate(told) if text]
+
+
+def _tried_sides(plan: TaskPlan, assembly: Assembly, data: TaskData | None) -> Iterator[Tried | MetricError]:
+    """Metrics of embeddings, tried on rows with vectors that are made up."""
+    source = None if data is None else data.held_out() or data.train
+    rows = [] if source is None else _mapped_rows(assembly, plan, source)
+    for use in plan.metrics:
+        judged = judged_sides(use, plan, rows, example_sides(len(rows)))
+        try:
+            with blaming(plan.name, use):
+                metric = filled(judged, use, assembly.registry, judged.predictions)
+                yield Tried(plan.name, tuple(metric.compute()) if rows else (), metric.higher_is_better)
+        except MetricError as error:
+            yield error
+
+
+def _mapped_rows(assembly: Assembly, plan: TaskPlan, source: Source) -> list[Mapping[str, Any]]:
+    """Up to `ROWS` rows that have both sides of the contrast."""
+    encoder, found = assembly.encoder(plan), list[Mapping[str, Any]]()
+    for index in spread(len(source), LOOKED_AT):
+        try:
+            row = encoder.columns.apply(source[index])
+        except RowError:
+            continue
+        if all(row.get(side) is not None for side in sides(plan) or ()):
+            found.append(row)
+        if len(found) == ROWS:
+            break
+    return found
 
 
 def _message(plan: TaskPlan, use: MetricUse, error: Exception) -> str:

@@ -15,6 +15,7 @@ from ofacore.data.kinds import shown
 from ofacore.data.permutation import item_rng
 from ofacore.data.sources import Source
 from ofacore.errors import UserError
+from ofacore.evaluate.embedded import score_contrast, sides
 from ofacore.evaluate.errors import MetricError
 from ofacore.evaluate.forced import candidate_log_probs, reference_log_probs
 from ofacore.evaluate.judging import Answered, Judging, LeftOut, notices
@@ -91,6 +92,9 @@ def evaluate_task(
     generation: Mapping[str, Any],
 ) -> Evaluation:  # fmt: skip
     """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit)."""
+    if sides(plan) is not None:
+        scores, failed, left, total = score_contrast(generalist, plan, data, split, limit)
+        return Evaluation(plan.name, scores, [], _told(left), failed, tuple(notices(plan.name, total, left)))
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
@@ -117,7 +121,11 @@ def evaluate_task(
     chosen = spread(len(shown), SAMPLES)
     samples = [_sample(generalist, plan, shown[k], judging.references[k]) for k in chosen]
     told = tuple(notices(plan.name, len(read), [*unread, *left]))
-    return Evaluation(plan.name, scores, samples, tuple(f"{one.name}: {one.reason}" for one in unread), failures, told)
+    return Evaluation(plan.name, scores, samples, _told(unread), failures, told)
+
+
+def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:
+    return tuple(f"{one.name}: {one.reason}" for one in left)
 
 
 def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[Mapping[str, Any]] | None:
@@ -198,7 +206,7 @@ def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskData) -> float 
         MetricError: The metric cannot judge the baseline's values.
     """
     test, predictions = data.splits.get("test"), data.baseline_rows()
-    if test is None or predictions is None or not plan.metrics:
+    if test is None or predictions is None or not plan.metrics or sides(plan) is not None:
         return None
     encoder, use = assembly.encoder(plan), plan.metrics[0]
     rows = [(test.name(i), row) for i, row in readable(test) if not isinstance(row, RowError)]

@@ -161,8 +161,8 @@ def checked_needs(metric: Any, name: str) -> str:
         PluginError: There are no such predictions.
     """
     needs = seen_as(Metric, metric).needs
-    if needs not in ("", "log_probs", "candidates"):
-        raise PluginError(f"metric '{name}': needs = {needs!r}; there are 'log_probs' and 'candidates'")
+    if needs not in ("", "log_probs", "candidates", "embeddings"):
+        raise PluginError(f"metric '{name}': needs = {needs!r}; there are 'log_probs', 'candidates' and 'embeddings'")
     return needs
 
 

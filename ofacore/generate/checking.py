@@ -41,7 +41,7 @@ class RequestChecks:
         Raises:
             UserError: No value can be as the options ask.
         """
-        ctx = replace(request.context, rng=np.random.default_rng(0), published=dict(request.context.published))
+        ctx = replace(request.context, rng=np.random.default_rng(0), published=request.context.published.copy())
         self.phrases.check(request.template, ctx)
         for slot in request.template.targets():
             generator = self.generators[slot.generator]

@@ -18,7 +18,7 @@ from ofacore.errors import UserError
 from ofacore.generate.session import DecodingModel
 from ofacore.parts.batch_transfer import batch_on
 from ofacore.plan import TemplatePlan
-from ofacore.protocols import Batch, HeadContext, Layout, RowError
+from ofacore.protocols import Batch, Example, HeadContext, Layout, RowError
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -44,6 +44,41 @@ def embed_rows(model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: i
     return torch.cat(vectors) if vectors else torch.zeros(0, 0)
 
 
+Vectors = tuple[np.ndarray, np.ndarray]
+"""float32 [size] of the left and the right side of a contrast."""
+
+
+@torch.no_grad()
+def embed_sides(model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int = 64) -> list[Vectors | RowError]:
+    """Vectors of both sides of each row of a contrast, or why the row cannot be used.
+
+    Args:
+        model: In evaluation mode.
+        encoder: Of the task; its first template has the contrast.
+        rows: Slot or column name -> value.
+        batch_size: Rows that go through the encoder together.
+    """
+    template = encoder.plan.templates[0]
+    two = [_Embedding(model, encoder, _one_side(template, side)) for side in (0, 1)]
+    examples = [_both(two, row, number) for number, row in enumerate(rows)]
+    usable = [pair for pair in examples if not isinstance(pair, RowError)]
+    sides = []
+    for place, embedding in enumerate(two):
+        starts = range(0, len(usable), batch_size)
+        parts = [embedding.vectors([pair[place] for pair in usable[start : start + batch_size]]) for start in starts]
+        sides.append(torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32))
+    vectors = zip(*sides, strict=True)
+    return [pair if isinstance(pair, RowError) else next(vectors) for pair in examples]
+
+
+def _both(two: Sequence[_Embedding], row: Mapping[str, Any], number: int) -> tuple[Example, Example] | RowError:
+    left, right = two
+    try:
+        return left.example(row, number), right.example(row, number)
+    except RowError as error:
+        return error
+
+
 @dataclass(frozen=True)
 class _Embedding:
     """Vectors of rows of one template."""
@@ -53,14 +88,17 @@ class _Embedding:
     template: TemplatePlan
 
     def __call__(self, rows: Rows, first: int) -> Tensor:
-        examples = []
-        for number, row in enumerate(rows, first):
-            rng = np.random.default_rng(stable_key("embed", number))
-            request = self.encoder.encode_request(row, rng=rng, row_id=f"row {number}", template=self.template)
-            examples.append(request.source)
-            if len(request.source.source) != 1:
-                found = len(request.source.source)
-                raise RowError(f"row {number}: an embedding needs exactly one source, this row has {found}")
+        return self.vectors([self.example(row, number) for number, row in enumerate(rows, first)])
+
+    def example(self, row: Mapping[str, Any], number: int) -> Example:
+        rng = np.random.default_rng(stable_key("embed", number))
+        request = self.encoder.encode_request(row, rng=rng, row_id=f"row {number}", template=self.template)
+        found = len(request.source.source)
+        if found != 1:
+            raise RowError(f"row {number}: an embedding needs exactly one source, this row has {found}")
+        return request.source
+
+    def vectors(self, examples: Sequence[Example]) -> Tensor:
         batch = Batch(collate(examples).source, None, (), ())
         device = getattr(self.model, "device", None)
         if device is not None:
@@ -70,8 +108,8 @@ class _Embedding:
         hidden = self.model.hidden(batch).source
         contrast = self.encoder.plan.contrast
         if contrast is None:
-            return _means(hidden.float(), side.layout, len(rows))
-        return self._of_head(contrast.head, hidden, side.layout, len(rows))
+            return _means(hidden.float(), side.layout, len(examples))
+        return self._of_head(contrast.head, hidden, side.layout, len(examples))
 
     def _of_head(self, head: str, hidden: Tensor, layout: Layout, rows: int) -> Tensor:
         order = torch.argsort(layout.sequence, stable=True)

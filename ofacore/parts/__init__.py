@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ofacore.parts.position_kinds import kinds_in, positions_of_kind
     from ofacore.parts.published import AskedValues, PlaneView
     from ofacore.parts.regression import OneShotGenerator, SquaredError, ValuesHead
+    from ofacore.parts.retrieval import Recall
     from ofacore.parts.search_options import SEARCH_OPTIONS, check_search
     from ofacore.parts.sequences import PaddedSequences, pad_sequences, read_sequences, seen_positions
     from ofacore.parts.starter.baselines import copy, majority
@@ -69,6 +70,7 @@ __all__ = [
     "Row",
     "Split",
     "Splits",
+    "Recall",
     "SquaredError",
     "SyncBatchNorm",
     "TokenAdapter",
@@ -142,6 +144,7 @@ _HOMES = {
     "Row": "starter.splits",
     "Split": "starter.splits",
     "Splits": "starter.splits",
+    "Recall": "retrieval",
     "SquaredError": "regression",
     "SyncBatchNorm": "sync_batch_norm",
     "TokenAdapter": "token",

@@ -4,6 +4,7 @@ from ofacore.plan.compile import compile_instruction, compile_task
 from ofacore.plan.configured import plan_task
 from ofacore.plan.error import PlanError
 from ofacore.plan.explain import as_dict, as_text
+from ofacore.plan.needs import attention_needs
 from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan, criterion_key
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "TemplatePlan",
     "as_dict",
     "as_text",
+    "attention_needs",
     "compile_instruction",
     "compile_task",
     "criterion_key",

@@ -34,8 +34,8 @@ def check(
 ) -> list[Problem]:
     """Everything that is wrong with a run, all at once.
 
-    Instructions are parsed and planned; presets, metrics, criteria, schedules, backbones, trackers and the options of
-    components are looked up; files are looked for.
+    Instructions are parsed and planned; presets, metrics, criteria, schedules, aggregators, backbones, trackers and the
+    options of components are looked up; files are looked for.
 
     Args:
         config: A configuration that fits the schema.
@@ -125,9 +125,10 @@ def _given(given: GivenOptions, registry: Registry) -> list[Problem]:
 
 
 def _train(config: RunConfig, registry: Registry) -> Iterator[Problem]:
-    schedule, path = config.train.schedule, "train.schedule"
-    wrong = unknown(f"{path}.name", "schedule", schedule.name, registry)
-    yield from wrong or option_problems(f"{path}.options", "schedule", schedule.name, schedule.options, registry)
+    for kind in ("schedule", "aggregator"):
+        chosen, path = getattr(config.train, kind), f"train.{kind}"
+        wrong = unknown(f"{path}.name", kind, chosen.name, registry)
+        yield from wrong or option_problems(f"{path}.options", kind, chosen.name, chosen.options, registry)
     for number, tracker in enumerate(config.train.trackers):
         yield from unknown(f"train.trackers.{number}", "tracker", tracker, registry)
 

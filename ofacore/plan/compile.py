@@ -89,6 +89,8 @@ def compile_task(
     named += [("metric", metric.metric) for metric in metrics]
     for kind, component in named:
         registry.component(kind, component)
+    losses = [_loss_of_today(loss, registry) for loss in losses]
+    metrics = [replace(use, metric=registry.today("metric", use.metric)) for use in metrics]
     others, contrast = _contrast_apart(templates, losses)
     return TaskPlan(
         name,
@@ -100,6 +102,12 @@ def compile_task(
         decoder_plain_with_loss=decoder_plain_with_loss,
         **options,
     )
+
+
+def _loss_of_today(loss: LossPlan, registry: Registry) -> LossPlan:
+    """The loss with the names that its criterion and its head have today."""
+    criterion = registry.today("criterion", loss.criterion)
+    return replace(loss, criterion=criterion, head=registry.today("head", loss.head))
 
 
 def _contrast_apart(
@@ -143,10 +151,17 @@ def _slot_plan(node: Plain | Slot, side: Side, tree: Instruction, registry: Regi
     values = typed_attributes(node, side, slot_type, tree)
     for attribute in slot_type.attributes:
         if attribute.type == "slot":
-            wanted = frozenset(attribute.choices)
+            wanted = frozenset(_spellings(attribute.choices, registry))
             bound = bind(node, attribute.name, values.get(attribute.name), wanted, tree)
             values = {**values, attribute.name: bound} if bound is not None else values
     return _resolve(node, node.name, slot_type, side, values, tree, registry, None, True)
+
+
+def _spellings(types: Sequence[str], registry: Registry) -> list[str]:
+    """Slot types by their names of today and of older versions."""
+    now = {registry.today("slot", name) for name in types}
+    old = [name for name, new in registry.aliases("slot").items() if new in now]
+    return [*types, *now, *old]
 
 
 def _resolve(
@@ -163,8 +178,7 @@ def _resolve(
     serving = dict(registry.component("preprocessor", preprocessor).uses)
     serving.update({kind: values.pop(kind) for kind in _SERVING if kind in values})
     learned = side == "target" and may_learn and not values.get("no_loss")
-    for kind, component in serving.items():
-        _component(node, tree, registry, kind, component)
+    serving = {kind: _component(node, tree, registry, kind, component) for kind, component in serving.items()}
     if "adapter" not in serving:
         raise PlanError(f"preprocessor '{preprocessor}' names no adapter", tree.text, node.start, "adapter=<name>")
     for kind in ("head", "criterion", "generator"):
@@ -180,13 +194,12 @@ def _resolve(
 
 def _component(node: Plain | Slot, tree: Instruction, registry: Registry, kind: str, name: str) -> str:
     try:
-        registry.component(kind, name)
+        return registry.component(kind, name).name
     except UnknownNameError as error:
         written = {"preprocessor": ("preprocess",), "adapter": ("adapter", "adaptor")}.get(kind, (kind,))
         attributes = node.attributes if isinstance(node, Slot) else ()
         place = next((a.value_start for a in attributes if a.key in written), node.start)
         raise PlanError(f"no {kind} '{name}'", tree.text, place, error.hint) from None
-    return name
 
 
 def _slot_type(slot: Slot, tree: Instruction, registry: Registry) -> SlotType:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ofacore.excerpts import excerpt
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
+from ofacore.plan.needs import told
 from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
 from ofacore.protocols import Options, SlotPlan
+
+_NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 def as_dict(plan: TemplatePlan) -> dict[str, Any]:
@@ -22,8 +26,13 @@ def as_dict(plan: TemplatePlan) -> dict[str, Any]:
     }
 
 
-def as_text(plan: TaskPlan | TemplatePlan) -> str:
-    """The plan as an indented table, one slot a line."""
+def as_text(plan: TaskPlan | TemplatePlan, needs: Mapping[str, Sequence[int]] = _NONE) -> str:
+    """The plan as an indented table, one slot a line.
+
+    Args:
+        plan: A whole task, or one of its templates.
+        needs: Of a task, what `ofacore.plan.attention_needs` found.
+    """
     if isinstance(plan, TaskPlan):
         parts = [as_text(template) for template in plan.templates]
         losses = [_loss(loss) for loss in plan.all_losses()]
@@ -32,6 +41,8 @@ def as_text(plan: TaskPlan | TemplatePlan) -> str:
         if plan.row_transforms:
             changes = [_row_transform(name, options) for name, options in plan.row_transforms.items()]
             parts.append("\n".join(["row transforms", *changes]))
+        if needs:
+            parts.append("\n".join(["needs", *(f"  {told(name, layers)}" for name, layers in needs.items())]))
         return "\n\n".join(parts)
     lines = [plan.text]
     for side in ("source", "target"):

@@ -84,7 +84,7 @@ class TaskCheck:
         for number, metric in enumerate(self._config.metrics):
             path = f"{self._path}.metrics.{number}"
             yield from self._use(path, "metric", metric.metric, metric.options)
-            yield from self._slot(f"{path}.slot", metric.slot, targets=True)
+            yield from self._slot(f"{path}.slot", metric.slot, judged=True)
         for number, loss in enumerate(self._config.losses):
             path = f"{self._path}.losses.{number}"
             yield from self._use(path, "criterion", loss.criterion, loss.options)
@@ -107,11 +107,16 @@ class TaskCheck:
             path = f"{self._path}.closed_sets.{slot}"
             yield from self._slot(path, slot, targets=True) or self._closed_set(path, slot, values)
 
-    def _slot(self, path: str, slot: str, targets: bool = False) -> list[Problem]:
+    def _slot(self, path: str, slot: str, targets: bool = False, judged: bool = False) -> list[Problem]:
+        """``targets``: it must be a target slot; ``judged``: or a side of a contrast."""
         if not self._templates:
             return []
         plans = [plan for template in self._templates for plan in template.slots.values() if plan.plain is None]
-        return unknown_slot(path, slot, (plan.name for plan in plans if plan.side == "target" or not targets))
+        names = [plan.name for plan in plans if plan.side == "target" or not (targets or judged)]
+        contrasts = [template.contrast for template in self._templates if template.contrast is not None]
+        for contrast in contrasts if judged else ():
+            names += [contrast.left.name, contrast.right.name]
+        return unknown_slot(path, slot, names)
 
     def _closed_set(self, path: str, name: str, values: Any) -> list[Problem]:
         """Members that the type of the slot does not know, or a set that no slot asks for."""

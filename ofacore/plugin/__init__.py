@@ -26,6 +26,7 @@ from ofacore.plugin.registry import Registry
 from ofacore.plugin.rows import PluginRow
 
 if TYPE_CHECKING:
+    from ofacore.plugin.entering import entered_value
     from ofacore.plugin.hooks import TrainingRun, hookimpl
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "UnknownNameError",
     "UserError",
     "deprecated",
+    "entered_value",
     "hookimpl",
     "read_object",
     "suggest",
@@ -60,6 +62,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "entered_value":
+        from ofacore.plugin.entering import entered_value
+
+        return entered_value
     if name not in ("TrainingRun", "hookimpl"):
         raise AttributeError(f"module 'ofacore.plugin' has no attribute '{name}'")
     from ofacore.plugin import hooks

@@ -20,7 +20,7 @@ from ofacore.folders import cache_root
 from ofacore.json_text import json_text
 from ofacore.plugin.rows import Announcement, Offer, Plugin, from_offer
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 def cache_file() -> Path:
@@ -108,6 +108,7 @@ def _read_entry(announcement: Announcement, entry: dict[str, Any]) -> Plugin:
         tuple(map(str, names["plain_text"])),
         tuple((str(name), str(protocol)) for name, protocol in names["kinds"]),
         tuple((str(name), str(doc)) for name, doc in names["commands"]),
+        tuple((str(kind), str(old), str(new)) for kind, old, new in names["aliases"]),
     )
     major, minor = map(int, entry["contract"])
     known = Announcement(

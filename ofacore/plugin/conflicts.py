@@ -28,7 +28,8 @@ class Index:
         self._mark_unknown_kinds(active)
         self._owners: dict[tuple[str, str], list[Plugin]] = {}
         for plugin in active:
-            for key in plugin.offer.keys() if plugin.active else ():
+            old = tuple((kind, alias) for kind, alias, _ in plugin.offer.aliases)
+            for key in plugin.offer.keys() + old if plugin.active else ():
                 self._owners.setdefault(key, []).append(plugin)
         self._owners = {key: self._decide(key, owners) for key, owners in self._owners.items()}
         self._owners = {key: owners for key, owners in self._owners.items() if owners}
@@ -37,8 +38,19 @@ class Index:
         return (kind, name) in self._owners
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """All names of a kind, sorted."""
-        return tuple(sorted(name for known, name in self._owners if known == kind))
+        """All names of a kind, sorted; without those of older versions."""
+        return tuple(sorted(name for known, name in self._owners if known == kind and self.today(kind, name) == name))
+
+    def today(self, kind: str, name: str) -> str:
+        """What is called so, or was in an older version: its name of today; a name that nobody knows stays as it is."""
+        owners = self._owners.get((kind, name), [])
+        if len(owners) != 1:
+            return name
+        return next((new for known, old, new in owners[0].offer.aliases if (known, old) == (kind, name)), name)
+
+    def aliases(self, kind: str) -> dict[str, str]:
+        """Old name -> name of today."""
+        return {name: new for known, name in self._owners if known == kind and (new := self.today(kind, name)) != name}
 
     def owner(self, kind: str, name: str) -> Plugin:
         """The plugin that brings a name that is there.

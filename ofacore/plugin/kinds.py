@@ -24,6 +24,7 @@ CORE_KINDS: Mapping[str, Kind] = _by_name(
         Kind("generator", "ofacore.protocols:Generator", "Produces the values of a target slot."),
         Kind("metric", "ofacore.protocols:Metric", "Scores answers against references."),
         Kind("schedule", "ofacore.protocols:Schedule", "How many samples of each task a step holds."),
+        Kind("aggregator", "ofacore.protocols:Aggregator", "Makes the gradient of a step from those of its tasks."),
         Kind("router", "ofacore.protocols:Router", "Chooses feed-forward experts by position."),
         Kind("corruption", "ofacore.protocols:Corruption", "Makes noise of a target, for training."),
         Kind("backbone", "ofacore.protocols:Backbone", "The transformer between adapters and heads."),

@@ -17,6 +17,7 @@ AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]
 OptionType = Literal["flag", "int", "float", "str", "list", "section", "any"]
 Side = Literal["source", "target"]
 Division = Literal["tensor", "sequence", "pipeline", "expert", "fsdp"]
+Widget = Literal["text", "number", "file"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Component:
     builds_on: tuple[str, ...] = ()
     """For a preprocessor: names of the preprocessors whose tokens it uses. They are fitted, stored and loaded with it,
     whether a slot uses them or not; see `ofacore.protocols.BuiltOnOthers`."""
+    aliases: tuple[str, ...] = ()
+    """Names that it had in older versions: configurations, instructions and checkpoints may go on using them."""
 
     def __post_init__(self) -> None:
         declared: dict[str, Option] = {}
@@ -99,7 +102,7 @@ class Kind:
     """A kind of component that a plugin declares, so that other plugins can announce components of it."""
 
     name: str
-    """In small letters, such as ``aggregator``; unlike the core's kinds."""
+    """In small letters, such as ``ensemble``; unlike the core's kinds."""
     protocol: str
     """``"package.module:Protocol"`` of what a component of this kind offers."""
     doc: str = ""
@@ -133,6 +136,13 @@ class SlotType:
     takes_files: bool = False
     """A value may be the path of a file, or its bytes. Relative paths are looked for in the working directory and
     beside the table that names them, in the spelling of any system; ``{bytes, path}`` becomes bytes or path."""
+    aliases: tuple[str, ...] = ()
+    """Names that it had in older versions."""
+    widget: Widget = "text"
+    """How a person enters a value, on a page or elsewhere; where a slot has a closed set, by choice."""
+    parse: str = ""
+    """``"package.module:function"`` from what was entered to the value: text, a number, or of ``file`` the path of a
+    file or its bytes. A ``ValueError`` says what is wrong. Empty: what was entered is the value."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,8 @@ class TaskPreset:
     """Part of the default generalist that ``ofa train starter`` trains."""
     row_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``row_transform`` component -> its options; applied in order, behind the transforms of columns."""
+    aliases: tuple[str, ...] = ()
+    """Names that it had in older versions."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,7 @@ from ofacore.plugin.manifest import (
 )
 from ofacore.plugin.rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
 
+logger = logging.getLogger("ofacore.plugin")
 Prefer = Mapping[str, str]
 _NONE: Prefer = MappingProxyType({})
 
@@ -46,6 +48,7 @@ class Registry:
         self._plugins, self._prefer, self._given = tuple(sorted(plugins, key=_order)), dict(prefer), given
         self._index = Index(self._plugins, self._prefer)
         self._pins: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._told: set[tuple[str, str]] = set()
 
     @classmethod
     def discover(cls, prefer: Prefer = _NONE) -> Registry:
@@ -111,7 +114,8 @@ class Registry:
         """
         if not self._index.has("slot", name):
             raise UnknownNameError("slot type", name, self._index.names("slot"), self._slot_hint(name))
-        return self._slot_of(self._index.owner("slot", name), name)
+        owner = self._index.owner("slot", name)
+        return self._slot_of(owner, self._named("slot", name))
 
     def slots(self) -> dict[str, SlotType]:
         """All slot types without conflict, by name."""
@@ -143,6 +147,7 @@ class Registry:
             ConflictError: Several do.
         """
         manifest = self._owner(kind, name).load()
+        name = self._named(kind, name)
         found = next(found for found in manifest.components if (found.kind, found.name) == (kind, name))
         pins = self._pins.get((kind, name))
         return replace(found, options={**found.options, **pins}) if pins else found
@@ -220,7 +225,26 @@ class Registry:
             UnknownNameError: No plugin announces it.
             ConflictError: Several do.
         """
-        return self._preset_of(self._owner("preset", name), name)
+        owner = self._owner("preset", name)
+        return self._preset_of(owner, self._named("preset", name))
+
+    def today(self, kind: str, name: str) -> str:
+        """The name of today of what an older version of its plugin called ``name``; other names stay as they are."""
+        return self._index.today(kind, name)
+
+    def aliases(self, kind: str) -> dict[str, str]:
+        """Old name -> name of today, of slot types, presets or components of a kind."""
+        return self._index.aliases(kind)
+
+    def _named(self, kind: str, name: str) -> str:
+        """The name of today; that the other one is old is said once."""
+        now = self._index.today(kind, name)
+        if now != name and (kind, name) not in self._told:
+            self._told.add((kind, name))
+            row = self._index.owner(kind, name).row
+            told = f"{describe_kind(kind)} '{name}' is called '{now}' since a newer version of {row.distribution}"
+            logger.warning("%s; write '%s', as the old name will go", told, now)
+        return now
 
     def owner(self, kind: str, name: str) -> str:
         """Distribution of a component; of a slot type or preset with ``kind`` ``slot`` or ``preset``.

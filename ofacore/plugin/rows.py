@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from ofacore.plugin.errors import LoadError, PluginError
 from ofacore.plugin.guard import guarded
@@ -22,6 +22,7 @@ from ofacore.plugin.manifest import (
     Manifest,
     ModalityManifest,
     TaskManifest,
+    Widget,
 )
 
 Status = Literal["ok", "disabled", "incompatible", "broken", "conflict"]
@@ -90,6 +91,8 @@ class Offer:
     """(name, protocol) of the kinds of components that it declares."""
     commands: tuple[tuple[str, str], ...] = ()
     """(name, doc)."""
+    aliases: tuple[tuple[str, str, str], ...] = ()
+    """(kind, old name, name of today) of slot types, components and presets."""
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         """(kind, name) of everything.
@@ -216,6 +219,11 @@ def offer_of(manifest: Manifest) -> Offer:
     for slot in slots:
         if not _SLOT_NAME.fullmatch(slot.name):
             raise PluginError(f"slot type '{slot.name}' is no name in capitals such as 'TYPE_2'")
+        if slot.widget not in get_args(Widget):
+            known = ", ".join(get_args(Widget))
+            raise PluginError(f"slot type '{slot.name}' has widget {slot.widget!r:.60}; one of: {known}")
+        if slot.parse and not _TARGET.fullmatch(slot.parse):
+            raise PluginError(f"slot type '{slot.name}' has parse '{slot.parse}', not 'package.module:function'")
     offer = Offer(
         _unique("slot type", (slot.name for slot in slots)),
         tuple((component.kind, component.name) for component in manifest.components),
@@ -223,10 +231,28 @@ def offer_of(manifest: Manifest) -> Offer:
         tuple(slot.name for slot in slots if slot.serves_plain_text),
         _declared_kinds(manifest),
         _commands(manifest),
+        _aliases(manifest),
     )
     _unique("component", (f"{kind}/{name}" for kind, name in offer.components))
     _check_targets(manifest.components)
     return offer
+
+
+def _aliases(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
+    """Old names, none of them a name of today in the same manifest.
+
+    Raises:
+        PluginError: One is given twice, or still in use.
+    """
+    named = [(component.kind, component.name, component.aliases) for component in manifest.components]
+    if isinstance(manifest, ModalityManifest):
+        named += [("slot", slot.name, slot.aliases) for slot in manifest.slots]
+    if isinstance(manifest, TaskManifest):
+        named += [("preset", preset.name, preset.aliases) for preset in manifest.presets]
+    found = [(kind, old, name) for kind, name, aliases in named for old in aliases]
+    live = [f"{kind}/{name}" for kind, name, _ in named]
+    _unique("name or alias", [*live, *(f"{kind}/{old}" for kind, old, _ in found)])
+    return tuple(found)
 
 
 def _kind(announcement: Announcement, manifest: object) -> str:

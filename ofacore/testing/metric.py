@@ -48,8 +48,8 @@ class MetricConformance(DeclarationChecks):
     def test_says_what_it_judges(self) -> None:
         """`needs`, `candidates` and `reference_column` are what the core understands."""
         kind = seen_as(Metric, self._class())
-        assert kind.needs in ("", "log_probs", "candidates"), (
-            f"metric '{self.metric}': needs = {kind.needs!r}; 'log_probs', 'candidates', or leave it out"
+        assert kind.needs in ("", "log_probs", "candidates", "embeddings"), (
+            f"metric '{self.metric}': needs = {kind.needs!r}; 'log_probs', 'candidates', 'embeddings', or leave it out"
         )
         built = seen_as(Metric, self._new())
         for name in ("candidates", "reference_column"):

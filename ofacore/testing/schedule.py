@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ofacore.protocols import Options, TaskShare
+from ofacore.protocols import Options, ScheduleContext, TaskShare
 from ofacore.testing.declaration import DeclarationChecks
 from ofacore.testing.modules import other_random_state
+from ofacore.train.schedules import build_schedule
 
 LOOKED_AT = 50
 MANY = 2000
@@ -140,8 +141,9 @@ class ScheduleConformance(DeclarationChecks):
 
 
 def build(factory: Any, tasks: Mapping[str, tuple[int, float]], samples: int, options: Options) -> Any:
-    """A schedule of some tasks, with seed 1."""
-    return factory({name: TaskShare(*share) for name, share in tasks.items()}, samples, 1, options)
+    """A schedule of some tasks, with seed 1, for a run of `MANY` steps."""
+    shares = {name: TaskShare(*share) for name, share in tasks.items()}
+    return build_schedule(factory, shares, samples, 1, options, ScheduleContext(MANY))
 
 
 def counts_of(

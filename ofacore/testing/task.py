@@ -93,13 +93,16 @@ class TaskConformance(DeclarationChecks):
     def test_metrics_exist(self, bench: TaskBench) -> None:
         """Metrics are installed, judge a target slot and get options that they declare."""
         for preset in bench.presets:
-            targets = {slot.name for template in bench.plan(preset).templates for slot in template.targets()}
+            templates = bench.plan(preset).templates
+            targets = {slot.name for template in templates for slot in template.targets()}
+            contrasts = [template.contrast for template in templates if template.contrast is not None]
+            contrasted = {side.name for contrast in contrasts for side in (contrast.left, contrast.right)}
             for use in preset.metrics:
                 where = f"preset '{preset.name}', metric '{use.metric}'"
                 assert use.metric in bench.registry.names("metric"), (
                     f"{where} is not installed: {suggest(use.metric, bench.registry.names('metric'))}"
                 )
-                assert use.slot in targets, (
+                assert use.slot in targets | contrasted, (
                     f"{where} judges '{use.slot}', which is no learned target: {sorted(targets)}"
                 )
                 declared = bench.registry.component("metric", use.metric).options

@@ -61,6 +61,10 @@ class RuleError(TrainingError):
     """A rule for parameters matches none."""
 
 
+class AggregatorError(UserError):
+    """What an aggregator gives cannot be the gradient of the model."""
+
+
 class ScheduleError(TrainingError):
     """A schedule's options do not fit the tasks."""
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
 import torch
-from torch import Tensor
 
 from ofacore.config.schema import FaultConfig
 from ofacore.data.errors import BlamingBatch
@@ -22,6 +21,7 @@ from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.groups import data_rank, data_size, layout
 from ofacore.parts.batch_transfer import batch_on
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
+from ofacore.train.aggregation import TaskGradients
 from ofacore.train.agreement import Outcome, merged, outcomes, step_facts
 from ofacore.train.errors import NonFiniteError, OutOfMemoryError
 from ofacore.train.faults import Fault, FaultCounters
@@ -31,7 +31,7 @@ from ofacore.train.optimizer import RunOptimizer
 from ofacore.train.report import positions_of
 from ofacore.train.stand_ins import in_step, lockstep
 from ofacore.train.step_scope import StepCache, StepGradients, is_step_wide, step_groups
-from ofacore.train.terms import Scale, TermSums, Unread, weigh
+from ofacore.train.terms import Scale, TermSums, Totals, Unread, backward, joined, weigh
 
 
 class _DoesNotFit(Exception):
@@ -92,6 +92,7 @@ class GradientPass:
         counters: Counts them.
         seed: Of the run; dropout of every micro-batch is seeded by (seed, step, place).
         loss_weights: Task -> factor on its losses.
+        tasks: Makes one gradient of those of the tasks, where that is not their sum.
     """
 
     model: TrainableModel
@@ -100,6 +101,8 @@ class GradientPass:
     counters: FaultCounters
     seed: int = 0
     loss_weights: dict[str, float] = field(default_factory=dict)
+    tasks: TaskGradients | None = None
+    """Gradients kept apart by task until all are there; None: their sum alone is needed."""
     reads_at_the_end: ClassVar[bool] = True
     """Losses are read once a step. Where one is not finite, the step is done again and looks at each."""
     _trusting: bool = field(default=False, init=False)
@@ -116,7 +119,7 @@ class GradientPass:
         """
         batches = list(data.batches)
         known = step_facts(data.counts, sum(len(batch.samples) for batch in batches), positions_of(batches))
-        scale = Scale(known.counts, known.samples, self.loss_weights)
+        scale = Scale(known.counts, known.samples, self.loss_weights, self.tasks is not None)
         faults: list[Fault] = []
         lost = Lost()
         self._trusting = self.reads_at_the_end
@@ -124,7 +127,7 @@ class GradientPass:
             done = self._attempt(data, batches, scale, faults, lost)
             if done is None:
                 continue
-            self.optimizer.sum_gradients()
+            self._whole_gradient(data.step)
             norm = float(self.optimizer.gradient_norm())
             if math.isfinite(norm):
                 sums, bad, cause = merged(done.sums, [*lost.samples, *done.bad], done.cause or lost.cause)
@@ -133,6 +136,13 @@ class GradientPass:
             searched = self._attempt(data, batches, scale, faults, lost, search=True)
             if searched is not None:
                 faults += self._narrow(data, batches, searched.culprit)
+
+    def _whole_gradient(self, step: int) -> None:
+        """Make what this process accumulated the gradient of the whole step."""
+        if self.tasks is None:
+            self.optimizer.sum_gradients()
+        else:
+            self.tasks.aggregate(step)
 
     def _attempt(
         self, data: StepData, batches: list[Batch], scale: Scale, faults: list[Fault], lost: Lost,
@@ -170,6 +180,8 @@ class GradientPass:
 
     def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
         self.optimizer.zero_grad()
+        if self.tasks is not None:
+            self.tasks.begin(batches)
         done = Pass(unread=Unread() if self._trusting and not search else None)
         shared = self._whole_step_losses(step, batches, scale, done)
         for place, batch in enumerate(self._in_step(batches)):
@@ -184,6 +196,8 @@ class GradientPass:
 
     def _still_finite(self) -> bool:
         """What this process holds alone, so far."""
+        if self.tasks is not None:
+            return self.tasks.finite()
         return math.isfinite(float(self.optimizer.gradient_norm(everywhere=False)))
 
     def _in_step(self, batches: Sequence[Batch]) -> Sequence[Batch]:
@@ -200,14 +214,20 @@ class GradientPass:
         totals = self._totals(place, batch, hidden, scale, shared, done)
         if lockstep(self.model):
             done.hopeless += [place] if not totals and len(done.bad) > known else []
-            totals += zeros_of(hidden)
-        if totals:
-            torch.stack(totals).sum().backward()  # type: ignore[no-untyped-call]
-            self.optimizer.collect()
+            zeros = zeros_of(hidden)
+            totals += zeros if self.tasks is None else self.tasks.for_everyone(zeros)
+        for name in backward(joined(totals)):
+            self._take(name)
+
+    def _take(self, name: str) -> None:
+        """Take over gradients that a backward pass left."""
+        self.optimizer.collect()
+        if self.tasks is not None:
+            self.tasks.take(name)
 
     def _totals(
         self, place: int, batch: Batch, hidden: Any, scale: Scale, shared: StepGradients | None, done: Pass
-    ) -> list[Tensor]:
+    ) -> list[Totals]:
         """What a micro-batch adds to the total of the step; notes its report and its faults in ``done``."""
         own = [group for group in batch.terms if shared is None or not is_step_wide(self.model, group)]
         if done.unread is not None:
@@ -220,7 +240,8 @@ class GradientPass:
             done.suspects += [place] if len(batch.samples) > 1 else []
             weighed = weigh([(group, self._loss(group, hidden)) for group in without(own, weighed.bad)], batch, scale)
         done.sums.merge(weighed.sums)
-        totals = [] if weighed.total is None else [weighed.total, *self._auxiliary(batch, hidden, scale, done)]
+        self._note(weighed.total)
+        totals = [weighed.total, *self._auxiliary(batch, hidden, scale, done)] if weighed.total else []
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
         return totals
@@ -232,28 +253,34 @@ class GradientPass:
     def _trusted(
         self, place: int, batch: Batch, own: Sequence[TermGroup], hidden: Any, scale: Scale,
         shared: StepGradients | None, unread: Unread,
-    ) -> list[Tensor]:  # fmt: skip
+    ) -> list[Totals]:  # fmt: skip
         """The same where all losses are finite; whether they are is read at the end of the step."""
-        totals = []
+        totals: list[Totals] = []
         if own:
             totals.append(unread.weigh([(group, self._loss(group, hidden)) for group in own], batch, scale))
+            self._note(totals[0])
             balance = list(self.model.auxiliary(batch, hidden))
             unread.note(balance)
-            totals += [loss.values.sum() * (group.weights[0] / max(1, scale.samples)) for group, loss in balance]
+            totals += _of_no_task(balance, scale)
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
         return totals
+
+    def _note(self, total: Totals) -> None:
+        """Losses of tasks, for whoever weighs them."""
+        if self.tasks is not None:
+            self.tasks.note(total)
 
     def _placed(self, batch: Batch) -> Batch:
         """The micro-batch where the model is."""
         return batch_on(batch, self.optimizer.device)
 
-    def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Tensor]:
+    def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Totals]:
         """What the model adds of its own; left out where it is not finite, for the samples' losses tell whose it is."""
         finite = [(group, loss) for group, loss in self.model.auxiliary(batch, hidden) if loss.values.isfinite().all()]
         for group, loss in finite:
             done.sums.add(group, loss, [True])
-        return [loss.values.sum() * (group.weights[0] / max(1, scale.samples)) for group, loss in finite]
+        return _of_no_task(finite, scale)
 
     def _loss(self, group: TermGroup, hidden: Any) -> Loss:
         return self.model.loss(group, self.model.predict(group, hidden), hidden)
@@ -276,8 +303,10 @@ class GradientPass:
         return any(everyones(any(step_groups(self.model, batch) for batch in batches)))
 
     def _collected(self, cache: StepCache, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
-        shared = cache.gradients(scale, done.unread)
+        shared = cache.gradients(scale, done.unread, self._take)
         if shared is not None:
+            for total in shared.totals:
+                self._note(total)
             done.sums.merge(shared.sums)
             done.bad += [batches[place].samples[s] for place, samples in shared.bad.items() for s in samples]
             for place in shared.bad:
@@ -343,10 +372,16 @@ def _cut(data: Divisible, batches: list[Batch], places: Sequence[int]) -> None:
         batches[place : place + 1] = data.halves(batches[place])
 
 
-def zeros_of(hidden: Any) -> list[Tensor]:
+def _of_no_task(losses: Sequence[tuple[TermGroup, Loss]], scale: Scale) -> list[Totals]:
+    """What the model's own losses add to the total of the step."""
+    return [{"": loss.values.sum() * (group.weights[0] / max(1, scale.samples))} for group, loss in losses]
+
+
+def zeros_of(hidden: Any) -> list[Totals]:
     """Nothing, with a gradient path through all that was computed."""
     states = [state for state in (hidden.source, hidden.target) if state is not None]
-    return [(state * 0).float().sum() for state in states] + ([] if hidden.idle is None else [hidden.idle.float()])
+    zeros = [(state * 0).float().sum() for state in states] + ([] if hidden.idle is None else [hidden.idle.float()])
+    return [{"": zero} for zero in zeros]
 
 
 def _halves(data: StepData, batch: Batch) -> Sequence[Batch]:

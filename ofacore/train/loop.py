@@ -16,6 +16,7 @@ from ofacore.config.schema import TrainConfig
 from ofacore.parallel.agreement import everyones, stop_reason
 from ofacore.parallel.groups import layout
 from ofacore.protocols import TermGroup
+from ofacore.train.aggregation import RunAggregator, TaskGradients
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.ema import Ema
 from ofacore.train.errors import RolloutMissingError
@@ -41,6 +42,7 @@ class Trainer:
         loss_weights: Task -> factor on its losses.
         rollout: The pass before each step; see `Rollout`.
         dtype: Format that the weights of an fp32 model take while it trains; default: that which they have.
+        aggregator: Makes one gradient of those of the tasks; None: their sum.
 
     Attributes:
         step: Steps done.
@@ -51,7 +53,7 @@ class Trainer:
     def __init__(
         self, model: Any, loader: StepSource, config: TrainConfig, folder: Path, callbacks: Sequence[Callback] = (),
         loss_weights: Mapping[str, float] | None = None, rollout: Rollout | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None = None, aggregator: RunAggregator | None = None,
     ) -> None:  # fmt: skip
         self.model, self.loader, self.config, self.folder = model, loader, config, folder
         self.callbacks, self.rollout = tuple(callbacks), rollout
@@ -60,7 +62,9 @@ class Trainer:
         self.faults = FaultCounters(config.faults)
         weights = dict(loss_weights or {})
         passing = PipelinePass if getattr(model, "stage", None) else GradientPass
-        self.gradients = passing(model, self.optimizer, config.faults, self.faults, config.seed, weights)
+        self.aggregator = aggregator
+        tasks = TaskGradients(self.optimizer, aggregator) if aggregator else None
+        self.gradients = passing(model, self.optimizer, config.faults, self.faults, config.seed, weights, tasks)
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
 
     def _average(self) -> Ema:
@@ -143,7 +147,9 @@ class Trainer:
         """What a checkpoint holds besides tensors: step, cursor, counters, format, what callbacks remember."""
         callbacks = {callback.name: callback.state() for callback in self.callbacks if callback.state()}
         state = {"step": self.step, "cursor": self.cursor, "faults": self.faults.state(), "callbacks": callbacks}
-        return {**state, "precision": self.optimizer.precision}
+        learned = self.aggregator.state() if self.aggregator else {}
+        kept = {"aggregator": learned} if learned else {}
+        return {**state, **kept, "precision": self.optimizer.precision}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a checkpoint: weights, optimiser, averages, counters, callbacks and the cursor."""
@@ -158,6 +164,8 @@ class Trainer:
         """Take over what `described` returned."""
         self.step, self.cursor = int(state["step"]), dict(state["cursor"])
         self.faults.load_state(state.get("faults", {}))
+        if self.aggregator:
+            self.aggregator.load_state(state.get("aggregator", {}))
         for callback in self.callbacks:
             callback.load_state(state.get("callbacks", {}).get(callback.name, {}))
 

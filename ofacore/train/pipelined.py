@@ -26,7 +26,7 @@ from ofacore.protocols import Batch
 from ofacore.train.gradients import GradientPass, Pass, raise_unless_memory, zeros_of
 from ofacore.train.stand_ins import lockstep
 from ofacore.train.step_scope import StepCache, StepGradients
-from ofacore.train.terms import Scale
+from ofacore.train.terms import Scale, joined
 
 if TYPE_CHECKING:
     from ofacore.model.universal import UniversalModel
@@ -102,7 +102,7 @@ class PipelinePass(GradientPass):
         if not totals and len(done.bad) > known:
             done.hopeless.append(place)
         totals += zeros_of(hidden) if lockstep(self.model) else []
-        return torch.stack([*totals, (now.extra * 0).float().sum()]).sum()
+        return joined([*totals, {"": (now.extra * 0).float().sum()}])[""]
 
     def _whole_step_losses(self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
         """Losses over the whole step; the last stage alone knows them and their gradients."""

@@ -1,24 +1,34 @@
 """How many samples of each task a step holds. Every schedule is a pure function of (seed, step).
 
-All share one constructor, ``cls(tasks, samples, seed, options)``, and the counts of every step sum to ``samples``.
+All share one constructor, ``cls(tasks, samples, seed, options, context)``, and the counts of every step sum to
+``samples``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from ofacore.plugin import suggest
-from ofacore.protocols import Schedule, TaskShare
+from ofacore.protocols import Schedule, ScheduleContext, TaskShare
 from ofacore.train.errors import ScheduleError
 
 
 class _Base:
     """Keeps what every schedule gets, and refuses tasks that leave nothing to draw from."""
 
-    def __init__(self, tasks: Mapping[str, TaskShare], samples: int, seed: int, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskShare],
+        samples: int,
+        seed: int,
+        options: Mapping[str, Any],
+        context: ScheduleContext | None = None,
+    ) -> None:
+        self.context = context
         self.tasks = {name: share for name, share in tasks.items() if share.weight > 0 and share.rows > 0}
         self.samples, self.seed, self.options = samples, seed, dict(options)
         if not self.tasks:
@@ -111,7 +121,7 @@ class RoundRobin(_Base):
 
 
 class Curriculum(_Fixed):
-    """Tasks join and leave at steps of their own.
+    """Tasks join and leave at steps of their own. A number between 0 and 1 is a share of the run's steps.
 
     Options:
         start: Task -> first step; default 0.
@@ -120,8 +130,8 @@ class Curriculum(_Fixed):
     """
 
     def weights(self, step: int) -> dict[str, float]:
-        start, until = self.options.get("start") or {}, self.options.get("until") or {}
-        ramp = int(self.options.get("ramp", 0))
+        start, until = self._steps("start"), self._steps("until")
+        ramp = self._step("ramp", self.options.get("ramp", 0))
         active = {
             name: share.weight * min(1.0, (step - start.get(name, 0) + 1) / (ramp + 1))
             for name, share in self.tasks.items()
@@ -130,6 +140,39 @@ class Curriculum(_Fixed):
         if not active:
             raise ScheduleError(f"train.schedule.options: no task is active at step {step}; move a start or until")
         return active
+
+    def _steps(self, option: str) -> dict[str, int]:
+        given = self.options.get(option) or {}
+        return {name: self._step(f"{option}.{name}", value) for name, value in given.items()}
+
+    def _step(self, option: str, value: float) -> int:
+        """A number of steps, written as such or as a share of the run.
+
+        Raises:
+            ScheduleError: It is neither.
+        """
+        place = f"train.schedule.options.{option}={value!r}"
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise ScheduleError(f"{place}: must be a number of steps, or a share of the run between 0 and 1")
+        if not 0 < value < 1:
+            return int(value)
+        if self.context is None:
+            raise ScheduleError(f"{place}: a share of a run whose length is not known; give a number of steps")
+        return round(value * self.context.steps)
+
+
+def build_schedule(
+    build: Callable[..., Any],
+    tasks: Mapping[str, TaskShare],
+    samples: int,
+    seed: int,
+    options: Mapping[str, Any],
+    context: ScheduleContext,
+) -> Schedule:
+    """A schedule, told of the run where its constructor has a parameter ``context``."""
+    known = {"context": context} if "context" in signature(build).parameters else {}
+    made: Schedule = build(tasks, samples, seed, options, **known)
+    return made
 
 
 def largest_remainder(weights: Mapping[str, float], samples: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ predictions carry on that gradient. The result equals one batch that holds every
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ofacore.protocols import Batch, SampleInfo, TermGroup
 from ofacore.train.groups import join_groups
 from ofacore.train.interfaces import TrainableModel
 from ofacore.train.stand_ins import lockstep
-from ofacore.train.terms import Scale, TermSums, Unread, Weighed, weigh
+from ofacore.train.terms import Scale, TermSums, Totals, Unread, Weighed, backward, weigh
 
 Key = tuple[str, str, str, str, tuple[str, ...]]
 """Head, criterion, side, options and blocks: what makes groups of different micro-batches one."""
@@ -58,19 +58,25 @@ class Cached:
 class StepGradients:
     """Gradients with respect to the predictions of every micro-batch, and what to report."""
 
-    gradients: Mapping[tuple[int, Key], dict[str, Tensor]]
+    gradients: Mapping[tuple[int, Key], Mapping[str, Mapping[str, Tensor]]]
+    """(Micro-batch, group) -> name of the total -> name of the prediction's tensor -> gradient."""
     sums: TermSums
     bad: Mapping[int, tuple[int, ...]]
     """Micro-batch -> samples whose loss is not finite."""
+    totals: Sequence[Totals]
+    """The losses themselves, as far as this process reports them."""
 
-    def surrogates(self, model: TrainableModel, batch: Batch, place: int, hidden: Any) -> list[Tensor]:
+    def surrogates(self, model: TrainableModel, batch: Batch, place: int, hidden: Any) -> list[Totals]:
         """Scalars whose gradients are those of the step's losses through this micro-batch."""
-        groups = [group for group in step_groups(model, batch) if (place, key_of(group)) in self.gradients]
-        return [
-            (leaf * self.gradients[place, key_of(group)][name]).sum()
-            for group in groups
-            for name, leaf in named_leaves(model.predict(group, hidden)).items()
-        ]
+        found: list[Totals] = []
+        for group in step_groups(model, batch):
+            gradients = self.gradients.get((place, key_of(group)))
+            if gradients is None:
+                continue
+            leaves = named_leaves(model.predict(group, hidden))
+            for name, leaf in leaves.items():
+                found.append({total: (leaf * own[name]).sum() for total, own in gradients.items()})
+        return found
 
 
 class StepCache:
@@ -95,29 +101,33 @@ class StepCache:
             leaves = {name: t.detach().requires_grad_(True) for name, t in named_leaves(prediction).items()}
             self.cached.setdefault(key_of(group), []).append(Cached(group, batch.samples, leaves, place))
 
-    def gradients(self, scale: Scale, unread: Unread | None = None) -> StepGradients | None:
+    def gradients(self, scale: Scale, unread: Unread | None, taken: Callable[[str], None]) -> StepGradients | None:
         """Losses over the step and their gradients; also accumulates into the criteria's own parameters.
 
-        With ``unread`` the losses are noted there and taken to be finite.
+        With ``unread`` the losses are noted there and taken to be finite. ``taken`` is called behind the backward pass
+        of each total, with its name.
 
         Every data rank must call this together. The first alone reports the losses and trains the criteria.
         """
         shown = self._with_others()
         if not shown:
             return None
-        found: dict[tuple[int, Key], dict[str, Tensor]] = {}
-        sums, bad = TermSums(), dict[int, tuple[int, ...]]()
+        found: dict[tuple[int, Key], dict[str, dict[str, Tensor]]] = {}
+        sums, bad, totals = TermSums(), dict[int, tuple[int, ...]](), list[Totals]()
         for key, cached in shown.items():
-            weighed = self._run(cached, scale, unread)
+            weighed = self._losses(cached, scale, unread)
             if data_rank() == 0:
                 sums.merge(weighed.sums)
+                totals.append(weighed.total)
             for place, samples in _blame(cached, weighed.bad).items():
                 bad[place] = tuple(sorted({*bad.get(place, ()), *samples}))
-            for each in cached:
-                gradients = {name: leaf.grad for name, leaf in each.leaves.items() if leaf.grad is not None}
-                if each.place is not None and len(gradients) == len(each.leaves):
-                    found[each.place, key] = gradients
-        return StepGradients(found, sums, bad)
+            for name in self._backward(cached, weighed.total):
+                taken(name)
+                for each in cached:
+                    gradients = _taken_from(each)
+                    if each.place is not None and gradients is not None:
+                        found.setdefault((each.place, key), {})[name] = gradients
+        return StepGradients(found, sums, bad, totals)
 
     def _with_others(self) -> Mapping[Key, list[Cached]]:
         """What all data ranks collected, in their order."""
@@ -129,21 +139,32 @@ class StepCache:
                 joined.setdefault(key, []).extend(cached)
         return joined
 
-    def _run(self, cached: Sequence[Cached], scale: Scale, unread: Unread | None) -> Weighed:
-        joined, everything = _join(cached)
+    def _losses(self, cached: Sequence[Cached], scale: Scale, unread: Unread | None) -> Weighed:
+        joint, everything = _join(cached)
         device = next((leaf.device for each in cached for leaf in each.leaves.values() if each.place is not None), None)
         leaves = {name: torch.cat([each.leaves[name].to(device) for each in cached]) for name in cached[0].leaves}
-        losses = [(joined, self.model.loss(joined, with_leaves(leaves)))]
+        losses = [(joint, self.model.loss(joint, with_leaves(leaves)))]
         if unread is None:
-            weighed = weigh(losses, everything, scale)
-        else:
-            weighed = Weighed(unread.weigh(losses, everything, scale, data_rank() == 0), TermSums(), ())
+            return weigh(losses, everything, scale)
+        return Weighed(unread.weigh(losses, everything, scale, data_rank() == 0), TermSums(), ())
+
+    @staticmethod
+    def _backward(cached: Sequence[Cached], total: Totals) -> Iterator[str]:
+        """Gradients of own predictions; on the first data rank, of the criteria's parameters too."""
         own = [leaf for each in cached if each.place is not None for leaf in each.leaves.values()]
-        if weighed.total is not None and data_rank() == 0 and weighed.total.requires_grad:
-            weighed.total.backward()  # type: ignore[no-untyped-call]
-        elif weighed.total is not None and own:
-            weighed.total.backward(inputs=own)  # type: ignore[no-untyped-call]
-        return weighed
+        learned = {name: value for name, value in total.items() if value.requires_grad}
+        if data_rank() == 0:
+            yield from backward(learned)
+        elif own:
+            yield from backward(learned, own)
+
+
+def _taken_from(cached: Cached) -> dict[str, Tensor] | None:
+    """The gradients of its leaves, which then have none; None where one has none."""
+    found = {name: leaf.grad for name, leaf in cached.leaves.items() if leaf.grad is not None}
+    for leaf in cached.leaves.values():
+        leaf.grad = None
+    return found if len(found) == len(cached.leaves) else None
 
 
 def _foreign(own: Mapping[Key, Sequence[Cached]]) -> dict[Key, list[Cached]]:

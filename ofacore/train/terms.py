@@ -7,7 +7,7 @@ gradient does not depend on how the samples are split into micro-batches.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from ofacore.parts.transfer import numbers_on
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
+
+Totals = dict[str, Tensor]
+"""What is summed, as scalars with a gradient: one under ``""``, or one for each task (see `Scale.by_task`)."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,17 @@ class Scale:
     """Samples in the whole step: the divisor of absent terms."""
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     """Task -> factor; 1 where absent."""
+    by_task: bool = False
+    """Totals are kept apart by task; ``""`` is then what belongs to none."""
+
+    def totals(self, weighed: Tensor, samples: Sequence[SampleInfo]) -> Totals:
+        """Totals of weighed items [items], each of the sample of the same place."""
+        if not self.by_task:
+            return {"": weighed.sum()}
+        places: dict[str, list[int]] = {}
+        for place, sample in enumerate(samples):
+            places.setdefault(sample.task, []).append(place)
+        return {task: weighed[places[task]].sum() for task in sorted(places)}
 
     def factors(self, group: TermGroup, samples: Sequence[SampleInfo]) -> list[float]:
         """One factor for each item of a group."""
@@ -90,14 +104,15 @@ class Unread:
 
     def weigh(
         self, losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale, report: bool = True
-    ) -> Tensor:
+    ) -> Totals:
         """The sum of all items, taken to be finite; at least one group."""
         held, totals = [], []
         for group, loss in losses:
             held.append((group, loss))
-            totals.append((loss.values * _factors(group, loss, batch, scale)).sum())
+            weighed = loss.values * _factors(group, loss, batch, scale)
+            totals.append(scale.totals(weighed, [batch.samples[sample] for sample in group.samples]))
         self.note(held, report)
-        return torch.stack(totals).sum()
+        return joined(totals)
 
     def note(self, losses: Sequence[tuple[TermGroup, Loss]], report: bool = True) -> None:
         """Keep the numbers of losses to be read, without their graphs."""
@@ -135,8 +150,8 @@ def _factors(group: TermGroup, loss: Loss, batch: Batch, scale: Scale) -> Tensor
 class Weighed:
     """Result of `weigh` for one micro-batch."""
 
-    total: Tensor | None
-    """Scalar with a gradient; None without a single finite item."""
+    total: Totals
+    """Empty without a single finite item."""
     sums: TermSums
     bad: tuple[int, ...]
     """Indices into ``batch.samples`` of samples with a loss that is not finite."""
@@ -144,7 +159,7 @@ class Weighed:
 
 def weigh(losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale) -> Weighed:
     """Sum the finite items; samples with a non-finite one are named and left out."""
-    totals: list[Tensor] = []
+    totals: list[Totals] = []
     sums = TermSums()
     bad: set[int] = set()
     for group, loss in losses:
@@ -155,5 +170,24 @@ def weigh(losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale) 
         sums.add(group, loss, kept)
         if any(kept):
             values = loss.values if all(kept) else loss.values[good]
-            totals.append((values * (factors if all(kept) else factors[good])).sum())
-    return Weighed(torch.stack(totals).sum() if totals else None, sums, tuple(sorted(bad)))
+            weighed = values * (factors if all(kept) else factors[good])
+            whose = [batch.samples[sample] for sample, fine in zip(group.samples, kept, strict=True) if fine]
+            totals.append(scale.totals(weighed, whose))
+    return Weighed(joined(totals), sums, tuple(sorted(bad)))
+
+
+def joined(totals: Sequence[Totals]) -> Totals:
+    """Totals of several parts together."""
+    tasks = dict.fromkeys(task for each in totals for task in each)
+    return {task: torch.stack([each[task] for each in totals if task in each]).sum() for task in tasks}
+
+
+def backward(totals: Totals, inputs: Sequence[Tensor] | None = None) -> Iterator[str]:
+    """The one place where gradients come from: each total's backward pass in turn, in the order of their names.
+
+    Yields the name of each total when its gradient stands where autograd leaves it.
+    """
+    names = sorted(totals)
+    for name in names:
+        totals[name].backward(inputs=inputs, retain_graph=name != names[-1])  # type: ignore[no-untyped-call]
+        yield name

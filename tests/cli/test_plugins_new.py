@@ -20,10 +20,11 @@ from ofacore.plugin import Registry, UserError
 KINDS = {
     "modality": ("modality", "heart-rate", "", ""),
     "modality-slot": ("modality", "pulse2", "BEAT", ""),
+    "grid": ("modality", "heatmap", "", "", True),
     "task": ("task", "opposites", "", ""),
     **{kind: ("component", f"my-{kind}", "", kind) for kind in COMPONENTS},
 }
-LIMITS = {"modality": 60, "schedule": 30, "criterion": 30}
+LIMITS = {"modality": 60, "grid": 40, "schedule": 30, "criterion": 30}
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +76,13 @@ def test_every_package_is_clean_by_its_own_settings(packages):
 
 @pytest.mark.slow
 def test_packages_are_typed(packages, tmp_path):
-    for name in ("modality", "task", "criterion", "generator"):
+    for name in ("modality", "grid", "task", "criterion", "generator"):
         _run(packages, sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), cwd=packages[name])
 
 
 def test_every_package_passes_the_static_check_strictly(packages):
-    for name, (_, plugin, _, _) in KINDS.items():
-        told = _run(packages, sys.executable, "-m", "ofa_cli.main", "plugins", "check", plugin, "--strict")
+    for name, words in KINDS.items():
+        told = _run(packages, sys.executable, "-m", "ofa_cli.main", "plugins", "check", words[1], "--strict")
         assert told == "1 checked, 0 problems, 0 warnings\n", name
 
 
@@ -100,7 +101,7 @@ def _lines_of_code(file: Path) -> int:
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_code_of_the_author_is_short(packages, name):
     package = next(packages[name].glob("ofa_*"))
-    files = [f for f in package.glob("*.py") if name == "modality" or f.name != "manifest.py"]
+    files = [f for f in package.glob("*.py") if name in ("modality", "grid") or f.name != "manifest.py"]
     assert sum(map(_lines_of_code, files)) <= LIMITS[name]
 
 
@@ -121,13 +122,14 @@ WRONG = {
     ("component", "sound", "", "metrc"): "did you mean 'metric'?",
     ("component", "sound", "SOUND", ""): "--slot is for a modality or a task",
     ("task", "sound", "", "metric"): "--kind is for",
+    ("task", "sound", "", "", True): "--grid is for 'ofa plugins new modality'",
     ("modality", "text", "", ""): "choose another name",
     ("modality", "sound", "TEXT", ""): "choose another with --slot",
     ("component", "token", "", "generator"): "generator 'token' is there already, from ofacore",
 }
 
 
-@pytest.mark.parametrize("words", WRONG, ids=lambda words: "-".join(words)[:30])
+@pytest.mark.parametrize("words", WRONG, ids=lambda words: "-".join(map(str, words))[:30])
 def test_a_name_that_cannot_be_used_is_told_before_anything_is_written(registry, words):
     with pytest.raises(UserError) as caught:
         new_package(request_of(*words), registry)
@@ -171,6 +173,15 @@ def test_names_follow_from_one_word():
 def test_a_fresh_modality_learns_several_numbers(packages):
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "positions_can_be_learned")
     assert "1 passed" in _run(packages, *command, cwd=packages["modality"])
+
+
+@pytest.mark.parametrize(
+    "chosen", ["TestError or can_be_learned", pytest.param("not distributed", marks=pytest.mark.slow)]
+)
+def test_a_fresh_grid_passes_its_tests(packages, chosen):
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not dist", "-k", chosen)
+    told = _run(packages, *command, cwd=packages["grid"])
+    assert " passed" in told and "failed" not in told
 
 
 @pytest.mark.slow

@@ -7,11 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from ofa_cli.commands.explain import app
 from ofacore import Generalist, Task
+from ofacore.config.schema import RunConfig
 from ofacore.errors import UserError
-from ofacore.plan import as_text
+from ofacore.plan import as_text, attention_needs
 from ofacore.plugin import Registry
+from ofacore.run_check import check_run
 
 WORDS = ["red", "green", "blue", "cat", "dog"]
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}"} for x in WORDS for y in WORDS]
@@ -116,3 +120,33 @@ def test_the_plan_tells_losses_that_are_declared(plugged):
     loss = {"criterion": "bag", "hidden": "a", "labels": "b", "head": "mean", "weight": 0.5}
     told = as_text(made(plugged, [loss]).assembly.plans["turn"])
     assert told.endswith("losses\n  a: criterion bag | head mean | labels of b | weight 0.5")
+
+
+def test_the_plan_tells_which_attention_a_criterion_reads(plugged):
+    options = {"layers": [0, -1]}
+    plan = made(plugged, [{"criterion": "diagonal", "hidden": "b", "options": options}]).assembly.plans["turn"]
+    needs = attention_needs(plan, plugged)
+    assert needs == {"diagonal": (0, -1)}
+    line = "criterion diagonal reads the attention of decoder layers 0, the last; pipeline stages refuse it"
+    assert as_text(plan, needs).endswith(f"needs\n  {line}")
+
+
+def test_explain_tells_it_of_a_criterion_that_a_slot_names(plugged):
+    chosen = "[TEXT:a] -> [TEXT:b,criterion=diagonal]"
+    shown = CliRunner().invoke(app, [chosen], catch_exceptions=False).stdout
+    assert "needs\n  criterion diagonal reads the attention of decoder layer the last; pipeline stages" in shown
+    found = json.loads(CliRunner().invoke(app, [chosen, "--json"], catch_exceptions=False).stdout)
+    assert found["needs"] == {"attention": {"diagonal": [-1]}}
+    assert "needs" not in CliRunner().invoke(app, [LINE], catch_exceptions=False).stdout
+
+
+def test_pipeline_stages_refuse_it_before_anything_starts(plugged):
+    losses = [{"criterion": "cross_entropy", "hidden": "b"}, {"criterion": "diagonal", "hidden": "b"}]
+    values = {
+        "tasks": {"turn": {"instruction": LINE, "data": {"train": ROWS}, "losses": losses}},
+        "model": SIZES,
+        "parallel": {"nproc": 2, "pp": 2},
+    }
+    (found,) = check_run(RunConfig.model_validate(values), plugged)
+    assert found.path == "tasks.turn"
+    assert "criterion 'diagonal' reads attention weights" in found.message and "use --pp 1" in found.message

@@ -20,6 +20,7 @@ PARTS = ComponentManifest(
         Component("backbone", "megatron", "x:y"),
         Component("positions", "rotary", "x:y"),
         Component("schedule", "all", "x:y", options={"shuffle": True}),
+        Component("aggregator", "sum", "x:y"),
         Component("tracker", "jsonl", "x:y"),
         Component("tracker", "tensorboard", "x:y"),
         Component("transform", "lower", "x:y"),

@@ -21,20 +21,20 @@ from ofacore.plugin import (
 from ofacore.plugin.kinds import CORE_KINDS
 from ofacore.plugin.rows import import_target
 
-AGGREGATOR = Kind("aggregator", "fractions:Fraction", "Makes one of many.")
-DECLARES = ComponentManifest("aggregators", CONTRACT, (), kinds=(AGGREGATOR,))
-BRINGS = ComponentManifest("means", CONTRACT, (Component("aggregator", "mean", "statistics:mean", options={"a": 1}),))
+MERGER = Kind("merger", "fractions:Fraction", "Makes one of many.")
+DECLARES = ComponentManifest("mergers", CONTRACT, (), kinds=(MERGER,))
+BRINGS = ComponentManifest("means", CONTRACT, (Component("merger", "mean", "statistics:mean", options={"a": 1}),))
 
 DECLARING = """
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Kind
 MANIFEST = ComponentManifest(
-    "aggregators", CONTRACT, (Component("aggregator", "first", "aggregators:First", "The first."),),
-    kinds=(Kind("aggregator", "aggregators:Aggregator", "Makes one of many."),),
+    "mergers", CONTRACT, (Component("merger", "first", "mergers:First", "The first."),),
+    kinds=(Kind("merger", "mergers:Merger", "Makes one of many."),),
 )
 """
 CODE = """
 from typing import Protocol
-class Aggregator(Protocol):
+class Merger(Protocol):
     def combine(self, values): ...
 class First:
     def combine(self, values):
@@ -57,43 +57,43 @@ def add(site, name, manifest, code="", distribution=""):
 
 def test_components_of_a_declared_kind_are_found_like_all_others():
     registry = Registry.of(BRINGS, DECLARES)
-    assert registry.names("aggregator") == ("mean",)
-    assert registry.component("aggregator", "mean") is BRINGS.components[0]
-    assert registry.load("aggregator", "mean")([1, 3]) == 2
-    assert registry.owner("aggregator", "mean") == "means"
-    assert registry.pinned({("aggregator", "mean"): {"a": 2}}).component("aggregator", "mean").options == {"a": 2}
-    assert registry.kind("aggregator") is registry.kinds()["aggregator"] is AGGREGATOR
-    assert pickle.loads(pickle.dumps(registry)).kind("aggregator") == AGGREGATOR
+    assert registry.names("merger") == ("mean",)
+    assert registry.component("merger", "mean") is BRINGS.components[0]
+    assert registry.load("merger", "mean")([1, 3]) == 2
+    assert registry.owner("merger", "mean") == "means"
+    assert registry.pinned({("merger", "mean"): {"a": 2}}).component("merger", "mean").options == {"a": 2}
+    assert registry.kind("merger") is registry.kinds()["merger"] is MERGER
+    assert pickle.loads(pickle.dumps(registry)).kind("merger") == MERGER
 
 
 def test_installed_distributions_share_a_kind_and_pages_show_it(site):
-    add(site, "aggregators", DECLARING, CODE)
-    add(site, "last", BRINGING.format("aggregator"), LAST)
+    add(site, "mergers", DECLARING, CODE)
+    add(site, "last", BRINGING.format("merger"), LAST)
     code = """
 from ofacore.plugin import Registry
 r = Registry.discover()
-print(r.names("aggregator"), [r.load("aggregator", n)().combine([1, 2]) for n in r.names("aggregator")])
-print(r.kind("aggregator").protocol, {row.status for row in r.rows})
+print(r.names("merger"), [r.load("merger", n)().combine([1, 2]) for n in r.names("merger")])
+print(r.kind("merger").protocol, {row.status for row in r.rows})
 """
-    wanted = "('first', 'last') [1, 2]\naggregators:Aggregator {'ok'}\n"
+    wanted = "('first', 'last') [1, 2]\nmergers:Merger {'ok'}\n"
     assert [site.run(code).stdout for _ in ("new", "from the cache")] == [wanted, wanted]
     main = "from ofa_cli.main import main; main({!r})"
-    shown = site.run(main.format(["plugins", "show", "aggregators"])).stdout
-    assert "kind aggregator  Makes one of many." in shown and "protocol aggregators:Aggregator" in shown
-    assert "0 problems" in site.run(main.format(["plugins", "check", "aggregators"]), check=False).stdout
+    shown = site.run(main.format(["plugins", "show", "mergers"])).stdout
+    assert "kind merger  Makes one of many." in shown and "protocol mergers:Merger" in shown
+    assert "0 problems" in site.run(main.format(["plugins", "check", "mergers"]), check=False).stdout
     listed = site.run("from ofacore.plugin.reference import main; main(['--kinds'])").stdout
-    assert "| `aggregator` | `aggregators:Aggregator` | Makes one of many. |" in listed
+    assert "| `merger` | `mergers:Merger` | Makes one of many. |" in listed
     assert "| `metric` | `ofacore.protocols:Metric` |" in listed
 
 
 def test_an_unknown_kind_is_a_broken_row_and_stops_no_other(site):
-    add(site, "aggregators", DECLARING, CODE)
-    add(site, "last", BRINGING.format("agregator"), LAST)
+    add(site, "mergers", DECLARING, CODE)
+    add(site, "last", BRINGING.format("mergger"), LAST)
     rows = site.rows()
-    assert (rows["dist-last"]["status"], rows["dist-aggregators"]["status"]) == ("broken", "ok")
+    assert (rows["dist-last"]["status"], rows["dist-mergers"]["status"]) == ("broken", "ok")
     problem = rows["dist-last"]["problem"]
-    assert "its component 'agregator/last': unknown kind of component 'agregator'" in problem
-    assert "did you mean 'aggregator'?" in problem and "there are: adapter, aggregator, backbone" in problem
+    assert "its component 'mergger/last': unknown kind of component 'mergger'" in problem
+    assert "did you mean 'merger'?" in problem and "there are: adapter, aggregator, backbone" in problem
     without = site.rows(OFA_PLUGINS="last")["dist-last"]
     assert without["status"] == "broken" and "install or enable the plugin that declares it" in without["problem"]
     check = "from ofa_cli.main import main; main(['plugins', 'check', 'last', '--json'])"
@@ -104,39 +104,39 @@ def test_an_unknown_kind_is_a_broken_row_and_stops_no_other(site):
 def test_what_is_broken_declares_nothing():
     lost = replace(DECLARES, components=(Component("nothing", "x", "a:b"),))
     registry = _rows(lost, BRINGS)
-    assert registry["aggregators"].status == registry["means"].status == "broken"
-    assert "'aggregators', which declares it, is broken" in registry["means"].problem
+    assert registry["mergers"].status == registry["means"].status == "broken"
+    assert "'mergers', which declares it, is broken" in registry["means"].problem
 
 
 def test_one_kind_declared_in_two_ways_is_a_conflict_and_a_setting_decides():
-    other = ComponentManifest("others", CONTRACT, (), kinds=(replace(AGGREGATOR, protocol="decimal:Decimal"),))
+    other = ComponentManifest("others", CONTRACT, (), kinds=(replace(MERGER, protocol="decimal:Decimal"),))
     registry = Registry.of(DECLARES, other, BRINGS)
     assert {row.name: row.status for row in registry.rows} == {
-        "aggregators": "conflict", "others": "conflict", "means": "ok",
+        "mergers": "conflict", "others": "conflict", "means": "ok",
     }  # fmt: skip
-    with pytest.raises(ConflictError, match="kind of component 'aggregator' is announced by .* and 'others'"):
-        registry.kind("aggregator")
-    assert "aggregator" not in registry.kinds() and registry.load("aggregator", "mean")
-    decided = Registry.of(DECLARES, other, BRINGS, prefer={"kind/aggregator": "others"})
-    assert decided.kind("aggregator").protocol == "decimal:Decimal"
+    with pytest.raises(ConflictError, match="kind of component 'merger' is announced by .* and 'others'"):
+        registry.kind("merger")
+    assert "merger" not in registry.kinds() and registry.load("merger", "mean")
+    decided = Registry.of(DECLARES, other, BRINGS, prefer={"kind/merger": "others"})
+    assert decided.kind("merger").protocol == "decimal:Decimal"
     assert {row.status for row in decided.rows} == {"ok"}
 
 
 def test_the_same_declaration_twice_is_one():
     registry = Registry.of(DECLARES, replace(DECLARES, name="copy"))
-    assert {row.status for row in registry.rows} == {"ok"} and registry.kind("aggregator") == AGGREGATOR
+    assert {row.status for row in registry.rows} == {"ok"} and registry.kind("merger") == MERGER
 
 
 def test_what_is_asked_for_by_an_unknown_kind_is_told():
     registry = Registry.of(DECLARES, BRINGS)
     for ask in (registry.component, registry.load, registry.owner):
-        with pytest.raises(UnknownNameError, match="unknown kind of component 'agregator'; did you mean 'aggregator'"):
-            ask("agregator", "mean")
-    with pytest.raises(UnknownNameError, match="unknown aggregator 'meen'; did you mean 'mean'"):
-        registry.component("aggregator", "meen")
+        with pytest.raises(UnknownNameError, match="unknown kind of component 'mergger'; did you mean 'merger'"):
+            ask("mergger", "mean")
+    with pytest.raises(UnknownNameError, match="unknown merger 'meen'; did you mean 'mean'"):
+        registry.component("merger", "meen")
     with pytest.raises(UnknownNameError, match="did you mean 'metric'"):
         registry.kind("metrik")
-    assert registry.names("agregator") == ()
+    assert registry.names("mergger") == ()
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_what_is_asked_for_by_an_unknown_kind_is_told():
         ((Kind("two/parts", "a:b"),), "no name in small letters"),
         ((Kind(None, "a:b"),), "no name in small letters"),
         ((Kind("fine", "a"),), "not 'package.module:Protocol'"),
-        ((AGGREGATOR, AGGREGATOR), "gives kind of component 'aggregator' twice"),
-        (("aggregator",), "'aggregator', which is no Kind"),
-        (AGGREGATOR, "is no tuple"),
+        ((MERGER, MERGER), "gives kind of component 'merger' twice"),
+        (("merger",), "'merger', which is no Kind"),
+        (MERGER, "is no tuple"),
     ],
 )
 def test_a_malformed_kind_is_refused(kinds, reason):

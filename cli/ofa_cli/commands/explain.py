@@ -19,20 +19,23 @@ def explain(
     full: Annotated[bool, typer.Option("--full", help="Build the model; add shapes, parameters, FLOPs.")] = False,
 ) -> None:
     """Show the plan of an instruction: which components serve each slot."""
-    from ofacore.plan import as_dict, as_text, compile_task
+    from ofacore.plan import as_dict, as_text, attention_needs, compile_task
     from ofacore.plan.explain import options_as_text
     from ofacore.plan.resolved_options import options_of_plan
     from ofacore.plugin import Registry
 
     registry = Registry.discover()
     plan = compile_task("task", instruction, registry)
+    needs = attention_needs(plan, registry)
     model = _model(instruction) if full else None
     options = options_of_plan(plan, registry)
     if json:
         templates = [as_dict(template) for template in plan.templates]
-        print_json({"templates": templates, "options": options} | ({"model": model} if model is not None else {}))
+        told = {"attention": {name: list(layers) for name, layers in needs.items()}}
+        found = {"templates": templates, "needs": told, "options": options}
+        print_json(found | ({"model": model} if model is not None else {}))
         return
-    echo(as_text(plan))
+    echo(as_text(plan, needs))
     if options:
         echo(f"\n{options_as_text(options)}")
     for key, value in (model or {}).items():

@@ -33,6 +33,13 @@ _OWN = {
         "sample/train.yaml": "modality/train.yaml",
         "tests/test_{package}.py": "modality/tests.py",
     },
+    "grid": {
+        "README.md": "grid/README.md",
+        "{package}/manifest.py": "grid/manifest.py",
+        "sample/rows.jsonl": "grid/rows.jsonl",
+        "sample/train.yaml": "grid/train.yaml",
+        "tests/test_{package}.py": "grid/tests.py",
+    },
     "task": {
         "README.md": "task/README.md",
         "{package}/manifest.py": "task/manifest.py",
@@ -49,7 +56,7 @@ _OWN = {
         "tests/test_{package}.py": "{component}/tests.py",
     },
 }
-"""Kind -> file of the package -> its template."""
+"""Kind, or ``grid`` -> file of the package -> its template."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,11 @@ class Request:
     slot: str = ""
     """Modality: its slot type. Task: the slot type that it asks about. Empty: the default."""
     component: str = "criterion"
+    grid: bool = False
+    """Modality: of grids of numbers, in one file."""
 
 
-def request_of(kind: str, name: str, slot: str = "", component: str = "") -> Request:
+def request_of(kind: str, name: str, slot: str = "", component: str = "", grid: bool = False) -> Request:
     """A request with its words checked.
 
     Raises:
@@ -73,7 +82,9 @@ def request_of(kind: str, name: str, slot: str = "", component: str = "") -> Req
         raise UserError(f"--kind is for 'ofa plugins new component', not for a {kind}")
     if slot and kind == "component":
         raise UserError("--slot is for a modality or a task, not for a component")
-    return Request(checked_names(kind, name), slot, component or "criterion")
+    if grid and kind != "modality":
+        raise UserError(f"--grid is for 'ofa plugins new modality', not for a {kind}")
+    return Request(checked_names(kind, name), slot, component or "criterion", grid)
 
 
 def new_package(request: Request, registry: Registry) -> dict[str, str]:
@@ -88,13 +99,15 @@ def new_package(request: Request, registry: Registry) -> dict[str, str]:
 
 
 def _files(request: Request) -> Mapping[str, str]:
-    return {**_SHARED, **_OWN[request.names.kind]}
+    own = "grid" if request.grid else request.names.kind
+    return {**_SHARED, **_OWN[own]}
 
 
 def _common(names: Names) -> dict[str, str]:
     return {
         "kind": names.kind,
         "name": names.name,
+        "entry": names.name,
         "identifier": names.identifier,
         "distribution": names.distribution,
         "package": names.package,
@@ -106,8 +119,12 @@ def _common(names: Names) -> dict[str, str]:
 def _modality(request: Request, registry: Registry) -> dict[str, str]:
     names, slot = request.names, request.slot or request.names.slot
     check_slot_name(slot)
-    kinds = ("preprocessor", "adapter", "head")
-    check_free(names, [("slot", slot), *((kind, names.identifier) for kind in kinds)], registry)
+    offers = [("slot", slot), *((kind, names.identifier) for kind in ("preprocessor", "adapter", "head"))]
+    offers += [("metric", f"{names.identifier}_error")] if request.grid else []
+    check_free(names, offers, registry)
+    if request.grid:
+        doc = f"Slots of type {slot}: grids of numbers."
+        return {"slot": slot, "doc": doc, "entry": names.identifier, **_requirements()}
     return {"slot": slot, "doc": f"Slots of type {slot}: rows of numbers.", **_requirements("numpy>=2")}
 
 

@@ -51,6 +51,7 @@ MANIFEST = ModalityManifest(
             sample="ofa_modality_box.sample:box",
             row_transform="ofa_modality_box.transform:BoxTransform",
             bound_to="image",
+            widget="text",
         ),
     ),
     components=(

@@ -119,6 +119,7 @@ MANIFEST = ModalityManifest(
             sample=f"{_PACKAGE}.sample:picture",
             row_transform=f"{_PACKAGE}.transform:ImageTransform",
             takes_files=True,
+            widget="file",
         ),
     ),
     components=COMPONENTS,

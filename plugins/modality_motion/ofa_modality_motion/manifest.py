@@ -71,6 +71,7 @@ MANIFEST = ModalityManifest(
             views=("motion",),
             sample=f"{_PACKAGE}.sample:clip",
             takes_files=True,
+            widget="file",
         ),
     ),
     components=COMPONENTS,

@@ -73,6 +73,7 @@ MANIFEST = ModalityManifest(
             views=("text",),
             sample="ofa_modality_text.sample:text",
             serves_plain_text=True,
+            widget="text",
         ),
     ),
     components=(
