@@ -67,7 +67,7 @@ def test_options_of_searching_come_along(tmp_path: Path) -> None:
     report = imported(tmp_path, tasks)
     config = Generalist.from_pretrained(tmp_path / "run").assembly.config
     common = {"beam": 3, "max_length": 7, "min_length": 2, "no_repeat_ngram": 3}
-    found = {name: task.generation.model_dump(exclude_unset=True) for name, task in config.tasks.items()}
+    found = {name: dict(task.generation) for name, task in config.tasks.items()}
     assert found == {
         "json": common, "mapping": {**common, "length_penalty": 2.0}, "drawn": {"strategy": "sample", "top_k": 4},
         "odd": {}, "text": {},
