@@ -95,8 +95,10 @@ class Rotary(nn.Module, Positions):
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """x [..., heads, head size], rotation complex [..., p]: the first p pairs of features; computed in fp32."""
     turned = 2 * rotation.shape[-1]
+    if not turned:
+        return x
     if turned < x.shape[-1]:
-        return torch.cat([rotate(x[..., :turned], rotation), x[..., turned:]], -1)
+        return torch.cat([rotate(x[..., :turned].contiguous(), rotation), x[..., turned:]], -1)
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2).type_as(x)
 
