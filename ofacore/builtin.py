@@ -37,10 +37,15 @@ _SELF_CRITICAL = {
     "temperature": Option(1.0, "Of the draw.", minimum=1e-3, maximum=1e3),
 }
 _CURRICULUM = {
-    "start": Option({}, "Task -> step at which it joins; those not named: 0."),
-    "until": Option({}, "Task -> step at which it leaves; those not named: never."),
-    "ramp": Option(0, "Steps over which the weight of a task that joins grows to its own.", minimum=0),
+    "start": Option({}, "Task -> step at which it joins, or a share of the run below 1; those not named: 0."),
+    "until": Option({}, "Task -> step at which it leaves, or a share of the run below 1; those not named: never."),
+    "ramp": Option(
+        0, "Steps, or a share of the run below 1, over which the weight of a task that joins grows.", "float", minimum=0
+    ),
 }
+_RECALL_K = Option(
+    [1, 5, 10], "How many are looked at: one number, or several, of which the first is the score.", "any"
+)
 _WANDB = {
     "project": Option("ofacore", "Project that the run belongs to."),
     "mode": Option(
@@ -105,7 +110,7 @@ MANIFEST = ComponentManifest(
         ),
         _component(
             "metric", "recall", "ofacore.parts.retrieval:Recall",
-            "Share of rows whose partner in a contrast is among the k nearest.", k=[1, 5, 10],
+            "Share of rows whose partner in a contrast is among the k nearest.", k=_RECALL_K,
         ),
         _component("schedule", "all", f"{_SCHEDULES}:All", "A fixed number of samples of every task in each step."),
         _component("schedule", "proportional", f"{_SCHEDULES}:Proportional", "Shares by the size of the data."),
