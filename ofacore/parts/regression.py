@@ -30,7 +30,7 @@ class ValuesHead(nn.Module):
     """One linear layer from each state to ``width`` numbers (option, default 1).
 
     Announce it under a name of your own, since its width is that of your values:
-    ``Component("head", "mine", "ofacore.parts:ValuesHead", options={"width": 3})``.
+    ``Component("head", "mine", "ofacore.parts:ValuesHead", options={"width": Option(3, "Numbers a position.")})``.
     """
 
     positionwise: ClassVar[bool] = True
