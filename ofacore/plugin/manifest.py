@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-CONTRACT: tuple[int, int] = (1, 0)
+CONTRACT: tuple[int, int] = (2, 0)
 """Version (major, minor) of the plugin contract that this core offers."""
 
 AttributeType = Literal["flag", "int", "float", "str", "choice", "slot"]

@@ -9,7 +9,7 @@ import pytest
 
 PLAIN = """
 from ofacore.plugin import Component, ComponentManifest
-MANIFEST = ComponentManifest("{name}", (1, 0), (Component("metric", "{name}", "{name}_code:Thing", "a metric"),), "doc")
+MANIFEST = ComponentManifest("{name}", (2, 0), (Component("metric", "{name}", "{name}_code:Thing", "a metric"),), "doc")
 """
 STATIC = {
     "untyped": ("Attribute('size', 'number', doc='d')", "is of type 'number', which does not exist"),
@@ -23,7 +23,7 @@ SLOT = """
 from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
 def is_element(value):
     return True
-MANIFEST = ModalityManifest("{name}", (1, 0), (
+MANIFEST = ModalityManifest("{name}", (2, 0), (
     SlotType("{slot}", "doc", "{name}", "anything", is_element, ({attribute},), sample="json:loads"),
 ), (Component("preprocessor", "{name}", "json:JSONDecoder", "doc", {{"adapter": "token"}}),))
 """

@@ -104,7 +104,7 @@ class Mute(Chosen):
 WIDTH = {"width": Option(6, "Width of the network.", minimum=1)}
 MANIFEST = ComponentManifest(
     "schemes",
-    (1, 0),
+    (2, 0),
     (
         Component("positions", "alibi", f"{HERE}:Alibi", options={"steepest": Option(0.5, "Of the first head.")}),
         Component("positions", "absolute", f"{HERE}:Absolute"),

@@ -56,7 +56,7 @@ def test_a_corrupt_entry_is_as_good_as_none(seen, damage):
         content["entries"][key] = {**entry, **damage} if isinstance(damage, dict) else damage
     file.write_text(json.dumps(content))
     row = seen.rows()["dist-seen"]
-    assert (row["slots"], row["contract"], row["status"]) == (["SEEN"], "1.0", "ok")
+    assert (row["slots"], row["contract"], row["status"]) == (["SEEN"], "2.0", "ok")
 
 
 def test_a_changed_file_is_read_again(seen):

@@ -204,7 +204,7 @@ def test_no_plugins_leaves_their_commands_out(commands, line):
 
 def test_a_command_in_development_needs_no_installation(site):
     site.write("work_app", FUNCTION)
-    code = "from ofacore.plugin import *\nMANIFEST = CommandManifest('work', (1, 0), 'work_app:app', 'Works.')"
+    code = "from ofacore.plugin import *\nMANIFEST = CommandManifest('work', (2, 0), 'work_app:app', 'Works.')"
     site.write("work", code)
     listed, called, broken = calls(
         site, "--help", "work", "bad", OFA_PLUGIN_DEV="work=work:MANIFEST,bad=nowhere_at_all:MANIFEST"
@@ -247,7 +247,7 @@ def test_a_malformed_manifest_is_refused(name, target, reason):
 
 def test_entry_point_and_command_have_one_name(site):
     site.install("dist-x", "[ofa.command]\nother = x_manifest:MANIFEST\n", {"x_manifest": (
-        "from ofacore.plugin import CommandManifest\nMANIFEST = CommandManifest('x', (1, 0), 'x:app', 'X.')\n"
+        "from ofacore.plugin import CommandManifest\nMANIFEST = CommandManifest('x', (2, 0), 'x:app', 'X.')\n"
     )})  # fmt: skip
     assert "its entry point is called 'other', its command 'x'" in site.rows()["dist-x"]["problem"]
 

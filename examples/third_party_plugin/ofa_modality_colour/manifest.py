@@ -24,7 +24,7 @@ COLOUR = SlotType(
 
 MANIFEST = ModalityManifest(
     name="colour",
-    contract=(1, 0),
+    contract=(2, 0),
     doc="Hex colours.",
     slots=(COLOUR,),
     components=(

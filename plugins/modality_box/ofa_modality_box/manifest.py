@@ -36,7 +36,7 @@ _VISIBLE = Option(0.2, "Least share of a box of a list that a crop must leave, o
 
 MANIFEST = ModalityManifest(
     name="box",
-    contract=(1, 0),
+    contract=(2, 0),
     doc="Boxes in images, as four binned coordinates.",
     slots=(
         SlotType(

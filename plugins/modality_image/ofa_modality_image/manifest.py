@@ -104,7 +104,7 @@ COMPONENTS = (
 
 MANIFEST = ModalityManifest(
     name="image",
-    contract=(1, 0),
+    contract=(2, 0),
     doc="Pictures as input.",
     slots=(
         SlotType(

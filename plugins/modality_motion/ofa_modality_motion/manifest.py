@@ -57,7 +57,7 @@ COMPONENTS = (
 
 MANIFEST = ModalityManifest(
     name="motion",
-    contract=(1, 0),
+    contract=(2, 0),
     doc="Motion clips: input, and output by diffusion.",
     slots=(
         SlotType(

@@ -60,7 +60,7 @@ _OPTIONS: Mapping[str, Option] = {
 
 MANIFEST = ModalityManifest(
     name="text",
-    contract=(1, 0),
+    contract=(2, 0),
     doc="Text, as tokens of a byte-level BPE trained on the tasks' own text or of any Hugging Face tokenizer.",
     slots=(
         SlotType(

@@ -19,7 +19,7 @@ _PACKAGE = "ofa_positions_untied"
 
 MANIFEST = ComponentManifest(
     "untied",
-    (1, 0),
+    (2, 0),
     (
         Component(
             "positions",

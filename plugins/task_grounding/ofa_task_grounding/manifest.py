@@ -97,5 +97,5 @@ PLAIN = (
 )  # fmt: skip
 
 MANIFEST = TaskManifest(
-    "grounding", (1, 0), presets=STARTER + PLAIN, components=METRICS + TRANSFORMS, doc="Tasks on pictures with boxes."
+    "grounding", (2, 0), presets=STARTER + PLAIN, components=METRICS + TRANSFORMS, doc="Tasks on pictures with boxes."
 )

@@ -174,4 +174,4 @@ EMOJI_NAMES = Component(
     "dataset", "emoji_names", f"{_DATA}.emoji_names:EmojiNames", "Names of emoji in 14 languages; splits of texts."
 )
 
-MANIFEST = TaskManifest("language", (1, 0), STARTER + GLUE + PLAIN, (*METRICS, EMOJI_NAMES), "Tasks on text.")
+MANIFEST = TaskManifest("language", (2, 0), STARTER + GLUE + PLAIN, (*METRICS, EMOJI_NAMES), "Tasks on text.")

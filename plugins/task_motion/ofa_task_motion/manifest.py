@@ -78,4 +78,4 @@ PLAIN = (
     ),
 )  # fmt: skip
 
-MANIFEST = TaskManifest("motion", (1, 0), presets=STARTER + PLAIN, doc="Tasks on motion.")
+MANIFEST = TaskManifest("motion", (2, 0), presets=STARTER + PLAIN, doc="Tasks on motion.")

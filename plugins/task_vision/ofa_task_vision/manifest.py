@@ -143,4 +143,4 @@ COMPONENTS = (
     *TRANSFORMS,
 )
 
-MANIFEST = TaskManifest("vision", (1, 0), STARTER + PLAIN, COMPONENTS, "Tasks on pictures.")
+MANIFEST = TaskManifest("vision", (2, 0), STARTER + PLAIN, COMPONENTS, "Tasks on pictures.")
