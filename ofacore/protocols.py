@@ -1621,7 +1621,7 @@ class BackboneContext:
     router: Any = None
     """How positions find their experts, for an `ExpertBackbone`; None: layers are dense."""
     options: Options = field(default_factory=dict)
-    """Every option that the component declares, with what ``model.options`` sets before the default."""
+    """Every option that the component declares, with what the configuration sets before the default."""
 
 
 class Backbone(Protocol):

@@ -144,7 +144,7 @@ class Assembly:
             for other in others:
                 self.preprocessor(other)
             built = self._build(name)
-            blocks = built.blocks(self.artifacts.get(name))
+            blocks = self._blocks(name, built)
             missing = [block.name for block in blocks if block.name not in self.vocabulary]
             if missing:
                 raise DataError(
@@ -153,6 +153,10 @@ class Assembly:
             self._bind(name, built)
             self.preprocessors[name] = built
         return self.preprocessors[name]
+
+    def _blocks(self, name: str, built: Preprocessor) -> tuple[Block, ...]:
+        with Blame(who(self.registry, "preprocessor", name), "blocks"):
+            return built.blocks(self.artifacts.get(name))
 
     def _bind(self, name: str, built: Preprocessor) -> None:
         """Give a preprocessor the vocabulary, its artifact, and the bound ones that it builds on."""
@@ -257,7 +261,7 @@ class Assembly:
                     artifact = built.fit((value for *_, value in fitting.with_columns(name)), rng)
             if artifact is not None:
                 self.artifacts[name] = artifact
-            self.vocabulary = self.vocabulary.extend(built.blocks(artifact))
+            self.vocabulary = self.vocabulary.extend(self._blocks(name, built))
             self.preprocessors[name] = built
         for name, built in self.preprocessors.items():
             self._bind(name, built)

@@ -21,8 +21,8 @@ class PlaneView:
     """float64 [2, 3]: a place (x, y, 1) of the original -> the place (x, y) in the view."""
     view: tuple[float, float]
     """(width, height) of the view, in its own cells."""
-    image: Any = None
-    """The upright original to draw on, a PIL image; None where there is none."""
+    original: Any = None
+    """What to draw on, upright, of PIL; None where there is none."""
     turned: bool = False
     """The original was turned as its file asks."""
 

@@ -134,7 +134,7 @@ def _check_lists(options: Options) -> None:
     for ids in options.get("banned_tokens", ()):
         whole = isinstance(ids, list | tuple) and ids and all(_is_id(number) for number in ids)
         if not whole:
-            raise ValueError(f"banned_tokens holds {ids!r}; expected lists of token ids")
+            raise ValueError(f"banned_tokens holds {ids!r}; expected lists of token ids from 0")
 
 
 def _is_id(number: Any) -> bool:

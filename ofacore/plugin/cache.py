@@ -18,9 +18,11 @@ from typing import Any
 
 from ofacore.folders import cache_root
 from ofacore.json_text import json_text
+from ofacore.plugin.manifest import CONTRACT
 from ofacore.plugin.rows import Announcement, Offer, Plugin, from_offer
 
-_FORMAT = 3
+_FORMAT = (3, *CONTRACT)
+"""Version of this file's form; rows say whether a plugin fits the contract, so a cache is of one contract."""
 
 
 def cache_file() -> Path:
@@ -43,7 +45,7 @@ class RowCache:
         """The cache in a file, or an empty one."""
         try:
             content = json.loads(path.read_bytes())
-            valid = content["format"] == _FORMAT and isinstance(content["entries"], dict)
+            valid = content["format"] == list(_FORMAT) and isinstance(content["entries"], dict)
             return cls(path, content["entries"] if valid else {})
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return cls(path)

@@ -64,7 +64,6 @@ def test_a_bad_instruction_exits_with_2_and_a_caret(ofa):
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--data", "a"], "name=value"),
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--data", "a=1", "--data", "a=2"], "'a' twice"),
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--set", "beams=3"], "did you mean 'beam'?"),
-        (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--set", "n_best=0"], "n_best"),
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--closed-set", "yes"], "--closed-set 'yes' is not of the form"),
         (["train", "other.yaml", "--all"], "ofa train starter --all"),
         (["train"], "Missing argument"),

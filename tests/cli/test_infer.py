@@ -30,6 +30,8 @@ def test_options_and_candidates(ofa, folder: Path) -> None:
     assert len(found["candidates"]["b"][0]["log_probs"]) == len(expected.candidates["b"][0].log_probs)
     lines = ofa("infer", str(folder), "say", "--data", "a=red 1", *words).stdout.splitlines()
     assert lines[0] == f"b: {expected['b']}" and len(lines) == 4
+    done = ofa("infer", str(folder), "say", "--data", "a=red 1", "--set", "n_best=0", code=2)
+    assert "generation.n_best: found 0, expected 1 to 100000" in done.stderr
 
 
 def test_a_closed_set_for_a_free_instruction(ofa, folder: Path) -> None:

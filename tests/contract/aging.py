@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
+from ofacore.parts import AskedValues
 from ofacore.plugin import CONTRACT, Component, ModalityManifest, SlotType, TaskManifest, TaskPreset
 from ofacore.protocols import DenseSegment, RowError, TargetSpec
 
@@ -32,7 +33,7 @@ class Numbers:
         return [DenseSegment({"values": numbers}, (2,), labels)]
 
     def expect(self, slot, ctx):
-        ctx.published[slot.name] = {"width": 1}
+        ctx.published.put(slot.name, AskedValues(1))
         return TargetSpec(length=2)
 
     def decode(self, hypothesis, slot, ctx):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Option
 
 LAYERS = {"layers": Option(1, "Layers of each.", minimum=1)}
@@ -23,3 +25,5 @@ MANIFEST = ComponentManifest(
         _backbone("boaster", "Recurrent", "Says more than it can.", options=LAYERS, divides=("fsdp",)),
     ),
 )
+SOUND = replace(MANIFEST, components=MANIFEST.components[:3])
+"""Without those that lack something on purpose."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ofacore.parts import CrossEntropy, TokenGenerator, ValuesHead, ValuesPreprocessor
+from ofacore.parts import AskedValues, CrossEntropy, TokenGenerator, ValuesHead, ValuesPreprocessor
 from ofacore.plugin import (
     CONTRACT,
     Attribute,
@@ -23,7 +23,7 @@ from ofacore.plugin import (
     Registry,
     SlotType,
 )
-from ofacore.protocols import TargetSpec
+from ofacore.protocols import Positions, TargetSpec
 
 SEEN: dict[str, dict] = {}
 
@@ -46,7 +46,7 @@ class Level(ValuesPreprocessor):
         return float(array[0, 0])
 
     def expect(self, slot, ctx):
-        ctx.published[slot.name] = {"width": 1}
+        ctx.published.put(slot.name, AskedValues(1))
         return TargetSpec(open=False, length=1)
 
 
@@ -104,8 +104,8 @@ class Search:
         note("generator", options)
         self.inner = TokenGenerator({})
 
-    def __call__(self, session, requests, options, generator):
-        return self.inner(session, requests, options, generator)
+    def __call__(self, session, requests, generator):
+        return self.inner(session, requests, generator)
 
 
 class Right:
@@ -148,33 +148,18 @@ class Halves:
 
 def backbone(config, context):
     """The core's, behind a note."""
-    note("backbone", config.options)
+    note("backbone", context.options)
     return Registry.discover().load("backbone", "megatron")(config, context)
 
 
-class Nowhere(nn.Module):
+class Nowhere(nn.Module, Positions):
     """A position scheme that knows no places."""
 
-    packs, restarts, width, splits_heads = True, False, 0, True
+    splits_heads = True
 
-    def __init__(self, options):
+    def __init__(self, context):
         super().__init__()
-        note("positions", options.own)
-
-    def rotation(self, coordinates):
-        return None
-
-    def states(self, stack, coordinates, kind):
-        return None
-
-    def vectors(self, stack, coordinates, kind):
-        return None
-
-    def features(self, place, role, vectors):
-        return None
-
-    def relative(self, place, queries, keys):
-        return None
+        note("positions", context.options)
 
 
 class Book:
@@ -203,10 +188,10 @@ def cut(value, letters=9):
 
 class Mean:
     def __init__(self, options):
-        note("aggregator", options)
+        note("merger", options)
 
 
-class Aggregator:
+class Merger:
     """Made as ``cls(options)``."""
 
 
@@ -265,7 +250,7 @@ PARTS = ComponentManifest(
         part("tracker", "book", "Book"),
         part("transform", "cleaner", "Cleaner"),
         part("transform", "cut.to", "cut", {"letters": Option(9, "Letters kept.", minimum=1)}),
-        part("aggregator", "mean", "Mean"),
+        part("merger", "mean", "Mean"),
     ),
-    kinds=(Kind("aggregator", f"{__name__}:Aggregator", "Makes one of many."),),
+    kinds=(Kind("merger", f"{__name__}:Merger", "Makes one of many."),),
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from ofacore.parts import TokensPreprocessor, ValuesPreprocessor
+from ofacore.parts import AskedValues, TokensPreprocessor, ValuesPreprocessor
 from ofacore.plugin import CONTRACT, Attribute, Component, ModalityManifest, SlotType
 from ofacore.protocols import (
     MASK,
@@ -37,6 +37,13 @@ def is_grid(value):
     return isinstance(value, list) and bool(value) and all(isinstance(line, str) for line in value)
 
 
+@dataclass(frozen=True)
+class Lines:
+    """How wide the picture is that was asked for."""
+
+    columns: int
+
+
 class Codes(TokensPreprocessor):
     """A picture as lines of letters, each letter a code; its size stands in the attributes."""
 
@@ -53,13 +60,13 @@ class Codes(TokensPreprocessor):
 
     def expect(self, slot, ctx):
         rows, columns = ctx.row.get("size") or (slot.attributes["rows"], slot.attributes["columns"])
-        ctx.published[slot.name] = columns
+        ctx.published.put(slot.name, Lines(columns))
         spec = super().expect(slot, ctx)
         return replace(spec, open=False, length=rows * columns, coordinates=cells(rows, columns))
 
     def decode(self, hypothesis, slot, ctx):
         text = "".join(super().decode(hypothesis, slot, ctx))
-        columns = ctx.published[slot.name]
+        columns = ctx.published.one(slot.name, Lines).columns
         return [text[start : start + columns] for start in range(0, len(text), columns)]
 
     def from_tokens(self, tokens):
@@ -136,7 +143,7 @@ class Unmask:
     def __init__(self, options):
         pass
 
-    def __call__(self, session, requests, options, generator):
+    def __call__(self, session, requests, generator):
         slot, spec, rows = requests[0].slot, requests[0].spec, len(requests)
         shapes, context = [(spec.length,)] * rows, HeadContext((spec.length,) * rows, spec.blocks)
         tokens = torch.full((rows, spec.length), MASK, device=session.device)
@@ -182,7 +189,7 @@ class Tags:
         return [DenseSegment(features, (len(value),), labels={"ids": ids}, blocks=("codes/tags",))]
 
     def expect(self, slot, ctx):
-        ctx.published[slot.name] = {"width": 1}
+        ctx.published.put(slot.name, AskedValues(1))
         return TargetSpec(("codes/tags",), open=False, length=slot.attributes["length"], shift=False)
 
     def decode(self, hypothesis, slot, ctx):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -116,3 +118,6 @@ MANIFEST = ComponentManifest(
         Component("router", "mute", f"{HERE}:Mute", options=WIDTH),
     ),
 )
+FAULTY = frozenset({"half", "beyond", "flat", "mute"})
+SOUND = replace(MANIFEST, components=tuple(part for part in MANIFEST.components if part.name not in FAULTY))
+"""Without those that lack something on purpose."""

@@ -20,18 +20,18 @@ from ofacore.testing import BackboneConformance
 
 @pytest.fixture
 def announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OFA_PLUGIN_DEV", "backbones=tests.contract.backbones:MANIFEST")
+    monkeypatch.setenv("OFA_PLUGIN_DEV", "backbones=tests.contract.backbones:SOUND")
 
 
 @pytest.mark.usefixtures("announced")
 class TestPlain(BackboneConformance):
-    plugin = "tests.contract.backbones:MANIFEST"
+    plugin = "tests.contract.backbones:SOUND"
     backbone = "plain"
 
 
 @pytest.mark.usefixtures("announced")
 class TestRecurrent(BackboneConformance):
-    plugin = "tests.contract.backbones:MANIFEST"
+    plugin = "tests.contract.backbones:SOUND"
     backbone = "recurrent"
     options = {"layers": 2}
 
@@ -70,7 +70,7 @@ def test_it_learns_is_saved_loaded_and_answers(plugged: Registry, tmp_path: Path
 
 
 def test_layers_that_are_no_transformer_train_and_generate(plugged: Registry, tmp_path: Path) -> None:
-    model = made(plugged, "recurrent", options={"layers": 2})
+    model = made(plugged, "recurrent", options={"backbone/recurrent": {"layers": 2}})
     before = model.model.portable_state()
     model.fit(steps=2, samples=4, out=tmp_path / "run", precision="fp32")
     after = model.model.portable_state()
@@ -161,10 +161,12 @@ def test_its_width_is_that_of_the_model(plugged: Registry) -> None:
 
 
 def test_its_options_are_declared_ones(plugged: Registry) -> None:
-    assert made(plugged, "recurrent", options={"layers": 2}).model.backbone.encoder.num_layers == 2
+    assert (
+        made(plugged, "recurrent", options={"backbone/recurrent": {"layers": 2}}).model.backbone.encoder.num_layers == 2
+    )
     for options, told in (({"depth": 2}, "no option 'depth'"), ({"layers": 0}, "expected at least 1")):
-        with pytest.raises(UserError, match=f"model.options.*{told}"):
-            made(plugged, "recurrent", options=options)
+        with pytest.raises(UserError, match=f"options.backbone/recurrent.*{told}"):
+            made(plugged, "recurrent", options={"backbone/recurrent": options})
 
 
 def test_experts_and_attention_that_it_has_not_are_refused(plugged: Registry) -> None:

@@ -23,7 +23,7 @@ CHOSEN = {"backbone": "mine", "positions": "nowhere", "experts": "halves", "expe
 WANTED = {
     "preprocessor": "level", "adapter": "level", "head": "level", "corruption": "noise", "criterion": "loss",
     "generator": "search", "metric": "right", "schedule": "turns", "router": "halves", "backbone": "mine",
-    "positions": "nowhere", "tracker": "book", "transform": "cleaner", "aggregator": "mean",
+    "positions": "nowhere", "tracker": "book", "transform": "cleaner", "merger": "mean",
 }  # fmt: skip
 TABLE = {f"{kind}/{name}": {"depth": number % 9 + 1} for number, (kind, name) in enumerate(WANTED.items())}
 
@@ -56,7 +56,7 @@ def used(model: Generalist, folder) -> dict[str, dict]:
     model.fit(out=folder, data={"t": ROWS})
     model.infer("t", {"a": "red 1"})
     model.evaluate("t", data={"t": ROWS[:2]}, baseline=False)
-    model.registry.make("aggregator", "mean")
+    model.registry.make("merger", "mean")
     return {kind: dict(options) for kind, options in chosen.SEEN.items()}
 
 

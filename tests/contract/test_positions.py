@@ -12,7 +12,7 @@ from ofacore.config import ConfigError
 from ofacore.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.testing import PositionsConformance
-from tests.contract.schemes import MANIFEST
+from tests.contract.schemes import MANIFEST, SOUND
 
 REGISTRY = Registry.of(CORE, TEXT, MANIFEST)
 ROWS = [{"a": a, "b": b} for a, b in (("a dog", "dog a"), ("the cat", "cat the"), ("one cup", "cup one"))]
@@ -26,7 +26,7 @@ def made(registry: Registry = REGISTRY, **options) -> Generalist:
 
 
 class TestAlibi(PositionsConformance):
-    plugin = MANIFEST
+    plugin = SOUND
     positions = "alibi"
     test_found_through_its_entry_point = None
     test_manifest_is_light = None

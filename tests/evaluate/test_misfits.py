@@ -68,7 +68,7 @@ def test_a_metric_for_other_values_is_refused_before_training(metrics: list[str]
 
 def test_a_bad_option_of_a_metric_is_refused_before_training() -> None:
     use = {"metric": "f1", "slot": "b", "options": {"average": "best"}}
-    with pytest.raises(ConfigError, match="expected macro, micro or weighted"):
+    with pytest.raises(ConfigError, match="expected one of: empty, macro, micro, weighted"):
         Generalist.create([Task("t", "[TEXT:a] -> [TEXT:b]", train=PAIRS, metrics=[use])], **SMALL)
 
 

@@ -203,7 +203,7 @@ def evaluated(model: Generalist, name: str, rows: list[dict[str, Any]]) -> Evalu
         ("[TEXT:label]", "accuracy", "label"),
         ("[TEXT:label]", "perplexity", "label"),
         ("[TEXT:label]", "retrieval", "label"),
-        ("[TEXT:n] ([TEXT:label])?", "bleu", "label"),
+        ("[TEXT:n] ([TEXT:label])?", "chrf", "label"),
         ("[BOX:xyxy]", "iou_accuracy", "xyxy"),
         ("[BOX:boxes,many]", "detection_map", "boxes"),
         ("([BOX:boxes])*", "box_recall", "boxes"),

@@ -170,8 +170,10 @@ def test_what_no_value_can_meet_is_told_before_training(generation: dict[str, An
 
 
 def test_what_a_checkpoint_cannot_keep_is_told_before_training() -> None:
-    with pytest.raises(ConfigError, match="model.options.x: a number that is not finite cannot be kept"):
-        Generalist.create([Task("t", CHOICE, train=ROWS)], **SIZES, options={"x": float("nan")})
+    place = "options.criterion/self_critical.reward_options.x"
+    options = {"criterion/self_critical": {"reward_options": {"x": float("nan")}}}
+    with pytest.raises(ConfigError, match=f"{place}: a number that is not finite cannot be kept"):
+        Generalist.create([Task("t", CHOICE, train=ROWS)], **SIZES, options=options)
 
 
 @pytest.mark.parametrize(

@@ -161,10 +161,23 @@ def test_starter_data_and_baselines_that_fail_are_named(data, place):
     assert f"raised by preset 'touching' of plugin 'touching' (touching 0), {place}" in notes(caught)
 
 
-def test_a_fit_that_fails_is_named():
+class RaisingBlocks(Touch):
+    def blocks(self, artifact):
+        raise KeyError("values")
+
+
+class RaisingBind(Touch):
+    def bind(self, vocabulary, artifact):
+        raise KeyError("values")
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "method"), [(RaisingFit, "fit"), (RaisingBlocks, "blocks"), (RaisingBind, "bind")]
+)
+def test_a_preprocessor_that_fails_while_a_model_is_made_is_named(preprocessor, method):
     with pytest.raises(KeyError) as caught:
-        model(touch(RaisingFit))
-    assert f"raised by preprocessor 'touch' {OWN}, fit" in notes(caught)
+        model(touch(preprocessor))
+    assert f"raised by preprocessor 'touch' {OWN}, {method}" in notes(caught)
 
 
 class NanAdapter(TouchAdapter):

@@ -36,10 +36,14 @@ def infer(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer one instruction."""
-    from ofacore.config import read_generation
+    from ofacore.config import ConfigError, read_generation
+    from ofacore.plan.generation import unknown_options
+    from ofacore.plugin import Registry
 
     folder, row, allowed = run_folder(run), parse_data(data or []), parse_values(closed_set or [])
     options = read_generation(settings or [])
+    if problems := unknown_options("generation", options, Registry.discover()):
+        raise ConfigError(problems)
     if save is not None:
         check_place(save)
 

@@ -20,6 +20,12 @@ class Example:
     is_function: bool = False
 
 
+_SAMPLING = """{
+                "samples": Option(4, "Samples that are drawn.", minimum=1),
+                "temperature": Option(1.0, "Divisor of the logits.", minimum=0.001),
+                "max_length": Option(256, "Most tokens.", minimum=1),
+                "n_best": Option(1, "Candidates returned.", minimum=1),
+            }"""
 COMPONENTS: Mapping[str, Example] = MappingProxyType(
     {
         "criterion": Example(
@@ -30,10 +36,7 @@ COMPONENTS: Mapping[str, Example] = MappingProxyType(
         ),
         "generator": Example(
             "The likeliest of several samples.",
-            '{"samples": Option(4, "Samples that are drawn.", minimum=1), '
-            '"temperature": Option(1.0, "Divisor of the logits.", minimum=0.001), '
-            '"max_length": Option(256, "Most tokens.", minimum=1), '
-            '"n_best": Option(1, "Candidates returned.", minimum=1)}',
+            _SAMPLING,
             {"attribute": ",generator={name}"},
         ),
         "metric": Example(

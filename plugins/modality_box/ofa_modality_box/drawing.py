@@ -41,7 +41,7 @@ def picture(value: Any, ctx: RowContext | None) -> Image:
     """One or many boxes on the image that ``ctx`` holds for them, with their scores."""
     boxes = shown_boxes(value)
     frame, view = _origin(ctx)
-    image = None if view is None else view.image
+    image = None if view is None else view.original
     image = image or _canvas(view, frame, [numbers for numbers, _ in boxes])
     corners = [frame.corners(numbers, image.size) for numbers, _ in boxes]
     return draw(image, corners, ["" if score is None else f"{score:.2f}" for _, score in boxes])
