@@ -152,8 +152,14 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
             session, fed = bench.session(bench.requests, START), list[int]()
             step = session.step
 
-            def listening(features: Mapping[str, Any], *rest: Any, fed: list[int] = fed, step: Any = step) -> Any:
-                fed.extend(features["tokens"].view(len(bench.requests), -1)[0].tolist())
+            def listening(
+                features: Mapping[str, Any],
+                *rest: Any,
+                own: Session = session,
+                fed: list[int] = fed,
+                step: Any = step,
+            ) -> Any:
+                fed.extend(features["tokens"].view(own.rows, -1)[0].tolist())
                 return step(features, *rest)
 
             session.step = listening  # type: ignore[method-assign,assignment]

@@ -43,7 +43,7 @@ def resolved(*layers: dict[str, Any], slot: SlotPlan = SLOT) -> Generation:
         ("diversity", -1, "0 to 1000"),
         ("early_stopping", 1, "true or false"),
         ("must_contain", "red", "a list"),
-        ("strategy", "beams", "did you mean 'beam'"),
+        ("strategy", "beams", "one of: .*did you mean 'beam'"),
         ("seed", -1, r"0 to 1e\+18"),
         ("max_turns", "many", "a whole number"),
     ],

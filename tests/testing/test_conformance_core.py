@@ -104,6 +104,7 @@ class TestMegatron(BackboneConformance):
 
 
 class TestMegatronUntied(TestMegatron):
+    requires = ("ofa_positions_untied.manifest:MANIFEST",)
     model = {"positions": "untied", "norm": "post"}
 
 

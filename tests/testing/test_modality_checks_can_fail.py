@@ -31,7 +31,16 @@ def built_on(preprocessor, **changes):
     return replace(touch(preprocessor), components=(replace(first, builds_on=("probe",), **changes), *others))
 
 
+def with_option(option):
+    """TOUCH, whose preprocessor has an option."""
+    first, *others = touch().components
+    return replace(touch(), components=(replace(first, options={"speed": option}), *others))
+
+
 CASES = {
+    "options_are_declared": [
+        (with_option(Option(5, "How fast.", maximum=3)), "'speed' of the preprocessor 'touch': .*correct its Option"),
+    ],
     "found_through_its_entry_point": [(MANIFEST, "no entry point announces .* pyproject.toml")],
     "names_resolve": [
         (touch(sample="tests.testing.faulty.touch:nothing"), "the sample of TOUCH: .* cannot be imported"),

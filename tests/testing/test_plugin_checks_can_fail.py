@@ -65,10 +65,10 @@ def plugin(target="Sum", transform="same", protocol="Aggregator"):
         "sums",
         CONTRACT,
         (
-            Component("aggregator", "sum", f"{HERE}:{target}"),
+            Component("merger", "sum", f"{HERE}:{target}"),
             Component("row_transform", "same", f"{HERE}:{transform}"),
         ),
-        kinds=(Kind("aggregator", f"{HERE}:{protocol}", "Adds up."),),
+        kinds=(Kind("merger", f"{HERE}:{protocol}", "Adds up."),),
     )
 
 
@@ -84,11 +84,11 @@ CASES = [
     (
         "components_have_what_their_protocol_asks",
         plugin("NoTotal"),
-        "aggregator 'sum' has no total: its protocol",
+        "merger 'sum' has no total: its protocol",
     ),
     ("components_have_what_their_protocol_asks", plugin(transform="NoCall"), "row_transform 'same' has no __call__"),
-    ("names_resolve", plugin("Gone"), "the aggregator 'sum': .* cannot be imported"),
-    ("names_resolve", plugin(protocol="Gone"), "the protocol of the kind 'aggregator': .* cannot be imported"),
+    ("names_resolve", plugin("Gone"), "the merger 'sum': .* cannot be imported"),
+    ("names_resolve", plugin(protocol="Gone"), "the protocol of the kind 'merger': .* cannot be imported"),
     ("names_resolve", called("gone"), "the command 'sum': .* cannot be imported"),
     ("names_resolve", called("NOT_CALLABLE"), "cannot be called; name a Typer application or a function"),
 ]

@@ -36,7 +36,7 @@ def changed(image, base):
 )
 def test_the_box_is_drawn_where_it_lies(value, frame):
     ctx = context(frame)
-    assert changed(picture(value, ctx), ctx.published.one("img", PlaneView).image) == (10, 5, 30, 25)
+    assert changed(picture(value, ctx), ctx.published.one("img", PlaneView).original) == (10, 5, 30, 25)
 
 
 def test_the_image_itself_stays_as_it_is():

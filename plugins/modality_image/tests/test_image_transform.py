@@ -82,7 +82,7 @@ def test_image_is_seen_whole_in_evaluation() -> None:
     ImageTransform({})({"img": picture()}, [_slot(size=24)], ctx)
     assert np.array_equal(ctx.published.one("img", PlaneView).affine, [[0.5, 0, 0], [0, 0.75, 0]])
     assert ctx.published.one("img", PlaneView).size == (48, 32)
-    assert ctx.published.one("img", PlaneView).image.tobytes() == picture().tobytes()
+    assert ctx.published.one("img", PlaneView).original.tobytes() == picture().tobytes()
 
 
 def test_equal_generators_give_equal_views_and_others_do_not() -> None:
