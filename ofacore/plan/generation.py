@@ -99,7 +99,8 @@ def misfits(path: str, layer: Options, slots: Iterable[SlotPlan], registry: Regi
             value = _without_numpy(layer[name])
             if value is not None and (expected := unfit(value, declared[name])):
                 message = f"found {excerpt(value)}, expected {expected}"
-                hint = f"{whose} has {excerpt(declared[name].default)} by default"
+                near = suggest(str(value), [str(choice) for choice in declared[name].choices])
+                hint = near or f"{whose} has {excerpt(declared[name].default)} by default"
                 found.append(Problem(f"{path}.{name}", message, hint=hint))
     return found
 

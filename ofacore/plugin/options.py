@@ -8,7 +8,6 @@ from pathlib import PurePath
 from typing import Any, get_args
 
 from ofacore.excerpts import excerpt, listing
-from ofacore.plugin.errors import suggest
 from ofacore.plugin.manifest import Component, Option, OptionType
 
 
@@ -23,8 +22,7 @@ def unfit(value: Any, option: Option) -> str:
         return expected
     if option.choices and value not in option.choices:
         names = [str(choice) if choice != "" else "empty" for choice in option.choices]
-        near = suggest(str(value), names)
-        return f"one of: {listing(names)} ({near})" if near else f"one of: {listing(names)}"
+        return f"one of: {listing(names)}"
     low, high = option.minimum, option.maximum
     if (low is not None and value < low) or (high is not None and value > high):
         return limits(low, high)
