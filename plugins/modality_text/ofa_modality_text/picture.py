@@ -38,7 +38,7 @@ def page(text: str, ctx: RowContext | None) -> Image:
 def _published(ctx: RowContext | None) -> Image | None:
     """The picture of the first slot that has one."""
     for views in ctx.published.of(PlaneView).values() if ctx is not None else ():
-        if views[0].image is not None:
-            image: Image = views[0].image
+        if views[0].original is not None:
+            image: Image = views[0].original
             return image
     return None
