@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -172,7 +171,7 @@ class CoupledParts(Parts):
     """A registry that knows which adapters communicate."""
 
     def component(self, kind: str, name: str) -> Any:
-        return SimpleNamespace(collective=name == "grid")
+        return replace(super().component(kind, name), collective=name == "grid")
 
 
 def coupled(**options: Any) -> UniversalModel:
