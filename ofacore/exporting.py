@@ -73,7 +73,8 @@ def _as_bart(generalist: Generalist, run: Path) -> tuple[dict[str, Tensor], dict
     config, vocabulary = generalist.assembly.config.model, generalist.assembly.vocabulary
     state = generalist.model.portable_state()
     adapters = sorted({slot.adapter for plan in generalist.assembly.plans.values() for slot in plan.slots()})
-    problems = bart_export.misfits(config, vocabulary, list(state), adapters)
+    positions = generalist.registry.component("positions", config.positions).options
+    problems = bart_export.misfits(config, vocabulary, list(state), adapters, positions)
     if problems:
         shown = "\n  ".join(problems)
         raise CheckpointError(

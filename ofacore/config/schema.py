@@ -166,7 +166,9 @@ class ModelConfig(Section):
     encoder_layers: int | None = Field(None, ge=0, description="Layers of the encoder.")
     decoder_layers: int | None = Field(None, ge=0, description="Layers of the decoder.")
     positions: str = Field("rotary", description="Name of an installed position scheme.")
-    positions_options: dict[str, Any] = Field(default_factory=dict, description="Options of the position scheme.")
+    positions_options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the position scheme; as `options: {positions/NAME: {...}}`."
+    )
     max_positions: int = Field(1024, gt=0, description="Most positions along one axis.")
     norm: Literal["pre", "post"] = Field("pre", description="Normalisation before or behind each sublayer.")
     norm_type: Literal["layernorm", "rmsnorm"] = Field("layernorm", description="Kind of normalisation.")

@@ -1,4 +1,4 @@
-"""Closed sets before any row is encoded: read from files, and tried on the preprocessors of their slots."""
+"""Members of closed sets: read from files or from a column of a row, and tried on the preprocessors of their slots."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ofacore.data.errors import ColumnError
 from ofacore.data.sources.base import SourceError
 from ofacore.protocols import Preprocessor, RowContext, RowError, SlotPlan, TokenSegment
 
@@ -31,6 +32,28 @@ def read_members(slot: str, file: str) -> tuple[str, ...]:
         raise SourceError(f"closed set of '{slot}': {path} is not UTF-8 ({reason}); save it as UTF-8") from error
     if not values:
         raise SourceError(f"closed set of '{slot}': {path} is empty; give one value a line")
+    return values
+
+
+def row_members(row: Mapping[str, Any], slot: str, column: str) -> Sequence[Any]:
+    """The values that a column of a row allows for a slot.
+
+    Raises:
+        ColumnError: It holds no list of values.
+    """
+    what = f"it holds the allowed values of '{slot}'"
+    given = row.get(column)
+    if given is None:
+        raise ColumnError(column, f"{what}, but the row does not have it")
+    values = given.tolist() if isinstance(given, np.ndarray) else given
+    if not isinstance(values, list | tuple):
+        remedy = "; the transform 'from_json' or 'split_references' makes one of text" if isinstance(given, str) else ""
+        raise ColumnError(column, f"{what}, which are a list, not a {type(given).__name__}{remedy}")
+    if not values:
+        raise ColumnError(column, f"{what}, but the list is empty in this row")
+    missing = next((place for place, value in enumerate(values) if value is None), None)
+    if missing is not None:
+        raise ColumnError(column, f"{what}, but value {missing} of its list is missing")
     return values
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofacore.data.closed_sets import read_members
+from ofacore.data.closed_sets import read_members, row_members
 from ofacore.data.columns import ColumnMap
 from ofacore.data.errors import Blaming, ColumnError, blamed_column, column_error
 from ofacore.data.expand import Expanded, Filled, RepeatEnd, Turn, expand
@@ -415,7 +415,7 @@ class Encoder:
         columns = {slot: given["column"] for slot, given in self.plan.closed_sets.items() if isinstance(given, Mapping)}
         if not columns:
             return self.closed_sets
-        return {**self.closed_sets, **{slot: _allowed(row, slot, column) for slot, column in columns.items()}}
+        return {**self.closed_sets, **{slot: row_members(row, slot, column) for slot, column in columns.items()}}
 
 
 def expected(preprocessor: Preprocessor, corruption: Corruption | None, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
@@ -444,24 +444,6 @@ def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
     for name in dict.fromkeys(filter(None, criteria)):
         found[f"criterion/{name}"] = who(registry, "criterion", name)
     return found
-
-
-def _allowed(row: Mapping[str, Any], slot: str, column: str) -> Sequence[Any]:
-    """The values that a row allows for a slot."""
-    what = f"it holds the allowed values of '{slot}'"
-    given = row.get(column)
-    if given is None:
-        raise ColumnError(column, f"{what}, but the row does not have it")
-    values = given.tolist() if isinstance(given, np.ndarray) else given
-    if not isinstance(values, list | tuple):
-        remedy = "; the transform 'from_json' or 'split_references' makes one of text" if isinstance(given, str) else ""
-        raise ColumnError(column, f"{what}, which are a list, not a {type(given).__name__}{remedy}")
-    if not values:
-        raise ColumnError(column, f"{what}, but the list is empty in this row")
-    missing = next((place for place, value in enumerate(values) if value is None), None)
-    if missing is not None:
-        raise ColumnError(column, f"{what}, but value {missing} of its list is missing")
-    return values
 
 
 def _closed_set(slot: str, given: Sequence[Any] | str) -> Sequence[Any]:

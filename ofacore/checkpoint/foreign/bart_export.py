@@ -55,7 +55,11 @@ def settings(config: ModelConfig, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def misfits(
-    config: ModelConfig, vocabulary: Vocabulary, names: Collection[str], adapters: Collection[str]
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    names: Collection[str],
+    adapters: Collection[str],
+    positions: Mapping[str, Any],
 ) -> list[str]:
     """What of a model no BART has, one line for each option.
 
@@ -64,6 +68,7 @@ def misfits(
         vocabulary: Its tokens.
         names: Of its portable state.
         adapters: Of its tasks.
+        positions: Every option of its position scheme, wherever the configuration sets them.
     """
     theirs = settings(config, vocabulary)
     wanted = ModelConfig.model_validate(bart_names.model_options(theirs, Path("config.json"))).model_dump()
@@ -73,12 +78,12 @@ def misfits(
         for name, value in wanted.items()
         if name not in _FREE and own[name] != value
     ]
-    chosen = own["positions_options"]
-    found += [
-        f"model.positions_options.{name} is {chosen.get(name, 'unset')!r}; a BART has {value!r}"
-        for name, value in wanted["positions_options"].items()
-        if own["positions"] == wanted["positions"] and chosen.get(name, not value) != value
-    ]
+    if own["positions"] == wanted["positions"]:
+        found += [
+            f"options.positions/{own['positions']}.{name} is {positions[name]!r}; a BART has {value!r}"
+            for name, value in wanted["positions_options"].items()
+            if positions[name] != value
+        ]
     found += [f"adapter {name}: a BART reads tokens alone" for name in adapters if name != "token"]
     if found:
         return found
