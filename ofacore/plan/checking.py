@@ -9,6 +9,7 @@ from typing import Any
 from ofacore.config.component_options import (
     LOOP_KINDS,
     GivenOptions,
+    component_options,
     contradictions,
     given_options,
     table_entries,
@@ -66,6 +67,8 @@ def _generation(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     wide = unknown_options("generation", config.generation, registry)
     wide += misfits("generation", config.generation, used, registry)
     yield from wide
+    if not wide and not any(_given(given, registry) for given in given_options(config)):
+        registry = registry.pinned(component_options(config))
     for name, plan in planned.items():
         given, slots, path = config.tasks[name].generation, target_slots(plan), f"tasks.{name}.generation"
         own = untaken(path, given, slots, registry, f"'{name}'") + misfits(path, given, slots, registry)

@@ -134,6 +134,8 @@ def test_options_of_another_kind_and_contradictions_are_found() -> None:
     wide = {"strategy": "diverse_beam", "beam": 4}
     mixed = found({"tasks": {"t": {"preset": "copy", "generation": {"groups": 3}}}, "generation": wide})
     assert mixed == {"tasks.t.generation": "beam=4 is no multiple of groups=3; "}
+    table = {"generator/token": {**wide, "groups": 3}}
+    assert found({"tasks": {"t": {"preset": "copy"}}, "options": table}) == mixed
 
 
 def test_a_bad_instruction_is_drawn_with_its_caret() -> None:
