@@ -43,7 +43,7 @@ def read_checked(
 def _registry(config: RunConfig, resume: bool, folder: Path | None) -> Registry:
     if not resume:
         return Registry.discover(config.plugins.prefer)
-    from ofacore.saving import registry_of_run  # loads torch, which a check alone does without
+    from ofacore.assembly.described import registry_of_run  # loads torch, which a check alone does without
 
     return registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ofacore.assembly import Assembly, TaskData, open_tasks
+from ofacore.assembly.described import described_model, registry_of_run
 from ofacore.checkpoint import CheckpointError, find_latest, load_state
 from ofacore.config.component_options import OLDER, OptionTable, by_key, of_loop, of_model
 from ofacore.config.errors import ConfigError
@@ -34,7 +35,7 @@ from ofacore.plan.needs import attention_needs, told
 from ofacore.plugin import Registry
 from ofacore.printable import escaped
 from ofacore.run_check import check_run
-from ofacore.saving import described_model, load, registry_of_run
+from ofacore.saving import load
 from ofacore.train.callbacks.base import Callback
 from ofacore.train.callbacks.heartbeat import Heartbeat
 from ofacore.train.loop import Trainer

@@ -8,7 +8,7 @@ from typing import Any
 
 from ofacore.plugin.blame import Blame
 from ofacore.protocols import Schedule
-from ofacore.train.errors import ScheduleError
+from ofacore.train.schedules import ScheduleError
 
 
 @dataclass(frozen=True)

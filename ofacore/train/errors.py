@@ -65,14 +65,6 @@ class AggregatorError(UserError):
     """What an aggregator gives cannot be the gradient of the model."""
 
 
-class ScheduleError(TrainingError):
-    """A schedule's options do not fit the tasks."""
-
-
-class TrackerError(TrainingError):
-    """A tracker cannot be used."""
-
-
 class RolloutMissingError(TrainingError):
     """A criterion needs sequences sampled from the model before the step, and nothing provides them."""
 

@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ofacore.errors import UserError
 from ofacore.plugin import suggest
 from ofacore.protocols import Schedule, ScheduleContext, TaskShare
-from ofacore.train.errors import ScheduleError
+
+
+class ScheduleError(UserError):
+    """A schedule's options do not fit the tasks."""
 
 
 class _Base:

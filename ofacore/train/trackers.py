@@ -14,9 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from ofacore.errors import UserError
 from ofacore.json_text import json_text
 from ofacore.protocols import Record
-from ofacore.train.errors import TrackerError
+
+
+class TrackerError(UserError):
+    """A tracker cannot be used."""
 
 
 class Jsonl:

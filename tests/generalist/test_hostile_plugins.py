@@ -28,7 +28,8 @@ from ofacore.plugin import (
 from ofacore.protocols import Artifact, Loss
 from ofacore.testing.probe import MANIFEST as PROBE
 from ofacore.train.checked_schedule import CheckedSchedule
-from ofacore.train.errors import FaultLimitError, NonFiniteError, ScheduleError
+from ofacore.train.errors import FaultLimitError, NonFiniteError
+from ofacore.train.schedules import ScheduleError
 from tests.testing.faulty.touch import Squares, Touch, TouchAdapter, TouchGenerator, TouchHead, touch
 
 HERE = __name__

@@ -10,7 +10,7 @@ from ofacore.plan.checking import check
 from ofacore.plugin import Registry
 from ofacore.protocols import TaskShare
 from ofacore.train import schedules
-from ofacore.train.errors import ScheduleError
+from ofacore.train.schedules import ScheduleError
 
 KINDS = [
     schedules.All, schedules.Proportional, schedules.Temperature, schedules.Weights, schedules.RoundRobin,

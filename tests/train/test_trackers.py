@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from ofacore.protocols import Record
-from ofacore.train.errors import TrackerError
-from ofacore.train.trackers import Jsonl, TensorBoard, WandB
+from ofacore.train.trackers import Jsonl, TensorBoard, TrackerError, WandB
 
 
 def steps(folder):
