@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 
 import pytest
-
-if not any(found.name == "ofacore" for found in entry_points(group="pytest11")):
-    # An environment that was installed before the fixtures had an entry point.
-    pytest_plugins = ("ofacore.testing.pytest_plugin",)
 
 
 def pytest_report_header() -> str:

@@ -28,7 +28,7 @@ from typing import Any
 
 from measuring import in_turn, save, settle
 
-from ofacore.machine import current_memory, peak_memory
+from ofacore.ground.machine import current_memory, peak_memory
 
 SIZE, QUESTION, CAPTION, TOKENS = 480, 8, 16, 59_451
 SIDES = ("recomputed", "kept", "held")
@@ -67,7 +67,7 @@ def make_plain(side: str) -> list[Any]:
     import torch
     from torch.nn import functional
 
-    from ofacore.model import attention, bias
+    from ofacore.model.backbone import attention, bias
 
     held: list[Any] = []
 
@@ -93,13 +93,13 @@ def model_and_batch(adapter: str) -> tuple[Any, Any]:
     """The model, and one picture with a question and a caption."""
     import numpy as np
 
+    from ofacore.batching.collate import collate
     from ofacore.config.schema import ModelConfig
-    from ofacore.data.collate import collate
-    from ofacore.model.needs import ModelNeeds, Part
+    from ofacore.ground.vocabulary import Block, Vocabulary
+    from ofacore.model.item_needs import ModelNeeds, Part
     from ofacore.model.universal import UniversalModel
     from ofacore.plugin import Registry
     from ofacore.protocols import Example, Piece, SlotPlan, TermItem
-    from ofacore.vocabulary import Block, Vocabulary
 
     registry = Registry.discover()
     options = {**registry.component("adapter", adapter).options, **ADAPTERS[adapter], "bare": True}

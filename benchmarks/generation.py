@@ -53,14 +53,14 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
     import torch
 
     from ofacore.config.schema import ModelConfig
-    from ofacore.generate.session import Session
-    from ofacore.model.blocked import blocked_weights
-    from ofacore.model.needs import ModelNeeds, Part
+    from ofacore.decoding.session import Session
+    from ofacore.ground.vocabulary import Block, Vocabulary
+    from ofacore.model.backbone.blocked import blocked_weights
+    from ofacore.model.item_needs import ModelNeeds, Part
     from ofacore.model.universal import UniversalModel
     from ofacore.parts import TokenAdapter, TokenGenerator
     from ofacore.plugin.registry import Registry
     from ofacore.protocols import RowContext, RowRequest, SlotPlan, TargetSpec
-    from ofacore.vocabulary import Block, Vocabulary
 
     needs = ModelNeeds((Part("token"),), (Part("token"),), (Part("cross_entropy"),), ("task",))
     vocabulary = Vocabulary().extend([Block("words", VOCABULARY - 6)])

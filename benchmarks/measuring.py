@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ofacore.machine import processors
+from ofacore.ground.machine import processors
 
 RESULTS = Path(__file__).with_name("results")
 

@@ -35,12 +35,12 @@ def measured(packing: bool, steps: int) -> dict[str, object]:
     """Processor and wall seconds of every part of every step."""
     from dataclasses import replace
 
+    from ofacore.batching.cursor import Cursor
+    from ofacore.batching.steps import StepLoader
     from ofacore.config.loading import load
-    from ofacore.data.cursor import Cursor
-    from ofacore.data.loader import StepLoader
-    from ofacore.fitting import loader_settings, schedule, training_data
-    from ofacore.generalist import Generalist
-    from ofacore.train.optimizer import RunOptimizer
+    from ofacore.generalist.facade import Generalist
+    from ofacore.generalist.fitting import loader_settings, schedule, training_data
+    from ofacore.training.optim.optimizer import RunOptimizer
 
     model = Generalist.create(config=load(["starter"]))
     config = model.assembly.config.train

@@ -22,7 +22,7 @@ from typing import Any
 import train_step
 from measuring import save, settle, timed
 
-from ofacore.machine import processors
+from ofacore.ground.machine import processors
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "one process": {}, "TP2": {"tensor": 2}, "TP2 SP": {"tensor": 2, "sequence": True}, "PP2": {"pipeline": 2},
@@ -39,7 +39,7 @@ MICRO_BATCHES, SAMPLES = 4, 2
 
 def layout_of(name: str):  # noqa: ANN201 - torch is imported in the measured processes only
     """The layout of a side."""
-    from ofacore.parallel.layout import Layout
+    from ofacore.parallel.process_grid import Layout
 
     sizes = EVERY[name]
     world = sizes.get("world", sizes.get("tensor", 1) * sizes.get("pipeline", 1))
@@ -50,7 +50,7 @@ def run_side(name: str, preset: str, seconds: float) -> None:
     """One process of a side; the first prints what it measured."""
     import torch
 
-    from ofacore.parallel import groups
+    from ofacore.parallel import process_groups as groups
     from ofacore.parallel.counting import CallCounter
 
     settle(True, 1)
@@ -85,16 +85,16 @@ def agreed_steps(step: Any, seconds: float) -> int:
 def training_step(layout: Any, preset: str):  # noqa: ANN201
     """A step as the training loop makes it, without reading data."""
     from ofacore.config.schema import FaultConfig, ModelConfig, OptimizerConfig
-    from ofacore.model.needs import ModelNeeds, Part
-    from ofacore.model.stages import cut_model
+    from ofacore.ground.vocabulary import Block, Vocabulary
+    from ofacore.model.item_needs import ModelNeeds, Part
+    from ofacore.model.pipeline.stages import cut_model
     from ofacore.model.universal import UniversalModel
-    from ofacore.parallel import groups
+    from ofacore.parallel import process_groups as groups
     from ofacore.plugin.registry import Registry
-    from ofacore.train.faults import FaultCounters
-    from ofacore.train.gradients import GradientPass
-    from ofacore.train.optimizer import RunOptimizer
-    from ofacore.train.pipelined import PipelinePass
-    from ofacore.vocabulary import Block, Vocabulary
+    from ofacore.training.gradients import GradientPass
+    from ofacore.training.optim.optimizer import RunOptimizer
+    from ofacore.training.pipelined import PipelinePass
+    from ofacore.training.step.faults import FaultCounters
 
     train_step.BATCH, train_step.VOCABULARY = SAMPLES, 8192
     needs = ModelNeeds((Part("token"),), (Part("token"),), (Part("cross_entropy"),), ("task",))

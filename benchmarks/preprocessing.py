@@ -51,8 +51,8 @@ def caption_rows() -> list[dict[str, Any]]:
 def measured(instruction: str, rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, list[float]]:
     """Seconds of each pass over all rows."""
     from ofacore import Generalist, Task
-    from ofacore.data.collate import collate
-    from ofacore.data.permutation import item_rng
+    from ofacore.batching.collate import collate
+    from ofacore.batching.permutation import item_rng
 
     model = Generalist.create([Task("task", instruction, train=list(rows))], preset="tiny")
     encoder = model.assembly.encoders["task"]

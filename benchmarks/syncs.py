@@ -2,7 +2,7 @@
 
     python benchmarks/syncs.py
 
-Counted on a CPU, on the pretended GPU of `ofacore.testing`: the nine tasks of the starter run, 96 samples a step, with
+Counted on a CPU, on the pretended GPU of `ofa_kit`: the nine tasks of the starter run, 96 samples a step, with
 one micro-batch and with several; the greedy answer of one of its tasks, and a beam. Fetches the starter data at first
 use.
 """
@@ -23,16 +23,16 @@ from measuring import RESULTS, save, settle
 def starter() -> Any:
     """The model of the starter run."""
     from ofacore.config.loading import load
-    from ofacore.generalist import Generalist
+    from ofacore.generalist.facade import Generalist
 
     return Generalist.create(config=load(["starter"]))
 
 
 def steps_of(model: Any, number: int, samples: int) -> list[Any]:
     """Steps of training data; ``samples``: most in a micro-batch."""
-    from ofacore.data.cursor import Cursor
-    from ofacore.data.loader import StepLoader
-    from ofacore.fitting import loaded, loader_settings, schedule, training_data
+    from ofacore.batching.cursor import Cursor
+    from ofacore.batching.steps import StepLoader
+    from ofacore.generalist.fitting import loaded, loader_settings, schedule, training_data
 
     settings = replace(loader_settings(model.assembly.config.train), workers=0, samples=samples, positions=10**6)
     steps = StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, number)
@@ -41,7 +41,7 @@ def steps_of(model: Any, number: int, samples: int) -> list[Any]:
 
 def trained(gpu: Any, model: Any, steps: list[Any]) -> dict[str, object]:
     """Waits and kernels of the last of some steps."""
-    from ofacore.train.loop import Trainer
+    from ofacore.training.loop import Trainer
 
     with TemporaryDirectory() as folder:
         trainer = Trainer(model.model, [], model.assembly.config.train, Path(folder))
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--what", choices=["train", "decode", "all"], default="all")
     args = parser.parse_args()
     settle(True, 1)
-    from ofacore.testing.accelerator import PretendedGpu
+    from ofa_kit.accelerator import PretendedGpu
 
     model, results = starter(), {}
     steps = {"one micro-batch": steps_of(model, 2, 0), "micro-batches of 16 samples": steps_of(model, 2, 16)}

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from measuring import save, settle
 
-from ofacore.machine import current_memory, peak_memory
+from ofacore.ground.machine import current_memory, peak_memory
 
 VOCABULARY, BATCH, SOURCE, TARGET = 50_265, 8, 62, 31
 SIZES = {"tiny": (256, 1024, 4, 4), "base": (768, 3072, 12, 6)}
@@ -96,11 +96,11 @@ def run_ours(preset: str, precision: str, tuned: bool, threads: int, seconds: fl
     import torch
 
     from ofacore.config.schema import ModelConfig, OptimizerConfig
-    from ofacore.model.needs import ModelNeeds, Part
+    from ofacore.ground.vocabulary import Block, Vocabulary
+    from ofacore.model.item_needs import ModelNeeds, Part
     from ofacore.model.universal import UniversalModel
     from ofacore.plugin.registry import Registry
-    from ofacore.train.optimizer import RunOptimizer
-    from ofacore.vocabulary import Block, Vocabulary
+    from ofacore.training.optim.optimizer import RunOptimizer
 
     settle(tuned, threads)
     before = after_imports()

@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ofacore.checkpoint.weights import Weights, read_checkpoint, write_checkpoint
-    from ofacore.generalist import Generalist
-    from ofacore.task import Task
+    from ofacore.checkpoint.by_name import Weights, read_checkpoint, write_checkpoint
+    from ofacore.generalist.facade import Generalist
+    from ofacore.setup.task import Task
 
 __version__ = "0.1.0"
 __all__ = ["Generalist", "Task", "Weights", "__version__", "read_checkpoint", "write_checkpoint"]
 
 _HOMES = {
-    "Generalist": "generalist",
-    "Task": "task",
-    "Weights": "checkpoint.weights",
-    "read_checkpoint": "checkpoint.weights",
-    "write_checkpoint": "checkpoint.weights",
+    "Generalist": "generalist.facade",
+    "Task": "setup.task",
+    "Weights": "checkpoint.by_name",
+    "read_checkpoint": "checkpoint.by_name",
+    "write_checkpoint": "checkpoint.by_name",
 }
 
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 
 import numpy as np
 
-from ofacore.artifacts import Artifact
-from ofacore.excerpts import excerpt, listing
+from ofacore.ground.artifacts import Artifact
+from ofacore.ground.excerpts import excerpt, listing
+from ofacore.ground.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary
 from ofacore.plugin.blame import Blame
-from ofacore.plugin.errors import PluginError
 from ofacore.plugin.manifest import Side
-from ofacore.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary
+from ofacore.plugin.plugin_errors import PluginError
 
 if TYPE_CHECKING:
     import torch

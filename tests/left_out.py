@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 
-from ofacore.parts import PackageSource, is_fetched
+from ofa_starter import PackageSource, is_fetched
 from ofacore.plugin import Registry, TaskPreset
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from ofa_cli.output import echo, print_json
-from ofacore.folders import cache_root
+from ofacore.ground.folders import cache_root
 from ofacore.plugin import CONTRACT, PluginRow, Registry
 
 _WIDTH = 12
@@ -37,8 +37,8 @@ def plugin_problems(rows: Sequence[PluginRow]) -> list[str]:
 
 def plugin_report() -> tuple[dict[str, Any], list[str]]:
     """(report, problems) about plugins; loads nothing but manifests."""
-    from ofacore.diagnosis.requirements import unmet
-    from ofacore.diagnosis.static import subject_of
+    from ofa_kit.checks.requirements import unmet
+    from ofa_kit.checks.static import subject_of
 
     registry = Registry.discover()
     places = [f"{row.name}: {subject_of(row, registry.entry_point(row)).place}" for row in registry.rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 
 USER_ERRORS = ("InstructionError", "ConfigError", "FetchError", "RowError", "SourceError")
 """Errors of the core that do not derive from `UserError`, known by name so that no room is imported for them."""

@@ -17,7 +17,7 @@ from ofa_cli.failures import is_user_error
 from ofa_cli.lazy import LazyGroup
 from ofa_cli.output import guard_logs
 from ofa_cli.ranks import tell
-from ofacore.printable import escaped
+from ofacore.ground.printable import escaped
 
 GLOBAL_FLAGS = ("--debug", "--no-plugins")
 

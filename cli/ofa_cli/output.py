@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
-from ofacore.json_text import json_text
-from ofacore.printable import escaped, printable
+from ofacore.ground.json_text import json_text
+from ofacore.ground.printable import escaped, printable
 
 _CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What JSON leaves as it is and a terminal obeys."""

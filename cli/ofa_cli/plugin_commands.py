@@ -7,10 +7,10 @@ from typing import Any
 
 import typer
 
+from ofacore.ground.printable import printable, shortened
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame
 from ofacore.plugin.commands import PluginCommands
-from ofacore.printable import printable, shortened
 
 
 def command_lines() -> tuple[dict[str, str], str]:

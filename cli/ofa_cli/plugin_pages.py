@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ofa_cli.output import echo
-from ofacore.diagnosis.source import NotFoundError, locate
+from ofa_kit.checks.source import NotFoundError, locate
 from ofacore.plugin import (
     CommandManifest,
     ComponentManifest,

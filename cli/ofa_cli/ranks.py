@@ -8,7 +8,7 @@ import sys
 from typing import TextIO
 
 from ofa_cli.failures import is_user_error, message
-from ofacore.printable import printable
+from ofacore.ground.printable import printable
 
 
 def rank() -> int | None:
@@ -28,8 +28,8 @@ def tell(error: BaseException, stream: TextIO) -> None:
     user, own = is_user_error(error), rank()
     text = printable(message(error))
     if own is not None:
-        from ofacore.parallel.elastic import leave_report
-        from ofacore.parallel.watchdog import folder_of
+        from ofacore.launch.elastic import leave_report
+        from ofacore.launch.watchdog import folder_of
 
         folder = folder_of()
         if folder:

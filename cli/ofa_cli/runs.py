@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 
 
 def run_folder(path: Path) -> Path:

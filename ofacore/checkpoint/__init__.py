@@ -1,6 +1,6 @@
 """Checkpoints on disk: safetensors and JSON, written so that a crash at any moment leaves the previous one usable."""
 
-from ofacore.checkpoint.errors import CheckpointError, check_fit
+from ofacore.checkpoint.checkpoint_errors import CheckpointError, check_fit
 from ofacore.checkpoint.portable import Snapshot, load, load_state, save, save_sharded, standing
 from ofacore.checkpoint.run_folder import (
     checkpoints,

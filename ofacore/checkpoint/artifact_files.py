@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ofacore.artifacts import Artifact, StoredFile
+from ofacore.checkpoint.checkpoint_errors import CheckpointError
 from ofacore.checkpoint.durable import sync
-from ofacore.checkpoint.errors import CheckpointError
-from ofacore.checkpoint.names import is_plain_name
-from ofacore.json_files import described
-from ofacore.printable import shortened
+from ofacore.checkpoint.file_names import is_plain_name
+from ofacore.ground.artifacts import Artifact, StoredFile
+from ofacore.ground.json_files import described
+from ofacore.ground.printable import shortened
 
 FOLDER = "artifact-files"
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ofacore.json_text import json_text
+from ofacore.ground.json_text import json_text
 
 _FLUSHABLE = os.O_RDWR if os.name == "nt" else os.O_RDONLY
 """Windows flushes only what may be written to."""

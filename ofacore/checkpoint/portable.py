@@ -27,14 +27,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ofacore.artifacts import Artifact
 from ofacore.checkpoint import artifact_files
+from ofacore.checkpoint.checkpoint_errors import CheckpointError
 from ofacore.checkpoint.durable import sync, sync_tree, write_json
-from ofacore.checkpoint.errors import CheckpointError
-from ofacore.checkpoint.names import is_plain_path
+from ofacore.checkpoint.file_names import is_plain_path
 from ofacore.checkpoint.sharded import KINDS, is_sharded, on_first, read_whole, write_shards
-from ofacore.json_files import JsonError, described, read_object
-from ofacore.printable import shortened
+from ofacore.ground.artifacts import Artifact
+from ofacore.ground.json_files import JsonError, described, read_object
+from ofacore.ground.printable import shortened
 
 MARKER = "COMPLETE"
 FORMAT = 2
@@ -103,7 +103,7 @@ def save_sharded(
 
     Args:
         folder: Where; the same for all, on a disk that all see.
-        snapshot: Its tensors are the pieces of this process; see `ofacore.parallel.pieces`.
+        snapshot: Its tensors are the pieces of this process; see `ofacore.parallel.held_parts`.
         group: A group for the processor's memory (gloo).
         store: As in `save`.
 

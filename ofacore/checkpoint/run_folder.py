@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+from ofacore.checkpoint.checkpoint_errors import CheckpointError
 from ofacore.checkpoint.durable import replace_json
-from ofacore.checkpoint.errors import CheckpointError
-from ofacore.checkpoint.names import is_plain_name
+from ofacore.checkpoint.file_names import is_plain_name
 from ofacore.checkpoint.portable import PREVIOUS, TEMPORARY, is_complete, standing
-from ofacore.json_files import JsonError, read_object
-from ofacore.printable import shortened
+from ofacore.ground.json_files import JsonError, read_object
+from ofacore.ground.printable import shortened
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.checkpoint.errors import CheckpointError, listed
-from ofacore.parallel.pieces import whole_size
+from ofacore.checkpoint.checkpoint_errors import CheckpointError, listed
+from ofacore.parallel.held_parts import whole_size
 
 SHARDS = "shards"
 KINDS = ("model", "optimizer", "ema")

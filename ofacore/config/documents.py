@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from ofacore.config.errors import Place, Problem
-from ofacore.config.layers import Layer, Path, dotted
+from ofacore.config.layering import Layer, Path, dotted
+from ofacore.config.problems import Place, Problem
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = (

@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from ofacore.config.documents import read_document
-from ofacore.config.errors import ConfigError, Place, Problem
-from ofacore.config.layers import Layer, Path, dotted, merge, with_defaults_of_star
+from ofacore.config.layering import Layer, Path, dotted, merge, with_defaults_of_star
 from ofacore.config.overrides import apply_overrides
+from ofacore.config.problems import ConfigError, Place, Problem
 from ofacore.config.schema import DataConfig, RunConfig
 from ofacore.config.substitution import VARIABLES, substitute
 from ofacore.config.validation import explained, salvage, validate
-from ofacore.excerpts import excerpt
+from ofacore.ground.excerpts import excerpt
 from ofacore.plugin import Registry, suggest
 
 INCLUDE = "_include"

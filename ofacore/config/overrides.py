@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from ofacore.config.documents import parse_value
-from ofacore.config.errors import Place, Problem
-from ofacore.config.layers import Layer, Path, dotted
-from ofacore.excerpts import excerpt
+from ofacore.config.layering import Layer, Path, dotted
+from ofacore.config.problems import Place, Problem
+from ofacore.ground.excerpts import excerpt
 
 _QUOTED, _PLAIN = r'"([^"]+)"', r'([^".][^.]*)'
 _KEY = f"(?:{_QUOTED}|{_PLAIN})"

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from ofacore.config.documents import parse_value
-from ofacore.config.errors import Problem
-from ofacore.config.layers import Layer, Path
+from ofacore.config.layering import Layer, Path
+from ofacore.config.problems import Problem
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.plugin import suggest
 

@@ -11,8 +11,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from ofacore.config.errors import Problem
-from ofacore.config.layers import Layer, Path, dotted
+from ofacore.config.layering import Layer, Path, dotted
+from ofacore.config.problems import Problem
 from ofacore.config.schema import RunConfig, Section
 from ofacore.plugin import suggest
 

@@ -5,9 +5,9 @@ list of templates apart. A mistake raises ``InstructionError``, which shows the 
 draws the same picture for callers that find something wrong with a slot later on.
 """
 
-from ofacore.instruction.errors import InstructionError, caret
 from ofacore.instruction.formatter import format
 from ofacore.instruction.parser import MAX_DEPTH, parse
+from ofacore.instruction.syntax_error import InstructionError, caret
 from ofacore.instruction.templates import split_templates
 from ofacore.instruction.tree import (
     Attribute,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ofacore.instruction.errors import InstructionError
-from ofacore.instruction.tokens import Token, quote
+from ofacore.instruction.lexing import Token, quote
+from ofacore.instruction.syntax_error import InstructionError
 
 ITEM_END = (",", "]", "|")
 """What may follow a name, a key or a value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ofacore.instruction.tokens import BARE_VALUE, EMPTY_REPEAT, quote
+from ofacore.instruction.lexing import BARE_VALUE, EMPTY_REPEAT, quote
 from ofacore.instruction.tree import Attribute, Contrast, Instruction, Node, OptionalGroup, Plain, Repeat, Slot
 
 _SPECIAL = re.compile(r"[\[\]]|->|\|\|\||\\(?=[\\\[\]()]|->|\|\|\||\Z)")

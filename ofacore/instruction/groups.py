@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ofacore.instruction.errors import InstructionError
-from ofacore.instruction.tokens import EMPTY_REPEAT
+from ofacore.instruction.lexing import EMPTY_REPEAT
+from ofacore.instruction.syntax_error import InstructionError
 from ofacore.instruction.tree import Contrast, Slot
 
 _DETACHED_MARK = re.compile(r"\s+([*?])")

@@ -18,10 +18,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ofacore.instruction.errors import InstructionError
 from ofacore.instruction.groups import GroupFinder, Piece
+from ofacore.instruction.lexing import tokenize, unescape
 from ofacore.instruction.slots import read_bracket
-from ofacore.instruction.tokens import tokenize, unescape
+from ofacore.instruction.syntax_error import InstructionError
 from ofacore.instruction.tree import Contrast, Instruction, Node, OptionalGroup, Plain, Repeat, Slot
 
 MAX_DEPTH = 16

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ofacore.instruction.bracket import ITEM_END, Bracket
-from ofacore.instruction.errors import InstructionError
-from ofacore.instruction.tokens import NAME, TYPE, Token, quote, unquote
+from ofacore.instruction.lexing import NAME, TYPE, Token, quote, unquote
+from ofacore.instruction.syntax_error import InstructionError
 from ofacore.instruction.tree import Attribute, Contrast, Slot
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ofacore.instruction.errors import InstructionError
-from ofacore.instruction.tokens import tokenize
+from ofacore.instruction.lexing import tokenize
+from ofacore.instruction.syntax_error import InstructionError
 
 
 def split_templates(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ofacore.config.schema import ModelConfig
-from ofacore.model.presets import ModelSizeError, resolve
+from ofacore.config.sizes import ModelSizeError, resolve
 
 _FLOOR = 2**26
 """Numbers that any import may use: parts that a checkpoint lacks and an instruction asks for begin with them."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.model.checked_loss import parts_of
-from ofacore.parallel.groups import layout
+from ofacore.parallel.process_groups import layout
 from ofacore.protocols import AdapterCall, Batch, TermGroup
 
 if TYPE_CHECKING:
-    from ofacore.model.needs import Hidden
+    from ofacore.model.item_needs import Hidden
     from ofacore.model.universal import UniversalModel
 
 

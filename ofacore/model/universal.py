@@ -9,28 +9,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ofacore.artifacts import Artifact
+from ofacore.batching.transfer import batch_on
 from ofacore.config.schema import ModelConfig
-from ofacore.errors import UserError
-from ofacore.excerpts import listing
-from ofacore.model import assembly
-from ofacore.model.abilities import restarts, sizes_of
-from ofacore.model.attention_items import item_attention, layers_of
+from ofacore.config.sizes import with_preset_options
+from ofacore.ground.artifacts import Artifact
+from ofacore.ground.errors import UserError
+from ofacore.ground.excerpts import listing
+from ofacore.ground.vocabulary import SEP, Vocabulary
+from ofacore.model import building as assembly
+from ofacore.model.backbone.abilities import restarts, sizes_of
+from ofacore.model.backbone.attention_items import item_attention, layers_of
+from ofacore.model.backbone.attention_rows import is_range, permute
+from ofacore.model.backbone.dropout import dropout
 from ofacore.model.checked_loss import checked_loss
-from ofacore.model.dropout import dropout
-from ofacore.model.embedding import TokenEmbedding
-from ofacore.model.initial import seeded
-from ofacore.model.lora import add_low_rank
-from ofacore.model.needs import Components, Hidden, ModelNeeds, total
+from ofacore.model.item_needs import Components, Hidden, ModelNeeds, total
 from ofacore.model.not_finite import source_of_not_finite
-from ofacore.model.presets import with_preset_options
-from ofacore.model.rows import is_range, permute
-from ofacore.model.stages import Stage
-from ofacore.model.weights import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
+from ofacore.model.pipeline.stages import Stage
+from ofacore.model.tokens.embedding import TokenEmbedding
+from ofacore.model.weights.initial import seeded
+from ofacore.model.weights.lora import add_low_rank
+from ofacore.model.weights.named import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
 from ofacore.parallel import fsdp
-from ofacore.parallel.groups import layout
-from ofacore.parts.batch_transfer import batch_on
-from ofacore.parts.sync_batch_norm import uncounted
+from ofacore.parallel.process_groups import layout
+from ofacore.parallel.sync_batch_norm import uncounted
 from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
@@ -54,7 +55,6 @@ from ofacore.protocols import (
     TermGroup,
     seen_as,
 )
-from ofacore.vocabulary import SEP, Vocabulary
 
 ParameterKind = Literal["matrix", "embedding", "vector"]
 

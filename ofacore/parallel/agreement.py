@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar, cast
 
 import torch.distributed as dist
 
-from ofacore.errors import UserError
-from ofacore.parallel.groups import data_group, data_rank, data_size, layout, model_group, world_size
+from ofacore.ground.errors import UserError
+from ofacore.parallel.process_groups import data_group, data_rank, data_size, layout, model_group, world_size
 
 T = TypeVar("T")
 

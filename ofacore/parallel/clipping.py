@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.parallel.groups import data_group, expert_group, expert_size, layout, model_group, tensor_rank
+from ofacore.parallel.process_groups import data_group, expert_group, expert_size, layout, model_group, tensor_rank
 from ofacore.parallel.sharding import is_expert, is_sharded, split_dim
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.parallel.groups import tensor_group, tensor_rank
+from ofacore.parallel.process_groups import tensor_group, tensor_rank
 from ofacore.parallel.regions import gathered, summed, to_parts
 
 BUDGET_BYTES = 64 * 2**20
@@ -146,7 +146,7 @@ def split_cross_entropy(
 
     Args:
         hidden: States [m, H], shared.
-        weight: Own rows [w, H] of the projection; see ``takes_gradient`` in `ofacore.parts.fused_cross_entropy`.
+        weight: Own rows [w, H] of the projection; see ``takes_gradient`` in `ofacore.components.tokens.fused_cross_entropy`.
         labels: int64 [m], columns.
         columns: Who holds what.
         smoothing: Share of the target that is spread evenly over all columns that have a part.

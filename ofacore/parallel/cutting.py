@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
 
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 
 
 class PipelineError(UserError):

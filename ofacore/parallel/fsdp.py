@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from ofacore.parallel.groups import data_group, layout
+from ofacore.parallel.process_groups import data_group, layout
 
 _MARKS = ("tensor_model_parallel", "partition_dim", "partition_stride", "sequence_parallel")
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.parallel.groups import data_group, data_size, expert_data_group, expert_size, layout, tensor_group
+from ofacore.parallel.process_groups import data_group, data_size, expert_data_group, expert_size, layout, tensor_group
 from ofacore.parallel.sharding import is_expert, is_partial, is_sharded
 
 BUCKET_ELEMENTS = 16 * 2**20

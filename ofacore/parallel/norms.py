@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ofacore.parallel.groups import tensor_size
+from ofacore.parallel.process_groups import tensor_size
 from ofacore.parallel.regions import summed, to_parts
 from ofacore.parallel.sharding import mark_split
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ofacore.parallel.cutting import PipelineError as PipelineError
 from ofacore.parallel.cutting import cut as cut
-from ofacore.parallel.groups import pipeline_group, pipeline_size, sequence_parallel, tensor_size
 from ofacore.parallel.megatron import megatron
+from ofacore.parallel.process_groups import pipeline_group, pipeline_size, sequence_parallel, tensor_size
 
 Compute = Callable[[int, Tensor | None], Tensor]
 """(Place of the micro-batch, tensor from the stage before) -> tensor for the stage behind, or the loss on the last."""

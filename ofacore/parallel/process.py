@@ -8,8 +8,8 @@ import sys
 
 import torch
 
-from ofacore.errors import UserError
-from ofacore.machine import processors
+from ofacore.ground.errors import UserError
+from ofacore.ground.machine import processors
 
 BF16_VARIABLE = "OFA_BF16"
 """Environment variable that overrules what the processor has: ``on`` or ``off``."""

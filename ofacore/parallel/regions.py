@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.parallel.groups import sequence_parallel, tensor_group, tensor_rank, tensor_size
 from ofacore.parallel.megatron import megatron
+from ofacore.parallel.process_groups import sequence_parallel, tensor_group, tensor_rank, tensor_size
 
 
 def to_parts(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ofacore.parallel.gradients import buckets, replicas
-from ofacore.parallel.groups import data_group, data_rank, data_size, layout, tensor_size
+from ofacore.parallel.process_groups import data_group, data_rank, data_size, layout, tensor_size
 from ofacore.parallel.sharding import is_sharded, joined, own_part, part_of, split_dim, whole_tensor
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ofacore.parallel.groups import expert_size, sequence_parallel, tensor_group, tensor_rank, tensor_size
+from ofacore.parallel.process_groups import expert_size, sequence_parallel, tensor_group, tensor_rank, tensor_size
 
 
 def mark_split(parameter: Tensor, dim: int) -> None:

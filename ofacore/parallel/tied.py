@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.parallel.groups import pipeline_group, pipeline_rank, pipeline_size
+from ofacore.parallel.process_groups import pipeline_group, pipeline_rank, pipeline_size
 
 Stages = tuple[int, ...]
 """Stages that hold something, ascending."""

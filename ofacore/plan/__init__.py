@@ -2,9 +2,9 @@
 
 from ofacore.plan.compile import compile_instruction, compile_task
 from ofacore.plan.configured import plan_task
-from ofacore.plan.error import PlanError
+from ofacore.plan.criterion_needs import attention_needs
 from ofacore.plan.explain import as_dict, as_text
-from ofacore.plan.needs import attention_needs
+from ofacore.plan.plan_error import PlanError
 from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan, criterion_key
 
 __all__ = [

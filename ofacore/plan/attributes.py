@@ -8,7 +8,7 @@ from typing import Any
 
 from ofacore.instruction import Attribute as Written
 from ofacore.instruction import Instruction, Slot
-from ofacore.plan.error import PlanError
+from ofacore.plan.plan_error import PlanError
 from ofacore.plugin import Attribute, SlotType, suggest
 from ofacore.plugin.options import limits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ofacore.instruction import Contrast, Instruction, Node, Slot
 from ofacore.instruction.tree import children
-from ofacore.plan.error import PlanError
+from ofacore.plan.plan_error import PlanError
 from ofacore.plugin import suggest
 
 

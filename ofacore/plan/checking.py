@@ -14,10 +14,10 @@ from ofacore.config.component_options import (
     given_options,
     table_entries,
 )
-from ofacore.config.errors import NOWHERE, ConfigError, Place, Problem
 from ofacore.config.preset_options import with_preset_options
+from ofacore.config.problems import NOWHERE, ConfigError, Place, Problem
 from ofacore.config.schema import RunConfig
-from ofacore.excerpts import excerpt
+from ofacore.ground.excerpts import excerpt
 from ofacore.instruction import InstructionError
 from ofacore.plan.configured import plan_task
 from ofacore.plan.generation import generation_of, misfits, target_slots, unknown_options, untaken

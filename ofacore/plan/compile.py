@@ -9,8 +9,8 @@ from typing import Any
 from ofacore.instruction import Contrast, Instruction, Plain, Repeat, Slot, parse, split_templates
 from ofacore.plan.attributes import typed_attributes, with_defaults
 from ofacore.plan.binding import bind
-from ofacore.plan.error import PlanError
 from ofacore.plan.neighbours import with_neighbours
+from ofacore.plan.plan_error import PlanError
 from ofacore.plan.types import (
     CONTRAST_CRITERION,
     CONTRAST_HEAD,

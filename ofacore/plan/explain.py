@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from ofacore.excerpts import excerpt
+from ofacore.ground.excerpts import excerpt
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
-from ofacore.plan.needs import told
+from ofacore.plan.criterion_needs import told
 from ofacore.plan.types import LossPlan, TaskPlan, TemplatePlan
 from ofacore.protocols import Options, SlotPlan
 

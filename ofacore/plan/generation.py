@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from ofacore.config.errors import ConfigError, Problem
-from ofacore.excerpts import excerpt
+from ofacore.config.problems import ConfigError, Problem
+from ofacore.ground.excerpts import excerpt
 from ofacore.plan.types import TaskPlan
 from ofacore.plugin import Option, PluginError, Registry, suggest
 from ofacore.plugin.blame import Blame, who

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ofacore.config.errors import Problem
-from ofacore.excerpts import excerpt, listing
+from ofacore.config.problems import Problem
+from ofacore.ground.excerpts import excerpt, listing
 from ofacore.instruction import Contrast, Node, Repeat, Slot
 from ofacore.plan.types import TemplatePlan
 from ofacore.plugin import Option, PluginError, Registry, UnknownNameError, suggest

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ofacore.config.closed_values import is_misfit, quoted
-from ofacore.config.errors import Problem
+from ofacore.config.problems import Problem
 from ofacore.config.schema import TaskConfig
-from ofacore.excerpts import excerpt, listing
+from ofacore.ground.excerpts import excerpt, listing
+from ofacore.ground.patterns import is_remote, named_files
 from ofacore.instruction import InstructionError, split_templates
-from ofacore.patterns import is_remote, named_files
 from ofacore.plan.compile import compile_instruction
 from ofacore.plan.configured import plan_task
 from ofacore.plan.lookups import begins_with, delimiter_of, needed_columns, option_problems, unknown, unknown_slot

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ofacore.errors import UserError
-from ofacore.json_files import JsonError, read_object
+from ofacore.ground.errors import UserError
+from ofacore.ground.json_files import JsonError, read_object
 from ofacore.plugin.deprecation import deprecated
-from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, suggest
 from ofacore.plugin.manifest import (
     CONTRACT,
     Attribute,
@@ -22,8 +21,9 @@ from ofacore.plugin.manifest import (
     TaskManifest,
     TaskPreset,
 )
+from ofacore.plugin.plugin_errors import ConflictError, LoadError, PluginError, UnknownNameError, suggest
+from ofacore.plugin.plugin_rows import PluginRow
 from ofacore.plugin.registry import Registry
-from ofacore.plugin.rows import PluginRow
 
 if TYPE_CHECKING:
     from ofacore.plugin.entering import entered_value

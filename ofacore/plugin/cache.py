@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ofacore.folders import cache_root
-from ofacore.json_text import json_text
+from ofacore.ground.folders import cache_root
+from ofacore.ground.json_text import json_text
 from ofacore.plugin.manifest import CONTRACT
-from ofacore.plugin.rows import Announcement, Offer, Plugin, from_offer
+from ofacore.plugin.plugin_rows import Announcement, Offer, Plugin, from_offer
 
 _FORMAT = (3, *CONTRACT)
 """Version of this file's form; rows say whether a plugin fits the contract, so a cache is of one contract."""

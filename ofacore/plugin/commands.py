@@ -6,11 +6,11 @@ from typing import Any
 
 from ofacore.plugin.blame import who
 from ofacore.plugin.discovery import discover_plugins
-from ofacore.plugin.errors import PluginError, suggest
 from ofacore.plugin.first_party import COMMAND_DISTRIBUTIONS, COMMANDS
 from ofacore.plugin.manifest import CommandManifest
+from ofacore.plugin.plugin_errors import PluginError, suggest
+from ofacore.plugin.plugin_rows import Plugin, PluginRow
 from ofacore.plugin.registry import Registry, import_for, preferred
-from ofacore.plugin.rows import Plugin, PluginRow
 
 _KIND = "command"
 

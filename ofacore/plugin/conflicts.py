@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from ofacore.plugin.errors import ConflictError, UnknownNameError, conflict_text
 from ofacore.plugin.first_party import COMMANDS
 from ofacore.plugin.kinds import CORE_KINDS
-from ofacore.plugin.rows import Plugin
+from ofacore.plugin.plugin_errors import ConflictError, UnknownNameError, conflict_text
+from ofacore.plugin.plugin_rows import Plugin
 
 
 class Index:

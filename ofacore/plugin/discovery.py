@@ -22,10 +22,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ofacore.plugin.cache import RowCache, cache_file
-from ofacore.plugin.errors import PluginError, UnknownNameError
 from ofacore.plugin.first_party import CORE_DISTRIBUTION
 from ofacore.plugin.guard import guarded
-from ofacore.plugin.rows import GROUPS, Announcement, Plugin, describe, import_target, plugin_of, without_manifest
+from ofacore.plugin.plugin_errors import PluginError, UnknownNameError
+from ofacore.plugin.plugin_rows import (
+    GROUPS,
+    Announcement,
+    Plugin,
+    describe,
+    import_target,
+    plugin_of,
+    without_manifest,
+)
 from ofacore.plugin.trial import try_imports
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.registry import Registry
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pluggy
 
-from ofacore.plugin.errors import HookError, LoadError
+from ofacore.plugin.plugin_errors import HookError, LoadError
 from ofacore.plugin.registry import Registry
 
 NAMESPACE = "ofa"

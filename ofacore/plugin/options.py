@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, get_args
 
-from ofacore.excerpts import excerpt, listing
+from ofacore.ground.excerpts import excerpt, listing
 from ofacore.plugin.manifest import Component, Option, OptionType
 
 

@@ -17,7 +17,6 @@ from typing import Any
 from ofacore.plugin.blame import Blame, Blamed, owned, who
 from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
-from ofacore.plugin.errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
 from ofacore.plugin.first_party import COMPONENT_DISTRIBUTIONS, PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
 from ofacore.plugin.guard import guarded, guarded_building
 from ofacore.plugin.kinds import CORE_KINDS, RESERVED
@@ -31,7 +30,8 @@ from ofacore.plugin.manifest import (
     TaskManifest,
     TaskPreset,
 )
-from ofacore.plugin.rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
+from ofacore.plugin.plugin_errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
+from ofacore.plugin.plugin_rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
 
 logger = logging.getLogger("ofacore.plugin")
 Prefer = Mapping[str, str]

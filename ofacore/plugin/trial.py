@@ -88,7 +88,7 @@ def _watch(process: subprocess.Popen[bytes], report: Path, targets: Sequence[str
 
 def main(report: str, paths: str, targets: str) -> None:
     """Import one manifest after the other, and write down where this process stands."""
-    from ofacore.plugin.rows import import_target
+    from ofacore.plugin.plugin_rows import import_target
 
     sys.path[:] = json.loads(paths)
     with Path(report).open("a", encoding="utf-8") as file:

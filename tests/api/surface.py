@@ -18,8 +18,9 @@ from tests.api.changes import Change, compare
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).with_name("surface.json")
-MODULES = ("ofacore", "ofacore.parts", "ofacore.plugin", "ofacore.protocols", "ofacore.testing")
-FIXTURES = "ofacore.testing.pytest_plugin"
+MODULES = ("ofacore", "ofacore.parts", "ofacore.plugin", "ofacore.protocols", "ofa_kit")
+PACKAGES = ("ofacore", "ofa_kit")
+FIXTURES = "ofa_kit.pytest_plugin"
 CALLED = ("__call__", "__init__")
 """Methods of two underscores that are part of the API."""
 
@@ -28,9 +29,12 @@ Described = dict[str, Any]
 
 def surface(root: Path = ROOT) -> Described:
     """Contract and exported names of every public module, by name."""
-    package = griffe.load("ofacore", search_paths=[str(root)], allow_inspection=False)
-    found = {module: _exports(package, module) for module in MODULES}
-    found["fixtures"] = {name: _described(value) for name, value in _fixtures(package).items()}
+    loader = griffe.GriffeLoader(search_paths=[root, root / "plugins" / "tool_kit"], allow_inspection=False)
+    for package in PACKAGES:
+        loader.load(package)
+    found = {module: _exports(loader.modules_collection, module) for module in MODULES}
+    fixtures = _fixtures(loader.modules_collection[FIXTURES])
+    found["fixtures"] = {name: _described(value) for name, value in fixtures.items()}
     return {"contract": list(CONTRACT), "modules": found}
 
 
@@ -79,14 +83,13 @@ def _written(found: Described) -> str:
     return f'{{"contract": {found["contract"]}, "modules": {{\n' + ",\n".join(modules) + "\n}}\n"
 
 
-def _exports(package: griffe.Object, module: str) -> Described:
-    found = _target(package if module == "ofacore" else package[module.removeprefix("ofacore.")])
+def _exports(modules: griffe.ModulesCollection, module: str) -> Described:
+    found = _target(modules[module])
     names = [str(getattr(name, "name", name)) for name in found.exports or ()]
     return {name: _described(_target(found.members[name])) for name in names if name in found.members}
 
 
-def _fixtures(package: griffe.Object) -> dict[str, Any]:
-    plugin = package[FIXTURES.removeprefix("ofacore.")]
+def _fixtures(plugin: griffe.Object) -> dict[str, Any]:
     own = {name: value for name, value in plugin.members.items() if not value.is_alias}
     functions = {name: value for name, value in own.items() if value.is_function}
     return {name: f for name, f in functions.items() if any("fixture" in str(d.value) for d in f.decorators)}
@@ -121,8 +124,8 @@ def _class(value: Any) -> Described:
 
 
 def _parents(value: Any) -> list[Any]:
-    """Base classes of this package, nearest first."""
-    return [parent for parent in value.mro() if parent.path.startswith("ofacore.")]
+    """Base classes of these packages, nearest first."""
+    return [parent for parent in value.mro() if parent.path.partition(".")[0] in PACKAGES]
 
 
 def _function(value: Any) -> Described:

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from ofacore.checkpoint import Snapshot, checkpoints, find_latest, load, prune, save, save_sharded, step_folder
 from ofacore.checkpoint import write_pointer as point
 from ofacore.checkpoint.sharded import on_first
-from ofacore.parallel.pieces import placed
+from ofacore.parallel.held_parts import placed
 
 CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.truncate"}
 ROWS = 4

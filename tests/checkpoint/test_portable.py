@@ -8,7 +8,6 @@ import sys
 import pytest
 import torch
 
-from ofacore.artifacts import Artifact
 from ofacore.checkpoint import (
     CheckpointError,
     Snapshot,
@@ -23,6 +22,7 @@ from ofacore.checkpoint import (
     step_folder,
     write_pointer,
 )
+from ofacore.ground.artifacts import Artifact
 
 
 def snapshot(step=1):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ofacore.checkpoint import CheckpointError, Snapshot, is_sharded, load, read_shards, save, save_sharded
-from ofacore.parallel.pieces import placed
+from ofacore.parallel.held_parts import placed
 
 
 def same(left: Snapshot, right: Snapshot) -> bool:

@@ -12,7 +12,7 @@ import ofacore
 from ofa_cli.commands.infer import check_names, parse_data
 from ofa_cli.lazy import COMMANDS
 from ofa_cli.output import number, print_json
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plan import compile_task
 from ofacore.plugin import Registry
 

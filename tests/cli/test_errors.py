@@ -11,7 +11,7 @@ import pytest
 
 from ofa_cli.failures import is_user_error, message
 from ofa_cli.main import main
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.instruction import InstructionError
 from ofacore.plan import PlanError
 from ofacore.plugin import UnknownNameError

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ofa_cli.scaffold.components import COMPONENTS
-from ofa_cli.scaffold.names import checked_names
-from ofa_cli.scaffold.package import new_package, request_of
-from ofa_cli.scaffold.writing import write_package
+from ofa_kit.scaffold.components import COMPONENTS
+from ofa_kit.scaffold.names import checked_names
+from ofa_kit.scaffold.package import new_package, request_of
+from ofa_kit.scaffold.writing import write_package
 from ofacore.plugin import Registry, UserError
 
 KINDS = {

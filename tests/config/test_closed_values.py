@@ -10,7 +10,7 @@ import pytest
 
 from ofacore import Task
 from ofacore.config.closed_values import members
-from ofacore.task import TaskError
+from ofacore.setup.task import TaskError
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ofacore.config import json_schema
 from ofacore.config import schema as module
-from ofacore.config.reference import reference_markdown
 from ofacore.config.schema import RunConfig, Section
+from tools.docs.configuration_page import reference_markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
 def test_the_committed_page_is_current() -> None:
-    advice = "python -m ofacore.config.reference docs/configuration.md"
+    advice = "python -m tools.docs.configuration_page docs/configuration.md"
     assert PAGE.read_text(encoding="utf-8") == reference_markdown(), f"write it anew: {advice}"
 
 

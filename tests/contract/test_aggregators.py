@@ -12,10 +12,10 @@ import torch
 
 from ofacore import Generalist, Task
 from ofacore.config.schema import RunConfig
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.protocols import AggregatorContext
-from ofacore.run_check import check_run
+from ofacore.setup.run_check import check_run
 from tests.contract import surgery
 
 WORDS = ["red", "green", "blue", "cat", "dog"]

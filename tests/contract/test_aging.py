@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, PluginError, Registry
 
 ROWS = [{"before": [x / 4, y / 4], "after": [y / 4, x / 4]} for x in range(4) for y in range(4)]

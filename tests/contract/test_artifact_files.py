@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ofa_kit import ModalityConformance
 from ofacore import Generalist, Task
 from ofacore.checkpoint import CheckpointError, checkpoints
-from ofacore.errors import UserError
+from ofacore.generalist.storing import convert
+from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.protocols import Artifact
-from ofacore.saving import convert
-from ofacore.testing import ModalityConformance
 from tests.contract import codes
 
 SIZES = {"preset": "tiny", "hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from ofa_kit import BackboneConformance
 from ofacore import Generalist, Task
 from ofacore.config.schema import RunConfig
-from ofacore.errors import UserError
-from ofacore.layout_check import layout_problems
+from ofacore.ground.errors import UserError
 from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import CachedBackbone
-from ofacore.testing import BackboneConformance
+from ofacore.setup.layout_check import layout_problems
 
 
 @pytest.fixture

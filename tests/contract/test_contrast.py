@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 
 NAMES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 DIGITS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")

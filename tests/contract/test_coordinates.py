@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofacore import Generalist, Task
-from ofacore.evaluate.forced import reference_log_probs
+from ofacore.evaluation.forced import reference_log_probs
 from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import Example
 from tests.contract.codes import cells

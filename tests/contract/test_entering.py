@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plugin import PluginError, Registry, entered_value
 from tests.contract import aging
 

@@ -10,7 +10,7 @@ import pytest
 from ofa_cli.main import main
 from ofacore import Generalist, Task
 from ofacore.plugin import Registry, UserError
-from ofacore.run_check import read_checked
+from ofacore.setup.run_check import read_checked
 
 SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 MEMBERS = ("one", "two", "three")

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from ofa_cli.commands.explain import app
 from ofacore import Generalist, Task
 from ofacore.config.schema import RunConfig
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plan import as_text, attention_needs
 from ofacore.plugin import Registry
-from ofacore.run_check import check_run
+from ofacore.setup.run_check import check_run
 
 WORDS = ["red", "green", "blue", "cat", "dog"]
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}"} for x in WORDS for y in WORDS]

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ofa_kit import ModalityConformance
 from ofacore import Generalist, Task
-from ofacore.errors import UserError
-from ofacore.evaluate.forced import reference_log_probs
+from ofacore.evaluation.forced import reference_log_probs
+from ofacore.ground.errors import UserError
 from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import RowError
-from ofacore.testing import ModalityConformance
 from tests.contract import codes
 
 SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}

@@ -7,19 +7,19 @@ import pickle
 import numpy as np
 import pytest
 
+from ofa_kit import ClosedRegistry
 from ofacore import Generalist, Task
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plan import PlanError, compile_instruction
 from ofacore.plugin import Component, Registry
 from ofacore.protocols import RowContext
-from ofacore.testing import ClosedRegistry
 from tests.contract import tables
 
 TEXT = "ofa_modality_text.manifest:MANIFEST"
 WORDS = ["red", "green", "blue", "cat", "dog"]
 ROWS = [{"t": [[x, y], [y, x]], "label": i % 4} for i, (x, y) in enumerate((x, y) for x in WORDS for y in WORDS)]
 SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
-PROBE = "ofacore.testing.probe:MANIFEST"
+PROBE = "ofa_kit.probe:MANIFEST"
 
 
 def registry(*manifests) -> Registry:
@@ -27,7 +27,7 @@ def registry(*manifests) -> Registry:
 
 
 def test_a_table_alone_is_trained_stored_and_answered_by_the_tokens_of_text(monkeypatch, tmp_path):
-    monkeypatch.setenv("OFA_PLUGIN_DEV", "tables=tests.contract.tables:MANIFEST,probe=ofacore.testing.probe:MANIFEST")
+    monkeypatch.setenv("OFA_PLUGIN_DEV", "tables=tests.contract.tables:MANIFEST,probe=ofa_kit.probe:MANIFEST")
     found = Registry.discover()
     task = Task("write", "[PROBE:label] -> [TABLE:t]", train=ROWS)
     model = Generalist.create([task], registry=found, **SIZES)

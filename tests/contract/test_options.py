@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from ofa_kit.checks.findings import Subject
+from ofa_kit.checks.references import check_names
+from ofa_kit.declaration import DeclarationChecks
 from ofacore import Generalist, Task
 from ofacore.config import ConfigError, load, read
 from ofacore.config.schema import RunConfig
-from ofacore.diagnosis.findings import Subject
-from ofacore.diagnosis.references import check_names
 from ofacore.plan.checking import check
 from ofacore.plugin import CONTRACT, ComponentManifest, MetricUse, Option, Registry, TaskManifest, TaskPreset
 from ofacore.plugin.options import declaration_fault, options_table
-from ofacore.runs import changed_keys, train_run
-from ofacore.testing.declaration import DeclarationChecks
+from ofacore.runs.train_run import changed_keys, train_run
 from tests.contract import chosen
 
 ROWS = [{"a": f"red {x}", "b": f"{x} red", "l": x / 8} for x in range(8)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from ofa_kit import PositionsConformance
 from ofa_modality_text.manifest import MANIFEST as TEXT
 from ofa_positions_untied.manifest import MANIFEST as UNTIED
 from ofacore import Generalist, Task
-from ofacore.builtin import MANIFEST as CORE
+from ofacore.components.manifest import MANIFEST as CORE
 from ofacore.config import ConfigError
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
-from ofacore.testing import PositionsConformance
 from tests.contract.schemes import MANIFEST, SOUND
 
 REGISTRY = Registry.of(CORE, TEXT, MANIFEST)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ofa_kit import MetricConformance
 from ofacore import Generalist, Task
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.parts import Recall
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry
-from ofacore.testing import MetricConformance
 from tests.contract.test_contrast import LINE, ROWS, SIZES
 
 SEEN: list[int] = []
@@ -118,7 +118,7 @@ UNIT = np.eye(5, dtype=np.float32)
 
 
 class TestRecall(MetricConformance):
-    plugin = "ofacore.builtin:MANIFEST"
+    plugin = "ofacore.components.manifest:MANIFEST"
     metric = "recall"
     options = {"k": [1, 2]}
     predictions = (*UNIT[:3], UNIT[4], UNIT[3])

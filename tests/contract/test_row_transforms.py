@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ofa_kit import ClosedRegistry
 from ofacore import Generalist, Task
-from ofacore.assembly import Assembly, open_tasks
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.plan import as_text, plan_task
 from ofacore.plan.task_checking import TaskCheck
-from ofacore.testing import ClosedRegistry
+from ofacore.setup.assembly import Assembly
+from ofacore.setup.datasets import open_tasks
 from tests.contract import budgets
 
 TEXT = "ofa_modality_text.manifest:MANIFEST"

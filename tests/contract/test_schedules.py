@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ofa_kit import ScheduleConformance
 from ofacore import Generalist, Task
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry
-from ofacore.testing import ScheduleConformance
 from tests.contract.test_losses import ROWS, SIZES
 
 KNOWN: list[int] = []

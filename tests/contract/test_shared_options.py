@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ofa_kit import ClosedRegistry
 from ofacore import Generalist, Task
-from ofacore.errors import UserError
-from ofacore.testing import ClosedRegistry
+from ofacore.ground.errors import UserError
 from tests.contract import columns
 
 ROWS = [{"c": [[float(i)] * 5, [1.0] * 5], "p": i % 4} for i in range(8)]
@@ -16,7 +16,7 @@ MODEL = {"preprocessors": {"columns": {"columns": 5}}}
 
 @pytest.fixture
 def registry():
-    return ClosedRegistry().register("ofacore.testing.probe:MANIFEST", columns.MANIFEST)
+    return ClosedRegistry().register("ofa_kit.probe:MANIFEST", columns.MANIFEST)
 
 
 def made(registry, line="[PROBE:p] -> [COLUMNS:c,unit=mV]", **model):

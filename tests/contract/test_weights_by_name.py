@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task, read_checkpoint, write_checkpoint
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from tests.contract.test_losses import LINE, ROWS, SIZES
 
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from ofa_kit.accelerator import DeviceMixError, PretendedGpu
 from ofacore import Generalist, Task
-from ofacore.data.cursor import Cursor
-from ofacore.data.loader import LoaderSettings, StepLoader
-from ofacore.fitting import loaded, schedule, training_data
-from ofacore.testing.accelerator import DeviceMixError, PretendedGpu
-from ofacore.train.loop import Trainer
+from ofacore.batching.cursor import Cursor
+from ofacore.batching.steps import LoaderSettings, StepLoader
+from ofacore.generalist.fitting import loaded, schedule, training_data
+from ofacore.training.loop import Trainer
 
 SMALL = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 COLOURS = ("red", "green", "blue", "red", "green", "blue", "gray", "black")

@@ -164,7 +164,7 @@ def test_no_item_is_left_out() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "ofacore.generalist.Generalist.fly", "ofacore.nowhere", "os.path", "metric:nothing", "colour:red", "slot:SMELL",
+        "ofacore.generalist.facade.Generalist.fly", "ofacore.nowhere", "os.path", "metric:nothing", "colour:red", "slot:SMELL",
         "attribute:TEXT.loud", "preset:nothing", "config:train.stepz", "config:tasks.<name>.loss", "cli:fly",
         "cli:train --fly", "cli:data fly",
     ],

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ofacore.plan.reference import MARKER, page, reference_markdown
 from ofacore.plugin import Attribute, ModalityManifest, Registry, SlotType
 from ofacore.plugin.manifest import CONTRACT, Component
+from tools.docs.instructions_page import MARKER, page, reference_markdown
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "instructions.md"
@@ -19,7 +19,7 @@ def test_the_committed_page_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     projects = [tomllib.loads(path.read_text())["project"] for path in ROOT.glob("plugins/*/pyproject.toml")]
     monkeypatch.setenv("OFA_PLUGINS", ",".join(["ofacore", *(project["name"] for project in projects)]))
     current = PAGE.read_text(encoding="utf-8")
-    advice = "write it anew: python -m ofacore.plan.reference docs/instructions.md"
+    advice = "write it anew: python -m tools.docs.instructions_page docs/instructions.md"
     assert current == page(current, Registry.discover()), advice
 
 

@@ -13,8 +13,8 @@ import pytest
 
 import ofacore.protocols
 from ofacore.plugin.hooks import HookSpecs
-from ofacore.plugin.reference import page
 from tests.docs.page import blocks
+from tools.docs.plugins_page import page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "plugins"
@@ -25,7 +25,7 @@ MODALITY = ("manifest.py", "preprocessor.py", "adapter.py")
 
 def test_the_reference_is_current():
     current = (DOCS / "reference.md").read_text(encoding="utf-8")
-    assert current == page(), "python -m ofacore.plugin.reference docs/plugins/reference.md"
+    assert current == page(), "python -m tools.docs.plugins_page docs/plugins/reference.md"
 
 
 @pytest.mark.parametrize("name", [name for name in vars(HookSpecs) if name.startswith("ofa_")])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ofacore import Generalist, Task
-from ofacore.config.errors import ConfigError
-from ofacore.errors import UserError
-from ofacore.run_check import read_checked
+from ofacore.config.problems import ConfigError
+from ofacore.ground.errors import UserError
+from ofacore.setup.run_check import read_checked
 
 SIZES = {"preset": "tiny", "hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 CHOICE = "[TEXT:q] -> [TEXT:y,closed_set]"

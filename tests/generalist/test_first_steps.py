@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from ofa_kit.registry import load_manifest
 from ofacore import Generalist, Task
-from ofacore.builtin import MANIFEST as CORE
+from ofacore.batching.collate import collate
 from ofacore.checkpoint import CheckpointError
-from ofacore.data.collate import collate
+from ofacore.components.manifest import MANIFEST as CORE
 from ofacore.plugin import CONTRACT, Component, ModalityManifest, Registry, SlotType
-from ofacore.testing.registry import load_manifest
 
 CAPTION = "[IMAGE:img] what does the image describe? -> [TEXT:cap]"
 SMALL: dict[str, Any] = {

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from ofacore import Generalist, Task
-from ofacore.data.errors import EncodeError
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.instruction import InstructionError
+from ofacore.sources.data_errors import EncodeError
 
 SMALL = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
 QUIET: dict[str, Any] = {"samples": 8, "trackers": ("jsonl",), "precision": "fp32", "threads": 1}

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from ofa_kit.probe import MANIFEST as PROBE
+from ofa_starter import prepared
 from ofacore import Generalist, Task
-from ofacore.assembly.origins import changed_versions, preferences
-from ofacore.builtin import MANIFEST as CORE
-from ofacore.data.columns import ColumnMap
+from ofacore.components.manifest import MANIFEST as CORE
+from ofacore.components.schedules import ScheduleError
+from ofacore.encoding.columns import ColumnMap
 from ofacore.model.checked_loss import checked_loss
-from ofacore.parts import TokenPrediction, prepared
+from ofacore.parts import TokenPrediction
 from ofacore.plugin import (
     CONTRACT,
     Component,
@@ -26,11 +28,10 @@ from ofacore.plugin import (
     TaskPreset,
 )
 from ofacore.protocols import Artifact, Loss
-from ofacore.testing.probe import MANIFEST as PROBE
-from ofacore.train.checked_schedule import CheckedSchedule
-from ofacore.train.errors import FaultLimitError, NonFiniteError
-from ofacore.train.schedules import ScheduleError
-from tests.testing.faulty.touch import Squares, Touch, TouchAdapter, TouchGenerator, TouchHead, touch
+from ofacore.setup.origins import changed_versions, preferences
+from ofacore.training.step.checked_schedule import CheckedSchedule
+from ofacore.training.training_errors import FaultLimitError, NonFiniteError
+from tests.kit.faulty.touch import Squares, Touch, TouchAdapter, TouchGenerator, TouchHead, touch
 
 HERE = __name__
 ROWS = [{"value": [0.1 * k, 0.5, 0.9], "probe": k % 4} for k in range(6)]
@@ -290,7 +291,7 @@ EXTRA = ComponentManifest(
 def test_metrics_trackers_and_transforms_get_the_options_that_they_declare(tmp_path, caplog):
     Plain.seen.clear()
     built = model(touch(RaisingRender), EXTRA, metrics=[{"metric": "plain", "slot": "value"}])
-    with caplog.at_level(logging.WARNING, "ofacore.train"):
+    with caplog.at_level(logging.WARNING, "ofacore.training"):
         train(built, tmp_path, trackers=["plain"])
         (score,) = built.evaluate()
     assert score.score == 1.0

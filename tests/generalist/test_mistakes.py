@@ -16,13 +16,13 @@ from rich.console import Console
 
 from ofacore import Generalist, Task
 from ofacore.checkpoint import find_latest, step_folder
+from ofacore.components.trackers import Jsonl
 from ofacore.config.schema import RunConfig
-from ofacore.errors import UserError
-from ofacore.folders import check_free, check_place, check_writable, claimed
-from ofacore.inspection import check_file
-from ofacore.run_check import read_checked
-from ofacore.runs import changed_keys, train_run
-from ofacore.train.trackers import Jsonl
+from ofacore.ground.errors import UserError
+from ofacore.ground.folders import check_free, check_place, check_writable, claimed
+from ofacore.runs.inspection import check_file
+from ofacore.runs.train_run import changed_keys, train_run
+from ofacore.setup.run_check import read_checked
 
 SMALL: dict[str, Any] = {
     "preset": "tiny", "hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2,
@@ -214,7 +214,7 @@ def test_where_folders_cannot_be_opened_a_file_in_them_is_locked(
             raise PermissionError(13, "Permission denied", str(path))  # as on Windows
         return plain(path, flags)
 
-    monkeypatch.setattr("ofacore.folders.os.open", opened)
+    monkeypatch.setattr("ofacore.ground.folders.os.open", opened)
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     check_free(old)
@@ -256,7 +256,7 @@ def test_a_run_ended_by_a_signal_is_saved_and_exits_as_shells_have_it(
     (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"x{i},y{i}\n" for i in range(8)))
     task = {"instruction": TEXT, "data": {"train": str(tmp_path / "rows.csv")}}
     config = RunConfig.model_validate({"tasks": {"t": task}, "model": SMALL, "train": {"steps": 50, "samples": 4}})
-    monkeypatch.setattr("ofacore.train.loop.stop_reason", lambda reason: name)
+    monkeypatch.setattr("ofacore.training.loop.stop_reason", lambda reason: name)
     with pytest.raises(SystemExit) as caught:
         train_run(config, folder=tmp_path / "run", console=Console(file=StringIO()))
     assert caught.value.code == code and find_latest(tmp_path / "run") is not None

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
-from ofacore.config.errors import ConfigError
-from ofacore.data.collate import collate
-from ofacore.data.permutation import item_rng
-from ofacore.evaluate.forced import candidate_log_probs
+from ofacore.batching.collate import collate
+from ofacore.batching.permutation import item_rng
+from ofacore.config.problems import ConfigError
+from ofacore.evaluation.forced import candidate_log_probs
 from tests.generalist.test_generalist import ROWS, SMALL
 
 TEMPLATES = {

@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
-from ofacore.data.loader import Step, StepLoader
-from ofacore.errors import UserError
-from ofacore.fitting import loaded, loader_settings, schedule, training_data
-from ofacore.generate.drawing import drawn_columns
+from ofacore.batching.steps import Step, StepLoader
+from ofacore.decoding.drawing import drawn_columns
+from ofacore.generalist.fitting import loaded, loader_settings, schedule, training_data
+from ofacore.generalist.rollout import Rollout
+from ofacore.ground.errors import UserError
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry
-from ofacore.rollout import Rollout
-from ofacore.train.faults import FaultCounters
-from ofacore.train.gradients import GradientPass
-from ofacore.train.optimizer import RunOptimizer
+from ofacore.training.gradients import GradientPass
+from ofacore.training.optim.optimizer import RunOptimizer
+from ofacore.training.step.faults import FaultCounters
 from tests.generalist.test_generalist import QUIET, SMALL
 
 TEXT = "say [TEXT:a] -> [TEXT:b,max_length=6]"

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ofa_positions_untied.manifest import MANIFEST as UNTIED
-from ofacore.builtin import MANIFEST as CORE
+from ofacore.components.manifest import MANIFEST as CORE
 from ofacore.config.schema import ModelConfig
-from ofacore.model.needs import ModelNeeds, Part
+from ofacore.ground.vocabulary import Block, Vocabulary
+from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.parts import Contrastive, CrossEntropy, EmbeddingHead, TokenAdapter, TokenHead
 from ofacore.plugin import Component, Registry
 from ofacore.protocols import AdapterCall, Batch, BatchSide, BuildContext, Layout, SampleInfo, TermGroup
-from ofacore.vocabulary import Block, Vocabulary
 
 VOCABULARY = Vocabulary().extend([Block("words", 40), Block("bins", 20)])
 

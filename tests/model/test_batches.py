@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofacore.model.needs import ModelNeeds
+from ofacore.model.item_needs import ModelNeeds
 from tests.model.layouts import NEEDS, collate, model, per_sample, random_sample, with_source_rows
 
 OPTIONS = [

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
-from ofacore.model.blocked import blocked_weights
+from ofacore.model.backbone.blocked import blocked_weights
 from ofacore.parallel import products
 from tests.model.layouts import collate, model
 from tests.model.test_decoding import OPTIONS, line, rows_of, start, token_states

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofacore.model.experts import dense_to_experts
+from ofacore.model.backbone.experts import dense_to_experts
 from tests.model.layouts import collate, model, random_sample
 
 SIZES = {"scale_fc": True, "hidden": 64, "ffn": 128}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ofacore.model.dropout import add_dropped, drop_path, dropout, keep_mask
+from ofacore.model.backbone.dropout import add_dropped, drop_path, dropout, keep_mask
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])

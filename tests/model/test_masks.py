@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofacore.model.rows import Stream, cross_groups, self_groups, stream_of
+from ofacore.model.backbone.attention_rows import Stream, cross_groups, self_groups, stream_of
 from ofacore.protocols import Layout
 from tests.model.layouts import collate, random_sample
 

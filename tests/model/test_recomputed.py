@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ofacore.model import attention, recomputed
-from ofacore.model.bias import Bias
+from ofacore.model.backbone import attention, recomputed
+from ofacore.model.backbone.bias import Bias
 from tests.model.layouts import Chunk, Sample, collate, model
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ofacore.generate.session import Session
+from ofacore.decoding.session import Session
 from ofacore.protocols import BatchSide
 from tests.model.layouts import Chunk, Sample, collate, coordinates, model
 

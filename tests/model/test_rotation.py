@@ -2,7 +2,7 @@
 
 import torch
 
-from ofacore.model.positions import Rotary, rotate
+from ofacore.model.backbone.positions import Rotary, rotate
 from ofacore.protocols import PositionsContext
 
 

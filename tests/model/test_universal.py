@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from ofacore.config.schema import LoraConfig
-from ofacore.model.needs import ModelNeeds, Part
+from ofacore.ground.vocabulary import Block, Vocabulary
+from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import Layout
-from ofacore.vocabulary import Block, Vocabulary
 from tests.model.layouts import NEEDS, VOCABULARY, Parts, collate, model, random_sample, small
 from tests.model.two_layer import TwoLayers
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ofacore.model import vocabulary_parts
-from ofacore.model.vocabulary_parts import VocabularyParts
+from ofacore.ground.vocabulary import Block, Vocabulary
+from ofacore.model.tokens import vocabulary_parts
+from ofacore.model.tokens.vocabulary_parts import VocabularyParts
 from ofacore.parallel import cross_entropy, sharding
-from ofacore.vocabulary import Block, Vocabulary
 
 VOCABULARY = Vocabulary().extend([Block("words", 41), Block("few", 3)])
 

@@ -15,7 +15,7 @@ from ofacore.plugin import ModalityManifest, Registry, TaskManifest
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
-PUBLIC = {"ofacore", "ofacore.parts", "ofacore.plugin", "ofacore.protocols", "ofacore.testing"}
+PUBLIC = {"ofacore", "ofacore.parts", "ofacore.plugin", "ofacore.protocols", "ofa_kit"}
 FOREIGN = re.compile(
     r"(?i:emoji|image|pixel|\bcaption|motion|skeleton|video|audio|speech|phone|grounding|detection|vqa|translation)"
     r"|\b(TEXT|BOX|STRUCT)\b"
@@ -25,8 +25,8 @@ EXAMPLES = {
     "cli/ofa_cli/commands/explain.py": "help",
     "cli/ofa_cli/commands/infer.py": "help",
     "cli/ofa_cli/commands/tasks.py": "help",
-    "ofacore/checkpoint/foreign/ofa_names.py": "names in the files of another project",
-    "ofacore/plan/reference.py": "opens a page of the documentation",
+    "plugins/tool_foreign/ofa_foreign/formats/ofa_names.py": "names in the files of another project",
+    "tools/docs/instructions_page.py": "opens a page of the documentation",
     "ofacore/plugin/first_party.py": "hints of what to install",
 }
 """Files of the core in which such words may stand, and why."""

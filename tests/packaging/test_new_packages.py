@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ofa_cli.scaffold.components import COMPONENTS
-from ofa_cli.scaffold.package import new_package, request_of
-from ofa_cli.scaffold.writing import write_package
+from ofa_kit.scaffold.components import COMPONENTS
+from ofa_kit.scaffold.package import new_package, request_of
+from ofa_kit.scaffold.writing import write_package
 from ofacore.plugin import Registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.xdist_group("wheels")]
@@ -47,7 +47,7 @@ def test_all_are_found_and_lack_nothing(environment):
 
 IN_EACH = """
 import os, sys
-import ofa_cli.main, ofacore.fitting, ofacore.generalist, ofacore.testing, pytest, torch
+import ofa_cli.main, ofacore.generalist.fitting, ofacore.generalist.facade, ofa_kit, pytest, torch
 for folder in sys.argv[1:]:
     child = os.fork()
     if not child:

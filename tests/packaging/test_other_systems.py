@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ofacore.checkpoint.durable import sync
-from ofacore.machine import known_signals, processor_share, processors, signal_name
+from ofacore.ground.machine import known_signals, processor_share, processors, signal_name
 
 MODULES = ("fcntl", "resource", "termios", "pwd", "grp")
 """That Windows does not have."""
@@ -40,7 +40,7 @@ TRAINING = """
 import sys
 from pathlib import Path
 from ofacore import Generalist, Task
-from ofacore.parallel.elastic import Job, _environment
+from ofacore.launch.elastic import Job, _environment
 task = Task("swap", "[TEXT:a] -> [TEXT:b]", train=[{"a": f"cat {n}", "b": f"dog {n}"} for n in range(8)])
 sizes = {"hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 out = Path(sys.argv[1])

@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ofacore.model.universal import UniversalModel
-from ofacore.parallel import groups
-from ofacore.parallel.layout import Layout
+from ofacore.parallel import process_groups as groups
+from ofacore.parallel.process_grid import Layout
 from ofacore.parts import SyncBatchNorm, synchronised
 from ofacore.protocols import BuildContext
 from tests.model import layouts

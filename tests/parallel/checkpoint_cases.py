@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 from ofacore.checkpoint import Snapshot, load, save
 from ofacore.config.schema import CheckpointConfig, OptimizerConfig, TrainConfig
-from ofacore.model.stages import cut_model
-from ofacore.parallel import groups
-from ofacore.parallel.layout import Layout
-from ofacore.train.callbacks.checkpointing import Checkpointing
-from ofacore.train.loop import Trainer
-from ofacore.train.shards import restore_shards, sharded_snapshot
+from ofacore.model.pipeline.stages import cut_model
+from ofacore.parallel import process_groups as groups
+from ofacore.parallel.process_grid import Layout
+from ofacore.training.callbacks.checkpointing import Checkpointing
+from ofacore.training.loop import Trainer
+from ofacore.training.state.sharded_state import restore_shards, sharded_snapshot
 from tests.parallel.layout_cases import difference, restart, share
 from tests.parallel.staged import build, steps
 

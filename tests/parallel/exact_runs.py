@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ofacore import Generalist, Task
-from ofacore.evaluate.validator import Validator
-from ofacore.parallel.layout import Layout
+from ofacore.evaluation.validator import Validator
+from ofacore.parallel.process_grid import Layout
 from tests.parallel.layout_cases import alone, difference, restart
 from tests.parallel.whole_run import ROWS, SIZES
 

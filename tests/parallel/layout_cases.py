@@ -12,16 +12,16 @@ from torch import Tensor
 
 from ofacore.config.schema import FaultConfig, LoraConfig, OptimizerConfig
 from ofacore.model.universal import UniversalModel
-from ofacore.parallel import groups
-from ofacore.parallel.layout import Layout
+from ofacore.parallel import process_groups as groups
 from ofacore.parallel.megatron import megatron
+from ofacore.parallel.process_grid import Layout
 from ofacore.parallel.sharded_optimizer import whole_of
-from ofacore.train.faults import FaultCounters
-from ofacore.train.gradients import GradientPass
-from ofacore.train.optimizer import RunOptimizer
-from ofacore.train.portable import divided
+from ofacore.training.gradients import GradientPass
+from ofacore.training.optim.optimizer import RunOptimizer
+from ofacore.training.state.portable_state import divided
+from ofacore.training.step.faults import FaultCounters
 from tests.parallel.staged import RATE, Course, build, plain_course, portable_gradients, step_of, steps
-from tests.train.small import Step
+from tests.training.small import Step
 
 MODELS: dict[str, dict[str, Any]] = {
     "rotary": {"experts": "modality", "experts_balance": 0.0},

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from ofacore.parallel import groups
-from ofacore.parallel.layout import Layout
+from ofacore.parallel import process_groups as groups
+from ofacore.parallel.process_grid import Layout
 from tests.parallel import layout_runs as runs
 from tests.parallel.exact_runs import exact_case
 from tests.parallel.layout_cases import MODELS, gradients_case

@@ -15,16 +15,16 @@ from torch.distributed.nn.functional import all_reduce
 
 from ofacore.config.schema import FaultConfig, OptimizerConfig
 from ofacore.model.universal import UniversalModel
-from ofacore.parallel import groups
+from ofacore.parallel import process_groups as groups
 from ofacore.parallel.agreement import check_started_alike
-from ofacore.parallel.layout import Layout
+from ofacore.parallel.process_grid import Layout
 from ofacore.parallel.sharding import is_partial, split_dim
 from ofacore.parts import CrossEntropy
 from ofacore.protocols import AdapterCall, Batch, CriterionContext, HeadContext
-from ofacore.train.ema import Ema
-from ofacore.train.faults import FaultCounters
-from ofacore.train.gradients import GradientPass
-from ofacore.train.optimizer import RunOptimizer
+from ofacore.training.gradients import GradientPass
+from ofacore.training.optim.ema import Ema
+from ofacore.training.optim.optimizer import RunOptimizer
+from ofacore.training.step.faults import FaultCounters
 from tests.model import layouts
 from tests.model.layouts import Chunk, GridAdapter, Parts, Sample, collate, coordinates, random_sample
 from tests.parallel.layout_cases import (
@@ -40,8 +40,8 @@ from tests.parallel.layout_cases import (
     share,
 )
 from tests.parallel.staged import ALL_NEEDS, REGISTRY, build, micro_batch, step_of, steps
-from tests.train.small import SmallModel, divisible, make_samples
-from tests.train.small import step_of as small_step
+from tests.training.small import SmallModel, divisible, make_samples
+from tests.training.small import step_of as small_step
 
 ADAMW = OptimizerConfig(name="adamw", lr=1e-2, eps=1e-2, clip=0.5)
 SHALLOW = {"encoder_layers": 1, "decoder_layers": 1}

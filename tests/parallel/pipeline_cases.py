@@ -15,29 +15,29 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ofacore import Generalist, Task
+from ofacore.batching.cursor import Cursor
+from ofacore.batching.steps import StepLoader
 from ofacore.config.schema import FaultConfig, OptimizerConfig
-from ofacore.data.cursor import Cursor
-from ofacore.data.loader import StepLoader
-from ofacore.errors import UserError
-from ofacore.fitting import Steps, loader_settings, schedule, training_data
-from ofacore.model.needs import ModelNeeds, Part
-from ofacore.model.stages import cut_model
+from ofacore.generalist.fitting import Steps, loader_settings, schedule, training_data
+from ofacore.ground.errors import UserError
+from ofacore.model.item_needs import ModelNeeds, Part
+from ofacore.model.pipeline.stages import cut_model
 from ofacore.model.universal import UniversalModel
-from ofacore.parallel import groups
-from ofacore.parallel.layout import Layout
+from ofacore.parallel import process_groups as groups
+from ofacore.parallel.process_grid import Layout
 from ofacore.protocols import Batch
-from ofacore.train.callbacks.base import Callback
-from ofacore.train.faults import FaultCounters
-from ofacore.train.gradients import GradientPass, StepGradient
-from ofacore.train.loop import Trainer
-from ofacore.train.optimizer import RunOptimizer
-from ofacore.train.pipelined import PipelinePass
+from ofacore.training.callbacks.base import Callback
+from ofacore.training.gradients import GradientPass, StepGradient
+from ofacore.training.loop import Trainer
+from ofacore.training.optim.optimizer import RunOptimizer
+from ofacore.training.pipelined import PipelinePass
+from ofacore.training.step.faults import FaultCounters
 from tests.generalist.test_generalist import FORMS, ROWS, SMALL
 from tests.model.layouts import VOCABULARY, small
 from tests.parallel.layout_cases import SGD, alone, difference, known_courses, restart, several, share, total
 from tests.parallel.staged import ALL_NEEDS, REGISTRY, Course, build, portable_gradients, step_of, steps
 from tests.parallel.whole_run import run
-from tests.train.small import Step
+from tests.training.small import Step
 
 MODELS: dict[str, dict[str, Any]] = {
     "rotary": {"experts": "modality"},

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofacore.model.needs import ModelNeeds, Part
+from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import (
     Batch,
@@ -22,9 +22,9 @@ from ofacore.protocols import (
     RelativeBias,
     TermGroup,
 )
-from ofacore.train.groups import join_groups
+from ofacore.training.step.loss_groups import join_groups
 from tests.model.layouts import NEEDS, VOCABULARY, Parts, Sample, collate, model, random_sample, with_source_rows
-from tests.train.small import Step
+from tests.training.small import Step
 
 RATE = 0.01
 LAYERS = {"encoder_layers": 3, "decoder_layers": 3}

@@ -14,11 +14,12 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 
-from ofacore import Generalist, Task, fitting
-from ofacore.errors import UserError
-from ofacore.folders import check_free, claimed
-from ofacore.parallel import groups
-from ofacore.parallel.layout import Layout
+from ofacore import Generalist, Task
+from ofacore.generalist import fitting
+from ofacore.ground.errors import UserError
+from ofacore.ground.folders import check_free, claimed
+from ofacore.parallel import process_groups as groups
+from ofacore.parallel.process_grid import Layout
 from tests.parallel.whole_run import SIZES
 
 ROWS = [{"a": f"cat {number}", "b": f"dog {number}"} for number in range(8)]
@@ -53,7 +54,7 @@ CASES: dict[str, tuple[int, str, Callable[[Path], Any]]] = {
     "finds another": (1, "find_latest", finds_another),
     "claimed meanwhile": (0, "claimed", refuses),
 }
-"""Case -> the rank to which it happens, and which step of `ofacore.fitting` goes how."""
+"""Case -> the rank to which it happens, and which step of `ofacore.generalist.fitting` goes how."""
 
 
 def main(folder: Path) -> None:

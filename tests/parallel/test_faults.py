@@ -16,7 +16,7 @@ import pytest
 
 from ofacore import Generalist
 from ofacore.checkpoint import CheckpointError, checkpoints, find_latest, is_sharded, load
-from ofacore.saving import convert
+from ofacore.generalist.storing import convert
 from tests.parallel.checkpoint_cases import unequal
 from tests.parallel.launching import free_port
 from tests.parallel.whole_run import ROWS
@@ -193,7 +193,7 @@ def test_a_rehearsal_takes_all_processes_and_leaves_nothing(config: Path, tmp_pa
 
 EXTRA = """
 from ofacore.plugin import CONTRACT, Component, ComponentManifest
-MANIFEST = ComponentManifest("extra", CONTRACT, (Component("schedule", "extra", "ofacore.train.schedules:All"),))
+MANIFEST = ComponentManifest("extra", CONTRACT, (Component("schedule", "extra", "ofacore.components.schedules:All"),))
 """
 
 

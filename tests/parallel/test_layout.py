@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.parallel import groups
-from ofacore.parallel.layout import Layout, LayoutError
+from ofacore.parallel import process_groups as groups
+from ofacore.parallel.process_grid import Layout, LayoutError
 from ofacore.parallel.sharding import part_of
 
 SIZES = st.integers(1, 4)
@@ -39,7 +39,7 @@ def test_sizes_that_do_not_fit_are_refused_with_a_way_out(sizes, said):
 
 
 def test_a_layout_needs_no_torch():
-    code = "import sys, ofacore.parallel.layout; sys.exit('torch' in sys.modules)"
+    code = "import sys, ofacore.parallel.process_grid; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofacore.model.needs import ModelNeeds
-from ofacore.model.stage_pass import balance_of, forward_stage, share_of
-from ofacore.model.stages import cut_model, plan_stages
+from ofacore.model.item_needs import ModelNeeds
+from ofacore.model.pipeline.stage_pass import balance_of, forward_stage, share_of
+from ofacore.model.pipeline.stages import cut_model, plan_stages
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel.pipeline import PipelineError, cut
 from tests.model.layouts import VOCABULARY, Parts, small

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from ofacore.checkpoint import CheckpointError, is_sharded, load, save_sharded, stored
-from ofacore.train.shards import restore_shards
+from ofacore.training.state.sharded_state import restore_shards
 from tests.parallel.checkpoint_cases import READERS, WRITERS, trainer, unequal
 from tests.parallel.launching import launch
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ofacore.errors import UserError
-from ofacore.parallel import cpu, groups
-from ofacore.parallel.layers import ColumnLinear, RowLinear
+from ofacore.ground.errors import UserError
+from ofacore.parallel import cpu
+from ofacore.parallel import process_groups as groups
 from ofacore.parallel.megatron import MEGATRON_VERSION, MegatronVersionError, megatron
 from ofacore.parallel.norms import SplitNorm
 from ofacore.parallel.process import bf16_units, described_bf16, fast_bf16, tune_process
+from ofacore.parallel.split_layers import ColumnLinear, RowLinear
 
 START = """
 import os, sys
@@ -21,7 +22,7 @@ for name in list(os.environ):
 from ofacore.parallel import groups
 assert "megatron.core" not in sys.modules
 groups.start(); groups.start()
-from ofacore.parallel.layers import RowLinear
+from ofacore.parallel.split_layers import RowLinear
 assert groups.tensor_size() == 1 and groups.tensor_rank() == 0
 groups.stop(); groups.stop()
 """
@@ -35,7 +36,7 @@ def test_start_is_quiet_and_needs_no_launcher() -> None:
 
 def test_starting_imports_no_compiler() -> None:
     """Where there is no CUDA device; it costs over a second."""
-    code = "import sys, ofacore.runs; print('torch._inductor.compile_fx' in sys.modules)"
+    code = "import sys, ofacore.runs.train_run; print('torch._inductor.compile_fx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == f"{torch.cuda.is_available()}\n"
 

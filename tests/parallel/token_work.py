@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from ofa_planner.workload import Workload
 from ofacore.config.schema import ModelConfig
-from ofacore.layouts.workload import Workload
-from ofacore.model.needs import ModelNeeds, Part
+from ofacore.ground.vocabulary import Block, Vocabulary
+from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import AdapterCall, Batch, BatchSide, Layout, SampleInfo, TermGroup
-from ofacore.vocabulary import Block, Vocabulary
 from tests.model.layouts import Parts
 
 SIZES: dict[str, Any] = {"hidden": 64, "ffn": 160, "heads": 4, "encoder_layers": 2, "decoder_layers": 3}

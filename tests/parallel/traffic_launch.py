@@ -9,20 +9,20 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from ofa_planner.choice import Choice
+from ofa_planner.traffic import of_micro_batch, of_step
 from ofacore.config.schema import FaultConfig, OptimizerConfig
-from ofacore.layouts.choice import Choice
-from ofacore.layouts.traffic import of_micro_batch, of_step
-from ofacore.model.stages import cut_model
-from ofacore.parallel import groups
+from ofacore.model.pipeline.stages import cut_model
+from ofacore.parallel import process_groups as groups
 from ofacore.parallel.counting import CallCounter
-from ofacore.parallel.layout import Layout
-from ofacore.train.faults import FaultCounters
-from ofacore.train.gradients import GradientPass
-from ofacore.train.optimizer import RunOptimizer
-from ofacore.train.pipelined import PipelinePass
+from ofacore.parallel.process_grid import Layout
+from ofacore.training.gradients import GradientPass
+from ofacore.training.optim.optimizer import RunOptimizer
+from ofacore.training.pipelined import PipelinePass
+from ofacore.training.step.faults import FaultCounters
 from tests.parallel.layout_cases import restart
 from tests.parallel.token_work import batch_of, model_of, work_of
-from tests.train.small import Step
+from tests.training.small import Step
 
 LAYOUTS = {
     "tensor": {"tensor": 2}, "sequence": {"tensor": 2, "sequence": True}, "data": {}, "zero": {"zero": True},

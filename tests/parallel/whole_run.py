@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ofacore import Generalist, Task, fitting
+from ofacore import Generalist, Task
+from ofacore.generalist import fitting
 
 WORDS = ("red", "green", "blue", "cat", "dog", "sun", "moon", "star", "tree")
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}", "n": str(len(x))} for x in WORDS for y in WORDS if x != y]

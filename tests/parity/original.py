@@ -15,16 +15,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ofacore.checkpoint.foreign import ofasys_names, ofasys_options
-from ofacore.checkpoint.foreign.mapping import given, taken
+from ofa_foreign.formats import ofasys_names, ofasys_options
+from ofa_foreign.formats.mapping import given, taken
+from ofacore.batching.collate import collate
 from ofacore.config.schema import ModelConfig
-from ofacore.data.collate import collate
-from ofacore.model.needs import ModelNeeds, Part
+from ofacore.ground.vocabulary import BOS, EOS, MASK, PAD, UNK, Block, Vocabulary
+from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.parts import CrossEntropy, TokenAdapter, TokenHead
 from ofacore.plugin import Component, Registry
 from ofacore.protocols import Batch, Example, Piece, SlotPlan, TermItem
-from ofacore.vocabulary import BOS, EOS, MASK, PAD, UNK, Block, Vocabulary
 from tests.parity.weights import refilled
 
 CARRIED = Path(__file__).with_name("carried")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofacore.generate.session import Session
+from ofacore.decoding.session import Session
 from ofacore.parts import TokenGenerator
 from ofacore.protocols import RowContext, RowRequest, SlotPlan, TargetSpec
 from tests.parity.original import BLOCK, Case, Original, folder_of

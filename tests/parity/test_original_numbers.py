@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ofacore.checkpoint.foreign import ofasys_names
+from ofa_foreign.formats import ofasys_names
 from tests.parity.original import STORED, Case, Original, folder_of
 
 TEXT = ("text_to_text", "text_to_text_no_pad", "two_texts_to_text")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofacore.builtin import MANIFEST
-from ofacore.config.errors import ConfigError
-from ofacore.parts.search_options import SEARCH_OPTIONS, SearchOptions
+from ofacore.components.manifest import MANIFEST
+from ofacore.components.tokens.search_options import SEARCH_OPTIONS, SearchOptions
+from ofacore.config.problems import ConfigError
 from ofacore.plan.generation import Generation, generation_of
 from ofacore.plugin import Registry
 from ofacore.protocols import SlotPlan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofacore.parts.search_options import SEARCH_OPTIONS
+from ofacore.components.tokens.search_options import SEARCH_OPTIONS
 from ofacore.plugin import CONTRACT, Attribute, Component, ComponentManifest, ModalityManifest, Registry, SlotType
 
 _TOKEN_GENERATOR = Component("generator", "token", "x:y", options=SEARCH_OPTIONS, check="ofacore.parts:check_search")

@@ -19,7 +19,7 @@ from ofacore.plugin import (
     UnknownNameError,
 )
 from ofacore.plugin.kinds import CORE_KINDS
-from ofacore.plugin.rows import import_target
+from ofacore.plugin.plugin_rows import import_target
 
 MERGER = Kind("merger", "fractions:Fraction", "Makes one of many.")
 DECLARES = ComponentManifest("mergers", CONTRACT, (), kinds=(MERGER,))
@@ -81,7 +81,7 @@ print(r.kind("merger").protocol, {row.status for row in r.rows})
     shown = site.run(main.format(["plugins", "show", "mergers"])).stdout
     assert "kind merger  Makes one of many." in shown and "protocol mergers:Merger" in shown
     assert "0 problems" in site.run(main.format(["plugins", "check", "mergers"]), check=False).stdout
-    listed = site.run("from ofacore.plugin.reference import main; main(['--kinds'])").stdout
+    listed = site.run("from tools.docs.plugins_page import main; main(['--kinds'])").stdout
     assert "| `merger` | `mergers:Merger` | Makes one of many. |" in listed
     assert "| `metric` | `ofacore.protocols:Metric` |" in listed
 
@@ -163,7 +163,7 @@ def test_protocols_of_the_core_are_there():
 
 
 def _rows(*manifests):
-    from ofacore.plugin.rows import Announcement, plugin_of
+    from ofacore.plugin.plugin_rows import Announcement, plugin_of
 
     plugins = [plugin_of(Announcement("", m.name, "", m.name, "0"), m) for m in manifests]
     return {row.name: row for row in Registry(plugins).rows}

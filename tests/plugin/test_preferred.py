@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import tests.testing.faulty.touch as touch
+import tests.kit.faulty.touch as touch
 from ofacore.checkpoint import find_latest, load_state, step_folder
 
 ENTRY = "[ofa.modality]\n{name} = {name}_touch:MANIFEST\n"

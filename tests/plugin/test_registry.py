@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 from ofacore.plugin import (
     CONTRACT,
     Component,

@@ -26,7 +26,7 @@ def convert(
     which: Annotated[str, typer.Option(help="Of a run folder: latest or best.")] = "latest",
 ) -> None:
     """Write a checkpoint of either form in the portable form, or in the sharded one."""
-    from ofacore.saving import convert as convert_checkpoint
+    from ofacore.generalist.storing import convert as convert_checkpoint
 
     place = convert_checkpoint(source, out, sharded=sharded, which=which)
     echo(f"wrote {place} ({'sharded' if sharded else 'portable'} form)")

@@ -43,7 +43,7 @@ def show(
 @app.command()
 def check(sources: Sources = None, overrides: Overrides = None) -> None:
     """Report every problem of a configuration at once."""
-    from ofacore.run_check import read_checked
+    from ofacore.setup.run_check import read_checked
 
     config = read_checked(sources or [], overrides or [])[0].config
     typer.echo(f"ok: {len(config.tasks)} task{'s' if len(config.tasks) != 1 else ''}")

@@ -9,7 +9,7 @@ import typer
 
 from ofa_cli.lazy import command_app
 from ofa_cli.output import echo
-from ofacore.errors import UserError
+from ofacore.ground.errors import UserError
 
 app = command_app()
 
@@ -50,7 +50,7 @@ def check(
 ) -> None:
     """Show the first rows as the model will see them, and name every bad row; exit 2 if there is one."""
     from ofacore.config import read_data
-    from ofacore.inspection import check_file
+    from ofacore.runs.inspection import check_file
 
     report = check_file(file, instruction, rows=rows, html=html, data=read_data(overrides or []))
     echo(report.text)

@@ -9,8 +9,8 @@ import typer
 
 from ofa_cli.environment import plugin_lines, plugin_problems, print_report, versions
 from ofa_cli.lazy import command_app
-from ofacore.folders import cache_root
-from ofacore.machine import processors
+from ofacore.ground.folders import cache_root
+from ofacore.ground.machine import processors
 from ofacore.plugin import Registry
 
 LIBRARIES = ("ofacore", "torch", "megatron-core", "numpy", "pydantic", "safetensors", "typer")

@@ -13,7 +13,7 @@ from ofa_cli.output import number, print_json, print_table
 from ofa_cli.runs import run_folder
 
 if TYPE_CHECKING:
-    from ofacore.evaluate.report import ScoreRow
+    from ofacore.evaluation.report import ScoreRow
 
 TITLES = ("task", "metric", "score", "95 % interval", "baseline", "samples")
 
@@ -29,8 +29,8 @@ def evaluate(
     """Score a trained run on the test split of its tasks."""
     folder = run_folder(run)
 
-    from ofacore.evaluate.errors import EvaluationError
-    from ofacore.runs import evaluate_run
+    from ofacore.evaluation.evaluation_errors import EvaluationError
+    from ofacore.runs.train_run import evaluate_run
 
     try:
         scores = evaluate_run(folder, tasks=task or None)

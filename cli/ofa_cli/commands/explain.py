@@ -43,6 +43,6 @@ def explain(
 
 
 def _model(instruction: str) -> dict[str, object]:
-    from ofacore.inspection import describe_model
+    from ofacore.runs.inspection import describe_model
 
     return describe_model(instruction)

@@ -28,13 +28,13 @@ def export(
     which: Annotated[str, typer.Option(help="latest or best.")] = "latest",
 ) -> None:  # fmt: skip
     """Write a model for other programs."""
-    from ofacore.errors import UserError
+    from ofacore.ground.errors import UserError
     from ofacore.plugin import suggest
 
     if form not in FORMATS:
         raise UserError(f"--format {form}: {suggest(form, FORMATS) or 'there are ' + ', '.join(FORMATS)}")
     folder = run_folder(run)
 
-    from ofacore.exporting import export_run
+    from ofa_foreign.exporting import export_run
 
     echo(f"{export_run(folder, out, form, which)}")

@@ -31,12 +31,12 @@ def import_(
     ] = "none",
 ) -> None:
     """Make a run of another project's checkpoint; no code of the checkpoint is run."""
-    from ofacore.errors import UserError
+    from ofacore.ground.errors import UserError
 
     if experts not in ("none", "modality"):
         raise UserError(f"--experts {experts}: there are none and modality")
 
-    from ofacore.importing import import_run
+    from ofa_foreign.importing import import_run
 
     report = import_run(
         path, out, instructions=instruction or (), allow=allow or (), tokenizer=tokenizer, experts=experts

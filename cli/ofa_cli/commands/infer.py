@@ -11,11 +11,11 @@ import typer
 from ofa_cli.lazy import command_app
 from ofa_cli.output import echo, print_json
 from ofa_cli.runs import run_folder
-from ofacore.errors import UserError
-from ofacore.folders import check_place
+from ofacore.ground.errors import UserError
+from ofacore.ground.folders import check_place
 
 if TYPE_CHECKING:
-    from ofacore.generate.output import Candidate, Output
+    from ofacore.decoding.output import Candidate, Output
     from ofacore.plan import TaskPlan
 
 app = command_app()

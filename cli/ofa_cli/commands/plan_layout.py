@@ -10,8 +10,8 @@ from ofa_cli.lazy import command_app
 from ofa_cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
-    from ofacore.layouts.estimate import Estimate
-    from ofacore.layouts.search import Proposal
+    from ofa_planner.estimate import Estimate
+    from ofa_planner.search import Proposal
 
 app = command_app()
 _GIB = 2**30
@@ -39,11 +39,11 @@ def plan_layout(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every layout.")] = False,
 ) -> None:
     """Propose parallel layouts: memory, bubbles, communication and speed by a cost model, nothing measured."""
+    from ofa_planner.hardware import Hardware
+    from ofa_planner.search import propose
+    from ofa_planner.workload import Workload
     from ofacore.config.schema import ModelConfig
-    from ofacore.errors import UserError
-    from ofacore.layouts.hardware import Hardware
-    from ofacore.layouts.search import propose
-    from ofacore.layouts.workload import Workload
+    from ofacore.ground.errors import UserError
 
     numbers = {
         "--memory": memory, "--global-positions": global_positions, "--source-positions": source_positions,
@@ -75,7 +75,7 @@ def _report(found: Proposal) -> dict[str, Any]:
 
 
 def _entry(each: Estimate) -> dict[str, Any]:
-    from ofacore.layouts.search import describe
+    from ofa_planner.search import describe
 
     layout, time, held = each.choice.layout, each.time, each.memory.held
     return {
@@ -109,7 +109,7 @@ def _print(found: Proposal, show: int) -> None:
 
 
 def _row(each: Estimate) -> tuple[str, ...]:
-    from ofacore.layouts.search import describe
+    from ofa_planner.search import describe
 
     time = each.time
     sent = ", ".join(f"{kind} {size / 1e9:.2f}" for kind, size in each.sent.items() if size)

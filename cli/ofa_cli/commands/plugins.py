@@ -65,7 +65,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Find what is wrong with plugins, one line each; exit 1 if there is a problem."""
-    from ofacore.diagnosis.checking import check_plugins
+    from ofa_kit.checks.checking import check_plugins
 
     report = check_plugins(*(names or ()), imports=imports, timeout=timeout)
     bad = report.findings if strict else report.problems
@@ -98,8 +98,8 @@ def new(
     folder: Annotated[Path, typer.Option("--dir", help="Where the package's folder is made.")] = Path("."),
 ) -> None:
     """Write a new package that installs, passes its tests and trains as it is."""
-    from ofa_cli.scaffold.package import new_package, request_of
-    from ofa_cli.scaffold.writing import write_package
+    from ofa_kit.scaffold.package import new_package, request_of
+    from ofa_kit.scaffold.writing import write_package
 
     request = request_of(kind, name, slot, component, grid)
     files = new_package(request, Registry.discover())

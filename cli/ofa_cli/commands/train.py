@@ -40,7 +40,7 @@ def train(
     max_restarts: Annotated[int | None, typer.Option(min=0, help="Restarts after a failure.")] = None,
 ) -> None:
     """Train a generalist."""
-    from ofacore.errors import UserError
+    from ofacore.ground.errors import UserError
 
     if every and config != "starter":
         raise UserError("--all chooses among the starter tasks: ofa train starter --all")
@@ -52,8 +52,8 @@ def train(
     chosen = [f"parallel.{key}={str(value).lower()}" for key, value in layout.items() if value is not None]
     settings = [*(overrides or []), *([f"train.steps={steps}"] if steps is not None else []), *chosen]
     source = "starter-all" if every else config
-    from ofacore.folders import check_writable
-    from ofacore.run_check import read_checked
+    from ofacore.ground.folders import check_writable
+    from ofacore.setup.run_check import read_checked
 
     resume = resume or _restarted()
     run = read_checked([source], settings, resume=resume, folder=out)[0].config
@@ -65,7 +65,7 @@ def train(
         _launch(run.parallel, arguments, resume, dry_run)
         return
 
-    from ofacore.runs import train_run
+    from ofacore.runs.train_run import train_run
 
     train_run(run, resume=resume, dry_run=dry_run, folder=out)
 
@@ -83,7 +83,7 @@ def _arguments(config: str, every: bool, settings: Sequence[str], out: Path | No
 
 
 def _launch(config: ParallelConfig, arguments: list[str], resume: bool, dry_run: bool) -> None:
-    from ofacore.parallel.elastic import Job, launch
+    from ofacore.launch.elastic import Job, launch
 
     given, added = (("--resume",), ()) if resume else ((), ("--resume",))
     command = [sys.executable, "-m", "ofa_cli.main", *arguments, *given, *(["--dry-run"] if dry_run else [])]

@@ -1,5 +1,5 @@
+from ofa_kit import MetricConformance, ModalityConformance
 from ofa_modality_field import sample
-from ofacore.testing import MetricConformance, ModalityConformance
 
 COLDER = [[number - 7.0 for number in row] for row in sample()]
 NAN = [[float("nan")] * 4] * 3

@@ -1,4 +1,4 @@
-from ofacore.testing import MetricConformance, ModalityConformance
+from ofa_kit import MetricConformance, ModalityConformance
 
 
 class TestColour(ModalityConformance):

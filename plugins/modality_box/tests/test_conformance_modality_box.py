@@ -1,7 +1,7 @@
 """The conformance kit on this plugin."""
 
+from ofa_kit import ModalityConformance
 from ofa_modality_image.sample import picture
-from ofacore.testing import ModalityConformance
 
 
 class TestBox(ModalityConformance):

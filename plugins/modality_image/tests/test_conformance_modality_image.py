@@ -2,8 +2,8 @@
 
 import pytest
 
+from ofa_kit import AdapterConformance, ModalityConformance
 from ofa_modality_image.sample import picture
-from ofacore.testing import AdapterConformance, ModalityConformance
 
 PLUGIN = "ofa_modality_image.manifest:MANIFEST"
 SMALL = {name: {"size": 32} for name in ("image", "imagenet", "imagepretrain")}

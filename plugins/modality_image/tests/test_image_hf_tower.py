@@ -14,9 +14,9 @@ import torch
 from ofa_modality_image.hf_tower import ImageTower
 from ofa_modality_image.manifest import COMPONENTS
 from ofa_modality_image.tower_config import TowerError
-from ofacore.generalist import Generalist
+from ofacore.generalist.facade import Generalist
 from ofacore.protocols import BuildContext, Vocabulary
-from ofacore.task import Task
+from ofacore.setup.task import Task
 
 transformers = pytest.importorskip("transformers")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ofacore.generalist import Generalist
-from ofacore.task import Task
+from ofacore.generalist.facade import Generalist
+from ofacore.setup.task import Task
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 

@@ -14,10 +14,10 @@ from torchvision.transforms.v2 import functional
 from ofa_modality_image.adapter import ImageConv
 from ofa_modality_image.normalisation import STATISTICS
 from ofa_modality_image.preprocessor import ImagePreprocessor
-from ofacore.generalist import Generalist
+from ofacore.generalist.facade import Generalist
 from ofacore.plugin import PluginError
 from ofacore.protocols import BuildContext, RowContext, SlotPlan, Vocabulary
-from ofacore.task import Task
+from ofacore.setup.task import Task
 
 
 def photo(width: int, height: int) -> Image.Image:

@@ -16,7 +16,7 @@ from ofa_modality_motion.skeleton import Skeleton, children_of
 
 _MOTION = re.compile(r"(?:^|(?<=[\s}]))MOTION\s+Frames\s*:?\s*(\S+)\s+Frame\s*Time\s*:?\s*(\S+)", re.IGNORECASE)
 _MOTION_ALONE = re.compile(r"^\s*MOTION\s*$", re.IGNORECASE | re.MULTILINE)
-_LOG = logging.getLogger("ofacore.data")
+_LOG = logging.getLogger("ofacore.encoding")
 
 
 def read_bvh(text: str, name: str = "a BVH") -> tuple[Skeleton, np.ndarray, float]:

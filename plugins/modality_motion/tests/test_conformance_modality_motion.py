@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from ofa_modality_motion.sample import clip
-from ofacore.testing import (
+from ofa_kit import (
     AdapterConformance,
     CriterionConformance,
     GeneratorConformance,
     MetricConformance,
     ModalityConformance,
 )
+from ofa_modality_motion.sample import clip
 
 PLUGIN = "ofa_modality_motion.manifest:MANIFEST"
 CLIPS = [clip(), clip()[:12], clip()[::-1].copy()]

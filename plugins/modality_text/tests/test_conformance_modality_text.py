@@ -1,6 +1,6 @@
 """The conformance kit on this plugin."""
 
-from ofacore.testing import ModalityConformance
+from ofa_kit import ModalityConformance
 
 
 class TestText(ModalityConformance):

@@ -1,6 +1,6 @@
 """The conformance kit on this plugin."""
 
-from ofacore.testing import PositionsConformance
+from ofa_kit import PositionsConformance
 
 
 class TestUntied(PositionsConformance):

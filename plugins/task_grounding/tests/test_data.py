@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from ofa_starter import Split, is_fetched
 from ofa_task_grounding.data import compositions, detection, grounding, region_caption, tree_detection
-from ofacore.parts import Split, is_fetched
 from ofacore.plugin import Registry
 
 SOURCES = Registry.discover().load("dataset", "openmoji")().sources

@@ -1,6 +1,6 @@
 """The conformance kit on this plugin."""
 
-from ofacore.testing import MetricConformance, TaskConformance
+from ofa_kit import MetricConformance, TaskConformance
 
 PLUGIN = "ofa_task_language.manifest:MANIFEST"
 

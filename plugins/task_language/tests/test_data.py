@@ -6,13 +6,13 @@ import importlib
 
 import pytest
 
+from ofa_starter import is_fetched, text_id
 from ofa_task_language.data import g2p, infilling, spelling
 from ofa_task_language.data.emoji_names import EmojiNames
 from ofa_task_language.data.g2p import CMUDICT
 from ofa_task_language.data.reviews import VADER
 from ofa_task_language.data.spelling import CODESPELL
 from ofa_task_language.data.translate_en_fr import DJANGO, PYCOUNTRY
-from ofacore.parts import is_fetched, text_id
 
 SOURCES = {
     "tweet_sentiment": (VADER, "text"), "movie_sentiment": (VADER, "text"), "infilling": (VADER, "text"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ofa_starter import is_fetched, split_of, text_id
 from ofa_task_language.data.emoji_names import EmojiNames, base_code
-from ofacore.parts import is_fetched, split_of, text_id
 from ofacore.plugin import Registry
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ofacore.testing import TaskConformance
+from ofa_kit import TaskConformance
 
 CHANNELS = ["Xposition", "Yposition", "Zposition", "Zrotation", "Xrotation", "Yrotation"]
 CLIP = {

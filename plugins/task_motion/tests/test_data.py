@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from ofa_starter import is_fetched
 from ofa_task_motion.data import actions, clips, fingerspelling, text_to_motion
 from ofa_task_motion.data.skeleton import CHANNELS, HINGES, JOINTS, skeleton
 from ofa_task_motion.manifest import MANIFEST
-from ofacore.parts import is_fetched
 
 CLOSED = {preset.name: preset.closed_sets for preset in MANIFEST.presets}
 moving = pytest.mark.skipif(not is_fetched(clips.PYBULLET), reason="run: ofa data fetch --all")

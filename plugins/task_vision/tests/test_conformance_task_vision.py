@@ -1,6 +1,6 @@
 """The conformance kit on this plugin."""
 
-from ofacore.testing import TaskConformance
+from ofa_kit import TaskConformance
 
 
 class TestVisionTasks(TaskConformance):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ofa_starter import is_fetched
 from ofa_task_vision.data import digits, emoji_caption, emoji_caption_multi, emoji_category
 from ofa_task_vision.data.openmoji import OpenMoji
 from ofa_task_vision.manifest import MANIFEST
-from ofacore.parts import is_fetched
 
 CLOSED = {preset.name: preset.closed_sets for preset in MANIFEST.presets}
 fetched = pytest.mark.skipif(not all(map(is_fetched, OpenMoji().sources)), reason="run: ofa data fetch --all")

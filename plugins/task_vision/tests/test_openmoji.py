@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ofa_starter import SPLITS, is_fetched
 from ofa_task_vision.data.openmoji import OpenMoji
-from ofacore.parts import SPLITS, is_fetched
 from ofacore.plugin import Registry
 
 FETCHED = all(map(is_fetched, OpenMoji().sources))

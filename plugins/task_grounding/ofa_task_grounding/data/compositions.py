@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ofacore.parts import SPLITS, Row, Split, Splits, prepared
+from ofa_starter import SPLITS, Row, Split, Splits, prepared
 from ofacore.plugin import Registry
 
 CANVAS = 64

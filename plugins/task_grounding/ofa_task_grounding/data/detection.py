@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_starter import Row, Splits
 from ofa_task_grounding.data.compositions import scenes
-from ofacore.parts import Row, Splits
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:

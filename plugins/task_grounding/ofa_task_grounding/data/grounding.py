@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_starter import SPLITS, Row, Splits
 from ofa_task_grounding.data.compositions import named, scenes
-from ofacore.parts import SPLITS, Row, Splits
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from ofa_starter import Row, Splits
 from ofa_task_grounding.data import grounding
-from ofacore.parts import Row, Splits
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:

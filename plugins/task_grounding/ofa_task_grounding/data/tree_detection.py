@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofacore.parts import PackageSource, Row, Split, Splits, empty_splits, fetch, prepared
+from ofa_starter import PackageSource, Row, Split, Splits, empty_splits, fetch, prepared
 
 DEEPFOREST = PackageSource(
     "deepforest", "2.1.0", "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54",

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from ofacore.parts import SPLITS, PackageSource, Split, fetch, split_of, text_id
+from ofa_starter import SPLITS, PackageSource, Split, fetch, split_of, text_id
 
 NAMES = PackageSource(
     "emoji", "2.16.0", "c4230d80640def9071599ff56b1b5950fe13a2a94c0da98c5deab12431b24330",

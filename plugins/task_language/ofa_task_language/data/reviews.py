@@ -6,8 +6,8 @@ import html
 import tarfile
 from pathlib import Path
 
+from ofa_starter import PackageSource, Splits, empty_splits, fetch, text_id
 from ofa_task_language.data.emoji_names import EmojiNames
-from ofacore.parts import PackageSource, Splits, empty_splits, fetch, text_id
 
 VADER = PackageSource(
     "vaderSentiment", "0.5", "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",

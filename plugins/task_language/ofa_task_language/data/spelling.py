@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofa_starter import PackageSource, Row, Splits, capped, copy, empty_splits, fetch, prepared
 from ofa_task_language.data.emoji_names import EmojiNames
-from ofacore.parts import PackageSource, Row, Splits, capped, copy, empty_splits, fetch, prepared
 
 CODESPELL = PackageSource(
     "codespell", "2.4.3", "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ofa_starter import PackageSource, Row, Splits, capped, copy, empty_splits, fetch, prepared, text_id
 from ofa_task_language.data.emoji_names import EmojiNames
-from ofacore.parts import PackageSource, Row, Splits, capped, copy, empty_splits, fetch, prepared, text_id
 
 PYCOUNTRY = PackageSource(
     "pycountry", "26.2.16", "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofa_starter import Row, Splits, empty_splits, majority, prepared
 from ofa_task_motion.data.clips import ACTIONS, PYBULLET, as_clips, clips, windows
-from ofacore.parts import Row, Splits, empty_splits, majority, prepared
 
 NAMES = tuple(name.replace("_", " ") for name in ACTIONS)
 LENGTH = 12

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ofa_starter import PackageSource, Splits, fetch
 from ofa_task_motion.data.skeleton import CHANNELS, HINGES, JOINTS, ORDER, skeleton
-from ofacore.parts import PackageSource, Splits, fetch
 
 PYBULLET = PackageSource(
     "pybullet", "3.2.7", "5d858abf7c12a21ef3ed351cf81dac1b5e486ec25c9ab59bfc84beb89034edff",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ofacore.parts import PackageSource, Row, Split, Splits, empty_splits, fetch, majority, prepared
+from ofa_starter import PackageSource, Row, Split, Splits, empty_splits, fetch, majority, prepared
 
 SPOKEN_TO_SIGNED = PackageSource(
     "spoken-to-signed", "0.4.0", "10570745f622476c0f890a9715e5376b650fb85bb0d0cef4b7cb031892055367",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_starter import Row, Splits, empty_splits, majority, prepared
 from ofa_task_motion.data.clips import ACTIONS, PYBULLET, as_clips, clips, windows
-from ofacore.parts import Row, Splits, empty_splits, majority, prepared
 
 LENGTH = 24
 TESTED_LENGTH, TESTED = 16, 12

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofacore.parts import Row, Splits, empty_splits, majority, prepared, split_of
+from ofa_starter import Row, Splits, empty_splits, majority, prepared, split_of
 
 NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 SIZE = 32

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from ofa_starter import Row, Splits, pick, prepared
 from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji
 from ofa_task_vision.data.pictures import emoji_splits
-from ofacore.parts import Row, Splits, pick, prepared
 
 CANDIDATES = 10
 

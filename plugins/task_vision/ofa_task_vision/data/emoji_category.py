@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofa_starter import Row, Splits, majority, prepared
 from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji
 from ofa_task_vision.data.pictures import emoji_splits
-from ofacore.parts import Row, Splits, majority, prepared
 
 NAMES = (
     "activities", "animals and nature", "flags", "food and drink", "objects", "people and body",

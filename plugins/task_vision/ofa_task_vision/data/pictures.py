@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ofa_starter import Row, Splits, empty_splits
 from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji, on_white
-from ofacore.parts import Row, Splits, empty_splits
 
 SIZE = 32
 

@@ -1,0 +1,1 @@
+"""From examples to steps: which samples, packed how, as which tensors."""

@@ -1,0 +1,1 @@
+"""Grids of numbers of any rank: a whole modality from one call."""

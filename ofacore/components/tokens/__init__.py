@@ -1,0 +1,1 @@
+"""Tokens: adapter, head, criteria, and the search for sequences of them."""

@@ -1,0 +1,151 @@
+"""Tokens: the adapter that embeds them, the head that scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofacore.components.tokens.fused_cross_entropy import linear_cross_entropy
+from ofacore.parallel.cross_entropy import Columns, chosen_logits, split_cross_entropy, split_logits
+from ofacore.parallel.host_transfer import numbers_on
+from ofacore.parallel.products import projected
+from ofacore.protocols import BuildContext, HeadContext, Options
+
+
+class TokenAdapter(nn.Module):
+    """Embeds ``tokens`` int64 [n] with the shared token embedding. Shape ``(n,)``, coordinates ``(i, i, i)``."""
+
+    axes: ClassVar[int] = 1
+    """Its positions lie on a line: all three coordinates are equal."""
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self._embedding = (context.embedding,)
+
+    @staticmethod
+    def length(shape: tuple[int, ...], options: Options) -> int:
+        """One position for each token."""
+        return shape[0]
+
+    @staticmethod
+    def coordinates(shape: tuple[int, ...], options: Options) -> np.ndarray:
+        """Running numbers on every axis."""
+        return np.repeat(np.arange(shape[0], dtype=np.int64)[:, None], 3, axis=1)
+
+    def embed(self, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
+        """States [n, H]."""
+        return self._embedding[0](features["tokens"])  # type: ignore[no-any-return]
+
+
+class TokenPrediction:
+    """Scores of every token that may come, computed when asked for.
+
+    Attributes:
+        hidden: States [m, H].
+        weight: Rows [v, H] of the projection; those of this process where the tensor group splits them.
+        ids: int64 [v], ascending: the vocabulary id of each column of the logits.
+        columns: Who computes which logits; None: this process computes them all.
+        bias: [v], added to the logits; None: nothing is.
+        silent: Columns that have no part: their logits are minus infinity.
+    """
+
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, ids: Tensor, columns: Columns | None = None, bias: Tensor | None = None,
+        silent: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
+        self.hidden, self.weight, self.ids, self.columns = hidden, weight, ids, columns
+        self.bias, self.silent = bias, silent
+
+    def logits(self) -> Tensor:
+        """fp32 [m, v]."""
+        if self.columns is None:
+            logits = projected(self.hidden, self.weight).float()
+        else:
+            logits = split_logits(self.hidden, self.weight, self.columns).float()
+        logits = logits if self.bias is None else logits + self.bias.float()
+        if not self.silent:
+            return logits
+        return logits.index_fill(1, numbers_on(self.silent, logits.device), -torch.inf)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """States [m, K] and rows [v, K] whose products are the logits: a bias is the weight of one more feature.
+
+        Where the tensor group splits the rows: those of this process.
+        """
+        if self.bias is None:
+            return self.hidden, self.weight
+        ones = self.hidden.new_ones(len(self.hidden), 1)
+        bias = self.bias if self.columns is None else self.columns.own_values(self.bias)
+        return torch.cat([self.hidden, ones], 1), torch.cat([self.weight, bias[:, None].to(self.weight.dtype)], 1)
+
+    def logits_of(self, chosen: Tensor) -> Tensor:
+        """fp32 [m, c]: logits of some columns int64 [c] alone."""
+        hidden, weight = self.factors()
+        if self.columns is not None:
+            return chosen_logits(hidden, weight, self.columns, chosen).float()
+        return (hidden @ weight[chosen].T).float()
+
+    def cross_entropy(self, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, negative log-likelihood and rightness [m] each of labels [m] (columns); no logits are kept."""
+        hidden, weight = self.factors()
+        if self.columns is not None:
+            return split_cross_entropy(hidden, weight, labels, self.columns.without(self.silent), smoothing)
+        return linear_cross_entropy(hidden, weight, labels, smoothing, silent=self.silent)
+
+    @property
+    def log_probs(self) -> Tensor:
+        """fp32 [m, v]."""
+        return self.logits().log_softmax(-1)
+
+    def local(self, ids: Tensor) -> Tensor:
+        """Rows of ``weight`` that belong to vocabulary ids [n].
+
+        Raises:
+            ValueError: An id is not in the blocks that were asked for.
+        """
+        if ids.device.type != "cpu":
+            return self._local_unseen(ids)
+        whole = len(self.ids) == int(self.ids[-1]) + 1
+        rows = ids if whole else torch.searchsorted(self.ids, ids)
+        known = (rows >= 0) & (rows < len(self.ids))
+        if not bool(known.all()) or not bool((self.ids[rows] == ids).all()):
+            wrong = ids[~known | (self.ids[rows.clamp(0, len(self.ids) - 1)] != ids)]
+            raise ValueError(f"token {int(wrong[0])} is in none of the blocks that this prediction is made for")
+        return rows
+
+    def _local_unseen(self, ids: Tensor) -> Tensor:
+        """`local` on a device that nobody waits for: it stops by itself where an id is wrong, and cannot say which."""
+        rows = torch.searchsorted(self.ids, ids).clamp(max=len(self.ids) - 1)
+        known = (self.ids[rows] == ids).all()
+        torch._assert_async(known, "a token is in none of the blocks that this prediction is made for")
+        return rows
+
+
+class TokenHead(nn.Module):
+    """Projects states on the blocks of a slot and the core tokens.
+
+    Options: ``whole`` lets the tokens of all blocks compete, as in models that know one dictionary only.
+    """
+
+    positionwise: ClassVar[bool] = True
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self._embedding = (context.embedding,)
+        self._all = tuple(b.name for b in context.vocabulary.blocks) if context.options.get("whole") else ()
+
+    def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
+        """Prediction for states [m, H]."""
+        embedding = self._embedding[0]
+        weight, ids, columns = embedding.output_part(self._all or ctx.blocks)
+        silent = tuple(sorted(embedding.silent))
+        return TokenPrediction(hidden, weight, ids, columns, embedding.output_bias(ids), silent)
+
+
+def token_features(ids: Any) -> dict[str, np.ndarray]:
+    """Features of a token adapter for vocabulary ids."""
+    return {"tokens": np.asarray(ids, dtype=np.int64)}

@@ -1,0 +1,1 @@
+"""Arrays of numbers, and vectors of whole items: heads, criteria, metrics."""

@@ -1,1 +1,0 @@
-"""Data of a run: sources, columns, encoding of rows, batches, and the cursor that says which rows a step takes."""

@@ -1,7 +1,0 @@
-"""Rows with random access from files, folders, datasets and lists."""
-
-from ofacore.data.sources.base import ConcatSource, Row, Source, SourceError, notes_of
-from ofacore.data.sources.opening import open_source
-from ofacore.data.sources.python import ListSource, ReplayedRows
-
-__all__ = ["ConcatSource", "ListSource", "ReplayedRows", "Row", "Source", "SourceError", "notes_of", "open_source"]

@@ -1,0 +1,260 @@
+"""Evaluating a generalist: generate for held-out rows, score, keep some samples to look at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any, Protocol
+
+from ofacore.batching.permutation import item_rng
+from ofacore.decoding.inference import Inference
+from ofacore.decoding.output import Output
+from ofacore.encoding.slot_kinds import shown
+from ofacore.evaluation.embedded import score_contrast, sides
+from ofacore.evaluation.evaluation_errors import MetricError
+from ofacore.evaluation.forced import candidate_log_probs, reference_log_probs
+from ofacore.evaluation.judging import Answered, Judging, LeftOut, notices
+from ofacore.evaluation.references import Found, Reference, TargetValues
+from ofacore.evaluation.report import Sample, ScoreRow
+from ofacore.evaluation.scoring import Judged, blaming, checked_needs, filled, score, unscored
+from ofacore.ground.errors import UserError
+from ofacore.model.universal import UniversalModel
+from ofacore.plan import TaskPlan
+from ofacore.plan.generation import taken_by, target_slots
+from ofacore.plugin import MetricUse
+from ofacore.plugin.blame import who
+from ofacore.protocols import RowContext, RowError, SlotPlan
+from ofacore.setup.assembly import Assembly
+from ofacore.setup.datasets import TaskData, readable, spread
+from ofacore.sources import Source
+from ofacore.sources.data_errors import reason_at
+
+logger = logging.getLogger("ofacore.training")
+LIKELY = -0.5
+"""A log-probability that no metric can object to."""
+SAMPLES = 6
+"""Samples of each task that a report shows."""
+
+
+class Evaluated(Protocol):
+    """What is asked of a model with its tasks."""
+
+    @property
+    def assembly(self) -> Assembly:
+        """Plans, preprocessors, registry."""
+
+    @property
+    def data(self) -> Mapping[str, TaskData]:
+        """Task -> its rows."""
+
+    @property
+    def model(self) -> UniversalModel:
+        """The model, in evaluation mode after `inference`."""
+
+    def inference(self, plan: TaskPlan, **generation: Any) -> Inference:
+        """What answers rows of a plan."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One task."""
+
+    task: str
+    scores: list[ScoreRow]
+    samples: list[Sample]
+    problems: tuple[str, ...] = ()
+    """Rows that could not be used, and why."""
+    failures: tuple[MetricError, ...] = ()
+    """Metrics that could not be computed."""
+    notices: tuple[str, ...] = ()
+    """How many rows were left out, which, and why."""
+
+
+def evaluate_tasks(
+    generalist: Evaluated, names: Sequence[str], split: str = "test", limit: int | None = None, baseline: bool = True,
+    generation: Mapping[str, Any] | None = None,
+) -> Iterator[Evaluation]:  # fmt: skip
+    """Evaluate tasks one after the other; tasks without metrics or held-out rows are passed over.
+
+    Each gets the options of generation that its generators have.
+    """
+    for name in names:
+        data, plan = generalist.data.get(name), generalist.assembly.plans[name]
+        if data is not None and plan.metrics and data.held_out(split) is not None:
+            own = taken_by(target_slots(plan), generalist.assembly.registry, generation or {})
+            yield evaluate_task(generalist, plan, data, split, limit, baseline, own)
+
+
+def evaluate_task(
+    generalist: Evaluated, plan: TaskPlan, data: TaskData, split: str, limit: int | None, baseline: bool,
+    generation: Mapping[str, Any],
+) -> Evaluation:  # fmt: skip
+    """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit)."""
+    if sides(plan) is not None:
+        scores, failed, left, total = score_contrast(generalist, plan, data, split, limit)
+        return Evaluation(plan.name, scores, [], _told(left), failed, tuple(notices(plan.name, total, left)))
+    source = data.held_out(split)
+    assert source is not None
+    read = list(readable(source, limit or None))
+    named = [(i, row) for i, row in read if not isinstance(row, RowError)]
+    rows = [row for _, row in named]
+    inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
+    outputs = inference(rows, on_error="keep")
+    baselines = _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
+    answered = [
+        Answered(source.name(i), row, output.context, output.values, baselines[k] if baselines is not None else None)
+        for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
+        if not output.problem
+    ]
+    errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
+    unread = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
+    pairs = zip(named, outputs, strict=True)
+    unread += [LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem]
+    judging = Judging(
+        TargetValues.of(generalist.assembly.encoder(plan)), answered, generalist.assembly.registry,
+        data.baseline_doc, len(unread),
+    )  # fmt: skip
+    scores, failures, left = _scored(generalist, plan, judging, unread) if read else ([], (), [])
+    shown = [output for output in outputs if not output.problem]
+    chosen = spread(len(shown), SAMPLES)
+    samples = [_sample(generalist, plan, shown[k], judging.references[k]) for k in chosen]
+    told = tuple(notices(plan.name, len(read), [*unread, *left]))
+    return Evaluation(plan.name, scores, samples, _told(unread), failures, told)
+
+
+def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:
+    return tuple(f"{one.name}: {one.reason}" for one in left)
+
+
+def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[Mapping[str, Any]] | None:
+    """The baseline's predictions for some rows; it predicts for all that can be read.
+
+    Raises:
+        UserError: It predicts for more rows, or for fewer.
+    """
+    found = data.baseline_rows()
+    if found is None or len(found) == len(source):
+        return None if found is None else [found[i] for i in numbers]
+    read = [i for i, row in readable(source) if not isinstance(row, RowError)]
+    if len(found) != len(read):
+        problem = f"the baseline '{data.baseline_doc}' gives {len(found)} predictions for {len(read)} rows"
+        raise UserError(f"{problem}; it must give one for each, or be left out (baseline=False)")
+    by_number = dict(zip(read, found, strict=True))
+    return [by_number[i] for i in numbers]
+
+
+def _scored(
+    generalist: Evaluated, plan: TaskPlan, judging: Judging, unread: Sequence[LeftOut]
+) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut]]:
+    """Rows of all metrics; one that fails leaves a row that says why, and the others go on."""
+    scores: list[ScoreRow] = []
+    failures: list[MetricError] = []
+    left: list[LeftOut] = []
+    for use in plan.metrics:
+        judged = Judged(plan.name, [], [], left_out=len(judging.rows) + len(unread))
+        try:
+            with blaming(plan.name, use):
+                if not judging.rows:
+                    raise UserError(f"no row can be used: {unread[0].name}: {unread[0].reason}")
+                judged, kept, lacking = judging.judged(use)
+                judged, kept, unscorable = _for(use, judged, generalist, plan, judging, kept)
+                judged, _, refused = judging.accepted(judged, use, kept)
+                scores += score(judged, use, generalist.assembly.registry)
+                left += [*lacking, *unscorable, *refused]
+        except MetricError as error:
+            failures.append(error)
+            scores.append(unscored(judged, use, error))
+    return scores, tuple(failures), left
+
+
+def _for(
+    use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, judging: Judging, kept: list[int]
+) -> tuple[Judged, list[int], list[LeftOut]]:
+    """What a metric judges: generated values, or log-probabilities of references or candidates where it asks so."""
+    metric = generalist.assembly.registry.load("metric", use.metric)
+    needs = checked_needs(metric, use.metric)
+    if not needs:
+        return judged, kept, []
+    model, encoder = generalist.model, judging.values.encoder
+    rows = [judging.rows[number].raw for number in kept]
+    if needs == "log_probs":
+        found = reference_log_probs(model, encoder, rows, use.slot)
+    else:
+        built = generalist.assembly.registry.make("metric", use.metric, use.options)
+        found = candidate_log_probs(model, encoder, rows, use.slot, built.candidates)
+    left = [
+        LeftOut(judging.rows[number].name, use.slot, reason_at(f"row {i}", one))
+        for i, (number, one) in enumerate(zip(kept, found, strict=True))
+        if isinstance(one, RowError)
+    ]
+    usable = [(i, one) for i, one in enumerate(found) if not isinstance(one, RowError)]
+    if not usable:
+        raise UserError(f"no row can be used: {left[0].name}: {left[0].reason}")
+    judged = replace(
+        judged, rows=[judged.rows[i] for i, _ in usable], predictions=[{use.slot: logs} for _, logs in usable],
+        baseline=None, answers=[([LIKELY] * len(logs),) for _, logs in usable], left_out=judged.left_out + len(left),
+    )  # fmt: skip
+    return judged, [kept[i] for i, _ in usable], left
+
+
+def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskData) -> float | None:
+    """Score of the baseline on the test split, None where there is no baseline or metric.
+
+    Raises:
+        MetricError: The metric cannot judge the baseline's values.
+    """
+    test, predictions = data.splits.get("test"), data.baseline_rows()
+    if test is None or predictions is None or not plan.metrics or sides(plan) is not None:
+        return None
+    encoder, use = assembly.encoder(plan), plan.metrics[0]
+    rows = [(test.name(i), row) for i, row in readable(test) if not isinstance(row, RowError)]
+    answered = []
+    with blaming(plan.name, use):
+        for number, ((name, row), prediction) in enumerate(zip(rows, predictions, strict=True)):
+            rng = item_rng(0, plan.name, 0, number)
+            try:
+                ctx = encoder.context(row, plan.templates[0], "test", rng)
+            except RowError:
+                continue  # evaluation tells of it
+            answered.append(Answered(name, row, ctx, {}, prediction))
+        judging = Judging(TargetValues.of(encoder), answered, assembly.registry)
+        judged, kept, _ = judging.judged(use)
+        judged, _, _ = judging.accepted(replace(judged, predictions=judged.baseline or []), use, kept)
+        values = filled(judged, use, assembly.registry, judged.predictions).compute()
+    return next(iter(values.values()), None)
+
+
+def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, references: Mapping[str, Found]) -> Sample:
+    template, assembly = plan.templates[0], generalist.assembly
+    parts = []
+    for slot in template.slots.values():
+        value = output.context.row.get(slot.name)
+        if slot.plain is None and slot.side == "source" and value is not None:
+            parts.append(f"<div class='slot'><b>{slot.name}</b> {_shown(assembly, slot, value, output.context)}</div>")
+    targets = {slot.name: slot for slot in template.targets()}
+    expected = [
+        _shown(assembly, slot, found.shown, output.context)
+        for name, slot in targets.items()
+        if isinstance(found := references[name], Reference)
+    ]
+    try:
+        answer = output.html()
+    except Exception as error:
+        answer = _not_shown("the answer", f"task '{plan.name}'", error)
+    return Sample(plan.name, template.text, "".join(parts), answer, " ".join(filter(None, expected)))
+
+
+def _shown(assembly: Assembly, slot: SlotPlan, value: Any, ctx: RowContext) -> str:
+    is_element = assembly.registry.slot(slot.type).is_element
+    try:
+        return shown(assembly.preprocessor(slot.preprocessor), value, is_element, ctx)
+    except Exception as error:  # a report shows what it can: scores must not be lost with a picture
+        return _not_shown(who(assembly.registry, "preprocessor", slot.preprocessor), slot.name, error)
+
+
+def _not_shown(owner: str, place: str, error: Exception) -> str:
+    told = f"{owner}: render raised {type(error).__name__}: {error}"
+    logger.warning("task sample not shown, %s: %s", place, told)
+    return f"<i>not shown: {escape(told[:300])}</i>"

@@ -1,0 +1,102 @@
+"""What validation measures while a model trains."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from ofacore.batching.collate import collate
+from ofacore.batching.permutation import item_rng
+from ofacore.config.schema import TrainConfig
+from ofacore.encoding.encoder import Encoder
+from ofacore.evaluation.metric_check import try_metrics
+from ofacore.evaluation.runner import Evaluated, evaluate_tasks
+from ofacore.parallel.agreement import evaluation_share, everyones
+from ofacore.protocols import Example, RowError
+from ofacore.setup.datasets import spread
+from ofacore.sources import Source
+
+logger = logging.getLogger("ofacore.training")
+
+
+@dataclass
+class Validator:
+    """Mean loss of every term on a fixed sample of each task's validation rows; metrics too, where asked."""
+
+    generalist: Evaluated
+    _told: set[str] = field(default_factory=set)
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> dict[str, float]:
+        """``valid/task/slot/loss`` and ``valid/task/metric`` -> value; a metric that fails is told once."""
+        config = self.generalist.assembly.config.train
+        values: dict[str, float] = {}
+        for name, source in self._sources().items():
+            encoder = self.generalist.assembly.encoders[name]
+            values |= self._losses(_examples(name, source, encoder, config.validation.samples, config.seed), config)
+        return values | (self._metrics() if config.validation.generate else {})
+
+    def known(self) -> dict[str, bool]:
+        """What a call will give, found without generating: name -> whether higher is better."""
+        assembly, found = self.generalist.assembly, dict[str, bool]()
+        sources = self._sources()
+        for name, source in sources.items():
+            examples = _examples(name, source, assembly.encoders[name], 2, assembly.config.train.seed)
+            found |= {f"valid/{term.term}/loss": False for example in examples for term in example.terms}
+        if assembly.config.train.validation.generate:
+            judged = {name: self.generalist.data[name] for name in sources}
+            for tried in try_metrics(assembly, judged):
+                found |= {f"valid/{tried.task}/{name}": tried.higher_is_better for name in tried.names}
+        return found
+
+    def _sources(self) -> dict[str, Source]:
+        """Validation rows of the tasks that have some."""
+        found = {name: data.splits.get("valid") for name, data in self.generalist.data.items()}
+        return {name: source for name, source in found.items() if source is not None and len(source)}
+
+    def _losses(self, examples: Sequence[Example], config: TrainConfig) -> dict[str, float]:
+        """Data ranks take a share of the examples each."""
+        totals: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        rank, ranks = evaluation_share()
+        own = examples[rank::ranks]
+        for start in range(0, len(own), 32):
+            for group, loss in self.generalist.model.losses(collate(own[start : start + 32], packing=config.packing)):
+                for term, value, count in zip(group.terms, loss.values.tolist(), group.counts, strict=True):
+                    totals[term] = totals.get(term, 0.0) + value
+                    counts[term] = counts.get(term, 0) + count
+        found = everyones((totals, counts))
+        terms = dict.fromkeys(term for each, _ in found for term in each)
+        return {
+            f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found) / sum(n.get(term, 0) for _, n in found)
+            for term in terms
+        }
+
+    def _metrics(self) -> dict[str, float]:
+        limit = self.generalist.assembly.config.train.validation.samples
+        found = list(evaluate_tasks(self.generalist, list(self._sources()), "valid", limit, baseline=False))
+        for notice in (notice for done in found for notice in done.notices):
+            self._tell(f"validation: {notice}")
+        for failure in (failure for done in found for failure in done.failures):
+            self._tell(f"validation goes on without a metric: {failure}")
+        return {f"valid/{row.task}/{row.metric}": row.score for done in found for row in done.scores if not row.problem}
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            logger.warning(message)
+
+
+def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int) -> list[Example]:
+    """Encoded validation rows, evenly spread; rows that cannot be used are left out."""
+    examples = []
+    for index in spread(len(source), most):
+        rng = item_rng(seed, task, 0, index, 0)
+        try:
+            examples.append(encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index)))
+        except RowError as error:
+            logger.debug("left out of validation: %s", error)
+    return examples

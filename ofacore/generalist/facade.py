@@ -1,0 +1,408 @@
+"""The one object a user holds: create, fit, infer, encode, evaluate, save, load.
+
+Importing this loads no torch; what computes is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from ofacore.config.closed_values import members
+from ofacore.config.component_options import component_options
+from ofacore.config.problems import ConfigError
+from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
+from ofacore.config.validation import explained
+from ofacore.ground.errors import UserError
+from ofacore.instruction import format, parse
+from ofacore.plan import TaskPlan, compile_task
+from ofacore.plan.generation import generation_of, target_slots, untaken
+from ofacore.plugin import Registry, suggest
+from ofacore.setup.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from ofacore.decoding.inference import Inference
+    from ofacore.evaluation.report import ScoreRow
+    from ofacore.model.universal import UniversalModel
+    from ofacore.setup.assembly import Assembly
+    from ofacore.setup.datasets import TaskData
+
+logger = logging.getLogger("ofacore.evaluation")
+Rows = Sequence[Mapping[str, Any]]
+SPLITS = ("train", "valid", "test")
+Checked = TypeVar("Checked", bound=Section)
+
+
+class Generalist:
+    """A model with everything around it.
+
+    Example:
+        ``model = Generalist.create([Task("shout", "louder: [TEXT:a] -> [TEXT:b]", train=rows)], preset="tiny")``
+    """
+
+    def __init__(self, assembly: Assembly, model: UniversalModel, data: Mapping[str, TaskData] | None = None) -> None:
+        self.assembly, self.model = assembly, model
+        self.data = dict(data or {})
+
+    @classmethod
+    def create(
+        cls, tasks: Sequence[Task] = (), preset: str = "tiny", *, config: RunConfig | None = None,
+        registry: Registry | None = None, options: Mapping[str, Mapping[str, Any]] | None = None, **model: Any,
+    ) -> Generalist:  # fmt: skip
+        """A new model for some tasks: preprocessors are fitted, weights initialised.
+
+        Args:
+            tasks: What it shall learn.
+            preset: Size of the model.
+            config: A whole configuration in place of ``tasks`` and ``preset``.
+            registry: Plugins to use; default: all that are installed.
+            options: Options of components, ``{"adapter/image_conv": {"channels": 32}}``; in ``config`` they have a key.
+            model: Further keys of the model's configuration, ``dropout=0.0``.
+
+        Raises:
+            UserError: A task, plan or data cannot be used.
+        """
+        from ofacore.decoding.checking import check_generation
+        from ofacore.evaluation.metric_check import try_metrics
+        from ofacore.setup.assembly import Assembly
+        from ofacore.setup.datasets import open_tasks
+        from ofacore.setup.run_check import check_run
+
+        if config is None:
+            _check_names(tasks)
+            sizes = _section(ModelConfig, {"preset": preset, **model}, "model")
+            values: dict[str, Any] = {"tasks": {task.name: task.config for task in tasks}, "model": sizes}
+            config = _section(RunConfig, values if options is None else {**values, "options": options}, "")
+        if not config.tasks:
+            raise UserError("a model needs at least one task; give Task(name, instruction, train=rows)")
+        registry = registry or Registry.discover(config.plugins.prefer)
+        problems = check_run(config, registry)
+        if problems:
+            raise ConfigError(problems)
+        data = open_tasks(config, registry)
+        assembly = Assembly.create(config, registry, data)
+        try_metrics(assembly, data)
+        check_generation(assembly, data)
+        return cls(assembly, build_model(assembly), data)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks it was made for."""
+        return tuple(self.assembly.plans)
+
+    @property
+    def registry(self) -> Registry:
+        """The plugins, whose components have the options that this model was made with."""
+        return self.assembly.registry
+
+    def fit(
+        self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False,
+        data: Mapping[str, Any] | None = None, options: Mapping[str, Mapping[str, Any]] | None = None, **train: Any,
+    ) -> Path:  # fmt: skip
+        """Train on the tasks' data.
+
+        Args:
+            steps: Steps in all; default: those of the configuration.
+            out: Run folder; default: ``runs/<name>``.
+            resume: Go on from the folder's latest checkpoint.
+            data: Task -> training rows, in any form that `Task` takes; default: those that the tasks name.
+            options: Options of trackers and of the schedule, ``{"tracker/wandb": {"project": "mine"}}``.
+            train: Further keys of the training configuration, ``samples=32``.
+
+        Returns:
+            The run folder.
+        """
+        from ofacore.generalist.fitting import fit
+        from ofacore.plan.checking import check_loop_options
+        from ofacore.setup.datasets import rows_of
+
+        given = {**train, **({} if steps is None else {"steps": steps})}
+        base = self.assembly.config.train.model_dump(exclude_unset=True)
+        before, registry = self.assembly.config, self.assembly.registry
+        table = {key: {**before.options.get(key, {}), **asked} for key, asked in (options or {}).items()}
+        if problems := check_loop_options(table, registry):
+            raise ConfigError(problems)
+        config = before.model_copy(update={"train": _section(TrainConfig, {**base, **given}, "train")})
+        if table:
+            config = config.model_copy(update={"options": {**config.options, **table}})
+            self.assembly.registry = registry.pinned(component_options(config))
+        self.assembly.config = config
+        try:
+            self.data |= rows_of(config, self.assembly.registry, self.data, self.tasks, data, "train")
+            return fit(self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume)
+        except UserError:
+            self.assembly.config, self.assembly.registry = before, registry
+            raise
+
+    def infer(
+        self, instruction: str | Task, data: Mapping[str, Any] | Rows, *, want: Sequence[str] | None = None,
+        closed_set: Mapping[str, Sequence[Any]] | None = None, batch_size: int = 64, **generation: Any,
+    ) -> Any:  # fmt: skip
+        """Answer an instruction, or a task by name, for one row or many.
+
+        Args:
+            instruction: A template, a task, or the name of one.
+            data: One row (slot name -> value) or a list of rows; a list is answered by a list of `Output`.
+            want: Slots that optional groups of the target are generated for; default: all.
+            closed_set: Slot -> allowed values.
+            batch_size: Rows decoded together.
+            generation: Options of generation, such as ``strategy="beam"`` or ``guidance=2.0``: each goes to the target
+                slots whose generators have it.
+
+        Raises:
+            InstructionError: The instruction is not well-formed or names what does not exist.
+            EncodeError: A row cannot be used.
+            UserError: The model lacks what the instruction needs.
+        """
+        plan, rows = self.plan(instruction, closed_set), _rows(data)
+        if not any(template.tree.target for template in plan.templates):
+            raise UserError(f"'{instruction}' has no target, so there is nothing to answer; encode() gives embeddings")
+        outputs = self.inference(plan, want=want, batch_size=batch_size, **generation)(rows)
+        return outputs[0] if isinstance(data, Mapping) else outputs
+
+    def inference(
+        self, plan: TaskPlan, *, want: Sequence[str] | None = None, batch_size: int = 64, **generation: Any
+    ) -> Inference:
+        """What answers rows of a plan.
+
+        Raises:
+            UserError: No generator of its target takes one of the options, or not such a value.
+        """
+        from ofacore.decoding.inference import Inference
+
+        slots, registry = target_slots(plan), self.assembly.registry
+        whose = f"'{plan.name}'" if plan.name in self.tasks else f"'{plan.templates[0].text}'"
+        if problems := untaken("generation", generation, slots, registry, whose):
+            raise ConfigError(problems)
+        options = generation_of(slots, registry, self.assembly.config.generation, plan.generation, generation)
+        self.model.eval()
+        encoder = self.assembly.encoder(plan)
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: at least one row is decoded at a time")
+        chosen = None if want is None else frozenset([want] if isinstance(want, str) else want)
+        self._check_targets(plan, "want", chosen or ())
+        vocabulary = self.assembly.vocabulary
+        return Inference(self.model, encoder, registry, vocabulary, options, chosen, batch_size)
+
+    def plan(self, instruction: str | Task, closed_set: Mapping[str, Sequence[Any]] | None = None) -> TaskPlan:
+        """The plan of a task by name, of a task that has this template, or of a free instruction."""
+        asked = getattr(instruction, "name", instruction)
+        if not isinstance(asked, str):
+            raise UserError(f"expected an instruction, a task or its name, got {type(instruction).__name__}")
+        plan = self.assembly.plans.get(asked) or self._plan_of_template(asked)
+        if closed_set:
+            self._check_targets(plan, "closed_set", closed_set)
+            sets = {name: self._members(plan, name, given) for name, given in closed_set.items()}
+            plan = replace(plan, closed_sets={**plan.closed_sets, **sets})
+        self._check_parts(plan)
+        return plan
+
+    def _plan_of_template(self, instruction: str) -> TaskPlan:
+        if "->" not in instruction and "[" not in instruction:
+            hint = suggest(instruction, self.tasks) or f"there are {', '.join(self.tasks)}"
+            raise UserError(f"'{instruction}' is no task of this model and no instruction; {hint}")
+        written = format(parse(instruction))
+        for plan in self.assembly.plans.values():
+            for template in plan.templates:
+                if format(template.tree) == written:
+                    return replace(plan, templates=(template,))
+        return compile_task("free", [instruction], self.assembly.registry)
+
+    def _check_targets(self, plan: TaskPlan, what: str, names: Iterable[str]) -> None:
+        known = dict.fromkeys(slot.name for slot in plan.slots() if slot.side == "target" and slot.plain is None)
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            hint = suggest(unknown, known) or f"there are {', '.join(known)}"
+            raise UserError(f"{what}: no target slot '{unknown}'; {hint}")
+
+    def _members(self, plan: TaskPlan, name: str, given: Any) -> tuple[Any, ...]:
+        """The members of a closed set that was given with a call, tried on the slots that choose among them."""
+        from ofacore.encoding.closed_set_members import member_problem
+        from ofacore.setup.closed_sets import choosing
+
+        try:
+            values = members(given)
+        except ValueError as error:
+            raise UserError(f"closed_set['{name}']: found {type(given).__name__}, expected {error}") from None
+        slots = choosing(plan, name)
+        if not slots:
+            remedy = f"write [TYPE:{name},closed_set] in the instruction"
+            raise UserError(f"closed_set['{name}']: the slot takes any value; {remedy}")
+        used = {slot.preprocessor: self.assembly.preprocessor(slot.preprocessor) for slot in slots}
+        if problem := member_problem(values, slots, used):
+            raise UserError(f"closed_set['{name}']: {problem}")
+        return values
+
+    def _check_parts(self, plan: TaskPlan) -> None:
+        adapters = [slot.adapter for slot in plan.slots()]
+        heads = [slot.head for slot in plan.slots() if slot.loss]
+        if plan.contrast is not None:
+            heads.append(plan.contrast.head)
+        for kind, names, known in (("adapter", adapters, self.model.adapters), ("head", heads, self.model.heads)):
+            missing = next((name for name in names if name not in known), None)
+            if missing is not None:
+                raise UserError(f"this model has no {kind} '{missing}': no task that it was trained on needed it")
+
+    def encode(
+        self,
+        instruction: str | Task,
+        data: Mapping[str, Any] | Rows,
+        *,
+        slot: str = "",
+        batch_size: int = 64,
+    ) -> torch.Tensor:
+        """Vectors of rows: the mean of the encoder's states over the source, or of a contrast what it has trained.
+
+        Args:
+            instruction: A template, a task, or the name of one.
+            data: One row (slot name -> value) or a list of rows.
+            slot: Of a contrast ``[A|B]``: the side to embed; empty: the only one that the rows have.
+            batch_size: Rows that go through the encoder together.
+
+        Returns:
+            fp32 [H] for one row, [rows, H] for a list. Vectors of a contrast have length one with the default head, so
+            that their product is the cosine that was trained.
+
+        Raises:
+            UserError: No or no such side is named, or the model was never trained on a contrast.
+        """
+        from ofacore.decoding.embedding import embed_rows
+
+        plan = self.plan(instruction)
+        self.model.eval()
+        rows = _rows(data)
+        vectors = embed_rows(self.model, self.assembly.encoder(plan), rows, batch_size, slot)
+        return vectors[0] if isinstance(data, Mapping) else vectors
+
+    def evaluate(
+        self, task: str | None = None, *, split: str = "test", limit: int | None = None, baseline: bool = True,
+        data: Mapping[str, Any] | None = None, **generation: Any,
+    ) -> list[ScoreRow]:  # fmt: skip
+        """Scores on held-out rows, with 95 % bootstrap intervals.
+
+        Args:
+            task: One task; default: all that have metrics and held-out rows.
+            split: Which rows.
+            limit: Most rows of each task.
+            baseline: Score the presets' baselines too.
+            data: Task -> rows to score on, in any form that `Task` takes; default: those that the tasks name.
+            generation: Options of generation, for the tasks whose generators have them.
+
+        Raises:
+            UserError: No such task or split, rows are named nowhere, or an option that none of the tasks takes.
+            EvaluationError: Some metrics could not be computed; its ``scores`` hold everything that could.
+        """
+        from ofacore.evaluation.evaluation_errors import EvaluationError
+        from ofacore.evaluation.runner import evaluate_tasks
+        from ofacore.setup.datasets import rows_of
+
+        for name in [*([] if task is None else [task]), *(data or ())]:
+            if name not in self.tasks:
+                hint = suggest(name, self.tasks) or f"there are {', '.join(self.tasks)}"
+                raise UserError(f"no task '{name}' in this model; {hint}")
+        if split not in SPLITS:
+            raise UserError(f"no split '{split}'; {suggest(split, SPLITS) or 'there are ' + ', '.join(SPLITS)}")
+        names = tuple(data or self.tasks) if task is None else (task,)
+        self._check_options(names, generation)
+        judged = copy(self)
+        judged.data = rows_of(self.assembly.config, self.assembly.registry, self.data, names, data, split)
+        found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
+        for notice in (notice for evaluation in found for notice in evaluation.notices):
+            logger.warning("%s", notice)
+        scores = [row for evaluation in found for row in evaluation.scores]
+        failures = [failure for evaluation in found for failure in evaluation.failures]
+        if failures:
+            raise EvaluationError(failures, scores)
+        return scores
+
+    def _check_options(self, names: Iterable[str], generation: Mapping[str, Any]) -> None:
+        """Every option is taken by one of the tasks."""
+        plans = {name: self.assembly.plans[name] for name in names}
+        slots = [slot for plan in plans.values() for slot in target_slots(plan)]
+        whose = ", ".join(f"'{name}'" for name in plans)
+        if problems := untaken("generation", generation, slots, self.assembly.registry, whose):
+            raise ConfigError(problems)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights, plans, vocabulary and artifacts; `from_pretrained` reads them."""
+        from ofacore.generalist.storing import save
+
+        return save(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, registry: Registry | None = None, which: str = "latest"
+    ) -> Generalist:
+        """Load a saved model or a run folder.
+
+        Args:
+            folder: What `save` wrote, a run folder, or one of its checkpoints.
+            registry: Plugins to use; default: all that are installed.
+            which: Of a run folder: ``latest`` or ``best``.
+        """
+        from ofacore.generalist.storing import load
+
+        return load(Path(folder), registry, which)
+
+
+def build_model(assembly: Assembly) -> UniversalModel:
+    """A model with initial weights for everything that an assembly's plans need, on the device of this process."""
+    from ofacore.model.universal import UniversalModel
+    from ofacore.parallel.process import compute_device
+    from ofacore.setup.model_needs import model_needs
+
+    needs = model_needs(assembly.plans.values(), assembly)
+    config = assembly.config
+    model = UniversalModel(
+        config.model, assembly.registry, assembly.vocabulary, assembly.artifacts, needs, config.train.seed
+    )
+    return model.to(compute_device())
+
+
+def _section(kind: type[Checked], values: Mapping[str, Any], key: str) -> Checked:
+    """A section of the configuration from keywords.
+
+    Raises:
+        ConfigError: With every unknown key and bad value.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explained(error, values, (key,) if key else ())) from None
+
+
+def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
+    """One row or many, as a list.
+
+    Raises:
+        UserError: Something in it is no row.
+    """
+    if not isinstance(data, Iterable):
+        raise UserError(f"a {type(data).__name__} is no row: give a dictionary, slot name -> value, or a list of them")
+    rows = [data] if isinstance(data, Mapping) else data if isinstance(data, str) else list(data)
+    wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
+    if wrong is not None:
+        found = type(data if isinstance(data, str) else rows[wrong]).__name__
+        raise UserError(f"row {wrong}: a {found}, but a row is a dictionary: slot name -> value")
+    return list(rows)  # type: ignore[arg-type]
+
+
+def _check_names(tasks: Sequence[Task]) -> None:
+    wrong = next((task for task in tasks if not isinstance(task, Task)), None)
+    if wrong is not None:
+        raise UserError(f"a {type(wrong).__name__} is no task; give Task(name, instruction, train=rows)")
+    names = [task.name for task in tasks]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise UserError(f"two tasks are called '{double}'; a task's name is unique in a model")
+
+
+__all__ = ["Generalist", "build_model"]

@@ -1,0 +1,221 @@
+"""A generalist on disk: one checkpoint folder holds everything that is needed to use it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from ofacore.checkpoint import (
+    CheckpointError,
+    Snapshot,
+    find_latest,
+    read_pointer,
+    save_sharded,
+    standing,
+)
+from ofacore.checkpoint import load as load_snapshot
+from ofacore.checkpoint import save as save_snapshot
+from ofacore.checkpoint.checkpoint_errors import listed
+from ofacore.config.sizes import ModelSizeError
+from ofacore.config.validation import explained
+from ofacore.generalist.upgrading import is_outdated, upgraded
+from ofacore.ground.folders import check_writable
+from ofacore.ground.printable import shortened
+from ofacore.model.allowance import Allowance, check_counts
+from ofacore.model.universal import UniversalModel
+from ofacore.model.weights.named import stored
+from ofacore.plugin import Registry, UnknownNameError
+from ofacore.setup.assembly import Assembly
+from ofacore.setup.origins import changed_versions, preferring
+from ofacore.setup.stored_description import described_model
+
+if TYPE_CHECKING:
+    from ofacore.generalist.facade import Generalist
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}")
+"""A package's name and its version (PEP 508 and 440): nothing that a shell would take for more."""
+
+
+logger = logging.getLogger("ofacore.training")
+
+
+def save(generalist: Generalist, folder: Path) -> Path:
+    """Write weights, plans, vocabulary and artifacts; the folder appears complete or not at all.
+
+    Raises:
+        CheckpointError: The folder holds something that is no checkpoint.
+        UserError: It cannot be written to.
+    """
+    check_writable(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "COMPLETE").is_file():
+        raise CheckpointError(folder, "is not empty and holds no saved model; choose another folder")
+    snapshot = Snapshot(
+        generalist.model.portable_state(), described(generalist.assembly), artifacts=generalist.assembly.artifacts
+    )
+    return save_snapshot(folder, snapshot)
+
+
+def convert(source: Path, out: Path, *, sharded: bool = False, which: str = "latest") -> Path:
+    """Write a checkpoint in the other form: all of it, optimiser state too. No plugin is needed.
+
+    Args:
+        source: A checkpoint, a run folder or a saved model.
+        out: Folder to write.
+        sharded: Write the sharded form; default: the portable one.
+        which: Of a run folder: ``latest`` or ``best``.
+
+    Raises:
+        CheckpointError: Nothing usable is there, or ``out`` holds something.
+    """
+    place = checkpoint_of(source, which)
+    check_writable(out)
+    if out.exists() and any(out.iterdir()):
+        raise CheckpointError(out, "is not empty; choose another folder")
+    snapshot = load_snapshot(place)
+    return save_sharded(out, snapshot) if sharded else save_snapshot(out, snapshot)
+
+
+def described(assembly: Assembly) -> dict[str, Any]:
+    """What a checkpoint says about its model, JSON-ready."""
+    return {"assembly": assembly.state(), "plugins": [list(entry) for entry in assembly.registry.lock()]}
+
+
+def load(folder: Path, registry: Registry | None, which: str = "latest") -> Generalist:
+    """Read a saved model, a run folder, or one of its checkpoints.
+
+    Raises:
+        CheckpointError: Nothing usable is there, or it does not fit; names what and where.
+    """
+    from ofacore.generalist.facade import Generalist
+
+    place = checkpoint_of(folder, which)
+    snapshot = load_snapshot(place, optimizer=False)
+    assembly, snapshot = restored(place, snapshot, registry)
+    from ofacore.generalist.facade import build_model
+
+    weights = {**snapshot.model, **snapshot.ema}
+    try:
+        check_counts(assembly.config.model, len(weights))
+        with Allowance(sum(tensor.numel() for tensor in weights.values())):
+            model = build_model(assembly)
+    except ModelSizeError as error:
+        raise CheckpointError(place, f"its settings do not fit its weights: {error}") from error
+    try:
+        load_weights(place, model, weights)
+    except CheckpointError as error:
+        changed = changed_versions(_components(snapshot), assembly.registry)
+        if not changed:
+            raise
+        remedy = "install that version, or one whose upgrade_state knows these parameters"
+        raise CheckpointError(place, f"was made with {', '.join(changed)}: {remedy}\n{error}") from error
+    _tell_broken(place, weights)
+    return Generalist(assembly, model.eval())
+
+
+def checkpoint_of(folder: Path, which: str = "latest") -> Path:
+    """The checkpoint folder that a path means.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if (standing(folder) / "COMPLETE").is_file():
+        return standing(folder)
+    if which not in ("latest", "best"):
+        raise CheckpointError(folder, f"no checkpoint is called '{which}'; there are latest and best")
+    found = read_pointer(folder, "best") if which == "best" else find_latest(folder)
+    if found is None:
+        missing = (
+            f"has no {which} checkpoint" if (folder / "checkpoints").is_dir() else "is no run folder or saved model"
+        )
+        raise CheckpointError(
+            folder, f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote"
+        )
+    return found
+
+
+def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> tuple[Assembly, Snapshot]:
+    """The assembly of a checkpoint, and the checkpoint as today's plugins would have written it.
+
+    What plugins it misses is told with the command that installs them.
+    """
+    state = described_model(place, snapshot.state)
+    stored = state.get("components", {})
+    if registry is None:
+        chosen = state["config"].get("plugins", {}).get("prefer", {})
+        registry = preferring(stored, chosen)
+    changed = changed_versions(stored, registry)
+    if changed:
+        logger.warning("%s was made with %s; it may answer otherwise", place, ", ".join(changed))
+    try:
+        if is_outdated(stored, registry):
+            snapshot = upgraded(place, snapshot, stored, registry)
+        return Assembly.restore(state, snapshot.artifacts, registry), snapshot
+    except ValidationError as error:
+        first = explained(error, state["config"])[0]
+        what = f"assembly.config.{first}; a newer version of ofacore may have written it: pip install -U ofacore"
+        raise CheckpointError(place / "state.json", what) from error
+    except (UnknownNameError, ValueError) as error:
+        lost = missing_plugins(snapshot.state, registry)
+        if not lost and changed:
+            made = f"was made with {', '.join(changed)}: install what it needs"
+            raise CheckpointError(place, f"{made}\n{error}") from error
+        if not lost:
+            raise
+        off = [row.distribution for row in registry.rows if row.status != "ok"]
+        absent = [name for name in lost if name.partition("==")[0] not in off]
+        odd = [name for name in lost if not _REQUIREMENT.fullmatch(name)]
+        if odd:
+            what = f"needs '{shortened(odd[0])}', which is no name of a package: do not trust this checkpoint"
+            raise CheckpointError(place, what) from error
+        enabling = "enable them (`ofa plugins list` tells why they are not used)"
+        remedy = f"pip install {' '.join(absent)}" if absent else enabling
+        raise CheckpointError(place, f"needs plugins that are not here: {remedy}\n{error}") from error
+
+
+def _components(snapshot: Snapshot) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = snapshot.state.get("assembly", {}).get("components", {})
+    return found
+
+
+def _tell_broken(place: Path, weights: Mapping[str, Tensor]) -> None:
+    """Weights that are no numbers answer nothing: that is said, as the file is whole."""
+    broken = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        what = "NaN or infinity, so its answers mean nothing: use an earlier checkpoint, or `best`"
+        logger.warning("%s: %d of %d tensors hold %s (%s)", place, len(broken), len(weights), what, listed(broken))
+
+
+def missing_plugins(state: Mapping[str, Any], registry: Registry) -> list[str]:
+    """Distributions, with versions, that a checkpoint was made with and that are not here."""
+    present = {distribution for _, distribution, _ in registry.lock()}
+    lock = state.get("plugins", ())
+    entries = [entry for entry in lock if isinstance(entry, list | tuple) and len(entry) == 3]
+    wanted = {(str(name), str(version)) for _, name, version in entries if name not in present}
+    return sorted(f"{distribution}=={version}" for distribution, version in wanted)
+
+
+def load_weights(place: Path, model: UniversalModel, weights: Mapping[str, Any]) -> None:
+    """Copy stored weights into a model.
+
+    Raises:
+        CheckpointError: Names or shapes differ, or numbers are whole where weights are not.
+    """
+    own = stored(model)
+    whole = [
+        name for name, tensor in weights.items()
+        if not tensor.is_floating_point()
+        and (name.startswith("embedding.") or (name in own and own[name].is_floating_point()))
+    ]  # fmt: skip
+    if whole:
+        what = f"{len(whole)} tensors hold whole numbers, as quantised weights do: {listed(whole)}"
+        raise CheckpointError(place, f"{what}; expected floating-point numbers")
+    try:
+        model.load_portable(weights)
+    except ValueError as error:
+        raise CheckpointError(place, str(error)) from error

@@ -1,0 +1,1 @@
+"""Many processes: they join, are watched, and start again."""

@@ -1,0 +1,1 @@
+"""A model cut into stages, and a micro-batch passing through them."""

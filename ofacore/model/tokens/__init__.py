@@ -1,0 +1,1 @@
+"""The table of tokens: one block for each vocabulary."""

@@ -1,0 +1,1 @@
+"""Weights by the names that every layout shares, and how they begin."""

@@ -1,0 +1,1 @@
+"""Whole runs, and looks ahead at one."""

@@ -1,0 +1,280 @@
+"""Whole runs, as the command line starts them: check, build, train, score, report."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ofacore.checkpoint import CheckpointError, find_latest, load_state
+from ofacore.components.schedules import expected_shares
+from ofacore.config.component_options import OLDER, OptionTable, by_key, of_loop, of_model
+from ofacore.config.problems import ConfigError
+from ofacore.config.schema import RunConfig
+from ofacore.decoding.checking import check_generation
+from ofacore.evaluation.evaluation_errors import EvaluationError, MetricError
+from ofacore.evaluation.metric_check import try_metrics
+from ofacore.evaluation.report import ScoreRow, write_report
+from ofacore.evaluation.runner import Evaluation, evaluate_tasks
+from ofacore.evaluation.samples import plain_samples
+from ofacore.generalist.facade import Generalist, build_model
+from ofacore.generalist.fitting import check_folder_together, fit, schedule
+from ofacore.generalist.storing import load
+from ofacore.ground.json_text import json_text
+from ofacore.ground.printable import escaped
+from ofacore.launch.heartbeat import Heartbeat
+from ofacore.launch.joining import joined
+from ofacore.parallel import process_groups as groups
+from ofacore.parallel.process import tune_process
+from ofacore.parallel.process_groups import is_first
+from ofacore.plan.criterion_needs import attention_needs, told
+from ofacore.plugin import Registry
+from ofacore.setup.assembly import Assembly
+from ofacore.setup.datasets import TaskData, open_tasks
+from ofacore.setup.run_check import check_run
+from ofacore.setup.stored_description import described_model, registry_of_run
+from ofacore.training.callbacks.base import Callback
+from ofacore.training.loop import Trainer
+from ofacore.training.stop import SIGNALS
+
+logger = logging.getLogger("ofacore.training")
+
+
+def train_run(
+    config: RunConfig, *, resume: bool = False, dry_run: bool = False, folder: Path | None = None,
+    console: Console | None = None,
+) -> Path:  # fmt: skip
+    """Train a configured run, score it on held-out rows and write its report.
+
+    Args:
+        config: The run.
+        resume: Go on from the folder's latest checkpoint.
+        dry_run: Print plans, sizes, memory and shares, run two steps on all processes, write nothing.
+        folder: Run folder; default: what the configuration says.
+        console: Where to print; default: standard output.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: With everything that is wrong with the configuration.
+        UserError: Data, folder or rows cannot be used.
+        SystemExit: A signal ended the run, after it was saved; the code is 128 + its number, as shells have it.
+    """
+    registry = registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
+    problems = check_run(config, registry)
+    if problems:
+        raise ConfigError(problems)
+    tune_process(config.train.threads)
+    with joined(config.parallel) as watch:
+        console = console or Console(soft_wrap=True, quiet=not is_first())
+        return _train(config, registry, resume, dry_run, folder, console, watch)
+
+
+def _train(
+    config: RunConfig, registry: Registry, resume: bool, dry_run: bool, folder: Path | None, console: Console,
+    watch: Sequence[Heartbeat],
+) -> Path:  # fmt: skip
+    folder = folder or Path(config.out.format(name=config.name))
+    if not dry_run:
+        check_folder_together(folder, resume)
+    generalist = _generalist(config, registry, folder, resume)
+    size = sum(parameter.numel() for parameter in generalist.model.parameters())
+    console.print(f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}")
+    print_tasks(generalist, console)
+    if dry_run:
+        from ofacore.runs.rehearsal import rehearse
+
+        rehearse(generalist, console)
+        return folder
+    ending = _Ending()
+    fit(generalist, folder, resume=resume, callbacks=[*watch, ending])
+    if ending.signal and groups.world_size() == 1:
+        raise SystemExit(128 + ending.signal)
+    if ending.signal:  # a launcher would take another exit code for a failure
+        return folder
+    finish(generalist, folder, console, watch=watch)
+    return folder
+
+
+class _Ending(Callback):
+    """Remembers the signal that ended the run: who sent it does not wait for scores."""
+
+    name = "ending"
+    trainer: Trainer | None = None
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    @property
+    def signal(self) -> int:
+        """Its number, or 0; also of one that came while the last checkpoint was written."""
+        reason = self.trainer.stop.reason if self.trainer else ""
+        return next((int(number) for number in SIGNALS if number.name == reason), 0)
+
+
+def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: bool) -> Generalist:
+    """A new model; when resuming, one with the vocabulary and artifacts that the run began with."""
+    place = find_latest(folder) if resume else None
+    data = open_tasks(config, registry)
+    if place is None:
+        assembly = Assembly.create(config, registry, data)
+        try_metrics(assembly, data)
+        check_generation(assembly, data)
+        return Generalist(assembly, build_model(assembly), data)
+    begun = load(place, registry)
+    state = described_model(place, load_state(place))
+    stored = RunConfig.model_validate(state["config"])
+    if set(stored.tasks) != set(config.tasks):
+        began, now = (", ".join(sorted(tasks)) for tasks in (stored.tasks, config.tasks))
+        remedy = "go on with the same tasks, or begin another run with --out"
+        raise CheckpointError(place, f"the run began with tasks {began}, the configuration has {now}; {remedy}")
+    for key in changed_keys(stored, config):
+        logger.warning("%s differs from what the run began with and is not changed by resuming", key)
+    kept = {key: getattr(config, key) for key in ("train", "parallel", "out", "name")}
+    kept["options"] = by_key({**of_model(stored), **of_loop(config)})
+    begun.assembly.config = stored.model_copy(update=kept)
+    begun.assembly.registry = begun.assembly.registry.pinned(loop_options(stored, config, registry))
+    begun.data = data
+    return begun
+
+
+def loop_options(stored: RunConfig, config: RunConfig, registry: Registry) -> OptionTable:
+    """All options of the schedules and trackers that a run that goes on names in its table, now or when it began."""
+    now = of_loop(config)
+    found: OptionTable = {}
+    for kind, name in {**of_loop(stored), **now}:
+        if name in registry.names(kind):
+            found[kind, name] = {**registry.component(kind, name).options, **now.get((kind, name), {})}
+    return found
+
+
+def changed_keys(stored: RunConfig, config: RunConfig) -> list[str]:
+    """Keys outside of the loop that a resumed run keeps from its checkpoint although the configuration differs."""
+    old, new = stored.model_dump(), config.model_dump()
+    keys = [f"model.{key}" for key in new["model"] if key not in OLDER and old["model"].get(key) != new["model"][key]]
+    set_before, set_now = by_key(of_model(stored)), by_key(of_model(config))
+    keys += [f"options.{key}" for key in {**set_before, **set_now} if set_before.get(key) != set_now.get(key)]
+    for name in dict.fromkeys([*old["tasks"], *new["tasks"]]):
+        before, after = old["tasks"].get(name), new["tasks"].get(name)
+        if before is None or after is None:
+            keys.append(f"tasks.{name}")
+        else:
+            kept = [key for key in after if key not in ("data", "closed_sets") and before[key] != after[key]]
+            keys += [f"tasks.{name}.{key}" for key in kept]
+    return keys
+
+
+def evaluate_run(
+    folder: Path, tasks: Sequence[str] | None = None, *, split: str = "test", limit: int | None = None
+) -> list[ScoreRow]:
+    """Score a trained run on held-out rows.
+
+    Args:
+        folder: Run folder or saved model.
+        tasks: Which tasks; default: all.
+        split: Which rows.
+        limit: Most rows of each task.
+
+    Raises:
+        EvaluationError: Some metrics could not be computed; it holds the scores of the others.
+    """
+    tune_process()
+    generalist = load(folder, None)
+    scores: list[ScoreRow] = []
+    failures: list[MetricError] = []
+    names: Sequence[str | None] = tasks or [None]
+    for task in names:
+        try:
+            scores += generalist.evaluate(task, split=split, limit=limit)
+        except EvaluationError as error:
+            scores, failures = [*scores, *error.scores], [*failures, *error.failures]
+    if failures:
+        raise EvaluationError(failures, scores)
+    return scores
+
+
+def finish(
+    generalist: Generalist, folder: Path, console: Console, limit: int | None = 300, watch: Sequence[Heartbeat] = ()
+) -> None:
+    """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``.
+
+    All processes of a run score together; the first prints and writes. ``watch`` hears of every task.
+    """
+    done: list[Evaluation] = []
+    for found in evaluate_tasks(generalist, generalist.tasks, "test", limit):
+        done.append(found)
+        for each in watch:
+            each.alive()
+        if is_first():
+            print(f"scored {found.task}", file=sys.stderr)
+    if not is_first():
+        return
+    scores = [row for evaluation in done for row in evaluation.scores]
+    print_scores(scores, console)
+    for evaluation in done:
+        for line in plain_samples(evaluation.samples[:2]):
+            console.print(escaped(line), markup=False, highlight=False)
+        for notice in evaluation.notices:
+            console.print(escaped(notice), markup=False, highlight=False)
+        for error in evaluation.failures:
+            console.print(f"not scored: {evaluation.task}, metric {_told(error)}", markup=False, highlight=False)
+    (folder / "scores.json").write_text(json_text([row.plain() for row in scores], indent=1) + "\n", encoding="utf-8")
+    samples = [sample for evaluation in done for sample in evaluation.samples]
+    report = write_report(folder, folder.name, scores, samples)
+    console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)
+
+
+def _told(error: MetricError) -> str:
+    return f"'{error.use.metric}' on slot '{error.use.slot}': {error.reason}"
+
+
+def print_tasks(generalist: Generalist, console: Console) -> None:
+    """The tasks with their metric, baseline and expected share of samples."""
+    config = generalist.assembly.config.train
+    shares = expected_shares(schedule(generalist), config.steps)
+    table = Table("task", "metric", "baseline", "share", "train rows", title="tasks", title_justify="left")
+    for name, plan in generalist.assembly.plans.items():
+        data = generalist.data[name]
+        metric = plan.metrics[0].metric if plan.metrics else ""
+        rows = len(data.train) if data.train is not None else 0
+        table.add_row(name, metric, baseline_text(generalist, name, data), f"{shares.get(name, 0):.1%}", str(rows))
+    console.print(table)
+    for name, plan in generalist.assembly.plans.items():
+        for criterion, layers in attention_needs(plan, generalist.assembly.registry).items():
+            console.print(f"task {name}: {told(criterion, layers)}", markup=False, highlight=False)
+
+
+def baseline_text(generalist: Generalist, name: str, data: TaskData) -> str:
+    """The baseline's score and what it does."""
+    from ofacore.evaluation.runner import baseline_score
+
+    plan = generalist.assembly.plans[name]
+    try:
+        value = baseline_score(generalist.assembly, plan, data)
+    except MetricError as error:
+        return f"not scored: {error.reason}"
+    return "" if value is None else f"{value:.3f} ({data.baseline_doc})"
+
+
+def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
+    """The table of scores; the interval is the 95 % bootstrap."""
+    if not scores:
+        console.print("no scores: no task has both metrics and held-out rows", highlight=False)
+        return
+    table = Table(
+        "task", "metric", "score", "95 % interval", "baseline", "", title="held-out scores", title_justify="left"
+    )
+    for row in scores:
+        interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
+        baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
+        verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
+        score = "not scored" if row.problem else f"{row.score:.3f}"
+        table.add_row(escape(row.task), row.metric, score, interval, baseline, verdict)
+    console.print(table)

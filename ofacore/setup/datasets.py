@@ -1,0 +1,164 @@
+"""The rows of every task: what the user gives, else the starter data of its preset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.encoding.columns import ColumnMap
+from ofacore.encoding.slot_kinds import file_slots
+from ofacore.ground.errors import UserError
+from ofacore.plan import TaskPlan, plan_task
+from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blamed, who
+from ofacore.protocols import RowError
+from ofacore.sources import ListSource, Source, notes_of, open_source
+
+logger = logging.getLogger("ofacore.training")
+Baseline = Callable[[Mapping[str, Any]], list[Mapping[str, Any]]]
+
+
+class DataError(UserError):
+    """A task has no usable data; the message names the task and what to give."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """Rows of one task by split."""
+
+    splits: Mapping[str, Source]
+    baseline: Baseline | None = None
+    baseline_doc: str = ""
+
+    @property
+    def train(self) -> Source | None:
+        """Training rows, if there are any."""
+        return self.splits.get("train")
+
+    def held_out(self, split: str = "test") -> Source | None:
+        """The split asked for, else the nearest one that is not training data."""
+        return next((self.splits[s] for s in (split, "test", "valid") if s in self.splits), None)
+
+    def baseline_rows(self) -> list[Mapping[str, Any]] | None:
+        """The baseline's prediction for every test row."""
+        if self.baseline is None:
+            return None
+        return self.baseline({name: list(_rows(source)) for name, source in self.splits.items()})
+
+
+def open_tasks(config: RunConfig, registry: Registry) -> dict[str, TaskData]:
+    """Open the data of every task; starter data are fetched and prepared if need be.
+
+    Raises:
+        SourceError: A file cannot be opened.
+        DataError: A task names no data and its preset has none.
+    """
+    return {name: open_task(name, task, registry) for name, task in config.tasks.items()}
+
+
+def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
+    """Open the data of one task."""
+    given = {split: getattr(task.data, split) for split in ("train", "valid", "test")}
+    given = {split: spec for split, spec in given.items() if spec is not None}
+    if given:
+        _warn_of_same(name, given)
+        paths = path_columns(name, task, registry)
+        opened = {split: open_source(spec, task.data, split, paths) for split, spec in given.items()}
+        for note in dict.fromkeys(note for source in opened.values() for note in notes_of(source)):
+            logger.warning("task '%s': %s", name, note)
+        return TaskData(opened)
+    preset = registry.preset(task.preset) if task.preset else None
+    if preset is None or not preset.data:
+        remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
+        raise DataError(f"task '{name}' has no data: {remedy}")
+    owner = who(registry, "preset", task.preset)
+    splits = Blamed(registry.resolve(preset.data), owner, f"starter data of task '{name}'")()
+    baseline = None
+    if preset.baseline:
+        baseline = Blamed(registry.resolve(preset.baseline), owner, f"baseline of task '{name}'")
+    sources = {split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)}
+    return TaskData(sources, baseline, preset.baseline_doc)
+
+
+def path_columns(name: str, task: TaskConfig, registry: Registry) -> tuple[str, ...]:
+    """Columns of a task whose text may name files."""
+    plan = plan_task(name, task, registry)
+    return tuple(plan.columns.get(slot, slot) for slot in file_slots(plan.slots(), registry))
+
+
+def _warn_of_same(name: str, given: Mapping[str, Any]) -> None:
+    """Scores on rows that were trained on tell nothing of new ones."""
+    for split in ("valid", "test"):
+        if split in given and "train" in given and isinstance(given[split], str) and given[split] == given["train"]:
+            logger.warning("task '%s': %s and train are the same data, %s", name, split, given[split])
+
+
+def rows_of(
+    config: RunConfig, registry: Registry, opened: Mapping[str, TaskData], names: Sequence[str],
+    given: Mapping[str, Any] | None, split: str,
+) -> dict[str, TaskData]:  # fmt: skip
+    """Rows of some tasks of a model: those given now, else those opened before, else those that the tasks name.
+
+    Args:
+        config: The model's configuration.
+        registry: Where starter data are found.
+        opened: Task -> its data, as far as it is open.
+        names: The tasks.
+        given: Task -> rows in any form, for one split.
+        split: That split.
+
+    Raises:
+        SourceError: Data cannot be opened.
+        DataError: A task has rows nowhere.
+    """
+    found: dict[str, TaskData] = {}
+    for name in names:
+        task = config.tasks[name]
+        if given and name in given:
+            paths = path_columns(name, task, registry)
+            found[name] = TaskData({split: open_source(given[name], task.data, split, paths)})
+        elif name in opened:
+            found[name] = opened[name]
+        else:
+            try:
+                found[name] = open_task(name, task, registry)
+            except DataError:
+                lost = "its rows were given as Python objects, which a saved model does not keep"
+                raise DataError(f"task '{name}': {lost}; give them as data={{'{name}': rows}}") from None
+    return found
+
+
+def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) -> Iterator[dict[str, Any]]:
+    """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
+    source = data.train
+    if source is None or not len(source):
+        return
+    columns = ColumnMap.of(plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry))
+    step = max(1, len(source) // most)
+    for index in range(0, len(source), step):
+        try:
+            yield columns.apply(source[index])
+        except RowError:
+            continue
+
+
+def _rows(source: Source) -> Iterator[dict[str, Any]]:
+    return (row for _, row in readable(source) if not isinstance(row, RowError))
+
+
+def readable(source: Source, most: int | None = None) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+    """Up to ``most`` rows, evenly spread (all without a limit): number, and the row or why it cannot be read."""
+    for index in spread(len(source), most):
+        try:
+            yield index, source[index]
+        except RowError as error:
+            yield index, error
+
+
+def spread(rows: int, most: int | None = None) -> list[int]:
+    """Numbers of up to ``most`` of so many rows, evenly spread, as rows are often sorted; all without a limit."""
+    count = min(rows, most or rows)
+    return [number * rows // count for number in range(count)]

@@ -1,0 +1,107 @@
+"""The whole check of a run before any work: what is configured, what is installed, and the columns of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ofacore.config import ConfigError, Loaded, Place, Problem, read
+from ofacore.config.schema import RunConfig
+from ofacore.config.sizes import ModelSizeError, resolve
+from ofacore.ground.errors import UserError
+from ofacore.plan.checking import check
+from ofacore.plugin import Registry
+from ofacore.setup.layout_check import aggregator_problems, layout_problems, stage_problems
+from ofacore.sources import open_source
+
+
+def read_checked(
+    sources: Sequence[str], overrides: Sequence[str] = (), *, resume: bool = False, folder: Path | None = None
+) -> tuple[Loaded, Registry]:
+    """A configuration that can be run, and the plugins it is for.
+
+    Args:
+        sources: Files, or words that stand for built-in ones.
+        overrides: ``key=value``.
+        resume: The run goes on, with the plugins that it began with.
+        folder: Run folder; default: what the configuration says.
+
+    Raises:
+        ConfigError: With every problem: of the files, of the schema, and of everything that the keys name.
+    """
+    try:
+        loaded = read(sources, overrides)
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *_of_the_rest(error)]) from None
+    registry = _registry(loaded.config, resume, folder)
+    problems = check_run(loaded.config, registry, loaded.places)
+    if problems:
+        raise ConfigError(problems)
+    return loaded, registry
+
+
+def _registry(config: RunConfig, resume: bool, folder: Path | None) -> Registry:
+    if not resume:
+        return Registry.discover(config.plugins.prefer)
+    from ofacore.setup.stored_description import registry_of_run  # loads torch, which a check alone does without
+
+    return registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
+
+
+def check_run(config: RunConfig, registry: Registry, places: Mapping[str, Place] | None = None) -> list[Problem]:
+    """Everything that is wrong with a run, all at once; data are opened, but no row is encoded.
+
+    Args:
+        config: A configuration that fits the schema.
+        registry: What is installed.
+        places: Where values were written, for the report.
+    """
+    data = _Columns(config)
+    found = check(config, registry, places=places, columns=data)
+    found += [*data.problems, *_sizes(config), *layout_problems(config, registry=registry)]
+    return found or [*aggregator_problems(config, registry), *stage_problems(config, registry)]
+
+
+class _Columns:
+    """Columns of a task's data, by task and split; notes what cannot be opened."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self.problems: list[Problem] = []
+
+    def __call__(self, task: str, split: str) -> tuple[str, ...]:
+        data = self._config.tasks[task].data
+        if data.format == "hf":
+            return ()
+        path = f"tasks.{task}.data.{split}"
+        try:
+            source = open_source(getattr(data, split), data, split)
+        except UserError as error:
+            self.problems.append(Problem(path, str(error)))
+            return ()
+        if not len(source):
+            self.problems.append(Problem(path, "there are no rows"))
+        return source.columns
+
+
+def _sizes(config: RunConfig) -> list[Problem]:
+    try:
+        resolve(config.model)
+    except ModelSizeError as error:
+        return [Problem("", str(error))]
+    return []
+
+
+def _of_the_rest(error: ConfigError) -> list[Problem]:
+    """Problems of the keys that do fit the schema, except where they hang on those that do not."""
+    if error.salvaged is None:
+        return []
+    config = error.salvaged.config
+    found = check_run(config, Registry.discover(config.plugins.prefer), error.salvaged.places)
+    unread = any(not known.path for known in error.problems)  # a file that cannot be read may hold what is missing here
+    found = [problem for problem in found if not (unread and problem.path == "tasks")]
+    return [problem for problem in found if not any(_related(problem.path, known.path) for known in error.problems)]
+
+
+def _related(path: str, other: str) -> bool:
+    return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")

@@ -1,0 +1,1 @@
+"""Conveniences beside the loop: checkpoints, validation, what a person sees."""

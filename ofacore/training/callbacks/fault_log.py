@@ -1,0 +1,35 @@
+"""Every fault in words, with its task and row."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ofacore.ground.json_text import json_text
+from ofacore.training.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from ofacore.training.loop import Trainer
+    from ofacore.training.step.pass_report import StepReport
+
+logger = logging.getLogger("ofacore.training")
+
+
+class FaultLog(Callback):
+    """Logs faults, and appends each to ``faults.jsonl`` in the run folder; says at the end how many there were."""
+
+    name = "fault_log"
+
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
+        if not report.faults:
+            return
+        trainer.folder.mkdir(parents=True, exist_ok=True)
+        with (trainer.folder / "faults.jsonl").open("a", encoding="utf-8") as file:
+            for fault in report.faults:
+                logger.warning("%s: %s", fault.kind, fault)
+                file.write(json_text(asdict(fault)) + "\n")
+
+    def on_end(self, trainer: Trainer) -> None:
+        for kind, count in sorted(trainer.faults.by_task.items()):
+            logger.warning("%d times %s in this run; see %s", count, kind, trainer.folder / "faults.jsonl")

@@ -1,0 +1,77 @@
+"""Hands the figures of the run to its trackers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ofacore.plugin.blame import Blame
+from ofacore.protocols import Record, Tracker
+from ofacore.training.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from ofacore.training.callbacks.speed import Speed
+    from ofacore.training.callbacks.validation import Validation
+    from ofacore.training.loop import Trainer
+    from ofacore.training.step.pass_report import StepReport
+
+
+logger = logging.getLogger("ofacore.training")
+
+
+class Tracking(Callback):
+    """Logs every ``log_every`` steps, the first and the last, and every validation.
+
+    To be put behind `Speed` and `Validation`. Losses are means over the steps since the last record.
+    """
+
+    name = "tracking"
+
+    def __init__(
+        self, trackers: Sequence[Tracker], log_every: int, speed: Speed | None = None,
+        validation: Validation | None = None, owners: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self._owners = tuple(owners) or tuple(f"tracker {type(tracker).__name__}" for tracker in trackers)
+        self.trackers, self.log_every, self.speed, self.validation = tuple(trackers), log_every, speed, validation
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._validated = -1
+
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
+        for name, value in {**report.values, "train/gradient_norm": report.norm}.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
+        if report.step % self.log_every == 0 or report.step in (1, trainer.config.steps):
+            self._log_step(trainer, report)
+        self._log_validation()
+
+    def on_end(self, trainer: Trainer) -> None:
+        self._log_validation()
+
+    def close(self) -> None:
+        for tracker, owner in zip(self.trackers, self._owners, strict=True):
+            try:
+                tracker.close()
+            except Exception as error:  # the run is over: what it made must not be lost with it
+                logger.warning("%s: close raised %s: %s; the run goes on", owner, type(error).__name__, error)
+
+    def _log_step(self, trainer: Trainer, report: StepReport) -> None:
+        values = {name: total / count for name, (total, count) in self._sums.items()}
+        values["train/lr_factor"] = report.lr
+        values |= {f"train/faults/{kind}": float(count) for kind, count in trainer.faults.totals.items()}
+        values |= self.speed.read() if self.speed else {}
+        self._sums.clear()
+        self._log(report.step, values)
+
+    def _log_validation(self) -> None:
+        found = self.validation
+        if found and found.values and found.validated != self._validated:
+            self._validated = found.validated
+            self._log(found.validated, found.values)
+
+    def _log(self, step: int, values: dict[str, float]) -> None:
+        record = Record(step, {name: value for name, value in values.items() if math.isfinite(value)})
+        for tracker, owner in zip(self.trackers, self._owners, strict=True):
+            with Blame(owner, f"log, step {step}"):
+                tracker.log(record)

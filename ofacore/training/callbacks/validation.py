@@ -1,0 +1,115 @@
+"""Validation at intervals, the best score so far, and early stopping."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ofacore.config.schema import CheckpointConfig, ValidationConfig
+from ofacore.plugin import suggest
+from ofacore.training.callbacks.base import Callback
+from ofacore.training.training_errors import TrainingError
+
+if TYPE_CHECKING:
+    from ofacore.training.loop import Trainer
+    from ofacore.training.step.pass_report import StepReport
+
+logger = logging.getLogger("ofacore.training")
+Validate = Callable[[int], Mapping[str, float]]
+"""Steps done -> ``valid/task/metric`` -> value."""
+
+
+class Validation(Callback):
+    """Calls ``validate`` every so many steps and at the end; stops when nothing improves.
+
+    Args:
+        validate: Measures the model.
+        config: How often, and when to stop.
+        checkpoint: Which value decides.
+        known: Name of a value -> whether higher is better, where that is known before the first validation.
+
+    Raises:
+        TrainingError: ``train.checkpoint.best`` is none of the known names.
+
+    Attributes:
+        values: Result of the last validation.
+        validated: Step of the last validation.
+        best: Best score so far, None before the first.
+        improved: The last validation was the best so far.
+    """
+
+    name = "validation"
+
+    def __init__(
+        self, validate: Validate, config: ValidationConfig, checkpoint: CheckpointConfig,
+        known: Mapping[str, bool] | None = None,
+    ) -> None:  # fmt: skip
+        self.validate, self.config, self.checkpoint = validate, config, checkpoint
+        self._names = (checkpoint.best, f"valid/{checkpoint.best}")
+        if checkpoint.best and known is not None and not any(name in known for name in self._names):
+            raise TrainingError(_unknown(checkpoint.best, known, config))
+        self.higher = bool(checkpoint.higher_is_better)
+        if checkpoint.best and checkpoint.higher_is_better is None:
+            self.higher = any((known or {}).get(name, False) for name in self._names)
+        self.values: dict[str, float] = {}
+        self.validated, self.best, self.improved, self.waited = -1, None, False, 0
+
+    best: float | None
+
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
+        if self.config.every and report.step % self.config.every == 0:
+            self._run(trainer, report.step)
+
+    def on_end(self, trainer: Trainer) -> None:
+        if self.validated != trainer.step and not trainer.stop:
+            self._run(trainer, trainer.step)
+
+    def _run(self, trainer: Trainer, step: int) -> None:
+        with trainer.evaluating():
+            self.values = dict(self.validate(step))
+        self.validated = step
+        found = self.score(self.values)
+        self.improved = self._is_better(found)
+        self.best = found if self.improved else self.best
+        self.waited = 0 if self.improved else self.waited + 1
+        if self.config.patience and self.waited >= self.config.patience:
+            trainer.stop.reason = f"no improvement in {self.waited} validations (train.validation.patience)"
+
+    def score(self, values: Mapping[str, float]) -> float:
+        """The value that ``train.checkpoint.best`` names, else the mean of all validation losses.
+
+        nan where validation did not give that value this time, which is told: a run is not lost for it.
+        """
+        if not self.checkpoint.best:
+            losses = [value for name, value in values.items() if name.endswith("/loss")]
+            return sum(losses) / len(losses) if losses else math.nan
+        found = next((values[name] for name in self._names if name in values), None)
+        if found is None:
+            given = ", ".join(sorted(values)) or "nothing"
+            logger.warning("train.checkpoint.best='%s' was not measured, but %s", self.checkpoint.best, given)
+        return math.nan if found is None else found
+
+    def _is_better(self, score: float) -> bool:
+        if not math.isfinite(score):
+            return False
+        return self.best is None or (score > self.best if self.higher else score < self.best)
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "validated": self.validated}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.best = state.get("best")
+        self.waited, self.validated = state.get("waited", 0), state.get("validated", -1)
+
+
+def _unknown(wanted: str, known: Mapping[str, bool], config: ValidationConfig) -> str:
+    """Why nothing can be judged by a name, and the way out."""
+    if not known:
+        way_out = "no task has validation rows; give tasks.NAME.data.valid, or leave train.checkpoint.best empty"
+        return f"train.checkpoint.best='{wanted}': {way_out}"
+    hint = suggest(wanted, [*known, *(name.removeprefix("valid/") for name in known)])
+    generate = "" if config.generate else "; metrics are measured only with train.validation.generate: true"
+    names = f"there are {', '.join(sorted(known))}"
+    return f"train.checkpoint.best='{wanted}': validation gives no such value; {hint or names}{generate}"

@@ -1,0 +1,1 @@
+"""The optimiser of a run, its rates and its number formats."""

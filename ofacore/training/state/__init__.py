@@ -1,0 +1,1 @@
+"""What a run keeps of its training, under names that outlive the layout."""

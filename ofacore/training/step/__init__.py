@@ -1,0 +1,1 @@
+"""One step: losses weighed, faults traced, gradients put together."""

@@ -1,0 +1,201 @@
+"""One gradient of those of the tasks, where a run asks for more than their sum.
+
+Gradients are accumulated for each task apart, over all micro-batches, and summed over data ranks; then an
+`ofacore.protocols.Aggregator` sees those of the whole step, the same on every rank. A run that sums has none of this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofacore.config.schema import TrainConfig
+from ofacore.parallel.agreement import everyones
+from ofacore.plugin import Registry
+from ofacore.plugin.blame import Blame, who
+from ofacore.protocols import Aggregator, AggregatorContext, Batch, Options
+from ofacore.training.optim.optimizer import RunOptimizer
+from ofacore.training.step.weighing import Totals
+from ofacore.training.training_errors import AggregatorError
+
+Gradients = Mapping[str, Tensor]
+"""Name of a parameter -> fp32 gradient."""
+
+
+class Sum:
+    """Adds the gradients of all tasks up; the trainer does that by itself, in one backward pass."""
+
+    plain_sum: ClassVar[bool] = True
+
+    def __init__(self, options: Options) -> None:
+        pass
+
+    def __call__(
+        self,
+        losses: Mapping[str, float],
+        gradients: Mapping[str, Gradients],
+        ctx: AggregatorContext,
+    ) -> Gradients:
+        return summed(gradients.values())
+
+
+def summed(gradients: Iterable[Gradients]) -> dict[str, Tensor]:
+    """Sums by name; the tensors that are given stay as they are."""
+    found: dict[str, Tensor] = {}
+    for each in gradients:
+        for name, gradient in each.items():
+            found[name] = found[name] + gradient if name in found else gradient
+    return found
+
+
+@dataclass(frozen=True)
+class RunAggregator:
+    """The aggregator of a run."""
+
+    aggregate: Aggregator
+    owner: str
+    """Name and plugin, for messages."""
+    seed: int
+
+    def __call__(
+        self,
+        step: int,
+        losses: Mapping[str, float],
+        gradients: Mapping[str, Gradients],
+        parameters: Mapping[str, Tensor],
+    ) -> Gradients:
+        """The gradient of a step from finite ones of its tasks.
+
+        Raises:
+            AggregatorError: What it gives cannot be the gradient of these parameters, or is not finite.
+        """
+        ctx = AggregatorContext(step, np.random.default_rng((self.seed, step)), parameters)
+        with Blame(self.owner, f"when it made the gradient of step {step}"):
+            found = self.aggregate(losses, gradients, ctx)
+        if problem := _problem(found, parameters):
+            raise AggregatorError(f"{self.owner}: at step {step} it {problem}")
+        return found
+
+    def state(self) -> Mapping[str, Any]:
+        """JSON-ready: what it learned, as far as it keeps anything."""
+        state = getattr(self.aggregate, "state", None)
+        return dict(state()) if state else {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        if state and hasattr(self.aggregate, "load_state"):
+            with Blame(self.owner, "load_state"):
+                self.aggregate.load_state(state)
+
+
+def _problem(found: Any, parameters: Mapping[str, Tensor]) -> str:
+    if not isinstance(found, Mapping):
+        return f"gives {found!r:.60}, no mapping from parameters to gradients"
+    for name, gradient in found.items():
+        if name not in parameters:
+            return f"gives a gradient of {name!r:.80}, which is no trained parameter"
+        if not isinstance(gradient, Tensor) or gradient.shape != parameters[name].shape:
+            shape = tuple(getattr(gradient, "shape", ()))
+            return f"gives '{name}' a gradient of shape {shape}; it has {tuple(parameters[name].shape)}"
+        if not bool(gradient.isfinite().all()):
+            return f"gives '{name}' a gradient that is not finite, from gradients that are"
+    return ""
+
+
+def run_aggregator(config: TrainConfig, registry: Registry) -> RunAggregator | None:
+    """The configured aggregator; None where it is the plain sum."""
+    name, options = config.aggregator.name, config.aggregator.options
+    built = registry.make("aggregator", name, options)
+    if getattr(built, "plain_sum", False):
+        return None
+    return RunAggregator(built, who(registry, "aggregator", name), config.seed)
+
+
+class TaskGradients:
+    """Gradients of one step, by task.
+
+    Args:
+        optimizer: Its masters are where backward passes leave gradients, and where the result belongs.
+        aggregator: Makes the result.
+    """
+
+    def __init__(self, optimizer: RunOptimizer, aggregator: RunAggregator) -> None:
+        self.optimizer, self.aggregator = optimizer, aggregator
+        self._tasks: tuple[str, ...] = ()
+        self._held: dict[str, dict[str, Tensor]] = {}
+        self._losses: dict[str, list[Tensor]] = {}
+
+    def begin(self, batches: Sequence[Batch]) -> None:
+        """Forget everything; every data rank must call it together."""
+        own = {sample.task for batch in batches for sample in batch.samples}
+        self._tasks = tuple(sorted({task for tasks in everyones(own) for task in tasks}))
+        self._held, self._losses = {}, {}
+
+    def for_everyone(self, zeros: Sequence[Totals]) -> list[Totals]:
+        """Zeros that give every task of the step a backward pass, for ranks that must make equally many."""
+        return [{task: zero[""] for task in ("", *self._tasks)} for zero in zeros]
+
+    def note(self, total: Totals) -> None:
+        """Losses of some items."""
+        for task, value in total.items():
+            self._losses.setdefault(task, []).append(value.detach())
+
+    @torch.no_grad()
+    def take(self, task: str) -> None:
+        """Move what a backward pass left in the masters to the task that it was for."""
+        held = self._held.setdefault(task, {})
+        for name, master in self.optimizer.masters.items():
+            if master.grad is not None:
+                held[name] = held[name].add_(master.grad) if name in held else master.grad
+                master.grad = None
+
+    def finite(self) -> bool:
+        """Whether everything that this process holds is."""
+        return all(_finite(held) for held in self._held.values())
+
+    @torch.no_grad()
+    def aggregate(self, step: int) -> None:
+        """Leave the gradient of the whole step in the masters; every data rank must call it together.
+
+        Where a task's gradient is not finite, the sum is left, which is not finite either.
+
+        Raises:
+            AggregatorError: See `RunAggregator`.
+        """
+        whole = {task: self._everywhere(task) for task in ("", *self._tasks)}
+        of_no_task = whole.pop("")
+        gradients = {task: found for task, found in whole.items() if found}
+        if gradients and all(map(_finite, gradients.values())):
+            found = self.aggregator(step, self._everyones_losses(), gradients, self.optimizer.values())
+        else:
+            found = summed(gradients.values())
+        for name, gradient in summed([found, of_no_task]).items():
+            self.optimizer.masters[name].grad = gradient.detach().float()
+        self._held = {}
+
+    def _everywhere(self, task: str) -> dict[str, Tensor]:
+        """A task's gradients, summed over the data ranks."""
+        masters = self.optimizer.masters
+        for name, gradient in self._held.pop(task, {}).items():
+            masters[name].grad = gradient
+        self.optimizer.sum_gradients()
+        found = {name: master.grad for name, master in masters.items() if master.grad is not None}
+        for name in found:
+            masters[name].grad = None
+        return found
+
+    def _everyones_losses(self) -> dict[str, float]:
+        own = {task: float(torch.stack(values).sum()) for task, values in self._losses.items()}
+        known = everyones(own)
+        return {task: math.fsum(losses.get(task, 0.0) for losses in known) for task in self._tasks}
+
+
+def _finite(gradients: Gradients) -> bool:
+    norms = [gradient.norm() for gradient in gradients.values()]
+    return not norms or bool(torch.stack(norms).isfinite().all())

@@ -1,0 +1,170 @@
+"""``ofa export``: the model of a run as files of other programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ofa_foreign.formats import bart_export, ofa_names
+from ofa_foreign.formats.entry_json import from_json
+from ofa_foreign.formats.mapping import Entry, given
+from ofa_foreign.formats.tokens import gathered
+from ofa_foreign.importing import ARTIFACT, DICTIONARY, FORM, KEPT
+from ofa_foreign.importing.weights import EXPERT
+from ofacore.checkpoint import CheckpointError
+from ofacore.checkpoint.durable import sync_tree, write_json
+from ofacore.config import show
+from ofacore.generalist.facade import Generalist
+from ofacore.generalist.storing import described, load
+from ofacore.ground.artifacts import Artifact
+from ofacore.ground.errors import UserError
+from ofacore.ground.folders import check_writable
+from ofacore.ground.json_text import json_text
+
+
+def export_run(run: Path, out: Path, form: str, which: str = "latest") -> Path:
+    """Write the model of a run.
+
+    Args:
+        run: Run folder or saved model.
+        out: Folder to make; it appears whole or not at all.
+        form: ``safetensors``: an imported model under the names that it came with, any other under ours; or
+            ``hf-bart``: what `transformers.BartForConditionalGeneration` reads.
+        which: Of a run folder: ``latest`` or ``best``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: The run cannot be read, its model has not that form, or the place is taken.
+    """
+    check_writable(out)
+    if out.exists() and any(out.iterdir()):
+        raise CheckpointError(out, "is not empty; choose another folder with --out")
+    generalist = load(run, None, which)
+    artifact = generalist.assembly.artifacts.get(ARTIFACT)
+    came = artifact if artifact is not None and (form != "hf-bart" or _form(artifact)["form"] == "bart") else None
+    if came is not None:
+        tensors, files = theirs(generalist, came), _side_files(came)
+        tensors = tensors if form == "hf-bart" else _as_in_the_file(tensors, _form(came))
+    elif form == "hf-bart":
+        tensors, files = _as_bart(generalist, run)
+    else:
+        tensors, files = generalist.model.portable_state(), {}
+    _write(out, tensors, files, generalist)
+    return out
+
+
+def _as_bart(generalist: Generalist, run: Path) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+    """A model that was not a BART before.
+
+    Raises:
+        CheckpointError: It has what no BART has; lists it all.
+    """
+    config, vocabulary = generalist.assembly.config.model, generalist.assembly.vocabulary
+    state = generalist.model.portable_state()
+    adapters = sorted({slot.adapter for plan in generalist.assembly.plans.values() for slot in plan.slots()})
+    positions = generalist.registry.component("positions", config.positions).options
+    problems = bart_export.misfits(config, vocabulary, list(state), adapters, positions)
+    if problems:
+        shown = "\n  ".join(problems)
+        raise CheckpointError(
+            run, f"its model is no BART; nothing was written:\n  {shown}\nThe way out: --format safetensors"
+        )
+    found = bart_export.tensors(config, vocabulary, state, generalist.model.embedding.silent)
+    return found, {"config.json": json_text(bart_export.settings(config, vocabulary), indent=1).encode()}
+
+
+def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
+    """Tensors of an imported model under the names, in the shapes and types that it came with, wrappers left out.
+
+    Raises:
+        UserError: Its experts have become different, which the other project has no place for.
+    """
+    form, kept = _form(artifact), from_bytes(artifact.files[KEPT])
+    ids = json.loads(artifact.files[DICTIONARY])["ids"]
+    entries, state = from_json(form["entries"]), generalist.model.portable_state()
+    if any(EXPERT.search(entry.ours) for entry in entries):
+        _check_shared(entries, state)
+    else:
+        state = _without_experts(state)
+    found = {**given(entries, state, kept), **kept}
+    vocabulary = generalist.assembly.vocabulary
+    found |= {name: gathered(vocabulary, ids, state) for name in form["copies"]}
+    if form.get("head"):
+        found[form["head"]] = gathered(vocabulary, ids, state, ".output")
+    if form["bias"]:
+        name, shape = form["bias"]
+        found[name] = gathered(vocabulary, ids, state, ".bias").reshape(shape)
+    if form["form"] == "ofa":
+        found = ofa_names.as_ofa(found, form["origin"], kept)
+    return {name: tensor.to(getattr(torch, form["types"].get(name, "float32"))) for name, tensor in found.items()}
+
+
+def _without_experts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Equal experts as the one network that they are."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        dense = EXPERT.sub(".ffn.", name)
+        if dense in found and not found[dense].equal(tensor):
+            raise UserError(f"'{name}' differs from the other experts; this form has one network for all of them")
+        found[dense] = tensor
+    return found
+
+
+def _check_shared(entries: Sequence[Entry], state: Mapping[str, Tensor]) -> None:
+    """Tensors of ours that the other project has one for are equal.
+
+    Raises:
+        UserError: They have become different.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    for entry in entries:
+        if entry.ours in state and not state[entry.ours].equal(state[first.setdefault(entry.theirs, entry.ours)]):
+            other = first[entry.theirs]
+            raise UserError(f"'{entry.ours}' and '{other}' differ; this form has '{entry.theirs[0]}' for both")
+
+
+def _form(artifact: Artifact) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(artifact.files[FORM])
+    return found
+
+
+def _as_in_the_file(tensors: Mapping[str, Tensor], form: Mapping[str, Any]) -> dict[str, Tensor]:
+    """With what a wrapper had put before every name of the file, and without what they lacked."""
+    prefix, lacking = form.get("prefix", ""), form.get("lacking", "")
+    return {f"{prefix}{name.removeprefix(lacking)}": tensor for name, tensor in tensors.items()}
+
+
+def _side_files(artifact: Artifact) -> dict[str, bytes]:
+    return {n.removeprefix("file-"): content for n, content in artifact.files.items() if n.startswith("file-")}
+
+
+def _write(out: Path, tensors: Mapping[str, Tensor], files: Mapping[str, bytes], generalist: Generalist) -> None:
+    out = out.resolve()
+    temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        stored = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+        save_file(stored, str(temporary / "model.safetensors"), metadata={"format": "pt"})
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+        write_json(temporary / "ofacore.json", described(generalist.assembly))
+        (temporary / "ofacore.yaml").write_text(show(generalist.assembly.config, defaults=False), encoding="utf-8")
+        sync_tree(temporary)
+        if out.exists():
+            out.rmdir()
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -1,0 +1,57 @@
+"""The balance of learned routers is a term of the loss."""
+
+import numpy as np
+import pytest
+import torch
+
+from ofacore.config.schema import FaultConfig, OptimizerConfig
+from ofacore.training.gradients import GradientPass
+from ofacore.training.optim.optimizer import RunOptimizer
+from ofacore.training.step.faults import FaultCounters
+from tests.model import layouts
+from tests.training.small import Step
+
+ROUTER = "router.weight"
+
+
+def gradient(weight, cuts=1):
+    model = layouts.model(experts="topk", experts_number=3, experts_k=1, experts_balance=weight)
+    rng = np.random.default_rng(0)
+    samples = [layouts.random_sample(rng, task=task) for task in "abab"]
+    size = len(samples) // cuts
+    batches = [layouts.collate(samples[start : start + size]) for start in range(0, len(samples), size)]
+    counts = {}
+    for group in (group for batch in batches for group in batch.terms):
+        for term, count in zip(group.terms, group.counts, strict=True):
+            counts[term] = counts.get(term, 0) + count
+    optimizer = RunOptimizer(model, OptimizerConfig(name="adamw"))
+    passing = GradientPass(model, optimizer, FaultConfig(), FaultCounters(FaultConfig()), loss_weights={"a": 7.0})
+    result = passing.run(Step(0, batches, counts))
+    grads = {name: master.grad for name, master in optimizer.masters.items() if name.endswith(ROUTER)}
+    return model, batches, grads, result
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_the_term_adds_its_weight_times_the_mean_over_samples(cuts):
+    _, _, without, plain = gradient(0.0, cuts)
+    model, batches, found, result = gradient(0.5, cuts)
+    assert "train/balance" not in plain.values
+    model.zero_grad()
+    mean = torch.stack([model.hidden(batch).balance for batch in batches]).mean()
+    (0.5 * mean).backward()
+    assert result.values["train/balance"] == pytest.approx(mean.item())
+    routers = {name: p.grad for name, p in model.named_parameters() if name.endswith(ROUTER)}
+    assert routers and any(bool(value.any()) for value in routers.values())
+    for name, expected in routers.items():
+        torch.testing.assert_close(found[name] - without[name], expected, atol=1e-5, rtol=1e-3)
+
+
+def test_training_on_it_spreads_positions_over_the_experts():
+    model, batches, _, _ = gradient(1.0)
+    optimizer = RunOptimizer(model, OptimizerConfig(name="adamw", lr=1e-2))
+    before = model.hidden(batches[0]).balance.item()
+    for _ in range(30):
+        optimizer.zero_grad()
+        model.hidden(batches[0]).balance.backward()
+        optimizer.step(1.0)
+    assert model.hidden(batches[0]).balance.item() < before - 0.05

@@ -1,0 +1,1 @@
+"""Commands of the repository itself; no package installs them."""
