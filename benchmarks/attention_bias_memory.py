@@ -56,7 +56,9 @@ def allocated(step: Callable[[], None]) -> float:
         event = waiting.pop()
         waiting += event.children
         if event.typed[0].name == "Allocation":
-            totals.append((event.start_time_ns, event.typed[1].total_allocated, event.typed[1].alloc_size))
+            totals.append(
+                (event.start_time_ns, event.typed[1].total_allocated, event.typed[1].alloc_size)
+            )
     totals.sort()
     before = totals[0][1] - totals[0][2]
     return (max(total for _, total, _ in totals) - before) / 2**20
@@ -104,23 +106,41 @@ def model_and_batch(adapter: str) -> tuple[Any, Any]:
     registry = Registry.discover()
     options = {**registry.component("adapter", adapter).options, **ADAPTERS[adapter], "bare": True}
     config = ModelConfig(preset="ofa-base", adapters={adapter: options})
-    needs = ModelNeeds((Part("token"), Part(adapter)), (Part("token"),), (Part("cross_entropy"),), ("t",))
-    model = UniversalModel(config, registry, Vocabulary().extend([Block("tokens", TOKENS)]), {}, needs).train()
+    needs = ModelNeeds(
+        (Part("token"), Part(adapter)), (Part("token"),), (Part("cross_entropy"),), ("t",)
+    )
+    model = UniversalModel(
+        config, registry, Vocabulary().extend([Block("tokens", TOKENS)]), {}, needs
+    ).train()
     rng = np.random.default_rng(0)
 
     def words(number: int, side: str, length: int) -> Piece:
         slot = SlotPlan(str(number), "TEXT", side, number, "", "token")
         where = np.repeat(np.arange(length)[:, None], 3, axis=1)
-        return Piece(slot, "token", {"tokens": rng.integers(6, TOKENS, length)}, (length,), where, side == "target")
+        return Piece(
+            slot,
+            "token",
+            {"tokens": rng.integers(6, TOKENS, length)},
+            (length,),
+            where,
+            side == "target",
+        )
 
-    pixels = {"pixels": rng.integers(0, 256, SIZE * SIZE * 3).astype(np.uint8), "statistics": np.zeros(1, np.int64)}
+    pixels = {
+        "pixels": rng.integers(0, 256, SIZE * SIZE * 3).astype(np.uint8),
+        "statistics": np.zeros(1, np.int64),
+    }
     where = registry.load("adapter", adapter).coordinates((SIZE, SIZE), options)
     slot = SlotPlan("0", "IMAGE", "source", 0, "", adapter)
     picture = Piece(slot, adapter, pixels, (SIZE, SIZE), where)
     labels = {"ids": rng.integers(6, TOKENS, CAPTION)}
-    term = TermItem("t/y", "target", (0,), "token", "cross_entropy", labels, CAPTION, blocks=("tokens",))
+    term = TermItem(
+        "t/y", "target", (0,), "token", "cross_entropy", labels, CAPTION, blocks=("tokens",)
+    )
     source = ((picture, words(1, "source", QUESTION)),)
-    return model, collate([Example("t", "0", source, (words(2, "target", CAPTION),), (term,))], packing=False)
+    return model, collate(
+        [Example("t", "0", source, (words(2, "target", CAPTION),), (term,))], packing=False
+    )
 
 
 def run(side: str, adapter: str, threads: int) -> dict[str, float]:
@@ -150,7 +170,9 @@ def run(side: str, adapter: str, threads: int) -> dict[str, float]:
 
 def main() -> None:
     """Run all sides in turn; print and save the medians and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", choices=SIDES)
     parser.add_argument("--adapter", choices=ADAPTERS)
     parser.add_argument("--rounds", type=int, default=1)
@@ -163,16 +185,25 @@ def main() -> None:
     for adapter in [arguments.adapter] if arguments.adapter else ADAPTERS:
         common = ["--adapter", adapter, "--threads", str(arguments.threads)]
         found = in_turn(__file__, SIDES, arguments.rounds, common)
-        lowest = {side: {key: min(one[key] for one in runs) for key in runs[0]} for side, runs in found.items()}
+        lowest = {
+            side: {key: min(one[key] for one in runs) for key in runs[0]}
+            for side, runs in found.items()
+        }
         ratios = {
             side: {key: lowest["recomputed"][key] / values[key] for key in values}
             for side, values in lowest.items()
             if side != "recomputed"
         }
         for side, values in lowest.items():
-            print(f"{adapter} {side:12}" + "".join(f"{key} {value:8.1f}   " for key, value in values.items()))
+            print(
+                f"{adapter} {side:12}"
+                + "".join(f"{key} {value:8.1f}   " for key, value in values.items())
+            )
         for side, values in ratios.items():
-            print(f"recomputed / {side}: " + "   ".join(f"{key} {value:.3f}" for key, value in values.items()))
+            print(
+                f"recomputed / {side}: "
+                + "   ".join(f"{key} {value:.3f}" for key, value in values.items())
+            )
         results[adapter] = {"lowest": lowest, "ratios": ratios}
     save("attention_bias_memory", results)
 

@@ -19,7 +19,12 @@ from measuring import save
 
 ROUNDS = 15
 EXTRA = 200
-COMMANDS = (("--help",), ("plugins", "list"), ("tasks", "list"), ("explain", "[TEXT:a] -> [TEXT:b]"))
+COMMANDS = (
+    ("--help",),
+    ("plugins", "list"),
+    ("tasks", "list"),
+    ("explain", "[TEXT:a] -> [TEXT:b]"),
+)
 MANIFEST = """
 from ofacore.plugin import CONTRACT, ModalityManifest, SlotType
 
@@ -35,8 +40,12 @@ def install_extra(folder: Path) -> None:
     for number in range(EXTRA):
         info = folder / f"extra_{number}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: extra-{number}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[ofa.modality]\nextra{number} = extra_{number}:MANIFEST\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: extra-{number}\nVersion: 1.0\n"
+        )
+        (info / "entry_points.txt").write_text(
+            f"[ofa.modality]\nextra{number} = extra_{number}:MANIFEST\n"
+        )
         (folder / f"extra_{number}.py").write_text(MANIFEST.format(number=number))
 
 

@@ -31,17 +31,27 @@ def bart(preset: str) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
     model = BartForConditionalGeneration(
         BartConfig(
-            vocab_size=VOCABULARY, d_model=hidden, encoder_ffn_dim=ffn, decoder_ffn_dim=ffn,
-            encoder_attention_heads=heads, decoder_attention_heads=heads, encoder_layers=layers, decoder_layers=layers,
+            vocab_size=VOCABULARY,
+            d_model=hidden,
+            encoder_ffn_dim=ffn,
+            decoder_ffn_dim=ffn,
+            encoder_attention_heads=heads,
+            decoder_attention_heads=heads,
+            encoder_layers=layers,
+            decoder_layers=layers,
         )
-    ).eval()  # fmt: skip
+    ).eval()
     source = ids(0, SOURCE)
 
     def generate(beams: int) -> None:
         found = model.generate(
-            source, attention_mask=torch.ones_like(source), do_sample=False, num_beams=beams, max_new_tokens=LENGTH,
+            source,
+            attention_mask=torch.ones_like(source),
+            do_sample=False,
+            num_beams=beams,
+            max_new_tokens=LENGTH,
             min_new_tokens=LENGTH,
-        )  # fmt: skip
+        )
         assert found.shape == (BATCH, LENGTH + 1)
 
     return {"greedy": lambda: generate(1), "beam": lambda: generate(BEAM)}
@@ -64,7 +74,9 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
 
     needs = ModelNeeds((Part("token"),), (Part("token"),), (Part("cross_entropy"),), ("task",))
     vocabulary = Vocabulary().extend([Block("words", VOCABULARY - 6)])
-    model = UniversalModel(ModelConfig(preset=preset), Registry.discover(), vocabulary, {}, needs).eval()
+    model = UniversalModel(
+        ModelConfig(preset=preset), Registry.discover(), vocabulary, {}, needs
+    ).eval()
     source = our_batch().source
     slot = SlotPlan("text", "TEXT", "target", 1, "text", "token", head="token", loss=True)
     context = RowContext({}, "task", "infer", np.random.default_rng(0))
@@ -73,7 +85,9 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
     @torch.no_grad()
     def generate(strategy: Any) -> None:
         options = {"strategy": strategy, "beam": BEAM, "min_length": LENGTH, "max_length": LENGTH}
-        session = Session(model, lambda _, shape: TokenAdapter.coordinates(shape, {}), source, BATCH, task="task")
+        session = Session(
+            model, lambda _, shape: TokenAdapter.coordinates(shape, {}), source, BATCH, task="task"
+        )
         with blocked_weights(model):
             found = TokenGenerator(options)(session, requests, torch.Generator().manual_seed(0))
         assert all(len(row[0].value) == LENGTH for row in found)
@@ -82,27 +96,48 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
 
 
 SIDES: dict[str, tuple[Callable[[str], dict[str, Callable[[], object]]], bool]] = {
-    "bart": (bart, False), "bart tuned": (bart, True), "ofacore": (ours, True),
-}  # fmt: skip
+    "bart": (bart, False),
+    "bart tuned": (bart, True),
+    "ofacore": (ours, True),
+}
 
 
 def compare(args: argparse.Namespace) -> None:
     """All sides in turn, several rounds: print and save medians and ratios."""
-    arguments = ["--preset", args.preset, "--threads", str(args.threads), "--seconds", str(args.seconds)]
+    arguments = [
+        "--preset",
+        args.preset,
+        "--threads",
+        str(args.threads),
+        "--seconds",
+        str(args.seconds),
+    ]
     found = in_turn(__file__, list(SIDES), args.rounds, arguments)
-    results: dict[str, object] = {"preset": args.preset, "threads": args.threads, "rounds": args.rounds}
-    print(f"{args.preset}, {args.threads} threads, {args.rounds} rounds: {LENGTH} tokens, batch {BATCH}")
+    results: dict[str, object] = {
+        "preset": args.preset,
+        "threads": args.threads,
+        "rounds": args.rounds,
+    }
+    print(
+        f"{args.preset}, {args.threads} threads, {args.rounds} rounds: {LENGTH} tokens, batch {BATCH}"
+    )
     for strategy in STRATEGIES:
         each = {side: [run[strategy] for run in runs] for side, runs in found.items()}
-        wall, busy = ({side: middle(runs, key) for side, runs in each.items()} for key in ("times", "busy"))
+        wall, busy = (
+            {side: middle(runs, key) for side, runs in each.items()} for key in ("times", "busy")
+        )
         for side, seconds in wall.items():
-            print(f"{strategy:6s} {side:11s} {BATCH * LENGTH / seconds:8.1f} tokens/s  processor {busy[side]:6.2f} s")
+            print(
+                f"{strategy:6s} {side:11s} {BATCH * LENGTH / seconds:8.1f} tokens/s  processor {busy[side]:6.2f} s"
+            )
         ratios = {
             peer: {"wall": wall[peer] / wall["ofacore"], "processor": busy[peer] / busy["ofacore"]}
             for peer in ("bart", "bart tuned")
         }
         for peer, by in ratios.items():
-            print(f"{strategy:6s} ofacore / {peer}: {by['wall']:.2f} times, {by['processor']:.2f} by processor time")
+            print(
+                f"{strategy:6s} ofacore / {peer}: {by['wall']:.2f} times, {by['processor']:.2f} by processor time"
+            )
         tokens = {side: BATCH * LENGTH / seconds for side, seconds in wall.items()}
         results[strategy] = {"tokens a second": tokens, "processor seconds": busy, "ratios": ratios}
     save(f"generation_{args.preset}", results)
@@ -110,11 +145,15 @@ def compare(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--preset", choices=list(SIZES), default="tiny")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each strategy, side and round")
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="of each strategy, side and round"
+    )
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side is None:

@@ -42,7 +42,9 @@ def timed(action: Callable[[], object], seconds: float, least: int = 3) -> dict[
     return found
 
 
-def in_turn(script: str, sides: Sequence[str], rounds: int, arguments: Sequence[str]) -> dict[str, list[Any]]:
+def in_turn(
+    script: str, sides: Sequence[str], rounds: int, arguments: Sequence[str]
+) -> dict[str, list[Any]]:
     """Run ``script --side NAME ARGUMENTS`` for every side, ``rounds`` times over; each prints JSON as its last line."""
     found: dict[str, list[Any]] = {side: [] for side in sides}
     for _ in range(rounds):

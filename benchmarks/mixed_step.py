@@ -45,7 +45,9 @@ def measured(packing: bool, steps: int) -> dict[str, object]:
     model = Generalist.create(config=load(["starter"]))
     config = model.assembly.config.train
     settings = replace(loader_settings(config), packing=packing, workers=0)
-    found: dict[str, list[float]] = {f"{part} {clock}": [] for part in PARTS for clock in ("times", "busy")}
+    found: dict[str, list[float]] = {
+        f"{part} {clock}": [] for part in PARTS for clock in ("times", "busy")
+    }
 
     def clocked(part: str, action: Callable[[], Any]) -> Any:
         start, worked = time.perf_counter(), time.process_time()
@@ -57,7 +59,9 @@ def measured(packing: bool, steps: int) -> dict[str, object]:
     optimizer = RunOptimizer(model.model.train(), config.optimizer)
     shares, samples, tasks, cursor = [], 0, 0, Cursor()
     for number in range(steps + 1):
-        one = StepLoader(training_data(model), schedule(model), settings, cursor, number, number + 1)
+        one = StepLoader(
+            training_data(model), schedule(model), settings, cursor, number, number + 1
+        )
         step = clocked("data", lambda one=one: list(one))[0]
         cursor = step.cursor
         train_on(model.model, optimizer, step.batches, clocked)
@@ -74,7 +78,9 @@ def merged(values: list[float], steps: int) -> list[float]:
     return [sum(values[i * each : (i + 1) * each]) for i in range(1, steps)]
 
 
-def train_on(model: Any, optimizer: Any, batches: Iterable[Any], clocked: Callable[..., Any]) -> None:
+def train_on(
+    model: Any, optimizer: Any, batches: Iterable[Any], clocked: Callable[..., Any]
+) -> None:
     """One update, as the training loop makes it."""
 
     def forward() -> Any:
@@ -93,7 +99,9 @@ def train_on(model: Any, optimizer: Any, batches: Iterable[Any], clocked: Callab
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=6)
@@ -113,16 +121,27 @@ def report(found: dict[str, list[Any]], threads: int) -> None:
     speed: dict[str, dict[str, float]] = {}
     for side, runs in found.items():
         share, samples = middle(runs, "shares"), runs[0]["samples"]
-        print(f"{side}: {runs[0]['tasks']} tasks, {samples} samples a step, {share:.3f} of the slots are real")
-        seconds = {clock: {part: middle(runs, f"{part} {clock}") for part in PARTS} for clock in ("times", "busy")}
+        print(
+            f"{side}: {runs[0]['tasks']} tasks, {samples} samples a step, {share:.3f} of the slots are real"
+        )
+        seconds = {
+            clock: {part: middle(runs, f"{part} {clock}") for part in PARTS}
+            for clock in ("times", "busy")
+        }
         for part in PARTS:
-            print(f"  {part:10s} {seconds['times'][part]:7.3f} s, processor {seconds['busy'][part]:7.3f} s")
+            print(
+                f"  {part:10s} {seconds['times'][part]:7.3f} s, processor {seconds['busy'][part]:7.3f} s"
+            )
         speed[side] = {clock: samples / sum(parts.values()) for clock, parts in seconds.items()}
         print(f"  {speed[side]['times']:.1f} samples/s")
         results[side] = {
-            "tasks": runs[0]["tasks"], "samples": samples, "real share": share, "seconds": seconds["times"],
-            "processor seconds": seconds["busy"], "samples a second": speed[side]["times"],
-        }  # fmt: skip
+            "tasks": runs[0]["tasks"],
+            "samples": samples,
+            "real share": share,
+            "seconds": seconds["times"],
+            "processor seconds": seconds["busy"],
+            "samples a second": speed[side]["times"],
+        }
     ratios = {clock: speed["packed"][clock] / speed["padded"][clock] for clock in ("times", "busy")}
     print(f"packed / padded: {ratios['times']:.2f} times, {ratios['busy']:.2f} by processor time")
     save("mixed_step", {**results, "packed / padded": ratios})

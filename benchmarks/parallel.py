@@ -25,13 +25,19 @@ from measuring import save, settle, timed
 from ofacore.ground.machine import processors
 
 LAYOUTS: dict[str, dict[str, Any]] = {
-    "one process": {}, "TP2": {"tensor": 2}, "TP2 SP": {"tensor": 2, "sequence": True}, "PP2": {"pipeline": 2},
-    "DP2": {"world": 2}, "DP2 ZeRO-1": {"world": 2, "zero": True}, "DP2 FSDP": {"world": 2, "fsdp": True},
-}  # fmt: skip
+    "one process": {},
+    "TP2": {"tensor": 2},
+    "TP2 SP": {"tensor": 2, "sequence": True},
+    "PP2": {"pipeline": 2},
+    "DP2": {"world": 2},
+    "DP2 ZeRO-1": {"world": 2, "zero": True},
+    "DP2 FSDP": {"world": 2, "fsdp": True},
+}
 OF_FOUR: dict[str, dict[str, Any]] = {
-    "TP2 DP2": {"world": 4, "tensor": 2}, "PP2 DP2": {"world": 4, "pipeline": 2},
+    "TP2 DP2": {"world": 4, "tensor": 2},
+    "PP2 DP2": {"world": 4, "pipeline": 2},
     "TP2 PP2": {"world": 4, "tensor": 2, "pipeline": 2},
-}  # fmt: skip
+}
 EVERY = {**LAYOUTS, **OF_FOUR}
 MICRO_BATCHES, SAMPLES = 4, 2
 """In a step over all replicas, and of each."""
@@ -99,7 +105,9 @@ def training_step(layout: Any, preset: str):  # noqa: ANN201
     train_step.BATCH, train_step.VOCABULARY = SAMPLES, 8192
     needs = ModelNeeds((Part("token"),), (Part("token"),), (Part("cross_entropy"),), ("task",))
     vocabulary = Vocabulary().extend([Block("words", train_step.VOCABULARY - 6)])
-    model = UniversalModel(ModelConfig(preset=preset), Registry.discover(), vocabulary, {}, needs).train()
+    model = UniversalModel(
+        ModelConfig(preset=preset), Registry.discover(), vocabulary, {}, needs
+    ).train()
     if layout.pipeline > 1:
         cut_model(model, layout.pipeline, groups.pipeline_rank())
     model.shard()
@@ -121,7 +129,9 @@ def step_data(micro_batches: int):  # noqa: ANN201
 
     batches = [train_step.our_batch() for _ in range(micro_batches)]
     own = micro_batches * SAMPLES * train_step.TARGET
-    return SimpleNamespace(step=0, batches=batches, counts={"task/text": own}, cursor={}, bad_rows=[])
+    return SimpleNamespace(
+        step=0, batches=batches, counts={"task/text": own}, cursor={}, bad_rows=[]
+    )
 
 
 def launch(name: str, preset: str, seconds: float) -> dict[str, Any]:
@@ -130,11 +140,32 @@ def launch(name: str, preset: str, seconds: float) -> dict[str, Any]:
         port.bind(("127.0.0.1", 0))
         number = port.getsockname()[1]
     world = layout_of(name).world
-    common = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(number)}
-    command = [sys.executable, "-W", "ignore", __file__, "--side", name, "--preset", preset, "--seconds", str(seconds)]
+    common = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(number),
+    }
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        __file__,
+        "--side",
+        name,
+        "--preset",
+        preset,
+        "--seconds",
+        str(seconds),
+    ]
     ranks = [{"RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": str(world)} for n in range(world)]
     started = [
-        subprocess.Popen(command, env={**common, **(rank if world > 1 else {})}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command,
+            env={**common, **(rank if world > 1 else {})},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for rank in ranks
     ]
     outputs = [process.communicate()[0] for process in started]
@@ -150,25 +181,36 @@ def compare(args: argparse.Namespace) -> None:
     for _ in range(args.rounds):
         for name in sides:
             found[name].append(launch(name, args.preset, args.seconds))
-    seconds = {name: median(t for run in runs for t in run["times"]) for name, runs in found.items()}
+    seconds = {
+        name: median(t for run in runs for t in run["times"]) for name, runs in found.items()
+    }
     results, cores = {}, processors()
     for name, runs in found.items():
         layout = layout_of(name)
         number = MICRO_BATCHES // layout.data
         results[name] = {
-            "processes": layout.world, "seconds a step": seconds[name],
-            "processor seconds of the first process": median(t for run in runs for t in run["busy"]),
+            "processes": layout.world,
+            "seconds a step": seconds[name],
+            "processor seconds of the first process": median(
+                t for run in runs for t in run["busy"]
+            ),
             "lost": 1 - seconds["one process"] / min(layout.world, cores) / seconds[name],
-            "lost to the bubble by schedule": (layout.pipeline - 1) / (number + layout.pipeline - 1),
-            "bytes in calls of the first process": runs[0]["sent"], "calls": runs[0]["calls"],
-        }  # fmt: skip
-        print(f"{name:12s} {seconds[name]:7.3f} s/step  lost {results[name]['lost']:6.1%}  of it by schedule "
-              f"{results[name]['lost to the bubble by schedule']:6.1%}  {runs[0]['sent']}")  # fmt: skip
+            "lost to the bubble by schedule": (layout.pipeline - 1)
+            / (number + layout.pipeline - 1),
+            "bytes in calls of the first process": runs[0]["sent"],
+            "calls": runs[0]["calls"],
+        }
+        print(
+            f"{name:12s} {seconds[name]:7.3f} s/step  lost {results[name]['lost']:6.1%}  of it by schedule "
+            f"{results[name]['lost to the bubble by schedule']:6.1%}  {runs[0]['sent']}"
+        )
     note = (
         f"fp32 over gloo on one machine; {MICRO_BATCHES} micro-batches of {SAMPLES} samples. Other work on the machine "
         "(see load average) makes 'lost' an upper bound; the bytes are exact."
     )
-    save("parallel", {"preset": args.preset, "rounds": args.rounds, "note": note, "layouts": results})
+    save(
+        "parallel", {"preset": args.preset, "rounds": args.rounds, "note": note, "layouts": results}
+    )
 
 
 def main() -> None:

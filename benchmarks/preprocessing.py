@@ -44,11 +44,17 @@ def caption_rows() -> list[dict[str, Any]]:
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    pictures = [Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)) for _ in range(64)]
-    return [{"img": pictures[i % 64], "caption": text} for i, text in enumerate(sentences(ROWS, 8, 2))]
+    pictures = [
+        Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)) for _ in range(64)
+    ]
+    return [
+        {"img": pictures[i % 64], "caption": text} for i, text in enumerate(sentences(ROWS, 8, 2))
+    ]
 
 
-def measured(instruction: str, rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, list[float]]:
+def measured(
+    instruction: str, rows: Sequence[Mapping[str, Any]], seconds: float
+) -> dict[str, list[float]]:
     """Seconds of each pass over all rows."""
     from ofacore import Generalist, Task
     from ofacore.batching.collate import collate
@@ -62,7 +68,12 @@ def measured(instruction: str, rows: Sequence[Mapping[str, Any]], seconds: float
             part = rows[begin : begin + BATCH]
             collate(
                 [
-                    encoder.encode(row, split="train", rng=item_rng(1, "task", 0, begin + i), row_id=str(begin + i))
+                    encoder.encode(
+                        row,
+                        split="train",
+                        rng=item_rng(1, "task", 0, begin + i),
+                        row_id=str(begin + i),
+                    )
                     for i, row in enumerate(part)
                 ]
             )
@@ -71,13 +82,16 @@ def measured(instruction: str, rows: Sequence[Mapping[str, Any]], seconds: float
 
 
 SIDES: dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
-    "text": (TEXT, text_rows), "caption": (CAPTION, caption_rows),
-}  # fmt: skip
+    "text": (TEXT, text_rows),
+    "caption": (CAPTION, caption_rows),
+}
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
@@ -91,8 +105,14 @@ def main() -> None:
     found = in_turn(__file__, list(SIDES), args.rounds, ["--seconds", str(args.seconds)])
     for side, runs in found.items():
         wall, busy = (ROWS / middle(runs, key) for key in ("times", "busy"))
-        print(f"{side:8s} {wall:7.0f} samples/s, {busy:7.0f} by processor time; to reach: {TARGETS[side]:.0f}")
-        results[side] = {"samples a second": wall, "by processor time": busy, "to reach": TARGETS[side]}
+        print(
+            f"{side:8s} {wall:7.0f} samples/s, {busy:7.0f} by processor time; to reach: {TARGETS[side]:.0f}"
+        )
+        results[side] = {
+            "samples a second": wall,
+            "by processor time": busy,
+            "to reach": TARGETS[side],
+        }
     save("preprocessing", results)
 
 

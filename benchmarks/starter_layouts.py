@@ -24,20 +24,41 @@ from measuring import save
 LIMIT = 1e-4
 LAYOUT = ("--nproc", "4", "--tp", "2", "--pp", "2")
 SETTINGS: dict[str, object] = {
-    "train.precision": "fp32", "model.dropout": 0, "model.attention_dropout": 0, "model.activation_dropout": 0,
-    "model.encoder_drop_path": 0, "model.decoder_drop_path": 0,
-    "train.threads": 1, "train.log_every": 1, "train.trackers": "[jsonl]",
-    "train.checkpoint.every": 0, "train.validation.samples": 2,
-    "generation.max_length": 1, "generation.beam": 1, "generation.steps": 1,
-}  # fmt: skip
+    "train.precision": "fp32",
+    "model.dropout": 0,
+    "model.attention_dropout": 0,
+    "model.activation_dropout": 0,
+    "model.encoder_drop_path": 0,
+    "model.decoder_drop_path": 0,
+    "train.threads": 1,
+    "train.log_every": 1,
+    "train.trackers": "[jsonl]",
+    "train.checkpoint.every": 0,
+    "train.validation.samples": 2,
+    "generation.max_length": 1,
+    "generation.beam": 1,
+    "generation.steps": 1,
+}
 """Of both sides. What is written after the last step is not compared, so it is kept short."""
 Curve = list[dict[str, float]]
 
 
-def trained(folder: Path, settings: Mapping[str, object], steps: int, layout: Sequence[str]) -> float:
+def trained(
+    folder: Path, settings: Mapping[str, object], steps: int, layout: Sequence[str]
+) -> float:
     """Run the command; returns its seconds."""
     chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "ofa_cli.main", "train", "starter", "--steps", str(steps), "--out", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "ofa_cli.main",
+        "train",
+        "starter",
+        "--steps",
+        str(steps),
+        "--out",
+        str(folder),
+    ]
     began = time.perf_counter()
     subprocess.run([*command, *chosen, *layout], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
@@ -46,8 +67,15 @@ def trained(folder: Path, settings: Mapping[str, object], steps: int, layout: Se
 def curve(folder: Path) -> Curve:
     """Losses of the terms, step by step; those of validation are left out."""
     records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    losses = [{name: v for name, v in r.items() if name.startswith("train/") and name.count("/") == 2} for r in records]
-    return [{n: v for n, v in record.items() if not n.startswith("train/faults/")} for record in losses if record]
+    losses = [
+        {name: v for name, v in r.items() if name.startswith("train/") and name.count("/") == 2}
+        for r in records
+    ]
+    return [
+        {n: v for n, v in record.items() if not n.startswith("train/faults/")}
+        for record in losses
+        if record
+    ]
 
 
 def apart(left: Curve, right: Curve) -> list[float]:
@@ -64,22 +92,36 @@ def apart(left: Curve, right: Curve) -> list[float]:
 def compare(args: argparse.Namespace, folder: Path) -> bool:
     """Both sides, and what they have in common; whether the limit holds."""
     settings = {
-        **SETTINGS, "train.optimizer.name": args.optimizer, "train.samples": args.samples,
+        **SETTINGS,
+        "train.optimizer.name": args.optimizer,
+        "train.samples": args.samples,
         "train.micro_batch_samples": args.micro_batch,
-    }  # fmt: skip
+    }
     sides = {"one process": (), "TP2 PP2": LAYOUT}
-    seconds = {name: trained(folder / name, settings, args.steps, flags) for name, flags in sides.items()}
+    seconds = {
+        name: trained(folder / name, settings, args.steps, flags) for name, flags in sides.items()
+    }
     one, many = (curve(folder / name) for name in sides)
     differences = apart(one, many)
     result = {
-        "optimizer": args.optimizer, "steps": len(one), "samples a step": args.samples,
-        "samples a micro-batch": args.micro_batch, "losses a step": sorted({len(step) for step in one}),
-        "largest difference": max(differences), "limit": LIMIT, "differences": differences,
+        "optimizer": args.optimizer,
+        "steps": len(one),
+        "samples a step": args.samples,
+        "samples a micro-batch": args.micro_batch,
+        "losses a step": sorted({len(step) for step in one}),
+        "largest difference": max(differences),
+        "limit": LIMIT,
+        "differences": differences,
         "loss of the first and last step": [sum(one[n].values()) for n in (0, -1)],
-        "seconds of the command": seconds, "layout": " ".join(LAYOUT), "settings": settings,
-    }  # fmt: skip
+        "seconds of the command": seconds,
+        "layout": " ".join(LAYOUT),
+        "settings": settings,
+    }
     print(json.dumps({key: value for key, value in result.items() if key != "settings"}, indent=1))
-    save("starter_tp2_pp2" if args.optimizer == "muon" else f"starter_tp2_pp2_{args.optimizer}", result)
+    save(
+        "starter_tp2_pp2" if args.optimizer == "muon" else f"starter_tp2_pp2_{args.optimizer}",
+        result,
+    )
     return max(differences) <= LIMIT
 
 
@@ -87,8 +129,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--samples", type=int, default=96, help="Of a step; the starter run takes 96.")
-    parser.add_argument("--micro-batch", type=int, default=24, help="Most samples in a micro-batch.")
+    parser.add_argument(
+        "--samples", type=int, default=96, help="Of a step; the starter run takes 96."
+    )
+    parser.add_argument(
+        "--micro-batch", type=int, default=24, help="Most samples in a micro-batch."
+    )
     parser.add_argument("--optimizer", default="muon", choices=["muon", "adamw", "sgd"])
     args = parser.parse_args()
     with TemporaryDirectory() as folder:

@@ -34,7 +34,9 @@ def steps_of(model: Any, number: int, samples: int) -> list[Any]:
     from ofacore.batching.steps import StepLoader
     from ofacore.generalist.fitting import loaded, loader_settings, schedule, training_data
 
-    settings = replace(loader_settings(model.assembly.config.train), workers=0, samples=samples, positions=10**6)
+    settings = replace(
+        loader_settings(model.assembly.config.train), workers=0, samples=samples, positions=10**6
+    )
     steps = StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, number)
     return [loaded(step) for step in steps]
 
@@ -55,8 +57,10 @@ def counted(gpu: Any, steps: int = 1) -> dict[str, object]:
     """What was counted, by step."""
     waits = {place: number / steps for place, number in Counter(gpu.waits).most_common()}
     return {
-        "waits": sum(waits.values()), "kernels": round(sum(gpu.kernels.values()) / steps), "waits by line": waits,
-    }  # fmt: skip
+        "waits": sum(waits.values()),
+        "kernels": round(sum(gpu.kernels.values()) / steps),
+        "waits by line": waits,
+    }
 
 
 def decoded(gpu: Any, model: Any, task: str, length: int, **options: Any) -> dict[str, object]:
@@ -74,7 +78,9 @@ def decoded(gpu: Any, model: Any, task: str, length: int, **options: Any) -> dic
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--decode", default="g2p", help="task whose answers are generated")
     parser.add_argument("--save", action="store_true", help="write results/syncs.json")
     parser.add_argument("--what", choices=["train", "decode", "all"], default="all")
@@ -83,7 +89,10 @@ def main() -> None:
     from ofa_kit.accelerator import PretendedGpu
 
     model, results = starter(), {}
-    steps = {"one micro-batch": steps_of(model, 2, 0), "micro-batches of 16 samples": steps_of(model, 2, 16)}
+    steps = {
+        "one micro-batch": steps_of(model, 2, 0),
+        "micro-batches of 16 samples": steps_of(model, 2, 16),
+    }
     with PretendedGpu() as gpu:
         gpu.to_device(model.model)
         for name, some in steps.items() if args.what != "decode" else ():
@@ -91,7 +100,9 @@ def main() -> None:
         model.model.eval()
         if args.what != "train":
             results["a token, greedy"] = decoded(gpu, model, args.decode, 6)
-            results["a token, beam of 4"] = decoded(gpu, model, args.decode, 6, strategy="beam", beam=4)
+            results["a token, beam of 4"] = decoded(
+                gpu, model, args.decode, 6, strategy="beam", beam=4
+            )
     for name, found in results.items():
         print(f"{name}: {found['waits']:g} waits, {found['kernels']} kernels")
         for place, number in list(found["waits by line"].items())[:40]:

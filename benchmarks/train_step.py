@@ -59,10 +59,14 @@ def ids(seed: int, length: int):  # noqa: ANN201 - torch is imported in the meas
     """Random tokens [batch, length]."""
     import torch
 
-    return torch.randint(6, VOCABULARY, (BATCH, length), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        6, VOCABULARY, (BATCH, length), generator=torch.Generator().manual_seed(seed)
+    )
 
 
-def run_bart(preset: str, precision: str, tuned: bool, threads: int, seconds: float) -> dict[str, object]:
+def run_bart(
+    preset: str, precision: str, tuned: bool, threads: int, seconds: float
+) -> dict[str, object]:
     """The peer: bf16 means autocast, as its users do."""
     import torch
     from transformers import BartConfig, BartForConditionalGeneration
@@ -73,10 +77,17 @@ def run_bart(preset: str, precision: str, tuned: bool, threads: int, seconds: fl
     torch.manual_seed(0)
     model = BartForConditionalGeneration(
         BartConfig(
-            vocab_size=VOCABULARY, d_model=hidden, encoder_ffn_dim=ffn, decoder_ffn_dim=ffn, dropout=0.1,
-            encoder_attention_heads=heads, decoder_attention_heads=heads, encoder_layers=layers, decoder_layers=layers,
+            vocab_size=VOCABULARY,
+            d_model=hidden,
+            encoder_ffn_dim=ffn,
+            decoder_ffn_dim=ffn,
+            dropout=0.1,
+            encoder_attention_heads=heads,
+            decoder_attention_heads=heads,
+            encoder_layers=layers,
+            decoder_layers=layers,
         )
-    ).train()  # fmt: skip
+    ).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     source, target = ids(0, SOURCE), ids(1, TARGET)
 
@@ -91,7 +102,9 @@ def run_bart(preset: str, precision: str, tuned: bool, threads: int, seconds: fl
     return measure(step, seconds, before)
 
 
-def run_ours(preset: str, precision: str, tuned: bool, threads: int, seconds: float) -> dict[str, object]:
+def run_ours(
+    preset: str, precision: str, tuned: bool, threads: int, seconds: float
+) -> dict[str, object]:
     """The universal model with its token adapter, head and criterion, and the optimiser of the training loop."""
     import torch
 
@@ -106,7 +119,9 @@ def run_ours(preset: str, precision: str, tuned: bool, threads: int, seconds: fl
     before = after_imports()
     needs = ModelNeeds((Part("token"),), (Part("token"),), (Part("cross_entropy"),), ("task",))
     vocabulary = Vocabulary().extend([Block("words", VOCABULARY - 6)])
-    model = UniversalModel(ModelConfig(preset=preset), Registry.discover(), vocabulary, {}, needs).train()
+    model = UniversalModel(
+        ModelConfig(preset=preset), Registry.discover(), vocabulary, {}, needs
+    ).train()
     if precision == "bf16":
         model.to_bf16()
     optimizer = RunOptimizer(model, OptimizerConfig(name="adamw", lr=1e-4, weight_decay=0.0))
@@ -137,10 +152,19 @@ def our_batch():  # noqa: ANN201 - torch is imported in the measured process onl
         places = torch.arange(length).repeat(rows)
         zeros, index = torch.zeros(total, dtype=torch.int64), torch.arange(total)
         layout = Layout(
-            sequence, sequence, places[:, None].expand(-1, 3), torch.full((total,), causal),
-            torch.ones(total, dtype=torch.bool), zeros, ("token",), zeros, ("task",), ("task/text",) * rows,
-            (index.view(rows, length),), rows,
-        )  # fmt: skip
+            sequence,
+            sequence,
+            places[:, None].expand(-1, 3),
+            torch.full((total,), causal),
+            torch.ones(total, dtype=torch.bool),
+            zeros,
+            ("token",),
+            zeros,
+            ("task",),
+            ("task/text",) * rows,
+            (index.view(rows, length),),
+            rows,
+        )
         call = AdapterCall("token", {"tokens": tokens.flatten()}, ((length,),) * rows, index)
         return BatchSide(layout, (call,))
 
@@ -148,15 +172,28 @@ def our_batch():  # noqa: ANN201 - torch is imported in the measured process onl
     target.layout.memory, target.layout.memory_rows = torch.arange(BATCH), source.layout.rows
     lengths, numbers = (TARGET,) * BATCH, tuple(range(BATCH))
     group = TermGroup(
-        "token", "cross_entropy", "target", {}, ("words",), torch.arange(BATCH * TARGET), lengths,
-        {"ids": ids(2, TARGET).flatten()}, {"ids": lengths}, ("task/text",) * BATCH, lengths, (1.0,) * BATCH, numbers,
-    )  # fmt: skip
+        "token",
+        "cross_entropy",
+        "target",
+        {},
+        ("words",),
+        torch.arange(BATCH * TARGET),
+        lengths,
+        {"ids": ids(2, TARGET).flatten()},
+        {"ids": lengths},
+        ("task/text",) * BATCH,
+        lengths,
+        (1.0,) * BATCH,
+        numbers,
+    )
     return Batch(source, target, (group,), tuple(SampleInfo("task", str(n)) for n in numbers))
 
 
 SIDES: dict[str, tuple[Callable[..., dict[str, object]], bool]] = {
-    "bart": (run_bart, False), "bart tuned": (run_bart, True), "ofacore": (run_ours, True),
-}  # fmt: skip
+    "bart": (run_bart, False),
+    "bart tuned": (run_bart, True),
+    "ofacore": (run_ours, True),
+}
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -165,29 +202,57 @@ def compare(args: argparse.Namespace) -> None:
     for _ in range(args.rounds):
         for name in SIDES:
             command = [
-                sys.executable, __file__, "--side", name, "--preset", args.preset, "--precision", args.precision,
-                "--threads", str(args.threads), "--seconds", str(args.seconds),
-            ]  # fmt: skip
+                sys.executable,
+                __file__,
+                "--side",
+                name,
+                "--preset",
+                args.preset,
+                "--precision",
+                args.precision,
+                "--threads",
+                str(args.threads),
+                "--seconds",
+                str(args.seconds),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
-    medians = {name: statistics.median(t for run in runs for t in run["times"]) for name, runs in found.items()}
-    busy = {name: statistics.median(t for run in runs for t in run["busy"]) for name, runs in found.items()}
-    memory = {name: statistics.median(run["memory"] for run in runs) for name, runs in found.items()}
+    medians = {
+        name: statistics.median(t for run in runs for t in run["times"])
+        for name, runs in found.items()
+    }
+    busy = {
+        name: statistics.median(t for run in runs for t in run["busy"])
+        for name, runs in found.items()
+    }
+    memory = {
+        name: statistics.median(run["memory"] for run in runs) for name, runs in found.items()
+    }
     print(f"{args.preset} {args.precision}, {args.threads} threads, {args.rounds} rounds")
     for name, median in medians.items():
-        print(f"{name:11s} {median:7.3f} s/step {BATCH / median:7.1f} samples/s  peak {memory[name]:6.0f} MB")
+        print(
+            f"{name:11s} {median:7.3f} s/step {BATCH / median:7.1f} samples/s  peak {memory[name]:6.0f} MB"
+        )
     ratios = {}
     for peer in ("bart", "bart tuned"):
         wall, cpu = medians[peer] / medians["ofacore"], busy[peer] / busy["ofacore"]
         ratios[peer] = {"wall": wall, "processor": cpu, "memory": memory["ofacore"] / memory[peer]}
-        print(f"ofacore / {peer}: {wall:.2f} times the samples/s, {cpu:.2f} times by processor time")
+        print(
+            f"ofacore / {peer}: {wall:.2f} times the samples/s, {cpu:.2f} times by processor time"
+        )
     save(
         f"train_step_{args.preset}_{args.precision}",
         {
-            "preset": args.preset, "precision": args.precision, "threads": args.threads, "rounds": args.rounds,
-            "seconds a step": medians, "processor seconds": busy, "peak megabytes": memory, "ratios": ratios,
+            "preset": args.preset,
+            "precision": args.precision,
+            "threads": args.threads,
+            "rounds": args.rounds,
+            "seconds a step": medians,
+            "processor seconds": busy,
+            "peak megabytes": memory,
+            "ratios": ratios,
         },
-    )  # fmt: skip
+    )
 
 
 def main() -> None:

@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     from ofacore.components.vectors.retrieval import Recall
     from ofacore.components.vectors.values import ValuesPreprocessor
     from ofacore.model.backbone.position_kinds import kinds_in, positions_of_kind
-    from ofacore.model.backbone.sequences import PaddedSequences, pad_sequences, read_sequences, seen_positions
+    from ofacore.model.backbone.sequences import (
+        PaddedSequences,
+        pad_sequences,
+        read_sequences,
+        seen_positions,
+    )
     from ofacore.model.backbone.uncached import UncachedDecoder
     from ofacore.parallel.host_transfer import item_numbers, numbers_on, to_device
     from ofacore.parallel.sync_batch_norm import SyncBatchNorm, synchronised

@@ -13,10 +13,28 @@ layer ever sees padding. Attention works on ``Layout.rows``, index matrices into
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    cast,
+    runtime_checkable,
+)
 
 import numpy as np
 
@@ -272,7 +290,9 @@ class Published(MutableMapping[str, Any]):
         if len(found) == 1:
             return found[0]
         if found:
-            raise RowError(f"slot '{slot}' publishes {len(found)} times {kind.__name__}, where one is needed")
+            raise RowError(
+                f"slot '{slot}' publishes {len(found)} times {kind.__name__}, where one is needed"
+            )
         raise RowError(f"slot '{slot}' publishes no {kind.__name__}; in this row {self._told()}")
 
     def of(self, kind: type[PublishedT]) -> dict[str, tuple[PublishedT, ...]]:
@@ -291,7 +311,9 @@ class Published(MutableMapping[str, Any]):
         told = []
         for slot, kinds in self._typed.items():
             told.append(f"'{slot}' publishes {', '.join(kind.__name__ for kind in kinds)}")
-        told += [f"'{slot}' publishes a {type(value).__name__}" for slot, value in self._plain.items()]
+        told += [
+            f"'{slot}' publishes a {type(value).__name__}" for slot, value in self._plain.items()
+        ]
         return "; ".join(told) or "no slot publishes anything"
 
     def __getitem__(self, slot: str) -> Any:
@@ -299,7 +321,10 @@ class Published(MutableMapping[str, Any]):
         if slot in self._plain:
             return self._plain[slot]
         for values in self._typed[slot].values():
-            shown = [{field.name: getattr(value, field.name) for field in fields(value)} for value in values]
+            shown = [
+                {field.name: getattr(value, field.name) for field in fields(value)}
+                for value in values
+            ]
             return shown[0] if len(shown) == 1 else shown
         raise KeyError(slot)
 
@@ -333,7 +358,11 @@ def _as_kind(value: Any, kind: type[PublishedT]) -> Iterator[PublishedT]:
         yield value
     elif isinstance(value, Mapping) and is_dataclass(kind):
         known = fields(kind)
-        needed = {entry.name for entry in known if entry.default is MISSING and entry.default_factory is MISSING}
+        needed = {
+            entry.name
+            for entry in known
+            if entry.default is MISSING and entry.default_factory is MISSING
+        }
         if needed <= value.keys():
             yield kind(**{entry.name: value[entry.name] for entry in known if entry.name in value})
 
@@ -719,7 +748,9 @@ class Neighbour:
         given = {**self.defaults.get(slot.side, {}), **attributes}
         return replace(slot, preprocessor=self.name, attributes=given)
 
-    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext, **attributes: Any) -> list[Segment]:
+    def encode(
+        self, value: Any, slot: SlotPlan, ctx: RowContext, **attributes: Any
+    ) -> list[Segment]:
         """What it makes of a value.
 
         Raises:
@@ -737,11 +768,15 @@ class Neighbour:
         parts = []
         for segment in self.encode(value, slot, ctx, **attributes):
             if not isinstance(segment, TokenSegment):
-                raise RowError(f"column '{slot.name}': preprocessor '{self.name}' makes no tokens of {excerpt(value)}")
+                raise RowError(
+                    f"column '{slot.name}': preprocessor '{self.name}' makes no tokens of {excerpt(value)}"
+                )
             parts.append(segment.ids)
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
-    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext, **attributes: Any) -> Any:
+    def decode(
+        self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext, **attributes: Any
+    ) -> Any:
         """The value that a hypothesis of its tokens stands for."""
         with Blame(self.owner, f"decode, slot '{slot.name}'"):
             return self.preprocessor.decode(hypothesis, self.slot(slot, **attributes), ctx)
@@ -777,7 +812,9 @@ class BuiltOnOthers(Protocol):
     Its component names them in ``builds_on``. They share its model and its vocabulary, and need no slot of their own.
     """
 
-    def bind_with(self, vocabulary: Vocabulary, artifact: Artifact | None, others: Neighbours) -> None:
+    def bind_with(
+        self, vocabulary: Vocabulary, artifact: Artifact | None, others: Neighbours
+    ) -> None:
         """In place of `Preprocessor.bind`: ``others["text"]`` is the preprocessor ``text``, fitted and bound."""
 
     def handed_on(self, name: str, value: Any, slot: SlotPlan) -> Iterable[Any]:
@@ -791,7 +828,9 @@ class BuiltOnOthers(Protocol):
 class ColumnFitting(Protocol):
     """What a `Preprocessor` may offer besides, where it must know which values belong together."""
 
-    def fit_columns(self, values: Iterable[tuple[str, str, Any]], rng: np.random.Generator) -> Artifact | None:
+    def fit_columns(
+        self, values: Iterable[tuple[str, str, Any]], rng: np.random.Generator
+    ) -> Artifact | None:
         """In place of `Preprocessor.fit`: values as (task, column, value), those of one task together."""
 
 
@@ -799,7 +838,9 @@ class ColumnFitting(Protocol):
 class SlotFitting(Protocol):
     """What a `Preprocessor` may offer besides, where what it learns depends on attributes, such as a unit."""
 
-    def fit_slots(self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator) -> Artifact | None:
+    def fit_slots(
+        self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator
+    ) -> Artifact | None:
         """In place of `Preprocessor.fit`: values with the slot that reads them, its attributes included.
 
         Where several slots of a task read one column, the first; plain text comes with its own (`SlotPlan.plain`).
@@ -911,7 +952,9 @@ class ForeignConstants(Protocol):
 class RowTransform(Protocol):
     """Changes several columns of a row together before groups expand. Built as ``cls(options)``."""
 
-    def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
+    def __call__(
+        self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext
+    ) -> dict[str, Any]:
         """The new row; ``slots`` are those of this modality. Publishes what others need in ``ctx.published``."""
 
 
@@ -1065,7 +1108,9 @@ class ForeignAdapter(Protocol):
     """
 
     @staticmethod
-    def foreign_options(shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]) -> Options:
+    def foreign_options(
+        shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]
+    ) -> Options:
         """Options, from the shapes of the adapter's tensors in the other project and its settings there."""
 
 
@@ -1125,7 +1170,9 @@ class Criterion(Protocol):
     def count(self, labels: Mapping[str, np.ndarray]) -> int:
         """Units of loss of one item, from its labels alone."""
 
-    def __call__(self, prediction: Any, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def __call__(
+        self, prediction: Any, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         """Losses of all items."""
 
 
@@ -1171,16 +1218,22 @@ class DecodeSession(Protocol):
     def unconditional(self) -> DecodeSession | None:
         """The same rows with the prompt dropped, where a generator is ``guided``."""
 
-    def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
+    def step(
+        self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None
+    ) -> Tensor:
         """Append positions that later ones see; features [R * n, ...] row-major. Returns hidden [R, n, H].
 
         ``valid`` bool [R, n] marks real positions (left-aligned); others leave no trace.
         """
 
-    def denoise(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> Tensor:
+    def denoise(
+        self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]
+    ) -> Tensor:
         """Hidden states [sum of lengths, H] of one bidirectional segment for each row, that leaves no trace."""
 
-    def commit(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> None:
+    def commit(
+        self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]
+    ) -> None:
         """Append one finished bidirectional segment for each row, that later ones see."""
 
     def source(self) -> tuple[Tensor, tuple[int, ...]]:
@@ -1275,7 +1328,12 @@ class Metric(Protocol):
     reference_column: str = ""
     """Another column of references; empty: what the task says."""
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add decoded predictions and their references.
 
         ``rows`` hold all columns, and what was generated for other target slots as ``predicted:<slot>``. A row whose
@@ -1492,12 +1550,16 @@ class Positions(Protocol):
         """Coordinates [n, 3], kinds [n] -> position vectors [n, H], computed once, for `features`; None: none."""
         return None
 
-    def features(self, place: AttentionPlace, role: Literal["query", "key"], vectors: Tensor | None) -> Tensor | None:
+    def features(
+        self, place: AttentionPlace, role: Literal["query", "key"], vectors: Tensor | None
+    ) -> Tensor | None:
         """Vectors [..., H] -> [..., h, w]. The scores of a place are raised by the product of the query's and the
         key's. None: nothing, which then holds of both roles."""
         return None
 
-    def relative(self, place: AttentionPlace, queries: PositionView, keys: PositionView) -> RelativeBias | None:
+    def relative(
+        self, place: AttentionPlace, queries: PositionView, keys: PositionView
+    ) -> RelativeBias | None:
         """What is added to the scores of a group; None: nothing, which then holds of every group of that place.
 
         While a target is produced, the new positions alone are the queries. In cross-attention the runs of queries and
@@ -1645,7 +1707,9 @@ class Backbone(Protocol):
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
         """Source states [N, H] -> hidden [N, H]. Positions of other sequences have no influence."""
 
-    def decode(self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None) -> Tensor:
+    def decode(
+        self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None
+    ) -> Tensor:
         """Target states [M, H] -> hidden [M, H], reading encoder output [N, H].
 
         What a position may see: in its own segment all, or none that come later where ``layout.causal``; of earlier

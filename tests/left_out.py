@@ -12,13 +12,22 @@ from ofacore.plugin import Registry, TaskPreset
 def sources(presets: Iterable[TaskPreset]) -> set[PackageSource]:
     """All package sources that the data modules of presets name."""
     modules = [importlib.import_module(preset.data.partition(":")[0]) for preset in presets]
-    found = {value for module in modules for value in vars(module).values() if isinstance(value, PackageSource)}
+    found = {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, PackageSource)
+    }
     return found | set(Registry.discover().load("dataset", "openmoji")().sources)
 
 
 def first_party() -> list[TaskPreset]:
     """Presets with data of the plugins in this repository."""
-    return [preset for preset in Registry.discover().presets().values() if preset.data.startswith("ofa_task_")]
+    return [
+        preset
+        for preset in Registry.discover().presets().values()
+        if preset.data.startswith("ofa_task_")
+    ]
 
 
 def left_out(wanted: Iterable[PackageSource]) -> str:

@@ -26,7 +26,10 @@ def versions(names: Sequence[str]) -> dict[str, str]:
 def plugin_lines(rows: Sequence[PluginRow]) -> list[str]:
     """The contract of the core, and one line for each plugin."""
     contract = f"contract {CONTRACT[0]}.{CONTRACT[1]}"
-    return [contract, *(f"{row.name} ({row.distribution} {row.version}) {row.status}" for row in rows)]
+    return [
+        contract,
+        *(f"{row.name} ({row.distribution} {row.version}) {row.status}" for row in rows),
+    ]
 
 
 def plugin_problems(rows: Sequence[PluginRow]) -> list[str]:
@@ -41,7 +44,9 @@ def plugin_report() -> tuple[dict[str, Any], list[str]]:
     from ofa_kit.checks.static import subject_of
 
     registry = Registry.discover()
-    places = [f"{row.name}: {subject_of(row, registry.entry_point(row)).place}" for row in registry.rows]
+    places = [
+        f"{row.name}: {subject_of(row, registry.entry_point(row)).place}" for row in registry.rows
+    ]
     lacking = {row.distribution: unmet(row.distribution) for row in registry.rows}
     report = {
         "python": f"{platform.python_version()} in {sys.prefix}",
@@ -49,11 +54,15 @@ def plugin_report() -> tuple[dict[str, Any], list[str]]:
         "libraries": versions(("ofacore", "pluggy", "numpy", "torch")),
         "plugins": plugin_lines(registry.rows),
         "places": places,
-        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith("OFA_")},
+        "settings": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith("OFA_")
+        },
         "cache": str(cache_root()),
     }
     problems = plugin_problems(registry.rows)
-    problems += [f"{distribution}: {line}" for distribution, lines in lacking.items() for line in lines]
+    problems += [
+        f"{distribution}: {line}" for distribution, lines in lacking.items() for line in lines
+    ]
     return report, problems
 
 

@@ -16,7 +16,8 @@ def is_user_error(error: BaseException) -> bool:
     if isinstance(error, UserError) or _is_about_a_place(error):
         return True
     return any(
-        cls.__name__ in USER_ERRORS and cls.__module__.partition(".")[0] == "ofacore" for cls in type(error).__mro__
+        cls.__name__ in USER_ERRORS and cls.__module__.partition(".")[0] == "ofacore"
+        for cls in type(error).__mro__
     )
 
 
@@ -29,7 +30,11 @@ def message(error: BaseException) -> str:
     """What to print: a user error speaks for itself, a failure is named by its type too."""
     if isinstance(error, OSError) and _is_about_a_place(error):
         place = f"'{error.filename}'" if error.filename else "a file"
-        remedy = "allow reading and writing it" if error.errno in (errno.EACCES, errno.EROFS) else "make room"
+        remedy = (
+            "allow reading and writing it"
+            if error.errno in (errno.EACCES, errno.EROFS)
+            else "make room"
+        )
         return f"{place} cannot be used: {error.strerror}; {remedy}, or choose another place"
     if is_user_error(error):
         return str(error)

@@ -27,7 +27,9 @@ class LazyGroup(TyperGroup):
             from ofa_cli.plugin_commands import plugin_command
 
             return plugin_command(cmd_name)
-        module = import_module(f"ofa_cli.commands.{cmd_name.replace('-', '_')}{'_' if iskeyword(cmd_name) else ''}")
+        module = import_module(
+            f"ofa_cli.commands.{cmd_name.replace('-', '_')}{'_' if iskeyword(cmd_name) else ''}"
+        )
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command

@@ -44,11 +44,17 @@ def options(
     no_plugins: Annotated[
         bool,
         typer.Option(
-            "--no-plugins", is_eager=True, callback=_use_no_plugins, help="Use the core's own components only."
+            "--no-plugins",
+            is_eager=True,
+            callback=_use_no_plugins,
+            help="Use the core's own components only.",
         ),
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """One line declares a task; many tasks, of any modality, train one model."""
@@ -72,7 +78,9 @@ def _flags_first(given: list[str]) -> list[str]:
     """Global flags may stand anywhere before ``--``."""
     end = given.index("--") if "--" in given else len(given)
     flags = [argument for argument in given[:end] if argument in GLOBAL_FLAGS]
-    return flags + [argument for argument in given[:end] if argument not in GLOBAL_FLAGS] + given[end:]
+    return (
+        flags + [argument for argument in given[:end] if argument not in GLOBAL_FLAGS] + given[end:]
+    )
 
 
 def _no_options(given: list[str]) -> list[str]:

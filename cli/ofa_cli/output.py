@@ -58,7 +58,10 @@ def number(value: float | None) -> str:
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns as wide as their longest cell; the last one is not padded."""
-    cells = [[str(title).upper() for title in titles], *[[str(cell) or "-" for cell in row] for row in rows]]
+    cells = [
+        [str(title).upper() for title in titles],
+        *[[str(cell) or "-" for cell in row] for row in rows],
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

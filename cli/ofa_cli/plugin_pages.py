@@ -32,7 +32,13 @@ def as_data(row: PluginRow, manifest: Manifest | None, registry: Registry) -> di
         "place": _place(target),
         "manifest": _plain(manifest),
         "components": [
-            {"kind": c.kind, "name": c.name, "target": c.target, "place": _place(c.target), "loaded": _loaded(c.target)}
+            {
+                "kind": c.kind,
+                "name": c.name,
+                "target": c.target,
+                "place": _place(c.target),
+                "loaded": _loaded(c.target),
+            }
             for c in components
         ],
     }
@@ -41,7 +47,9 @@ def as_data(row: PluginRow, manifest: Manifest | None, registry: Registry) -> di
 def show_plugin(row: PluginRow, manifest: Manifest | None, registry: Registry) -> None:
     """Print everything that a plugin brings."""
     contract = f", contract {row.contract}" if row.contract else ""
-    echo(f"{row.name}: {row.kind} plugin of {row.distribution} {row.version}{contract}, {row.status}")
+    echo(
+        f"{row.name}: {row.kind} plugin of {row.distribution} {row.version}{contract}, {row.status}"
+    )
     if row.problem:
         echo(f"  {row.problem}")
     if target := registry.entry_point(row):
@@ -73,7 +81,11 @@ def _show_manifest(manifest: Manifest) -> None:
         echo(f"    {_where(component.target)}")
         for name, option in component.declared.items():
             default = default_in_words(option)
-            told = f"{values_in_words(option)}, default {default}" if default else values_in_words(option)
+            told = (
+                f"{values_in_words(option)}, default {default}"
+                if default
+                else values_in_words(option)
+            )
             echo(f"    {name} ({told})  {option.doc}".rstrip())
 
 

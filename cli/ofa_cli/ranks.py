@@ -13,7 +13,11 @@ from ofacore.ground.printable import printable
 
 def rank() -> int | None:
     """Number of this process among those that a launcher started; None: it is the only one."""
-    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ else None
+    return (
+        int(os.environ["RANK"])
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+        else None
+    )
 
 
 def quieten() -> None:

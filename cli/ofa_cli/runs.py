@@ -17,6 +17,10 @@ def run_folder(path: Path) -> Path:
         return path
     from ofacore.plugin import suggest
 
-    neighbours = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
+    neighbours = (
+        [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+        if path.parent.is_dir()
+        else []
+    )
     way_out = suggest(path.name, neighbours) or "ofa train makes one"
     raise UserError(f"no run folder '{path}'; {way_out}")

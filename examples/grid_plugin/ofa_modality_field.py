@@ -26,11 +26,15 @@ def worst(answer, reference):
     return abs(answer - reference).max()
 
 
-def sample():
-    return [[12.0, 13.0, 14.5, 15.0], [11.0, 12.5, 14.0, 14.5], [10.5, 11.0, 13.0, 13.5]]
-
-
 MANIFEST = grid_modality(
-    "field", "FIELD", shape=(3, 4), attributes=[UNIT], doc="A map of temperatures.",
-    read=read, to_base=to_celsius, from_base=to_unit, score=worst, sample=sample,
-)  # fmt: skip
+    "field",
+    "FIELD",
+    shape=(3, 4),
+    attributes=[UNIT],
+    doc="A map of temperatures.",
+    read=read,
+    to_base=to_celsius,
+    from_base=to_unit,
+    score=worst,
+    sample=lambda: [[12.0, 13.0, 14.5, 15.0], [11.0, 12.5, 14.0, 14.5], [10.5, 11.0, 13.0, 13.5]],
+)

@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofacore.batching.facts import counts_up, fully_seen, is_plain, memory_seen, order_of, row_places
+from ofacore.batching.facts import (
+    counts_up,
+    fully_seen,
+    is_plain,
+    memory_seen,
+    order_of,
+    row_places,
+)
 from ofacore.batching.packing import FLOOR, pack
 from ofacore.protocols import (
     AdapterCall,
@@ -45,7 +52,9 @@ class _Stream:
     """Per example: number of its first piece of this side."""
 
 
-def collate(examples: Sequence[Example], *, packing: bool = True, numbers: Sequence[int] | None = None) -> Batch:
+def collate(
+    examples: Sequence[Example], *, packing: bool = True, numbers: Sequence[int] | None = None
+) -> Batch:
     """Make one micro-batch of any mix of tasks.
 
     Args:
@@ -56,14 +65,19 @@ def collate(examples: Sequence[Example], *, packing: bool = True, numbers: Seque
     """
     tasks = tuple(dict.fromkeys(example.task for example in examples))
     source, first_source = _stream(examples, [example.source for example in examples])
-    target, _ = _stream(examples, [(example.target,) if example.target else () for example in examples])
+    target, _ = _stream(
+        examples, [(example.target,) if example.target else () for example in examples]
+    )
     memory = [first_source[i] if e.source else -1 for i, e in enumerate(examples) if e.target]
     numbers = numbers or [0] * len(examples)
     return Batch(
         _side(source, tasks, packing) if source.pieces else None,
         _side(target, tasks, packing, memory, source.spans) if target.pieces else None,
         _term_groups(examples, {"source": source, "target": target}),
-        tuple(SampleInfo(e.task, e.row_id, number) for e, number in zip(examples, numbers, strict=True)),
+        tuple(
+            SampleInfo(e.task, e.row_id, number)
+            for e, number in zip(examples, numbers, strict=True)
+        ),
     )
 
 
@@ -79,7 +93,11 @@ def split_micro_batches(
         by_length: Put examples of similar length together, which saves padding where nothing is packed.
     """
     lengths = [example_length(example) for example in examples]
-    order = sorted(range(len(examples)), key=lambda i: (lengths[i], i)) if by_length else range(len(examples))
+    order = (
+        sorted(range(len(examples)), key=lambda i: (lengths[i], i))
+        if by_length
+        else range(len(examples))
+    )
     batches: list[list[int]] = []
     room = 0
     for number in order:
@@ -98,7 +116,9 @@ def example_length(example: Example) -> int:
     return sum(piece.length for piece in pieces)
 
 
-def _stream(examples: Sequence[Example], sequences: Sequence[Sequence[Sequence[Piece]]]) -> tuple[_Stream, list[int]]:
+def _stream(
+    examples: Sequence[Example], sequences: Sequence[Sequence[Sequence[Piece]]]
+) -> tuple[_Stream, list[int]]:
     """The stream, and the number of each example's first sequence."""
     pieces: list[Piece] = []
     names: list[str] = []
@@ -116,13 +136,18 @@ def _stream(examples: Sequence[Example], sequences: Sequence[Sequence[Sequence[P
     starts = np.cumsum([0, *(piece.length for piece in pieces)])
     bounds = np.searchsorted(owners, np.arange(len(tasks) + 1))
     spans = np.stack([starts[bounds[:-1]], starts[bounds[1:]]], axis=1)
-    return _Stream(pieces, names, np.array(owners, np.int64), starts, spans, tasks, first_piece), firsts
+    return _Stream(
+        pieces, names, np.array(owners, np.int64), starts, spans, tasks, first_piece
+    ), firsts
 
 
 def _side(
-    stream: _Stream, tasks: tuple[str, ...], packing: bool, memory: list[int] | None = None,
+    stream: _Stream,
+    tasks: tuple[str, ...],
+    packing: bool,
+    memory: list[int] | None = None,
     source_spans: np.ndarray | None = None,
-) -> BatchSide:  # fmt: skip
+) -> BatchSide:
     lengths = np.diff(stream.starts)
     adapters = tuple(dict.fromkeys(piece.adapter for piece in stream.pieces))
     own_task = np.array([tasks.index(task) for task in stream.tasks], np.int64)
@@ -134,7 +159,9 @@ def _side(
         coordinates=_tensor(np.concatenate([piece.coordinates for piece in stream.pieces])),
         causal=_tensor(np.repeat([piece.causal for piece in stream.pieces], lengths)),
         visible=_tensor(np.repeat([piece.visible for piece in stream.pieces], lengths)),
-        adapter=_tensor(np.repeat([adapters.index(piece.adapter) for piece in stream.pieces], lengths)),
+        adapter=_tensor(
+            np.repeat([adapters.index(piece.adapter) for piece in stream.pieces], lengths)
+        ),
         adapters=adapters,
         task=_tensor(own_task[sequence]),
         tasks=tasks,
@@ -142,7 +169,9 @@ def _side(
         rows=_matrices(groups, stream.spans),
         sequences=len(stream.tasks),
     )
-    plain = [is_plain(stream.pieces[a:b], memory is not None) for a, b in _pieces_of_sequences(stream)]
+    plain = [
+        is_plain(stream.pieces[a:b], memory is not None) for a, b in _pieces_of_sequences(stream)
+    ]
     counts = (stream.spans[:, 1] - stream.spans[:, 0]).tolist()
     facts = LayoutFacts(
         fully_seen(groups, counts, plain),
@@ -153,13 +182,17 @@ def _side(
     if memory is not None and source_spans is not None:
         layout.memory = torch.tensor(memory, dtype=torch.long)
         read = [[[memory[s] for s in row if memory[s] >= 0] for row in rows] for rows in groups]
-        layout.memory_rows = _matrices([[list(dict.fromkeys(row)) for row in rows] for rows in read], source_spans)
+        layout.memory_rows = _matrices(
+            [[list(dict.fromkeys(row)) for row in rows] for rows in read], source_spans
+        )
         source_counts = (source_spans[:, 1] - source_spans[:, 0]).tolist()
         full, blind = memory_seen(groups, counts, memory, source_counts)
         places = row_places(layout.memory_rows, sum(source_counts), once=False)
         facts = replace(facts, memory_full=full, memory_blind=blind, memory_places=places)
     layout.facts = facts
-    calls = tuple(_call(name, number, stream, layout.adapter.numpy()) for number, name in enumerate(adapters))
+    calls = tuple(
+        _call(name, number, stream, layout.adapter.numpy()) for number, name in enumerate(adapters)
+    )
     return BatchSide(layout, calls, *order_of(calls))
 
 
@@ -190,7 +223,9 @@ def _matrices(groups: Sequence[Sequence[Sequence[int]]], spans: np.ndarray) -> t
     lengths = ends - begins
     stops = lengths.cumsum()
     positions = np.arange(stops[-1] if len(stops) else 0) + np.repeat(ends - stops, lengths)
-    sizes = np.bincount(np.repeat(np.arange(len(rows)), [*map(len, rows)]), lengths, len(rows)).astype(np.int64)
+    sizes = np.bincount(
+        np.repeat(np.arange(len(rows)), [*map(len, rows)]), lengths, len(rows)
+    ).astype(np.int64)
     matrices, row, place = [], 0, 0
     for group in groups:
         own = sizes[row : row + len(group)]
@@ -206,16 +241,28 @@ def _call(adapter: str, number: int, stream: _Stream, owners: np.ndarray) -> Ada
     pieces = [piece for piece in stream.pieces if piece.adapter == adapter]
     features = _concatenated([piece.features for piece in pieces], f"adapter '{adapter}'")
     return AdapterCall(
-        adapter, features, tuple(piece.shape for piece in pieces), _tensor(np.flatnonzero(owners == number))
+        adapter,
+        features,
+        tuple(piece.shape for piece in pieces),
+        _tensor(np.flatnonzero(owners == number)),
     )
 
 
-def _term_groups(examples: Sequence[Example], streams: Mapping[str, _Stream]) -> tuple[TermGroup, ...]:
+def _term_groups(
+    examples: Sequence[Example], streams: Mapping[str, _Stream]
+) -> tuple[TermGroup, ...]:
     groups: dict[Any, list[tuple[int, TermItem]]] = {}
     for number, example in enumerate(examples):
         for item in example.terms:
             options = tuple(sorted((name, repr(value)) for name, value in item.options.items()))
-            key = item.head, item.criterion, item.side, item.blocks, options, tuple(sorted(item.labels))
+            key = (
+                item.head,
+                item.criterion,
+                item.side,
+                item.blocks,
+                options,
+                tuple(sorted(item.labels)),
+            )
             groups.setdefault(key, []).append((number, item))
     return tuple(_term_group(members, streams[members[0][1].side]) for members in groups.values())
 
@@ -234,8 +281,12 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
         blocks=first.blocks,
         index=_tensor(whole),
         lengths=tuple(map(len, index)),
-        labels=_concatenated([item.labels for item in items], f"labels of criterion '{first.criterion}'"),
-        label_lengths={name: tuple(len(item.labels[name]) for item in items) for name in first.labels},
+        labels=_concatenated(
+            [item.labels for item in items], f"labels of criterion '{first.criterion}'"
+        ),
+        label_lengths={
+            name: tuple(len(item.labels[name]) for item in items) for name in first.labels
+        },
         terms=tuple(item.term for item in items),
         counts=tuple(item.count for item in items),
         weights=tuple(item.weight for item in items),
@@ -255,7 +306,9 @@ def _concatenated(parts: Sequence[Mapping[str, np.ndarray]], owner: str) -> dict
     names = parts[0].keys()
     for part in parts:
         if part.keys() != names:
-            raise ValueError(f"{owner}: segments bring different features, {sorted(names)} and {sorted(part)}")
+            raise ValueError(
+                f"{owner}: segments bring different features, {sorted(names)} and {sorted(part)}"
+            )
     return {name: _joined([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 

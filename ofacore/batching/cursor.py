@@ -35,7 +35,9 @@ class Cursor:
         tasks = {**self.positions, **counts}
         return Cursor({task: self.positions.get(task, 0) + counts.get(task, 0) for task in tasks})
 
-    def samples(self, counts: Mapping[str, int], rows: Mapping[str, int], seed: int) -> list[SampleRef]:
+    def samples(
+        self, counts: Mapping[str, int], rows: Mapping[str, int], seed: int
+    ) -> list[SampleRef]:
         """The samples of the step that begins here, task by task.
 
         Args:
@@ -68,7 +70,9 @@ def sample_ref(task: str, number: int, rows: int, seed: int) -> SampleRef:
     if rows < 1:
         raise ValueError(f"task '{task}' has no rows to draw from")
     epoch, place = divmod(number, rows)
-    return SampleRef(task, number, epoch, Permutation(rows, stable_key("epoch", seed, task, epoch))[place])
+    return SampleRef(
+        task, number, epoch, Permutation(rows, stable_key("epoch", seed, task, epoch))[place]
+    )
 
 
 def replacement(sample: SampleRef, attempt: int, rows: int, seed: int) -> SampleRef:

@@ -20,7 +20,9 @@ def is_plain(pieces: Sequence[Piece], target: bool) -> bool:
     Of a target later segments see earlier ones, but not the other way round.
     """
     held = [piece for piece in pieces if piece.length]
-    return not any(piece.causal and piece.length > 1 for piece in held) and not (target and len(held) > 1)
+    return not any(piece.causal and piece.length > 1 for piece in held) and not (
+        target and len(held) > 1
+    )
 
 
 def fully_seen(groups: Groups, lengths: Sequence[int], plain: Sequence[bool]) -> tuple[bool, ...]:
@@ -53,13 +55,22 @@ def memory_seen(
     full, blind = [], []
     for rows in groups:
         held = [[number for number in row if lengths[number]] for row in rows]
-        read = [{memory[n] for n in row if memory[n] >= 0 and source_lengths[memory[n]]} for row in held]
+        read = [
+            {memory[n] for n in row if memory[n] >= 0 and source_lengths[memory[n]]} for row in held
+        ]
         sizes = [sum(source_lengths[source] for source in sources) for sources in read]
         widest = max(sizes, default=0)
-        full.append(all(len(r) == 0 or (len(r) == 1 and s == widest) for r, s in zip(read, sizes, strict=True)))
+        full.append(
+            all(
+                len(r) == 0 or (len(r) == 1 and s == widest)
+                for r, s in zip(read, sizes, strict=True)
+            )
+        )
         places = [sum(lengths[number] for number in row) for row in rows]
         unequal = len(set(places)) > 1
-        reads_nothing = any(memory[n] < 0 or not source_lengths[memory[n]] for row in held for n in row)
+        reads_nothing = any(
+            memory[n] < 0 or not source_lengths[memory[n]] for row in held for n in row
+        )
         blind.append(unequal or reads_nothing)
     return tuple(full), tuple(blind)
 

@@ -65,7 +65,9 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray
             del rooms[place]
         elif len(rooms) > OPEN_ROWS:
             del rooms[min(rooms, key=lambda row: sum(rooms[row]))]
-    return rows, np.array([[sum(part) for part in zip(*(sizes[n] for n in row), strict=True)] for row in rows])
+    return rows, np.array(
+        [[sum(part) for part in zip(*(sizes[n] for n in row), strict=True)] for row in rows]
+    )
 
 
 def _first_with_room(rooms: Mapping[int, Size], size: Size) -> int | None:
@@ -79,10 +81,16 @@ def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float
     """Places taken and the groups, by the best of three orders: by the last part, by the first, by the total."""
     orders = [np.argsort(loads.sum(1), kind="stable")]
     if loads.shape[1] > 1:
-        orders = [np.lexsort((loads[:, 0], loads[:, -1])), np.lexsort((loads[:, -1], loads[:, 0])), *orders]
+        orders = [
+            np.lexsort((loads[:, 0], loads[:, -1])),
+            np.lexsort((loads[:, -1], loads[:, 0])),
+            *orders,
+        ]
     number, places, ends = best_cuts(loads[np.stack(orders)], max_groups)
     order, starts = orders[number].tolist(), [0, *ends[:-1]]
-    return places, [[rows[i] for i in order[start:end]] for start, end in zip(starts, ends, strict=True)]
+    return places, [
+        [rows[i] for i in order[start:end]] for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]]:
@@ -99,7 +107,9 @@ def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]
     spans = np.arange(count) - np.arange(count)[:, None] + 1
     held = np.where((spans > 0)[..., None], loads[:, None], 0)
     cost = np.full((orders, count + 1, count + 1), np.inf)
-    cost[:, :-1, 1:] = np.where(spans > 0, np.maximum.accumulate(held, axis=2).sum(3) * spans, np.inf)
+    cost[:, :-1, 1:] = np.where(
+        spans > 0, np.maximum.accumulate(held, axis=2).sum(3) * spans, np.inf
+    )
     totals, choices = [cost[:, 0]], [np.zeros((orders, count + 1), np.int64)]
     for _ in range(1, min(max_groups, count)):
         table = totals[-1][:, :, None] + cost

@@ -22,7 +22,9 @@ def stable_key(*parts: str | int) -> int:
 
 
 def _spelled(parts: tuple[str | int, ...]) -> bytes:
-    return "\0".join([f"'{part}" if isinstance(part, str) else f"{part}" for part in parts]).encode()
+    return "\0".join(
+        [f"'{part}" if isinstance(part, str) else f"{part}" for part in parts]
+    ).encode()
 
 
 class Permutation:
@@ -33,7 +35,9 @@ class Permutation:
             raise ValueError(f"a permutation needs at least one element, not {n}")
         self._n = n
         self._half = max(1, ((n - 1).bit_length() + 1) // 2)
-        self._keys = [_mix(key + round_number * 0x9E3779B97F4A7C15) for round_number in range(1, _ROUNDS + 1)]
+        self._keys = [
+            _mix(key + round_number * 0x9E3779B97F4A7C15) for round_number in range(1, _ROUNDS + 1)
+        ]
 
     def __len__(self) -> int:
         return self._n

@@ -55,9 +55,13 @@ class WorkerError(UserError):
     """A worker process ended, which it does not do by itself."""
 
     def __init__(self, told: str) -> None:
-        guard = 'a script that trains with workers keeps its work under `if __name__ == "__main__":`'
-        super().__init__(f"{told.rstrip('.')}. Every worker imports the script that started it: {guard}; "
-                         "or memory ran out: set train.workers lower, 0 for none")  # fmt: skip
+        guard = (
+            'a script that trains with workers keeps its work under `if __name__ == "__main__":`'
+        )
+        super().__init__(
+            f"{told.rstrip('.')}. Every worker imports the script that started it: {guard}; "
+            "or memory ran out: set train.workers lower, 0 for none"
+        )
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,17 @@ class Step:
         """Two micro-batches with the samples of one of this step's; itself alone where it holds a single sample."""
         if len(batch.samples) < 2:
             return [batch]
-        keys = [(example.task, number) for example, number in zip(self.examples, self.numbers, strict=True)]
+        keys = [
+            (example.task, number)
+            for example, number in zip(self.examples, self.numbers, strict=True)
+        ]
         place = {key: index for index, key in enumerate(keys)}
         part = [place[sample.task, sample.number] for sample in batch.samples]
         middle = len(part) // 2
-        return [self._collated(part[:middle], self.packing), self._collated(part[middle:], self.packing)]
+        return [
+            self._collated(part[:middle], self.packing),
+            self._collated(part[middle:], self.packing),
+        ]
 
     def split(self, positions: int, samples: int = 0, packing: bool = True) -> list[Batch]:
         """The same examples in other micro-batches."""
@@ -132,7 +142,11 @@ class Step:
         return [self._collated(part, packing) for part in parts]
 
     def _collated(self, part: Sequence[int], packing: bool) -> Batch:
-        return collate([self.examples[i] for i in part], packing=packing, numbers=[self.numbers[i] for i in part])
+        return collate(
+            [self.examples[i] for i in part],
+            packing=packing,
+            numbers=[self.numbers[i] for i in part],
+        )
 
 
 class StepLoader:
@@ -151,9 +165,14 @@ class StepLoader:
     """
 
     def __init__(
-        self, tasks: Mapping[str, TaskData], schedule: Schedule, settings: LoaderSettings | None = None,
-        cursor: Cursor | None = None, step: int = 0, stop: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        tasks: Mapping[str, TaskData],
+        schedule: Schedule,
+        settings: LoaderSettings | None = None,
+        cursor: Cursor | None = None,
+        step: int = 0,
+        stop: int | None = None,
+    ) -> None:
         self.settings = settings or LoaderSettings()
         self._tasks, self._schedule = dict(tasks), schedule
         self._cursor, self._first, self._stop = cursor or Cursor(), step, stop
@@ -208,10 +227,15 @@ class StepLoader:
             return
         _check_picklable(self._tasks)
         loader = DataLoader(
-            _Caught(data), batch_size=None, sampler=_Chunks(self), num_workers=self.settings.workers,
-            multiprocessing_context="spawn", generator=torch.Generator(), prefetch_factor=4,
+            _Caught(data),
+            batch_size=None,
+            sampler=_Chunks(self),
+            num_workers=self.settings.workers,
+            multiprocessing_context="spawn",
+            generator=torch.Generator(),
+            prefetch_factor=4,
             worker_init_fn=partial(_like_main, flushes_denormals()),
-        )  # fmt: skip
+        )
         ended, failure = "", None
         try:
             for found in loader:
@@ -231,9 +255,17 @@ class StepLoader:
     def chunks(self) -> Iterator[tuple[SampleRef, ...]]:
         """What is encoded, in the pieces that workers get."""
         for _, _, _, refs in self._plans():
-            yield from (tuple(refs[start : start + _CHUNK]) for start in range(0, len(refs), _CHUNK))
+            yield from (
+                tuple(refs[start : start + _CHUNK]) for start in range(0, len(refs), _CHUNK)
+            )
 
-    def _step(self, number: int, counts: Mapping[str, int], cursor: Cursor, samples: Sequence[EncodedSample]) -> Step:
+    def _step(
+        self,
+        number: int,
+        counts: Mapping[str, int],
+        cursor: Cursor,
+        samples: Sequence[EncodedSample],
+    ) -> Step:
         bad = tuple(row for sample in samples for row in sample.bad)
         if bad and self.settings.bad_rows == "raise":
             raise BadRowError(bad[0], "correct the row, or set train.faults.bad_rows: replace")
@@ -246,8 +278,12 @@ class StepLoader:
         for item in (item for example in examples for item in example.terms):
             total[item.term] += item.count
         numbers = tuple(sample.ref.number for sample in samples)
-        step = Step(number, [], dict(total), cursor, bad, examples, numbers, counts, self.settings.packing)
-        step.batches = step.split(self.settings.positions, self.settings.samples, self.settings.packing)
+        step = Step(
+            number, [], dict(total), cursor, bad, examples, numbers, counts, self.settings.packing
+        )
+        step.batches = step.split(
+            self.settings.positions, self.settings.samples, self.settings.packing
+        )
         return step
 
 
@@ -268,7 +304,10 @@ class _Samples(Dataset[list[EncodedSample]]):
         self._tasks, self._rows, self._seed = tasks, rows, seed
 
     def __getitem__(self, refs: Sequence[SampleRef]) -> list[EncodedSample]:
-        return [encode_sample(self._tasks[ref.task], ref, self._rows[ref.task], self._seed) for ref in refs]
+        return [
+            encode_sample(self._tasks[ref.task], ref, self._rows[ref.task], self._seed)
+            for ref in refs
+        ]
 
 
 @dataclass(frozen=True)
@@ -314,7 +353,9 @@ def encode_sample(data: TaskData, ref: SampleRef, rows: int, seed: int) -> Encod
         name = data.source.name(place.index)
         try:
             row = data.source[place.index]
-            return EncodedSample(ref, data.encoder.encode(row, split="train", rng=rng, row_id=name), tuple(bad))
+            return EncodedSample(
+                ref, data.encoder.encode(row, split="train", rng=rng, row_id=name), tuple(bad)
+            )
         except RowError as error:
             bad.append(BadRow(ref.task, name, reason_at(name, error)))
     return EncodedSample(ref, None, tuple(bad))
@@ -334,7 +375,9 @@ def _check_picklable(tasks: Mapping[str, TaskData]) -> None:
             try:
                 pickle.dumps(part)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
-                remedy = "use functions and classes of a module, not lambdas, or set train.workers: 0"
+                remedy = (
+                    "use functions and classes of a module, not lambdas, or set train.workers: 0"
+                )
                 raise SourceError(
                     f"task '{task}': its {what} cannot be sent to a worker process: {error}; {remedy}"
                 ) from error

@@ -62,7 +62,14 @@ def _copy(name: str, file: StoredFile, store: Path) -> None:
     try:
         with file.path.open("rb") as source, temporary.open("wb") as target:
             shutil.copyfileobj(source, target, _CHUNK)
-        _check(file.path, temporary, name, file.digest, file.size, "make the artifact anew, or put the file back")
+        _check(
+            file.path,
+            temporary,
+            name,
+            file.digest,
+            file.size,
+            "make the artifact anew, or put the file back",
+        )
         sync(temporary)
         os.replace(temporary, store / file.digest)
     finally:
@@ -90,8 +97,12 @@ def find(folder: Path, stated: object) -> dict[str, dict[str, StoredFile]]:
         CheckpointError: A file is missing or altered, or the statement is none.
     """
     state = folder / "state.json"
-    if not isinstance(stated, dict) or not all(isinstance(files, dict) for files in stated.values()):
-        raise CheckpointError(state, f"artifact_files is {described(stated)}; expected artifact -> file -> digest")
+    if not isinstance(stated, dict) or not all(
+        isinstance(files, dict) for files in stated.values()
+    ):
+        raise CheckpointError(
+            state, f"artifact_files is {described(stated)}; expected artifact -> file -> digest"
+        )
     found: dict[str, dict[str, StoredFile]] = {}
     checked: dict[str, StoredFile] = {}
     for artifact, files in stated.items():
@@ -110,7 +121,12 @@ def _entry(state: Path, name: str, entry: object) -> tuple[str, int]:
     if not is_plain_name(name):
         what = f"artifact_files names '{shortened(name)}'; expected the name of a file, without folders"
         raise CheckpointError(state, what)
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or type(size) is not int or size < 0:
+    if (
+        not isinstance(digest, str)
+        or not _DIGEST.fullmatch(digest)
+        or type(size) is not int
+        or size < 0
+    ):
         what = f"artifact_files says {shortened(repr(entry))} of '{shortened(name)}'; expected a SHA-256 and a size"
         raise CheckpointError(state, what)
     return digest, size
@@ -123,7 +139,14 @@ def _found(folder: Path, name: str, digest: str, size: int) -> StoredFile:
         what = f"the file '{name}' of an artifact is missing (SHA-256 {digest})"
         remedy = "copy it there from the run or saved model that this checkpoint came from; `Generalist.save` takes it"
         raise CheckpointError(places[-1], f"{what}; {remedy} along")
-    _check(place, place, name, digest, size, "copy it again from the run or saved model that this checkpoint came from")
+    _check(
+        place,
+        place,
+        name,
+        digest,
+        size,
+        "copy it again from the run or saved model that this checkpoint came from",
+    )
     return StoredFile(place.absolute(), digest, size)
 
 
@@ -149,5 +172,7 @@ def _check(place: Path, content: Path, name: str, digest: str, size: int, remedy
     with content.open("rb") as stream:
         now = hashlib.file_digest(stream, "sha256").hexdigest()
     if now != digest:
-        what = f"the file '{name}' of an artifact is altered: its SHA-256 is {now}, {digest} was noted"
+        what = (
+            f"the file '{name}' of an artifact is altered: its SHA-256 is {now}, {digest} was noted"
+        )
         raise CheckpointError(place, f"{what}; {remedy}")

@@ -54,7 +54,9 @@ class Weights(Mapping[str, Tensor]):
             with safe_open(str(path), framework="pt") as file:
                 found: Tensor = file.get_tensor(key)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(path, f"damaged, or changed since it was opened ({error})") from error
+            raise CheckpointError(
+                path, f"damaged, or changed since it was opened ({error})"
+            ) from error
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -70,7 +72,11 @@ class Weights(Mapping[str, Tensor]):
     def _listed(self, kind: str) -> dict[str, tuple[int, ...]]:
         if is_sharded(self.folder):
             found = stored(self.folder)
-            return {name.partition("/")[2]: e.shape for name, e in found.items() if name.startswith(f"{kind}/")}
+            return {
+                name.partition("/")[2]: e.shape
+                for name, e in found.items()
+                if name.startswith(f"{kind}/")
+            }
         path = self.folder / f"{kind}.safetensors"
         if kind != _MODEL and not path.exists():
             return {}
@@ -101,7 +107,9 @@ def read_checkpoint(folder: str | Path, which: str = "latest") -> Weights:
     return Weights(place)
 
 
-def write_checkpoint(folder: str | Path, weights: Mapping[str, Tensor], like: str | Path | Weights) -> Path:
+def write_checkpoint(
+    folder: str | Path, weights: Mapping[str, Tensor], like: str | Path | Weights
+) -> Path:
     """A saved model with other weights: ``folder`` appears complete or not at all.
 
     Plans, vocabulary and artifacts are those of ``like``; the state of its optimiser is left out.
@@ -123,8 +131,12 @@ def write_checkpoint(folder: str | Path, weights: Mapping[str, Tensor], like: st
     whole_numbers = [name for name, value in given.items() if not value.is_floating_point()]
     whole = next((name for name in whole_numbers if base[name].is_floating_point()), None)
     if whole is not None:
-        raise CheckpointError(out, f"'{shortened(whole)}' is {given[whole].dtype}; expected floating-point numbers")
+        raise CheckpointError(
+            out, f"'{shortened(whole)}' is {given[whole].dtype}; expected floating-point numbers"
+        )
     check_writable(out)
-    exact = {name: value.float() if value.is_floating_point() else value for name, value in given.items()}
+    exact = {
+        name: value.float() if value.is_floating_point() else value for name, value in given.items()
+    }
     snapshot = load(base.folder, optimizer=False, tensors=False)
     return save(out, replace(snapshot, model=exact))

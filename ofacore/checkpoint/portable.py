@@ -76,8 +76,12 @@ def save(folder: Path, snapshot: Snapshot, store: Path | None = None) -> Path:
     try:
         return _saved(folder, snapshot, store)
     except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
-        raise CheckpointError(folder, f"cannot be written ({reason}); make room there, or choose another") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(
+            str(error).split()
+        )
+        raise CheckpointError(
+            folder, f"cannot be written ({reason}); make room there, or choose another"
+        ) from error
 
 
 def _saved(folder: Path, snapshot: Snapshot, store: Path | None) -> Path:
@@ -95,7 +99,10 @@ def _saved(folder: Path, snapshot: Snapshot, store: Path | None) -> Path:
 
 
 def save_sharded(
-    folder: Path, snapshot: Snapshot, group: dist.ProcessGroup | None = None, store: Path | None = None
+    folder: Path,
+    snapshot: Snapshot,
+    group: dist.ProcessGroup | None = None,
+    store: Path | None = None,
 ) -> Path:
     """Write a checkpoint of the sharded form; ``folder`` appears complete or not at all.
 
@@ -113,7 +120,11 @@ def save_sharded(
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-shards")
     on_first(lambda: _make_room(folder, temporary), group)
     kinds = {"model": snapshot.model, "optimizer": snapshot.optimizer, "ema": snapshot.ema}
-    write_shards(temporary, {f"{kind}/{name}": v for kind, own in kinds.items() for name, v in own.items()}, group)
+    write_shards(
+        temporary,
+        {f"{kind}/{name}": v for kind, own in kinds.items() for name, v in own.items()},
+        group,
+    )
     on_first(lambda: _finish(temporary, folder, snapshot, store), group)
     return folder
 
@@ -154,7 +165,9 @@ def load(folder: Path, optimizer: bool = True, tensors: bool = True) -> Snapshot
     read = read_whole if is_sharded(folder) else _read_file
     structure = _json(folder / "optimizer.json") if (folder / "optimizer.json").exists() else {}
     whole = {kind: read(folder, kind) for kind in kinds}
-    return Snapshot(**{"model": {}, **whole}, state=state, optimizer_structure=structure, artifacts=artifacts)
+    return Snapshot(
+        **{"model": {}, **whole}, state=state, optimizer_structure=structure, artifacts=artifacts
+    )
 
 
 def _artifacts(folder: Path, stated: object) -> dict[str, Artifact]:
@@ -164,7 +177,9 @@ def _artifacts(folder: Path, stated: object) -> dict[str, Artifact]:
         artifacts = {unquote(path.name): Artifact.load(path) for path in found}
     except OSError as error:
         what = f"cannot be read ({error.strerror}: {error.filename})"
-        raise CheckpointError(folder / "artifacts", f"{what}; expected a folder of files for each") from error
+        raise CheckpointError(
+            folder / "artifacts", f"{what}; expected a folder of files for each"
+        ) from error
     for name, files in artifact_files.find(folder, stated).items():
         held = artifacts.get(name, Artifact())
         twice = next((file for file in files if file in held.files), None)
@@ -190,7 +205,9 @@ def load_state(folder: Path) -> dict[str, Any]:
         what = f"is of form {shortened(version)}, written by a newer version of ofacore; this one reads form {FORMAT}"
         raise CheckpointError(path, f"{what}: update it with pip install -U ofacore")
     if not isinstance(artifacts, dict):
-        raise CheckpointError(path, f"artifacts is {described(artifacts)}; expected an object of name -> digest")
+        raise CheckpointError(
+            path, f"artifacts is {described(artifacts)}; expected an object of name -> digest"
+        )
     return state
 
 
@@ -237,7 +254,9 @@ def _noted(marker: Path) -> dict[str, int]:
         raise CheckpointError(marker, "names no files; it is not the marker of a checkpoint")
     wrong = next((name for name in files if not is_plain_path(name)), None)
     if wrong is not None:
-        raise CheckpointError(marker, f"names the file '{shortened(wrong)}'; expected names inside of its folder")
+        raise CheckpointError(
+            marker, f"names the file '{shortened(wrong)}'; expected names inside of its folder"
+        )
     return files
 
 

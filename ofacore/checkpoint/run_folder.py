@@ -30,8 +30,14 @@ def checkpoints(run: Path) -> list[Path]:
     """Complete checkpoints of a run, oldest step first."""
     there = [path.name for path in (run / "checkpoints").glob("step-*")]
     names = {name.removesuffix(PREVIOUS) for name in there if _STEP.fullmatch(name)}
-    found = [path for path in (standing(run / "checkpoints" / name) for name in names) if is_complete(path)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-").removesuffix(PREVIOUS)))
+    found = [
+        path
+        for path in (standing(run / "checkpoints" / name) for name in names)
+        if is_complete(path)
+    ]
+    return sorted(
+        found, key=lambda path: int(path.name.removeprefix("step-").removesuffix(PREVIOUS))
+    )
 
 
 def write_pointer(run: Path, name: Pointer, checkpoint: Path, **facts: Any) -> None:
@@ -62,11 +68,15 @@ def _named(run: Path, name: Pointer) -> Path | None:
     path = run / "checkpoints" / name
     if not path.is_file():
         return None
-    remedy = "delete it, and the newest complete checkpoint is used" if name == "latest" else "delete it"
+    remedy = (
+        "delete it, and the newest complete checkpoint is used" if name == "latest" else "delete it"
+    )
     try:
         found = read_object(path).get("folder")
     except JsonError as error:
-        raise CheckpointError(path, f"not a pointer to a checkpoint ({error.reason}); {remedy}") from error
+        raise CheckpointError(
+            path, f"not a pointer to a checkpoint ({error.reason}); {remedy}"
+        ) from error
     if not is_plain_name(found):
         what = f"names {shortened(repr(found))}; expected the name of a folder beside it"
         raise CheckpointError(path, f"not a pointer to a checkpoint: {what}; {remedy}")
@@ -78,7 +88,11 @@ def find_latest(run: Path) -> Path | None:
     named, found = read_pointer(run, "latest"), checkpoints(run)
     lost = _named(run, "latest") if named is None else None
     if lost is not None and found:
-        logger.warning("%s names no complete checkpoint; %s is used, the newest one", _told(lost), found[-1].name)
+        logger.warning(
+            "%s names no complete checkpoint; %s is used, the newest one",
+            _told(lost),
+            found[-1].name,
+        )
     return named or (found[-1] if found else None)
 
 

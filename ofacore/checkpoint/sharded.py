@@ -42,7 +42,9 @@ def is_sharded(folder: Path) -> bool:
     return (folder / SHARDS).is_dir()
 
 
-def write_shards(folder: Path, tensors: Mapping[str, Tensor], group: dist.ProcessGroup | None) -> None:
+def write_shards(
+    folder: Path, tensors: Mapping[str, Tensor], group: dist.ProcessGroup | None
+) -> None:
     """Write what every process of a group holds; all of them must call this together.
 
     Single numbers are copied: safetensors refuses several names for one memory.
@@ -53,7 +55,11 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], group: dist.Proces
     from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
     from torch.distributed.checkpoint.api import CheckpointException
 
-    held = {name: value if value.ndim else value.clone() for name, value in tensors.items() if value.numel()}
+    held = {
+        name: value if value.ndim else value.clone()
+        for name, value in tensors.items()
+        if value.numel()
+    }
     writer = HuggingFaceStorageWriter(str(folder / SHARDS), save_distributed=True)
     try:
         with _alone_is_fine():
@@ -75,8 +81,12 @@ def stored(folder: Path) -> dict[str, Stored]:
     try:
         found = HuggingFaceStorageReader(str(folder / SHARDS)).read_metadata().state_dict_metadata
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(folder / SHARDS, f"damaged or not safetensors files ({error})") from error
-    return {name: Stored(tuple(entry.size), entry.properties.dtype) for name, entry in found.items()}
+        raise CheckpointError(
+            folder / SHARDS, f"damaged or not safetensors files ({error})"
+        ) from error
+    return {
+        name: Stored(tuple(entry.size), entry.properties.dtype) for name, entry in found.items()
+    }
 
 
 def read_shards(folder: Path, into: Mapping[str, Tensor]) -> None:
@@ -94,7 +104,11 @@ def read_shards(folder: Path, into: Mapping[str, Tensor]) -> None:
     wanted = {name: value for name, value in into.items() if value.numel()}
     _check_fit(folder, wanted)
     with _alone_is_fine():
-        load(dict(wanted), storage_reader=HuggingFaceStorageReader(str(folder / SHARDS)), no_dist=True)
+        load(
+            dict(wanted),
+            storage_reader=HuggingFaceStorageReader(str(folder / SHARDS)),
+            no_dist=True,
+        )
 
 
 def read_whole(folder: Path, kind: str) -> dict[str, Tensor]:

@@ -33,7 +33,9 @@ class _Base:
         context: ScheduleContext | None = None,
     ) -> None:
         self.context = context
-        self.tasks = {name: share for name, share in tasks.items() if share.weight > 0 and share.rows > 0}
+        self.tasks = {
+            name: share for name, share in tasks.items() if share.weight > 0 and share.rows > 0
+        }
         self.samples, self.seed, self.options = samples, seed, dict(options)
         if not self.tasks:
             raise ScheduleError("no task has both rows and a positive weight: nothing to train on")
@@ -94,8 +96,13 @@ class Temperature(_Drawn):
     def weights(self, step: int) -> dict[str, float]:
         temperature = float(self.options.get("temperature", 2.0))
         if temperature <= 0:
-            raise ScheduleError(f"train.schedule.options.temperature={temperature}: must be above 0")
-        return {name: share.weight * share.rows ** (1 / temperature) for name, share in self.tasks.items()}
+            raise ScheduleError(
+                f"train.schedule.options.temperature={temperature}: must be above 0"
+            )
+        return {
+            name: share.weight * share.rows ** (1 / temperature)
+            for name, share in self.tasks.items()
+        }
 
 
 class Weights(_Drawn):
@@ -142,7 +149,9 @@ class Curriculum(_Fixed):
             if start.get(name, 0) <= step and (name not in until or step < until[name])
         }
         if not active:
-            raise ScheduleError(f"train.schedule.options: no task is active at step {step}; move a start or until")
+            raise ScheduleError(
+                f"train.schedule.options: no task is active at step {step}; move a start or until"
+            )
         return active
 
     def _steps(self, option: str) -> dict[str, int]:
@@ -157,11 +166,15 @@ class Curriculum(_Fixed):
         """
         place = f"train.schedule.options.{option}={value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise ScheduleError(f"{place}: must be a number of steps, or a share of the run between 0 and 1")
+            raise ScheduleError(
+                f"{place}: must be a number of steps, or a share of the run between 0 and 1"
+            )
         if not 0 < value < 1:
             return int(value)
         if self.context is None:
-            raise ScheduleError(f"{place}: a share of a run whose length is not known; give a number of steps")
+            raise ScheduleError(
+                f"{place}: a share of a run whose length is not known; give a number of steps"
+            )
         return round(value * self.context.steps)
 
 

@@ -101,11 +101,17 @@ class WandB:
         try:
             wandb = importlib.import_module("wandb")
         except ImportError as error:
-            raise TrackerError("train.trackers: 'wandb' is not installed; pip install wandb") from error
+            raise TrackerError(
+                "train.trackers: 'wandb' is not installed; pip install wandb"
+            ) from error
         kept = Path(folder) / "wandb_id"
         known = kept.read_text(encoding="utf-8").strip() if kept.exists() else None
         self._run = wandb.init(
-            project=given.get("project", "ofacore"), mode=given.get("mode"), id=known, resume="allow", dir=str(folder)
+            project=given.get("project", "ofacore"),
+            mode=given.get("mode"),
+            id=known,
+            resume="allow",
+            dir=str(folder),
         )
         kept.write_text(f"{self._run.id}\n", encoding="utf-8")
 

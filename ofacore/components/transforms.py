@@ -62,7 +62,9 @@ def from_json(value: Any) -> Any:
         return json.loads(value)
     except ValueError as error:
         if value.lstrip()[:1] in ("[", "(", "{") and "'" in value:
-            raise ValueError(f"{error}; if Python wrote it, as in ['a', \"b's\"], use 'from_python'") from error
+            raise ValueError(
+                f"{error}; if Python wrote it, as in ['a', \"b's\"], use 'from_python'"
+            ) from error
         raise
 
 
@@ -107,14 +109,18 @@ _SEPARATOR = Option("&&", "What stands between two references.")
 
 
 def _component(name: str, doc: str, **options: Option) -> Component:
-    return Component("transform", name, f"ofacore.components.transforms:{name}", doc, options=options)
+    return Component(
+        "transform", name, f"ofacore.components.transforms:{name}", doc, options=options
+    )
 
 
 TRANSFORMS: tuple[Component, ...] = (
     _component("lower", "lower case"),
     _component("strip_punctuation", "ASCII punctuation removed"),
     _component("join_blanks", "runs of blanks become one"),
-    _component("truncate_words", "the first words", words=Option(128, "How many are kept.", minimum=0)),
+    _component(
+        "truncate_words", "the first words", words=Option(128, "How many are kept.", minimum=0)
+    ),
     _component("replace_underscores", "underscores become blanks"),
     _component("split_references", "`a&&b` becomes a list", separator=_SEPARATOR),
     _component("first_reference", "`a&&b` becomes `a`", separator=_SEPARATOR),

@@ -5,6 +5,15 @@ from ofacore.config.problems import ConfigError, Place, Problem
 from ofacore.config.showing import json_schema, show
 
 __all__ = [
-    "ConfigError", "Loaded", "Place", "Problem", "json_schema", "load", "read", "read_data", "read_generation", "show",
+    "ConfigError",
+    "Loaded",
+    "Place",
+    "Problem",
+    "json_schema",
+    "load",
+    "read",
+    "read_data",
+    "read_generation",
+    "show",
     "starter_config",
-]  # fmt: skip
+]

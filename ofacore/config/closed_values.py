@@ -40,7 +40,9 @@ def members(given: Any) -> tuple[Any, ...]:
     for number, value in enumerate(listed):
         plain = plain_value(value)
         if plain is None:
-            raise ValueError(f"text and finite numbers as values, but number {number + 1} is {_shown(value)}")
+            raise ValueError(
+                f"text and finite numbers as values, but number {number + 1} is {_shown(value)}"
+            )
         distinct.setdefault(repr(plain), plain)
     if not distinct:
         raise ValueError("at least one value")

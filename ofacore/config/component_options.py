@@ -13,7 +13,12 @@ OptionTable = dict[tuple[str, str], dict[str, Any]]
 """(kind, name) of a component -> options that are set for it."""
 LOOP_KINDS = frozenset({"schedule", "tracker"})
 """Kinds of components that belong to the training loop, not to the model: a resumed run may set them anew."""
-OLDER = {"adapters": "adapter", "heads_options": "head", "preprocessors": "preprocessor", "options": "backbone"}
+OLDER = {
+    "adapters": "adapter",
+    "heads_options": "head",
+    "preprocessors": "preprocessor",
+    "options": "backbone",
+}
 """Key of ``model`` -> kind: older spellings of what stands in the table."""
 
 
@@ -76,12 +81,18 @@ def by_key(table: OptionTable) -> dict[str, dict[str, Any]]:
 
 def of_model(config: RunConfig) -> OptionTable:
     """As `component_options`, without what belongs to the training loop."""
-    return {key: options for key, options in component_options(config).items() if key[0] not in LOOP_KINDS}
+    return {
+        key: options
+        for key, options in component_options(config).items()
+        if key[0] not in LOOP_KINDS
+    }
 
 
 def of_loop(config: RunConfig) -> OptionTable:
     """As `component_options`, of schedules and trackers alone."""
-    return {key: options for key, options in component_options(config).items() if key[0] in LOOP_KINDS}
+    return {
+        key: options for key, options in component_options(config).items() if key[0] in LOOP_KINDS
+    }
 
 
 def contradictions(config: RunConfig) -> Iterator[Contradiction]:
@@ -95,7 +106,9 @@ def contradictions(config: RunConfig) -> Iterator[Contradiction]:
         for option in [option for option in given.options if option in before.options]:
             value, other = given.options[option], before.options[option]
             if value != other:
-                yield Contradiction(f"{given.path}.{option}", value, f"{before.path}.{option}", other)
+                yield Contradiction(
+                    f"{given.path}.{option}", value, f"{before.path}.{option}", other
+                )
 
 
 def in_the_table(values: dict[str, Any], config: RunConfig) -> dict[str, Any]:

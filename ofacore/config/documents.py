@@ -56,7 +56,13 @@ def read_document(text: str, source: str, problems: list[Problem]) -> Layer:
         values = {}
     if not isinstance(values, dict):
         found = type(values).__name__
-        problems.append(Problem("", f"found a {found}, expected keys such as 'tasks:' and 'train:'", Place(source, 1)))
+        problems.append(
+            Problem(
+                "",
+                f"found a {found}, expected keys such as 'tasks:' and 'train:'",
+                Place(source, 1),
+            )
+        )
         values = {}
     return Layer(values, builder.places)
 
@@ -141,7 +147,9 @@ class _Builder:
             if not isinstance(key, yaml.ScalarNode):
                 self._problem(key, path, "a key is a single word, not a list or section")
             elif key.value in seen:
-                self._problem(key, (*path, key.value), f"this key stands in line {seen[key.value]} already")
+                self._problem(
+                    key, (*path, key.value), f"this key stands in line {seen[key.value]} already"
+                )
             else:
                 seen[key.value] = key.start_mark.line + 1
 

@@ -57,8 +57,10 @@ def with_defaults_of_star(layer: Layer) -> Layer:
     values = {name: _merged(tasks["*"], task) for name, task in rest.items()}
     below = {
         ("tasks", name, *path[2:]): place
-        for path, place in layer.places.items() if path[:2] == ("tasks", "*") for name in rest
-    }  # fmt: skip
+        for path, place in layer.places.items()
+        if path[:2] == ("tasks", "*")
+        for name in rest
+    }
     own = {path: place for path, place in layer.places.items() if path[:2] != ("tasks", "*")}
     return Layer({**layer.values, "tasks": values}, {**below, **own})
 
@@ -66,7 +68,13 @@ def with_defaults_of_star(layer: Layer) -> Layer:
 def _merged(lower: Any, upper: Any) -> Any:
     if not (isinstance(lower, Mapping) and isinstance(upper, Mapping)):
         return upper
-    return {**lower, **{key: _merged(lower[key], value) if key in lower else value for key, value in upper.items()}}
+    return {
+        **lower,
+        **{
+            key: _merged(lower[key], value) if key in lower else value
+            for key, value in upper.items()
+        },
+    }
 
 
 def _leaves(value: Any, path: Path = ()) -> list[tuple[Path, Any]]:
@@ -82,4 +90,6 @@ def _within(path: Path, roots: set[Path]) -> bool:
 def _remove_tasks(merged: Layer, lower: Layer) -> None:
     before, tasks = lower.values.get("tasks"), merged.values.get("tasks")
     if isinstance(before, dict) and isinstance(tasks, dict):
-        merged.values["tasks"] = {n: task for n, task in tasks.items() if task is not None or before.get(n) is None}
+        merged.values["tasks"] = {
+            n: task for n, task in tasks.items() if task is not None or before.get(n) is None
+        }

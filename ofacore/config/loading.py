@@ -37,7 +37,9 @@ class Loaded:
 
 
 def load(
-    sources: Sequence[str | FilePath], overrides: Sequence[str] = (), registry: Registry | None = None
+    sources: Sequence[str | FilePath],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
 ) -> RunConfig:
     """Read a run.
 
@@ -52,7 +54,11 @@ def load(
     return read(sources, overrides, registry).config
 
 
-def read(sources: Sequence[str | FilePath], overrides: Sequence[str] = (), registry: Registry | None = None) -> Loaded:
+def read(
+    sources: Sequence[str | FilePath],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Loaded:
     """As `load`, with the places of all values, for problems that are found later."""
     problems: list[Problem] = []
     layer = Layer()
@@ -89,7 +95,9 @@ def read_data(overrides: Sequence[str]) -> DataConfig:
     try:
         config = DataConfig.model_validate(layer.values)
     except ValidationError as error:
-        raise ConfigError([*problems, *explained(error, layer.values, ("tasks", "task", "data"))]) from None
+        raise ConfigError(
+            [*problems, *explained(error, layer.values, ("tasks", "task", "data"))]
+        ) from None
     if problems:
         raise ConfigError(problems)
     return config
@@ -116,13 +124,17 @@ def _source(source: str | FilePath, registry: Registry | None, problems: list[Pr
 
 def _starter(word: str, registry: Registry, problems: list[Problem]) -> Layer:
     layer = _file(FilePath(str(files("ofacore.config"))) / STARTER[word], (), Place(), problems)
-    wanted = [p for p in registry.presets().values() if p.data and (p.starter or word == "starter-all")]
+    wanted = [
+        p for p in registry.presets().values() if p.data and (p.starter or word == "starter-all")
+    ]
     tasks = Layer({"tasks": {preset.name: {"preset": preset.name} for preset in wanted}})
     tasks.places.update({("tasks", preset.name): Place(word) for preset in wanted})
     return merge(tasks, layer)
 
 
-def _file(path: FilePath, including: tuple[FilePath, ...], asked: Place, problems: list[Problem]) -> Layer:
+def _file(
+    path: FilePath, including: tuple[FilePath, ...], asked: Place, problems: list[Problem]
+) -> Layer:
     """One file over the files that it includes."""
     path = path.expanduser()
     if path.resolve() in including:
@@ -136,7 +148,12 @@ def _file(path: FilePath, including: tuple[FilePath, ...], asked: Place, problem
     layer = read_document(text, str(path), problems)
     below = Layer()
     for name in _included(layer, problems):
-        below = merge(below, _file(path.parent / name, (*including, path.resolve()), layer.place((INCLUDE,)), problems))
+        below = merge(
+            below,
+            _file(
+                path.parent / name, (*including, path.resolve()), layer.place((INCLUDE,)), problems
+            ),
+        )
     return merge(below, layer)
 
 

@@ -37,7 +37,11 @@ def apply_overrides(layer: Layer, overrides: Sequence[str], problems: list[Probl
         try:
             _set(result, parts, _value(text.strip()), place)
         except yaml.YAMLError as error:
-            problems.append(Problem(key.strip(), " ".join(str(error).split()), place, "put the value into quotes"))
+            problems.append(
+                Problem(
+                    key.strip(), " ".join(str(error).split()), place, "put the value into quotes"
+                )
+            )
         except _NoPlaceError as error:
             problems.append(Problem(key.strip(), str(error), place))
     return result
@@ -55,7 +59,9 @@ def _parts(key: str) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    mark = len(text) == 1 and not text.isalnum() and text != "~"  # YAML reads some of these as the begin of more
+    mark = (
+        len(text) == 1 and not text.isalnum() and text != "~"
+    )  # YAML reads some of these as the begin of more
     if not text or mark or "->" in text:
         return text
     return parse_value(text)
@@ -85,9 +91,13 @@ def _step(holder: Any, part: str, path: Path) -> str | int:
     if isinstance(holder, dict):
         return part
     if not isinstance(holder, list):
-        raise _NoPlaceError(f"'{dotted(path)}' is the value {excerpt(holder)}, which has no key '{part}'")
+        raise _NoPlaceError(
+            f"'{dotted(path)}' is the value {excerpt(holder)}, which has no key '{part}'"
+        )
     if not part.isdecimal() or int(part) >= len(holder):
-        raise _NoPlaceError(f"'{dotted(path)}' is a list of {len(holder)}; expected a number from 0, not '{part}'")
+        raise _NoPlaceError(
+            f"'{dotted(path)}' is a list of {len(holder)}; expected a number from 0, not '{part}'"
+        )
     return int(part)
 
 

@@ -10,10 +10,19 @@ if TYPE_CHECKING:
     from ofacore.config.schema import ModelConfig
 
 _FAMILY = "ofa-"
-_FAMILY_OPTIONS: Mapping[str, Any] = MappingProxyType({
-    "positions": "untied", "qk_norm": False, "scale_attn": True, "scale_fc": True, "scale_heads": True,
-    "attn_scale_factor": 2.0, "norm_per_adapter": True, "target_type_embedding": False, "separator": False,
-})  # fmt: skip
+_FAMILY_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "positions": "untied",
+        "qk_norm": False,
+        "scale_attn": True,
+        "scale_fc": True,
+        "scale_heads": True,
+        "attn_scale_factor": 2.0,
+        "norm_per_adapter": True,
+        "target_type_embedding": False,
+        "separator": False,
+    }
+)
 """What all models of the OFA family have in common; the rest are the defaults of the schema."""
 _MOVED: Mapping[str, str] = MappingProxyType(
     {
@@ -32,7 +41,11 @@ def with_preset_options(config: ModelConfig) -> ModelConfig:
     """The configuration with the options of an ``ofa-`` preset, except those that were set explicitly."""
     if not config.preset.startswith(_FAMILY):
         return config
-    missing = {name: value for name, value in _FAMILY_OPTIONS.items() if name not in config.model_fields_set}
+    missing = {
+        name: value
+        for name, value in _FAMILY_OPTIONS.items()
+        if name not in config.model_fields_set
+    }
     return config.model_copy(update=missing)
 
 
@@ -54,12 +67,16 @@ def with_moved_keys(values: Any) -> Any:
     if scheme == _SCHEME and isinstance(given, Mapping):
         kept["positions_options"] = {**moved, **given}
     elif moved.get("attention_bias") is False and _scales(values, family):
-        raise ValueError(f"no attention_bias: false unless positions is '{_SCHEME}'; delete the key")
+        raise ValueError(
+            f"no attention_bias: false unless positions is '{_SCHEME}'; delete the key"
+        )
     return kept
 
 
 def _scales(values: Mapping[str, Any], family: bool) -> bool:
     """Whether the encoder has scale options, which ``attention_bias: false`` took from it."""
     defaults: Mapping[str, Any] = _FAMILY_OPTIONS if family else {}
-    given = {name: values.get(name, defaults.get(name)) for name in ("scale_heads", "attn_scale_factor")}
+    given = {
+        name: values.get(name, defaults.get(name)) for name in ("scale_heads", "attn_scale_factor")
+    }
     return bool(given["scale_heads"]) or given["attn_scale_factor"] not in (None, 1, 1.0)

@@ -32,7 +32,9 @@ def _decodes(name: str) -> str:
     try:
         "".encode(name or "utf-8")
     except (LookupError, ValueError):
-        raise ValueError("an encoding of text that Python knows, such as cp1252 or shift_jis") from None
+        raise ValueError(
+            "an encoding of text that Python knows, such as cp1252 or shift_jis"
+        ) from None
     return name
 
 
@@ -43,14 +45,19 @@ def _unescaped(text: Any) -> Any:
 
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression."""
-Character = Annotated[str, BeforeValidator(_unescaped), Field(max_length=1, pattern=r"^[\x00-\x7f]?$")]
+Character = Annotated[
+    str, BeforeValidator(_unescaped), Field(max_length=1, pattern=r"^[\x00-\x7f]?$")
+]
 Encoding = Annotated[str, AfterValidator(_decodes)]
 Empty = Literal["text", "absent"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _without_numpy(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+    return {
+        name: value.tolist() if hasattr(value, "tolist") else value
+        for name, value in values.items()
+    }
 
 
 GenerationValues = Annotated[dict[str, Any], AfterValidator(_without_numpy)]
@@ -69,15 +76,20 @@ class DataConfig(Section):
     """Where the rows of a task come from."""
 
     train: Any = Field(
-        None, description="File, folder, list of files, dataset name, or rows; None: the preset's starter data."
+        None,
+        description="File, folder, list of files, dataset name, or rows; None: the preset's starter data.",
     )
     valid: Any = Field(None, description="As train.")
     test: Any = Field(None, description="As train.")
-    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "folder", "webdataset", "hf"] = Field(
+    format: Literal[
+        "auto", "csv", "tsv", "jsonl", "json", "parquet", "folder", "webdataset", "hf"
+    ] = Field(
         "auto",
         description="auto: by the suffix; hf: a Hugging Face dataset by name, or a folder that holds a saved one.",
     )
-    delimiter: Character = Field("", description="CSV/TSV: the character between fields; empty: as the format says.")
+    delimiter: Character = Field(
+        "", description="CSV/TSV: the character between fields; empty: as the format says."
+    )
     header: bool = Field(True, description="CSV/TSV: the first line names the columns.")
     names: tuple[str, ...] = Field((), description="CSV/TSV without header: names of the columns.")
     quoting: Literal["auto", "csv", "none"] = Field(
@@ -86,16 +98,20 @@ class DataConfig(Section):
         "quotation mark is a letter; auto: csv for CSV, none for TSV.",
     )
     encoding: Encoding = Field(
-        "", description="CSV/TSV/JSON: of the text, such as cp1252; empty: UTF-8, or what a byte order mark says."
+        "",
+        description="CSV/TSV/JSON: of the text, such as cp1252; empty: UTF-8, or what a byte order mark says.",
     )
     empty: Empty | dict[str, Empty] = Field(
-        "text", description="What an empty text means: text, or absent, as None; for all columns, or column -> meaning."
+        "text",
+        description="What an empty text means: text, or absent, as None; for all columns, or column -> meaning.",
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="Slot name -> column name, where they differ; answers.text.0 is a place inside of a column.",
     )
-    transforms: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Column -> transforms, in order.")
+    transforms: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Column -> transforms, in order."
+    )
     row_transforms: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Transform of whole rows -> its options; in order, behind the preset's and those of columns.",
@@ -108,7 +124,9 @@ class LossConfig(Section):
     criterion: str = Field(description="Name of an installed criterion.")
     hidden: str = Field(description="Slot whose hidden states it reads, on either side.")
     labels: str = Field("", description="Slot that gives the labels; empty: the same.")
-    head: str = Field("", description="Head between the two; empty: that of the slot that gives the labels.")
+    head: str = Field(
+        "", description="Head between the two; empty: that of the slot that gives the labels."
+    )
     weight: float = Field(1.0, ge=0, description="Factor on this term.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the criterion.")
 
@@ -118,7 +136,9 @@ class MetricConfig(Section):
 
     metric: str = Field(description="Name of an installed metric.")
     slot: str = Field(description="Target slot whose predictions it judges.")
-    references: str = Field("", description="Column that holds the references; empty: the slot's own.")
+    references: str = Field(
+        "", description="Column that holds the references; empty: the slot's own."
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the metric.")
 
 
@@ -132,18 +152,27 @@ class TaskConfig(Section):
     data: DataConfig = Field(DataConfig(), description="Its rows.")
     weight: float = Field(1.0, ge=0, description="Share of samples, relative to the other tasks.")
     loss_weight: float = Field(1.0, ge=0, description="Factor on all loss terms of this task.")
-    losses: tuple[LossConfig, ...] = Field((), description="Loss terms; none: one on each target slot.")
-    metrics: tuple[MetricConfig, ...] = Field((), description="Metrics, the first is the score; none: the preset's.")
+    losses: tuple[LossConfig, ...] = Field(
+        (), description="Loss terms; none: one on each target slot."
+    )
+    metrics: tuple[MetricConfig, ...] = Field(
+        (), description="Metrics, the first is the score; none: the preset's."
+    )
     closed_sets: dict[str, ClosedValues] = Field(
-        default_factory=dict, description="Slot -> list of values, file with one a line, or {column: name}."
+        default_factory=dict,
+        description="Slot -> list of values, file with one a line, or {column: name}.",
     )
     generation: GenerationValues = Field(
         default_factory=dict,
         description="Options of generation, each for the generators that have it; instructions.md lists them.",
     )
-    decoder_plain_with_loss: bool = Field(False, description="Plain text of the target is learned too.")
+    decoder_plain_with_loss: bool = Field(
+        False, description="Plain text of the target is learned too."
+    )
     prompt_slot: str = Field("", description="Slot that guidance drops; empty: the whole source.")
-    drop_prompt: float = Field(0.0, ge=0, le=1, description="Probability of dropping the prompt in training.")
+    drop_prompt: float = Field(
+        0.0, ge=0, le=1, description="Probability of dropping the prompt in training."
+    )
 
 
 class LoraConfig(Section):
@@ -158,7 +187,9 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """The universal model. Unset sizes come from the preset."""
 
-    preset: str = Field("tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-10b.")
+    preset: str = Field(
+        "tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-10b."
+    )
     backbone: str = Field("megatron", description="Name of an installed backbone.")
     hidden: int | None = Field(None, gt=0, description="Width.")
     ffn: int | None = Field(None, gt=0, description="Width of the feed-forward layers.")
@@ -167,12 +198,19 @@ class ModelConfig(Section):
     decoder_layers: int | None = Field(None, ge=0, description="Layers of the decoder.")
     positions: str = Field("rotary", description="Name of an installed position scheme.")
     positions_options: dict[str, Any] = Field(
-        default_factory=dict, description="Options of the position scheme; as `options: {positions/NAME: {...}}`."
+        default_factory=dict,
+        description="Options of the position scheme; as `options: {positions/NAME: {...}}`.",
     )
     max_positions: int = Field(1024, gt=0, description="Most positions along one axis.")
-    norm: Literal["pre", "post"] = Field("pre", description="Normalisation before or behind each sublayer.")
-    norm_type: Literal["layernorm", "rmsnorm"] = Field("layernorm", description="Kind of normalisation.")
-    activation: Literal["gelu", "relu", "silu"] = Field("gelu", description="Of the feed-forward layers.")
+    norm: Literal["pre", "post"] = Field(
+        "pre", description="Normalisation before or behind each sublayer."
+    )
+    norm_type: Literal["layernorm", "rmsnorm"] = Field(
+        "layernorm", description="Kind of normalisation."
+    )
+    activation: Literal["gelu", "relu", "silu"] = Field(
+        "gelu", description="Of the feed-forward layers."
+    )
     qk_norm: bool = Field(True, description="Normalise queries and keys of each head.")
     scale_attn: bool = Field(False, description="Normalise the output of attention.")
     scale_fc: bool = Field(False, description="Normalise inside the feed-forward layers.")
@@ -182,40 +220,64 @@ class ModelConfig(Section):
         1.0, gt=0, description="Scores are divided by the root of the head's width times this."
     )
     layernorm_embedding: bool = Field(True, description="Normalise embeddings.")
-    norm_per_adapter: bool = Field(False, description="Each adapter has its own normalisation of embeddings.")
+    norm_per_adapter: bool = Field(
+        False, description="Each adapter has its own normalisation of embeddings."
+    )
     type_embedding: bool = Field(True, description="A learned vector for each adapter and side.")
     target_type_embedding: bool = Field(True, description="False: for adapters of the source only.")
-    scale_embedding: bool = Field(False, description="Embeddings are multiplied by the root of the width.")
-    output_bias: bool = Field(False, description="A fixed number for each token is added to its logit.")
-    tied_head: bool = Field(True, description="The vocabulary head shares the table of the embeddings.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on embeddings and residual branches.")
+    scale_embedding: bool = Field(
+        False, description="Embeddings are multiplied by the root of the width."
+    )
+    output_bias: bool = Field(
+        False, description="A fixed number for each token is added to its logit."
+    )
+    tied_head: bool = Field(
+        True, description="The vocabulary head shares the table of the embeddings."
+    )
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="Dropout on embeddings and residual branches."
+    )
     attention_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on attention weights.")
     activation_dropout: float = Field(
         0.0, ge=0, lt=1, description="Dropout behind the activation of the feed-forward layers."
     )
     encoder_drop_path: float = Field(
-        0.0, ge=0, lt=1, description="Probability of skipping a sublayer, rising to this at the last encoder layer."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Probability of skipping a sublayer, rising to this at the last encoder layer.",
     )
-    decoder_drop_path: float = Field(0.0, ge=0, lt=1, description="As encoder_drop_path, in the decoder.")
+    decoder_drop_path: float = Field(
+        0.0, ge=0, lt=1, description="As encoder_drop_path, in the decoder."
+    )
     experts: str = Field(
         "none",
         description="Feed-forward experts: none, or an installed router: modality or task (one for each), topk (a "
         "learned choice), or a plugin's.",
     )
-    experts_number: int = Field(4, ge=1, description="Number of experts, where the router does not say what they are.")
+    experts_number: int = Field(
+        4, ge=1, description="Number of experts, where the router does not say what they are."
+    )
     experts_k: int = Field(
-        1, ge=1, description="Experts that each position goes through, of routers that choose several."
+        1,
+        ge=1,
+        description="Experts that each position goes through, of routers that choose several.",
     )
     experts_balance: float = Field(
-        0.01, ge=0, description="Weight of a learned router's loss, which spreads positions over the experts; 0: none."
+        0.01,
+        ge=0,
+        description="Weight of a learned router's loss, which spreads positions over the experts; 0: none.",
     )
     checkpoint_activations: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, more time."
     )
-    source_boundaries: bool = Field(True, description="Token runs of the source get `<bos>` and `<eos>`.")
+    source_boundaries: bool = Field(
+        True, description="Token runs of the source get `<bos>` and `<eos>`."
+    )
     separator: bool = Field(True, description="Open slots inside a run end with `<sep>`.")
     target_start: Literal["bos", "eos", "eos bos"] = Field(
-        "bos", description="What the decoder reads first; BART's reads `<eos>`, and behind it a forced `<bos>`."
+        "bos",
+        description="What the decoder reads first; BART's reads `<eos>`, and behind it a forced `<bos>`.",
     )
     lora: LoraConfig = Field(LoraConfig(), description="Low-rank updates of linear layers.")
     adapters: dict[str, dict[str, Any]] = Field(
@@ -228,7 +290,8 @@ class ModelConfig(Section):
         default_factory=dict, description="Older spelling of `options: {preprocessor/NAME: {...}}`."
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="Older spelling of `options: {backbone/NAME: {...}}`, of the chosen backbone."
+        default_factory=dict,
+        description="Older spelling of `options: {backbone/NAME: {...}}`, of the chosen backbone.",
     )
 
     @model_validator(mode="before")
@@ -243,14 +306,18 @@ class GroupRule(Section):
 
     pattern: Pattern = Field(description="Regular expression that is searched in parameter names.")
     lr: float = Field(1.0, ge=0, description="Factor on the learning rate.")
-    weight_decay: float | None = Field(None, ge=0, description="In place of the optimiser's; unset: the same.")
+    weight_decay: float | None = Field(
+        None, ge=0, description="In place of the optimiser's; unset: the same."
+    )
     freeze: bool = Field(False, description="These parameters are not trained.")
 
 
 class OptimizerConfig(Section):
     """The optimiser."""
 
-    name: Literal["adamw", "muon", "sgd"] = Field("muon", description="muon: Muon for matrices, AdamW for the rest.")
+    name: Literal["adamw", "muon", "sgd"] = Field(
+        "muon", description="muon: Muon for matrices, AdamW for the rest."
+    )
     lr: float = Field(1e-3, gt=0, description="Rate of AdamW and SGD.")
     muon_lr: float = Field(2e-2, gt=0, description="Rate of matrices under Muon.")
     muon_momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of Muon.")
@@ -262,11 +329,15 @@ class OptimizerConfig(Section):
         description="Matrices whose name matches stay with AdamW; embedding tables always do.",
     )
     sgd_momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of SGD.")
-    betas: tuple[Share, Share] = Field((0.9, 0.99), description="AdamW's decay rates of the two moments.")
+    betas: tuple[Share, Share] = Field(
+        (0.9, 0.99), description="AdamW's decay rates of the two moments."
+    )
     eps: float = Field(1e-8, gt=0, description="AdamW's term against division by zero.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
     clip: float = Field(1.0, ge=0, description="Gradient norm limit; 0: none.")
-    rules: tuple[GroupRule, ...] = Field((), description="Settings by name of parameter; the first match counts.")
+    rules: tuple[GroupRule, ...] = Field(
+        (), description="Settings by name of parameter; the first match counts."
+    )
 
 
 class LrConfig(Section):
@@ -275,7 +346,9 @@ class LrConfig(Section):
     name: Literal["cosine", "polynomial", "wsd", "constant"] = Field(
         "wsd", description="Shape of the learning rate; wsd: warm-up, stable, decay."
     )
-    warmup: int | float = Field(0.05, ge=0, description="Steps, or a share of all steps if below 1.")
+    warmup: int | float = Field(
+        0.05, ge=0, description="Steps, or a share of all steps if below 1."
+    )
     decay: float = Field(0.25, ge=0, le=1, description="wsd: share of steps of the final decay.")
     end: float = Field(0.0, ge=0, description="Factor at the end.")
     power: float = Field(1.0, gt=0, description="polynomial: exponent.")
@@ -285,7 +358,8 @@ class ScheduleConfig(Section):
     """The schedule of tasks."""
 
     name: str = Field(
-        "all", description="all, proportional, temperature, weights, round_robin, curriculum, or a plugin's."
+        "all",
+        description="all, proportional, temperature, weights, round_robin, curriculum, or a plugin's.",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the schedule.")
 
@@ -309,13 +383,19 @@ class CheckpointConfig(Section):
     every: int = Field(200, ge=0, description="Steps between checkpoints; 0: at the end only.")
     keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     best: str = Field(
-        "", description="Value of validation that decides `best`, such as `task/metric`; empty: mean validation loss."
+        "",
+        description="Value of validation that decides `best`, such as `task/metric`; empty: mean validation loss.",
     )
-    higher_is_better: bool | None = Field(None, description="How `best` is compared; unset: as the metric says.")
+    higher_is_better: bool | None = Field(
+        None, description="How `best` is compared; unset: as the metric says."
+    )
     form: Literal["auto", "portable", "sharded"] = Field(
-        "auto", description="sharded: every process writes its own part; auto: sharded if there are several."
+        "auto",
+        description="sharded: every process writes its own part; auto: sharded if there are several.",
     )
-    background: bool = Field(False, description="sharded: copy to memory, and write while training goes on.")
+    background: bool = Field(
+        False, description="sharded: copy to memory, and write while training goes on."
+    )
 
 
 class ValidationConfig(Section):
@@ -323,7 +403,9 @@ class ValidationConfig(Section):
 
     every: int = Field(0, ge=0, description="Steps between validations; 0: at the end only.")
     samples: int = Field(64, ge=1, description="Rows of each task.")
-    patience: int = Field(0, ge=0, description="Validations without improvement before stopping; 0: never.")
+    patience: int = Field(
+        0, ge=0, description="Validations without improvement before stopping; 0: never."
+    )
     generate: bool = Field(False, description="Also compute metrics by generation.")
 
 
@@ -333,7 +415,9 @@ class FaultConfig(Section):
     bad_rows: Literal["replace", "raise"] = Field(
         "replace", description="A row that cannot be used: take another, or stop."
     )
-    bad_row_limit: int = Field(100, ge=0, description="Stop after more different bad rows than this.")
+    bad_row_limit: int = Field(
+        100, ge=0, description="Stop after more different bad rows than this."
+    )
     nan: Literal["skip", "raise"] = Field(
         "skip", description="A loss or gradient that is not finite: skip the step, or stop."
     )
@@ -351,10 +435,17 @@ class TrainConfig(Section):
     micro_batch_positions: int = Field(
         16384, gt=0, description="Most positions (source and target) in one micro-batch."
     )
-    micro_batch_samples: int = Field(0, ge=0, description="Most samples in one micro-batch; 0: no limit.")
-    packing: bool = Field(True, description="Several short samples share a row, blind to each other.")
+    micro_batch_samples: int = Field(
+        0, ge=0, description="Most samples in one micro-batch; 0: no limit."
+    )
+    packing: bool = Field(
+        True, description="Several short samples share a row, blind to each other."
+    )
     seed: int = Field(
-        1, ge=0, le=10**18, description="Of initial values, order of samples, dropout, and everything else."
+        1,
+        ge=0,
+        le=10**18,
+        description="Of initial values, order of samples, dropout, and everything else.",
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto",
@@ -365,14 +456,21 @@ class TrainConfig(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross-entropy over tokens.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Optimiser.")
     lr: LrConfig = Field(LrConfig(), description="Learning rate over the run.")
-    schedule: ScheduleConfig = Field(ScheduleConfig(), description="How many samples each task gives to a step.")
+    schedule: ScheduleConfig = Field(
+        ScheduleConfig(), description="How many samples each task gives to a step."
+    )
     aggregator: AggregatorConfig = Field(
-        AggregatorConfig(), description="How the gradients of the tasks become one; a name alone will do."
+        AggregatorConfig(),
+        description="How the gradients of the tasks become one; a name alone will do.",
     )
     ema: float = Field(0.0, ge=0, lt=1, description="Decay of averaged weights; 0: off.")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints.")
-    validation: ValidationConfig = Field(ValidationConfig(), description="Validation while training.")
-    faults: FaultConfig = Field(FaultConfig(), description="What happens when something goes wrong.")
+    validation: ValidationConfig = Field(
+        ValidationConfig(), description="Validation while training."
+    )
+    faults: FaultConfig = Field(
+        FaultConfig(), description="What happens when something goes wrong."
+    )
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.")
     trackers: tuple[str, ...] = Field(("jsonl", "tensorboard"), description="Where metrics go.")
 
@@ -380,30 +478,48 @@ class TrainConfig(Section):
 class ParallelConfig(Section):
     """How several processes divide the work. One process needs none of this."""
 
-    nproc: int = Field(1, ge=1, description="Processes; under torchrun or Slurm: as many as were started.")
+    nproc: int = Field(
+        1, ge=1, description="Processes; under torchrun or Slurm: as many as were started."
+    )
     tp: int = Field(1, ge=1, description="Tensor parallel: processes that share every layer.")
     pp: int = Field(1, ge=1, description="Pipeline parallel: stages that the layers are cut into.")
-    sp: bool = Field(False, description="Sequence parallel: with tp, positions are split between the large matrices.")
-    ep: int = Field(1, ge=1, description="Expert parallel: data ranks that experts are spread over.")
-    zero: Literal[0, 1] = Field(0, description="1: each data rank keeps a share of the optimiser's state (ZeRO-1).")
-    fsdp: bool = Field(False, description="Weights, gradients and optimiser state are split over data ranks.")
-    timeout: float = Field(
-        600, gt=0, description="Seconds that a step, with its validation and saving, or scoring a task may take."
+    sp: bool = Field(
+        False,
+        description="Sequence parallel: with tp, positions are split between the large matrices.",
     )
-    max_restarts: int = Field(0, ge=0, description="Times a failed run goes on from its last checkpoint by itself.")
+    ep: int = Field(
+        1, ge=1, description="Expert parallel: data ranks that experts are spread over."
+    )
+    zero: Literal[0, 1] = Field(
+        0, description="1: each data rank keeps a share of the optimiser's state (ZeRO-1)."
+    )
+    fsdp: bool = Field(
+        False, description="Weights, gradients and optimiser state are split over data ranks."
+    )
+    timeout: float = Field(
+        600,
+        gt=0,
+        description="Seconds that a step, with its validation and saving, or scoring a task may take.",
+    )
+    max_restarts: int = Field(
+        0, ge=0, description="Times a failed run goes on from its last checkpoint by itself."
+    )
 
 
 class PluginsConfig(Section):
     """Settings about plugins."""
 
-    prefer: dict[str, str] = Field(default_factory=dict, description="Name in conflict -> distribution that wins.")
+    prefer: dict[str, str] = Field(
+        default_factory=dict, description="Name in conflict -> distribution that wins."
+    )
 
 
 class RunConfig(Section):
     """A whole run."""
 
     tasks: dict[str, TaskConfig] = Field(
-        default_factory=dict, description='Tasks by name; the settings of `"*"` are copied into all of them.'
+        default_factory=dict,
+        description='Tasks by name; the settings of `"*"` are copied into all of them.',
     )
     model: ModelConfig = Field(ModelConfig(), description="The universal model.")
     options: dict[str, dict[str, Any]] = Field(
@@ -411,10 +527,14 @@ class RunConfig(Section):
         description="Options of components: `kind/name` -> option -> value, as `{tracker/wandb: {project: mine}}`.",
     )
     train: TrainConfig = Field(TrainConfig(), description="The loop.")
-    parallel: ParallelConfig = Field(ParallelConfig(), description="How several processes divide the work.")
+    parallel: ParallelConfig = Field(
+        ParallelConfig(), description="How several processes divide the work."
+    )
     generation: GenerationValues = Field(
         default_factory=dict, description="The same for all tasks whose generators have them."
     )
     plugins: PluginsConfig = Field(PluginsConfig(), description="Plugins.")
-    out: Annotated[str, AfterValidator(_names_a_folder)] = Field("runs/{name}", description="Run folder.")
+    out: Annotated[str, AfterValidator(_names_a_folder)] = Field(
+        "runs/{name}", description="Run folder."
+    )
     name: str = Field("run", description="Name of the run.")

@@ -25,21 +25,33 @@ def show(config: RunConfig, *, defaults: bool = True) -> str:
     values = config.model_dump(
         mode="json", exclude_unset=not defaults, fallback=lambda value: f"<{type(value).__name__}>"
     )
-    return str(yaml.dump(_escaped(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+    return str(
+        yaml.dump(_escaped(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    )
 
 
 def json_schema() -> dict[str, Any]:
     """The schema of configuration files as JSON Schema, for editors."""
     schema = RunConfig.model_json_schema()
-    files = {"type": "array", "items": {"type": "string"}, "description": "Files that this one is laid over."}
+    files = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Files that this one is laid over.",
+    }
     free = {"type": "object", "description": "Free values, there for references alone."}
     properties = {INCLUDE: files, VARIABLES: free, **schema["properties"]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "properties": properties}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "properties": properties,
+    }
 
 
 def _text(dumper: BaseRepresenter, value: str) -> yaml.Node:
     """Text with line breaks other than ``\\n``, which only double quotes keep, is written with escapes."""
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, '"' if _BREAKS & set(value) else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, '"' if _BREAKS & set(value) else None
+    )
 
 
 class _Dumper(yaml.SafeDumper):

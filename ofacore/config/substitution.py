@@ -40,7 +40,9 @@ class _BadReferenceError(Exception):
 
 
 class _Resolver:
-    def __init__(self, layer: Layer, environment: Mapping[str, str], problems: list[Problem]) -> None:
+    def __init__(
+        self, layer: Layer, environment: Mapping[str, str], problems: list[Problem]
+    ) -> None:
         self._layer, self._environment, self._problems = layer, environment, problems
         self._running: list[str] = []
 
@@ -68,10 +70,14 @@ class _Resolver:
         if match[0] == "$${":
             return "${"
         if match[1] is None:
-            raise _BadReferenceError("found '${' without its '}'", "write $${ for the characters themselves")
+            raise _BadReferenceError(
+                "found '${' without its '}'", "write $${ for the characters themselves"
+            )
         value = self._refer(match[1].strip())
         if isinstance(value, dict | list):
-            raise _BadReferenceError(f"'${{{match[1]}}}' is a section or list and cannot stand inside a text", "")
+            raise _BadReferenceError(
+                f"'${{{match[1]}}}' is a section or list and cannot stand inside a text", ""
+            )
         return _as_text(value)
 
     def _refer(self, name: str) -> Any:
@@ -95,7 +101,9 @@ class _Resolver:
 
     def _variable(self, name: str) -> Any:
         if name not in self._environment:
-            raise _BadReferenceError(f"the environment variable '{name}' is not set", suggest(name, self._environment))
+            raise _BadReferenceError(
+                f"the environment variable '{name}' is not set", suggest(name, self._environment)
+            )
         try:
             return parse_value(self._environment[name])
         except yaml.YAMLError:
@@ -106,11 +114,17 @@ class _Resolver:
         parts = name.split(".")
         found = self._walk(self._layer.values, parts)
         if found is _MISSING:
-            is_task = parts[0] == "tasks" and len(parts) > 2 and parts[1] in (self._layer.values.get("tasks") or {})
+            is_task = (
+                parts[0] == "tasks"
+                and len(parts) > 2
+                and parts[1] in (self._layer.values.get("tasks") or {})
+            )
             defaults = TaskConfig() if is_task else RunConfig()
             found = self._walk(defaults.model_dump(), parts[2:] if is_task else parts)
         if found is _MISSING:
-            raise _BadReferenceError(f"'${{{name}}}' refers to a key that does not exist", self._near(parts))
+            raise _BadReferenceError(
+                f"'${{{name}}}' refers to a key that does not exist", self._near(parts)
+            )
         return found
 
     def _walk(self, value: Any, parts: list[str]) -> Any:
@@ -127,7 +141,9 @@ class _Resolver:
     def _near(self, parts: list[str]) -> str:
         values = self._walk(self._layer.values, parts[:-1])
         defaults = self._walk(RunConfig().model_dump(), parts[:-1])
-        names = [key for section in (values, defaults) if isinstance(section, dict) for key in section]
+        names = [
+            key for section in (values, defaults) if isinstance(section, dict) for key in section
+        ]
         return suggest(parts[-1], names)
 
 

@@ -25,7 +25,11 @@ _ROUNDS = 4
 def validate(layer: Layer, problems: list[Problem]) -> RunConfig | None:
     """Check values against the schema; None if there are problems, old or new."""
     for path in _required(layer.values):
-        problems.append(layer.problem(path, "a value is required here", f"give it with --set {dotted(path)}=..."))
+        problems.append(
+            layer.problem(
+                path, "a value is required here", f"give it with --set {dotted(path)}=..."
+            )
+        )
     reported = {problem.path for problem in problems}
     try:
         config = RunConfig.model_validate(layer.values)
@@ -33,13 +37,17 @@ def validate(layer: Layer, problems: list[Problem]) -> RunConfig | None:
         found = _by_path(error, layer.values)
         for path, errors in found.items():
             deeper = any(other[: len(path)] == path and other != path for other in found)
-            if not deeper and not any(dotted(path[:end]) in reported for end in range(1, len(path) + 1)):
+            if not deeper and not any(
+                dotted(path[:end]) in reported for end in range(1, len(path) + 1)
+            ):
                 problems.append(_problem(path, errors, layer))
         return None
     return None if problems else config
 
 
-def explained(error: ValidationError, values: Mapping[str, Any], prefix: Path = ()) -> list[Problem]:
+def explained(
+    error: ValidationError, values: Mapping[str, Any], prefix: Path = ()
+) -> list[Problem]:
     """What pydantic found in a section, in the words of this schema.
 
     Args:
@@ -47,7 +55,10 @@ def explained(error: ValidationError, values: Mapping[str, Any], prefix: Path = 
         values: What was checked.
         prefix: Key path of the section.
     """
-    return [_problem((*prefix, *path), errors, Layer()) for path, errors in _by_path(error, values).items()]
+    return [
+        _problem((*prefix, *path), errors, Layer())
+        for path, errors in _by_path(error, values).items()
+    ]
 
 
 def salvage(values: Mapping[str, Any]) -> RunConfig | None:
@@ -67,7 +78,11 @@ def _take_out(values: dict[str, Any], path: Path) -> None:
     holders: list[Any] = [values]
     for part in path[:-1]:
         inside = holders[-1]
-        fits = part in inside if isinstance(inside, dict) else isinstance(inside, list) and int(part) < len(inside)
+        fits = (
+            part in inside
+            if isinstance(inside, dict)
+            else isinstance(inside, list) and int(part) < len(inside)
+        )
         if not fits:
             return
         holders.append(inside[part])
@@ -95,7 +110,14 @@ def _inner(annotation: Any, part: str | int) -> Any:
     if origin in (tuple, list):
         return arguments[0]
     if origin in (Union, UnionType):
-        return next((_inner(member, part) for member in arguments if get_origin(member) or _is_section(member)), None)
+        return next(
+            (
+                _inner(member, part)
+                for member in arguments
+                if get_origin(member) or _is_section(member)
+            ),
+            None,
+        )
     return None
 
 
@@ -106,7 +128,13 @@ def _is_section(annotation: Any) -> bool:
 def _required(value: Any, path: Path = ()) -> list[Path]:
     if value == REQUIRED:
         return [path]
-    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    pairs = (
+        value.items()
+        if isinstance(value, Mapping)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [found for key, child in pairs for found in _required(child, (*path, key))]
 
 

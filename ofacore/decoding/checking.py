@@ -42,7 +42,11 @@ class RequestChecks:
         Raises:
             UserError: No value can be as the options ask.
         """
-        ctx = replace(request.context, rng=np.random.default_rng(0), published=request.context.published.copy())
+        ctx = replace(
+            request.context,
+            rng=np.random.default_rng(0),
+            published=request.context.published.copy(),
+        )
         self.phrases.check(request.template, ctx)
         for slot in request.template.targets():
             generator = self.generators[slot.generator]
@@ -52,8 +56,12 @@ class RequestChecks:
                 spec = self.encoder.preprocessors[slot.preprocessor].expect(slot, ctx)
             except RowError:
                 continue  # a value inside of a repeat may need what only its turn has
-            asked = RowRequest(slot, ctx, spec, required=self.phrases(slot, ctx) if spec.blocks else ())
-            with Blame(self.owner("generator", slot.generator), f"check_request, slot '{slot.name}'"):
+            asked = RowRequest(
+                slot, ctx, spec, required=self.phrases(slot, ctx) if spec.blocks else ()
+            )
+            with Blame(
+                self.owner("generator", slot.generator), f"check_request, slot '{slot.name}'"
+            ):
                 try:
                     generator.check_request(asked, self.vocabulary)
                 except ValueError as error:
@@ -69,7 +77,9 @@ def check_generation(assembly: Assembly, data: Mapping[str, TaskData]) -> None:
     problems = []
     for name, plan in assembly.plans.items():
         registry = assembly.registry
-        generation = generation_of(target_slots(plan), registry, assembly.config.generation, plan.generation)
+        generation = generation_of(
+            target_slots(plan), registry, assembly.config.generation, plan.generation
+        )
         changed = _changed(generation, registry)
         if name in data and changed:
             try:
@@ -83,10 +93,16 @@ def check_generation(assembly: Assembly, data: Mapping[str, TaskData]) -> None:
 def _changed(generation: Generation, registry: Registry) -> dict[str, Options]:
     """Generators whose options are not those that they have anyway."""
     found = generation.generators.items()
-    return {name: options for name, options in found if options != registry.component("generator", name).options}
+    return {
+        name: options
+        for name, options in found
+        if options != registry.component("generator", name).options
+    }
 
 
-def _check(assembly: Assembly, plan: TaskPlan, changed: Mapping[str, Options], data: TaskData) -> None:
+def _check(
+    assembly: Assembly, plan: TaskPlan, changed: Mapping[str, Options], data: TaskData
+) -> None:
     encoder, registry = assembly.encoder(plan), assembly.registry
     request = _request(encoder, data)
     if request is None:
@@ -104,7 +120,9 @@ def _request(encoder: Encoder, data: TaskData) -> Request | None:
         assert source is not None
         try:
             rng = item_rng(0, encoder.plan.name, 0, index)
-            request = encoder.encode_request(source[index], rng=rng, row_id=f"row {index}", split="test")
+            request = encoder.encode_request(
+                source[index], rng=rng, row_id=f"row {index}", split="test"
+            )
             for slot in request.template.targets():
                 encoder.preprocessors[slot.preprocessor].expect(slot, request.context)
         except RowError:

@@ -52,28 +52,38 @@ class DrawnTokens:
         alive = [limit > 0 for limit in limits]
         scores = stepper.start()
         while any(alive):
-            tokens = stepper.ids[drawn_columns(rules(scores, values) / options.temperature, requests, alive)]
+            tokens = stepper.ids[
+                drawn_columns(rules(scores, values) / options.temperature, requests, alive)
+            ]
             for row, token in enumerate(tokens.tolist()):
                 if alive[row]:
                     values[row] += [] if token == stepper.end else [token]
                     alive[row] = token != stepper.end and len(values[row]) < limits[row]
             if any(alive):
-                scores = stepper.next(tokens, None if all(alive) else torch.tensor(alive, device=tokens.device))
+                scores = stepper.next(
+                    tokens, None if all(alive) else torch.tensor(alive, device=tokens.device)
+                )
         found = [np.array(value, np.int64) for value in values]
         tell_of_cuts(self._search, options, requests[0].slot, [len(value) for value in found])
         if not requests[0].final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
             feed_tokens(session, [np.concatenate([value, end]) for value in found], slot.adapter)
-            session.pending = None if requests[0].last and stepper.end is not None else session.pending
+            session.pending = (
+                None if requests[0].last and stepper.end is not None else session.pending
+            )
         return [(Hypothesis(value),) for value in found]
 
 
 def drawn_columns(scores: Tensor, requests: Sequence[RowRequest], alive: Sequence[bool]) -> Tensor:
     """Columns int64 [R] by inversion of the distribution function; one number for each row that is still written."""
-    heights = torch.tensor([r.ctx.rng.random() if lives else 0.0 for r, lives in zip(requests, alive, strict=True)])
+    heights = torch.tensor(
+        [r.ctx.rng.random() if lives else 0.0 for r, lives in zip(requests, alive, strict=True)]
+    )
     sums = scores.double().softmax(-1).cumsum(-1)
     wanted = heights.double().to(sums.device) * sums[:, -1]
-    return torch.searchsorted(sums, wanted[:, None], right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
+    return torch.searchsorted(sums, wanted[:, None], right=True)[:, 0].clamp(
+        max=scores.shape[-1] - 1
+    )
 
 
 @dataclass
@@ -113,12 +123,19 @@ def write_slot(
     sources = [Example(one.task, one.row_id, one.source, (), ()) for one in examples]
     side = collate(sources).source if examples[0].source else None
     session = Session(
-        model, lambda adapter, shape: encoder.geometry[adapter].coordinates(shape), side, len(examples),
+        model,
+        lambda adapter, shape: encoder.geometry[adapter].coordinates(shape),
+        side,
+        len(examples),
         task=encoder.plan.name,
-    )  # fmt: skip
-    slots = {place: replace(one, loss=one.loss and one is slot) for place, one in template.slots.items()}
+    )
+    slots = {
+        place: replace(one, loss=one.loss and one is slot) for place, one in template.slots.items()
+    }
     recorded = _Recorded(generator)
-    given = frozenset(one.name for one in slots.values() if contexts[0].row.get(one.name) is not None)
+    given = frozenset(
+        one.name for one in slots.values() if contexts[0].row.get(one.name) is not None
+    )
     alone = replace(template, slots=slots)
     tools = Tools(
         alone,

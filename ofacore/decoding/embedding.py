@@ -24,7 +24,9 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @torch.no_grad()
-def embed_rows(model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int, slot: str = "") -> Tensor:
+def embed_rows(
+    model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int, slot: str = ""
+) -> Tensor:
     """fp32 [rows, H]; of a contrast what its head gives, [rows, size].
 
     Args:
@@ -49,7 +51,9 @@ Vectors = tuple[np.ndarray, np.ndarray]
 
 
 @torch.no_grad()
-def embed_sides(model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int = 64) -> list[Vectors | RowError]:
+def embed_sides(
+    model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: int = 64
+) -> list[Vectors | RowError]:
     """Vectors of both sides of each row of a contrast, or why the row cannot be used.
 
     Args:
@@ -65,13 +69,18 @@ def embed_sides(model: DecodingModel, encoder: Encoder, rows: Rows, batch_size: 
     sides = []
     for place, embedding in enumerate(two):
         starts = range(0, len(usable), batch_size)
-        parts = [embedding.vectors([pair[place] for pair in usable[start : start + batch_size]]) for start in starts]
+        parts = [
+            embedding.vectors([pair[place] for pair in usable[start : start + batch_size]])
+            for start in starts
+        ]
         sides.append(torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32))
     vectors = zip(*sides, strict=True)
     return [pair if isinstance(pair, RowError) else next(vectors) for pair in examples]
 
 
-def _both(two: Sequence[_Embedding], row: Mapping[str, Any], number: int) -> tuple[Example, Example] | RowError:
+def _both(
+    two: Sequence[_Embedding], row: Mapping[str, Any], number: int
+) -> tuple[Example, Example] | RowError:
     left, right = two
     try:
         return left.example(row, number), right.example(row, number)
@@ -92,10 +101,14 @@ class _Embedding:
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         rng = np.random.default_rng(stable_key("embed", number))
-        request = self.encoder.encode_request(row, rng=rng, row_id=f"row {number}", template=self.template)
+        request = self.encoder.encode_request(
+            row, rng=rng, row_id=f"row {number}", template=self.template
+        )
         found = len(request.source.source)
         if found != 1:
-            raise RowError(f"row {number}: an embedding needs exactly one source, this row has {found}")
+            raise RowError(
+                f"row {number}: an embedding needs exactly one source, this row has {found}"
+            )
         return request.source
 
     def vectors(self, examples: Sequence[Example]) -> Tensor:
@@ -128,16 +141,22 @@ def _template(encoder: Encoder, rows: Rows, slot: str) -> TemplatePlan:
     template, columns = encoder.plan.templates[0], encoder.plan.columns
     if template.contrast is None:
         if slot:
-            raise UserError(f"slot='{slot}' chooses a side of a contrast, and '{template.text}' has none")
+            raise UserError(
+                f"slot='{slot}' chooses a side of a contrast, and '{template.text}' has none"
+            )
         return template
     sides = (template.contrast.left.name, template.contrast.right.name)
     if not slot:
         given = [name for name in sides if any(_has(row, name, columns) for row in rows)]
         if len(given) != 1:
-            raise UserError(f"which side is to be embedded? Give slot='{sides[0]}' or slot='{sides[1]}'")
+            raise UserError(
+                f"which side is to be embedded? Give slot='{sides[0]}' or slot='{sides[1]}'"
+            )
         (slot,) = given
     if slot not in sides:
-        raise UserError(f"slot='{slot}' is no side of this contrast; its sides are {' and '.join(sides)}")
+        raise UserError(
+            f"slot='{slot}' is no side of this contrast; its sides are {' and '.join(sides)}"
+        )
     return _one_side(template, sides.index(slot))
 
 

@@ -45,7 +45,9 @@ class Inference:
     """Data ranks, which all call this together with the same rows, each generate for a share of them."""
 
     @torch.no_grad()
-    def __call__(self, rows: Sequence[Mapping[str, Any]], *, on_error: str = "raise") -> list[Output]:
+    def __call__(
+        self, rows: Sequence[Mapping[str, Any]], *, on_error: str = "raise"
+    ) -> list[Output]:
         """One output for each row, in order.
 
         Args:
@@ -56,12 +58,19 @@ class Inference:
             EncodeError: A row cannot be used.
             UserError: No value can be as the options of generation ask.
         """
-        requests: list[Request | RowError] = [self._request(row, i, on_error) for i, row in enumerate(rows)]
+        requests: list[Request | RowError] = [
+            self._request(row, i, on_error) for i, row in enumerate(rows)
+        ]
         outputs: list[Output | None] = [
-            Output({}, RowContext(rows[i], self.encoder.plan.name, "infer", np.random.default_rng(0)), reason_at("", r))
-            if isinstance(r, RowError) else None
+            Output(
+                {},
+                RowContext(rows[i], self.encoder.plan.name, "infer", np.random.default_rng(0)),
+                reason_at("", r),
+            )
+            if isinstance(r, RowError)
+            else None
             for i, r in enumerate(requests)
-        ]  # fmt: skip
+        ]
         usable = [(i, r) for i, r in enumerate(requests) if isinstance(r, Request)]
         if usable:
             self._check(usable[0][1])
@@ -69,7 +78,9 @@ class Inference:
         rank, ranks = evaluation_share() if self.shared else (0, 1)
         with blocked_weights(self.model):
             for batch in _batches(usable[rank::ranks], self.batch_size):
-                for (i, _), output in zip(batch, self._generate([request for _, request in batch]), strict=True):
+                for (i, _), output in zip(
+                    batch, self._generate([request for _, request in batch]), strict=True
+                ):
                     outputs[i] = output
         if ranks > 1:
             self._fill(outputs, dict(usable))
@@ -77,7 +88,11 @@ class Inference:
 
     def _fill(self, outputs: list[Output | None], requests: Mapping[int, Request]) -> None:
         """Take over what other data ranks generated."""
-        own = {i: _values(output) for i, output in enumerate(outputs) if output is not None and i in requests}
+        own = {
+            i: _values(output)
+            for i, output in enumerate(outputs)
+            if output is not None and i in requests
+        }
         for shown in everyones(own):
             for i, values in shown.items():
                 if outputs[i] is None:
@@ -108,36 +123,54 @@ class Inference:
         Raises:
             RowError: A value that is given is missing or unusable, or nothing says what is to be generated.
         """
-        ctx = replace(request.context, rng=np.random.default_rng(0), published=request.context.published.copy())
+        ctx = replace(
+            request.context,
+            rng=np.random.default_rng(0),
+            published=request.context.published.copy(),
+        )
         forced = {node.name for node in request.template.tree.target if isinstance(node, Slot)}
         for slot in request.template.slots.values():
             if slot.side != "target" or slot.plain is not None or slot.repeat:
                 continue
             with blamed_column(slot.name):
-                preprocessor, value = self.encoder.preprocessors[slot.preprocessor], ctx.row.get(slot.name)
+                preprocessor, value = (
+                    self.encoder.preprocessors[slot.preprocessor],
+                    ctx.row.get(slot.name),
+                )
                 if slot.loss:
                     preprocessor.expect(slot, ctx)
                 elif slot.name in forced:
                     if value is None:
-                        raise RowError(f"[{slot.type}:{slot.name}] is given, not generated, but the row has none")
+                        raise RowError(
+                            f"[{slot.type}:{slot.name}] is given, not generated, but the row has none"
+                        )
                     preprocessor.encode(value, replace(slot, loss=False), ctx)
 
     def _generate(self, requests: Sequence[Request]) -> list[Output]:
         template = requests[0].template
         unconditional = None
         if self._guided:
-            unconditional = self._session([request.unprompted or request.source for request in requests], None)
+            unconditional = self._session(
+                [request.unprompted or request.source for request in requests], None
+            )
         session = self._session([request.source for request in requests], unconditional)
         rows = [Row(r.context, r.context.row, row_id=r.source.row_id) for r in requests]
         generate_target(session, rows, self._tools(template))
         return [Output(self._fields(row, template), row.ctx) for row in rows]
 
     def _session(self, examples: Sequence[Example], unconditional: Session | None) -> Session:
-        side: BatchSide | None = collate(examples).source if any(e.source for e in examples) else None
+        side: BatchSide | None = (
+            collate(examples).source if any(e.source for e in examples) else None
+        )
         return Session(
-            self.model, lambda adapter, shape: self.encoder.geometry[adapter].coordinates(shape), side, len(examples),
-            task=self.encoder.plan.name, unconditional=unconditional, start_ids=self.encoder.settings.start_ids,
-        )  # fmt: skip
+            self.model,
+            lambda adapter, shape: self.encoder.geometry[adapter].coordinates(shape),
+            side,
+            len(examples),
+            task=self.encoder.plan.name,
+            unconditional=unconditional,
+            start_ids=self.encoder.settings.start_ids,
+        )
 
     def _tools(self, template: TemplatePlan) -> Tools:
         return Tools(
@@ -156,13 +189,17 @@ class Inference:
     def _check(self, request: Request) -> None:
         """What the generators have to say of a row before anything is generated."""
         owner = partial(who, self.registry)
-        RequestChecks(self.encoder, self._generators, self._phrases, self.vocabulary, owner)(request)
+        RequestChecks(self.encoder, self._generators, self._phrases, self.vocabulary, owner)(
+            request
+        )
 
     @cached_property
     def _generators(self) -> Mapping[str, Generator]:
         """Generators of the target slots, each with its options."""
         given = self.generation.generators
-        return {name: self.registry.make("generator", name, options) for name, options in given.items()}
+        return {
+            name: self.registry.make("generator", name, options) for name, options in given.items()
+        }
 
     @property
     def _guided(self) -> bool:
@@ -177,10 +214,16 @@ class Inference:
         repeated = _repeated(template.tree.target)
         slots = {slot.name: slot for slot in template.targets()}
         return {
-            name: Field(slot, self.registry.slot(slot.type), self.encoder.preprocessors[slot.preprocessor],
-                        tuple(row.fields[name]), name in repeated)
-            for name, slot in slots.items() if name in row.fields
-        }  # fmt: skip
+            name: Field(
+                slot,
+                self.registry.slot(slot.type),
+                self.encoder.preprocessors[slot.preprocessor],
+                tuple(row.fields[name]),
+                name in repeated,
+            )
+            for name, slot in slots.items()
+            if name in row.fields
+        }
 
 
 def _values(output: Output) -> dict[str, list[Any]]:
@@ -191,7 +234,9 @@ def _size(example: Example) -> int:
     return sum(piece.length for sequence in example.source for piece in sequence)
 
 
-def _batches(items: Sequence[tuple[int, Request]], size: int) -> Iterator[Sequence[tuple[int, Request]]]:
+def _batches(
+    items: Sequence[tuple[int, Request]], size: int
+) -> Iterator[Sequence[tuple[int, Request]]]:
     """Rows with and without a source apart, since their sessions differ."""
     for kind in (False, True):
         alike = [item for item in items if bool(item[1].source.source) is kind]

@@ -97,7 +97,9 @@ class Output:
         views = self.__dict__.get("_views", {})
         if name in views:
             return views[name].value
-        raise AttributeError(f"this output has no '{name}'; it has {', '.join([*views, *_TELLING])}")
+        raise AttributeError(
+            f"this output has no '{name}'; it has {', '.join([*views, *_TELLING])}"
+        )
 
     @property
     def values(self) -> dict[str, Any]:
@@ -132,7 +134,9 @@ class Output:
     @property
     def candidates(self) -> dict[str, list[Candidate]]:
         """Target slot -> candidates, best first (of the first turn inside a repeat)."""
-        return {name: list(entry.turns[0]) if entry.turns else [] for name, entry in self.fields.items()}
+        return {
+            name: list(entry.turns[0]) if entry.turns else [] for name, entry in self.fields.items()
+        }
 
     def save(self, path: str | Path) -> Path:
         """Write the last target slot in the form that the suffix asks for: ``out.png``, ``out.gif``, ``out.txt``.
@@ -141,7 +145,9 @@ class Output:
             SaveError: The slot's type writes no files, or none of this kind, or the place is not writable.
         """
         if not self.fields:
-            raise SaveError(f"there is nothing to save as '{path}': {self.problem or 'no target slot was generated'}")
+            raise SaveError(
+                f"there is nothing to save as '{path}': {self.problem or 'no target slot was generated'}"
+            )
         entry = list(self.fields.values())[-1]
         if not isinstance(entry.preprocessor, FileWriting):
             raise SaveError(f"values of type {entry.slot.type} cannot be saved as a file")
@@ -149,7 +155,9 @@ class Output:
             entry.preprocessor.save(entry.value, self.context, Path(path))
         except (ValueError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            raise SaveError(f"[{entry.slot.type}:{entry.slot.name}] cannot be saved as '{path}': {reason}") from error
+            raise SaveError(
+                f"[{entry.slot.type}:{entry.slot.name}] cannot be saved as '{path}': {reason}"
+            ) from error
         return Path(path)
 
     def html(self) -> str:
@@ -158,4 +166,6 @@ class Output:
             name: shown(entry.preprocessor, entry.value, entry.slot_type.is_element, self.context)
             for name, entry in self.fields.items()
         }
-        return "".join(f"<div class='slot'><b>{name}</b> {part}</div>" for name, part in fragments.items())
+        return "".join(
+            f"<div class='slot'><b>{name}</b> {part}</div>" for name, part in fragments.items()
+        )

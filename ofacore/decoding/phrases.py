@@ -47,7 +47,11 @@ class Phrases:
     def _check_left(self, slots: Sequence[SlotPlan], ctx: RowContext) -> None:
         asked = list(dict.fromkeys(phrase for slot in slots for phrase in self._asked(slot)))
         for phrase in asked:
-            found = {slot.name: self._tokens(phrase, slot, ctx) for slot in slots if phrase in self._asked(slot)}
+            found = {
+                slot.name: self._tokens(phrase, slot, ctx)
+                for slot in slots
+                if phrase in self._asked(slot)
+            }
             emptied = [name for name, ids in found.items() if ids is not None and not len(ids)]
             if emptied and not any(ids is not None and len(ids) for ids in found.values()):
                 raise UserError(

@@ -33,7 +33,9 @@ class Placement:
     """int64 [R]: running position of the first of them; None: there is none yet."""
 
     @classmethod
-    def of(cls, coordinates: Sequence[np.ndarray | None], before: int, device: torch.device) -> Placement:
+    def of(
+        cls, coordinates: Sequence[np.ndarray | None], before: int, device: torch.device
+    ) -> Placement:
         """For rows with coordinates int64 [n, 3], or None for running positions."""
         nothing = np.zeros((0, 3), np.int64)
         rows = [in_run(nothing if own is None else own, before, 0) for own in coordinates]
@@ -42,7 +44,9 @@ class Placement:
         for row, own in enumerate(rows):
             padded[row, : len(own)] = own
         ends = np.array([own.max(initial=-1) + 1 for own in rows], np.int64)
-        held, count, behind = (to_device(torch.from_numpy(array), device) for array in (padded, counts, ends))
+        held, count, behind = (
+            to_device(torch.from_numpy(array), device) for array in (padded, counts, ends)
+        )
         return cls(held, count, behind, torch.zeros_like(count), before)
 
     def next(self, n: int, running: Tensor) -> Tensor:
@@ -74,7 +78,9 @@ class Placement:
         for row, (places, count) in enumerate(zip(usual, counts, strict=True)):
             own = held[row, self.before : count] - self.before
             if len(own) not in (0, len(places)):
-                problem = f"row {row} has coordinates for {len(own)} tokens, but {len(places)} positions"
+                problem = (
+                    f"row {row} has coordinates for {len(own)} tokens, but {len(places)} positions"
+                )
                 raise ValueError(f"{problem}: what expect and the generator say differs")
             found.append(own if len(own) else places)
         return found
@@ -82,4 +88,6 @@ class Placement:
     def reordered(self, rows: Tensor) -> Placement:
         """For rows by index int64 [R']."""
         held = {name: getattr(self, name) for name in _FIELDS}
-        return replace(self, **{name: value[rows] for name, value in held.items() if value is not None})
+        return replace(
+            self, **{name: value[rows] for name, value in held.items() if value is not None}
+        )

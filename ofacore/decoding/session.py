@@ -14,7 +14,16 @@ from ofacore.batching.transfer import batch_on
 from ofacore.decoding.placement import Placement
 from ofacore.model.backbone.uncached import UncachedDecoder
 from ofacore.parallel.host_transfer import to_device
-from ofacore.protocols import BOS, AdapterCall, Batch, BatchSide, CachedBackbone, HeadContext, Layout, Side
+from ofacore.protocols import (
+    BOS,
+    AdapterCall,
+    Batch,
+    BatchSide,
+    CachedBackbone,
+    HeadContext,
+    Layout,
+    Side,
+)
 
 Coordinates = Callable[[str, tuple[int, ...]], np.ndarray]
 """(adapter, shape) -> int64 [length, 3]."""
@@ -49,9 +58,16 @@ class Session:
     """
 
     def __init__(
-        self, model: DecodingModel, coordinates: Coordinates, source: BatchSide | None, rows: int, *, task: str = "",
-        unconditional: Session | None = None, start_ids: tuple[int, ...] = (BOS,),
-    ) -> None:  # fmt: skip
+        self,
+        model: DecodingModel,
+        coordinates: Coordinates,
+        source: BatchSide | None,
+        rows: int,
+        *,
+        task: str = "",
+        unconditional: Session | None = None,
+        start_ids: tuple[int, ...] = (BOS,),
+    ) -> None:
         self._model, self._coordinates = model, coordinates
         if source is not None and getattr(model, "device", None) is not None:
             source = batch_on(Batch(source, None, (), ()), model.device).source  # type: ignore[attr-defined]
@@ -128,7 +144,9 @@ class Session:
         if self.unconditional is not None:
             self.unconditional._place(coordinates, before)
 
-    def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
+    def step(
+        self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None
+    ) -> Tensor:
         """Append positions that later ones see; see `protocols.DecodeSession.step`."""
         total = len(next(iter(features.values())))
         n = total // self.rows
@@ -136,7 +154,9 @@ class Session:
             self._next = torch.zeros_like(self._next)
         self._begins = False
         places = self._places(n)
-        states = self._embed(adapter, features, [(n,)] * self.rows, places.flatten(0, 1)).view(self.rows, n, -1)
+        states = self._embed(adapter, features, [(n,)] * self.rows, places.flatten(0, 1)).view(
+            self.rows, n, -1
+        )
         counts = torch.full_like(self._next, n) if valid is None else valid.sum(1)
         hidden = self._decoder.extend(states, places, self._cache, valid, adapter)
         if self._placement is None:
@@ -151,20 +171,30 @@ class Session:
         """Coordinates int64 [R, n, 3] of the next n positions."""
         if self._placement is not None:
             return self._placement.next(n, self._next)
-        return (self._next[:, None] + torch.arange(n, device=self.device))[..., None].expand(-1, -1, 3)
+        return (self._next[:, None] + torch.arange(n, device=self.device))[..., None].expand(
+            -1, -1, 3
+        )
 
-    def denoise(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> Tensor:
+    def denoise(
+        self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]
+    ) -> Tensor:
         """Hidden states [sum of lengths, H] of one bidirectional segment a row, that leaves no trace."""
         return self._segment(features, adapter, shapes, keep=False)
 
-    def commit(self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]) -> None:
+    def commit(
+        self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]]
+    ) -> None:
         """Append one finished bidirectional segment a row, that later positions see."""
         self._segment(features, adapter, shapes, keep=True)
         if self.unconditional is not None:
             self.unconditional.commit(features, adapter, shapes)
 
     def _segment(
-        self, features: Mapping[str, Tensor], adapter: str, shapes: Sequence[tuple[int, ...]], keep: bool
+        self,
+        features: Mapping[str, Tensor],
+        adapter: str,
+        shapes: Sequence[tuple[int, ...]],
+        keep: bool,
     ) -> Tensor:
         if self._placement is None:
             places = [self._coordinates(adapter, shape) for shape in shapes]
@@ -172,21 +202,38 @@ class Session:
             places = self._placement.whole([self._coordinates(adapter, shape) for shape in shapes])
         lengths = np.array([len(place) for place in places])
         held = np.arange(lengths.max()) < lengths[:, None]
-        slot, row = (to_device(torch.from_numpy(x), self.device) for x in (np.flatnonzero(held), held.nonzero()[0]))
+        slot, row = (
+            to_device(torch.from_numpy(x), self.device)
+            for x in (np.flatnonzero(held), held.nonzero()[0])
+        )
         starts = torch.zeros_like(self._next) if self._restarts else self._next
-        where = to_device(torch.from_numpy(np.concatenate(places)), self.device) + starts[row][:, None]
-        coordinates = where.new_zeros(held.size, 3).index_copy_(0, slot, where).unflatten(0, held.shape)
+        where = (
+            to_device(torch.from_numpy(np.concatenate(places)), self.device) + starts[row][:, None]
+        )
+        coordinates = (
+            where.new_zeros(held.size, 3).index_copy_(0, slot, where).unflatten(0, held.shape)
+        )
         flat = self._embed(adapter, features, shapes, where)
-        states = flat.new_zeros(held.size, flat.shape[-1]).index_copy_(0, slot, flat).unflatten(0, held.shape)
+        states = (
+            flat.new_zeros(held.size, flat.shape[-1])
+            .index_copy_(0, slot, flat)
+            .unflatten(0, held.shape)
+        )
         valid = None if held.all() else to_device(torch.from_numpy(held), self.device)
-        hidden = self._decoder.extend(states, coordinates, self._cache, valid, adapter, causal=False, keep=keep)
+        hidden = self._decoder.extend(
+            states, coordinates, self._cache, valid, adapter, causal=False, keep=keep
+        )
         if keep:
             self._begins, self._placement = True, None
             self._next = torch.maximum(self._next, coordinates.amax(dim=(1, 2)) + 1)
         return hidden.flatten(0, 1).index_select(0, slot)
 
     def _embed(
-        self, adapter: str, features: Mapping[str, Tensor], shapes: Sequence[tuple[int, ...]], coordinates: Tensor
+        self,
+        adapter: str,
+        features: Mapping[str, Tensor],
+        shapes: Sequence[tuple[int, ...]],
+        coordinates: Tensor,
     ) -> Tensor:
         call = AdapterCall(adapter, dict(features), tuple(shapes), torch.empty(0, dtype=torch.long))
         return self._model.embed("target", call, coordinates)
@@ -197,9 +244,13 @@ class Session:
             raise ValueError("these rows have no source")
         memory, layout = self._source
         sequence = layout.sequence.contiguous()
-        starts = torch.searchsorted(sequence, torch.arange(layout.sequences, device=layout.sequence.device))
+        starts = torch.searchsorted(
+            sequence, torch.arange(layout.sequences, device=layout.sequence.device)
+        )
         first = layout.segment == layout.segment[starts][layout.sequence]
-        parts = memory[first].split(torch.bincount(layout.sequence[first], minlength=layout.sequences).tolist())
+        parts = memory[first].split(
+            torch.bincount(layout.sequence[first], minlength=layout.sequences).tolist()
+        )
         chosen = [parts[row] for row in self._reads.tolist()]
         return torch.cat(chosen), tuple(len(part) for part in chosen)
 

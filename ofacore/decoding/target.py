@@ -35,7 +35,7 @@ from ofacore.protocols import (
     TargetSpec,
     TokenSegment,
     seen_as,
-)  # fmt: skip
+)
 
 _ROWS_TOLD = 8
 
@@ -123,7 +123,11 @@ def _end_some(
 ) -> tuple[DecodeSession, list[Row]]:
     """Rows whose repeat ends here go on with what follows it; the others are returned for another turn."""
     first = tools.template.slots[_leaves(turn.repeat.items)[0].position]
-    ends = _decide(session, rows, first, tools) if turn.number < tools.max_turns else [True] * len(rows)
+    ends = (
+        _decide(session, rows, first, tools)
+        if turn.number < tools.max_turns
+        else [True] * len(rows)
+    )
     if not any(ends):
         return session, rows
     ended = [row for row, done in zip(rows, ends, strict=True) if done]
@@ -142,7 +146,9 @@ def _places(flags: Sequence[bool], wanted: bool) -> torch.Tensor:
     return torch.tensor([i for i, flag in enumerate(flags) if flag is wanted], dtype=torch.long)
 
 
-def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: Tools) -> list[bool]:
+def _decide(
+    session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: Tools
+) -> list[bool]:
     """Whether ``<eos>`` is likelier than another turn, whatever that begins with."""
     specs = [_spec(slot, row.ctx, tools) for row in rows]
     blocks = specs[0].blocks
@@ -153,7 +159,9 @@ def _decide(session: DecodeSession, rows: Sequence[Row], slot: SlotPlan, tools: 
     prediction = probe.predict(slot.head or "token", hidden, HeadContext((1,) * probe.rows, blocks))
     logits, ids = prediction.logits().float(), prediction.ids
     end = logits[:, int((ids == EOS).nonzero()[0, 0])]
-    starts = torch.stack([_start_mass(line, ids, spec) for line, spec in zip(logits, specs, strict=True)])
+    starts = torch.stack(
+        [_start_mass(line, ids, spec) for line, spec in zip(logits, specs, strict=True)]
+    )
     return (end > starts).tolist()
 
 
@@ -161,12 +169,16 @@ def _start_mass(logits: torch.Tensor, ids: torch.Tensor, spec: TargetSpec) -> to
     """Logarithm of the unnormalised probability of all tokens that a value may begin with."""
     allowed = ids >= len(CORE_TOKENS)
     if spec.closed_set:
-        firsts = torch.tensor([int(value[0]) for value in spec.closed_set if len(value)], device=ids.device)
+        firsts = torch.tensor(
+            [int(value[0]) for value in spec.closed_set if len(value)], device=ids.device
+        )
         allowed = torch.isin(ids, firsts)
     return logits[allowed].logsumexp(-1)
 
 
-def _slot(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
+def _slot(
+    session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools
+) -> None:
     session.begin_segment()
     if slot.loss and slot.plain is None:
         _produce(session, rows, slot, steps, tools)
@@ -174,7 +186,9 @@ def _slot(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[
         _force(session, rows, slot, steps, tools)
 
 
-def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
+def _produce(
+    session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools
+) -> None:
     specs = [_spec(slot, row.ctx, tools) for row in rows]
     tokens = specs[0].in_run
     if not tokens:
@@ -183,7 +197,12 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
     last = not _continues(steps, rows[0], tools)
     requests = [
         RowRequest(
-            slot, row.ctx, spec, last=last, final=not steps, required=tools.phrases(slot, row.ctx) if tokens else ()
+            slot,
+            row.ctx,
+            spec,
+            last=last,
+            final=not steps,
+            required=tools.phrases(slot, row.ctx) if tokens else (),
         )
         for row, spec in zip(rows, specs, strict=True)
     ]
@@ -202,7 +221,9 @@ def _produce(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tup
 
 def _needed(specs: Sequence[TargetSpec]) -> int:
     """How many positions a value takes at least, whatever is generated."""
-    places = [int(spec.coordinates.max(initial=-1)) + 1 for spec in specs if spec.coordinates is not None]
+    places = [
+        int(spec.coordinates.max(initial=-1)) + 1 for spec in specs if spec.coordinates is not None
+    ]
     if places:
         return max(places)
     members = max((len(value) for spec in specs for value in spec.closed_set), default=1)
@@ -217,7 +238,9 @@ def _check_room(slot: SlotPlan, needed: int, room: int | None) -> None:
     """
     if room is not None and needed > room + 1:
         problem = f"{needed} more positions are needed, but the model has {max(room + 1, 0)}"
-        raise UserError(f"slot '{slot.name}': {problem}; give shorter values, or train with more model.max_positions")
+        raise UserError(
+            f"slot '{slot.name}': {problem}; give shorter values, or train with more model.max_positions"
+        )
 
 
 def _told(rows: Sequence[Row]) -> str:
@@ -231,12 +254,20 @@ def _candidates(found: Produced, slot: SlotPlan, row: Row, tools: Tools) -> tupl
     owner = tools.owner("preprocessor", slot.preprocessor)
     with Blame(owner, f"decode, task '{row.ctx.task}', slot '{slot.name}'{_told([row])}"):
         return tuple(
-            Candidate(preprocessor.decode(h, slot, row.ctx), float(h.score), h.log_probs, h.log_prob, h.tokens)
+            Candidate(
+                preprocessor.decode(h, slot, row.ctx),
+                float(h.score),
+                h.log_probs,
+                h.log_prob,
+                h.tokens,
+            )
             for h in found
         )
 
 
-def _force(session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools) -> None:
+def _force(
+    session: DecodeSession, rows: list[Row], slot: SlotPlan, steps: tuple[_Step, ...], tools: Tools
+) -> None:
     """Feed plain text, or values that the caller gave for ``no_loss`` slots."""
     if not steps:
         return
@@ -261,7 +292,9 @@ def _force_tokens(session: DecodeSession, slot: SlotPlan, parts: Sequence[TokenS
         return
     _flush(session, slot.adapter)
     ids = torch.from_numpy(np.concatenate([part.ids for part in parts]).astype(np.int64))
-    session.commit({"tokens": ids.to(session.device)}, slot.adapter, [(len(part.ids),) for part in parts])
+    session.commit(
+        {"tokens": ids.to(session.device)}, slot.adapter, [(len(part.ids),) for part in parts]
+    )
 
 
 def _positions(part: TokenSegment) -> int:
@@ -277,10 +310,16 @@ def _place(session: DecodeSession, coordinates: Sequence[np.ndarray | None]) -> 
 def _commit(session: DecodeSession, slot: SlotPlan, parts: Sequence[DenseSegment]) -> None:
     names = parts[0].features
     features = {
-        name: torch.from_numpy(np.concatenate([np.asarray((p.context or p.features)[name]) for p in parts]))
+        name: torch.from_numpy(
+            np.concatenate([np.asarray((p.context or p.features)[name]) for p in parts])
+        )
         for name in names
     }
-    session.commit({k: v.to(session.device) for k, v in features.items()}, slot.adapter, [p.shape for p in parts])
+    session.commit(
+        {k: v.to(session.device) for k, v in features.items()},
+        slot.adapter,
+        [p.shape for p in parts],
+    )
 
 
 def _flush(session: DecodeSession, adapter: str = "token") -> None:
@@ -303,13 +342,19 @@ def _spec(slot: SlotPlan, ctx: RowContext, tools: Tools) -> TargetSpec:
     if slot.plain is None:
         spec = expected(preprocessor, tools.corruptions.get(slot.corruption), slot, ctx)
         if spec.length and tools.max_positions and spec.length > tools.max_positions:
-            problem = f"{spec.length} positions are asked for, but the model takes {tools.max_positions}"
-            raise UserError(f"slot '{slot.name}': {problem}; ask for fewer, or raise model.max_positions")
+            problem = (
+                f"{spec.length} positions are asked for, but the model takes {tools.max_positions}"
+            )
+            raise UserError(
+                f"slot '{slot.name}': {problem}; ask for fewer, or raise model.max_positions"
+            )
         if spec.coordinates is not None:
             _check_coordinates(spec, slot, tools)
         return spec
     segments = preprocessor.encode(slot.plain, slot, ctx)
-    return TargetSpec(blocks=segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ())
+    return TargetSpec(
+        blocks=segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ()
+    )
 
 
 def _check_coordinates(spec: TargetSpec, slot: SlotPlan, tools: Tools) -> None:
@@ -322,7 +367,9 @@ def _check_coordinates(spec: TargetSpec, slot: SlotPlan, tools: Tools) -> None:
     if spec.length is not None:
         problem = coordinates_problem(spec.coordinates, spec.length)
     if problem:
-        raise PluginError(f"{tools.owner('preprocessor', slot.preprocessor)}, slot '{slot.name}': {problem}")
+        raise PluginError(
+            f"{tools.owner('preprocessor', slot.preprocessor)}, slot '{slot.name}': {problem}"
+        )
 
 
 def _continues(steps: tuple[_Step, ...], row: Row, tools: Tools) -> bool:

@@ -24,12 +24,18 @@ def read_members(slot: str, file: str) -> tuple[str, ...]:
     """
     path = Path(file).expanduser()
     if not path.is_file():
-        raise SourceError(f"closed set of '{slot}': no file {path}; give one value a line, or a list")
+        raise SourceError(
+            f"closed set of '{slot}': no file {path}; give one value a line, or a list"
+        )
     try:
-        values = tuple(dict.fromkeys(line for line in path.read_text("utf-8-sig").splitlines() if line.strip()))
+        values = tuple(
+            dict.fromkeys(line for line in path.read_text("utf-8-sig").splitlines() if line.strip())
+        )
     except UnicodeDecodeError as error:
         reason = f"{error.reason} at byte {error.start}"
-        raise SourceError(f"closed set of '{slot}': {path} is not UTF-8 ({reason}); save it as UTF-8") from error
+        raise SourceError(
+            f"closed set of '{slot}': {path} is not UTF-8 ({reason}); save it as UTF-8"
+        ) from error
     if not values:
         raise SourceError(f"closed set of '{slot}': {path} is empty; give one value a line")
     return values
@@ -47,7 +53,11 @@ def row_members(row: Mapping[str, Any], slot: str, column: str) -> Sequence[Any]
         raise ColumnError(column, f"{what}, but the row does not have it")
     values = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(values, list | tuple):
-        remedy = "; the transform 'from_json' or 'split_references' makes one of text" if isinstance(given, str) else ""
+        remedy = (
+            "; the transform 'from_json' or 'split_references' makes one of text"
+            if isinstance(given, str)
+            else ""
+        )
         raise ColumnError(column, f"{what}, which are a list, not a {type(given).__name__}{remedy}")
     if not values:
         raise ColumnError(column, f"{what}, but the list is empty in this row")
@@ -61,10 +71,14 @@ def usable_members(
     values: Sequence[Any], slots: Sequence[SlotPlan], preprocessors: Mapping[str, Preprocessor]
 ) -> tuple[Any, ...]:
     """Those members that the preprocessors of all slots take."""
-    return tuple(value for value in values if all(_takes(slot, value, preprocessors) for slot in slots))
+    return tuple(
+        value for value in values if all(_takes(slot, value, preprocessors) for slot in slots)
+    )
 
 
-def member_problem(values: Sequence[Any], slots: Sequence[SlotPlan], preprocessors: Mapping[str, Preprocessor]) -> str:
+def member_problem(
+    values: Sequence[Any], slots: Sequence[SlotPlan], preprocessors: Mapping[str, Preprocessor]
+) -> str:
     """What is wrong with a closed set: a member that a slot refuses, or two that it cannot tell apart; else empty.
 
     Args:
@@ -82,7 +96,9 @@ def member_problem(values: Sequence[Any], slots: Sequence[SlotPlan], preprocesso
     return ""
 
 
-def _confused(values: Sequence[Any], slot: SlotPlan, preprocessors: Mapping[str, Preprocessor]) -> str:
+def _confused(
+    values: Sequence[Any], slot: SlotPlan, preprocessors: Mapping[str, Preprocessor]
+) -> str:
     seen: dict[bytes, Any] = {}
     for value in values:
         key = _tokens(value, slot, preprocessors[slot.preprocessor])
@@ -91,8 +107,14 @@ def _confused(values: Sequence[Any], slot: SlotPlan, preprocessors: Mapping[str,
         if key in seen:
             first, second = (f"{known!r:.{_SHOWN}}" for known in (seen[key], value))
             written = ", ".join(_written(slot))
-            remedy = f"change its attributes ({written}), or list one of them" if written else "list one of them"
-            return f"{first} and {second} are the same tokens in [{slot.type}:{slot.name}]; {remedy}"
+            remedy = (
+                f"change its attributes ({written}), or list one of them"
+                if written
+                else "list one of them"
+            )
+            return (
+                f"{first} and {second} are the same tokens in [{slot.type}:{slot.name}]; {remedy}"
+            )
         seen[key] = value
     return ""
 
@@ -117,5 +139,10 @@ def _tokens(value: Any, slot: SlotPlan, preprocessor: Preprocessor) -> bytes | N
 def _written(slot: SlotPlan) -> Iterator[str]:
     """Attributes that may change a value: flags and numbers."""
     for name, value in slot.attributes.items():
-        if name != "closed_set" and value is not None and value is not False and not isinstance(value, str):
+        if (
+            name != "closed_set"
+            and value is not None
+            and value is not False
+            and not isinstance(value, str)
+        ):
             yield name if value is True else f"{name}={value}"

@@ -33,9 +33,12 @@ class ColumnMap:
 
     @classmethod
     def of(
-        cls, columns: Mapping[str, str], transforms: Mapping[str, tuple[str, ...]], load: LoadComponent,
+        cls,
+        columns: Mapping[str, str],
+        transforms: Mapping[str, tuple[str, ...]],
+        load: LoadComponent,
         files: Iterable[str] = (),
-    ) -> ColumnMap:  # fmt: skip
+    ) -> ColumnMap:
         """With transforms looked up by name.
 
         Args:
@@ -47,7 +50,10 @@ class ColumnMap:
         Raises:
             UnknownNameError: No transform of that name is installed.
         """
-        functions = {key: tuple(load("transform", name) for name in names) for key, names in transforms.items()}
+        functions = {
+            key: tuple(load("transform", name) for name in names)
+            for key, names in transforms.items()
+        }
         return cls(dict(columns), functions, tuple(files))
 
     def apply(self, row: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
@@ -121,5 +127,7 @@ def _transformed(function: Transform, value: Any, key: str) -> Any:
         function = getattr(function, "func", function)  # with its options
         name = getattr(function, "__name__", type(function).__name__)
         reason = cut(f"{type(error).__name__}: {error}", 300)
-        problem = f"transform '{name}' fails on a {type(value).__name__}, {excerpt(value)} ({reason})"
+        problem = (
+            f"transform '{name}' fails on a {type(value).__name__}, {excerpt(value)} ({reason})"
+        )
         raise ColumnError(key, problem) from error

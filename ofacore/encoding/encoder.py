@@ -17,7 +17,13 @@ from ofacore.encoding.filling import Expanded, Filled, RepeatEnd, Turn, expand
 from ofacore.encoding.loss_items import TermBuilder
 from ofacore.encoding.pieces import Geometry, coordinates_problem
 from ofacore.encoding.slot_kinds import Kinds, Order, file_slots
-from ofacore.encoding.token_runs import BuiltSequence, Occurrence, RunSettings, source_sequence, target_sequence
+from ofacore.encoding.token_runs import (
+    BuiltSequence,
+    Occurrence,
+    RunSettings,
+    source_sequence,
+    target_sequence,
+)
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, blame, who
 from ofacore.protocols import (
@@ -85,11 +91,16 @@ class Encoder:
 
     @classmethod
     def of(
-        cls, plan: TaskPlan, registry: Registry, preprocessors: Mapping[str, Preprocessor],
-        geometry: Mapping[str, Geometry], criteria: Mapping[str, Criterion],
-        corruptions: Mapping[str, Corruption] | None = None, settings: RunSettings | None = None,
+        cls,
+        plan: TaskPlan,
+        registry: Registry,
+        preprocessors: Mapping[str, Preprocessor],
+        geometry: Mapping[str, Geometry],
+        criteria: Mapping[str, Criterion],
+        corruptions: Mapping[str, Corruption] | None = None,
+        settings: RunSettings | None = None,
         options: Mapping[str, Options] | None = None,
-    ) -> Encoder:  # fmt: skip
+    ) -> Encoder:
         """With row transforms, column transforms and closed sets looked up.
 
         Raises:
@@ -98,21 +109,40 @@ class Encoder:
             UserError: Slots name each other in a circle.
         """
         encoder = cls(
-            plan, preprocessors, geometry, criteria, Kinds.of(plan.slots(), registry),
-            ColumnMap.of(plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry)),
-            corruptions or {}, settings or RunSettings(),
-            {slot: _closed_set(slot, v) for slot, v in plan.closed_sets.items() if not isinstance(v, Mapping)},
+            plan,
+            preprocessors,
+            geometry,
+            criteria,
+            Kinds.of(plan.slots(), registry),
+            ColumnMap.of(
+                plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry)
+            ),
+            corruptions or {},
+            settings or RunSettings(),
+            {
+                slot: _closed_set(slot, v)
+                for slot, v in plan.closed_sets.items()
+                if not isinstance(v, Mapping)
+            },
             options or {},
-            {name: registry.make("row_transform", name, given) for name, given in plan.row_transforms.items()},
+            {
+                name: registry.make("row_transform", name, given)
+                for name, given in plan.row_transforms.items()
+            },
             _origins(plan, registry),
-        )  # fmt: skip
+        )
         encoder._check_orders()
         return encoder
 
     def encode(
-        self, row: Mapping[str, Any], *, split: Split, rng: np.random.Generator, row_id: str,
+        self,
+        row: Mapping[str, Any],
+        *,
+        split: Split,
+        rng: np.random.Generator,
+        row_id: str,
         keep_context: bool | None = None,
-    ) -> Example:  # fmt: skip
+    ) -> Example:
         """Encode one row with its labels.
 
         Args:
@@ -134,7 +164,9 @@ class Encoder:
             pair = int(rng.integers(1 << 62)) if contrast is not None else 0
             terms = self._terms.terms(sources, target, contrast, pair)
             if split == "train" and not terms:
-                raise RowError("nothing to learn in this row: every learned slot is absent or empty")
+                raise RowError(
+                    "nothing to learn in this row: every learned slot is absent or empty"
+                )
         pieces = tuple([sequence.pieces for sequence in sources if sequence.pieces])
         keep = split != "train" or self._rolls_out if keep_context is None else keep_context
         return Example(self.plan.name, row_id, pieces, target.pieces, terms, ctx if keep else None)
@@ -165,7 +197,9 @@ class Encoder:
         slots = [slot for slot in template.slots.values() if slot.plain is None]
         with Blame(self._origin("row_transform", name), f"task '{self.plan.name}'"):
             try:
-                row = transform(dict(ctx.row), slots, ctx, lambda row: self.lengths(row, ctx, template))
+                row = transform(
+                    dict(ctx.row), slots, ctx, lambda row: self.lengths(row, ctx, template)
+                )
             except ColumnError:
                 raise
             except RowError as error:
@@ -176,7 +210,9 @@ class Encoder:
                 )
         return row
 
-    def lengths(self, row: Mapping[str, Any], ctx: RowContext, template: TemplatePlan) -> RowLengths:
+    def lengths(
+        self, row: Mapping[str, Any], ctx: RowContext, template: TemplatePlan
+    ) -> RowLengths:
         """How many positions a row takes; nothing is drawn from ``ctx.rng`` and nothing published there.
 
         Raises:
@@ -193,7 +229,9 @@ class Encoder:
         source = sum(piece.length for sequence in sources for piece in sequence.pieces)
         return RowLengths(found, source, sum(piece.length for piece in target.pieces))
 
-    def expand(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int] = frozenset()) -> Expanded:
+    def expand(
+        self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int] = frozenset()
+    ) -> Expanded:
         """The template filled with the row.
 
         Raises:
@@ -222,7 +260,11 @@ class Encoder:
         except RowError as error:
             raise column_error(slot.name, error) from error
         except Exception as error:
-            blame(error, self._origin("preprocessor", slot.preprocessor), f"encode, slot '{slot.name}'")
+            blame(
+                error,
+                self._origin("preprocessor", slot.preprocessor),
+                f"encode, slot '{slot.name}'",
+            )
             raise
         if slot.corruption and slot.loss and ctx.split != "infer":
             found = self._corrupted(found, slot, ctx)
@@ -231,9 +273,14 @@ class Encoder:
                 self._check_coordinates(part, slot)
         return tuple(found)
 
-    def _corrupted(self, segments: Sequence[Segment], slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+    def _corrupted(
+        self, segments: Sequence[Segment], slot: SlotPlan, ctx: RowContext
+    ) -> list[Segment]:
         """What is trained on in place of clean segments."""
-        corrupt, owner = self.corruptions[slot.corruption], self._origin("corruption", slot.corruption)
+        corrupt, owner = (
+            self.corruptions[slot.corruption],
+            self._origin("corruption", slot.corruption),
+        )
         with Blame(owner, f"slot '{slot.name}'"):
             found = [corrupt(part, ctx.rng) for part in segments]
         for part in found:
@@ -250,7 +297,9 @@ class Encoder:
         """
         problem = coordinates_problem(segment.coordinates, len(segment.ids))
         if problem:
-            raise PluginError(f"{self._origin('preprocessor', slot.preprocessor)}, slot '{slot.name}': {problem}")
+            raise PluginError(
+                f"{self._origin('preprocessor', slot.preprocessor)}, slot '{slot.name}': {problem}"
+            )
 
     def _origin(self, kind: str, name: str) -> str:
         return self.origins.get(f"{kind}/{name}", f"{kind} '{name}'")
@@ -260,7 +309,9 @@ class Encoder:
         key = slot.plain, slot.side, slot.loss
         if key not in self._plain:
             try:
-                self._plain[key] = tuple(self.preprocessors[slot.preprocessor].encode(slot.plain, slot, ctx))
+                self._plain[key] = tuple(
+                    self.preprocessors[slot.preprocessor].encode(slot.plain, slot, ctx)
+                )
             except RowError as error:
                 raise column_error("", error) from error
         return self._plain[key]
@@ -269,11 +320,15 @@ class Encoder:
         """Vocabulary blocks of a target slot's tokens; empty where it gives none, or none that belong to a run."""
         preprocessor = self.preprocessors[slot.preprocessor]
         if slot.plain is None and slot.loss:
-            with Blame(self._origin("preprocessor", slot.preprocessor), f"expect, slot '{slot.name}'"):
+            with Blame(
+                self._origin("preprocessor", slot.preprocessor), f"expect, slot '{slot.name}'"
+            ):
                 spec = expected(preprocessor, self.corruptions.get(slot.corruption), slot, ctx)
                 return spec.blocks if spec.in_run else ()
         parts = preprocessor.encode(slot.plain, slot, ctx) if slot.plain is not None else []
-        return next((part.blocks for part in parts if isinstance(part, TokenSegment) and part.shift), ())
+        return next(
+            (part.blocks for part in parts if isinstance(part, TokenSegment) and part.shift), ()
+        )
 
     def occurrences(
         self, items: Sequence[Filled], ctx: RowContext, template: TemplatePlan
@@ -288,9 +343,15 @@ class Encoder:
         return encoded
 
     def encode_request(
-        self, row: Mapping[str, Any], *, rng: np.random.Generator, row_id: str, split: Split = "infer",
-        template: TemplatePlan | None = None, guided: bool = False,
-    ) -> Request:  # fmt: skip
+        self,
+        row: Mapping[str, Any],
+        *,
+        rng: np.random.Generator,
+        row_id: str,
+        split: Split = "infer",
+        template: TemplatePlan | None = None,
+        guided: bool = False,
+    ) -> Request:
         """Encode the source of a row whose target is to be generated.
 
         Values of forced target slots (``no_loss``) are in ``Request.context.row``, transformed like all others.
@@ -315,7 +376,9 @@ class Encoder:
             unprompted = self._source(template, ctx, self.prompt(template))
         return Request(template, ctx, source, self._request(unprompted, row_id))
 
-    def _source(self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int]) -> list[BuiltSequence]:
+    def _source(
+        self, template: TemplatePlan, ctx: RowContext, dropped: frozenset[int]
+    ) -> list[BuiltSequence]:
         sources = self.expand(template, replace(ctx, split="infer"), dropped).sources
         encoded = self.occurrences([item for items in sources for item in items], ctx, template)
         return [self._built(items, encoded) for items in sources]
@@ -333,16 +396,28 @@ class Encoder:
         return source_sequence(occurrences, self.geometry, settings or self.settings)
 
     def _sequences(
-        self, expanded: Expanded, ctx: RowContext, template: TemplatePlan, settings: RunSettings | None = None
+        self,
+        expanded: Expanded,
+        ctx: RowContext,
+        template: TemplatePlan,
+        settings: RunSettings | None = None,
     ) -> tuple[list[BuiltSequence], BuiltSequence]:
-        target = [item for item in expanded.target if isinstance(item, RepeatEnd) or item.value is not None]
+        target = [
+            item
+            for item in expanded.target
+            if isinstance(item, RepeatEnd) or item.value is not None
+        ]
         filled = [item for sequence in expanded.sources for item in sequence]
         filled += [item for item in target if isinstance(item, Filled)]
         encoded = self.occurrences(filled, ctx, template)
         settings = settings or self.settings
         sources = [self._built(items, encoded, settings) for items in expanded.sources]
-        found = [i if isinstance(i, RepeatEnd) else encoded[i.slot.position, i.turn] for i in target]
-        return sources, target_sequence(found, self.geometry, settings, lambda slot: self.blocks(slot, ctx))
+        found = [
+            i if isinstance(i, RepeatEnd) else encoded[i.slot.position, i.turn] for i in target
+        ]
+        return sources, target_sequence(
+            found, self.geometry, settings, lambda slot: self.blocks(slot, ctx)
+        )
 
     def _order(self, template: TemplatePlan) -> Order:
         known = self._orders.get(template.text)
@@ -354,7 +429,10 @@ class Encoder:
 
     @cached_property
     def _orders(self) -> dict[str, Order]:
-        return {template.text: self.kinds.order(template.slots.values()) for template in self.plan.templates}
+        return {
+            template.text: self.kinds.order(template.slots.values())
+            for template in self.plan.templates
+        }
 
     @cached_property
     def _terms(self) -> TermBuilder:
@@ -379,7 +457,9 @@ class Encoder:
         place = rng.random()
         if len(self.plan.templates) == 1:
             return self.plan.templates[0]
-        return self.plan.templates[int(np.searchsorted(self._weights, place * self._weights[-1], side="right"))]
+        return self.plan.templates[
+            int(np.searchsorted(self._weights, place * self._weights[-1], side="right"))
+        ]
 
     def _dropped(self, template: TemplatePlan, rng: np.random.Generator) -> frozenset[int]:
         """Positions of the source that this sample does without, so that guidance has something to compare with."""
@@ -388,7 +468,9 @@ class Encoder:
         dropped: set[int] = set()
         if self.plan.drop_prompt and rng.random() < self.plan.drop_prompt:
             dropped |= self.prompt(template)
-        dropped.update(position for position, share in self._drops[template.text] if rng.random() < share)
+        dropped.update(
+            position for position, share in self._drops[template.text] if rng.random() < share
+        )
         return frozenset(dropped)
 
     @cached_property
@@ -412,13 +494,22 @@ class Encoder:
     def _closed_sets(self, row: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
         if not self.plan.closed_sets:
             return self.closed_sets
-        columns = {slot: given["column"] for slot, given in self.plan.closed_sets.items() if isinstance(given, Mapping)}
+        columns = {
+            slot: given["column"]
+            for slot, given in self.plan.closed_sets.items()
+            if isinstance(given, Mapping)
+        }
         if not columns:
             return self.closed_sets
-        return {**self.closed_sets, **{slot: row_members(row, slot, column) for slot, column in columns.items()}}
+        return {
+            **self.closed_sets,
+            **{slot: row_members(row, slot, column) for slot, column in columns.items()},
+        }
 
 
-def expected(preprocessor: Preprocessor, corruption: Corruption | None, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+def expected(
+    preprocessor: Preprocessor, corruption: Corruption | None, slot: SlotPlan, ctx: RowContext
+) -> TargetSpec:
     """What a value that is to be generated will look like, by its preprocessor and by what it was trained with.
 
     Raises:
@@ -433,14 +524,20 @@ def _origins(plan: TaskPlan, registry: Registry) -> dict[str, str]:
     """Whose components a task's rows go through."""
     found: dict[str, str] = {}
     for slot in plan.slots():
-        found[f"preprocessor/{slot.preprocessor}"] = who(registry, "preprocessor", slot.preprocessor)
+        found[f"preprocessor/{slot.preprocessor}"] = who(
+            registry, "preprocessor", slot.preprocessor
+        )
         if slot.corruption:
             found[f"corruption/{slot.corruption}"] = who(registry, "corruption", slot.corruption)
         if transform := registry.slot(slot.type).row_transform:
-            found[transform] = who(registry, "slot", slot.type).replace("slot", "row transform of slot type", 1)
+            found[transform] = who(registry, "slot", slot.type).replace(
+                "slot", "row transform of slot type", 1
+            )
     for name in plan.row_transforms:
         found[f"row_transform/{name}"] = who(registry, "row_transform", name)
-    criteria = [slot.criterion for slot in plan.slots()] + [loss.criterion for loss in plan.all_losses()]
+    criteria = [slot.criterion for slot in plan.slots()] + [
+        loss.criterion for loss in plan.all_losses()
+    ]
     for name in dict.fromkeys(filter(None, criteria)):
         found[f"criterion/{name}"] = who(registry, "criterion", name)
     return found

@@ -89,13 +89,18 @@ class _Filling:
         if value is None and not self.optional_values:
             problem = f"[{node.type}:{node.name}] needs a value, but the row has none"
             raise ColumnError(
-                node.name, f"{problem}; make it optional, ([{node.type}:{node.name}])?, or fill the column"
+                node.name,
+                f"{problem}; make it optional, ([{node.type}:{node.name}])?, or fill the column",
             )
         return value
 
     def absent(self, nodes: Sequence[Node], row: Mapping[str, Any]) -> bool:
         """Whether a column that a group needs is missing; optional groups inside need nothing."""
-        return any(row.get(slot.name) is None for slot in needed_slots(nodes) if slot.position not in self.dropped)
+        return any(
+            row.get(slot.name) is None
+            for slot in needed_slots(nodes)
+            if slot.position not in self.dropped
+        )
 
     def _repeat(self, node: Repeat, row: Mapping[str, Any], turn: Turn) -> Iterator[Item]:
         if self.absent(node.items, row):
@@ -115,7 +120,11 @@ class _Filling:
         return next((slot for slot in slots if slot.loss), None)
 
     def _lists(self, node: Repeat, row: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
-        slots = [leaf for leaf in leaves(node.items) if isinstance(leaf, Slot) and leaf.position not in self.dropped]
+        slots = [
+            leaf
+            for leaf in leaves(node.items)
+            if isinstance(leaf, Slot) and leaf.position not in self.dropped
+        ]
         return {
             slot.name: row[slot.name]
             for slot in slots
@@ -129,7 +138,9 @@ class _Filling:
             names = [leaf.name for leaf in leaves(node.items) if isinstance(leaf, Slot)]
             found = ", ".join(names)
             remedy = "a field of a CSV file is text: give JSON lines, or the column the transform 'from_json'"
-            raise ColumnError(names[0], f"a repeat needs a list, but none of {found} holds one; {remedy}")
+            raise ColumnError(
+                names[0], f"a repeat needs a list, but none of {found} holds one; {remedy}"
+            )
         (first, values), *others = lists.items()
         for name, other in others:
             if len(other) != len(values):
@@ -139,9 +150,12 @@ class _Filling:
 
 
 def expand(
-    template: TemplatePlan, row: Mapping[str, Any], is_element: Mapping[str, IsElement], split: Split,
+    template: TemplatePlan,
+    row: Mapping[str, Any],
+    is_element: Mapping[str, IsElement],
+    split: Split,
     dropped: frozenset[int] = frozenset(),
-) -> Expanded:  # fmt: skip
+) -> Expanded:
     """Fill a template with a row.
 
     Args:
@@ -157,8 +171,12 @@ def expand(
     tree = template.tree
     source = _Filling(template.slots, is_element, dropped, optional_values=False)
     target = _Filling(template.slots, is_element, dropped, optional_values=split == "infer")
-    sequences = [_occurrences(source.fill(nodes, row, ())) for nodes in source_branches(tree.source)]
-    return Expanded(tuple([items for items in sequences if items]), tuple(target.fill(tree.target, row, ())))
+    sequences = [
+        _occurrences(source.fill(nodes, row, ())) for nodes in source_branches(tree.source)
+    ]
+    return Expanded(
+        tuple([items for items in sequences if items]), tuple(target.fill(tree.target, row, ()))
+    )
 
 
 def source_branches(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], ...]:

@@ -13,7 +13,15 @@ from ofacore.encoding.pieces import Placed
 from ofacore.encoding.token_runs import BuiltSequence
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame
-from ofacore.protocols import Criterion, DenseSegment, Options, RowError, Side, TermItem, TokenSegment
+from ofacore.protocols import (
+    Criterion,
+    DenseSegment,
+    Options,
+    RowError,
+    Side,
+    TermItem,
+    TokenSegment,
+)
 
 if TYPE_CHECKING:
     from ofacore.instruction import Contrast
@@ -45,7 +53,11 @@ class TermBuilder:
     """``criterion/name`` -> whose it is, for messages."""
 
     def terms(
-        self, sources: Sequence[BuiltSequence], target: BuiltSequence, contrast: Contrast | None, pair: int
+        self,
+        sources: Sequence[BuiltSequence],
+        target: BuiltSequence,
+        contrast: Contrast | None,
+        pair: int,
     ) -> tuple[TermItem, ...]:
         """All terms with something to count.
 
@@ -67,7 +79,9 @@ class TermBuilder:
             found += self._contrast(self.plan.contrast, contrast, sources, pair)
         return tuple(item for item in found if item.count)
 
-    def _declared(self, loss: LossPlan, sources: Sequence[BuiltSequence], target: BuiltSequence) -> Iterator[TermItem]:
+    def _declared(
+        self, loss: LossPlan, sources: Sequence[BuiltSequence], target: BuiltSequence
+    ) -> Iterator[TermItem]:
         several = sum(other.hidden == loss.hidden for other in self.plan.losses) > 1
         name = f"{loss.hidden}/{loss.criterion}" if several else loss.hidden
         if loss.labels == loss.hidden:
@@ -76,7 +90,10 @@ class TermBuilder:
                     yield from self._own(place, name, _rule(loss, place.slot.head))
             return
         givers = [
-            place for sequence in (target, *sources) for place in sequence.placed if place.slot.name == loss.labels
+            place
+            for sequence in (target, *sources)
+            for place in sequence.placed
+            if place.slot.name == loss.labels
         ]
         for place, side, shift in _holders(loss.hidden, sources, target):
             yield self._borrowed(place, _giver(place, givers, loss), name, loss, side, shift)
@@ -85,14 +102,20 @@ class TermBuilder:
         """Terms from the labels that stand on the occurrence itself."""
         if place.ids:
             labels = _token_labels(place)
-            positions = None if sum(map(len, place.positions)) == place.length else _whole(place.positions)
+            positions = (
+                None if sum(map(len, place.positions)) == place.length else _whole(place.positions)
+            )
             yield self._item(name, "target", place.pieces, labels, rule, positions, place.blocks)
         for part in place.dense:
             whole = np.array_equal(part.positions, np.arange(place.length))
             positions = None if whole else part.positions
-            yield self._item(name, "target", place.pieces, dict(part.labels), rule, positions, part.blocks)
+            yield self._item(
+                name, "target", place.pieces, dict(part.labels), rule, positions, part.blocks
+            )
 
-    def _borrowed(self, place: Placed, giver: Placed, name: str, loss: LossPlan, side: Side, shift: int) -> TermItem:
+    def _borrowed(
+        self, place: Placed, giver: Placed, name: str, loss: LossPlan, side: Side, shift: int
+    ) -> TermItem:
         """A term whose labels come from another slot, such as CTC on the source."""
         labels, blocks = _clean_labels(giver)
         pieces = [number + shift for number in place.pieces]
@@ -103,7 +126,9 @@ class TermBuilder:
         self, loss: LossPlan, contrast: Contrast, sources: Sequence[BuiltSequence], pair: int
     ) -> Iterator[TermItem]:
         shift = 0
-        for side, (sequence, slot) in enumerate(zip(sources, (contrast.left, contrast.right), strict=True)):
+        for side, (sequence, slot) in enumerate(
+            zip(sources, (contrast.left, contrast.right), strict=True)
+        ):
             value = next((p for p in sequence.placed if p.slot.position == slot.position), None)
             labels = {
                 "pair": np.array([pair]),
@@ -141,7 +166,9 @@ class TermBuilder:
     def _count(self, rule: LossRule, name: str, labels: Mapping[str, np.ndarray]) -> int:
         if rule.key not in self.criteria:
             known = ", ".join(self.criteria)
-            raise KeyError(f"criterion '{rule.key}' of task '{self.plan.name}' was not built; there are {known}")
+            raise KeyError(
+                f"criterion '{rule.key}' of task '{self.plan.name}' was not built; there are {known}"
+            )
         owner = self.origins.get(f"criterion/{rule.criterion}", f"criterion '{rule.criterion}'")
         place = f"count, term {self.plan.name}/{name}"
         with Blame(owner, place):
@@ -165,7 +192,11 @@ def _rule(loss: LossPlan, head: str) -> LossRule:
 
 def _whole(parts: Sequence[np.ndarray]) -> np.ndarray:
     """int64."""
-    return np.concatenate(parts, dtype=np.int64) if len(parts) > 1 else parts[0].astype(np.int64, copy=False)
+    return (
+        np.concatenate(parts, dtype=np.int64)
+        if len(parts) > 1
+        else parts[0].astype(np.int64, copy=False)
+    )
 
 
 def _token_labels(place: Placed) -> Labels:
@@ -176,7 +207,9 @@ def _token_labels(place: Placed) -> Labels:
     return labels
 
 
-def _holders(name: str, sources: Sequence[BuiltSequence], target: BuiltSequence) -> list[tuple[Placed, Side, int]]:
+def _holders(
+    name: str, sources: Sequence[BuiltSequence], target: BuiltSequence
+) -> list[tuple[Placed, Side, int]]:
     """Occurrences of a slot, of the target if it is there, else of the source; with the shift of piece numbers."""
     found: list[tuple[Placed, Side, int]] = [
         (p, "target", 0) for p in target.placed if p.slot.name == name and p.segments
@@ -190,9 +223,13 @@ def _holders(name: str, sources: Sequence[BuiltSequence], target: BuiltSequence)
 
 def _giver(place: Placed, givers: Sequence[Placed], loss: LossPlan) -> Placed:
     """The occurrence that gives the labels: that of the same turn, or of a turn around it."""
-    fitting = [giver for giver in givers if place.turn[: len(giver.turn)] == giver.turn and giver.segments]
+    fitting = [
+        giver for giver in givers if place.turn[: len(giver.turn)] == giver.turn and giver.segments
+    ]
     if not fitting:
-        raise RowError(f"the loss '{loss.criterion}' on '{loss.hidden}' finds no value of '{loss.labels}' in this row")
+        raise RowError(
+            f"the loss '{loss.criterion}' on '{loss.hidden}' finds no value of '{loss.labels}' in this row"
+        )
     return max(fitting, key=lambda giver: len(giver.turn))
 
 
@@ -204,7 +241,9 @@ def _clean_labels(giver: Placed) -> tuple[Labels, tuple[str, ...]]:
     dense = [part for part in giver.segments if isinstance(part, DenseSegment)]
     given = [part.labels for part in dense if part.labels is not None]
     if not given:
-        raise RowError(f"[{giver.slot.type}:{giver.slot.name}] gives no labels; name another slot in the loss")
+        raise RowError(
+            f"[{giver.slot.type}:{giver.slot.name}] gives no labels; name another slot in the loss"
+        )
     blocks = tuple(dict.fromkeys(block for part in dense for block in part.blocks))
     return {key: np.concatenate([labels[key] for labels in given]) for key in given[0]}, blocks
 
@@ -213,7 +252,9 @@ def _identity(place: Placed | None, pair: int) -> int:
     """Equal for equal values, so that duplicates are no negatives of each other."""
     if place is None:
         return pair
-    parts = [part.ids if isinstance(part, TokenSegment) else _bytes(part) for part in place.segments]
+    parts = [
+        part.ids if isinstance(part, TokenSegment) else _bytes(part) for part in place.segments
+    ]
     digest = hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

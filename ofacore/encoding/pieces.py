@@ -147,7 +147,11 @@ class PieceRow:
         """
         if coordinates is None:
             end = self._start + len(ids)
-            places = _DIAGONAL[self._start : end] if end <= len(_DIAGONAL) else _diagonal(self._start, end)
+            places = (
+                _DIAGONAL[self._start : end]
+                if end <= len(_DIAGONAL)
+                else _diagonal(self._start, end)
+            )
         else:
             self._check_axes(place.slot, coordinates)
             places = coordinates.astype(np.int64) + self._start
@@ -158,13 +162,25 @@ class PieceRow:
         """Tables of learned positions look at one axis alone for adapters that say so."""
         known = self._geometry.get(slot.adapter)
         on_line = known is not None and getattr(known.adapter, "axes", 3) == 1
-        if self._restart and on_line and (coordinates != np.arange(len(coordinates))[:, None]).any():
+        if (
+            self._restart
+            and on_line
+            and (coordinates != np.arange(len(coordinates))[:, None]).any()
+        ):
             problem = f"its tokens have coordinates, but adapter '{slot.adapter}' says axes = 1"
             remedy = "name an adapter with a grid under uses, or set model.positions to rotary"
-            raise PluginError(f"slot '{slot.name}': {problem}, and model.positions has a table for a line; {remedy}")
+            raise PluginError(
+                f"slot '{slot.name}': {problem}, and model.positions has a table for a line; {remedy}"
+            )
 
-    def dense(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], causal: bool,
-              hidden: bool = False) -> int:  # fmt: skip
+    def dense(
+        self,
+        place: Placed,
+        features: Mapping[str, np.ndarray],
+        shape: tuple[int, ...],
+        causal: bool,
+        hidden: bool = False,
+    ) -> int:
         """Append a dense segment.
 
         Args:
@@ -176,16 +192,28 @@ class PieceRow:
         """
         name = place.slot.adapter
         if name not in self._geometry:
-            raise KeyError(f"no geometry for adapter '{name}'; there are {', '.join(self._geometry)}")
+            raise KeyError(
+                f"no geometry for adapter '{name}'; there are {', '.join(self._geometry)}"
+            )
         self.begin_run()
         coordinates = self._geometry[name].coordinates(shape) + self._start
         end = int(coordinates.max()) + 1 if len(coordinates) else self._start
         return self._add(place, features, shape, coordinates, causal, hidden, end)
 
-    def _add(self, place: Placed, features: Mapping[str, np.ndarray], shape: tuple[int, ...], coordinates: np.ndarray,
-             causal: bool, hidden: bool, end: int) -> int:  # fmt: skip
+    def _add(
+        self,
+        place: Placed,
+        features: Mapping[str, np.ndarray],
+        shape: tuple[int, ...],
+        coordinates: np.ndarray,
+        causal: bool,
+        hidden: bool,
+        end: int,
+    ) -> int:
         place.pieces.append(len(self.pieces))
-        self.pieces.append(Piece(place.slot, place.slot.adapter, features, shape, coordinates, causal, not hidden))
+        self.pieces.append(
+            Piece(place.slot, place.slot.adapter, features, shape, coordinates, causal, not hidden)
+        )
         self._start = self._start if hidden else end
         offset, count = place.length, len(coordinates)
         place.length += count
@@ -214,7 +242,9 @@ class PieceRow:
             last = int(piece.coordinates.max(initial=-1))
             if TOKEN_FEATURE in piece.features and last >= limit:
                 title = _title(piece.slot)
-                problem = f"{title} ends at position {last + 1} of its run, but the model takes {limit}"
+                problem = (
+                    f"{title} ends at position {last + 1} of its run, but the model takes {limit}"
+                )
                 raise RowError(f"{problem}; set max_length on it")
 
 

@@ -15,7 +15,12 @@ from ofacore.protocols import Example, RowContext, SlotPlan, TermItem, TokenSegm
 
 
 def with_tokens(
-    encoder: Encoder, example: Example, ctx: RowContext, template: TemplatePlan, slot: SlotPlan, ids: np.ndarray
+    encoder: Encoder,
+    example: Example,
+    ctx: RowContext,
+    template: TemplatePlan,
+    slot: SlotPlan,
+    ids: np.ndarray,
 ) -> tuple[Example, tuple[TermItem, ...]]:
     """The example with another target, and the terms on the slot's tokens, which are not yet put into it.
 
@@ -29,19 +34,32 @@ def with_tokens(
     """
     found = encoder.expand(template, ctx).target
     items = [item for item in found if isinstance(item, RepeatEnd) or item.value is not None]
-    encoded = encoder.occurrences([item for item in items if isinstance(item, Filled)], ctx, template)
+    encoded = encoder.occurrences(
+        [item for item in items if isinstance(item, Filled)], ctx, template
+    )
     own = encoded[slot.position, ()]
     part = next(part for part in own.segments if isinstance(part, TokenSegment))
     drawn = replace(part, ids=ids, inputs=None, weights=None, allowed=None)
     encoded = {**encoded, (slot.position, ()): Occurrence(own.item, (drawn,))}
     target = target_sequence(
-        [item if isinstance(item, RepeatEnd) else encoded[item.slot.position, item.turn] for item in items],
-        encoder.geometry, encoder.settings, lambda other: encoder.blocks(other, ctx),
-    )  # fmt: skip
-    losses = tuple(loss for loss in encoder.plan.losses if loss.hidden == slot.name and loss.labels == slot.name)
+        [
+            item if isinstance(item, RepeatEnd) else encoded[item.slot.position, item.turn]
+            for item in items
+        ],
+        encoder.geometry,
+        encoder.settings,
+        lambda other: encoder.blocks(other, ctx),
+    )
+    losses = tuple(
+        loss
+        for loss in encoder.plan.losses
+        if loss.hidden == slot.name and loss.labels == slot.name
+    )
     plan = replace(encoder.plan, losses=losses)
     terms = TermBuilder(plan, encoder.criteria, encoder.origins).terms((), target, None, 0)
-    own_terms = tuple(term for term in terms if rolled_out(encoder, term) and slot_of(term) == slot.name)
+    own_terms = tuple(
+        term for term in terms if rolled_out(encoder, term) and slot_of(term) == slot.name
+    )
     return replace(example, target=target.pieces, terms=(), context=None), own_terms
 
 

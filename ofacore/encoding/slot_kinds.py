@@ -26,7 +26,12 @@ def elements_of(value: Any, is_element: Callable[[Any], bool]) -> Iterator[Any]:
             yield from elements_of(part, is_element)
 
 
-def shown(preprocessor: Preprocessor, value: Any, is_element: Callable[[Any], bool], ctx: RowContext | None) -> str:
+def shown(
+    preprocessor: Preprocessor,
+    value: Any,
+    is_element: Callable[[Any], bool],
+    ctx: RowContext | None,
+) -> str:
     """HTML fragment of a slot's value, or of all values of a repeated slot; empty for None."""
     if not is_element(value) and isinstance(preprocessor, JointRenderer):
         return preprocessor.render_all(list(elements_of(value, is_element)), ctx)
@@ -35,7 +40,9 @@ def shown(preprocessor: Preprocessor, value: Any, is_element: Callable[[Any], bo
 
 def file_slots(slots: Iterable[SlotPlan], registry: Registry) -> tuple[str, ...]:
     """Names of the slots whose values may name files."""
-    found = [slot.name for slot in slots if slot.plain is None and registry.slot(slot.type).takes_files]
+    found = [
+        slot.name for slot in slots if slot.plain is None and registry.slot(slot.type).takes_files
+    ]
     return tuple(dict.fromkeys(found))
 
 
@@ -86,8 +93,14 @@ class Kinds:
                 options = registry.component("preprocessor", declared.preprocessor).options
                 with Blame(owner, "row transform, when it was built"):
                     transforms[target] = registry.resolve(target)(options)
-            sample = Blamed(registry.resolve(declared.sample), owner, "sample") if declared.sample else None
-            references = tuple(attribute.name for attribute in declared.attributes if attribute.type == "slot")
+            sample = (
+                Blamed(registry.resolve(declared.sample), owner, "sample")
+                if declared.sample
+                else None
+            )
+            references = tuple(
+                attribute.name for attribute in declared.attributes if attribute.type == "slot"
+            )
             types[name] = SlotKind(declared.is_element, references, target, sample)
         return cls(types, transforms)
 
@@ -122,7 +135,9 @@ class Kinds:
             ready = [name for name in needs if name not in ranks and needs[name] <= ranks.keys()]
             if not ready:
                 circle = ", ".join(sorted(needs.keys() - ranks.keys()))
-                raise UserError(f"slots name each other in a circle: {circle}; remove one of these attributes")
+                raise UserError(
+                    f"slots name each other in a circle: {circle}; remove one of these attributes"
+                )
             level = len(set(ranks.values()))
             ranks |= dict.fromkeys(ready, level)
         return {slot.position: ranks[slot.name] for slot in slots}
@@ -130,4 +145,8 @@ class Kinds:
     def _referenced(self, slot: SlotPlan) -> set[str]:
         if slot.plain is not None:
             return set()
-        return {str(slot.attributes[key]) for key in self.types[slot.type].references if slot.attributes.get(key)}
+        return {
+            str(slot.attributes[key])
+            for key in self.types[slot.type].references
+            if slot.attributes.get(key)
+        }

@@ -79,7 +79,11 @@ def source_sequence(
     """
     row = PieceRow(geometry, settings.restart)
     placed = [_place(one) for one in occurrences]
-    flat = [(place, part) for place, one in zip(placed, occurrences, strict=True) for part in one.segments]
+    flat = [
+        (place, part)
+        for place, one in zip(placed, occurrences, strict=True)
+        for part in one.segments
+    ]
     bounded = False
     for index, (place, part) in enumerate(flat):
         if isinstance(part, DenseSegment):
@@ -115,7 +119,9 @@ def target_sequence(
     events = _events(items)
     for index, event in enumerate(events):
         builder.add(event, events[index + 1] if index + 1 < len(events) else None)
-    return BuiltSequence(builder.row.finished(settings.max_positions), tuple(p for p in builder.placed if p.pieces))
+    return BuiltSequence(
+        builder.row.finished(settings.max_positions), tuple(p for p in builder.placed if p.pieces)
+    )
 
 
 @dataclass
@@ -137,7 +143,10 @@ def _events(items: Sequence[Occurrence | RepeatEnd]) -> list[_Event]:
             events.append(one)
             continue
         place = _place(one)
-        events += [_Part(place, part, None if k else one.item.choice) for k, part in enumerate(one.segments)]
+        events += [
+            _Part(place, part, None if k else one.item.choice)
+            for k, part in enumerate(one.segments)
+        ]
     return events
 
 
@@ -199,14 +208,18 @@ class _Target:
         tail = _NONE if end is None else _ONE[end]
         stream = self._stream(segment.ids if segment.inputs is None else segment.inputs, tail)
         count = len(segment.ids) + len(tail)
-        labels = stream[len(stream) - count :] if segment.inputs is None else _joined(segment.ids, tail)
+        labels = (
+            stream[len(stream) - count :] if segment.inputs is None else _joined(segment.ids, tail)
+        )
         learned = _learned(place.slot, segment, len(labels))
         place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
         allowed = _allowed(segment, end)
         if len(labels) and self._choice is not None:
             learned, allowed = self._decide(place, learned, allowed)
         flush = last and following is not None
-        self._feed(place, stream, labels, learned, allowed, flush=flush, coordinates=segment.coordinates)
+        self._feed(
+            place, stream, labels, learned, allowed, flush=flush, coordinates=segment.coordinates
+        )
         self._open = self._open and not last
 
     def _decide(
@@ -261,16 +274,18 @@ class _Target:
         ends = slot.loss and slot.plain is None and segment.open
         self._open_slots += ends
         if ends and not self._settings.separator and self._open_slots > 1:
-            problem = (
-                f"model.separator is off, so only one slot of a run can be open; [{slot.type}:{slot.name}] is another"
+            raise RowError(
+                "model.separator is off, so only one slot of a run can be open; "
+                f"[{slot.type}:{slot.name}] is another"
             )
-            raise RowError(problem)
         if last:
             return EOS if ends or not self._settings.separator else None
         return SEP if ends and self._settings.separator else None
 
     def _end_of_repeat(self, end: RepeatEnd) -> None:
-        blocks = next((p.blocks for p in reversed(self.placed) if p.slot == end.slot and p.blocks), ())
+        blocks = next(
+            (p.blocks for p in reversed(self.placed) if p.slot == end.slot and p.blocks), ()
+        )
         blocks = blocks or self._blocks_of(end.slot)
         if not blocks:
             raise _undecidable(end.slot)
@@ -280,7 +295,14 @@ class _Target:
         starts = self._starts.get(end.slot.position)
         label = np.array([EOS], np.int64)
         learned = np.array([end.choice is not None])
-        self._feed(place, self._stream(label), label, learned, [] if starts is None else [starts], flush=False)
+        self._feed(
+            place,
+            self._stream(label),
+            label,
+            learned,
+            [] if starts is None else [starts],
+            flush=False,
+        )
         self._open, self._choice = False, None
 
     def _unshifted(self, place: Placed, segment: TokenSegment, following: _Event | None) -> None:
@@ -291,7 +313,9 @@ class _Target:
             return
         self.row.begin_run()
         where = segment.coordinates
-        offset = self.row.tokens(place, fed.astype(np.int64), causal=False, hidden=noised, coordinates=where)
+        offset = self.row.tokens(
+            place, fed.astype(np.int64), causal=False, hidden=noised, coordinates=where
+        )
         chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
         place.learn(chosen + offset, segment.ids[chosen])
         place.allowed += [segment.allowed[k] for k in chosen] if segment.allowed is not None else []
@@ -302,11 +326,19 @@ class _Target:
     def _dense(self, place: Placed, segment: DenseSegment, following: _Event | None) -> None:
         self._open = False
         noised = segment.context is not None
-        offset = self.row.dense(place, segment.features, segment.shape, segment.causal, hidden=noised)
+        offset = self.row.dense(
+            place, segment.features, segment.shape, segment.causal, hidden=noised
+        )
         if place.slot.loss and segment.labels is not None:
             length = place.length - offset
-            positions = np.arange(length) if segment.loss_positions is None else np.asarray(segment.loss_positions)
-            place.dense.append(DenseLabels(segment.labels, positions.astype(np.int64) + offset, segment.blocks))
+            positions = (
+                np.arange(length)
+                if segment.loss_positions is None
+                else np.asarray(segment.loss_positions)
+            )
+            place.dense.append(
+                DenseLabels(segment.labels, positions.astype(np.int64) + offset, segment.blocks)
+            )
         if segment.context is not None and following is not None:
             self.row.dense(place, segment.context, segment.shape, segment.causal)
 

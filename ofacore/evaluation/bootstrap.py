@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 
-def interval(items: Sequence[float], *, share: float = 0.95, rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
+def interval(
+    items: Sequence[float], *, share: float = 0.95, rounds: int = 1000, seed: int = 0
+) -> tuple[float, float]:
     """Interval of the mean of one number per sample.
 
     Returns:
@@ -22,9 +24,13 @@ def interval(items: Sequence[float], *, share: float = 0.95, rounds: int = 1000,
 
 
 def resampled(
-    scores: Callable[[Sequence[int]], Mapping[str, float]], samples: int, *, share: float = 0.95, rounds: int = 100,
+    scores: Callable[[Sequence[int]], Mapping[str, float]],
+    samples: int,
+    *,
+    share: float = 0.95,
+    rounds: int = 100,
     seed: int = 0,
-) -> dict[str, tuple[float, float]]:  # fmt: skip
+) -> dict[str, tuple[float, float]]:
     """Intervals of scores that are no means: all are computed on drawn sample numbers, each time anew.
 
     A score that a draw does not have, or that is not a number there, counts only in the others.
@@ -32,7 +38,10 @@ def resampled(
     rng = np.random.default_rng(seed)
     drawn = [scores(rng.integers(0, samples, samples).tolist()) for _ in range(rounds)]
     names = dict.fromkeys(name for values in drawn for name in values)
-    return {name: _limits(np.array([values.get(name, np.nan) for values in drawn]), share) for name in names}
+    return {
+        name: _limits(np.array([values.get(name, np.nan) for values in drawn]), share)
+        for name in names
+    }
 
 
 def _limits(values: np.ndarray, share: float) -> tuple[float, float]:

@@ -47,7 +47,9 @@ def misplaced(use: MetricUse, plan: TaskPlan, registry: Registry) -> str:
     wants = getattr(registry.load("metric", use.metric), "needs", "") == EMBEDDINGS
     there = sides(plan) or ()
     if wants and use.slot not in there:
-        remedy = f"its sides are {' and '.join(there)}" if there else "write one as [TYPE:a|TYPE:b] ->"
+        remedy = (
+            f"its sides are {' and '.join(there)}" if there else "write one as [TYPE:a|TYPE:b] ->"
+        )
         return (
             f"metric '{use.metric}' compares embeddings of the two sides of a contrast, and slot '{use.slot}' is no "
             f"side of one; {remedy}, or take the metric out"
@@ -68,7 +70,11 @@ def score_contrast(
     assert source is not None
     encoder = generalist.assembly.encoder(plan)
     read = list(readable(source, limit or None))
-    left = [LeftOut(source.name(i), "", reason_at(source.name(i), row)) for i, row in read if isinstance(row, RowError)]
+    left = [
+        LeftOut(source.name(i), "", reason_at(source.name(i), row))
+        for i, row in read
+        if isinstance(row, RowError)
+    ]
     named = [(source.name(i), row) for i, row in read if not isinstance(row, RowError)]
     generalist.model.eval()
     found = embed_sides(generalist.model, encoder, [row for _, row in named])

@@ -22,14 +22,20 @@ Scored = list[float] | RowError
 
 @torch.no_grad()
 def reference_log_probs(
-    model: UniversalModel, encoder: Encoder, rows: Sequence[Mapping[str, Any]], slot: str, batch_size: int = 32
+    model: UniversalModel,
+    encoder: Encoder,
+    rows: Sequence[Mapping[str, Any]],
+    slot: str,
+    batch_size: int = 32,
 ) -> list[Scored]:
     """For each row the log-probability of every token of ``slot``, the end token included."""
     task = encoder.plan.name
     encoded: list[Example | RowError] = []
     for i, row in enumerate(rows):
         try:
-            encoded.append(encoder.encode(row, split="test", rng=item_rng(0, task, 0, i), row_id=f"row {i}"))
+            encoded.append(
+                encoder.encode(row, split="test", rng=item_rng(0, task, 0, i), row_id=f"row {i}")
+            )
         except RowError as error:
             encoded.append(error)
     usable = [example for example in encoded if isinstance(example, Example)]
@@ -41,7 +47,11 @@ def reference_log_probs(
 
 
 def candidate_log_probs(
-    model: UniversalModel, encoder: Encoder, rows: Sequence[Mapping[str, Any]], slot: str, column: str
+    model: UniversalModel,
+    encoder: Encoder,
+    rows: Sequence[Mapping[str, Any]],
+    slot: str,
+    column: str,
 ) -> list[Scored]:
     """For each row the log-probability of each value in ``column``, had it been the value of ``slot``.
 
@@ -65,7 +75,9 @@ def _candidates(encoder: Encoder, row: Mapping[str, Any], column: str) -> list[A
         return error
     if values is None:
         return []
-    return list(values) if is_list(values) else ColumnError(column, "it holds no list of candidates")
+    return (
+        list(values) if is_list(values) else ColumnError(column, "it holds no list of candidates")
+    )
 
 
 def _totals(scored: Sequence[Scored]) -> Scored:
@@ -78,18 +90,30 @@ def _totals(scored: Sequence[Scored]) -> Scored:
     return totals
 
 
-def _score(model: UniversalModel, examples: Sequence[Example], term: str, start: int, found: list[list[float]]) -> None:
+def _score(
+    model: UniversalModel,
+    examples: Sequence[Example],
+    term: str,
+    start: int,
+    found: list[list[float]],
+) -> None:
     batch = collate(examples)
     with BlamingBatch(batch.samples):
         _score_batch(model, batch_on(batch, model.device), term, start, found)
 
 
-def _score_batch(model: UniversalModel, batch: Batch, term: str, start: int, found: list[list[float]]) -> None:
+def _score_batch(
+    model: UniversalModel, batch: Batch, term: str, start: int, found: list[list[float]]
+) -> None:
     hidden = model.hidden(batch)
     for group in batch.terms:
         if term in group.terms and "ids" in group.labels:
             prediction = model.predict(group, hidden)
-            chosen = prediction.log_probs.gather(1, prediction.local(group.labels["ids"])[:, None])[:, 0]
-            for name, sample, part in zip(group.terms, group.samples, chosen.split(list(group.lengths)), strict=True):
+            chosen = prediction.log_probs.gather(1, prediction.local(group.labels["ids"])[:, None])[
+                :, 0
+            ]
+            for name, sample, part in zip(
+                group.terms, group.samples, chosen.split(list(group.lengths)), strict=True
+            ):
                 if name == term:
                     found[start + sample] += part.tolist()

@@ -81,7 +81,9 @@ class Judging:
         column, slot = reference_column(metric, use), self.values.slots.get(use.slot)
         if slot is None:
             known = ", ".join(self.values.slots)
-            raise UserError(f"the template that rows are evaluated by, the first, has no slot '{use.slot}' but {known}")
+            raise UserError(
+                f"the template that rows are evaluated by, the first, has no slot '{use.slot}' but {known}"
+            )
         kept: list[int] = []
         rows: list[Row] = []
         answers: list[tuple[Any, ...]] = []
@@ -102,16 +104,25 @@ class Judging:
             rows.append({**mapped, column: found.value, **extra})
             answers.append(found.answers)
         judged = Judged(
-            self.values.encoder.plan.name, rows, [self._predictions[i] for i in kept],
+            self.values.encoder.plan.name,
+            rows,
+            [self._predictions[i] for i in kept],
             [self._baselines[i] for i in kept] if self._baselines else None,
-            self.baseline_doc, answers, self.unusable + len(left),
-        )  # fmt: skip
+            self.baseline_doc,
+            answers,
+            self.unusable + len(left),
+        )
         return judged, kept, left
 
-    def accepted(self, judged: Judged, use: MetricUse, kept: Sequence[int]) -> tuple[Judged, list[int], list[LeftOut]]:
+    def accepted(
+        self, judged: Judged, use: MetricUse, kept: Sequence[int]
+    ) -> tuple[Judged, list[int], list[LeftOut]]:
         """Without the rows whose reference the metric refuses."""
         judged, refused = without_refused(judged, use, self.registry)
-        left = [LeftOut(self.rows[kept[place]].name, use.slot, reason) for place, reason in refused.items()]
+        left = [
+            LeftOut(self.rows[kept[place]].name, use.slot, reason)
+            for place, reason in refused.items()
+        ]
         return judged, [number for place, number in enumerate(kept) if place not in refused], left
 
     @cached_property
@@ -132,7 +143,9 @@ class Judging:
     @cached_property
     def _baselines(self) -> list[dict[str, Any]]:
         return [
-            self.values.given_predictions(row.baseline, row.context) for row in self.rows if row.baseline is not None
+            self.values.given_predictions(row.baseline, row.context)
+            for row in self.rows
+            if row.baseline is not None
         ]
 
     def _candidates(self, metric: Metric, use: MetricUse, row: Answered) -> dict[str, Any]:
@@ -183,5 +196,7 @@ def _value(found: Found) -> Any:
 
 def _left_out(name: str, column: str, error: RowError) -> LeftOut:
     blamed = getattr(error, "column", column) or column
-    reason = error.reason if isinstance(error, NoReference) else getattr(error, "reason", str(error))
+    reason = (
+        error.reason if isinstance(error, NoReference) else getattr(error, "reason", str(error))
+    )
     return LeftOut(name, blamed, str(reason))

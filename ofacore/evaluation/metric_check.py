@@ -13,7 +13,13 @@ from ofacore.evaluation.embedded import example_sides, judged_sides, misplaced, 
 from ofacore.evaluation.evaluation_errors import MetricError, reason_of
 from ofacore.evaluation.judging import Answered, Judging
 from ofacore.evaluation.references import Reference, TargetValues
-from ofacore.evaluation.scoring import blaming, checked_needs, filled, fitting_answer, reference_column
+from ofacore.evaluation.scoring import (
+    blaming,
+    checked_needs,
+    filled,
+    fitting_answer,
+    reference_column,
+)
 from ofacore.ground.errors import UserError
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
@@ -68,7 +74,9 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]
             if isinstance(found, Tried):
                 tried.append(found)
             else:
-                problems.append(Problem(f"tasks.{name}.metrics.{number}", _message(plan, use, found)))
+                problems.append(
+                    Problem(f"tasks.{name}.metrics.{number}", _message(plan, use, found))
+                )
     if problems:
         raise ConfigError(problems)
     return tried
@@ -77,10 +85,16 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]
 def _misplaced(plan: TaskPlan, assembly: Assembly) -> list[Problem]:
     """Metrics of embeddings that have none, and others that have nothing else."""
     told = [misplaced(use, plan, assembly.registry) for use in plan.metrics]
-    return [Problem(f"tasks.{plan.name}.metrics.{number}.slot", text) for number, text in enumerate(told) if text]
+    return [
+        Problem(f"tasks.{plan.name}.metrics.{number}.slot", text)
+        for number, text in enumerate(told)
+        if text
+    ]
 
 
-def _tried_sides(plan: TaskPlan, assembly: Assembly, data: TaskData | None) -> Iterator[Tried | MetricError]:
+def _tried_sides(
+    plan: TaskPlan, assembly: Assembly, data: TaskData | None
+) -> Iterator[Tried | MetricError]:
     """Metrics of embeddings, tried on rows with vectors that are made up."""
     source = None if data is None else data.held_out() or data.train
     rows = [] if source is None else _mapped_rows(assembly, plan, source)
@@ -89,7 +103,9 @@ def _tried_sides(plan: TaskPlan, assembly: Assembly, data: TaskData | None) -> I
         try:
             with blaming(plan.name, use):
                 metric = filled(judged, use, assembly.registry, judged.predictions)
-                yield Tried(plan.name, tuple(metric.compute()) if rows else (), metric.higher_is_better)
+                yield Tried(
+                    plan.name, tuple(metric.compute()) if rows else (), metric.higher_is_better
+                )
         except MetricError as error:
             yield error
 
@@ -140,7 +156,9 @@ def _try(use: MetricUse, judging: Judging) -> Tried | Exception:
     try:
         names = tuple(metric.compute())
     except Exception as error:
-        logger.warning("task '%s': metric '%s' gives nothing on 2 rows: %s", task, use.metric, reason_of(error))
+        logger.warning(
+            "task '%s': metric '%s' gives nothing on 2 rows: %s", task, use.metric, reason_of(error)
+        )
     return Tried(task, names, metric.higher_is_better)
 
 
@@ -149,7 +167,9 @@ def _unfit(use: MetricUse, judging: Judging, reason: str, forced: bool) -> Tried
     if forced or _has_tokens(use, judging):
         return ValueError(reason)
     task, metric = judging.values.encoder.plan.name, judging.registry.load("metric", use.metric)
-    logger.warning("task '%s': metric '%s' may not fit slot '%s': %s", task, use.metric, use.slot, reason)
+    logger.warning(
+        "task '%s': metric '%s' may not fit slot '%s': %s", task, use.metric, use.slot, reason
+    )
     return Tried(task, (), metric.higher_is_better)
 
 

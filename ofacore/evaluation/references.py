@@ -103,7 +103,9 @@ class TargetValues:
         """Target slot -> the reference in its own column, or why there is none."""
         return {name: self._own(slot, ctx) for name, slot in self.slots.items()}
 
-    def reference(self, slot: SlotPlan, column: str, row: Mapping[str, Any], ctx: RowContext) -> Found:
+    def reference(
+        self, slot: SlotPlan, column: str, row: Mapping[str, Any], ctx: RowContext
+    ) -> Found:
         """The reference of a slot in any column of a row."""
         if column == slot.name:
             return self._own(slot, ctx)
@@ -112,7 +114,9 @@ class TargetValues:
         except NoReference as error:
             return NoReference(column, error.reason)
 
-    def candidates(self, slot: SlotPlan, column: str, row: Mapping[str, Any], ctx: RowContext) -> list[Any] | None:
+    def candidates(
+        self, slot: SlotPlan, column: str, row: Mapping[str, Any], ctx: RowContext
+    ) -> list[Any] | None:
         """Candidates for a slot that a column lists, each as if it stood in the slot's own column; None: no list.
 
         Raises:
@@ -123,7 +127,9 @@ class TargetValues:
             return None
         own = self.encoder.plan.columns.get(slot.name, slot.name)
         rows = [self.encoder.columns.apply({**row, own: value}) for value in mapped[column]]
-        return [self._compared(self._decoded(each[slot.name], slot, ctx), slot, ctx) for each in rows]
+        return [
+            self._compared(self._decoded(each[slot.name], slot, ctx), slot, ctx) for each in rows
+        ]
 
     def _own(self, slot: SlotPlan, ctx: RowContext) -> Found:
         value = ctx.row.get(slot.name)
@@ -170,7 +176,9 @@ class TargetValues:
         except RowError:
             if value is not ctx.row.get(slot.name):
                 raise
-            decoded = self._round_trip(value, slot, ctx)  # its type refuses it, but encoding takes it as one value
+            decoded = self._round_trip(
+                value, slot, ctx
+            )  # its type refuses it, but encoding takes it as one value
         return Reference(decoded, self._compared(decoded, slot, ctx))
 
     def _all(self, values: Sequence[Any], slot: SlotPlan, ctx: RowContext) -> Reference:
@@ -180,7 +188,11 @@ class TargetValues:
             RowError: One of them is missing, or no value of the slot.
         """
         decoded = [self._decoded(value, slot, ctx) for value in _present(values)]
-        return Reference(decoded, [self._compared(value, slot, ctx) for value in decoded], several=not slot.repeat)
+        return Reference(
+            decoded,
+            [self._compared(value, slot, ctx) for value in decoded],
+            several=not slot.repeat,
+        )
 
     def _graded(self, value: Mapping[Any, Any], slot: SlotPlan, ctx: RowContext) -> Reference:
         """Values with a grade each; of two that are the same to the slot the better grade counts."""
@@ -198,10 +210,16 @@ class TargetValues:
             RowError: Lists are unequally long, or what stands beside it in the repeat is missing.
         """
         expanded = self.encoder.expand(self.template, replace(ctx, split="infer"))
-        items = [item for item in expanded.target if isinstance(item, Filled) and item.slot.name == slot.name]
+        items = [
+            item
+            for item in expanded.target
+            if isinstance(item, Filled) and item.slot.name == slot.name
+        ]
         if not items and not (is_list(ctx.row[slot.name]) and len(ctx.row[slot.name]) == 0):
             partners = [name for name in slot.repeat if is_absent(ctx.row.get(name))]
-            raise NoReference(slot.name, f"its repeat has nothing in column {', '.join(partners) or slot.name}")
+            raise NoReference(
+                slot.name, f"its repeat has nothing in column {', '.join(partners) or slot.name}"
+            )
         return [item.value for item in items]
 
     def _decoded(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
@@ -254,14 +272,18 @@ def faultless(segments: Sequence[Segment]) -> np.ndarray | None:
             found.append(np.asarray(part.labels["ids"]))
             continue
         arrays = part.features if part.labels is None else part.labels
-        real = [np.asarray(array) for array in arrays.values() if np.asarray(array).dtype.kind == "f"]
+        real = [
+            np.asarray(array) for array in arrays.values() if np.asarray(array).dtype.kind == "f"
+        ]
         if len(real) != 1:
             return None
         found += real
     return np.concatenate(found) if found else None
 
 
-def _decoded(preprocessor: Preprocessor, found: np.ndarray, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+def _decoded(
+    preprocessor: Preprocessor, found: np.ndarray, value: Any, slot: SlotPlan, ctx: RowContext
+) -> Any:
     preprocessor.expect(slot, ctx)  # some publish there what decoding needs
     try:
         return preprocessor.decode(Hypothesis(found), slot, ctx)

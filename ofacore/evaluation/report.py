@@ -57,7 +57,9 @@ class ScoreRow:
     def plain(self) -> dict[str, Any]:
         """As JSON has it: numbers that are not finite are null."""
         values = asdict(self)
-        return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in values.items()}
+        return {
+            k: None if isinstance(v, float) and not isfinite(v) else v for k, v in values.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Sample:
     reference: str
 
 
-def write_report(folder: Path, name: str, scores: Sequence[ScoreRow], samples: Sequence[Sample]) -> Path:
+def write_report(
+    folder: Path, name: str, scores: Sequence[ScoreRow], samples: Sequence[Sample]
+) -> Path:
     """Write ``report.html`` into a run folder; loss curves are read from its ``metrics.jsonl``."""
     body = [
         f"<h1>{escape(name)}</h1>",
@@ -92,12 +96,16 @@ def _table(scores: Sequence[ScoreRow]) -> str:
     rows = []
     for row in scores:
         colour = {True: "good", False: "flat", None: ""}[row.beats_baseline]
-        baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({escape(row.baseline_doc)})"
+        baseline = (
+            "" if row.baseline is None else f"{row.baseline:.3f} ({escape(row.baseline_doc)})"
+        )
         interval = f"{row.low:.3f} to {row.high:.3f}" if isfinite(row.low) else ""
         score = f"<td class='{colour}'>{row.score:.3f}</td><td>{interval}</td><td>{baseline}</td>"
         if row.problem:
             score = f"<td class='flat' colspan='3'>not scored: {escape(row.problem)}</td>"
-        rows.append(f"<tr><td>{escape(row.task)}</td><td>{escape(row.metric)}</td>{score}<td>{row.rows}</td></tr>")
+        rows.append(
+            f"<tr><td>{escape(row.task)}</td><td>{escape(row.metric)}</td>{score}<td>{row.rows}</td></tr>"
+        )
     return f"<h2>Scores on held-out rows</h2><table>{head}{''.join(rows)}</table>" if rows else ""
 
 
@@ -109,9 +117,15 @@ def _curves(path: Path) -> dict[str, dict[str, list[Point]]]:
         for name, value in record.get("values", record).items():
             parts = name.split("/")
             training = parts[0] == "train" and len(parts) == 3
-            if (training or parts[-1] == "loss") and len(parts) > 2 and isinstance(value, int | float):
+            if (
+                (training or parts[-1] == "loss")
+                and len(parts) > 2
+                and isinstance(value, int | float)
+            ):
                 lines = curves.setdefault(parts[1], {})
-                lines.setdefault("/".join([parts[0], *parts[2:]]), []).append((float(record["step"]), float(value)))
+                lines.setdefault("/".join([parts[0], *parts[2:]]), []).append(
+                    (float(record["step"]), float(value))
+                )
     return curves
 
 
@@ -119,7 +133,9 @@ def _samples(samples: Sequence[Sample]) -> list[str]:
     parts: list[str] = []
     for task in dict.fromkeys(sample.task for sample in samples):
         chosen = [sample for sample in samples if sample.task == task]
-        parts += [f"<h2>{escape(task)}</h2><p><code>{escape(chosen[0].instruction)}</code></p><div class='samples'>"]
+        parts += [
+            f"<h2>{escape(task)}</h2><p><code>{escape(chosen[0].instruction)}</code></p><div class='samples'>"
+        ]
         parts += [
             f"<div class='sample'>{s.inputs}<hr>{s.answer}<div class='slot'><b>reference</b> {s.reference}</div></div>"
             for s in chosen

@@ -73,9 +73,13 @@ class Evaluation:
 
 
 def evaluate_tasks(
-    generalist: Evaluated, names: Sequence[str], split: str = "test", limit: int | None = None, baseline: bool = True,
+    generalist: Evaluated,
+    names: Sequence[str],
+    split: str = "test",
+    limit: int | None = None,
+    baseline: bool = True,
     generation: Mapping[str, Any] | None = None,
-) -> Iterator[Evaluation]:  # fmt: skip
+) -> Iterator[Evaluation]:
     """Evaluate tasks one after the other; tasks without metrics or held-out rows are passed over.
 
     Each gets the options of generation that its generators have.
@@ -88,13 +92,20 @@ def evaluate_tasks(
 
 
 def evaluate_task(
-    generalist: Evaluated, plan: TaskPlan, data: TaskData, split: str, limit: int | None, baseline: bool,
+    generalist: Evaluated,
+    plan: TaskPlan,
+    data: TaskData,
+    split: str,
+    limit: int | None,
+    baseline: bool,
     generation: Mapping[str, Any],
-) -> Evaluation:  # fmt: skip
+) -> Evaluation:
     """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit)."""
     if sides(plan) is not None:
         scores, failed, left, total = score_contrast(generalist, plan, data, split, limit)
-        return Evaluation(plan.name, scores, [], _told(left), failed, tuple(notices(plan.name, total, left)))
+        return Evaluation(
+            plan.name, scores, [], _told(left), failed, tuple(notices(plan.name, total, left))
+        )
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
@@ -102,20 +113,33 @@ def evaluate_task(
     rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     outputs = inference(rows, on_error="keep")
-    baselines = _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
+    baselines = (
+        _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
+    )
     answered = [
-        Answered(source.name(i), row, output.context, output.values, baselines[k] if baselines is not None else None)
+        Answered(
+            source.name(i),
+            row,
+            output.context,
+            output.values,
+            baselines[k] if baselines is not None else None,
+        )
         for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
         if not output.problem
     ]
     errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
     unread = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
     pairs = zip(named, outputs, strict=True)
-    unread += [LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem]
+    unread += [
+        LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem
+    ]
     judging = Judging(
-        TargetValues.of(generalist.assembly.encoder(plan)), answered, generalist.assembly.registry,
-        data.baseline_doc, len(unread),
-    )  # fmt: skip
+        TargetValues.of(generalist.assembly.encoder(plan)),
+        answered,
+        generalist.assembly.registry,
+        data.baseline_doc,
+        len(unread),
+    )
     scores, failures, left = _scored(generalist, plan, judging, unread) if read else ([], (), [])
     shown = [output for output in outputs if not output.problem]
     chosen = spread(len(shown), SAMPLES)
@@ -128,7 +152,9 @@ def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:
     return tuple(f"{one.name}: {one.reason}" for one in left)
 
 
-def _baselines(data: TaskData, source: Source, numbers: Sequence[int]) -> list[Mapping[str, Any]] | None:
+def _baselines(
+    data: TaskData, source: Source, numbers: Sequence[int]
+) -> list[Mapping[str, Any]] | None:
     """The baseline's predictions for some rows; it predicts for all that can be read.
 
     Raises:
@@ -170,7 +196,12 @@ def _scored(
 
 
 def _for(
-    use: MetricUse, judged: Judged, generalist: Evaluated, plan: TaskPlan, judging: Judging, kept: list[int]
+    use: MetricUse,
+    judged: Judged,
+    generalist: Evaluated,
+    plan: TaskPlan,
+    judging: Judging,
+    kept: list[int],
 ) -> tuple[Judged, list[int], list[LeftOut]]:
     """What a metric judges: generated values, or log-probabilities of references or candidates where it asks so."""
     metric = generalist.assembly.registry.load("metric", use.metric)
@@ -193,9 +224,13 @@ def _for(
     if not usable:
         raise UserError(f"no row can be used: {left[0].name}: {left[0].reason}")
     judged = replace(
-        judged, rows=[judged.rows[i] for i, _ in usable], predictions=[{use.slot: logs} for _, logs in usable],
-        baseline=None, answers=[([LIKELY] * len(logs),) for _, logs in usable], left_out=judged.left_out + len(left),
-    )  # fmt: skip
+        judged,
+        rows=[judged.rows[i] for i, _ in usable],
+        predictions=[{use.slot: logs} for _, logs in usable],
+        baseline=None,
+        answers=[([LIKELY] * len(logs),) for _, logs in usable],
+        left_out=judged.left_out + len(left),
+    )
     return judged, [kept[i] for i, _ in usable], left
 
 
@@ -221,18 +256,24 @@ def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskData) -> float 
             answered.append(Answered(name, row, ctx, {}, prediction))
         judging = Judging(TargetValues.of(encoder), answered, assembly.registry)
         judged, kept, _ = judging.judged(use)
-        judged, _, _ = judging.accepted(replace(judged, predictions=judged.baseline or []), use, kept)
+        judged, _, _ = judging.accepted(
+            replace(judged, predictions=judged.baseline or []), use, kept
+        )
         values = filled(judged, use, assembly.registry, judged.predictions).compute()
     return next(iter(values.values()), None)
 
 
-def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, references: Mapping[str, Found]) -> Sample:
+def _sample(
+    generalist: Evaluated, plan: TaskPlan, output: Output, references: Mapping[str, Found]
+) -> Sample:
     template, assembly = plan.templates[0], generalist.assembly
     parts = []
     for slot in template.slots.values():
         value = output.context.row.get(slot.name)
         if slot.plain is None and slot.side == "source" and value is not None:
-            parts.append(f"<div class='slot'><b>{slot.name}</b> {_shown(assembly, slot, value, output.context)}</div>")
+            parts.append(
+                f"<div class='slot'><b>{slot.name}</b> {_shown(assembly, slot, value, output.context)}</div>"
+            )
     targets = {slot.name: slot for slot in template.targets()}
     expected = [
         _shown(assembly, slot, found.shown, output.context)
@@ -243,7 +284,9 @@ def _sample(generalist: Evaluated, plan: TaskPlan, output: Output, references: M
         answer = output.html()
     except Exception as error:
         answer = _not_shown("the answer", f"task '{plan.name}'", error)
-    return Sample(plan.name, template.text, "".join(parts), answer, " ".join(filter(None, expected)))
+    return Sample(
+        plan.name, template.text, "".join(parts), answer, " ".join(filter(None, expected))
+    )
 
 
 def _shown(assembly: Assembly, slot: SlotPlan, value: Any, ctx: RowContext) -> str:
@@ -251,7 +294,9 @@ def _shown(assembly: Assembly, slot: SlotPlan, value: Any, ctx: RowContext) -> s
     try:
         return shown(assembly.preprocessor(slot.preprocessor), value, is_element, ctx)
     except Exception as error:  # a report shows what it can: scores must not be lost with a picture
-        return _not_shown(who(assembly.registry, "preprocessor", slot.preprocessor), slot.name, error)
+        return _not_shown(
+            who(assembly.registry, "preprocessor", slot.preprocessor), slot.name, error
+        )
 
 
 def _not_shown(owner: str, place: str, error: Exception) -> str:

@@ -36,7 +36,9 @@ class Judged:
     """Rows of the split that are not among these."""
 
 
-def score(judged: Judged, use: MetricUse, registry: Registry, *, rounds: int = 1000) -> list[ScoreRow]:
+def score(
+    judged: Judged, use: MetricUse, registry: Registry, *, rounds: int = 1000
+) -> list[ScoreRow]:
     """Every number that a metric reports, with its interval; the first one beside the baseline.
 
     Raises:
@@ -61,11 +63,22 @@ def unscored(judged: Judged, use: MetricUse, error: MetricError) -> ScoreRow:
     """The row of a metric that could not be computed."""
     nan, size = float("nan"), len(judged.rows)
     return ScoreRow(
-        judged.task, use.metric, nan, nan, nan, None, "", size, problem=error.reason, left_out=judged.left_out
+        judged.task,
+        use.metric,
+        nan,
+        nan,
+        nan,
+        None,
+        "",
+        size,
+        problem=error.reason,
+        left_out=judged.left_out,
     )
 
 
-def without_refused(judged: Judged, use: MetricUse, registry: Registry) -> tuple[Judged, dict[int, str]]:
+def without_refused(
+    judged: Judged, use: MetricUse, registry: Registry
+) -> tuple[Judged, dict[int, str]]:
     """Without the rows whose reference the metric refuses whatever is answered, and why it does, by place.
 
     Where it refuses all of them, or none (then it is the answer that it cannot judge), nothing is left out.
@@ -78,10 +91,13 @@ def without_refused(judged: Judged, use: MetricUse, registry: Registry) -> tuple
     if not refused or not kept:
         return judged, {}
     return replace(
-        judged, rows=[judged.rows[i] for i in kept], predictions=[judged.predictions[i] for i in kept],
+        judged,
+        rows=[judged.rows[i] for i in kept],
+        predictions=[judged.predictions[i] for i in kept],
         baseline=None if judged.baseline is None else [judged.baseline[i] for i in kept],
-        answers=[judged.answers[i] for i in kept], left_out=judged.left_out + len(refused),
-    ), refused  # fmt: skip
+        answers=[judged.answers[i] for i in kept],
+        left_out=judged.left_out + len(refused),
+    ), refused
 
 
 def _accepts(judged: Judged, use: MetricUse, registry: Registry) -> bool:
@@ -92,7 +108,9 @@ def _accepts(judged: Judged, use: MetricUse, registry: Registry) -> bool:
     return True
 
 
-def fitting_answer(judged: Judged, place: int, use: MetricUse, registry: Registry) -> tuple[Any, str]:
+def fitting_answer(
+    judged: Judged, place: int, use: MetricUse, registry: Registry
+) -> tuple[Any, str]:
     """A prediction without fault that the metric accepts for one row, and why it accepts none; empty if it does."""
     reason = ""
     for answer in judged.answers[place]:
@@ -117,27 +135,49 @@ def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> 
         baselines[first] = filled(judged, use, registry, judged.baseline).compute()[first]
     limits, size = _intervals(judged, use, registry, metric, values, rounds), len(judged.rows)
     return [
-        ScoreRow(judged.task, name, value, *limits.get(name, _UNKNOWN), baselines.get(name),
-                 judged.baseline_doc if name in baselines else "", size, metric.higher_is_better,
-             left_out=judged.left_out)
+        ScoreRow(
+            judged.task,
+            name,
+            value,
+            *limits.get(name, _UNKNOWN),
+            baselines.get(name),
+            judged.baseline_doc if name in baselines else "",
+            size,
+            metric.higher_is_better,
+            left_out=judged.left_out,
+        )
         for name, value in values.items()
-    ]  # fmt: skip
+    ]
 
 
 def filled(
-    judged: Judged, use: MetricUse, registry: Registry, predictions: Sequence[Row], picked: Sequence[int] | None = None
+    judged: Judged,
+    use: MetricUse,
+    registry: Registry,
+    predictions: Sequence[Row],
+    picked: Sequence[int] | None = None,
 ) -> Metric:
     """A metric that has seen all rows, or those that are picked; whatever it raises goes on."""
     metric: Metric = registry.make("metric", use.metric, use.options)
     chosen = range(len(predictions)) if picked is None else picked
     column = reference_column(metric, use)
-    rows = [{**judged.rows[i], **{f"predicted:{n}": v for n, v in predictions[i].items()}} for i in chosen]
-    metric.update([predictions[i].get(use.slot) for i in chosen], [row.get(column) for row in rows], rows)
+    rows = [
+        {**judged.rows[i], **{f"predicted:{n}": v for n, v in predictions[i].items()}}
+        for i in chosen
+    ]
+    metric.update(
+        [predictions[i].get(use.slot) for i in chosen], [row.get(column) for row in rows], rows
+    )
     return metric
 
 
 def _intervals(
-    judged: Judged, use: MetricUse, registry: Registry, metric: Metric, values: Mapping[str, float], rounds: int
+    judged: Judged,
+    use: MetricUse,
+    registry: Registry,
+    metric: Metric,
+    values: Mapping[str, float],
+    rounds: int,
 ) -> dict[str, tuple[float, float]]:
     """By name of the number; from one number a row for the first of them, where the metric gives that."""
     items = metric.items()
@@ -162,7 +202,9 @@ def checked_needs(metric: Any, name: str) -> str:
     """
     needs = seen_as(Metric, metric).needs
     if needs not in ("", "log_probs", "candidates", "embeddings"):
-        raise PluginError(f"metric '{name}': needs = {needs!r}; there are 'log_probs', 'candidates' and 'embeddings'")
+        raise PluginError(
+            f"metric '{name}': needs = {needs!r}; there are 'log_probs', 'candidates' and 'embeddings'"
+        )
     return needs
 
 

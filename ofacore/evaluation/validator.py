@@ -36,7 +36,9 @@ class Validator:
         values: dict[str, float] = {}
         for name, source in self._sources().items():
             encoder = self.generalist.assembly.encoders[name]
-            values |= self._losses(_examples(name, source, encoder, config.validation.samples, config.seed), config)
+            values |= self._losses(
+                _examples(name, source, encoder, config.validation.samples, config.seed), config
+            )
         return values | (self._metrics() if config.validation.generate else {})
 
     def known(self) -> dict[str, bool]:
@@ -44,18 +46,26 @@ class Validator:
         assembly, found = self.generalist.assembly, dict[str, bool]()
         sources = self._sources()
         for name, source in sources.items():
-            examples = _examples(name, source, assembly.encoders[name], 2, assembly.config.train.seed)
-            found |= {f"valid/{term.term}/loss": False for example in examples for term in example.terms}
+            examples = _examples(
+                name, source, assembly.encoders[name], 2, assembly.config.train.seed
+            )
+            found |= {
+                f"valid/{term.term}/loss": False for example in examples for term in example.terms
+            }
         if assembly.config.train.validation.generate:
             judged = {name: self.generalist.data[name] for name in sources}
             for tried in try_metrics(assembly, judged):
-                found |= {f"valid/{tried.task}/{name}": tried.higher_is_better for name in tried.names}
+                found |= {
+                    f"valid/{tried.task}/{name}": tried.higher_is_better for name in tried.names
+                }
         return found
 
     def _sources(self) -> dict[str, Source]:
         """Validation rows of the tasks that have some."""
         found = {name: data.splits.get("valid") for name, data in self.generalist.data.items()}
-        return {name: source for name, source in found.items() if source is not None and len(source)}
+        return {
+            name: source for name, source in found.items() if source is not None and len(source)
+        }
 
     def _losses(self, examples: Sequence[Example], config: TrainConfig) -> dict[str, float]:
         """Data ranks take a share of the examples each."""
@@ -64,25 +74,37 @@ class Validator:
         rank, ranks = evaluation_share()
         own = examples[rank::ranks]
         for start in range(0, len(own), 32):
-            for group, loss in self.generalist.model.losses(collate(own[start : start + 32], packing=config.packing)):
-                for term, value, count in zip(group.terms, loss.values.tolist(), group.counts, strict=True):
+            for group, loss in self.generalist.model.losses(
+                collate(own[start : start + 32], packing=config.packing)
+            ):
+                for term, value, count in zip(
+                    group.terms, loss.values.tolist(), group.counts, strict=True
+                ):
                     totals[term] = totals.get(term, 0.0) + value
                     counts[term] = counts.get(term, 0) + count
         found = everyones((totals, counts))
         terms = dict.fromkeys(term for each, _ in found for term in each)
         return {
-            f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found) / sum(n.get(term, 0) for _, n in found)
+            f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found)
+            / sum(n.get(term, 0) for _, n in found)
             for term in terms
         }
 
     def _metrics(self) -> dict[str, float]:
         limit = self.generalist.assembly.config.train.validation.samples
-        found = list(evaluate_tasks(self.generalist, list(self._sources()), "valid", limit, baseline=False))
+        found = list(
+            evaluate_tasks(self.generalist, list(self._sources()), "valid", limit, baseline=False)
+        )
         for notice in (notice for done in found for notice in done.notices):
             self._tell(f"validation: {notice}")
         for failure in (failure for done in found for failure in done.failures):
             self._tell(f"validation goes on without a metric: {failure}")
-        return {f"valid/{row.task}/{row.metric}": row.score for done in found for row in done.scores if not row.problem}
+        return {
+            f"valid/{row.task}/{row.metric}": row.score
+            for done in found
+            for row in done.scores
+            if not row.problem
+        }
 
     def _tell(self, message: str) -> None:
         if message not in self._told:
@@ -96,7 +118,9 @@ def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int)
     for index in spread(len(source), most):
         rng = item_rng(seed, task, 0, index, 0)
         try:
-            examples.append(encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index)))
+            examples.append(
+                encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index))
+            )
         except RowError as error:
             logger.debug("left out of validation: %s", error)
     return examples

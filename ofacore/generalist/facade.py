@@ -48,15 +48,23 @@ class Generalist:
         ``model = Generalist.create([Task("shout", "louder: [TEXT:a] -> [TEXT:b]", train=rows)], preset="tiny")``
     """
 
-    def __init__(self, assembly: Assembly, model: UniversalModel, data: Mapping[str, TaskData] | None = None) -> None:
+    def __init__(
+        self, assembly: Assembly, model: UniversalModel, data: Mapping[str, TaskData] | None = None
+    ) -> None:
         self.assembly, self.model = assembly, model
         self.data = dict(data or {})
 
     @classmethod
     def create(
-        cls, tasks: Sequence[Task] = (), preset: str = "tiny", *, config: RunConfig | None = None,
-        registry: Registry | None = None, options: Mapping[str, Mapping[str, Any]] | None = None, **model: Any,
-    ) -> Generalist:  # fmt: skip
+        cls,
+        tasks: Sequence[Task] = (),
+        preset: str = "tiny",
+        *,
+        config: RunConfig | None = None,
+        registry: Registry | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        **model: Any,
+    ) -> Generalist:
         """A new model for some tasks: preprocessors are fitted, weights initialised.
 
         Args:
@@ -79,10 +87,17 @@ class Generalist:
         if config is None:
             _check_names(tasks)
             sizes = _section(ModelConfig, {"preset": preset, **model}, "model")
-            values: dict[str, Any] = {"tasks": {task.name: task.config for task in tasks}, "model": sizes}
-            config = _section(RunConfig, values if options is None else {**values, "options": options}, "")
+            values: dict[str, Any] = {
+                "tasks": {task.name: task.config for task in tasks},
+                "model": sizes,
+            }
+            config = _section(
+                RunConfig, values if options is None else {**values, "options": options}, ""
+            )
         if not config.tasks:
-            raise UserError("a model needs at least one task; give Task(name, instruction, train=rows)")
+            raise UserError(
+                "a model needs at least one task; give Task(name, instruction, train=rows)"
+            )
         registry = registry or Registry.discover(config.plugins.prefer)
         problems = check_run(config, registry)
         if problems:
@@ -104,9 +119,15 @@ class Generalist:
         return self.assembly.registry
 
     def fit(
-        self, steps: int | None = None, *, out: str | Path | None = None, resume: bool = False,
-        data: Mapping[str, Any] | None = None, options: Mapping[str, Mapping[str, Any]] | None = None, **train: Any,
-    ) -> Path:  # fmt: skip
+        self,
+        steps: int | None = None,
+        *,
+        out: str | Path | None = None,
+        resume: bool = False,
+        data: Mapping[str, Any] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        **train: Any,
+    ) -> Path:
         """Train on the tasks' data.
 
         Args:
@@ -127,25 +148,39 @@ class Generalist:
         given = {**train, **({} if steps is None else {"steps": steps})}
         base = self.assembly.config.train.model_dump(exclude_unset=True)
         before, registry = self.assembly.config, self.assembly.registry
-        table = {key: {**before.options.get(key, {}), **asked} for key, asked in (options or {}).items()}
+        table = {
+            key: {**before.options.get(key, {}), **asked} for key, asked in (options or {}).items()
+        }
         if problems := check_loop_options(table, registry):
             raise ConfigError(problems)
-        config = before.model_copy(update={"train": _section(TrainConfig, {**base, **given}, "train")})
+        config = before.model_copy(
+            update={"train": _section(TrainConfig, {**base, **given}, "train")}
+        )
         if table:
             config = config.model_copy(update={"options": {**config.options, **table}})
             self.assembly.registry = registry.pinned(component_options(config))
         self.assembly.config = config
         try:
-            self.data |= rows_of(config, self.assembly.registry, self.data, self.tasks, data, "train")
-            return fit(self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume)
+            self.data |= rows_of(
+                config, self.assembly.registry, self.data, self.tasks, data, "train"
+            )
+            return fit(
+                self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume
+            )
         except UserError:
             self.assembly.config, self.assembly.registry = before, registry
             raise
 
     def infer(
-        self, instruction: str | Task, data: Mapping[str, Any] | Rows, *, want: Sequence[str] | None = None,
-        closed_set: Mapping[str, Sequence[Any]] | None = None, batch_size: int = 64, **generation: Any,
-    ) -> Any:  # fmt: skip
+        self,
+        instruction: str | Task,
+        data: Mapping[str, Any] | Rows,
+        *,
+        want: Sequence[str] | None = None,
+        closed_set: Mapping[str, Sequence[Any]] | None = None,
+        batch_size: int = 64,
+        **generation: Any,
+    ) -> Any:
         """Answer an instruction, or a task by name, for one row or many.
 
         Args:
@@ -164,12 +199,19 @@ class Generalist:
         """
         plan, rows = self.plan(instruction, closed_set), _rows(data)
         if not any(template.tree.target for template in plan.templates):
-            raise UserError(f"'{instruction}' has no target, so there is nothing to answer; encode() gives embeddings")
+            raise UserError(
+                f"'{instruction}' has no target, so there is nothing to answer; encode() gives embeddings"
+            )
         outputs = self.inference(plan, want=want, batch_size=batch_size, **generation)(rows)
         return outputs[0] if isinstance(data, Mapping) else outputs
 
     def inference(
-        self, plan: TaskPlan, *, want: Sequence[str] | None = None, batch_size: int = 64, **generation: Any
+        self,
+        plan: TaskPlan,
+        *,
+        want: Sequence[str] | None = None,
+        batch_size: int = 64,
+        **generation: Any,
     ) -> Inference:
         """What answers rows of a plan.
 
@@ -182,7 +224,9 @@ class Generalist:
         whose = f"'{plan.name}'" if plan.name in self.tasks else f"'{plan.templates[0].text}'"
         if problems := untaken("generation", generation, slots, registry, whose):
             raise ConfigError(problems)
-        options = generation_of(slots, registry, self.assembly.config.generation, plan.generation, generation)
+        options = generation_of(
+            slots, registry, self.assembly.config.generation, plan.generation, generation
+        )
         self.model.eval()
         encoder = self.assembly.encoder(plan)
         if batch_size < 1:
@@ -192,11 +236,15 @@ class Generalist:
         vocabulary = self.assembly.vocabulary
         return Inference(self.model, encoder, registry, vocabulary, options, chosen, batch_size)
 
-    def plan(self, instruction: str | Task, closed_set: Mapping[str, Sequence[Any]] | None = None) -> TaskPlan:
+    def plan(
+        self, instruction: str | Task, closed_set: Mapping[str, Sequence[Any]] | None = None
+    ) -> TaskPlan:
         """The plan of a task by name, of a task that has this template, or of a free instruction."""
         asked = getattr(instruction, "name", instruction)
         if not isinstance(asked, str):
-            raise UserError(f"expected an instruction, a task or its name, got {type(instruction).__name__}")
+            raise UserError(
+                f"expected an instruction, a task or its name, got {type(instruction).__name__}"
+            )
         plan = self.assembly.plans.get(asked) or self._plan_of_template(asked)
         if closed_set:
             self._check_targets(plan, "closed_set", closed_set)
@@ -217,7 +265,9 @@ class Generalist:
         return compile_task("free", [instruction], self.assembly.registry)
 
     def _check_targets(self, plan: TaskPlan, what: str, names: Iterable[str]) -> None:
-        known = dict.fromkeys(slot.name for slot in plan.slots() if slot.side == "target" and slot.plain is None)
+        known = dict.fromkeys(
+            slot.name for slot in plan.slots() if slot.side == "target" and slot.plain is None
+        )
         unknown = next((name for name in names if name not in known), None)
         if unknown is not None:
             hint = suggest(unknown, known) or f"there are {', '.join(known)}"
@@ -231,7 +281,9 @@ class Generalist:
         try:
             values = members(given)
         except ValueError as error:
-            raise UserError(f"closed_set['{name}']: found {type(given).__name__}, expected {error}") from None
+            raise UserError(
+                f"closed_set['{name}']: found {type(given).__name__}, expected {error}"
+            ) from None
         slots = choosing(plan, name)
         if not slots:
             remedy = f"write [TYPE:{name},closed_set] in the instruction"
@@ -246,10 +298,15 @@ class Generalist:
         heads = [slot.head for slot in plan.slots() if slot.loss]
         if plan.contrast is not None:
             heads.append(plan.contrast.head)
-        for kind, names, known in (("adapter", adapters, self.model.adapters), ("head", heads, self.model.heads)):
+        for kind, names, known in (
+            ("adapter", adapters, self.model.adapters),
+            ("head", heads, self.model.heads),
+        ):
             missing = next((name for name in names if name not in known), None)
             if missing is not None:
-                raise UserError(f"this model has no {kind} '{missing}': no task that it was trained on needed it")
+                raise UserError(
+                    f"this model has no {kind} '{missing}': no task that it was trained on needed it"
+                )
 
     def encode(
         self,
@@ -283,9 +340,15 @@ class Generalist:
         return vectors[0] if isinstance(data, Mapping) else vectors
 
     def evaluate(
-        self, task: str | None = None, *, split: str = "test", limit: int | None = None, baseline: bool = True,
-        data: Mapping[str, Any] | None = None, **generation: Any,
-    ) -> list[ScoreRow]:  # fmt: skip
+        self,
+        task: str | None = None,
+        *,
+        split: str = "test",
+        limit: int | None = None,
+        baseline: bool = True,
+        data: Mapping[str, Any] | None = None,
+        **generation: Any,
+    ) -> list[ScoreRow]:
         """Scores on held-out rows, with 95 % bootstrap intervals.
 
         Args:
@@ -309,11 +372,15 @@ class Generalist:
                 hint = suggest(name, self.tasks) or f"there are {', '.join(self.tasks)}"
                 raise UserError(f"no task '{name}' in this model; {hint}")
         if split not in SPLITS:
-            raise UserError(f"no split '{split}'; {suggest(split, SPLITS) or 'there are ' + ', '.join(SPLITS)}")
+            raise UserError(
+                f"no split '{split}'; {suggest(split, SPLITS) or 'there are ' + ', '.join(SPLITS)}"
+            )
         names = tuple(data or self.tasks) if task is None else (task,)
         self._check_options(names, generation)
         judged = copy(self)
-        judged.data = rows_of(self.assembly.config, self.assembly.registry, self.data, names, data, split)
+        judged.data = rows_of(
+            self.assembly.config, self.assembly.registry, self.data, names, data, split
+        )
         found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
         for notice in (notice for evaluation in found for notice in evaluation.notices):
             logger.warning("%s", notice)
@@ -362,7 +429,12 @@ def build_model(assembly: Assembly) -> UniversalModel:
     needs = model_needs(assembly.plans.values(), assembly)
     config = assembly.config
     model = UniversalModel(
-        config.model, assembly.registry, assembly.vocabulary, assembly.artifacts, needs, config.train.seed
+        config.model,
+        assembly.registry,
+        assembly.vocabulary,
+        assembly.artifacts,
+        needs,
+        config.train.seed,
     )
     return model.to(compute_device())
 
@@ -386,7 +458,9 @@ def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
         UserError: Something in it is no row.
     """
     if not isinstance(data, Iterable):
-        raise UserError(f"a {type(data).__name__} is no row: give a dictionary, slot name -> value, or a list of them")
+        raise UserError(
+            f"a {type(data).__name__} is no row: give a dictionary, slot name -> value, or a list of them"
+        )
     rows = [data] if isinstance(data, Mapping) else data if isinstance(data, str) else list(data)
     wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
     if wrong is not None:
@@ -398,7 +472,9 @@ def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
 def _check_names(tasks: Sequence[Task]) -> None:
     wrong = next((task for task in tasks if not isinstance(task, Task)), None)
     if wrong is not None:
-        raise UserError(f"a {type(wrong).__name__} is no task; give Task(name, instruction, train=rows)")
+        raise UserError(
+            f"a {type(wrong).__name__} is no task; give Task(name, instruction, train=rows)"
+        )
     names = [task.name for task in tasks]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:

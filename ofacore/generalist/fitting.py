@@ -88,7 +88,9 @@ class Steps:
 
 def loaded(step: Step) -> LoadedStep:
     """The same step in the trainer's terms."""
-    return LoadedStep(step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves, step)
+    return LoadedStep(
+        step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves, step
+    )
 
 
 def rollout(generalist: Generalist) -> Callable[[StepData, nn.Module], StepData]:
@@ -116,23 +118,36 @@ def fit(
         UserError: There is nothing to train on, the folder holds another run, or a fault limit was reached.
     """
     config = generalist.assembly.config.train
-    if problems := aggregator_problems(generalist.assembly.config, generalist.assembly.registry, groups.layout()):
+    if problems := aggregator_problems(
+        generalist.assembly.config, generalist.assembly.registry, groups.layout()
+    ):
         raise ConfigError(problems)
     check_alike(generalist)
     place = check_folder_together(folder, resume)
     tune_process(config.threads)
     cores = processors()
     if config.workers > cores:
-        logger.warning("train.workers=%d is more than the %d cores that this process may use", config.workers, cores)
+        logger.warning(
+            "train.workers=%d is more than the %d cores that this process may use",
+            config.workers,
+            cores,
+        )
     snapshot, whole = _stored_state(generalist, place) if place else (None, True)
     chosen = run_format(generalist, place, snapshot)
     logger.info(chosen.told)
     divide(generalist, chosen.dtype)
     begun = _begun(place, snapshot.state) if snapshot and place else (0, Cursor())
     if begun[0] >= config.steps:
-        logger.warning("%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps)
+        logger.warning(
+            "%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps
+        )
     loader = StepLoader(
-        training_data(generalist), schedule(generalist), loader_settings(config), begun[1], begun[0], config.steps
+        training_data(generalist),
+        schedule(generalist),
+        loader_settings(config),
+        begun[1],
+        begun[0],
+        config.steps,
     )
     trainer = Trainer(
         generalist.model,
@@ -145,7 +160,9 @@ def fit(
     )
     with _exact_after(trainer), _claimed_together(folder):
         opening = None if quiet or not groups.is_first() else chosen.told
-        *before, checkpointing, plugins = _callbacks(generalist, folder, begun[0], opening)  # trackers write from here
+        *before, checkpointing, plugins = _callbacks(
+            generalist, folder, begun[0], opening
+        )  # trackers write from here
         trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
         if snapshot and place:
             _restore(trainer, snapshot, place, whole)
@@ -165,7 +182,9 @@ def _exact_after(trainer: Trainer) -> Iterator[None]:
         raise
 
 
-def run_format(generalist: Generalist, place: Path | None = None, snapshot: Snapshot | None = None) -> RunFormat:
+def run_format(
+    generalist: Generalist, place: Path | None = None, snapshot: Snapshot | None = None
+) -> RunFormat:
     """The number format of a run, as configured; one that goes on from ``snapshot`` stays in that of its beginning."""
     begun = ""
     if place and snapshot:
@@ -194,11 +213,17 @@ def check_alike(generalist: Generalist) -> None:
     state = assembly.state()
     check_started_alike(
         {
-            "set of plugins": {f"{name} ({place})": version for name, place, version in assembly.registry.lock()},
+            "set of plugins": {
+                f"{name} ({place})": version for name, place, version in assembly.registry.lock()
+            },
             "configuration": state["config"],
             "vocabulary": dict(state["vocabulary"]),
-            "fitted artifact": {name: artifact.digest for name, artifact in assembly.artifacts.items()},
-            "number of training rows": {name: len(data.source) for name, data in training_data(generalist).items()},
+            "fitted artifact": {
+                name: artifact.digest for name, artifact in assembly.artifacts.items()
+            },
+            "number of training rows": {
+                name: len(data.source) for name, data in training_data(generalist).items()
+            },
         }
     )
 
@@ -209,7 +234,9 @@ def _begun(place: Path, state: Mapping[str, Any]) -> tuple[int, Cursor]:
         return int(state["step"]), Cursor.from_state(state["cursor"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         remedy = "resume from another checkpoint, or begin a new run"
-        raise CheckpointError(place, f"holds no state of a training run ({error!r}); {remedy}") from error
+        raise CheckpointError(
+            place, f"holds no state of a training run ({error!r}); {remedy}"
+        ) from error
 
 
 def _stored_state(generalist: Generalist, place: Path) -> tuple[Snapshot, bool]:
@@ -217,7 +244,10 @@ def _stored_state(generalist: Generalist, place: Path) -> tuple[Snapshot, bool]:
 
     Those of the sharded form are read later, by pieces, unless a plugin has to bring them up to date.
     """
-    snapshot, registry = load_snapshot(place, tensors=not is_sharded(place)), generalist.assembly.registry
+    snapshot, registry = (
+        load_snapshot(place, tensors=not is_sharded(place)),
+        generalist.assembly.registry,
+    )
     components = snapshot.state.get("assembly", {}).get("components", {})
     if not is_outdated(components, registry):
         return snapshot, not is_sharded(place)
@@ -266,7 +296,9 @@ def check_folder_together(folder: Path, resume: bool) -> Path | None:
     other = next((rank for rank, name in enumerate(names) if name != names[0]), None)
     if other is not None:
         reason = f"process {other} finds {names[other]} there, process 0 finds {names[0]}"
-        raise CheckpointError(folder, f"{reason}; all processes need the same folder, also on several machines")
+        raise CheckpointError(
+            folder, f"{reason}; all processes need the same folder, also on several machines"
+        )
     return found[groups.world_rank()]
 
 
@@ -309,32 +341,45 @@ def schedule(generalist: Generalist) -> Schedule:
     build, tasks = registry.load("schedule", name), shares(generalist)
     owner = who(registry, "schedule", name)
     with Blame(owner, "when it was built"):
-        made = build_schedule(build, tasks, config.samples, config.seed, options, ScheduleContext(config.steps))
+        made = build_schedule(
+            build, tasks, config.samples, config.seed, options, ScheduleContext(config.steps)
+        )
     return CheckedSchedule(made, owner, tuple(tasks), config.samples)
 
 
 def loader_settings(config: TrainConfig) -> LoaderSettings:
     """The loader's part of the training section; each data rank encodes its share of every step."""
     return LoaderSettings(
-        seed=config.seed, positions=config.micro_batch_positions, samples=config.micro_batch_samples,
-        packing=config.packing, bad_rows=config.faults.bad_rows, workers=config.workers,
-        rank=groups.data_rank(), ranks=groups.data_size(),
-    )  # fmt: skip
+        seed=config.seed,
+        positions=config.micro_batch_positions,
+        samples=config.micro_batch_samples,
+        packing=config.packing,
+        bad_rows=config.faults.bad_rows,
+        workers=config.workers,
+        rank=groups.data_rank(),
+        ranks=groups.data_size(),
+    )
 
 
-def _callbacks(generalist: Generalist, folder: Path, step: int, opening: str | None) -> list[Callback]:
+def _callbacks(
+    generalist: Generalist, folder: Path, step: int, opening: str | None
+) -> list[Callback]:
     """``opening``: what a person is told first; None: a person is told nothing."""
     assembly = generalist.assembly
     config = assembly.config.train
     validator = Validator(generalist)
     known = validator.known() if config.checkpoint.best else None
-    validation = Validation(on_whole_model(validator, generalist), config.validation, config.checkpoint, known)
+    validation = Validation(
+        on_whole_model(validator, generalist), config.validation, config.checkpoint, known
+    )
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()
     trackers = {name: _tracker(assembly.registry, name, folder, step) for name in names}
     owners = [who(assembly.registry, "tracker", name) for name in trackers]
     command = f"ofa train CONFIG --resume --out {folder}"
-    written = Checkpointing(config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command)
+    written = Checkpointing(
+        config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command
+    )
     hooks = RunHooks(assembly.registry)
     hooks.call("ofa_configure", config=assembly.config)
     run = TrainingRun(folder, assembly.config, tuple(generalist.data), generalist.model)

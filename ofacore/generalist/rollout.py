@@ -53,7 +53,9 @@ class Rows:
 
     def error(self, problem: str) -> TrainingError:
         """What is wrong with the term."""
-        return TrainingError(f"task '{self.encoder.plan.name}', {self.criterion} on slot '{self.slot.name}': {problem}")
+        return TrainingError(
+            f"task '{self.encoder.plan.name}', {self.criterion} on slot '{self.slot.name}': {problem}"
+        )
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,15 @@ class Rollout:
         for rows in self._groups(step):
             drawn = self._drawn(rows, model)
             examples += drawn
-            numbers += range(-1 - len(numbers), -1 - len(numbers) - len(drawn), -1)  # no row of the data is below 0
+            numbers += range(
+                -1 - len(numbers), -1 - len(numbers) - len(drawn), -1
+            )  # no row of the data is below 0
         model.train()
         config = self.generalist.assembly.config.train
         done = replace(step, examples=tuple(examples), numbers=tuple(numbers), batches=[])
-        done.batches = done.split(config.micro_batch_positions, config.micro_batch_samples, config.packing)
+        done.batches = done.split(
+            config.micro_batch_positions, config.micro_batch_samples, config.packing
+        )
         return done
 
     def _others(self, step: Step) -> tuple[list[Example], list[int]]:
@@ -116,7 +122,10 @@ class Rollout:
             for term in (term for term in example.terms if rolled_out(encoder, term)):
                 template = matching(encoder, example)
                 slot = next(one for one in template.targets() if one.name == slot_of(term))
-                options = {**assembly.registry.component("criterion", term.criterion).options, **term.options}
+                options = {
+                    **assembly.registry.component("criterion", term.criterion).options,
+                    **term.options,
+                }
                 key = example.task, template.text, slot.position, bool(example.source)
                 if key not in found:
                     found[key] = Rows(step, encoder, template, slot, term.criterion, options, ())
@@ -128,12 +137,23 @@ class Rollout:
         """Every drawn sequence as an example."""
         judge, copies = self._judge(rows), range(int(rows.options["samples"]))
         contexts = [[self._context(rows, place, copy) for place in rows.places] for copy in copies]
-        drawing = DrawnTokens({**self._lengths(rows), "temperature": float(rows.options["temperature"])})
+        drawing = DrawnTokens(
+            {**self._lengths(rows), "temperature": float(rows.options["temperature"])}
+        )
         written = [self._written(rows, model, own, drawing) for own in contexts]
-        rewards = np.stack([self._rewards(rows, judge, *pair) for pair in zip(contexts, written, strict=True)])
+        rewards = np.stack(
+            [self._rewards(rows, judge, *pair) for pair in zip(contexts, written, strict=True)]
+        )
         baseline = self._baseline(rows, model, judge, rewards)
         return [
-            _example(rows, rows.examples[i], contexts[copy][i], written[copy][i], rewards[copy, i], baseline[copy, i])
+            _example(
+                rows,
+                rows.examples[i],
+                contexts[copy][i],
+                written[copy][i],
+                rewards[copy, i],
+                baseline[copy, i],
+            )
             for copy in copies
             for i in range(len(rows.places))
         ]
@@ -143,22 +163,30 @@ class Rollout:
         ctx = rows.step.examples[place].context
         assert ctx is not None, "encoders keep the rows of terms that need a rollout"
         seed, number = self.generalist.assembly.config.train.seed, rows.step.numbers[place]
-        key = stable_key("rollout", seed, ctx.task, rows.slot.position, rows.step.number, number, copy)
+        key = stable_key(
+            "rollout", seed, ctx.task, rows.slot.position, rows.step.number, number, copy
+        )
         return replace(ctx, rng=np.random.default_rng(key))
 
     def _lengths(self, rows: Rows) -> dict[str, Any]:
         """How long a value may be, as the options of generation of its task say."""
         assembly = self.generalist.assembly
         layers = (assembly.config.generation, rows.encoder.plan.generation)
-        options = generation_of([rows.slot], assembly.registry, *layers).generators[rows.slot.generator]
+        options = generation_of([rows.slot], assembly.registry, *layers).generators[
+            rows.slot.generator
+        ]
         return {name: options[name] for name in _KEPT if name in options}
 
     def _written(
         self, rows: Rows, model: nn.Module, contexts: Sequence[RowContext], generator: Generator
     ) -> list[np.ndarray]:
-        return write_slot(model, rows.encoder, rows.examples, contexts, rows.template, rows.slot, generator)
+        return write_slot(
+            model, rows.encoder, rows.examples, contexts, rows.template, rows.slot, generator
+        )
 
-    def _baseline(self, rows: Rows, model: nn.Module, judge: Judge, rewards: np.ndarray) -> np.ndarray:
+    def _baseline(
+        self, rows: Rows, model: nn.Module, judge: Judge, rewards: np.ndarray
+    ) -> np.ndarray:
         """What a sequence must surpass: fp64 [copies, rows]."""
         kind = rows.options["baseline"]
         if kind == "none":
@@ -185,17 +213,27 @@ class Rollout:
         if fitting is not None:
             return replace(fitting, options={**fitting.options, **given})
         if not name:
-            raise rows.error("no reward; name a metric as its option 'reward', or give the task a metric on the slot")
+            raise rows.error(
+                "no reward; name a metric as its option 'reward', or give the task a metric on the slot"
+            )
         return MetricUse(
-            name, rows.slot.name, {**self.generalist.assembly.registry.component("metric", name).options, **given}
+            name,
+            rows.slot.name,
+            {**self.generalist.assembly.registry.component("metric", name).options, **given},
         )
 
     def _judge(self, rows: Rows) -> Judge:
         """The reward, with the rows that it can judge; those without a reference are told once."""
-        use, values, registry = self._reward_of(rows), TargetValues(rows.encoder, rows.template), self._registry
+        use, values, registry = (
+            self._reward_of(rows),
+            TargetValues(rows.encoder, rows.template),
+            self._registry,
+        )
         contexts = [example.context for example in rows.examples if example.context is not None]
         pairs = zip(rows.examples, contexts, strict=True)
-        answered = [Answered(example.row_id, ctx.row, ctx, {}, mapped=ctx.row) for example, ctx in pairs]
+        answered = [
+            Answered(example.row_id, ctx.row, ctx, {}, mapped=ctx.row) for example, ctx in pairs
+        ]
         with blaming(rows.encoder.plan.name, use):
             judging = Judging(values, answered, registry)
             judged, kept, left = judging.chosen(use)
@@ -211,20 +249,30 @@ class Rollout:
             self.told.add((task, left.column))
             reason = left.reason or "the column is empty"
             where = f"task '{task}', {left.name}, column '{left.column}'"
-            logger.warning("%s: no reference (%s); such rows get no reward and teach nothing", where, reason)
+            logger.warning(
+                "%s: no reference (%s); such rows get no reward and teach nothing", where, reason
+            )
 
     @property
     def _registry(self) -> Registry:
         return self.generalist.assembly.registry
 
     def _rewards(
-        self, rows: Rows, judge: Judge, contexts: Sequence[RowContext], written: Sequence[np.ndarray]
+        self,
+        rows: Rows,
+        judge: Judge,
+        contexts: Sequence[RowContext],
+        written: Sequence[np.ndarray],
     ) -> np.ndarray:
         """fp64 [rows], higher is better; 0 for rows without a reference, which so teach nothing."""
         found = np.zeros(len(written))
         if not judge.kept:
             return found
-        preprocessor, slot, use = rows.encoder.preprocessors[rows.slot.preprocessor], rows.slot, judge.use
+        preprocessor, slot, use = (
+            rows.encoder.preprocessors[rows.slot.preprocessor],
+            rows.slot,
+            judge.use,
+        )
         answers = []
         for place in judge.kept:
             answer = preprocessor.decode(Hypothesis(written[place]), slot, contexts[place])
@@ -233,7 +281,9 @@ class Rollout:
             metric = filled(judge.judged, use, self._registry, answers)
             items = np.asarray(metric.items(), np.float64)
         if len(items) != len(answers):
-            raise rows.error(f"metric '{use.metric}' gives no number for each sample; choose a reward that does")
+            raise rows.error(
+                f"metric '{use.metric}' gives no number for each sample; choose a reward that does"
+            )
         found[list(judge.kept)] = items if metric.higher_is_better else -items
         return found
 
@@ -242,7 +292,9 @@ def _check(rows: Rows, example: Example) -> None:
     """Refuse what cannot be drawn, and options that contradict each other."""
     options, slot = rows.options, rows.slot
     if int(options["samples"]) < (2 if options["baseline"] == "mean" else 1):
-        raise rows.error(f"samples={options['samples']}; the baseline '{options['baseline']}' needs more")
+        raise rows.error(
+            f"samples={options['samples']}; the baseline '{options['baseline']}' needs more"
+        )
     if slot.repeat or slot.attributes.get("closed_set"):
         what = "stands in a repeat" if slot.repeat else "has a closed set"
         raise rows.error(f"the slot {what}, which cannot be drawn; use cross-entropy there")
@@ -250,11 +302,20 @@ def _check(rows: Rows, example: Example) -> None:
         raise rows.error(f"values of type {slot.type} are no tokens, which alone can be drawn")
 
 
-def _example(rows: Rows, example: Example, ctx: RowContext, ids: np.ndarray, reward: float, baseline: float) -> Example:
+def _example(
+    rows: Rows, example: Example, ctx: RowContext, ids: np.ndarray, reward: float, baseline: float
+) -> Example:
     drawn, terms = with_tokens(rows.encoder, example, ctx, rows.template, rows.slot, ids)
-    labels = {"advantage": np.array([reward - baseline], np.float32), "reward": np.array([reward], np.float32)}
+    labels = {
+        "advantage": np.array([reward - baseline], np.float32),
+        "reward": np.array([reward], np.float32),
+    }
     weighed = [
-        replace(term, labels={**term.labels, **labels}, weight=term.weight / int(rows.options["samples"]))
+        replace(
+            term,
+            labels={**term.labels, **labels},
+            weight=term.weight / int(rows.options["samples"]),
+        )
         for term in terms
     ]
     return replace(drawn, terms=tuple(weighed))

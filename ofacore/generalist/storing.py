@@ -38,7 +38,9 @@ from ofacore.setup.stored_description import described_model
 if TYPE_CHECKING:
     from ofacore.generalist.facade import Generalist
 
-_REQUIREMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}")
+_REQUIREMENT = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}"
+)
 """A package's name and its version (PEP 508 and 440): nothing that a shell would take for more."""
 
 
@@ -54,9 +56,13 @@ def save(generalist: Generalist, folder: Path) -> Path:
     """
     check_writable(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / "COMPLETE").is_file():
-        raise CheckpointError(folder, "is not empty and holds no saved model; choose another folder")
+        raise CheckpointError(
+            folder, "is not empty and holds no saved model; choose another folder"
+        )
     snapshot = Snapshot(
-        generalist.model.portable_state(), described(generalist.assembly), artifacts=generalist.assembly.artifacts
+        generalist.model.portable_state(),
+        described(generalist.assembly),
+        artifacts=generalist.assembly.artifacts,
     )
     return save_snapshot(folder, snapshot)
 
@@ -83,7 +89,10 @@ def convert(source: Path, out: Path, *, sharded: bool = False, which: str = "lat
 
 def described(assembly: Assembly) -> dict[str, Any]:
     """What a checkpoint says about its model, JSON-ready."""
-    return {"assembly": assembly.state(), "plugins": [list(entry) for entry in assembly.registry.lock()]}
+    return {
+        "assembly": assembly.state(),
+        "plugins": [list(entry) for entry in assembly.registry.lock()],
+    }
 
 
 def load(folder: Path, registry: Registry | None, which: str = "latest") -> Generalist:
@@ -113,7 +122,9 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
         if not changed:
             raise
         remedy = "install that version, or one whose upgrade_state knows these parameters"
-        raise CheckpointError(place, f"was made with {', '.join(changed)}: {remedy}\n{error}") from error
+        raise CheckpointError(
+            place, f"was made with {', '.join(changed)}: {remedy}\n{error}"
+        ) from error
     _tell_broken(place, weights)
     return Generalist(assembly, model.eval())
 
@@ -127,19 +138,26 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
     if (standing(folder) / "COMPLETE").is_file():
         return standing(folder)
     if which not in ("latest", "best"):
-        raise CheckpointError(folder, f"no checkpoint is called '{which}'; there are latest and best")
+        raise CheckpointError(
+            folder, f"no checkpoint is called '{which}'; there are latest and best"
+        )
     found = read_pointer(folder, "best") if which == "best" else find_latest(folder)
     if found is None:
         missing = (
-            f"has no {which} checkpoint" if (folder / "checkpoints").is_dir() else "is no run folder or saved model"
+            f"has no {which} checkpoint"
+            if (folder / "checkpoints").is_dir()
+            else "is no run folder or saved model"
         )
         raise CheckpointError(
-            folder, f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote"
+            folder,
+            f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote",
         )
     return found
 
 
-def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> tuple[Assembly, Snapshot]:
+def restored(
+    place: Path, snapshot: Snapshot, registry: Registry | None
+) -> tuple[Assembly, Snapshot]:
     """The assembly of a checkpoint, and the checkpoint as today's plugins would have written it.
 
     What plugins it misses is told with the command that installs them.
@@ -175,7 +193,9 @@ def restored(place: Path, snapshot: Snapshot, registry: Registry | None) -> tupl
             raise CheckpointError(place, what) from error
         enabling = "enable them (`ofa plugins list` tells why they are not used)"
         remedy = f"pip install {' '.join(absent)}" if absent else enabling
-        raise CheckpointError(place, f"needs plugins that are not here: {remedy}\n{error}") from error
+        raise CheckpointError(
+            place, f"needs plugins that are not here: {remedy}\n{error}"
+        ) from error
 
 
 def _components(snapshot: Snapshot) -> Mapping[str, Any]:
@@ -188,7 +208,14 @@ def _tell_broken(place: Path, weights: Mapping[str, Tensor]) -> None:
     broken = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     if broken:
         what = "NaN or infinity, so its answers mean nothing: use an earlier checkpoint, or `best`"
-        logger.warning("%s: %d of %d tensors hold %s (%s)", place, len(broken), len(weights), what, listed(broken))
+        logger.warning(
+            "%s: %d of %d tensors hold %s (%s)",
+            place,
+            len(broken),
+            len(weights),
+            what,
+            listed(broken),
+        )
 
 
 def missing_plugins(state: Mapping[str, Any], registry: Registry) -> list[str]:
@@ -208,10 +235,11 @@ def load_weights(place: Path, model: UniversalModel, weights: Mapping[str, Any])
     """
     own = stored(model)
     whole = [
-        name for name, tensor in weights.items()
+        name
+        for name, tensor in weights.items()
         if not tensor.is_floating_point()
         and (name.startswith("embedding.") or (name in own and own[name].is_floating_point()))
-    ]  # fmt: skip
+    ]
     if whole:
         what = f"{len(whole)} tensors hold whole numbers, as quantised weights do: {listed(whole)}"
         raise CheckpointError(place, f"{what}; expected floating-point numbers")

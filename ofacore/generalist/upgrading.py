@@ -54,9 +54,18 @@ def upgraded(place: Path, snapshot: Snapshot, stored: Stored, registry: Registry
     for key, value in snapshot.optimizer.items():
         name, _, kept = key.rpartition("|")
         optimizer[f"{now(name)}|{kept}"] = value
-    methods = {now(name): method for name, method in snapshot.optimizer_structure.get("methods", {}).items()}
-    structure = {**snapshot.optimizer_structure, "methods": methods} if methods else snapshot.optimizer_structure
-    artifacts = {registry.today("preprocessor", name): each for name, each in snapshot.artifacts.items()}
+    methods = {
+        now(name): method
+        for name, method in snapshot.optimizer_structure.get("methods", {}).items()
+    }
+    structure = (
+        {**snapshot.optimizer_structure, "methods": methods}
+        if methods
+        else snapshot.optimizer_structure
+    )
+    artifacts = {
+        registry.today("preprocessor", name): each for name, each in snapshot.artifacts.items()
+    }
     found = replace(
         snapshot,
         model=all_now(snapshot.model),
@@ -133,13 +142,20 @@ def _upgrade(place: Path, snapshot: Snapshot, change: _Change) -> Snapshot:
         before = {name: value for name, value in model.items() if name.startswith(prefix)}
         model = _applied(place, model, prefix, change)
         after = {name: value for name, value in model.items() if name.startswith(prefix)}
-        moved = {old: new for old, value in before.items() for new, kept in after.items() if kept is value}
+        moved = {
+            old: new
+            for old, value in before.items()
+            for new, kept in after.items()
+            if kept is value
+        }
         if any(name.startswith(prefix) for name in ema):
             ema = _applied(place, ema, prefix, change)
         optimizer = _moved(optimizer, prefix, moved)
         if "methods" in structure:
             structure["methods"] = _moved(structure["methods"], prefix, moved)
-    return replace(snapshot, model=model, ema=ema, optimizer=optimizer, optimizer_structure=structure)
+    return replace(
+        snapshot, model=model, ema=ema, optimizer=optimizer, optimizer_structure=structure
+    )
 
 
 def _moved(kept: Mapping[str, Any], prefix: str, moved: Mapping[str, str]) -> dict[str, Any]:
@@ -154,8 +170,14 @@ def _moved(kept: Mapping[str, Any], prefix: str, moved: Mapping[str, str]) -> di
     return found
 
 
-def _applied(place: Path, tensors: Mapping[str, Tensor], prefix: str, change: _Change) -> dict[str, Tensor]:
-    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+def _applied(
+    place: Path, tensors: Mapping[str, Tensor], prefix: str, change: _Change
+) -> dict[str, Tensor]:
+    own = {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
     told = f"upgrade_state of {change.owner}, from version {change.version or 'unknown'}"
     try:
         found = change.upgrade(dict(own), change.version)
@@ -164,7 +186,9 @@ def _applied(place: Path, tensors: Mapping[str, Tensor], prefix: str, change: _C
         what = f"{told}, raised {type(error).__name__}: {error}; the stored parameters are {names}"
         raise CheckpointError(place, what) from error
     if not isinstance(found, Mapping):
-        raise CheckpointError(place, f"{told}, gives {found!r:.60}; expected a mapping from names to tensors")
+        raise CheckpointError(
+            place, f"{told}, gives {found!r:.60}; expected a mapping from names to tensors"
+        )
     wrong = next((name for name, value in found.items() if not isinstance(value, Tensor)), None)
     if wrong is not None:
         raise CheckpointError(place, f"{told}, gives no tensor for parameter {wrong!r:.80}")

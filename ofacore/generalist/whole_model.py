@@ -32,7 +32,9 @@ def whole_model(generalist: Generalist) -> UniversalModel:
     return model if model.gathered_as in (None, torch.float32) else _in_fp32(generalist)
 
 
-def on_whole_model(validator: Validator, generalist: Generalist) -> Callable[[int], dict[str, float]]:
+def on_whole_model(
+    validator: Validator, generalist: Generalist
+) -> Callable[[int], dict[str, float]]:
     """Validation, for which a model is put together for the time being where that is needed."""
 
     def validate(step: int) -> dict[str, float]:

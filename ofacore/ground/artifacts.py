@@ -42,7 +42,9 @@ class StoredFile:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 return cls(place, digest, stream.tell())
         except OSError as error:
-            raise UserError(f"{place}: cannot be read ({error.strerror}), but an artifact refers to it") from error
+            raise UserError(
+                f"{place}: cannot be read ({error.strerror}), but an artifact refers to it"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,14 @@ class Artifact:
     def __post_init__(self) -> None:
         twice = next((name for name in self.references if name in self.files), None)
         if twice is not None:
-            raise ValueError(f"an artifact has two files '{twice}', one in memory and one by reference; name one anew")
+            raise ValueError(
+                f"an artifact has two files '{twice}', one in memory and one by reference; name one anew"
+            )
         odd = next((name for name in self.references if not _is_plain(name)), None)
         if odd is not None:
-            raise ValueError(f"an artifact's file cannot be called '{odd}'; give a name without folders")
+            raise ValueError(
+                f"an artifact's file cannot be called '{odd}'; give a name without folders"
+            )
 
     @cached_property
     def digest(self) -> str:
@@ -72,7 +78,9 @@ class Artifact:
             total.update(f"{name}\0{len(self.files[name])}\0".encode())
             total.update(self.files[name])
         for name in sorted(self.references):
-            total.update(f"{name}\0{self.references[name].size}\0{self.references[name].digest}".encode())
+            total.update(
+                f"{name}\0{self.references[name].size}\0{self.references[name].digest}".encode()
+            )
         return total.hexdigest()[:12]
 
     @classmethod
@@ -121,7 +129,9 @@ class Artifact:
             raise KeyError(f"the artifact has no file '{name}' by reference; it has {known}")
         found = self.references[name]
         if not found.path.is_file():
-            missing = f"{found.path}: the file '{name}' of an artifact is gone (SHA-256 {found.digest})"
+            missing = (
+                f"{found.path}: the file '{name}' of an artifact is gone (SHA-256 {found.digest})"
+            )
             raise UserError(f"{missing}; put it back, or load the model from a folder that has it")
         return found.path
 

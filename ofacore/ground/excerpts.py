@@ -27,7 +27,9 @@ class _Short(reprlib.Repr):
 
     def repr_int(self, value: int, level: int) -> str:
         """The number; Python refuses to write one of thousands of digits."""
-        return repr(value) if value.bit_length() < _BITS else f"a number of {value.bit_length()} bits"
+        return (
+            repr(value) if value.bit_length() < _BITS else f"a number of {value.bit_length()} bits"
+        )
 
     def repr_bytes(self, value: Any, level: int) -> str:
         """The first bytes and how many there are."""

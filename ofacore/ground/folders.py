@@ -39,9 +39,13 @@ def check_writable(folder: Path) -> None:
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise UserError(f"'{folder}' cannot be a folder: '{nearest}' is a file; choose another place")
+        raise UserError(
+            f"'{folder}' cannot be a folder: '{nearest}' is a file; choose another place"
+        )
     if not os.access(nearest, os.W_OK | os.X_OK) or _refuses(nearest):
-        raise UserError(f"'{folder}' cannot be written to: '{nearest}' is not writable; choose another place")
+        raise UserError(
+            f"'{folder}' cannot be written to: '{nearest}' is not writable; choose another place"
+        )
 
 
 def _refuses(folder: Path) -> bool:

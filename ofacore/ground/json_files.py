@@ -89,7 +89,11 @@ _TOO_DEEP = object()
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
-        parts = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
+        parts = (
+            part.values() if isinstance(part, dict) else part
+            for part in level
+            if isinstance(part, dict | list)
+        )
         level = [inner for part in parts for inner in part if isinstance(inner, dict | list)]
         if not level:
             return False

@@ -13,11 +13,21 @@ class NotJsonError(TypeError, ValueError):
 
     def __init__(self, path: tuple[str, ...], value: Any) -> None:
         self.path = ".".join(path)
-        self.found = "a number that is not finite" if isinstance(value, float) else f"a {type(value).__name__}"
-        super().__init__(f"{self.path}: {self.found} cannot be stored as JSON" if path else f"{self.found} is no JSON")
+        self.found = (
+            "a number that is not finite"
+            if isinstance(value, float)
+            else f"a {type(value).__name__}"
+        )
+        super().__init__(
+            f"{self.path}: {self.found} cannot be stored as JSON"
+            if path
+            else f"{self.found} is no JSON"
+        )
 
 
-def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False, lossless: bool = False) -> str:
+def json_text(
+    value: Any, *, indent: int | None = None, sort_keys: bool = False, lossless: bool = False
+) -> str:
     """A JSON document of RFC 8259; numbers and arrays of numpy become plain ones.
 
     Args:
@@ -31,7 +41,9 @@ def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False,
         NotJsonError: ``lossless``, and a value is not finite or unknown to JSON.
     """
     plain = _plain(value, (), lossless)
-    return json.dumps(plain, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        plain, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False
+    )
 
 
 def _plain(value: Any, path: tuple[str, ...], lossless: bool) -> Any:
@@ -42,7 +54,9 @@ def _plain(value: Any, path: tuple[str, ...], lossless: bool) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     if isinstance(value, Mapping):
-        return {_key(key): _plain(entry, (*path, str(key)), lossless) for key, entry in value.items()}
+        return {
+            _key(key): _plain(entry, (*path, str(key)), lossless) for key, entry in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_plain(entry, (*path, str(number)), lossless) for number, entry in enumerate(value)]
     if hasattr(value, "tolist"):

@@ -29,7 +29,10 @@ def processor_share(folder: Path = _CGROUPS) -> float | None:
     Args:
         folder: Where control groups of version 2, or 1, are mounted.
     """
-    limits = ((folder / "cpu.max",), (folder / "cpu/cpu.cfs_quota_us", folder / "cpu/cpu.cfs_period_us"))
+    limits = (
+        (folder / "cpu.max",),
+        (folder / "cpu/cpu.cfs_quota_us", folder / "cpu/cpu.cfs_period_us"),
+    )
     for files in limits:
         try:
             quota, period = (float(word) for file in files for word in file.read_text().split())

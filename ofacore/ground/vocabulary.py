@@ -56,7 +56,9 @@ class Vocabulary:
             KeyError: No block of that name; the message lists those that are there.
         """
         if name not in self._offsets:
-            raise KeyError(f"no vocabulary block '{name}'; this model has {', '.join(self._offsets)}")
+            raise KeyError(
+                f"no vocabulary block '{name}'; this model has {', '.join(self._offsets)}"
+            )
         return self._offsets[name]
 
     def range(self, name: str) -> range:
@@ -76,5 +78,7 @@ class Vocabulary:
             if known is None:
                 joined.append(block)
             elif known.size != block.size:
-                raise ValueError(f"block '{block.name}' has {known.size} tokens in this model, not {block.size}")
+                raise ValueError(
+                    f"block '{block.name}' has {known.size} tokens in this model, not {block.size}"
+                )
         return Vocabulary(tuple(joined))

@@ -60,7 +60,9 @@ class Bracket:
             raise self._open_quote(last)
         if self.unclosed():
             hint = self._text[self.opening.start : last.end].rstrip(" ,:=|") + "]"
-            raise self.error("this slot is not closed: `]` is missing here", last.end, _one_line(hint))
+            raise self.error(
+                "this slot is not closed: `]` is missing here", last.end, _one_line(hint)
+            )
 
     def _open_quote(self, token: Token) -> InstructionError:
         value = re.split(r"[\[\]]|->", self._text[token.start + 1 :], maxsplit=1)[0].strip()

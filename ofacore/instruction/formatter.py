@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable
 
 from ofacore.instruction.lexing import BARE_VALUE, EMPTY_REPEAT, quote
-from ofacore.instruction.tree import Attribute, Contrast, Instruction, Node, OptionalGroup, Plain, Repeat, Slot
+from ofacore.instruction.tree import (
+    Attribute,
+    Contrast,
+    Instruction,
+    Node,
+    OptionalGroup,
+    Plain,
+    Repeat,
+    Slot,
+)
 
 _SPECIAL = re.compile(r"[\[\]]|->|\|\|\||\\(?=[\\\[\]()]|->|\|\|\||\Z)")
 
@@ -48,7 +57,9 @@ def _attribute(attribute: Attribute) -> str:
 def _plain(text: str) -> str:
     """Escape what is more than text to the parser; parentheses that balance within the text stay as they are."""
     escaped = {match.start() for match in _SPECIAL.finditer(text)} | _loose_parentheses(text)
-    return "".join("\\" + character if at in escaped else character for at, character in enumerate(text))
+    return "".join(
+        "\\" + character if at in escaped else character for at, character in enumerate(text)
+    )
 
 
 def _loose_parentheses(text: str) -> set[int]:

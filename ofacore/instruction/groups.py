@@ -61,10 +61,16 @@ class GroupFinder:
         opening, closing = self._pieces[first], self._pieces[last]
         if self._slots[first] == self._slots[last]:
             if EMPTY_REPEAT.match(self._text, opening.start):
-                raise self._error("a repeat of nothing", opening, r"([TYPE:name])*, or \(\)* for text")
+                raise self._error(
+                    "a repeat of nothing", opening, r"([TYPE:name])*, or \(\)* for text"
+                )
             return False
         if first < self._arrow < last:
-            raise self._error("a group cannot reach across the arrow", opening, r"( ... )* -> ( ... )*, or \( for text")
+            raise self._error(
+                "a group cannot reach across the arrow",
+                opening,
+                r"( ... )* -> ( ... )*, or \( for text",
+            )
         if closing.kind == ")" and (mark := _DETACHED_MARK.match(self._text, closing.end)):
             raise self._detached_mark(opening, closing, mark)
         return closing.kind != ")"
@@ -73,9 +79,13 @@ class GroupFinder:
         written = self._text[slot.start : slot.end]
         written = "[ ... ]" if len(written) > _SHORT or "\n" in written else written
         message = "is this `*` text, or the mark of a repeat? Only groups are repeated"
-        return InstructionError(message, self._text, slot.end, f"({written})* to repeat it, or {written} * for text")
+        return InstructionError(
+            message, self._text, slot.end, f"({written})* to repeat it, or {written} * for text"
+        )
 
-    def _detached_mark(self, opening: Piece, closing: Piece, mark: re.Match[str]) -> InstructionError:
+    def _detached_mark(
+        self, opening: Piece, closing: Piece, mark: re.Match[str]
+    ) -> InstructionError:
         inside = self._text[opening.end : closing.start]
         inside = " ... " if len(inside) > _SHORT or "\n" in inside else inside
         hint = rf"({inside}){mark[1]} for a group, or \({inside}\) {mark[1]} for text"
@@ -92,7 +102,9 @@ class GroupFinder:
         for number in opened:
             if self._slots[number] < self._slots[-1]:
                 hint = r"( ... )* or ( ... )? for a group, or \( for text"
-                raise self._error("a slot follows this `(`, which is never closed", self._pieces[number], hint)
+                raise self._error(
+                    "a slot follows this `(`, which is never closed", self._pieces[number], hint
+                )
 
     def _error(self, message: str, piece: Piece, hint: str) -> InstructionError:
         return InstructionError(message, self._text, piece.start, hint)

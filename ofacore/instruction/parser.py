@@ -27,7 +27,9 @@ from ofacore.instruction.tree import Contrast, Instruction, Node, OptionalGroup,
 MAX_DEPTH = 16
 """How deep groups may nest."""
 
-_ARROW_LOOKALIKE = re.compile(r"=>|- +>|[\u2190-\u21ff\u27f0-\u27ff\u2900-\u297f]|[\u2010-\u2015\u2212]>")
+_ARROW_LOOKALIKE = re.compile(
+    r"=>|- +>|[\u2190-\u21ff\u27f0-\u27ff\u2900-\u297f]|[\u2010-\u2015\u2212]>"
+)
 _NO_SENTENCE = {
     "|||": ("`|||` separates templates, and this is one instruction", r"\||| for text"),
     "]": ("this `]` closes no slot", r"\] for text"),
@@ -86,7 +88,9 @@ def _check_slots(text: str, pieces: Sequence[Piece], arrow: int) -> None:
     if any(piece.kind == "slot" for piece in pieces):
         return
     if text.strip() == "->":
-        raise InstructionError("both sides of the arrow are empty", text, pieces[arrow].start, "-> [TYPE:name]")
+        raise InstructionError(
+            "both sides of the arrow are empty", text, pieces[arrow].start, "-> [TYPE:name]"
+        )
     message = "no slot: an instruction holds at least one"
     raise InstructionError(message, text, len(text), "[TYPE:name] where the data belong")
 
@@ -134,18 +138,26 @@ class _TreeBuilder:
         start, end = self._pieces[first].start, self._pieces[last - 1].end
         written = self._text[start:end].strip()
         start += len(self._text[start:end]) - len(self._text[start:end].lstrip())
-        return [Plain(unescape(written), self._next(), start, start + len(written))] if written else []
+        return (
+            [Plain(unescape(written), self._next(), start, start + len(written))] if written else []
+        )
 
     def _node(self, number: int, depth: int) -> Node:
         piece = self._pieces[number]
         if isinstance(piece.node, Contrast):
-            return replace(piece.node, left=self._numbered(piece.node.left), right=self._numbered(piece.node.right))
+            return replace(
+                piece.node,
+                left=self._numbered(piece.node.left),
+                right=self._numbered(piece.node.right),
+            )
         return self._numbered(piece.node) if piece.node else self._group(number, depth)
 
     def _group(self, number: int, depth: int) -> Repeat | OptionalGroup:
         opening, closing = self._pieces[number], self._pieces[self._groups[number]]
         if depth == MAX_DEPTH:
-            raise InstructionError(f"groups nest deeper than {MAX_DEPTH}", self._text, opening.start)
+            raise InstructionError(
+                f"groups nest deeper than {MAX_DEPTH}", self._text, opening.start
+            )
         items = self.sentence(number + 1, self._groups[number], depth + 1)
         kind = Repeat if closing.kind == ")*" else OptionalGroup
         return kind(items, opening.start, closing.end)

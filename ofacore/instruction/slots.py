@@ -28,7 +28,9 @@ def read_bracket(text: str, tokens: Sequence[Token], opening: int) -> tuple[Slot
         bar = at.peek().start
         raise at.error("a contrast has two sides, here is a third", bar, at.cut(bar))
     start, end = at.opening.start, at.take().end
-    return (Contrast(left, right, start, end) if right else replace(left, start=start, end=end)), at.index
+    return (
+        Contrast(left, right, start, end) if right else replace(left, start=start, end=end)
+    ), at.index
 
 
 def _body(at: Bracket) -> Slot:
@@ -56,7 +58,9 @@ def _type(at: Bracket) -> Token:
     at.check_closed()
     rest, end = at.written()
     hint = at.repaired(token.end, end, f":{_as_name(rest) or 'name'}")
-    raise at.error(f"`:` or `,` expected after the type `{at.spelling(token)}`", at.peek().start, hint)
+    raise at.error(
+        f"`:` or `,` expected after the type `{at.spelling(token)}`", at.peek().start, hint
+    )
 
 
 def _no_type(at: Bracket) -> InstructionError:
@@ -67,10 +71,16 @@ def _no_type(at: Bracket) -> InstructionError:
     if token.kind == "]" and at.peek(-1) == at.opening:
         return at.error("an empty slot", opening, r"[TYPE:name], or \[\] for text")
     if token.kind in (":", *ITEM_END):
-        return at.error("a slot type is missing", token.start, at.repaired(token.start, token.start, "TYPE"))
+        return at.error(
+            "a slot type is missing", token.start, at.repaired(token.start, token.start, "TYPE")
+        )
     capitals = re.sub(r"[^A-Z0-9_]", "_", at.spelling(token).upper())
     text = f"{at.literal()} for text"
-    if token.kind != "word" or not TYPE.fullmatch(capitals) or at.peek(1).kind not in (":", *ITEM_END):
+    if (
+        token.kind != "word"
+        or not TYPE.fullmatch(capitals)
+        or at.peek(1).kind not in (":", *ITEM_END)
+    ):
         return at.error("this `[` opens no slot", opening, text)
     hint = at.repaired(token.start, token.end, capitals)
     hint = hint if at.peek(1).kind == ":" else f"{hint}, or {text}"
@@ -109,9 +119,15 @@ def _word(at: Bracket, role: str) -> Token:
         at.index -= 1
     at.check_closed()
     if token.kind in ITEM_END and role == "key":
-        raise at.error("an attribute is missing", token.start, at.repaired(at.peek(-1).start, at.peek(-1).end, ""))
+        raise at.error(
+            "an attribute is missing",
+            token.start,
+            at.repaired(at.peek(-1).start, at.peek(-1).end, ""),
+        )
     if token.kind in ("=", *ITEM_END):
-        raise at.error(f"a {role} is missing here", token.start, at.repaired(token.start, token.start, role))
+        raise at.error(
+            f"a {role} is missing here", token.start, at.repaired(token.start, token.start, role)
+        )
     raise _bad_word(at, role)
 
 
@@ -150,7 +166,9 @@ def _bad_value(at: Bracket) -> InstructionError:
     hint = at.repaired(token.start, end, quote(written.strip("'")))
     if bad.kind == "word":
         hint += f" or {at.repaired(token.end, bad.start, ',')}"
-    return at.error("a value with other than letters, digits and `_.+-/` needs quotes", bad.start, hint)
+    return at.error(
+        "a value with other than letters, digits and `_.+-/` needs quotes", bad.start, hint
+    )
 
 
 def _missing_comma(at: Bracket, token: Token, after: Token) -> InstructionError:

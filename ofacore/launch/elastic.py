@@ -79,10 +79,16 @@ def _attempt(job: Job, arguments: Sequence[str]) -> None:
         folder = Path(name)
         quiet = {rank: Std.ALL for rank in range(1, job.processes)}
         config = LaunchConfig(
-            min_nodes=1, max_nodes=1, nproc_per_node=job.processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-            run_id=uuid.uuid4().hex, max_restarts=0, logs_specs=DefaultLogsSpecs(str(folder / "logs"), quiet),
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=job.processes,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            run_id=uuid.uuid4().hex,
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(str(folder / "logs"), quiet),
             shutdown_timeout=None if _SHUTDOWN in os.environ else math.ceil(job.patience),
-        )  # fmt: skip
+        )
         monitor = _Monitor(folder, job.processes)
         try:
             with monitor, _silent(), _handlers_kept():
@@ -90,7 +96,11 @@ def _attempt(job: Job, arguments: Sequence[str]) -> None:
         except SignalException as error:
             if _reports(folder, job.processes):
                 raise _told(folder, job.processes, {}, ()) from None
-            lost = [rank for rank in range(job.processes) if not watchdog.done_file(folder, rank).exists()]
+            lost = [
+                rank
+                for rank in range(job.processes)
+                if not watchdog.done_file(folder, rank).exists()
+            ]
             if lost:
                 raise RankFailedError(_of_lost(error.sigval, lost)) from None
         except ChildFailedError as error:
@@ -132,7 +142,11 @@ def _handlers_kept() -> Iterator[None]:
 
 def _handled() -> str:
     """Signals for the agent to pass on. SIGHUP stays ignored where it is, as under ``nohup``."""
-    passed = [number for number in _HANDLED if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN]
+    passed = [
+        number
+        for number in _HANDLED
+        if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN
+    ]
     return ",".join(number.name for number in passed)
 
 
@@ -189,11 +203,17 @@ def _told(
     first = min(reports.values(), key=lambda report: report[2], default=None)
     killed = {rank: code for rank, code in codes.items() if code < 0 and -code != signal.SIGTERM}
     if first and first[1] and not killed and not stuck:
-        return RankUserError(_grouped({rank: text for rank, (text, user, _) in reports.items() if user}))
-    causes = [_of_hung(each) for each in stuck] or [_of_killed(rank, code) for rank, code in killed.items()]
+        return RankUserError(
+            _grouped({rank: text for rank, (text, user, _) in reports.items() if user})
+        )
+    causes = [_of_hung(each) for each in stuck] or [
+        _of_killed(rank, code) for rank, code in killed.items()
+    ]
     silent = {rank: code for rank, code in codes.items() if code > 0 and rank not in reports}
     causes += [] if stuck else [_of_silent(folder, rank, code) for rank, code in silent.items()]
-    messages = {rank: text for rank, (text, _, _) in sorted(reports.items(), key=lambda item: item[1][2])}
+    messages = {
+        rank: text for rank, (text, _, _) in sorted(reports.items(), key=lambda item: item[1][2])
+    }
     return RankFailedError("\n".join([*causes, *([_grouped(messages)] if messages else [])]))
 
 
@@ -213,7 +233,8 @@ def _grouped(messages: Mapping[int, str]) -> str:
     for rank, text in messages.items():
         said.setdefault(text, []).append(str(rank))
     return "\n".join(
-        f"{'rank' if len(by) == 1 else 'ranks'} {', '.join(sorted(by, key=int))}: {text}" for text, by in said.items()
+        f"{'rank' if len(by) == 1 else 'ranks'} {', '.join(sorted(by, key=int))}: {text}"
+        for text, by in said.items()
     )
 
 
@@ -235,5 +256,9 @@ def _of_lost(number: signal.Signals, ranks: Sequence[int]) -> str:
 
 def _of_silent(folder: Path, rank: int, code: int) -> str:
     logs = sorted((folder / "logs").glob(f"**/{rank}/stderr.log"))
-    tail = "\n".join(logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-20:]) if logs else ""
+    tail = (
+        "\n".join(logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+        if logs
+        else ""
+    )
     return f"rank {rank} ended with exit code {code}\n{tail}".rstrip()

@@ -51,7 +51,9 @@ class Watchdog:
             temporary = self.folder / f".beat-{self.rank}"
             temporary.write_text(json_text(note), encoding="utf-8")
             temporary.replace(beat_file(self.folder, self.rank))
-        faulthandler.dump_traceback_later(self.timeout, exit=not self.folder, file=self._stack or _STDERR)
+        faulthandler.dump_traceback_later(
+            self.timeout, exit=not self.folder, file=self._stack or _STDERR
+        )
 
     def done(self) -> None:
         """This process did all that it was started for, or all that it could before it was told to stop."""

@@ -19,9 +19,18 @@ _MULTIPLE = 8
 _FEW = 64
 _EACH = 1024
 """What a tensor costs besides its numbers: the module that holds it."""
-_SIZED: frozenset[Callable[..., Any]] = frozenset({
-    torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.randint, torch.normal,
-})  # fmt: skip
+_SIZED: frozenset[Callable[..., Any]] = frozenset(
+    {
+        torch.empty,
+        torch.zeros,
+        torch.ones,
+        torch.rand,
+        torch.randn,
+        torch.full,
+        torch.randint,
+        torch.normal,
+    }
+)
 
 
 class Allowance(TorchFunctionMode):
@@ -40,9 +49,12 @@ class Allowance(TorchFunctionMode):
         self.left = _FLOOR + _MULTIPLE * numbers
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Count what a factory is about to make."""
         given = dict(kwargs or {})
         if func in _SIZED:
@@ -68,7 +80,9 @@ def check_counts(config: ModelConfig, tensors: int) -> None:
     counts = {"encoder_layers": sizes.encoder_layers, "decoder_layers": sizes.decoder_layers}
     for name, number in {**counts, "experts_number": config.experts_number}.items():
         if number > max(tensors, _FEW):
-            raise ModelSizeError(f"they ask for far more than is stored: {name} {number} of {tensors} tensors")
+            raise ModelSizeError(
+                f"they ask for far more than is stored: {name} {number} of {tensors} tensors"
+            )
 
 
 def _size(args: Sequence[Any], given: Mapping[str, Any]) -> int:
@@ -82,5 +96,7 @@ def _size(args: Sequence[Any], given: Mapping[str, Any]) -> int:
 def _steps(args: Sequence[Any]) -> int:
     """Numbers of a range."""
     numbers = [part for part in args if isinstance(part, int | float)]
-    start, end, step = [*([0] if len(numbers) == 1 else []), *numbers, 1][:3] if numbers else (0, 0, 1)
+    start, end, step = (
+        [*([0] if len(numbers) == 1 else []), *numbers, 1][:3] if numbers else (0, 0, 1)
+    )
     return max(0, int((end - start) / step)) if step else 0

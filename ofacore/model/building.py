@@ -21,7 +21,9 @@ from ofacore.plugin.guard import guarded_building
 from ofacore.protocols import Adapter, BackboneContext, BuildContext, PositionGrid, seen_as
 
 
-def parts(kind: str, wanted: Sequence[Part], context: BuildContext, registry: Components, seed: int) -> nn.ModuleDict:
+def parts(
+    kind: str, wanted: Sequence[Part], context: BuildContext, registry: Components, seed: int
+) -> nn.ModuleDict:
     """Adapters or heads by name."""
     modules = nn.ModuleDict()
     for part in wanted:
@@ -42,13 +44,17 @@ def embedding_norm(config: ModelConfig, adapters: nn.ModuleDict, hidden: int) ->
     return nn.ModuleDict({name: norm(config.norm_type, hidden) for name in adapters})
 
 
-def type_vectors(config: ModelConfig, adapters: nn.ModuleDict, hidden: int, seed: int) -> nn.ParameterDict:
+def type_vectors(
+    config: ModelConfig, adapters: nn.ModuleDict, hidden: int, seed: int
+) -> nn.ParameterDict:
     """A vector [H] for each side and adapter; empty without type embedding."""
     if not config.type_embedding:
         return nn.ParameterDict()
     sides = ("source", "target") if config.target_type_embedding else ("source",)
     names = [f"{side}/{name}" for name in adapters for side in sides]
-    return nn.ParameterDict({name: nn.Parameter(normal(f"types.{name}", (hidden,), seed)) for name in names})
+    return nn.ParameterDict(
+        {name: nn.Parameter(normal(f"types.{name}", (hidden,), seed)) for name in names}
+    )
 
 
 def backbone(
@@ -67,11 +73,22 @@ def backbone(
     found = {name: _grid(name, module) for name, module in adapters.items()}
     grids = {name: grid for name, grid in found.items() if grid is not None}
     context = BackboneContext(
-        tuple(adapters), needs.tasks, linear, grids, frozenset(needs.attention_layers),
-        scheme_of(config, registry), seed, router_of(config.experts, registry), {**declared.options, **config.options},
-    )  # fmt: skip
+        tuple(adapters),
+        needs.tasks,
+        linear,
+        grids,
+        frozenset(needs.attention_layers),
+        scheme_of(config, registry),
+        seed,
+        router_of(config.experts, registry),
+        {**declared.options, **config.options},
+    )
     build, given = registry.load("backbone", name), with_sizes(config, sizes_of(config, registry))
-    with seeded(f"backbone.{name}", seed), Blame(owner, "when it was built"), guarded_building(owner):
+    with (
+        seeded(f"backbone.{name}", seed),
+        Blame(owner, "when it was built"),
+        guarded_building(owner),
+    ):
         built = build(given, context)
     check_members(built, owner)
     check_wishes(built, owner, config, needs, registry)
@@ -88,5 +105,7 @@ def _axes(name: str, module: nn.Module) -> int:
 def _grid(name: str, module: nn.Module) -> PositionGrid | None:
     grid = seen_as(Adapter, module).grid
     if grid is not None and not isinstance(grid, PositionGrid):
-        raise PluginError(f"adapter '{name}': grid is a {type(grid).__name__}; give a PositionGrid, or None")
+        raise PluginError(
+            f"adapter '{name}': grid is a {type(grid).__name__}; give a PositionGrid, or None"
+        )
     return grid

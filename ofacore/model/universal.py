@@ -28,7 +28,14 @@ from ofacore.model.pipeline.stages import Stage
 from ofacore.model.tokens.embedding import TokenEmbedding
 from ofacore.model.weights.initial import seeded
 from ofacore.model.weights.lora import add_low_rank
-from ofacore.model.weights.named import freeze, missing_and_unknown, names_everywhere, stored, take_over, whole_state
+from ofacore.model.weights.named import (
+    freeze,
+    missing_and_unknown,
+    names_everywhere,
+    stored,
+    take_over,
+    whole_state,
+)
 from ofacore.parallel import fsdp
 from ofacore.parallel.process_groups import layout
 from ofacore.parallel.sync_batch_norm import uncounted
@@ -72,14 +79,23 @@ class UniversalModel(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, registry: Components, vocabulary: Vocabulary, artifacts: Mapping[str, Artifact],
-        needs: ModelNeeds, seed: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        config: ModelConfig,
+        registry: Components,
+        vocabulary: Vocabulary,
+        artifacts: Mapping[str, Artifact],
+        needs: ModelNeeds,
+        seed: int = 1,
+    ) -> None:
         super().__init__()
         self.config = config = with_preset_options(config)
         self.registry, self.vocabulary, self.artifacts, self.needs, self.seed = (
-            registry, vocabulary, artifacts, needs, seed,
-        )  # fmt: skip
+            registry,
+            vocabulary,
+            artifacts,
+            needs,
+            seed,
+        )
         self.sizes = sizes_of(config, registry)
         self._owners: dict[tuple[str, str], str] = {}
         self.stage: Stage | None = None
@@ -89,7 +105,9 @@ class UniversalModel(nn.Module):
         self.embedding = TokenEmbedding(
             vocabulary, self.sizes.hidden, config.tied_head, seed, config.output_bias, silent
         )
-        context = BuildContext(self.sizes.hidden, {}, vocabulary, self.embedding, artifacts, self.sizes.heads)
+        context = BuildContext(
+            self.sizes.hidden, {}, vocabulary, self.embedding, artifacts, self.sizes.heads
+        )
         self.adapters = assembly.parts("adapter", needs.adapters, context, registry, seed)
         self.heads = assembly.parts("head", needs.heads, context, registry, seed)
         self.criteria = nn.ModuleDict()
@@ -110,7 +128,11 @@ class UniversalModel(nn.Module):
         key = criterion_key(name, options)
         if key not in self.criteria and key not in self.plain_criteria:
             build, owner = self.registry.load("criterion", name), self._owner("criterion", name)
-            with seeded(f"criterion.{key}", self.seed), Blame(owner, "when it was built"), guarded_building(owner):
+            with (
+                seeded(f"criterion.{key}", self.seed),
+                Blame(owner, "when it was built"),
+                guarded_building(owner),
+            ):
                 built = build(options)
             if isinstance(built, nn.Module) and (self.stage is None or self.stage.last):
                 self.criteria[key] = built
@@ -124,8 +146,12 @@ class UniversalModel(nn.Module):
     def collective(self) -> frozenset[str]:
         """Adapters whose forward pass takes part in communication between data ranks."""
         component = getattr(self.registry, "component", None)
-        declared = {n for n in self.adapters if component is not None and component("adapter", n).collective}
-        chosen = {name for name, built in self.adapters.items() if seen_as(Adapter, built).collective}
+        declared = {
+            n for n in self.adapters if component is not None and component("adapter", n).collective
+        }
+        chosen = {
+            name for name, built in self.adapters.items() if seen_as(Adapter, built).collective
+        }
         return frozenset(declared | chosen)
 
     @property
@@ -161,7 +187,8 @@ class UniversalModel(nn.Module):
         """Embeddings of one call; without coordinates no positions are mixed in."""
         dtype = self.dtype
         features = {
-            name: value.to(dtype) if value.is_floating_point() else value for name, value in call.features.items()
+            name: value.to(dtype) if value.is_floating_point() else value
+            for name, value in call.features.items()
         }
         with Blame(self._owner("adapter", call.adapter), place):
             states = self.adapters[call.adapter].embed(features, call.shapes)
@@ -205,13 +232,19 @@ class UniversalModel(nn.Module):
         return self._assembled(name, side, calls, parts), zeros
 
     def _assembled(
-        self, name: Side, side: BatchSide | None, calls: Sequence[AdapterCall], parts: Sequence[Tensor]
+        self,
+        name: Side,
+        side: BatchSide | None,
+        calls: Sequence[AdapterCall],
+        parts: Sequence[Tensor],
     ) -> Tensor | None:
         if not calls or side is None:
             return None
         states = parts[0] if len(parts) == 1 else torch.cat(parts)
         index = calls[0].index if len(calls) == 1 else torch.cat([call.index for call in calls])
-        as_noted = len(calls) == len(side.calls) and all(a is b for a, b in zip(calls, side.calls, strict=True))
+        as_noted = len(calls) == len(side.calls) and all(
+            a is b for a, b in zip(calls, side.calls, strict=True)
+        )
         if as_noted and side.order is not None:
             return self._prepared(name, permute(states, side.order, index))
         if not (as_noted and side.in_order) and not is_range(index):
@@ -231,12 +264,16 @@ class UniversalModel(nn.Module):
             memory = self._through("encode", source, batch.source.layout)
             balance = self._balance()
         if target is not None and batch.target is not None:
-            layout = batch.source.layout if memory is not None and batch.source is not None else None
+            layout = (
+                batch.source.layout if memory is not None and batch.source is not None else None
+            )
             decoded = self._through("decode", target, batch.target.layout, memory, layout)
             balance = self._balance()
         else:
             idle.append(self._idle("decoder"))
-        found = Hidden(memory, decoded, torch.stack(balance).mean() if balance else None, idle=total(idle))
+        found = Hidden(
+            memory, decoded, torch.stack(balance).mean() if balance else None, idle=total(idle)
+        )
         if self.needs.attention_layers and memory is not None and decoded is not None:
             assert batch.source is not None and batch.target is not None
             assert isinstance(self.backbone, AttentionBackbone)
@@ -250,7 +287,9 @@ class UniversalModel(nn.Module):
             found: Tensor = getattr(self.backbone, method)(states, *rest)
             if not isinstance(found, Tensor) or found.shape != states.shape:
                 given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-                raise ValueError(f"{method} gave {given}, not {list(states.shape)}: one state for each position")
+                raise ValueError(
+                    f"{method} gave {given}, not {list(states.shape)}: one state for each position"
+                )
         return found
 
     def _balance(self) -> list[Tensor]:
@@ -268,7 +307,9 @@ class UniversalModel(nn.Module):
             whole = len(group.index) == len(states) and is_range(group.index)
         if not whole:
             states = states.index_select(0, group.index)
-        with Blame(self._owner("head", group.head), f"for {group.terms[0] if group.terms else 'no term'}"):
+        with Blame(
+            self._owner("head", group.head), f"for {group.terms[0] if group.terms else 'no term'}"
+        ):
             return self.heads[group.head](states, HeadContext(group.lengths, group.blocks))
 
     def loss(self, group: TermGroup, prediction: Any, hidden: Hidden | None = None) -> Loss:
@@ -278,14 +319,21 @@ class UniversalModel(nn.Module):
             PluginError: The criterion gives no losses that can be trained on.
         """
         criterion = self.criterion(group.criterion, group.options)
-        attention = self._attention(criterion, group, hidden) if "attention" in criterion.needs else None
+        attention = (
+            self._attention(criterion, group, hidden) if "attention" in criterion.needs else None
+        )
         context = CriterionContext(group.lengths, group.label_lengths, attention)
-        owner, place = self._owner("criterion", group.criterion), f"for {group.terms[0] if group.terms else 'no term'}"
+        owner, place = (
+            self._owner("criterion", group.criterion),
+            f"for {group.terms[0] if group.terms else 'no term'}",
+        )
         with Blame(owner, place):
             found = criterion(prediction, group.labels, context)
         return checked_loss(found, prediction, len(group.lengths), owner, place)
 
-    def source_of_not_finite(self, batch: Batch, hidden: Hidden | None = None, groups: Sequence[TermGroup] = ()) -> str:
+    def source_of_not_finite(
+        self, batch: Batch, hidden: Hidden | None = None, groups: Sequence[TermGroup] = ()
+    ) -> str:
         """The adapter, head or criterion of a micro-batch that does it, and its plugin; empty where none is known."""
         kind, name = source_of_not_finite(self, batch, hidden, groups)
         return self._owner(kind, name) if kind else ""
@@ -296,7 +344,9 @@ class UniversalModel(nn.Module):
             self._owners[kind, name] = who(self.registry, kind, name)
         return self._owners[kind, name]
 
-    def _attention(self, criterion: Any, group: TermGroup, hidden: Hidden | None) -> list[list[Tensor]]:
+    def _attention(
+        self, criterion: Any, group: TermGroup, hidden: Hidden | None
+    ) -> list[list[Tensor]]:
         if hidden is None or hidden.layouts is None or group.side == "source":
             raise UserError(
                 f"criterion '{group.criterion}' of {group.terms[0]} needs the attention of a target on its source; "
@@ -315,16 +365,31 @@ class UniversalModel(nn.Module):
         if hidden.balance is None or not self.config.experts_balance:
             return []
         group = TermGroup(
-            "", "", "target", {}, (), torch.empty(0, dtype=torch.int64), (0,), {}, {}, ("balance",), (1,),
-            (self.config.experts_balance * len(batch.samples),), (0,),
-        )  # fmt: skip
+            "",
+            "",
+            "target",
+            {},
+            (),
+            torch.empty(0, dtype=torch.int64),
+            (0,),
+            {},
+            {},
+            ("balance",),
+            (1,),
+            (self.config.experts_balance * len(batch.samples),),
+            (0,),
+        )
         return [(group, Loss(hidden.balance.float().reshape(1)))]
 
     def losses(self, batch: Batch) -> list[tuple[TermGroup, Loss]]:
         """Losses of all groups of a micro-batch and auxiliary terms, without criteria that need the whole step."""
         batch = batch_on(batch, self.device)
         hidden = self.hidden(batch)
-        own = [group for group in batch.terms if self.criterion(group.criterion, group.options).scope != "step"]
+        own = [
+            group
+            for group in batch.terms
+            if self.criterion(group.criterion, group.options).scope != "step"
+        ]
         found = [(group, self.loss(group, self.predict(group, hidden), hidden)) for group in own]
         return found + self.auxiliary(batch, hidden)
 
@@ -384,7 +449,9 @@ class UniversalModel(nn.Module):
 
     def portable_names(self) -> list[str]:
         """Names of `portable_state`, of what this process holds."""
-        return [f"embedding.{name}" for name in self.embedding.portable_names()] + list(stored(self))
+        return [f"embedding.{name}" for name in self.embedding.portable_names()] + list(
+            stored(self)
+        )
 
     def portable_state(self) -> dict[str, Tensor]:
         """Every parameter and persistent buffer by name, the token table as ``embedding.<block name>``.
@@ -399,15 +466,24 @@ class UniversalModel(nn.Module):
 
         Where the tensor group splits the parameter: those of this process.
         """
-        tables = {"embedding.table.weight": "", "embedding.projection.weight": ".output", "embedding.bias": ".bias"}
+        tables = {
+            "embedding.table.weight": "",
+            "embedding.projection.weight": ".output",
+            "embedding.bias": ".bias",
+        }
         if name not in tables:
             return {name: slice(None)}
         own = self.vocabulary.range if name == "embedding.bias" else self.embedding.parts.own
         rows = {block.name: own(block.name) for block in self.vocabulary.blocks}
-        return {f"embedding.{block}{tables[name]}": slice(part.start, part.stop) for block, part in rows.items()}
+        return {
+            f"embedding.{block}{tables[name]}": slice(part.start, part.stop)
+            for block, part in rows.items()
+        }
 
     @torch.no_grad()
-    def load_portable(self, state: Mapping[str, Tensor], strict: bool = True) -> tuple[list[str], list[str]]:
+    def load_portable(
+        self, state: Mapping[str, Tensor], strict: bool = True
+    ) -> tuple[list[str], list[str]]:
         """Copy values by name; blocks and components may have joined in another order.
 
         Returns:

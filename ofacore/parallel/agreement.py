@@ -10,7 +10,14 @@ from typing import Any, Generic, TypeVar, cast
 import torch.distributed as dist
 
 from ofacore.ground.errors import UserError
-from ofacore.parallel.process_groups import data_group, data_rank, data_size, layout, model_group, world_size
+from ofacore.parallel.process_groups import (
+    data_group,
+    data_rank,
+    data_size,
+    layout,
+    model_group,
+    world_size,
+)
 
 T = TypeVar("T")
 
@@ -91,7 +98,10 @@ def all_succeeded(work: Callable[[], T]) -> list[T]:
     try:
         own = _Attempt(work())
     except Exception as error:
-        raised, own = error, _Attempt(failure=str(error) or repr(error), user=isinstance(error, UserError))
+        raised, own = (
+            error,
+            _Attempt(failure=str(error) or repr(error), user=isinstance(error, UserError)),
+        )
     attempts = [own] * world_size()
     dist.all_gather_object(attempts, own)
     failed = [rank for rank, attempt in enumerate(attempts) if attempt.failure]
@@ -130,7 +140,9 @@ def check_started_alike(facts: Mapping[str, Any]) -> None:
 
 def _difference(first: Mapping[str, str], other: Mapping[str, str]) -> str:
     keys = sorted(key for key in {*first, *other} if first.get(key) != other.get(key))
-    return ", ".join(f"{key} is {other.get(key, 'absent')}, not {first.get(key, 'absent')}" for key in keys[:3])
+    return ", ".join(
+        f"{key} is {other.get(key, 'absent')}, not {first.get(key, 'absent')}" for key in keys[:3]
+    )
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -8,13 +8,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.parallel.process_groups import data_group, expert_group, expert_size, layout, model_group, tensor_rank
+from ofacore.parallel.process_groups import (
+    data_group,
+    expert_group,
+    expert_size,
+    layout,
+    model_group,
+    tensor_rank,
+)
 from ofacore.parallel.sharding import is_expert, is_sharded, split_dim
 
 
 @torch.no_grad()
 def gradient_norm(
-    parameters: Mapping[str, Tensor], masters: Mapping[str, Tensor], counted: Callable[[str], bool], everywhere: bool
+    parameters: Mapping[str, Tensor],
+    masters: Mapping[str, Tensor],
+    counted: Callable[[str], bool],
+    everywhere: bool,
 ) -> Tensor:
     """Norm of all gradients, every parameter counted once, however many processes hold it or parts of it.
 

@@ -11,10 +11,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _NAMES = {
-    "allreduce_": "all-reduce", "allgather_": "all-gather", "_allgather_base_": "all-gather",
-    "reduce_scatter_": "reduce-scatter", "_reduce_scatter_base_": "reduce-scatter", "broadcast_": "broadcast",
-    "alltoall_base_": "all-to-all", "send": "send",
-}  # fmt: skip
+    "allreduce_": "all-reduce",
+    "allgather_": "all-gather",
+    "_allgather_base_": "all-gather",
+    "reduce_scatter_": "reduce-scatter",
+    "_reduce_scatter_base_": "reduce-scatter",
+    "broadcast_": "broadcast",
+    "alltoall_base_": "all-to-all",
+    "send": "send",
+}
 
 
 class CallCounter(TorchDispatchMode):

@@ -72,7 +72,13 @@ class _SplitCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, columns: Columns, smoothing: float, budget: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        columns: Columns,
+        smoothing: float,
+        budget: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows = max(1, budget // (weight.shape[0] * 4))
         target, mine = columns.own(labels)
@@ -80,13 +86,21 @@ class _SplitCrossEntropy(torch.autograd.Function):
         kept = None
         for start in range(0, len(labels), rows):
             piece = slice(start, start + rows)
-            kept = _exponentials(hidden[piece], weight, columns, target[piece], mine[piece], sums[:, piece])
+            kept = _exponentials(
+                hidden[piece], weight, columns, target[piece], mine[piece], sums[:, piece]
+            )
         _, total, at_target, everywhere = sums
         nll = total.log() - at_target
-        loss = nll + smoothing * (at_target - everywhere / columns.number) if smoothing else nll.clone()
+        loss = (
+            nll + smoothing * (at_target - everywhere / columns.number)
+            if smoothing
+            else nll.clone()
+        )
         ctx.rows, ctx.smoothing, ctx.columns = rows, smoothing, columns
         ctx.given_away = getattr(weight, "takes_gradient", False)
-        ctx.save_for_backward(hidden, weight, target, mine, sums, kept if rows >= len(labels) else None)
+        ctx.save_for_backward(
+            hidden, weight, target, mine, sums, kept if rows >= len(labels) else None
+        )
         right = at_target.eq(0.0).float()
         ctx.mark_non_differentiable(nll, right)
         return loss, nll, right
@@ -97,7 +111,11 @@ class _SplitCrossEntropy(torch.autograd.Function):
         grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
         for start in range(0, len(target), ctx.rows):
             piece = slice(start, start + ctx.rows)
-            error = kept if kept is not None else _again(hidden[piece], weight, ctx.columns, sums[0, piece])
+            error = (
+                kept
+                if kept is not None
+                else _again(hidden[piece], weight, ctx.columns, sums[0, piece])
+            )
             error = error * (grad[piece] / sums[1, piece]).unsqueeze(1)
             if ctx.smoothing:
                 even = (grad[piece] * (ctx.smoothing / ctx.columns.number)).unsqueeze(1)
@@ -139,14 +157,19 @@ def _again(hidden: Tensor, weight: Tensor, columns: Columns, highest: Tensor) ->
 
 
 def split_cross_entropy(
-    hidden: Tensor, weight: Tensor, labels: Tensor, columns: Columns, smoothing: float = 0.0,
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    columns: Columns,
+    smoothing: float = 0.0,
     budget: int = BUDGET_BYTES,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy of ``softmax(hidden @ all rows)``, where each process holds some rows.
 
     Args:
         hidden: States [m, H], shared.
-        weight: Own rows [w, H] of the projection; see ``takes_gradient`` in `ofacore.components.tokens.fused_cross_entropy`.
+        weight: Own rows [w, H] of the projection; see ``takes_gradient`` in
+            `ofacore.components.tokens.fused_cross_entropy`.
         labels: int64 [m], columns.
         columns: Who holds what.
         smoothing: Share of the target that is spread evenly over all columns that have a part.

@@ -28,9 +28,14 @@ def shard(layers: Iterable[nn.Module], dtype: torch.dtype | None = None) -> None
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     mesh = DeviceMesh.from_group(data_group(), device)
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    policy = MixedPrecisionPolicy(
+        param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
     for layer in layers:
-        marks = {name: {k: getattr(p, k) for k in _MARKS if hasattr(p, k)} for name, p in layer.named_parameters()}
+        marks = {
+            name: {k: getattr(p, k) for k in _MARKS if hasattr(p, k)}
+            for name, p in layer.named_parameters()
+        }
         sharded = fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
         assert isinstance(sharded, FSDPModule)
         sharded.set_gradient_divide_factor(1.0)

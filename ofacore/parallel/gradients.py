@@ -8,7 +8,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.parallel.process_groups import data_group, data_size, expert_data_group, expert_size, layout, tensor_group
+from ofacore.parallel.process_groups import (
+    data_group,
+    data_size,
+    expert_data_group,
+    expert_size,
+    layout,
+    tensor_group,
+)
 from ofacore.parallel.sharding import is_expert, is_partial, is_sharded
 
 BUCKET_ELEMENTS = 16 * 2**20
@@ -42,7 +49,9 @@ def replicas(parameter: Tensor) -> dist.ProcessGroup:
     return expert_data_group() if is_expert(parameter) else data_group()
 
 
-def _by_group(names: Sequence[str], parameters: Mapping[str, Tensor]) -> Iterator[tuple[list[str], dist.ProcessGroup]]:
+def _by_group(
+    names: Sequence[str], parameters: Mapping[str, Tensor]
+) -> Iterator[tuple[list[str], dist.ProcessGroup]]:
     if data_size() > 1:
         yield [name for name in names if not is_expert(parameters[name])], data_group()
     if expert_size() > 1 and layout().expert_data > 1:
@@ -53,11 +62,15 @@ def _agree(names: Sequence[str], masters: Mapping[str, Tensor], group: dist.Proc
     if not names:
         return
     device = masters[names[0]].device
-    present = torch.tensor([masters[name].grad is not None for name in names], dtype=torch.uint8, device=device)
+    present = torch.tensor(
+        [masters[name].grad is not None for name in names], dtype=torch.uint8, device=device
+    )
     dist.all_reduce(present, dist.ReduceOp.MAX, group=group)
     for name, found in zip(names, present.tolist(), strict=True):
         if found and masters[name].grad is None:
-            masters[name].grad = torch.zeros(masters[name].shape, dtype=masters[name].dtype, device=device)
+            masters[name].grad = torch.zeros(
+                masters[name].shape, dtype=masters[name].dtype, device=device
+            )
 
 
 def _sum(masters: Sequence[Tensor], group: dist.ProcessGroup) -> None:

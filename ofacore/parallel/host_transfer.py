@@ -19,7 +19,9 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def numbers_on(values: Sequence[Any], device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+def numbers_on(
+    values: Sequence[Any], device: torch.device, dtype: torch.dtype | None = None
+) -> Tensor:
     """A tensor of numbers that the host knows: what ``torch.tensor(values, device=device)`` gives after a wait."""
     return to_device(torch.tensor(values, dtype=dtype), device)
 

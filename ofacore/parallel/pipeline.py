@@ -16,7 +16,12 @@ from torch import Tensor
 from ofacore.parallel.cutting import PipelineError as PipelineError
 from ofacore.parallel.cutting import cut as cut
 from ofacore.parallel.megatron import megatron
-from ofacore.parallel.process_groups import pipeline_group, pipeline_size, sequence_parallel, tensor_size
+from ofacore.parallel.process_groups import (
+    pipeline_group,
+    pipeline_size,
+    sequence_parallel,
+    tensor_size,
+)
 
 Compute = Callable[[int, Tensor | None], Tensor]
 """(Place of the micro-batch, tensor from the stage before) -> tensor for the stage behind, or the loss on the last."""
@@ -38,18 +43,28 @@ class _Stage:
 def _schedule_config(dtype: torch.dtype) -> Any:
     cuda = torch.cuda.is_available()
     config = megatron("model_parallel_config").ModelParallelConfig(
-        tensor_model_parallel_size=tensor_size(), pipeline_model_parallel_size=pipeline_size(),
-        sequence_parallel=sequence_parallel(), pipeline_dtype=dtype, params_dtype=dtype,
-        use_cpu_initialization=not cuda, variable_seq_lengths=True, batch_p2p_comm=True, batch_p2p_sync=cuda,
+        tensor_model_parallel_size=tensor_size(),
+        pipeline_model_parallel_size=pipeline_size(),
+        sequence_parallel=sequence_parallel(),
+        pipeline_dtype=dtype,
+        params_dtype=dtype,
+        use_cpu_initialization=not cuda,
+        variable_seq_lengths=True,
+        batch_p2p_comm=True,
+        batch_p2p_sync=cuda,
         deallocate_pipeline_outputs=True,
-    )  # fmt: skip
+    )
     config.hidden_size = 1  # for shapes that travel with the tensors and so are never computed
-    config.calculate_per_token_loss = True  # the loss is divided by counts of the whole step already
+    config.calculate_per_token_loss = (
+        True  # the loss is divided by counts of the whole step already
+    )
     config.fine_grained_activation_offloading = False
     return config
 
 
-def run_pipeline(compute: Compute, places: Sequence[int], dtype: torch.dtype, forward_only: bool = False) -> None:
+def run_pipeline(
+    compute: Compute, places: Sequence[int], dtype: torch.dtype, forward_only: bool = False
+) -> None:
     """Run micro-batches through all stages, backwards too unless ``forward_only``.
 
     Every stage calls this with the same places. Gradients are accumulated in the parameters.
@@ -68,13 +83,20 @@ def run_pipeline(compute: Compute, places: Sequence[int], dtype: torch.dtype, fo
     def step(remaining: Iterator[int], module: _Stage) -> tuple[Tensor, Any]:
         return compute(next(remaining), module.received), _given
 
-    megatron("transformer.multi_token_prediction")  # the schedule would import it in its first step, with a warning
+    megatron(
+        "transformer.multi_token_prediction"
+    )  # the schedule would import it in its first step, with a warning
     run = megatron("pipeline_parallel.schedules").forward_backward_pipelining_without_interleaving
     with torch.set_grad_enabled(not forward_only):
         run(
-            forward_step_func=step, data_iterator=iter(places), model=stage, num_microbatches=len(places),
-            seq_length=1, micro_batch_size=1, forward_only=forward_only,
-        )  # fmt: skip
+            forward_step_func=step,
+            data_iterator=iter(places),
+            model=stage,
+            num_microbatches=len(places),
+            seq_length=1,
+            micro_batch_size=1,
+            forward_only=forward_only,
+        )
 
 
 def _given(loss: Tensor) -> tuple[Tensor, Tensor, None]:

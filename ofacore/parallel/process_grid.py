@@ -62,11 +62,15 @@ class Layout:
 
     def _check_choices(self) -> None:
         if self.fsdp and self.pipeline > 1:
-            raise LayoutError(f"--fsdp works with --pp 1 only, not --pp {self.pipeline}; use --zero 1 instead")
+            raise LayoutError(
+                f"--fsdp works with --pp 1 only, not --pp {self.pipeline}; use --zero 1 instead"
+            )
         if self.fsdp and self.zero:
             raise LayoutError("--fsdp splits optimiser state already; leave --zero 1 out")
         if self.fsdp and self.expert > 1:
-            raise LayoutError(f"--fsdp splits experts already; set --ep 1 instead of --ep {self.expert}")
+            raise LayoutError(
+                f"--fsdp splits experts already; set --ep 1 instead of --ep {self.expert}"
+            )
 
     @property
     def data(self) -> int:
@@ -88,6 +92,9 @@ def described(layout: Layout) -> str:
     """A layout in the words of the command line."""
     sizes = [f"{flag} {getattr(layout, name)}" for name, flag in _FLAGS.items() if name != "world"]
     switches = {"--sp": layout.sequence, "--zero 1": layout.zero, "--fsdp": layout.fsdp}
-    flags = [*(size for size in sizes if not size.endswith(" 1")), *(flag for flag, on in switches.items() if on)]
+    flags = [
+        *(size for size in sizes if not size.endswith(" 1")),
+        *(flag for flag, on in switches.items() if on),
+    ]
     data = [f"({layout.data} data ranks)"] if layout.data > 1 else []
     return " ".join([f"{layout.world} processes:", *flags, *data])

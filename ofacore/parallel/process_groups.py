@@ -43,14 +43,18 @@ def start(layout: Layout | None = None, timeout: timedelta = TIMEOUT) -> None:
     """
     if _started():
         if layout is not None and layout != _running.layout:
-            raise LayoutError(f"this process runs as {_running.layout}; it cannot become {layout} without `stop`")
+            raise LayoutError(
+                f"this process runs as {_running.layout}; it cannot become {layout} without `stop`"
+            )
         return
     cpu.install()
     layout = layout or Layout(dist.get_world_size() if dist.is_initialized() else 1)
     if not dist.is_initialized():
         _connect(layout, timeout)
     if dist.get_world_size() != layout.world:
-        raise LayoutError(f"{dist.get_world_size()} processes were started for a layout of {layout.world}")
+        raise LayoutError(
+            f"{dist.get_world_size()} processes were started for a layout of {layout.world}"
+        )
     megatron("parallel_state").initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
@@ -71,7 +75,9 @@ def _connect(layout: Layout, timeout: timedelta) -> None:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         return
     if "RANK" not in os.environ:
-        raise LayoutError(f"a layout of {layout.world} processes is started by `ofa train --nproc` or torchrun")
+        raise LayoutError(
+            f"a layout of {layout.world} processes is started by `ofa train --nproc` or torchrun"
+        )
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         dist.init_process_group("cpu:gloo,cuda:nccl", timeout=timeout)

@@ -59,7 +59,9 @@ def projected(hidden: Tensor, weight: Tensor) -> Tensor:
     if len(weight) < LONG or not _without_gradient(hidden, weight) or not len(hidden):
         return linear(hidden, weight)
     blocked: Blocked | None = getattr(weight, "blocked", None)
-    found = None if blocked is None or len(hidden) > 2 * FEW else blocked.linear(hidden, weight, None)
+    found = (
+        None if blocked is None or len(hidden) > 2 * FEW else blocked.linear(hidden, weight, None)
+    )
     return _onednn(hidden, weight, None) if found is None else found
 
 
@@ -75,11 +77,18 @@ def project_into(out: Tensor, hidden: Tensor, weight: Tensor) -> None:
 
 def can_be_blocked(weight: Tensor) -> bool:
     """Whether it may pay to lay a weight out."""
-    return weight.numel() >= LARGE and weight.dtype == torch.float32 and weight.device.type == "cpu" and _available()
+    return (
+        weight.numel() >= LARGE
+        and weight.dtype == torch.float32
+        and weight.device.type == "cpu"
+        and _available()
+    )
 
 
 def _without_gradient(x: Tensor, weight: Tensor) -> bool:
-    kinds = x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
+    kinds = (
+        x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
+    )
     return kinds and not torch.is_grad_enabled() and _available()
 
 

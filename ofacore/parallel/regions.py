@@ -13,7 +13,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ofacore.parallel.megatron import megatron
-from ofacore.parallel.process_groups import sequence_parallel, tensor_group, tensor_rank, tensor_size
+from ofacore.parallel.process_groups import (
+    sequence_parallel,
+    tensor_group,
+    tensor_rank,
+    tensor_size,
+)
 
 
 def to_parts(x: Tensor) -> Tensor:
@@ -35,7 +40,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int) -> Tensor:
         ctx.dim, ctx.size = dim, x.shape[dim]
-        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(tensor_size())]
+        parts = [
+            torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(tensor_size())
+        ]
         dist.all_gather(parts, x.contiguous(), group=tensor_group())
         return torch.cat(parts, dim)
 

@@ -17,7 +17,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ofacore.parallel.process_groups import expert_size, sequence_parallel, tensor_group, tensor_rank, tensor_size
+from ofacore.parallel.process_groups import (
+    expert_size,
+    sequence_parallel,
+    tensor_group,
+    tensor_rank,
+    tensor_size,
+)
 
 
 def mark_split(parameter: Tensor, dim: int) -> None:
@@ -29,7 +35,9 @@ def mark_split(parameter: Tensor, dim: int) -> None:
 
 def split_dim(parameter: Tensor) -> int | None:
     """The dimension that a parameter is split along; None: it is whole."""
-    return int(parameter.partition_dim) if getattr(parameter, "tensor_model_parallel", False) else None
+    return (
+        int(parameter.partition_dim) if getattr(parameter, "tensor_model_parallel", False) else None
+    )
 
 
 def mark_partial(module: nn.Module | nn.Parameter) -> None:
@@ -118,14 +126,20 @@ def from_all(own: Mapping[str, Tensor], group: dist.ProcessGroup) -> dict[str, T
     Every process of the group must call this together.
     """
     known: list[dict[str, tuple[tuple[int, ...], torch.dtype]]] = [{} for _ in range(group.size())]
-    dist.all_gather_object(known, {name: (tuple(v.shape), v.dtype) for name, v in own.items()}, group=group)
+    dist.all_gather_object(
+        known, {name: (tuple(v.shape), v.dtype) for name, v in own.items()}, group=group
+    )
     device = next((value.device for value in own.values()), torch.device("cpu"))
     found: dict[str, Tensor] = {}
     for rank, names in enumerate(known):
         for name, (shape, dtype) in names.items():
             if name not in found:
                 mine = rank == group.rank()
-                value = own[name].contiguous() if mine else torch.empty(shape, dtype=dtype, device=device)
+                value = (
+                    own[name].contiguous()
+                    if mine
+                    else torch.empty(shape, dtype=dtype, device=device)
+                )
                 dist.broadcast(value, group=group, group_src=rank)
                 found[name] = value
     return found

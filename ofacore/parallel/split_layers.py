@@ -65,9 +65,14 @@ class ColumnLinear(_CurrentGroup, _layers.ColumnParallelLinear):  # type: ignore
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True, sequence: bool = True) -> None:
         super().__init__(
-            inputs, outputs, config=_config(sequence), init_method=_unset, bias=bias, gather_output=False,
+            inputs,
+            outputs,
+            config=_config(sequence),
+            init_method=_unset,
+            bias=bias,
+            gather_output=False,
             tp_group=_group(),
-        )  # fmt: skip
+        )
         self.single = tensor_size() == 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,9 +99,15 @@ class RowLinear(_CurrentGroup, _layers.RowParallelLinear):  # type: ignore[misc,
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True, sequence: bool = True) -> None:
         super().__init__(
-            inputs, outputs, config=_config(sequence), init_method=_unset, bias=bias, input_is_parallel=True,
-            skip_bias_add=False, tp_group=_group(),
-        )  # fmt: skip
+            inputs,
+            outputs,
+            config=_config(sequence),
+            init_method=_unset,
+            bias=bias,
+            input_is_parallel=True,
+            skip_bias_add=False,
+            tp_group=_group(),
+        )
         self.single = tensor_size() == 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,7 +115,9 @@ class RowLinear(_CurrentGroup, _layers.RowParallelLinear):  # type: ignore[misc,
         if self.single:
             return linear(x, self.weight, self.bias)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Warning: tp_group is None", category=DeprecationWarning)
+            warnings.filterwarnings(
+                "ignore", message="Warning: tp_group is None", category=DeprecationWarning
+            )
             return super().forward(x.contiguous())[0]  # type: ignore[no-any-return]
 
     def whole_positions(self, whole: bool) -> None:
@@ -115,7 +128,11 @@ class RowLinear(_CurrentGroup, _layers.RowParallelLinear):  # type: ignore[misc,
 @contextmanager
 def whole_positions(model: nn.Module) -> Iterator[None]:
     """Run with every process having all positions: one step of decoding has too few to split."""
-    linears = [m for m in model.modules() if isinstance(m, ColumnLinear | RowLinear)] if sequence_parallel() else []
+    linears = (
+        [m for m in model.modules() if isinstance(m, ColumnLinear | RowLinear)]
+        if sequence_parallel()
+        else []
+    )
     for module in linears:
         module.whole_positions(True)
     try:

@@ -49,7 +49,9 @@ class SyncBatchNorm(nn.SyncBatchNorm):
             )
         if x.device.type == "cuda":
             return self._by_torch(x, group)
-        states, mean, variance, count = _Normalised.apply(x, self.weight, self.bias, self.eps, group, _counted.get())
+        states, mean, variance, count = _Normalised.apply(
+            x, self.weight, self.bias, self.eps, group, _counted.get()
+        )
         self._remember(mean, variance, count)
         return states  # type: ignore[no-any-return]
 
@@ -78,7 +80,9 @@ class SyncBatchNorm(nn.SyncBatchNorm):
 
 def synchronised(module: nn.Module) -> nn.Module:
     """The module with a `SyncBatchNorm` in the place of each batch normalisation, with its weights and statistics."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, SyncBatchNorm):
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(
+        module, SyncBatchNorm
+    ):
         kind = {"device": module.weight.device, "dtype": module.weight.dtype}
         found = SyncBatchNorm(module.num_features, module.eps, module.momentum, **kind)
         found.load_state_dict(module.state_dict())
@@ -105,7 +109,13 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, group: dist.ProcessGroup, counted: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+        group: dist.ProcessGroup,
+        counted: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         dims, shape = _dims(x)
         own = x.numel() // x.shape[1] if counted else 0
@@ -115,7 +125,9 @@ class _Normalised(torch.autograd.Function):
         dist.all_reduce(sums, group=group)
         count = sums[-1].clone()
         if count < 2:
-            raise ValueError(f"batch normalisation in training over {int(count)} value for each channel")
+            raise ValueError(
+                f"batch normalisation in training over {int(count)} value for each channel"
+            )
         mean, square = (part / count for part in sums[:-1].chunk(2))
         variance = (square - mean.square()).clamp(min=0)
         scale, centre = (variance + eps).rsqrt().to(kind), mean.to(kind)

@@ -48,13 +48,17 @@ class TiedGroups:
             masters: Name -> tensor with ``grad``, for the parameters of this stage.
         """
         for stages in sorted(self.groups):
-            names = sorted(name for name, held in holders.items() if held == stages and name in masters)
+            names = sorted(
+                name for name, held in holders.items() if held == stages and name in masters
+            )
             if names:
                 _sum([masters[name] for name in names], self.groups[stages])
 
 
 def _sum(masters: Sequence[Tensor], group: dist.ProcessGroup) -> None:
-    used = torch.tensor([master.grad is not None for master in masters], dtype=torch.int32, device=masters[0].device)
+    used = torch.tensor(
+        [master.grad is not None for master in masters], dtype=torch.int32, device=masters[0].device
+    )
     dist.all_reduce(used, group=group)
     chosen = [master for master, number in zip(masters, used.tolist(), strict=True) if number]
     if not chosen:

@@ -18,7 +18,9 @@ CORE_ATTRIBUTES = (
     Attribute("head", "str", doc="Head to use.", sides=("target",)),
     Attribute("criterion", "str", doc="Criterion to use.", sides=("target",)),
     Attribute("generator", "str", doc="Generator to use.", sides=("target",)),
-    Attribute("corruption", "str", doc="Corruption that makes what is trained on.", sides=("target",)),
+    Attribute(
+        "corruption", "str", doc="Corruption that makes what is trained on.", sides=("target",)
+    ),
     Attribute(
         "drop_prompt",
         "float",
@@ -27,7 +29,12 @@ CORE_ATTRIBUTES = (
         minimum=0,
         maximum=1,
     ),
-    Attribute("no_loss", "flag", doc="Given to the decoder, not learned; forced at inference.", sides=("target",)),
+    Attribute(
+        "no_loss",
+        "flag",
+        doc="Given to the decoder, not learned; forced at inference.",
+        sides=("target",),
+    ),
 )
 """Understood by every slot type."""
 
@@ -39,7 +46,9 @@ def declared(slot_type: SlotType) -> dict[str, Attribute]:
     return {attribute.name: attribute for attribute in (*CORE_ATTRIBUTES, *slot_type.attributes)}
 
 
-def typed_attributes(slot: Slot, side: str, slot_type: SlotType, tree: Instruction) -> dict[str, Any]:
+def typed_attributes(
+    slot: Slot, side: str, slot_type: SlotType, tree: Instruction
+) -> dict[str, Any]:
     """Values of the attributes written in a slot, without defaults.
 
     Raises:
@@ -52,13 +61,19 @@ def typed_attributes(slot: Slot, side: str, slot_type: SlotType, tree: Instructi
         if name not in known:
             near = suggest(name, [*known])
             raise PlanError(
-                f"{slot.type} has no attribute '{written.key}'", tree.text, written.start,
+                f"{slot.type} has no attribute '{written.key}'",
+                tree.text,
+                written.start,
                 near or f"one of: {', '.join(known) or 'none'}",
-            )  # fmt: skip
+            )
         if name in values:
-            raise PlanError(f"'{written.key}' says again what '{name}' says", tree.text, written.start)
+            raise PlanError(
+                f"'{written.key}' says again what '{name}' says", tree.text, written.start
+            )
         if side not in known[name].sides:
-            raise PlanError(f"'{name}' belongs on the {known[name].sides[0]} side", tree.text, written.start)
+            raise PlanError(
+                f"'{name}' belongs on the {known[name].sides[0]} side", tree.text, written.start
+            )
         values[name] = _convert(written, known[name], tree.text)
     _check_spans(slot, values, tree)
     return values
@@ -68,28 +83,46 @@ def _check_spans(slot: Slot, values: Mapping[str, Any], tree: Instruction) -> No
     """What is written as ``min_x`` is not above what is written as ``max_x``."""
     for written in slot.attributes:
         least, most = values.get(written.key), values.get(f"max_{written.key.removeprefix('min_')}")
-        if written.key.startswith("min_") and isinstance(least, int | float) and most is not None and least > most:
+        if (
+            written.key.startswith("min_")
+            and isinstance(least, int | float)
+            and most is not None
+            and least > most
+        ):
             message = f"'{written.key}={least}' is more than 'max_{written.key.removeprefix('min_')}={most}'"
             raise PlanError(message, tree.text, written.start)
 
 
 def with_defaults(values: Mapping[str, Any], side: str, slot_type: SlotType) -> dict[str, Any]:
     """The values, with the defaults of the attributes that are not written."""
-    defaults = {a.name: a.default for a in slot_type.attributes if side in a.sides and a.default is not None}
+    defaults = {
+        a.name: a.default for a in slot_type.attributes if side in a.sides and a.default is not None
+    }
     return {**defaults, **values}
 
 
 def _convert(written: Written, attribute: Attribute, text: str) -> Any:
     if attribute.type == "flag":
         if written.value is not None:
-            raise PlanError(f"'{written.key}' takes no value", text, written.value_start, written.key)
+            raise PlanError(
+                f"'{written.key}' takes no value", text, written.value_start, written.key
+            )
         return True
     if written.value is None:
-        raise PlanError(f"'{written.key}' needs a value", text, written.end, f"{written.key}={_example(attribute)}")
-    value = _number(written, attribute, text) if attribute.type in ("int", "float") else written.value
+        raise PlanError(
+            f"'{written.key}' needs a value",
+            text,
+            written.end,
+            f"{written.key}={_example(attribute)}",
+        )
+    value = (
+        _number(written, attribute, text) if attribute.type in ("int", "float") else written.value
+    )
     if attribute.type != "slot" and attribute.choices and value not in attribute.choices:
         near = suggest(str(value), attribute.choices) or f"one of: {', '.join(attribute.choices)}"
-        raise PlanError(f"'{value}' is no value of '{written.key}'", text, written.value_start, near)
+        raise PlanError(
+            f"'{value}' is no value of '{written.key}'", text, written.value_start, near
+        )
     return value
 
 
@@ -99,10 +132,20 @@ def _number(written: Written, attribute: Attribute, text: str) -> int | float:
         value = kind(written.value or "")
     except ValueError:
         message = f"'{written.key}' needs {'a whole number' if kind is int else 'a number'}, not '{written.value}'"
-        raise PlanError(message, text, written.value_start, f"{written.key}={_example(attribute)}") from None
+        raise PlanError(
+            message, text, written.value_start, f"{written.key}={_example(attribute)}"
+        ) from None
     low, high = attribute.minimum, attribute.maximum
-    if math.isnan(value) or (low is not None and value < low) or (high is not None and value > high):
-        raise PlanError(f"'{written.key}' is {limits(low, high)}, not {written.value}", text, written.value_start)
+    if (
+        math.isnan(value)
+        or (low is not None and value < low)
+        or (high is not None and value > high)
+    ):
+        raise PlanError(
+            f"'{written.key}' is {limits(low, high)}, not {written.value}",
+            text,
+            written.value_start,
+        )
     return value
 
 

@@ -24,7 +24,9 @@ def paths(tree: Instruction) -> dict[int, tuple[int, ...]]:
     return found
 
 
-def bind(slot: Slot, key: str, written: str | None, wanted: frozenset[str], tree: Instruction) -> str | None:
+def bind(
+    slot: Slot, key: str, written: str | None, wanted: frozenset[str], tree: Instruction
+) -> str | None:
     """Name of the slot that attribute ``key`` of ``slot`` refers to.
 
     Args:
@@ -36,15 +38,20 @@ def bind(slot: Slot, key: str, written: str | None, wanted: frozenset[str], tree
     Raises:
         PlanError: The name is unknown, refers to itself or to a wrong type; or the default is ambiguous.
     """
-    others = [s for s in tree.slots() if s.position != slot.position and (not wanted or s.type in wanted)]
+    others = [
+        s for s in tree.slots() if s.position != slot.position and (not wanted or s.type in wanted)
+    ]
     if written is not None:
         place = next((a.value_start for a in slot.attributes if a.key == key), slot.start)
         if written not in {s.name for s in others}:
             kinds = f" of type {' or '.join(sorted(wanted))}" if wanted else ""
             hint = (
-                suggest(written, [s.name for s in others]) or f"one of: {', '.join(s.name for s in others) or 'none'}"
+                suggest(written, [s.name for s in others])
+                or f"one of: {', '.join(s.name for s in others) or 'none'}"
             )
-            raise PlanError(f"no slot '{written}'{kinds} for '{key}' to refer to", tree.text, place, hint)
+            raise PlanError(
+                f"no slot '{written}'{kinds} for '{key}' to refer to", tree.text, place, hint
+            )
         return written
     return _nearest(slot, key, others, tree) if wanted else None
 
@@ -58,7 +65,9 @@ def _nearest(slot: Slot, key: str, others: list[Slot], tree: Instruction) -> str
         names = list(dict.fromkeys(s.name for s in before if path[s.position] == turn))
         if len(names) > 1:
             message = f"[{slot.type}:{slot.name}] could refer to {' or '.join(names)}"
-            raise PlanError(message, tree.text, slot.start, f"[{slot.type}:{slot.name},{key}={names[-1]}]")
+            raise PlanError(
+                message, tree.text, slot.start, f"[{slot.type}:{slot.name},{key}={names[-1]}]"
+            )
         if names:
             return names[0]
     return None

@@ -31,7 +31,11 @@ Columns = Callable[[str, str], Iterable[str]]
 
 
 def check(
-    config: RunConfig, registry: Registry, *, places: Mapping[str, Place] | None = None, columns: Columns | None = None
+    config: RunConfig,
+    registry: Registry,
+    *,
+    places: Mapping[str, Place] | None = None,
+    columns: Columns | None = None,
 ) -> list[Problem]:
     """Everything that is wrong with a run, all at once.
 
@@ -48,7 +52,11 @@ def check(
         The problems, in the order of the configuration; none: the run can start.
     """
     found = [*_tasks(config, registry, columns), *_generation(config, registry)]
-    found += [*_model(config, registry), *_options(config, registry, places or {}), *_train(config, registry)]
+    found += [
+        *_model(config, registry),
+        *_options(config, registry, places or {}),
+        *_train(config, registry),
+    ]
     found += _prefer(config, registry)
     return [_placed(problem, places or {}) for problem in found]
 
@@ -70,16 +78,26 @@ def _generation(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     if not wide and not any(_given(given, registry) for given in given_options(config)):
         registry = registry.pinned(component_options(config))
     for name, plan in planned.items():
-        given, slots, path = config.tasks[name].generation, target_slots(plan), f"tasks.{name}.generation"
-        own = untaken(path, given, slots, registry, f"'{name}'") + misfits(path, given, slots, registry)
+        given, slots, path = (
+            config.tasks[name].generation,
+            target_slots(plan),
+            f"tasks.{name}.generation",
+        )
+        own = untaken(path, given, slots, registry, f"'{name}'") + misfits(
+            path, given, slots, registry
+        )
         yield from own or ([] if wide else _together(name, config, plan, registry))
 
 
-def _together(name: str, config: RunConfig, plan: TaskPlan, registry: Registry) -> Iterator[Problem]:
+def _together(
+    name: str, config: RunConfig, plan: TaskPlan, registry: Registry
+) -> Iterator[Problem]:
     try:
         generation_of(target_slots(plan), registry, config.generation, plan.generation)
     except ConfigError as error:
-        yield from (replace(problem, path=f"tasks.{name}.{problem.path}") for problem in error.problems)
+        yield from (
+            replace(problem, path=f"tasks.{name}.{problem.path}") for problem in error.problems
+        )
 
 
 def _planned(config: RunConfig, registry: Registry) -> Iterator[tuple[str, TaskPlan]]:
@@ -94,12 +112,16 @@ def _planned(config: RunConfig, registry: Registry) -> Iterator[tuple[str, TaskP
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     model = config.model
     yield from unknown("model.backbone", "backbone", model.backbone, registry)
-    yield from unknown("model.positions", "positions", with_preset_options(model).positions, registry)
+    yield from unknown(
+        "model.positions", "positions", with_preset_options(model).positions, registry
+    )
     if model.experts != "none":
         yield from unknown("model.experts", "router", model.experts, registry)
 
 
-def _options(config: RunConfig, registry: Registry, places: Mapping[str, Place]) -> Iterator[Problem]:
+def _options(
+    config: RunConfig, registry: Registry, places: Mapping[str, Place]
+) -> Iterator[Problem]:
     """The table of options and its older spellings: components, options, values, contradictions."""
     for given in given_options(config):
         yield from _given(given, registry)
@@ -107,7 +129,9 @@ def _options(config: RunConfig, registry: Registry, places: Mapping[str, Place])
         older = place_of(clash.older_path, places)
         where = f" ({older})" if str(older) else ""
         message = f"found {excerpt(clash.value)}, but {clash.older_path}{where} says {excerpt(clash.older_value)}"
-        yield Problem(clash.path, message, hint=f"keep one; {clash.older_path} is the older spelling")
+        yield Problem(
+            clash.path, message, hint=f"keep one; {clash.older_path} is the older spelling"
+        )
 
 
 def check_loop_options(table: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[Problem]:
@@ -117,7 +141,9 @@ def check_loop_options(table: Mapping[str, Mapping[str, Any]], registry: Registr
         wrong = _given(given, registry)
         if not wrong and given.kind not in LOOP_KINDS:
             hint = f"only those of {' and '.join(sorted(LOOP_KINDS))} may change"
-            wrong = [Problem(given.path, f"{given.kind} '{given.name}' is part of the model", hint=hint)]
+            wrong = [
+                Problem(given.path, f"{given.kind} '{given.name}' is part of the model", hint=hint)
+            ]
         found += wrong
     return found
 
@@ -131,7 +157,9 @@ def _train(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     for kind in ("schedule", "aggregator"):
         chosen, path = getattr(config.train, kind), f"train.{kind}"
         wrong = unknown(f"{path}.name", kind, chosen.name, registry)
-        yield from wrong or option_problems(f"{path}.options", kind, chosen.name, chosen.options, registry)
+        yield from wrong or option_problems(
+            f"{path}.options", kind, chosen.name, chosen.options, registry
+        )
     for number, tracker in enumerate(config.train.trackers):
         yield from unknown(f"train.trackers.{number}", "tracker", tracker, registry)
 
@@ -141,7 +169,11 @@ def _prefer(config: RunConfig, registry: Registry) -> Iterator[Problem]:
     for name, distribution in config.plugins.prefer.items():
         if distribution not in installed:
             hint = suggest(distribution, installed) or f"installed: {', '.join(installed)}"
-            yield Problem(f"plugins.prefer.{name}", f"no plugin comes from distribution '{distribution}'", hint=hint)
+            yield Problem(
+                f"plugins.prefer.{name}",
+                f"no plugin comes from distribution '{distribution}'",
+                hint=hint,
+            )
 
 
 def place_of(path: str, places: Mapping[str, Place]) -> Place:

@@ -45,7 +45,9 @@ def compile_instruction(
             side: Side = "target" if node.position in targets else "source"
             slots[node.position] = _slot_plan(node, side, tree, registry, plain_loss)
         elif isinstance(node, Repeat):
-            columns = tuple(dict.fromkeys(leaf.name for leaf in _leaves(node) if isinstance(leaf, Slot)))
+            columns = tuple(
+                dict.fromkeys(leaf.name for leaf in _leaves(node) if isinstance(leaf, Slot))
+            )
             repeats.update({leaf.position: columns for leaf in _leaves(node)})
     slots = {place: replace(slot, repeat=repeats.get(place, ())) for place, slot in slots.items()}
     _check_contrast(tree)
@@ -78,7 +80,9 @@ def compile_task(
         for text, weight in _weighted(instructions)
     )
     if not templates:
-        raise PlanError(f"task '{name}' has no instruction", "", 0, "[TYPE:question] -> [TYPE:answer]")
+        raise PlanError(
+            f"task '{name}' has no instruction", "", 0, "[TYPE:question] -> [TYPE:answer]"
+        )
     for template in templates:
         _check_names(template, [(loss.hidden, "loss") for loss in losses])
         _check_names(template, [(metric.slot, "metric") for metric in metrics])
@@ -132,7 +136,10 @@ def _contrast_apart(
 def _weighted(instructions: str | Sequence[str | tuple[str, float]]) -> list[tuple[str, float]]:
     if isinstance(instructions, str):
         return [(text, 1.0) for text in split_templates(instructions)]
-    pairs = [(entry, 1.0) if isinstance(entry, str) else (entry[0], float(entry[1])) for entry in instructions]
+    pairs = [
+        (entry, 1.0) if isinstance(entry, str) else (entry[0], float(entry[1]))
+        for entry in instructions
+    ]
     return [(text, weight) for entry, weight in pairs for text in split_templates(entry)]
 
 
@@ -143,10 +150,14 @@ def _leaves(node: Any) -> list[Plain | Slot]:
     return [leaf for child in inner for leaf in _leaves(child)]
 
 
-def _slot_plan(node: Plain | Slot, side: Side, tree: Instruction, registry: Registry, plain_loss: bool) -> SlotPlan:
+def _slot_plan(
+    node: Plain | Slot, side: Side, tree: Instruction, registry: Registry, plain_loss: bool
+) -> SlotPlan:
     if isinstance(node, Plain):
         slot_type = _plain_type(node, tree, registry)
-        return _resolve(node, str(node.position), slot_type, side, {}, tree, registry, node.text, plain_loss)
+        return _resolve(
+            node, str(node.position), slot_type, side, {}, tree, registry, node.text, plain_loss
+        )
     slot_type = _slot_type(node, tree, registry)
     values = typed_attributes(node, side, slot_type, tree)
     for attribute in slot_type.attributes:
@@ -165,12 +176,21 @@ def _spellings(types: Sequence[str], registry: Registry) -> list[str]:
 
 
 def _resolve(
-    node: Plain | Slot, name: str, slot_type: SlotType, side: Side, values: Mapping[str, Any], tree: Instruction,
-    registry: Registry, plain: str | None, may_learn: bool,
-) -> SlotPlan:  # fmt: skip
+    node: Plain | Slot,
+    name: str,
+    slot_type: SlotType,
+    side: Side,
+    values: Mapping[str, Any],
+    tree: Instruction,
+    registry: Registry,
+    plain: str | None,
+    may_learn: bool,
+) -> SlotPlan:
     """Choose the components of a slot: what it says itself, else what its preprocessor declares."""
     values = with_defaults(values, side, slot_type)
-    preprocessor = _component(node, tree, registry, "preprocessor", values.pop("preprocess", slot_type.preprocessor))
+    preprocessor = _component(
+        node, tree, registry, "preprocessor", values.pop("preprocess", slot_type.preprocessor)
+    )
     try:
         with_neighbours([preprocessor], registry)
     except PluginError as error:
@@ -178,25 +198,47 @@ def _resolve(
     serving = dict(registry.component("preprocessor", preprocessor).uses)
     serving.update({kind: values.pop(kind) for kind in _SERVING if kind in values})
     learned = side == "target" and may_learn and not values.get("no_loss")
-    serving = {kind: _component(node, tree, registry, kind, component) for kind, component in serving.items()}
+    serving = {
+        kind: _component(node, tree, registry, kind, component)
+        for kind, component in serving.items()
+    }
     if "adapter" not in serving:
-        raise PlanError(f"preprocessor '{preprocessor}' names no adapter", tree.text, node.start, "adapter=<name>")
+        raise PlanError(
+            f"preprocessor '{preprocessor}' names no adapter",
+            tree.text,
+            node.start,
+            "adapter=<name>",
+        )
     for kind in ("head", "criterion", "generator"):
         if learned and kind not in serving:
             message = f"{slot_type.name} cannot be a target here: '{preprocessor}' has no {kind}"
             raise PlanError(message, tree.text, node.start, f"{kind}=<name>")
     return SlotPlan(
-        name, slot_type.name, side, node.position, preprocessor, serving["adapter"], values,
-        head=serving.get("head", ""), criterion=serving.get("criterion", ""), generator=serving.get("generator", ""),
-        corruption=serving.get("corruption", ""), loss=learned, plain=plain,
-    )  # fmt: skip
+        name,
+        slot_type.name,
+        side,
+        node.position,
+        preprocessor,
+        serving["adapter"],
+        values,
+        head=serving.get("head", ""),
+        criterion=serving.get("criterion", ""),
+        generator=serving.get("generator", ""),
+        corruption=serving.get("corruption", ""),
+        loss=learned,
+        plain=plain,
+    )
 
 
-def _component(node: Plain | Slot, tree: Instruction, registry: Registry, kind: str, name: str) -> str:
+def _component(
+    node: Plain | Slot, tree: Instruction, registry: Registry, kind: str, name: str
+) -> str:
     try:
         return registry.component(kind, name).name
     except UnknownNameError as error:
-        written = {"preprocessor": ("preprocess",), "adapter": ("adapter", "adaptor")}.get(kind, (kind,))
+        written = {"preprocessor": ("preprocess",), "adapter": ("adapter", "adaptor")}.get(
+            kind, (kind,)
+        )
         attributes = node.attributes if isinstance(node, Slot) else ()
         place = next((a.value_start for a in attributes if a.key in written), node.start)
         raise PlanError(f"no {kind} '{name}'", tree.text, place, error.hint) from None
@@ -214,14 +256,18 @@ def _plain_type(node: Plain, tree: Instruction, registry: Registry) -> SlotType:
     try:
         return registry.plain_text_slot()
     except UnknownNameError as error:
-        raise PlanError("no installed plugin serves plain text", tree.text, node.start, error.hint or None) from None
+        raise PlanError(
+            "no installed plugin serves plain text", tree.text, node.start, error.hint or None
+        ) from None
 
 
 def _check_contrast(tree: Instruction) -> None:
     contrast = next((node for node in tree.walk() if isinstance(node, Contrast)), None)
     if contrast is not None and tree.target:
         hint = "leave the target empty: [A:x|B:y] ->"
-        raise PlanError("an instruction with a contrast has no target", tree.text, contrast.start, hint)
+        raise PlanError(
+            "an instruction with a contrast has no target", tree.text, contrast.start, hint
+        )
 
 
 def _check_names(template: TemplatePlan, uses: Sequence[tuple[str, str]]) -> None:
@@ -230,5 +276,8 @@ def _check_names(template: TemplatePlan, uses: Sequence[tuple[str, str]]) -> Non
         if name not in columns:
             hint = suggest(name, columns) or f"one of: {', '.join(columns)}"
             raise PlanError(
-                f"{user} names the slot '{name}', which this template does not have", template.text, 0, hint
+                f"{user} names the slot '{name}', which this template does not have",
+                template.text,
+                0,
+                hint,
             )

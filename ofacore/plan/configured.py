@@ -38,13 +38,16 @@ def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
         generation={**preset.generation, **generation},
         weight=config.weight if "weight" in config.model_fields_set else preset.weight,
         loss_weight=config.loss_weight,
-        decoder_plain_with_loss=config.decoder_plain_with_loss or bool(options.get("decoder_plain_with_loss")),
+        decoder_plain_with_loss=config.decoder_plain_with_loss
+        or bool(options.get("decoder_plain_with_loss")),
         prompt_slot=config.prompt_slot or str(options.get("prompt_slot", "")),
         drop_prompt=config.drop_prompt or float(options.get("drop_prompt", 0.0)),
     )
 
 
-def _row_transforms(preset: Mapping[str, Options], given: Mapping[str, Options]) -> dict[str, Options]:
+def _row_transforms(
+    preset: Mapping[str, Options], given: Mapping[str, Options]
+) -> dict[str, Options]:
     """Those of the preset, with what the configuration sets for them, and then its own."""
     return {name: {**preset.get(name, {}), **given.get(name, {})} for name in [*preset, *given]}
 

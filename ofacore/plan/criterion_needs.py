@@ -20,14 +20,21 @@ def attention_needs(plan: TaskPlan, registry: Registry) -> dict[str, tuple[int, 
     Raises:
         PluginError: A criterion cannot be imported or built.
     """
-    used: list[tuple[str, Mapping[str, Any]]] = [(loss.criterion, loss.options) for loss in plan.all_losses()]
+    used: list[tuple[str, Mapping[str, Any]]] = [
+        (loss.criterion, loss.options) for loss in plan.all_losses()
+    ]
     if not plan.losses:
         used += [(slot.criterion, {}) for slot in plan.slots() if slot.loss and slot.criterion]
     found: dict[str, tuple[int, ...]] = {}
     for name, options in used:
-        if registry.owner("criterion", name) == _CORE or "attention" not in registry.load("criterion", name).needs:
+        if (
+            registry.owner("criterion", name) == _CORE
+            or "attention" not in registry.load("criterion", name).needs
+        ):
             continue
-        wanted: Sequence[int] = getattr(registry.make("criterion", name, options), "attention_layers", _LAST)
+        wanted: Sequence[int] = getattr(
+            registry.make("criterion", name, options), "attention_layers", _LAST
+        )
         found[name] = tuple(dict.fromkeys((*found.get(name, ()), *wanted)))
     return found
 

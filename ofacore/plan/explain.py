@@ -39,10 +39,14 @@ def as_text(plan: TaskPlan | TemplatePlan, needs: Mapping[str, Sequence[int]] = 
         if losses:
             parts.append("\n".join(["losses", *losses]))
         if plan.row_transforms:
-            changes = [_row_transform(name, options) for name, options in plan.row_transforms.items()]
+            changes = [
+                _row_transform(name, options) for name, options in plan.row_transforms.items()
+            ]
             parts.append("\n".join(["row transforms", *changes]))
         if needs:
-            parts.append("\n".join(["needs", *(f"  {told(name, layers)}" for name, layers in needs.items())]))
+            parts.append(
+                "\n".join(["needs", *(f"  {told(name, layers)}" for name, layers in needs.items())])
+            )
         return "\n\n".join(parts)
     lines = [plan.text]
     for side in ("source", "target"):
@@ -50,7 +54,9 @@ def as_text(plan: TaskPlan | TemplatePlan, needs: Mapping[str, Sequence[int]] = 
         lines += [f"\n{side}" if rows else f"\n{side}  (empty)"]
         lines += [line for slot in rows for line in _lines(slot)]
     if plan.contrast is not None:
-        lines += [f"\ncontrast  {plan.contrast.left.name} | {plan.contrast.right.name}: embedded apart and matched"]
+        lines += [
+            f"\ncontrast  {plan.contrast.left.name} | {plan.contrast.right.name}: embedded apart and matched"
+        ]
     return "\n".join(lines)
 
 
@@ -58,7 +64,9 @@ def options_as_text(options: Mapping[str, Mapping[str, Any]]) -> str:
     """Options of components by ``kind/name``: a title, and one component a line."""
     lines = []
     for key, given in options.items():
-        pairs = ", ".join(f"{name}={excerpt(value) if value == '' else value}" for name, value in given.items())
+        pairs = ", ".join(
+            f"{name}={excerpt(value) if value == '' else value}" for name, value in given.items()
+        )
         lines.append(f"  {key}  {pairs}")
     return "\n".join(["options", *lines])
 
@@ -100,7 +108,9 @@ def _slot(slot: SlotPlan) -> dict[str, Any]:
     entry: dict[str, Any] = {key: getattr(slot, key) for key in keys}
     entry["attributes"] = dict(slot.attributes)
     if slot.loss:
-        entry |= {key: getattr(slot, key) for key in ("head", "criterion", "generator", "corruption")}
+        entry |= {
+            key: getattr(slot, key) for key in ("head", "criterion", "generator", "corruption")
+        }
     return entry
 
 

@@ -19,10 +19,17 @@ from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.options import option_type, unfit
 from ofacore.protocols import Options, SlotPlan
 
-CORE_OPTIONS: Mapping[str, Option] = MappingProxyType({
-    "seed": Option(0, "Seed of whatever is drawn: the same seed, the same output.", minimum=0, maximum=10**18),
-    "max_turns": Option(30, "Most turns of a repeat group.", minimum=1, maximum=10**6),
-})  # fmt: skip
+CORE_OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        "seed": Option(
+            0,
+            "Seed of whatever is drawn: the same seed, the same output.",
+            minimum=0,
+            maximum=10**18,
+        ),
+        "max_turns": Option(30, "Most turns of a repeat group.", minimum=1, maximum=10**6),
+    }
+)
 """What generation itself takes, whatever the target is."""
 _CORE = ""
 
@@ -62,7 +69,9 @@ def generation_of(slots: Iterable[SlotPlan], registry: Registry, *layers: Option
     return Generation(values, own["seed"], own["max_turns"])
 
 
-def untaken(path: str, layer: Options, slots: Iterable[SlotPlan], registry: Registry, whose: str) -> list[Problem]:
+def untaken(
+    path: str, layer: Options, slots: Iterable[SlotPlan], registry: Registry, whose: str
+) -> list[Problem]:
     """One problem for each option of a layer that no generator of these slots takes.
 
     Args:
@@ -75,7 +84,11 @@ def untaken(path: str, layer: Options, slots: Iterable[SlotPlan], registry: Regi
     taken = [name for known in _declared(slots, registry).values() for name in known]
     wrong = [name for name, value in layer.items() if value is not None and name not in taken]
     return [
-        Problem(f"{path}.{name}", f"no generator of {whose} takes '{name}'", hint=_way_out(name, taken, registry))
+        Problem(
+            f"{path}.{name}",
+            f"no generator of {whose} takes '{name}'",
+            hint=_way_out(name, taken, registry),
+        )
         for name in wrong
     ]
 
@@ -85,12 +98,18 @@ def unknown_options(path: str, layer: Options, registry: Registry) -> list[Probl
     taken = [*CORE_OPTIONS, *(name for known in _installed(registry).values() for name in known)]
     wrong = [name for name, value in layer.items() if value is not None and name not in taken]
     return [
-        Problem(f"{path}.{name}", f"no installed generator takes '{name}'", hint=_way_out(name, taken, registry))
+        Problem(
+            f"{path}.{name}",
+            f"no installed generator takes '{name}'",
+            hint=_way_out(name, taken, registry),
+        )
         for name in wrong
     ]
 
 
-def misfits(path: str, layer: Options, slots: Iterable[SlotPlan], registry: Registry) -> list[Problem]:
+def misfits(
+    path: str, layer: Options, slots: Iterable[SlotPlan], registry: Registry
+) -> list[Problem]:
     """One problem for each value of a layer that a generator of these slots does not allow."""
     found = []
     for owner, declared in _declared(slots, registry).items():
@@ -114,7 +133,10 @@ def taken_by(slots: Iterable[SlotPlan], registry: Registry, layer: Options) -> d
 def _declared(slots: Iterable[SlotPlan], registry: Registry) -> dict[str, Mapping[str, Option]]:
     """Generator of a slot -> what it declares; the core's own options stand first, under no name."""
     names = dict.fromkeys(slot.generator for slot in slots)
-    return {_CORE: CORE_OPTIONS, **{name: registry.component("generator", name).declared for name in names}}
+    return {
+        _CORE: CORE_OPTIONS,
+        **{name: registry.component("generator", name).declared for name in names},
+    }
 
 
 def _installed(registry: Registry) -> dict[str, Mapping[str, Option]]:
@@ -140,7 +162,9 @@ def _way_out(name: str, taken: Iterable[str], registry: Registry) -> str:
     return suggest(name, names) or suggest(name, every) or f"there are: {', '.join(names)}"
 
 
-def _contradictions(slots: Iterable[SlotPlan], registry: Registry, resolved: Mapping[str, Options]) -> list[Problem]:
+def _contradictions(
+    slots: Iterable[SlotPlan], registry: Registry, resolved: Mapping[str, Options]
+) -> list[Problem]:
     """What the generators' own checks say of each slot."""
     found = []
     for slot in slots:
@@ -158,7 +182,9 @@ def _contradictions(slots: Iterable[SlotPlan], registry: Registry, resolved: Map
 
 def _resolved(declared: Mapping[str, Option], merged: Options) -> dict[str, Any]:
     """Every declared option with its value."""
-    given = {name: _plain(value, declared[name]) for name, value in merged.items() if name in declared}
+    given = {
+        name: _plain(value, declared[name]) for name, value in merged.items() if name in declared
+    }
     return {**{name: option.default for name, option in declared.items()}, **given}
 
 

@@ -21,9 +21,15 @@ def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem
         else:
             registry.component(kind, name)
     except UnknownNameError as error:
-        known = f"one of: {', '.join(error.known)}" if error.known else f"no {error.kind} is installed"
+        known = (
+            f"one of: {', '.join(error.known)}" if error.known else f"no {error.kind} is installed"
+        )
         return [
-            Problem(path, f"unknown {error.kind} '{name}'", hint=suggest(name, error.known) or error.advice or known)
+            Problem(
+                path,
+                f"unknown {error.kind} '{name}'",
+                hint=suggest(name, error.known) or error.advice or known,
+            )
         ]
     except PluginError as error:
         return [Problem(path, str(error))]
@@ -40,7 +46,9 @@ def unknown_component(path: str, kind: str, name: str, registry: Registry) -> li
         registry: What is installed.
     """
     kinds = registry.kinds()
-    elsewhere = [f"{other}/{name}" for other in kinds if other != kind and name in registry.names(other)]
+    elsewhere = [
+        f"{other}/{name}" for other in kinds if other != kind and name in registry.names(other)
+    ]
     if not kind:
         hint = f"did you mean {listing(elsewhere)}?" if elsewhere else "such as generator/token"
         return [Problem(path, f"found '{name}', expected kind/name of a component", hint=hint)]
@@ -57,9 +65,13 @@ def unknown_component(path: str, kind: str, name: str, registry: Registry) -> li
     return wrong
 
 
-def option_problems(path: str, kind: str, name: str, given: Mapping[str, Any], registry: Registry) -> list[Problem]:
+def option_problems(
+    path: str, kind: str, name: str, given: Mapping[str, Any], registry: Registry
+) -> list[Problem]:
     """One problem for each option that a component does not take, or whose value it does not allow."""
-    return declared_problems(path, f"{kind} '{name}'", registry.component(kind, name).declared, given)
+    return declared_problems(
+        path, f"{kind} '{name}'", registry.component(kind, name).declared, given
+    )
 
 
 def declared_problems(
@@ -80,7 +92,9 @@ def declared_problems(
     for name, value in given.items():
         place = f"{path}.{name}"
         if name not in declared:
-            found.append(Problem(place, f"{owner} has no option '{name}'", hint=_choice(name, declared)))
+            found.append(
+                Problem(place, f"{owner} has no option '{name}'", hint=_choice(name, declared))
+            )
         elif expected := unfit(value, declared[name]):
             default = excerpt(declared[name].default)
             near = suggest(str(value), [str(choice) for choice in declared[name].choices])
@@ -94,7 +108,13 @@ def unknown_slot(path: str, slot: str, slots: Iterable[str]) -> list[Problem]:
     names = list(dict.fromkeys(slots))
     if slot in names:
         return []
-    return [Problem(path, f"the instruction has no slot '{slot}' that could serve here", hint=_choice(slot, names))]
+    return [
+        Problem(
+            path,
+            f"the instruction has no slot '{slot}' that could serve here",
+            hint=_choice(slot, names),
+        )
+    ]
 
 
 def needed_columns(template: TemplatePlan) -> tuple[str, ...]:
@@ -125,7 +145,9 @@ def delimiter_of(columns: Sequence[str], wanted: str = "") -> str:
         columns: Names of the columns.
         wanted: Name of one that is missing; a blank separates names only where this is one of them.
     """
-    found = next((mark for mark in ("\t", ";", "|", ",") if len(columns) == 1 and mark in columns[0]), "")
+    found = next(
+        (mark for mark in ("\t", ";", "|", ",") if len(columns) == 1 and mark in columns[0]), ""
+    )
     if not found and len(columns) == 1 and wanted != columns[0] and wanted in columns[0].split(" "):
         found = " "
     return '"\\t"' if found == "\t" else f"'{found}'" if found else ""
@@ -141,7 +163,9 @@ def column_hint(name: str, columns: Sequence[str], lines: bool = True) -> str:
         return f"it has a single one, {excerpt(columns[0])}; set delimiter: {mark}, here {command}"
     header = "if its first line is data, set header: false and names: [first, second]"
     if len(columns) == 1 or columns[0].startswith("#"):
-        header += "; if it is a title or a remark, take it out: the first line must name the columns"
+        header += (
+            "; if it is a title or a remark, take it out: the first line must name the columns"
+        )
     return suggest(name, columns) or f"it has {listing(columns)}; {header}"
 
 

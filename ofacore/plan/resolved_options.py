@@ -67,7 +67,9 @@ def _of_run(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str]]:
     yield from (("tracker", name) for name in config.train.trackers)
 
 
-def _with_options(named: Iterable[tuple[str, str]], registry: Registry) -> dict[str, dict[str, Any]]:
+def _with_options(
+    named: Iterable[tuple[str, str]], registry: Registry
+) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for kind, name in dict.fromkeys(named):
         if name in registry.names(kind) and (options := registry.component(kind, name).options):

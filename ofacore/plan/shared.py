@@ -13,7 +13,9 @@ Given = Mapping[tuple[str, str], Options]
 """(kind, name) of a component -> what the configuration sets for it, which goes before what is shared."""
 
 
-def with_shared_options(registry: Registry, plans: Mapping[str, TaskPlan], given: Given) -> Registry:
+def with_shared_options(
+    registry: Registry, plans: Mapping[str, TaskPlan], given: Given
+) -> Registry:
     """The registry whose components have, as defaults, what the preprocessors of their slots share with them.
 
     Raises:
@@ -24,7 +26,9 @@ def with_shared_options(registry: Registry, plans: Mapping[str, TaskPlan], given
     for slot in (slot for plan in plans.values() for slot in plan.slots()):
         shared = _shared(slot.preprocessor, registry)
         for kind, name in _serving(slot) if shared else ():
-            taken = registry.component(kind, name).options.keys() - given.get((kind, name), {}).keys()
+            taken = (
+                registry.component(kind, name).options.keys() - given.get((kind, name), {}).keys()
+            )
             for option in shared.keys() & taken:
                 other = giver.setdefault((kind, name, option), slot.preprocessor)
                 value = found.setdefault((kind, name), {}).setdefault(option, shared[option])
@@ -40,7 +44,11 @@ def with_shared_options(registry: Registry, plans: Mapping[str, TaskPlan], given
 def _shared(name: str, registry: Registry) -> dict[str, Any]:
     """Option -> value, of those that a preprocessor shares."""
     component = registry.component("preprocessor", name)
-    return {option: component.options[option] for option, declared in component.declared.items() if declared.shared}
+    return {
+        option: component.options[option]
+        for option, declared in component.declared.items()
+        if declared.shared
+    }
 
 
 def _serving(slot: SlotPlan) -> Iterator[tuple[str, str]]:

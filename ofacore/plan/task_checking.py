@@ -14,7 +14,14 @@ from ofacore.ground.patterns import is_remote, named_files
 from ofacore.instruction import InstructionError, split_templates
 from ofacore.plan.compile import compile_instruction
 from ofacore.plan.configured import plan_task
-from ofacore.plan.lookups import begins_with, delimiter_of, needed_columns, option_problems, unknown, unknown_slot
+from ofacore.plan.lookups import (
+    begins_with,
+    delimiter_of,
+    needed_columns,
+    option_problems,
+    unknown,
+    unknown_slot,
+)
 from ofacore.plan.types import TemplatePlan
 from ofacore.plugin import PluginError, Registry, SlotType, TaskPreset, suggest
 
@@ -42,7 +49,13 @@ class TaskCheck:
         wrong = self._of_preset()
         if wrong:
             return [*wrong, *self._files()]
-        found = [*self._instructions(), *self._uses(), *self._slots(), *self._transforms(), *self._files()]
+        found = [
+            *self._instructions(),
+            *self._uses(),
+            *self._slots(),
+            *self._transforms(),
+            *self._files(),
+        ]
         if not found:
             found += [*self._as_a_whole(), *self._missing_columns()]
         return found
@@ -51,7 +64,9 @@ class TaskCheck:
         if not self._config.preset:
             example = "such as preset: name, or instruction: '[TYPE:a] -> [TYPE:b]'"
             return (
-                [] if self._config.instruction else [Problem(self._path, "no preset and no instruction", hint=example)]
+                []
+                if self._config.instruction
+                else [Problem(self._path, "no preset and no instruction", hint=example)]
             )
         wrong = unknown(f"{self._path}.preset", "preset", self._config.preset, self._registry)
         if not wrong:
@@ -107,24 +122,45 @@ class TaskCheck:
             path = f"{self._path}.closed_sets.{slot}"
             yield from self._slot(path, slot, targets=True) or self._closed_set(path, slot, values)
 
-    def _slot(self, path: str, slot: str, targets: bool = False, judged: bool = False) -> list[Problem]:
+    def _slot(
+        self, path: str, slot: str, targets: bool = False, judged: bool = False
+    ) -> list[Problem]:
         """``targets``: it must be a target slot; ``judged``: or a side of a contrast."""
         if not self._templates:
             return []
-        plans = [plan for template in self._templates for plan in template.slots.values() if plan.plain is None]
+        plans = [
+            plan
+            for template in self._templates
+            for plan in template.slots.values()
+            if plan.plain is None
+        ]
         names = [plan.name for plan in plans if plan.side == "target" or not (targets or judged)]
-        contrasts = [template.contrast for template in self._templates if template.contrast is not None]
+        contrasts = [
+            template.contrast for template in self._templates if template.contrast is not None
+        ]
         for contrast in contrasts if judged else ():
             names += [contrast.left.name, contrast.right.name]
         return unknown_slot(path, slot, names)
 
     def _closed_set(self, path: str, name: str, values: Any) -> list[Problem]:
         """Members that the type of the slot does not know, or a set that no slot asks for."""
-        slots = [plan for template in self._templates for plan in template.targets() if plan.name == name]
+        slots = [
+            plan for template in self._templates for plan in template.targets() if plan.name == name
+        ]
         types = [self._registry.slot(slot.type) for slot in slots]
-        found = _absent(path, values) if isinstance(values, str) else list(_misfits(path, values, types))
-        may_choose = any(attribute.name == "closed_set" for kind in types for attribute in kind.attributes)
-        if may_choose and not found and not any(slot.attributes.get("closed_set") for slot in slots):
+        found = (
+            _absent(path, values)
+            if isinstance(values, str)
+            else list(_misfits(path, values, types))
+        )
+        may_choose = any(
+            attribute.name == "closed_set" for kind in types for attribute in kind.attributes
+        )
+        if (
+            may_choose
+            and not found
+            and not any(slot.attributes.get("closed_set") for slot in slots)
+        ):
             hint = f"write [{slots[0].type}:{name},closed_set] in the instruction, or take the values out"
             found.append(Problem(path, f"slot '{name}' takes any value", hint=hint))
         return found
@@ -137,19 +173,35 @@ class TaskCheck:
         for name, options in self._config.data.row_transforms.items():
             path = f"{self._path}.data.row_transforms.{name}"
             wrong = unknown(path, "row_transform", name, self._registry)
-            yield from wrong or option_problems(path, "row_transform", name, options, self._registry)
+            yield from wrong or option_problems(
+                path, "row_transform", name, options, self._registry
+            )
 
     def _files(self) -> Iterator[Problem]:
         data, path = self._config.data, f"{self._path}.data"
         settled = bool(self._preset.instructions or self._config.instruction)
         if data.train is None and settled and not self._preset.data:
-            yield Problem(f"{path}.train", "no training data are given", hint="give a file, a folder or a dataset")
+            yield Problem(
+                f"{path}.train",
+                "no training data are given",
+                hint="give a file, a folder or a dataset",
+            )
         if not data.header and not data.names:
-            yield Problem(f"{path}.names", "without a header the columns need names", hint="names: [first, second]")
+            yield Problem(
+                f"{path}.names",
+                "without a header the columns need names",
+                hint="names: [first, second]",
+            )
         if data.header and data.names:
-            yield Problem(f"{path}.names", "the first line names the columns", hint="header: false if it is data")
+            yield Problem(
+                f"{path}.names",
+                "the first line names the columns",
+                hint="header: false if it is data",
+            )
         for split in _SPLITS:
-            yield from _absent(f"{path}.{split}", getattr(data, split)) if data.format != "hf" else ()
+            yield from (
+                _absent(f"{path}.{split}", getattr(data, split)) if data.format != "hf" else ()
+            )
 
     def _as_a_whole(self) -> list[Problem]:
         try:
@@ -168,7 +220,11 @@ class TaskCheck:
                 if not begins_with(column, there):
                     if mark := delimiter_of(there, column):
                         message = f"no column '{column}', but a single one, {excerpt(there[0])}"
-                        yield Problem(f"{self._path}.data.{split}", message, hint=f"set data.delimiter: {mark}")
+                        yield Problem(
+                            f"{self._path}.data.{split}",
+                            message,
+                            hint=f"set data.delimiter: {mark}",
+                        )
                         break
                     hint = suggest(column, there) or f"there are: {listing(there)}"
                     yield Problem(
@@ -187,20 +243,36 @@ def _misfits(path: str, values: Any, types: Sequence[SlotType]) -> Iterator[Prob
     for number, value in enumerate(values if isinstance(values, Sequence) else ()):
         kind = next((kind for kind in types if is_misfit(value, kind.is_element)), None)
         if kind is not None:
-            yield Problem(f"{path}.{number}", f"found {value!r}, expected {kind.values}", hint=quoted(value))
+            yield Problem(
+                f"{path}.{number}", f"found {value!r}, expected {kind.values}", hint=quoted(value)
+            )
 
 
 def _absent(path: str, spec: Any) -> list[Problem]:
     """One problem for each file that is named and does not exist."""
     if isinstance(spec, str | Path):
         if is_remote(str(spec)):
-            return [Problem(path, f"{excerpt(str(spec), 200)} is remote", hint="download it and give its path")]
+            return [
+                Problem(
+                    path,
+                    f"{excerpt(str(spec), 200)} is remote",
+                    hint="download it and give its path",
+                )
+            ]
         missing = named_files(str(spec))[1]
         if not missing:
             return []
         file = Path(missing[0])
-        near = suggest(file.name, (other.name for other in file.parent.iterdir())) if file.parent.is_dir() else ""
+        near = (
+            suggest(file.name, (other.name for other in file.parent.iterdir()))
+            if file.parent.is_dir()
+            else ""
+        )
         return [Problem(path, f"no file {file}", hint=near)]
     if isinstance(spec, list | tuple) and all(isinstance(part, str | Path) for part in spec):
-        return [problem for number, part in enumerate(spec) for problem in _absent(f"{path}.{number}", part)]
+        return [
+            problem
+            for number, part in enumerate(spec)
+            for problem in _absent(f"{path}.{number}", part)
+        ]
     return []

@@ -68,11 +68,17 @@ class TemplatePlan:
 
     def targets(self) -> Iterator[SlotPlan]:
         """Target slots that carry loss, in order."""
-        return (slot for slot in self.slots.values() if slot.side == "target" and slot.loss and slot.plain is None)
+        return (
+            slot
+            for slot in self.slots.values()
+            if slot.side == "target" and slot.loss and slot.plain is None
+        )
 
     def columns(self) -> tuple[str, ...]:
         """Names of the columns it reads, in order, without repetition."""
-        return tuple(dict.fromkeys(node.name for node in self.tree.walk() if isinstance(node, Slot)))
+        return tuple(
+            dict.fromkeys(node.name for node in self.tree.walk() if isinstance(node, Slot))
+        )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,13 @@ from ofacore.plugin.manifest import (
     TaskManifest,
     TaskPreset,
 )
-from ofacore.plugin.plugin_errors import ConflictError, LoadError, PluginError, UnknownNameError, suggest
+from ofacore.plugin.plugin_errors import (
+    ConflictError,
+    LoadError,
+    PluginError,
+    UnknownNameError,
+    suggest,
+)
 from ofacore.plugin.plugin_rows import PluginRow
 from ofacore.plugin.registry import Registry
 

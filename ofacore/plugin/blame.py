@@ -18,7 +18,9 @@ def who(registry: Any, kind: str, name: str) -> str:
     told = f"{kind} '{name}'"
     try:
         row = registry.plugin_of(kind, name)
-    except Exception:  # whatever is wrong with the registry is told elsewhere; here another error is being told
+    except (
+        Exception
+    ):  # whatever is wrong with the registry is told elsewhere; here another error is being told
         return told
     return owned(row, kind, name)
 
@@ -39,7 +41,9 @@ class Blame:
     def __enter__(self) -> None:
         """Nothing to prepare."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
         if isinstance(error, Exception):
             place = self._place if isinstance(self._place, str) else self._place()
             blame(error, self._who, place)

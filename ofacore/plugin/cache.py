@@ -27,8 +27,12 @@ _FORMAT = (3, *CONTRACT)
 
 def cache_file() -> Path:
     """The file of this environment: another ``PYTHONPATH`` may hold other files of the same plugins."""
-    paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    environment = hashlib.sha256("\0".join([sys.prefix, sys.version, *paths]).encode()).hexdigest()[:16]
+    paths = [
+        os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path
+    ]
+    environment = hashlib.sha256("\0".join([sys.prefix, sys.version, *paths]).encode()).hexdigest()[
+        :16
+    ]
     return cache_root() / "plugins" / f"{environment}.json"
 
 
@@ -55,7 +59,10 @@ class RowCache:
         key = _key(announcement)
         try:
             entry = self.entries[key]
-            if any(_stamp(path) != stamp for path, stamp in entry["files"].items()) or not entry["files"]:
+            if (
+                any(_stamp(path) != stamp for path, stamp in entry["files"].items())
+                or not entry["files"]
+            ):
                 return None
             plugin = _read_entry(announcement, entry)
         except (OSError, KeyError, TypeError, ValueError, AttributeError):
@@ -63,7 +70,13 @@ class RowCache:
         self.seen[key] = entry
         return plugin
 
-    def put(self, announcement: Announcement, plugin: Plugin, contract: tuple[int, int], files: Iterable[str]) -> None:
+    def put(
+        self,
+        announcement: Announcement,
+        plugin: Plugin,
+        contract: tuple[int, int],
+        files: Iterable[str],
+    ) -> None:
         """Remember a plugin and the files that its manifest was read from."""
         with contextlib.suppress(OSError):
             self.seen[_key(announcement)] = {
@@ -85,14 +98,22 @@ class RowCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             scratch = self.path.with_suffix(f".{os.getpid()}.tmp")
             try:
-                scratch.write_text(json_text({"format": _FORMAT, "entries": self.seen}), encoding="utf-8")
+                scratch.write_text(
+                    json_text({"format": _FORMAT, "entries": self.seen}), encoding="utf-8"
+                )
                 scratch.replace(self.path)
             finally:
                 scratch.unlink(missing_ok=True)
 
 
 def _key(announcement: Announcement) -> str:
-    parts = announcement.distribution, announcement.version, announcement.kind, announcement.name, announcement.target
+    parts = (
+        announcement.distribution,
+        announcement.version,
+        announcement.kind,
+        announcement.name,
+        announcement.target,
+    )
     return "\0".join(parts)
 
 
@@ -114,6 +135,10 @@ def _read_entry(announcement: Announcement, entry: dict[str, Any]) -> Plugin:
     )
     major, minor = map(int, entry["contract"])
     known = Announcement(
-        str(entry["kind"]), announcement.name, announcement.target, announcement.distribution, announcement.version
+        str(entry["kind"]),
+        announcement.name,
+        announcement.target,
+        announcement.distribution,
+        announcement.version,
     )
     return from_offer(known, (major, minor), offer)

@@ -39,18 +39,31 @@ class Index:
 
     def names(self, kind: str) -> tuple[str, ...]:
         """All names of a kind, sorted; without those of older versions."""
-        return tuple(sorted(name for known, name in self._owners if known == kind and self.today(kind, name) == name))
+        return tuple(
+            sorted(
+                name
+                for known, name in self._owners
+                if known == kind and self.today(kind, name) == name
+            )
+        )
 
     def today(self, kind: str, name: str) -> str:
         """What is called so, or was in an older version: its name of today; a name that nobody knows stays as it is."""
         owners = self._owners.get((kind, name), [])
         if len(owners) != 1:
             return name
-        return next((new for known, old, new in owners[0].offer.aliases if (known, old) == (kind, name)), name)
+        return next(
+            (new for known, old, new in owners[0].offer.aliases if (known, old) == (kind, name)),
+            name,
+        )
 
     def aliases(self, kind: str) -> dict[str, str]:
         """Old name -> name of today."""
-        return {name: new for known, name in self._owners if known == kind and (new := self.today(kind, name)) != name}
+        return {
+            name: new
+            for known, name in self._owners
+            if known == kind and (new := self.today(kind, name)) != name
+        }
 
     def owner(self, kind: str, name: str) -> Plugin:
         """The plugin that brings a name that is there.
@@ -65,7 +78,11 @@ class Index:
 
     def decided(self, kind: str) -> list[tuple[str, Plugin]]:
         """(name, plugin) of every name of a kind that is not in conflict."""
-        return [(name, self._owners[kind, name][0]) for name in self.names(kind) if len(self._owners[kind, name]) == 1]
+        return [
+            (name, self._owners[kind, name][0])
+            for name in self.names(kind)
+            if len(self._owners[kind, name]) == 1
+        ]
 
     def _mark_equal_names(self, active: list[Plugin]) -> None:
         def key(plugin: Plugin) -> tuple[str, str]:
@@ -73,7 +90,9 @@ class Index:
 
         for (kind, name), group in groupby(sorted(active, key=key), key):
             owners = list(group)
-            if len(owners) < 2 or kind == "command":  # its name is what it offers: `_decide` tells that
+            if (
+                len(owners) < 2 or kind == "command"
+            ):  # its name is what it offers: `_decide` tells that
                 continue
             winners = self._winners(owners, name)
             for plugin in owners:
@@ -81,24 +100,38 @@ class Index:
                     what = f"{kind} plugin '{name}'"
                     plugin.mark("conflict", conflict_text(what, _distributions(owners), name))
                 elif plugin not in winners:
-                    plugin.mark("disabled", f"plugins.prefer.{name} chooses {winners[0].row.distribution}")
+                    plugin.mark(
+                        "disabled", f"plugins.prefer.{name} chooses {winners[0].row.distribution}"
+                    )
 
     def _mark_unknown_kinds(self, active: list[Plugin]) -> None:
         """Plugins with a component whose kind nobody declares are broken, and with them the kinds that they declare."""
         while True:
-            known = {*CORE_KINDS, *(name for plugin in active if plugin.active for name, _ in plugin.offer.kinds)}
-            lost = [(plugin, unknown) for plugin in active if plugin.active and (unknown := _unknown(plugin, known))]
+            known = {
+                *CORE_KINDS,
+                *(name for plugin in active if plugin.active for name, _ in plugin.offer.kinds),
+            }
+            lost = [
+                (plugin, unknown)
+                for plugin in active
+                if plugin.active and (unknown := _unknown(plugin, known))
+            ]
             if not lost:
                 return
             for plugin, (kind, name) in lost:
-                error = UnknownNameError("kind of component", kind, known, _kind_advice(kind, active))
+                error = UnknownNameError(
+                    "kind of component", kind, known, _kind_advice(kind, active)
+                )
                 plugin.mark("broken", f"its component '{kind}/{name}': {error}")
 
     def _decide(self, key: tuple[str, str], owners: list[Plugin]) -> list[Plugin]:
         kind, name = key
         if kind == "command" and name in COMMANDS:
             for plugin in owners:
-                plugin.mark("conflict", f"'ofa {name}' is a command of ofa's own, which always wins: rename yours")
+                plugin.mark(
+                    "conflict",
+                    f"'ofa {name}' is a command of ofa's own, which always wins: rename yours",
+                )
             return []
         if len(owners) < 2:
             return owners
@@ -107,10 +140,16 @@ class Index:
         if winners := self._winners(owners, f"{kind}/{name}") or self._winners(owners, name):
             for plugin in owners if kind == "command" else ():
                 if plugin not in winners:
-                    plugin.mark("disabled", f"command/{name} of OFA_PREFER chooses {winners[0].row.distribution}")
+                    plugin.mark(
+                        "disabled",
+                        f"command/{name} of OFA_PREFER chooses {winners[0].row.distribution}",
+                    )
             return winners
         for plugin in owners:
-            plugin.mark("conflict", conflict_text(_what(kind, name), _distributions(owners), _setting(kind, name)))
+            plugin.mark(
+                "conflict",
+                conflict_text(_what(kind, name), _distributions(owners), _setting(kind, name)),
+            )
         return owners
 
     def _winners(self, owners: list[Plugin], setting: str) -> list[Plugin]:

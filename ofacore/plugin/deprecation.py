@@ -27,4 +27,6 @@ def deprecated(instead: str, *, since: str, removed_in: str) -> Callable[[T], T]
     """
     from typing_extensions import deprecated as mark
 
-    return mark(f"deprecated since {since}, removed in {removed_in}: {instead}", category=DeprecationWarning)
+    return mark(
+        f"deprecated since {since}, removed in {removed_in}: {instead}", category=DeprecationWarning
+    )

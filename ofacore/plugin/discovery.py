@@ -44,7 +44,9 @@ SLOW = 1.0
 """Seconds that the import of a manifest may take before its plugin is named."""
 
 
-def discover_plugins(refused: Mapping[str, str] = MappingProxyType({}), only: str = "") -> list[Plugin]:
+def discover_plugins(
+    refused: Mapping[str, str] = MappingProxyType({}), only: str = ""
+) -> list[Plugin]:
     """Every plugin that is announced, whatever state it is in.
 
     Args:
@@ -74,7 +76,10 @@ def discover_plugins(refused: Mapping[str, str] = MappingProxyType({}), only: st
 
 
 def _stopped(
-    announced: list[Announcement], allowed: set[str] | None, cache: RowCache, refused: Mapping[str, str]
+    announced: list[Announcement],
+    allowed: set[str] | None,
+    cache: RowCache,
+    refused: Mapping[str, str],
 ) -> dict[str, str]:
     """Manifests that were not seen before and cannot be imported here, by target."""
     new = [
@@ -90,7 +95,10 @@ def _stopped(
     if not new:
         return {}
     way_out = "mend it, uninstall the plugin, or leave it out with OFA_PLUGINS"
-    return {target: f"{reason}; {way_out}" for target, reason in try_imports(list(dict.fromkeys(new))).items()}
+    return {
+        target: f"{reason}; {way_out}"
+        for target, reason in try_imports(list(dict.fromkeys(new))).items()
+    }
 
 
 def announcements() -> tuple[list[Announcement], list[Plugin]]:
@@ -110,7 +118,9 @@ def announcements() -> tuple[list[Announcement], list[Plugin]]:
             found[name] = list(_entry_points(text, name, version))
         except Exception as error:
             problem = f"its entry_points.txt cannot be read: {describe(error)}"
-            unreadable.append(without_manifest(Announcement("", name, "", name, version), "broken", problem))
+            unreadable.append(
+                without_manifest(Announcement("", name, "", name, version), "broken", problem)
+            )
     installed = [announcement for group in found.values() for announcement in group]
     known = {announcement.target for announcement in installed}
     return installed + [dev for dev in _development() if dev.target not in known], unreadable
@@ -147,8 +157,11 @@ def _name_if_slow(announcement: Announcement, seconds: float) -> None:
 
         logging.getLogger(__name__).warning(
             "plugin %s (%s) took %.1f s to import; 'ofa plugins check %s --imports' says more",
-            announcement.name, announcement.distribution, seconds, announcement.name,
-        )  # fmt: skip
+            announcement.name,
+            announcement.distribution,
+            seconds,
+            announcement.name,
+        )
 
 
 def _examine_hooks(announcement: Announcement) -> Plugin:
@@ -165,7 +178,11 @@ def _files_read(target: str, before: set[str]) -> list[str]:
     package = module.partition(".")[0]
     if module in before:
         return []
-    new = [name for name in sys.modules if name not in before and (name == package or name.startswith(f"{package}."))]
+    new = [
+        name
+        for name in sys.modules
+        if name not in before and (name == package or name.startswith(f"{package}."))
+    ]
     files = [getattr(sys.modules[name], "__file__", None) for name in new]
     return [file for file in files if file]
 
@@ -209,13 +226,19 @@ def _development() -> Iterator[Announcement]:
     for entry in filter(None, os.environ.get("OFA_PLUGIN_DEV", "").split(",")):
         name, equals, target = (part.strip() for part in entry.partition("="))
         if not (name and equals and ":" in target):
-            raise PluginError(f"OFA_PLUGIN_DEV: '{entry}' is not of the form name=package.module:MANIFEST")
+            raise PluginError(
+                f"OFA_PLUGIN_DEV: '{entry}' is not of the form name=package.module:MANIFEST"
+            )
         yield Announcement("", name, target, f"dev:{name}", "0")
 
 
 def permitted(announcement: Announcement, allowed: set[str] | None) -> bool:
     """Whether a plugin may be used; the core's own components always may."""
-    return allowed is None or announcement.distribution == CORE_DISTRIBUTION or bool(_names(announcement) & allowed)
+    return (
+        allowed is None
+        or announcement.distribution == CORE_DISTRIBUTION
+        or bool(_names(announcement) & allowed)
+    )
 
 
 def allowed_names(announced: list[Announcement]) -> set[str] | None:
@@ -239,4 +262,6 @@ def _names(announcement: Announcement) -> set[str]:
 
 
 def _announcement(plugin: Plugin) -> Announcement:
-    return Announcement(plugin.row.kind, plugin.row.name, plugin.target, plugin.row.distribution, plugin.row.version)
+    return Announcement(
+        plugin.row.kind, plugin.row.name, plugin.target, plugin.row.distribution, plugin.row.version
+    )

@@ -49,7 +49,9 @@ def entered_value(
 
 
 def _chosen(entered: Any, choices: Sequence[Any], place: str) -> Any:
-    found = next((choice for choice in choices if entered == choice or str(entered) == str(choice)), None)
+    found = next(
+        (choice for choice in choices if entered == choice or str(entered) == str(choice)), None
+    )
     if found is None:
         raise UserError(f"{place}: {entered!r:.60} is none of {', '.join(map(str, choices[:10]))}")
     return found

@@ -105,7 +105,10 @@ def _states(seeds: bool) -> dict[str, tuple[Callable[[], Any], Callable[[Any], A
         states[_DTYPE] = (torch.get_default_dtype, torch.set_default_dtype)
         states["gradients of torch"] = (torch.is_grad_enabled, torch.set_grad_enabled)
         states["the number of threads of torch"] = (torch.get_num_threads, torch.set_num_threads)
-        states["the default device of torch"] = (lambda: str(torch.get_default_device()), _set_device)
+        states["the default device of torch"] = (
+            lambda: str(torch.get_default_device()),
+            _set_device,
+        )
         states["the deterministic mode of torch"] = (_determinism, _set_determinism)
     return {**states, **_seeds()} if seeds else states
 
@@ -131,7 +134,10 @@ def _set_device(device: str) -> None:
 def _determinism() -> tuple[bool, bool]:
     """Whether operations must be deterministic, and whether others only warn."""
     torch = sys.modules["torch"]
-    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
 
 
 def _set_determinism(mode: tuple[bool, bool]) -> None:
@@ -146,7 +152,9 @@ class _NumpyState:
 
     def equal(self, other: _NumpyState) -> bool:
         """Whether both would draw the same."""
-        return repr(self.state) == repr(other.state) and bool((self.state[1] == other.state[1]).all())
+        return repr(self.state) == repr(other.state) and bool(
+            (self.state[1] == other.state[1]).all()
+        )
 
 
 def _seed_numpy(kept: _NumpyState) -> None:
@@ -164,7 +172,11 @@ def _handle(number: signal.Signals) -> Callable[[Any], Any]:
 def _put_back_filters(before: list[Any]) -> list[str]:
     """Take out new filters of warnings that concern everybody's; those of one library or message are its own matter."""
     new = [found for found in warnings.filters if found not in before]
-    sweeping = [found for found in new if found[1] is None and found[3] is None and found[2].__module__ == "builtins"]
+    sweeping = [
+        found
+        for found in new
+        if found[1] is None and found[3] is None and found[2].__module__ == "builtins"
+    ]
     lost = [found for found in before if found not in warnings.filters]
     if not sweeping and not lost:
         return []

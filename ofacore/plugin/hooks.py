@@ -107,9 +107,13 @@ def hook_manager(registry: Registry) -> pluggy.PluginManager:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 plugin = registry.resolve(target)
-            manager.register(plugin() if isinstance(plugin, type) else plugin, f"{row.distribution}:{row.name}")
+            manager.register(
+                plugin() if isinstance(plugin, type) else plugin, f"{row.distribution}:{row.name}"
+            )
         except Exception as error:
-            cause = error.cause if isinstance(error, LoadError) else f"{type(error).__name__}: {error}"
+            cause = (
+                error.cause if isinstance(error, LoadError) else f"{type(error).__name__}: {error}"
+            )
             _report(LoadError(target, cause, row.name, row.distribution, "the hooks"), registry)
     return manager
 

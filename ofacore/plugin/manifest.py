@@ -94,7 +94,9 @@ class Component:
             known = self.declared.get(name, Option())
             declared[name] = given if isinstance(given, Option) else replace(known, default=given)
         object.__setattr__(self, "declared", declared)
-        object.__setattr__(self, "options", {name: option.default for name, option in declared.items()})
+        object.__setattr__(
+            self, "options", {name: option.default for name, option in declared.items()}
+        )
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,9 @@ def declaration_fault(option: Option) -> str:
     if low is not None and high is not None and low > high:
         return f"minimum {low:g} is more than maximum {high:g}"
     expected = unfit(option.default, option)
-    return f"default {excerpt(option.default)} does not fit: expected {expected}" if expected else ""
+    return (
+        f"default {excerpt(option.default)} does not fit: expected {expected}" if expected else ""
+    )
 
 
 def values_in_words(option: Option) -> str:
@@ -107,15 +109,27 @@ def default_in_words(option: Option) -> str:
 
 def options_table(components: Iterable[Component]) -> str:
     """Options of components as a table of Markdown, sorted by kind and name; without those that take none."""
-    rows = [row for found in sorted(components, key=lambda found: (found.kind, found.name)) for row in _rows(found)]
-    return "\n".join(["| Component | Option | Value | Default | Meaning |", "|---|---|---|---|---|", *rows, ""])
+    rows = [
+        row
+        for found in sorted(components, key=lambda found: (found.kind, found.name))
+        for row in _rows(found)
+    ]
+    return "\n".join(
+        ["| Component | Option | Value | Default | Meaning |", "|---|---|---|---|---|", *rows, ""]
+    )
 
 
 def _rows(component: Component) -> Iterator[str]:
     owner = f"`{component.kind}/{component.name}`"
     for name, option in component.declared.items():
         default = default_in_words(option)
-        cells = [owner, f"`{name}`", values_in_words(option), f"`{default}`" if default else "", option.doc]
+        cells = [
+            owner,
+            f"`{name}`",
+            values_in_words(option),
+            f"`{default}`" if default else "",
+            option.doc,
+        ]
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
         owner = ""
 

@@ -51,8 +51,15 @@ class UnknownNameError(PluginError, KeyError):
         return self.advice or nearest(self.name, self.known) or f"one of: {', '.join(self.known)}"
 
     def __str__(self) -> str:
-        existing = f"there are: {', '.join(self.known)}" if self.known else f"no {self.kind} is installed"
-        parts = [f"unknown {self.kind} '{self.name}'", suggest(self.name, self.known), self.advice, existing]
+        existing = (
+            f"there are: {', '.join(self.known)}" if self.known else f"no {self.kind} is installed"
+        )
+        parts = [
+            f"unknown {self.kind} '{self.name}'",
+            suggest(self.name, self.known),
+            self.advice,
+            existing,
+        ]
         return "; ".join(part for part in parts if part)
 
 
@@ -77,7 +84,9 @@ def conflict_text(what: str, owners: Iterable[str], setting: str) -> str:
     owners = tuple(owners)
     names = " and ".join(f"'{owner}'" for owner in owners)
     choice = f"{setting}={owners[0]}"
-    way_out = f"decide with plugins.prefer.{choice}, or without a configuration by OFA_PREFER={choice}"
+    way_out = (
+        f"decide with plugins.prefer.{choice}, or without a configuration by OFA_PREFER={choice}"
+    )
     if setting.startswith("command/"):  # chosen before any configuration is read
         way_out = f"decide by OFA_PREFER={choice}"
     return f"{what} is announced by {names}; uninstall one, or {way_out}"
@@ -92,13 +101,25 @@ class LoadError(PluginError):
         target: The ``"module:Object"`` string.
     """
 
-    def __init__(self, target: str, cause: str, plugin: str = "", distribution: str = "", what: str = "") -> None:
-        self.target, self.cause, self.plugin, self.distribution, self.what = target, cause, plugin, distribution, what
+    def __init__(
+        self, target: str, cause: str, plugin: str = "", distribution: str = "", what: str = ""
+    ) -> None:
+        self.target, self.cause, self.plugin, self.distribution, self.what = (
+            target,
+            cause,
+            plugin,
+            distribution,
+            what,
+        )
         super().__init__(target, cause, plugin, distribution, what)
 
     def __str__(self) -> str:
         subject = self.what or "the object"
-        origin = f" of plugin '{self.plugin}' (distribution '{self.distribution}')" if self.plugin else ""
+        origin = (
+            f" of plugin '{self.plugin}' (distribution '{self.distribution}')"
+            if self.plugin
+            else ""
+        )
         return f"{subject}{origin} {self._happened()}: {self.cause}"
 
     def _happened(self) -> str:

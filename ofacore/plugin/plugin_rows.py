@@ -139,7 +139,11 @@ class Plugin:
                 raise
             except BaseException as error:
                 raise LoadError(
-                    self.target, describe(error), self.row.name, self.row.distribution, "the manifest"
+                    self.target,
+                    describe(error),
+                    self.row.name,
+                    self.row.distribution,
+                    "the manifest",
                 ) from error
         assert self.manifest is not None
         return self.manifest
@@ -168,33 +172,54 @@ def plugin_of(announcement: Announcement, manifest: object) -> Plugin:
     """
     kind = _kind(announcement, manifest)
     contract = getattr(manifest, "contract", None)
-    numbers = isinstance(contract, tuple) and len(contract) == 2 and all(type(part) is int for part in contract)
+    numbers = (
+        isinstance(contract, tuple)
+        and len(contract) == 2
+        and all(type(part) is int for part in contract)
+    )
     if contract is None or not numbers:
         raise PluginError(f"its contract version is {contract!r}, not a pair such as {CONTRACT}")
     problem = contract_problem(contract, announcement.distribution)
     offer = Offer() if problem else offer_of(manifest)  # type: ignore[arg-type]
     if offer.commands and offer.commands[0][0] != announcement.name:
         name = offer.commands[0][0]
-        raise PluginError(f"its entry point is called '{announcement.name}', its command '{name}': give both one name")
+        raise PluginError(
+            f"its entry point is called '{announcement.name}', its command '{name}': give both one name"
+        )
     return from_offer(replace(announcement, kind=kind), contract, offer, manifest)  # type: ignore[arg-type]
 
 
 def from_offer(
-    announcement: Announcement, contract: tuple[int, int], offer: Offer, manifest: Manifest | None = None
+    announcement: Announcement,
+    contract: tuple[int, int],
+    offer: Offer,
+    manifest: Manifest | None = None,
 ) -> Plugin:
     """The plugin whose contract and offer are known already."""
     problem = contract_problem(contract, announcement.distribution)
     row = PluginRow(
-        announcement.name, announcement.distribution, announcement.version, f"{contract[0]}.{contract[1]}",
-        "incompatible" if problem else "ok", problem, announcement.kind, offer.slots,
-    )  # fmt: skip
+        announcement.name,
+        announcement.distribution,
+        announcement.version,
+        f"{contract[0]}.{contract[1]}",
+        "incompatible" if problem else "ok",
+        problem,
+        announcement.kind,
+        offer.slots,
+    )
     return Plugin(row, announcement.target, offer, manifest)
 
 
 def without_manifest(announcement: Announcement, status: Status, problem: str = "") -> Plugin:
     """The plugin whose manifest was not read, or that has none."""
     row = PluginRow(
-        announcement.name, announcement.distribution, announcement.version, "", status, problem, announcement.kind
+        announcement.name,
+        announcement.distribution,
+        announcement.version,
+        "",
+        status,
+        problem,
+        announcement.kind,
     )
     return Plugin(row, announcement.target)
 
@@ -205,7 +230,9 @@ def contract_problem(contract: tuple[int, int], distribution: str) -> str:
         return ""
     written, offered = (f"{major}.{minor}" for major, minor in (contract, CONTRACT))
     newer = "ofacore" if contract > CONTRACT else distribution
-    return f"written for contract {written}, this core offers {offered}: pip install --upgrade {newer}"
+    return (
+        f"written for contract {written}, this core offers {offered}: pip install --upgrade {newer}"
+    )
 
 
 def offer_of(manifest: Manifest) -> Offer:
@@ -221,9 +248,13 @@ def offer_of(manifest: Manifest) -> Offer:
             raise PluginError(f"slot type '{slot.name}' is no name in capitals such as 'TYPE_2'")
         if slot.widget not in get_args(Widget):
             known = ", ".join(get_args(Widget))
-            raise PluginError(f"slot type '{slot.name}' has widget {slot.widget!r:.60}; one of: {known}")
+            raise PluginError(
+                f"slot type '{slot.name}' has widget {slot.widget!r:.60}; one of: {known}"
+            )
         if slot.parse and not _TARGET.fullmatch(slot.parse):
-            raise PluginError(f"slot type '{slot.name}' has parse '{slot.parse}', not 'package.module:function'")
+            raise PluginError(
+                f"slot type '{slot.name}' has parse '{slot.parse}', not 'package.module:function'"
+            )
     offer = Offer(
         _unique("slot type", (slot.name for slot in slots)),
         tuple((component.kind, component.name) for component in manifest.components),
@@ -244,7 +275,9 @@ def _aliases(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
     Raises:
         PluginError: One is given twice, or still in use.
     """
-    named = [(component.kind, component.name, component.aliases) for component in manifest.components]
+    named = [
+        (component.kind, component.name, component.aliases) for component in manifest.components
+    ]
     if isinstance(manifest, ModalityManifest):
         named += [("slot", slot.name, slot.aliases) for slot in manifest.slots]
     if isinstance(manifest, TaskManifest):
@@ -258,8 +291,14 @@ def _aliases(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
 def _kind(announcement: Announcement, manifest: object) -> str:
     kind = next((kind for kind, cls in _MANIFESTS.items() if isinstance(manifest, cls)), "")
     if not kind:
-        way_out = ": announce a CommandManifest whose target it is" if announcement.kind == "command" else ""
-        raise PluginError(f"'{announcement.target}' is a {type(manifest).__name__}, not a manifest{way_out}")
+        way_out = (
+            ": announce a CommandManifest whose target it is"
+            if announcement.kind == "command"
+            else ""
+        )
+        raise PluginError(
+            f"'{announcement.target}' is a {type(manifest).__name__}, not a manifest{way_out}"
+        )
     if announcement.kind and announcement.kind != kind:
         group = f"group ofa.{kind}, not ofa.{announcement.kind}"
         raise PluginError(f"'{announcement.target}' is a {kind} manifest: announce it in {group}")
@@ -290,7 +329,9 @@ def _check_targets(components: Iterable[Component]) -> None:
 def _declared_kinds(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     kinds = manifest.kinds if isinstance(manifest, ComponentManifest) else ()
     if not isinstance(kinds, tuple):
-        raise PluginError(f"its kinds are {kinds!r:.60}, which is no tuple: write kinds=(Kind(...),)")
+        raise PluginError(
+            f"its kinds are {kinds!r:.60}, which is no tuple: write kinds=(Kind(...),)"
+        )
     for kind in kinds:
         _check_kind(kind)
     _unique("kind of component", (kind.name for kind in kinds))
@@ -305,7 +346,9 @@ def _check_kind(kind: object) -> None:
     if kind.name in CORE_KINDS or kind.name in RESERVED:
         raise PluginError(f"kind '{kind.name}' is a word of the core's own: choose another name")
     if not _TARGET.fullmatch(str(kind.protocol)):
-        raise PluginError(f"kind '{kind.name}' has protocol '{kind.protocol}', not 'package.module:Protocol'")
+        raise PluginError(
+            f"kind '{kind.name}' has protocol '{kind.protocol}', not 'package.module:Protocol'"
+        )
 
 
 def _commands(manifest: Manifest) -> tuple[tuple[str, str], ...]:
@@ -313,7 +356,9 @@ def _commands(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         return ()
     name, target, doc = manifest.name, manifest.target, manifest.doc
     if not _COMMAND_NAME.fullmatch(str(name)):
-        raise PluginError(f"command '{name}' is no name in small letters with hyphens such as 'tidy-up'")
+        raise PluginError(
+            f"command '{name}' is no name in small letters with hyphens such as 'tidy-up'"
+        )
     if not _TARGET.fullmatch(str(target)):
         raise PluginError(f"command '{name}' has target '{target}', not 'package.module:app'")
     return ((name, " ".join(str(doc).split())),)

@@ -17,7 +17,11 @@ from typing import Any
 from ofacore.plugin.blame import Blame, Blamed, owned, who
 from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
-from ofacore.plugin.first_party import COMPONENT_DISTRIBUTIONS, PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
+from ofacore.plugin.first_party import (
+    COMPONENT_DISTRIBUTIONS,
+    PLAIN_TEXT_DISTRIBUTION,
+    SLOT_DISTRIBUTIONS,
+)
 from ofacore.plugin.guard import guarded, guarded_building
 from ofacore.plugin.kinds import CORE_KINDS, RESERVED
 from ofacore.plugin.manifest import (
@@ -30,8 +34,21 @@ from ofacore.plugin.manifest import (
     TaskManifest,
     TaskPreset,
 )
-from ofacore.plugin.plugin_errors import ConflictError, LoadError, PluginError, UnknownNameError, nearest
-from ofacore.plugin.plugin_rows import Announcement, Plugin, PluginRow, describe, import_target, plugin_of
+from ofacore.plugin.plugin_errors import (
+    ConflictError,
+    LoadError,
+    PluginError,
+    UnknownNameError,
+    nearest,
+)
+from ofacore.plugin.plugin_rows import (
+    Announcement,
+    Plugin,
+    PluginRow,
+    describe,
+    import_target,
+    plugin_of,
+)
 
 logger = logging.getLogger("ofacore.plugin")
 Prefer = Mapping[str, str]
@@ -44,8 +61,14 @@ class Registry:
     A registry can be pickled: a discovered one travels as its settings and is discovered again on the other side.
     """
 
-    def __init__(self, plugins: Iterable[Plugin], prefer: Prefer = _NONE, given: tuple[Manifest, ...] = ()) -> None:
-        self._plugins, self._prefer, self._given = tuple(sorted(plugins, key=_order)), dict(prefer), given
+    def __init__(
+        self, plugins: Iterable[Plugin], prefer: Prefer = _NONE, given: tuple[Manifest, ...] = ()
+    ) -> None:
+        self._plugins, self._prefer, self._given = (
+            tuple(sorted(plugins, key=_order)),
+            dict(prefer),
+            given,
+        )
         self._index = Index(self._plugins, self._prefer)
         self._pins: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._told: set[tuple[str, str]] = set()
@@ -113,7 +136,9 @@ class Registry:
             ConflictError: Several do.
         """
         if not self._index.has("slot", name):
-            raise UnknownNameError("slot type", name, self._index.names("slot"), self._slot_hint(name))
+            raise UnknownNameError(
+                "slot type", name, self._index.names("slot"), self._slot_hint(name)
+            )
         owner = self._index.owner("slot", name)
         return self._slot_of(owner, self._named("slot", name))
 
@@ -128,12 +153,19 @@ class Registry:
             UnknownNameError: None is installed; the message names the distribution.
             ConflictError: Several serve plain text; ``plugins.prefer.plain_text`` decides.
         """
-        offers = [(plugin, name) for plugin in self._plugins if plugin.active for name in plugin.offer.plain_text]
+        offers = [
+            (plugin, name)
+            for plugin in self._plugins
+            if plugin.active
+            for name in plugin.offer.plain_text
+        ]
         if wanted := self._prefer.get("plain_text"):
             offers = [offer for offer in offers if offer[0].row.distribution == wanted] or offers
         if not offers:
             hint = self._install_hint(PLAIN_TEXT_DISTRIBUTION)
-            raise UnknownNameError("slot type for plain text", "plain text", self._index.names("slot"), hint)
+            raise UnknownNameError(
+                "slot type for plain text", "plain text", self._index.names("slot"), hint
+            )
         if len(offers) > 1:
             owners = [plugin.row.distribution for plugin, _ in offers]
             raise ConflictError("plain text", owners, "plain_text")
@@ -148,7 +180,9 @@ class Registry:
         """
         manifest = self._owner(kind, name).load()
         name = self._named(kind, name)
-        found = next(found for found in manifest.components if (found.kind, found.name) == (kind, name))
+        found = next(
+            found for found in manifest.components if (found.kind, found.name) == (kind, name)
+        )
         pins = self._pins.get((kind, name))
         return replace(found, options={**found.options, **pins}) if pins else found
 
@@ -268,7 +302,9 @@ class Registry:
         plugins = [p for p in self._plugins if name in (p.row.name, p.row.distribution)]
         if not plugins:
             raise UnknownNameError("plugin", name, {p.row.name for p in self._plugins})
-        return tuple((p.row, p.load() if p.active and p.row.kind != "hooks" else None) for p in plugins)
+        return tuple(
+            (p.row, p.load() if p.active and p.row.kind != "hooks" else None) for p in plugins
+        )
 
     def entry_point(self, row: PluginRow) -> str:
         """The ``"module:Object"`` that a plugin was found at; empty where none could be read."""
@@ -311,7 +347,9 @@ class Registry:
     def _require_kind(self, name: str) -> None:
         known = {*CORE_KINDS, *self._index.names("kind")}
         if name not in known:
-            raise UnknownNameError("kind of component", name, known, "it is declared by no plugin in use")
+            raise UnknownNameError(
+                "kind of component", name, known, "it is declared by no plugin in use"
+            )
 
     def _loadable(self, kind: str) -> list[tuple[str, Plugin]]:
         """As `Index.decided`, without plugins that could be imported once and no longer can."""
@@ -330,7 +368,10 @@ class Registry:
         manifest = plugin.load()
         assert isinstance(manifest, ModalityManifest)
         found = next(slot for slot in manifest.slots if slot.name == name)
-        return replace(found, is_element=Blamed(found.is_element, owned(plugin.row, "slot", name), "is_element"))
+        return replace(
+            found,
+            is_element=Blamed(found.is_element, owned(plugin.row, "slot", name), "is_element"),
+        )
 
     @staticmethod
     def _preset_of(plugin: Plugin, name: str) -> TaskPreset:
@@ -343,7 +384,11 @@ class Registry:
             return self._install_hint(SLOT_DISTRIBUTIONS[name])
         missing = sorted(set(SLOT_DISTRIBUTIONS) - set(self._index.names("slot")))
         near = nearest(name, [*missing, *self._index.names("slot")])
-        return f"for '{near}', {self._install_hint(SLOT_DISTRIBUTIONS[near])}" if near in missing else ""
+        return (
+            f"for '{near}', {self._install_hint(SLOT_DISTRIBUTIONS[near])}"
+            if near in missing
+            else ""
+        )
 
     def _install_hint(self, distribution: str) -> str:
         for row in self.rows:
@@ -354,7 +399,9 @@ class Registry:
     def _refuse_bad_rows(self) -> None:
         bad = [row for row in self.rows if row.status not in ("ok", "disabled")]
         if bad:
-            lines = "\n".join(f"  {row.name} ({row.distribution}): {row.status}: {row.problem}" for row in bad)
+            lines = "\n".join(
+                f"  {row.name} ({row.distribution}): {row.status}: {row.problem}" for row in bad
+            )
             raise PluginError(f"OFA_STRICT_PLUGINS=1 and these plugins are bad:\n{lines}")
 
 
@@ -384,7 +431,9 @@ def _order(plugin: Plugin) -> tuple[str, str, str]:
 
 
 def _rebuild(
-    given: tuple[Manifest, ...], prefer: dict[str, str], pins: dict[tuple[str, str], Mapping[str, Any]]
+    given: tuple[Manifest, ...],
+    prefer: dict[str, str],
+    pins: dict[tuple[str, str], Mapping[str, Any]],
 ) -> Registry:
     return (Registry.of(*given, prefer=prefer) if given else Registry.discover(prefer)).pinned(pins)
 

@@ -56,15 +56,19 @@ def _run(targets: Sequence[str]) -> tuple[int, str]:
         arguments = [str(report), json.dumps(sys.path), json.dumps(list(targets))]
         with subprocess.Popen(
             [sys.executable, "-m", "ofacore.plugin.trial", *arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as process:  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
             try:
                 return _watch(process, report, targets)
             finally:
                 process.kill()
 
 
-def _watch(process: subprocess.Popen[bytes], report: Path, targets: Sequence[str]) -> tuple[int, str]:
+def _watch(
+    process: subprocess.Popen[bytes], report: Path, targets: Sequence[str]
+) -> tuple[int, str]:
     limit, lines, since, told = time_limit(), 0, time.monotonic(), False
     while True:
         ended = process.poll() is not None

@@ -50,7 +50,9 @@ def describe_model(instruction: str, preset: str = "tiny") -> dict[str, Any]:
     batch = collate([example])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.losses(batch) if batch.terms else model.hidden(batch_on(batch, model.device))
-    parts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    parts = {
+        name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()
+    }
     return {
         "preset": preset,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -82,7 +84,12 @@ def sample_row(template: TemplatePlan, registry: Registry) -> dict[str, Any]:
 
 
 def check_file(
-    file: Path, instruction: str, *, rows: int = 3, html: Path | None = None, data: DataConfig | None = None
+    file: Path,
+    instruction: str,
+    *,
+    rows: int = 3,
+    html: Path | None = None,
+    data: DataConfig | None = None,
 ) -> DataReport:
     """Rows of a file as the model will see them, and every bad row with its reason.
 
@@ -117,15 +124,23 @@ def check_file(
 
 def _check_columns(file: Path, template: TemplatePlan, source: Source, data: DataConfig) -> None:
     known = source.columns
-    lines = data.header and (data.format in _LINES or Path(file).suffix.lower().lstrip(".") in _LINES)
-    for name in [data.columns.get(slot, slot) for slot in needed_columns(template)] if known else ():
+    lines = data.header and (
+        data.format in _LINES or Path(file).suffix.lower().lstrip(".") in _LINES
+    )
+    for name in (
+        [data.columns.get(slot, slot) for slot in needed_columns(template)] if known else ()
+    ):
         if not begins_with(name, known):
             hint = column_hint(name, known, lines)
             raise UserError(f"{file} has no column '{name}', which the instruction names; {hint}")
 
 
 def _assembly(
-    instruction: str, source: Source, registry: Registry, preset: str, settings: DataConfig | None = None
+    instruction: str,
+    source: Source,
+    registry: Registry,
+    preset: str,
+    settings: DataConfig | None = None,
 ) -> Assembly:
     task = TaskConfig(instruction=(instruction,), data=settings or DataConfig())
     config = RunConfig(tasks={"task": task}, model=ModelConfig(preset=preset))
@@ -137,7 +152,9 @@ def _positions(example: Example) -> dict[str, int]:
     found: dict[str, int] = {}
     for piece in (piece for sequence in (*example.source, example.target) for piece in sequence):
         title = f"{piece.slot.side} {piece.slot.position} " + (
-            f'"{piece.slot.plain}"' if piece.slot.plain else f"[{piece.slot.type}:{piece.slot.name}]"
+            f'"{piece.slot.plain}"'
+            if piece.slot.plain
+            else f"[{piece.slot.type}:{piece.slot.name}]"
         )
         found[title] = found.get(title, 0) + piece.length
     return found

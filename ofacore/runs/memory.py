@@ -40,7 +40,9 @@ class Memory:
         return self.base + self.weights + self.optimizer + self.activations
 
 
-def estimate(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], dtype: torch.dtype) -> Memory:
+def estimate(
+    model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], dtype: torch.dtype
+) -> Memory:
     """What training an fp32 model in a format will need.
 
     Runs a pass over the largest micro-batch in that format; gradients are forgotten, weights stay as they are.
@@ -58,15 +60,23 @@ def estimate(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch
             each.restore()
 
 
-def _measured(model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], base: int) -> Memory:
+def _measured(
+    model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], base: int
+) -> Memory:
     trained = [p for p in model.parameters() if p.requires_grad]
     weights, gradients = (_bytes(parameters) for parameters in (model.parameters(), trained))
-    weights += sum(2 * p.numel() for p in model.parameters() if p.dtype == torch.bfloat16 and not p.requires_grad)
+    weights += sum(
+        2 * p.numel()
+        for p in model.parameters()
+        if p.dtype == torch.bfloat16 and not p.requires_grad
+    )
     before = current_memory()
     model.train()
     with _watched() as peak:
         nothing = torch.zeros((), device=model.device)
-        total = sum((loss.values.sum() for _, loss in model.losses(max(batches, key=_positions))), nothing)
+        total = sum(
+            (loss.values.sum() for _, loss in model.losses(max(batches, key=_positions))), nothing
+        )
         if total.requires_grad:
             total.backward()
     del total
@@ -79,7 +89,9 @@ def _optimizer_bytes(model: nn.Module, config: TrainConfig) -> int:
     moments = {"adamw": 2, "muon": 1, "sgd": int(config.optimizer.sgd_momentum > 0)}
     parameters = dict(model.named_parameters())
     copies = {
-        name: moments[treatment.method] + 2 * (parameters[name].dtype != torch.float32) + (config.ema > 0)
+        name: moments[treatment.method]
+        + 2 * (parameters[name].dtype != torch.float32)
+        + (config.ema > 0)
         for name, treatment in treatments(model, config.optimizer).items()
     }
     return sum(4 * parameters[name].numel() * number for name, number in copies.items())

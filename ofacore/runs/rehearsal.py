@@ -38,7 +38,9 @@ def rehearse(generalist: Generalist, console: Console) -> None:
         console.print(f"\n{plan.name}", style="bold")
         console.print(as_text(plan), markup=False, highlight=False)
     config = generalist.assembly.config.train
-    loader = StepLoader(training_data(generalist), schedule(generalist), loader_settings(config), stop=2)
+    loader = StepLoader(
+        training_data(generalist), schedule(generalist), loader_settings(config), stop=2
+    )
     steps = [loaded(step) for step in loader]
     chosen = run_format(generalist)
     console.print(f"\n{chosen.told}", highlight=False, markup=False)
@@ -48,22 +50,32 @@ def rehearse(generalist: Generalist, console: Console) -> None:
     elif layout().single:
         batches = [batch for step in steps for batch in step.batches]
         expected = estimate(generalist.model, config, batches, chosen.dtype)
-        console.print(f"\nmemory expected: {_megabytes(expected.total)} (process {_megabytes(expected.base)}, weights "
-                      f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
-                      f"{_megabytes(expected.activations)})")  # fmt: skip
+        console.print(
+            f"\nmemory expected: {_megabytes(expected.total)} (process {_megabytes(expected.base)}, weights "
+            f"{_megabytes(expected.weights)}, optimiser {_megabytes(expected.optimizer)}, activations "
+            f"{_megabytes(expected.activations)})"
+        )
     else:
         console.print(f"\nrehearsed on {described(layout())}", highlight=False)
     with TemporaryDirectory() as folder:
         trainer = Trainer(
-            generalist.model, steps, config, Path(folder), rollout=rollout(generalist), dtype=chosen.dtype
+            generalist.model,
+            steps,
+            config,
+            Path(folder),
+            rollout=rollout(generalist),
+            dtype=chosen.dtype,
         )
         for step in steps:
             report = trainer.train_step(step)
             losses = "  ".join(
-                f"{n.removeprefix('train/')} {v:.3f}" for n, v in report.values.items() if n.count("/") == 2
+                f"{n.removeprefix('train/')} {v:.3f}"
+                for n, v in report.values.items()
+                if n.count("/") == 2
             )
             console.print(
-                f"step {report.step}: {report.samples} samples in {report.seconds:.2f} s  {losses}", highlight=False
+                f"step {report.step}: {report.samples} samples in {report.seconds:.2f} s  {losses}",
+                highlight=False,
             )
     if peak_memory():
         console.print(f"memory measured: {_measured()} at the peak")

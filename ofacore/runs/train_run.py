@@ -47,9 +47,13 @@ logger = logging.getLogger("ofacore.training")
 
 
 def train_run(
-    config: RunConfig, *, resume: bool = False, dry_run: bool = False, folder: Path | None = None,
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    folder: Path | None = None,
     console: Console | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Train a configured run, score it on held-out rows and write its report.
 
     Args:
@@ -78,15 +82,22 @@ def train_run(
 
 
 def _train(
-    config: RunConfig, registry: Registry, resume: bool, dry_run: bool, folder: Path | None, console: Console,
+    config: RunConfig,
+    registry: Registry,
+    resume: bool,
+    dry_run: bool,
+    folder: Path | None,
+    console: Console,
     watch: Sequence[Heartbeat],
-) -> Path:  # fmt: skip
+) -> Path:
     folder = folder or Path(config.out.format(name=config.name))
     if not dry_run:
         check_folder_together(folder, resume)
     generalist = _generalist(config, registry, folder, resume)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
-    console.print(f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}")
+    console.print(
+        f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}"
+    )
     print_tasks(generalist, console)
     if dry_run:
         from ofacore.runs.rehearsal import rehearse
@@ -134,9 +145,13 @@ def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: boo
     if set(stored.tasks) != set(config.tasks):
         began, now = (", ".join(sorted(tasks)) for tasks in (stored.tasks, config.tasks))
         remedy = "go on with the same tasks, or begin another run with --out"
-        raise CheckpointError(place, f"the run began with tasks {began}, the configuration has {now}; {remedy}")
+        raise CheckpointError(
+            place, f"the run began with tasks {began}, the configuration has {now}; {remedy}"
+        )
     for key in changed_keys(stored, config):
-        logger.warning("%s differs from what the run began with and is not changed by resuming", key)
+        logger.warning(
+            "%s differs from what the run began with and is not changed by resuming", key
+        )
     kept = {key: getattr(config, key) for key in ("train", "parallel", "out", "name")}
     kept["options"] = by_key({**of_model(stored), **of_loop(config)})
     begun.assembly.config = stored.model_copy(update=kept)
@@ -151,28 +166,47 @@ def loop_options(stored: RunConfig, config: RunConfig, registry: Registry) -> Op
     found: OptionTable = {}
     for kind, name in {**of_loop(stored), **now}:
         if name in registry.names(kind):
-            found[kind, name] = {**registry.component(kind, name).options, **now.get((kind, name), {})}
+            found[kind, name] = {
+                **registry.component(kind, name).options,
+                **now.get((kind, name), {}),
+            }
     return found
 
 
 def changed_keys(stored: RunConfig, config: RunConfig) -> list[str]:
     """Keys outside of the loop that a resumed run keeps from its checkpoint although the configuration differs."""
     old, new = stored.model_dump(), config.model_dump()
-    keys = [f"model.{key}" for key in new["model"] if key not in OLDER and old["model"].get(key) != new["model"][key]]
+    keys = [
+        f"model.{key}"
+        for key in new["model"]
+        if key not in OLDER and old["model"].get(key) != new["model"][key]
+    ]
     set_before, set_now = by_key(of_model(stored)), by_key(of_model(config))
-    keys += [f"options.{key}" for key in {**set_before, **set_now} if set_before.get(key) != set_now.get(key)]
+    keys += [
+        f"options.{key}"
+        for key in {**set_before, **set_now}
+        if set_before.get(key) != set_now.get(key)
+    ]
     for name in dict.fromkeys([*old["tasks"], *new["tasks"]]):
         before, after = old["tasks"].get(name), new["tasks"].get(name)
         if before is None or after is None:
             keys.append(f"tasks.{name}")
         else:
-            kept = [key for key in after if key not in ("data", "closed_sets") and before[key] != after[key]]
+            kept = [
+                key
+                for key in after
+                if key not in ("data", "closed_sets") and before[key] != after[key]
+            ]
             keys += [f"tasks.{name}.{key}" for key in kept]
     return keys
 
 
 def evaluate_run(
-    folder: Path, tasks: Sequence[str] | None = None, *, split: str = "test", limit: int | None = None
+    folder: Path,
+    tasks: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = None,
 ) -> list[ScoreRow]:
     """Score a trained run on held-out rows.
 
@@ -201,7 +235,11 @@ def evaluate_run(
 
 
 def finish(
-    generalist: Generalist, folder: Path, console: Console, limit: int | None = 300, watch: Sequence[Heartbeat] = ()
+    generalist: Generalist,
+    folder: Path,
+    console: Console,
+    limit: int | None = 300,
+    watch: Sequence[Heartbeat] = (),
 ) -> None:
     """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``.
 
@@ -224,8 +262,14 @@ def finish(
         for notice in evaluation.notices:
             console.print(escaped(notice), markup=False, highlight=False)
         for error in evaluation.failures:
-            console.print(f"not scored: {evaluation.task}, metric {_told(error)}", markup=False, highlight=False)
-    (folder / "scores.json").write_text(json_text([row.plain() for row in scores], indent=1) + "\n", encoding="utf-8")
+            console.print(
+                f"not scored: {evaluation.task}, metric {_told(error)}",
+                markup=False,
+                highlight=False,
+            )
+    (folder / "scores.json").write_text(
+        json_text([row.plain() for row in scores], indent=1) + "\n", encoding="utf-8"
+    )
     samples = [sample for evaluation in done for sample in evaluation.samples]
     report = write_report(folder, folder.name, scores, samples)
     console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)
@@ -239,12 +283,20 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
     """The tasks with their metric, baseline and expected share of samples."""
     config = generalist.assembly.config.train
     shares = expected_shares(schedule(generalist), config.steps)
-    table = Table("task", "metric", "baseline", "share", "train rows", title="tasks", title_justify="left")
+    table = Table(
+        "task", "metric", "baseline", "share", "train rows", title="tasks", title_justify="left"
+    )
     for name, plan in generalist.assembly.plans.items():
         data = generalist.data[name]
         metric = plan.metrics[0].metric if plan.metrics else ""
         rows = len(data.train) if data.train is not None else 0
-        table.add_row(name, metric, baseline_text(generalist, name, data), f"{shares.get(name, 0):.1%}", str(rows))
+        table.add_row(
+            name,
+            metric,
+            baseline_text(generalist, name, data),
+            f"{shares.get(name, 0):.1%}",
+            str(rows),
+        )
     console.print(table)
     for name, plan in generalist.assembly.plans.items():
         for criterion, layers in attention_needs(plan, generalist.assembly.registry).items():
@@ -269,7 +321,14 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
         console.print("no scores: no task has both metrics and held-out rows", highlight=False)
         return
     table = Table(
-        "task", "metric", "score", "95 % interval", "baseline", "", title="held-out scores", title_justify="left"
+        "task",
+        "metric",
+        "score",
+        "95 % interval",
+        "baseline",
+        "",
+        title="held-out scores",
+        title_justify="left",
     )
     for row in scores:
         interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""

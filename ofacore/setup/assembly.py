@@ -64,7 +64,9 @@ class Assembly:
     preprocessors: dict[str, Preprocessor] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, config: RunConfig, registry: Registry, data: Mapping[str, TaskData]) -> Assembly:
+    def create(
+        cls, config: RunConfig, registry: Registry, data: Mapping[str, TaskData]
+    ) -> Assembly:
         """Plan all tasks, take closed sets from the training data where none is given, fit every preprocessor.
 
         Raises:
@@ -83,7 +85,9 @@ class Assembly:
         return assembly
 
     @classmethod
-    def restore(cls, state: Mapping[str, Any], artifacts: Mapping[str, Artifact], registry: Registry) -> Assembly:
+    def restore(
+        cls, state: Mapping[str, Any], artifacts: Mapping[str, Artifact], registry: Registry
+    ) -> Assembly:
         """The assembly whose `state` and artifacts these are."""
         registry = with_stored_options(registry, state.get("components", {}))
         config = with_todays_names(RunConfig.model_validate(state["config"]), registry)
@@ -103,16 +107,22 @@ class Assembly:
             task = config["tasks"][name]
             task["closed_sets"] = {key: _plain(v) for key, v in plan.closed_sets.items()}
             given = task.get("data", {})
-            task["data"] = {k: v for k, v in given.items() if k not in ("train", "valid", "test") or _is_json(v)}
+            task["data"] = {
+                k: v for k, v in given.items() if k not in ("train", "valid", "test") or _is_json(v)
+            }
         reduced = self._reduced_options()
         if reduced:
             table = {f"adapter/{name}": options for name, options in reduced.items()}
             config["options"] = {**config.get("options", {}), **table}
-        registry = self.registry.pinned({("adapter", name): options for name, options in reduced.items()})
+        registry = self.registry.pinned(
+            {("adapter", name): options for name, options in reduced.items()}
+        )
         return {
             "config": config,
             "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks],
-            "components": describe_origins(self.plans, self.config.model, registry, of_model(self.config)),
+            "components": describe_origins(
+                self.plans, self.config.model, registry, of_model(self.config)
+            ),
         }
 
     def _check_storable(self) -> None:
@@ -130,9 +140,13 @@ class Assembly:
     def _reduced_options(self) -> dict[str, dict[str, Any]]:
         """Adapters -> options, of those that keep others in a checkpoint: without files that only built the model."""
         found: dict[str, dict[str, Any]] = {}
-        for name in dict.fromkeys(slot.adapter for plan in self.plans.values() for slot in plan.slots()):
+        for name in dict.fromkeys(
+            slot.adapter for plan in self.plans.values() for slot in plan.slots()
+        ):
             options = self.adapter_options(name)
-            kept = dict(seen_as(Adapter, self.registry.load("adapter", name)).stored_options(options))
+            kept = dict(
+                seen_as(Adapter, self.registry.load("adapter", name)).stored_options(options)
+            )
             if kept != options:
                 found[name] = kept
         return found
@@ -175,9 +189,15 @@ class Assembly:
         options = {name: self._preprocessor_options(name) for name in names}
         plan = self.with_loss_options(plan)
         return Encoder.of(
-            plan, self.registry, self.preprocessors, self.geometry(plan), self._criteria(plan), self._corruptions(plan),
-            self._run_settings(), options,
-        )  # fmt: skip
+            plan,
+            self.registry,
+            self.preprocessors,
+            self.geometry(plan),
+            self._criteria(plan),
+            self._corruptions(plan),
+            self._run_settings(),
+            options,
+        )
 
     def _run_settings(self) -> RunSettings:
         model = with_preset_options(self.config.model)
@@ -197,7 +217,10 @@ class Assembly:
     def geometry(self, plan: TaskPlan) -> dict[str, Geometry]:
         """Adapter -> shapes and coordinates, for every adapter of a plan."""
         names = dict.fromkeys(slot.adapter for slot in plan.slots())
-        return {name: Geometry(self.registry.load("adapter", name), self.adapter_options(name)) for name in names}
+        return {
+            name: Geometry(self.registry.load("adapter", name), self.adapter_options(name))
+            for name in names
+        }
 
     def adapter_options(self, name: str) -> dict[str, Any]:
         """Options of an adapter: those of the configuration before the declared ones."""
@@ -248,7 +271,10 @@ class Assembly:
         names = with_neighbours(_used_preprocessors(self.plans), self.registry)
         made = {name: self._build(name) for name in names}
         fitting = FittingValues(
-            made, self.plans, self.registry, lambda name: _values(name, self.plans, data, self.registry)
+            made,
+            self.plans,
+            self.registry,
+            lambda name: _values(name, self.plans, data, self.registry),
         )
         for number, (name, built) in enumerate(made.items()):
             rng = np.random.default_rng([self.config.train.seed, number])
@@ -273,7 +299,10 @@ class Assembly:
             wanted[name] = (name, self.criterion_options(name))
         for loss in plan.all_losses():
             wanted[loss.key] = (loss.criterion, loss.options)
-        return {key: self.registry.make("criterion", name, options) for key, (name, options) in sorted(wanted.items())}
+        return {
+            key: self.registry.make("criterion", name, options)
+            for key, (name, options) in sorted(wanted.items())
+        }
 
     def _corruptions(self, plan: TaskPlan) -> dict[str, Corruption]:
         names = {slot.corruption for slot in plan.slots() if slot.corruption}
@@ -282,7 +311,9 @@ class Assembly:
 
 def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:
     """In the order in which tasks need them."""
-    return list(dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots()))
+    return list(
+        dict.fromkeys(slot.preprocessor for plan in plans.values() for slot in plan.slots())
+    )
 
 
 def _values(
@@ -299,17 +330,29 @@ def _values(
         columns = dict.fromkeys(slot.name for slot in slots if slot.plain is None)
         for column in columns:
             allowed = plan.closed_sets.get(column)
-            listed = allowed if isinstance(allowed, Sequence) and not isinstance(allowed, str) else ()
+            listed = (
+                allowed if isinstance(allowed, Sequence) and not isinstance(allowed, str) else ()
+            )
             yield from ((task, column, value) for value in listed)
-        elements = {slot.name: registry.slot(slot.type).is_element for slot in slots if slot.plain is None}
+        elements = {
+            slot.name: registry.slot(slot.type).is_element for slot in slots if slot.plain is None
+        }
         empty, rows = set(columns), 0
         for row in sampled_rows(plan, data[task], registry, FIT_ROWS) if columns else ():
             rows += 1
             empty = {column for column in empty if is_empty_text(row.get(column))}
             for column in columns:
-                yield from ((task, column, value) for value in elements_of(row.get(column), elements[column]))
+                yield from (
+                    (task, column, value)
+                    for value in elements_of(row.get(column), elements[column])
+                )
         for column in sorted(empty) if rows > 1 else ():
-            logger.warning("task '%s': '%s' is the empty text in all %d training rows looked at", task, column, rows)
+            logger.warning(
+                "task '%s': '%s' is the empty text in all %d training rows looked at",
+                task,
+                column,
+                rows,
+            )
 
 
 def _plain(values: Any) -> Any:

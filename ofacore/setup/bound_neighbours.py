@@ -11,7 +11,16 @@ from ofacore.plan import TaskPlan
 from ofacore.plan.attributes import with_defaults
 from ofacore.plugin import PluginError, Registry
 from ofacore.plugin.blame import Blame, who
-from ofacore.protocols import BuiltOnOthers, Neighbour, Neighbours, Options, Preprocessor, RowError, Side, SlotPlan
+from ofacore.protocols import (
+    BuiltOnOthers,
+    Neighbour,
+    Neighbours,
+    Options,
+    Preprocessor,
+    RowError,
+    Side,
+    SlotPlan,
+)
 
 _SIDES: tuple[Side, ...] = ("source", "target")
 ColumnValue = tuple[str, str, Any]
@@ -32,28 +41,36 @@ def check_built_on(name: str, built: Preprocessor, registry: Registry) -> None:
     Raises:
         PluginError: It names others and cannot reach them, or reaches them and names none.
     """
-    named, reaches = registry.component("preprocessor", name).builds_on, isinstance(built, BuiltOnOthers)
+    named, reaches = (
+        registry.component("preprocessor", name).builds_on,
+        isinstance(built, BuiltOnOthers),
+    )
     owner = who(registry, "preprocessor", name)
     if named and not reaches:
         raise PluginError(
             f"{owner} names builds_on={named}, but it has no bind_with and handed_on: write both, or neither"
         )
     if reaches and not named:
-        raise PluginError(f"{owner} has bind_with, but its Component names nothing in builds_on: name what it reaches")
+        raise PluginError(
+            f"{owner} has bind_with, but its Component names nothing in builds_on: name what it reaches"
+        )
 
 
 def neighbours(name: str, registry: Registry, bound: Bound) -> Neighbours:
     """What a preprocessor reaches."""
     others = registry.component("preprocessor", name).builds_on
     return Neighbours(
-        who(registry, "preprocessor", name), {other: _neighbour(other, registry, bound) for other in others}
+        who(registry, "preprocessor", name),
+        {other: _neighbour(other, registry, bound) for other in others},
     )
 
 
 def _neighbour(name: str, registry: Registry, bound: Bound) -> Neighbour:
     built = bound.preprocessor(name)
     blocks = tuple(block.name for block in built.blocks(bound.artifacts.get(name)))
-    return Neighbour(name, built, blocks, _defaults(name, registry), who(registry, "preprocessor", name))
+    return Neighbour(
+        name, built, blocks, _defaults(name, registry), who(registry, "preprocessor", name)
+    )
 
 
 def _defaults(name: str, registry: Registry) -> dict[Side, Options]:
@@ -99,13 +116,15 @@ class FittingValues:
     def _handed_on(self, name: str) -> Iterator[tuple[str, SlotPlan, Any]]:
         """What the preprocessors that build on this one make of their own values."""
         for giver, built in self.made.items():
-            if name not in self.registry.component("preprocessor", giver).builds_on or not isinstance(
-                built, BuiltOnOthers
-            ):
+            if name not in self.registry.component(
+                "preprocessor", giver
+            ).builds_on or not isinstance(built, BuiltOnOthers):
                 continue
             shared = Neighbour(name, self.made[name], (), _defaults(name, self.registry))
             for task, slot, value in self._slot_values(giver):
-                for part in _given(name, built, value, slot, who(self.registry, "preprocessor", giver)):
+                for part in _given(
+                    name, built, value, slot, who(self.registry, "preprocessor", giver)
+                ):
                     yield task, shared.slot(slot), part
 
 

@@ -25,7 +25,11 @@ CLOSED_SET_LIMIT = 100_000
 
 def choosing(plan: TaskPlan, name: str) -> list[SlotPlan]:
     """Learned target slots of that name that choose from a closed set."""
-    return [slot for slot in plan.slots() if slot.name == name and slot.attributes.get("closed_set") and slot.loss]
+    return [
+        slot
+        for slot in plan.slots()
+        if slot.name == name and slot.attributes.get("closed_set") and slot.loss
+    ]
 
 
 def with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> TaskPlan:
@@ -35,7 +39,10 @@ def with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> Task
         SourceError: A file cannot be read.
         DataError: No training row has a value.
     """
-    given = {name: read_members(name, v) if isinstance(v, str) else v for name, v in plan.closed_sets.items()}
+    given = {
+        name: read_members(name, v) if isinstance(v, str) else v
+        for name, v in plan.closed_sets.items()
+    }
     return replace(plan, closed_sets={**given, **_from_data(plan, data, registry)})
 
 
@@ -96,7 +103,9 @@ def _as_read(value: Any) -> str:
 
 
 def _from_data(plan: TaskPlan, data: TaskData, registry: Registry) -> dict[str, tuple[Any, ...]]:
-    wanted = {slot.name: slot for slot in plan.slots() if slot.attributes.get("closed_set") and slot.loss}
+    wanted = {
+        slot.name: slot for slot in plan.slots() if slot.attributes.get("closed_set") and slot.loss
+    }
     tests = {name: registry.slot(slot.type).is_element for name, slot in sorted(wanted.items())}
     tests = {name: test for name, test in tests.items() if name not in plan.closed_sets}
     found: dict[str, dict[str, Any]] = {name: {} for name in tests}
@@ -106,7 +115,10 @@ def _from_data(plan: TaskPlan, data: TaskData, registry: Registry) -> dict[str, 
                 plain = plain_value(value)
                 if plain is not None:
                     seen.setdefault(str(plain), plain)
-    return {name: _checked(plan.name, name, [seen[text] for text in sorted(seen)]) for name, seen in found.items()}
+    return {
+        name: _checked(plan.name, name, [seen[text] for text in sorted(seen)])
+        for name, seen in found.items()
+    }
 
 
 def _values(value: Any, slot: SlotPlan, is_element: Callable[[Any], bool]) -> list[Any]:
@@ -119,5 +131,7 @@ def _values(value: Any, slot: SlotPlan, is_element: Callable[[Any], bool]) -> li
 def _checked(task: str, name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     if not values:
         remedy = f"give tasks.{task}.closed_sets.{name} a list of values"
-        raise DataError(f"task '{task}': no training row tells the closed set of '{name}'; {remedy}")
+        raise DataError(
+            f"task '{task}': no training row tells the closed set of '{name}'; {remedy}"
+        )
     return tuple(values)

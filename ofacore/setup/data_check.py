@@ -69,28 +69,48 @@ class DataReport:
     @property
     def text(self) -> str:
         """The rows and problems as lines."""
-        lines = [f"{self.rows} rows, columns {listing(self.columns)}; {self.checked} checked, {len(self.bad)} bad"]
+        lines = [
+            f"{self.rows} rows, columns {listing(self.columns)}; {self.checked} checked, {len(self.bad)} bad"
+        ]
         lines += [f"note: {note}" for note in self.notes]
         for row in self.seen:
-            lines += [f"\n{row.row_id}", *(f"  {slot.title}  {_plain(slot.html)}" for slot in row.slots)]
+            lines += [
+                f"\n{row.row_id}",
+                *(f"  {slot.title}  {_plain(slot.html)}" for slot in row.slots),
+            ]
             lines += [f"  positions: {'; '.join(row.source) or 'nothing'} -> {row.target}"]
         lines += [f"bad  {row.row_id}: {row.reason}" for row in self.bad[:MOST_BAD]]
         if len(self.bad) > MOST_BAD:
-            lines.append(f"and {len(self.bad) - MOST_BAD} more bad rows, all of them in the page that --html writes")
+            lines.append(
+                f"and {len(self.bad) - MOST_BAD} more bad rows, all of them in the page that --html writes"
+            )
         return "\n".join(lines)
 
     def html(self) -> str:
         """A page that needs nothing else."""
-        bad = "".join(f"<li><b>{escape(row.row_id)}</b>: {escape(row.reason)}</li>" for row in self.bad)
+        bad = "".join(
+            f"<li><b>{escape(row.row_id)}</b>: {escape(row.reason)}</li>" for row in self.bad
+        )
         return _PAGE.format(
-            instruction=escape(self.instruction), rows=self.rows, checked=self.checked, number=len(self.bad),
-            columns=escape(listing(self.columns)), bad=bad,
-            notes="".join(f"<p>Note: {escape(note)}</p>" for note in self.notes), seen="".join(map(_card, self.seen)),
-        )  # fmt: skip
+            instruction=escape(self.instruction),
+            rows=self.rows,
+            checked=self.checked,
+            number=len(self.bad),
+            columns=escape(listing(self.columns)),
+            bad=bad,
+            notes="".join(f"<p>Note: {escape(note)}</p>" for note in self.notes),
+            seen="".join(map(_card, self.seen)),
+        )
 
 
 def check_data(
-    source: Source, plan: TaskPlan, encoder: Encoder, limit: int = 0, *, shown: int = SHOWN, seed: int = 1
+    source: Source,
+    plan: TaskPlan,
+    encoder: Encoder,
+    limit: int = 0,
+    *,
+    shown: int = SHOWN,
+    seed: int = 1,
 ) -> DataReport:
     """Encode rows as training would, without drawing templates.
 
@@ -102,7 +122,9 @@ def check_data(
         shown: Rows that are shown.
         seed: Seed of everything that is random in them.
     """
-    report = DataReport(plan.templates[0].text, source.columns, len(source), notes=list(notes_of(source)))
+    report = DataReport(
+        plan.templates[0].text, source.columns, len(source), notes=list(notes_of(source))
+    )
     values = _Values(plan)
     for found in encoded_rows(source, encoder, "valid", limit, seed):
         report.checked += 1
@@ -121,7 +143,11 @@ class _Values:
     """Slots of a task that no row has a value for, or only the empty text."""
 
     def __init__(self, plan: TaskPlan) -> None:
-        self._columns = {slot.name: plan.columns.get(slot.name, slot.name) for slot in plan.slots() if not slot.plain}
+        self._columns = {
+            slot.name: plan.columns.get(slot.name, slot.name)
+            for slot in plan.slots()
+            if not slot.plain
+        }
         self._absent, self._empty = set(self._columns), set(self._columns)
         self._rows = 0
 
@@ -135,8 +161,14 @@ class _Values:
         """What was found, in words."""
         if not self._rows:
             return []
-        absent = [f"column '{self._columns[name]}' has no value in any row" for name in sorted(self._absent)]
-        empty = [f"column '{self._columns[name]}' is the empty text in every row" for name in sorted(self._empty)]
+        absent = [
+            f"column '{self._columns[name]}' has no value in any row"
+            for name in sorted(self._absent)
+        ]
+        empty = [
+            f"column '{self._columns[name]}' is the empty text in every row"
+            for name in sorted(self._empty)
+        ]
         return absent + empty
 
 
@@ -157,7 +189,9 @@ def encoded_rows(
         name = source.name(index)
         rng = item_rng(seed, task, 0, index)
         try:
-            yield encoder.encode(source[index], split=split, rng=rng, row_id=name, keep_context=True)
+            yield encoder.encode(
+                source[index], split=split, rng=rng, row_id=name, keep_context=True
+            )
         except RowError as error:
             yield BadRow(task, name, reason_at(name, error))
 
@@ -165,7 +199,9 @@ def encoded_rows(
 def _seen(example: Example, encoder: Encoder) -> SeenRow:
     assert example.context is not None
     row = example.context.row
-    slots = {slot.name: slot for slot in encoder.plan.templates[0].slots.values() if slot.plain is None}
+    slots = {
+        slot.name: slot for slot in encoder.plan.templates[0].slots.values() if slot.plain is None
+    }
     shown = [
         SeenSlot(f"[{slot.type}:{name}]", _rendered(encoder, slot, row[name], example))
         for name, slot in slots.items()
@@ -183,20 +219,33 @@ def _rendered(encoder: Encoder, slot: SlotPlan, value: Any, example: Example) ->
         whole = is_list(value) and not slot.repeat and not isinstance(preprocessor, JointRenderer)
         if whole and not is_element(value):
             return preprocessor.render(value, example.context)
-        return kinds.shown(encoder.preprocessors[slot.preprocessor], value, is_element, example.context)
+        return kinds.shown(
+            encoder.preprocessors[slot.preprocessor], value, is_element, example.context
+        )
     except (RowError, TypeError, ValueError):
         return f"<code>{escape(excerpt(value, 500))}</code>"
 
 
 def _plain(html: str) -> str:
     """Text of a fragment; pictures are named."""
-    text = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<(img|svg).*?(/?>|</svg>)", " (picture) ", html, flags=re.DOTALL)))
+    text = unescape(
+        re.sub(
+            r"<[^>]+>",
+            " ",
+            re.sub(r"<(img|svg).*?(/?>|</svg>)", " (picture) ", html, flags=re.DOTALL),
+        )
+    )
     return " ".join(text.split())[:200]
 
 
 def _in_words(pieces: tuple[Piece, ...]) -> str:
-    names = [piece.slot.name if piece.slot.plain is None else repr(piece.slot.plain) for piece in pieces]
-    return " + ".join(f"{name} ({piece.length})" for name, piece in zip(names, pieces, strict=True)) or "nothing"
+    names = [
+        piece.slot.name if piece.slot.plain is None else repr(piece.slot.plain) for piece in pieces
+    ]
+    return (
+        " + ".join(f"{name} ({piece.length})" for name, piece in zip(names, pieces, strict=True))
+        or "nothing"
+    )
 
 
 def _card(row: SeenRow) -> str:

@@ -66,7 +66,9 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     if given:
         _warn_of_same(name, given)
         paths = path_columns(name, task, registry)
-        opened = {split: open_source(spec, task.data, split, paths) for split, spec in given.items()}
+        opened = {
+            split: open_source(spec, task.data, split, paths) for split, spec in given.items()
+        }
         for note in dict.fromkeys(note for source in opened.values() for note in notes_of(source)):
             logger.warning("task '%s': %s", name, note)
         return TaskData(opened)
@@ -79,7 +81,9 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     baseline = None
     if preset.baseline:
         baseline = Blamed(registry.resolve(preset.baseline), owner, f"baseline of task '{name}'")
-    sources = {split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)}
+    sources = {
+        split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)
+    }
     return TaskData(sources, baseline, preset.baseline_doc)
 
 
@@ -92,14 +96,25 @@ def path_columns(name: str, task: TaskConfig, registry: Registry) -> tuple[str, 
 def _warn_of_same(name: str, given: Mapping[str, Any]) -> None:
     """Scores on rows that were trained on tell nothing of new ones."""
     for split in ("valid", "test"):
-        if split in given and "train" in given and isinstance(given[split], str) and given[split] == given["train"]:
-            logger.warning("task '%s': %s and train are the same data, %s", name, split, given[split])
+        if (
+            split in given
+            and "train" in given
+            and isinstance(given[split], str)
+            and given[split] == given["train"]
+        ):
+            logger.warning(
+                "task '%s': %s and train are the same data, %s", name, split, given[split]
+            )
 
 
 def rows_of(
-    config: RunConfig, registry: Registry, opened: Mapping[str, TaskData], names: Sequence[str],
-    given: Mapping[str, Any] | None, split: str,
-) -> dict[str, TaskData]:  # fmt: skip
+    config: RunConfig,
+    registry: Registry,
+    opened: Mapping[str, TaskData],
+    names: Sequence[str],
+    given: Mapping[str, Any] | None,
+    split: str,
+) -> dict[str, TaskData]:
     """Rows of some tasks of a model: those given now, else those opened before, else those that the tasks name.
 
     Args:
@@ -127,16 +142,22 @@ def rows_of(
                 found[name] = open_task(name, task, registry)
             except DataError:
                 lost = "its rows were given as Python objects, which a saved model does not keep"
-                raise DataError(f"task '{name}': {lost}; give them as data={{'{name}': rows}}") from None
+                raise DataError(
+                    f"task '{name}': {lost}; give them as data={{'{name}': rows}}"
+                ) from None
     return found
 
 
-def sampled_rows(plan: TaskPlan, data: TaskData, registry: Registry, most: int) -> Iterator[dict[str, Any]]:
+def sampled_rows(
+    plan: TaskPlan, data: TaskData, registry: Registry, most: int
+) -> Iterator[dict[str, Any]]:
     """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
     source = data.train
     if source is None or not len(source):
         return
-    columns = ColumnMap.of(plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry))
+    columns = ColumnMap.of(
+        plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry)
+    )
     step = max(1, len(source) // most)
     for index in range(0, len(source), step):
         try:
@@ -149,7 +170,9 @@ def _rows(source: Source) -> Iterator[dict[str, Any]]:
     return (row for _, row in readable(source) if not isinstance(row, RowError))
 
 
-def readable(source: Source, most: int | None = None) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+def readable(
+    source: Source, most: int | None = None
+) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
     """Up to ``most`` rows, evenly spread (all without a limit): number, and the row or why it cannot be read."""
     for index in spread(len(source), most):
         try:

@@ -26,13 +26,24 @@ def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.enviro
     Raises:
         LayoutError: The numbers do not fit together.
     """
-    started = int(environment["WORLD_SIZE"]) if "RANK" in environment and "WORLD_SIZE" in environment else 0
+    started = (
+        int(environment["WORLD_SIZE"])
+        if "RANK" in environment and "WORLD_SIZE" in environment
+        else 0
+    )
     if started and config.nproc not in (1, started):
-        raise LayoutError(f"--nproc {config.nproc}, but {started} processes were started; leave --nproc out")
+        raise LayoutError(
+            f"--nproc {config.nproc}, but {started} processes were started; leave --nproc out"
+        )
     return Layout(
-        world=started or config.nproc, tensor=config.tp, pipeline=config.pp, expert=config.ep,
-        sequence=config.sp, zero=bool(config.zero), fsdp=config.fsdp,
-    )  # fmt: skip
+        world=started or config.nproc,
+        tensor=config.tp,
+        pipeline=config.pp,
+        expert=config.ep,
+        sequence=config.sp,
+        zero=bool(config.zero),
+        fsdp=config.fsdp,
+    )
 
 
 def layout_problems(
@@ -57,16 +68,26 @@ def layout_problems(
     found = [*_tensor(layout, sizes), *_pipeline(layout, sizes), *_experts(config, layout)]
     found += _backbone(config, layout, registry or _core())
     if layout.sequence and layout.tensor == 1:
-        found.append(Problem("parallel.sp", "positions are split over a tensor group: --sp needs --tp 2 or more"))
+        found.append(
+            Problem(
+                "parallel.sp", "positions are split over a tensor group: --sp needs --tp 2 or more"
+            )
+        )
     if layout.data > config.train.samples:
-        found.append(Problem(
-            "train.samples", f"{config.train.samples} samples in a step leave some of {layout.data} data ranks "
-            f"(--nproc {layout.world}, --tp {layout.tensor}, --pp {layout.pipeline}) idle; set {layout.data} or more",
-        ))  # fmt: skip
+        found.append(
+            Problem(
+                "train.samples",
+                f"{config.train.samples} samples in a step leave some of {layout.data} data ranks "
+                f"(--nproc {layout.world}, --tp {layout.tensor}, --pp {layout.pipeline}) idle; "
+                f"set {layout.data} or more",
+            )
+        )
     return found
 
 
-def aggregator_problems(config: RunConfig, registry: Registry, layout: Layout | None = None) -> list[Problem]:
+def aggregator_problems(
+    config: RunConfig, registry: Registry, layout: Layout | None = None
+) -> list[Problem]:
     """Whether every process has whole gradients, where an aggregator is to see them; the rest must be right.
 
     Implementations are loaded where it matters, since an aggregator itself says that it is a plain sum.
@@ -110,7 +131,10 @@ def stage_problems(config: RunConfig, registry: Registry) -> list[Problem]:
 
 def _criteria(plan: TaskPlan) -> list[str]:
     """Of all slots that carry loss, and of the losses that are set."""
-    named = [*(slot.criterion for slot in plan.slots() if slot.loss), *(loss.criterion for loss in plan.losses)]
+    named = [
+        *(slot.criterion for slot in plan.slots() if slot.loss),
+        *(loss.criterion for loss in plan.losses),
+    ]
     return list(dict.fromkeys(name for name in named if name))
 
 
@@ -121,7 +145,10 @@ def _tensor(layout: Layout, sizes: Sizes) -> list[Problem]:
         return []
     fits = near(tp, lambda n: sizes.heads % n == 0 and sizes.ffn % n == 0)
     return [
-        Problem("parallel.tp", f"{size} {what} cannot be shared by --tp {tp} processes; nearest that works: {fits}")
+        Problem(
+            "parallel.tp",
+            f"{size} {what} cannot be shared by --tp {tp} processes; nearest that works: {fits}",
+        )
         for what, size in (("attention heads", sizes.heads), ("feed-forward units", sizes.ffn))
         if size % tp
     ]
@@ -133,17 +160,26 @@ def _pipeline(layout: Layout, sizes: Sizes) -> list[Problem]:
         return []
     own = f"{sizes.encoder_layers} encoder + {sizes.decoder_layers} decoder layers"
     fits = near(stages, lambda n: n <= layers)
-    return [Problem("parallel.pp", f"{own} cannot be cut into --pp {stages} stages; nearest that works: {fits}")]
+    return [
+        Problem(
+            "parallel.pp",
+            f"{own} cannot be cut into --pp {stages} stages; nearest that works: {fits}",
+        )
+    ]
 
 
 def _backbone(config: RunConfig, layout: Layout, registry: Registry) -> list[Problem]:
     """Ways to divide the work that the backbone's manifest does not name."""
     name, found = config.model.backbone, []
-    every = {known: registry.component("backbone", known).divides for known in registry.names("backbone")}
+    every = {
+        known: registry.component("backbone", known).divides for known in registry.names("backbone")
+    }
     for division, key, value in asked(layout):
         if division not in every.get(name, ()):
             others = [known for known, divides in every.items() if division in divides]
-            found.append(Problem(f"parallel.{key}", cannot_divide(f"backbone '{name}'", key, value, others)))
+            found.append(
+                Problem(f"parallel.{key}", cannot_divide(f"backbone '{name}'", key, value, others))
+            )
     return found
 
 
@@ -159,7 +195,9 @@ def _experts(config: RunConfig, layout: Layout) -> list[Problem]:
     if layout.expert == 1:
         return []
     if kind == "none":
-        problem = f"--ep {layout.expert}, but the model has no experts; set model.experts, or --ep 1"
+        problem = (
+            f"--ep {layout.expert}, but the model has no experts; set model.experts, or --ep 1"
+        )
         return [Problem("parallel.ep", problem)]
     if number is not None and layout.expert > number:
         fits = near(layout.expert, lambda n: n <= number and layout.data % n == 0)

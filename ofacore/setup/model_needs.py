@@ -26,14 +26,21 @@ def model_needs(plans: Iterable[TaskPlan], options: OptionSource) -> ModelNeeds:
     slots = [slot for plan in plans for slot in plan.slots()]
     adapters = dict.fromkeys(slot.adapter for slot in slots)
     criteria = _criteria(plans, options)
-    layers = {layer for part in criteria for layer in options.attention_layers(part.name, part.options)}
+    layers = {
+        layer for part in criteria for layer in options.attention_layers(part.name, part.options)
+    }
     return ModelNeeds(
         adapters=tuple(Part(name, options.adapter_options(name)) for name in adapters),
         heads=tuple(Part(name, options.head_options(name)) for name in _heads(plans)),
         criteria=criteria,
         tasks=tuple(plan.name for plan in plans),
-        sides={name: frozenset(slot.side for slot in slots if slot.adapter == name) for name in adapters},
-        slots=tuple(dict.fromkeys(f"{plan.name}/{slot.name}" for plan in plans for slot in plan.slots())),
+        sides={
+            name: frozenset(slot.side for slot in slots if slot.adapter == name)
+            for name in adapters
+        },
+        slots=tuple(
+            dict.fromkeys(f"{plan.name}/{slot.name}" for plan in plans for slot in plan.slots())
+        ),
         attention_layers=tuple(sorted(layers)),
     )
 

@@ -49,7 +49,10 @@ def _today(key: str, registry: Registry) -> str:
 
 
 def describe_origins(
-    plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry, named: Iterable[tuple[str, str]] = ()
+    plans: Mapping[str, TaskPlan],
+    model: ModelConfig,
+    registry: Registry,
+    named: Iterable[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Origins of everything that plans and model use, JSON-ready.
 
@@ -106,7 +109,9 @@ def with_stored_options(registry: Registry, stored: Stored) -> Registry:
         name = registry.today(kind, name)
         if origin.get("options") and name in registry.names(kind):
             declared = registry.component(kind, name).options
-            pins[kind, name] = {k: _as_declared(v, declared.get(k)) for k, v in origin["options"].items()}
+            pins[kind, name] = {
+                k: _as_declared(v, declared.get(k)) for k, v in origin["options"].items()
+            }
     return registry.pinned(pins)
 
 
@@ -125,7 +130,11 @@ def changed_versions(stored: Stored, registry: Registry) -> list[str]:
         if _left_the_core(kind, name, origin) == (row.distribution, row.version):
             continue
         if (row.distribution, row.version) != (origin["distribution"], origin["version"]):
-            now = row.version if row.distribution == origin["distribution"] else f"{row.distribution} {row.version}"
+            now = (
+                row.version
+                if row.distribution == origin["distribution"]
+                else f"{row.distribution} {row.version}"
+            )
             found[f"{origin['distribution']} {origin['version']} (here is {now})"] = None
     return list(found)
 
@@ -141,7 +150,9 @@ def _version(registry: Registry, distribution: str) -> str:
     return next((row.version for row in registry.rows if row.distribution == distribution), "")
 
 
-def _used(plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry) -> Iterator[tuple[str, str]]:
+def _used(
+    plans: Mapping[str, TaskPlan], model: ModelConfig, registry: Registry
+) -> Iterator[tuple[str, str]]:
     for plan in plans.values():
         yield from (("slot", slot.type) for slot in plan.slots())
         neighbours = with_neighbours([slot.preprocessor for slot in plan.slots()], registry)

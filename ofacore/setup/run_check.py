@@ -16,7 +16,11 @@ from ofacore.sources import open_source
 
 
 def read_checked(
-    sources: Sequence[str], overrides: Sequence[str] = (), *, resume: bool = False, folder: Path | None = None
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    folder: Path | None = None,
 ) -> tuple[Loaded, Registry]:
     """A configuration that can be run, and the plugins it is for.
 
@@ -43,12 +47,16 @@ def read_checked(
 def _registry(config: RunConfig, resume: bool, folder: Path | None) -> Registry:
     if not resume:
         return Registry.discover(config.plugins.prefer)
-    from ofacore.setup.stored_description import registry_of_run  # loads torch, which a check alone does without
+    from ofacore.setup.stored_description import (
+        registry_of_run,
+    )  # loads torch, which a check alone does without
 
     return registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
 
 
-def check_run(config: RunConfig, registry: Registry, places: Mapping[str, Place] | None = None) -> list[Problem]:
+def check_run(
+    config: RunConfig, registry: Registry, places: Mapping[str, Place] | None = None
+) -> list[Problem]:
     """Everything that is wrong with a run, all at once; data are opened, but no row is encoded.
 
     Args:
@@ -98,9 +106,15 @@ def _of_the_rest(error: ConfigError) -> list[Problem]:
         return []
     config = error.salvaged.config
     found = check_run(config, Registry.discover(config.plugins.prefer), error.salvaged.places)
-    unread = any(not known.path for known in error.problems)  # a file that cannot be read may hold what is missing here
+    unread = any(
+        not known.path for known in error.problems
+    )  # a file that cannot be read may hold what is missing here
     found = [problem for problem in found if not (unread and problem.path == "tasks")]
-    return [problem for problem in found if not any(_related(problem.path, known.path) for known in error.problems)]
+    return [
+        problem
+        for problem in found
+        if not any(_related(problem.path, known.path) for known in error.problems)
+    ]
 
 
 def _related(path: str, other: str) -> bool:

@@ -40,12 +40,16 @@ def described_model(place: Path, state: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(place, "holds no description of its model")
     path = place / "state.json"
     if not isinstance(found.get("config"), dict):
-        raise CheckpointError(path, f"assembly.config is {_kind(found.get('config'))}; expected a configuration")
+        raise CheckpointError(
+            path, f"assembly.config is {_kind(found.get('config'))}; expected a configuration"
+        )
     if not isinstance(found["config"].get("plugins", {}), dict):
         raise CheckpointError(path, "assembly.config.plugins is no section; expected an object")
     blocks = found.get("vocabulary")
     if not isinstance(blocks, list) or not all(_is_block(block) for block in blocks):
-        raise CheckpointError(path, f"assembly.vocabulary is {_kind(blocks)}; expected pairs of a block and its size")
+        raise CheckpointError(
+            path, f"assembly.vocabulary is {_kind(blocks)}; expected pairs of a block and its size"
+        )
     if not isinstance(state.get("plugins", []), list):
         raise CheckpointError(path, f"plugins is {_kind(state['plugins'])}; expected a list")
     return found

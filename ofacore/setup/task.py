@@ -39,17 +39,34 @@ class Task:
     """
 
     def __init__(
-        self, name: str, instruction: str | Sequence[str | tuple[str, float]] = (), *, preset: str = "",
-        train: Any = None, valid: Any = None, test: Any = None, columns: Mapping[str, str] | None = None,
+        self,
+        name: str,
+        instruction: str | Sequence[str | tuple[str, float]] = (),
+        *,
+        preset: str = "",
+        train: Any = None,
+        valid: Any = None,
+        test: Any = None,
+        columns: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not isinstance(name, str) or not name.strip() or "/" in name:
-            raise TaskError(f"{name!r} is no name for a task: give text without '/', such as 'my-task'")
+            raise TaskError(
+                f"{name!r} is no name for a task: give text without '/', such as 'my-task'"
+            )
         self.name = name
         further = options.pop("data", {})
         if not isinstance(further, Mapping):
-            raise TaskError(f"task '{name}': data= takes settings such as {{'format': 'csv'}}; give rows as train=")
-        data = {"train": train, "valid": valid, "test": test, "columns": dict(columns or {}), **further}
+            raise TaskError(
+                f"task '{name}': data= takes settings such as {{'format': 'csv'}}; give rows as train="
+            )
+        data = {
+            "train": train,
+            "valid": valid,
+            "test": test,
+            "columns": dict(columns or {}),
+            **further,
+        }
         templates = instruction if isinstance(instruction, str) else tuple(instruction)
         values = {"preset": preset, "instruction": templates, "data": data, **options}
         try:

@@ -4,4 +4,13 @@ from ofacore.sources.base import ConcatSource, Row, Source, SourceError, notes_o
 from ofacore.sources.opening import open_source
 from ofacore.sources.python import ListSource, ReplayedRows
 
-__all__ = ["ConcatSource", "ListSource", "ReplayedRows", "Row", "Source", "SourceError", "notes_of", "open_source"]
+__all__ = [
+    "ConcatSource",
+    "ListSource",
+    "ReplayedRows",
+    "Row",
+    "Source",
+    "SourceError",
+    "notes_of",
+    "open_source",
+]

@@ -126,7 +126,9 @@ class ShapeOf:
     type: str
 
     def __call__(self, value: Any) -> Any:
-        return np.asarray(value, self.type).reshape(self.shape) if isinstance(value, list) else value
+        return (
+            np.asarray(value, self.type).reshape(self.shape) if isinstance(value, list) else value
+        )
 
 
 def conversions(schema: Any, described: Mapping[str, Any] | None = None) -> ArrowValues | None:
@@ -201,7 +203,9 @@ def _small_float(kind: Any) -> str:
 
 def _features(schema: Any) -> Mapping[str, Any]:
     try:
-        return dict(json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"])
+        return dict(
+            json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        )
     except (KeyError, TypeError, ValueError):
         return {}
 

@@ -22,7 +22,9 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 class ChangedRows:
     """The rows of a source, each changed by one function, which other processes can import."""
 
-    def __init__(self, source: Source, change: Callable[[Row], Row], more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, source: Source, change: Callable[[Row], Row], more: Sequence[str] = ()
+    ) -> None:
         """The rows, the function, and the names of columns that it may add."""
         self._source, self._change, self._more = source, change, tuple(more)
 
@@ -76,7 +78,9 @@ class FolderValues:
 def folder_values(path: Path) -> dict[str, str | None]:
     """What the folders above a file say of its rows: those whose names are ``column=value``."""
     pairs = [name.partition("=") for name in path.parts[:-1]]
-    found = {column: unquote(value) for column, sign, value in pairs if sign and column.isidentifier()}
+    found = {
+        column: unquote(value) for column, sign, value in pairs if sign and column.isidentifier()
+    }
     return {column: None if value == _NO_VALUE else value for column, value in found.items()}
 
 
@@ -99,7 +103,11 @@ class FilesBeside:
             return value
         path = found_file(value, ("", str(self.folder)))
         if path is None and not os.path.isdir(value):
-            places = "" if os.path.isabs(value) else f", neither below {os.getcwd()} nor beside the table"
+            places = (
+                ""
+                if os.path.isabs(value)
+                else f", neither below {os.getcwd()} nor beside the table"
+            )
             close = nearest(self.folder / value)
             raise RowError(f"column '{key}': no file {excerpt(value, 200)}{places}{close}")
         return path or value

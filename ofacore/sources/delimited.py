@@ -22,7 +22,8 @@ _SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\x00-\x7f])"?\r?\n')
 """First line of files that spreadsheets write: the character between fields."""
 _SAMPLED = 100
 _BLANK_RULE = (
-    "a quotation mark behind a blank is a letter and quotes nothing; take out the blanks behind the separators"
+    "a quotation mark behind a blank is a letter and quotes nothing; "
+    "take out the blanks behind the separators"
 )
 
 
@@ -45,9 +46,15 @@ class DelimitedSource:
     """
 
     def __init__(
-        self, path: Path, delimiter: str, names: Sequence[str] = (), *, quoting: bool = True,
-        encoding: str = "", fixed: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        delimiter: str,
+        names: Sequence[str] = (),
+        *,
+        quoting: bool = True,
+        encoding: str = "",
+        fixed: bool = False,
+    ) -> None:
         refuse_foreign(path)
         self._file, self._quoting = MappedFile(path, encoding), quoting
         separator = _SEPARATOR_LINE.match(self._file[:16])
@@ -57,7 +64,9 @@ class DelimitedSource:
         mode = "quoted" if quoting else "plain"
         skipped = separator.end() if separator else 0
         kind = f"rows{ord(delimiter)}{mode}{encoding}"
-        self._index = cached_index(path, kind, lambda: record_spans(self._file, delimiter.encode(), quoting, skipped))
+        self._index = cached_index(
+            path, kind, lambda: record_spans(self._file, delimiter.encode(), quoting, skipped)
+        )
         self._first = 0 if names else 1
         if not names and not len(self._index):
             raise SourceError(f"{path}: the file is empty; its first line must name the columns")
@@ -91,11 +100,17 @@ class DelimitedSource:
         found = []
         nameless = self._width - len(self._kept)
         if nameless and self._first:
-            what = "a column without a name is" if nameless == 1 else f"{nameless} columns without names are"
+            what = (
+                "a column without a name is"
+                if nameless == 1
+                else f"{nameless} columns without names are"
+            )
             found.append(f"{self._file.path}: {what} left out")
         if not self._quoting and self._looks_quoted():
             remedy = "if they are quoting, set quoting: csv"
-            found.append(f"{self._file.path}: quotation marks around fields are kept as letters; {remedy}")
+            found.append(
+                f"{self._file.path}: quotation marks around fields are kept as letters; {remedy}"
+            )
         if self._quoting and any(map(_quoted_behind_blank, self._sampled())):
             found.append(f"{self._file.path}: {_BLANK_RULE}")
         return tuple(found)
@@ -103,7 +118,9 @@ class DelimitedSource:
     def _looks_quoted(self) -> bool:
         """Whether one of the first rows has a field that begins and ends with a quotation mark."""
         rows = self._sampled()
-        return any(len(field) > 1 and field[0] == field[-1] == '"' for fields in rows for field in fields)
+        return any(
+            len(field) > 1 and field[0] == field[-1] == '"' for fields in rows for field in fields
+        )
 
     def _sampled(self) -> Iterator[list[str]]:
         """Fields of the first records that can be read."""
@@ -115,7 +132,9 @@ class DelimitedSource:
 
     def _short_header(self) -> int:
         """Number of fields of the first rows, where it is the same for all and more than the first line names."""
-        sizes = {len(fields) for fields in islice(self._sampled(), 1, None)} if self._first else set()
+        sizes = (
+            {len(fields) for fields in islice(self._sampled(), 1, None)} if self._first else set()
+        )
         return sizes.pop() if len(sizes) == 1 and min(sizes) > self._width else 0
 
     def _header(self) -> list[str]:
@@ -132,7 +151,11 @@ class DelimitedSource:
         twice = repeated(self.columns)
         if twice is None and self.columns:
             return
-        problem = "no column has a name" if twice is None else f"column name {excerpt(twice)} occurs twice"
+        problem = (
+            "no column has a name"
+            if twice is None
+            else f"column name {excerpt(twice)} occurs twice"
+        )
         remedy = "if the first line is data, set header: false and names"
         raise SourceError(f"{path}:1: {problem} in {excerpt(list(header), 200)}; {remedy}")
 
@@ -148,7 +171,9 @@ class DelimitedSource:
             return fields + [""] * (self._width - len(fields))
         remedy = self._way_out(fields)
         wanted = f"{self._width} columns ({listing(self.columns)})"
-        raise RowError(f"{self.name(index)}: {len(fields)} fields, but the file has {wanted}{remedy}")
+        raise RowError(
+            f"{self.name(index)}: {len(fields)} fields, but the file has {wanted}{remedy}"
+        )
 
     def _way_out(self, fields: Sequence[str]) -> str:
         if not self._quoting and any('"' in field for field in fields):
@@ -176,7 +201,9 @@ class DelimitedSource:
         if len(text) >= csv.field_size_limit():
             csv.field_size_limit(len(text) + 1)
         try:
-            return next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True))
+            return next(
+                csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True)
+            )
         except csv.Error as error:
             raise RowError(f"{self._file.path}:{line}: {_quoting_problem(text, error)}") from error
 

@@ -57,14 +57,18 @@ class FolderSource:
         likely = isinstance(value, str) and may_name_file(value)
         if not isinstance(value, str) or not (required or likely):
             return value
-        path = found_file(value, (str(self._folder), "") if key in self._paths else (str(self._folder),))
+        path = found_file(
+            value, (str(self._folder), "") if key in self._paths else (str(self._folder),)
+        )
         if path is None and (required or key in self._paths):
             wanted = self._folder / cut(value, 200)
             raise RowError(f"{self.name(index)}, column '{key}': no file {wanted}{nearest(wanted)}")
         return value if path is None else path
 
 
-def open_folder(folder: Path, open_table: Callable[[Path], Source], paths: frozenset[str] = frozenset()) -> Source:
+def open_folder(
+    folder: Path, open_table: Callable[[Path], Source], paths: frozenset[str] = frozenset()
+) -> Source:
     """Rows of a folder: by its table (``metadata.csv``, or the only CSV, TSV or JSONL file), else one row a file.
 
     Without a table, column ``file_name`` is the path and ``label`` the name of the folder that holds it.
@@ -72,25 +76,37 @@ def open_folder(folder: Path, open_table: Callable[[Path], Source], paths: froze
     Raises:
         SourceError: Several tables, or nothing there.
     """
-    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+    tables = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES and path.name[0] != "."
+    )
     named = [path for stem in _TABLES for path in tables if path.stem == stem]
     if named or len(tables) == 1:
         return FolderSource(folder, open_table((named or tables)[0]), paths)
     if tables:
         found = listing(path.name for path in tables)
-        raise SourceError(f"{folder}: several tables ({found}); give one of them as the data, or call it metadata.csv")
+        raise SourceError(
+            f"{folder}: several tables ({found}); give one of them as the data, or call it metadata.csv"
+        )
     if (folder / _LOG).is_dir():
         remedy = "only its log says which files count; write what it holds as Parquet"
         raise SourceError(f"{folder}: the folder is a Delta table; {remedy}")
     files = sorted(path for path in _files(folder, frozenset()) if not _is_mark(path))
     if not files:
-        raise SourceError(f"{folder}: the folder is empty; it must hold files, and a metadata.csv that describes them")
+        raise SourceError(
+            f"{folder}: the folder is empty; it must hold files, and a metadata.csv that describes them"
+        )
     suffixes = {path.suffix.lower() for path in files}
     if suffixes <= _SHARDS:
         depth = "" if all(path.parent == folder for path in files) else "**/"
         pattern = folder / f"{depth}*{files[0].suffix}"
-        raise SourceError(f"{folder}: the folder holds tables, such as {files[0].name}; give '{pattern}' as the data")
-    return ListSource([{FILE_COLUMN: str(path), "label": path.parent.name} for path in files], str(folder))
+        raise SourceError(
+            f"{folder}: the folder holds tables, such as {files[0].name}; give '{pattern}' as the data"
+        )
+    return ListSource(
+        [{FILE_COLUMN: str(path), "label": path.parent.name} for path in files], str(folder)
+    )
 
 
 def _is_mark(path: Path) -> bool:
@@ -120,4 +136,8 @@ def nearest(path: Path) -> str:
         return f"; there is no folder {parent}"
     names = [entry.name for entry in parent.iterdir()]
     close = get_close_matches(path.name[:_NAME], names, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; {parent} holds {len(names)} other entries"
+    return (
+        f"; did you mean {' or '.join(close)}?"
+        if close
+        else f"; {parent} holds {len(names)} other entries"
+    )

@@ -48,7 +48,9 @@ def parsed(content: bytes) -> Any:
         raise ValueError("lists or objects are nested too deep") from None
     except ValueError as error:
         if "int_max_str_digits" in str(error):
-            raise ValueError("a whole number has too many digits; write it as text, in quotes") from None
+            raise ValueError(
+                "a whole number has too many digits; write it as text, in quotes"
+            ) from None
         raise
 
 
@@ -67,7 +69,11 @@ class JsonLinesSource:
         refuse_foreign(path)
         self._file = MappedFile(path, encoding)
         self._index = cached_index(path, f"jsonl{encoding}", lambda: _spans(self._file))
-        if len(self._index) and self._begins_wide() and not any(self._readable(min(_SAMPLED, len(self)))):
+        if (
+            len(self._index)
+            and self._begins_wide()
+            and not any(self._readable(min(_SAMPLED, len(self))))
+        ):
             raise SourceError(f"{self.name(0)}: {_COMMA if self._ends_with_comma() else _WIDE}")
 
     def __len__(self) -> int:
@@ -85,9 +91,13 @@ class JsonLinesSource:
             remedy = "set encoding, such as cp1252, or save it as UTF-8"
             raise RowError(f"{self.name(index)}: not UTF-8 ({reason}); {remedy}") from error
         except ValueError as error:
-            raise RowError(f"{self.name(index)}: not JSON: {error}{_line_hint(line, index, error)}") from error
+            raise RowError(
+                f"{self.name(index)}: not JSON: {error}{_line_hint(line, index, error)}"
+            ) from error
         if not isinstance(row, dict):
-            raise RowError(f"{self.name(index)}: a {type(row).__name__}, but each line must hold one object")
+            raise RowError(
+                f"{self.name(index)}: a {type(row).__name__}, but each line must hold one object"
+            )
         return row if line.isascii() else {column_name(key): value for key, value in row.items()}
 
     def name(self, index: int) -> str:
@@ -184,7 +194,11 @@ def _not_rows(value: Any) -> str:
         remedy = "write it by rows, as pandas does with orient='records'"
         return f"columns ({listing(value)}), but an array of objects is expected, [{{...}}, {{...}}]; {remedy}"
     lists = [name for name, part in value.items() if isinstance(part, list)]
-    remedy = f"save what its name '{lists[0]}' holds" if lists else "if the object is the only row, set format: jsonl"
+    remedy = (
+        f"save what its name '{lists[0]}' holds"
+        if lists
+        else "if the object is the only row, set format: jsonl"
+    )
     return f"one object with {listing(value)}, but an array of objects is expected, [{{...}}, {{...}}]; {remedy}"
 
 
@@ -194,7 +208,9 @@ def _holds_columns(value: dict[str, Any]) -> bool:
         return True
     parts = list(value.values())
     if len(parts) > 1 and all(isinstance(part, list) for part in parts):
-        return len({len(part) for part in parts}) == 1 and not all(_are_rows(part) for part in parts)
+        return len({len(part) for part in parts}) == 1 and not all(
+            _are_rows(part) for part in parts
+        )
     return bool(parts) and all(isinstance(part, dict) and "0" in part for part in parts)
 
 

@@ -19,7 +19,11 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xfd7zXZ\x00", "compressed by xz", _UNPACK),
     (b"ARROW1", "an Arrow file", "write it as Parquet"),
     (b"SQLite format 3", "a database of SQLite", "write the table as CSV"),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the data", "fetch them with 'git lfs pull'"),
+    (
+        b"version https://git-lfs",
+        "a pointer of Git LFS, not the data",
+        "fetch them with 'git lfs pull'",
+    ),
     (b"<!doctype html", "a web page", "download the file itself"),
     (b"<html", "a web page", "download the file itself"),
 )

@@ -22,7 +22,9 @@ _VERSION = 2
 """Of what the index files hold; raised whenever the same file would be indexed otherwise."""
 
 
-def cached_index(path: Path, kind: str, build: Callable[[], np.ndarray], min_bytes: int = MIN_BYTES) -> np.ndarray:
+def cached_index(
+    path: Path, kind: str, build: Callable[[], np.ndarray], min_bytes: int = MIN_BYTES
+) -> np.ndarray:
     """The index of a file, read from its index file where that is still valid.
 
     Args:
@@ -54,7 +56,11 @@ def _read(place: Path, stamp: list[int]) -> np.ndarray | None:
         stored = np.load(place, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return None
-    if stored.ndim != 2 or not len(stored) or stored[0].tolist() != (stamp + [0] * stored.shape[1])[: stored.shape[1]]:
+    if (
+        stored.ndim != 2
+        or not len(stored)
+        or stored[0].tolist() != (stamp + [0] * stored.shape[1])[: stored.shape[1]]
+    ):
         return None
     return stored[1:]
 

@@ -12,7 +12,13 @@ from ofacore.ground.excerpts import cut, excerpt
 from ofacore.ground.patterns import is_remote, named_files
 from ofacore.sources.arrow_values import conversions
 from ofacore.sources.base import ConcatSource, Source, SourceError
-from ofacore.sources.changed import ChangedRows, EmptyIsAbsent, FilesBeside, FolderValues, folder_values
+from ofacore.sources.changed import (
+    ChangedRows,
+    EmptyIsAbsent,
+    FilesBeside,
+    FolderValues,
+    folder_values,
+)
 from ofacore.sources.delimited import DelimitedSource
 from ofacore.sources.folder import nearest, open_folder
 from ofacore.sources.jsonl import JsonLinesSource, json_rows
@@ -22,21 +28,41 @@ from ofacore.sources.spelling import repeated
 from ofacore.sources.webdataset import WebDatasetSource
 
 _SUFFIXES = {
-    ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
-    ".parquet": "parquet", ".pq": "parquet", ".tar": "webdataset",
-}  # fmt: skip
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".tar": "webdataset",
+}
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".pyd")
 _REMEDIES = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the table as CSV"),
-    **dict.fromkeys((".arrow", ".feather"), "write it as Parquet; of what save_to_disk wrote, give the whole folder"),
-    **dict.fromkeys(_PICKLED, "it may run code when it is read; write its rows as JSON lines or Parquet"),
-    **dict.fromkeys((".orc", ".avro", ".h5", ".hdf5", ".tfrecord", ".tfrecords"), "write it as Parquet"),
+    **dict.fromkeys(
+        (".arrow", ".feather"),
+        "write it as Parquet; of what save_to_disk wrote, give the whole folder",
+    ),
+    **dict.fromkeys(
+        _PICKLED, "it may run code when it is read; write its rows as JSON lines or Parquet"
+    ),
+    **dict.fromkeys(
+        (".orc", ".avro", ".h5", ".hdf5", ".tfrecord", ".tfrecords"), "write it as Parquet"
+    ),
     **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "write the table as CSV or Parquet"),
     "": "of a folder that holds other files too name the tables alone, as in 'folder/*.parquet'; or set format",
-    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".tgz"), "unpack it first: rows are read at random"),
+    **dict.fromkeys(
+        (".gz", ".zip", ".bz2", ".xz", ".zst", ".tgz"), "unpack it first: rows are read at random"
+    ),
 }
 """What to do with files of common kinds that cannot be read."""
-_SPLIT_NAMES = {"train": ("train", "training"), "valid": ("valid", "validation", "dev", "val"), "test": ("test",)}
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "dev", "val"),
+    "test": ("test",),
+}
 
 
 def open_source(
@@ -60,7 +86,9 @@ def open_source(
         return source
     columns = None
     if not isinstance(config.empty, str):
-        columns = frozenset(column for column, meaning in config.empty.items() if meaning == "absent")
+        columns = frozenset(
+            column for column, meaning in config.empty.items() if meaning == "absent"
+        )
     return ChangedRows(source, EmptyIsAbsent(columns))
 
 
@@ -90,8 +118,12 @@ def _open_object(spec: Any) -> Source:
         return ListSource(spec, "rows" if isinstance(spec, list) else type(spec).__name__.lower())
     if isinstance(spec, Iterable):
         remedy = "give list(rows), write them to a file, or wrap them in ReplayedRows, whose price is stated there"
-        raise SourceError(f"data of type {type(spec).__name__} has no random access, which resuming needs; {remedy}")
-    raise SourceError(f"data of type {type(spec).__name__}; give a path, a list of paths, a list of rows, or a dataset")
+        raise SourceError(
+            f"data of type {type(spec).__name__} has no random access, which resuming needs; {remedy}"
+        )
+    raise SourceError(
+        f"data of type {type(spec).__name__}; give a path, a list of paths, a list of rows, or a dataset"
+    )
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:
@@ -103,10 +135,14 @@ def _records(frame: Any) -> list[dict[str, Any]]:
     names = list(frame.columns)
     twice = repeated(names)
     if twice is not None:
-        raise SourceError(f"the data frame has the column {excerpt(twice)} twice; rename or drop one of them")
+        raise SourceError(
+            f"the data frame has the column {excerpt(twice)} twice; rename or drop one of them"
+        )
     missing = frame.isna().to_numpy()
     records: list[dict[str, Any]] = frame.to_dict("records")
-    for row, places in zip(missing.nonzero()[0].tolist(), missing.nonzero()[1].tolist(), strict=True):
+    for row, places in zip(
+        missing.nonzero()[0].tolist(), missing.nonzero()[1].tolist(), strict=True
+    ):
         records[row][names[places]] = None
     return records
 
@@ -137,20 +173,28 @@ def _refuse_missing(text: str, name: str) -> NoReturn:
     """Say what is known of a file that is not there."""
     path = Path(name)
     if os.path.islink(name):
-        raise SourceError(f"{name} is a link to '{os.readlink(name)}', which leads to no file; mend the link")
+        raise SourceError(
+            f"{name} is a link to '{os.readlink(name)}', which leads to no file; mend the link"
+        )
     named = "" if name == os.path.expanduser(text) else f", which '{cut(text, 200)}' names"
     raise SourceError(f"no file {cut(name, 200)}{named}{nearest(path)}")
 
 
-def _reader(path: Path, config: DataConfig, split: str, paths: frozenset[str]) -> Callable[[], Source]:
+def _reader(
+    path: Path, config: DataConfig, split: str, paths: frozenset[str]
+) -> Callable[[], Source]:
     kind = config.format if config.format != "auto" else _guessed(path)
 
     def table_of(folder_table: Path) -> Source:
         return _open_path(str(folder_table), _of_table(config), split, frozenset())
 
     readers: dict[str, Callable[[], Source]] = {
-        "csv": lambda: _beside(_delimited(path, config, ",", quoting=config.quoting != "none"), path, paths),
-        "tsv": lambda: _beside(_delimited(path, config, "\t", quoting=config.quoting == "csv"), path, paths),
+        "csv": lambda: _beside(
+            _delimited(path, config, ",", quoting=config.quoting != "none"), path, paths
+        ),
+        "tsv": lambda: _beside(
+            _delimited(path, config, "\t", quoting=config.quoting == "csv"), path, paths
+        ),
         "jsonl": lambda: _beside(JsonLinesSource(path, config.encoding), path, paths),
         "json": lambda: _beside(json_rows(path, config.encoding), path, paths),
         "parquet": lambda: _beside(_with_folders(ParquetSource(path), path), path, paths),
@@ -159,17 +203,25 @@ def _reader(path: Path, config: DataConfig, split: str, paths: frozenset[str]) -
         "folder": lambda: open_folder(path, table_of, paths),
     }
     if kind not in readers:
-        raise SourceError(f"{path}: unknown format '{kind}'; set format to one of {', '.join(sorted(readers))}")
+        raise SourceError(
+            f"{path}: unknown format '{kind}'; set format to one of {', '.join(sorted(readers))}"
+        )
     if path.is_dir() != (kind in ("folder", "hf")):
-        raise SourceError(f"{path} is a {'folder' if path.is_dir() else 'file'}, which format '{kind}' cannot read")
+        raise SourceError(
+            f"{path} is a {'folder' if path.is_dir() else 'file'}, which format '{kind}' cannot read"
+        )
     return readers[kind]
 
 
 def _delimited(path: Path, config: DataConfig, delimiter: str, quoting: bool) -> Source:
     return DelimitedSource(
-        path, config.delimiter or delimiter, _names(path, config),
-        quoting=quoting, encoding=config.encoding, fixed=bool(config.delimiter),
-    )  # fmt: skip
+        path,
+        config.delimiter or delimiter,
+        _names(path, config),
+        quoting=quoting,
+        encoding=config.encoding,
+        fixed=bool(config.delimiter),
+    )
 
 
 def _with_folders(source: Source, path: Path) -> Source:
@@ -189,21 +241,31 @@ def _of_table(config: DataConfig) -> DataConfig:
 
 def _guessed(path: Path) -> str:
     if path.is_dir():
-        return "hf" if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")) else "folder"
+        return (
+            "hf"
+            if any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+            else "folder"
+        )
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:
         known = ", ".join(_SUFFIXES)
         remedy = _REMEDIES.get(path.suffix.lower(), "set format, as in format: csv")
-        raise SourceError(f"{path}: the suffix '{path.suffix}' tells no format (known: {known}); {remedy}")
+        raise SourceError(
+            f"{path}: the suffix '{path.suffix}' tells no format (known: {known}); {remedy}"
+        )
     return kind
 
 
 def _names(path: Path, config: DataConfig) -> tuple[str, ...]:
     if not config.header and not config.names:
-        raise SourceError(f"{path}: header is false, so the columns need names; set names: [first, second, ...]")
+        raise SourceError(
+            f"{path}: header is false, so the columns need names; set names: [first, second, ...]"
+        )
     if config.header and config.names:
         remedy = "set header: false if its first line is data, else leave names out"
-        raise SourceError(f"{path}: names are given, but the first line names the columns; {remedy}")
+        raise SourceError(
+            f"{path}: names are given, but the first line names the columns; {remedy}"
+        )
     return config.names
 
 
@@ -222,4 +284,6 @@ def _download(name: str, split: str) -> Source:
     try:
         return _opened(load_dataset(name), DataConfig(), split, frozenset())
     except (FileNotFoundError, ValueError, ConnectionError) as error:
-        raise SourceError(f"dataset '{name}' is neither a folder here nor can it be loaded: {error}") from error
+        raise SourceError(
+            f"dataset '{name}' is neither a folder here nor can it be loaded: {error}"
+        ) from error

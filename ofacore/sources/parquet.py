@@ -37,13 +37,17 @@ class ParquetSource:
         self._path = path
         self._reset()
         meta, schema = self._open().metadata, self._open().schema_arrow
-        self._ends = list(accumulate(meta.row_group(group).num_rows for group in range(meta.num_row_groups)))
+        self._ends = list(
+            accumulate(meta.row_group(group).num_rows for group in range(meta.num_row_groups))
+        )
         self._stored = tuple(schema.names)
         self.columns: tuple[str, ...] = tuple(map(column_name, self._stored))
         self._convert = conversions(schema)
         twice = repeated(self.columns)
         if twice is not None:
-            raise SourceError(f"{path}: column name {excerpt(twice)} occurs twice; write it with names of its own")
+            raise SourceError(
+                f"{path}: column name {excerpt(twice)} occurs twice; write it with names of its own"
+            )
 
     def _reset(self) -> None:
         self._reader: pyarrow.parquet.ParquetFile | None = None
@@ -77,7 +81,9 @@ class ParquetSource:
         except (ValueError, OverflowError) as error:
             if isinstance(error, RowError):
                 raise
-            raise RowError(f"{self.name(index)}: a value cannot be read: {_reason(error)}") from error
+            raise RowError(
+                f"{self.name(index)}: a value cannot be read: {_reason(error)}"
+            ) from error
         return self._finished(row, index)
 
     def _finished(self, row: Row, index: int) -> Row:
@@ -104,7 +110,9 @@ class ParquetSource:
             except pyarrow.ArrowException as error:
                 remedy = "write it again, or set format"
                 reason = cut(" ".join(str(error).split()), 200).rstrip(".")
-                raise SourceError(f"{self._path}: no readable Parquet file: {reason}; {remedy}") from error
+                raise SourceError(
+                    f"{self._path}: no readable Parquet file: {reason}; {remedy}"
+                ) from error
         return self._reader
 
     def _group(self, group: int, index: int) -> pyarrow.Table:
@@ -116,7 +124,9 @@ class ParquetSource:
         while len(self._groups) > 1 and self._kept_bytes > _KEPT_BYTES:
             self._kept_bytes -= self._groups.popitem(last=False)[1].nbytes
         self._decoded += 1
-        if self._decoded == _TIMES_DECODED * len(self._ends) and len(self._groups) < len(self._ends):
+        if self._decoded == _TIMES_DECODED * len(self._ends) and len(self._groups) < len(
+            self._ends
+        ):
             self._unpacked = unpacked(self._path, self._open())
         return table
 
@@ -127,7 +137,9 @@ class ParquetSource:
             return self._open().read_row_group(group)
         except (pyarrow.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())
-            raise RowError(f"{self.name(index)}: row group {group} cannot be read: {reason}") from error
+            raise RowError(
+                f"{self.name(index)}: row group {group} cannot be read: {reason}"
+            ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -35,7 +35,11 @@ class ListSource:
         if known is not None:
             return tuple(map(column_name, known))
         rows = [self._rows[index] for index in range(min(_SAMPLED, len(self)))]
-        return tuple(dict.fromkeys(column_name(key) for row in rows if isinstance(row, Mapping) for key in row))
+        return tuple(
+            dict.fromkeys(
+                column_name(key) for row in rows if isinstance(row, Mapping) for key in row
+            )
+        )
 
 
 def as_row(value: Any, name: str) -> Row:
@@ -45,7 +49,9 @@ def as_row(value: Any, name: str) -> Row:
         RowError: It is no mapping of column names to values.
     """
     if not isinstance(value, Mapping):
-        raise RowError(f"{name}: a {type(value).__name__}, but a row is a dictionary: column name -> value")
+        raise RowError(
+            f"{name}: a {type(value).__name__}, but a row is a dictionary: column name -> value"
+        )
     return {column_name(key): item for key, item in value.items()}
 
 
@@ -79,7 +85,9 @@ class ReplayedRows:
         while len(self._rows) <= index:
             row = next(self._reader, None)
             if row is None:
-                raise RowError(f"{self.name(index)}: the iterable ended after {len(self._rows)} of {self._length} rows")
+                raise RowError(
+                    f"{self.name(index)}: the iterable ended after {len(self._rows)} of {self._length} rows"
+                )
             self._rows.append(as_row(row, self.name(len(self._rows))))
         return dict(self._rows[index])
 

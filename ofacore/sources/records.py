@@ -13,7 +13,9 @@ from ofacore.sources.mapped import MappedFile
 _QUOTE = b'"'
 
 
-def record_spans(file: MappedFile, delimiter: bytes, quoting: bool = True, skipped: int = 0) -> np.ndarray:
+def record_spans(
+    file: MappedFile, delimiter: bytes, quoting: bool = True, skipped: int = 0
+) -> np.ndarray:
     """int64 [records, 3]: first byte, end, number of the first line. Empty lines are left out.
 
     Args:
@@ -55,7 +57,9 @@ def _joined(
             first = None
     if first is not None:
         remedy = 'write a quote inside a quoted field as "", or set quoting: none'
-        raise SourceError(f"{file.path}:{first[1]}: a quoted field begins here and never ends; {remedy}")
+        raise SourceError(
+            f"{file.path}:{first[1]}: a quoted field begins here and never ends; {remedy}"
+        )
 
 
 def ends_inside(line: bytes, delimiter: bytes, inside: bool) -> bool:

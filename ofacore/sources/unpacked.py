@@ -35,7 +35,10 @@ class UnpackedRows:
         import pyarrow
 
         self._reader = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
-        batches = (self._reader.get_batch(number).num_rows for number in range(self._reader.num_record_batches))
+        batches = (
+            self._reader.get_batch(number).num_rows
+            for number in range(self._reader.num_record_batches)
+        )
         self._ends = list(accumulate(batches))
 
     def __len__(self) -> int:
@@ -65,7 +68,11 @@ def unpacked(path: Path, file: pyarrow.parquet.ParquetFile) -> UnpackedRows | No
 def _place(path: Path) -> Path:
     state = path.stat()
     stamp = f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
-    return cache_root() / "unpacked" / f"{path.stem}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.arrow"
+    return (
+        cache_root()
+        / "unpacked"
+        / f"{path.stem}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.arrow"
+    )
 
 
 def _make(path: Path, file: pyarrow.parquet.ParquetFile, place: Path) -> bool:
@@ -74,12 +81,21 @@ def _make(path: Path, file: pyarrow.parquet.ParquetFile, place: Path) -> bool:
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
     if shutil.disk_usage(place.parent).free < 2 * size:
-        logger.warning("%s: shuffled rows are read slowly; with room for a copy in %s they are not", path, place.parent)
+        logger.warning(
+            "%s: shuffled rows are read slowly; with room for a copy in %s they are not",
+            path,
+            place.parent,
+        )
         return False
     scratch = place.with_suffix(".part")
     if not _claimed(scratch):
         return False
-    logger.info("%s: unpacking %d MB into %s, so that shuffled rows are read fast", path, size >> 20, place.parent)
+    logger.info(
+        "%s: unpacking %d MB into %s, so that shuffled rows are read fast",
+        path,
+        size >> 20,
+        place.parent,
+    )
     try:
         _write(file, scratch)
         os.replace(scratch, place)
@@ -91,7 +107,10 @@ def _make(path: Path, file: pyarrow.parquet.ParquetFile, place: Path) -> bool:
 def _write(file: pyarrow.parquet.ParquetFile, scratch: Path) -> None:
     import pyarrow
 
-    with pyarrow.OSFile(str(scratch), "wb") as sink, pyarrow.ipc.new_file(sink, file.schema_arrow) as writer:
+    with (
+        pyarrow.OSFile(str(scratch), "wb") as sink,
+        pyarrow.ipc.new_file(sink, file.schema_arrow) as writer,
+    ):
         for group in range(file.metadata.num_row_groups):
             writer.write_table(file.read_row_group(group), max_chunksize=BATCH_ROWS)
 

@@ -45,7 +45,9 @@ def _spellings(text: str) -> list[str]:
     if "\\" in text:
         names.append(text.replace("\\", "/"))
     if not text.isascii():
-        names += [unicodedata.normalize(form, name) for name in list(names) for form in ("NFC", "NFD")]
+        names += [
+            unicodedata.normalize(form, name) for name in list(names) for form in ("NFC", "NFD")
+        ]
     return names
 
 

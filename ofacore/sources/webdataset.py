@@ -61,7 +61,9 @@ class WebDatasetSource:
             key, extension = _split(_member_name(self._file, header, start))
             if extension in row:
                 problem = f"the member '{key}.{extension}' occurs twice"
-                raise RowError(f"{self.name(index)}: {problem}; write the shard again with one of them")
+                raise RowError(
+                    f"{self.name(index)}: {problem}; write the shard again with one of them"
+                )
             row["__key__"] = key
             row[extension] = _decoded(self._file[start : start + size], extension, self.name(index))
         return row
@@ -73,7 +75,11 @@ class WebDatasetSource:
     @property
     def columns(self) -> tuple[str, ...]:
         rows = range(min(_SAMPLED, len(self)))
-        return tuple(dict.fromkeys(["__key__", *(name for index in rows for name in self._extensions(index))]))
+        return tuple(
+            dict.fromkeys(
+                ["__key__", *(name for index in rows for name in self._extensions(index))]
+            )
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -91,7 +97,9 @@ class WebDatasetSource:
 
     def _pickled(self) -> str:
         pickled = [column for column in self.columns if column.rpartition(".")[2] in _PICKLES]
-        remedy = "is pickled Python, which may run code and is not read; write it as .npy, .npz or .json"
+        remedy = (
+            "is pickled Python, which may run code and is not read; write it as .npy, .npz or .json"
+        )
         return f"column '{pickled[0]}' {remedy}" if pickled else ""
 
     def _open_end(self) -> str:
@@ -137,7 +145,9 @@ def _member_table(path: Path) -> np.ndarray:
             remedy = "it is cut off, fetch it again"
         raise SourceError(f"{path}: no plain tar file ({error}); {remedy}") from error
     if others and not table:
-        raise SourceError(f"{path}: none of its {others} members is named 'key.ext', as members of a shard are")
+        raise SourceError(
+            f"{path}: none of its {others} members is named 'key.ext', as members of a shard are"
+        )
     return np.array(table, np.int64).reshape(-1, 4)
 
 
@@ -158,7 +168,9 @@ def _refuse_second(path: Path, end: int) -> None:
         while chunk := file.read(_CHUNK):
             if any(chunk):
                 problem = "another archive follows the first one, as 'cat' writes them"
-                raise SourceError(f"{path}: {problem}; keep the shards apart, or join them with tar --concatenate")
+                raise SourceError(
+                    f"{path}: {problem}; keep the shards apart, or join them with tar --concatenate"
+                )
 
 
 def _apart(key: str) -> str:
@@ -172,7 +184,9 @@ def _member_name(file: MappedFile, header: int, data: int) -> str:
     with tarfile.open(fileobj=io.BytesIO(blocks), mode="r:") as archive:
         member = archive.next()
     if member is None:
-        raise RowError(f"{file.path}: no tar header at byte {header}; the file has changed, delete its index")
+        raise RowError(
+            f"{file.path}: no tar header at byte {header}; the file has changed, delete its index"
+        )
     return member.name
 
 

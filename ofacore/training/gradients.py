@@ -118,7 +118,9 @@ class GradientPass:
             FaultLimitError: Too many samples were left out.
         """
         batches = list(data.batches)
-        known = step_facts(data.counts, sum(len(batch.samples) for batch in batches), positions_of(batches))
+        known = step_facts(
+            data.counts, sum(len(batch.samples) for batch in batches), positions_of(batches)
+        )
         scale = Scale(known.counts, known.samples, self.loss_weights, self.tasks is not None)
         faults: list[Fault] = []
         lost = Lost()
@@ -130,7 +132,9 @@ class GradientPass:
             self._whole_gradient(data.step)
             norm = float(self.optimizer.gradient_norm())
             if math.isfinite(norm):
-                sums, bad, cause = merged(done.sums, [*lost.samples, *done.bad], done.cause or lost.cause)
+                sums, bad, cause = merged(
+                    done.sums, [*lost.samples, *done.bad], done.cause or lost.cause
+                )
                 faults += self._skipped(data.step, "nan", bad, "loss is not finite", cause)
                 return StepGradient(sums.report(), norm, faults, known.samples, known.positions)
             searched = self._attempt(data, batches, scale, faults, lost, search=True)
@@ -145,9 +149,14 @@ class GradientPass:
             self.tasks.aggregate(step)
 
     def _attempt(
-        self, data: StepData, batches: list[Batch], scale: Scale, faults: list[Fault], lost: Lost,
+        self,
+        data: StepData,
+        batches: list[Batch],
+        scale: Scale,
+        faults: list[Fault],
+        lost: Lost,
         search: bool = False,
-    ) -> Pass | None:  # fmt: skip
+    ) -> Pass | None:
         """One try over all micro-batches; None where any process had to change its own and all start anew."""
         done, outcome = None, Outcome()
         try:
@@ -178,7 +187,9 @@ class GradientPass:
         done.sums, done.unread = found or TermSums(), None
         return found is not None
 
-    def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
+    def _pass(
+        self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False
+    ) -> Pass:
         self.optimizer.zero_grad()
         if self.tasks is not None:
             self.tasks.begin(batches)
@@ -205,7 +216,13 @@ class GradientPass:
         return in_step(self.model, batches)
 
     def _micro_batch(
-        self, step: int, place: int, batch: Batch, scale: Scale, shared: StepGradients | None, done: Pass
+        self,
+        step: int,
+        place: int,
+        batch: Batch,
+        scale: Scale,
+        shared: StepGradients | None,
+        done: Pass,
     ) -> None:
         self._seed(step, place)
         batch = self._placed(batch)
@@ -226,10 +243,18 @@ class GradientPass:
             self.tasks.take(name)
 
     def _totals(
-        self, place: int, batch: Batch, hidden: Any, scale: Scale, shared: StepGradients | None, done: Pass
+        self,
+        place: int,
+        batch: Batch,
+        hidden: Any,
+        scale: Scale,
+        shared: StepGradients | None,
+        done: Pass,
     ) -> list[Totals]:
         """What a micro-batch adds to the total of the step; notes its report and its faults in ``done``."""
-        own = [group for group in batch.terms if shared is None or not is_step_wide(self.model, group)]
+        own = [
+            group for group in batch.terms if shared is None or not is_step_wide(self.model, group)
+        ]
         if done.unread is not None:
             return self._trusted(place, batch, own, hidden, scale, shared, done.unread)
         weighed = weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
@@ -238,10 +263,16 @@ class GradientPass:
             good = [sample for sample in range(len(batch.samples)) if sample not in weighed.bad]
             done.cause = done.cause or self._cause(batch, hidden, without(own, good))
             done.suspects += [place] if len(batch.samples) > 1 else []
-            weighed = weigh([(group, self._loss(group, hidden)) for group in without(own, weighed.bad)], batch, scale)
+            weighed = weigh(
+                [(group, self._loss(group, hidden)) for group in without(own, weighed.bad)],
+                batch,
+                scale,
+            )
         done.sums.merge(weighed.sums)
         self._note(weighed.total)
-        totals = [weighed.total, *self._auxiliary(batch, hidden, scale, done)] if weighed.total else []
+        totals = (
+            [weighed.total, *self._auxiliary(batch, hidden, scale, done)] if weighed.total else []
+        )
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
         return totals
@@ -251,13 +282,21 @@ class GradientPass:
         return find(batch, hidden, groups) if find else ""
 
     def _trusted(
-        self, place: int, batch: Batch, own: Sequence[TermGroup], hidden: Any, scale: Scale,
-        shared: StepGradients | None, unread: Unread,
-    ) -> list[Totals]:  # fmt: skip
+        self,
+        place: int,
+        batch: Batch,
+        own: Sequence[TermGroup],
+        hidden: Any,
+        scale: Scale,
+        shared: StepGradients | None,
+        unread: Unread,
+    ) -> list[Totals]:
         """The same where all losses are finite; whether they are is read at the end of the step."""
         totals: list[Totals] = []
         if own:
-            totals.append(unread.weigh([(group, self._loss(group, hidden)) for group in own], batch, scale))
+            totals.append(
+                unread.weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
+            )
             self._note(totals[0])
             balance = list(self.model.auxiliary(batch, hidden))
             unread.note(balance)
@@ -277,7 +316,11 @@ class GradientPass:
 
     def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Totals]:
         """What the model adds of its own; left out where it is not finite, for the samples' losses tell whose it is."""
-        finite = [(group, loss) for group, loss in self.model.auxiliary(batch, hidden) if loss.values.isfinite().all()]
+        finite = [
+            (group, loss)
+            for group, loss in self.model.auxiliary(batch, hidden)
+            if loss.values.isfinite().all()
+        ]
         for group, loss in finite:
             done.sums.add(group, loss, [True])
         return _of_no_task(finite, scale)
@@ -285,7 +328,9 @@ class GradientPass:
     def _loss(self, group: TermGroup, hidden: Any) -> Loss:
         return self.model.loss(group, self.model.predict(group, hidden), hidden)
 
-    def _whole_step_losses(self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
+    def _whole_step_losses(
+        self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass
+    ) -> StepGradients | None:
         if not self.sees_whole_step(batches):
             return None
         cache = StepCache(self.model)
@@ -302,13 +347,17 @@ class GradientPass:
         """Whether any data rank has a group whose criterion sees the whole step."""
         return any(everyones(any(step_groups(self.model, batch) for batch in batches)))
 
-    def _collected(self, cache: StepCache, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
+    def _collected(
+        self, cache: StepCache, batches: Sequence[Batch], scale: Scale, done: Pass
+    ) -> StepGradients | None:
         shared = cache.gradients(scale, done.unread, self._take)
         if shared is not None:
             for total in shared.totals:
                 self._note(total)
             done.sums.merge(shared.sums)
-            done.bad += [batches[place].samples[s] for place, samples in shared.bad.items() for s in samples]
+            done.bad += [
+                batches[place].samples[s] for place, samples in shared.bad.items() for s in samples
+            ]
             for place in shared.bad:
                 done.cause = done.cause or self._cause(batches[place])
         return shared
@@ -333,7 +382,9 @@ class GradientPass:
             batches[place : place + 1] = halves
             return Outcome(True, batch.samples)
         self.optimizer.zero_grad()
-        error = OutOfMemoryError(data.step, batch.samples, "lower train.micro_batch_positions or _samples")
+        error = OutOfMemoryError(
+            data.step, batch.samples, "lower train.micro_batch_positions or _samples"
+        )
         if not alone or data_size() == 1:
             raise error
         return Outcome(error=str(error))
@@ -362,8 +413,12 @@ class GradientPass:
             self.optimizer.zero_grad()
             what = "the loss" if kind == "nan" else "the gradient"
             way_out = "look at these rows, or set train.faults.nan=skip"
-            raise NonFiniteError(step, samples, what, f"{reason}: {told}; {way_out}" if told else way_out)
-        return self.counters.note_skipped(step, kind, samples, f"{reason}: {told}" if told else reason, cause)
+            raise NonFiniteError(
+                step, samples, what, f"{reason}: {told}; {way_out}" if told else way_out
+            )
+        return self.counters.note_skipped(
+            step, kind, samples, f"{reason}: {told}" if told else reason, cause
+        )
 
 
 def _cut(data: Divisible, batches: list[Batch], places: Sequence[int]) -> None:
@@ -374,13 +429,18 @@ def _cut(data: Divisible, batches: list[Batch], places: Sequence[int]) -> None:
 
 def _of_no_task(losses: Sequence[tuple[TermGroup, Loss]], scale: Scale) -> list[Totals]:
     """What the model's own losses add to the total of the step."""
-    return [{"": loss.values.sum() * (group.weights[0] / max(1, scale.samples))} for group, loss in losses]
+    return [
+        {"": loss.values.sum() * (group.weights[0] / max(1, scale.samples))}
+        for group, loss in losses
+    ]
 
 
 def zeros_of(hidden: Any) -> list[Totals]:
     """Nothing, with a gradient path through all that was computed."""
     states = [state for state in (hidden.source, hidden.target) if state is not None]
-    zeros = [(state * 0).float().sum() for state in states] + ([] if hidden.idle is None else [hidden.idle.float()])
+    zeros = [(state * 0).float().sum() for state in states] + (
+        [] if hidden.idle is None else [hidden.idle.float()]
+    )
     return [{"": zero} for zero in zeros]
 
 
@@ -391,6 +451,10 @@ def _halves(data: StepData, batch: Batch) -> Sequence[Batch]:
 def raise_unless_memory(error: MemoryError | RuntimeError, place: int) -> NoReturn:
     """Turn an out-of-memory error into `_DoesNotFit`; any other error goes on as it is."""
     message = str(error).lower()
-    if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in message
+        or "can't allocate memory" in message
+    ):
         raise _DoesNotFit(place) from error
     raise error

@@ -51,10 +51,17 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Any, loader: StepSource, config: TrainConfig, folder: Path, callbacks: Sequence[Callback] = (),
-        loss_weights: Mapping[str, float] | None = None, rollout: Rollout | None = None,
-        dtype: torch.dtype | None = None, aggregator: RunAggregator | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        model: Any,
+        loader: StepSource,
+        config: TrainConfig,
+        folder: Path,
+        callbacks: Sequence[Callback] = (),
+        loss_weights: Mapping[str, float] | None = None,
+        rollout: Rollout | None = None,
+        dtype: torch.dtype | None = None,
+        aggregator: RunAggregator | None = None,
+    ) -> None:
         self.model, self.loader, self.config, self.folder = model, loader, config, folder
         self.callbacks, self.rollout = tuple(callbacks), rollout
         self.optimizer = RunOptimizer(model, config.optimizer, dtype)
@@ -64,7 +71,9 @@ class Trainer:
         passing = PipelinePass if getattr(model, "stage", None) else GradientPass
         self.aggregator = aggregator
         tasks = TaskGradients(self.optimizer, aggregator) if aggregator else None
-        self.gradients = passing(model, self.optimizer, config.faults, self.faults, config.seed, weights, tasks)
+        self.gradients = passing(
+            model, self.optimizer, config.faults, self.faults, config.seed, weights, tasks
+        )
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
 
     def _average(self) -> Ema:
@@ -74,7 +83,10 @@ class Trainer:
 
     def run(self) -> int:
         """Train to ``config.steps``, or until something asks to stop; returns the number of steps done."""
-        with stop_on_signals(StopRequest(), 0.0 if layout().single else ECHO) as asked, self._closing():
+        with (
+            stop_on_signals(StopRequest(), 0.0 if layout().single else ECHO) as asked,
+            self._closing(),
+        ):
             self._tell("on_start")
             began = self._clocks()
             with _ended(iter(self.loader)) as steps:
@@ -111,8 +123,16 @@ class Trainer:
         wall, cpu = (now - then for now, then in zip(self._clocks(), began, strict=True))
         faults = (*bad_rows, *gradient.faults)
         return StepReport(
-            self.step, gradient.values, gradient.norm, factor, gradient.samples, gradient.positions, wall, cpu, faults
-        )  # fmt: skip
+            self.step,
+            gradient.values,
+            gradient.norm,
+            factor,
+            gradient.samples,
+            gradient.positions,
+            wall,
+            cpu,
+            faults,
+        )
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -145,8 +165,15 @@ class Trainer:
 
     def described(self) -> dict[str, Any]:
         """What a checkpoint holds besides tensors: step, cursor, counters, format, what callbacks remember."""
-        callbacks = {callback.name: callback.state() for callback in self.callbacks if callback.state()}
-        state = {"step": self.step, "cursor": self.cursor, "faults": self.faults.state(), "callbacks": callbacks}
+        callbacks = {
+            callback.name: callback.state() for callback in self.callbacks if callback.state()
+        }
+        state = {
+            "step": self.step,
+            "cursor": self.cursor,
+            "faults": self.faults.state(),
+            "callbacks": callbacks,
+        }
         learned = self.aggregator.state() if self.aggregator else {}
         kept = {"aggregator": learned} if learned else {}
         return {**state, **kept, "precision": self.optimizer.precision}

@@ -62,7 +62,9 @@ class PipelinePass(GradientPass):
             for need in sorted(self.model.criterion(name, options).needs):
                 raise PipelineError(refusal(name, need))
 
-    def _pass(self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False) -> Pass:
+    def _pass(
+        self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False
+    ) -> Pass:
         self._refuse((group.criterion, group.options) for batch in batches for group in batch.terms)
         batches = [self._placed(batch) for batch in self._in_step(batches)]
         self.optimizer.zero_grad()
@@ -71,7 +73,11 @@ class PipelinePass(GradientPass):
 
         def compute(place: int, received: Tensor | None) -> Tensor:
             now = self._forward(step, place, batches[place], received)
-            return self._total(place, batches[place], now, scale, shared, done) if self._stage.last else now.pack()
+            return (
+                self._total(place, batches[place], now, scale, shared, done)
+                if self._stage.last
+                else now.pack()
+            )
 
         places = range(len(batches))
         for some in [[place] for place in places] if search else [places]:
@@ -92,7 +98,13 @@ class PipelinePass(GradientPass):
             raise_unless_memory(error, place)
 
     def _total(
-        self, place: int, batch: Batch, now: Boundary, scale: Scale, shared: StepGradients | None, done: Pass
+        self,
+        place: int,
+        batch: Batch,
+        now: Boundary,
+        scale: Scale,
+        shared: StepGradients | None,
+        done: Pass,
     ) -> Tensor:
         """The micro-batch's part of the step's total; depends on what came in even where nothing is to be learned."""
         hidden = Hidden(now.memory, now.decoded, balance_of(self._staged, batch, now))
@@ -104,7 +116,9 @@ class PipelinePass(GradientPass):
         totals += zeros_of(hidden) if lockstep(self.model) else []
         return joined([*totals, {"": (now.extra * 0).float().sum()}])[""]
 
-    def _whole_step_losses(self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass) -> StepGradients | None:
+    def _whole_step_losses(
+        self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass
+    ) -> StepGradients | None:
         """Losses over the whole step; the last stage alone knows them and their gradients."""
         if not self.sees_whole_step(batches):
             return None

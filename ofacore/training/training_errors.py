@@ -22,7 +22,9 @@ class NonFiniteError(TrainingError):
 
     def __init__(self, step: int, samples: Sequence[SampleInfo], what: str, way_out: str) -> None:
         self.step, self.samples = step, tuple(samples)
-        super().__init__(f"step {step}: {what} is not a finite number for {named(samples)}; {way_out}")
+        super().__init__(
+            f"step {step}: {what} is not a finite number for {named(samples)}; {way_out}"
+        )
 
 
 class OutOfMemoryError(TrainingError):
@@ -35,7 +37,9 @@ class OutOfMemoryError(TrainingError):
 
     def __init__(self, step: int, samples: Sequence[SampleInfo], way_out: str) -> None:
         self.step, self.samples = step, tuple(samples)
-        super().__init__(f"step {step}: out of memory on a micro-batch of {len(samples)} ({named(samples)}); {way_out}")
+        super().__init__(
+            f"step {step}: out of memory on a micro-batch of {len(samples)} ({named(samples)}); {way_out}"
+        )
 
 
 class FaultLimitError(TrainingError):
@@ -50,11 +54,15 @@ class FaultLimitError(TrainingError):
         component: Component and plugin that made it, if known; else the data are to be looked at.
     """
 
-    def __init__(self, kind: str, count: int, limit: int, key: str, last: str, component: str = "") -> None:
+    def __init__(
+        self, kind: str, count: int, limit: int, key: str, last: str, component: str = ""
+    ) -> None:
         remedy = "Fix the data"
         if component:
             remedy = f"Mend {component}, lower train.lr if the run diverged,"
-        super().__init__(f"{count} {kind} exceed {key}={limit}; the last one: {last}. {remedy} or raise {key}")
+        super().__init__(
+            f"{count} {kind} exceed {key}={limit}; the last one: {last}. {remedy} or raise {key}"
+        )
 
 
 class RuleError(TrainingError):

@@ -47,7 +47,9 @@ def _description(path: str, old: Described, new: Described) -> Iterator[Change]:
     elif old["kind"] == "class":
         for base in set(old["bases"]) - set(new["bases"]):
             yield Change(path, f"is no {base} any more", True)
-        yield from _names(path, old["members"], new["members"], added_breaks="Protocol" in new["bases"])
+        yield from _names(
+            path, old["members"], new["members"], added_breaks="Protocol" in new["bases"]
+        )
     elif old["kind"] == "function":
         yield from _parameters(path, old, new)
         if old["returns"] != new["returns"]:
@@ -55,7 +57,9 @@ def _description(path: str, old: Described, new: Described) -> Iterator[Change]:
             yield Change(path, f"returned {before} and returns {after}", True)
     else:
         if old["type"] != new["type"]:
-            yield Change(path, f"was {old['type'] or 'untyped'} and is {new['type'] or 'untyped'}", True)
+            yield Change(
+                path, f"was {old['type'] or 'untyped'} and is {new['type'] or 'untyped'}", True
+            )
         if old["default"] and not new["default"]:
             yield Change(path, "has no default any more", True)
 
@@ -78,14 +82,21 @@ def _parameters(path: str, old: Described, new: Described) -> Iterator[Change]:
 
 def _positional(after: Described, shared: list[str]) -> bool:
     """Whether a new parameter stands before one that may be given by place."""
-    last = max((list(after).index(name) for name in shared if after[name]["kind"] != "keyword-only"), default=-1)
+    last = max(
+        (list(after).index(name) for name in shared if after[name]["kind"] != "keyword-only"),
+        default=-1,
+    )
     return any(name not in shared for name in list(after)[:last])
 
 
 def _parameter(path: str, old: Described, new: Described) -> Iterator[Change]:
     if old["type"] != new["type"]:
-        yield Change(path, f"was {old['type'] or 'untyped'} and is {new['type'] or 'untyped'}", True)
+        yield Change(
+            path, f"was {old['type'] or 'untyped'} and is {new['type'] or 'untyped'}", True
+        )
     if old["default"] and not new["default"]:
         yield Change(path, "has no default any more", True)
-    if old["kind"] != new["kind"] and not (old["kind"] == "positional-only" or new["kind"] == _BY_KEYWORD[0]):
+    if old["kind"] != new["kind"] and not (
+        old["kind"] == "positional-only" or new["kind"] == _BY_KEYWORD[0]
+    ):
         yield Change(path, f"was {old['kind']} and is {new['kind']}", True)

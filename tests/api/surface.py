@@ -29,7 +29,9 @@ Described = dict[str, Any]
 
 def surface(root: Path = ROOT) -> Described:
     """Contract and exported names of every public module, by name."""
-    loader = griffe.GriffeLoader(search_paths=[root, root / "plugins" / "tool_kit"], allow_inspection=False)
+    loader = griffe.GriffeLoader(
+        search_paths=[root, root / "plugins" / "tool_kit"], allow_inspection=False
+    )
     for package in PACKAGES:
         loader.load(package)
     found = {module: _exports(loader.modules_collection, module) for module in MODULES}
@@ -63,7 +65,9 @@ def main(action: str, *flags: str) -> int:
     """``check`` or ``refresh``; with ``--unreleased`` a contract that nobody has used yet may still change."""
     found = surface()
     old = kept() if SNAPSHOT.exists() else {"contract": [0, 0], "modules": {}}
-    told = message(compare(old["modules"], found["modules"]), (*old["contract"],), (*found["contract"],))
+    told = message(
+        compare(old["modules"], found["modules"]), (*old["contract"],), (*found["contract"],)
+    )
     refused = "raise CONTRACT" in told and "--unreleased" not in flags
     if told:
         print(told)
@@ -78,7 +82,10 @@ def _written(found: Described) -> str:
     """JSON with one line for each exported name, so that a difference shows what changed."""
     modules = []
     for module, names in sorted(found["modules"].items()):
-        lines = (f"  {json.dumps(name)}: {json.dumps(names[name], sort_keys=True)}" for name in sorted(names))
+        lines = (
+            f"  {json.dumps(name)}: {json.dumps(names[name], sort_keys=True)}"
+            for name in sorted(names)
+        )
         modules.append(f" {json.dumps(module)}: {{\n" + ",\n".join(lines) + "\n }")
     return f'{{"contract": {found["contract"]}, "modules": {{\n' + ",\n".join(modules) + "\n}}\n"
 
@@ -86,13 +93,19 @@ def _written(found: Described) -> str:
 def _exports(modules: griffe.ModulesCollection, module: str) -> Described:
     found = _target(modules[module])
     names = [str(getattr(name, "name", name)) for name in found.exports or ()]
-    return {name: _described(_target(found.members[name])) for name in names if name in found.members}
+    return {
+        name: _described(_target(found.members[name])) for name in names if name in found.members
+    }
 
 
 def _fixtures(plugin: griffe.Object) -> dict[str, Any]:
     own = {name: value for name, value in plugin.members.items() if not value.is_alias}
     functions = {name: value for name, value in own.items() if value.is_function}
-    return {name: f for name, f in functions.items() if any("fixture" in str(d.value) for d in f.decorators)}
+    return {
+        name: f
+        for name, f in functions.items()
+        if any("fixture" in str(d.value) for d in f.decorators)
+    }
 
 
 def _target(value: Any) -> Any:
@@ -110,7 +123,11 @@ def _described(value: Any) -> Described:
         return _class(value)
     if value.is_function:
         return _function(value)
-    return {"kind": "attribute", "type": str(value.annotation or ""), "default": value.value is not None}
+    return {
+        "kind": "attribute",
+        "type": str(value.annotation or ""),
+        "default": value.value is not None,
+    }
 
 
 def _class(value: Any) -> Described:
@@ -118,7 +135,11 @@ def _class(value: Any) -> Described:
     members = {}
     for owner in reversed([value, *_parents(value)]):
         for name, member in owner.members.items():
-            if (not name.startswith("_") or name in CALLED) and not member.is_alias and not member.is_class:
+            if (
+                (not name.startswith("_") or name in CALLED)
+                and not member.is_alias
+                and not member.is_class
+            ):
                 members[name] = _described(member)
     return {"kind": "class", "bases": bases, "members": members}
 
@@ -130,7 +151,12 @@ def _parents(value: Any) -> list[Any]:
 
 def _function(value: Any) -> Described:
     parameters = [
-        {"name": p.name, "kind": p.kind.value, "type": str(p.annotation or ""), "default": p.default is not None}
+        {
+            "name": p.name,
+            "kind": p.kind.value,
+            "type": str(p.annotation or ""),
+            "default": p.default is not None,
+        }
         for p in value.parameters
         if p.name not in ("self", "cls")
     ]

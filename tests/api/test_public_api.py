@@ -24,7 +24,9 @@ def found():
 
 def test_the_public_api_is_the_one_that_is_kept(found):
     old = kept()
-    told = message(compare(old["modules"], found["modules"]), tuple(old["contract"]), tuple(found["contract"]))
+    told = message(
+        compare(old["modules"], found["modules"]), tuple(old["contract"]), tuple(found["contract"])
+    )
     assert not told, told
 
 
@@ -56,7 +58,9 @@ def _rename_parameter(api):
 
 
 def _require_parameter(api):
-    _load(api)["parameters"].append({"name": "x", "kind": "keyword-only", "type": "int", "default": False})
+    _load(api)["parameters"].append(
+        {"name": "x", "kind": "keyword-only", "type": "int", "default": False}
+    )
 
 
 def _swap_parameters(api):
@@ -107,9 +111,13 @@ def test_a_change_that_breaks_plugins_names_itself_and_the_contract(found, chang
 def test_an_addition_breaks_nothing_but_is_told(found):
     new = copy.deepcopy(found["modules"])
     new["ofacore.parts"]["Fresh"] = {"kind": "class", "bases": [], "members": {}}
-    _load(new)["parameters"].append({"name": "x", "kind": "keyword-only", "type": "int", "default": True})
+    _load(new)["parameters"].append(
+        {"name": "x", "kind": "keyword-only", "type": "int", "default": True}
+    )
     told = message(compare(found["modules"], new), (1, 3), (1, 3))
-    assert "addition: ofacore.parts.Fresh is new" in told and "make api" in told and "(1, 4)" in told
+    assert (
+        "addition: ofacore.parts.Fresh is new" in told and "make api" in told and "(1, 4)" in told
+    )
     assert "breaking" not in told
     assert message([], (1, 3), (1, 3)) == ""
 
@@ -119,7 +127,9 @@ def test_a_deprecated_name_warns_where_it_is_used():
     def old() -> int:
         return 1
 
-    with pytest.warns(DeprecationWarning, match="deprecated since 1.2, removed in 2.0: use new") as caught:
+    with pytest.warns(
+        DeprecationWarning, match="deprecated since 1.2, removed in 2.0: use new"
+    ) as caught:
         assert old() == 1
     assert caught[0].filename == __file__
 
@@ -139,7 +149,11 @@ def test_a_deprecated_class_warns_when_it_is_made():
 def _marks(folder: Path):
     for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "deprecated":
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "deprecated"
+            ):
                 yield file, {word.arg: ast.literal_eval(word.value) for word in node.keywords}
 
 
@@ -148,5 +162,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def test_what_was_to_be_removed_is_removed():
-    late = [file for file, words in _marks(ROOT / "ofacore") if _numbers(words["removed_in"]) <= _numbers(__version__)]
+    late = [
+        file
+        for file, words in _marks(ROOT / "ofacore")
+        if _numbers(words["removed_in"]) <= _numbers(__version__)
+    ]
     assert late == []

@@ -29,19 +29,28 @@ def example(name, seed, scale=1):
     text = "".join(rng.choice(list("abc"), int(rng.integers(1, 20 * scale))))
     turns = int(rng.integers(0, 4))
     row = {
-        "a": text[: 8 * scale], "t": text, "p": [1, 2], "i": [0.5] * (64 * scale),
+        "a": text[: 8 * scale],
+        "t": text,
+        "p": [1, 2],
+        "i": [0.5] * (64 * scale),
         "n": [0.25] * int(rng.integers(20, 64)),
         "b": [[1, 2]] * turns if name == "detect" else [3, 4],
-    }  # fmt: skip
+    }
     row["t"] = [text[:3]] * turns if name == "detect" else text
     return MADE[name].encode(row, split="train", rng=rng, row_id=f"{name}[{seed}]")
 
 
-EXAMPLES = st.lists(st.tuples(st.sampled_from(list(NINE)), st.integers(0, 30)), min_size=1, max_size=12)
+EXAMPLES = st.lists(
+    st.tuples(st.sampled_from(list(NINE)), st.integers(0, 30)), min_size=1, max_size=12
+)
 
 
 def sides(batch):
-    return [(name, side) for name, side in (("source", batch.source), ("target", batch.target)) if side is not None]
+    return [
+        (name, side)
+        for name, side in (("source", batch.source), ("target", batch.target))
+        if side is not None
+    ]
 
 
 @settings(max_examples=40, deadline=None)
@@ -51,11 +60,20 @@ def test_every_position_has_one_place(chosen, packing):
     batch = collate(examples, packing=packing)
     for name, side in sides(batch):
         layout, n = side.layout, side.layout.positions
-        pieces = [p for e in examples for seq in (e.source if name == "source" else (e.target,)) for p in seq]
+        pieces = [
+            p
+            for e in examples
+            for seq in (e.source if name == "source" else (e.target,))
+            for p in seq
+        ]
         assert n == sum(piece.length for piece in pieces)
-        assert sorted(i for rows in layout.rows for i in rows.flatten().tolist() if i >= 0) == list(range(n))
+        assert sorted(i for rows in layout.rows for i in rows.flatten().tolist() if i >= 0) == list(
+            range(n)
+        )
         assert sorted(i for call in side.calls for i in call.index.tolist()) == list(range(n))
-        assert torch.equal(layout.coordinates, torch.from_numpy(np.concatenate([p.coordinates for p in pieces])))
+        assert torch.equal(
+            layout.coordinates, torch.from_numpy(np.concatenate([p.coordinates for p in pieces]))
+        )
         assert layout.sequence.diff().ge(0).all() and layout.segment.diff().ge(0).all()
         for rows in layout.rows:
             for row in rows:
@@ -73,14 +91,18 @@ def test_target_rows_read_exactly_the_sources_of_their_sequences(chosen, packing
         return
     layout = batch.target.layout
     assert len(layout.memory_rows) == len(layout.rows)
-    assert sum(memory >= 0 for memory in layout.memory.tolist()) == sum(bool(e.source and e.target) for e in examples)
+    assert sum(memory >= 0 for memory in layout.memory.tolist()) == sum(
+        bool(e.source and e.target) for e in examples
+    )
     for rows, memories in zip(layout.rows, layout.memory_rows, strict=True):
         for row, memory in zip(rows, memories, strict=True):
             wanted = {int(layout.memory[s]) for s in layout.sequence[row[row >= 0]].unique()} - {-1}
             positions = memory[memory >= 0]
             found = set(batch.source.layout.sequence[positions].tolist()) if batch.source else set()
             assert found == wanted
-            assert len(positions) == sum(int((batch.source.layout.sequence == s).sum()) for s in wanted)
+            assert len(positions) == sum(
+                int((batch.source.layout.sequence == s).sum()) for s in wanted
+            )
 
 
 @settings(max_examples=40, deadline=None)
@@ -106,7 +128,9 @@ def test_labels_meet_the_positions_that_learn_them(chosen, packing):
             seen += 1
     items = [item for e in examples for item in e.terms]
     assert seen == len(items)
-    assert counted == {term: sum(i.count for i in items if i.term == term) for term in {i.term for i in items}}
+    assert counted == {
+        term: sum(i.count for i in items if i.term == term) for term in {i.term for i in items}
+    }
 
 
 def test_a_label_stands_one_behind_its_input():
@@ -147,7 +171,9 @@ def test_without_packing_each_sequence_has_its_row():
     batch = collate([example("spell", seed) for seed in range(7)], packing=False)
     (rows,), (memory,) = batch.target.layout.rows, batch.target.layout.memory_rows
     assert len(rows) == len(memory) == 7
-    assert int((rows[:, 0] >= 0).sum()) == 7 and (batch.target.layout.memory == torch.arange(7)).all()
+    assert (
+        int((rows[:, 0] >= 0).sum()) == 7 and (batch.target.layout.memory == torch.arange(7)).all()
+    )
 
 
 def test_a_source_alone_makes_a_batch_without_target():

@@ -70,7 +70,11 @@ def test_every_epoch_uses_each_row_once_in_its_own_order():
 
 
 def test_tasks_and_seeds_have_their_own_order():
-    orders = {tuple(sample_ref(task, k, 50, seed).index for k in range(50)) for task in "ab" for seed in (1, 2)}
+    orders = {
+        tuple(sample_ref(task, k, 50, seed).index for k in range(50))
+        for task in "ab"
+        for seed in (1, 2)
+    }
     assert len(orders) == 4
 
 
@@ -89,7 +93,13 @@ def test_replacements_depend_on_number_and_attempt_alone():
 
 def test_generators_are_keyed_by_every_argument():
     base = (1, "a", 0, 5, 0)
-    others = [(2, "a", 0, 5, 0), (1, "b", 0, 5, 0), (1, "a", 1, 5, 0), (1, "a", 0, 6, 0), (1, "a", 0, 5, 1)]
+    others = [
+        (2, "a", 0, 5, 0),
+        (1, "b", 0, 5, 0),
+        (1, "a", 1, 5, 0),
+        (1, "a", 0, 6, 0),
+        (1, "a", 0, 5, 1),
+    ]
     first = item_rng(*base).integers(2**60)
     assert first == item_rng(*base).integers(2**60)
     assert len({first, *(item_rng(*other).integers(2**60) for other in others)}) == 6

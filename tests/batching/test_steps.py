@@ -27,21 +27,29 @@ class Turns:
 
 def rows(count, bad=()):
     texts = [LETTERS[k % 25] * (1 + k % 7) + LETTERS[k // 25] for k in range(count)]
-    return [{"a": text if k not in bad else text.upper(), "t": text} for k, text in enumerate(texts)]
+    return [
+        {"a": text if k not in bad else text.upper(), "t": text} for k, text in enumerate(texts)
+    ]
 
 
 def tasks(bad=()):
     return {
-        "one": TaskData(ListSource(rows(7, bad), "one"), encoder("[WORD:a] -> [WORD:t]", name="one")),
+        "one": TaskData(
+            ListSource(rows(7, bad), "one"), encoder("[WORD:a] -> [WORD:t]", name="one")
+        ),
         "two": TaskData(
             ListSource(rows(40), "two"),
-            encoder("[WORD:a] -> [WORD:t] ||| say [WORD:a] -> [WORD:t]", name="two", drop_prompt=0.2),
+            encoder(
+                "[WORD:a] -> [WORD:t] ||| say [WORD:a] -> [WORD:t]", name="two", drop_prompt=0.2
+            ),
         ),
     }
 
 
 def steps(stop, start=0, cursor=None, bad=(), **settings):
-    loader = StepLoader(tasks(bad), Turns(), LoaderSettings(seed=3, **settings), cursor, start, stop)
+    loader = StepLoader(
+        tasks(bad), Turns(), LoaderSettings(seed=3, **settings), cursor, start, stop
+    )
     return list(loader)
 
 
@@ -61,8 +69,14 @@ def seen(found):
 
 def test_a_step_holds_what_the_schedule_says():
     for step in steps(6):
-        assert step.samples == {task: count for task, count in Turns().counts(step.number).items() if count}
-        assert len(step.examples) == sum(step.samples.values()) == sum(len(batch.samples) for batch in step.batches)
+        assert step.samples == {
+            task: count for task, count in Turns().counts(step.number).items() if count
+        }
+        assert (
+            len(step.examples)
+            == sum(step.samples.values())
+            == sum(len(batch.samples) for batch in step.batches)
+        )
         assert step.counts["one/t"] == sum(
             item.count for e in step.examples for item in e.terms if item.term == "one/t"
         )
@@ -103,7 +117,11 @@ class Raises(Letters):
 
 def test_an_error_of_a_plugin_in_a_worker_is_told_with_its_place_and_ends_the_workers():
     sound = encoder("[WORD:a] -> [WORD:t]", name="one")
-    broken = {"one": TaskData(ListSource(rows(7), "one"), replace(sound, preprocessors={"letters": Raises()}))}
+    broken = {
+        "one": TaskData(
+            ListSource(rows(7), "one"), replace(sound, preprocessors={"letters": Raises()})
+        )
+    }
     others = multiprocessing.active_children()
     with pytest.raises(KeyError, match="values") as caught:
         list(StepLoader(broken, Single(), LoaderSettings(workers=1), None, 0, 3))
@@ -134,14 +152,19 @@ def test_the_number_of_workers_changes_nothing_for_the_data_or_the_caller():
     torch.manual_seed(5)
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     assert seen(steps(12, bad={2, 3}, workers=2)) == seen(steps(12, bad={2, 3}))
-    assert torch.equal(torch.get_rng_state(), state) and (np.random.get_state()[1] == numpy_state).all()
+    assert (
+        torch.equal(torch.get_rng_state(), state)
+        and (np.random.get_state()[1] == numpy_state).all()
+    )
 
 
 def test_micro_batches_keep_every_sample_under_any_limit():
     for settings in ({"positions": 40}, {"samples": 2}, {"packing": False, "positions": 60}):
         for step in steps(4, **settings):
             found = sorted((s.task, s.number) for batch in step.batches for s in batch.samples)
-            assert found == sorted((e.task, n) for e, n in zip(step.examples, step.numbers, strict=True))
+            assert found == sorted(
+                (e.task, n) for e, n in zip(step.examples, step.numbers, strict=True)
+            )
             counts = {}
             for group in (group for batch in step.batches for group in batch.terms):
                 for term, count in zip(group.terms, group.counts, strict=True):
@@ -154,7 +177,9 @@ def test_ranks_share_a_step_without_overlap():
     parts = [steps(5, rank=rank, ranks=3) for rank in range(3)]
     for number, wanted in enumerate(whole):
         found = [
-            (e.task, n) for part in parts for e, n in zip(part[number].examples, part[number].numbers, strict=True)
+            (e.task, n)
+            for part in parts
+            for e, n in zip(part[number].examples, part[number].numbers, strict=True)
         ]
         assert sorted(found) == sorted(wanted)
         assert parts[0][number].cursor == parts[2][number].cursor
@@ -169,10 +194,16 @@ def test_a_run_goes_on_with_another_number_of_ranks_where_it_stopped():
 
     begun = [steps(2, rank=rank, ranks=8) for rank in range(8)]
     assert any(not step.batches for part in begun for step in part)
-    rest = [steps(4, 2, stored(part[-1]), rank=rank, ranks=2) for rank, part in enumerate(begun[:2])]
+    rest = [
+        steps(4, 2, stored(part[-1]), rank=rank, ranks=2) for rank, part in enumerate(begun[:2])
+    ]
     last = steps(7, 4, stored(rest[0][-1]))
     for number, whole in enumerate(steps(7)):
-        parts = [part[number] for part in begun] if number < 2 else [part[number - 2] for part in rest if number < 4]
+        parts = (
+            [part[number] for part in begun]
+            if number < 2
+            else [part[number - 2] for part in rest if number < 4]
+        )
         parts = parts or [last[number - 4]]
         assert sorted(sample for part in parts for sample in taken(part)) == sorted(taken(whole))
         assert all(part.cursor == whole.cursor for part in parts)
@@ -183,7 +214,9 @@ def test_bad_rows_are_replaced_recorded_and_shrink_nothing():
     bad = [row for step in found for row in step.bad]
     assert {row.row_id for row in bad} == {"one[2]", "one[3]"}
     assert all("small letters" in row.reason and row.task == "one" for row in bad)
-    assert [len(step.examples) for step in found] == [sum(Turns().counts(k).values()) for k in range(10)]
+    assert [len(step.examples) for step in found] == [
+        sum(Turns().counts(k).values()) for k in range(10)
+    ]
     assert seen(steps(10, start=5, cursor=found[4].cursor, bad={2, 3})) == seen(found[5:])
 
 
@@ -214,7 +247,10 @@ def test_stopping_early_leaves_no_thread_behind():
 
 def test_what_cannot_reach_a_worker_says_what_and_how():
     broken = {
-        "one": TaskData(ListSource([{"a": "x", "t": "y", "f": lambda: 1}]), encoder("[WORD:a] -> [WORD:t]", name="one"))
+        "one": TaskData(
+            ListSource([{"a": "x", "t": "y", "f": lambda: 1}]),
+            encoder("[WORD:a] -> [WORD:t]", name="one"),
+        )
     }
     with pytest.raises(SourceError, match=r"task 'one': its data cannot be sent.*workers: 0"):
         next(iter(StepLoader(broken, Turns(), LoaderSettings(workers=1))))

@@ -101,7 +101,14 @@ class Letters(Base):
         bounds = not slot.attributes.get("bare")
         allowed = self.allowed(value, slot, ctx) if slot.attributes.get("closed_set") else None
         return [
-            TokenSegment(ids, (WORDS.name,), inputs=masked, boundaries=bounds, shift=masked is None, allowed=allowed)
+            TokenSegment(
+                ids,
+                (WORDS.name,),
+                inputs=masked,
+                boundaries=bounds,
+                shift=masked is None,
+                allowed=allowed,
+            )
         ]
 
     def allowed(self, value: str, slot: SlotPlan, ctx: RowContext) -> tuple[np.ndarray, ...]:
@@ -109,8 +116,14 @@ class Letters(Base):
             raise RowError(f"{value!r} is not in the closed set")
         start, found = self.vocabulary.offset(WORDS.name), []
         for n in range(len(value) + 1):
-            rest = {other[n : n + 1] for other in ctx.closed_sets[slot.name] if other.startswith(value[:n])}
-            found.append(np.array(sorted(start + LETTERS.index(x) if x else 2 for x in rest), np.int64))
+            rest = {
+                other[n : n + 1]
+                for other in ctx.closed_sets[slot.name]
+                if other.startswith(value[:n])
+            }
+            found.append(
+                np.array(sorted(start + LETTERS.index(x) if x else 2 for x in rest), np.int64)
+            )
         return tuple(found)
 
 
@@ -153,7 +166,9 @@ class NumbersAdapter:
 
     @staticmethod
     def coordinates(shape: tuple[int, ...], options: Options) -> np.ndarray:
-        return np.stack([np.zeros(shape[0]), np.arange(shape[0]), np.zeros(shape[0])], axis=1).astype(np.int64)
+        return np.stack(
+            [np.zeros(shape[0]), np.arange(shape[0]), np.zeros(shape[0])], axis=1
+        ).astype(np.int64)
 
 
 class SquaredError:
@@ -181,7 +196,9 @@ class Shorten:
 
     def __init__(self, options: Options | None = None) -> None: ...
 
-    def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
+    def __call__(
+        self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext
+    ) -> dict[str, Any]:
         ctx.published.put("shortened", Shortened(tuple(slot.name for slot in slots)))
         return {k: v[:-1] if isinstance(v, str) and v.endswith("z") else v for k, v in row.items()}
 
@@ -210,38 +227,67 @@ def lower(value: str) -> str:
 
 _TOKEN = {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"}
 _WORD_ATTRIBUTES = (
-    Attribute("no_loss", "flag"), Attribute("closed_set", "flag"), Attribute("masked", "flag"),
+    Attribute("no_loss", "flag"),
+    Attribute("closed_set", "flag"),
+    Attribute("masked", "flag"),
     Attribute("bare", "flag"),
-    Attribute("reads", "slot"), Attribute("drop_prompt", "float"),
-)  # fmt: skip
+    Attribute("reads", "slot"),
+    Attribute("drop_prompt", "float"),
+)
 _HERE = __name__
 MANIFEST = ModalityManifest(
     "toy",
     CONTRACT,
     (
-        SlotType("WORD", "", "letters", "text", is_word, _WORD_ATTRIBUTES, row_transform=f"{_HERE}:Shorten",
-                 serves_plain_text=True),
+        SlotType(
+            "WORD",
+            "",
+            "letters",
+            "text",
+            is_word,
+            _WORD_ATTRIBUTES,
+            row_transform=f"{_HERE}:Shorten",
+            serves_plain_text=True,
+        ),
         SlotType("PAIR", "", "digits", "two digits", is_pair, (Attribute("no_loss", "flag"),)),
         SlotType("NUMS", "", "numbers", "numbers", is_numbers, (Attribute("no_loss", "flag"),)),
     ),
     (
         Component("preprocessor", "letters", f"{_HERE}:Letters", uses=_TOKEN),
         Component("preprocessor", "digits", f"{_HERE}:Digits", uses=_TOKEN),
-        Component("preprocessor", "numbers", f"{_HERE}:Numbers", uses={
-            "adapter": "numbers", "head": "numbers", "criterion": "squared", "generator": "numbers",
-            "corruption": "noise"}),
+        Component(
+            "preprocessor",
+            "numbers",
+            f"{_HERE}:Numbers",
+            uses={
+                "adapter": "numbers",
+                "head": "numbers",
+                "criterion": "squared",
+                "generator": "numbers",
+                "corruption": "noise",
+            },
+        ),
         Component("adapter", "numbers", f"{_HERE}:NumbersAdapter"),
         Component("corruption", "noise", f"{_HERE}:Noise"),
         Component("criterion", "squared", f"{_HERE}:SquaredError"),
         Component("transform", "upper", f"{_HERE}:upper"),
         Component("transform", "lower", f"{_HERE}:lower"),
     ),
-)  # fmt: skip
-TOKENS = ComponentManifest("tokens", CONTRACT, (
-    Component("adapter", "token", "x:y"), Component("head", "token", "x:y"), Component("head", "numbers", "x:y"),
-    Component("generator", "token", "x:y"), Component("generator", "numbers", "x:y"),
-    Component("criterion", "cross_entropy", "ofacore.components.tokens.cross_entropy:CrossEntropy"),
-))  # fmt: skip
+)
+TOKENS = ComponentManifest(
+    "tokens",
+    CONTRACT,
+    (
+        Component("adapter", "token", "x:y"),
+        Component("head", "token", "x:y"),
+        Component("head", "numbers", "x:y"),
+        Component("generator", "token", "x:y"),
+        Component("generator", "numbers", "x:y"),
+        Component(
+            "criterion", "cross_entropy", "ofacore.components.tokens.cross_entropy:CrossEntropy"
+        ),
+    ),
+)
 
 VOCABULARY = Vocabulary().extend([WORDS, PAIRS])
 REGISTRY = Registry.of(MANIFEST, TOKENS)
@@ -265,7 +311,17 @@ def encoder(
     preprocessors: dict[str, Any] = {"letters": Letters(), "digits": Digits(), "numbers": Numbers()}
     for preprocessor in preprocessors.values():
         preprocessor.bind(VOCABULARY, None)
-    criteria: dict[str, Any] = {"cross_entropy": CrossEntropy({}), "squared": SquaredError(), "contrastive": OnePair()}
+    criteria: dict[str, Any] = {
+        "cross_entropy": CrossEntropy({}),
+        "squared": SquaredError(),
+        "contrastive": OnePair(),
+    }
     return Encoder.of(
-        plan, REGISTRY, preprocessors, {"numbers": Geometry(NumbersAdapter)}, criteria, {"noise": Noise()}, settings
+        plan,
+        REGISTRY,
+        preprocessors,
+        {"numbers": Geometry(NumbersAdapter)},
+        criteria,
+        {"noise": Noise()},
+        settings,
     )

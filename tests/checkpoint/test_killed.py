@@ -31,7 +31,10 @@ def save_for_ever(run: Path, step: int, said: int) -> None:
     while True:
         step += 1
         write = save_sharded if step % 2 else save
-        folder = write(step_folder(run, step), Snapshot({"w": torch.full((SIZE,), float(step))}, {"step": step}))
+        folder = write(
+            step_folder(run, step),
+            Snapshot({"w": torch.full((SIZE,), float(step))}, {"step": step}),
+        )
         write_pointer(run, "latest", folder, step=step)
         prune(run, 1)
         os.write(said, f"{step}\n".encode())
@@ -95,9 +98,13 @@ def test_kill_between_the_renames_leaves_the_old_one_findable(tmp_path):
     assert not folder.exists()
     found = find_latest(run)
     assert found is not None and found in checkpoints(run)
-    assert load(found).state["step"] == load(folder).state["step"] == load_state(folder)["step"] == 7
+    assert (
+        load(found).state["step"] == load(folder).state["step"] == load_state(folder)["step"] == 7
+    )
     prune(run, 1)
-    assert load(folder).state["step"] == 7 and [path.name for path in folder.parent.glob("*step*")] == [found.name]
+    assert load(folder).state["step"] == 7 and [
+        path.name for path in folder.parent.glob("*step*")
+    ] == [found.name]
     save(folder, Snapshot({"w": torch.zeros(3)}, {"step": 9}))
     assert load(folder).state["step"] == 9 and find_latest(run) == folder
     assert [path.name for path in folder.parent.glob("*step*")] == [folder.name]

@@ -16,7 +16,16 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ofacore.checkpoint import Snapshot, checkpoints, find_latest, load, prune, save, save_sharded, step_folder
+from ofacore.checkpoint import (
+    Snapshot,
+    checkpoints,
+    find_latest,
+    load,
+    prune,
+    save,
+    save_sharded,
+    step_folder,
+)
 from ofacore.checkpoint import write_pointer as point
 from ofacore.checkpoint.sharded import on_first
 from ofacore.parallel.held_parts import placed
@@ -31,7 +40,9 @@ def die_before(number: int) -> None:
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal left
-        reads = event == "open" and not int(str(arguments[2] or 0)) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        reads = event == "open" and not int(str(arguments[2] or 0)) & (
+            os.O_WRONLY | os.O_RDWR | os.O_CREAT
+        )
         if event not in CHANGES or reads:
             return
         left -= 1
@@ -72,10 +83,14 @@ def snapshot(step: int, rank: int = 0, ranks: int = 1) -> Snapshot:
     rows = ROWS // ranks
     part = weights(step)[rank * rows : (rank + 1) * rows].clone()
     held = part if ranks == 1 else placed(part, (ROWS, 3), (rank * rows, 0))
-    return Snapshot({"w": held}, {"step": step}, {"w|step": torch.tensor(float(step))}, {"methods": {}})
+    return Snapshot(
+        {"w": held}, {"step": step}, {"w|step": torch.tensor(float(step))}, {"methods": {}}
+    )
 
 
-def stepped(run: Path, step: int, write: Callable[[Path], Path], group: dist.ProcessGroup | None = None) -> None:
+def stepped(
+    run: Path, step: int, write: Callable[[Path], Path], group: dist.ProcessGroup | None = None
+) -> None:
     """What a run does at a step: save, let ``latest`` point there, delete what is old."""
     folder = write(step_folder(run, step))
 
@@ -101,7 +116,10 @@ def usable(run: Path, last: int) -> None:
     assert found is not None
     for place in checkpoints(run):
         step = load(place).state["step"]
-        assert torch.equal(load(place).model["w"], weights(step)) and load(place).optimizer["w|step"] == step
+        assert (
+            torch.equal(load(place).model["w"], weights(step))
+            and load(place).optimizer["w|step"] == step
+        )
     assert load(found).state["step"] >= last
 
 
@@ -148,7 +166,12 @@ def rank_work(run: Path, rank: int, number: int | None) -> None:
     dist.barrier()
     if number is not None:
         die_before(number)
-    stepped(run, 4, lambda folder: save_sharded(folder, snapshot(4, rank, 2), dist.group.WORLD), dist.group.WORLD)
+    stepped(
+        run,
+        4,
+        lambda folder: save_sharded(folder, snapshot(4, rank, 2), dist.group.WORLD),
+        dist.group.WORLD,
+    )
 
 
 @pytest.mark.dist

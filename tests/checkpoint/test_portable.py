@@ -32,7 +32,10 @@ def snapshot(step=1):
         optimizer={"a|exp_avg": torch.ones(2, 3), "a|step": torch.tensor(4.0)},
         optimizer_structure={"methods": {"a": "adamw"}},
         ema={"a": torch.zeros(2, 3)},
-        artifacts={"text/bpe": Artifact({"merges.txt": b"a b"}), "codec": Artifact.of_json("x.json", [1])},
+        artifacts={
+            "text/bpe": Artifact({"merges.txt": b"a b"}),
+            "codec": Artifact.of_json("x.json", [1]),
+        },
     )
 
 
@@ -42,7 +45,9 @@ def test_round_trip(tmp_path):
     for kind in ("model", "optimizer", "ema"):
         stored, read = getattr(first, kind), getattr(back, kind)
         assert stored.keys() == read.keys()
-        assert all(torch.equal(stored[n], read[n]) and stored[n].dtype == read[n].dtype for n in stored)
+        assert all(
+            torch.equal(stored[n], read[n]) and stored[n].dtype == read[n].dtype for n in stored
+        )
     assert {k: v for k, v in back.state.items() if k != "artifacts"} == first.state
     assert back.artifacts["bpe"].digest == first.artifacts["bpe"].digest
     assert back.optimizer_structure == first.optimizer_structure
@@ -76,7 +81,9 @@ def test_failure_while_saving_leaves_the_old_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits the size of files of a process of its own")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="limits the size of files of a process of its own"
+)
 def test_a_full_disk_is_named_and_leaves_the_old_one(tmp_path):
     save(tmp_path / "c", snapshot(1))
     script = (
@@ -86,18 +93,27 @@ def test_a_full_disk_is_named_and_leaves_the_old_one(tmp_path):
         "except Exception as error: print(type(error).__name__, error)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "c")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(tmp_path / "c")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.startswith(f"CheckpointError {tmp_path / 'c'}: cannot be written (")
-    assert load(tmp_path / "c").state["step"] == 1 and [path.name for path in tmp_path.iterdir()] == ["c"]
+    assert load(tmp_path / "c").state["step"] == 1 and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["c"]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "optimizer.safetensors", "ema.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "state.json", "optimizer.safetensors", "ema.safetensors"]
+)
 def test_truncated_files_are_named(tmp_path, name):
     folder = save(tmp_path / "c", snapshot())
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match=rf"{name}: damaged: {len(content) // 2} bytes, {len(content)} were"):
+    with pytest.raises(
+        CheckpointError, match=rf"{name}: damaged: {len(content) // 2} bytes, {len(content)} were"
+    ):
         load(folder)
 
 
@@ -128,7 +144,9 @@ def test_changed_artifact_is_named(tmp_path):
 def test_misfit_names_missing_unexpected_and_both_shapes(tmp_path):
     stored = {"a": torch.zeros(2), "old": torch.zeros(1)}
     wanted = {"a": torch.zeros(3), "new": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match=r"missing: new; unexpected: old; .*a: stored \[2\], model \[3\]"):
+    with pytest.raises(
+        CheckpointError, match=r"missing: new; unexpected: old; .*a: stored \[2\], model \[3\]"
+    ):
         check_fit(tmp_path, stored, wanted)
     check_fit(tmp_path, stored, stored)
 
@@ -154,16 +172,23 @@ def test_what_is_no_checkpoint_is_left_alone(tmp_path):
 def test_a_damaged_pointer_tells_the_way_out(tmp_path):
     save(step_folder(tmp_path, 1), snapshot(1))
     (tmp_path / "checkpoints" / "latest").write_text("")
-    with pytest.raises(CheckpointError, match="latest: not a pointer .* delete it, and the newest complete"):
+    with pytest.raises(
+        CheckpointError, match="latest: not a pointer .* delete it, and the newest complete"
+    ):
         find_latest(tmp_path)
 
 
 def test_a_pointer_that_cannot_be_written_is_named_and_nothing_remains(tmp_path):
     folder = save(step_folder(tmp_path, 1), snapshot(1))
     (tmp_path / "checkpoints" / "latest").mkdir()
-    with pytest.raises(CheckpointError, match="latest: cannot be written .* though step-000001 is complete"):
+    with pytest.raises(
+        CheckpointError, match="latest: cannot be written .* though step-000001 is complete"
+    ):
         write_pointer(tmp_path, "latest", folder, step=1)
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["latest", "step-000001"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "latest",
+        "step-000001",
+    ]
 
 
 def test_latest_ignores_incomplete_ones(tmp_path):

@@ -44,7 +44,10 @@ def test_plugins_list_as_json_has_a_row_for_every_plugin(ofa):
 
 def test_plugins_list_shows_the_reason_of_a_bad_plugin(ofa):
     out = ofa("plugins", "list", OFA_PLUGIN_DEV="ghost=no_such_module:MANIFEST").stdout
-    assert "broken" in out and "ghost (dev:ghost): cannot be imported from 'no_such_module:MANIFEST'" in out
+    assert (
+        "broken" in out
+        and "ghost (dev:ghost): cannot be imported from 'no_such_module:MANIFEST'" in out
+    )
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
@@ -57,13 +60,18 @@ def test_no_plugins_leaves_the_core_alone(ofa, place):
 
 def test_plugins_show_tells_attributes_and_options(ofa):
     out = ofa("plugins", "show", "core").stdout
-    assert "component plugin of ofacore" in out and "label_smoothing (float, 0 to 1, default 0.0)  Share of" in out
+    assert (
+        "component plugin of ofacore" in out
+        and "label_smoothing (float, 0 to 1, default 0.0)  Share of" in out
+    )
 
 
 def test_tasks_list_as_json(ofa):
     tasks = json.loads(ofa("tasks", "list", "--json").stdout)
     assert [task["name"] for task in tasks] == sorted(Registry.discover().presets())
-    assert {tuple(task) for task in tasks} <= {("name", "plugin", "instructions", "metrics", "data")}
+    assert {tuple(task) for task in tasks} <= {
+        ("name", "plugin", "instructions", "metrics", "data")
+    }
 
 
 def test_tasks_list_says_so_when_there_are_none(ofa):
@@ -76,7 +84,10 @@ def test_explain_shows_the_plan_as_text_and_as_json(ofa):
     assert "[TEXT:b]" in ofa("explain", instruction).stdout
     (template,) = json.loads(ofa("explain", instruction, "--json").stdout)["templates"]
     assert [slot["name"] for slot in template["slots"]] == ["0", "a", "b"]
-    assert "criterion/cross_entropy  label_smoothing=0.0, drop_worst_ratio=0.0" in ofa("explain", instruction).stdout
+    assert (
+        "criterion/cross_entropy  label_smoothing=0.0, drop_worst_ratio=0.0"
+        in ofa("explain", instruction).stdout
+    )
 
 
 def test_an_unknown_first_party_type_names_the_distribution(ofa):
@@ -100,9 +111,13 @@ def test_data_arguments_become_a_row():
 
 
 def test_data_for_no_slot_is_refused_and_columns_are_known():
-    plan = compile_task("t", ["[TEXT:first] -> [TEXT:b]"], Registry.discover(), columns={"first": "word"})
+    plan = compile_task(
+        "t", ["[TEXT:first] -> [TEXT:b]"], Registry.discover(), columns={"first": "word"}
+    )
     check_names({"first": "x", "b": "y", "word": "z"}, plan)
-    with pytest.raises(UserError, match="--data 'frist': the instruction has no such slot; did you mean 'first'"):
+    with pytest.raises(
+        UserError, match="--data 'frist': the instruction has no such slot; did you mean 'first'"
+    ):
         check_names({"frist": "x"}, plan)
 
 
@@ -120,7 +135,9 @@ def test_an_instruction_without_a_source_is_no_option(ofa):
 def test_a_shown_configuration_is_read_back_the_same(ofa, tmp_path):
     file, rows = tmp_path / "run.yaml", tmp_path / "rows.csv"
     rows.write_text("a,b\n1,2\n")
-    file.write_text(f"tasks:\n  echo: {{instruction: '[TEXT:a] -> [TEXT:b]', data: {{train: {rows}}}}}\n")
+    file.write_text(
+        f"tasks:\n  echo: {{instruction: '[TEXT:a] -> [TEXT:b]', data: {{train: {rows}}}}}\n"
+    )
     shown = ofa("config", "show", str(file), "--set", "train.steps=7").stdout
     assert "steps: 7" in shown and "vocab_size: 4096" in shown
     again = tmp_path / "again.yaml"
@@ -134,11 +151,16 @@ def test_every_problem_of_a_configuration_is_told_at_once(ofa, tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("train: {step: 3, samples: none}\nmodle: {}\n")
     done = ofa("config", "check", str(file), code=2)
-    assert all(part in done.stderr for part in ("did you mean 'steps'?", "train.samples", "did you mean 'model'?"))
+    assert all(
+        part in done.stderr
+        for part in ("did you mean 'steps'?", "train.samples", "did you mean 'model'?")
+    )
 
 
 def test_a_task_that_cannot_be_planned_is_told_with_its_place(ofa, tmp_path):
     file = tmp_path / "run.yaml"
-    file.write_text("tasks:\n  echo:\n    instruction: '[TEXT:a] -> [TXT:b]'\n    data: {train: gone.csv}\n")
+    file.write_text(
+        "tasks:\n  echo:\n    instruction: '[TEXT:a] -> [TXT:b]'\n    data: {train: gone.csv}\n"
+    )
     done = ofa("config", "check", str(file), code=2)
     assert f"{file}:3" in done.stderr and "TXT" in done.stderr and "gone.csv" in done.stderr

@@ -37,21 +37,31 @@ def test_an_error_of_that_name_from_elsewhere_is_a_failure():
         """Of somebody else."""
 
     assert not is_user_error(RowError("x"))
-    assert not is_user_error(ValueError("x")) and message(ValueError("x")).startswith("ValueError: x")
+    assert not is_user_error(ValueError("x")) and message(ValueError("x")).startswith(
+        "ValueError: x"
+    )
 
 
 @pytest.mark.parametrize(
-    ("number", "remedy"), [(errno.EACCES, "allow reading and writing it"), (errno.ENOSPC, "make room")]
+    ("number", "remedy"),
+    [(errno.EACCES, "allow reading and writing it"), (errno.ENOSPC, "make room")],
 )
 def test_a_disk_that_is_protected_or_full_is_the_users_to_mend(number: int, remedy: str) -> None:
     error = OSError(number, os.strerror(number), "runs/x")
     assert is_user_error(error)
-    assert message(error) == f"'runs/x' cannot be used: {os.strerror(number)}; {remedy}, or choose another place"
+    assert (
+        message(error)
+        == f"'runs/x' cannot be used: {os.strerror(number)}; {remedy}, or choose another place"
+    )
 
 
 def test_a_bad_instruction_exits_with_2_and_a_caret(ofa):
     done = ofa("explain", "[TEXT:a] > [TEXT:b]", code=2)
-    assert done.stdout == "" and "^" in done.stderr and done.stderr.startswith("error: line 1, column ")
+    assert (
+        done.stdout == ""
+        and "^" in done.stderr
+        and done.stderr.startswith("error: line 1, column ")
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,10 +74,16 @@ def test_a_bad_instruction_exits_with_2_and_a_caret(ofa):
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--data", "a"], "name=value"),
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--data", "a=1", "--data", "a=2"], "'a' twice"),
         (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--set", "beams=3"], "did you mean 'beam'?"),
-        (["infer", ".", "[TEXT:a] -> [TEXT:b]", "--closed-set", "yes"], "--closed-set 'yes' is not of the form"),
+        (
+            ["infer", ".", "[TEXT:a] -> [TEXT:b]", "--closed-set", "yes"],
+            "--closed-set 'yes' is not of the form",
+        ),
         (["train", "other.yaml", "--all"], "ofa train starter --all"),
         (["train"], "Missing argument"),
-        (["data", "check", "nowhere.csv", "--instruction", "[TEXT:a] -> [TEXT:b]"], "no file nowhere.csv"),
+        (
+            ["data", "check", "nowhere.csv", "--instruction", "[TEXT:a] -> [TEXT:b]"],
+            "no file nowhere.csv",
+        ),
         (["data", "fetch", "no_such_task"], "unknown task preset 'no_such_task'"),
         (["--colour"], "No such option"),
     ],
@@ -97,9 +113,13 @@ def test_a_failure_of_the_system_exits_with_1(monkeypatch, capsys):
 @pytest.mark.parametrize(("setting", "told"), [("on", "accelerated"), ("off", "not accelerated")])
 def test_doctor_goes_by_what_overrules_the_processor(setting, told, monkeypatch, capsys):
     monkeypatch.setenv("OFA_BF16", setting)
-    with contextlib.suppress(SystemExit):  # with 1, where something of this environment needs attention
+    with contextlib.suppress(
+        SystemExit
+    ):  # with 1, where something of this environment needs attention
         main(["doctor", "--json"])
-    assert json.loads(capsys.readouterr().out)["bf16"].startswith(f"{told} (OFA_BF16={setting}; units: ")
+    assert json.loads(capsys.readouterr().out)["bf16"].startswith(
+        f"{told} (OFA_BF16={setting}; units: "
+    )
 
 
 def test_a_setting_of_the_environment_that_means_nothing_is_told(monkeypatch, capsys):

@@ -12,12 +12,21 @@ from ofacore.plugin import Component, ComponentManifest
 MANIFEST = ComponentManifest("{name}", (2, 0), (Component("metric", "{name}", "{name}_code:Thing", "a metric"),), "doc")
 """
 STATIC = {
-    "untyped": ("Attribute('size', 'number', doc='d')", "is of type 'number', which does not exist"),
-    "mistyped": ("Attribute('size', 'int', 'big', 'd')", "has default 'big'; give a value of type int"),
+    "untyped": (
+        "Attribute('size', 'number', doc='d')",
+        "is of type 'number', which does not exist",
+    ),
+    "mistyped": (
+        "Attribute('size', 'int', 'big', 'd')",
+        "has default 'big'; give a value of type int",
+    ),
     "outside": ("Attribute('size', 'int', 0, 'd', minimum=1)", "within minimum and maximum"),
     "chosen": ("Attribute('size', 'choice', 'c', 'd', choices=('a', 'b'))", "choose one of: a, b"),
     "core-attribute": ("Attribute('no_loss', 'flag', doc='d')", "is one that every slot type has"),
-    "sideless": ("Attribute('size', 'int', doc='d', sides=('left',))", "give 'source', 'target' or both"),
+    "sideless": (
+        "Attribute('size', 'int', doc='d', sides=('left',))",
+        "give 'source', 'target' or both",
+    ),
 }
 SLOT = """
 from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType
@@ -38,7 +47,9 @@ def faulty(tmp_path_factory):
     """(folder, environment) of one plugin for every wrong attribute, and one without fault."""
     folder = tmp_path_factory.mktemp("faulty")
     (folder / "sound_manifest.py").write_text(PLAIN.format(name="sound"))
-    (folder / "sound_code.py").write_text("raise RuntimeError('executed')\nclass Thing:\n    pass\n")
+    (folder / "sound_code.py").write_text(
+        "raise RuntimeError('executed')\nclass Thing:\n    pass\n"
+    )
     for name, (attribute, _) in STATIC.items():
         module = _identifier(name)
         source = SLOT.format(name=module, slot=module.upper(), attribute=attribute)
@@ -78,7 +89,11 @@ def static(run):
 @pytest.mark.parametrize("name", STATIC)
 def test_a_wrong_attribute_is_told_on_one_line(static, name):
     told = [line for line in static if line.startswith(f"problem: {_identifier(name)}: ")]
-    assert len(told) == 1 and STATIC[name][1] in told[0] and f"{_identifier(name)}_manifest.py:" in told[0]
+    assert (
+        len(told) == 1
+        and STATIC[name][1] in told[0]
+        and f"{_identifier(name)}_manifest.py:" in told[0]
+    )
 
 
 def test_the_static_check_runs_no_code_of_a_component(static):
@@ -103,18 +118,24 @@ def test_a_sound_plugin_passes_and_exits_with_zero(run):
 
 def test_several_plugins_are_checked_by_their_names(run):
     done = run("sound", "untyped", "--json")
-    assert {name for name, _ in json.loads(done.stdout)["plugins"]} == {"sound", "untyped"}, done.stderr
+    assert {name for name, _ in json.loads(done.stdout)["plugins"]} == {"sound", "untyped"}, (
+        done.stderr
+    )
 
 
 def test_a_lambda_that_workers_need_is_a_problem(run, faulty):
-    source = SLOT.format(name="local", slot="LOCAL", attribute="").replace("is_element, (,)", "lambda value: True, ()")
+    source = SLOT.format(name="local", slot="LOCAL", attribute="").replace(
+        "is_element, (,)", "lambda value: True, ()"
+    )
     (faulty[0] / "local_manifest.py").write_text(source)
     done = run("local", OFA_PLUGIN_DEV="local=local_manifest:MANIFEST", OFA_PLUGINS="local")
     assert done.returncode == 1 and "is_element is a lambda" in done.stdout
 
 
 def test_a_warning_is_a_problem_with_strict(run, faulty):
-    (faulty[0] / "warned_manifest.py").write_text(PLAIN.format(name="warned").replace('"a metric"', '""'))
+    (faulty[0] / "warned_manifest.py").write_text(
+        PLAIN.format(name="warned").replace('"a metric"', '""')
+    )
     (faulty[0] / "warned_code.py").write_text("class Thing:\n    pass\n")
     settings = {"OFA_PLUGIN_DEV": "warned=warned_manifest:MANIFEST", "OFA_PLUGINS": "warned"}
     mild, strict = run("warned", **settings), run("warned", "--strict", **settings)
@@ -134,12 +155,20 @@ BROKEN = {
 def test_what_a_manifest_names_must_be_there(run, faulty, fault):
     folder, module = faulty[0], f"broken_{_identifier(fault)}"
     source = PLAIN.format(name=module).replace(f'"{module}_code:Thing"', BROKEN[fault][0])
-    source += "\ndef later():\n    import transformers\n\nif fault:\n    import torch\n" if fault == "heavy" else ""
+    source += (
+        "\ndef later():\n    import transformers\n\nif fault:\n    import torch\n"
+        if fault == "heavy"
+        else ""
+    )
     (folder / f"{module}_manifest.py").write_text("fault = False\n" + source)
-    (folder / "broken_code.py").write_text("raise RuntimeError('executed')\nclass Thing:\n    pass\n")
+    (folder / "broken_code.py").write_text(
+        "raise RuntimeError('executed')\nclass Thing:\n    pass\n"
+    )
     (folder / "broken_syntax.py").write_text("class Thing(:\n")
     done = run(module, OFA_PLUGIN_DEV=f"{module}={module}_manifest:MANIFEST", OFA_PLUGINS=module)
-    assert done.returncode == 1 and BROKEN[fault][1] in done.stdout and "executed" not in done.stdout
+    assert (
+        done.returncode == 1 and BROKEN[fault][1] in done.stdout and "executed" not in done.stdout
+    )
     assert "transformers" not in done.stdout
 
 
@@ -150,11 +179,19 @@ def test_a_manifest_that_hangs_is_found_and_stops_no_other(run, faulty):
         "OFA_PLUGINS": "stuck,sound",
     }
     done = run("--imports", "--timeout", "3", "--json", **settings)
-    told = {finding["plugin"]: finding["message"] for finding in json.loads(done.stdout)["findings"]}
-    assert done.returncode == 1 and "does not end within 3 s" in told["stuck"] and "executed" in told["sound"]
+    told = {
+        finding["plugin"]: finding["message"] for finding in json.loads(done.stdout)["findings"]
+    }
+    assert (
+        done.returncode == 1
+        and "does not end within 3 s" in told["stuck"]
+        and "executed" in told["sound"]
+    )
 
 
 def test_a_slow_manifest_is_named_when_it_is_first_imported(run, faulty):
-    (faulty[0] / "slow_manifest.py").write_text("import time\ntime.sleep(1.1)\n" + PLAIN.format(name="sound"))
+    (faulty[0] / "slow_manifest.py").write_text(
+        "import time\ntime.sleep(1.1)\n" + PLAIN.format(name="sound")
+    )
     settings = {"OFA_PLUGIN_DEV": "slow=slow_manifest:MANIFEST", "OFA_PLUGINS": "slow"}
     assert re.search(r"plugin slow \(dev:slow\) took \d+\.\d s", run("slow", **settings).stderr)

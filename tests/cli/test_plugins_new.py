@@ -53,7 +53,10 @@ def _announce(folder: Path, site: Path) -> None:
     head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (info / "METADATA").write_text(head + needs)
     groups = project["entry-points"].items()
-    lines = (f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()) for group, entries in groups)
+    lines = (
+        f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items())
+        for group, entries in groups
+    )
     (info / "entry_points.txt").write_text("".join(lines))
     for package in folder.glob("ofa_*"):
         (site / package.name).symlink_to(package)
@@ -62,8 +65,14 @@ def _announce(folder: Path, site: Path) -> None:
 def _run(packages, *command, cwd=None):
     site = next(iter(packages.values())).parent / "site"
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OFA_CACHE": str(site.parent / "cache")}
-    done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OFA_CACHE": str(site.parent / "cache"),
+    }
+    done = subprocess.run(
+        command, env=environment, cwd=cwd, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -77,12 +86,16 @@ def test_every_package_is_clean_by_its_own_settings(packages):
 @pytest.mark.slow
 def test_packages_are_typed(packages, tmp_path):
     for name in ("modality", "grid", "task", "criterion", "generator"):
-        _run(packages, sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), cwd=packages[name])
+        _run(
+            packages, sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), cwd=packages[name]
+        )
 
 
 def test_every_package_passes_the_static_check_strictly(packages):
     for name, words in KINDS.items():
-        told = _run(packages, sys.executable, "-m", "ofa_cli.main", "plugins", "check", words[1], "--strict")
+        told = _run(
+            packages, sys.executable, "-m", "ofa_cli.main", "plugins", "check", words[1], "--strict"
+        )
         assert told == "1 checked, 0 problems, 0 warnings\n", name
 
 
@@ -95,19 +108,28 @@ def _lines_of_code(file: Path) -> int:
         if documentation or isinstance(node, ast.Import | ast.ImportFrom):
             passed |= set(range(node.lineno, (node.end_lineno or 0) + 1))
     lines = enumerate(file.read_text().splitlines(), 1)
-    return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in passed for n, line in lines)
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("#") and n not in passed
+        for n, line in lines
+    )
 
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_code_of_the_author_is_short(packages, name):
     package = next(packages[name].glob("ofa_*"))
-    files = [f for f in package.glob("*.py") if name in ("modality", "grid") or f.name != "manifest.py"]
+    files = [
+        f for f in package.glob("*.py") if name in ("modality", "grid") or f.name != "manifest.py"
+    ]
     assert sum(map(_lines_of_code, files)) <= LIMITS[name]
 
 
 def test_a_task_preset_is_ten_lines_at_most(packages):
     tree = ast.parse((packages["task"] / "ofa_task_opposites" / "manifest.py").read_text())
-    (preset,) = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "TaskPreset"]
+    (preset,) = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "TaskPreset"
+    ]
     assert (preset.end_lineno or 0) - preset.lineno + 1 <= 10
 
 
@@ -155,7 +177,9 @@ def test_nothing_is_overwritten_and_nothing_is_left_behind(tmp_path):
 
 
 def test_the_command_says_what_was_written_and_what_to_do_next(ofa, tmp_path):
-    out = ofa("plugins", "new", "component", "louder", "--kind", "transform", "--dir", str(tmp_path)).stdout
+    out = ofa(
+        "plugins", "new", "component", "louder", "--kind", "transform", "--dir", str(tmp_path)
+    ).stdout
     folder = tmp_path / "ofa-component-louder"
     written = sorted(str(path) for path in folder.rglob("*") if path.is_file())
     assert sorted(line.strip() for line in out.splitlines() if line.startswith("  /")) == written
@@ -166,25 +190,58 @@ def test_the_command_says_what_was_written_and_what_to_do_next(ofa, tmp_path):
 
 def test_names_follow_from_one_word():
     names = checked_names("modality", "heart-rate")
-    assert (names.distribution, names.package) == ("ofa-modality-heart-rate", "ofa_modality_heart_rate")
+    assert (names.distribution, names.package) == (
+        "ofa-modality-heart-rate",
+        "ofa_modality_heart_rate",
+    )
     assert (names.identifier, names.title, names.slot) == ("heart_rate", "HeartRate", "HEART_RATE")
 
 
 def test_a_fresh_modality_learns_several_numbers(packages):
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "positions_can_be_learned")
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "positions_can_be_learned",
+    )
     assert "1 passed" in _run(packages, *command, cwd=packages["modality"])
 
 
 @pytest.mark.parametrize(
-    "chosen", ["TestError or can_be_learned", pytest.param("not distributed", marks=pytest.mark.slow)]
+    "chosen",
+    ["TestError or can_be_learned", pytest.param("not distributed", marks=pytest.mark.slow)],
 )
 def test_a_fresh_grid_passes_its_tests(packages, chosen):
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not dist", "-k", chosen)
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not dist",
+        "-k",
+        chosen,
+    )
     told = _run(packages, *command, cwd=packages["grid"])
     assert " passed" in told and "failed" not in told
 
 
 @pytest.mark.slow
 def test_a_fresh_package_passes_the_running_check(packages):
-    told = _run(packages, sys.executable, "-m", "ofa_cli.main", "plugins", "check", "heart-rate", "--imports")
+    told = _run(
+        packages,
+        sys.executable,
+        "-m",
+        "ofa_cli.main",
+        "plugins",
+        "check",
+        "heart-rate",
+        "--imports",
+    )
     assert told.endswith("0 warnings\n") and "1 checked, 0 problems" in told

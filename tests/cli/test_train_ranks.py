@@ -13,12 +13,18 @@ RANK = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--nproc", "3", "--tp", "2"], "3 processes cannot be divided into groups of --tp 2 x --pp 1"),
+        (
+            ["--nproc", "3", "--tp", "2"],
+            "3 processes cannot be divided into groups of --tp 2 x --pp 1",
+        ),
         (
             ["--nproc", "3", "--tp", "3"],
             "4 attention heads cannot be shared by --tp 3 processes; nearest that works: 2 or 4",
         ),
-        (["--nproc", "9", "--pp", "9"], "2 encoder + 2 decoder layers cannot be cut into --pp 9 stages"),
+        (
+            ["--nproc", "9", "--pp", "9"],
+            "2 encoder + 2 decoder layers cannot be cut into --pp 9 stages",
+        ),
     ],
 )
 def test_an_impossible_layout_is_refused_before_anything_starts(ofa, tmp_path, flags, said):
@@ -30,7 +36,9 @@ def test_an_impossible_layout_is_refused_before_anything_starts(ofa, tmp_path, f
 def test_a_criterion_that_no_stage_can_compute_is_refused_before_anything_starts(ofa, tmp_path):
     run = Path(config(tmp_path))
     run.write_text(run.read_text().replace("[TEXT:b]", "[TEXT:b,criterion=self_critical]"))
-    told = ofa("train", str(run), "--nproc", "2", "--pp", "2", "--out", str(tmp_path / "out"), code=2).stderr
+    told = ofa(
+        "train", str(run), "--nproc", "2", "--pp", "2", "--out", str(tmp_path / "out"), code=2
+    ).stderr
     assert "tasks.t: criterion 'self_critical' trains on sequences sampled from the model" in told
     assert "use --pp 1" in told
     assert not (tmp_path / "out").exists()

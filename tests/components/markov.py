@@ -43,7 +43,9 @@ class MarkovSession:
         self.length = 0
         self.history: list[list[int]] = [[0, 0] for _ in range(self.rows)]
 
-    def step(self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None) -> Tensor:
+    def step(
+        self, features: Mapping[str, Tensor], adapter: str, valid: Tensor | None = None
+    ) -> Tensor:
         tokens = features["tokens"].view(self.rows, -1)
         hidden = torch.zeros(self.rows, tokens.shape[1], TOKENS)
         for row in range(self.rows):
@@ -73,14 +75,22 @@ class MarkovSession:
 
 def tables(rows: int, seed: int) -> Tensor:
     """Random logits of a chain, one a row."""
-    return torch.randn(rows, TOKENS, TOKENS, TOKENS, generator=torch.Generator().manual_seed(seed)) * 2
+    return (
+        torch.randn(rows, TOKENS, TOKENS, TOKENS, generator=torch.Generator().manual_seed(seed)) * 2
+    )
 
 
 def request(
-    attributes: Mapping[str, Any] | None = None, *, last: bool = True, final: bool = True, **spec: Any
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    last: bool = True,
+    final: bool = True,
+    **spec: Any,
 ) -> RowRequest:
     """A request for the slot ``[TOY:x]``."""
-    slot = SlotPlan("x", "TOY", "target", 1, "toy", "token", dict(attributes or {}), head="token", loss=True)
+    slot = SlotPlan(
+        "x", "TOY", "target", 1, "toy", "token", dict(attributes or {}), head="token", loss=True
+    )
     context = RowContext({}, "task", "infer", None)  # type: ignore[arg-type]
     return RowRequest(slot, context, TargetSpec(blocks=("toy",), **spec), last=last, final=final)
 
@@ -101,5 +111,9 @@ def enumerate_values(
         elif len(prefix) == length:
             found[prefix] = total
         if len(prefix) < length:
-            waiting += [((*prefix, t), total + float(logs[t])) for t in range(TOKENS) if t not in banned and t != end]
+            waiting += [
+                ((*prefix, t), total + float(logs[t]))
+                for t in range(TOKENS)
+                if t not in banned and t != end
+            ]
     return found

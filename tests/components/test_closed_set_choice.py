@@ -40,7 +40,10 @@ def log_prob_among(value: list[int], values: list[list[int]], table: torch.Tenso
 
 
 @settings(max_examples=25, deadline=None)
-@given(SEEDS, st.lists(st.lists(st.integers(6, 9), max_size=3), min_size=1, max_size=8, unique_by=tuple))
+@given(
+    SEEDS,
+    st.lists(st.lists(st.integers(6, 9), max_size=3), min_size=1, max_size=8, unique_by=tuple),
+)
 def test_every_member_has_its_exact_probability(seed: int, values: list[list[int]]) -> None:
     closed = members_of(values)
     requests = [request(closed_set=closed), request(closed_set=closed)]
@@ -72,19 +75,27 @@ def test_options_of_search_have_no_say_below_and_above_the_limit(
     limit: int, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = members_of(([6, 7], [6, 8], [9], [7, 7, 7], [UNK, 6]))
-    (plain,) = generate(MarkovSession(tables(1, 3)), [request(closed_set=closed)], n_best=5, beam=60)
+    (plain,) = generate(
+        MarkovSession(tables(1, 3)), [request(closed_set=closed)], n_best=5, beam=60
+    )
     monkeypatch.setattr("ofacore.components.tokens.closed_set_choice.EXACT_LIMIT", limit)
     given = {"n_best": 5, "beam": 60, **options}
     (found,) = generate(MarkovSession(tables(1, 3)), [request(closed_set=closed)], **given)
-    assert [(h.value.tolist(), h.score) for h in found] == [(h.value.tolist(), h.score) for h in plain]
+    assert [(h.value.tolist(), h.score) for h in found] == [
+        (h.value.tolist(), h.score) for h in plain
+    ]
 
 
-def test_a_large_set_keeps_its_likeliest_beginnings_and_true_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_set_keeps_its_likeliest_beginnings_and_true_probabilities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("ofacore.components.tokens.closed_set_choice.EXACT_LIMIT", 2)
     values = [list(value) for value in product(range(6, 10), repeat=3)]
     for seed in range(5):
         table = tables(1, seed)
-        (found,) = generate(MarkovSession(table), [request(closed_set=members_of(values))], beam=2, n_best=3)
+        (found,) = generate(
+            MarkovSession(table), [request(closed_set=members_of(values))], beam=2, n_best=3
+        )
         assert len({tuple(h.value) for h in found}) == 3
         for hypothesis in found:
             expected = log_prob_among(hypothesis.value.tolist(), values, table[0])
@@ -97,7 +108,9 @@ def test_rows_may_have_sets_of_their_own() -> None:
     session = MarkovSession(tables(3, 4))
     together = generate(session, [request(closed_set=closed) for closed in sets], n_best=9)
     for row, closed in enumerate(sets):
-        (alone,) = generate(MarkovSession(tables(3, 4)[row : row + 1]), [request(closed_set=closed)], n_best=9)
+        (alone,) = generate(
+            MarkovSession(tables(3, 4)[row : row + 1]), [request(closed_set=closed)], n_best=9
+        )
         assert [h.value.tolist() for h in alone] == [h.value.tolist() for h in together[row]]
         assert len(alone) == len(closed)
 
@@ -110,9 +123,13 @@ def test_an_empty_member_and_a_member_that_begins_another() -> None:
 
 
 def test_fifty_thousand_members() -> None:
-    values = [list(value) for value in product(range(6, 10), repeat=7)] + [[6] * n for n in range(8, 34_000, 1000)]
+    values = [list(value) for value in product(range(6, 10), repeat=7)] + [
+        [6] * n for n in range(8, 34_000, 1000)
+    ]
     values += [[7] * 8 + list(value) for value in product(range(6, 10), repeat=7)]
     values += [[8] * 8 + list(value) for value in product(range(6, 10), repeat=7)]
     assert len(values) > 49_000
-    (found,) = generate(MarkovSession(tables(1, 2)), [request(closed_set=members_of(values))], n_best=2)
+    (found,) = generate(
+        MarkovSession(tables(1, 2)), [request(closed_set=members_of(values))], n_best=2
+    )
     assert len(found) == 2 and found[0].log_prob >= found[1].log_prob

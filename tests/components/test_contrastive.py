@@ -20,7 +20,9 @@ def labels(number: int, identity: list[int] | None = None) -> dict[str, torch.Te
 
 
 def vectors(number: int) -> torch.Tensor:
-    return functional.normalize(torch.randn(2 * number, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
+    return functional.normalize(
+        torch.randn(2 * number, 8, generator=torch.Generator().manual_seed(1)), dim=-1
+    )
 
 
 def test_equals_clip_loss() -> None:
@@ -55,12 +57,16 @@ def test_a_duplicate_of_the_answer_is_no_wrong_answer() -> None:
 
 def test_an_item_without_partner_is_an_error() -> None:
     with pytest.raises(ValueError, match="partner"):
-        Contrastive()(vectors(2)[:3], {name: value[:3] for name, value in labels(2).items()}, CONTEXT)
+        Contrastive()(
+            vectors(2)[:3], {name: value[:3] for name, value in labels(2).items()}, CONTEXT
+        )
 
 
 def test_pooling_is_the_mean_of_each_item() -> None:
     head = EmbeddingHead(BuildContext(6, {"size": 4}, Vocabulary(), None))
     x = torch.randn(7, 6)
     found = head(x, HeadContext((3, 4)))
-    expected = functional.normalize(head.projection(torch.stack([x[:3].mean(0), x[3:].mean(0)])), dim=-1)
+    expected = functional.normalize(
+        head.projection(torch.stack([x[:3].mean(0), x[3:].mean(0)])), dim=-1
+    )
     torch.testing.assert_close(found, expected)

@@ -13,7 +13,12 @@ def inputs(m: int = 13, v: int = 29, width: int = 8):
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(m, width, generator=generator, requires_grad=True)
     weight = torch.randn(v, width, generator=generator, requires_grad=True)
-    return hidden, weight, torch.randint(0, v, (m,), generator=generator), torch.rand(m, generator=generator)
+    return (
+        hidden,
+        weight,
+        torch.randint(0, v, (m,), generator=generator),
+        torch.rand(m, generator=generator),
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -55,27 +60,37 @@ def test_labels_are_vocabulary_ids_and_sums_are_per_item() -> None:
     scores = prediction(hidden, weight)
     loss = CrossEntropy({})(scores, {"ids": scores.ids[labels]}, CriterionContext((4, 0, 9), {}))
     each = functional.cross_entropy(hidden @ weight.T, labels, reduction="none")
-    torch.testing.assert_close(loss.values, torch.stack([each[:4].sum(), each.new_zeros(()), each[4:].sum()]))
+    torch.testing.assert_close(
+        loss.values, torch.stack([each[:4].sum(), each.new_zeros(()), each[4:].sum()])
+    )
     assert not loss.parts["nll"].requires_grad
 
 
 def test_a_label_outside_the_blocks_is_named() -> None:
     hidden, weight, labels, _ = inputs()
     with pytest.raises(ValueError, match="token 10 "):
-        CrossEntropy({})(prediction(hidden, weight), {"ids": torch.full_like(labels, 10)}, CriterionContext((13,), {}))
+        CrossEntropy({})(
+            prediction(hidden, weight),
+            {"ids": torch.full_like(labels, 10)},
+            CriterionContext((13,), {}),
+        )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_closed_sets_share_the_softmax_among_allowed_tokens_alone(smoothing: float) -> None:
     hidden, weight, labels, _ = inputs()
     scores, rng = prediction(hidden, weight), np.random.default_rng(0)
-    allowed = [np.unique([*rng.integers(0, 29, int(rng.integers(1, 6))), int(label)]) for label in labels]
+    allowed = [
+        np.unique([*rng.integers(0, 29, int(rng.integers(1, 6))), int(label)]) for label in labels
+    ]
     given = {
         "ids": scores.ids[labels],
         "allowed": scores.ids[torch.from_numpy(np.concatenate(allowed))],
         "allowed_lengths": torch.tensor([len(a) for a in allowed]),
     }
-    loss = CrossEntropy({"label_smoothing": smoothing})(scores, given, CriterionContext((1,) * 13, {}))
+    loss = CrossEntropy({"label_smoothing": smoothing})(
+        scores, given, CriterionContext((1,) * 13, {})
+    )
     logits = hidden @ weight.T
     expected = [
         functional.cross_entropy(

@@ -15,7 +15,10 @@ from ofacore.protocols import RowError
 AXES = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4)), min_size=1, max_size=4)
 REFUSED = {
     "ragged": ([[1, 2], [3]], "ragged: [1] is a list of 1, [0] is a list of 2"),
-    "ragged deep": ([[[1], [2]], [[3], [4, 5]]], "ragged: [1, 1] is a list of 2, [1, 0] is a list of 1"),
+    "ragged deep": (
+        [[[1], [2]], [[3], [4, 5]]],
+        "ragged: [1, 1] is a list of 2, [1, 0] is a list of 1",
+    ),
     "list and number": ([[1, 2], 3], "ragged: [1] is no list, [0] is a list of 2"),
     "not a number": ([[1.0, float("nan")]], "nan at [0, 1] is no finite number"),
     "infinite": ([[float("-inf"), 1.0]], "-inf at [0, 0] is no finite number"),
@@ -60,7 +63,9 @@ def test_no_grid_is_refused_with_its_place(case):
 
 
 def test_another_shape_is_refused():
-    with pytest.raises(RowError, match="a grid of 2 x 3 numbers, not of 2 x any x 3|2 axes, not the 3"):
+    with pytest.raises(
+        RowError, match="a grid of 2 x 3 numbers, not of 2 x any x 3|2 axes, not the 3"
+    ):
         checked_grid(np.zeros((2, 3)), (2, None, 3))
     with pytest.raises(RowError, match="a grid of 2 x 3 numbers, not of any x 4"):
         checked_grid(np.zeros((2, 3)), (None, 4))
@@ -69,11 +74,16 @@ def test_another_shape_is_refused():
 @pytest.mark.parametrize(
     "value",
     [
-        [[1, 2], [3, 4]], ((1, 2), (3, 4)), "[[1, 2], [3, 4]]", [np.array([1, 2]), np.array([3, 4])],
-        np.array([np.array([1, 2]), None], dtype=object)[:1].tolist() + [[3, 4]], np.array([[1, 2], [3, 4]], np.uint8),
-        np.array([[1, 2], [3, 4]], dtype=object), np.array([[1, 2], [3, 4]], np.float16),
+        [[1, 2], [3, 4]],
+        ((1, 2), (3, 4)),
+        "[[1, 2], [3, 4]]",
+        [np.array([1, 2]), np.array([3, 4])],
+        np.array([np.array([1, 2]), None], dtype=object)[:1].tolist() + [[3, 4]],
+        np.array([[1, 2], [3, 4]], np.uint8),
+        np.array([[1, 2], [3, 4]], dtype=object),
+        np.array([[1, 2], [3, 4]], np.float16),
     ],
-)  # fmt: skip
+)
 def test_forms_of_one_grid(value):
     assert checked_grid(value, (2, 2)).tolist() == [[1.0, 2.0], [3.0, 4.0]]
 

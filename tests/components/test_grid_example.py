@@ -44,17 +44,39 @@ def learned(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLE))
         patch.setenv("OFA_PLUGIN_DEV", "field=ofa_modality_field:MANIFEST")
-        rows = [{"word": word, "map": (np.array(mark) + 273.15).tolist()} for word, mark in MARKS.items()]
-        draw = Task("draw", "draw a [TEXT:word] -> [FIELD:map,unit=kelvin]", train=rows, test=rows,
-                    metrics=[{"metric": "field_error", "slot": "map"}])  # fmt: skip
-        name = Task("name", "what is it? [FIELD:map,unit=kelvin] -> [TEXT:word,closed_set]", train=rows)
+        rows = [
+            {"word": word, "map": (np.array(mark) + 273.15).tolist()}
+            for word, mark in MARKS.items()
+        ]
+        draw = Task(
+            "draw",
+            "draw a [TEXT:word] -> [FIELD:map,unit=kelvin]",
+            train=rows,
+            test=rows,
+            metrics=[{"metric": "field_error", "slot": "map"}],
+        )
+        name = Task(
+            "name", "what is it? [FIELD:map,unit=kelvin] -> [TEXT:word,closed_set]", train=rows
+        )
         model = Generalist.create(
-            [draw, name], "tiny", hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0
+            [draw, name],
+            "tiny",
+            hidden=32,
+            ffn=64,
+            heads=2,
+            encoder_layers=1,
+            decoder_layers=1,
+            dropout=0.0,
         )
         model.fit(
-            120, out=tmp_path_factory.mktemp("marks") / "run", samples=8, workers=0, threads=1, precision="fp32",
+            120,
+            out=tmp_path_factory.mktemp("marks") / "run",
+            samples=8,
+            workers=0,
+            threads=1,
+            precision="fp32",
             optimizer={"lr": 5e-3},
-        )  # fmt: skip
+        )
         yield model
 
 
@@ -65,8 +87,19 @@ def test_it_fits_on_a_screen():
 def test_its_suites_pass(installed):
     """But for those that take long: several processes, and hundreds of batches."""
     chosen = ["-m", "not dist", "-k", "not memory and not batches and not worker"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, str(EXAMPLE)]
-    done = subprocess.run(command, env=installed, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *chosen,
+        str(EXAMPLE),
+    ]
+    done = subprocess.run(
+        command, env=installed, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 30
 

@@ -17,7 +17,9 @@ from ofacore.parts import GridAdapter, GridError, IsGrid, SquaredError, grid_mod
 from ofacore.plugin import Attribute, PluginError
 from ofacore.protocols import CriterionContext, RowError, SlotPlan
 
-FACTOR = Attribute("unit", "choice", "metre", "unit of the numbers", choices=("metre", "millimetre"))
+FACTOR = Attribute(
+    "unit", "choice", "metre", "unit of the numbers", choices=("metre", "millimetre")
+)
 
 
 def to_metre(grid, attributes):
@@ -29,27 +31,42 @@ def from_metre(grid, attributes):
 
 
 VOLUME = grid_modality(
-    "volume", "VOLUME", shape=(None, 3, None), patch=(1, 2, 2), attributes=[FACTOR], to_base=to_metre,
-    from_base=from_metre, most_positions=64,
-)  # fmt: skip
+    "volume",
+    "VOLUME",
+    shape=(None, 3, None),
+    patch=(1, 2, 2),
+    attributes=[FACTOR],
+    to_base=to_metre,
+    from_base=from_metre,
+    most_positions=64,
+)
 
 
 class OpenVolume(ModalityConformance):
     plugin = VOLUME
     values = (
-        np.arange(18, dtype=np.float32).reshape(2, 3, 3), np.ones((1, 3, 5), np.float32).cumsum(2),
+        np.arange(18, dtype=np.float32).reshape(2, 3, 3),
+        np.ones((1, 3, 5), np.float32).cumsum(2),
         np.zeros((2, 3, 3), np.float32),
-    )  # fmt: skip
+    )
     bad_values = (np.zeros((3, 3)), np.zeros((1, 2, 3)), np.zeros((40, 3, 40)), [[[1.0]]], "volume")
 
 
 CHECKS = [
-    "test_round_trip", "test_references_look_like_answers", "test_bad_values_are_refused_by_name",
-    "test_restored_preprocessor_encodes_the_same", "test_batch_of_one_equals_row_of_a_batch",
-    "test_length_and_coordinates_are_pure_and_right", "test_order_and_padding_do_not_matter",
-    "test_batches_do_not_change_losses", "test_positions_can_be_learned", "test_attributes_are_understood",
-    "test_attributes_are_declared_well", "test_values_are_recognised", "test_values_can_be_shown",
-]  # fmt: skip
+    "test_round_trip",
+    "test_references_look_like_answers",
+    "test_bad_values_are_refused_by_name",
+    "test_restored_preprocessor_encodes_the_same",
+    "test_batch_of_one_equals_row_of_a_batch",
+    "test_length_and_coordinates_are_pure_and_right",
+    "test_order_and_padding_do_not_matter",
+    "test_batches_do_not_change_losses",
+    "test_positions_can_be_learned",
+    "test_attributes_are_understood",
+    "test_attributes_are_declared_well",
+    "test_values_are_recognised",
+    "test_values_can_be_shown",
+]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +104,10 @@ def test_the_unit_shifts_what_is_learned_and_what_is_answered(bench, slot):
 
 
 def test_statistics_are_of_the_base_unit(bench, slot):
-    values = [(slot, OpenVolume.values[0]), (with_attributes(slot, unit="millimetre"), OpenVolume.values[0] * 1000)]
+    values = [
+        (slot, OpenVolume.values[0]),
+        (with_attributes(slot, unit="millimetre"), OpenVolume.values[0] * 1000),
+    ]
     artifact = bench.preprocessor.fit_slots(values, np.random.default_rng(0))
     found = artifact.json("grid.json")
     assert np.isclose(found["mean"], OpenVolume.values[0].mean())
@@ -96,7 +116,11 @@ def test_statistics_are_of_the_base_unit(bench, slot):
 
 @pytest.mark.parametrize(
     ("size", "row", "shape"),
-    [("3x3x4", {}, (3, 3, 4)), (None, {COLUMN: OpenVolume.values[1]}, (1, 3, 5)), (None, {}, (2, 3, 3))],
+    [
+        ("3x3x4", {}, (3, 3, 4)),
+        (None, {COLUMN: OpenVolume.values[1]}, (1, 3, 5)),
+        (None, {}, (2, 3, 3)),
+    ],
 )
 def test_how_large_an_answer_becomes(size, row, shape, bench, slot):
     ctx = bench.context(bench.rows[0], WRITE)
@@ -108,13 +132,17 @@ def test_how_large_an_answer_becomes(size, row, shape, bench, slot):
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        ("3x4x4", "fits no grid of any x 3 x any"), ("3x3", "write it as 4x3x4"), ("0x3x4", "fits no grid"),
+        ("3x4x4", "fits no grid of any x 3 x any"),
+        ("3x3", "write it as 4x3x4"),
+        ("0x3x4", "fits no grid"),
         ("99x3x99", "more than 64"),
     ],
-)  # fmt: skip
+)
 def test_an_impossible_size_is_refused(size, said, bench, slot):
     with pytest.raises(RowError, match=said) as caught:
-        bench.preprocessor.expect(with_attributes(slot, size=size), bench.context(bench.rows[0], WRITE))
+        bench.preprocessor.expect(
+            with_attributes(slot, size=size), bench.context(bench.rows[0], WRITE)
+        )
     assert "column 'value'" in str(caught.value)
 
 
@@ -126,13 +154,21 @@ def test_numbers_over_the_border_carry_no_loss(bench):
 
 @pytest.mark.parametrize(
     ("shape", "first", "last"),
-    [((3,), [0, 0, 0], [0, 0, 2]), ((2, 3), [0, 0, 0], [0, 1, 2]), ((2, 2, 3), [0, 0, 0], [1, 1, 2]),
-     ((4, 2, 2, 3), [0, 0, 0], [7, 1, 2])],
-)  # fmt: skip
+    [
+        ((3,), [0, 0, 0], [0, 0, 2]),
+        ((2, 3), [0, 0, 0], [0, 1, 2]),
+        ((2, 2, 3), [0, 0, 0], [1, 1, 2]),
+        ((4, 2, 2, 3), [0, 0, 0], [7, 1, 2]),
+    ],
+)
 def test_the_last_axes_are_t_y_x(shape, first, last):
     places = GridAdapter.coordinates(shape, {})
     assert [places[0].tolist(), places[-1].tolist()] == [first, last]
-    assert len({tuple(place) for place in places.tolist()}) == len(places) == GridAdapter.length(shape, {})
+    assert (
+        len({tuple(place) for place in places.tolist()})
+        == len(places)
+        == GridAdapter.length(shape, {})
+    )
 
 
 def test_one_value_is_told_from_a_list():
@@ -140,20 +176,27 @@ def test_one_value_is_told_from_a_list():
     grid = [[1, 2], [3, 4]]
     assert all(one(value) for value in (grid, np.array(grid), "[[1]]", [np.zeros(2), np.zeros(2)]))
     deep = [[[[[[[1]]]]]]]
-    assert not any(one(value) for value in ([grid], np.zeros((1, 2, 2)), [np.array(grid)], None, [], deep))
+    assert not any(
+        one(value) for value in ([grid], np.zeros((1, 2, 2)), [np.array(grid)], None, [], deep)
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"shape": ()}, "one or more"), ({"shape": (3, 4), "patch": (2,)}, "as many axes"),
-        ({"shape": (3, 0)}, "numbers from 1"), ({"shape": 3}, "tuples such as"),
+        ({"shape": ()}, "one or more"),
+        ({"shape": (3, 4), "patch": (2,)}, "as many axes"),
+        ({"shape": (3, 0)}, "numbers from 1"),
+        ({"shape": 3}, "tuples such as"),
         ({"shape": (3, True)}, "numbers from 1"),
         ({"shape": (3,), "to_base": to_metre}, "give both, or neither"),
-        ({"shape": (3,), "read": lambda value: value}, "read must be a function at the top of its module"),
+        (
+            {"shape": (3,), "read": lambda value: value},
+            "read must be a function at the top of its module",
+        ),
         ({"shape": (3,), "score": partial(to_metre)}, "score must be a function"),
     ],
-)  # fmt: skip
+)
 def test_arguments_that_cannot_be_used(given, said):
     with pytest.raises(PluginError, match=said):
         grid_modality("bad", "BAD", **given)

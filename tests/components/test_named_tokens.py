@@ -45,14 +45,19 @@ def slot(side="target", loss=True, **attributes):
 def test_a_value_comes_back(value):
     made = bound(Bases)
     (segment,) = made.encode(value, slot(), CONTEXT)
-    assert segment.open and len(segment.ids) == len(value) and set(segment.ids) <= set(range(13, 17))
+    assert (
+        segment.open and len(segment.ids) == len(value) and set(segment.ids) <= set(range(13, 17))
+    )
     assert made.decode(Hypothesis(segment.ids), slot(), CONTEXT) == value
 
 
 def test_tokens_that_are_not_listed_are_learned_and_stored():
     made = bound(Words, ["b a", 7, "c"])
     (segment,) = made.encode("c a", slot(), CONTEXT)
-    assert segment.ids.tolist() == [15, 13] and made.decode(Hypothesis(segment.ids), slot(), CONTEXT) == "c a"
+    assert (
+        segment.ids.tolist() == [15, 13]
+        and made.decode(Hypothesis(segment.ids), slot(), CONTEXT) == "c a"
+    )
 
 
 def test_other_tokens_make_another_block():
@@ -82,7 +87,11 @@ def test_foreign_tokens_are_passed_over():
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("ACX", "'X' is no token of 'dna/bases'; there are 'A', 'C'"), (7, "7 is no sequence"), ([1], "whose tokens are")],
+    [
+        ("ACX", "'X' is no token of 'dna/bases'; there are 'A', 'C'"),
+        (7, "7 is no sequence"),
+        ([1], "whose tokens are"),
+    ],
 )
 def test_a_bad_value_names_the_column(value, said):
     with pytest.raises(RowError, match=f"column 's': .*{said}"):
@@ -95,7 +104,9 @@ def test_an_unknown_token_has_a_near_one():
 
 
 def test_faults_of_a_plugin_are_told():
-    with pytest.raises(PluginError, match=r"TokensPreprocessor names no vocabulary block; write block = "):
+    with pytest.raises(
+        PluginError, match=r"TokensPreprocessor names no vocabulary block; write block = "
+    ):
         TokensPreprocessor({})
     with pytest.raises(PluginError, match="no training value to learn those of 'words/words' from"):
         Words({}).fit([7], np.random.default_rng(0))

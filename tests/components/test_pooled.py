@@ -45,7 +45,9 @@ def test_norms_stand_before_and_behind_the_mean() -> None:
 def test_the_loss_of_an_item_is_torchs_cross_entropy() -> None:
     prediction = _head()(torch.randn(6, 8), HeadContext((2, 4), ("c", "d")))
     labels = {"ids": torch.tensor([7, 12])}
-    loss = PooledCrossEntropy({"label_smoothing": 0.1})(prediction, labels, CriterionContext((2, 4), {"ids": (1, 1)}))
+    loss = PooledCrossEntropy({"label_smoothing": 0.1})(
+        prediction, labels, CriterionContext((2, 4), {"ids": (1, 1)})
+    )
     expected = torch.nn.functional.cross_entropy(
         prediction.logits(), labels["ids"], label_smoothing=0.1, reduction="none"
     )
@@ -58,22 +60,39 @@ def test_what_cannot_be_pooled_is_told() -> None:
         _head(begin=2, end=1)
     with pytest.raises(UserError, match="an item of 1 positions has none at begin=1"):
         _head(begin=1, end=-1)(torch.randn(4, 8), HeadContext((3, 1), ()))
-    with pytest.raises(UserError, match="a label has 2 tokens, not 1; give the slot preprocess=category"):
+    with pytest.raises(
+        UserError, match="a label has 2 tokens, not 1; give the slot preprocess=category"
+    ):
         PooledCrossEntropy().count({"ids": np.array([3, 4])})
 
 
 @pytest.mark.usefixtures("bf16_units")
 def test_a_task_learns_and_answers_without_its_decoder(tmp_path: Path) -> None:
     pytest.importorskip("ofa_modality_text")
-    rows = [{"a": word, "kind": "fruit" if word in ("apple", "plum") else "animal"} for word in
-            ("apple", "plum", "cat", "dog")] * 4  # fmt: skip
+    rows = [
+        {"a": word, "kind": "fruit" if word in ("apple", "plum") else "animal"}
+        for word in ("apple", "plum", "cat", "dog")
+    ] * 4
     losses = [{"criterion": "pooled_cross_entropy", "hidden": "a", "labels": "kind"}]
     instruction = "[TEXT:a] -> [TEXT:kind,preprocess=category,head=pooling,generator=pooling]"
     task = Task("kinds", instruction, train=rows, losses=losses)
-    model = Generalist.create([task], "tiny", hidden=32, ffn=32, heads=2, encoder_layers=1, decoder_layers=1,
-                              dropout=0.0, heads_options={"pooling": {"end": -1, "norm_after": True}})  # fmt: skip
-    before = {name: value.clone() for name, value in model.model.named_parameters() if "decoder" in name}
-    model.fit(60, out=tmp_path / "run", samples=8, workers=0, optimizer=SimpleNamespace(lr=3e-3).__dict__)
+    model = Generalist.create(
+        [task],
+        "tiny",
+        hidden=32,
+        ffn=32,
+        heads=2,
+        encoder_layers=1,
+        decoder_layers=1,
+        dropout=0.0,
+        heads_options={"pooling": {"end": -1, "norm_after": True}},
+    )
+    before = {
+        name: value.clone() for name, value in model.model.named_parameters() if "decoder" in name
+    }
+    model.fit(
+        60, out=tmp_path / "run", samples=8, workers=0, optimizer=SimpleNamespace(lr=3e-3).__dict__
+    )
     outputs = model.infer("kinds", [{"a": row["a"]} for row in rows[:4]], n_best=2)
     assert [output.text for output in outputs] == ["fruit", "fruit", "animal", "animal"]
     after = dict(model.model.named_parameters())

@@ -13,9 +13,13 @@ from ofacore.plugin import Registry
 from ofacore.protocols import TaskShare
 
 KINDS = [
-    schedules.All, schedules.Proportional, schedules.Temperature, schedules.Weights, schedules.RoundRobin,
+    schedules.All,
+    schedules.Proportional,
+    schedules.Temperature,
+    schedules.Weights,
+    schedules.RoundRobin,
     schedules.Curriculum,
-]  # fmt: skip
+]
 TASKS = st.dictionaries(
     st.sampled_from("abcdefgh"),
     st.builds(TaskShare, st.integers(1, 10**6), st.floats(0.01, 100)),
@@ -24,8 +28,12 @@ TASKS = st.dictionaries(
 
 
 @settings(max_examples=150)
-@given(st.sampled_from(KINDS), TASKS, st.integers(1, 500), st.integers(0, 2**31), st.integers(0, 10**6))
-def test_every_step_has_exactly_its_samples_and_depends_on_seed_and_step_alone(kind, tasks, samples, seed, step):
+@given(
+    st.sampled_from(KINDS), TASKS, st.integers(1, 500), st.integers(0, 2**31), st.integers(0, 10**6)
+)
+def test_every_step_has_exactly_its_samples_and_depends_on_seed_and_step_alone(
+    kind, tasks, samples, seed, step
+):
     one = kind(tasks, samples, seed, {})
     one.counts(step + 1)
     counts = one.counts(step)
@@ -34,7 +42,10 @@ def test_every_step_has_exactly_its_samples_and_depends_on_seed_and_step_alone(k
     assert kind(tasks, samples, seed, {}).counts(step) == counts
 
 
-@given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0.001, 1000), min_size=1), st.integers(1, 300))
+@given(
+    st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0.001, 1000), min_size=1),
+    st.integers(1, 300),
+)
 def test_largest_remainder(weights, samples):
     counts = schedules.largest_remainder(weights, samples)
     assert sum(counts.values()) == samples
@@ -42,7 +53,10 @@ def test_largest_remainder(weights, samples):
     if samples >= len(weights):
         assert set(counts) == set(weights)
     if all(samples * weight / total >= 1 for weight in weights.values()):
-        assert all(abs(counts[name] - samples * weight / total) < 1 + 1e-9 for name, weight in weights.items())
+        assert all(
+            abs(counts[name] - samples * weight / total) < 1 + 1e-9
+            for name, weight in weights.items()
+        )
 
 
 def test_all_follows_weights():
@@ -74,7 +88,11 @@ def test_expected_shares(kind, options, expected):
 
 def test_drawn_counts_differ_between_steps_and_seeds():
     tasks = {"a": TaskShare(900), "b": TaskShare(100)}
-    drawn = [schedules.Proportional(tasks, 64, seed, {}).counts(step)["a"] for seed in (1, 2) for step in range(20)]
+    drawn = [
+        schedules.Proportional(tasks, 64, seed, {}).counts(step)["a"]
+        for seed in (1, 2)
+        for step in range(20)
+    ]
     assert len(set(drawn)) > 4 and drawn[:20] != drawn[20:]
 
 
@@ -86,7 +104,9 @@ def test_round_robin_spreads_turns():
 
 def test_curriculum_joins_ramps_and_leaves():
     tasks = {"a": TaskShare(9), "b": TaskShare(9)}
-    schedule = schedules.Curriculum(tasks, 60, 1, {"start": {"b": 10}, "until": {"a": 30}, "ramp": 1})
+    schedule = schedules.Curriculum(
+        tasks, 60, 1, {"start": {"b": 10}, "until": {"a": 30}, "ramp": 1}
+    )
     assert schedule.counts(9) == {"a": 60}
     assert schedule.counts(10) == {"a": 40, "b": 20}
     assert schedule.counts(11) == {"a": 30, "b": 30}
@@ -97,9 +117,19 @@ def test_curriculum_joins_ramps_and_leaves():
     ("kind", "tasks", "options", "words"),
     [
         (schedules.All, {"a": TaskShare(5, 0.0)}, {}, "nothing to train on"),
-        (schedules.Weights, {"caption": TaskShare(5)}, {"weights": {"captoin": 2}}, "did you mean 'caption'"),
+        (
+            schedules.Weights,
+            {"caption": TaskShare(5)},
+            {"weights": {"captoin": 2}},
+            "did you mean 'caption'",
+        ),
         (schedules.Temperature, {"a": TaskShare(5)}, {"temperature": 0}, "must be above 0"),
-        (schedules.Curriculum, {"a": TaskShare(5)}, {"start": {"a": 5}}, "no task is active at step 0"),
+        (
+            schedules.Curriculum,
+            {"a": TaskShare(5)},
+            {"start": {"a": 5}},
+            "no task is active at step 0",
+        ),
     ],
 )
 def test_mistakes_are_named(kind, tasks, options, words):
@@ -118,9 +148,15 @@ def test_mistakes_are_named(kind, tasks, options, words):
 def test_options_of_schedules_are_declared_and_their_defaults_change_nothing(name, options):
     registry = Registry.of(MANIFEST)
     config = RunConfig.model_validate({"train": {"schedule": {"name": name, "options": options}}})
-    assert not [problem for problem in check(config, registry) if problem.path.startswith("train.schedule")]
-    wrong = RunConfig.model_validate({"train": {"schedule": {"name": name, "options": {"temprature": 1}}}})
-    assert [p.path for p in check(wrong, registry) if "schedule" in p.path] == ["train.schedule.options.temprature"]
+    assert not [
+        problem for problem in check(config, registry) if problem.path.startswith("train.schedule")
+    ]
+    wrong = RunConfig.model_validate(
+        {"train": {"schedule": {"name": name, "options": {"temprature": 1}}}}
+    )
+    assert [p.path for p in check(wrong, registry) if "schedule" in p.path] == [
+        "train.schedule.options.temprature"
+    ]
     declared, build = registry.component("schedule", name).options, registry.load("schedule", name)
     tasks = {"a": TaskShare(100, 1.0), "b": TaskShare(10, 2.0)}
     plain, given = build(tasks, 16, 1, {}), build(tasks, 16, 1, declared)

@@ -19,7 +19,9 @@ from tests.components.markov import MarkovSession, enumerate_values, request, ta
 SEEDS = st.integers(0, 10_000)
 
 
-def generate(session: MarkovSession, requests: list[RowRequest], seed: int = 0, **options: object) -> list[Produced]:
+def generate(
+    session: MarkovSession, requests: list[RowRequest], seed: int = 0, **options: object
+) -> list[Produced]:
     given = {"max_length": 3, "length_penalty": 0.0, **options}
     return TokenGenerator(given)(session, requests, torch.Generator().manual_seed(seed))
 
@@ -68,7 +70,11 @@ def test_greedy_takes_the_likeliest_token_each_time(seed: int) -> None:
 def test_no_ngram_repeats(seed: int) -> None:
     for strategy in ("greedy", "beam", "sample"):
         found = generate(
-            MarkovSession(tables(1, seed)), [request()], strategy=strategy, no_repeat_ngram=2, max_length=12
+            MarkovSession(tables(1, seed)),
+            [request()],
+            strategy=strategy,
+            no_repeat_ngram=2,
+            max_length=12,
         )
         grams = list(zip(found[0][0].value, found[0][0].value[1:], strict=False))
         assert len(grams) == len(set(grams))
@@ -79,7 +85,12 @@ def test_no_ngram_repeats(seed: int) -> None:
 def test_length_limits_hold(seed: int, strategy: str) -> None:
     session = MarkovSession(tables(2, seed))
     found = generate(
-        session, [request({"min_length": 2, "max_length": 4})] * 2, strategy=strategy, max_length=9, beam=4, groups=2
+        session,
+        [request({"min_length": 2, "max_length": 4})] * 2,
+        strategy=strategy,
+        max_length=9,
+        beam=4,
+        groups=2,
     )
     assert all(2 <= len(h.value) <= 4 for row in found for h in row)
 
@@ -96,10 +107,16 @@ def test_required_phrases_occur(seed: int, strategy: str) -> None:
 def test_sampling_follows_the_distribution_and_the_seed() -> None:
     table = tables(1, 3)
     draws = [
-        tuple(generate(MarkovSession(table), [request(open=False, length=1)], s, strategy="sample")[0][0].value)
+        tuple(
+            generate(MarkovSession(table), [request(open=False, length=1)], s, strategy="sample")[
+                0
+            ][0].value
+        )
         for s in range(400)
     ]
-    again = generate(MarkovSession(table), [request(open=False, length=1)], 7, strategy="sample")[0][0].value
+    again = generate(MarkovSession(table), [request(open=False, length=1)], 7, strategy="sample")[
+        0
+    ][0].value
     assert tuple(again) == draws[7]
     logits = table[0, 0, 0].clone()
     logits[[0, 1, 2, 4, 5]] = -1e9
@@ -132,12 +149,20 @@ def test_rows_do_not_influence_each_other() -> None:
 
 def test_groups_of_unequal_size_are_refused() -> None:
     with pytest.raises(ValueError, match="beam=5 cannot be cut into groups=2"):
-        generate(MarkovSession(tables(1, 0)), [request()], strategy="diverse_beam", beam=5, groups=2)
+        generate(
+            MarkovSession(tables(1, 0)), [request()], strategy="diverse_beam", beam=5, groups=2
+        )
 
 
 @settings(max_examples=15, deadline=None)
-@given(SEEDS, st.sampled_from(["greedy", "beam", "sample", "diverse_beam", "diverse_siblings"]), st.floats(-1, 2))
-def test_the_log_probability_is_the_sum_and_the_score_is_divided(seed: int, strategy: str, penalty: float) -> None:
+@given(
+    SEEDS,
+    st.sampled_from(["greedy", "beam", "sample", "diverse_beam", "diverse_siblings"]),
+    st.floats(-1, 2),
+)
+def test_the_log_probability_is_the_sum_and_the_score_is_divided(
+    seed: int, strategy: str, penalty: float
+) -> None:
     table = tables(1, seed)
     options = {"length_penalty": penalty, "temperature": 0.5, "beam": 4, "groups": 2, "n_best": 4}
     (found,) = generate(MarkovSession(table), [request()], strategy=strategy, **options)
@@ -148,7 +173,9 @@ def test_the_log_probability_is_the_sum_and_the_score_is_divided(seed: int, stra
             context.append(token)
         assert hypothesis.log_prob == pytest.approx(sum(logs), abs=1e-4)
         assert hypothesis.score == pytest.approx(sum(logs) / len(logs) ** penalty, abs=1e-4)
-        assert hypothesis.log_probs.tolist() == pytest.approx(logs[: len(hypothesis.value)], abs=1e-4)
+        assert hypothesis.log_probs.tolist() == pytest.approx(
+            logs[: len(hypothesis.value)], abs=1e-4
+        )
     assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
 
 
@@ -165,7 +192,9 @@ def test_two_groups_do_not_return_the_same_value(seed: int) -> None:
 def test_more_tokens_than_there_are_without_a_repetition_are_refused(strategy: str) -> None:
     # four tokens of the block and `<unk>`
     options = {"strategy": strategy, "beam": 4, "groups": 2, "max_length": 40, "no_repeat_ngram": 1}
-    with pytest.raises(UserError, match="slot 'x': no_repeat_ngram=1 leaves room for 5 tokens.*needs at least 6"):
+    with pytest.raises(
+        UserError, match="slot 'x': no_repeat_ngram=1 leaves room for 5 tokens.*needs at least 6"
+    ):
         generate(MarkovSession(tables(1, 0)), [request()], min_length=6, **options)
     with pytest.raises(UserError, match="needs at least 9"):
         generate(MarkovSession(tables(1, 0)), [request(open=False, length=9)], **options)

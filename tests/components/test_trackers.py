@@ -10,7 +10,9 @@ from ofacore.protocols import Record
 
 
 def steps(folder):
-    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def test_jsonl_drops_what_lies_beyond_the_resumed_step(tmp_path):
@@ -24,7 +26,10 @@ def test_jsonl_drops_what_lies_beyond_the_resumed_step(tmp_path):
     again.log(Record(30, {"valid/a/loss": 1.0}))
     again.close()
     assert steps(tmp_path) == [10, 20, 30]
-    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1]) == {"step": 30, "valid/a/loss": 1.0}
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1]) == {
+        "step": 30,
+        "valid/a/loss": 1.0,
+    }
 
 
 def test_a_new_run_in_an_old_folder_starts_over(tmp_path):

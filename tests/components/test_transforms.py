@@ -28,8 +28,18 @@ def test_spacing_can_be_undone(text):
     assert t.unspaced(t.spaced(text)) == text
 
 
-@pytest.mark.parametrize("name", ["lower", "strip_punctuation", "join_blanks", "truncate_words", "replace_underscores",
-                                  "split_references", "first_reference"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lower",
+        "strip_punctuation",
+        "join_blanks",
+        "truncate_words",
+        "replace_underscores",
+        "split_references",
+        "first_reference",
+    ],
+)
 @given(value=st.text())
 def test_applying_twice_changes_nothing(name, value):
     function = getattr(t, name)

@@ -60,13 +60,22 @@ def test_a_true_boolean_can_be_overridden(override: str, value: bool) -> None:
 
 
 def test_overrides_reach_into_lists_and_later_ones_win(tmp_path: Path) -> None:
-    run = write(tmp_path, "a.yaml", "tasks: {t: {preset: p, metrics: [{metric: a, slot: x}, {metric: b, slot: x}]}}")
-    metrics = load([run], ["tasks.t.metrics.1.slot=y", "tasks.t.metrics.1.slot=z"]).tasks["t"].metrics
+    run = write(
+        tmp_path,
+        "a.yaml",
+        "tasks: {t: {preset: p, metrics: [{metric: a, slot: x}, {metric: b, slot: x}]}}",
+    )
+    metrics = (
+        load([run], ["tasks.t.metrics.1.slot=y", "tasks.t.metrics.1.slot=z"]).tasks["t"].metrics
+    )
     assert [metric.slot for metric in metrics] == ["x", "z"]
 
 
 def test_an_instruction_can_be_an_override() -> None:
-    run = load([], ["tasks.t.instruction=[A:x] what: -> [B:y]", "train.trackers=[]", "train.checkpoint.best="])
+    run = load(
+        [],
+        ["tasks.t.instruction=[A:x] what: -> [B:y]", "train.trackers=[]", "train.checkpoint.best="],
+    )
     assert run.tasks["t"].instruction == "[A:x] what: -> [B:y]"
     assert run.train.trackers == () and run.train.checkpoint.best == ""
 
@@ -86,8 +95,14 @@ def test_an_instruction_can_be_an_override() -> None:
         ("tasks.t.data.delimiter=ab", "tasks.t.data.delimiter", "found"),
     ],
 )
-def test_a_bad_override_names_itself(tmp_path: Path, override: str, path: str, message: str) -> None:
-    run = write(tmp_path, "a.yaml", "train: {steps: 1}\ntasks: {t: {preset: p, metrics: [{metric: a, slot: x}]}}")
+def test_a_bad_override_names_itself(
+    tmp_path: Path, override: str, path: str, message: str
+) -> None:
+    run = write(
+        tmp_path,
+        "a.yaml",
+        "train: {steps: 1}\ntasks: {t: {preset: p, metrics: [{metric: a, slot: x}]}}",
+    )
     found = problems([run], [override])
     assert message in found[path] and f"--set {override}" in found[path]
 
@@ -100,7 +115,10 @@ def test_the_star_gives_defaults_to_all_tasks_overrides_included(tmp_path: Path)
     )
     tasks = load([run], ["tasks.*.data.names=[x]"]).tasks
     assert list(tasks) == ["a", "b"]
-    assert [(t.weight, t.data.header, t.data.names) for t in tasks.values()] == [(2, False, ("x",)), (5, False, ("x",))]
+    assert [(t.weight, t.data.header, t.data.names) for t in tasks.values()] == [
+        (2, False, ("x",)),
+        (5, False, ("x",)),
+    ]
 
 
 def test_a_later_file_or_an_override_takes_a_task_out(tmp_path: Path) -> None:
@@ -139,8 +157,12 @@ tasks:
         ("name: x${train}", "cannot stand inside a text"),
     ],
 )
-def test_a_bad_reference_is_reported_where_it_stands(tmp_path: Path, text: str, message: str) -> None:
-    found = problems([write(tmp_path, "a.yaml", text)])["name"].replace("out -> name -> out", "name -> out -> name")
+def test_a_bad_reference_is_reported_where_it_stands(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    found = problems([write(tmp_path, "a.yaml", text)])["name"].replace(
+        "out -> name -> out", "name -> out -> name"
+    )
     assert message in found and "a.yaml:1" in found
 
 
@@ -208,13 +230,25 @@ def test_scalars_are_read_as_yaml_1_2(tmp_path: Path) -> None:
     text = "model: {options: {a: no, b: 1e-3, c: 2024-01-31, d: 1:30, e: 010, f: null, g: true, h: 0x1f, i: .5}}"
     options = load([write(tmp_path, "a.yaml", text)]).model.options
     assert options == {
-        "a": "no", "b": 0.001, "c": "2024-01-31", "d": "1:30", "e": "010", "f": None, "g": True, "h": 31, "i": 0.5,
-    }  # fmt: skip
+        "a": "no",
+        "b": 0.001,
+        "c": "2024-01-31",
+        "d": "1:30",
+        "e": "010",
+        "f": None,
+        "g": True,
+        "h": 31,
+        "i": 0.5,
+    }
 
 
 def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
     text = "tasks:\n  a: &a {preset: p, weight: 2}\n  b: {<<: *a, weight: 3}\n  c: *a"
-    assert [task.weight for task in load([write(tmp_path, "a.yaml", text)]).tasks.values()] == [2, 3, 2]
+    assert [task.weight for task in load([write(tmp_path, "a.yaml", text)]).tasks.values()] == [
+        2,
+        3,
+        2,
+    ]
 
 
 def test_aliases_of_aliases_end_before_memory_does(tmp_path: Path) -> None:
@@ -227,7 +261,10 @@ def test_aliases_of_aliases_end_before_memory_does(tmp_path: Path) -> None:
 def test_places_of_values_outlive_loading(tmp_path: Path) -> None:
     path = write(tmp_path, "a.yaml", 'tasks:\n  "*":\n    weight: 2\n  a:\n    preset: p')
     places = read([path], ["train.steps=1"]).places
-    assert str(places["tasks.a.weight"]) == f"{path}:3" and str(places["tasks.a.preset"]) == f"{path}:5"
+    assert (
+        str(places["tasks.a.weight"]) == f"{path}:3"
+        and str(places["tasks.a.preset"]) == f"{path}:5"
+    )
     assert str(places["train.steps"]) == "--set train.steps=1"
 
 
@@ -253,7 +290,9 @@ def test_the_starter_takes_the_presets_that_are_installed() -> None:
 def test_the_word_starter_is_a_source_like_others(tmp_path: Path) -> None:
     over = write(tmp_path, "a.yaml", "tasks: {mine: {preset: three}}")
     run = load(["starter", over], ["train.steps=3", "tasks.one.weight=2"], Registry.of(PRESETS))
-    assert list(run.tasks) == ["one", "mine"] and run.train.steps == 3 and run.tasks["one"].weight == 2
+    assert (
+        list(run.tasks) == ["one", "mine"] and run.train.steps == 3 and run.tasks["one"].weight == 2
+    )
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12) | st.sampled_from(
@@ -280,7 +319,11 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12) | st.sam
     ]
 )
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
@@ -295,7 +338,9 @@ PLAIN = st.recursive(
 def test_what_show_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any], name: str, steps: int
 ) -> None:
-    run = RunConfig.model_validate({"name": name, "model": {"options": options}, "train": {"steps": steps}})
+    run = RunConfig.model_validate(
+        {"name": name, "model": {"options": options}, "train": {"steps": steps}}
+    )
     for defaults in (True, False):
         path = write(tmp_path_factory.getbasetemp(), "shown.yaml", show(run, defaults=defaults))
         again = load([path])
@@ -306,7 +351,9 @@ def test_what_show_writes_is_read_back(
 
 def test_show_gives_every_default() -> None:
     shown = yaml.safe_load(show(RunConfig()))
-    assert shown["train"]["checkpoint"]["keep_last"] == 2 and set(shown) == set(RunConfig.model_fields)
+    assert shown["train"]["checkpoint"]["keep_last"] == 2 and set(shown) == set(
+        RunConfig.model_fields
+    )
 
 
 def test_rows_given_in_python_are_shown_by_type() -> None:

@@ -20,7 +20,10 @@ def test_the_committed_page_is_current() -> None:
 def test_every_key_is_described() -> None:
     sections = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Section)]
     missing = [
-        f"{c.__name__}.{name}" for c in sections for name, field in c.model_fields.items() if not field.description
+        f"{c.__name__}.{name}"
+        for c in sections
+        for name, field in c.model_fields.items()
+        if not field.description
     ]
     assert len(sections) > 10 and not missing
 

@@ -98,7 +98,9 @@ def is_value(value):
     return not isinstance(value, list) or not isinstance(value[0], list)
 
 
-def manifest(slot: str, name: str, adapter: type, old: tuple[str, str] | None = None) -> ModalityManifest:
+def manifest(
+    slot: str, name: str, adapter: type, old: tuple[str, str] | None = None
+) -> ModalityManifest:
     uses = {"adapter": name, "head": name, "criterion": "squared_error", "generator": "one_shot"}
     slots, names = ((old[0],), (old[1],)) if old else ((), ())
     return ModalityManifest(
@@ -108,7 +110,14 @@ def manifest(slot: str, name: str, adapter: type, old: tuple[str, str] | None = 
         (
             Component("preprocessor", name, f"{__name__}:Numbers", "Numbers.", uses, aliases=names),
             Component("adapter", name, f"{__name__}:{adapter.__name__}", "Numbers.", aliases=names),
-            Component("head", name, "ofacore.parts:ValuesHead", "Numbers.", options={"width": 1}, aliases=names),
+            Component(
+                "head",
+                name,
+                "ofacore.parts:ValuesHead",
+                "Numbers.",
+                options={"width": 1},
+                aliases=names,
+            ),
         ),
     )
 
@@ -116,10 +125,15 @@ def manifest(slot: str, name: str, adapter: type, old: tuple[str, str] | None = 
 def task(slot: str, preset: str, old: str = "") -> TaskManifest:
     line = f"[{slot}:before] -> [{slot}:after]"
     aliases = (old,) if old else ()
-    return TaskManifest("agingtask", CONTRACT, (TaskPreset(preset, (line,), "Turn.", aliases=aliases),))
+    return TaskManifest(
+        "agingtask", CONTRACT, (TaskPreset(preset, (line,), "Turn.", aliases=aliases),)
+    )
 
 
 FIRST, FIRST_TASK = manifest("PAIR", "pair", Old), task("PAIR", "turn_pair")
-SECOND, SECOND_TASK = manifest("DUO", "duo", New, ("PAIR", "pair")), task("DUO", "turn_duo", "turn_pair")
+SECOND, SECOND_TASK = (
+    manifest("DUO", "duo", New, ("PAIR", "pair")),
+    task("DUO", "turn_duo", "turn_pair"),
+)
 FORGOT = manifest("DUO", "duo", Forgot, ("PAIR", "pair"))
 RAISES = manifest("DUO", "duo", Raises, ("PAIR", "pair"))

@@ -43,8 +43,14 @@ class Plain(nn.Module):
         self.heads = heads
         self.places = nn.Embedding(config.max_positions, width)
         given = {"dropout": config.dropout, "batch_first": True, "norm_first": config.norm == "pre"}
-        encoder = [nn.TransformerEncoderLayer(width, heads, ffn, **given) for _ in range(config.encoder_layers)]
-        decoder = [nn.TransformerDecoderLayer(width, heads, ffn, **given) for _ in range(config.decoder_layers)]
+        encoder = [
+            nn.TransformerEncoderLayer(width, heads, ffn, **given)
+            for _ in range(config.encoder_layers)
+        ]
+        decoder = [
+            nn.TransformerDecoderLayer(width, heads, ffn, **given)
+            for _ in range(config.decoder_layers)
+        ]
         self.encoder, self.decoder = nn.ModuleList(encoder), nn.ModuleList(decoder)
 
     def encode(self, states, layout):

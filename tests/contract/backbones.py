@@ -22,7 +22,9 @@ MANIFEST = ComponentManifest(
         _backbone("narrow", "Narrow", "Two GRUs of half the width.", options=LAYERS),
         _backbone("halved", "Halved", "Half of a backbone."),
         _backbone("short", "Short", "States are missing.", options=LAYERS),
-        _backbone("boaster", "Recurrent", "Says more than it can.", options=LAYERS, divides=("fsdp",)),
+        _backbone(
+            "boaster", "Recurrent", "Says more than it can.", options=LAYERS, divides=("fsdp",)
+        ),
     ),
 )
 SOUND = replace(MANIFEST, components=MANIFEST.components[:3])

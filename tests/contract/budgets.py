@@ -14,7 +14,9 @@ def budget(row, slots, ctx, measure, limit):
         longest = max(names, key=lengths.slots.__getitem__)
         words = row[longest].split()
         if len(words) < 2:
-            raise RowError(f"{lengths.total} positions, of which no text can be cut to make {limit}")
+            raise RowError(
+                f"{lengths.total} positions, of which no text can be cut to make {limit}"
+            )
         row = {**row, longest: " ".join(words[:-1])}
         lengths = measure(row)
     return row

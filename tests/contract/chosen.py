@@ -76,7 +76,9 @@ class LevelAdapter(nn.Module):
         return np.zeros((1, 3), np.int64)
 
     def embed(self, features, shapes):
-        return self.mix(torch.cat([features["values"], features["known"]], 1).to(self.mix.weight.dtype))
+        return self.mix(
+            torch.cat([features["values"], features["known"]], 1).to(self.mix.weight.dtype)
+        )
 
 
 class LevelHead(ValuesHead):
@@ -142,7 +144,9 @@ class Halves:
         note("router", options)
 
     def __call__(self, layout, hidden):
-        experts = torch.zeros((len(layout.segment), 1), dtype=torch.long, device=layout.segment.device)
+        experts = torch.zeros(
+            (len(layout.segment), 1), dtype=torch.long, device=layout.segment.device
+        )
         return experts, torch.ones(experts.shape, device=experts.device)
 
 

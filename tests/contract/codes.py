@@ -184,13 +184,18 @@ class Tags:
     def encode(self, value, slot, ctx):
         if not isinstance(value, str) or not value or not set(value) <= set(KINDS):
             raise RowError(f"column '{slot.name}': {value!r:.40} is no text of the letters a to h")
-        features = {"values": np.zeros((len(value), 1), np.float32), "known": np.zeros((len(value), 1), np.float32)}
+        features = {
+            "values": np.zeros((len(value), 1), np.float32),
+            "known": np.zeros((len(value), 1), np.float32),
+        }
         ids = np.array([self.first + KINDS.index(letter) for letter in value], np.int64)
         return [DenseSegment(features, (len(value),), labels={"ids": ids}, blocks=("codes/tags",))]
 
     def expect(self, slot, ctx):
         ctx.published.put(slot.name, AskedValues(1))
-        return TargetSpec(("codes/tags",), open=False, length=slot.attributes["length"], shift=False)
+        return TargetSpec(
+            ("codes/tags",), open=False, length=slot.attributes["length"], shift=False
+        )
 
     def decode(self, hypothesis, slot, ctx):
         return "".join(KINDS[number] for number in hypothesis.value - self.first)
@@ -297,25 +302,56 @@ def manifest(corruption=Mask, codec=Sound, **uses):
     """The plugin, with other parts where a test asks for them."""
     here = __name__
     slots = (
-        SlotType("CODES", "Codes.", "codes", "lines of letters", is_grid, attributes=SIZE, sample=f"{here}:picture"),
-        SlotType("WORD", "Letters.", "words", "letters", is_tags, sample=f"{here}:tags"),
-        SlotType("HIDDEN", "Codes.", "hidden", "lines of letters", is_grid, attributes=SIZE, sample=f"{here}:picture"),
         SlotType(
-            "TAGS", "Tags.", "tags", "letters", is_tags, attributes=(Attribute("length", "int", 3, "How many."),),
+            "CODES",
+            "Codes.",
+            "codes",
+            "lines of letters",
+            is_grid,
+            attributes=SIZE,
+            sample=f"{here}:picture",
+        ),
+        SlotType("WORD", "Letters.", "words", "letters", is_tags, sample=f"{here}:tags"),
+        SlotType(
+            "HIDDEN",
+            "Codes.",
+            "hidden",
+            "lines of letters",
+            is_grid,
+            attributes=SIZE,
+            sample=f"{here}:picture",
+        ),
+        SlotType(
+            "TAGS",
+            "Tags.",
+            "tags",
+            "letters",
+            is_tags,
+            attributes=(Attribute("length", "int", 3, "How many."),),
             sample=f"{here}:tags",
         ),
         SlotType("SOUND", "Sounds.", "sound", "numbers", is_sound, sample=f"{here}:sound"),
-    )  # fmt: skip
+    )
     components = (
-        Component("preprocessor", "codes", f"{here}:Codes", "Codes in cells.", uses={**WRITTEN, **uses}),
+        Component(
+            "preprocessor", "codes", f"{here}:Codes", "Codes in cells.", uses={**WRITTEN, **uses}
+        ),
         Component("preprocessor", "words", f"{here}:Words", "Letters.", uses=WRITTEN),
         Component("preprocessor", "hidden", f"{here}:Codes", "Codes that are masked.", uses=MASKED),
         Component("preprocessor", "tags", f"{here}:Tags", "Tags.", uses=TAGGED),
-        Component("preprocessor", "sound", f"{here}:{codec.__name__}", "Sounds.", uses={"adapter": "sound"}),
+        Component(
+            "preprocessor",
+            "sound",
+            f"{here}:{codec.__name__}",
+            "Sounds.",
+            uses={"adapter": "sound"},
+        ),
         Component("adapter", "cells", f"{here}:CellAdapter", "Cells."),
         Component("adapter", "tags", f"{here}:TagAdapter", "Places."),
         Component("adapter", "sound", f"{here}:SoundAdapter", "Sounds."),
-        Component("corruption", "mask", f"{here}:{corruption.__name__}", "Masks.", options={"share": 0.4}),
+        Component(
+            "corruption", "mask", f"{here}:{corruption.__name__}", "Masks.", options={"share": 0.4}
+        ),
         Component("generator", "unmask", f"{here}:Unmask", "The surest token first."),
     )
     return ModalityManifest("codes", CONTRACT, slots, components, "Codes, tags, masks.")

@@ -66,7 +66,9 @@ class ColumnsHead(ValuesHead):
     """As many numbers as there are columns."""
 
     def __init__(self, context):
-        super().__init__(type(context)(**{**vars(context), "options": {"width": context.options["columns"]}}))
+        super().__init__(
+            type(context)(**{**vars(context), "options": {"width": context.options["columns"]}})
+        )
 
 
 class ColumnsError(SquaredError):
@@ -87,10 +89,24 @@ _UNIT = Attribute("unit", "choice", "V", "Of the numbers.", choices=tuple(FACTOR
 MANIFEST = ModalityManifest(
     "columns",
     CONTRACT,
-    (SlotType("COLUMNS", "Numbers.", "columns", "rows of numbers", is_columns, (_UNIT,), sample=f"{__name__}:sample"),),
     (
-        Component("preprocessor", "columns", f"{__name__}:Columns", "", _USES, {"columns": _SHARED}),
-        Component("preprocessor", "columns_too", f"{__name__}:Columns", "", _USES, {"columns": _SHARED}),
+        SlotType(
+            "COLUMNS",
+            "Numbers.",
+            "columns",
+            "rows of numbers",
+            is_columns,
+            (_UNIT,),
+            sample=f"{__name__}:sample",
+        ),
+    ),
+    (
+        Component(
+            "preprocessor", "columns", f"{__name__}:Columns", "", _USES, {"columns": _SHARED}
+        ),
+        Component(
+            "preprocessor", "columns_too", f"{__name__}:Columns", "", _USES, {"columns": _SHARED}
+        ),
         Component("adapter", "columns", f"{__name__}:ColumnsAdapter", options={"columns": 3}),
         Component("head", "columns", f"{__name__}:ColumnsHead", options={"columns": 3}),
         Component("criterion", "columns", f"{__name__}:ColumnsError", options={"columns": 3}),

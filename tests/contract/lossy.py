@@ -43,7 +43,10 @@ class Diagonal:
 
     def __call__(self, prediction, labels, ctx):
         assert ctx.attention is not None and len(ctx.attention) == len(self.attention_layers)
-        values = [sum(_off_diagonal(layer[item]) for layer in ctx.attention) for item in range(len(ctx.lengths))]
+        values = [
+            sum(_off_diagonal(layer[item]) for layer in ctx.attention)
+            for item in range(len(ctx.lengths))
+        ]
         return Loss(torch.stack(values))
 
 
@@ -104,7 +107,13 @@ MANIFEST = ComponentManifest(
             "Cross-entropy with a learned temperature.",
             options={"start": 0.0, "unit": "token"},
         ),
-        Component("criterion", "diagonal", f"{__name__}:Diagonal", "Diagonal attention.", options={"layers": [-1]}),
+        Component(
+            "criterion",
+            "diagonal",
+            f"{__name__}:Diagonal",
+            "Diagonal attention.",
+            options={"layers": [-1]},
+        ),
         Component("criterion", "bag", f"{__name__}:Bag", "Tokens in any order."),
         Component("head", "mean", f"{__name__}:MeanHead", "Tokens from a mean."),
     ),

@@ -35,7 +35,9 @@ class Deals(Picks):
 
     def check_request(self, request, vocabulary):
         if self.options["pick"] >= len(request.spec.closed_set):
-            raise ValueError(f"slot '{request.slot.name}' has no member {self.options['pick']} from its end")
+            raise ValueError(
+                f"slot '{request.slot.name}' has no member {self.options['pick']} from its end"
+            )
 
 
 class Compares(Picks):
@@ -50,7 +52,9 @@ class Compares(Picks):
 
 def check_pick(options, slot):
     if options["pick"] + options["offset"] > 2:
-        raise ValueError(f"slot '{slot.name}': pick and offset are {options['pick'] + options['offset']} together")
+        raise ValueError(
+            f"slot '{slot.name}': pick and offset are {options['pick'] + options['offset']} together"
+        )
 
 
 PICK = Option(0, "Number of the member.", minimum=0, maximum=4)
@@ -66,7 +70,13 @@ MANIFEST = ComponentManifest(
             options={"pick": PICK, "offset": 0},
             check=f"{__name__}:check_pick",
         ),
-        Component("generator", "deal", f"{__name__}:Deals", "A member from the end.", options={"pick": PICK}),
+        Component(
+            "generator",
+            "deal",
+            f"{__name__}:Deals",
+            "A member from the end.",
+            options={"pick": PICK},
+        ),
         Component(
             "generator",
             "compare",

@@ -24,7 +24,9 @@ class Alibi(nn.Module, Positions):
 
     def relative(self, place, queries, keys):
         distance = queries.coordinates[:, :, None, 0] - keys.coordinates[:, None, :, 0]
-        return RelativeBias((distance.abs().clamp(max=self.span - 1).int(),), lambda layer: self.table)
+        return RelativeBias(
+            (distance.abs().clamp(max=self.span - 1).int(),), lambda layer: self.table
+        )
 
 
 class Absolute(nn.Module, Positions):
@@ -35,7 +37,9 @@ class Absolute(nn.Module, Positions):
     def __init__(self, context: PositionsContext) -> None:
         super().__init__()
         self.most = context.max_positions
-        self.places = nn.ModuleDict({side: nn.Embedding(self.most, context.hidden) for side in ("encoder", "decoder")})
+        self.places = nn.ModuleDict(
+            {side: nn.Embedding(self.most, context.hidden) for side in ("encoder", "decoder")}
+        )
 
     def states(self, stack, coordinates, kind):
         return self.places[stack](coordinates[:, 0].clamp(max=self.most - 1))
@@ -108,7 +112,12 @@ MANIFEST = ComponentManifest(
     "schemes",
     (2, 0),
     (
-        Component("positions", "alibi", f"{HERE}:Alibi", options={"steepest": Option(0.5, "Of the first head.")}),
+        Component(
+            "positions",
+            "alibi",
+            f"{HERE}:Alibi",
+            options={"steepest": Option(0.5, "Of the first head.")},
+        ),
         Component("positions", "absolute", f"{HERE}:Absolute"),
         Component("positions", "half", f"{HERE}:Half"),
         Component("router", "chosen", f"{HERE}:Chosen", options=WIDTH, batch_coupled=True),
@@ -119,5 +128,7 @@ MANIFEST = ComponentManifest(
     ),
 )
 FAULTY = frozenset({"half", "beyond", "flat", "mute"})
-SOUND = replace(MANIFEST, components=tuple(part for part in MANIFEST.components if part.name not in FAULTY))
+SOUND = replace(
+    MANIFEST, components=tuple(part for part in MANIFEST.components if part.name not in FAULTY)
+)
 """Without those that lack something on purpose."""

@@ -54,7 +54,9 @@ class WrittenOut:
         pass
 
     def __call__(self, losses, gradients, ctx):
-        self.seen.append((ctx.step, dict(losses), {task: dict(own) for task, own in gradients.items()}))
+        self.seen.append(
+            (ctx.step, dict(losses), {task: dict(own) for task, own in gradients.items()})
+        )
         found = {}
         for own in gradients.values():
             for name, gradient in own.items():
@@ -112,7 +114,9 @@ def _flat(own, names, parameters):
 def _parts(flat, names, parameters):
     sizes = [parameters[name].numel() for name in names]
     parts = flat.split(sizes)
-    return {name: part.view(parameters[name].shape) for name, part in zip(names, parts, strict=True)}
+    return {
+        name: part.view(parameters[name].shape) for name, part in zip(names, parts, strict=True)
+    }
 
 
 MANIFEST = ComponentManifest(

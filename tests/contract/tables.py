@@ -12,7 +12,9 @@ def is_table(value):
     """A list of rows, each a list of texts."""
     if not isinstance(value, list) or not value:
         return False
-    return all(isinstance(row, list) and all(isinstance(cell, str) for cell in row) for row in value)
+    return all(
+        isinstance(row, list) and all(isinstance(cell, str) for cell in row) for row in value
+    )
 
 
 def written(value):
@@ -44,7 +46,9 @@ class TablePreprocessor:
         return [written(value)]
 
     def encode(self, value, slot, ctx):
-        ids = self.text.tokens(written(value), slot, ctx, uncased=bool(slot.attributes.get("small")))
+        ids = self.text.tokens(
+            written(value), slot, ctx, uncased=bool(slot.attributes.get("small"))
+        )
         return [TokenSegment(ids, self.text.blocks)]
 
     def expect(self, slot, ctx):
@@ -96,7 +100,14 @@ def manifest(name="tables", target="TablePreprocessor", builds_on=("text",), mor
             ),
         ),
         (
-            Component("preprocessor", "table", f"{__name__}:{target}", "As text.", USES, builds_on=builds_on),
+            Component(
+                "preprocessor",
+                "table",
+                f"{__name__}:{target}",
+                "As text.",
+                USES,
+                builds_on=builds_on,
+            ),
             *more,
         ),
     )

@@ -20,9 +20,21 @@ from tests.contract import surgery
 
 WORDS = ["red", "green", "blue", "cat", "dog"]
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}"} for x in WORDS for y in WORDS]
-SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 TASKS = {"turn": "turn [TEXT:a] -> [TEXT:b]", "copy": "copy [TEXT:b] -> [TEXT:a]"}
-QUICK = {"samples": 12, "precision": "fp32", "log_every": 1, "optimizer": {"name": "sgd", "lr": 0.1}}
+QUICK = {
+    "samples": 12,
+    "precision": "fp32",
+    "log_every": 1,
+    "optimizer": {"name": "sgd", "lr": 0.1},
+}
 
 
 @pytest.fixture
@@ -37,7 +49,9 @@ def made(registry: Registry, **more) -> Generalist:
     return Generalist.create(tasks, registry=registry, **{**SIZES, "dropout": 0.0, **more})
 
 
-def trained(registry: Registry, folder, model=None, steps=4, sizes=None, **train) -> dict[str, torch.Tensor]:
+def trained(
+    registry: Registry, folder, model=None, steps=4, sizes=None, **train
+) -> dict[str, torch.Tensor]:
     model = model or made(registry, **(sizes or {}))
     model.fit(steps=steps, out=folder, **{**QUICK, **train})
     return {name: value.clone() for name, value in model.model.portable_state().items()}
@@ -71,12 +85,17 @@ def test_a_sum_that_is_written_out_trains_like_the_sum(plugged, tmp_path, train)
 
 @pytest.mark.parametrize(
     "sizes",
-    [{"checkpoint_activations": True, "positions": "untied"}, {"experts": "topk", "experts_number": 2}],
+    [
+        {"checkpoint_activations": True, "positions": "untied"},
+        {"experts": "topk", "experts_number": 2},
+    ],
     ids=["recomputed", "experts"],
 )
 def test_so_it_does_with_layers_that_compute_again_or_balance(plugged, tmp_path, sizes):
     plain = trained(plugged, tmp_path / "plain", sizes=sizes, steps=3)
-    written = trained(plugged, tmp_path / "written", sizes=sizes, steps=3, aggregator={"name": "written_out"})
+    written = trained(
+        plugged, tmp_path / "written", sizes=sizes, steps=3, aggregator={"name": "written_out"}
+    )
     assert distance(plain, written) < 1e-5
 
 
@@ -89,15 +108,22 @@ def test_it_sees_the_gradients_of_each_task_over_the_whole_step(plugged, tmp_pat
         assert whole_losses[task] == pytest.approx(cut_losses[task], rel=1e-5)
         for name, gradient in own.items():
             torch.testing.assert_close(gradient, cut[task][name], atol=1e-6, rtol=1e-4)
-    assert any(not torch.allclose(whole["copy"][name], whole["turn"][name]) for name in whole["copy"])
+    assert any(
+        not torch.allclose(whole["copy"][name], whole["turn"][name]) for name in whole["copy"]
+    )
 
 
 def test_gradients_that_are_normalised_have_the_norm_that_was_asked_for(plugged, tmp_path):
     options = {"name": "normalise", "options": {"norm": 0.25}}
-    one = {"aggregator": options, "optimizer": {"name": "sgd", "lr": 1.0, "clip": 0.0, "weight_decay": 0.0}}
+    one = {
+        "aggregator": options,
+        "optimizer": {"name": "sgd", "lr": 1.0, "clip": 0.0, "weight_decay": 0.0},
+    }
     model = made(plugged)
     before = {name: value.clone() for name, value in model.model.portable_state().items()}
-    after = trained(plugged, tmp_path / "run", model=model, steps=1, lr={"name": "constant", "warmup": 0}, **one)
+    after = trained(
+        plugged, tmp_path / "run", model=model, steps=1, lr={"name": "constant", "warmup": 0}, **one
+    )
     moved = torch.stack([(after[name] - before[name]).norm() for name in after]).norm()
     assert 0.05 < float(moved) <= 2 * 0.25 + 1e-4
 
@@ -115,18 +141,28 @@ def test_gradient_surgery_takes_conflict_away_and_learns(plugged, tmp_path):
 
 
 def test_a_contrast_over_the_whole_step_is_told_apart_by_task(plugged, tmp_path):
-    lines = {"pair": "[TEXT:a|TEXT:b] ->", "other": "other [TEXT:a|TEXT:b] ->", "turn": TASKS["turn"]}
+    lines = {
+        "pair": "[TEXT:a|TEXT:b] ->",
+        "other": "other [TEXT:a|TEXT:b] ->",
+        "turn": TASKS["turn"],
+    }
     found = []
     for name, aggregator in (("plain", "sum"), ("written", "written_out")):
         tasks = [Task(name, line, train=ROWS) for name, line in lines.items()]
         model = Generalist.create(tasks, registry=plugged, **SIZES, dropout=0.0)
-        found.append(trained(plugged, tmp_path / name, model=model, aggregator=aggregator, micro_batch_samples=3))
+        found.append(
+            trained(
+                plugged, tmp_path / name, model=model, aggregator=aggregator, micro_batch_samples=3
+            )
+        )
     assert distance(*found) < 1e-5
     assert sorted(surgery.WrittenOut.seen[0][1]) == ["other", "pair", "turn"]
 
 
 def test_what_it_learned_goes_with_the_checkpoint(plugged, tmp_path):
-    straight = trained(plugged, tmp_path / "straight", steps=4, aggregator="remembers", lr={"name": "constant"})
+    straight = trained(
+        plugged, tmp_path / "straight", steps=4, aggregator="remembers", lr={"name": "constant"}
+    )
     trained(plugged, tmp_path / "run", steps=2, aggregator="remembers", lr={"name": "constant"})
     again = Generalist.from_pretrained(tmp_path / "run", registry=plugged)
     data = dict.fromkeys(TASKS, ROWS)
@@ -144,20 +180,29 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_no_gradient_is_refused_with_its_plugin(plugged, tmp_path, fault):
-    with pytest.raises(UserError, match=f"(?s)aggregator 'wrong' of plugin 'surgery'.*at step 0 it.*{FAULTS[fault]}"):
-        trained(plugged, tmp_path / "run", aggregator={"name": "wrong", "options": {"fault": fault}})
+    with pytest.raises(
+        UserError,
+        match=f"(?s)aggregator 'wrong' of plugin 'surgery'.*at step 0 it.*{FAULTS[fault]}",
+    ):
+        trained(
+            plugged, tmp_path / "run", aggregator={"name": "wrong", "options": {"fault": fault}}
+        )
 
 
 def test_what_it_raises_names_its_plugin(plugged, tmp_path):
     with pytest.raises(KeyError) as caught:
-        trained(plugged, tmp_path / "run", aggregator={"name": "wrong", "options": {"fault": "raises"}})
+        trained(
+            plugged, tmp_path / "run", aggregator={"name": "wrong", "options": {"fault": "raises"}}
+        )
     assert "aggregator 'wrong' of plugin 'surgery'" in "".join(caught.value.__notes__)
 
 
 def on_a_rank(folder: str) -> list[float]:
     """Train on this rank's share; the values of every weight, one behind the other."""
     os.environ["OFA_PLUGIN_DEV"] = "surgery=tests.contract.surgery:MANIFEST"
-    weights = trained(Registry.discover(), Path(folder), aggregator="project", micro_batch_samples=4)
+    weights = trained(
+        Registry.discover(), Path(folder), aggregator="project", micro_batch_samples=4
+    )
     return torch.cat([weights[name].flatten() for name in sorted(weights)]).tolist()
 
 

@@ -19,7 +19,14 @@ from ofacore.plugin import Registry
 from ofacore.protocols import Artifact
 from tests.contract import codes
 
-SIZES = {"preset": "tiny", "hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 16,
+    "ffn": 16,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 ROWS = [{"sound": [0.5, number / 4], "word": word} for number, word in enumerate("abcd")]
 LINE = "[SOUND:sound] -> [WORD:word]"
 FIT = {"samples": 2, "precision": "fp32", "trackers": [], "threads": 1}
@@ -33,7 +40,9 @@ def registry() -> Registry:
 
 
 def made(registry: Registry) -> Generalist:
-    return Generalist.create([Task("hear", LINE, train=ROWS)], registry=registry, dropout=0.0, **SIZES)
+    return Generalist.create(
+        [Task("hear", LINE, train=ROWS)], registry=registry, dropout=0.0, **SIZES
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +135,10 @@ def test_a_missing_file_is_told_with_its_digest_and_the_way_out(registry, run):
 
 def test_a_checkpoint_without_its_run_says_what_it_lacks(registry, run, tmp_path):
     alone = Path(shutil.copytree(checkpoints(run)[0], tmp_path / "alone"))
-    with pytest.raises(CheckpointError, match=r"alone/artifact-files/.*is missing.*`Generalist.save` takes it along"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"alone/artifact-files/.*is missing.*`Generalist.save` takes it along",
+    ):
         Generalist.from_pretrained(alone, registry=registry)
 
 
@@ -135,20 +147,37 @@ def test_an_altered_file_is_told_with_both_digests(registry, run):
     content = bytearray(kept(run).read_bytes())
     content[-1] ^= 1
     kept(run).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"'codec.npy' of an artifact is altered: its SHA-256 is .*{digest} was"):
+    with pytest.raises(
+        CheckpointError,
+        match=f"'codec.npy' of an artifact is altered: its SHA-256 is .*{digest} was",
+    ):
         Generalist.from_pretrained(run, registry=registry)
     kept(run).write_bytes(content[:-4])
-    with pytest.raises(CheckpointError, match=r"is altered: \d+ bytes, \d+ were noted.*copy it again"):
+    with pytest.raises(
+        CheckpointError, match=r"is altered: \d+ bytes, \d+ were noted.*copy it again"
+    ):
         Generalist.from_pretrained(run, registry=registry)
 
 
 @pytest.mark.parametrize(
     ("stated", "told"),
     [
-        ({"sound": {"../../codec": {"sha256": "0" * 64, "size": 1}}}, "expected the name of a file, without folders"),
-        ({"sound": {"codec.npy": {"sha256": "../../../etc/passwd", "size": 1}}}, "expected a SHA-256 and a size"),
-        ({"sound": {"codec.npy": {"sha256": "0" * 64, "size": -1}}}, "expected a SHA-256 and a size"),
-        ({"sound": {"codec.npy": {"sha256": "0" * 64, "size": True}}}, "expected a SHA-256 and a size"),
+        (
+            {"sound": {"../../codec": {"sha256": "0" * 64, "size": 1}}},
+            "expected the name of a file, without folders",
+        ),
+        (
+            {"sound": {"codec.npy": {"sha256": "../../../etc/passwd", "size": 1}}},
+            "expected a SHA-256 and a size",
+        ),
+        (
+            {"sound": {"codec.npy": {"sha256": "0" * 64, "size": -1}}},
+            "expected a SHA-256 and a size",
+        ),
+        (
+            {"sound": {"codec.npy": {"sha256": "0" * 64, "size": True}}},
+            "expected a SHA-256 and a size",
+        ),
         ({"sound": {"codec.npy": 7}}, "expected a SHA-256 and a size"),
         ({"sound": []}, "expected artifact -> file -> digest"),
         ([], "expected artifact -> file -> digest"),
@@ -198,7 +227,9 @@ def test_a_file_that_changed_since_it_was_fitted_is_not_saved(registry, tmp_path
     with pytest.raises(CheckpointError, match=r"codec.npy: .*altered.*make the artifact anew"):
         model.save(tmp_path / "saved")
     path.unlink()
-    with pytest.raises(CheckpointError, match=r"codec.npy: is gone.*put it back, so that it can be saved"):
+    with pytest.raises(
+        CheckpointError, match=r"codec.npy: is gone.*put it back, so that it can be saved"
+    ):
         model.fit(steps=1, out=tmp_path / "run", **FIT)
     with pytest.raises(UserError, match="the file 'codec.npy' of an artifact is gone"):
         heard(model)
@@ -231,7 +262,10 @@ class Heard(ModalityConformance):
 
 
 def test_the_kit_finds_what_is_sent_to_workers():
-    good, greedy = Heard(), type("Greedy", (Heard,), {"plugin": codes.manifest(codec=codes.GreedySound)})()
+    good, greedy = (
+        Heard(),
+        type("Greedy", (Heard,), {"plugin": codes.manifest(codec=codes.GreedySound)})(),
+    )
     good.test_files_by_reference_are_not_sent_to_workers(good.bench())
     with pytest.raises(AssertionError, match="bytes are sent to each worker process.*__getstate__"):
         greedy.test_files_by_reference_are_not_sent_to_workers(greedy.bench())

@@ -42,7 +42,14 @@ class TestRecurrent(BackboneConformance):
 
 WORDS = ["red", "green", "blue", "cat", "dog", "sun"]
 ROWS = [{"a": word, "b": word.upper()[::-1], "c": word[:1]} for word in WORDS]
-SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 LINE = "say [TEXT:a,level=character] -> [TEXT:b,level=character]"
 
 
@@ -61,7 +68,14 @@ def test_it_learns_is_saved_loaded_and_answers(plugged: Registry, tmp_path: Path
     rows = [ROWS[0], ROWS[3]]
     model = made(plugged, "plain", dropout=0.0, rows=rows)
     rate = {"name": "adamw", "lr": 0.02}
-    model.fit(steps=40, samples=2, out=tmp_path / "run", precision="fp32", optimizer=rate, label_smoothing=0.0)
+    model.fit(
+        steps=40,
+        samples=2,
+        out=tmp_path / "run",
+        precision="fp32",
+        optimizer=rate,
+        label_smoothing=0.0,
+    )
     asked = [{"a": row["a"]} for row in rows]
     answers = [answer.text for answer in model.infer("say", asked)]
     assert answers == [row["b"] for row in rows]
@@ -69,7 +83,9 @@ def test_it_learns_is_saved_loaded_and_answers(plugged: Registry, tmp_path: Path
     assert [answer.text for answer in again.infer("say", asked)] == answers
 
 
-def test_layers_that_are_no_transformer_train_and_generate(plugged: Registry, tmp_path: Path) -> None:
+def test_layers_that_are_no_transformer_train_and_generate(
+    plugged: Registry, tmp_path: Path
+) -> None:
     model = made(plugged, "recurrent", options={"backbone/recurrent": {"layers": 2}})
     before = model.model.portable_state()
     model.fit(steps=2, samples=4, out=tmp_path / "run", precision="fp32")
@@ -92,7 +108,11 @@ FORMS = {
 }
 """Name -> instruction, and options of the task."""
 WAYS = {
-    "several": [{}, {"strategy": "beam", "beam": 3, "n_best": 2}, {"strategy": "sample", "seed": 3}],
+    "several": [
+        {},
+        {"strategy": "beam", "beam": 3, "n_best": 2},
+        {"strategy": "sample", "seed": 3},
+    ],
     "repeat": [{"max_turns": 3}, {"strategy": "beam", "beam": 2, "max_turns": 2}],
     "alone": [{}, {"strategy": "beam", "beam": 3}],
     "chosen": [{"n_best": 3}, {"strategy": "sample"}],
@@ -112,9 +132,13 @@ def test_a_cache_changes_no_answer() -> None:
     tasks = [Task(name, line, train=rows, **more) for name, (line, more) in FORMS.items()]
     model = Generalist.create(tasks, positions="untied", **SIZES)
     enlarge(model)
-    expected = {(form, str(way)): tried(model, form, way) for form, ways in WAYS.items() for way in ways}
+    expected = {
+        (form, str(way)): tried(model, form, way) for form, ways in WAYS.items() for way in ways
+    }
     kind = type(model.model.backbone)
-    model.model.backbone.__class__ = type("Uncached", (kind,), {"start_cache": None, "extend": None})
+    model.model.backbone.__class__ = type(
+        "Uncached", (kind,), {"start_cache": None, "extend": None}
+    )
     assert not isinstance(model.model.backbone, CachedBackbone)
     for form, ways in WAYS.items():
         for way in ways:
@@ -133,7 +157,9 @@ def compare(found: list, expected: list) -> None:
     assert [name for name, _ in found] == [name for name, _ in expected]
     for (_, own), (_, other) in zip(found, expected, strict=True):
         assert [len(turn) for turn in own] == [len(turn) for turn in other]
-        for one, two in zip([c for turn in own for c in turn], [c for turn in other for c in turn], strict=True):
+        for one, two in zip(
+            [c for turn in own for c in turn], [c for turn in other for c in turn], strict=True
+        ):
             if isinstance(two.value, np.ndarray):
                 np.testing.assert_allclose(one.value, two.value, atol=1e-4)
             else:
@@ -162,42 +188,71 @@ def test_its_width_is_that_of_the_model(plugged: Registry) -> None:
 
 def test_its_options_are_declared_ones(plugged: Registry) -> None:
     assert (
-        made(plugged, "recurrent", options={"backbone/recurrent": {"layers": 2}}).model.backbone.encoder.num_layers == 2
+        made(
+            plugged, "recurrent", options={"backbone/recurrent": {"layers": 2}}
+        ).model.backbone.encoder.num_layers
+        == 2
     )
-    for options, told in (({"depth": 2}, "no option 'depth'"), ({"layers": 0}, "expected at least 1")):
+    for options, told in (
+        ({"depth": 2}, "no option 'depth'"),
+        ({"layers": 0}, "expected at least 1"),
+    ):
         with pytest.raises(UserError, match=f"options.backbone/recurrent.*{told}"):
             made(plugged, "recurrent", options={"backbone/recurrent": options})
 
 
 def test_experts_and_attention_that_it_has_not_are_refused(plugged: Registry) -> None:
-    with pytest.raises(UserError, match=r"model.experts=topk, but backbone 'plain' of plugin 'backbones'.*set model"):
+    with pytest.raises(
+        UserError,
+        match=r"model.experts=topk, but backbone 'plain' of plugin 'backbones'.*set model",
+    ):
         made(plugged, "plain", experts="topk")
     lossy = "lossy=tests.contract.lossy:MANIFEST,backbones=tests.contract.backbones:MANIFEST"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OFA_PLUGIN_DEV", lossy)
         loss = {"criterion": "diagonal", "hidden": "b"}
-        with pytest.raises(UserError, match=r"'diagonal' reads the attention .* which backbone 'plain' of plugin"):
+        with pytest.raises(
+            UserError, match=r"'diagonal' reads the attention .* which backbone 'plain' of plugin"
+        ):
             made(Registry.discover(), "plain", task={"losses": [loss]})
 
 
 @pytest.mark.parametrize(
     ("parallel", "told"),
     [
-        ({"nproc": 2, "tp": 2}, "parallel.tp.*'plain' cannot be divided: --tp 2; set 1, or model.backbone=megatron"),
-        ({"nproc": 2, "pp": 2}, "parallel.pp.*'plain' cannot be divided: --pp 2; set 1, or model.backbone=megatron"),
-        ({"nproc": 2, "fsdp": True}, "parallel.fsdp.*'plain' cannot be divided: --fsdp; leave it out, or"),
-        ({"nproc": 2, "tp": 2, "sp": True}, "parallel.sp.*'plain' cannot be divided: --sp; leave it out, or"),
+        (
+            {"nproc": 2, "tp": 2},
+            "parallel.tp.*'plain' cannot be divided: --tp 2; set 1, or model.backbone=megatron",
+        ),
+        (
+            {"nproc": 2, "pp": 2},
+            "parallel.pp.*'plain' cannot be divided: --pp 2; set 1, or model.backbone=megatron",
+        ),
+        (
+            {"nproc": 2, "fsdp": True},
+            "parallel.fsdp.*'plain' cannot be divided: --fsdp; leave it out, or",
+        ),
+        (
+            {"nproc": 2, "tp": 2, "sp": True},
+            "parallel.sp.*'plain' cannot be divided: --sp; leave it out, or",
+        ),
     ],
     ids=str,
 )
-def test_a_layout_that_it_does_not_know_is_refused_before_the_start(parallel: dict, told: str, plugged: Registry):
-    config = RunConfig.model_validate({"model": {"backbone": "plain", "encoder_layers": 2}, "parallel": parallel})
+def test_a_layout_that_it_does_not_know_is_refused_before_the_start(
+    parallel: dict, told: str, plugged: Registry
+):
+    config = RunConfig.model_validate(
+        {"model": {"backbone": "plain", "encoder_layers": 2}, "parallel": parallel}
+    )
     assert re.search(told, "\n".join(map(str, layout_problems(config, {}, plugged))))
 
 
 def test_low_rank_updates_go_where_a_layer_is_called(plugged: Registry) -> None:
     model = made(plugged, "plain", lora={"rank": 2, "targets": ["backbone"]})
     updated = {name for name, _ in model.model.named_modules() if name.endswith("low_rank")}
-    assert "backbone.encoder.0.linear1.low_rank" in updated and not any("out_proj" in name for name in updated)
+    assert "backbone.encoder.0.linear1.low_rank" in updated and not any(
+        "out_proj" in name for name in updated
+    )
     with pytest.raises(UserError, match="no linear matches .*gru.*names look like 'backbone.out'"):
         made(plugged, "recurrent", lora={"rank": 2, "targets": ["gru"]})

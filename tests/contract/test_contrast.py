@@ -14,7 +14,14 @@ NAMES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 DIGITS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 ROWS = [{"word": word, "roman": roman} for word, roman in zip(NAMES, DIGITS, strict=True)]
 LINE = "which number? [TEXT:word|TEXT:roman] ->"
-SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 
 
 def made(**task) -> Generalist:
@@ -45,7 +52,9 @@ def test_vectors_do_not_depend_on_the_batch_nor_on_saving(trained):
     again = Generalist.from_pretrained(folder)
     alone = torch.stack([again.encode("match", {"word": row["word"]}) for row in ROWS])
     assert torch.allclose(alone, words, atol=1e-5)
-    assert torch.allclose(again.encode("match", ROWS, slot="roman", batch_size=3), romans, atol=1e-5)
+    assert torch.allclose(
+        again.encode("match", ROWS, slot="roman", batch_size=3), romans, atol=1e-5
+    )
 
 
 def test_the_side_is_asked_for_where_both_are_there(trained):
@@ -61,7 +70,12 @@ def test_a_side_of_something_without_a_contrast_is_refused(trained):
 
 
 def test_head_criterion_and_temperature_are_chosen_by_name_and_options():
-    loss = {"criterion": "contrastive", "hidden": "word", "labels": "roman", "options": {"temperature": 0.5}}
+    loss = {
+        "criterion": "contrastive",
+        "hidden": "word",
+        "labels": "roman",
+        "options": {"temperature": 0.5},
+    }
     model = made(losses=[loss])
     (part,) = model.model.needs.criteria
     assert (part.name, dict(part.options)) == ("contrastive", {"temperature": 0.5})

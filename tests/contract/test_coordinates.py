@@ -11,9 +11,23 @@ from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import Example
 from tests.contract.codes import cells
 
-SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 2}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+}
 ROWS = [
-    {"what": "head", "pre": "a", "img": ["ab", "cd", "ef"], "post": "b", "tags": "abc", "size": [3, 2]},
+    {
+        "what": "head",
+        "pre": "a",
+        "img": ["ab", "cd", "ef"],
+        "post": "b",
+        "tags": "abc",
+        "size": [3, 2],
+    },
     {"what": "face", "pre": "ab", "img": ["abcd"], "post": "ccc", "tags": "hba", "size": [1, 4]},
     {"what": "babe", "pre": "gh", "img": ["h"], "post": "d", "tags": "aaa", "size": [1, 1]},
 ]
@@ -33,7 +47,9 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 def made(registry: Registry, line: str, **model) -> Generalist:
-    return Generalist.create([Task("draw", line, train=ROWS)], registry=registry, **{**SIZES, **model})
+    return Generalist.create(
+        [Task("draw", line, train=ROWS)], registry=registry, **{**SIZES, **model}
+    )
 
 
 def encoded(model: Generalist, row: dict) -> Example:
@@ -44,7 +60,9 @@ def encoded(model: Generalist, row: dict) -> Example:
 def agrees(model: Generalist, **options) -> None:
     """What was generated step by step has the log-probabilities that one pass over all of it gives."""
     encoder = model.assembly.encoders["draw"]
-    outputs = model.infer("draw", ROWS, **{"max_length": 5, "min_length": 1, "unk_penalty": 99.0, **options})
+    outputs = model.infer(
+        "draw", ROWS, **{"max_length": 5, "min_length": 1, "unk_penalty": 99.0, **options}
+    )
     for row, output in zip(ROWS, outputs, strict=True):
         written = {**row, **output.values}
         for name, entry in output.fields.items():
@@ -59,7 +77,9 @@ def test_decoding_step_by_step_equals_one_pass(plugged, line):
     agrees(made(plugged, line))
 
 
-@pytest.mark.parametrize("options", [{"strategy": "beam", "beam": 3}, {"strategy": "sample", "seed": 3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"strategy": "beam", "beam": 3}, {"strategy": "sample", "seed": 3}], ids=str
+)
 def test_every_search_takes_the_same_places(plugged, options):
     agrees(made(plugged, LINES["text around"]), **options)
 
@@ -93,9 +113,17 @@ def test_they_count_from_where_the_run_stands_and_what_follows_goes_on_behind(pl
 
 
 def test_an_adapter_with_a_grid_serves_codes_where_positions_have_tables(monkeypatch, plugged):
-    with pytest.raises(PluginError, match="adapter 'token' says axes = 1.*name an adapter with a grid"):
+    with pytest.raises(
+        PluginError, match="adapter 'token' says axes = 1.*name an adapter with a grid"
+    ):
         encoded(made(plugged, LINES["alone"], positions="untied"), ROWS[0])
-    agrees(made(plugged, "[WORD:what] -> [WORD:pre] [CODES:img,adapter=cells] [WORD:post]", positions="untied"))
+    agrees(
+        made(
+            plugged,
+            "[WORD:what] -> [WORD:pre] [CODES:img,adapter=cells] [WORD:post]",
+            positions="untied",
+        )
+    )
     agrees(made(plugged, "[WORD:what] -> [WORD:pre] [CODES:img,adapter=cells] [WORD:post]"))
 
 
@@ -110,8 +138,12 @@ def test_an_adapter_with_a_grid_serves_codes_where_positions_have_tables(monkeyp
 )
 def test_coordinates_that_are_none_are_told_with_their_plugin(plugged, monkeypatch, wrong, told):
     model = made(plugged, LINES["alone"])
-    monkeypatch.setattr("tests.contract.codes.cells", lambda rows, columns: wrong(cells(rows, columns)))
-    with pytest.raises(PluginError, match=f"preprocessor 'codes' of plugin 'codes'.*slot 'img': {told}"):
+    monkeypatch.setattr(
+        "tests.contract.codes.cells", lambda rows, columns: wrong(cells(rows, columns))
+    )
+    with pytest.raises(
+        PluginError, match=f"preprocessor 'codes' of plugin 'codes'.*slot 'img': {told}"
+    ):
         encoded(model, ROWS[0])
     with pytest.raises(PluginError, match=f"slot 'img': {told}"):
         model.infer("draw", ROWS[:1])

@@ -47,7 +47,10 @@ def test_what_is_no_number_is_refused(entered):
 
 def test_files_and_choices():
     registry = brought(widget="file")
-    assert entered_value(registry, "DUO", "a.png") == "a.png" and entered_value(registry, "DUO", b"x") == b"x"
+    assert (
+        entered_value(registry, "DUO", "a.png") == "a.png"
+        and entered_value(registry, "DUO", b"x") == b"x"
+    )
     with pytest.raises(UserError, match="expected the path of a file or its bytes"):
         entered_value(registry, "DUO", " ")
     assert entered_value(registry, "DUO", "2", choices=[1, 2]) == 2

@@ -12,7 +12,14 @@ from ofacore import Generalist, Task
 from ofacore.plugin import Registry, UserError
 from ofacore.setup.run_check import read_checked
 
-SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 MEMBERS = ("one", "two", "three")
 ROWS = [{"a": f"red {word}", "b": word, "c": word, "d": "free"} for word in MEMBERS]
 LINES = {
@@ -34,7 +41,10 @@ def model() -> Generalist:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OFA_PLUGIN_DEV", "picking=tests.contract.picking:MANIFEST")
         sets = {"b": list(MEMBERS), "c": list(MEMBERS)}
-        tasks = [Task(name, line, train=ROWS, closed_sets=_of(line, sets)) for name, line in LINES.items()]
+        tasks = [
+            Task(name, line, train=ROWS, closed_sets=_of(line, sets))
+            for name, line in LINES.items()
+        ]
         return Generalist.create(tasks, registry=Registry.discover(), **SIZES)
 
 
@@ -52,7 +62,10 @@ def configured(folder: Path, text: str, *overrides: str) -> Generalist:
 
 
 def test_an_option_of_a_plugin_is_given_with_a_call(model: Generalist) -> None:
-    found = [model.infer("picked", ROWS[0], **options)["b"] for options in ({}, {"pick": 2}, {"pick": 0, "offset": 1})]
+    found = [
+        model.infer("picked", ROWS[0], **options)["b"]
+        for options in ({}, {"pick": 2}, {"pick": 0, "offset": 1})
+    ]
     assert found == ["one", "three", "two"]
     free = LINES["picked"].replace(" ->", " free ->")
     assert model.infer(free, ROWS[0], closed_set={"b": MEMBERS}, pick=1).text == "two"
@@ -80,7 +93,9 @@ def test_layers_go_from_the_manifest_to_the_call(tmp_path: Path) -> None:
     assert set_.infer("picked", ROWS[0])["b"] == "two"
 
 
-def test_the_command_line_gives_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_gives_them_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = configured(tmp_path, TASK).save(tmp_path / "saved")
     asked = ["infer", str(folder), "picked", "--data", "a=red one"]
     with pytest.raises(SystemExit) as done:
@@ -103,17 +118,43 @@ def test_each_slot_gets_the_options_of_its_generator(model: Generalist) -> None:
 @pytest.mark.parametrize(
     ("task", "options", "told"),
     [
-        ("told", {"pick": 1}, "no generator of 'told' takes 'pick'; it is an option of generators 'deal' and 'pick'"),
+        (
+            "told",
+            {"pick": 1},
+            "no generator of 'told' takes 'pick'; it is an option of generators 'deal' and 'pick'",
+        ),
         ("picked", {"pik": 1}, "no generator of 'picked' takes 'pik'; did you mean 'pick'?"),
-        ("picked", {"beam": 2}, "no generator of 'picked' takes 'beam'; it is an option of generator 'token'"),
-        ("picked", {"pick": 9}, "generation.pick: found 9, expected 0 to 4; generator 'pick' has 0 by default"),
-        ("both", {"pick": True}, "generation.pick: found True, expected a whole number; generator 'deal'"),
-        ("picked", {"pick": 2, "offset": 1}, "generation: slot 'b': pick and offset are 3 together"),
+        (
+            "picked",
+            {"beam": 2},
+            "no generator of 'picked' takes 'beam'; it is an option of generator 'token'",
+        ),
+        (
+            "picked",
+            {"pick": 9},
+            "generation.pick: found 9, expected 0 to 4; generator 'pick' has 0 by default",
+        ),
+        (
+            "both",
+            {"pick": True},
+            "generation.pick: found True, expected a whole number; generator 'deal'",
+        ),
+        (
+            "picked",
+            {"pick": 2, "offset": 1},
+            "generation: slot 'b': pick and offset are 3 together",
+        ),
         ("both", {"pick": 4, "offset": -4}, "slot 'c' has no member 4 from its end"),
-        (LINES["told"].replace("->", "so ->"), {"pick": 1}, "no generator of '[TEXT:a] so -> [TEXT:d]' takes 'pick'"),
+        (
+            LINES["told"].replace("->", "so ->"),
+            {"pick": 1},
+            "no generator of '[TEXT:a] so -> [TEXT:d]' takes 'pick'",
+        ),
     ],
 )
-def test_a_wrong_option_of_a_call_names_who_takes_it(model: Generalist, task: str, options: dict, told: str) -> None:
+def test_a_wrong_option_of_a_call_names_who_takes_it(
+    model: Generalist, task: str, options: dict, told: str
+) -> None:
     with pytest.raises(UserError) as caught:
         model.infer(task, ROWS[0], **options)
     assert told in str(caught.value)
@@ -133,7 +174,11 @@ def test_a_wrong_option_of_a_call_names_who_takes_it(model: Generalist, task: st
             7,
             "tasks.picked.generation: slot 'b': pick and offset are 4 together",
         ),
-        ("generation: {pikc: 2}", 7, "generation.pikc: no installed generator takes 'pikc'; did you mean 'pick'?"),
+        (
+            "generation: {pikc: 2}",
+            7,
+            "generation.pikc: no installed generator takes 'pikc'; did you mean 'pick'?",
+        ),
         ("generation: {pick: no}", 7, "generation.pick: found 'no', expected a whole number"),
     ],
 )
@@ -147,12 +192,18 @@ def test_a_wrong_option_of_a_configuration_is_found_at_its_place(
 
 def test_what_a_row_cannot_meet_is_told_before_training(tmp_path: Path) -> None:
     text = TASK.replace("generator=pick", "generator=deal") + "    generation: {pick: 4}\n"
-    with pytest.raises(UserError, match="tasks.picked.generation: slot 'b' has no member 4 from its end"):
+    with pytest.raises(
+        UserError, match="tasks.picked.generation: slot 'b' has no member 4 from its end"
+    ):
         configured(tmp_path, text)
 
 
-def test_a_generator_says_whether_it_is_guided_and_gets_the_phrases_that_it_asks_for(model: Generalist) -> None:
-    answers = [model.infer("compared", ROWS[0], max_length=3, **more)["b"] for more in ({}, {"scale": 2.0})]
+def test_a_generator_says_whether_it_is_guided_and_gets_the_phrases_that_it_asks_for(
+    model: Generalist,
+) -> None:
+    answers = [
+        model.infer("compared", ROWS[0], max_length=3, **more)["b"] for more in ({}, {"scale": 2.0})
+    ]
     assert answers == ["one", "two"]
     open_ = LINES["compared"].replace("closed_set,", "")
     assert open_ != LINES["compared"]

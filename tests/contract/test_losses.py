@@ -19,7 +19,14 @@ from ofacore.setup.run_check import check_run
 
 WORDS = ["red", "green", "blue", "cat", "dog"]
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}"} for x in WORDS for y in WORDS]
-SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 2}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+}
 LINE = "[TEXT:a] -> [TEXT:b]"
 
 
@@ -40,7 +47,11 @@ def fitted(model: Generalist, folder, **more) -> Generalist:
 
 
 def criteria_of(model: Generalist) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in model.model.portable_state().items() if name.startswith("criteria.")}
+    return {
+        name: value
+        for name, value in model.model.portable_state().items()
+        if name.startswith("criteria.")
+    }
 
 
 def test_its_parameters_are_trained_saved_and_loaded(plugged, tmp_path):
@@ -92,7 +103,9 @@ def test_a_loss_on_the_encoder_has_its_own_head(plugged, tmp_path):
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_a_criterion_gets_the_attention_of_the_layers_that_it_names(plugged, tmp_path, checkpointed):
+def test_a_criterion_gets_the_attention_of_the_layers_that_it_names(
+    plugged, tmp_path, checkpointed
+):
     losses = [
         {"criterion": "cross_entropy", "hidden": "b"},
         {"criterion": "diagonal", "hidden": "b", "weight": 5.0, "options": {"layers": [1, 0]}},
@@ -107,7 +120,9 @@ def test_a_criterion_gets_the_attention_of_the_layers_that_it_names(plugged, tmp
 
 
 def test_a_layer_that_the_model_lacks_is_refused_by_name(plugged):
-    with pytest.raises(UserError, match="'diagonal' asks for the attention of decoder layer 7, but the model has 2"):
+    with pytest.raises(
+        UserError, match="'diagonal' asks for the attention of decoder layer 7, but the model has 2"
+    ):
         made(plugged, [{"criterion": "diagonal", "hidden": "b", "options": {"layers": [7]}}])
 
 
@@ -124,7 +139,9 @@ def test_the_plan_tells_losses_that_are_declared(plugged):
 
 def test_the_plan_tells_which_attention_a_criterion_reads(plugged):
     options = {"layers": [0, -1]}
-    plan = made(plugged, [{"criterion": "diagonal", "hidden": "b", "options": options}]).assembly.plans["turn"]
+    plan = made(
+        plugged, [{"criterion": "diagonal", "hidden": "b", "options": options}]
+    ).assembly.plans["turn"]
     needs = attention_needs(plan, plugged)
     assert needs == {"diagonal": (0, -1)}
     line = "criterion diagonal reads the attention of decoder layers 0, the last; pipeline stages refuse it"
@@ -134,14 +151,20 @@ def test_the_plan_tells_which_attention_a_criterion_reads(plugged):
 def test_explain_tells_it_of_a_criterion_that_a_slot_names(plugged):
     chosen = "[TEXT:a] -> [TEXT:b,criterion=diagonal]"
     shown = CliRunner().invoke(app, [chosen], catch_exceptions=False).stdout
-    assert "needs\n  criterion diagonal reads the attention of decoder layer the last; pipeline stages" in shown
+    assert (
+        "needs\n  criterion diagonal reads the attention of decoder layer the last; pipeline stages"
+        in shown
+    )
     found = json.loads(CliRunner().invoke(app, [chosen, "--json"], catch_exceptions=False).stdout)
     assert found["needs"] == {"attention": {"diagonal": [-1]}}
     assert "needs" not in CliRunner().invoke(app, [LINE], catch_exceptions=False).stdout
 
 
 def test_pipeline_stages_refuse_it_before_anything_starts(plugged):
-    losses = [{"criterion": "cross_entropy", "hidden": "b"}, {"criterion": "diagonal", "hidden": "b"}]
+    losses = [
+        {"criterion": "cross_entropy", "hidden": "b"},
+        {"criterion": "diagonal", "hidden": "b"},
+    ]
     values = {
         "tasks": {"turn": {"instruction": LINE, "data": {"train": ROWS}, "losses": losses}},
         "model": SIZES,
@@ -149,4 +172,7 @@ def test_pipeline_stages_refuse_it_before_anything_starts(plugged):
     }
     (found,) = check_run(RunConfig.model_validate(values), plugged)
     assert found.path == "tasks.turn"
-    assert "criterion 'diagonal' reads attention weights" in found.message and "use --pp 1" in found.message
+    assert (
+        "criterion 'diagonal' reads attention weights" in found.message
+        and "use --pp 1" in found.message
+    )

@@ -16,7 +16,14 @@ from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import RowError
 from tests.contract import codes
 
-SIZES = {"preset": "tiny", "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SIZES = {
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 WORDS = ("abc", "bcd", "cab", "dda", "hef", "fgh", "ghe", "efe")
 ROWS = [{"word": word, "img": [word[:2], word[1:]], "tags": word[::-1]} for word in WORDS]
 EVEN = [{"word": word, "img": [word[0] * 2] * 2, "tags": word[0] * 3} for word in WORDS]
@@ -25,7 +32,9 @@ EVEN = [{"word": word, "img": [word[0] * 2] * 2, "tags": word[0] * 3} for word i
 
 @pytest.fixture
 def plugged(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    monkeypatch.setenv("OFA_PLUGIN_DEV", "codes=tests.contract.codes:MANIFEST,lossy=tests.contract.lossy:MANIFEST")
+    monkeypatch.setenv(
+        "OFA_PLUGIN_DEV", "codes=tests.contract.codes:MANIFEST,lossy=tests.contract.lossy:MANIFEST"
+    )
     return Registry.discover()
 
 
@@ -42,7 +51,9 @@ def trained(model: Generalist, folder: Path, steps: int) -> list[dict]:
 
 def share_right(model: Generalist, column: str, rows: list[dict] = ROWS) -> float:
     answers = model.infer("do", [{"word": row["word"]} for row in rows])
-    return np.mean([answer[column] == row[column] for answer, row in zip(answers, rows, strict=True)])
+    return np.mean(
+        [answer[column] == row[column] for answer, row in zip(answers, rows, strict=True)]
+    )
 
 
 def test_masked_codes_are_learned_and_filled_in(plugged, tmp_path):
@@ -88,15 +99,22 @@ def test_masked_tokens_count_where_they_are_hidden_alone(plugged):
 
 def test_a_search_from_left_to_right_refuses_what_is_predicted_in_place(plugged):
     model = made(plugged, "[WORD:word] -> [HIDDEN:img,generator=token]")
-    with pytest.raises(UserError, match="slot 'img': its tokens are predicted at their own places.*another generator"):
+    with pytest.raises(
+        UserError,
+        match="slot 'img': its tokens are predicted at their own places.*another generator",
+    ):
         model.infer("do", ROWS[0])
 
 
 def test_a_corruption_that_gives_no_segment_is_told_with_its_plugin(plugged, monkeypatch):
     monkeypatch.setattr(codes.Mask, "__call__", lambda self, segment, rng: segment.ids)
     model = made(plugged, "[WORD:word] -> [HIDDEN:img]")
-    with pytest.raises(PluginError, match="corruption 'mask' of plugin 'codes'.*slot 'img': gives a ndarray"):
-        model.assembly.encoders["do"].encode(ROWS[0], split="train", rng=np.random.default_rng(0), row_id="0")
+    with pytest.raises(
+        PluginError, match="corruption 'mask' of plugin 'codes'.*slot 'img': gives a ndarray"
+    ):
+        model.assembly.encoders["do"].encode(
+            ROWS[0], split="train", rng=np.random.default_rng(0), row_id="0"
+        )
 
 
 def test_a_dense_segment_is_told_apart_position_by_position(plugged, tmp_path):
@@ -107,7 +125,9 @@ def test_a_dense_segment_is_told_apart_position_by_position(plugged, tmp_path):
     again = Generalist.from_pretrained(tmp_path / "run", registry=plugged)
     assert share_right(again, "tags") > 0.8
     answer = again.infer("do", {"word": "abc"})
-    assert answer.log_prob == pytest.approx(float(answer.fields["tags"].turns[0][0].log_probs.sum()), abs=1e-5)
+    assert answer.log_prob == pytest.approx(
+        float(answer.fields["tags"].turns[0][0].log_probs.sum()), abs=1e-5
+    )
 
 
 def test_tags_have_their_blocks_where_another_slot_learns_them(plugged):
@@ -119,21 +139,28 @@ def test_tags_have_their_blocks_where_another_slot_learns_them(plugged):
     encoder = model.assembly.encoders["do"]
     example = encoder.encode(ROWS[0], split="train", rng=np.random.default_rng(0), row_id="0")
     assert {item.criterion: item.blocks for item in example.terms} == {
-        "cross_entropy": ("codes/tags",), "bag": ("codes/tags",)
-    }  # fmt: skip
+        "cross_entropy": ("codes/tags",),
+        "bag": ("codes/tags",),
+    }
 
 
 def test_one_shot_says_that_it_cannot_show_tags_to_what_follows(plugged):
     model = made(plugged, "[WORD:word] -> [TAGS:tags,length=3] [WORD:word]")
-    with pytest.raises(UserError, match="slot 'tags': generator one_shot cannot show tokens.*put it last"):
+    with pytest.raises(
+        UserError, match="slot 'tags': generator one_shot cannot show tokens.*put it last"
+    ):
         model.infer("do", ROWS[0])
 
 
 def test_a_repeat_cannot_begin_with_what_is_predicted_in_place(plugged):
     rows = [{"word": "a", "tags": ["abc", "abd"]}]
-    model = Generalist.create([Task("do", "[WORD:word] -> ([TAGS:tags,length=3])*", train=rows)], registry=plugged)
+    model = Generalist.create(
+        [Task("do", "[WORD:word] -> ([TAGS:tags,length=3])*", train=rows)], registry=plugged
+    )
     with pytest.raises(RowError, match="must begin with text or a slot of tokens"):
-        model.assembly.encoders["do"].encode(rows[0], split="train", rng=np.random.default_rng(0), row_id="0")
+        model.assembly.encoders["do"].encode(
+            rows[0], split="train", rng=np.random.default_rng(0), row_id="0"
+        )
 
 
 class Suite(ModalityConformance):
@@ -176,7 +203,11 @@ def test_the_kit_finds_a_corruption_that_spoils_or_gambles(corruption, told):
     ("name", "change", "told"),
     [
         ("TAGS", {"shift": True}, r"TargetSpec.shift is True, but what is learned has shift=False"),
-        ("TAGS", {"blocks": ()}, r"labels come from the blocks \['codes/tags'\], TargetSpec.blocks are \[\]"),
+        (
+            "TAGS",
+            {"blocks": ()},
+            r"labels come from the blocks \['codes/tags'\], TargetSpec.blocks are \[\]",
+        ),
         ("CODES", {"coordinates": None}, "the segment alone has coordinates"),
         ("CODES", {"coordinates": codes.cells(4, 1)}, "coordinates of the segment"),
     ],

@@ -11,21 +11,50 @@ from ofacore import Generalist, Task
 from ofacore.config import ConfigError, load, read
 from ofacore.config.schema import RunConfig
 from ofacore.plan.checking import check
-from ofacore.plugin import CONTRACT, ComponentManifest, MetricUse, Option, Registry, TaskManifest, TaskPreset
+from ofacore.plugin import (
+    CONTRACT,
+    ComponentManifest,
+    MetricUse,
+    Option,
+    Registry,
+    TaskManifest,
+    TaskPreset,
+)
 from ofacore.plugin.options import declaration_fault, options_table
 from ofacore.runs.train_run import changed_keys, train_run
 from tests.contract import chosen
 
 ROWS = [{"a": f"red {x}", "b": f"{x} red", "l": x / 8} for x in range(8)]
-SIZES = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
+SIZES = {
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "dropout": 0.0,
+}
 LINE = "[TEXT:a] -> [TEXT:b,criterion=loss,generator=search] [LEVEL:l]"
 CHOSEN = {"backbone": "mine", "positions": "nowhere", "experts": "halves", "experts_number": 2}
 WANTED = {
-    "preprocessor": "level", "adapter": "level", "head": "level", "corruption": "noise", "criterion": "loss",
-    "generator": "search", "metric": "right", "schedule": "turns", "router": "halves", "backbone": "mine",
-    "positions": "nowhere", "tracker": "book", "transform": "cleaner", "merger": "mean",
-}  # fmt: skip
-TABLE = {f"{kind}/{name}": {"depth": number % 9 + 1} for number, (kind, name) in enumerate(WANTED.items())}
+    "preprocessor": "level",
+    "adapter": "level",
+    "head": "level",
+    "corruption": "noise",
+    "criterion": "loss",
+    "generator": "search",
+    "metric": "right",
+    "schedule": "turns",
+    "router": "halves",
+    "backbone": "mine",
+    "positions": "nowhere",
+    "tracker": "book",
+    "transform": "cleaner",
+    "merger": "mean",
+}
+TABLE = {
+    f"{kind}/{name}": {"depth": number % 9 + 1}
+    for number, (kind, name) in enumerate(WANTED.items())
+}
 
 
 @pytest.fixture
@@ -39,7 +68,13 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> Registry:
 def settings(**more) -> dict:
     data = {"train": ROWS, "test": ROWS, "transforms": {"a": ["cleaner", "cut.to"]}}
     task = {"instruction": LINE, "data": data, "metrics": [{"metric": "right", "slot": "b"}]}
-    train = {"steps": 1, "samples": 4, "schedule": {"name": "turns"}, "trackers": ["book"], "precision": "fp32"}
+    train = {
+        "steps": 1,
+        "samples": 4,
+        "schedule": {"name": "turns"},
+        "trackers": ["book"],
+        "precision": "fp32",
+    }
     return {"tasks": {"t": task}, "model": {**SIZES, **CHOSEN}, "train": train, **more}
 
 
@@ -48,7 +83,10 @@ def configured(**more) -> RunConfig:
 
 
 def told(registry: Registry, **more) -> dict[str, str]:
-    return {problem.path: f"{problem.message}; {problem.hint}" for problem in check(configured(**more), registry)}
+    return {
+        problem.path: f"{problem.message}; {problem.hint}"
+        for problem in check(configured(**more), registry)
+    }
 
 
 def used(model: Generalist, folder) -> dict[str, dict]:
@@ -62,7 +100,9 @@ def used(model: Generalist, folder) -> dict[str, dict]:
 
 def test_every_kind_gets_what_the_table_says_and_a_loaded_model_keeps_it(plugged, tmp_path):
     table = {**TABLE, "transform/cut.to": {"letters": 4}}
-    seen = used(Generalist.create(config=configured(options=table), registry=plugged), tmp_path / "run")
+    seen = used(
+        Generalist.create(config=configured(options=table), registry=plugged), tmp_path / "run"
+    )
     depths = {kind: seen[kind]["depth"] for kind in WANTED}
     assert depths == {kind: TABLE[f"{kind}/{name}"]["depth"] for kind, name in WANTED.items()}
     assert {seen[kind]["way"] for kind in WANTED} == {"short"}
@@ -80,7 +120,9 @@ def test_what_is_given_in_place_goes_before_the_table_and_that_before_the_manife
     assert chosen.SEEN["metric"] == {"depth": 2, "way": "long"}
     losses = [{"criterion": "loss", "hidden": "b", "options": {"depth": 2}}]
     task = Task("t", "[TEXT:a] -> [TEXT:b]", train=ROWS, losses=losses)
-    Generalist.create([task], registry=plugged, options={"criterion/loss": {"depth": 5, "way": "long"}}, **SIZES)
+    Generalist.create(
+        [task], registry=plugged, options={"criterion/loss": {"depth": 5, "way": "long"}}, **SIZES
+    )
     assert chosen.SEEN["criterion"] == {"depth": 2, "way": "long"}
 
 
@@ -98,7 +140,9 @@ def test_label_smoothing_of_the_table_goes_before_that_of_the_run(plugged):
 def test_a_wrong_option_of_any_kind_is_refused_with_its_place(plugged, kind, name):
     key = f"{kind}/{name}"
     found = told(plugged, options={key: {"dept": 2, "depth": 12, "way": "shrt"}})
-    way = "found 'shrt', expected one of: short, long; the default is 'short'; did you mean 'short'?"
+    way = (
+        "found 'shrt', expected one of: short, long; the default is 'short'; did you mean 'short'?"
+    )
     assert found == {
         f"options.{key}.dept": f"{kind} '{name}' has no option 'dept'; did you mean 'depth'?",
         f"options.{key}.depth": "found 12, expected 1 to 9; the default is 3; ",
@@ -135,7 +179,9 @@ def test_the_table_is_merged_option_by_option_and_set_from_the_command_line(plug
     loaded = read([below], ["options.tracker/book.deep=1"])
     problems = check(loaded.config, plugged, places=loaded.places)
     (line,) = [str(problem) for problem in problems if problem.path.startswith("options")]
-    assert line.startswith("--set options.tracker/book.deep=1: options.tracker/book.deep: tracker 'book' has no option")
+    assert line.startswith(
+        "--set options.tracker/book.deep=1: options.tracker/book.deep: tracker 'book' has no option"
+    )
     assert line.endswith("did you mean 'depth'?")
     with pytest.raises(ConfigError, match="expected key=value"):
         load([below], ['options."tracker/book.depth=1'])
@@ -149,7 +195,12 @@ def test_older_spellings_go_into_the_same_table(plugged, tmp_path):
         config=configured(model=model, options={"adapter/level": {"way": "long"}}), registry=plugged
     )
     seen = chosen.SEEN
-    assert [seen[kind]["depth"] for kind in ("adapter", "head", "preprocessor", "backbone")] == [2, 3, 4, 5]
+    assert [seen[kind]["depth"] for kind in ("adapter", "head", "preprocessor", "backbone")] == [
+        2,
+        3,
+        4,
+        5,
+    ]
     assert seen["adapter"]["way"] == "long"
     stored = made.assembly.state()["config"]
     assert not older.keys() & stored["model"].keys()
@@ -160,10 +211,14 @@ def test_older_spellings_go_into_the_same_table(plugged, tmp_path):
 
 def test_a_contradiction_names_both_places(plugged, tmp_path):
     file = tmp_path / "run.yaml"
-    file.write_text("model:\n  adapters:\n    level: {depth: 2}\noptions:\n  adapter/level: {depth: 3, way: long}\n")
+    file.write_text(
+        "model:\n  adapters:\n    level: {depth: 2}\noptions:\n  adapter/level: {depth: 3, way: long}\n"
+    )
     loaded = read([file])
     (line,) = [
-        str(problem) for problem in check(loaded.config, plugged, places=loaded.places) if "adapter" in problem.path
+        str(problem)
+        for problem in check(loaded.config, plugged, places=loaded.places)
+        if "adapter" in problem.path
     ]
     assert line == (
         f"{file}:5: options.adapter/level.depth: found 3, but model.adapters.level.depth ({file}:3) says 2; "
@@ -171,7 +226,9 @@ def test_a_contradiction_names_both_places(plugged, tmp_path):
     )
 
 
-def test_a_run_that_goes_on_keeps_the_model_and_takes_trackers_and_schedule_as_they_are_now(plugged, tmp_path, caplog):
+def test_a_run_that_goes_on_keeps_the_model_and_takes_trackers_and_schedule_as_they_are_now(
+    plugged, tmp_path, caplog
+):
     table = {"tracker/book": {"depth": 2}, "adapter/level": {"depth": 2}}
     train_run(configured(options=table), folder=tmp_path / "run")
     assert chosen.SEEN["tracker"]["depth"] == 2
@@ -183,11 +240,21 @@ def test_a_run_that_goes_on_keeps_the_model_and_takes_trackers_and_schedule_as_t
     assert "options.adapter/level differs from what the run began with" in caplog.text
 
 
-def test_a_finished_model_is_trained_on_with_other_options_of_its_loop_and_no_others(plugged, tmp_path):
+def test_a_finished_model_is_trained_on_with_other_options_of_its_loop_and_no_others(
+    plugged, tmp_path
+):
     model = Generalist.create(config=configured(), registry=plugged)
-    model.fit(out=tmp_path / "run", options={"tracker/book": {"depth": 5}, "schedule/turns": {"way": "long"}})
-    assert chosen.SEEN["tracker"]["depth"] == 5 and chosen.SEEN["schedule"] == {"depth": 3, "way": "long"}
-    with pytest.raises(ConfigError, match="options.head/level: head 'level' is part of the model; only those of"):
+    model.fit(
+        out=tmp_path / "run",
+        options={"tracker/book": {"depth": 5}, "schedule/turns": {"way": "long"}},
+    )
+    assert chosen.SEEN["tracker"]["depth"] == 5 and chosen.SEEN["schedule"] == {
+        "depth": 3,
+        "way": "long",
+    }
+    with pytest.raises(
+        ConfigError, match="options.head/level: head 'level' is part of the model; only those of"
+    ):
         model.fit(out=tmp_path / "other", options={"head/level": {"depth": 5}})
     with pytest.raises(ConfigError, match="options.tracker/book.deep: .* did you mean 'depth'"):
         model.fit(out=tmp_path / "other", options={"tracker/book": {"deep": 5}})
@@ -233,14 +300,18 @@ def test_the_static_check_tells_options_of_a_preset_that_its_metric_refuses(plug
 
 @pytest.mark.parametrize(("name", "text"), TOLD.items())
 def test_the_conformance_kit_refuses_them(name, text):
-    manifest = ComponentManifest("ill", CONTRACT, (chosen.part("metric", "right", "Right", {name: ILL[name]}),))
+    manifest = ComponentManifest(
+        "ill", CONTRACT, (chosen.part("metric", "right", "Right", {name: ILL[name]}),)
+    )
     suite = type("Suite", (DeclarationChecks,), {"plugin": manifest})()
     with pytest.raises(AssertionError, match=f"option '{name}' of the metric 'right': {text}"):
         suite.test_options_are_declared()
 
 
 def test_the_conformance_kit_warns_of_an_option_without_a_sentence():
-    manifest = ComponentManifest("ill", CONTRACT, (chosen.part("metric", "right", "Right", {"bare": 3}),))
+    manifest = ComponentManifest(
+        "ill", CONTRACT, (chosen.part("metric", "right", "Right", {"bare": 3}),)
+    )
     with pytest.warns(UserWarning, match="option 'bare' of the metric 'right' has no sentence"):
         type("Suite", (DeclarationChecks,), {"plugin": manifest})().test_options_are_declared()
 
@@ -255,6 +326,12 @@ def test_pages_show_type_bounds_default_and_sentence():
 
 def test_every_first_party_option_is_well_declared():
     registry = Registry.discover()
-    parts = [registry.component(kind, name) for kind in registry.kinds() for name in registry.names(kind)]
-    declared = [(part.name, name, option) for part in parts for name, option in part.declared.items()]
-    assert declared and not [each for each in declared if not each[2].doc or declaration_fault(each[2])]
+    parts = [
+        registry.component(kind, name) for kind in registry.kinds() for name in registry.names(kind)
+    ]
+    declared = [
+        (part.name, name, option) for part in parts for name, option in part.declared.items()
+    ]
+    assert declared and not [
+        each for each in declared if not each[2].doc or declaration_fault(each[2])
+    ]

@@ -37,7 +37,9 @@ def test_what_is_put_is_found_by_its_type_and_travels():
     ctx.published.put("sounds", Rate(1.0), Rate(2.0))
     there = pickle.loads(pickle.dumps(ctx)).published
     assert there.one("sound", Rate) == Rate(50.0) and there.one("sound", AskedValues).width == 3
-    assert there.all("sounds", Rate) == (Rate(1.0), Rate(2.0)) and there.find("sounds", Rate) is None
+    assert (
+        there.all("sounds", Rate) == (Rate(1.0), Rate(2.0)) and there.find("sounds", Rate) is None
+    )
     assert list(there.of(Rate)) == ["sound", "sounds"]
     twin = there.copy()
     twin.put("sound", Rate(60.0))
@@ -46,16 +48,22 @@ def test_what_is_put_is_found_by_its_type_and_travels():
 
 def test_errors_name_who_publishes_what():
     published = Published()
-    with pytest.raises(RowError, match="slot 'img' publishes no PlaneView; in this row no slot publishes anything"):
+    with pytest.raises(
+        RowError, match="slot 'img' publishes no PlaneView; in this row no slot publishes anything"
+    ):
         published.one("img", PlaneView)
     published.put("sound", Rate(50.0))
     published.put("all", Rate(1.0), Rate(2.0))
-    with pytest.raises(RowError, match="slot 'img' publishes no PlaneView; in this row 'sound' publishes Rate"):
+    with pytest.raises(
+        RowError, match="slot 'img' publishes no PlaneView; in this row 'sound' publishes Rate"
+    ):
         published.one("img", PlaneView)
     with pytest.raises(RowError, match="slot 'all' publishes 2 times Rate"):
         published.one("all", Rate)
     for wrong in ({"hertz": 1}, 3.0, Loose(1.0)):
-        with pytest.raises(TypeError, match="slot 'sound' publishes a .*: make it a frozen dataclass"):
+        with pytest.raises(
+            TypeError, match="slot 'sound' publishes a .*: make it a frozen dataclass"
+        ):
             published.put("sound", wrong)
 
 

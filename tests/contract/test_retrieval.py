@@ -69,11 +69,17 @@ def made(registry: Registry, *uses: dict, line: str = LINE, rows=ROWS) -> Genera
 
 
 def test_retrieval_over_all_rows_improves_when_it_is_trained(plugged, tmp_path):
-    uses = [{"metric": "mean_rank", "slot": "word"}, {"metric": "recall", "slot": "roman", "options": {"k": [1, 3]}}]
+    uses = [
+        {"metric": "mean_rank", "slot": "word"},
+        {"metric": "recall", "slot": "roman", "options": {"k": [1, 3]}},
+    ]
     model = made(plugged, *uses)
     before = {row.metric: row.score for row in model.evaluate(limit=None)}
     assert before.keys() == {"mean_rank", "recall@1", "recall@3"} and max(SEEN) == len(ROWS)
-    train = {"validation": {"every": 30, "generate": True}, "checkpoint": {"best": "valid/match/mean_rank"}}
+    train = {
+        "validation": {"every": 30, "generate": True},
+        "checkpoint": {"best": "valid/match/mean_rank"},
+    }
     model.fit(steps=60, samples=8, out=tmp_path / "run", precision="fp32", **train)
     rows = {row.metric: row for row in model.evaluate()}
     assert rows["mean_rank"].score == 1.0 < before["mean_rank"]
@@ -92,7 +98,9 @@ def test_it_gets_the_vectors_that_encode_gives(plugged):
 
 
 def test_a_row_without_one_side_is_left_out_and_named(plugged, caplog):
-    model = made(plugged, {"metric": "recall", "slot": "word"}, rows=[*ROWS, {"word": "nine", "roman": None}])
+    model = made(
+        plugged, {"metric": "recall", "slot": "word"}, rows=[*ROWS, {"word": "nine", "roman": None}]
+    )
     rows = model.evaluate()
     assert [(row.samples, row.left_out) for row in rows] == [(len(ROWS), 1)] * 3
     assert "1 of 9 rows of task 'match' left out" in caplog.text
@@ -105,7 +113,10 @@ def test_embeddings_without_a_contrast_are_refused_with_place_and_way_out(plugge
 
 
 def test_a_metric_of_values_is_refused_on_a_side_of_a_contrast(plugged):
-    with pytest.raises(UserError, match=r"metrics\.0\.slot: metric 'accuracy' judges values, and nothing is generated"):
+    with pytest.raises(
+        UserError,
+        match=r"metrics\.0\.slot: metric 'accuracy' judges values, and nothing is generated",
+    ):
         made(plugged, {"metric": "accuracy", "slot": "roman"})
 
 

@@ -58,9 +58,18 @@ def test_a_router_without_parameters_says_what_its_experts_are(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("beyond", r"router 'beyond' of plugin 'schemes' .* gave experts from 7 to 7; they go from 0 to 2"),
-        ("flat", r"router 'flat' of plugin 'schemes' .* gave int64 experts \[\d+\] and gates \[\d+\]; expected int64"),
-        ("mute", r"router 'mute' of plugin 'schemes' .* gave NoneType; a router gives \(experts, gates\)"),
+        (
+            "beyond",
+            r"router 'beyond' of plugin 'schemes' .* gave experts from 7 to 7; they go from 0 to 2",
+        ),
+        (
+            "flat",
+            r"router 'flat' of plugin 'schemes' .* gave int64 experts \[\d+\] and gates \[\d+\]; expected int64",
+        ),
+        (
+            "mute",
+            r"router 'mute' of plugin 'schemes' .* gave NoneType; a router gives \(experts, gates\)",
+        ),
     ],
 )
 def test_a_wrong_answer_names_the_router(name, message):

@@ -33,7 +33,9 @@ def encoder(registry, transforms=None, preset="pair", **more):
 
 
 def encoded(made, row, split="train", seed=0):
-    return made.encode(row, split=split, rng=np.random.default_rng(seed), row_id="f.csv:7", keep_context=True)
+    return made.encode(
+        row, split=split, rng=np.random.default_rng(seed), row_id="f.csv:7", keep_context=True
+    )
 
 
 def positions(example):
@@ -57,7 +59,10 @@ def test_what_is_measured_is_what_is_encoded_and_measuring_leaves_no_trace(regis
     made.row_transforms["look"] = lambda row, slots, ctx, measure: seen.append(measure(row)) or row
     example = encoded(made, ROWS[0], split="test")
     (lengths,) = seen
-    assert (lengths.total, lengths.target) == (positions(example), sum(piece.length for piece in example.target))
+    assert (lengths.total, lengths.target) == (
+        positions(example),
+        sum(piece.length for piece in example.target),
+    )
     assert set(lengths.slots) == {"a", "b", "c"} and lengths.slots["a"] > lengths.slots["c"]
     plain = encoded(encoder(registry, preset=""), ROWS[0])
     assert positions(encoded(made, ROWS[0])) == positions(plain)
@@ -76,14 +81,20 @@ def test_it_draws_from_the_generator_of_the_row(registry):
 
 
 def test_options_of_a_task_go_before_those_of_its_preset(registry):
-    plan = plan_task("pair", TaskConfig(preset="pair", data={"row_transforms": {"budget": {"limit": 40}}}), registry)
+    plan = plan_task(
+        "pair",
+        TaskConfig(preset="pair", data={"row_transforms": {"budget": {"limit": 40}}}),
+        registry,
+    )
     assert plan.row_transforms == {"budget": {"limit": 40}}
     assert "row transforms\n  budget | limit=40" in as_text(plan)
 
 
 def test_errors_name_task_row_and_component(registry):
     made = encoder(registry, {"budget": {"limit": 8}})
-    with pytest.raises(ValueError, match="task 'pair', f.csv:7.*row transform 'budget': .* no text can be cut"):
+    with pytest.raises(
+        ValueError, match="task 'pair', f.csv:7.*row transform 'budget': .* no text can be cut"
+    ):
         encoded(made, {**ROWS[0], "a": "red", "b": "red"})
     with pytest.raises(ValueError, match="task 'pair', f.csv:7, column 'a'"):
         encoded(made, {**ROWS[0], "a": ["no text"]})
@@ -107,7 +118,9 @@ def test_a_configuration_is_checked(registry):
 
 def test_a_model_keeps_them(registry, tmp_path):
     task = Task("pair", preset="pair", train=ROWS)
-    model = Generalist.create([task], registry=registry, hidden=32, ffn=32, heads=2, encoder_layers=1, decoder_layers=1)
+    model = Generalist.create(
+        [task], registry=registry, hidden=32, ffn=32, heads=2, encoder_layers=1, decoder_layers=1
+    )
     model.save(tmp_path / "model")
     again = Generalist.from_pretrained(tmp_path / "model", registry=registry)
     assert positions(encoded(again.assembly.encoders["pair"], ROWS[0])) <= 24

@@ -57,11 +57,20 @@ def seen(registry: Registry, folder, schedule: dict, steps: int = 4) -> list[set
     model = Generalist.create(tasks, registry=registry, **SIZES)
     model.fit(steps=steps, samples=4, out=folder, precision="fp32", schedule=schedule, log_every=1)
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{name for name in ("one", "two") if f'"train/{name}/b"' in line} for line in lines if "train/" in line]
+    return [
+        {name for name in ("one", "two") if f'"train/{name}/b"' in line}
+        for line in lines
+        if "train/" in line
+    ]
 
 
 def test_a_schedule_knows_the_number_of_steps(plugged, tmp_path):
-    assert seen(plugged, tmp_path / "run", {"name": "halves"}) == [{"one"}, {"one"}, {"two"}, {"two"}]
+    assert seen(plugged, tmp_path / "run", {"name": "halves"}) == [
+        {"one"},
+        {"one"},
+        {"two"},
+        {"two"},
+    ]
     assert set(KNOWN) == {4}
 
 
@@ -77,7 +86,9 @@ def test_a_curriculum_takes_shares_of_the_run(plugged, tmp_path):
         {"one", "two"},
         {"two"},
     ]
-    with pytest.raises(UserError, match=r"options\.until\.one=-1: must be a number of steps, or a share"):
+    with pytest.raises(
+        UserError, match=r"options\.until\.one=-1: must be a number of steps, or a share"
+    ):
         seen(plugged, tmp_path / "bad", {"name": "curriculum", "options": {"until": {"one": -1}}})
 
 

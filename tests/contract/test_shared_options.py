@@ -25,7 +25,11 @@ def made(registry, line="[PROBE:p] -> [COLUMNS:c,unit=mV]", **model):
 
 def test_it_reaches_every_component_and_is_loaded(registry, tmp_path):
     model = made(registry, **MODEL)
-    assert model.assembly.head_options("columns") == model.assembly.adapter_options("columns") == {"columns": 5}
+    assert (
+        model.assembly.head_options("columns")
+        == model.assembly.adapter_options("columns")
+        == {"columns": 5}
+    )
     model.fit(steps=2, samples=4, out=tmp_path / "run", precision="fp32")
     assert len(model.infer("write", {"p": 1}).values["c"][0]) == 5
     again = Generalist.from_pretrained(tmp_path / "run", registry=registry)
@@ -34,9 +38,9 @@ def test_it_reaches_every_component_and_is_loaded(registry, tmp_path):
 
 
 def test_what_is_set_for_one_component_goes_before(registry):
-    assert made(registry, adapters={"columns": {"columns": 4}}, **MODEL).assembly.adapter_options("columns") == {
-        "columns": 4
-    }
+    assert made(registry, adapters={"columns": {"columns": 4}}, **MODEL).assembly.adapter_options(
+        "columns"
+    ) == {"columns": 4}
 
 
 def test_two_values_for_one_component_are_refused(registry):

@@ -64,7 +64,9 @@ def act(session: Session, number: int, rng: np.random.Generator) -> torch.Tensor
         given = shapes(session, rng)
         return session.commit(grids(given, rng), "grid", given)
     if number == 4:
-        return session.reorder(torch.from_numpy(rng.integers(0, session.rows, int(rng.integers(2, 6)))))
+        return session.reorder(
+            torch.from_numpy(rng.integers(0, session.rows, int(rng.integers(2, 6))))
+        )
     session.begin_segment()
     session.pending = None
     return None
@@ -90,4 +92,6 @@ def check(own: Session, other: Session, found: list) -> None:
     if found[0] is not None:
         torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)
     if own._source is not None:
-        assert all(torch.equal(a, b) for a, b in zip(own.source()[0], other.source()[0], strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(own.source()[0], other.source()[0], strict=True)
+        )

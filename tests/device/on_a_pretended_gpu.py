@@ -48,12 +48,16 @@ def wave(frames: int) -> np.ndarray:
 def rows() -> list[dict[str, Any]]:
     return [
         {
-            "img": Image.new("RGB", (32, 24), colour), "cap": colour, "n": str(len(colour)), "box": [4, 4, 20, 18],
-            "boxes": [[1, 1, 10, 10], [12, 4, 30, 20]][: 1 + k % 2], "names": ["cat", "dog"][: 1 + k % 2],
+            "img": Image.new("RGB", (32, 24), colour),
+            "cap": colour,
+            "n": str(len(colour)),
+            "box": [4, 4, 20, 18],
+            "boxes": [[1, 1, 10, 10], [12, 4, 30, 20]][: 1 + k % 2],
+            "names": ["cat", "dog"][: 1 + k % 2],
             "m": wave(12 + k % 3),
         }
         for k, colour in enumerate(COLOURS)
-    ]  # fmt: skip
+    ]
 
 
 def made(**model: Any) -> Generalist:
@@ -63,10 +67,15 @@ def made(**model: Any) -> Generalist:
 
 def steps(model: Generalist, samples: int) -> list[Any]:
     settings = LoaderSettings(seed=1, positions=10**6, samples=samples)
-    return [loaded(step) for step in StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, 1)]
+    return [
+        loaded(step)
+        for step in StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, 1)
+    ]
 
 
-def trained(model: Generalist, samples: int, folder: Path, gpu: PretendedGpu) -> tuple[Counter[str], list[float]]:
+def trained(
+    model: Generalist, samples: int, folder: Path, gpu: PretendedGpu
+) -> tuple[Counter[str], list[float]]:
     """Waits of a step, and its losses."""
     trainer = Trainer(model.model, [], model.assembly.config.train, folder)
     losses = []
@@ -101,7 +110,9 @@ def test_every_form_answers_with_all_tensors_on_the_device(on_gpu: Any, name: st
     model.model.eval()
     row = rows()[1]
     source = FORMS[name].split("->")[0]
-    given = {key: value for key, value in row.items() if f":{key}]" in source or f":{key}," in source}
+    given = {
+        key: value for key, value in row.items() if f":{key}]" in source or f":{key}," in source
+    }
     targets = FORMS[name].split("->")[1]
     quick = {"steps": 2} if "[MOTION" in targets else {}
     quick |= {"max_length": 4} if "[TEXT" in targets or "[BOX" in targets else {}
@@ -109,7 +120,9 @@ def test_every_form_answers_with_all_tensors_on_the_device(on_gpu: Any, name: st
     assert out.fields
 
 
-@pytest.mark.parametrize("options", [{}, {"strategy": "beam", "beam": 3}, {"strategy": "sample", "top_k": 5}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"strategy": "beam", "beam": 3}, {"strategy": "sample", "top_k": 5}], ids=str
+)
 def test_a_further_token_costs_one_wait(on_gpu: Any, options: dict[str, Any]) -> None:
     _, model, gpu = on_gpu
     model.model.eval()
@@ -126,7 +139,9 @@ def test_losses_on_the_device_are_those_of_the_cpu(tmp_path: Path) -> None:
     """Where operations are the same; without dropout, whose random numbers differ."""
     here, there = made(dropout=0.0), made(dropout=0.0)
     trainer = Trainer(here.model, [], here.assembly.config.train, tmp_path)
-    expected = [value for step in steps(here, 0) for value in trainer.train_step(step).values.values()]
+    expected = [
+        value for step in steps(here, 0) for value in trainer.train_step(step).values.values()
+    ]
     with PretendedGpu() as gpu:
         gpu.to_device(there.model)
         _, losses = trained(there, 0, tmp_path, gpu)

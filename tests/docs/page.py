@@ -57,7 +57,9 @@ def blocks(text: str) -> Iterator[Block]:
     for match in _FENCE.finditer(text):
         marks = {match["mark"]: match["text"]}
         line = text.count("\n", 0, match.start("body")) + 1
-        yield Block(match["kind"], match["body"], line, marks.get("file", ""), marks.get("not run", ""))
+        yield Block(
+            match["kind"], match["body"], line, marks.get("file", ""), marks.get("not run", "")
+        )
 
 
 def run_page(page: Path) -> None:
@@ -80,7 +82,9 @@ def _run_commands(block: Block, page: Path) -> None:
         if block.kind == "bash":
             assert code == 0, f"{place}\nexit code {code}\n{output}"
         else:
-            assert _matches(output, expected), f"{place}\nprinted\n{output}\nbut the page says\n{expected}"
+            assert _matches(output, expected), (
+                f"{place}\nprinted\n{output}\nbut the page says\n{expected}"
+            )
 
 
 def _commands(block: Block) -> Iterator[tuple[str, str]]:
@@ -101,7 +105,11 @@ def _run(command: str) -> tuple[int, str]:
     if arguments[0] != "ofa" or {"|", ">", "&&"} & set(arguments):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         done = subprocess.run(
-            ["bash", "-c", command], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+            ["bash", "-c", command],
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return done.returncode, done.stdout + done.stderr
     from ofa_cli.main import main
@@ -116,7 +124,10 @@ def _run(command: str) -> tuple[int, str]:
 
 
 def _matches(output: str, expected: str) -> bool:
-    kept = [_line(line.rstrip()) if line.strip() != "..." else ".*" for line in expected.strip().splitlines()]
+    kept = [
+        _line(line.rstrip()) if line.strip() != "..." else ".*"
+        for line in expected.strip().splitlines()
+    ]
     shown = "\n".join(line.rstrip() for line in output.strip().splitlines())
     return re.fullmatch("\n".join(kept), shown, re.DOTALL) is not None
 

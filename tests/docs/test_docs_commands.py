@@ -20,13 +20,21 @@ def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OFA_CACHE": str(folder / "cache")}
     return subprocess.run(
         [sys.executable, str(RUNNER), str(page)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_runs(page: Path, tmp_path: Path) -> None:
-    if not any(block.kind in RUN and not block.skipped for block in blocks(page.read_text(encoding="utf-8"))):
+    if not any(
+        block.kind in RUN and not block.skipped
+        for block in blocks(page.read_text(encoding="utf-8"))
+    ):
         return
     done = run(page, tmp_path)
     assert done.returncode == 0, f"{page.name}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

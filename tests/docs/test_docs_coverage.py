@@ -129,13 +129,17 @@ def inner(annotation: Any) -> Any:
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation
     found = [inner(argument) for argument in get_args(annotation)]
-    return next((kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseModel)), object)
+    return next(
+        (kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseModel)), object
+    )
 
 
 def resolve_command(text: str) -> None:
     words = text.split()
     require(words[0] in COMMANDS, text)
-    command: Any = typer.main.get_command(importlib.import_module(f"ofa_cli.commands.{words[0]}").app)
+    command: Any = typer.main.get_command(
+        importlib.import_module(f"ofa_cli.commands.{words[0]}").app
+    )
     for word in words[1:]:
         if word.startswith("--"):
             require(any(word in parameter.opts for parameter in command.params), text)
@@ -151,7 +155,11 @@ def test_every_name_exists(entry: Entry) -> None:
 
 
 def test_every_row_says_where_it_is_or_why_not() -> None:
-    silent = [e.item for e in ENTRIES if not e.names and (e.here not in ("*to come*", "*not offered*") or not e.note)]
+    silent = [
+        e.item
+        for e in ENTRIES
+        if not e.names and (e.here not in ("*to come*", "*not offered*") or not e.note)
+    ]
     assert not silent
 
 
@@ -164,11 +172,21 @@ def test_no_item_is_left_out() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "ofacore.generalist.facade.Generalist.fly", "ofacore.nowhere", "os.path", "metric:nothing", "colour:red", "slot:SMELL",
-        "attribute:TEXT.loud", "preset:nothing", "config:train.stepz", "config:tasks.<name>.loss", "cli:fly",
-        "cli:train --fly", "cli:data fly",
+        "ofacore.generalist.facade.Generalist.fly",
+        "ofacore.nowhere",
+        "os.path",
+        "metric:nothing",
+        "colour:red",
+        "slot:SMELL",
+        "attribute:TEXT.loud",
+        "preset:nothing",
+        "config:train.stepz",
+        "config:tasks.<name>.loss",
+        "cli:fly",
+        "cli:train --fly",
+        "cli:data fly",
     ],
-)  # fmt: skip
+)
 def test_a_name_that_does_not_exist_is_found(name: str) -> None:
     with pytest.raises(Exception, match=r"."):
         resolve(name)

@@ -16,16 +16,24 @@ PAGE = ROOT / "docs" / "instructions.md"
 
 
 def test_the_committed_page_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
-    projects = [tomllib.loads(path.read_text())["project"] for path in ROOT.glob("plugins/*/pyproject.toml")]
-    monkeypatch.setenv("OFA_PLUGINS", ",".join(["ofacore", *(project["name"] for project in projects)]))
+    projects = [
+        tomllib.loads(path.read_text())["project"] for path in ROOT.glob("plugins/*/pyproject.toml")
+    ]
+    monkeypatch.setenv(
+        "OFA_PLUGINS", ",".join(["ofacore", *(project["name"] for project in projects)])
+    )
     current = PAGE.read_text(encoding="utf-8")
     advice = "write it anew: python -m tools.docs.instructions_page docs/instructions.md"
     assert current == page(current, Registry.discover()), advice
 
 
 def smell(attributes: tuple[Attribute, ...]) -> ModalityManifest:
-    slot = SlotType("SMELL", "A smell.", "smell", "a word", lambda value: True, attributes, views=("smell",))
-    return ModalityManifest("smell", CONTRACT, (slot,), (Component("preprocessor", "smell", "nose:Smell", "sniffs"),))
+    slot = SlotType(
+        "SMELL", "A smell.", "smell", "a word", lambda value: True, attributes, views=("smell",)
+    )
+    return ModalityManifest(
+        "smell", CONTRACT, (slot,), (Component("preprocessor", "smell", "nose:Smell", "sniffs"),)
+    )
 
 
 def test_attributes_stand_with_type_limits_default_side_and_doc_in_a_fixed_order() -> None:

@@ -25,7 +25,9 @@ def same(left, right):
 
 def test_columns_are_mapped_and_transformed_before_anything_else():
     made = encoder(
-        "[WORD:a] -> [WORD:t]", columns={"a": "question"}, transforms={"question": ("lower",), "t": ("lower",)}
+        "[WORD:a] -> [WORD:t]",
+        columns={"a": "question"},
+        transforms={"question": ("lower",), "t": ("lower",)},
     )
     example = encode(made, {"question": "HI", "t": "AB"}, split="valid")
     assert example.context.row["a"] == "hi" and example.context.row["question"] == "hi"
@@ -50,10 +52,19 @@ def test_a_transform_of_a_slot_name_leaves_the_raw_column_alone():
     ],
 )
 def test_an_error_names_task_row_and_column(row, column, words):
-    made = encoder("[WORD:a] -> [WORD:t]", name="qa", columns={"a": "question"}, transforms={"question": ("lower",)})
+    made = encoder(
+        "[WORD:a] -> [WORD:t]",
+        name="qa",
+        columns={"a": "question"},
+        transforms={"question": ("lower",)},
+    )
     with pytest.raises(EncodeError) as caught:
         encode(made, row)
-    assert (caught.value.task, caught.value.row_id, caught.value.column) == ("qa", "f.csv:7", column)
+    assert (caught.value.task, caught.value.row_id, caught.value.column) == (
+        "qa",
+        "f.csv:7",
+        column,
+    )
     assert words in str(caught.value) and "f.csv:7" in str(caught.value)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
@@ -62,14 +73,18 @@ def test_a_mistake_in_a_plugin_is_no_bad_row_but_names_the_row():
     made = encoder("[PAIR:a] -> [WORD:t]")
     with pytest.raises(ValueError, match="invalid literal") as caught:
         encode(made, {"a": ["x", "y"], "t": "a"})
-    assert not isinstance(caught.value, EncodeError) and "f.csv:7" in " ".join(caught.value.__notes__)
+    assert not isinstance(caught.value, EncodeError) and "f.csv:7" in " ".join(
+        caught.value.__notes__
+    )
 
 
 def test_templates_are_drawn_by_weight_in_training_and_the_first_is_used_else():
     made = encoder([("one [WORD:a] -> [WORD:t]", 3.0), ("two [WORD:a] -> [WORD:t]", 1.0)])
     drawn = [encode(made, ROW, seed=seed).source[0][0].slot.plain for seed in range(400)]
     assert 0.68 < drawn.count("one") / 400 < 0.82
-    assert {encode(made, ROW, split="valid", seed=s).source[0][0].slot.plain for s in range(9)} == {"one"}
+    assert {encode(made, ROW, split="valid", seed=s).source[0][0].slot.plain for s in range(9)} == {
+        "one"
+    }
 
 
 def test_the_same_generator_gives_the_same_example():
@@ -81,7 +96,10 @@ def test_the_same_generator_gives_the_same_example():
 def test_row_transforms_run_once_on_all_slots_of_their_type_before_groups_expand():
     made = encoder("([WORD:a])* [WORD:s] -> [WORD:t]")
     context = encode(made, {"a": ["x"], "s": "wz", "t": "ab"}, split="valid").context
-    assert context.published.one("shortened", Shortened).slots == ("a", "s", "t") and context.row["s"] == "w"
+    assert (
+        context.published.one("shortened", Shortened).slots == ("a", "s", "t")
+        and context.row["s"] == "w"
+    )
 
 
 def test_slots_are_encoded_behind_those_they_name():
@@ -117,7 +135,9 @@ def test_a_row_that_teaches_nothing_is_a_bad_row_in_training():
 
 def test_a_request_needs_no_target_and_knows_the_source_without_its_prompt():
     made = encoder("say [WORD:a] -> [WORD:g,no_loss] [NUMS:n]", prompt_slot="a")
-    request = made.encode_request({"a": "hi", "g": "x"}, rng=np.random.default_rng(0), row_id="r", guided=True)
+    request = made.encode_request(
+        {"a": "hi", "g": "x"}, rng=np.random.default_rng(0), row_id="r", guided=True
+    )
     assert [piece.length for piece in request.source.source[0]] == [4, 3]
     assert [piece.length for piece in request.unprompted.source[0]] == [5]
     assert request.source.target == () and request.context.row["g"] == "x"
@@ -128,7 +148,12 @@ def test_losses_of_a_task_replace_the_default_and_may_sit_on_the_source():
     losses = (LossPlan("cross_entropy", "a", "t", 0.5), LossPlan("cross_entropy", "t", "t", 2.0))
     items = encode(encoder("say [WORD:a] -> [WORD:t]", losses=losses, loss_weight=0.1), ROW).terms
     source, target = items
-    assert (source.term, source.side, source.pieces, source.head) == ("toy/a", "source", (1,), "token")
+    assert (source.term, source.side, source.pieces, source.head) == (
+        "toy/a",
+        "source",
+        (1,),
+        "token",
+    )
     assert source.labels["ids"].tolist() == word("ab") and source.positions is None
     assert (target.term, target.side, target.count) == ("toy/t", "target", 3)
     assert [item.weight for item in items] == pytest.approx([0.05, 0.2])
@@ -147,7 +172,12 @@ def test_a_contrast_has_an_item_for_each_side_of_the_pair():
     left, right = first.terms
     assert [len(sequence) for sequence in first.source] == [2, 2]
     assert (left.pieces, right.pieces) == ((0, 1), (2, 3))
-    assert (left.head, left.criterion, left.term, left.side) == ("embedding", "contrastive", "match/l", "source")
+    assert (left.head, left.criterion, left.term, left.side) == (
+        "embedding",
+        "contrastive",
+        "match/l",
+        "source",
+    )
     assert [item.labels["side"].tolist() for item in (left, right)] == [[0], [1]]
     assert left.labels["pair"] == right.labels["pair"] != second.terms[0].labels["pair"]
     assert left.labels["identity"] == second.terms[0].labels["identity"] != right.labels["identity"]

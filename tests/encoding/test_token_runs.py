@@ -26,7 +26,10 @@ def labels(example):
     for item in example.terms:
         whole = np.concatenate([np.arange(starts[p], starts[p + 1]) for p in item.pieces])
         places = whole if item.positions is None else whole[item.positions]
-        found += [(int(place), item.term, int(label)) for place, label in zip(places, item.labels["ids"], strict=True)]
+        found += [
+            (int(place), item.term, int(label))
+            for place, label in zip(places, item.labels["ids"], strict=True)
+        ]
     return [(term.split("/")[1], label, stream[place]) for place, term, label in sorted(found)]
 
 
@@ -34,8 +37,12 @@ def test_a_source_run_is_wrapped_once_and_a_dense_segment_ends_it():
     row = {"a": "hi", "b": [1, 2], "n": [0.5, 0.5], "c": "no", "t": "x"}
     pieces = encode("say [WORD:a] [PAIR:b] [NUMS:n] [WORD:c] -> [WORD:t]", row).source[0]
     assert inputs(pieces) == [
-        [BOS, *word("say")], word("hi"), [*pair(1, 2), EOS], [0.5, 0.5], [BOS, *word("no"), EOS],
-    ]  # fmt: skip
+        [BOS, *word("say")],
+        word("hi"),
+        [*pair(1, 2), EOS],
+        [0.5, 0.5],
+        [BOS, *word("no"), EOS],
+    ]
     assert not any(piece.causal for piece in pieces)
 
 
@@ -55,11 +62,15 @@ def test_coordinates_start_behind_the_maximum_of_the_predecessor():
     ],
 )
 def test_boundaries_can_be_left_out(instruction, settings, expected):
-    assert inputs(encode(instruction, {"a": "hi", "t": "x"}, settings=settings).source[0]) == expected
+    assert (
+        inputs(encode(instruction, {"a": "hi", "t": "x"}, settings=settings).source[0]) == expected
+    )
 
 
 def test_an_empty_source_without_boundaries_is_no_sequence():
-    example = encode("[WORD:a] -> [WORD:t]", {"a": "", "t": "x"}, settings=RunSettings(source_boundaries=False))
+    example = encode(
+        "[WORD:a] -> [WORD:t]", {"a": "", "t": "x"}, settings=RunSettings(source_boundaries=False)
+    )
     assert example.source == ()
 
 
@@ -68,7 +79,11 @@ def test_one_open_slot_is_shifted_and_ends_with_eos():
     a, b = word("ab")
     assert inputs(example.target) == [[BOS, a, b]]
     assert labels(example) == [("t", a, BOS), ("t", b, a), ("t", EOS, b)]
-    assert example.target[0].causal and example.terms[0].positions is None and example.terms[0].count == 3
+    assert (
+        example.target[0].causal
+        and example.terms[0].positions is None
+        and example.terms[0].count == 3
+    )
 
 
 def test_an_open_slot_inside_a_run_ends_with_sep_and_a_fixed_one_with_nothing():
@@ -76,9 +91,18 @@ def test_an_open_slot_inside_a_run_ends_with_sep_and_a_fixed_one_with_nothing():
     (a,), (one, two), (c,) = word("a"), pair(1, 2), word("c")
     assert inputs(example.target) == [[BOS, a], [SEP, one], [two, c]]
     assert labels(example) == [
-        ("t", a, BOS), ("t", SEP, a), ("b", one, SEP), ("b", two, one), ("u", c, two), ("u", EOS, c),
-    ]  # fmt: skip
-    assert [item.blocks for item in example.terms] == [("toy/letters:27",), ("toy/digits:10",), ("toy/letters:27",)]
+        ("t", a, BOS),
+        ("t", SEP, a),
+        ("b", one, SEP),
+        ("b", two, one),
+        ("u", c, two),
+        ("u", EOS, c),
+    ]
+    assert [item.blocks for item in example.terms] == [
+        ("toy/letters:27",),
+        ("toy/digits:10",),
+        ("toy/letters:27",),
+    ]
 
 
 def test_plain_text_and_no_loss_slots_of_the_target_are_read_but_not_learned():
@@ -104,7 +128,12 @@ def test_without_separator_a_run_always_ends_with_eos_and_has_one_open_slot():
     one, two = pair(1, 2)
     assert labels(encode("-> [PAIR:b]", {"b": [1, 2]}, settings=settings))[-1] == ("b", EOS, two)
     row = {"t": "a", "u": "b", "b": [1, 2]}
-    assert [x[1] for x in labels(encode("-> [PAIR:b] [WORD:t]", row, settings=settings))] == [one, two, *word("a"), EOS]
+    assert [x[1] for x in labels(encode("-> [PAIR:b] [WORD:t]", row, settings=settings))] == [
+        one,
+        two,
+        *word("a"),
+        EOS,
+    ]
     with pytest.raises(EncodeError, match="only one slot of a run can be open"):
         encode("-> [WORD:t] [WORD:u]", row, settings=settings)
 
@@ -123,8 +152,12 @@ def test_a_corrupted_segment_is_followed_by_its_clean_copy_only_if_something_fol
     noisy, clean, text = example.target
     assert inputs([noisy, clean]) == [[1.0, 1.5], [0.0, 0.5]]
     assert (noisy.visible, clean.visible) == (False, True)
-    assert noisy.coordinates.tolist() == clean.coordinates.tolist() and text.coordinates[0].tolist() == [2, 2, 2]
-    assert example.terms[0].positions.tolist() == [0, 1] and example.terms[0].labels["values"].tolist() == [0.0, 0.5]
+    assert noisy.coordinates.tolist() == clean.coordinates.tolist() and text.coordinates[
+        0
+    ].tolist() == [2, 2, 2]
+    assert example.terms[0].positions.tolist() == [0, 1] and example.terms[0].labels[
+        "values"
+    ].tolist() == [0.0, 0.5]
 
 
 def test_a_dense_slot_without_loss_is_clean():
@@ -151,10 +184,16 @@ def test_each_turn_begins_with_a_choice_and_the_repeat_ends_with_eos():
     example = encode("-> ([PAIR:b] [WORD:t])*", {"b": [[1, 2], [3, 4]], "t": ["a", "c"]})
     (one, two), (three, four), (a, c) = pair(1, 2), pair(3, 4), word("ac")
     assert labels(example) == [
-        ("b", one, BOS), ("b", two, one), ("t", a, two), ("t", SEP, a),
-        ("b", three, SEP), ("b", four, three), ("t", c, four), ("t", SEP, c),
+        ("b", one, BOS),
+        ("b", two, one),
+        ("t", a, two),
+        ("t", SEP, a),
+        ("b", three, SEP),
+        ("b", four, three),
+        ("t", c, four),
+        ("t", SEP, c),
         ("b", EOS, SEP),
-    ]  # fmt: skip
+    ]
     assert example.terms[-1].blocks == ("toy/digits:10",)
 
 
@@ -179,17 +218,27 @@ def test_a_repeat_of_given_values_learns_nothing_but_its_text():
 
 
 def test_a_target_repeat_of_dense_values_is_refused():
-    with pytest.raises(EncodeError, match=r"must begin with text or a slot of tokens, not \[NUMS:n\]"):
+    with pytest.raises(
+        EncodeError, match=r"must begin with text or a slot of tokens, not \[NUMS:n\]"
+    ):
         encode("-> ([NUMS:n])*", {"n": [[0.5], [0.25]]})
 
 
 def test_a_closed_set_gives_the_tokens_allowed_at_each_place():
-    example = encode("-> [WORD:t,closed_set] [WORD:u]", {"t": "ab", "u": "c"}, closed_sets={"t": ("ab", "abc", "b")})
+    example = encode(
+        "-> [WORD:t,closed_set] [WORD:u]",
+        {"t": "ab", "u": "c"},
+        closed_sets={"t": ("ab", "abc", "b")},
+    )
     a, b, c = word("abc")
     item = example.terms[0]
     assert item.labels["ids"].tolist() == [a, b, SEP]
     assert item.labels["allowed_lengths"].tolist() == [2, 1, 2]
-    assert [set(x.tolist()) for x in np.split(item.labels["allowed"], [2, 3])] == [{a, b}, {b}, {c, SEP}]
+    assert [set(x.tolist()) for x in np.split(item.labels["allowed"], [2, 3])] == [
+        {a, b},
+        {b},
+        {c, SEP},
+    ]
     assert "allowed" not in example.terms[1].labels
 
 
@@ -199,12 +248,22 @@ def test_a_closed_set_in_a_repeat_allows_the_end_too():
     first, end = example.terms
     assert first.labels["ids"].tolist() == [b, SEP]
     assert set(first.labels["allowed"][:3].tolist()) == {a, b, EOS}
-    assert end.labels["ids"].tolist() == [EOS] and set(end.labels["allowed"].tolist()) == {a, b, EOS}
+    assert end.labels["ids"].tolist() == [EOS] and set(end.labels["allowed"].tolist()) == {
+        a,
+        b,
+        EOS,
+    }
 
 
 def test_too_long_a_row_is_an_error_that_names_the_longest_slot():
-    with pytest.raises(EncodeError, match=r"33 positions on the target side.*t\] 31.*set max_length on \[WORD:t\]"):
-        encode("-> [PAIR:b] [WORD:t]", {"b": [1, 2], "t": "a" * 30}, settings=RunSettings(max_positions=32))
+    with pytest.raises(
+        EncodeError, match=r"33 positions on the target side.*t\] 31.*set max_length on \[WORD:t\]"
+    ):
+        encode(
+            "-> [PAIR:b] [WORD:t]",
+            {"b": [1, 2], "t": "a" * 30},
+            settings=RunSettings(max_positions=32),
+        )
 
 
 def test_coordinates_may_count_from_zero_in_every_run_and_segment():
@@ -214,7 +273,11 @@ def test_coordinates_may_count_from_zero_in_every_run_and_segment():
     starts = [piece.coordinates[0].tolist() for piece in example.source[0]]
     assert starts == [[0, 0, 0], [3, 3, 3], [0, 0, 0], [0, 0, 0]]
     first, second = example.target
-    assert first.coordinates[0].tolist() == [0, 0, 0] and second.coordinates[0].tolist() == [2, 2, 2]
+    assert first.coordinates[0].tolist() == [0, 0, 0] and second.coordinates[0].tolist() == [
+        2,
+        2,
+        2,
+    ]
 
 
 def test_with_restarts_each_run_has_the_whole_length():

@@ -42,13 +42,20 @@ def echo(splits: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("limit", [None, 10, 3])
-def test_a_limit_takes_rows_from_everywhere_beside_their_baseline(tmp_path: Path, limit: int | None) -> None:
+def test_a_limit_takes_rows_from_everywhere_beside_their_baseline(
+    tmp_path: Path, limit: int | None
+) -> None:
     source = lines(tmp_path)
     task = Task(
-        "so", "is it so? [TEXT:a] -> [TEXT:label,closed_set]", train=[{"a": "1", "label": "yes"}],
-        closed_sets={"label": list(WORDS)}, metrics=[{"metric": "accuracy", "slot": "label"}],
-    )  # fmt: skip
-    model = Generalist.create([task], preset="tiny", hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1)
+        "so",
+        "is it so? [TEXT:a] -> [TEXT:label,closed_set]",
+        train=[{"a": "1", "label": "yes"}],
+        closed_sets={"label": list(WORDS)},
+        metrics=[{"metric": "accuracy", "slot": "label"}],
+    )
+    model = Generalist.create(
+        [task], preset="tiny", hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1
+    )
     data = TaskData({"test": source}, echo, "itself")
     found = evaluate_task(model, model.plan("so"), data, "test", limit, True, {})
     read = [row for _, row in readable(source, limit) if isinstance(row, dict)]

@@ -22,7 +22,14 @@ from ofacore.evaluation.scoring import filled
 from ofacore.plugin import Registry
 from ofacore.protocols import Hypothesis
 
-SMALL: dict[str, Any] = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
+SMALL: dict[str, Any] = {
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "dropout": 0.0,
+}
 LABELS = ("Positive", "Negative", "Neutral!")
 
 
@@ -55,22 +62,37 @@ def walk(frames: int, offset: float) -> dict[str, Any]:
 
 ROWS = [
     {
-        "img": scene(colour, box), "xyxy": box, "xywh": [*box[:2], box[2] - box[0], box[3] - box[1]],
-        "cxcywh": cxcywh(box), "cell": str(box), "beyond": [-20, *box[1:]],
+        "img": scene(colour, box),
+        "xyxy": box,
+        "xywh": [*box[:2], box[2] - box[0], box[3] - box[1]],
+        "cxcywh": cxcywh(box),
+        "cell": str(box),
+        "beyond": [-20, *box[1:]],
         "shares": [box[0] / 100, box[1] / 80, box[2] / 100, box[3] / 80],
-        "boxes": [box, [1, 1, 30, 30]], "cells": f"{str(box)[1:-1]};1,1,30,30", "kinds": ["Tree", "House"],
-        "label": label, "letters": "Ünder-Score, twice", "n": number, "kind": "Tree",
+        "boxes": [box, [1, 1, 30, 30]],
+        "cells": f"{str(box)[1:-1]};1,1,30,30",
+        "kinds": ["Tree", "House"],
+        "label": label,
+        "letters": "Ünder-Score, twice",
+        "n": number,
+        "kind": "Tree",
         "m": walk(30 + 5 * number, number + 1.0),
     }
-    for number, (colour, box, label) in enumerate(zip(("red", "green", "blue"), CORNERS, LABELS, strict=True))
-]  # fmt: skip
+    for number, (colour, box, label) in enumerate(
+        zip(("red", "green", "blue"), CORNERS, LABELS, strict=True)
+    )
+]
 
 
-def task(name: str, target: str, metric: str, rows: list[dict[str, Any]] | None = None, **use: Any) -> Task:
+def task(
+    name: str, target: str, metric: str, rows: list[dict[str, Any]] | None = None, **use: Any
+) -> Task:
     slot = target.split(":", 1)[1].split("]")[0].split(",")[0]
     use = {"metric": metric, "slot": slot, **use}
     rows = ROWS if rows is None else rows
-    return Task(name, f"[IMAGE:img,size=64] what? -> {target}", train=ROWS, test=rows, metrics=[use])
+    return Task(
+        name, f"[IMAGE:img,size=64] what? -> {target}", train=ROWS, test=rows, metrics=[use]
+    )
 
 
 COARSE = "preprocess=box_coarse"
@@ -84,8 +106,16 @@ PERFECT = {
     "scores": ("[BOX:cxcywh,format=cxcywh,scores]", "detection_map", {}),
     "many": ("[BOX:boxes,many]", "detection_map", {}),
     "many in a cell": ("[BOX:cells,many]", "count_error", {}),
-    "turns with labels": ("([BOX:boxes] [TEXT:kinds,uncased])*", "detection_map", {"labels": "kinds"}),
-    "one label for all turns": ("([BOX:boxes] [TEXT:kind,uncased])*", "detection_map", {"labels": "kind"}),
+    "turns with labels": (
+        "([BOX:boxes] [TEXT:kinds,uncased])*",
+        "detection_map",
+        {"labels": "kinds"},
+    ),
+    "one label for all turns": (
+        "([BOX:boxes] [TEXT:kind,uncased])*",
+        "detection_map",
+        {"labels": "kind"},
+    ),
     "case": ("[TEXT:label,uncased]", "accuracy", {}),
     "punctuation": ("[TEXT:label,no_punctuation]", "f1", {}),
     "both, closed": ("[TEXT:label,closed_set,uncased,no_punctuation]", "exact_match", {}),
@@ -109,11 +139,15 @@ def registry() -> Registry:
 
 @pytest.fixture(scope="module")
 def untrained(registry: Registry) -> Generalist:
-    tasks = [task(f"t{k}", target, m, options=o) for k, (target, m, o) in enumerate(PERFECT.values())]
+    tasks = [
+        task(f"t{k}", target, m, options=o) for k, (target, m, o) in enumerate(PERFECT.values())
+    ]
     return Generalist.create(tasks, registry=registry, **SMALL)
 
 
-def faultless_answers(model: Generalist, name: str, raw: dict[str, Any], values: TargetValues) -> Answered:
+def faultless_answers(
+    model: Generalist, name: str, raw: dict[str, Any], values: TargetValues
+) -> Answered:
     """A row answered by what encoding and decoding make of its own target."""
     encoder, found = values.encoder, dict[str, Any]()
     ctx = encoder.context(raw, values.template, "test", np.random.default_rng(0))
@@ -139,7 +173,9 @@ def test_a_faultless_answer_scores_best(untrained: Generalist, case: str) -> Non
     judged, kept, left = judging.judged(use)
     score = next(iter(filled(judged, use, judging.registry, judged.predictions).compute().values()))
     assert kept == [0, 1, 2] and not left
-    assert score == pytest.approx(0.0 if use.metric in ("motion_mse", "cer", "count_error") else 1.0, abs=1e-5)
+    assert score == pytest.approx(
+        0.0 if use.metric in ("motion_mse", "cer", "count_error") else 1.0, abs=1e-5
+    )
 
 
 def test_boxes_are_compared_unrounded(untrained: Generalist) -> None:
@@ -153,11 +189,14 @@ def test_boxes_are_compared_unrounded(untrained: Generalist) -> None:
 def test_a_value_that_the_slot_cannot_express_counts(untrained: Generalist) -> None:
     """A label outside of the closed set, a box out of view: no answer meets them, but they are references."""
     for name, slot, value, expected in (
-        ("t13", "label", "Mixed.", "mixed"), ("t0", "xyxy", [200, 200, 300, 300], [200, 200, 300, 300]),
+        ("t13", "label", "Mixed.", "mixed"),
+        ("t0", "xyxy", [200, 200, 300, 300], [200, 200, 300, 300]),
         ("t17", "label", "Unseen", "Unseen"),
-    ):  # fmt: skip
+    ):
         values = TargetValues.of(untrained.assembly.encoder(untrained.plan(name)))
-        ctx = values.encoder.context({**ROWS[0], slot: value}, values.template, "test", np.random.default_rng(0))
+        ctx = values.encoder.context(
+            {**ROWS[0], slot: value}, values.template, "test", np.random.default_rng(0)
+        )
         assert values.references(ctx)[slot].value == expected  # type: ignore[union-attr]
     ctx.row = {**ctx.row, "label": True}
     assert isinstance(values.references(ctx)["label"], NoReference)
@@ -170,15 +209,30 @@ def by_heart(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Ge
     boxes = [{"metric": name, "slot": "cxcywh"} for name in ("iou_accuracy", "box_recall")]
     tasks = [
         Task("free", "[TEXT:n] free -> [TEXT:label,uncased]", train=ROWS, test=ROWS, metrics=uses),
-        Task("closed", "[TEXT:n] closed -> [TEXT:label,closed_set,no_punctuation]", train=ROWS, metrics=uses),
-        Task("box", f"[IMAGE:img,size=64,augment=none] [TEXT:n] -> [BOX:cxcywh,format=cxcywh,{COARSE}]", train=ROWS,
-             metrics=boxes),
-    ]  # fmt: skip
+        Task(
+            "closed",
+            "[TEXT:n] closed -> [TEXT:label,closed_set,no_punctuation]",
+            train=ROWS,
+            metrics=uses,
+        ),
+        Task(
+            "box",
+            f"[IMAGE:img,size=64,augment=none] [TEXT:n] -> [BOX:cxcywh,format=cxcywh,{COARSE}]",
+            train=ROWS,
+            metrics=boxes,
+        ),
+    ]
     model = Generalist.create(tasks, registry=registry, **{**SMALL, "hidden": 64, "ffn": 128})
     model.fit(
-        60, out=tmp_path_factory.mktemp("by_heart") / "run", samples=9, precision="fp32", threads=1, trackers=(),
-        optimizer={"name": "adamw", "lr": 5e-3}, lr={"name": "constant"},
-    )  # fmt: skip
+        60,
+        out=tmp_path_factory.mktemp("by_heart") / "run",
+        samples=9,
+        precision="fp32",
+        threads=1,
+        trackers=(),
+        optimizer={"name": "adamw", "lr": 5e-3},
+        lr={"name": "constant"},
+    )
     return model
 
 
@@ -210,12 +264,16 @@ def evaluated(model: Generalist, name: str, rows: list[dict[str, Any]]) -> Evalu
         ("[MOTION:m]", "motion_mse", "m"),
     ],
 )
-def test_a_row_without_a_reference_costs_that_row(registry: Registry, target: str, metric: str, column: str) -> None:
+def test_a_row_without_a_reference_costs_that_row(
+    registry: Registry, target: str, metric: str, column: str
+) -> None:
     rows = [{**row, "candidates": list(LABELS)} for row in ROWS]
     made = task("t", target, metric, [rows[0], {**rows[1], column: None}, rows[2]], slot=column)
     model = Generalist.create([made], registry=registry, **SMALL)
     found = evaluated(model, "t", [rows[0], {**rows[1], column: None}, rows[2]])
-    assert found.notices == (f"1 of 3 rows of task 't' had no reference in column '{column}': left out (rows[1])",)
+    assert found.notices == (
+        f"1 of 3 rows of task 't' had no reference in column '{column}': left out (rows[1])",
+    )
     assert not found.failures and {(row.samples, row.left_out) for row in found.scores} == {(2, 1)}
     assert len(found.samples) == 3
 
@@ -227,8 +285,18 @@ def test_a_row_without_a_reference_costs_that_row(registry: Registry, target: st
         ("[BOX:xyxy]", "iou_accuracy", {"xyxy": [50, 50, 20, 60]}, "is inverted or empty"),
         ("([BOX:boxes])*", "count_error", {"boxes": [[1, 2, 3]]}, "expected a box of four numbers"),
         ("([BOX:boxes])*", "count_error", {"boxes": [CORNERS[0], None]}, "value 1 of 2 is missing"),
-        ("([BOX:boxes] [TEXT:kinds])*", "count_error", {"kinds": None}, "its repeat has nothing in column kinds"),
-        ("([BOX:boxes] [TEXT:kinds])*", "count_error", {"kinds": ["Tree"]}, "its repeat has 1 values here"),
+        (
+            "([BOX:boxes] [TEXT:kinds])*",
+            "count_error",
+            {"kinds": None},
+            "its repeat has nothing in column kinds",
+        ),
+        (
+            "([BOX:boxes] [TEXT:kinds])*",
+            "count_error",
+            {"kinds": ["Tree"]},
+            "its repeat has 1 values here",
+        ),
         ("[MOTION:m]", "motion_mse", {"m": np.zeros((40, 7))}, "7 numbers a frame"),
         ("[MOTION:m]", "motion_mse", {"m": np.full((20, 4), np.nan)}, "not finite"),
         ("[MOTION:m]", "motion_mse", {"m": "no/such.npy"}, "no file 'no/such.npy'"),
@@ -256,7 +324,12 @@ def test_slots_are_judged_each_by_their_own_references(registry: Registry) -> No
 
 def test_columns_of_references_and_candidates_go_through_the_slot(registry: Registry) -> None:
     rows = [
-        {**row, "refs": ["Other", row["label"].upper()], "near": str(row["boxes"][0]), "candidates": ["pOSITIVE", "nO"]}
+        {
+            **row,
+            "refs": ["Other", row["label"].upper()],
+            "near": str(row["boxes"][0]),
+            "candidates": ["pOSITIVE", "nO"],
+        }
         for row in ROWS
     ]
     rows[1] |= {"refs": ["x", None], "near": None, "candidates": ["nothing", "like it"]}
@@ -275,7 +348,9 @@ def test_columns_of_references_and_candidates_go_through_the_slot(registry: Regi
     graded = values.reference(slot, "g", {"g": {"Yes": 0.3, "yes": 1.0}}, ctx)
     assert graded.value == {"yes": 1.0}  # type: ignore[union-attr]
     found = evaluated(model, "t", rows)
-    assert not found.failures and [(row.samples, row.left_out) for row in found.scores] == [(2, 1)] * 3
+    assert (
+        not found.failures and [(row.samples, row.left_out) for row in found.scores] == [(2, 1)] * 3
+    )
     assert len(found.notices) == 2 and "does not list the reference" in found.notices[1]
     box = task("t", "[BOX:cell]", "iou_accuracy", rows, options={"any": "near"})
     found = evaluated(Generalist.create([box], registry=registry, **SMALL), "t", rows)
@@ -283,7 +358,9 @@ def test_columns_of_references_and_candidates_go_through_the_slot(registry: Regi
     assert "no reference in column 'near'" in found.notices[0]
 
 
-def test_the_command_goes_on_without_a_row(registry: Registry, tmp_path: Path, capfd: Any, caplog: Any) -> None:
+def test_the_command_goes_on_without_a_row(
+    registry: Registry, tmp_path: Path, capfd: Any, caplog: Any
+) -> None:
     from ofa_cli.main import main
 
     lines = [{"n": str(k), "label": None if k == 7 else LABELS[k % 3]} for k in range(12)]
@@ -297,7 +374,10 @@ def test_the_command_goes_on_without_a_row(registry: Registry, tmp_path: Path, c
     assert ended.value.code in (0, None)
     (row,) = json.loads(capfd.readouterr().out)
     assert (row["samples"], row["left_out"]) == (11, 1)
-    assert f"1 of 12 rows of task 'x' had no reference in column 'label': left out ({path}:8)" in caplog.text
+    assert (
+        f"1 of 12 rows of task 'x' had no reference in column 'label': left out ({path}:8)"
+        in caplog.text
+    )
 
 
 def test_without_any_reference_there_is_no_score(registry: Registry) -> None:
@@ -305,14 +385,18 @@ def test_without_any_reference_there_is_no_score(registry: Registry) -> None:
     model = Generalist.create([task("t", "[TEXT:label]", "accuracy")], registry=registry, **SMALL)
     with pytest.raises(EvaluationError, match="no row has a reference in column 'label'") as caught:
         model.evaluate(data={"t": rows})
-    assert [row.problem for row in caught.value.scores] == ["no row has a reference in column 'label'"]
+    assert [row.problem for row in caught.value.scores] == [
+        "no row has a reference in column 'label'"
+    ]
 
 
 def test_baselines_are_written_as_data_are(untrained: Generalist) -> None:
     for name, slot, given, expected in (
-        ("t1", "cxcywh", str(cxcywh(CORNERS[0])), CORNERS[0]), ("t13", "label", "Neutral!", "neutral"),
-        ("t1", "cxcywh", "rubbish", "rubbish"), ("t1", "cxcywh", None, None),
-    ):  # fmt: skip
+        ("t1", "cxcywh", str(cxcywh(CORNERS[0])), CORNERS[0]),
+        ("t13", "label", "Neutral!", "neutral"),
+        ("t1", "cxcywh", "rubbish", "rubbish"),
+        ("t1", "cxcywh", None, None),
+    ):
         values = TargetValues.of(untrained.assembly.encoder(untrained.plan(name)))
         ctx = values.encoder.context(ROWS[0], values.template, "test", np.random.default_rng(0))
         assert values.given_predictions({slot: given}, ctx) == {slot: expected}

@@ -16,7 +16,9 @@ from ofacore.evaluation.scoring import Judged, score
 from ofacore.plugin import MetricUse, Registry
 
 
-def row(score: float, low: float, high: float, baseline: float | None, higher: bool = True) -> ScoreRow:
+def row(
+    score: float, low: float, high: float, baseline: float | None, higher: bool = True
+) -> ScoreRow:
     return ScoreRow("task", "metric", score, low, high, baseline, "majority", 100, higher)
 
 
@@ -44,10 +46,16 @@ def test_a_score_that_some_draws_lack_has_the_interval_of_the_others() -> None:
 
 
 def test_every_number_of_a_metric_has_an_interval() -> None:
-    rows = [{"b": text} for text in ("the red cat", "a dog", "one two three", "the end", "so it goes")]
-    predicted = [{"b": text} for text in ("the red dog", "a dog", "one two two", "the end", "it goes")]
+    rows = [
+        {"b": text} for text in ("the red cat", "a dog", "one two three", "the end", "so it goes")
+    ]
+    predicted = [
+        {"b": text} for text in ("the red dog", "a dog", "one two two", "the end", "it goes")
+    ]
     use = MetricUse("rouge", "b")
-    found = score(Judged("task", rows, predicted, rows, "itself"), use, Registry.discover(), rounds=200)
+    found = score(
+        Judged("task", rows, predicted, rows, "itself"), use, Registry.discover(), rounds=200
+    )
     assert len(found) > 1 and all(one.low < one.score < one.high for one in found)
     assert [one.baseline for one in found] == [1.0, *[None] * (len(found) - 1)]
 
@@ -60,7 +68,10 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
 
 
 def test_the_page_shows_curves_scores_and_samples_escaped(tmp_path: Path) -> None:
-    lines = [{"step": step, "train/task/slot": 5.0 / step, "valid/task/slot/loss": 6.0 / step} for step in (1, 2, 3)]
+    lines = [
+        {"step": step, "train/task/slot": 5.0 / step, "valid/task/slot/loss": 6.0 / step}
+        for step in (1, 2, 3)
+    ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     sample = Sample("task", "[TEXT:a] -> [TEXT:b]", "<img src='data:,'>", "<b>x</b> &lt;y&gt;", "z")
     page = write_report(tmp_path, "a <run>", [row(0.6, 0.5, 0.7, 0.4)], [sample]).read_text()
@@ -71,5 +82,10 @@ def test_the_page_shows_curves_scores_and_samples_escaped(tmp_path: Path) -> Non
 
 
 def test_samples_read_as_plain_lines() -> None:
-    sample = Sample("task", "[TEXT:a] -> [TEXT:b]", "<b>a</b> <img src='data:,xx'>", "<b>b</b> 1 &lt; 2", "3")
-    assert list(plain_samples([sample]))[1:] == ["  in   a (picture)", "  out  b 1 < 2   (reference: 3)"]
+    sample = Sample(
+        "task", "[TEXT:a] -> [TEXT:b]", "<b>a</b> <img src='data:,xx'>", "<b>b</b> 1 &lt; 2", "3"
+    )
+    assert list(plain_samples([sample]))[1:] == [
+        "  in   a (picture)",
+        "  out  b 1 < 2   (reference: 3)",
+    ]

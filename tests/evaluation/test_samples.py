@@ -13,9 +13,20 @@ from ofacore.evaluation.report import Sample
 from ofacore.evaluation.runner import evaluate_tasks
 from ofacore.plugin import Registry
 
-SMALL: dict[str, Any] = {"preset": "tiny", "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SMALL: dict[str, Any] = {
+    "preset": "tiny",
+    "hidden": 32,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 ROWS = [
-    {"img": Image.new("RGB", (40, 30), colour), "box": [2, 3, 20, 21], "boxes": [[2, 3, 20, 21], [5, 5, 9, 9]], "t": t}
+    {
+        "img": Image.new("RGB", (40, 30), colour),
+        "box": [2, 3, 20, 21],
+        "boxes": [[2, 3, 20, 21], [5, 5, 9, 9]],
+        "t": t,
+    }
     for colour, t in (("red", "a b"), ("blue", "c"), ("green", "a"))
 ]
 
@@ -32,7 +43,13 @@ def samples(instruction: str, rows: list[dict[str, Any]], metric: str, slot: str
     ("instruction", "metric", "slot", "expected", "pictures"),
     [
         ("[IMAGE:img,size=32] where? -> [BOX:box]", "iou_accuracy", "box", "2, 3, 20, 21", 1),
-        ("[IMAGE:img,size=32] where? -> ([BOX:boxes])*", "box_recall", "boxes", "2, 3, 20, 21; 5, 5, 9, 9", 1),
+        (
+            "[IMAGE:img,size=32] where? -> ([BOX:boxes])*",
+            "box_recall",
+            "boxes",
+            "2, 3, 20, 21; 5, 5, 9, 9",
+            1,
+        ),
         ("[IMAGE:img,size=32] what? -> [TEXT:t]", "exact_match", "t", "a b", 0),
     ],
 )

@@ -14,15 +14,26 @@ MERGES = ("a b", "c d", f"{BLANK} a", f"{BLANK} b", f"{BLANK}a b", "ab cd")
 MERGED = tuple(rule.replace(" ", "") for rule in MERGES)
 WORDS = ("<s>", "<pad>", "</s>", "<unk>", BLANK, *"abcdefghijklmnopqrstuvwxyz", *MERGED)
 SIZES = {
-    "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 40,
-}  # fmt: skip
+    "d_model": 16,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "max_position_embeddings": 40,
+}
 
 
 def save_bart(
-    folder: Path, *, seed: int = 1, unnamed: int = 0, shuffled: bool = False, generation: dict[str, Any] | None = None,
+    folder: Path,
+    *,
+    seed: int = 1,
+    unnamed: int = 0,
+    shuffled: bool = False,
+    generation: dict[str, Any] | None = None,
     **config: Any,
-) -> BartForConditionalGeneration:  # fmt: skip
+) -> BartForConditionalGeneration:
     """Write a model and its dictionary.
 
     Args:
@@ -35,8 +46,14 @@ def save_bart(
     words = [*WORDS, "<mask>"]
     if shuffled:
         words = [words[i] for i in torch.randperm(len(words)).tolist()]
-    core = {f"{name}_token_id": words.index(word) for name, word in (("bos", "<s>"), ("pad", "<pad>"), ("eos", "</s>"))}
-    core |= {"decoder_start_token_id": core["eos_token_id"], "forced_eos_token_id": core["eos_token_id"]}
+    core = {
+        f"{name}_token_id": words.index(word)
+        for name, word in (("bos", "<s>"), ("pad", "<pad>"), ("eos", "</s>"))
+    }
+    core |= {
+        "decoder_start_token_id": core["eos_token_id"],
+        "forced_eos_token_id": core["eos_token_id"],
+    }
     settings = {**SIZES, **core, "vocab_size": len(words) + unnamed, "init_std": 0.5, **config}
     model = BartForConditionalGeneration(BartConfig(**settings)).eval()
     with torch.no_grad():

@@ -27,9 +27,15 @@ class Meter:
 
 
 def write_checkpoint(
-    path: Path, state: dict[str, torch.Tensor], settings: dict[str, Any], places: dict[str, int] | None,
-    template: str = "", new: bool = True, size: int = 56, more: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
+    path: Path,
+    state: dict[str, torch.Tensor],
+    settings: dict[str, Any],
+    places: dict[str, int] | None,
+    template: str = "",
+    new: bool = True,
+    size: int = 56,
+    more: dict[str, Any] | None = None,
+) -> None:
     """Write a trainer's file.
 
     Args:
@@ -51,18 +57,35 @@ def write_checkpoint(
         "box": {"is_active": False, "box_dict_size": 480},
     }
     instruction = {"template": template, "mode": "auto"}
-    task = {"_name": "summary", "instruction": instruction, "preprocess": preprocess, "dataset": {"update_freq": [1]}}
+    task = {
+        "_name": "summary",
+        "instruction": instruction,
+        "preprocess": preprocess,
+        "dataset": {"update_freq": [1]},
+    }
     tree = {
         "args": None,
         "cfg": argparse.Namespace(common=module.Config({"seed": 1}), model=None),
-        "configstore": {"model": {"unify": module.Config(settings)}, "task": {"default": module.Config(task)}},
+        "configstore": {
+            "model": {"unify": module.Config(settings)},
+            "task": {"default": module.Config(task)},
+        },
         "model": state,
-        "optimizer_history": [{"optimizer_name": "FairseqAdam", "lr_scheduler_state": {"best": None}}],
+        "optimizer_history": [
+            {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {"best": None}}
+        ],
         "last_optimizer_state": {"state": {0: {"exp_avg": torch.ones(3)}}},
-        "extra_state": {"metrics": {"train": [(0, "loss", module.Meter(torch.tensor(1.0)))]}, "kind": module.Kind.TEXT},
+        "extra_state": {
+            "metrics": {"train": [(0, "loss", module.Meter(torch.tensor(1.0)))]},
+            "kind": module.Kind.TEXT,
+        },
         **({} if places is None else {"global_dict_indices": places}),
     }
-    tree = {name: part for name, part in {**tree, **(more or {})}.items() if part is not None or name == "args"}
+    tree = {
+        name: part
+        for name, part in {**tree, **(more or {})}.items()
+        if part is not None or name == "args"
+    }
     try:
         torch.save(tree, path, _use_new_zipfile_serialization=new)
     finally:

@@ -12,10 +12,23 @@ from torch import Tensor, nn
 
 HIDDEN, FFN, HEADS, LAYERS, POSITIONS, BUCKETS = 32, 48, 4, 2, 24, 8
 SETTINGS: dict[str, Any] = {
-    "_name": None, "activation_fn": "gelu", "dropout": 0.1, "attention_dropout": 0.0, "attn_scale_factor": 2,
-    "use_self_attn_bias": True, "entangle_position_embedding": False, "share_attn_bias": False, "modal_ffn": False,
-    "encoder": {"_name": None, "attention_heads": HEADS, "layers": LAYERS, "normalize_before": True}, "adaptor": {},
-}  # fmt: skip
+    "_name": None,
+    "activation_fn": "gelu",
+    "dropout": 0.1,
+    "attention_dropout": 0.0,
+    "attn_scale_factor": 2,
+    "use_self_attn_bias": True,
+    "entangle_position_embedding": False,
+    "share_attn_bias": False,
+    "modal_ffn": False,
+    "encoder": {
+        "_name": None,
+        "attention_heads": HEADS,
+        "layers": LAYERS,
+        "normalize_before": True,
+    },
+    "adaptor": {},
+}
 _NORMS = ("layernorm_embedding", "layernorm_position")
 
 
@@ -24,13 +37,19 @@ def token_buckets(size: int, positions: int) -> Tensor:
     distance = torch.arange(positions)[:, None] - torch.arange(positions)
     middle = size // 2
     far = distance.abs().clamp(min=middle)
-    steps = torch.ceil((far / middle).log() / math.log((positions - 1) / middle) * (middle - 1)).long() + middle
+    steps = (
+        torch.ceil((far / middle).log() / math.log((positions - 1) / middle) * (middle - 1)).long()
+        + middle
+    )
     return torch.where(distance.abs() <= middle, distance, steps * distance.sign()) + size - 1
 
 
 def grid_buckets(side: int) -> Tensor:
     """int64 [side**2 + 1, side**2 + 1]: row and column distance of cells; row 0 is for what is no cell."""
-    y, x = (part.flatten() for part in torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
+    y, x = (
+        part.flatten()
+        for part in torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    )
     found = torch.zeros(side**2 + 1, side**2 + 1, dtype=torch.int64)
     found[1:, 1:] = (y[:, None] - y + side - 1) * (2 * side - 1) + x[:, None] - x + side - 1
     number = (2 * side - 1) ** 2 + 3
@@ -65,11 +84,15 @@ def with_trunk(
 ) -> dict[str, Tensor]:
     """The state of a model that also sees: a trunk with ``channels`` maps, tables with ``side`` cells on a side."""
     prefix = f"encoder.adaptor.{name}"
-    own = filled({
-        **adapter_shapes(prefix, "image", side**2 + 1, (2 * side - 1) ** 2 + 3),
-        **_linear(f"{prefix}.image_proj", HIDDEN, channels),
-    })  # fmt: skip
-    maps = {f"{prefix}.embed_images.{key}": value.clone() for key, value in trunk.state_dict().items()}
+    own = filled(
+        {
+            **adapter_shapes(prefix, "image", side**2 + 1, (2 * side - 1) ** 2 + 3),
+            **_linear(f"{prefix}.image_proj", HIDDEN, channels),
+        }
+    )
+    maps = {
+        f"{prefix}.embed_images.{key}": value.clone() for key, value in trunk.state_dict().items()
+    }
     return {**state, **own, **maps, f"{prefix}.image_rp_bucket": grid_buckets(side)}
 
 
@@ -79,17 +102,26 @@ def with_experts(state: dict[str, Tensor], number: int = 9) -> dict[str, Tensor]
     for name, value in state.items():
         if ".fc1." in name or ".fc2." in name:
             for expert in range(number):
-                theirs = name.replace(".fc1.", f".experts_fc1.{expert}.").replace(".fc2.", f".experts_fc2.{expert}.")
+                theirs = name.replace(".fc1.", f".experts_fc1.{expert}.").replace(
+                    ".fc2.", f".experts_fc2.{expert}."
+                )
                 found[theirs] = value + 0.1 * torch.randn(value.shape)
     return found
 
 
-def adapter_shapes(prefix: str, kind: str, positions: int, distances: int) -> dict[str, tuple[int, ...]]:
+def adapter_shapes(
+    prefix: str, kind: str, positions: int, distances: int
+) -> dict[str, tuple[int, ...]]:
     table = "embed_positions" if kind == "token" else f"embed_{kind}_positions"
-    found = {f"{prefix}.{table}.weight": (positions, HIDDEN), f"{prefix}.type_embedding.weight": (1, HIDDEN)}
+    found = {
+        f"{prefix}.{table}.weight": (positions, HIDDEN),
+        f"{prefix}.type_embedding.weight": (1, HIDDEN),
+    }
     for norm in _NORMS:
         found |= _norm(f"{prefix}.{norm}", HIDDEN)
-    return found | {f"{prefix}.{kind}_rel_pos_table_list.{n}.weight": (distances, HEADS) for n in range(LAYERS)}
+    return found | {
+        f"{prefix}.{kind}_rel_pos_table_list.{n}.weight": (distances, HEADS) for n in range(LAYERS)
+    }
 
 
 def _layer(name: str, side: str) -> dict[str, tuple[int, ...]]:
@@ -99,7 +131,10 @@ def _layer(name: str, side: str) -> dict[str, tuple[int, ...]]:
     for attention, scale in attentions.items():
         for part in ("q", "k", "v", "out"):
             found |= _linear(f"{name}.{attention}.{part}_proj", HIDDEN, HIDDEN)
-        found |= {f"{name}.{attention}.c_attn": (HEADS,), **_norm(f"{name}.{attention}_layer_norm", HIDDEN)}
+        found |= {
+            f"{name}.{attention}.c_attn": (HEADS,),
+            **_norm(f"{name}.{attention}_layer_norm", HIDDEN),
+        }
         found |= _norm(f"{name}.{scale}", HIDDEN)
     found |= {**_norm(f"{name}.final_layer_norm", HIDDEN), **_norm(f"{name}.ffn_layernorm", FFN)}
     return found | {**_linear(f"{name}.fc1", FFN, HIDDEN), **_linear(f"{name}.fc2", HIDDEN, FFN)}

@@ -75,16 +75,26 @@ class Reference:
         return functional.linear(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, x.shape[-1:], self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+        return functional.layer_norm(
+            x, x.shape[-1:], self.state[f"{name}.weight"], self.state[f"{name}.bias"]
+        )
 
-    def _side(self, side: str, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
+    def _side(
+        self, side: str, pieces: Sequence[Piece]
+    ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
         """Embeddings [T, H], places [T, H], bias [A, T, T] of each layer, expert of each position."""
-        parts = [self._piece(f"{side}.adaptor.{piece.adapter}", piece, side == "encoder") for piece in pieces]
+        parts = [
+            self._piece(f"{side}.adaptor.{piece.adapter}", piece, side == "encoder")
+            for piece in pieces
+        ]
         places = torch.cat([part[1] for part in parts])
         absolute = self._untied(f"{side}.adaptor.pos", places, places)
         biases = []
         for layer in range(
-            sum(name.startswith(f"{side}.layers.") and name.endswith("fc1.bias") for name in self.state)
+            sum(
+                name.startswith(f"{side}.layers.") and name.endswith("fc1.bias")
+                for name in self.state
+            )
         ):
             bias, start = absolute.clone(), 0
             for part in parts:
@@ -93,7 +103,10 @@ class Reference:
                 start = stop
             biases.append(bias)
         experts = torch.cat(
-            [torch.full((len(part[0]),), piece.expert) for part, piece in zip(parts, pieces, strict=True)]
+            [
+                torch.full((len(part[0]),), piece.expert)
+                for part, piece in zip(parts, pieces, strict=True)
+            ]
         )
         return torch.cat([part[0] for part in parts]), places, biases, experts
 
@@ -111,10 +124,17 @@ class Reference:
             place = self.state[f"{name}.embed_positions.weight"][ids]
         bucket = self.state[f"{name}.{kind}_rp_bucket"][ids][:, ids]
         layers = sum(entry.startswith(f"{name}.{kind}_rel_pos_table_list.") for entry in self.state)
-        tables = [self.state[f"{name}.{kind}_rel_pos_table_list.{layer}.weight"] for layer in range(layers)]
+        tables = [
+            self.state[f"{name}.{kind}_rel_pos_table_list.{layer}.weight"]
+            for layer in range(layers)
+        ]
         x = x + self.state[f"{name}.type_embedding.weight"][0] if typed else x
         x = self._norm(f"{name}.layernorm_embedding", x)
-        return x, self._norm(f"{name}.layernorm_position", place), [table[bucket].permute(2, 0, 1) for table in tables]
+        return (
+            x,
+            self._norm(f"{name}.layernorm_position", place),
+            [table[bucket].permute(2, 0, 1) for table in tables],
+        )
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (self.heads, -1)).transpose(0, 1)
@@ -146,15 +166,24 @@ class Reference:
     ) -> Tensor:
         normed = self._norm(f"{name}.self_attn_layer_norm", x)
         scale = "attn_ln" if memory is None else "self_attn_ln"
-        x = x + self._norm(f"{name}.{scale}", self._attend(f"{name}.self_attn", normed, normed, bias))
+        x = x + self._norm(
+            f"{name}.{scale}", self._attend(f"{name}.self_attn", normed, normed, bias)
+        )
         if memory is not None and cross is not None:
             normed = self._norm(f"{name}.encoder_attn_layer_norm", x)
-            x = x + self._norm(f"{name}.cross_attn_ln", self._attend(f"{name}.encoder_attn", normed, memory, cross))
-        y = functional.gelu(self._expert(f"{name}.", "fc1", self._norm(f"{name}.final_layer_norm", x), experts))
+            x = x + self._norm(
+                f"{name}.cross_attn_ln", self._attend(f"{name}.encoder_attn", normed, memory, cross)
+            )
+        y = functional.gelu(
+            self._expert(f"{name}.", "fc1", self._norm(f"{name}.final_layer_norm", x), experts)
+        )
         return x + self._expert(f"{name}.", "fc2", self._norm(f"{name}.ffn_layernorm", y), experts)
 
     def _expert(self, name: str, which: str, x: Tensor, experts: Tensor) -> Tensor:
         if f"{name}experts_{which}.0.weight" not in self.state:
             return self._linear(f"{name}{which}", x)
-        rows = [self._linear(f"{name}experts_{which}.{n}", row) for n, row in zip(experts.tolist(), x, strict=True)]
+        rows = [
+            self._linear(f"{name}experts_{which}.{n}", row)
+            for n, row in zip(experts.tolist(), x, strict=True)
+        ]
         return torch.stack(rows)

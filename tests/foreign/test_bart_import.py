@@ -23,14 +23,19 @@ from tests.foreign.computed import answers, our_logits
 VARIATIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "scaled": {"scale_embedding": True},
-    "deep": {"encoder_layers": 3, "decoder_layers": 1, "d_model": 24, "encoder_attention_heads": 3,
-             "decoder_attention_heads": 3},
+    "deep": {
+        "encoder_layers": 3,
+        "decoder_layers": 1,
+        "d_model": 24,
+        "encoder_attention_heads": 3,
+        "decoder_attention_heads": 3,
+    },
     "relu": {"activation_function": "relu", "encoder_ffn_dim": 40, "decoder_ffn_dim": 40},
     "forced": {"forced_bos_token_id": 0},
     "shuffled": {"shuffled": True},
     "unnamed": {"unnamed": 5},
     "odd heads": {"d_model": 15, "encoder_attention_heads": 3, "decoder_attention_heads": 3},
-}  # fmt: skip
+}
 ROWS = [
     {"source": "abcd ab a", "target": "cdcd b"},
     {"source": "zebra", "target": "q"},
@@ -65,7 +70,11 @@ def untied(folder: Path, sides: bool) -> BartForConditionalGeneration:
     state = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
     for name in bart_names.SIDE_TABLES if not sides else (bart_names.TABLE,):
         state[name] += 1.0
-    kept = state if sides else {name: part for name, part in state.items() if name not in bart_names.SIDE_TABLES}
+    kept = (
+        state
+        if sides
+        else {name: part for name, part in state.items() if name not in bart_names.SIDE_TABLES}
+    )
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     return theirs
 
@@ -110,7 +119,15 @@ def test_text_becomes_the_tokens_of_its_own_tokenizer(tmp_path: Path) -> None:
         assert read == tokenizer(row["source"]).input_ids
 
 
-INFILLING = ["ab <mask> cd", "<mask>", "a<mask>b <mask>", "ab</s> cd <s>a", "x <pad> y", "<unk><mask>", "<Mask> <masks"]
+INFILLING = [
+    "ab <mask> cd",
+    "<mask>",
+    "a<mask>b <mask>",
+    "ab</s> cd <s>a",
+    "x <pad> y",
+    "<unk><mask>",
+    "<Mask> <masks",
+]
 
 
 @pytest.mark.parametrize("slot", ["[TEXT:source,specials]", "[TEXT:source]"])
@@ -154,7 +171,12 @@ MORE = [
     {"num_beams": 1, "max_length": 16, "repetition_penalty": 1.7},
     {"num_beams": 4, "max_length": 16, "repetition_penalty": 2.0, "no_repeat_ngram_size": 3},
     {"num_beams": 1, "max_length": 14, "suppress_tokens": [5, 9, 20, 31]},
-    {"num_beams": 4, "max_length": 14, "bad_words_ids": [[7], [31, 32], [5, 6, 7]], "suppress_tokens": [1, 3]},
+    {
+        "num_beams": 4,
+        "max_length": 14,
+        "bad_words_ids": [[7], [31, 32], [5, 6, 7]],
+        "suppress_tokens": [1, 3],
+    },
 ]
 
 
@@ -167,8 +189,15 @@ def test_a_search_finds_the_same_tokens(forced: int | None, seed: int, tmp_path:
     stored = json.loads((tmp_path / "theirs" / "generation_config.json").read_text())
     ids = json.loads(ours.assembly.artifacts[ARTIFACT].files[DICTIONARY])["ids"]
     read = {row["source"]: torch.tensor([our_logits(ours, row)[0]]) for row in ROWS}
-    usual = [theirs.generate(tokens, num_beams=4, max_length=16)[0].tolist()[3:] for tokens in read.values()]
-    pairs = {"num_beams": 4, "max_length": 16, "bad_words_ids": [text[at : at + 2] for text in usual for at in (0, 3)]}
+    usual = [
+        theirs.generate(tokens, num_beams=4, max_length=16)[0].tolist()[3:]
+        for tokens in read.values()
+    ]
+    pairs = {
+        "num_beams": 4,
+        "max_length": 16,
+        "bad_words_ids": [text[at : at + 2] for text in usual for at in (0, 3)],
+    }
     pairs["bad_words_ids"] = [words for words in pairs["bad_words_ids"] if len(words) == 2]
     for search in [*SEARCHES, *([*MORE, pairs] if seed == 1 else ())]:
         found = search_of(vars(theirs.config), {**stored, **search}, tmp_path)
@@ -176,16 +205,33 @@ def test_a_search_finds_the_same_tokens(forced: int | None, seed: int, tmp_path:
         for row in ROWS:
             expected = theirs.generate(read[row["source"]], **search)[0].tolist()
             options = {"strategy": "greedy", **found.options, "banned_tokens": banned}
-            assert answers(ours, row, options)[0] == inner(expected, theirs.generation_config, begin), search
+            assert answers(ours, row, options)[0] == inner(
+                expected, theirs.generation_config, begin
+            ), search
 
 
 COMING = {
-    "usual": {"num_beams": 5, "max_length": 10, "forced_eos_token_id": None, "no_repeat_ngram_size": 3},
+    "usual": {
+        "num_beams": 5,
+        "max_length": 10,
+        "forced_eos_token_id": None,
+        "no_repeat_ngram_size": 3,
+    },
     "no length": {"num_beams": 3},
-    "penalties": {"num_beams": 3, "max_new_tokens": 12, "length_penalty": 0.0, "repetition_penalty": 1.5},
-    "words": {"num_beams": 1, "max_length": 12, "bad_words_ids": [[9], [31, 32]], "suppress_tokens": [12, 20]},
+    "penalties": {
+        "num_beams": 3,
+        "max_new_tokens": 12,
+        "length_penalty": 0.0,
+        "repetition_penalty": 1.5,
+    },
+    "words": {
+        "num_beams": 1,
+        "max_length": 12,
+        "bad_words_ids": [[9], [31, 32]],
+        "suppress_tokens": [12, 20],
+    },
     "never": {"num_beams": 4, "max_length": 12, "early_stopping": "never", "length_penalty": 2.0},
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default `max_length`")
@@ -201,13 +247,26 @@ def test_the_settings_of_a_search_come_along(name: str, tmp_path: Path) -> None:
 
 
 def test_settings_without_a_counterpart_are_told(tmp_path: Path) -> None:
-    odd = {"encoder_no_repeat_ngram_size": 2, "typical_p": 0.5, "renormalize_logits": True, "num_beams": 2,
-           "suppress_tokens": [2, 5], "do_sample": True}  # fmt: skip
+    odd = {
+        "encoder_no_repeat_ngram_size": 2,
+        "typical_p": 0.5,
+        "renormalize_logits": True,
+        "num_beams": 2,
+        "suppress_tokens": [2, 5],
+        "do_sample": True,
+    }
     save_bart(tmp_path / "theirs")
-    (tmp_path / "theirs" / "generation_config.json").write_text(json.dumps({**odd, "eos_token_id": 2}))
+    (tmp_path / "theirs" / "generation_config.json").write_text(
+        json.dumps({**odd, "eos_token_id": 2})
+    )
     told = "\n".join(import_run(tmp_path / "theirs", tmp_path / "ours").left_out)
-    for words in ("encoder_no_repeat_ngram_size=2", "typical_p=0.5", "renormalize_logits=True",
-                  "suppress_tokens of the end", "do_sample=True together with num_beams"):  # fmt: skip
+    for words in (
+        "encoder_no_repeat_ngram_size=2",
+        "typical_p=0.5",
+        "renormalize_logits=True",
+        "suppress_tokens of the end",
+        "do_sample=True together with num_beams",
+    ):
         assert f"generation setting {words}" in told
 
 
@@ -221,11 +280,16 @@ def inner(tokens: list[int], config: Any, search: dict[str, Any]) -> list[int]:
     ("config", "words"),
     [
         ({"encoder_ffn_dim": 20}, ("encoder_ffn_dim 20", "decoder_ffn_dim 24")),
-        ({"decoder_attention_heads": 4}, ("encoder_attention_heads 2", "decoder_attention_heads 4")),
+        (
+            {"decoder_attention_heads": 4},
+            ("encoder_attention_heads 2", "decoder_attention_heads 4"),
+        ),
         ({"activation_function": "tanh"}, ("tanh", "gelu")),
     ],
 )
-def test_what_ours_does_not_contain_is_refused(config: dict[str, Any], words: tuple[str, ...], tmp_path: Path) -> None:
+def test_what_ours_does_not_contain_is_refused(
+    config: dict[str, Any], words: tuple[str, ...], tmp_path: Path
+) -> None:
     save_bart(tmp_path / "theirs", **config)
     with pytest.raises(CheckpointError) as caught:
         import_run(tmp_path / "theirs", tmp_path / "ours")

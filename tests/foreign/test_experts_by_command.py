@@ -39,7 +39,15 @@ def test_of_a_model_of_texts_and_pictures(tmp_path: Path) -> None:
     for kind in ("none", "modality"):
         out = tmp_path / kind
         instruction = "[IMAGE:img] [TEXT:source] -> [TEXT:target]"
-        by_command(str(tmp_path / "a.pt"), "--out", str(out), "--instruction", instruction, "--experts", kind)
+        by_command(
+            str(tmp_path / "a.pt"),
+            "--out",
+            str(out),
+            "--instruction",
+            instruction,
+            "--experts",
+            kind,
+        )
         ours = Generalist.from_pretrained(out)
         names = {name for name, _ in ours.model.named_parameters() if ".ffn.each." in name}
         for adapter in ("token", "image_resnet"):
@@ -85,7 +93,9 @@ def hidden_states(folder: Path) -> list[torch.Tensor]:
     ours, found = Generalist.from_pretrained(folder), []
     image = torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(2)).numpy()
     for task, row in (("swap", {"a": "blue cat", "b": "red"}), ("see", {"img": image, "b": "dog"})):
-        example = ours.assembly.encoders[task].encode(row, split="valid", rng=np.random.default_rng(1), row_id="0")
+        example = ours.assembly.encoders[task].encode(
+            row, split="valid", rng=np.random.default_rng(1), row_id="0"
+        )
         hidden = ours.model.hidden(collate([example]))
         found += [hidden.source, hidden.target]
     return found
@@ -98,9 +108,16 @@ def hidden_states(folder: Path) -> list[torch.Tensor]:
 def test_of_a_run_of_this_project(options: dict[str, Any], tmp_path: Path) -> None:
     trained(tmp_path / "dense", **options)
     by_command(str(tmp_path / "dense"), "--out", str(tmp_path / "experts"), "--experts", "modality")
-    assert all(a.equal(b) for a, b in zip(*map(hidden_states, (tmp_path / "dense", tmp_path / "experts")), strict=True))
+    assert all(
+        a.equal(b)
+        for a, b in zip(
+            *map(hidden_states, (tmp_path / "dense", tmp_path / "experts")), strict=True
+        )
+    )
     ours = Generalist.from_pretrained(tmp_path / "experts")
-    before = {name: value.clone() for name, value in ours.model.named_parameters() if ".ffn.each." in name}
+    before = {
+        name: value.clone() for name, value in ours.model.named_parameters() if ".ffn.each." in name
+    }
     assert {name.split(".each.")[1].split(".")[0] for name in before} == {"token", "image_conv"}
     ours.fit(
         2,
@@ -111,7 +128,8 @@ def test_of_a_run_of_this_project(options: dict[str, Any], tmp_path: Path) -> No
         optimizer={"lr": 1e-2},
     )
     token, image = (
-        ours.model.state_dict()[f"backbone.encoder.0.ffn.each.{n}.up.weight"] for n in ("token", "image_conv")
+        ours.model.state_dict()[f"backbone.encoder.0.ffn.each.{n}.up.weight"]
+        for n in ("token", "image_conv")
     )
     assert options.get("lora") or not token.equal(image)
 
@@ -126,18 +144,29 @@ def test_of_a_saved_model_and_of_an_imported_run(tmp_path: Path) -> None:
     by_command(str(tmp_path / "theirs"), "--out", str(tmp_path / "run"))
     Generalist.from_pretrained(tmp_path / "run").save(tmp_path / "saved")
     for place in ("run", "saved"):
-        by_command(str(tmp_path / place), "--out", str(tmp_path / f"{place}-e"), "--experts", "modality")
+        by_command(
+            str(tmp_path / place), "--out", str(tmp_path / f"{place}-e"), "--experts", "modality"
+        )
         export_run(tmp_path / f"{place}-e", tmp_path / f"{place}-back", "hf-bart")
         back = load_file(tmp_path / f"{place}-back" / "model.safetensors")
-        assert all(back[name].equal(tensor) for name, tensor in theirs.state_dict().items() if name in back)
+        assert all(
+            back[name].equal(tensor) for name, tensor in theirs.state_dict().items() if name in back
+        )
 
 
 def test_what_a_run_of_this_project_cannot_become(tmp_path: Path) -> None:
     trained(tmp_path / "dense")
-    with pytest.raises(UserError, match=r"is a run of this project already; only --experts modality"):
+    with pytest.raises(
+        UserError, match=r"is a run of this project already; only --experts modality"
+    ):
         import_run(tmp_path / "dense", tmp_path / "out")
     with pytest.raises(UserError, match=r"has its tasks and tokens; leave out --instruction"):
-        import_run(tmp_path / "dense", tmp_path / "out", instructions=["[TEXT:a] -> [TEXT:b]"], experts="modality")
+        import_run(
+            tmp_path / "dense",
+            tmp_path / "out",
+            instructions=["[TEXT:a] -> [TEXT:b]"],
+            experts="modality",
+        )
     import_run(tmp_path / "dense", tmp_path / "experts", experts="modality")
     with pytest.raises(UserError, match=r"has experts already \(model.experts: modality\)"):
         import_run(tmp_path / "experts", tmp_path / "out", experts="modality")

@@ -209,19 +209,31 @@ def own_run(folder: Path) -> Path:
 GPT2 = GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=9, bos_token_id=0, eos_token_id=0)
 VIT = ViTConfig(
     hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, image_size=32
-)  # fmt: skip
+)
 MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "cut weights": (cut_weights, ("model.safetensors", "damaged")),
     "cut pickle": (cut_pickle, ("a.pt", "damaged or cut off", "900 bytes")),
     "harmful": (harmful, ("posix.system", "run code", "refused")),
     "harmful bin": (harmful_bin, ("posix.system", "pytorch_model.bin")),
     "T5": (other(T5Config), ("found a model of type 't5'", "expected model_type bart or ofa")),
-    "Llama": (other(LlamaConfig), ("found a model of type 'llama'", "expected model_type bart or ofa")),
+    "Llama": (
+        other(LlamaConfig),
+        ("found a model of type 'llama'", "expected model_type bart or ofa"),
+    ),
     "another state": (other_state, ("another architecture", "backbone.stem.weight", "expected")),
-    "no model": (no_model, ("found a dictionary of weights, epoch", "expected a trainer's checkpoint")),
-    "no dictionary": (without("vocab.json"), ("no dictionary of its 38 tokens", "found", "expected vocab.json")),
+    "no model": (
+        no_model,
+        ("found a dictionary of weights, epoch", "expected a trainer's checkpoint"),
+    ),
+    "no dictionary": (
+        without("vocab.json"),
+        ("no dictionary of its 38 tokens", "found", "expected vocab.json"),
+    ),
     "no merges": (without("merges.txt"), ("no tokenizer", "expected vocab.json and merges.txt")),
-    "no weights": (without("model.safetensors"), ("expected weights in model.safetensors or pytorch_model.bin",)),
+    "no weights": (
+        without("model.safetensors"),
+        ("expected weights in model.safetensors or pytorch_model.bin",),
+    ),
     "empty folder": (empty, ("found nothing", "expected a checkpoint of OFASys")),
     "wrong path": (misspelt, ("no such file or folder", "did you mean 'theirs'?")),
     "no torch file": (no_torch_file, ("no file of PyTorch",)),
@@ -230,26 +242,53 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "harm in the arguments": (harmful_anywhere("arguments", True), ("posix.system", "run code")),
     "harm in an old file": (harmful_anywhere("nested", False), ("posix.system", "run code")),
     "harm among tensors": (harmful_anywhere("state", False), ("posix.system", "run code")),
-    "harm by a class": (harmful_anywhere("nested", True, (subprocess.Popen, ["touch", "harm"])), ("subprocess.Popen",)),
-    "harm by eval": (harmful_anywhere("nested", False, (eval, "open('harm', 'w')")), ("builtins.eval",)),
-    "harm by loading": (harmful_anywhere("nested", True, (torch.hub.load, "a", "b")), ("torch.hub.load",)),
+    "harm by a class": (
+        harmful_anywhere("nested", True, (subprocess.Popen, ["touch", "harm"])),
+        ("subprocess.Popen",),
+    ),
+    "harm by eval": (
+        harmful_anywhere("nested", False, (eval, "open('harm', 'w')")),
+        ("builtins.eval",),
+    ),
+    "harm by loading": (
+        harmful_anywhere("nested", True, (torch.hub.load, "a", "b")),
+        ("torch.hub.load",),
+    ),
     "harm in an old bin": (legacy_bin, ("posix.system", "pytorch_model.bin")),
     "GPT-2": (another_model(GPT2Model, GPT2), ("another architecture", "wte.weight", "expected")),
-    "ViT": (another_model(ViTModel, VIT), ("another architecture", "embeddings.cls_token", "expected")),
-    "configuration is a list": (with_file("config.json", b"[1]"), ("type 'None'", "expected model_type")),
+    "ViT": (
+        another_model(ViTModel, VIT),
+        ("another architecture", "embeddings.cls_token", "expected"),
+    ),
+    "configuration is a list": (
+        with_file("config.json", b"[1]"),
+        ("type 'None'", "expected model_type"),
+    ),
     "merges are no text": (with_file("merges.txt", b"\xff\xfe"), ("merges.txt", "not UTF-8")),
-    "merges are empty": (with_file("merges.txt", b""), ("merges.txt", "its 0 merges make 0 of the 6 longer tokens")),
+    "merges are empty": (
+        with_file("merges.txt", b""),
+        ("merges.txt", "its 0 merges make 0 of the 6 longer tokens"),
+    ),
     "merges are a head alone": (
         with_file("merges.txt", b"#version: 0.2\n"),
         ("merges.txt", "0 merges", "vocab.json", "and not '", "expected"),
     ),
-    "merges are cut": (with_file("merges.txt", b"#version: 0.2\na b\n"), ("its 1 merges make 1 of the 6",)),
+    "merges are cut": (
+        with_file("merges.txt", b"#version: 0.2\na b\n"),
+        ("its 1 merges make 1 of the 6",),
+    ),
     "merges of another model": (
         with_file("merges.txt", b"#version: 0.2\na b\nt h\nth e\n"),
         ("2 of its 3 merges are of tokens that vocab.json does not have, the first is 't h'",),
     ),
-    "weights are zeros": (with_file("model.safetensors", bytes(64)), ("model.safetensors", "damaged")),
-    "table of another size": (with_setting("vocab_size", 5), ("[38, 16]", "vocab_size and d_model [5, 16]")),
+    "weights are zeros": (
+        with_file("model.safetensors", bytes(64)),
+        ("model.safetensors", "damaged"),
+    ),
+    "table of another size": (
+        with_setting("vocab_size", 5),
+        ("[38, 16]", "vocab_size and d_model [5, 16]"),
+    ),
     "table of another width": (with_setting("d_model", 10**9), ("[38, 16]", "[38, 1000000000]")),
     "layers that are not there": (
         with_setting("encoder_layers", 100_000),
@@ -259,16 +298,43 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
         with_setting("max_position_embeddings", 10**8),
         ("max_position_embeddings 100000000", "shape [42, 16]"),
     ),
-    "wider": (with_setting("decoder_ffn_dim", 2 * 10**7), ("decoder_ffn_dim 20000000", "shape [24, 16]")),
-    "no layers": (with_setting("encoder_layers", -1), ("encoder_layers -1", "whole numbers above 0")),
-    "heads that do not divide": (with_setting("d_model", 16, both_heads=3), ("16 does not give 3 heads", "theirs")),
-    "an activation in a list": (with_setting("activation_function", ["gelu"]), ("activation_function", "gelu, relu")),
-    "head not there": (with_setting("tie_word_embeddings", False), ("embeddings false", "no 'lm_head.weight'")),
-    "a row as table": (table_of_one_row, ("'model.shared.weight' has shape [16]", "expected a table")),
-    "layers without end": (far_layer, ("3 layers in the encoder, the last one numbered 999999999", "without gaps")),
+    "wider": (
+        with_setting("decoder_ffn_dim", 2 * 10**7),
+        ("decoder_ffn_dim 20000000", "shape [24, 16]"),
+    ),
+    "no layers": (
+        with_setting("encoder_layers", -1),
+        ("encoder_layers -1", "whole numbers above 0"),
+    ),
+    "heads that do not divide": (
+        with_setting("d_model", 16, both_heads=3),
+        ("16 does not give 3 heads", "theirs"),
+    ),
+    "an activation in a list": (
+        with_setting("activation_function", ["gelu"]),
+        ("activation_function", "gelu, relu"),
+    ),
+    "head not there": (
+        with_setting("tie_word_embeddings", False),
+        ("embeddings false", "no 'lm_head.weight'"),
+    ),
+    "a row as table": (
+        table_of_one_row,
+        ("'model.shared.weight' has shape [16]", "expected a table"),
+    ),
+    "layers without end": (
+        far_layer,
+        ("3 layers in the encoder, the last one numbered 999999999", "without gaps"),
+    ),
     "dropout in words": (with_setting("dropout", "much"), ("dropout 'much'", "valid number")),
-    "several ends": (with_setting("eos_token_id", [2, 3], "generation_config.json"), ("eos_token_id [2, 3]", "one")),
-    "a beam of words": (with_setting("num_beams", "five", "generation_config.json"), ("num_beams 'five'", "a number")),
+    "several ends": (
+        with_setting("eos_token_id", [2, 3], "generation_config.json"),
+        ("eos_token_id [2, 3]", "one"),
+    ),
+    "a beam of words": (
+        with_setting("num_beams", "five", "generation_config.json"),
+        ("num_beams 'five'", "a number"),
+    ),
     "a beam too wide": (
         with_setting("num_beams", 5000, "generation_config.json"),
         ("its settings make generation.beam: found 5000, expected 1 to 1000",),
@@ -296,8 +362,10 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     save_bart(tmp_path / "theirs")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("1")
-    for call in (lambda: import_run(tmp_path / "theirs", tmp_path / "out"),
-                 lambda: export_run(tmp_path / "theirs", tmp_path / "out", "safetensors")):  # fmt: skip
+    for call in (
+        lambda: import_run(tmp_path / "theirs", tmp_path / "out"),
+        lambda: export_run(tmp_path / "theirs", tmp_path / "out", "safetensors"),
+    ):
         with pytest.raises(UserError, match="is not empty"):
             call()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
@@ -306,8 +374,11 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     save_bart(tmp_path / "theirs")
     (tmp_path / "file").write_text("1")
-    for out, words in ((tmp_path / "file", "is a file"), (tmp_path / "file" / "run", "is a file"),
-                       (Path("/proc/none/run"), "not writable")):  # fmt: skip
+    for out, words in (
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file" / "run", "is a file"),
+        (Path("/proc/none/run"), "not writable"),
+    ):
         with pytest.raises(UserError, match=words):
             import_run(tmp_path / "theirs", out)
     with pytest.raises(UserError, match="--tokenizer '.*none' is no folder"):
@@ -318,7 +389,9 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 def test_an_instruction_that_asks_for_more_than_is_there(tmp_path: Path) -> None:
     save_bart(tmp_path / "theirs")
     with pytest.raises(UserError) as caught:
-        import_run(tmp_path / "theirs", tmp_path / "out", instructions=["[IMAGE:img] what? -> [TEXT:cap]"])
+        import_run(
+            tmp_path / "theirs", tmp_path / "out", instructions=["[IMAGE:img] what? -> [TEXT:cap]"]
+        )
     assert "missing" in str(caught.value) and "(ours)" in str(caught.value)
     with pytest.raises(UserError, match="TEXTS"):
         import_run(tmp_path / "theirs", tmp_path / "out", instructions=["[TEXTS:a] -> [TEXT:b]"])

@@ -29,7 +29,9 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 557
 def changed(folder: Path, change: Callable[[Tensor], Tensor], only: str = "") -> dict[str, Tensor]:
     """Write a BART whose tensors are changed; returns them."""
     save_bart(folder)
-    state = {n: change(t) if only in n else t for n, t in load_file(folder / "model.safetensors").items()}
+    state = {
+        n: change(t) if only in n else t for n, t in load_file(folder / "model.safetensors").items()
+    }
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     return state
 
@@ -51,7 +53,9 @@ def test_an_index_of_several_files_stands_for_the_folder(tmp_path: Path) -> None
     model.save_pretrained(tmp_path / "theirs", max_shard_size="5KB")
     import_run(tmp_path / "theirs" / "model.safetensors.index.json", tmp_path / "run")
     back = exported(tmp_path / "run", tmp_path / "back")
-    assert all(back[name].equal(tensor) for name, tensor in model.state_dict().items() if name in back)
+    assert all(
+        back[name].equal(tensor) for name, tensor in model.state_dict().items() if name in back
+    )
 
 
 @torch.no_grad()
@@ -61,11 +65,18 @@ def test_a_bart_that_was_saved_without_its_head(tmp_path: Path) -> None:
     theirs.model.save_pretrained(tmp_path / "theirs")
     theirs.final_logits_bias.zero_()
     import_run(tmp_path / "theirs", tmp_path / "run")
-    read, written, found = our_logits(Generalist.from_pretrained(tmp_path / "run"), {"source": "abcd a", "target": "b"})
+    read, written, found = our_logits(
+        Generalist.from_pretrained(tmp_path / "run"), {"source": "abcd a", "target": "b"}
+    )
     expected = theirs(torch.tensor([read]), decoder_input_ids=torch.tensor([written])).logits[0]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    before, back = load_file(tmp_path / "theirs" / "model.safetensors"), exported(tmp_path / "run", tmp_path / "back")
-    assert set(back) == set(before) and all(back[name].equal(tensor) for name, tensor in before.items())
+    before, back = (
+        load_file(tmp_path / "theirs" / "model.safetensors"),
+        exported(tmp_path / "run", tmp_path / "back"),
+    )
+    assert set(back) == set(before) and all(
+        back[name].equal(tensor) for name, tensor in before.items()
+    )
     export_run(tmp_path / "run", tmp_path / "bart", "hf-bart")
     again = BartForConditionalGeneration.from_pretrained(tmp_path / "bart").eval()
     logits = again(torch.tensor([read]), decoder_input_ids=torch.tensor([written])).logits[0]
@@ -90,7 +101,9 @@ def test_files_that_an_editor_of_windows_wrote(name: str, tmp_path: Path) -> Non
 def test_names_of_lightning_are_found_and_written_back(tmp_path: Path) -> None:
     places = dictionary()
     state = {f"model.{name}": tensor for name, tensor in random_state(len(places)).items()}
-    write_checkpoint(tmp_path / "a.ckpt", state, SETTINGS, places, more={"model": None, "state_dict": state})
+    write_checkpoint(
+        tmp_path / "a.ckpt", state, SETTINGS, places, more={"model": None, "state_dict": state}
+    )
     import_run(tmp_path / "a.ckpt", tmp_path / "run")
     round_trip(tmp_path / "run", tmp_path / "back", state)
 
@@ -106,10 +119,15 @@ def test_an_export_is_imported_again(tmp_path: Path) -> None:
 
 def test_numbers_that_lose_digits_or_are_none_are_told(tmp_path: Path) -> None:
     changed(tmp_path / "double", torch.Tensor.double)
-    assert any("float64 were rounded" in line for line in import_run(tmp_path / "double", tmp_path / "a").lines())
+    assert any(
+        "float64 were rounded" in line
+        for line in import_run(tmp_path / "double", tmp_path / "a").lines()
+    )
     changed(tmp_path / "nan", lambda tensor: tensor * float("nan"), "encoder.layers.0.fc1.weight")
     lines = import_run(tmp_path / "nan", tmp_path / "b").lines()
-    assert any("1 tensors hold NaN, such as 'model.encoder.layers.0.fc1.weight'" in line for line in lines)
+    assert any(
+        "1 tensors hold NaN, such as 'model.encoder.layers.0.fc1.weight'" in line for line in lines
+    )
     save_bart(tmp_path / "sound")
     assert not import_run(tmp_path / "sound", tmp_path / "c").notes
 
@@ -172,13 +190,19 @@ def low_rank(folder: Path) -> Path:
 
 
 ODD: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
-    "pointer": (pointer("model.safetensors"), ("model.safetensors", "pointer of Git LFS", "git lfs pull")),
+    "pointer": (
+        pointer("model.safetensors"),
+        ("model.safetensors", "pointer of Git LFS", "git lfs pull"),
+    ),
     "pointer of a bin": (pointer("pytorch_model.bin"), ("pytorch_model.bin", "pointer of Git LFS")),
     "pointer of a trainer's file": (pointer_of_a_trainer, ("a.pt", "pointer of Git LFS")),
     "quantised": (quantised, ("4 tensors hold whole numbers", "fc1.weight': int8", "unquantised")),
     "quantised table": (quantised_table, ("1 tensors hold whole numbers", "shared.weight': int8")),
     "zip": (packed, ("bart.zip", "holds bart/config.json", "unpack it")),
-    "name of the hub": (hub_name, ("nothing is fetched", "hf download facebook/bart-base --local-dir FOLDER")),
+    "name of the hub": (
+        hub_name,
+        ("nothing is fetched", "hf download facebook/bart-base --local-dir FOLDER"),
+    ),
     "no tensors": (no_tensors, ("found 0 tensors", "no token table")),
     "lost part": (lost_part, ("model-00001-of", "no such file")),
     "low rank": (low_rank, ("found adapter_config.json, adapter_model.safetensors", "expected")),
@@ -186,7 +210,9 @@ ODD: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_what_cannot_be_read_says_what_to_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_says_what_to_do(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     make, words = ODD[name]
     path = make(tmp_path / "theirs")

@@ -16,7 +16,9 @@ from ofacore.generalist.facade import Generalist
 from tests.foreign.computed import our_logits
 from tests.foreign.ofasys_file import STORED
 
-pytestmark = pytest.mark.skipif(not STORED.is_dir(), reason="needs the stored numbers of the original")
+pytestmark = pytest.mark.skipif(
+    not STORED.is_dir(), reason="needs the stored numbers of the original"
+)
 TEXT = STORED / "text"
 MODULES = {
     r"^(encoder|decoder)\.adaptor\.embed_tokens\.": r"\1.embed_tokens.",
@@ -52,7 +54,9 @@ def published(state: dict[str, torch.Tensor], spelling: dict[str, str]) -> dict[
 @pytest.mark.parametrize("spelling", [{}, HUGGING_FACE], ids=["fairseq", "transformers"])
 @pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
 @torch.no_grad()
-def test_logits_are_those_of_the_original(spelling: dict[str, str], safe: bool, tmp_path: Path) -> None:
+def test_logits_are_those_of_the_original(
+    spelling: dict[str, str], safe: bool, tmp_path: Path
+) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     state = published(load_file(TEXT / "state_dict.safetensors"), spelling)
@@ -61,8 +65,14 @@ def test_logits_are_those_of_the_original(spelling: dict[str, str], safe: bool, 
         save_file(state, folder / "model.safetensors")
     else:
         torch.save(state, folder / "pytorch_model.bin")
-    config = {"model_type": "ofa", "d_model": 64, "encoder_attention_heads": 4, "attn_scale_factor": 2.0,
-              "activation_function": "gelu", "entangle_position_embedding": False}  # fmt: skip
+    config = {
+        "model_type": "ofa",
+        "d_model": 64,
+        "encoder_attention_heads": 4,
+        "attn_scale_factor": 2.0,
+        "activation_function": "gelu",
+        "entangle_position_embedding": False,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.json").write_text(json.dumps(places))
     import_run(folder, tmp_path / "run")
@@ -72,7 +82,13 @@ def test_logits_are_those_of_the_original(spelling: dict[str, str], safe: bool, 
     source, target = stored["text_to_text_no_pad/slot_0"], stored["text_to_text_no_pad/target"]
     for row in range(len(target)):
         ids = [[i for i in part[row].tolist() if i > 3] for part in (source, target)]
-        values = dict(zip(("source", "target"), (" ".join(words[i] for i in part) for part in ids), strict=True))
+        values = dict(
+            zip(
+                ("source", "target"),
+                (" ".join(words[i] for i in part) for part in ids),
+                strict=True,
+            )
+        )
         _, _, found = our_logits(ours, values)
         expected = stored["text_to_text_no_pad/logits"][row, : len(found)]
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

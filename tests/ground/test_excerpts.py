@@ -26,12 +26,22 @@ def nested(depth: int) -> list[object]:
 @pytest.mark.parametrize(
     "value",
     [
-        "x" * 10**7, b"x" * 10**8, bytearray(10**7), np.zeros((10**4, 100)), [b"x" * 10**7] * 9, {"a": "x" * 10**7},
-        10**6000, nested(100_000), [[["x" * 99] * 99] * 99] * 99, Broken(), range(10**12), "a\nb",
+        "x" * 10**7,
+        b"x" * 10**8,
+        bytearray(10**7),
+        np.zeros((10**4, 100)),
+        [b"x" * 10**7] * 9,
+        {"a": "x" * 10**7},
+        10**6000,
+        nested(100_000),
+        [[["x" * 99] * 99] * 99] * 99,
+        Broken(),
+        range(10**12),
+        "a\nb",
         np.array("x" * 10**6),
     ],
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
+)
 def test_a_value_is_shown_on_one_short_line(value: object) -> None:
     shown = excerpt(value)
     assert 0 < len(shown) <= 60 and "\n" not in shown
@@ -52,7 +62,11 @@ def test_many_names_are_counted() -> None:
 
 def test_the_reason_of_a_bad_row_is_never_longer_than_a_screen() -> None:
     error = RowError("y" * 10**7)
-    assert len(reason_at("f:1", error)) <= SCREEN >= len(EncodeError("t", "f:1", "c", str(error)).reason)
+    assert (
+        len(reason_at("f:1", error))
+        <= SCREEN
+        >= len(EncodeError("t", "f:1", "c", str(error)).reason)
+    )
 
 
 def test_a_long_text_is_no_misspelt_name() -> None:

@@ -38,12 +38,19 @@ def test_any_value_is_strict_json_and_finite_ones_come_back(value: object) -> No
 
 
 def test_numbers_of_numpy_are_plain() -> None:
-    value = {"a": np.float32(0.5), "b": np.array([[1, 2]]), "c": (np.int64(3), np.nan), 4: np.array([np.inf, 1.0])}
+    value = {
+        "a": np.float32(0.5),
+        "b": np.array([[1, 2]]),
+        "c": (np.int64(3), np.nan),
+        4: np.array([np.inf, 1.0]),
+    }
     assert strict(json_text(value)) == {"a": 0.5, "b": [[1, 2]], "c": [3, None], "4": [None, 1.0]}
 
 
 def test_what_would_get_lost_is_named_by_its_path() -> None:
-    with pytest.raises(NotJsonError, match=r"config\.b\.1: a number that is not finite cannot be stored as JSON"):
+    with pytest.raises(
+        NotJsonError, match=r"config\.b\.1: a number that is not finite cannot be stored as JSON"
+    ):
         json_text({"config": {"a": 1, "b": [0.0, float("nan")]}}, lossless=True)
     with pytest.raises(NotJsonError, match="a: a Path|a: a PosixPath"):
         json_text({"a": Path("x")}, lossless=True)
@@ -51,7 +58,12 @@ def test_what_would_get_lost_is_named_by_its_path() -> None:
 
 def test_metrics_that_are_not_finite_are_null(tmp_path: Path) -> None:
     tracker = Jsonl(tmp_path)
-    tracker.log(Record(1, {"valid/t/perplexity": float("inf"), "train/t/loss": float("nan"), "x": np.float32(1)}))
+    tracker.log(
+        Record(
+            1,
+            {"valid/t/perplexity": float("inf"), "train/t/loss": float("nan"), "x": np.float32(1)},
+        )
+    )
     tracker.close()
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert strict(line) == {"step": 1, "valid/t/perplexity": None, "train/t/loss": None, "x": 1.0}
@@ -60,13 +72,25 @@ def test_metrics_that_are_not_finite_are_null(tmp_path: Path) -> None:
 def test_files_and_output_go_through_the_one_writer() -> None:
     """Digests, messages and what another process is told at once may use json directly."""
     allowed = {
-        "ofacore/ground/json_text.py", "ofacore/ground/json_files.py", "ofacore/plan/types.py",
-        "tools/docs/configuration_page.py", "ofacore/config/validation.py",
-        "ofacore/setup/assembly.py", "ofacore/parallel/agreement.py", "ofacore/plugin/registry.py",
-        "ofacore/plugin/trial.py", "ofacore/setup/origins.py",
-        "plugins/tool_kit/ofa_kit/checks/running.py", "plugins/tool_starter/ofa_starter/prepared.py", "plugins/tool_starter/ofa_starter/fetch.py",
-    }  # fmt: skip
+        "ofacore/ground/json_text.py",
+        "ofacore/ground/json_files.py",
+        "ofacore/plan/types.py",
+        "tools/docs/configuration_page.py",
+        "ofacore/config/validation.py",
+        "ofacore/setup/assembly.py",
+        "ofacore/parallel/agreement.py",
+        "ofacore/plugin/registry.py",
+        "ofacore/plugin/trial.py",
+        "ofacore/setup/origins.py",
+        "plugins/tool_kit/ofa_kit/checks/running.py",
+        "plugins/tool_starter/ofa_starter/prepared.py",
+        "plugins/tool_starter/ofa_starter/fetch.py",
+    }
     root = Path(__file__).parents[2]
     files = [path for room in ("ofacore", "cli") for path in (root / room).rglob("*.py")]
-    found = {str(p.relative_to(root)) for p in files if re.search(r"\bjson\.dumps?\(", p.read_text(encoding="utf-8"))}
+    found = {
+        str(p.relative_to(root))
+        for p in files
+        if re.search(r"\bjson\.dumps?\(", p.read_text(encoding="utf-8"))
+    }
     assert found <= allowed

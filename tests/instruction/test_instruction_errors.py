@@ -85,7 +85,9 @@ try: [A:a|B:b ]
 ]
 
 
-@pytest.mark.parametrize("picture", PICTURES, ids=[picture.split("\n")[2].strip() for picture in PICTURES])
+@pytest.mark.parametrize(
+    "picture", PICTURES, ids=[picture.split("\n")[2].strip() for picture in PICTURES]
+)
 def test_the_error_shows_place_and_way_out(picture: str) -> None:
     text = picture.split("\n")[2].removeprefix("  ")
     assert f"\n{_mistake(text)}\n" == picture
@@ -135,15 +137,21 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("before", "behind", "message", "hint"), MISTAKES, ids=[a + "^" + b for a, b, *_ in MISTAKES])
-def test_the_caret_stands_where_the_mistake_is(before: str, behind: str, message: str, hint: str | None) -> None:
+@pytest.mark.parametrize(
+    ("before", "behind", "message", "hint"), MISTAKES, ids=[a + "^" + b for a, b, *_ in MISTAKES]
+)
+def test_the_caret_stands_where_the_mistake_is(
+    before: str, behind: str, message: str, hint: str | None
+) -> None:
     error = _mistake(before + behind)
     assert error.position == len(before)
     assert message in error.message
     assert error.hint == hint
 
 
-SLOT_HINTS = [(a + b, hint) for a, b, _, hint in MISTAKES if a.startswith("[") and hint and hint.endswith("]")]
+SLOT_HINTS = [
+    (a + b, hint) for a, b, _, hint in MISTAKES if a.startswith("[") and hint and hint.endswith("]")
+]
 
 
 @pytest.mark.parametrize(("text", "hint"), SLOT_HINTS, ids=[text for text, _ in SLOT_HINTS])
@@ -175,11 +183,12 @@ def test_the_error_holds_its_fields_and_survives_pickling() -> None:
 def test_caret_without_a_hint_has_no_last_line() -> None:
     assert caret("[IMGE:x] ->", 1, "unknown type IMGE") == (
         "line 1, column 2: unknown type IMGE\n  [IMGE:x] ->\n   ^"
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
-    ("before", "padding"), [("\t", "\t"), ("\N{CJK UNIFIED IDEOGRAPH-65E5}", "  "), ("e\u0301", " ")]
+    ("before", "padding"),
+    [("\t", "\t"), ("\N{CJK UNIFIED IDEOGRAPH-65E5}", "  "), ("e\u0301", " ")],
 )
 def test_the_caret_stays_below_its_character(before: str, padding: str) -> None:
     assert caret(f"{before}x", len(before), "here").split("\n")[2] == f"  {padding}^"

@@ -10,7 +10,9 @@ import pytest
 
 from ofacore.instruction import InstructionError, Node, Plain, Slot, format, parse
 
-CASES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("original_instructions.json").read_text())
+CASES: list[dict[str, Any]] = json.loads(
+    Path(__file__).with_name("original_instructions.json").read_text()
+)
 SILENT_MISTAKES = CASES.pop()
 
 
@@ -41,7 +43,10 @@ def test_a_mistake_that_the_original_reads_as_text_is_an_error() -> None:
     with pytest.raises(InstructionError) as caught:
         parse(SILENT_MISTAKES["text"])
     assert SILENT_MISTAKES["text"][caught.value.position :].startswith("text:x]")
-    assert SILENT_MISTAKES["items"][0]["plain"] == "not a slot: [text:x] [TEXT: x] [UNKNOWN:y] [TEXT:a-b]"
+    assert (
+        SILENT_MISTAKES["items"][0]["plain"]
+        == "not a slot: [text:x] [TEXT: x] [UNKNOWN:y] [TEXT:a-b]"
+    )
 
 
 @pytest.mark.parametrize("text", ["no arrow here [TEXT:x]", "[TEXT:a] -> [TEXT:b] -> [TEXT:c]", ""])

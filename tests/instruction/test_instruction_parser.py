@@ -45,8 +45,12 @@ def test_blanks_and_newlines_stand_anywhere_between_the_tokens_of_a_slot() -> No
 def test_an_unnamed_slot_is_named_by_its_number_in_reading_order() -> None:
     instruction = parse("say ([BOX] [TEXT:label])* and [IMAGE|IMAGE] -> it is [TEXT]")
     assert [(slot.name, slot.position) for slot in instruction.slots()] == [
-        ("1", 1), ("label", 2), ("4", 4), ("5", 5), ("7", 7),
-    ]  # fmt: skip
+        ("1", 1),
+        ("label", 2),
+        ("4", 4),
+        ("5", 5),
+        ("7", 7),
+    ]
 
 
 def test_walk_is_in_reading_order() -> None:
@@ -118,8 +122,14 @@ def test_offsets_point_at_what_was_written() -> None:
     instruction = parse(text)
     written = [text[node.start : node.end] for node in instruction.walk()]
     assert written == [
-        r"say \[ now", "( [ A:a , k = 1 ] )*", "[ A:a , k = 1 ]", "[B:b|C:c]", "B:b", "C:c", "[D:d]",
-    ]  # fmt: skip
+        r"say \[ now",
+        "( [ A:a , k = 1 ] )*",
+        "[ A:a , k = 1 ]",
+        "[B:b|C:c]",
+        "B:b",
+        "C:c",
+        "[D:d]",
+    ]
     first = instruction.slots()[0]
     (attribute,) = first.attributes
     assert text[attribute.start : attribute.end] == "k = 1"
@@ -140,11 +150,11 @@ def test_equality_does_not_ask_where_something_was_written() -> None:
         ("[A|B]->", "[A|B] ->"),
         ("( [A] x )*? (if any)->y", "([A] x)* ? (if any) -> y"),
         (r"what \(odd [A] \-> ->", r"what \(odd [A] \-> ->"),
-        ("[A,k=\"plain\",l=\"two words\"] ->", '[A,k=plain,l="two words"] ->'),
+        ('[A,k="plain",l="two words"] ->', '[A,k=plain,l="two words"] ->'),
         (r"C:\dir [A] ->", r"C:\dir [A] ->"),
         (r"([A] tail\ )* ->", r"([A] tail\\)* ->"),
     ],
-)  # fmt: skip
+)
 def test_format_writes_one_spelling(written: str, formatted: str) -> None:
     assert format(parse(written)) == formatted
 

@@ -25,10 +25,49 @@ from ofacore.instruction import (
 )
 
 FRAGMENTS = [
-    "[", "]", "(", ")", ")*", ")?", "*", "?", "->", "-", ">", "|", "|||", "\\", '"', ",", ":", "=", " ", "\n", "\t",
-    "\u2028", "A", "b", "1", "_", "é", "k=", "[A]", "[B:b]", "[A:a,k=v]", '[A,k="x y"]', "[A|B]", "([A])*", "([B] x)?",
-    " -> ", "\\[", "\\(", "\\->", "\\|||", "()*", "text",
-]  # fmt: skip
+    "[",
+    "]",
+    "(",
+    ")",
+    ")*",
+    ")?",
+    "*",
+    "?",
+    "->",
+    "-",
+    ">",
+    "|",
+    "|||",
+    "\\",
+    '"',
+    ",",
+    ":",
+    "=",
+    " ",
+    "\n",
+    "\t",
+    "\u2028",
+    "A",
+    "b",
+    "1",
+    "_",
+    "é",
+    "k=",
+    "[A]",
+    "[B:b]",
+    "[A:a,k=v]",
+    '[A,k="x y"]',
+    "[A|B]",
+    "([A])*",
+    "([B] x)?",
+    " -> ",
+    "\\[",
+    "\\(",
+    "\\->",
+    "\\|||",
+    "()*",
+    "text",
+]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=20).map("".join) | st.text(max_size=40)
 LINES = [
     '[IMAGE:img,augment=none] which "region" (if any)? ([BOX:b,image=img] [TEXT:t])* -> ([TEXT:cap,sep="a, b"])?',
@@ -97,21 +136,37 @@ def test_formatting_what_parses_keeps_the_tree(text: str) -> None:
 
 
 names = st.text("AZaz09_", min_size=1, max_size=4)
-values = st.none() | st.text("aZ0_.+-/", min_size=1, max_size=4) | st.text(max_size=6) | st.text('"\\->|]', max_size=4)
-attributes = st.lists(st.builds(Attribute, names, values), max_size=3, unique_by=lambda attribute: attribute.key).map(
-    tuple
+values = (
+    st.none()
+    | st.text("aZ0_.+-/", min_size=1, max_size=4)
+    | st.text(max_size=6)
+    | st.text('"\\->|]', max_size=4)
 )
-plain_texts = (st.text('ab \\[]()*?->|"\n', max_size=10) | st.text(max_size=5)).map(str.strip).filter(bool)
+attributes = st.lists(
+    st.builds(Attribute, names, values), max_size=3, unique_by=lambda attribute: attribute.key
+).map(tuple)
+plain_texts = (
+    (st.text('ab \\[]()*?->|"\n', max_size=10) | st.text(max_size=5)).map(str.strip).filter(bool)
+)
 plains = st.builds(Plain, plain_texts, st.just(0))
 slots = st.builds(
-    Slot, st.sampled_from(["A", "TEXT", "X_1"]), names, attributes, position=st.just(0), named=st.booleans()
+    Slot,
+    st.sampled_from(["A", "TEXT", "X_1"]),
+    names,
+    attributes,
+    position=st.just(0),
+    named=st.booleans(),
 )
 
 
 def _separate(nodes: list[Node]) -> tuple[Node, ...]:
     """Drop every plain text that follows another one: the parser would read the two as one."""
     pairs = zip([None, *nodes], nodes, strict=False)
-    return tuple(node for before, node in pairs if not (isinstance(before, Plain) and isinstance(node, Plain)))
+    return tuple(
+        node
+        for before, node in pairs
+        if not (isinstance(before, Plain) and isinstance(node, Plain))
+    )
 
 
 def _groups(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:

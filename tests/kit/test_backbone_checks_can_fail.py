@@ -12,7 +12,9 @@ from tests.kit.faulty import backbones
 
 def manifest(kind, **more):
     target = f"{kind.__module__}:{kind.__qualname__}"
-    return ComponentManifest("mixers", CONTRACT, (Component("backbone", "mixer", target, "Mixes.", **more),))
+    return ComponentManifest(
+        "mixers", CONTRACT, (Component("backbone", "mixer", target, "Mixes.", **more),)
+    )
 
 
 class Good(BackboneConformance):
@@ -21,7 +23,9 @@ class Good(BackboneConformance):
 
 
 CASES = {
-    "can_be_built_from_declared_options": [(backbones.Halved, "has no method 'decode'; write decode")],
+    "can_be_built_from_declared_options": [
+        (backbones.Halved, "has no method 'decode'; write decode")
+    ],
     "gives_a_state_for_each_position": [
         (backbones.Summed, r"encode gave \[1, 32\]"),
         (backbones.Empty, "not finite; a softmax over nothing"),
@@ -39,14 +43,19 @@ CASES = {
         (backbones.Draws, "must be a parameter or a persistent buffer"),
         (backbones.Counts, "keep no state between passes"),
     ],
-    "steps_equal_one_pass": [(backbones.Lags, "of steps differ"), (backbones.Peeks, "a prefix change")],
+    "steps_equal_one_pass": [
+        (backbones.Lags, "of steps differ"),
+        (backbones.Peeks, "a prefix change"),
+    ],
     "its_cache_does_what_is_asked": [(backbones.Forgets, "after fork")],
     "attention_is_given_as_asked": [(backbones.Attends, r"attention\[0\] has rows, L, K")],
 }
 FLAT = [(check, *case) for check, cases in CASES.items() for case in cases]
 
 
-@pytest.mark.parametrize(("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT])
+@pytest.mark.parametrize(
+    ("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT]
+)
 def test_a_fault_is_found_by_its_check(check, kind, message):
     suite = type("Faulty", (Good,), {"plugin": manifest(kind)})()
     with pytest.raises(AssertionError, match=f"(?s){message}"):
@@ -54,7 +63,8 @@ def test_a_fault_is_found_by_its_check(check, kind, message):
 
 
 @pytest.mark.parametrize(
-    "check", [c for c in CASES if c not in ("its_cache_does_what_is_asked", "attention_is_given_as_asked")]
+    "check",
+    [c for c in CASES if c not in ("its_cache_does_what_is_asked", "attention_is_given_as_asked")],
 )
 def test_a_backbone_without_fault_passes(check):
     getattr(Good(), f"test_{check}")()

@@ -14,7 +14,9 @@ from ofa_kit.compare import difference
 NUMBERS = st.floats(-1e6, 1e6) | st.integers(-1000, 1000)
 VALUES = st.recursive(
     NUMBERS | st.text() | st.none() | st.booleans(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -27,7 +29,13 @@ class Point:
 
 @given(VALUES)
 def test_a_value_equals_its_copy(value):
-    copy = list(value) if isinstance(value, list) else dict(value) if isinstance(value, dict) else value
+    copy = (
+        list(value)
+        if isinstance(value, list)
+        else dict(value)
+        if isinstance(value, dict)
+        else value
+    )
     assert difference(value, copy) == ""
 
 

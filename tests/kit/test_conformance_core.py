@@ -38,7 +38,11 @@ class TestClosedCrossEntropy(TestCrossEntropy):
 
     def labels(self, length, item, rng):
         allowed = np.tile(np.arange(6, 10), length)
-        return {**super().labels(length, item, rng), "allowed": allowed, "allowed_lengths": np.full(length, 4)}
+        return {
+            **super().labels(length, item, rng),
+            "allowed": allowed,
+            "allowed_lengths": np.full(length, 4),
+        }
 
 
 class TestContrastive(CriterionConformance):
@@ -47,7 +51,11 @@ class TestContrastive(CriterionConformance):
     lengths = (1, 1, 1, 1)
 
     def labels(self, length, item, rng):
-        return {"pair": np.array([item // 2]), "side": np.array([item % 2]), "identity": np.array([item])}
+        return {
+            "pair": np.array([item // 2]),
+            "side": np.array([item % 2]),
+            "identity": np.array([item]),
+        }
 
 
 class TestTokenGenerator(GeneratorConformance):

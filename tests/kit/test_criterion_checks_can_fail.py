@@ -27,7 +27,9 @@ CASES = {
         (criteria.OddNeeds, "magic.*attention, rollout"),
         (criteria.Couples, "batch_coupled = True, its Component False"),
     ],
-    "can_be_built_from_declared_options": [(criteria.UndeclaredOption, "KeyError.'unit'.*declare every option")],
+    "can_be_built_from_declared_options": [
+        (criteria.UndeclaredOption, "KeyError.'unit'.*declare every option")
+    ],
     "names_layers_of_attention": [
         (criteria.LayersWithoutNeed, "names attention_layers, but needs = .*add 'attention'"),
         (criteria.NamesLayers, "attention_layers = .'last',.; give decoder layers"),
@@ -41,18 +43,28 @@ CASES = {
         (criteria.Half, "compute losses in float32"),
     ],
     "sums_and_does_not_average": [(criteria.Averages, "do not take the mean")],
-    "order_of_items_does_not_matter": [(criteria.FirstWins, "reverse order: .*split by ctx.lengths")],
-    "items_do_not_see_each_other": [(criteria.ComparesItems, "beside others than alone: .*scope = 'step'")],
-    "empty_item_costs_nothing": [(criteria.AveragesNothing, "it must be 0; a mean over nothing is nan")],
+    "order_of_items_does_not_matter": [
+        (criteria.FirstWins, "reverse order: .*split by ctx.lengths")
+    ],
+    "items_do_not_see_each_other": [
+        (criteria.ComparesItems, "beside others than alone: .*scope = 'step'")
+    ],
+    "empty_item_costs_nothing": [
+        (criteria.AveragesNothing, "it must be 0; a mean over nothing is nan")
+    ],
     "gradient_is_finite": [(criteria.ZeroRoots, "not finite at states of zero: guard sqrt")],
-    "labels_and_prediction_are_left_as_they_are": [(criteria.Spoils, "copy before changing in place")],
+    "labels_and_prediction_are_left_as_they_are": [
+        (criteria.Spoils, "copy before changing in place")
+    ],
     "is_deterministic": [(criteria.Rolls, "draws no random numbers")],
     "state_dict_round_trip": [(criteria.Loose, "use nn.Parameter or buffers")],
 }
 FLAT = [(check, *case) for check, cases in CASES.items() for case in cases]
 
 
-@pytest.mark.parametrize(("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT])
+@pytest.mark.parametrize(
+    ("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT]
+)
 def test_a_fault_is_found_by_its_check(check, kind, message):
     suite = type("Faulty", (Good,), {"plugin": touch(criterion=kind)})()
     with pytest.raises(AssertionError, match=f"(?s){message}"):
@@ -65,7 +77,10 @@ def test_a_criterion_without_fault_passes(check):
 
 
 def test_every_check_has_a_faulty_criterion():
-    own = {name.removeprefix("test_") for name in set(dir(CriterionConformance)) - set(dir(DeclarationChecks))}
+    own = {
+        name.removeprefix("test_")
+        for name in set(dir(CriterionConformance)) - set(dir(DeclarationChecks))
+    }
     assert {name for name in own if hasattr(CriterionConformance, f"test_{name}")} == set(CASES)
 
 

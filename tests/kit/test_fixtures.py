@@ -104,7 +104,12 @@ def test_a_fake_distribution_is_discovered(fake_distribution, tmp_plugin):
     points = {"ofa.modality": {"taste": "tmp_taste.manifest:MANIFEST"}}
     folder = fake_distribution("ofa-taste", points, version="2.5", requires=["numpy>=2"])
     row = next(row for row in Registry.discover().rows if row.name == "taste")
-    assert (row.status, row.distribution, row.version, row.slots) == ("ok", "ofa-taste", "2.5", ("TASTE",))
+    assert (row.status, row.distribution, row.version, row.slots) == (
+        "ok",
+        "ofa-taste",
+        "2.5",
+        ("TASTE",),
+    )
     assert "Requires-Dist: numpy>=2" in (folder / "METADATA").read_text()
 
 
@@ -124,12 +129,16 @@ def test_an_entry_point_in_the_wrong_group_is_found(fake_distribution, tmp_plugi
     written = tmp_plugin("tmp_taste", manifest=SOURCE, code=CODE)
     suite = type("Taste", (ModalityConformance,), {"plugin": written.target})()
     fake_distribution("ofa-taste", {"ofa.task": {"taste": written.target}})
-    with pytest.raises(AssertionError, match=r"group ofa.task.*announce it in the group ofa.modality"):
+    with pytest.raises(
+        AssertionError, match=r"group ofa.task.*announce it in the group ofa.modality"
+    ):
         suite.test_found_through_its_entry_point()
 
 
 def test_an_older_or_newer_contract_is_found(fake_distribution, tmp_plugin):
-    written = tmp_plugin("tmp_taste", manifest=SOURCE.replace("CONTRACT, (", "(9, 0), ("), code=CODE)
+    written = tmp_plugin(
+        "tmp_taste", manifest=SOURCE.replace("CONTRACT, (", "(9, 0), ("), code=CODE
+    )
     suite = type("Taste", (ModalityConformance,), {"plugin": written.target})()
     fake_distribution("ofa-taste", {"ofa.modality": {"taste": written.target}})
     with pytest.raises(AssertionError, match="written for contract 9.0"):
@@ -139,12 +148,16 @@ def test_an_older_or_newer_contract_is_found(fake_distribution, tmp_plugin):
 def test_a_heavy_manifest_is_found(tmp_plugin):
     written = tmp_plugin("tmp_taste", manifest="    import numpy" + SOURCE, code=CODE)
     suite = type("Taste", (ModalityConformance,), {"plugin": written.target})()
-    with pytest.raises(AssertionError, match="imports numpy: name implementations as 'module:Object'"):
+    with pytest.raises(
+        AssertionError, match="imports numpy: name implementations as 'module:Object'"
+    ):
         suite.test_manifest_is_light()
 
 
 def test_a_missing_setting_is_named():
-    with pytest.raises(pytest.fail.Exception, match="set plugin = 'your_package.manifest:MANIFEST'"):
+    with pytest.raises(
+        pytest.fail.Exception, match="set plugin = 'your_package.manifest:MANIFEST'"
+    ):
         ModalityConformance().manifest()
     suite = type("Taste", (ModalityConformance,), {"plugin": MANIFEST, "slot": "TOCH"})()
     with pytest.raises(pytest.fail.Exception, match="set slot = one of TOUCH"):
@@ -163,7 +176,9 @@ def test_ranks_form_a_group_and_stay(run_distributed):
 @pytest.mark.dist
 def test_an_error_names_its_rank_and_keeps_the_pool(run_distributed):
     before = run_distributed(process_number)
-    with pytest.raises(RankError, match=r"(?s)rank 1: KeyError: 'lost key'.*Traceback.*fails_on_one") as caught:
+    with pytest.raises(
+        RankError, match=r"(?s)rank 1: KeyError: 'lost key'.*Traceback.*fails_on_one"
+    ) as caught:
         run_distributed(fails_on_one, 2, 1)
     assert caught.value.rank == 1 and run_distributed(process_number) == before
 
@@ -196,7 +211,10 @@ LIGHT = f"import sys; import {{module}}; print([m for m in {HEAVY} if m in sys.m
 def test_the_pytest_plugin_is_light(module, heavy):
     """The last case shows that the check can fail."""
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT.format(module=module)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LIGHT.format(module=module)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout.strip() != "[]") is heavy
 
@@ -215,9 +233,23 @@ def test_a_session_that_needs_no_torch_imports_none(tmp_path):
     (tmp_path / "test_light.py").write_text(PLAIN_TEST)
     installed = any(found.name == "ofacore" for found in entry_points(group="pytest11"))
     plugin = [] if installed else ["-p", "ofa_kit.pytest_plugin"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *plugin,
+        str(tmp_path),
+    ]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": PATH}
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATH},
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -25,7 +25,9 @@ class Good(GeneratorConformance):
 
 
 CASES = {
-    "uses_the_session_protocol_alone": [(generators.Pries, "session._cache, .*it has begin_segment, commit")],
+    "uses_the_session_protocol_alone": [
+        (generators.Pries, "session._cache, .*it has begin_segment, commit")
+    ],
     "answers_every_row_in_order": [
         (generators.AnswersOne, "1 results for 4 rows"),
         (generators.GivesTensors, "give a numpy array"),
@@ -44,7 +46,9 @@ CASES = {
 FLAT = [(check, *case) for check, cases in CASES.items() for case in cases]
 
 
-@pytest.mark.parametrize(("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT])
+@pytest.mark.parametrize(
+    ("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT]
+)
 def test_a_fault_is_found_by_its_check(check, kind, message):
     suite = type("Faulty", (Good,), {"plugin": touch(generator=kind), "depends_on_rows": False})()
     with pytest.raises(AssertionError, match=f"(?s){message}"):
@@ -53,13 +57,17 @@ def test_a_fault_is_found_by_its_check(check, kind, message):
 
 def starts(kind):
     plugin = ComponentManifest("starts", CONTRACT, (component("generator", kind),))
-    return type("Starts", (GeneratorConformance,), {"plugin": plugin, "generator": "touch", "slot": "PROBE"})()
+    return type(
+        "Starts", (GeneratorConformance,), {"plugin": plugin, "generator": "touch", "slot": "PROBE"}
+    )()
 
 
 def test_a_run_that_begins_otherwise_is_found():
     right, wrong = starts(generators.TokenGenerator), starts(generators.BeginsByItself)
     right.test_begins_runs_as_the_session_says(right.bench())
-    with pytest.raises(AssertionError, match=r"should begin with the tokens .* began with .*begin_run"):
+    with pytest.raises(
+        AssertionError, match=r"should begin with the tokens .* began with .*begin_run"
+    ):
         wrong.test_begins_runs_as_the_session_says(wrong.bench())
 
 

@@ -29,10 +29,14 @@ CASES = {
         (metrics.NoColumn, "the name of their column as `candidates`"),
         (metrics.OddColumn, "reference_column is 3; give the name of a column"),
     ],
-    "can_be_built_from_declared_options": [(metrics.UndeclaredOption, "KeyError.'unit'.*declare every option")],
+    "can_be_built_from_declared_options": [
+        (metrics.UndeclaredOption, "KeyError.'unit'.*declare every option")
+    ],
     "values_are_numbers_by_name": [(metrics.Texts, "Python floats")],
     "merge_equals_whole": [(metrics.MergesMeans, "add up sums and counts in merge")],
-    "merging_nothing_changes_nothing": [(metrics.ForgetsOnEmptyMerge, "instances that saw nothing")],
+    "merging_nothing_changes_nothing": [
+        (metrics.ForgetsOnEmptyMerge, "instances that saw nothing")
+    ],
     "order_does_not_matter": [(metrics.LastCounts, "samples in reverse order")],
     "empty_is_no_error": [(metrics.NothingRaises, "ZeroDivisionError.*return nan")],
     "compute_can_be_repeated": [(metrics.Pops, "may not change what was collected")],
@@ -44,7 +48,9 @@ CASES = {
 FLAT = [(check, *case) for check, cases in CASES.items() for case in cases]
 
 
-@pytest.mark.parametrize(("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT])
+@pytest.mark.parametrize(
+    ("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT]
+)
 def test_a_fault_is_found_by_its_check(check, kind, message):
     suite = type("Faulty", (Good,), {"plugin": manifest(kind)})()
     with pytest.raises((AssertionError, pytest.fail.Exception), match=f"(?s){message}"):

@@ -86,11 +86,23 @@ CASES = [
         plugin("NoTotal"),
         "merger 'sum' has no total: its protocol",
     ),
-    ("components_have_what_their_protocol_asks", plugin(transform="NoCall"), "row_transform 'same' has no __call__"),
+    (
+        "components_have_what_their_protocol_asks",
+        plugin(transform="NoCall"),
+        "row_transform 'same' has no __call__",
+    ),
     ("names_resolve", plugin("Gone"), "the merger 'sum': .* cannot be imported"),
-    ("names_resolve", plugin(protocol="Gone"), "the protocol of the kind 'merger': .* cannot be imported"),
+    (
+        "names_resolve",
+        plugin(protocol="Gone"),
+        "the protocol of the kind 'merger': .* cannot be imported",
+    ),
     ("names_resolve", called("gone"), "the command 'sum': .* cannot be imported"),
-    ("names_resolve", called("NOT_CALLABLE"), "cannot be called; name a Typer application or a function"),
+    (
+        "names_resolve",
+        called("NOT_CALLABLE"),
+        "cannot be called; name a Typer application or a function",
+    ),
 ]
 
 

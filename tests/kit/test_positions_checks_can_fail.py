@@ -28,14 +28,20 @@ CASES = {
         (schemes.Short, r"states\('encoder'\) gave float32 \[1, 32\]; expected \[5, 32\]"),
     ],
     "knows_the_order": [(schemes.Blind, "attention does not see places")],
-    "is_independent_of_padding_and_of_other_sequences": [(schemes.CountsTheRow, "other states .* than alone")],
-    "decoding_step_by_step_equals_one_pass": [(schemes.CountsQueries, "differ by .* from one pass over all")],
+    "is_independent_of_padding_and_of_other_sequences": [
+        (schemes.CountsTheRow, "other states .* than alone")
+    ],
+    "decoding_step_by_step_equals_one_pass": [
+        (schemes.CountsQueries, "differ by .* from one pass over all")
+    ],
     "every_parameter_learns": [(schemes.NeverAsked, "no gradient reaches spare")],
 }
 FLAT = [(check, *case) for check, cases in CASES.items() for case in cases]
 
 
-@pytest.mark.parametrize(("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT])
+@pytest.mark.parametrize(
+    ("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT]
+)
 def test_a_fault_is_found_by_its_check(check, kind, message):
     suite = type("Faulty", (Good,), {"plugin": manifest(kind)})()
     with pytest.raises((AssertionError, pytest.fail.Exception), match=f"(?s){message}"):
@@ -49,5 +55,9 @@ def test_what_has_no_fault_passes(check):
 
 
 def test_every_check_has_a_fault():
-    own = {name.removeprefix("test_") for name in vars(PositionsConformance) if name.startswith("test_")}
+    own = {
+        name.removeprefix("test_")
+        for name in vars(PositionsConformance)
+        if name.startswith("test_")
+    }
     assert own == set(CASES)

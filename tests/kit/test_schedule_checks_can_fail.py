@@ -23,7 +23,10 @@ class Good(ScheduleConformance):
 
 CASES = {
     "is_pure_in_seed_and_step": [(schedules.Counts, "must be pure"), (schedules.Rolls, "Philox")],
-    "counts_sum_to_the_samples": [(schedules.Rounds, "largest remainder"), (schedules.Halves, "no whole numbers")],
+    "counts_sum_to_the_samples": [
+        (schedules.Rounds, "largest remainder"),
+        (schedules.Halves, "no whole numbers"),
+    ],
     "names_known_tasks_alone": [
         (schedules.Invents, "draw from `tasks`"),
         (schedules.DrawsFromNothing, "without rows or of weight 0"),
@@ -37,11 +40,15 @@ FLAT = [(check, *case) for check, cases in CASES.items() for case in cases]
 
 
 def run(suite, check, request):
-    arguments = [request.getfixturevalue("run_distributed")] if check == "is_equal_on_every_rank" else []
+    arguments = (
+        [request.getfixturevalue("run_distributed")] if check == "is_equal_on_every_rank" else []
+    )
     getattr(suite, f"test_{check}")(*arguments)
 
 
-@pytest.mark.parametrize(("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT])
+@pytest.mark.parametrize(
+    ("check", "kind", "message"), FLAT, ids=[f"{c}-{k.__name__}" for c, k, _ in FLAT]
+)
 def test_a_fault_is_found_by_its_check(check, kind, message, request):
     suite = type("Faulty", (Good,), {"plugin": manifest(kind)})()
     with pytest.raises(AssertionError, match=f"(?s){message}"):

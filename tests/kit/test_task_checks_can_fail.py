@@ -20,7 +20,10 @@ class Good(TaskConformance):
 
 CASES = {
     "instructions_parse": [
-        ({"instructions": ("[PROBE:a -> [PROBE:b]",)}, "preset 'next': this instruction cannot be read"),
+        (
+            {"instructions": ("[PROBE:a -> [PROBE:b]",)},
+            "preset 'next': this instruction cannot be read",
+        ),
         ({"instructions": ()}, "give at least one"),
     ],
     "presets_plan": [
@@ -34,7 +37,10 @@ CASES = {
     ],
     "metrics_exist": [
         ({"metrics": (MetricUse("touch", "a"),)}, "no learned target: "),
-        ({"metrics": (MetricUse("touch", "b", {"speed": 1}),)}, r"options \['speed'\]; it declares"),
+        (
+            {"metrics": (MetricUse("touch", "b", {"speed": 1}),)},
+            r"options \['speed'\]; it declares",
+        ),
     ],
     "transforms_exist": [
         ({"transforms": {"a": ("lowre",)}}, "column 'a': .*lower"),
@@ -53,11 +59,18 @@ CASES = {
         ({"data": "tests.kit.faulty.tasks:nothing"}, "correct the string"),
         ({"data": "tests.kit.faulty.tasks:NOT_CALLABLE"}, "is no function"),
         ({"baseline_doc": ""}, "baseline and baseline_doc, or neither"),
-        ({"data": "", "baseline": "", "baseline_doc": "", "starter": True}, "no data; name its function"),
+        (
+            {"data": "", "baseline": "", "baseline_doc": "", "starter": True},
+            "no data; name its function",
+        ),
     ],
-    "trains_two_steps": [({"columns": {"a": "x", "b": "x"}, "closed_sets": {"b": (7, 8)}}, "do not train .*set rows")],
+    "trains_two_steps": [
+        ({"columns": {"a": "x", "b": "x"}, "closed_sets": {"b": (7, 8)}}, "do not train .*set rows")
+    ],
 }
-FLAT = [(check, number, *case) for check, cases in CASES.items() for number, case in enumerate(cases)]
+FLAT = [
+    (check, number, *case) for check, cases in CASES.items() for number, case in enumerate(cases)
+]
 
 
 def run(suite, check, bench, request):
@@ -65,7 +78,9 @@ def run(suite, check, bench, request):
     getattr(suite, f"test_{check}")(bench, *arguments)
 
 
-@pytest.mark.parametrize(("check", "number", "changes", "message"), FLAT, ids=[f"{c}-{n}" for c, n, *_ in FLAT])
+@pytest.mark.parametrize(
+    ("check", "number", "changes", "message"), FLAT, ids=[f"{c}-{n}" for c, n, *_ in FLAT]
+)
 def test_a_fault_is_found_by_its_check(check, number, changes, message, request):
     suite = type("Faulty", (Good,), {"plugin": family(**changes)})()
     with pytest.raises(AssertionError, match=f"(?s){message}"):

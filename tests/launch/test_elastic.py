@@ -13,9 +13,12 @@ from ofacore.launch.elastic import Job, RankFailedError, RankUserError, launch
 from ofacore.launch.watchdog import is_waiting
 
 pytestmark = [
-    pytest.mark.dist, pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),  # torch leaves its log files to the collector
-]  # fmt: skip
+    pytest.mark.dist,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings(
+        "ignore:unclosed file:ResourceWarning"
+    ),  # torch leaves its log files to the collector
+]
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +46,13 @@ def job(folder: Path, script: str, ranks: int = 2, restarts: int = 0) -> Job:
     return Job([sys.executable, str(path)], ranks, restarts, ("--resume",))
 
 
-def test_all_processes_run_with_their_own_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_run_with_their_own_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    launch(job(tmp_path, "(place / f'done-{rank}').write_text(os.environ['OMP_NUM_THREADS'])", ranks=3))
+    launch(
+        job(tmp_path, "(place / f'done-{rank}').write_text(os.environ['OMP_NUM_THREADS'])", ranks=3)
+    )
     threads = [int((tmp_path / f"done-{rank}").read_text()) for rank in range(3)]
     assert all(count >= 1 for count in threads)
 
@@ -80,7 +87,12 @@ def test_a_failure_is_told_with_its_rank(tmp_path: Path) -> None:
 
 def test_a_process_that_says_nothing_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(RankFailedError, match="rank 1 ended with exit code 7\nlast words"):
-        launch(job(tmp_path, "rank and print('last words', file=sys.stderr, flush=True); rank and os._exit(7)"))
+        launch(
+            job(
+                tmp_path,
+                "rank and print('last words', file=sys.stderr, flush=True); rank and os._exit(7)",
+            )
+        )
 
 
 def test_restarts_resume_and_are_counted(tmp_path: Path) -> None:
@@ -122,8 +134,15 @@ def test_a_hung_process_is_reported_with_its_stack(tmp_path: Path) -> None:
 
 
 def test_a_stopped_process_counts_as_hung(tmp_path: Path) -> None:
-    with pytest.raises(RankFailedError, match="rank 1 hung after step 7.*\nno stack: the process is stopped"):
-        launch(job(tmp_path, HANGING.replace("stuck_in_here() if", "os.kill(os.getpid(), signal.SIGSTOP) if")))
+    with pytest.raises(
+        RankFailedError, match="rank 1 hung after step 7.*\nno stack: the process is stopped"
+    ):
+        launch(
+            job(
+                tmp_path,
+                HANGING.replace("stuck_in_here() if", "os.kill(os.getpid(), signal.SIGSTOP) if"),
+            )
+        )
 
 
 def test_the_innermost_frame_of_the_main_thread_decides_who_waits() -> None:

@@ -18,7 +18,15 @@ from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel
 from ofacore.parts import Contrastive, CrossEntropy, EmbeddingHead, TokenAdapter, TokenHead
 from ofacore.plugin import Component, Registry
-from ofacore.protocols import AdapterCall, Batch, BatchSide, BuildContext, Layout, SampleInfo, TermGroup
+from ofacore.protocols import (
+    AdapterCall,
+    Batch,
+    BatchSide,
+    BuildContext,
+    Layout,
+    SampleInfo,
+    TermGroup,
+)
 
 VOCABULARY = Vocabulary().extend([Block("words", 40), Block("bins", 20)])
 
@@ -79,9 +87,15 @@ class Parts:
 
     def __init__(self, **more: Any) -> None:
         self.known = {
-            "token": TokenAdapter, "grid": GridAdapter, "tokens": TokenHead, "cross_entropy": CrossEntropy,
-            "pooled": EmbeddingHead, "contrastive": Contrastive, "place": PlaceRouter, **more,
-        }  # fmt: skip
+            "token": TokenAdapter,
+            "grid": GridAdapter,
+            "tokens": TokenHead,
+            "cross_entropy": CrossEntropy,
+            "pooled": EmbeddingHead,
+            "contrastive": Contrastive,
+            "place": PlaceRouter,
+            **more,
+        }
 
     def load(self, kind: str, name: str) -> Any:
         return self.known[name] if name in self.known else INSTALLED.load(kind, name)
@@ -91,17 +105,30 @@ class Parts:
 
 
 NEEDS = ModelNeeds(
-    (Part("token"), Part("grid")), (Part("tokens"), Part("pooled")), (Part("cross_entropy"),), ("t", "u"),
-)  # fmt: skip
+    (Part("token"), Part("grid")),
+    (Part("tokens"), Part("pooled")),
+    (Part("cross_entropy"),),
+    ("t", "u"),
+)
 
 
 def small(**options: Any) -> ModelConfig:
-    sizes = {"hidden": 32, "ffn": 48, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+    sizes = {
+        "hidden": 32,
+        "ffn": 48,
+        "heads": 4,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "dropout": 0.0,
+    }
     return ModelConfig(**{**sizes, "max_positions": 64, **options})
 
 
 def model(
-    needs: ModelNeeds = NEEDS, vocabulary: Vocabulary = VOCABULARY, registry: Any = None, **options: Any
+    needs: ModelNeeds = NEEDS,
+    vocabulary: Vocabulary = VOCABULARY,
+    registry: Any = None,
+    **options: Any,
 ) -> UniversalModel:
     """A model whose weights are large enough for every path to matter."""
     built = UniversalModel(small(**options), registry or Parts(), vocabulary, {}, needs)
@@ -115,7 +142,9 @@ def model(
     return built
 
 
-def random_sample(rng: np.random.Generator, source: bool = True, dense: bool = True, task: str = "t") -> Sample:
+def random_sample(
+    rng: np.random.Generator, source: bool = True, dense: bool = True, task: str = "t"
+) -> Sample:
     def chunk(causal: bool, grids: bool = dense) -> Chunk:
         if grids and rng.random() < 0.4:
             grid = (int(rng.integers(1, 3)), int(rng.integers(1, 4)))
@@ -147,12 +176,16 @@ def _rows(groups: Sequence[Sequence[Sequence[int]]], spans: Sequence[range]) -> 
         rows = [[position for index in row for position in spans[index]] for row in group]
         width = max(len(row) for row in rows)
         result.append(
-            torch.tensor([row + [-1] * (width - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), width)
+            torch.tensor(
+                [row + [-1] * (width - len(row)) for row in rows], dtype=torch.int64
+            ).reshape(len(rows), width)
         )
     return tuple(result)
 
 
-def _side(all_chunks: Sequence[Sequence[Chunk]], tasks: Sequence[str], groups: Any) -> tuple[BatchSide, list[range]]:
+def _side(
+    all_chunks: Sequence[Sequence[Chunk]], tasks: Sequence[str], groups: Any
+) -> tuple[BatchSide, list[range]]:
     names, task_names = ("token", "grid"), tuple(sorted(set(tasks)))
     spans, columns, offset, segment = [], [], 0, 0
     calls: dict[str, tuple[list, list, list]] = {}
@@ -174,22 +207,40 @@ def _side(all_chunks: Sequence[Sequence[Chunk]], tasks: Sequence[str], groups: A
             shapes.append(chunk.grid if chunk.adapter == "grid" else (chunk.length,))
             index += range(offset, offset + chunk.length)
             offset, segment = offset + chunk.length, segment + 1
-        columns[begin:] = [(*column, *place) for column, place in zip(columns[begin:], where.tolist(), strict=True)]
+        columns[begin:] = [
+            (*column, *place) for column, place in zip(columns[begin:], where.tolist(), strict=True)
+        ]
         spans.append(range(begin, offset))
     table = torch.tensor(columns, dtype=torch.int64).reshape(-1, 9)
     layout = Layout(
-        table[:, 0], table[:, 1], table[:, 6:9], table[:, 2].bool(), table[:, 3].bool(), table[:, 4], names,
-        table[:, 5], task_names, ("",) * segment, _rows(groups, spans), len(all_chunks),
-    )  # fmt: skip
+        table[:, 0],
+        table[:, 1],
+        table[:, 6:9],
+        table[:, 2].bool(),
+        table[:, 3].bool(),
+        table[:, 4],
+        names,
+        table[:, 5],
+        task_names,
+        ("",) * segment,
+        _rows(groups, spans),
+        len(all_chunks),
+    )
     built = tuple(
-        AdapterCall(name, {"tokens" if name == "token" else "values": torch.from_numpy(np.concatenate(values))},
-                    tuple(shapes), torch.tensor(index))
+        AdapterCall(
+            name,
+            {"tokens" if name == "token" else "values": torch.from_numpy(np.concatenate(values))},
+            tuple(shapes),
+            torch.tensor(index),
+        )
         for name, (values, shapes, index) in calls.items()
-    )  # fmt: skip
+    )
     return BatchSide(layout, built), spans
 
 
-def collate(samples: Sequence[Sample], groups: Sequence[Sequence[Sequence[int]]] | None = None) -> Batch:
+def collate(
+    samples: Sequence[Sample], groups: Sequence[Sequence[Sequence[int]]] | None = None
+) -> Batch:
     """One micro-batch. ``groups``: attention groups -> rows -> samples; default: one group, a sample in each row."""
     groups = groups or [[[index] for index in range(len(samples))]]
     tasks = [sample.task for sample in samples]
@@ -197,20 +248,25 @@ def collate(samples: Sequence[Sample], groups: Sequence[Sequence[Sequence[int]]]
     number = {index: place for place, index in enumerate(with_source)}
     source_groups = [[[index] for index in range(len(with_source))]]
     source, spans = (
-        _side([samples[i].source for i in with_source], [tasks[i] for i in with_source], source_groups)
+        _side(
+            [samples[i].source for i in with_source], [tasks[i] for i in with_source], source_groups
+        )
         if with_source
         else (None, [])
     )
     target, target_spans = _side([sample.target for sample in samples], tasks, groups)
     target.layout.memory = torch.tensor([number.get(index, -1) for index in range(len(samples))])
     memory = [
-        [[position for index in row if index in number for position in spans[number[index]]] for row in group]
+        [
+            [position for index in row if index in number for position in spans[number[index]]]
+            for row in group
+        ]
         for group in groups
     ]
     target.layout.memory_rows = tuple(
-        torch.tensor([row + [-1] * (max(map(len, rows)) - len(row)) for row in rows], dtype=torch.int64).reshape(
-            len(rows), -1
-        )
+        torch.tensor(
+            [row + [-1] * (max(map(len, rows)) - len(row)) for row in rows], dtype=torch.int64
+        ).reshape(len(rows), -1)
         for rows in memory
     )
     return Batch(
@@ -230,10 +286,20 @@ def _terms(samples: Sequence[Sample], spans: Sequence[range]) -> TermGroup:
         ids.append((last.values * 7 + 3) % 40 + 6)
         lengths.append(last.length)
     return TermGroup(
-        "tokens", "cross_entropy", "target", {}, ("words",), torch.tensor(index), tuple(lengths),
-        {"ids": torch.from_numpy(np.concatenate(ids))}, {"ids": tuple(lengths)},
-        tuple(f"{s.task}/y" for s in samples), tuple(lengths), (1.0,) * len(samples), tuple(range(len(samples))),
-    )  # fmt: skip
+        "tokens",
+        "cross_entropy",
+        "target",
+        {},
+        ("words",),
+        torch.tensor(index),
+        tuple(lengths),
+        {"ids": torch.from_numpy(np.concatenate(ids))},
+        {"ids": tuple(lengths)},
+        tuple(f"{s.task}/y" for s in samples),
+        tuple(lengths),
+        (1.0,) * len(samples),
+        tuple(range(len(samples))),
+    )
 
 
 def with_source_rows(batch: Batch, groups: Sequence[Sequence[Sequence[int]]]) -> Batch:
@@ -241,12 +307,19 @@ def with_source_rows(batch: Batch, groups: Sequence[Sequence[Sequence[int]]]) ->
     assert batch.source is not None
     layout = batch.source.layout
     spans = [
-        range(int((layout.sequence < s).sum()), int((layout.sequence <= s).sum())) for s in range(layout.sequences)
+        range(int((layout.sequence < s).sum()), int((layout.sequence <= s).sum()))
+        for s in range(layout.sequences)
     ]
-    return replace(batch, source=BatchSide(replace(layout, rows=_rows(groups, spans)), batch.source.calls))
+    return replace(
+        batch, source=BatchSide(replace(layout, rows=_rows(groups, spans)), batch.source.calls)
+    )
 
 
 def per_sample(batch: Batch, hidden: Tensor) -> list[Tensor]:
     """Target states of each sample."""
     assert batch.target is not None
-    return list(hidden.split(torch.bincount(batch.target.layout.sequence, minlength=len(batch.samples)).tolist()))
+    return list(
+        hidden.split(
+            torch.bincount(batch.target.layout.sequence, minlength=len(batch.samples)).tolist()
+        )
+    )

@@ -15,8 +15,20 @@ OPTIONS = [
     {"experts": "task", "norm_type": "rmsnorm"},
     {"experts": "topk", "experts_k": 2},
     {"experts": "place", "experts_number": 3},
-    {"norm": "post", "scale_attn": True, "scale_fc": True, "scale_heads": True, "scale_resids": True, "qk_norm": False},
-    {"tied_head": False, "checkpoint_activations": True, "activation": "silu", "layernorm_embedding": False},
+    {
+        "norm": "post",
+        "scale_attn": True,
+        "scale_fc": True,
+        "scale_heads": True,
+        "scale_resids": True,
+        "qk_norm": False,
+    },
+    {
+        "tied_head": False,
+        "checkpoint_activations": True,
+        "activation": "silu",
+        "layernorm_embedding": False,
+    },
     {"preset": "ofa-tiny"},
 ]
 
@@ -44,8 +56,12 @@ def test_batch_row_is_single_sample(options: dict) -> None:
 def test_packed_is_unpacked(options: dict) -> None:
     built, rows = model(**options).eval(), samples()
     plain = collate(rows)
-    packed = with_source_rows(collate(rows, [[[0, 3], [5]], [[1, 2, 4]]]), [[[4, 0, 2]], [[1], [3]]])
-    torch.testing.assert_close(built.hidden(plain).target, built.hidden(packed).target, atol=1e-5, rtol=1e-4)
+    packed = with_source_rows(
+        collate(rows, [[[0, 3], [5]], [[1, 2, 4]]]), [[[4, 0, 2]], [[1], [3]]]
+    )
+    torch.testing.assert_close(
+        built.hidden(plain).target, built.hidden(packed).target, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_order_does_not_matter() -> None:
@@ -60,7 +76,11 @@ def test_order_does_not_matter() -> None:
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_present_parameter_learns(options: dict) -> None:
     built = model(
-        **options, attention_dropout=0.1, encoder_drop_path=0.2, decoder_drop_path=0.1, activation_dropout=0.1
+        **options,
+        attention_dropout=0.1,
+        encoder_drop_path=0.2,
+        decoder_drop_path=0.1,
+        activation_dropout=0.1,
     )
     built = built.train()
     torch.manual_seed(0)
@@ -75,7 +95,12 @@ def test_every_present_parameter_learns(options: dict) -> None:
 
 def gradients(built, batches) -> dict[str, torch.Tensor]:
     built.zero_grad()
-    total = sum(group.counts[i] for batch in batches for group in batch.terms for i in range(len(group.counts)))
+    total = sum(
+        group.counts[i]
+        for batch in batches
+        for group in batch.terms
+        for i in range(len(group.counts))
+    )
     for batch in batches:
         (sum(loss.values.sum() for _, loss in built.losses(batch)) / total).backward()
     return {name: p.grad.clone() for name, p in built.named_parameters() if p.grad is not None}
@@ -96,7 +121,9 @@ def test_absent_modality_is_as_if_it_did_not_exist() -> None:
     rng = np.random.default_rng(3)
     batch = collate([random_sample(rng, dense=False) for _ in range(3)])
     both = model(experts="modality")
-    alone = model(ModelNeeds(NEEDS.adapters[:1], NEEDS.heads, NEEDS.criteria, NEEDS.tasks), experts="modality")
+    alone = model(
+        ModelNeeds(NEEDS.adapters[:1], NEEDS.heads, NEEDS.criteria, NEEDS.tasks), experts="modality"
+    )
     first, second = gradients(both, [batch]), gradients(alone, [batch])
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -123,7 +150,9 @@ def test_modality_experts_equal_dense_when_experts_are_equal() -> None:
             state[name] = state[f"{head}.ffn.{tail.partition('.')[2]}"]
     experts.load_portable({n: v for n, v in state.items() if n in experts.portable_state()})
     batch = collate(samples())
-    torch.testing.assert_close(dense.hidden(batch).target, experts.hidden(batch).target, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        dense.hidden(batch).target, experts.hidden(batch).target, atol=1e-6, rtol=1e-5
+    )
 
 
 def test_dropout_follows_the_seed() -> None:

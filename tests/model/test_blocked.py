@@ -70,7 +70,9 @@ def test_nothing_stays_after_an_error(used: list[torch.Tensor]) -> None:
 
 
 @pytest.mark.usefixtures("bf16_units")
-def test_inference_after_more_training_uses_the_new_weights(used: list[torch.Tensor], tmp_path: Path) -> None:
+def test_inference_after_more_training_uses_the_new_weights(
+    used: list[torch.Tensor], tmp_path: Path
+) -> None:
     task = Task("turn", "turn it [TEXT:a] -> [TEXT:b,max_length=6]", train=ROWS)
     trained = Generalist.create([task], preset="tiny")
     before = trained.infer(task, ROWS[:4])

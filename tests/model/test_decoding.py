@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from ofacore.protocols import AdapterCall
-from tests.model.layouts import Chunk, Sample, collate, coordinates, model, per_sample, random_sample
+from tests.model.layouts import (
+    Chunk,
+    Sample,
+    collate,
+    coordinates,
+    model,
+    per_sample,
+    random_sample,
+)
 
 OPTIONS = [
     {},
@@ -28,7 +36,9 @@ def start(built, rows, **options):
     batch = collate(rows)
     memory = built.hidden(batch).source
     source = batch.source.layout if batch.source else None
-    return built.backbone.start_cache(len(rows), memory, source, tasks=("t",), capacity=4, **options)
+    return built.backbone.start_cache(
+        len(rows), memory, source, tasks=("t",), capacity=4, **options
+    )
 
 
 def token_states(built, tokens: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -79,10 +89,14 @@ def test_segments_equal_one_pass(options: dict) -> None:
         return built.embed("target", call, places[0])[None]
 
     noisy = grid(grids[0], where[:, :6])
-    hidden = built.backbone.extend(noisy, where[:, :6], cache, adapter="grid", causal=False, keep=False)
+    hidden = built.backbone.extend(
+        noisy, where[:, :6], cache, adapter="grid", causal=False, keep=False
+    )
     torch.testing.assert_close(hidden[0], expected[:6], atol=1e-5, rtol=1e-4)
     assert cache.longest == 0
-    hidden = built.backbone.extend(grid(grids[1], where[:, 6:12]), where[:, 6:12], cache, adapter="grid", causal=False)
+    hidden = built.backbone.extend(
+        grid(grids[1], where[:, 6:12]), where[:, 6:12], cache, adapter="grid", causal=False
+    )
     torch.testing.assert_close(hidden[0], expected[6:12], atol=1e-5, rtol=1e-4)
     states = token_states(built, torch.from_numpy(tokens)[None], where[:, 12:])
     hidden = built.backbone.extend(states, where[:, 12:], cache, adapter="token")
@@ -96,11 +110,15 @@ def test_rows_of_unequal_length(positions: str) -> None:
     cache = start(built, rows)
     tokens = torch.from_numpy(np.stack([row.target[0].values for row in rows]))
     valid = torch.tensor([[True, True, True], [True, False, False]])
-    built.backbone.extend(token_states(built, tokens[:, :3], line(0, 3, 2)), line(0, 3, 2), cache, valid, "token")
+    built.backbone.extend(
+        token_states(built, tokens[:, :3], line(0, 3, 2)), line(0, 3, 2), cache, valid, "token"
+    )
     assert cache.lengths.tolist() == [3, 1]
     following = torch.stack([tokens[0, 3:5], tokens[1, 1:3]])
     places = torch.tensor([[3, 4], [1, 2]])[:, :, None].expand(2, 2, 3)
-    found = built.backbone.extend(token_states(built, following, places), places, cache, None, "token")
+    found = built.backbone.extend(
+        token_states(built, following, places), places, cache, None, "token"
+    )
     full = per_sample(collate(rows), built.hidden(collate(rows)).target)
     torch.testing.assert_close(found[0], full[0][3:5], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found[1], full[1][1:3], atol=1e-5, rtol=1e-4)
@@ -113,12 +131,16 @@ def test_beams_share_their_source(positions: str) -> None:
     tokens = torch.from_numpy(np.stack([row.target[0].values for row in rows]))
     cache = start(built, rows)
     keys = cache.memory.keys[0]
-    built.backbone.extend(token_states(built, tokens[:, :2], line(0, 2, 2)), line(0, 2, 2), cache, adapter="token")
+    built.backbone.extend(
+        token_states(built, tokens[:, :2], line(0, 2, 2)), line(0, 2, 2), cache, adapter="token"
+    )
     for order in ([0, 0, 0, 1, 1, 1], [2, 0, 4, 4]):
         cache.reorder(torch.tensor(order))
     assert cache.memory.keys[0] is keys and cache.source.tolist() == [0, 0, 1, 1]
     following = tokens[cache.source, 2:3]
-    found = built.backbone.extend(token_states(built, following, line(2, 1, 4)), line(2, 1, 4), cache, adapter="token")
+    found = built.backbone.extend(
+        token_states(built, following, line(2, 1, 4)), line(2, 1, 4), cache, adapter="token"
+    )
     full = built.hidden(collate(rows)).target.view(2, 5, -1)
     torch.testing.assert_close(found[:, 0], full[[0, 0, 1, 1], 2], atol=1e-5, rtol=1e-4)
 
@@ -128,7 +150,13 @@ def test_truncate_forgets() -> None:
     built, rows = model().eval(), rows_of(2, 5)
     tokens = torch.from_numpy(np.stack([row.target[0].values for row in rows]))
     cache = start(built, rows)
-    built.backbone.extend(token_states(built, tokens.flip(1), line(0, 5, 2)), line(0, 5, 2), cache, adapter="token")
+    built.backbone.extend(
+        token_states(built, tokens.flip(1), line(0, 5, 2)), line(0, 5, 2), cache, adapter="token"
+    )
     cache.truncate(0)
-    found = built.backbone.extend(token_states(built, tokens, line(0, 5, 2)), line(0, 5, 2), cache, adapter="token")
-    torch.testing.assert_close(found.flatten(0, 1), built.hidden(collate(rows)).target, atol=1e-5, rtol=1e-4)
+    found = built.backbone.extend(
+        token_states(built, tokens, line(0, 5, 2)), line(0, 5, 2), cache, adapter="token"
+    )
+    torch.testing.assert_close(
+        found.flatten(0, 1), built.hidden(collate(rows)).target, atol=1e-5, rtol=1e-4
+    )

@@ -43,11 +43,19 @@ def test_masks_follow_the_rule(seed: int, number: int) -> None:
         if side is None:
             continue
         layout = side.layout
-        for rows, group in zip(layout.rows, self_groups(layout, plain(layout), source), strict=True):
-            mask = group.mask if group.mask is not None else torch.ones(*rows.shape, rows.shape[1], dtype=torch.bool)
+        for rows, group in zip(
+            layout.rows, self_groups(layout, plain(layout), source), strict=True
+        ):
+            mask = (
+                group.mask
+                if group.mask is not None
+                else torch.ones(*rows.shape, rows.shape[1], dtype=torch.bool)
+            )
             for r, q, k in np.ndindex(*mask.shape):
                 if rows[r, q] >= 0:
-                    expected = rows[r, k] >= 0 and sees(layout, int(rows[r, q]), int(rows[r, k]), source)
+                    expected = rows[r, k] >= 0 and sees(
+                        layout, int(rows[r, q]), int(rows[r, k]), source
+                    )
                     assert bool(mask[r, q, k]) == expected
                 else:
                     assert bool(mask[r, q, k]) == (q == k)
@@ -62,7 +70,10 @@ def test_cross_attention_reads_its_own_source_alone(seed: int, number: int) -> N
     layout, source = batch.target.layout, batch.source.layout
     streams = plain(layout), plain(source)
     for rows, keys, group in zip(
-        layout.rows, layout.memory_rows, cross_groups(layout, streams[0], source, streams[1]), strict=True
+        layout.rows,
+        layout.memory_rows,
+        cross_groups(layout, streams[0], source, streams[1]),
+        strict=True,
     ):
         for r, q in np.ndindex(*rows.shape):
             if rows[r, q] < 0:
@@ -72,7 +83,9 @@ def test_cross_attention_reads_its_own_source_alone(seed: int, number: int) -> N
             blind = not any(expected)
             assert blind == bool(group.blind is not None and group.blind[r, q])
             if not blind:
-                assert expected == (group.mask[r, q].tolist() if group.mask is not None else [True] * len(expected))
+                assert expected == (
+                    group.mask[r, q].tolist() if group.mask is not None else [True] * len(expected)
+                )
 
 
 def test_no_mask_where_everything_is_seen() -> None:

@@ -15,7 +15,9 @@ def parts(masked: bool, seed: int = 0):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
     q, k, v, table = random(2, 3, 7, 8), random(2, 3, 9, 8), random(2, 3, 9, 5), random(11, 3)
-    indices = tuple(torch.randint(0, 11, (2, 7, 9), generator=generator, dtype=torch.int32) for _ in range(2))
+    indices = tuple(
+        torch.randint(0, 11, (2, 7, 9), generator=generator, dtype=torch.int32) for _ in range(2)
+    )
     mask = None
     if masked:
         seen = torch.rand(2, 1, 7, 9, generator=generator) < 0.7
@@ -26,14 +28,18 @@ def parts(masked: bool, seed: int = 0):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("piece", [1, 200, 1 << 21])
-def test_output_and_every_gradient_are_those_of_plain_attention(masked: bool, piece: int, monkeypatch) -> None:
+def test_output_and_every_gradient_are_those_of_plain_attention(
+    masked: bool, piece: int, monkeypatch
+) -> None:
     monkeypatch.setattr(recomputed, "_PIECE", piece)
     q, k, v, table, mask, indices = parts(masked)
     bias = Bias(mask, table, indices)
     plain = (q @ k.transpose(-1, -2) + bias.dense()).softmax(-1) @ v
     found = recomputed.recomputed_attention(q, k, v, bias)
     torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
-    given = torch.randn(plain.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    given = torch.randn(
+        plain.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64
+    )
     wanted = torch.autograd.grad(plain, (q, k, v, table), given)
     for own, other in zip(torch.autograd.grad(found, (q, k, v, table), given), wanted, strict=True):
         torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)
@@ -44,9 +50,13 @@ def test_features_apart_are_features_behind() -> None:
     own, other = (part.detach()[..., :3].clone().requires_grad_() for part in (q, k))
     bias, leaves = Bias(mask, table, indices), (q, k, v, own, other, table)
     apart = recomputed.recomputed_attention(q, k, v, bias, (own, other))
-    behind = recomputed.recomputed_attention(torch.cat([q, own], -1), torch.cat([k, other], -1), v, bias)
+    behind = recomputed.recomputed_attention(
+        torch.cat([q, own], -1), torch.cat([k, other], -1), v, bias
+    )
     torch.testing.assert_close(apart, behind, rtol=0, atol=0)
-    given = torch.randn(apart.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    given = torch.randn(
+        apart.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64
+    )
     wanted = torch.autograd.grad(behind, leaves, given)
     for found, expected in zip(torch.autograd.grad(apart, leaves, given), wanted, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
@@ -64,7 +74,9 @@ def test_views_of_a_projection_are_not_kept() -> None:
 
 
 def test_nothing_of_the_size_of_the_scores_is_kept() -> None:
-    q, k, v, table, mask, indices = [part.detach().float().requires_grad_() for part in parts(False)[:4]] + [
+    q, k, v, table, mask, indices = [
+        part.detach().float().requires_grad_() for part in parts(False)[:4]
+    ] + [
         None,
         parts(False)[5],
     ]
@@ -76,14 +88,21 @@ def test_nothing_of_the_size_of_the_scores_is_kept() -> None:
 
 def test_long_rows_compute_what_short_rows_do(monkeypatch) -> None:
     """The same model with the recomputing path for rows of any length: losses and gradients."""
-    samples = [Sample((Chunk(torch.arange(6, 26).numpy()),), (Chunk(torch.arange(7, 20).numpy(), causal=True),))]
+    samples = [
+        Sample(
+            (Chunk(torch.arange(6, 26).numpy()),),
+            (Chunk(torch.arange(7, 20).numpy(), causal=True),),
+        )
+    ]
     results = []
     for limit in (128 * 128, 0):
         monkeypatch.setattr(attention, "_EXPLICIT_UP_TO", limit)
         built = model(positions="untied", scale_fc=True).eval()
         ((_, loss),) = built.losses(collate(samples))
         loss.values.sum().backward()
-        results.append((loss.values, {n: p.grad for n, p in built.named_parameters() if p.grad is not None}))
+        results.append(
+            (loss.values, {n: p.grad for n, p in built.named_parameters() if p.grad is not None})
+        )
     torch.testing.assert_close(results[1][0], results[0][0])
     assert results[0][1].keys() == results[1][1].keys()
     for name, gradient in results[0][1].items():

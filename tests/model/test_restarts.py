@@ -23,13 +23,23 @@ def test_a_session_counts_as_one_pass_does() -> None:
     first, last = rng.integers(6, 66, 3), rng.integers(6, 66, 4)
     grid = rng.normal(size=(6, 5)).astype(np.float32)
     source = (Chunk(rng.integers(6, 66, 5)), Chunk(grid[::-1].copy(), (2, 3), adapter="grid"))
-    target = (Chunk(first, causal=True), Chunk(grid, (2, 3), adapter="grid"), Chunk(last, causal=True))
+    target = (
+        Chunk(first, causal=True),
+        Chunk(grid, (2, 3), adapter="grid"),
+        Chunk(last, causal=True),
+    )
     batch = collate([Sample(source, target)])
-    batch = replace(batch, source=restarted(batch.source, [source]), target=restarted(batch.target, [target]))
+    batch = replace(
+        batch, source=restarted(batch.source, [source]), target=restarted(batch.target, [target])
+    )
     expected = built.hidden(batch).target
 
-    session = Session(built, lambda adapter, shape: coordinates((Chunk(np.zeros(6), shape, adapter=adapter),)),
-                      batch.source, 1)  # fmt: skip
+    session = Session(
+        built,
+        lambda adapter, shape: coordinates((Chunk(np.zeros(6), shape, adapter=adapter),)),
+        batch.source,
+        1,
+    )
     found = [session.step({"tokens": torch.tensor([token])}, "token")[0] for token in first]
     session.pending = None
     session.begin_segment()

@@ -57,7 +57,9 @@ def test_state_travels_by_name_whatever_the_order_of_blocks() -> None:
 @pytest.mark.parametrize("tied", [True, False])
 def test_growth_keeps_logits_bit_equal(tied: bool) -> None:
     given, first = batch(), model(tied_head=tied).eval()
-    grown = UniversalModel(small(tied_head=tied), Parts(), VOCABULARY.extend([Block("codes", 300)]), {}, NEEDS).eval()
+    grown = UniversalModel(
+        small(tied_head=tied), Parts(), VOCABULARY.extend([Block("codes", 300)]), {}, NEEDS
+    ).eval()
     grown.load_portable(first.portable_state(), strict=False)
     assert torch.equal(logits(first, given), logits(grown, given))
 
@@ -110,7 +112,11 @@ def test_low_rank_updates_start_at_nothing_and_train_alone() -> None:
     plain, low = (
         model(),
         UniversalModel(
-            small(lora=LoraConfig(rank=2, targets=("backbone.*qkv", "adapters"))), Parts(), VOCABULARY, {}, NEEDS
+            small(lora=LoraConfig(rank=2, targets=("backbone.*qkv", "adapters"))),
+            Parts(),
+            VOCABULARY,
+            {},
+            NEEDS,
         ),
     )
     low.load_portable(plain.portable_state(), strict=False)
@@ -142,7 +148,9 @@ def test_a_copy_is_independent() -> None:
 
 
 def test_criteria_over_a_whole_step_are_left_to_the_caller() -> None:
-    needs = ModelNeeds(NEEDS.adapters, NEEDS.heads, (*NEEDS.criteria, Part("contrastive")), NEEDS.tasks)
+    needs = ModelNeeds(
+        NEEDS.adapters, NEEDS.heads, (*NEEDS.criteria, Part("contrastive")), NEEDS.tasks
+    )
     built, given = model(needs), batch()
     group = given.terms[0]
     given.terms = (group, copy.copy(group))
@@ -162,7 +170,9 @@ def test_kinds_of_parameters() -> None:
 @pytest.mark.parametrize("backbone", ["megatron", "two_layers"])
 def test_any_backbone_learns(backbone: str) -> None:
     given = batch(3)
-    built = UniversalModel(small(backbone=backbone), Parts(two_layers=TwoLayers), VOCABULARY, {}, NEEDS)
+    built = UniversalModel(
+        small(backbone=backbone), Parts(two_layers=TwoLayers), VOCABULARY, {}, NEEDS
+    )
     optimizer = torch.optim.Adam(built.parameters(), 3e-3)
     history = []
     for _ in range(30):
@@ -179,7 +189,9 @@ def test_a_router_of_a_plugin_names_experts_that_exist() -> None:
         def __init__(self, options: dict) -> None:
             self.number = options["number"]
 
-        def __call__(self, layout: Layout, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def __call__(
+            self, layout: Layout, hidden: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
             experts = torch.full((layout.positions, 1), self.number)
             return experts, torch.ones(experts.shape)
 

@@ -35,19 +35,35 @@ class Layer:
     def unmet(self) -> list[str]:
         """What our distributions in this environment lack, by ``pip check``."""
         python = str(self.folder / "bin" / "python")
-        pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "check"]
-        found = subprocess.run(pip, capture_output=True, text=True, check=False, env=clean_environment()).stdout
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            python,
+            "--disable-pip-version-check",
+            "check",
+        ]
+        found = subprocess.run(
+            pip, capture_output=True, text=True, check=False, env=clean_environment()
+        ).stdout
         return [line for line in found.splitlines() if line.startswith("ofa")]
 
     def run(self, *command: str) -> str:
         """Standard output of a command of this environment, far from the source tree."""
-        environment = clean_environment() | {"OFA_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
+        environment = clean_environment() | {
+            "OFA_CACHE": str(self.folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+        }
         program = str(self.folder / "bin" / command[0])
         return _call(program, *command[1:], cwd=self.folder, env=environment)
 
     def plugins(self) -> dict[str, dict[str, Any]]:
         """Rows of ``ofa plugins list --json`` by distribution."""
-        return {row["distribution"]: row for row in json.loads(self.run("ofa", "plugins", "list", "--json"))}
+        return {
+            row["distribution"]: row
+            for row in json.loads(self.run("ofa", "plugins", "list", "--json"))
+        }
 
 
 def clean_environment() -> dict[str, str]:
@@ -55,7 +71,9 @@ def clean_environment() -> dict[str, str]:
 
     pip takes what it finds on PYTHONPATH for installed, and would leave it out of the environment.
     """
-    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OFA_"))}
+    return {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OFA_"))
+    }
 
 
 def _call(*command: str, **options: Any) -> str:
@@ -74,7 +92,15 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Path]
         for name in names:
             if not (folder / name).exists():
                 sources = _copy_sources(name, folder / f"{name}-sources")
-                pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+                pip = [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "wheel",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--no-deps",
+                ]
                 _call(*pip, "--no-build-isolation", "--wheel-dir", str(folder / name), str(sources))
         return [wheel for name in names for wheel in (folder / name).glob("*.whl")]
 

@@ -40,7 +40,10 @@ def _plugin(folder: str) -> dict:
 
 
 def _names(requirements: list[str]) -> set[str]:
-    return {re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    return {
+        re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+        for requirement in requirements
+    }
 
 
 def _imported(folder: Path) -> set[str]:
@@ -86,19 +89,29 @@ def test_a_plugin_is_named_after_its_folder(folder):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_plugin_declares_what_it_imports_and_nothing_else(folder):
     package = f"ofa_{folder}"
-    imported = _distributions(_imported(ROOT / "plugins" / folder / package)) - {package.replace("_", "-"), "ofacore"}
+    imported = _distributions(_imported(ROOT / "plugins" / folder / package)) - {
+        package.replace("_", "-"),
+        "ofacore",
+    }
     project = _plugin(folder)
     extras = set().union(*map(_names, project.get("optional-dependencies", {}).values()))
-    declared = {name for name in _names(project["dependencies"]) | extras if not name.startswith("ofa")}
+    declared = {
+        name for name in _names(project["dependencies"]) | extras if not name.startswith("ofa")
+    }
     assert imported - declared - set(BROUGHT) == set(), "imported but not declared"
     assert declared - imported == set(), "declared but not imported"
 
 
 def test_the_core_declares_what_it_imports_and_nothing_else():
-    imported = _distributions(_imported(ROOT / "ofacore") | _imported(ROOT / "cli")) - {"ofacore", "ofa-cli"}
+    imported = _distributions(_imported(ROOT / "ofacore") | _imported(ROOT / "cli")) - {
+        "ofacore",
+        "ofa-cli",
+    }
     project = _project()["project"]
     extras = project["optional-dependencies"]
-    declared = _names(project["dependencies"]).union(*(_names(extras[extra]) for extra in set(extras) - {"all", "dev"}))
+    declared = _names(project["dependencies"]).union(
+        *(_names(extras[extra]) for extra in set(extras) - {"all", "dev"})
+    )
     assert imported - declared == set(), "imported but not declared"
     assert declared - imported - set(NOT_SEEN) == set(), "declared but not imported"
 
@@ -125,11 +138,19 @@ def test_the_makefile_installs_the_pinned_torch():
 
 def test_hints_name_the_distributions_that_bring_the_slot_types():
     slots = {slot: row.distribution for row in Registry.discover().rows for slot in row.slots}
-    first_party = {slot: owner for slot, owner in slots.items() if owner.startswith("ofa-modality-")}
+    first_party = {
+        slot: owner for slot, owner in slots.items() if owner.startswith("ofa-modality-")
+    }
     assert dict(SLOT_DISTRIBUTIONS) == first_party
-    assert Registry.discover().owner("slot", Registry.discover().plain_text_slot().name) == PLAIN_TEXT_DISTRIBUTION
+    assert (
+        Registry.discover().owner("slot", Registry.discover().plain_text_slot().name)
+        == PLAIN_TEXT_DISTRIBUTION
+    )
 
 
 def test_the_citation_and_the_changelog_know_the_version():
     assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(rf"## \[({re.escape(VERSION)}|Unreleased)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert re.search(
+        rf"## \[({re.escape(VERSION)}|Unreleased)\]",
+        (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+    )

@@ -44,10 +44,18 @@ def _sources(plugin: Path) -> Path:
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """(module, name) of every import of the core."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "ofacore":
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.partition(".")[0] == "ofacore"
+        ):
             yield from ((node.module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names if alias.name.partition(".")[0] == "ofacore")
+            yield from (
+                (alias.name, "")
+                for alias in node.names
+                if alias.name.partition(".")[0] == "ofacore"
+            )
 
 
 def _docstrings(tree: ast.Module) -> set[int]:
@@ -59,7 +67,11 @@ def _words(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """(line, text) of names and strings that are no documentation."""
     documentation = _docstrings(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documentation
+        ):
             yield node.lineno, node.value
         for field in ("id", "attr", "arg", "name", "module"):
             if isinstance(name := getattr(node, field, None), str):
@@ -87,27 +99,43 @@ def test_the_core_names_no_modality_and_no_task():
 
 
 def test_foreign_words_would_be_found():
-    tree = ast.parse('"""An image."""\ndef on(image): ...\nx = "a caption"\nfrom some.video import y')
-    assert [text for _, text in _words(tree) if FOREIGN.search(text)] == ["some.video", "a caption", "image"]
+    tree = ast.parse(
+        '"""An image."""\ndef on(image): ...\nx = "a caption"\nfrom some.video import y'
+    )
+    assert [text for _, text in _words(tree) if FOREIGN.search(text)] == [
+        "some.video",
+        "a caption",
+        "image",
+    ]
 
 
 def _used_names(plugin: Path, manifest: object) -> Iterator[tuple[str, str]]:
     """(kind, name) of all that a plugin reaches by name."""
     if isinstance(manifest, ModalityManifest):
         for slot in manifest.slots:
-            yield from (("slot", name) for a in slot.attributes if a.type == "slot" for name in a.choices)
+            yield from (
+                ("slot", name) for a in slot.attributes if a.type == "slot" for name in a.choices
+            )
         for component in manifest.components:
             yield from ((kind, name) for kind, name in component.uses.items() if name)
     if isinstance(manifest, TaskManifest):
         for preset in manifest.presets:
             yield from (("metric", use.metric) for use in preset.metrics)
-            yield from (("transform", name) for names in preset.transforms.values() for name in names)
+            yield from (
+                ("transform", name) for names in preset.transforms.values() for name in names
+            )
             for instruction in preset.instructions:
                 text = instruction if isinstance(instruction, str) else instruction[0]
-                yield from (("slot", name) for name in re.findall(r"[\[|]\s*([A-Z][A-Z0-9_]*)", text))
+                yield from (
+                    ("slot", name) for name in re.findall(r"[\[|]\s*([A-Z][A-Z0-9_]*)", text)
+                )
     for _, tree in _trees(_sources(plugin)):
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load":
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "load"
+            ):
                 match node.args:
                     case [ast.Constant(value=str(kind)), ast.Constant(value=str(name))]:
                         yield kind, name
@@ -117,7 +145,9 @@ def _used_names(plugin: Path, manifest: object) -> Iterator[tuple[str, str]]:
 def test_a_plugin_requires_the_distributions_whose_names_it_uses(plugin):
     registry = Registry.discover()
     project = tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]} | {project["name"]}
+    declared = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]} | {
+        project["name"]
+    }
     manifest = importlib.import_module(f"ofa_{plugin.name}.manifest").MANIFEST
     used = sorted(set(_used_names(plugin, manifest)))
     missing = {f"{kind} {name}": registry.owner(kind, name) for kind, name in used}

@@ -31,7 +31,9 @@ def environment(layer, wheels, tmp_path_factory):
         request = request_of(*words)
         found.folders[kind] = place / request.names.distribution
         write_package(found.folders[kind], new_package(request, registry))
-    found.install([*wheels("core", "modality_text"), *_wheels(found.folders.values(), place / "wheels")])
+    found.install(
+        [*wheels("core", "modality_text"), *_wheels(found.folders.values(), place / "wheels")]
+    )
     for folder in found.folders.values():
         for part in (*folder.glob("ofa_*"), folder / "build"):
             shutil.rmtree(part)
@@ -41,7 +43,9 @@ def environment(layer, wheels, tmp_path_factory):
 def test_all_are_found_and_lack_nothing(environment):
     rows = environment.plugins()
     found = {kind: rows[folder.name] for kind, folder in environment.folders.items()}
-    assert {kind: (row["status"], row["problem"]) for kind, row in found.items()} == dict.fromkeys(KINDS, ("ok", ""))
+    assert {kind: (row["status"], row["problem"]) for kind, row in found.items()} == dict.fromkeys(
+        KINDS, ("ok", "")
+    )
     assert environment.unmet() == []
 
 
@@ -69,7 +73,15 @@ def test_all_pass_their_own_tests(environment):
 
 
 def _wheels(folders, place: Path) -> list[Path]:
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     command = [*pip, "--no-build-isolation", "--wheel-dir", str(place), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

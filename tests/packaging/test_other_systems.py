@@ -16,7 +16,17 @@ from ofacore.ground.machine import known_signals, processor_share, processors, s
 MODULES = ("fcntl", "resource", "termios", "pwd", "grp")
 """That Windows does not have."""
 NAMES = {
-    "os": ("sched_getaffinity", "fork", "forkpty", "getloadavg", "geteuid", "getuid", "killpg", "setsid", "statvfs"),
+    "os": (
+        "sched_getaffinity",
+        "fork",
+        "forkpty",
+        "getloadavg",
+        "geteuid",
+        "getuid",
+        "killpg",
+        "setsid",
+        "statvfs",
+    ),
     "signal": ("SIGHUP", "SIGQUIT", "SIGUSR1", "pthread_sigmask"),
 }
 """That Windows does not have, macOS in part. SIGKILL stays: torch itself needs it unless the platform is Windows."""
@@ -54,7 +64,9 @@ with _environment(Job([sys.executable], 2), str(out)):
 def without(code: str, *arguments: str) -> None:
     """Run code in a process that lacks `MODULES` and `NAMES`."""
     command = [sys.executable, "-c", WITHOUT + code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 

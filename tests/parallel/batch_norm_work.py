@@ -35,10 +35,16 @@ def network(momentum: float | None, kind: torch.dtype) -> nn.Sequential:
     """Three normalisations between convolutions; the last one of vectors."""
     torch.manual_seed(1)
     built = nn.Sequential(
-        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, momentum=momentum), nn.ReLU(),
-        nn.Conv2d(8, 6, 3, stride=2, bias=False), nn.BatchNorm2d(6, eps=1e-3, momentum=momentum), nn.GELU(),
-        nn.Flatten(), nn.LazyLinear(5, bias=False), nn.BatchNorm1d(5, momentum=momentum),
-    )  # fmt: skip
+        nn.Conv2d(3, 8, 3, bias=False),
+        nn.BatchNorm2d(8, momentum=momentum),
+        nn.ReLU(),
+        nn.Conv2d(8, 6, 3, stride=2, bias=False),
+        nn.BatchNorm2d(6, eps=1e-3, momentum=momentum),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.LazyLinear(5, bias=False),
+        nn.BatchNorm1d(5, momentum=momentum),
+    )
     built(pictures(0, torch.float32))
     for module in built:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -63,11 +69,17 @@ def learned(model: nn.Module, part: slice) -> dict[str, Tensor]:
         x = pictures(step, kind)[part].requires_grad_()
         states = model.train()(x)
         model.zero_grad()
-        weights = torch.randn(SAMPLES, 5, generator=torch.Generator().manual_seed(9 + step))[part].to(kind)
+        weights = torch.randn(SAMPLES, 5, generator=torch.Generator().manual_seed(9 + step))[
+            part
+        ].to(kind)
         (states * weights + states.square() * weights).sum().backward()
         assert x.grad is not None
         found |= {f"states {step}": states.detach(), f"input {step}": x.grad}
-        found |= {f"gradient {step} {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+        found |= {
+            f"gradient {step} {name}": p.grad
+            for name, p in model.named_parameters()
+            if p.grad is not None
+        }
     found |= {f"statistics {name}": value.clone() for name, value in model.named_buffers()}
     return {**found, "evaluated": model.eval()(pictures(7, kind)[part]).detach()}
 
@@ -86,7 +98,9 @@ class NormedGrid(GridAdapter):
 
 
 def normed(**options: Any) -> UniversalModel:
-    return layouts.model(ALL_NEEDS, registry=Parts(**{**REGISTRY.known, "grid": NormedGrid}), **options)
+    return layouts.model(
+        ALL_NEEDS, registry=Parts(**{**REGISTRY.known, "grid": NormedGrid}), **options
+    )
 
 
 def main(folder: Path) -> None:

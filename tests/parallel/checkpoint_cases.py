@@ -21,7 +21,13 @@ from ofacore.training.state.sharded_state import restore_shards, sharded_snapsho
 from tests.parallel.layout_cases import difference, restart, share
 from tests.parallel.staged import build, steps
 
-MODEL = {"encoder_layers": 2, "decoder_layers": 2, "experts": "modality", "experts_balance": 0.0, "tied_head": False}
+MODEL = {
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "experts": "modality",
+    "experts_balance": 0.0,
+    "tied_head": False,
+}
 CONFIG = TrainConfig(ema=0.5, optimizer=OptimizerConfig(name="muon", lr=1e-2))
 WRITERS: dict[str, dict[str, Any]] = {
     "tensor and pipeline": {"tensor": 2, "pipeline": 2},
@@ -29,9 +35,12 @@ WRITERS: dict[str, dict[str, Any]] = {
     "experts and zero": {"expert": 2, "zero": True},
 }
 READERS: dict[str, dict[str, Any]] = {
-    "pipeline": {"pipeline": 4}, "data": {}, "fsdp": {"fsdp": True},
-    "tensor and zero": {"tensor": 2, "sequence": True, "zero": True}, **WRITERS,
-}  # fmt: skip
+    "pipeline": {"pipeline": 4},
+    "data": {},
+    "fsdp": {"fsdp": True},
+    "tensor and zero": {"tensor": 2, "sequence": True, "zero": True},
+    **WRITERS,
+}
 
 
 def trainer(folder: Path, seed: int, background: bool = False) -> Trainer:
@@ -48,7 +57,9 @@ def trainer(folder: Path, seed: int, background: bool = False) -> Trainer:
 
 
 def _like(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.randn(value.shape, generator=generator) * 0.1 if value.is_floating_point() else value
+    return (
+        torch.randn(value.shape, generator=generator) * 0.1 if value.is_floating_point() else value
+    )
 
 
 def write(name: str, folder: Path) -> None:
@@ -71,7 +82,9 @@ def write(name: str, folder: Path) -> None:
 
 def unequal(found: Snapshot, expected: Snapshot) -> float:
     """Largest difference of weights, optimiser state and averages; infinite where names differ."""
-    kinds = [(getattr(found, kind), getattr(expected, kind)) for kind in ("model", "optimizer", "ema")]
+    kinds = [
+        (getattr(found, kind), getattr(expected, kind)) for kind in ("model", "optimizer", "ema")
+    ]
     return max(difference(dict(ours), dict(theirs)) for ours, theirs in kinds)
 
 
@@ -83,14 +96,19 @@ def read(folder: Path, whole: Snapshot) -> float:
     worst = 0.0
     for kind in ("model", "optimizer", "ema"):
         ours, theirs = getattr(pieces, kind), getattr(whole, kind)
-        worst = max(worst, difference(ours, {name: _place(theirs[name], value) for name, value in ours.items()}))
+        worst = max(
+            worst,
+            difference(ours, {name: _place(theirs[name], value) for name, value in ours.items()}),
+        )
     return worst
 
 
 def _place(whole: torch.Tensor, piece: torch.Tensor) -> torch.Tensor:
     """The part of a whole tensor that a piece holds."""
     (start,) = getattr(piece, "global_offsets", ((0,) * whole.ndim,))
-    return whole[tuple(slice(first, first + size) for first, size in zip(start, piece.shape, strict=True))]
+    return whole[
+        tuple(slice(first, first + size) for first, size in zip(start, piece.shape, strict=True))
+    ]
 
 
 def main(folder: Path) -> None:

@@ -18,10 +18,17 @@ from tests.parallel.whole_run import ROWS, SIZES
 
 FROZEN = "backbone.encoder"
 TRAIN: dict[str, Any] = {
-    "samples": 6, "precision": "bf16", "threads": 1, "trackers": ("jsonl",), "log_every": 1, "ema": 0.5,
-    "micro_batch_samples": 4, "validation": {"every": 2, "samples": 6}, "lr": {"name": "constant"},
+    "samples": 6,
+    "precision": "bf16",
+    "threads": 1,
+    "trackers": ("jsonl",),
+    "log_every": 1,
+    "ema": 0.5,
+    "micro_batch_samples": 4,
+    "validation": {"every": 2, "samples": 6},
+    "lr": {"name": "constant"},
     "optimizer": {"name": "adamw", "rules": [{"pattern": FROZEN, "freeze": True}]},
-}  # fmt: skip
+}
 LOSS = "valid/swap/b/loss"
 
 
@@ -49,15 +56,22 @@ def exact_case(folder: Path, **sizes: Any) -> dict[str, float]:
     frozen = [name for name in begun if FROZEN in name]
     return found | {
         "loaded": difference(returned, loaded),
-        "lost": float(len(rounded_alone(returned, begun))), "still": float(difference(begun, returned) == 0),
+        "lost": float(len(rounded_alone(returned, begun))),
+        "still": float(difference(begun, returned) == 0),
         "frozen": difference({n: begun[n] for n in frozen}, {n: returned[n] for n in frozen}),
-    }  # fmt: skip
+    }
 
 
 def rounded_alone(returned: dict[str, Tensor], begun: dict[str, Tensor]) -> list[str]:
     """Matrices that were learned and have lost their digits."""
-    learned = [name for name, value in returned.items() if value.ndim > 1 and not torch.equal(value, begun[name])]
-    return [name for name in learned if torch.equal(returned[name], returned[name].bfloat16().float())]
+    learned = [
+        name
+        for name, value in returned.items()
+        if value.ndim > 1 and not torch.equal(value, begun[name])
+    ]
+    return [
+        name for name in learned if torch.equal(returned[name], returned[name].bfloat16().float())
+    ]
 
 
 def resumed(folder: Path, where: Layout, returned: dict[str, Tensor]) -> float:

@@ -28,22 +28,43 @@ def launch(module: str, ranks: int, *arguments: str, timeout: float = 500) -> li
     """
     for _ in range(3):
         done = _launched(module, ranks, *arguments, timeout=timeout)
-        if not any("EADDRINUSE" in output for _, output in done):  # another process took the port in between
+        if not any(
+            "EADDRINUSE" in output for _, output in done
+        ):  # another process took the port in between
             break
     return done
 
 
 def _launched(module: str, ranks: int, *arguments: str, timeout: float) -> list[tuple[int, str]]:
     environment = {
-        **os.environ, "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }  # fmt: skip
+        **os.environ,
+        "WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
     with TemporaryDirectory() as name:
         logs = Path(name)
-        command = [sys.executable, "-W", "ignore", "-m", "tests.parallel.forked", module, str(ranks), name, *arguments]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "tests.parallel.forked",
+            module,
+            str(ranks),
+            name,
+            *arguments,
+        ]
         with (logs / "launcher.log").open("w") as file:
             parent = subprocess.Popen(
-                command, env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                env=environment,
+                cwd=ROOT,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         try:
             parent.wait(timeout)

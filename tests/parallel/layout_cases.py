@@ -20,23 +20,43 @@ from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.state.portable_state import divided
 from ofacore.training.step.faults import FaultCounters
-from tests.parallel.staged import RATE, Course, build, plain_course, portable_gradients, step_of, steps
+from tests.parallel.staged import (
+    RATE,
+    Course,
+    build,
+    plain_course,
+    portable_gradients,
+    step_of,
+    steps,
+)
 from tests.training.small import Step
 
 MODELS: dict[str, dict[str, Any]] = {
     "rotary": {"experts": "modality", "experts_balance": 0.0},
     "untied": {
-        "positions": "untied", "experts": "task", "tied_head": False, "checkpoint_activations": True,
-        "scale_heads": True, "scale_fc": True, "scale_attn": True, "scale_resids": True, "qk_norm": False,
+        "positions": "untied",
+        "experts": "task",
+        "tied_head": False,
+        "checkpoint_activations": True,
+        "scale_heads": True,
+        "scale_fc": True,
+        "scale_attn": True,
+        "scale_resids": True,
+        "qk_norm": False,
     },
-    "post": {"positions": "untied", "share_attn_bias": True, "norm": "post", "norm_type": "rmsnorm"},
+    "post": {
+        "positions": "untied",
+        "share_attn_bias": True,
+        "norm": "post",
+        "norm_type": "rmsnorm",
+    },
     "entangled": {"positions": "untied", "entangle_positions": True, "scale_resids": True},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
     "leaning": {"experts": "leaning", "experts_k": 2, "experts_number": 3},
     "lora": {"positions": "untied", "lora": LoraConfig(rank=2, alpha=0.1)},
     "whole heads": {"positions": "whole_heads"},
     "biased": {"positions": "untied", "output_bias": True, "separator": False},
-}  # fmt: skip
+}
 TWO_LAYERS = {"encoder_layers": 2, "decoder_layers": 2}
 SGD = OptimizerConfig(name="sgd", lr=RATE, weight_decay=0.0, clip=0.0)
 
@@ -57,7 +77,11 @@ def restart(layout: Layout) -> None:
         state.destroy_model_parallel()
     groups._running.layout = Layout()
     groups.start(layout)
-    _made[sizes] = {name: value for name, value in vars(state).items() if name.startswith("_") and name.isupper()}
+    _made[sizes] = {
+        name: value
+        for name, value in vars(state).items()
+        if name.startswith("_") and name.isupper()
+    }
 
 
 @contextmanager
@@ -122,7 +146,10 @@ def known_courses(settings: Sequence[Setting]) -> list[tuple[list[Step], Course]
     new = [(key, setting) for key, setting in zip(keys, settings, strict=True) if key not in _known]
     with alone():
         mine = new[dist.get_rank() :: dist.get_world_size()]
-        made = {key: plain_course(decided(build(**options)), steps(*data)) for key, (options, data) in mine}
+        made = {
+            key: plain_course(decided(build(**options)), steps(*data))
+            for key, (options, data) in mine
+        }
     everyones: list[dict[str, Course]] = [{} for _ in range(dist.get_world_size())]
     dist.all_gather_object(everyones, made)
     for found in everyones:
@@ -130,15 +157,20 @@ def known_courses(settings: Sequence[Setting]) -> list[tuple[list[Step], Course]
     return [(steps(*data), _known[key]) for key, (_, data) in zip(keys, settings, strict=True)]
 
 
-def plain_training(options: dict[str, Any], data: list[Step], build: Callable[..., UniversalModel] = build) -> Course:
+def plain_training(
+    options: dict[str, Any], data: list[Step], build: Callable[..., UniversalModel] = build
+) -> Course:
     with alone():
         return plain_course(decided(build(**options)), data)
 
 
 def compare(
-    options: dict[str, Any], layout: Layout, data: list[Step], course: Course,
+    options: dict[str, Any],
+    layout: Layout,
+    data: list[Step],
+    course: Course,
     build: Callable[..., UniversalModel] = build,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Largest differences from plain training, and how many parameters have a gradient where they should not."""
     restart(layout)
     model = build(**options)
@@ -150,7 +182,11 @@ def compare(
         found = passes.run(share(step))
         gradients = {name: master.grad for name, master in optimizer.masters.items()}
         worst["loss"] = max(worst["loss"], abs(total(found.values) - course.losses[number]))
-        ours = sharded_gradients(model, optimizer) if layout.fsdp else portable_gradients(model, gradients)
+        ours = (
+            sharded_gradients(model, optimizer)
+            if layout.fsdp
+            else portable_gradients(model, gradients)
+        )
         worst["gradient"] = max(worst["gradient"], difference(ours, course.gradients[number]))
         worst["norm"] = max(worst["norm"], abs(found.norm - course.norms[number]))
         absent = {name for name, gradient in gradients.items() if gradient is None}
@@ -167,7 +203,9 @@ def sharded_gradients(model: UniversalModel, optimizer: RunOptimizer) -> dict[st
     for name, master in optimizer.masters.items():
         gradient = torch.zeros_like(master) if master.grad is None else master.grad
         parts = divided(model.portable_rows(name), gradient) if gradient.ndim else {name: gradient}
-        found.update({part: whole_of(value, optimizer.parameters[name]) for part, value in parts.items()})
+        found.update(
+            {part: whole_of(value, optimizer.parameters[name]) for part, value in parts.items()}
+        )
     return found
 
 
@@ -175,6 +213,11 @@ def gradients_case(layout: dict[str, Any], models: list[str]) -> dict[str, dict[
     where = Layout(dist.get_world_size(), **layout)
     options = {name: {**MODELS[name], **TWO_LAYERS} for name in models}
     known = known_courses(
-        [(options[name], (several(name), True, name not in ("learned", "leaning"))) for name in models]
+        [
+            (options[name], (several(name), True, name not in ("learned", "leaning")))
+            for name in models
+        ]
     )
-    return {name: compare(options[name], where, *each) for name, each in zip(models, known, strict=True)}
+    return {
+        name: compare(options[name], where, *each) for name, each in zip(models, known, strict=True)
+    }

@@ -31,15 +31,23 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "experts": lambda: gradients_case({"expert": 2}, [*FEW, "learned", "leaning"]),
         "fsdp": lambda: gradients_case({"fsdp": True}, FEW),
         "tensor and replicas": lambda: gradients_case({"tensor": 2}, FEW),
-        "tensor and data": lambda: gradients_case({"tensor": 2, "sequence": True, "zero": True}, FEW),
-        "tensor and experts": lambda: gradients_case({"tensor": 2, "expert": 2}, ["untied", "learned"]),
+        "tensor and data": lambda: gradients_case(
+            {"tensor": 2, "sequence": True, "zero": True}, FEW
+        ),
+        "tensor and experts": lambda: gradients_case(
+            {"tensor": 2, "expert": 2}, ["untied", "learned"]
+        ),
         "muon, tensor": lambda: runs.optimizer_case(runs.MUON, "rotary", tensor=2),
         "muon, zero": lambda: runs.optimizer_case(runs.MUON, "rotary", zero=True),
         "muon, fsdp": lambda: runs.optimizer_case(runs.MUON, "rotary", fsdp=True),
         "muon, experts": lambda: runs.optimizer_case(runs.MUON, "rotary", expert=2),
-        "adamw, sequence": lambda: runs.optimizer_case(runs.ADAMW, "untied", tensor=2, sequence=True),
+        "adamw, sequence": lambda: runs.optimizer_case(
+            runs.ADAMW, "untied", tensor=2, sequence=True
+        ),
         "adamw, zero": lambda: runs.optimizer_case(runs.ADAMW, "untied", zero=True),
-        "muon, tensor and zero": lambda: runs.optimizer_case(runs.MUON, "rotary", tensor=2, zero=True, expert=2),
+        "muon, tensor and zero": lambda: runs.optimizer_case(
+            runs.MUON, "rotary", tensor=2, zero=True, expert=2
+        ),
         "bf16, zero": lambda: runs.bf16_case(zero=True),
         "bf16, sequence": lambda: runs.bf16_case(tensor=2, sequence=True),
         "exact, zero": lambda: exact_case(folder / "exact zero", zero=True),

@@ -26,7 +26,15 @@ from ofacore.training.optim.ema import Ema
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.faults import FaultCounters
 from tests.model import layouts
-from tests.model.layouts import Chunk, GridAdapter, Parts, Sample, collate, coordinates, random_sample
+from tests.model.layouts import (
+    Chunk,
+    GridAdapter,
+    Parts,
+    Sample,
+    collate,
+    coordinates,
+    random_sample,
+)
 from tests.parallel.layout_cases import (
     MODELS,
     SGD,
@@ -52,7 +60,9 @@ MUON = OptimizerConfig(name="muon", lr=1e-2, eps=1e-2, clip=0.5)
 # ---------------------------------------------------------------- optimisers
 
 
-def trained(model: UniversalModel, config: OptimizerConfig, data: Iterable[Any], start: Any = None) -> dict[str, Any]:
+def trained(
+    model: UniversalModel, config: OptimizerConfig, data: Iterable[Any], start: Any = None
+) -> dict[str, Any]:
     """Weights, optimiser state and averages after some steps, as one process would store them."""
     passes, optimizer = passing(model, config)
     ema = Ema(optimizer.parameters, 0.5, model.portable_rows)
@@ -82,7 +92,9 @@ def optimizer_case(config: OptimizerConfig, name: str, **sizes: Any) -> dict[str
     model = build(**MODELS[name], **SHALLOW)
     model.shard()
     model.load_portable(begun)
-    found = {f"first {k}": difference(v, first[k]) for k, v in trained(model, config, data[:2]).items()}
+    found = {
+        f"first {k}": difference(v, first[k]) for k, v in trained(model, config, data[:2]).items()
+    }
     model.load_portable(first["weights"])
     again = trained(model, config, data[2:], first)
     return found | {f"second {k}": difference(v, second[k]) for k, v in again.items()}
@@ -115,7 +127,9 @@ def poisoned(step: Any, bad: int) -> Any:
     """The step with a sample whose features are not finite."""
     found = small_step(make_samples(8, seed=3), (2, 4, 6))
     batch = found.batches[bad // 2]
-    lengths = [len(x) for x in batch.source.calls[0].features["x"].split(list(batch.terms[0].lengths))]
+    lengths = [
+        len(x) for x in batch.source.calls[0].features["x"].split(list(batch.terms[0].lengths))
+    ]
     start = sum(lengths[: bad % 2])
     batch.source.calls[0].features["x"][start] = float("nan")
     return divisible(found)
@@ -128,7 +142,11 @@ def fault_case(kind: str) -> dict[str, Any]:
         model = SmallModel()
         optimizer = RunOptimizer(model, SGD)
         counters = FaultCounters(FaultConfig())
-        step = poisoned(None, 7) if kind == "nan" else divisible(small_step(make_samples(8, seed=3), (2, 4, 6)))
+        step = (
+            poisoned(None, 7)
+            if kind == "nan"
+            else divisible(small_step(make_samples(8, seed=3), (2, 4, 6)))
+        )
         if kind == "memory":
             model.fail_on = fails_on_pairs
         found = GradientPass(model, optimizer, FaultConfig(), counters, 1).run(mine(step))
@@ -136,7 +154,11 @@ def fault_case(kind: str) -> dict[str, Any]:
         return {"faults": sorted(map(str, found.faults)), "counted": counters.totals}, gradients
 
     def fails_on_pairs(batch: Batch) -> None:
-        if len(batch.samples) > 1 and batch.samples[-1].number == 1 and batch.samples[-1].row_id == "rows[7]":
+        if (
+            len(batch.samples) > 1
+            and batch.samples[-1].number == 1
+            and batch.samples[-1].row_id == "rows[7]"
+        ):
             raise MemoryError
 
     def own(step: Any) -> Any:
@@ -182,9 +204,14 @@ def coupled(**options: Any) -> UniversalModel:
 def mixed_modalities(build: Callable[..., UniversalModel] = build) -> dict[str, float]:
     """Rank 0 has text alone, rank 1 pictures alone: the gradients are those of one process."""
     rng = np.random.default_rng(5)
-    words = [Sample((Chunk(rng.integers(6, 66, 5)),), (Chunk(rng.integers(6, 66, 4), causal=True),)) for _ in range(3)]
+    words = [
+        Sample((Chunk(rng.integers(6, 66, 5)),), (Chunk(rng.integers(6, 66, 4), causal=True),))
+        for _ in range(3)
+    ]
     grid = Chunk(rng.normal(size=(6, 5)).astype(np.float32), (2, 3), adapter="grid")
-    pictures = [Sample((grid,), (Chunk(rng.integers(6, 66, 3), causal=True),), "u") for _ in range(2)]
+    pictures = [
+        Sample((grid,), (Chunk(rng.integers(6, 66, 3), causal=True),), "u") for _ in range(2)
+    ]
     more = [Sample(words[0].source, pictures[0].target), Sample((grid,), words[1].target)]
     batches = [micro_batch(words, rng), micro_batch(pictures, rng), micro_batch(more, rng)]
     data = [step_of(0, batches)]
@@ -198,7 +225,12 @@ def mixed_modalities(build: Callable[..., UniversalModel] = build) -> dict[str, 
 def dropout_case(**sizes: Any) -> dict[str, float]:
     """Everything that the tensor group shares stays equal on it, and what it splits is dropped independently."""
     restart(Layout(dist.get_world_size(), **sizes))
-    rates = {"dropout": 0.2, "attention_dropout": 0.2, "activation_dropout": 0.2, "encoder_drop_path": 0.2}
+    rates = {
+        "dropout": 0.2,
+        "attention_dropout": 0.2,
+        "activation_dropout": 0.2,
+        "encoder_drop_path": 0.2,
+    }
     model = build(**{**MODELS["untied"], **rates, **SHALLOW})
     passes, optimizer = passing(model, SGD)
     passes.run(share(steps(1)[0]))
@@ -220,7 +252,10 @@ def dropout_case(**sizes: Any) -> dict[str, float]:
 def decoding_case(**sizes: Any) -> dict[str, float]:
     """Decoding step by step, and logits, against one process."""
     rng = np.random.default_rng(0)
-    rows = [Sample(random_sample(rng).source, (Chunk(rng.integers(6, 66, 7), causal=True),)) for _ in range(3)]
+    rows = [
+        Sample(random_sample(rng).source, (Chunk(rng.integers(6, 66, 7), causal=True),))
+        for _ in range(3)
+    ]
     found = {}
     for name in ("rotary", "untied", "learned"):
         with alone():
@@ -238,7 +273,9 @@ def decoding_case(**sizes: Any) -> dict[str, float]:
 def stepwise(model: UniversalModel, rows: list[Sample]) -> tuple[Tensor, Tensor]:
     batch = collate(rows)
     memory = model.hidden(batch).source
-    cache = model.backbone.start_cache(len(rows), memory, batch.source.layout, tasks=("t",), capacity=4)
+    cache = model.backbone.start_cache(
+        len(rows), memory, batch.source.layout, tasks=("t",), capacity=4
+    )
     tokens = torch.from_numpy(np.stack([row.target[0].values for row in rows]))
     hidden = []
     where = torch.from_numpy(coordinates(rows[0].target))
@@ -259,8 +296,10 @@ def cross_entropy_case() -> dict[str, float]:
     found = {}
     smoothed = {"label_smoothing": 0.1}
     kinds: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
-        "plain": ({}, {}), "smoothed": (smoothed, {}), "biased": (smoothed, MODELS["biased"])
-    }  # fmt: skip
+        "plain": ({}, {}),
+        "smoothed": (smoothed, {}),
+        "biased": (smoothed, MODELS["biased"]),
+    }
     for name, (options, config) in kinds.items():
         for closed in (False, True):
             with alone():
@@ -271,7 +310,9 @@ def cross_entropy_case() -> dict[str, float]:
             model.load_portable(begun)
             ours = learned(model, options, closed)
             key = f"{name}{' closed' if closed else ''}"
-            found[key] = max(float((a - b).abs().max()) for a, b in zip(expected, ours, strict=True))
+            found[key] = max(
+                float((a - b).abs().max()) for a, b in zip(expected, ours, strict=True)
+            )
     return found
 
 
@@ -285,8 +326,14 @@ def learned(model: UniversalModel, options: dict[str, float], closed: bool) -> t
     labels = {"ids": ids[torch.randint(len(ids), (11,), generator=generator)]}
     if closed:
         other = ids[torch.randint(len(ids), (11, 3), generator=generator)]
-        sets = [torch.unique(torch.cat([label[None], more])) for label, more in zip(labels["ids"], other, strict=True)]
-        labels |= {"allowed": torch.cat(sets), "allowed_lengths": torch.tensor([len(each) for each in sets])}
+        sets = [
+            torch.unique(torch.cat([label[None], more]))
+            for label, more in zip(labels["ids"], other, strict=True)
+        ]
+        labels |= {
+            "allowed": torch.cat(sets),
+            "allowed_lengths": torch.tensor([len(each) for each in sets]),
+        }
     loss = CrossEntropy(options)(prediction, labels, CriterionContext((5, 6), {}))
     loss.values.sum().backward()
     table = model.embedding.table.weight
@@ -315,9 +362,10 @@ def marks() -> dict[str, int]:
     restart(Layout(dist.get_world_size(), tensor=dist.get_world_size(), sequence=True))
     parameters = list(build(**MODELS["untied"]).parameters())
     return {
-        "split": sum(split_dim(p) is not None for p in parameters), "partial": sum(map(is_partial, parameters)),
+        "split": sum(split_dim(p) is not None for p in parameters),
+        "partial": sum(map(is_partial, parameters)),
         "both": sum(split_dim(p) is not None and is_partial(p) for p in parameters),
-    }  # fmt: skip
+    }
 
 
 def training_case(folder: Path, steps_done: int, **sizes: Any) -> dict[str, Any]:

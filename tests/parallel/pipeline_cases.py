@@ -34,23 +34,56 @@ from ofacore.training.pipelined import PipelinePass
 from ofacore.training.step.faults import FaultCounters
 from tests.generalist.test_generalist import FORMS, ROWS, SMALL
 from tests.model.layouts import VOCABULARY, small
-from tests.parallel.layout_cases import SGD, alone, difference, known_courses, restart, several, share, total
-from tests.parallel.staged import ALL_NEEDS, REGISTRY, Course, build, portable_gradients, step_of, steps
+from tests.parallel.layout_cases import (
+    SGD,
+    alone,
+    difference,
+    known_courses,
+    restart,
+    several,
+    share,
+    total,
+)
+from tests.parallel.staged import (
+    ALL_NEEDS,
+    REGISTRY,
+    Course,
+    build,
+    portable_gradients,
+    step_of,
+    steps,
+)
 from tests.parallel.whole_run import run
 from tests.training.small import Step
 
 MODELS: dict[str, dict[str, Any]] = {
     "rotary": {"experts": "modality"},
-    "untied": {"positions": "untied", "experts": "task", "tied_head": False, "checkpoint_activations": True},
+    "untied": {
+        "positions": "untied",
+        "experts": "task",
+        "tied_head": False,
+        "checkpoint_activations": True,
+    },
     "shared": {
-        "positions": "untied", "share_attn_bias": True, "norm": "post", "scale_attn": True, "scale_fc": True,
-        "scale_heads": True, "scale_resids": True, "qk_norm": False,
+        "positions": "untied",
+        "share_attn_bias": True,
+        "norm": "post",
+        "scale_attn": True,
+        "scale_fc": True,
+        "scale_heads": True,
+        "scale_resids": True,
+        "qk_norm": False,
     },
     "entangled": {"positions": "untied", "entangle_positions": True, "norm_type": "rmsnorm"},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
     "leaning": {"experts": "leaning", "experts_k": 2, "experts_number": 3},
-    "biased": {"positions": "untied", "output_bias": True, "separator": False, "norm_per_adapter": True},
-}  # fmt: skip
+    "biased": {
+        "positions": "untied",
+        "output_bias": True,
+        "separator": False,
+        "norm_per_adapter": True,
+    },
+}
 
 MIXED = ("image to text", "text to motion", "motion to text", "box", "repeat", "decoder only")
 
@@ -64,7 +97,10 @@ def cut(built: UniversalModel, start: dict[str, Tensor] | None = None) -> Univer
 
 
 def passing(
-    built: UniversalModel, config: OptimizerConfig = SGD, seed: int = 1, faults: FaultConfig | None = None
+    built: UniversalModel,
+    config: OptimizerConfig = SGD,
+    seed: int = 1,
+    faults: FaultConfig | None = None,
 ) -> tuple[GradientPass, RunOptimizer]:
     """The pass that a model needs, whole or cut."""
     optimizer = RunOptimizer(built, config)
@@ -74,7 +110,9 @@ def passing(
 
 
 def gradients(built: UniversalModel, optimizer: RunOptimizer) -> dict[str, Tensor]:
-    return portable_gradients(built, {name: master.grad for name, master in optimizer.masters.items()})
+    return portable_gradients(
+        built, {name: master.grad for name, master in optimizer.masters.items()}
+    )
 
 
 def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict[str, float]:
@@ -87,7 +125,9 @@ def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict
         result = passes.run(share(step))
         found["loss"] = max(found["loss"], abs(total(result.values) - course.losses[number]))
         found["norm"] = max(found["norm"], abs(result.norm / course.norms[number] - 1))
-        found["gradient"] = max(found["gradient"], difference(gradients(built, optimizer), course.gradients[number]))
+        found["gradient"] = max(
+            found["gradient"], difference(gradients(built, optimizer), course.gradients[number])
+        )
         missing = {name for name, master in optimizer.masters.items() if master.grad is None}
         found["missing"] += len(missing ^ (course.untouched[number] & set(optimizer.masters)))
         optimizer.step(1.0)
@@ -99,7 +139,10 @@ def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict
 def layout_case(models: Sequence[str] = tuple(MODELS), **sizes: Any) -> dict[str, dict[str, float]]:
     where = Layout(dist.get_world_size(), **sizes)
     coupled = ("learned", "leaning")
-    data = {name: (several(name), "untied" not in str(MODELS[name]), name not in coupled) for name in models}
+    data = {
+        name: (several(name), "untied" not in str(MODELS[name]), name not in coupled)
+        for name in models
+    }
     settings = [(MODELS[name], data[name]) for name in models]
     known = zip(models, known_courses(settings), strict=True)
     return {name: compare(name, where, *each) for name, each in known}
@@ -125,7 +168,9 @@ def with_feature(step: Step, place: int, value: float) -> Step:
     call = next(call for call in batch.source.calls if call.adapter == "grid")
     features = {"values": call.features["values"].clone()}
     features["values"][0, 0] = value
-    calls = tuple(replace(each, features=features) if each is call else each for each in batch.source.calls)
+    calls = tuple(
+        replace(each, features=features) if each is call else each for each in batch.source.calls
+    )
     return in_place_of(step, place, replace(batch, source=replace(batch.source, calls=calls)))
 
 
@@ -133,7 +178,9 @@ def in_place_of(step: Step, place: int, batch: Batch) -> Step:
     return replace(step, batches=[*step.batches[:place], batch, *step.batches[place + 1 :]])
 
 
-def outcome(step: Step, start: dict[str, Tensor], whole: bool) -> tuple[dict[str, Tensor], StepGradient]:
+def outcome(
+    step: Step, start: dict[str, Tensor], whole: bool
+) -> tuple[dict[str, Tensor], StepGradient]:
     built = build()
     built.load_portable(start)
     passes, optimizer = passing(built if whole else cut(built))
@@ -145,9 +192,11 @@ def faults_case() -> dict[str, Any]:
     """All ways of going wrong give what one process gives."""
     (good,) = steps(1, packed=False)
     wrong = {
-        "label": with_label(good, 0, torch.nan), "alone": with_label(good, 1, torch.nan),
-        "feature": with_feature(good, 2, torch.nan), "gradient": with_label(good, 2, 1e19),
-    }  # fmt: skip
+        "label": with_label(good, 0, torch.nan),
+        "alone": with_label(good, 1, torch.nan),
+        "feature": with_feature(good, 2, torch.nan),
+        "gradient": with_label(good, 2, 1e19),
+    }
     found: dict[str, Any] = {}
     for name, step in wrong.items():
         with alone():
@@ -156,9 +205,11 @@ def faults_case() -> dict[str, Any]:
         restart(Layout(dist.get_world_size(), pipeline=dist.get_world_size()))
         ours, staged = outcome(step, start, whole=False)
         found[name] = {
-            "gradient": difference(ours, expected), "norm": abs(staged.norm - plain.norm),
-            "faults": [str(f) for f in staged.faults], "expected": [str(f) for f in plain.faults],
-        }  # fmt: skip
+            "gradient": difference(ours, expected),
+            "norm": abs(staged.norm - plain.norm),
+            "faults": [str(f) for f in staged.faults],
+            "expected": [str(f) for f in plain.faults],
+        }
     return found
 
 
@@ -169,7 +220,12 @@ def dropout_case() -> dict[str, Any]:
     """Gradients of the same step: again, with recomputed activations, with another seed."""
     restart(Layout(dist.get_world_size(), pipeline=dist.get_world_size()))
     (step,) = steps(1)
-    rates = {"dropout": 0.2, "attention_dropout": 0.1, "encoder_drop_path": 0.2, "activation_dropout": 0.1}
+    rates = {
+        "dropout": 0.2,
+        "attention_dropout": 0.1,
+        "encoder_drop_path": 0.2,
+        "activation_dropout": 0.1,
+    }
 
     def found(seed: int = 1, **options: Any) -> dict[str, Tensor]:
         built = cut(build(**rates, **options)).train()
@@ -200,7 +256,9 @@ def bf16_case() -> dict[str, float]:
     apart = torch.stack([(ours[name] - value).norm() for name, value in expected[1].items()]).norm()
     return {
         "loss": abs(total(result.values) - total(expected[0].values)),
-        "gradient": float(apart / torch.stack([value.norm() for value in expected[1].values()]).norm()),
+        "gradient": float(
+            apart / torch.stack([value.norm() for value in expected[1].values()]).norm()
+        ),
     }
 
 
@@ -216,7 +274,12 @@ def refused_case() -> dict[str, str]:
         return ""
 
     def with_criterion(name: str) -> None:
-        needs = ModelNeeds(ALL_NEEDS.adapters, ALL_NEEDS.heads, (Part("cross_entropy"), Part(name)), ALL_NEEDS.tasks)
+        needs = ModelNeeds(
+            ALL_NEEDS.adapters,
+            ALL_NEEDS.heads,
+            (Part("cross_entropy"), Part(name)),
+            ALL_NEEDS.tasks,
+        )
         passing(cut(UniversalModel(small(), REGISTRY, VOCABULARY, {}, needs)))
 
     def unexpected() -> None:
@@ -255,9 +318,11 @@ def portable_case() -> dict[str, Any]:
         values = again.run(data[0]).values
         unknown = {key.rpartition("|")[0] for key in kept} - names
     return {
-        "names": names == set(state), "unknown": sorted(unknown), "kept": len(kept),
+        "names": names == set(state),
+        "unknown": sorted(unknown),
+        "kept": len(kept),
         "values": max(abs(values[name] - found[name]) for name in values),
-    }  # fmt: skip
+    }
 
 
 # ---------------------------------------------------------------- a whole run
@@ -280,14 +345,22 @@ def trained(folder: Path, count: int) -> tuple[list[dict[str, float]], dict[str,
     tasks = [Task(name, FORMS[name], train=ROWS) for name in MIXED]
     tasks.append(Task("match", "[IMAGE:img,size=32 | TEXT:cap] ->", train=ROWS[:3]))
     generalist = Generalist.create(tasks, **{**SMALL, "encoder_layers": 2, "decoder_layers": 2})
-    given = {"steps": count, "samples": 18, "micro_batch_samples": 4, "threads": 1, "precision": "fp32"}
+    given = {
+        "steps": count,
+        "samples": 18,
+        "micro_batch_samples": 4,
+        "threads": 1,
+        "precision": "fp32",
+    }
     config = generalist.assembly.config
     section = type(config.train).model_validate({**config.train.model_dump(), **given})
     generalist.assembly.config = config.model_copy(update={"train": section})
     if groups.pipeline_size() > 1:
         cut(generalist.model)
     settings = loader_settings(section)
-    loader = StepLoader(training_data(generalist), schedule(generalist), settings, Cursor(), 0, count)
+    loader = StepLoader(
+        training_data(generalist), schedule(generalist), settings, Cursor(), 0, count
+    )
     curve = Curve()
     Trainer(generalist.model, Steps(loader), section, folder, [curve]).run()
     return curve.values, generalist.model.portable_state()
@@ -303,10 +376,15 @@ def curve_case(folder: Path, count: int = 8, **sizes: Any) -> dict[str, Any]:
     restart(Layout(dist.get_world_size(), **sizes))
     ours, state = trained(folder, count)
     return {
-        "steps": [len(plain), len(ours)], "names": [set(a) == set(b) for a, b in zip(plain, ours, strict=True)],
-        "apart": max(abs(a[name] - b[name]) for a, b in zip(plain, ours, strict=True) for name in a),
-        "weights": difference(state, expected), "first": sum(plain[0].values()), "last": sum(plain[-1].values()),
-    }  # fmt: skip
+        "steps": [len(plain), len(ours)],
+        "names": [set(a) == set(b) for a, b in zip(plain, ours, strict=True)],
+        "apart": max(
+            abs(a[name] - b[name]) for a, b in zip(plain, ours, strict=True) for name in a
+        ),
+        "weights": difference(state, expected),
+        "first": sum(plain[0].values()),
+        "last": sum(plain[-1].values()),
+    }
 
 
 def resumed_case(folder: Path) -> dict[str, Any]:
@@ -319,10 +397,13 @@ def resumed_case(folder: Path) -> dict[str, Any]:
         resumed = run(folder / "staged", 5, resume=True) if dist.get_rank() == 0 else plain
     shared = [name for name in staged if name in plain and name[0].isdigit()]
     return {
-        "names": sorted(plain.keys() ^ resumed.keys()), "shared": len(shared),
-        "staged": max(abs(staged[name] - plain[name]) for name in shared if not name.startswith("3/valid")),
+        "names": sorted(plain.keys() ^ resumed.keys()),
+        "shared": len(shared),
+        "staged": max(
+            abs(staged[name] - plain[name]) for name in shared if not name.startswith("3/valid")
+        ),
         "resumed": max(abs(resumed[name] - value) for name, value in plain.items()),
-    }  # fmt: skip
+    }
 
 
 CASES: dict[str, Callable[..., Any]] = {

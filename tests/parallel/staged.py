@@ -23,7 +23,16 @@ from ofacore.protocols import (
     TermGroup,
 )
 from ofacore.training.step.loss_groups import join_groups
-from tests.model.layouts import NEEDS, VOCABULARY, Parts, Sample, collate, model, random_sample, with_source_rows
+from tests.model.layouts import (
+    NEEDS,
+    VOCABULARY,
+    Parts,
+    Sample,
+    collate,
+    model,
+    random_sample,
+    with_source_rows,
+)
 from tests.training.small import Step
 
 RATE = 0.01
@@ -77,7 +86,10 @@ class WholeHeads(nn.Module, Positions):
     def __init__(self, context: PositionsContext) -> None:
         super().__init__()
         hidden, self.heads = context.hidden, context.heads
-        self.places, self.project = nn.Embedding(8, hidden), nn.Linear(hidden, self.width * self.heads)
+        self.places, self.project = (
+            nn.Embedding(8, hidden),
+            nn.Linear(hidden, self.width * self.heads),
+        )
         self.tables = nn.ModuleList([nn.ModuleList([nn.Embedding(5, self.heads)])])
 
     def vectors(self, stack: Any, coordinates: Tensor, kind: Tensor) -> Tensor:
@@ -86,7 +98,9 @@ class WholeHeads(nn.Module, Positions):
     def features(self, place: Any, role: Any, vectors: Tensor) -> Tensor:
         return self.project(vectors).unflatten(-1, (self.heads, self.width))
 
-    def relative(self, place: Any, queries: PositionView, keys: PositionView) -> RelativeBias | None:
+    def relative(
+        self, place: Any, queries: PositionView, keys: PositionView
+    ) -> RelativeBias | None:
         if place == "cross":
             return None
         distance = queries.coordinates[:, :, None, 0] - keys.coordinates[:, None, :, 0]
@@ -123,7 +137,10 @@ REGISTRY = Parts(
     leaning=Leaning,
 )
 ALL_NEEDS = ModelNeeds(
-    NEEDS.adapters, (*NEEDS.heads, Part("numbers")), (*NEEDS.criteria, Part("scaled"), Part("contrastive")), NEEDS.tasks
+    NEEDS.adapters,
+    (*NEEDS.heads, Part("numbers")),
+    (*NEEDS.criteria, Part("scaled"), Part("contrastive")),
+    NEEDS.tasks,
 )
 
 
@@ -143,14 +160,26 @@ def build(**options: Any) -> UniversalModel:
 def numbers_of(batch: Batch, samples: Sequence[Sample], rng: np.random.Generator) -> TermGroup:
     """A term on all positions of the encoder."""
     assert batch.source is not None
-    lengths = torch.bincount(batch.source.layout.sequence, minlength=batch.source.layout.sequences).tolist()
+    lengths = torch.bincount(
+        batch.source.layout.sequence, minlength=batch.source.layout.sequences
+    ).tolist()
     holders = tuple(number for number, sample in enumerate(samples) if sample.source)
     labels = torch.from_numpy(rng.normal(size=(sum(lengths), 2)).astype(np.float32))
     return TermGroup(
-        "numbers", "scaled", "source", {}, (), torch.arange(sum(lengths)), tuple(lengths), {"y": labels},
-        {"y": tuple(lengths)}, tuple(f"{samples[i].task}/x" for i in holders), tuple(lengths),
-        (0.5,) * len(lengths), holders,
-    )  # fmt: skip
+        "numbers",
+        "scaled",
+        "source",
+        {},
+        (),
+        torch.arange(sum(lengths)),
+        tuple(lengths),
+        {"y": labels},
+        {"y": tuple(lengths)},
+        tuple(f"{samples[i].task}/x" for i in holders),
+        tuple(lengths),
+        (0.5,) * len(lengths),
+        holders,
+    )
 
 
 def micro_batch(samples: Sequence[Sample], rng: np.random.Generator, packed: bool = False) -> Batch:
@@ -178,10 +207,20 @@ def pairs(count: int, rng: np.random.Generator, first: int) -> Batch:
     ones = (1,) * len(samples)
     labels = {"pair": number // 2, "side": number % 2, "identity": number}
     group = TermGroup(
-        "pooled", "contrastive", "source", {}, (), torch.arange(sum(lengths)), lengths,
-        labels, dict.fromkeys(labels, ones),
-        ("t/m",) * len(samples), ones, (1.0,) * len(samples), tuple(range(len(samples))),
-    )  # fmt: skip
+        "pooled",
+        "contrastive",
+        "source",
+        {},
+        (),
+        torch.arange(sum(lengths)),
+        lengths,
+        labels,
+        dict.fromkeys(labels, ones),
+        ("t/m",) * len(samples),
+        ones,
+        (1.0,) * len(samples),
+        tuple(range(len(samples))),
+    )
     return replace(batch, target=None, terms=(group,))
 
 
@@ -201,13 +240,19 @@ def steps(count: int, packed: bool = True, contrast: bool = False) -> list[Step]
         rng = np.random.default_rng(number)
         sizes = (3, 1, 4, 2)
         batches = [
-            micro_batch([random_sample(rng, task="tu"[i % 2]) for i in range(size)], rng, packed and size == 4)
+            micro_batch(
+                [random_sample(rng, task="tu"[i % 2]) for i in range(size)],
+                rng,
+                packed and size == 4,
+            )
             for size in sizes
         ]
         mixed = [random_sample(rng, source=i != 1, task="u") for i in range(3)]
         alone = [random_sample(rng, source=False)]
         batches += [micro_batch(mixed, rng), micro_batch(alone, rng), encoder_only(batches[0])]
-        batches += [Batch(None, None, (), ())] + ([pairs(2, rng, 0), pairs(3, rng, 2)] if contrast else [])
+        batches += [Batch(None, None, (), ())] + (
+            [pairs(2, rng, 0), pairs(3, rng, 2)] if contrast else []
+        )
         found.append(step_of(number, batches))
     return found
 
@@ -233,7 +278,12 @@ class Course:
 
 def matched(built: UniversalModel, batches: Sequence[Batch]) -> list[tuple[TermGroup, Loss]]:
     """The contrast over all micro-batches at once."""
-    wide = [(batch, group) for batch in batches for group in batch.terms if group.criterion == "contrastive"]
+    wide = [
+        (batch, group)
+        for batch in batches
+        for group in batch.terms
+        if group.criterion == "contrastive"
+    ]
     if not wide:
         return []
     predictions = [built.predict(group, built.hidden(batch)) for batch, group in wide]
@@ -241,12 +291,16 @@ def matched(built: UniversalModel, batches: Sequence[Batch]) -> list[tuple[TermG
     return [(joined, built.loss(joined, torch.cat(predictions)))]
 
 
-def portable_gradients(built: UniversalModel, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+def portable_gradients(
+    built: UniversalModel, gradients: Mapping[str, Tensor | None]
+) -> dict[str, Tensor]:
     """Gradients in the form of a portable state, whatever the layout in memory."""
     kept = {name: p.data for name, p in built.named_parameters()}
     for name, parameter in built.named_parameters():
         gradient = gradients.get(name)
-        parameter.data = torch.zeros_like(kept[name]) if gradient is None else gradient.to(parameter.dtype)
+        parameter.data = (
+            torch.zeros_like(kept[name]) if gradient is None else gradient.to(parameter.dtype)
+        )
     found = built.portable_state()
     for name, parameter in built.named_parameters():
         parameter.data = kept[name]
@@ -260,7 +314,9 @@ def plain_course(built: UniversalModel, data: Sequence[Step]) -> Course:
         built.zero_grad(set_to_none=True)
         total, reported = torch.zeros(()), 0.0
         samples = sum(len(batch.samples) for batch in step.batches)
-        found = [pair for batch in step.batches for pair in built.losses(batch)] + matched(built, step.batches)
+        found = [pair for batch in step.batches for pair in built.losses(batch)] + matched(
+            built, step.batches
+        )
         for group, loss in found:
             counts = torch.tensor([step.counts.get(term, samples) for term in group.terms])
             share = (loss.values * torch.tensor(group.weights) / counts).sum()
@@ -268,7 +324,9 @@ def plain_course(built: UniversalModel, data: Sequence[Step]) -> Course:
             total = total + share
         total.backward()
         course.losses.append(reported)
-        course.gradients.append(portable_gradients(built, {n: p.grad for n, p in built.named_parameters()}))
+        course.gradients.append(
+            portable_gradients(built, {n: p.grad for n, p in built.named_parameters()})
+        )
         course.untouched.append({name for name, p in built.named_parameters() if p.grad is None})
         norms = torch.stack([p.grad.norm() for p in built.parameters() if p.grad is not None])
         course.norms.append(float(norms.norm()))
@@ -280,4 +338,13 @@ def plain_course(built: UniversalModel, data: Sequence[Step]) -> Course:
     return course
 
 
-__all__ = ["ALL_NEEDS", "RATE", "REGISTRY", "VOCABULARY", "Course", "build", "plain_course", "steps"]
+__all__ = [
+    "ALL_NEEDS",
+    "RATE",
+    "REGISTRY",
+    "VOCABULARY",
+    "Course",
+    "build",
+    "plain_course",
+    "steps",
+]

@@ -82,7 +82,9 @@ def begun(out: Path, rank: int, name: str, does: Callable[[Path], Any]) -> str:
 
 def trained(out: Path, resume: bool) -> str:
     options: dict[str, Any] = {"samples": 4, "precision": "fp32", "threads": 1, "trackers": ()}
-    model = Generalist.create([Task("swap", "[TEXT:a] -> [TEXT:b]", train=ROWS)], preset="tiny", **SIZES)
+    model = Generalist.create(
+        [Task("swap", "[TEXT:a] -> [TEXT:b]", train=ROWS)], preset="tiny", **SIZES
+    )
     try:
         model.fit(1, out=out, resume=resume, **options)
     except (UserError, RuntimeError, OSError) as error:

@@ -56,11 +56,24 @@ def undisturbed(config: Path) -> Path:
 
 
 def started(config: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ofa_cli.main", "train", str(config), "--nproc", "2", "--pp", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "ofa_cli.main",
+        "train",
+        str(config),
+        "--nproc",
+        "2",
+        "--pp",
+        "2",
+    ]
     process = subprocess.Popen(
-        [*command, "--out", str(out), *more], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [*command, "--out", str(out), *more],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         start_new_session=True,
-    )  # fmt: skip
+    )
     STARTED.append(process)
     return process
 
@@ -81,7 +94,8 @@ def rank_one(launcher: int) -> int:
     found = [
         int(entry.parent.name)
         for entry in Path("/proc").glob("[0-9]*/environ")
-        if _child_of(int(entry.parent.name), launcher) and b"\0RANK=1\0" in b"\0" + entry.read_bytes()
+        if _child_of(int(entry.parent.name), launcher)
+        and b"\0RANK=1\0" in b"\0" + entry.read_bytes()
     ]
     assert len(found) == 1, found
     return found[0]
@@ -89,7 +103,9 @@ def rank_one(launcher: int) -> int:
 
 def _child_of(process: int, parent: int) -> bool:
     try:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]) == parent
+        return (
+            int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]) == parent
+        )
     except OSError:
         return False
 
@@ -114,7 +130,9 @@ def check_equal(run: Path, expected: Path) -> None:
     assert load(ours).state["cursor"] == load(theirs).state["cursor"]
 
 
-def test_killed_and_hung_processes_change_nothing_but_the_time(config: Path, undisturbed: Path) -> None:
+def test_killed_and_hung_processes_change_nothing_but_the_time(
+    config: Path, undisturbed: Path
+) -> None:
     disturbed = config.parent / "disturbed"
     process = started(config, disturbed, "--max-restarts", "2", "--timeout", str(TIMEOUT))
     wait_for(lambda: last_step(disturbed) > 0, process)
@@ -124,7 +142,10 @@ def test_killed_and_hung_processes_change_nothing_but_the_time(config: Path, und
     os.kill(rank_one(process.pid), signal.SIGSTOP)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert "rank 1 was killed by SIGKILL" in errors and "starting again from the last checkpoint (1 of 2)" in errors
+    assert (
+        "rank 1 was killed by SIGKILL" in errors
+        and "starting again from the last checkpoint (1 of 2)" in errors
+    )
     assert "rank 1 hung after step" in errors and "(2 of 2)" in errors
     check_equal(disturbed, undisturbed)
     check_of_use(undisturbed)
@@ -142,7 +163,10 @@ def test_a_signal_saves_on_all_ranks_and_nothing_is_lost(config: Path, undisturb
         os.killpg(process.pid, signal.SIGINT)
 
     with_workers = ("--set", "train.workers=1")
-    for tell, name, more in ((terminated, "SIGTERM", with_workers), (interrupted, "SIGINT", ("--resume",))):
+    for tell, name, more in (
+        (terminated, "SIGTERM", with_workers),
+        (interrupted, "SIGINT", ("--resume",)),
+    ):
         reached = last_step(out)
         process = started(config, out, *more)
         while last_step(out) == reached and process.poll() is None:
@@ -163,7 +187,9 @@ def check_of_use(run: Path) -> None:
     """What two stages trained answers in one process; converted, it is the same model."""
     model = Generalist.from_pretrained(run)
     portable = convert(run, run.parent / "portable")
-    assert not is_sharded(portable) and unequal(load(portable), load(find_latest(run) or run)) == 0.0
+    assert (
+        not is_sharded(portable) and unequal(load(portable), load(find_latest(run) or run)) == 0.0
+    )
     answers = [
         each.infer("swap", {"a": "red cat"}, max_length=5).text
         for each in (model, Generalist.from_pretrained(portable))
@@ -171,13 +197,17 @@ def check_of_use(run: Path) -> None:
     assert answers[0] == answers[1]
 
 
-def test_a_checkpoint_without_one_piece_is_refused_by_the_name_of_the_piece(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_without_one_piece_is_refused_by_the_name_of_the_piece(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     broken = Path(shutil.copytree(undisturbed, tmp_path / "broken"))
     piece = max((broken / "checkpoints/step-000012/shards").iterdir())
     piece.unlink()
     place = find_latest(broken) or broken
     for read in (lambda: load(place, tensors=False), lambda: Generalist.from_pretrained(broken)):
-        with pytest.raises(CheckpointError, match=f"{piece.name}: missing from the checkpoint; use another") as told:
+        with pytest.raises(
+            CheckpointError, match=f"{piece.name}: missing from the checkpoint; use another"
+        ) as told:
             read()
         assert "\n" not in str(told.value)
 
@@ -201,15 +231,29 @@ def test_a_process_with_another_plugin_is_named_on_all(config: Path, tmp_path: P
     (tmp_path / "extra_manifest.py").write_text(EXTRA)
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "ofa_cli.main", "train", str(config), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "ofa_cli.main",
+        "train",
+        str(config),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     processes = [
         subprocess.Popen(
-            command, env={**os.environ, **group, "RANK": str(rank), "PYTHONPATH": paths, **more}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            command,
+            env={**os.environ, **group, "RANK": str(rank), "PYTHONPATH": paths, **more},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for rank, more in enumerate(({}, {"OFA_PLUGIN_DEV": "extra=extra_manifest:MANIFEST"}))
-    ]  # fmt: skip
+    ]
     for rank, process in enumerate(processes):
         _, errors = process.communicate()
         assert process.returncode == 2, errors
-        assert f"error: rank {rank}: process 1 has another set of plugins than process 0: extra" in errors
+        assert (
+            f"error: rank {rank}: process 1 has another set of plugins than process 0: extra"
+            in errors
+        )

@@ -25,8 +25,14 @@ def test_the_world_is_the_product_of_its_groups(tensor, pipeline, expert, copies
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ({"world": 6, "tensor": 4}, "6 processes cannot be divided into .* --tp 4 x --pp 1; start --nproc 4 or 8"),
-        ({"world": 8, "tensor": 2, "expert": 3}, "--ep 3 does not divide the 4 data ranks .* that does: --ep 2"),
+        (
+            {"world": 6, "tensor": 4},
+            "6 processes cannot be divided into .* --tp 4 x --pp 1; start --nproc 4 or 8",
+        ),
+        (
+            {"world": 8, "tensor": 2, "expert": 3},
+            "--ep 3 does not divide the 4 data ranks .* that does: --ep 2",
+        ),
         ({"world": 2, "tensor": 0}, "--tp 0: at least 1"),
         ({"world": 2, "pipeline": 2, "fsdp": True}, "--fsdp works with --pp 1 only, not --pp 2"),
         ({"world": 2, "zero": True, "fsdp": True}, "leave --zero 1 out"),

@@ -17,12 +17,46 @@ from tests.parallel.whole_run import run, samples_seen
 pytestmark = [pytest.mark.dist, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 TWO = (
-    "tensor", "sequence", "data", "experts", "fsdp", "muon, tensor", "muon, zero", "muon, fsdp", "muon, experts",
-    "adamw, sequence", "adamw, zero", "bf16, zero", "bf16, sequence", "mixed modalities", "collective adapter", "nan",
-    "memory", "dropout", "dropout, sequence", "decoding", "decoding, fsdp", "cross-entropy", "different start", "marks",
-    "run, go on", "run, tensor", "exact, zero", "exact, fsdp", "exact, tensor", "exact, pipeline", "exact, experts",
-)  # fmt: skip
-FOUR = ("tensor and replicas", "tensor and data", "tensor and experts", "muon, tensor and zero", "run", "run, begin")
+    "tensor",
+    "sequence",
+    "data",
+    "experts",
+    "fsdp",
+    "muon, tensor",
+    "muon, zero",
+    "muon, fsdp",
+    "muon, experts",
+    "adamw, sequence",
+    "adamw, zero",
+    "bf16, zero",
+    "bf16, sequence",
+    "mixed modalities",
+    "collective adapter",
+    "nan",
+    "memory",
+    "dropout",
+    "dropout, sequence",
+    "decoding",
+    "decoding, fsdp",
+    "cross-entropy",
+    "different start",
+    "marks",
+    "run, go on",
+    "run, tensor",
+    "exact, zero",
+    "exact, fsdp",
+    "exact, tensor",
+    "exact, pipeline",
+    "exact, experts",
+)
+FOUR = (
+    "tensor and replicas",
+    "tensor and data",
+    "tensor and experts",
+    "muon, tensor and zero",
+    "run",
+    "run, begin",
+)
 TOLERANCES = {"loss": 1e-5, "gradient": 1e-5, "norm": 2e-5, "state": 1e-6, "missing": 0.0}
 
 Results = Callable[[str], list[Any]]
@@ -36,7 +70,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def results_of(folder: Path, ranks: int, names: tuple[str, ...]) -> Results:
     done = launch("tests.parallel.layout_launch", ranks, str(folder), *names, timeout=1200)
-    told = "\n".join(f"rank {rank}: {output[-3000:]}" for rank, (code, output) in enumerate(done) if code)
+    told = "\n".join(
+        f"rank {rank}: {output[-3000:]}" for rank, (code, output) in enumerate(done) if code
+    )
 
     def results(name: str) -> list[Any]:
         files = [folder / f"{name}.{rank}.json" for rank in range(ranks)]
@@ -69,7 +105,9 @@ def test_two_processes_equal_plain_training(two: Results, name: str) -> None:
 
 
 def test_fsdp_equals_plain_training_but_updates_what_took_no_part(two: Results) -> None:
-    check_equal_to_plain([{m: {**d, "missing": 0.0} for m, d in found.items()} for found in two("fsdp")])
+    check_equal_to_plain(
+        [{m: {**d, "missing": 0.0} for m, d in found.items()} for found in two("fsdp")]
+    )
 
 
 @pytest.mark.parametrize("name", ["tensor and replicas", "tensor and data", "tensor and experts"])
@@ -78,7 +116,8 @@ def test_four_processes_equal_plain_training(four: Results, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["muon, tensor", "muon, zero", "muon, fsdp", "muon, experts", "adamw, sequence", "adamw, zero"]
+    "name",
+    ["muon, tensor", "muon, zero", "muon, fsdp", "muon, experts", "adamw, sequence", "adamw, zero"],
 )
 def test_optimisers_do_as_on_one_process_and_take_over_its_state(two: Results, name: str) -> None:
     for found in two(name):
@@ -106,7 +145,9 @@ def test_bf16_runs_return_save_and_score_the_same_fp32_weights(two: Results, lay
 
 
 @pytest.mark.parametrize("name", ["mixed modalities", "collective adapter"])
-def test_a_rank_with_text_and_one_with_pictures_give_the_gradient_of_both(two: Results, name: str) -> None:
+def test_a_rank_with_text_and_one_with_pictures_give_the_gradient_of_both(
+    two: Results, name: str
+) -> None:
     check_equal_to_plain([{"": found} for found in two(name)])
 
 
@@ -138,7 +179,10 @@ def test_cross_entropy_over_split_rows(two: Results) -> None:
 def test_a_process_that_was_started_differently_is_named(two: Results) -> None:
     for found in two("different start"):
         assert found["type"] == "DifferentStartError"
-        assert "process 1 has another configuration than process 0: train.seed is 1, not 0" in found["message"]
+        assert (
+            "process 1 has another configuration than process 0: train.seed is 1, not 0"
+            in found["message"]
+        )
 
 
 def test_no_parameter_is_split_and_partial_at_once(two: Results) -> None:
@@ -146,7 +190,9 @@ def test_no_parameter_is_split_and_partial_at_once(two: Results) -> None:
     assert found["split"] and found["partial"] and not found["both"]
 
 
-def test_runs_stop_on_some_processes_and_go_on_on_others(folder: Path, two: Results, four: Results) -> None:
+def test_runs_stop_on_some_processes_and_go_on_on_others(
+    folder: Path, two: Results, four: Results
+) -> None:
     """Losses of every step, validation and scores of one process, of four, of two, and of four, then two, then one;
     there, all processes together take the samples of one, in each step."""
     with samples_seen() as expected:

@@ -19,7 +19,10 @@ LAYOUTS = ("pp2", *FOUR[:-1])
 def results(folder: Path, ranks: int, names: tuple[str, ...]) -> dict[str, list[Any]]:
     ended = launch("tests.parallel.pipeline_cases", ranks, str(folder), *names, timeout=1500)
     assert [code for code, _ in ended] == [0] * ranks, ended[0][1][-3000:]
-    return {name: [json.loads((folder / f"{name}.{rank}.json").read_text()) for rank in range(ranks)] for name in names}
+    return {
+        name: [json.loads((folder / f"{name}.{rank}.json").read_text()) for rank in range(ranks)]
+        for name in names
+    }
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_losses_and_gradients_are_those_of_one_process(found: dict[str, list[Any]], layout: str) -> None:
+def test_losses_and_gradients_are_those_of_one_process(
+    found: dict[str, list[Any]], layout: str
+) -> None:
     for rank in found[layout]:
         for name, worst in rank.items():
             assert worst["loss"] < 1e-5 and worst["gradient"] < 1e-5, (name, worst)
@@ -68,7 +73,9 @@ def test_bf16_stages_are_one_bf16_process(found: dict[str, list[Any]]) -> None:
         ("stages", "7 pipeline stages cannot share 6 layers"),
     ],
 )
-def test_what_cannot_work_is_refused_by_name_on_every_rank(found: dict[str, list[Any]], case: str, says: str) -> None:
+def test_what_cannot_work_is_refused_by_name_on_every_rank(
+    found: dict[str, list[Any]], case: str, says: str
+) -> None:
     for rank in found["refused"]:
         assert rank[case].startswith("PipelineError: ") and says in rank[case]
 
@@ -79,14 +86,18 @@ def test_a_trained_pipeline_is_a_whole_model_again(found: dict[str, list[Any]]) 
         assert rank["values"] < 1e-5
 
 
-def test_a_run_of_stages_is_resumed_and_evaluated_by_one_process(found: dict[str, list[Any]]) -> None:
+def test_a_run_of_stages_is_resumed_and_evaluated_by_one_process(
+    found: dict[str, list[Any]],
+) -> None:
     for rank in found["resumed"]:
         assert rank["shared"] > 6 and rank["staged"] < 1e-4, "losses and norms of the steps"
         assert rank["resumed"] < 1e-4, "losses, validation and scores"
 
 
 @pytest.mark.parametrize("case", ["curve2", "curve4"])
-def test_a_mixed_run_has_the_loss_curve_of_one_process(found: dict[str, list[Any]], case: str) -> None:
+def test_a_mixed_run_has_the_loss_curve_of_one_process(
+    found: dict[str, list[Any]], case: str
+) -> None:
     for rank in found[case]:
         assert rank["steps"] == [8, 8] and all(rank["names"])
         assert rank["apart"] < 1e-4

@@ -36,20 +36,31 @@ def highest(costs, ends):
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 8))
 def test_no_other_cut_has_a_cheaper_most_expensive_stage(costs, stages):
     if stages > len(costs):
-        with pytest.raises(PipelineError, match=f"{stages} pipeline stages cannot share {len(costs)} layers"):
+        with pytest.raises(
+            PipelineError, match=f"{stages} pipeline stages cannot share {len(costs)} layers"
+        ):
             cut(costs, stages)
         return
     found = cut(costs, stages)
     assert [link for links in found for link in links] == list(range(len(costs))) and all(found)
     others = itertools.combinations(range(1, len(costs)), stages - 1)
-    assert highest(costs, [r.stop for r in found[:-1]]) == min(highest(costs, ends) for ends in others)
+    assert highest(costs, [r.stop for r in found[:-1]]) == min(
+        highest(costs, ends) for ends in others
+    )
 
 
 def test_equal_layers_are_spread_evenly():
-    assert [len(links) for links in cut([1.0] * 10, 4)] in ([2, 2, 3, 3], [2, 3, 2, 3], [3, 2, 2, 3], [3, 3, 2, 2])
+    assert [len(links) for links in cut([1.0] * 10, 4)] in (
+        [2, 2, 3, 3],
+        [2, 3, 2, 3],
+        [3, 2, 2, 3],
+        [3, 3, 2, 2],
+    )
 
 
-@pytest.mark.parametrize(("stages", "options"), [(2, OPTIONS[0]), *((3, options) for options in OPTIONS)], ids=str)
+@pytest.mark.parametrize(
+    ("stages", "options"), [(2, OPTIONS[0]), *((3, options) for options in OPTIONS)], ids=str
+)
 def test_stages_one_behind_the_other_are_the_model(stages, options):
     whole, parts = build(**options).eval(), [build(**options).eval() for _ in range(stages)]
     for number, part in enumerate(parts):
@@ -83,19 +94,31 @@ def test_every_stage_keeps_what_it_needs_and_no_more():
     for stage in range(3):
         rooms = {name.partition(".")[0] for name in names[stage]}
         assert ("heads" in rooms) == ("criteria" in rooms) == (stage == 2)
-        assert ("source_norm" in rooms) == (stage == 0) and ("target_norm" in rooms) == (stage == target)
+        assert ("source_norm" in rooms) == (stage == 0) and ("target_norm" in rooms) == (
+            stage == target
+        )
         assert ("embedding.table.weight" in names[stage]) == (stage in (0, target, 2))
         assert ("types.source/token" in names[stage]) == (stage == 0)
         for side in ("encoder", "decoder"):
-            layers = {int(n.split(".")[2]) for n in names[stage] if n.startswith(f"backbone.{side}.")}
+            layers = {
+                int(n.split(".")[2]) for n in names[stage] if n.startswith(f"backbone.{side}.")
+            }
             relative = f"backbone.positions.{side}.token.relative."
-            tables = {int(n.removeprefix(relative).split(".")[0]) for n in names[stage] if n.startswith(relative)}
+            tables = {
+                int(n.removeprefix(relative).split(".")[0])
+                for n in names[stage]
+                if n.startswith(relative)
+            }
             assert layers == tables == set(plan.layers(side, stage))
 
 
 def test_adapters_live_where_their_side_begins():
     needs = ModelNeeds(
-        ALL_NEEDS.adapters, ALL_NEEDS.heads, ALL_NEEDS.criteria, ALL_NEEDS.tasks, sides={"grid": frozenset({"source"})}
+        ALL_NEEDS.adapters,
+        ALL_NEEDS.heads,
+        ALL_NEEDS.criteria,
+        ALL_NEEDS.tasks,
+        sides={"grid": frozenset({"source"})},
     )
     last = UniversalModel(small(), REGISTRY, VOCABULARY, {}, needs)
     plan = cut_model(last, 2, 1)
@@ -104,7 +127,9 @@ def test_adapters_live_where_their_side_begins():
 
 
 def test_other_backbones_are_refused_by_name():
-    built = UniversalModel(small(backbone="two_layers"), Parts(two_layers=TwoLayers), VOCABULARY, {}, ModelNeeds())
+    built = UniversalModel(
+        small(backbone="two_layers"), Parts(two_layers=TwoLayers), VOCABULARY, {}, ModelNeeds()
+    )
     with pytest.raises(PipelineError, match="backbone 'two_layers' cannot be cut"):
         plan_stages(built, 2)
 

@@ -8,7 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ofacore.parallel import products
-from ofacore.parallel.products import FEW, LARGE, LONG, SEEN, Blocked, can_be_blocked, linear, project_into, projected
+from ofacore.parallel.products import (
+    FEW,
+    LARGE,
+    LONG,
+    SEEN,
+    Blocked,
+    can_be_blocked,
+    linear,
+    project_into,
+    projected,
+)
 
 INPUTS = 96
 
@@ -78,7 +88,9 @@ def test_a_projection_is_differentiable(weight: Tensor) -> None:
     torch.testing.assert_close(hidden.grad, weight.sum(0).expand(2, -1), atol=1e-3, rtol=1e-5)
 
 
-def test_other_numbers_and_machines_take_torch(weight: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_numbers_and_machines_take_torch(
+    weight: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(*_: object) -> Tensor:
         raise AssertionError("oneDNN was called")
 

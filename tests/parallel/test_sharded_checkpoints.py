@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.dist, pytest.mark.slow, pytest.mark.timeout(900)]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("checkpoints")
     done = launch("tests.parallel.checkpoint_cases", 4, str(made), timeout=800)
-    assert not any(code for code, _ in done), "\n".join(output[-3000:] for code, output in done if code)
+    assert not any(code for code, _ in done), "\n".join(
+        output[-3000:] for code, output in done if code
+    )
     return made
 
 
@@ -46,7 +48,10 @@ def test_converted_there_and_back_nothing_changes(folder: Path, tmp_path: Path) 
     expected = load(folder / "tensor and pipeline, whole")
     save_sharded(tmp_path / "again", expected)
     assert unequal(load(tmp_path / "again"), expected) == 0.0
-    assert not list((tmp_path / "again").rglob("*.pt")) and not (tmp_path / "again/shards/.metadata").exists()
+    assert (
+        not list((tmp_path / "again").rglob("*.pt"))
+        and not (tmp_path / "again/shards/.metadata").exists()
+    )
 
 
 def test_a_damaged_shard_and_a_missing_tensor_are_told(folder: Path, tmp_path: Path) -> None:
@@ -69,5 +74,8 @@ def test_shards_hold_each_number_once(folder: Path) -> None:
         written = 0
         for path in (folder / name / "shards").iterdir():
             with safe_open(path, "pt") as file:
-                written += sum(torch.Size(file.get_slice(key).get_shape()).numel() for key in sorted(file.keys()))
+                written += sum(
+                    torch.Size(file.get_slice(key).get_shape()).numel()
+                    for key in sorted(file.keys())
+                )
         assert written == held

@@ -30,14 +30,18 @@ groups.stop(); groups.stop()
 
 @pytest.mark.slow
 def test_start_is_quiet_and_needs_no_launcher() -> None:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", START], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", START], capture_output=True, text=True, timeout=120
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_starting_imports_no_compiler() -> None:
     """Where there is no CUDA device; it costs over a second."""
     code = "import sys, ofacore.runs.train_run; print('torch._inductor.compile_fx' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stdout == f"{torch.cuda.is_available()}\n"
 
 
@@ -77,7 +81,9 @@ def test_split_norm_over_processes_equals_layer_norm() -> None:
     expected = functional.layer_norm(x, (16,))
     torch.testing.assert_close(layer(x), expected)
     wide, centred = x, x - x.mean(-1, keepdim=True)
-    torch.testing.assert_close(centred * torch.rsqrt((centred**2).mean(-1, keepdim=True) + layer.eps), layer(wide))
+    torch.testing.assert_close(
+        centred * torch.rsqrt((centred**2).mean(-1, keepdim=True) + layer.eps), layer(wide)
+    )
 
 
 def test_random_states_fork_and_come_back() -> None:
@@ -108,7 +114,10 @@ def test_tuning_sets_threads_and_flushes_denormals() -> None:
 
 @pytest.mark.parametrize(
     ("features", "units"),
-    [({"amx_bf16": True, "avx512_bf16": True}, ("amx_bf16", "avx512_bf16")), ({"amx_bf16": False, "avx2": True}, ())],
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, ("amx_bf16", "avx512_bf16")),
+        ({"amx_bf16": False, "avx2": True}, ()),
+    ],
 )
 def test_a_processor_is_fast_in_bf16_by_its_units_unless_the_environment_says_otherwise(
     features: dict[str, bool], units: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -124,6 +133,8 @@ def test_a_processor_is_fast_in_bf16_by_its_units_unless_the_environment_says_ot
         assert fast_bf16(device) == (setting == "on")
         assert described_bf16(device) == f"OFA_BF16={setting}; units: {', '.join(units) or 'none'}"
     monkeypatch.setenv("OFA_BF16", "sometimes")
-    with pytest.raises(UserError, match="environment variable OFA_BF16='sometimes': expected on or off"):
+    with pytest.raises(
+        UserError, match="environment variable OFA_BF16='sometimes': expected on or off"
+    ):
         fast_bf16(device)
     assert bf16_units(torch.device("meta")) == ()

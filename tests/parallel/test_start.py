@@ -22,7 +22,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Said]:
 
 
 @pytest.mark.dist
-def test_a_rank_that_looks_late_does_not_find_the_claim_of_its_own_run(said: tuple[Said, Said]) -> None:
+def test_a_rank_that_looks_late_does_not_find_the_claim_of_its_own_run(
+    said: tuple[Said, Said],
+) -> None:
     assert [each["looks late"] for each in said] == ["trained | free", "trained"]
 
 
@@ -30,9 +32,17 @@ def test_a_rank_that_looks_late_does_not_find_the_claim_of_its_own_run(said: tup
 @pytest.mark.parametrize(
     ("case", "first", "second"),
     [
-        ("refuses", "UserError: process 1: not writable here", "UserError: process 1: not writable here"),
+        (
+            "refuses",
+            "UserError: process 1: not writable here",
+            "UserError: process 1: not writable here",
+        ),
         ("breaks", "OtherProcessError: process 1: stale file handle", "OSError: stale file handle"),
-        ("claimed meanwhile", "UserError: process 0: not writable here", "UserError: process 0: not writable here"),
+        (
+            "claimed meanwhile",
+            "UserError: process 0: not writable here",
+            "UserError: process 0: not writable here",
+        ),
     ],
 )
 def test_what_one_rank_cannot_do_ends_all_and_leaves_the_folder_free(

@@ -66,11 +66,18 @@ def test_alone_it_is_the_plain_layer_with_its_names() -> None:
     assert sum(isinstance(module, SyncBatchNorm) for module in ours.modules()) == 3
     assert list(plain.state_dict()) == list(ours.state_dict())
     for key, value in learned(plain, slice(0, SAMPLES)).items():
-        assert learned(synchronised(network(0.1, torch.float32)), slice(0, SAMPLES))[key].equal(value), key
+        assert learned(synchronised(network(0.1, torch.float32)), slice(0, SAMPLES))[key].equal(
+            value
+        ), key
 
 
 def test_frozen_weights_stay_frozen_and_settings_stay() -> None:
     layer = nn.BatchNorm2d(4, eps=0.5, momentum=0.3).requires_grad_(False).eval()
     found = synchronised(layer)
     assert isinstance(found, SyncBatchNorm)
-    assert (found.eps, found.momentum, found.training, found.weight.requires_grad) == (0.5, 0.3, False, False)
+    assert (found.eps, found.momentum, found.training, found.weight.requires_grad) == (
+        0.5,
+        0.3,
+        False,
+        False,
+    )

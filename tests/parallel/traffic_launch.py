@@ -25,9 +25,13 @@ from tests.parallel.token_work import batch_of, model_of, work_of
 from tests.training.small import Step
 
 LAYOUTS = {
-    "tensor": {"tensor": 2}, "sequence": {"tensor": 2, "sequence": True}, "data": {}, "zero": {"zero": True},
-    "fsdp": {"fsdp": True}, "pipeline": {"pipeline": 2},
-}  # fmt: skip
+    "tensor": {"tensor": 2},
+    "sequence": {"tensor": 2, "sequence": True},
+    "data": {},
+    "zero": {"zero": True},
+    "fsdp": {"fsdp": True},
+    "pipeline": {"pipeline": 2},
+}
 
 
 def compare(**sizes: object) -> tuple[dict[str, float], dict[str, float]]:
@@ -48,9 +52,13 @@ def compare(**sizes: object) -> tuple[dict[str, float], dict[str, float]]:
         passes.run(Step(0, batches, {"task/text": plan.samples * plan.target}))
         optimizer.step(1.0)
     computed: dict[str, float] = {}
-    calls = [(call, 2) for call in of_micro_batch(plan, choice, stage)] + [(c, 1) for c in of_step(plan, layout, stage)]
+    calls = [(call, 2) for call in of_micro_batch(plan, choice, stage)] + [
+        (c, 1) for c in of_step(plan, layout, stage)
+    ]
     for call, times in calls:
-        computed[call.operation] = computed.get(call.operation, 0.0) + call.payload * call.times * times
+        computed[call.operation] = (
+            computed.get(call.operation, 0.0) + call.payload * call.times * times
+        )
     return computed, dict(counter.payload)
 
 

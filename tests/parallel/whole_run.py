@@ -12,11 +12,18 @@ from ofacore import Generalist, Task
 from ofacore.generalist import fitting
 
 WORDS = ("red", "green", "blue", "cat", "dog", "sun", "moon", "star", "tree")
-ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}", "n": str(len(x))} for x in WORDS for y in WORDS if x != y]
+ROWS = [
+    {"a": f"{x} {y}", "b": f"{y} {x}", "n": str(len(x))} for x in WORDS for y in WORDS if x != y
+]
 SIZES = {
-    "hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0,
+    "hidden": 32,
+    "ffn": 64,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "dropout": 0.0,
     "experts": "modality",
-}  # fmt: skip
+}
 
 
 def run(folder: Path, steps: int, resume: bool = False) -> dict[str, float]:
@@ -33,13 +40,22 @@ def run(folder: Path, steps: int, resume: bool = False) -> dict[str, float]:
         Task("count", "count: [TEXT:a] -> [TEXT:n]", train=ROWS[:40], valid=ROWS[:5]),
     ]
     options: dict[str, Any] = {
-        "samples": 6, "precision": "fp32", "threads": 1, "trackers": ("jsonl",), "log_every": 1,
-        "micro_batch_samples": 4, "lr": {"name": "constant"}, "ema": 0.5,
+        "samples": 6,
+        "precision": "fp32",
+        "threads": 1,
+        "trackers": ("jsonl",),
+        "log_every": 1,
+        "micro_batch_samples": 4,
+        "lr": {"name": "constant"},
+        "ema": 0.5,
         "optimizer": {"name": "sgd", "lr": 0.05, "sgd_momentum": 0.5, "clip": 0.5},
-    }  # fmt: skip
+    }
     model = Generalist.create(tasks, preset="tiny", **SIZES)
     model.fit(steps, out=folder, resume=resume, **options)
-    scores = {f"{row.task}/{row.metric}": row.score for row in model.evaluate(baseline=False, max_length=6)}
+    scores = {
+        f"{row.task}/{row.metric}": row.score
+        for row in model.evaluate(baseline=False, max_length=6)
+    }
     return {**logged(folder), **scores}
 
 
@@ -67,6 +83,8 @@ def logged(folder: Path) -> dict[str, float]:
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         record = json.loads(line)
         for name, value in record.items():
-            if isinstance(value, float) and ("loss" in name or name.count("/") == 2 or "norm" in name):
+            if isinstance(value, float) and (
+                "loss" in name or name.count("/") == 2 or "norm" in name
+            ):
                 found[f"{record['step']}/{name}"] = value
     return found

@@ -45,7 +45,11 @@ def folder_of(name: str) -> Path:
 class Parts:
     """What the stored models are built from: parts of the core, and adapters of installed plugins."""
 
-    known = {"adapter/token": TokenAdapter, "head/token": TokenHead, "criterion/cross_entropy": CrossEntropy}
+    known = {
+        "adapter/token": TokenAdapter,
+        "head/token": TokenHead,
+        "criterion/cross_entropy": CrossEntropy,
+    }
 
     def load(self, kind: str, name: str) -> Any:
         full = f"{kind}/{name}"
@@ -92,7 +96,9 @@ class Original:
     def ours(self) -> Tensor:
         """Our id of each of theirs, found by name."""
         place = iter(self.vocabulary.range(BLOCK))
-        return torch.tensor([_CORE[name] if name in _CORE else next(place) for name in self.dictionary])
+        return torch.tensor(
+            [_CORE[name] if name in _CORE else next(place) for name in self.dictionary]
+        )
 
     @cached_property
     def reading(self) -> ofasys_names.Reading:
@@ -106,7 +112,9 @@ class Original:
 
     def model(self, **changes: Any) -> UniversalModel:
         """Our model with the original's weights, in evaluation mode."""
-        options = ofasys_options.model_options(self.json("model_config.json"), self.reading, self.folder)
+        options = ofasys_options.model_options(
+            self.json("model_config.json"), self.reading, self.folder
+        )
         config = ModelConfig(**{**options, "adapters": self.adapter_options, **changes})
         names = self.reading.adapters("encoder").values()
         adapters = tuple(Part(name, config.adapters.get(name, {})) for name in names)
@@ -121,7 +129,11 @@ class Original:
 
     def theirs(self, built: UniversalModel, gradients: bool = False) -> dict[str, Tensor]:
         """Our state, or the gradients, under the original's names."""
-        values = {name: value.grad for name, value in built.named_parameters()} if gradients else built.state_dict()
+        values = (
+            {name: value.grad for name, value in built.named_parameters()}
+            if gradients
+            else built.state_dict()
+        )
         own = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         table = own["embedding.table.weight"][self.ours]
         return {
@@ -157,21 +169,43 @@ class Case:
             piece = self._piece(number, slot, self.stored(f"slot_{number}")[row])
             (source if slot["is_src"] else target).append(piece)
         labels = self.original.ours[_real(self.stored("target")[row])].numpy()
-        term = TermItem("t/y", "target", (0,), "token", "cross_entropy", {"ids": labels}, len(labels), blocks=(BLOCK,))
+        term = TermItem(
+            "t/y",
+            "target",
+            (0,),
+            "token",
+            "cross_entropy",
+            {"ids": labels},
+            len(labels),
+            blocks=(BLOCK,),
+        )
         return Example("t", str(row), (tuple(source),), tuple(target), (term,))
 
     def _piece(self, number: int, slot: Mapping[str, Any], value: Tensor) -> Piece:
         side = "source" if slot["is_src"] else "target"
-        chosen = [text.removeprefix("adaptor=") for text in slot["attributes"] or () if text.startswith("adaptor=")]
+        chosen = [
+            text.removeprefix("adaptor=")
+            for text in slot["attributes"] or ()
+            if text.startswith("adaptor=")
+        ]
         adapter = chosen[0] if chosen else "token"
         plan = SlotPlan(str(number), slot["modality"], side, number, "", adapter)
         if adapter == "token":
             ids = self.original.ours[_real(value)].numpy()
             where = np.repeat(np.arange(len(ids))[:, None], 3, axis=1)
-            return Piece(plan, adapter, {"tokens": ids}, (len(ids),), where, causal=side == "target")
+            return Piece(
+                plan, adapter, {"tokens": ids}, (len(ids),), where, causal=side == "target"
+            )
         shape = tuple(value.shape[1:])
-        where = Parts().load("adapter", adapter).coordinates(shape, self.original.adapter_options[adapter])
-        features = {"pixels": value.permute(1, 2, 0).flatten().numpy(), "statistics": np.array([_given()])}
+        where = (
+            Parts()
+            .load("adapter", adapter)
+            .coordinates(shape, self.original.adapter_options[adapter])
+        )
+        features = {
+            "pixels": value.permute(1, 2, 0).flatten().numpy(),
+            "statistics": np.array([_given()]),
+        }
         return Piece(plan, adapter, features, shape, where)
 
     def real(self, side: str) -> Tensor:

@@ -15,8 +15,11 @@ from tests.parity.original import BLOCK, Case, Original, folder_of
 
 SETTINGS = ("greedy", "greedy_min_len_8", "beam5", "beam5_no_repeat_3", "beam3_normalized_lenpen2")
 CASES = [
-    ("carried", "text_to_text"), ("text", "text_to_text"), ("patch", "text_to_text"), ("patch", "image_text_to_text"),
-]  # fmt: skip
+    ("carried", "text_to_text"),
+    ("text", "text_to_text"),
+    ("patch", "text_to_text"),
+    ("patch", "image_text_to_text"),
+]
 
 
 def options_of(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +31,9 @@ def options_of(arguments: dict[str, Any]) -> dict[str, Any]:
         "max_length": arguments["max_len"],
         "min_length": arguments.get("min_len", 1),
         "no_repeat_ngram": arguments.get("no_repeat_ngram_size", 0),
-        "length_penalty": arguments.get("lenpen", 1.0) if arguments.get("normalize_scores") else 0.0,
+        "length_penalty": arguments.get("lenpen", 1.0)
+        if arguments.get("normalize_scores")
+        else 0.0,
         "core_tokens": True,
         "pad_tokens": False,
     }
@@ -43,10 +48,14 @@ def test_the_same_tokens_and_scores(folder: str, name: str, setting: str) -> Non
     stored = original.json("generation.json")[name][setting]
     slot = SlotPlan("y", "TEXT", "target", 0, "", "token", head="token", loss=True)
     requests = [
-        RowRequest(slot, RowContext({}, "t", "infer", np.random.default_rng(0)), TargetSpec((BLOCK,)))
+        RowRequest(
+            slot, RowContext({}, "t", "infer", np.random.default_rng(0)), TargetSpec((BLOCK,))
+        )
         for _ in range(case.rows)
     ]
-    session = Session(built, lambda adapter, shape: np.zeros((0, 3)), case.batch().source, case.rows)
+    session = Session(
+        built, lambda adapter, shape: np.zeros((0, 3)), case.batch().source, case.rows
+    )
     generator = TokenGenerator(options_of(stored["args"]))
     found = generator(session, requests, torch.Generator())
     for produced, wanted in zip(found, stored["hypotheses"], strict=True):

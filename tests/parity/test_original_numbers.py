@@ -42,15 +42,23 @@ def test_every_hidden_state_and_logit(folder: str, name: str) -> None:
     states_of(built.backbone.decoder, target)
     hidden = built.hidden(case.batch())
     for index, states in enumerate(source):
-        torch.testing.assert_close(states, case.at_real(f"encoder_states_{index}", "encoder", True), **CLOSE)
+        torch.testing.assert_close(
+            states, case.at_real(f"encoder_states_{index}", "encoder", True), **CLOSE
+        )
     torch.testing.assert_close(hidden.source, case.at_real("encoder_out", "encoder", True), **CLOSE)
     for index, states in enumerate(target):
-        torch.testing.assert_close(states, case.at_real(f"decoder_states_{index}", "decoder", True), **CLOSE)
-    torch.testing.assert_close(hidden.target, case.at_real("decoder_last_hidden", "decoder", False), **CLOSE)
+        torch.testing.assert_close(
+            states, case.at_real(f"decoder_states_{index}", "decoder", True), **CLOSE
+        )
+    torch.testing.assert_close(
+        hidden.target, case.at_real("decoder_last_hidden", "decoder", False), **CLOSE
+    )
     (group,) = case.batch().terms
     prediction = built.predict(group, hidden)
     place = torch.searchsorted(prediction.ids, case.original.ours)
-    torch.testing.assert_close(prediction.logits()[:, place], case.at_real("logits", "decoder", False), **CLOSE)
+    torch.testing.assert_close(
+        prediction.logits()[:, place], case.at_real("logits", "decoder", False), **CLOSE
+    )
 
 
 @pytest.mark.parametrize(("folder", "name"), CASES)

@@ -44,7 +44,9 @@ def refilled(shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     found = {}
     for name, shape in shapes.items():
         middle, reach = middle_and_reach(name, shape)
-        values = np.float32(middle) + np.float32(reach) * noise(_TIED.get(name, name), int(np.prod(shape)))
+        values = np.float32(middle) + np.float32(reach) * noise(
+            _TIED.get(name, name), int(np.prod(shape))
+        )
         found[name] = torch.from_numpy(values.reshape(shape))
         if "embed_tokens" in name:
             found[name][1] = 0.0

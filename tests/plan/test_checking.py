@@ -9,7 +9,15 @@ import pytest
 from ofacore.config import Place
 from ofacore.config.schema import RunConfig
 from ofacore.plan.checking import check
-from ofacore.plugin import CONTRACT, Component, ComponentManifest, Option, Registry, TaskManifest, TaskPreset
+from ofacore.plugin import (
+    CONTRACT,
+    Component,
+    ComponentManifest,
+    Option,
+    Registry,
+    TaskManifest,
+    TaskPreset,
+)
 from ofacore.plugin.options import unfit
 from tests.plan.toys import PICTURES, WORDS
 
@@ -54,7 +62,9 @@ def test_a_good_run_has_no_problem(tmp_path: Path) -> None:
         "prompt_slot": "a",
     }
     schedule = {"name": "all", "options": {"shuffle": False}}
-    assert not found({"tasks": {"t": task, "u": {"preset": "copy"}}, "train": {"schedule": schedule}})
+    assert not found(
+        {"tasks": {"t": task, "u": {"preset": "copy"}}, "train": {"schedule": schedule}}
+    )
 
 
 def test_everything_wrong_is_found_at_once(tmp_path: Path) -> None:
@@ -63,20 +73,36 @@ def test_everything_wrong_is_found_at_once(tmp_path: Path) -> None:
         "lost": {"preset": "coppy"},
         "empty": {},
         "bare": {"preset": "own"},
-        "bad": {"instruction": ["[WORD:a] -> [WORD:b", "[WRD:a] -> [WORD:b]"], "data": {"train": [{"a": "x"}]}},
+        "bad": {
+            "instruction": ["[WORD:a] -> [WORD:b", "[WRD:a] -> [WORD:b]"],
+            "data": {"train": [{"a": "x"}]},
+        },
         "uses": {
             "preset": "own",
-            "data": {"train": str(tmp_path / "trian.csv"), "columns": {"d": "x"}, "transforms": {"a": ["lowr"]}},
-            "metrics": [{"metric": "acuracy", "slot": "b"}, {"metric": "iou", "slot": "a", "options": {"treshold": 1}}],
+            "data": {
+                "train": str(tmp_path / "trian.csv"),
+                "columns": {"d": "x"},
+                "transforms": {"a": ["lowr"]},
+            },
+            "metrics": [
+                {"metric": "acuracy", "slot": "b"},
+                {"metric": "iou", "slot": "a", "options": {"treshold": 1}},
+            ],
             "losses": [{"criterion": "cross_entropi", "hidden": "z"}],
             "closed_sets": {"b": str(tmp_path / "labels.txt")},
             "prompt_slot": "q",
         },
     }
-    model = {"backbone": "megatrom", "positions": "rotery", "adapters": {"patches": {"size": 1}, "tokn": {}}}
+    model = {
+        "backbone": "megatrom",
+        "positions": "rotery",
+        "adapters": {"patches": {"size": 1}, "tokn": {}},
+    }
     train = {"schedule": {"name": "all", "options": {"shufle": 1}}, "trackers": ["jsonl", "wandb"]}
     prefer = {"IMAGE": "picturs"}
-    problems = found({"tasks": tasks, "model": model, "train": train, "plugins": {"prefer": prefer}})
+    problems = found(
+        {"tasks": tasks, "model": model, "train": train, "plugins": {"prefer": prefer}}
+    )
     expected = {
         "tasks.lost.preset": "'copy'",
         "tasks.bare.data.train": "no training data",
@@ -101,7 +127,9 @@ def test_everything_wrong_is_found_at_once(tmp_path: Path) -> None:
         "train.trackers.1": "one of: jsonl, tensorboard",
         "plugins.prefer.IMAGE": "'pictures'",
     }
-    assert {path: expected[path] in text for path, text in problems.items()} == dict.fromkeys(expected, True)
+    assert {path: expected[path] in text for path, text in problems.items()} == dict.fromkeys(
+        expected, True
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +149,9 @@ def test_everything_wrong_is_found_at_once(tmp_path: Path) -> None:
         (None, ["a"], ""),
     ],
 )
-def test_an_option_is_of_the_kind_of_its_default(default: object, value: object, expected: str) -> None:
+def test_an_option_is_of_the_kind_of_its_default(
+    default: object, value: object, expected: str
+) -> None:
     assert unfit(value, Option(default)) == expected
 
 
@@ -132,7 +162,9 @@ def test_options_of_another_kind_and_contradictions_are_found() -> None:
     assert "min_length=9 is more than max_length=3" in problems["tasks.t.generation"]
     assert "found 'yes', expected true or false" in problems["train.schedule.options.shuffle"]
     wide = {"strategy": "diverse_beam", "beam": 4}
-    mixed = found({"tasks": {"t": {"preset": "copy", "generation": {"groups": 3}}}, "generation": wide})
+    mixed = found(
+        {"tasks": {"t": {"preset": "copy", "generation": {"groups": 3}}}, "generation": wide}
+    )
     assert mixed == {"tasks.t.generation": "beam=4 is no multiple of groups=3; "}
     table = {"generator/token": {**wide, "groups": 3}}
     assert found({"tasks": {"t": {"preset": "copy"}}, "options": table}) == mixed
@@ -141,7 +173,9 @@ def test_options_of_another_kind_and_contradictions_are_found() -> None:
 def test_a_bad_instruction_is_drawn_with_its_caret() -> None:
     task = {"instruction": "[WORD:a,max_lenght=3] -> [WORD:b]", "data": {"train": [{"a": "x"}]}}
     (problem,) = check(
-        RunConfig.model_validate({"tasks": {"t": task}}), REGISTRY, places={"tasks.t": Place("r.yaml", 4)}
+        RunConfig.model_validate({"tasks": {"t": task}}),
+        REGISTRY,
+        places={"tasks.t": Place("r.yaml", 4)},
     )
     head, *picture = str(problem).split("\n")
     assert head.startswith("r.yaml:4: tasks.t.instruction: ")
@@ -164,11 +198,21 @@ def test_templates_that_do_not_agree_are_a_problem_of_the_task() -> None:
     [
         (["a", "b"], None, ""),
         ([], None, ""),
-        (["a", "bb"], "tasks.t.data.train", "reads column 'b', which is missing; did you mean 'bb'?"),
-        (["a;b"], "tasks.t.data.train", "no column 'a', but a single one, 'a;b'; set data.delimiter: ';'"),
+        (
+            ["a", "bb"],
+            "tasks.t.data.train",
+            "reads column 'b', which is missing; did you mean 'bb'?",
+        ),
+        (
+            ["a;b"],
+            "tasks.t.data.train",
+            "no column 'a', but a single one, 'a;b'; set data.delimiter: ';'",
+        ),
     ],
 )
-def test_missing_columns_are_found_optional_ones_aside(columns: list[str], path: str | None, message: str) -> None:
+def test_missing_columns_are_found_optional_ones_aside(
+    columns: list[str], path: str | None, message: str
+) -> None:
     task = {"preset": "own", "data": {"train": [{"a": 1}]}}
     problems = found({"tasks": {"t": task}}, columns=lambda name, split: columns)
     assert list(problems) == ([path] if path else []) and message in "".join(problems.values())

@@ -16,13 +16,24 @@ def test_every_slot_gets_its_components() -> None:
     picture, plain, word = plan.slots.values()
     assert (picture.adapter, picture.loss, picture.side) == ("patches", False, "source")
     assert (plain.plain, plain.type, plain.preprocessor) == ("what is it?", "WORD", "word")
-    assert (word.adapter, word.head, word.criterion, word.generator) == ("token", "token", "cross_entropy", "token")
+    assert (word.adapter, word.head, word.criterion, word.generator) == (
+        "token",
+        "token",
+        "cross_entropy",
+        "token",
+    )
     assert word.loss and word.attributes == {"level": "piece", "max_length": 5}
 
 
 def test_plain_text_and_no_loss_slots_of_the_target_are_not_learned() -> None:
     text = "[WORD:a] -> it is [WORD:a,no_loss] or [WORD:b]"
-    assert [s.loss for s in compile_instruction(text, registry()).slots.values()] == [False, False, False, False, True]
+    assert [s.loss for s in compile_instruction(text, registry()).slots.values()] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
     with_loss = compile_instruction(text, registry(), plain_loss=True)
     assert [s.loss for s in with_loss.slots.values()] == [False, True, False, True, True]
 
@@ -31,11 +42,21 @@ def test_plain_text_and_no_loss_slots_of_the_target_are_not_learned() -> None:
     ("text", "message", "under", "hint"),
     [
         ("[WRD:a] -> [WORD:b]", "slot type WRD", "WRD", "WORD"),
-        ("[WORD:a,max_lenght=3] -> [WORD:b]", "no attribute 'max_lenght'", "max_lenght", "'max_length'"),
+        (
+            "[WORD:a,max_lenght=3] -> [WORD:b]",
+            "no attribute 'max_lenght'",
+            "max_lenght",
+            "'max_length'",
+        ),
         ("[WORD:a,max_length=x] -> [WORD:b]", "needs a whole number", "x]", "max_length=10"),
         ("[WORD:a,max_length] -> [WORD:b]", "needs a value", "]", "max_length=10"),
         ("[WORD:a,max_length=0] -> [WORD:b]", "at least 1", "0", None),
-        ("[WORD:a] -> [WORD:b,max_length=3,min_length=9]", "is more than 'max_length=3'", "min_length", None),
+        (
+            "[WORD:a] -> [WORD:b,max_length=3,min_length=9]",
+            "is more than 'max_length=3'",
+            "min_length",
+            None,
+        ),
         ("[WORD:a,ratio=nan] -> [WORD:b]", "0 to 1", "nan", None),
         ("[WORD:a,level=leter] -> [WORD:b]", "no value of 'level'", "leter", "'letter'"),
         ("[WORD:a] -> [WORD:b,closed_set=1]", "takes no value", "1]", "closed_set"),
@@ -85,10 +106,14 @@ def test_an_ambiguous_or_wrong_binding_is_refused() -> None:
 
 
 def test_templates_of_a_task_carry_weights() -> None:
-    plan = compile_task("t", ["[WORD:a] -> [WORD:b] ||| say [WORD:a] -> [WORD:b]", ("-> [WORD:b]", 3)], registry())
+    plan = compile_task(
+        "t", ["[WORD:a] -> [WORD:b] ||| say [WORD:a] -> [WORD:b]", ("-> [WORD:b]", 3)], registry()
+    )
     assert [(t.text, t.weight) for t in plan.templates] == [
-        ("[WORD:a] -> [WORD:b]", 1.0), ("say [WORD:a] -> [WORD:b]", 1.0), ("-> [WORD:b]", 3.0)
-    ]  # fmt: skip
+        ("[WORD:a] -> [WORD:b]", 1.0),
+        ("say [WORD:a] -> [WORD:b]", 1.0),
+        ("-> [WORD:b]", 3.0),
+    ]
 
 
 def test_losses_and_metrics_name_slots_and_components_that_exist() -> None:
@@ -105,5 +130,8 @@ def test_plans_survive_pickling_and_print_every_slot() -> None:
     plan = compile_instruction("[PICTURE:p] (say [WORD:x])* -> ([FRAME:f] [WORD:w])*", registry())
     assert pickle.loads(pickle.dumps(plan)) == plan
     text = as_text(plan)
-    assert all(name in text for name in ("[PICTURE:p]", "[FRAME:f]", "patches", "cross_entropy", "picture=p"))
+    assert all(
+        name in text
+        for name in ("[PICTURE:p]", "[FRAME:f]", "patches", "cross_entropy", "picture=p")
+    )
     assert as_dict(plan)["target"] == [{"repeat": [3, 4]}]

@@ -48,7 +48,9 @@ def resolved(*layers: dict[str, Any], slot: SlotPlan = SLOT) -> Generation:
         ("max_turns", "many", "a whole number"),
     ],
 )
-def test_a_value_out_of_bounds_is_refused_with_the_bound(name: str, value: Any, expected: str) -> None:
+def test_a_value_out_of_bounds_is_refused_with_the_bound(
+    name: str, value: Any, expected: str
+) -> None:
     with pytest.raises(ConfigError, match=rf"generation\.{name}: found .*expected {expected}"):
         resolved({name: value})
 
@@ -65,21 +67,39 @@ def test_a_value_out_of_bounds_is_refused_with_the_bound(name: str, value: Any, 
         ({"strategy": "diverse_beam", "beam": 4, "groups": 3}, "beam=4 is no multiple of groups=3"),
     ],
 )
-def test_what_search_cannot_do_is_refused_by_its_own_check(options: dict[str, Any], told: str) -> None:
+def test_what_search_cannot_do_is_refused_by_its_own_check(
+    options: dict[str, Any], told: str
+) -> None:
     with pytest.raises(ConfigError, match=f"generation: {told}"):
         resolved(options)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    found = resolved({"beam": np.int64(3), "temperature": np.float32(0.5), "early_stopping": np.False_, "top_k": 3.0})
+    found = resolved(
+        {
+            "beam": np.int64(3),
+            "temperature": np.float32(0.5),
+            "early_stopping": np.False_,
+            "top_k": 3.0,
+        }
+    )
     options = SearchOptions.of(found.generators["token"])
-    assert (options.beam, options.temperature, options.early_stopping, options.top_k) == (3, 0.5, False, 3)
+    assert (options.beam, options.temperature, options.early_stopping, options.top_k) == (
+        3,
+        0.5,
+        False,
+        3,
+    )
     assert type(options.beam) is type(options.top_k) is int
     assert type(options.temperature) is float and options.early_stopping is False
 
 
 def test_the_last_layer_goes_first_and_what_is_unset_says_nothing() -> None:
-    found = resolved({"beam": 2, "seed": 4, "n_best": 2}, {"beam": 3, "guidance": 2.0}, {"beam": None, "max_turns": 7})
+    found = resolved(
+        {"beam": 2, "seed": 4, "n_best": 2},
+        {"beam": 3, "guidance": 2.0},
+        {"beam": None, "max_turns": 7},
+    )
     options = found.generators["token"]
     assert (options["beam"], options["n_best"], found.seed, found.max_turns) == (3, 2, 4, 7)
     assert options.keys() == SEARCH_OPTIONS.keys()

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from ofacore.components.tokens.search_options import SEARCH_OPTIONS
-from ofacore.plugin import CONTRACT, Attribute, Component, ComponentManifest, ModalityManifest, Registry, SlotType
+from ofacore.plugin import (
+    CONTRACT,
+    Attribute,
+    Component,
+    ComponentManifest,
+    ModalityManifest,
+    Registry,
+    SlotType,
+)
 
-_TOKEN_GENERATOR = Component("generator", "token", "x:y", options=SEARCH_OPTIONS, check="ofacore.parts:check_search")
+_TOKEN_GENERATOR = Component(
+    "generator", "token", "x:y", options=SEARCH_OPTIONS, check="ofacore.parts:check_search"
+)
 WORDS = ModalityManifest(
     "words",
     CONTRACT,
     slots=(
         SlotType(
-            "WORD", "a word", "word", "str", lambda v: isinstance(v, str), serves_plain_text=True,
+            "WORD",
+            "a word",
+            "word",
+            "str",
+            lambda v: isinstance(v, str),
+            serves_plain_text=True,
             attributes=(
-                Attribute("max_length", "int", minimum=1), Attribute("min_length", "int", minimum=0),
+                Attribute("max_length", "int", minimum=1),
+                Attribute("min_length", "int", minimum=0),
                 Attribute("ratio", "float", minimum=0, maximum=1, sides=("source",)),
                 Attribute("level", "choice", default="piece", choices=("piece", "letter")),
                 Attribute("closed_set", "flag", sides=("target",)),
@@ -22,28 +38,43 @@ WORDS = ModalityManifest(
     ),
     components=(
         Component(
-            "preprocessor", "word", "x:y",
-            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+            "preprocessor",
+            "word",
+            "x:y",
+            uses={
+                "adapter": "token",
+                "head": "token",
+                "criterion": "cross_entropy",
+                "generator": "token",
+            },
         ),
-        Component("adapter", "token", "x:y"), Component("head", "token", "x:y"), _TOKEN_GENERATOR,
-        Component("criterion", "cross_entropy", "x:y"), Component("metric", "accuracy", "x:y"),
+        Component("adapter", "token", "x:y"),
+        Component("head", "token", "x:y"),
+        _TOKEN_GENERATOR,
+        Component("criterion", "cross_entropy", "x:y"),
+        Component("metric", "accuracy", "x:y"),
     ),
-)  # fmt: skip
+)
 PICTURES = ModalityManifest(
     "pictures",
     CONTRACT,
     slots=(
         SlotType("PICTURE", "a picture", "picture", "array", lambda v: True),
         SlotType(
-            "FRAME", "a frame in a picture", "word", "list", lambda v: True,
-            attributes=(Attribute("picture", "slot", choices=("PICTURE",)),), bound_to="picture",
+            "FRAME",
+            "a frame in a picture",
+            "word",
+            "list",
+            lambda v: True,
+            attributes=(Attribute("picture", "slot", choices=("PICTURE",)),),
+            bound_to="picture",
         ),
     ),
     components=(
         Component("preprocessor", "picture", "x:y", uses={"adapter": "patches"}),
         Component("adapter", "patches", "x:y"),
     ),
-)  # fmt: skip
+)
 
 
 def registry() -> Registry:

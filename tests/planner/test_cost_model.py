@@ -25,15 +25,27 @@ from ofacore.training.optim.optimizer import RunOptimizer
 from tests.parallel.launching import launch
 from tests.parallel.token_work import batch_of, model_of, work_of
 
-UNTIED = {"positions": "untied", "scale_attn": True, "scale_fc": True, "scale_heads": True, "qk_norm": False,
-          "scale_resids": True, "tied_head": False}  # fmt: skip
+UNTIED = {
+    "positions": "untied",
+    "scale_attn": True,
+    "scale_fc": True,
+    "scale_heads": True,
+    "qk_norm": False,
+    "scale_resids": True,
+    "tied_head": False,
+}
 MODELS = {
     "default": {},
     "no dropout": {"dropout": 0.0},
     "recomputed": {"checkpoint_activations": True},
     "recomputed, no dropout": {"checkpoint_activations": True, "dropout": 0.0},
     "untied": UNTIED,
-    "post": {"positions": "untied", "share_attn_bias": True, "norm": "post", "norm_type": "rmsnorm"},
+    "post": {
+        "positions": "untied",
+        "share_attn_bias": True,
+        "norm": "post",
+        "norm_type": "rmsnorm",
+    },
     "entangled": {"positions": "untied", "entangle_positions": True},
     "experts": {"experts": "topk", "experts_k": 2, "experts_number": 3},
     "all dropouts": {"attention_dropout": 0.1, "activation_dropout": 0.1},
@@ -64,16 +76,22 @@ def measured(plan, model):
 def test_parameters_operations_and_activations_are_those_of_the_model(name):
     plan = work_of(**MODELS[name])
     model, again = model_of(plan), plan.config.checkpoint_activations
-    assert {w.name: w.shape for w in weights(plan)} == {n: tuple(p.shape) for n, p in model.named_parameters()}
+    assert {w.name: w.shape for w in weights(plan)} == {
+        n: tuple(p.shape) for n, p in model.named_parameters()
+    }
     flops, kept = measured(plan, model)
     assert work.step(plan, again, plan.samples) == pytest.approx(flops, rel=0.02)
-    assert activations.of_stage(plan, Choice(Layout(), plan.samples, again), 0)[0] == pytest.approx(kept, rel=0.05)
+    assert activations.of_stage(plan, Choice(Layout(), plan.samples, again), 0)[0] == pytest.approx(
+        kept, rel=0.05
+    )
 
 
 def test_activations_of_the_fused_attention_kernel():
     plan = work_of(160, 140)
     kept = measured(plan, model_of(plan))[1]
-    assert activations.of_stage(plan, Choice(Layout(), plan.samples), 0)[0] == pytest.approx(kept, rel=0.05)
+    assert activations.of_stage(plan, Choice(Layout(), plan.samples), 0)[0] == pytest.approx(
+        kept, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -88,10 +106,19 @@ def test_bytes_of_weights_gradients_and_optimiser_are_exact(method, bf16):
     optimizer.step(1.0)
     found = held(plan, Layout(), 0)
     assert found.weights == sum(p.numel() * p.element_size() for p in model.parameters())
-    assert found.gradients == sum(m.grad.numel() * m.grad.element_size() for m in optimizer.masters.values())
-    kept = [value for each in optimizer.optimizers for state in each.state.values() for value in state.values()]
+    assert found.gradients == sum(
+        m.grad.numel() * m.grad.element_size() for m in optimizer.masters.values()
+    )
+    kept = [
+        value
+        for each in optimizer.optimizers
+        for state in each.state.values()
+        for value in state.values()
+    ]
     kept += list(optimizer.masters.values()) if bf16 else []
-    assert found.optimizer == sum(value.numel() * value.element_size() for value in kept if value is not None)
+    assert found.optimizer == sum(
+        value.numel() * value.element_size() for value in kept if value is not None
+    )
 
 
 @pytest.mark.parametrize("stages", [1, 2, 4, 5])
@@ -109,7 +136,10 @@ def test_layouts_share_out_what_one_process_holds():
     split = held(LARGE, Layout(4, tensor=4), 0)
     assert whole.total / 4 < split.total < 1.01 * whole.total / 4
     zero = held(LARGE, Layout(8, zero=True), 0)
-    assert zero.weights == whole.weights and whole.optimizer / 8 < zero.optimizer < 1.5 * whole.optimizer / 8
+    assert (
+        zero.weights == whole.weights
+        and whole.optimizer / 8 < zero.optimizer < 1.5 * whole.optimizer / 8
+    )
     assert held(LARGE, Layout(8, fsdp=True), 0).total < whole.total / 2
 
 
@@ -130,10 +160,16 @@ def test_proposals_fit_and_the_fastest_is_first():
 
 
 def test_what_cannot_work_is_left_out_with_its_numbers():
-    odd = Workload(ModelConfig(preset="large", hidden=1020, heads=6, encoder_layers=1, decoder_layers=1), samples=8)
+    odd = Workload(
+        ModelConfig(preset="large", hidden=1020, heads=6, encoder_layers=1, decoder_layers=1),
+        samples=8,
+    )
     reasons = {each.layout: each.why for each in propose(odd, 4, Hardware()).left_out}
     assert "1 encoder + 1 decoder layers cannot be cut into --pp 4 stages" in reasons["TP1 PP4 DP1"]
-    assert "6 attention heads cannot be shared by --tp 4 processes; nearest that works: 2" in reasons["TP4 PP1 DP1"]
+    assert (
+        "6 attention heads cannot be shared by --tp 4 processes; nearest that works: 2"
+        in reasons["TP4 PP1 DP1"]
+    )
 
 
 def test_where_nothing_fits_the_nearest_is_named_with_what_is_missing():
@@ -152,7 +188,9 @@ def test_bytes_between_two_processes_are_those_counted(tmp_path):
     done = launch("tests.parallel.traffic_launch", 2, str(tmp_path))
     assert [code for code, _ in done] == [0, 0], done
     for rank in (0, 1):
-        for name, (computed, counted) in json.loads((tmp_path / f"{rank}.json").read_text()).items():
+        for name, (computed, counted) in json.loads(
+            (tmp_path / f"{rank}.json").read_text()
+        ).items():
             assert computed.keys() == counted.keys(), (name, computed, counted)
             for operation, size in computed.items():
                 assert counted[operation] == pytest.approx(size, rel=0.01), (name, operation)

@@ -23,16 +23,25 @@ class Site:
         self.folder, self.cache = folder / "site", folder / "cache"
         self.folder.mkdir()
 
-    def install(self, distribution: str, entry_points: str, modules: Mapping[str, str], version: str = "1.0") -> None:
+    def install(
+        self, distribution: str, entry_points: str, modules: Mapping[str, str], version: str = "1.0"
+    ) -> None:
         info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n\nText\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n\nText\n"
+        )
         (info / "entry_points.txt").write_text(dedent(entry_points))
         for name, code in modules.items():
             self.write(name, code)
 
     def install_modality(
-        self, name: str, slot: str, distribution: str = "", contract: str = "CONTRACT", extra: str = ""
+        self,
+        name: str,
+        slot: str,
+        distribution: str = "",
+        contract: str = "CONTRACT",
+        extra: str = "",
     ) -> None:
         """A modality of one slot type; its manifest module is called ``<name>_manifest``."""
         distribution = distribution or f"dist-{name}"
@@ -43,19 +52,31 @@ class Site:
     def write(self, module: str, code: str) -> None:
         (self.folder / f"{module}.py").write_text(code)
 
-    def run(self, code: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, code: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         paths = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OFA_CACHE": str(self.cache)}
+        variables = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "OFA_CACHE": str(self.cache),
+        }
         variables["PYTHONDONTWRITEBYTECODE"] = "1"
         done = subprocess.run(
-            [sys.executable, "-c", code], env={**variables, **environment}, capture_output=True, text=True, check=False
+            [sys.executable, "-c", code],
+            env={**variables, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stderr
         return done
 
     def rows(self, **environment: str) -> dict[str, dict[str, Any]]:
         """Rows by distribution, in the order of the registry."""
-        out = self.run(f"{ROWS}\nprint(json.dumps([asdict(row) for row in r.rows]))", **environment).stdout
+        out = self.run(
+            f"{ROWS}\nprint(json.dumps([asdict(row) for row in r.rows]))", **environment
+        ).stdout
         return {row["distribution"]: row for row in json.loads(out)}
 
 

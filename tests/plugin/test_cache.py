@@ -36,16 +36,29 @@ def test_it_is_imported_when_something_of_it_is_needed(seen):
     assert "imported" in done.stderr and done.stdout == "strings\n"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": 1, "entries": []}', "[" * 100_000, '"\\ud800"'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": 1, "entries": []}', "[" * 100_000, '"\\ud800"']
+)
 def test_a_corrupt_cache_is_ignored_and_rewritten(seen, content):
     file = _cache_file(seen)
     file.write_text(content)
     assert seen.rows()["dist-seen"]["slots"] == ["SEEN"]
     assert json.loads(file.read_text())["entries"]
-    assert [path.name for path in file.parent.iterdir()] == [file.name], "no scratch file stays behind"
+    assert [path.name for path in file.parent.iterdir()] == [file.name], (
+        "no scratch file stays behind"
+    )
 
 
-DAMAGES = [None, 3, {}, {"files": {}}, {"files": None}, {"offer": 1}, {"kind": []}, {"contract": "x"}]
+DAMAGES = [
+    None,
+    3,
+    {},
+    {"files": {}},
+    {"files": None},
+    {"offer": 1},
+    {"kind": []},
+    {"contract": "x"},
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -72,7 +85,9 @@ def test_a_changed_file_that_the_manifest_imports_is_read_again(site):
     (package / "names.py").write_text("SLOT = 'BEFORE'")
     site.install_modality("parcel", "X")
     code = (site.folder / "dist_parcel_manifest.py").read_text()
-    (package / "manifest.py").write_text("from parcel.names import SLOT\n" + code.replace('"X"', "SLOT"))
+    (package / "manifest.py").write_text(
+        "from parcel.names import SLOT\n" + code.replace('"X"', "SLOT")
+    )
     site.install("parcel", "[ofa.modality]\nparcel2 = parcel.manifest:MANIFEST\n", {})
     assert site.rows()["parcel"]["slots"] == ["BEFORE"]
     (package / "names.py").write_text("SLOT = 'AFTERWARDS'")

@@ -39,12 +39,22 @@ def hostile(shared_site):
     site.install_modality("raises", "RAISES", "raises", extra="raise RuntimeError('boom')")
     site.install_modality("exits", "EXITS", "exits", extra="raise SystemExit(3)")
     site.install("missing-module", "[ofa.task]\nmissing = not_there:MANIFEST\n", {})
-    site.install("missing-object", "[ofa.modality]\nnothing = empty_manifest:MANIFEST\n", {"empty_manifest": ""})
-    site.install("no-manifest", "[ofa.task]\nplain = dict_manifest:MANIFEST\n", {"dict_manifest": "MANIFEST = {}"})
+    site.install(
+        "missing-object",
+        "[ofa.modality]\nnothing = empty_manifest:MANIFEST\n",
+        {"empty_manifest": ""},
+    )
+    site.install(
+        "no-manifest",
+        "[ofa.task]\nplain = dict_manifest:MANIFEST\n",
+        {"dict_manifest": "MANIFEST = {}"},
+    )
     site.install_modality("none", "NONE", "no-contract", contract="None")
     site.install_modality("major", "MAJOR", "other-major", contract="(CONTRACT[0] + 1, 0)")
     site.install_modality("older", "OLDER", "older-major", contract="(CONTRACT[0] - 1, 0)")
-    site.install_modality("minor", "MINOR", "newer-minor", contract="(CONTRACT[0], CONTRACT[1] + 1)")
+    site.install_modality(
+        "minor", "MINOR", "newer-minor", contract="(CONTRACT[0], CONTRACT[1] + 1)"
+    )
     site.install("wrong-group", "[ofa.task]\nmoved = good_manifest:MANIFEST\n", {})
     site.install_modality("lower", "Lower", "bad-slot-name")
     site.install_modality("wild code", "WILD", "bad-target")
@@ -69,7 +79,11 @@ def test_a_bad_plugin_is_a_row_with_its_reason(rows, distribution):
 
 
 def test_a_bad_plugin_stops_no_other(rows):
-    assert (rows["good"]["status"], rows["good"]["slots"], rows["good"]["problem"]) == ("ok", ["GOOD"], "")
+    assert (rows["good"]["status"], rows["good"]["slots"], rows["good"]["problem"]) == (
+        "ok",
+        ["GOOD"],
+        "",
+    )
     assert rows["ofacore"]["status"] == "ok"
 
 
@@ -99,7 +113,9 @@ assert [row.status for row in one.rows if row.name == "same"] == ["ok", "disable
 
 
 def test_strict_raises_and_names_every_bad_plugin(hostile):
-    done = hostile.run("from ofacore.plugin import Registry; Registry.discover()", False, OFA_STRICT_PLUGINS="1")
+    done = hostile.run(
+        "from ofacore.plugin import Registry; Registry.discover()", False, OFA_STRICT_PLUGINS="1"
+    )
     assert done.returncode == 1 and "PluginError" in done.stderr
     assert all(f"({distribution})" in done.stderr for distribution in HOSTILE)
 
@@ -120,14 +136,21 @@ def test_the_allow_list_disables_the_others_but_never_the_core(site):
     site.install_modality("two", "TWO", extra="raise RuntimeError('imported though disabled')")
     rows = site.rows(OFA_PLUGINS="one")
     assert rows["dist-one"]["status"] == rows["ofacore"]["status"] == "ok"
-    assert (rows["dist-two"]["status"], rows["dist-two"]["problem"]) == ("disabled", "not listed in OFA_PLUGINS")
+    assert (rows["dist-two"]["status"], rows["dist-two"]["problem"]) == (
+        "disabled",
+        "not listed in OFA_PLUGINS",
+    )
     assert site.rows(OFA_PLUGINS="dist-one")["dist-one"]["status"] == "ok"
-    assert {row["status"] for row in site.rows(OFA_PLUGINS="").values() if row["name"] != "core"} == {"disabled"}
+    assert {
+        row["status"] for row in site.rows(OFA_PLUGINS="").values() if row["name"] != "core"
+    } == {"disabled"}
 
 
 def test_a_misspelt_allow_list_is_told(site):
     site.install_modality("brightness", "ONE")
-    done = site.run("from ofacore.plugin import Registry; Registry.discover()", False, OFA_PLUGINS="brightnes")
+    done = site.run(
+        "from ofacore.plugin import Registry; Registry.discover()", False, OFA_PLUGINS="brightnes"
+    )
     assert "OFA_PLUGINS" in done.stderr and "did you mean 'brightness'?" in done.stderr
 
 
@@ -137,10 +160,14 @@ def test_uninstalled_work_is_found_by_its_variable(site):
     rows = site.rows(OFA_PLUGIN_DEV="work=work:MANIFEST,base=dist_base_manifest:MANIFEST")
     assert rows["dev:work"]["slots"] == ["WORK"] and rows["dev:work"]["kind"] == "modality"
     assert "dev:base" not in rows, "what is installed already is not found twice"
-    done = site.run("from ofacore.plugin import Registry; Registry.discover()", False, OFA_PLUGIN_DEV="work")
+    done = site.run(
+        "from ofacore.plugin import Registry; Registry.discover()", False, OFA_PLUGIN_DEV="work"
+    )
     assert "name=package.module:MANIFEST" in done.stderr
 
 
 def test_the_same_distribution_twice_on_the_path_is_one(site):
     site.install_modality("once", "ONCE")
-    assert site.rows(PYTHONPATH=f"{site.folder}:{site.folder}/../site")["dist-once"]["status"] == "ok"
+    assert (
+        site.rows(PYTHONPATH=f"{site.folder}:{site.folder}/../site")["dist-once"]["status"] == "ok"
+    )

@@ -43,13 +43,24 @@ def test_an_import_leaves_the_process_as_it_was_and_its_plugin_is_named(site):
     site.write("rude_code", CHANGES)
     told = site.run(READ).stderr
     assert "importing 'rude_code:Thing' of plugin 'rude' (dist-rude) changed" in told
-    put_back = ("dtype", "working directory", "seed of numpy", "SIGTERM", "filters", "threads", "gradients", "device")
+    put_back = (
+        "dtype",
+        "working directory",
+        "seed of numpy",
+        "SIGTERM",
+        "filters",
+        "threads",
+        "gradients",
+        "device",
+    )
     for state in (*put_back, "deterministic"):
         assert state in told
 
 
 def test_a_dtype_that_is_changed_by_the_first_import_of_torch_is_put_back(site):
     site.install_modality("rude", "RUDE")
-    site.write("rude_code", "import torch\ntorch.set_default_dtype(torch.float64)\nclass Thing: pass\n")
+    site.write(
+        "rude_code", "import torch\ntorch.set_default_dtype(torch.float64)\nclass Thing: pass\n"
+    )
     code = "from ofacore.plugin import Registry\nRegistry.discover().load('preprocessor', 'rude')\nimport torch\n"
     site.run(code + "assert torch.get_default_dtype() == torch.float32")

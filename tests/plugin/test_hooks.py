@@ -33,12 +33,18 @@ def test_hooks_are_called_with_the_arguments_they_ask_for(site):
 
 def test_a_broken_hook_stops_no_other(site):
     site.install("watch", "[ofa.hooks]\nwatcher = watch_hooks:Watcher\n", {"watch_hooks": HOOKS})
-    site.install("bad", "[ofa.hooks]\nbad = bad_hooks:Missing\n", {"bad_hooks": "raise SystemExit(3)"})
+    site.install(
+        "bad", "[ofa.hooks]\nbad = bad_hooks:Missing\n", {"bad_hooks": "raise SystemExit(3)"}
+    )
     wrong = HOOKS.replace("step", "pace").replace("ofa_pace", "ofa_step")
     site.install("wrong", "[ofa.hooks]\nwrong = wrong_hooks:Watcher\n", {"wrong_hooks": wrong})
     done = site.run(RUN)
     assert done.stdout.startswith("step 3\n")
-    assert "distribution 'bad'" in done.stderr and "distribution 'wrong'" in done.stderr and "pace" in done.stderr
+    assert (
+        "distribution 'bad'" in done.stderr
+        and "distribution 'wrong'" in done.stderr
+        and "pace" in done.stderr
+    )
 
 
 def test_strict_refuses_a_broken_hook(site):

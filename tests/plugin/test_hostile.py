@@ -25,7 +25,10 @@ def test_a_manifest_that_sleeps_and_one_that_ends_the_process_are_rows_with_a_re
 def test_a_manifest_that_prints_leaves_json_alone(site):
     site.install_modality("prints", "PRINTS", extra="print('hello')")
     for _ in range(2):  # new, and known from the cache
-        done = site.run("from ofa_cli.main import main; main(['plugins', 'check', 'prints', '--json'])", check=False)
+        done = site.run(
+            "from ofa_cli.main import main; main(['plugins', 'check', 'prints', '--json'])",
+            check=False,
+        )
         assert json.loads(done.stdout)["plugins"] == [["prints", "dist-prints"]]
 
 

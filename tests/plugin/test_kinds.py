@@ -23,7 +23,9 @@ from ofacore.plugin.plugin_rows import import_target
 
 MERGER = Kind("merger", "fractions:Fraction", "Makes one of many.")
 DECLARES = ComponentManifest("mergers", CONTRACT, (), kinds=(MERGER,))
-BRINGS = ComponentManifest("means", CONTRACT, (Component("merger", "mean", "statistics:mean", options={"a": 1}),))
+BRINGS = ComponentManifest(
+    "means", CONTRACT, (Component("merger", "mean", "statistics:mean", options={"a": 1}),)
+)
 
 DECLARING = """
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Kind
@@ -52,7 +54,9 @@ LAST = "class Last:\n    def combine(self, values):\n        return values[-1]\n
 def add(site, name, manifest, code="", distribution=""):
     module = f"{distribution or name}_manifest".replace("-", "_")
     points = f"[ofa.component]\n{name} = {module}:MANIFEST\n"
-    site.install(distribution or f"dist-{name}", points, {module: manifest, **({name: code} if code else {})})
+    site.install(
+        distribution or f"dist-{name}", points, {module: manifest, **({name: code} if code else {})}
+    )
 
 
 def test_components_of_a_declared_kind_are_found_like_all_others():
@@ -61,7 +65,9 @@ def test_components_of_a_declared_kind_are_found_like_all_others():
     assert registry.component("merger", "mean") is BRINGS.components[0]
     assert registry.load("merger", "mean")([1, 3]) == 2
     assert registry.owner("merger", "mean") == "means"
-    assert registry.pinned({("merger", "mean"): {"a": 2}}).component("merger", "mean").options == {"a": 2}
+    assert registry.pinned({("merger", "mean"): {"a": 2}}).component("merger", "mean").options == {
+        "a": 2
+    }
     assert registry.kind("merger") is registry.kinds()["merger"] is MERGER
     assert pickle.loads(pickle.dumps(registry)).kind("merger") == MERGER
 
@@ -80,7 +86,9 @@ print(r.kind("merger").protocol, {row.status for row in r.rows})
     main = "from ofa_cli.main import main; main({!r})"
     shown = site.run(main.format(["plugins", "show", "mergers"])).stdout
     assert "kind merger  Makes one of many." in shown and "protocol mergers:Merger" in shown
-    assert "0 problems" in site.run(main.format(["plugins", "check", "mergers"]), check=False).stdout
+    assert (
+        "0 problems" in site.run(main.format(["plugins", "check", "mergers"]), check=False).stdout
+    )
     listed = site.run("from tools.docs.plugins_page import main; main(['--kinds'])").stdout
     assert "| `merger` | `mergers:Merger` | Makes one of many. |" in listed
     assert "| `metric` | `ofacore.protocols:Metric` |" in listed
@@ -93,12 +101,21 @@ def test_an_unknown_kind_is_a_broken_row_and_stops_no_other(site):
     assert (rows["dist-last"]["status"], rows["dist-mergers"]["status"]) == ("broken", "ok")
     problem = rows["dist-last"]["problem"]
     assert "its component 'mergger/last': unknown kind of component 'mergger'" in problem
-    assert "did you mean 'merger'?" in problem and "there are: adapter, aggregator, backbone" in problem
+    assert (
+        "did you mean 'merger'?" in problem
+        and "there are: adapter, aggregator, backbone" in problem
+    )
     without = site.rows(OFA_PLUGINS="last")["dist-last"]
-    assert without["status"] == "broken" and "install or enable the plugin that declares it" in without["problem"]
+    assert (
+        without["status"] == "broken"
+        and "install or enable the plugin that declares it" in without["problem"]
+    )
     check = "from ofa_cli.main import main; main(['plugins', 'check', 'last', '--json'])"
     done = site.run(check, check=False)
-    assert done.returncode == 1 and "unknown kind of component" in json.loads(done.stdout)["findings"][0]["message"]
+    assert (
+        done.returncode == 1
+        and "unknown kind of component" in json.loads(done.stdout)["findings"][0]["message"]
+    )
 
 
 def test_what_is_broken_declares_nothing():
@@ -109,12 +126,18 @@ def test_what_is_broken_declares_nothing():
 
 
 def test_one_kind_declared_in_two_ways_is_a_conflict_and_a_setting_decides():
-    other = ComponentManifest("others", CONTRACT, (), kinds=(replace(MERGER, protocol="decimal:Decimal"),))
+    other = ComponentManifest(
+        "others", CONTRACT, (), kinds=(replace(MERGER, protocol="decimal:Decimal"),)
+    )
     registry = Registry.of(DECLARES, other, BRINGS)
     assert {row.name: row.status for row in registry.rows} == {
-        "mergers": "conflict", "others": "conflict", "means": "ok",
-    }  # fmt: skip
-    with pytest.raises(ConflictError, match="kind of component 'merger' is announced by .* and 'others'"):
+        "mergers": "conflict",
+        "others": "conflict",
+        "means": "ok",
+    }
+    with pytest.raises(
+        ConflictError, match="kind of component 'merger' is announced by .* and 'others'"
+    ):
         registry.kind("merger")
     assert "merger" not in registry.kinds() and registry.load("merger", "mean")
     decided = Registry.of(DECLARES, other, BRINGS, prefer={"kind/merger": "others"})
@@ -130,7 +153,9 @@ def test_the_same_declaration_twice_is_one():
 def test_what_is_asked_for_by_an_unknown_kind_is_told():
     registry = Registry.of(DECLARES, BRINGS)
     for ask in (registry.component, registry.load, registry.owner):
-        with pytest.raises(UnknownNameError, match="unknown kind of component 'mergger'; did you mean 'merger'"):
+        with pytest.raises(
+            UnknownNameError, match="unknown kind of component 'mergger'; did you mean 'merger'"
+        ):
             ask("mergger", "mean")
     with pytest.raises(UnknownNameError, match="unknown merger 'meen'; did you mean 'mean'"):
         registry.component("merger", "meen")

@@ -79,10 +79,15 @@ def commands(shared_site):
     add_command(site, "same", FUNCTION, "dist-b")
     add_command(site, "broken", "", manifest="import nothing_of_that_name\n")
     add_command(site, "direct", "", manifest="def MANIFEST():\n    pass\n")
-    add_command(site, "future", FUNCTION, manifest=(
-        "from ofacore.plugin import CONTRACT, CommandManifest\n"
-        "MANIFEST = CommandManifest('future', (CONTRACT[0] + 1, 0), 'x:app', '')\n"
-    ))  # fmt: skip
+    add_command(
+        site,
+        "future",
+        FUNCTION,
+        manifest=(
+            "from ofacore.plugin import CONTRACT, CommandManifest\n"
+            "MANIFEST = CommandManifest('future', (CONTRACT[0] + 1, 0), 'x:app', '')\n"
+        ),
+    )
     return site
 
 
@@ -93,7 +98,9 @@ def rows(commands):
 
 def calls(site, *lines, **environment):
     """[exit code, standard output, standard error] of each line of arguments, in one process."""
-    told = json.loads(site.run(CALLS.format([line.split() for line in lines]), **environment).stdout)
+    told = json.loads(
+        site.run(CALLS.format([line.split() for line in lines]), **environment).stdout
+    )
     assert not any("Traceback" in err for _, _, err in told)
     return told
 
@@ -106,14 +113,20 @@ def call(site, line, **environment):
 def test_every_command_is_a_row_with_a_status(rows):
     assert (rows["dist-greet"]["kind"], rows["dist-greet"]["status"]) == ("command", "ok")
     assert rows["dist-trainer"]["status"] == "conflict"
-    assert rows["dist-trainer"]["problem"] == "'ofa train' is a command of ofa's own, which always wins: rename yours"
+    assert (
+        rows["dist-trainer"]["problem"]
+        == "'ofa train' is a command of ofa's own, which always wins: rename yours"
+    )
     for owner in ("dist-a", "dist-b"):
         assert rows[owner]["status"] == "conflict"
         assert rows[owner]["problem"] == (
             "command 'same' is announced by 'dist-a' and 'dist-b'; uninstall one, or decide by "
             "OFA_PREFER=command/same=dist-a"
         )
-    assert (rows["dist-broken"]["status"], rows["dist-future"]["status"]) == ("broken", "incompatible")
+    assert (rows["dist-broken"]["status"], rows["dist-future"]["status"]) == (
+        "broken",
+        "incompatible",
+    )
 
 
 def test_help_lists_them_without_importing_them(commands, rows):
@@ -136,7 +149,10 @@ def test_help_keeps_what_is_known_of_other_plugins(site):
     assert "imported" not in site.run(CALL.format(["--help"])).stderr
     add_command(site, "later", FUNCTION)
     assert "later" in call(site, "--help")[1]
-    assert "imported" not in site.run("from ofacore.plugin import Registry; Registry.discover()").stderr
+    assert (
+        "imported"
+        not in site.run("from ofacore.plugin import Registry; Registry.discover()").stderr
+    )
 
 
 def test_an_application_and_a_function_are_called_with_their_arguments(commands):
@@ -149,12 +165,23 @@ def test_an_application_and_a_function_are_called_with_their_arguments(commands)
 
 
 REFUSED = {
-    "absent": (2, "command 'absent' of plugin 'absent' (distribution 'dist-absent')", "No module named 'not_there'"),
+    "absent": (
+        2,
+        "command 'absent' of plugin 'absent' (distribution 'dist-absent')",
+        "No module named 'not_there'",
+    ),
     "leave": (2, "command 'leave'", "dist-leave", "SystemExit: 5"),
     "gone": (2, "command 'gone'", "dist-gone", "has no attribute 'app'"),
-    "number": (2, "command 'number' of plugin 'number' (dist-number 1.0) is of type int, not a Typer application"),
+    "number": (
+        2,
+        "command 'number' of plugin 'number' (dist-number 1.0) is of type int, not a Typer application",
+    ),
     "odd": (2, "command 'odd'", "dist-odd", "RuntimeError"),
-    "broken": (2, "command 'broken' of distribution 'dist-broken' is broken", "nothing_of_that_name"),
+    "broken": (
+        2,
+        "command 'broken' of distribution 'dist-broken' is broken",
+        "nothing_of_that_name",
+    ),
     "direct": (2, "is a function, not a manifest: announce a CommandManifest whose target it is"),
     "future": (2, "is incompatible", "pip install --upgrade ofacore"),
     "same": (2, "'dist-a' and 'dist-b'", "OFA_PREFER=command/same=dist-a"),
@@ -189,7 +216,10 @@ def test_a_setting_decides_between_two(commands, setting):
 
 def test_commands_can_be_left_out(commands):
     told, bye = calls(commands, "count", "greet bye", OFA_PLUGINS="greet")
-    assert "command 'count' of distribution 'dist-count' is disabled: not listed in OFA_PLUGINS" in told[2]
+    assert (
+        "command 'count' of distribution 'dist-count' is disabled: not listed in OFA_PLUGINS"
+        in told[2]
+    )
     assert bye[1] == "bye\n"
     code, out, _ = call(commands, "--help", OFA_PLUGINS="great")
     assert code == 0 and "train" in out and "OFA_PLUGINS" in out, "help is printed whatever is set"
@@ -207,7 +237,11 @@ def test_a_command_in_development_needs_no_installation(site):
     code = "from ofacore.plugin import *\nMANIFEST = CommandManifest('work', (2, 0), 'work_app:app', 'Works.')"
     site.write("work", code)
     listed, called, broken = calls(
-        site, "--help", "work", "bad", OFA_PLUGIN_DEV="work=work:MANIFEST,bad=nowhere_at_all:MANIFEST"
+        site,
+        "--help",
+        "work",
+        "bad",
+        OFA_PLUGIN_DEV="work=work:MANIFEST,bad=nowhere_at_all:MANIFEST",
     )
     assert "work  Works. (dev:work)" in listed[1] and called[1] == "count 2\n"
     assert "is broken" in broken[2] and "nowhere_at_all" in broken[2]
@@ -223,8 +257,12 @@ def test_a_first_party_command_that_is_not_installed_names_its_distribution(monk
 
 
 def test_check_and_show_know_commands(commands):
-    shown, data, checked = calls(commands, "plugins show count", "plugins show count --json", "plugins check gone")
-    assert "count: command plugin of dist-count 1.0" in shown[1] and "dist_count_app:app" in shown[1]
+    shown, data, checked = calls(
+        commands, "plugins show count", "plugins show count --json", "plugins check gone"
+    )
+    assert (
+        "count: command plugin of dist-count 1.0" in shown[1] and "dist_count_app:app" in shown[1]
+    )
     assert json.loads(data[1])[0]["manifest"]["target"] == "dist_count_app:app"
     assert checked[0] == 1 and "command 'gone' is not at 'dist_gone_app:app'" in checked[1]
 
@@ -246,9 +284,15 @@ def test_a_malformed_manifest_is_refused(name, target, reason):
 
 
 def test_entry_point_and_command_have_one_name(site):
-    site.install("dist-x", "[ofa.command]\nother = x_manifest:MANIFEST\n", {"x_manifest": (
-        "from ofacore.plugin import CommandManifest\nMANIFEST = CommandManifest('x', (2, 0), 'x:app', 'X.')\n"
-    )})  # fmt: skip
+    site.install(
+        "dist-x",
+        "[ofa.command]\nother = x_manifest:MANIFEST\n",
+        {
+            "x_manifest": (
+                "from ofacore.plugin import CommandManifest\nMANIFEST = CommandManifest('x', (2, 0), 'x:app', 'X.')\n"
+            )
+        },
+    )
     assert "its entry point is called 'other', its command 'x'" in site.rows()["dist-x"]["problem"]
 
 

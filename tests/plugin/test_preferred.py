@@ -29,7 +29,10 @@ INSTRUCTION = "[TOUCH:value] -> [TOUCH:after]"
 RUN = {
     "name": "pressed",
     "tasks": {
-        "press": {"instruction": INSTRUCTION, "data": {"train": "rows.jsonl", "test": "rows.jsonl"}},
+        "press": {
+            "instruction": INSTRUCTION,
+            "data": {"train": "rows.jsonl", "test": "rows.jsonl"},
+        },
     },
     "model": {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1},
     "train": {"steps": 1, "samples": 2, "precision": "fp32", "trackers": [], "threads": 1},
@@ -39,7 +42,9 @@ RUN = {
 def code(name):
     """The modality, under another plugin's name, in a module of its own."""
     return (
-        Path(touch.__file__).read_text().replace('ModalityManifest("touch"', f'ModalityManifest("{name}"')
+        Path(touch.__file__)
+        .read_text()
+        .replace('ModalityManifest("touch"', f'ModalityManifest("{name}"')
         + "\nMANIFEST = touch()\n"
     )
 
@@ -48,7 +53,9 @@ def code(name):
 def pressed(shared_site):
     """A run that was made while the first distribution alone was installed; then comes another."""
     shared_site.install("first-touch", ENTRY.format(name="first"), {"first_touch": code("first")})
-    rows = "".join(json.dumps({"value": [0.1 * k, 0.5], "after": [0.5, 0.1 * k]}) + "\n" for k in range(4))
+    rows = "".join(
+        json.dumps({"value": [0.1 * k, 0.5], "after": [0.5, 0.1 * k]}) + "\n" for k in range(4)
+    )
     (shared_site.folder / "rows.jsonl").write_text(rows)
     config = {**RUN, "out": str(shared_site.folder / "run")}
     for split in ("train", "test"):
@@ -71,17 +78,25 @@ def newest(site):
     return place.name, load_state(place)["assembly"]["components"]["slot/TOUCH"]["distribution"]
 
 
-def test_a_finished_run_answers_and_scores_with_its_own_distribution_and_nothing_else_guesses(pressed):
+def test_a_finished_run_answers_and_scores_with_its_own_distribution_and_nothing_else_guesses(
+    pressed,
+):
     run, config = str(pressed.folder / "run"), str(pressed.folder / "run.yaml")
     another = ["train", config, "--out", str(pressed.folder / "another")]
-    done = ofa(pressed, ["eval", run], ["explain", INSTRUCTION], another, first=INFER.format(run=run))
+    done = ofa(
+        pressed, ["eval", run], ["explain", INSTRUCTION], another, first=INFER.format(run=run)
+    )
     assert "answered" in done.stdout and "ended eval 0" in done.stdout
     assert "ended explain 2" in done.stdout and "ended train 2" in done.stdout
-    assert "OFA_PREFER=TOUCH=first-touch" in done.stderr and not (pressed.folder / "another").exists()
+    assert (
+        "OFA_PREFER=TOUCH=first-touch" in done.stderr and not (pressed.folder / "another").exists()
+    )
 
 
 def test_a_run_goes_on_with_its_own_distribution_and_elsewhere_the_environment_chooses(pressed):
     resume = ["train", str(pressed.folder / "run.yaml"), "--resume", "--steps", "2"]
-    done = ofa(pressed, resume, ["explain", INSTRUCTION], OFA_PREFER="TOUCH=other-touch,touch=other-touch")
+    done = ofa(
+        pressed, resume, ["explain", INSTRUCTION], OFA_PREFER="TOUCH=other-touch,touch=other-touch"
+    )
     assert "ended train 0" in done.stdout and "ended explain 0" in done.stdout, done.stderr
     assert newest(pressed) == (step_folder(pressed.folder, 2).name, "first-touch")

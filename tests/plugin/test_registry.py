@@ -33,14 +33,20 @@ def _is_element(value: object) -> bool:
 
 
 def _modality(name: str, *slots: str, plain: bool = False) -> ModalityManifest:
-    types = tuple(SlotType(slot, "", name, "strings", _is_element, serves_plain_text=plain) for slot in slots)
-    return ModalityManifest(name, CONTRACT, types, (Component("preprocessor", name, "fractions:Fraction"),))
+    types = tuple(
+        SlotType(slot, "", name, "strings", _is_element, serves_plain_text=plain) for slot in slots
+    )
+    return ModalityManifest(
+        name, CONTRACT, types, (Component("preprocessor", name, "fractions:Fraction"),)
+    )
 
 
 SOUND = _modality("sound", "SOUND", "PHONE")
 WORDS = _modality("words", "WORDS", plain=True)
 TASKS = TaskManifest("jobs", CONTRACT, (TaskPreset("listen", ("[SOUND:a] -> [WORDS:b]",)),))
-PARTS = ComponentManifest("parts", CONTRACT, (Component("metric", "exact", "nowhere.at_all:Exact"),))
+PARTS = ComponentManifest(
+    "parts", CONTRACT, (Component("metric", "exact", "nowhere.at_all:Exact"),)
+)
 ALL = (SOUND, WORDS, TASKS, PARTS)
 
 
@@ -54,7 +60,10 @@ def test_everything_is_found_by_kind_and_name():
     assert registry.resolve("fractions:Fraction.from_float") == Fraction.from_float
     assert registry.preset("listen") is registry.presets()["listen"] is TASKS.presets[0]
     assert registry.plain_text_slot().name == WORDS.slots[0].name
-    assert (registry.owner("slot", "PHONE"), registry.owner("preset", "listen")) == ("sound", "jobs")
+    assert (registry.owner("slot", "PHONE"), registry.owner("preset", "listen")) == (
+        "sound",
+        "jobs",
+    )
 
 
 @given(st.permutations(ALL))
@@ -71,8 +80,13 @@ def test_the_lock_tells_which_plugins_there_are():
 
 
 def test_it_survives_pickling():
-    registry = pickle.loads(pickle.dumps(Registry.of(*ALL, _modality("other", "SOUND"), prefer={"SOUND": "other"})))
-    assert registry.owner("slot", "SOUND") == "other" and registry.load("preprocessor", "sound") is Fraction
+    registry = pickle.loads(
+        pickle.dumps(Registry.of(*ALL, _modality("other", "SOUND"), prefer={"SOUND": "other"}))
+    )
+    assert (
+        registry.owner("slot", "SOUND") == "other"
+        and registry.load("preprocessor", "sound") is Fraction
+    )
     discovered = Registry.discover({"SOUND": "x"})
     assert pickle.loads(pickle.dumps(discovered)).lock() == discovered.lock()
 
@@ -84,7 +98,9 @@ def test_an_unknown_name_is_told_with_the_nearest_and_all_others():
     assert isinstance(caught.value, UserError) and isinstance(caught.value, KeyError)
     assert str(caught.value) == "unknown metric 'exakt'; did you mean 'exact'?; there are: exact"
     assert caught.value.hint == "exact"
-    with pytest.raises(UnknownNameError, match="unknown task preset 'lisen'; did you mean 'listen'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown task preset 'lisen'; did you mean 'listen'"
+    ):
         registry.preset("lisen")
     with pytest.raises(UnknownNameError, match="no tracker is installed"):
         registry.load("tracker", "x")
@@ -110,19 +126,30 @@ def test_two_types_for_plain_text_are_a_conflict_that_a_setting_decides():
     other = _modality("scrolls", "SCROLL", plain=True)
     with pytest.raises(ConflictError, match="plugins.prefer.plain_text"):
         Registry.of(WORDS, other).plain_text_slot()
-    assert Registry.of(WORDS, other, prefer={"plain_text": "scrolls"}).plain_text_slot().name == "SCROLL"
+    assert (
+        Registry.of(WORDS, other, prefer={"plain_text": "scrolls"}).plain_text_slot().name
+        == "SCROLL"
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "setting"),
-    [("slot", "SOUND", "SOUND"), ("preprocessor", "sound", "preprocessor/sound"), ("preprocessor", "sound", "sound")],
+    [
+        ("slot", "SOUND", "SOUND"),
+        ("preprocessor", "sound", "preprocessor/sound"),
+        ("preprocessor", "sound", "sound"),
+    ],
 )
 def test_a_conflict_names_both_and_is_decided_by_a_setting(kind, name, setting):
     twin = replace(SOUND, name="twin")
     registry = Registry.of(SOUND, twin, WORDS)
     with pytest.raises(ConflictError, match="'sound' and 'twin'"):
         registry.owner(kind, name)
-    assert {row.name: row.status for row in registry.rows} == {"sound": "conflict", "twin": "conflict", "words": "ok"}
+    assert {row.name: row.status for row in registry.rows} == {
+        "sound": "conflict",
+        "twin": "conflict",
+        "words": "ok",
+    }
     assert Registry.of(SOUND, twin, prefer={setting: "twin"}).owner(kind, name) == "twin"
     with pytest.raises(ConflictError):
         Registry.of(SOUND, twin, prefer={setting: "not-there"}).owner(kind, name)
@@ -139,7 +166,13 @@ def test_the_setting_that_the_error_names_decides():
 def test_a_failing_implementation_names_plugin_distribution_target_and_cause():
     with pytest.raises(LoadError) as caught:
         Registry.of(*ALL).load("metric", "exact")
-    for part in ("metric 'exact'", "plugin 'parts'", "distribution 'parts'", "nowhere.at_all:Exact", "No module named"):
+    for part in (
+        "metric 'exact'",
+        "plugin 'parts'",
+        "distribution 'parts'",
+        "nowhere.at_all:Exact",
+        "No module named",
+    ):
         assert part in str(caught.value)
     with pytest.raises(LoadError, match="fractions:Missing"):
         Registry.of().resolve("fractions:Missing")

@@ -25,13 +25,21 @@ def test_the_first_rows_are_shown_as_the_model_sees_them(tmp_path):
     _, found = report(tmp_path)
     row = found.seen[0]
     assert [slot.title for slot in row.slots] == ["[WORD:a]", "[WORD:t]"]
-    assert row.source == ("'say' (4) + a (3)",) and row.target == "t (3)" and row.counts == {"toy/t": 3}
+    assert (
+        row.source == ("'say' (4) + a (3)",)
+        and row.target == "t (3)"
+        and row.counts == {"toy/t": 3}
+    )
 
 
 def test_the_page_is_escaped_and_whole(tmp_path):
     page = report(tmp_path)[1].html()
     assert "<b>x</b>" not in page and "&lt;b&gt;x&lt;/b&gt;" in page
-    assert page.count("<section>") == 2 and "say [WORD:a] -&gt; [WORD:t]" in page and "http" not in page
+    assert (
+        page.count("<section>") == 2
+        and "say [WORD:a] -&gt; [WORD:t]" in page
+        and "http" not in page
+    )
 
 
 def test_a_limit_is_kept(tmp_path):
@@ -40,5 +48,7 @@ def test_a_limit_is_kept(tmp_path):
 
 def test_rows_are_encoded_in_order_with_their_context():
     made = encoder("[WORD:a] -> [WORD:t]")
-    found = list(encoded_rows(open_source([{"a": "x", "t": "y"}, {"a": 1, "t": "y"}]), made, "test"))
+    found = list(
+        encoded_rows(open_source([{"a": "x", "t": "y"}, {"a": 1, "t": "y"}]), made, "test")
+    )
     assert found[0].context.row["a"] == "x" and isinstance(found[1], BadRow)

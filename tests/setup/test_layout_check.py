@@ -16,27 +16,54 @@ from ofacore.setup.layout_check import layout_of, layout_problems, near
 
 def problems(model: dict[str, Any] | None = None, samples: int = 64, **parallel: Any) -> str:
     config = RunConfig(
-        model=ModelConfig(**{"preset": "base", **(model or {})}), parallel=ParallelConfig(**parallel),
+        model=ModelConfig(**{"preset": "base", **(model or {})}),
+        parallel=ParallelConfig(**parallel),
         train=TrainConfig(samples=samples),
-    )  # fmt: skip
+    )
     return "\n".join(map(str, layout_problems(config, {})))
 
 
 @pytest.mark.parametrize(
     ("model", "parallel", "said"),
     [
-        ({}, {"nproc": 5, "tp": 5}, "12 attention heads cannot be shared by --tp 5 processes; nearest that works: 4"),
-        ({"ffn": 100}, {"nproc": 3, "tp": 3}, "100 feed-forward units cannot be shared by --tp 3 processes; nearest"),
-        ({}, {"nproc": 13, "pp": 13}, "6 encoder + 6 decoder layers cannot be cut into --pp 13 stages; nearest"),
-        ({}, {"nproc": 6, "tp": 4}, "6 processes cannot be divided into groups of --tp 4 x --pp 1; start --nproc"),
+        (
+            {},
+            {"nproc": 5, "tp": 5},
+            "12 attention heads cannot be shared by --tp 5 processes; nearest that works: 4",
+        ),
+        (
+            {"ffn": 100},
+            {"nproc": 3, "tp": 3},
+            "100 feed-forward units cannot be shared by --tp 3 processes; nearest",
+        ),
+        (
+            {},
+            {"nproc": 13, "pp": 13},
+            "6 encoder + 6 decoder layers cannot be cut into --pp 13 stages; nearest",
+        ),
+        (
+            {},
+            {"nproc": 6, "tp": 4},
+            "6 processes cannot be divided into groups of --tp 4 x --pp 1; start --nproc",
+        ),
         ({}, {"nproc": 2, "ep": 2}, "the model has no experts"),
-        ({"experts": "topk", "experts_number": 3}, {"nproc": 4, "ep": 4}, "3 experts leave some of --ep 4 ranks"),
+        (
+            {"experts": "topk", "experts_number": 3},
+            {"nproc": 4, "ep": 4},
+            "3 experts leave some of --ep 4 ranks",
+        ),
         ({}, {"nproc": 2, "sp": True}, "--sp needs --tp 2 or more"),
         ({}, {"nproc": 2, "pp": 2, "fsdp": True}, "--fsdp works with --pp 1 only"),
-        ({"backbone": "other"}, {"nproc": 2, "tp": 2}, "backbone 'other' cannot be divided: --tp 2"),
+        (
+            {"backbone": "other"},
+            {"nproc": 2, "tp": 2},
+            "backbone 'other' cannot be divided: --tp 2",
+        ),
     ],
-)  # fmt: skip
-def test_the_numbers_and_the_way_out_are_named(model: dict[str, Any], parallel: dict[str, Any], said: str) -> None:
+)
+def test_the_numbers_and_the_way_out_are_named(
+    model: dict[str, Any], parallel: dict[str, Any], said: str
+) -> None:
     assert said in problems(model, **parallel)
 
 
@@ -48,7 +75,11 @@ def test_every_data_rank_needs_a_sample() -> None:
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 16), st.integers(1, 8), st.integers(1, 3))
 def test_what_passes_divides_evenly(preset: str, tp: int, pp: int, copies: int) -> None:
     sizes = PRESETS[preset]
-    fits = sizes.heads % tp == 0 and sizes.ffn % tp == 0 and pp <= sizes.encoder_layers + sizes.decoder_layers
+    fits = (
+        sizes.heads % tp == 0
+        and sizes.ffn % tp == 0
+        and pp <= sizes.encoder_layers + sizes.decoder_layers
+    )
     assert (problems({"preset": preset}, nproc=tp * pp * copies, tp=tp, pp=pp) == "") == fits
 
 

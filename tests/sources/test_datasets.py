@@ -50,8 +50,14 @@ def test_small_floats_are_the_shortest_numbers_that_read_back(tmp_path: Path) ->
 def test_classes_have_their_names(tmp_path: Path) -> None:
     names = datasets.ClassLabel(names=["no", "yes"])
     features = datasets.Features({"y": names, "all": datasets.List(names)})
-    data = datasets.Dataset.from_dict({"y": [1, 0, -1], "all": [[0, 1], [], [1]]}, features=features)
-    expected = [{"y": "yes", "all": ["no", "yes"]}, {"y": "no", "all": []}, {"y": None, "all": ["yes"]}]
+    data = datasets.Dataset.from_dict(
+        {"y": [1, 0, -1], "all": [[0, 1], [], [1]]}, features=features
+    )
+    expected = [
+        {"y": "yes", "all": ["no", "yes"]},
+        {"y": "no", "all": []},
+        {"y": None, "all": ["yes"]},
+    ]
     data.to_parquet(tmp_path / "x.parquet")
     data.save_to_disk(tmp_path / "saved")
     for spec in (data, data.with_format("numpy"), tmp_path / "x.parquet", tmp_path / "saved"):
@@ -61,7 +67,10 @@ def test_classes_have_their_names(tmp_path: Path) -> None:
 
 def test_a_column_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     table = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], ["y", "y"])
-    for spec in (parquet(tmp_path / "x.parquet", table), pandas.DataFrame([[1, 2]], columns=["y", "y"])):
+    for spec in (
+        parquet(tmp_path / "x.parquet", table),
+        pandas.DataFrame([[1, 2]], columns=["y", "y"]),
+    ):
         with pytest.raises(SourceError, match="'y' (occurs )?twice"):
             open_source(spec)
 
@@ -87,14 +96,20 @@ def test_dates_and_decimals_are_text_and_truth_values_need_a_transform(tmp_path:
 
     table = pyarrow.table(
         {
-            "date": [datetime.date(2024, 1, 2)], "time": [datetime.datetime(2024, 1, 2, 3, 4, 5)],
-            "price": pyarrow.array(["1.50"]).cast(pyarrow.decimal128(5, 2)), "flag": [True], "raw": [b"ab"],
+            "date": [datetime.date(2024, 1, 2)],
+            "time": [datetime.datetime(2024, 1, 2, 3, 4, 5)],
+            "price": pyarrow.array(["1.50"]).cast(pyarrow.decimal128(5, 2)),
+            "flag": [True],
+            "raw": [b"ab"],
         }
-    )  # fmt: skip
+    )
     path = parquet(tmp_path / "x.parquet", table)
     (seen,) = check_file(path, "[TEXT:date] [TEXT:time] -> [TEXT:price]").seen
     texts = [slot.html for slot in seen.slots]
-    assert all(text in html for text, html in zip(("2024-01-02", "2024-01-02T03:04:05", "1.50"), texts, strict=True))
+    assert all(
+        text in html
+        for text, html in zip(("2024-01-02", "2024-01-02T03:04:05", "1.50"), texts, strict=True)
+    )
     (bad,) = check_file(path, "[TEXT:date] -> [TEXT:flag]").bad
     assert "got bool True; the transform 'text' makes it text" in bad.reason
     given = DataConfig(transforms={"flag": ("text",), "raw": ("text",)})
@@ -113,7 +128,9 @@ def test_a_value_that_python_cannot_hold_is_one_bad_row(tmp_path: Path) -> None:
 def test_a_folder_of_tables_is_no_folder_of_pictures(tmp_path: Path) -> None:
     for name in ("a", "b"):
         parquet(tmp_path / f"{name}.parquet", pyarrow.table({"a": [name]}))
-    with pytest.raises(SourceError, match=r"the folder holds tables, .* give '.*/\*.parquet' as the data"):
+    with pytest.raises(
+        SourceError, match=r"the folder holds tables, .* give '.*/\*.parquet' as the data"
+    ):
         open_source(tmp_path)
     assert rows(open_source(tmp_path / "*.parquet")) == [{"a": "a"}, {"a": "b"}]
 
@@ -126,7 +143,10 @@ def test_a_picture_of_bytes_and_path_is_read(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
     (tmp_path / "here.png").write_bytes(buffer.getvalue())
-    pictures = [{"bytes": buffer.getvalue(), "path": "gone.png"}, {"bytes": None, "path": "here.png"}]
+    pictures = [
+        {"bytes": buffer.getvalue(), "path": "gone.png"},
+        {"bytes": None, "path": "here.png"},
+    ]
     path = parquet(tmp_path / "x.parquet", pyarrow.table({"img": pictures, "y": ["a", "b"]}))
     report = check_file(path, "[IMAGE:img,size=16] -> [TEXT:y]")
     assert report.ok and all("<img" in row.slots[0].html for row in report.seen)
@@ -151,7 +171,8 @@ def test_small_floats_and_classes_inside_of_other_columns(tmp_path: Path) -> Non
         "all": datasets.List({"k": names}),
     }
     data = datasets.Dataset.from_dict(
-        {"objects": [{"box": [1], "kind": 1}], "all": [[{"k": 0}, {"k": 1}]]}, features=datasets.Features(kinds)
+        {"objects": [{"box": [1], "kind": 1}], "all": [[{"k": 0}, {"k": 1}]]},
+        features=datasets.Features(kinds),
     )
     data.to_parquet(tmp_path / "y.parquet")
     for spec in (data, tmp_path / "y.parquet"):
@@ -164,19 +185,25 @@ def test_a_map_is_an_object(tmp_path: Path) -> None:
     from ofacore.config.schema import DataConfig
 
     kind = pyarrow.map_(pyarrow.string(), pyarrow.float32())
-    table = pyarrow.table({"q": pyarrow.array([[("k", 0.1)], [("k", None)], None], kind), "y": ["a", "b", "c"]})
+    table = pyarrow.table(
+        {"q": pyarrow.array([[("k", 0.1)], [("k", None)], None], kind), "y": ["a", "b", "c"]}
+    )
     path = parquet(tmp_path / "x.parquet", table)
     assert [row["q"] for row in rows(open_source(path))] == [{"k": 0.1}, {"k": None}, None]
     report = check_file(path, "[TEXT:n] -> [TEXT:y]", data=DataConfig(columns={"n": "q.k"}))
     assert "0.1" in report.seen[0].slots[0].html and len(report.bad) == 2
     twice = pyarrow.array([[("k", 0.1), ("k", 0.2)]], kind)
-    with pytest.raises(RowError, match=r"x.parquet\[0\], column 'q': the map holds the key 'k' twice"):
+    with pytest.raises(
+        RowError, match=r"x.parquet\[0\], column 'q': the map holds the key 'k' twice"
+    ):
         open_source(parquet(path, pyarrow.table({"q": twice})))[0]
 
 
 def test_a_tensor_keeps_its_shape(tmp_path: Path) -> None:
     flat = pyarrow.array([[1, 2, 3, 4, 5, 6]], pyarrow.list_(pyarrow.float32(), 6))
-    column = pyarrow.ExtensionArray.from_storage(pyarrow.fixed_shape_tensor(pyarrow.float32(), (2, 3)), flat)
+    column = pyarrow.ExtensionArray.from_storage(
+        pyarrow.fixed_shape_tensor(pyarrow.float32(), (2, 3)), flat
+    )
     source = open_source(parquet(tmp_path / "x.parquet", pyarrow.table({"clip": column})))
     assert source[0]["clip"].tolist() == [[1, 2, 3], [4, 5, 6]]
 
@@ -185,7 +212,9 @@ def test_folders_of_a_partitioned_table_are_columns(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"q": ["a", "b", "c"], "y": ["x y/z", "no", None]})
     frame.to_parquet(tmp_path / "table", partition_cols=["y"], index=False)
     (tmp_path / "table" / "_SUCCESS").touch()
-    with pytest.raises(SourceError, match=r"holds tables, .* give '.*/\*\*/\*.parquet' as the data"):
+    with pytest.raises(
+        SourceError, match=r"holds tables, .* give '.*/\*\*/\*.parquet' as the data"
+    ):
         open_source(tmp_path / "table")
     source = open_source(tmp_path / "table" / "**" / "*.parquet")
     assert source.columns == ("q", "y")
@@ -197,18 +226,23 @@ def test_folders_of_a_partitioned_table_are_columns(tmp_path: Path) -> None:
 def test_folders_that_other_programs_write(tmp_path: Path) -> None:
     parquet(tmp_path / "part-0.parquet", pyarrow.table({"q": ["a"]}))
     (tmp_path / "_SUCCESS").touch()
-    with pytest.raises(SourceError, match=r"the folder holds tables, such as part-0.parquet; give '.*/\*.parquet'"):
+    with pytest.raises(
+        SourceError, match=r"the folder holds tables, such as part-0.parquet; give '.*/\*.parquet'"
+    ):
         open_source(tmp_path)
     assert rows(open_source(tmp_path / "*.parquet")) == [{"q": "a"}]
     with pytest.raises(SourceError, match="_SUCCESS: .* name the tables alone, as in 'folder/"):
         open_source(tmp_path / "**")
     (tmp_path / "_delta_log").mkdir()
-    with pytest.raises(SourceError, match="the folder is a Delta table; only its log says which files count"):
+    with pytest.raises(
+        SourceError, match="the folder is a Delta table; only its log says which files count"
+    ):
         open_source(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("x.arrow", "save_to_disk"), ("x.pkl", "may run code"), ("x.h5", "write it as Parquet")]
+    ("name", "said"),
+    [("x.arrow", "save_to_disk"), ("x.pkl", "may run code"), ("x.h5", "write it as Parquet")],
 )
 def test_other_formats_have_a_way_out(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / name).write_bytes(b"?")
@@ -220,7 +254,8 @@ def test_an_unknown_time_zone_is_one_bad_row_with_a_way_out(tmp_path: Path) -> N
     column = pyarrow.array([1, None], pyarrow.timestamp("us", "Mars/Base"))
     source = open_source(parquet(tmp_path / "x.parquet", pyarrow.table({"a": column})))
     with pytest.raises(
-        RowError, match=r"x.parquet\[0\]: .* its time zone is not known here; install the package tzdata"
+        RowError,
+        match=r"x.parquet\[0\]: .* its time zone is not known here; install the package tzdata",
     ):
         source[0]
 
@@ -232,9 +267,15 @@ def test_durations_and_uuids_need_a_transform(tmp_path: Path) -> None:
 
     table = pyarrow.table({"q": pyarrow.array([86400], pyarrow.duration("s")), "y": ["a"]})
     path = parquet(tmp_path / "x.parquet", table)
-    assert "the transform 'text' makes it text" in check_file(path, "[TEXT:q] -> [TEXT:y]").bad[0].reason
+    assert (
+        "the transform 'text' makes it text"
+        in check_file(path, "[TEXT:q] -> [TEXT:y]").bad[0].reason
+    )
     given = DataConfig(transforms={"q": ("text",)})
-    assert "1 day, 0:00:00" in check_file(path, "[TEXT:q] -> [TEXT:y]", data=given).seen[0].slots[0].html
+    assert (
+        "1 day, 0:00:00"
+        in check_file(path, "[TEXT:q] -> [TEXT:y]", data=given).seen[0].slots[0].html
+    )
     from ofacore.components.transforms import text
 
     assert text(uuid.UUID(int=1)) == "00000000-0000-0000-0000-000000000001"

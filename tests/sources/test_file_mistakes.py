@@ -27,7 +27,9 @@ TEXT = "[TEXT:a] -> [TEXT:b]"
         ("x.txt", b"a\n", "set format"),
     ],
 )
-def test_a_file_that_cannot_be_opened_says_what_to_do(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_a_file_that_cannot_be_opened_says_what_to_do(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match=said) as caught:
         open_source(tmp_path / name)
@@ -50,8 +52,14 @@ def test_a_bad_line_says_what_to_do(tmp_path: Path, line: bytes, said: str) -> N
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.json"])
-def test_byte_order_marks_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path, name: str) -> None:
-    text = {"x.csv": "a,b\r\nx,y\r\n", "x.jsonl": '{"a":"x","b":"y"}\r\n', "x.json": '[{"a":"x","b":"y"}]\r\n'}[name]
+def test_byte_order_marks_and_windows_line_ends_are_no_part_of_the_data(
+    tmp_path: Path, name: str
+) -> None:
+    text = {
+        "x.csv": "a,b\r\nx,y\r\n",
+        "x.jsonl": '{"a":"x","b":"y"}\r\n',
+        "x.json": '[{"a":"x","b":"y"}]\r\n',
+    }[name]
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert [*map(open_source(tmp_path / name).__getitem__, range(1))] == [{"a": "x", "b": "y"}]
 
@@ -73,7 +81,9 @@ def test_linked_folders_are_read_once_and_broken_links_are_not_passed_over(tmp_p
     os.symlink(tmp_path / "data", tmp_path / "data" / "cat" / "again")
     os.symlink("gone.png", tmp_path / "data" / "cat" / "2.png")
     source = open_source(tmp_path / "data")
-    found = {str(Path(source[i]["file_name"]).relative_to(tmp_path / "data")) for i in range(len(source))}
+    found = {
+        str(Path(source[i]["file_name"]).relative_to(tmp_path / "data")) for i in range(len(source))
+    }
     assert found == {"cat/1.png", "cat/2.png", "dog/1.png"}
 
 
@@ -82,12 +92,17 @@ def test_linked_folders_are_read_once_and_broken_links_are_not_passed_over(tmp_p
     [
         ("a;b\nx;y\n", "set delimiter: ';'"),
         ("a\tb\nx\ty\n", 'set delimiter: "\\\\t"'),
-        ("hello,world\nx,y\n", "it has hello, world; if its first line is data, set header: false and names"),
+        (
+            "hello,world\nx,y\n",
+            "it has hello, world; if its first line is data, set header: false and names",
+        ),
         ("a, b\nx, y\n", "did you mean ' b'"),
         ("a,b\n", "has no rows; it must hold at least one"),
     ],
 )
-def test_a_table_that_is_read_in_another_way_than_meant_is_told(tmp_path: Path, content: str, said: str) -> None:
+def test_a_table_that_is_read_in_another_way_than_meant_is_told(
+    tmp_path: Path, content: str, said: str
+) -> None:
     (tmp_path / "x.csv").write_text(content)
     with pytest.raises(Exception, match=said):
         check_file(tmp_path / "x.csv", TEXT)

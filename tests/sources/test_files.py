@@ -31,8 +31,10 @@ def test_two_stars_stand_for_folders_at_any_depth(tmp_path: Path) -> None:
     for pattern in ("data/**/*.csv", "data/**"):
         source = open_source(tmp_path / pattern)
         assert sorted(source[i]["img"] for i in range(len(source))) == [
-            "one/two/three/x.csv", "one/two/x.csv", "one/x.csv",
-        ]  # fmt: skip
+            "one/two/three/x.csv",
+            "one/two/x.csv",
+            "one/x.csv",
+        ]
 
 
 def test_braces_stand_for_numbers_and_words() -> None:
@@ -45,12 +47,19 @@ def test_every_file_of_a_range_must_be_there(tmp_path: Path) -> None:
     for number in (0, 1):
         table(tmp_path / f"x{number}.csv", f"a,{number}")
     assert len(open_source(tmp_path / "x{0..1}.csv")) == 2
-    with pytest.raises(SourceError, match=r"no file .*/x2.csv, which '.*x\{0..2\}.csv' names; did you mean"):
+    with pytest.raises(
+        SourceError, match=r"no file .*/x2.csv, which '.*x\{0..2\}.csv' names; did you mean"
+    ):
         open_source(tmp_path / "x{0..2}.csv")
-    assert named_files(str(tmp_path / "x{1..2}.csv")) == ([f"{tmp_path}/x1.csv"], [f"{tmp_path}/x2.csv"])
+    assert named_files(str(tmp_path / "x{1..2}.csv")) == (
+        [f"{tmp_path}/x1.csv"],
+        [f"{tmp_path}/x2.csv"],
+    )
 
 
-@pytest.mark.parametrize("address", ["https://a.org/x.csv", "s3://b/x.tar", "hf://datasets/a/b", "pipe:curl x"])
+@pytest.mark.parametrize(
+    "address", ["https://a.org/x.csv", "s3://b/x.tar", "hf://datasets/a/b", "pipe:curl x"]
+)
 def test_what_lies_elsewhere_must_be_downloaded(tmp_path: Path, address: str) -> None:
     assert is_remote(address)
     with pytest.raises(SourceError, match="is remote: download it and give its path"):
@@ -62,17 +71,28 @@ def test_what_lies_elsewhere_must_be_downloaded(tmp_path: Path, address: str) ->
         read_checked([str(tmp_path / "run.yaml")])
 
 
-def test_pictures_beside_the_table_are_found_in_any_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beside_the_table_are_found_in_any_spelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "set" / "images"
     folder.mkdir(parents=True)
     for name in ("a.png", unicodedata.normalize("NFD", "é.png")):
         Image.new("RGB", (16, 16), "red").save(folder / name)
-    path = table(tmp_path / "set" / "x.csv", "images/a.png,1", "images\\a.png,2", "images/é.png,3", "images/b.png,4")
+    path = table(
+        tmp_path / "set" / "x.csv",
+        "images/a.png,1",
+        "images\\a.png,2",
+        "images/é.png,3",
+        "images/b.png,4",
+    )
     report = check_file(path, TEXT)
     assert report.checked == 4 and [bad.row_id for bad in report.bad] == [f"{path}:5"]
     reason = report.bad[0].reason
-    assert f"no file 'images/b.png', neither below {tmp_path} nor beside the table; did you mean a.png" in reason
+    assert (
+        f"no file 'images/b.png', neither below {tmp_path} nor beside the table; did you mean a.png"
+        in reason
+    )
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes())
     assert check_file(path, TEXT).ok
 
@@ -86,7 +106,9 @@ def test_texts_that_look_like_files_stay_texts(tmp_path: Path) -> None:
         open_source(table(path, "a.png,b.png"), paths=["y"])[0]
 
 
-@pytest.mark.parametrize("text", ["no dot", "data:image/png;base64,a.b", "http://a.b", "a.b\nc", "a.b\0", "x." * 999])
+@pytest.mark.parametrize(
+    "text", ["no dot", "data:image/png;base64,a.b", "http://a.b", "a.b\nc", "a.b\0", "x." * 999]
+)
 def test_these_texts_name_no_file(text: str) -> None:
     assert not may_name_file(text) and found_file("nowhere.at.all") is None
 

@@ -15,9 +15,12 @@ PRETTY = '{\n  "a": "x"\n}\n{\n  "a": "y"\n}\n'
 
 
 @pytest.mark.parametrize(
-    "content", [PRETTY, '{"a": "x"}\n{"a": "y"}\n', '[{"a": "x"},\n{"a": "y"}]', '{"a":"x"}{"a":"y"}']
+    "content",
+    [PRETTY, '{"a": "x"}\n{"a": "y"}\n', '[{"a": "x"},\n{"a": "y"}]', '{"a":"x"}{"a":"y"}'],
 )
-def test_a_json_file_holds_an_array_or_objects_one_behind_another(tmp_path: Path, content: str) -> None:
+def test_a_json_file_holds_an_array_or_objects_one_behind_another(
+    tmp_path: Path, content: str
+) -> None:
     (tmp_path / "x.json").write_text(content)
     source = open_source(tmp_path / "x.json")
     assert [source[index] for index in range(len(source))] == [{"a": "x"}, {"a": "y"}]
@@ -67,11 +70,19 @@ def test_a_line_nested_without_end_is_one_bad_row(tmp_path: Path) -> None:
             '{"a": 1},\n{"a": 2}\n',
             r"x.jsonl:1: not JSON: Extra data.*; each line must hold one whole object and no comma",
         ),
-        ('{"a": 1}{"a": 2}\n{"a": 3}\n', r"x.jsonl:1: not JSON: .*; if several stand in one, set format: json"),
-        (f'{{"a": {"9" * 5000}}}\n', r"x.jsonl:1: not JSON: a whole number has too many digits; write it as text"),
+        (
+            '{"a": 1}{"a": 2}\n{"a": 3}\n',
+            r"x.jsonl:1: not JSON: .*; if several stand in one, set format: json",
+        ),
+        (
+            f'{{"a": {"9" * 5000}}}\n',
+            r"x.jsonl:1: not JSON: a whole number has too many digits; write it as text",
+        ),
     ],
 )
-def test_a_line_that_holds_more_or_less_than_one_object(tmp_path: Path, content: str, said: str) -> None:
+def test_a_line_that_holds_more_or_less_than_one_object(
+    tmp_path: Path, content: str, said: str
+) -> None:
     (tmp_path / "x.jsonl").write_text(content)
     with pytest.raises((SourceError, RowError), match=said) as caught:
         open_source(tmp_path / "x.jsonl")[0]
@@ -89,9 +100,15 @@ def test_a_data_frame_written_by_columns_is_told(tmp_path: Path, orient: str) ->
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"q": ["a", "b"], "y": ["c", "d"]})
     path = tmp_path / "x.json"
-    path.write_text(json.dumps(frame.to_dict(orient="list")) if orient == "list" else frame.to_json(orient=orient))
+    path.write_text(
+        json.dumps(frame.to_dict(orient="list"))
+        if orient == "list"
+        else frame.to_json(orient=orient)
+    )
     if orient == "records":
         assert open_source(path)[1] == {"q": "b", "y": "d"}
         return
-    with pytest.raises(SourceError, match=r"x.json: columns \(.*\), .*; write it by rows, .* orient='records'"):
+    with pytest.raises(
+        SourceError, match=r"x.json: columns \(.*\), .*; write it by rows, .* orient='records'"
+    ):
         open_source(path)

@@ -67,7 +67,9 @@ def test_what_a_row_lacks_is_absent() -> None:
     assert columns.apply({"b": "given by its slot"}, partial=True) == {"b": "given by its slot"}
 
 
-def test_optional_columns_may_come_late_and_needed_ones_are_told_with_the_way_out(tmp_path: Path) -> None:
+def test_optional_columns_may_come_late_and_needed_ones_are_told_with_the_way_out(
+    tmp_path: Path,
+) -> None:
     lines = [{"q": "who?", "answers": {"text": ["Ann"]}}] * 30
     lines += [{"q": "who?", "answers": {"text": ["Ann"]}, "hint": {"text": "a name"}}]
     path = tmp_path / "x.jsonl"
@@ -76,7 +78,9 @@ def test_optional_columns_may_come_late_and_needed_ones_are_told_with_the_way_ou
     columns = {"a": "answers.text.0", "hint": "hint.text"}
     report = check_file(path, text, data=DataConfig(columns=columns))
     assert report.ok and not report.notes
-    (note,) = check_file(path, text, data=DataConfig(columns={**columns, "hint": "hunt.text"})).notes
+    (note,) = check_file(
+        path, text, data=DataConfig(columns={**columns, "hint": "hunt.text"})
+    ).notes
     assert note == "column 'hunt.text' has no value in any row"
     report = check_file(path, text, data=DataConfig(columns={**columns, "a": "answers.txt.0"}))
     assert len(report.bad) == 31 and "did you mean 'text'?" in report.bad[0].reason

@@ -88,16 +88,24 @@ def as_bytes(path, content):
 
 FORMATS = {
     "csv": lambda folder: text(folder / "x.csv", as_delimited(ROWS, ",")),
-    "csv with byte order mark": lambda folder: text(folder / "x.csv", "\ufeff" + as_delimited(ROWS, ",")),
+    "csv with byte order mark": lambda folder: text(
+        folder / "x.csv", "\ufeff" + as_delimited(ROWS, ",")
+    ),
     "csv with carriage returns": lambda folder: text(
         folder / "x.csv", "a,b\r\n" + as_delimited(ROWS, ",", False).replace(",1\n", ",1\r\n")
     ),
     "csv with empty lines": lambda folder: text(
         folder / "x.csv", "\n" + as_delimited(ROWS, ",").replace("\nplain", "\n\n\nplain")
     ),
-    "csv without last line break": lambda folder: text(folder / "x.csv", as_delimited(ROWS, ",").rstrip("\n")),
-    "csv in UTF-16": lambda folder: as_bytes(folder / "x.csv", as_delimited(ROWS, ",").encode("utf-16")),
-    "jsonl": lambda folder: text(folder / "x.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)),
+    "csv without last line break": lambda folder: text(
+        folder / "x.csv", as_delimited(ROWS, ",").rstrip("\n")
+    ),
+    "csv in UTF-16": lambda folder: as_bytes(
+        folder / "x.csv", as_delimited(ROWS, ",").encode("utf-16")
+    ),
+    "jsonl": lambda folder: text(
+        folder / "x.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)
+    ),
     "jsonl with blank lines": lambda folder: text(
         folder / "x.jsonl", "\n \n".join(json.dumps(r, ensure_ascii=False) for r in ROWS)
     ),
@@ -122,7 +130,9 @@ def test_every_format_gives_the_same_rows(name, tmp_path):
         source[len(ROWS)]
 
 
-@pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "datasets on disk", "folder", "torch dataset"])
+@pytest.mark.parametrize(
+    "name", ["csv", "jsonl", "parquet", "datasets on disk", "folder", "torch dataset"]
+)
 def test_a_source_travels_to_another_process(name, tmp_path):
     source = open_source(FORMATS[name](tmp_path))
     assert source[1] == ROWS[1]
@@ -136,14 +146,18 @@ def test_webdataset_members_with_one_key_are_a_row(tmp_path):
     for index in (4, 1, 2):
         row = source[index]
         assert {"a": row["a.txt"], "b": row["b.txt"]} == ROWS[index]
-        assert row["__key__"].endswith(f"{index:04d}") and source.name(index).endswith(row["__key__"])
+        assert row["__key__"].endswith(f"{index:04d}") and source.name(index).endswith(
+            row["__key__"]
+        )
 
 
 def test_shards_and_lists_of_files_are_joined(tmp_path):
     for number in range(3):
         write_tar(tmp_path / f"s-{number}.tar", ROWS[number : number + 2])
     source = open_source(tmp_path / "s-*.tar")
-    assert [source[i]["b.txt"] for i in range(len(source))] == [ROWS[i]["b"] for i in (0, 1, 1, 2, 2, 3)]
+    assert [source[i]["b.txt"] for i in range(len(source))] == [
+        ROWS[i]["b"] for i in (0, 1, 1, 2, 2, 3)
+    ]
     joined = open_source([str(tmp_path / "s-1.tar"), str(tmp_path / "s-0.tar")])
     assert isinstance(joined, ConcatSource) and joined[2]["b.txt"] == ROWS[0]["b"]
     assert joined.name(2).startswith(str(tmp_path / "s-0.tar"))
@@ -187,7 +201,10 @@ def test_names_of_rows_are_lines_of_the_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "place", "words"),
-    [("a,b\n1,2\n1,2,3\n", 1, ("x.csv:3", "3 fields", "2 columns")), ("a,b\n1\n", 0, ("x.csv:2", "1 fields"))],
+    [
+        ("a,b\n1,2\n1,2,3\n", 1, ("x.csv:3", "3 fields", "2 columns")),
+        ("a,b\n1\n", 0, ("x.csv:2", "1 fields")),
+    ],
 )
 def test_a_line_with_other_fields_is_a_bad_row_alone(tmp_path, content, place, words):
     source = open_source(text(tmp_path / "x.csv", content))
@@ -274,7 +291,9 @@ def test_an_index_is_stored_once_and_renewed_with_its_file(tmp_path, monkeypatch
     path, built = text(tmp_path / "x", "one"), []
 
     def index():
-        return cached_index(path, "t", lambda: built.append(1) or np.array([[len(built), 7, 8]]), min_bytes=0)
+        return cached_index(
+            path, "t", lambda: built.append(1) or np.array([[len(built), 7, 8]]), min_bytes=0
+        )
 
     assert index().tolist() == index().tolist() == [[1, 7, 8]] and len(built) == 1
     text(path, "longer")
@@ -290,7 +309,8 @@ def test_where_the_cache_is_closed_a_file_is_indexed_each_time(tmp_path, monkeyp
     monkeypatch.setenv("OFA_CACHE", str(tmp_path / "file" / "is no folder"))
     path = text(tmp_path / "x", "one")
     for number in (1, 9):
-        assert cached_index(path, "t", lambda: np.array([[number]]), min_bytes=0).tolist() == [[number]]  # noqa: B023
+        made = np.array([[number]])
+        assert cached_index(path, "t", lambda made=made: made, min_bytes=0).tolist() == [[number]]
 
 
 def test_a_row_must_be_a_dictionary():
@@ -307,7 +327,9 @@ def shuffled_parquet(tmp_path, monkeypatch):
     from ofacore.sources import parquet
 
     rows = [{"a": f"row {number}", "b": [number, None], "c": b"x" * number} for number in range(60)]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=2)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=2
+    )
     monkeypatch.setattr(parquet, "_KEPT_BYTES", 1)
     monkeypatch.setenv("OFA_CACHE", str(tmp_path / "cache"))
     return rows, tmp_path / "x.parquet"
@@ -324,10 +346,16 @@ def test_parquet_read_in_a_shuffled_order_is_unpacked_once(shuffled_parquet, tmp
     again = pickle.loads(pickle.dumps(source))
     written = copy.stat().st_mtime_ns
     assert [again[int(i)] for i in (*order, *order)] == [rows[i] for i in (*order, *order)]
-    assert [copy.stat().st_mtime_ns] == [file.stat().st_mtime_ns for file in copy.parent.iterdir()] == [written]
+    assert (
+        [copy.stat().st_mtime_ns]
+        == [file.stat().st_mtime_ns for file in copy.parent.iterdir()]
+        == [written]
+    )
 
 
-def test_parquet_is_read_without_its_copy_where_there_is_no_room(shuffled_parquet, tmp_path, monkeypatch):
+def test_parquet_is_read_without_its_copy_where_there_is_no_room(
+    shuffled_parquet, tmp_path, monkeypatch
+):
     from ofacore.sources import unpacked
 
     rows, path = shuffled_parquet
@@ -343,7 +371,9 @@ def test_a_damaged_row_group_is_a_bad_row(tmp_path):
     import pyarrow.parquet
 
     texts = [{"a": f"{number} " * 50} for number in range(40)]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(texts), tmp_path / "x.parquet", row_group_size=20)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist(texts), tmp_path / "x.parquet", row_group_size=20
+    )
     content = bytearray((tmp_path / "x.parquet").read_bytes())
     content[4:200] = b"\xff" * 196
     (tmp_path / "x.parquet").write_bytes(bytes(content))

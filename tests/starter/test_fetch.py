@@ -40,7 +40,9 @@ def wheel(folder: Path, files: dict[str, str] = FILES) -> Path:
 
 def source(archive: Path, *members: str) -> PackageSource:
     """The source that describes an archive truthfully."""
-    return PackageSource("tinydata", "1.0", hashlib.sha256(archive.read_bytes()).hexdigest(), members)
+    return PackageSource(
+        "tinydata", "1.0", hashlib.sha256(archive.read_bytes()).hexdigest(), members
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +68,9 @@ def downloaded(wanted: PackageSource, archive: Path, cache: Path) -> Path:
 
 def test_only_the_wanted_members_arrive(index, tmp_path):
     folder = fetch(source(wheel(index), WORDS), tmp_path / "cache")
-    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.name != ".complete")
+    found = sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.name != ".complete"
+    )
     assert found == ["tinydata/data/deep/more.txt", "tinydata/data/words.txt"]
     assert (folder / "tinydata/data/words.txt").read_text() == "alpha\nbeta\n"
 
@@ -88,7 +92,9 @@ def test_another_digest_is_refused_by_name_and_nothing_is_kept(index, tmp_path):
     message = str(caught.value)
     assert "tinydata 1.0" in message and "0" * 64 in message and caught.value.found in message
     assert str(tmp_path / "cache") in message
-    assert not list((tmp_path / "cache").rglob("*.txt")) and not list((tmp_path / "cache").rglob("*.whl"))
+    assert not list((tmp_path / "cache").rglob("*.txt")) and not list(
+        (tmp_path / "cache").rglob("*.whl")
+    )
 
 
 def test_a_package_that_is_not_there_names_the_way_out(tmp_path):
@@ -123,7 +129,9 @@ def test_a_folder_without_its_marker_is_made_again(index, tmp_path):
     assert not (fetch(wanted, tmp_path / "cache") / "rubbish").exists()
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "c:/evil.txt", "a\\..\\evil.txt"])
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "c:/evil.txt", "a\\..\\evil.txt"]
+)
 def test_a_member_cannot_leave_the_cache(index, tmp_path, name):
     archive = wheel(index, {name: "evil", "tinydata/data/words.txt": "x"})
     wanted = source(archive, "*")

@@ -10,7 +10,11 @@ from hypothesis.extra import numpy as hnp
 
 from ofa_starter import PackageSource, load_splits, prepared, save_splits
 
-PLAIN = st.one_of(st.text(), st.integers(-(2**53), 2**53), st.lists(st.floats(allow_nan=False, allow_infinity=False)))
+PLAIN = st.one_of(
+    st.text(),
+    st.integers(-(2**53), 2**53),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False)),
+)
 ARRAY = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=4))
 ROWS = st.lists(st.fixed_dictionaries({"value": PLAIN, "motion": ARRAY}), max_size=5)
 
@@ -62,4 +66,6 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path):
 
     with pytest.raises(ValueError, match="no"):
         prepared("x", fail, cache=tmp_path)
-    assert prepared("x", lambda: {"train": [], "valid": [], "test": []}, cache=tmp_path)["train"] == []
+    assert (
+        prepared("x", lambda: {"train": [], "valid": [], "test": []}, cache=tmp_path)["train"] == []
+    )

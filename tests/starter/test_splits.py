@@ -17,8 +17,15 @@ def test_every_item_has_one_split_for_ever(item):
 
 
 def test_known_items_stay_where_they_are():
-    found = {name: split_of(name) for name in ("text/word 0", "text/word 1", "emoji/1F34E", "digits/7")}
-    assert found == {"text/word 0": "train", "text/word 1": "valid", "emoji/1F34E": "train", "digits/7": "train"}
+    found = {
+        name: split_of(name) for name in ("text/word 0", "text/word 1", "emoji/1F34E", "digits/7")
+    }
+    assert found == {
+        "text/word 0": "train",
+        "text/word 1": "valid",
+        "emoji/1F34E": "train",
+        "digits/7": "train",
+    }
 
 
 def test_shares_are_80_10_10():

@@ -14,10 +14,18 @@ from ofacore.plugin import Registry
 from tests.left_out import first_party, left_out, sources
 
 TEXTS = {
-    "tweet_sentiment": ("text",), "movie_sentiment": ("text",), "infilling": ("text",), "g2p": ("word",),
-    "spelling": ("right",), "translate_en_fr": ("en",), "emoji_category": ("name",), "emoji_caption": ("cap",),
-    "grounding": ("cap",), "region_caption": ("cap",), "detection": ("names",),
-}  # fmt: skip
+    "tweet_sentiment": ("text",),
+    "movie_sentiment": ("text",),
+    "infilling": ("text",),
+    "g2p": ("word",),
+    "spelling": ("right",),
+    "translate_en_fr": ("en",),
+    "emoji_category": ("name",),
+    "emoji_caption": ("cap",),
+    "grounding": ("cap",),
+    "region_caption": ("cap",),
+    "detection": ("names",),
+}
 """Task -> columns whose English texts are the items."""
 PICTURES = ("digits", "emoji_category", "emoji_caption", "emoji_caption_multi")
 """Tasks whose pictures are the items, at one size."""
@@ -61,7 +69,9 @@ def shared(found):
 @pytest.mark.data
 def test_no_text_is_on_two_sides(built):
     tasks = {task: built[task] for task in TEXTS if task in built}
-    found = by_split(tasks, lambda task, row: [text_id(t) for column in TEXTS[task] for t in flat(row[column])])
+    found = by_split(
+        tasks, lambda task, row: [text_id(t) for column in TEXTS[task] for t in flat(row[column])]
+    )
     assert sum(map(len, found.values())) > 100_000
     assert shared(found) == []
 
@@ -78,7 +88,9 @@ def test_no_picture_is_on_two_sides(built):
 def test_no_movement_is_tested_that_another_task_trains(built):
     """Frames are compared by angles of the legs, which do not depend on where a window starts."""
     tasks = {task: built[task] for task in CLIPS if task in built}
-    found = by_split(tasks, lambda task, row: [frame[6:].tobytes() for frame in row["motion"]["frames"]])
+    found = by_split(
+        tasks, lambda task, row: [frame[6:].tobytes() for frame in row["motion"]["frames"]]
+    )
     assert not found["test"].keys() & (found["train"].keys() | found["valid"].keys())
 
 
@@ -89,5 +101,7 @@ def test_tests_that_are_left_out_are_told_in_one_line(tmp_path, monkeypatch):
     marker.parent.mkdir(parents=True)
     marker.touch()
     assert left_out([there]) == ""
-    assert left_out([there, missing]).startswith("left out: tests (marker 'data') that need missing; ")
+    assert left_out([there, missing]).startswith(
+        "left out: tests (marker 'data') that need missing; "
+    )
     assert len(sources(first_party())) > 8

@@ -33,11 +33,18 @@ class Killer(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(folder: Path, steps: int = 100, kill_at: int = -1, dtype: torch.dtype = torch.bfloat16) -> Trainer:
+def run(
+    folder: Path, steps: int = 100, kill_at: int = -1, dtype: torch.dtype = torch.bfloat16
+) -> Trainer:
     config = TrainConfig(
-        steps=steps, seed=5, ema=0.9, optimizer=OptimizerConfig(name="muon"), log_every=5,
-        checkpoint=CheckpointConfig(every=25), validation=ValidationConfig(every=20),
-    )  # fmt: skip
+        steps=steps,
+        seed=5,
+        ema=0.9,
+        optimizer=OptimizerConfig(name="muon"),
+        log_every=5,
+        checkpoint=CheckpointConfig(every=25),
+        validation=ValidationConfig(every=20),
+    )
     latest = find_latest(folder)
     snapshot = load(latest) if latest else None
     start = int(snapshot.state["cursor"]["next"]) if snapshot else 0

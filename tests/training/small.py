@@ -9,7 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofacore.protocols import AdapterCall, Batch, BatchSide, CriterionContext, Layout, Loss, SampleInfo, TermGroup
+from ofacore.protocols import (
+    AdapterCall,
+    Batch,
+    BatchSide,
+    CriterionContext,
+    Layout,
+    Loss,
+    SampleInfo,
+    TermGroup,
+)
 
 WIDTH = 6
 
@@ -23,13 +32,17 @@ class Sample:
     scope: str = "squared"
 
 
-def make_samples(count: int, seed: int, tasks: Sequence[str] = ("a", "b"), scope: str = "squared") -> list[Sample]:
+def make_samples(
+    count: int, seed: int, tasks: Sequence[str] = ("a", "b"), scope: str = "squared"
+) -> list[Sample]:
     g = torch.Generator().manual_seed(seed)
     found = []
     for number in range(count):
         length = 1 + int(torch.randint(4, (), generator=g)) if scope == "squared" else 1
         features = torch.randn(length, WIDTH, generator=g)
-        labels = torch.randn(length, 1, generator=g) if scope == "squared" else torch.tensor([number])
+        labels = (
+            torch.randn(length, 1, generator=g) if scope == "squared" else torch.tensor([number])
+        )
         found.append(Sample(tasks[number % len(tasks)], f"rows[{number}]", features, labels, scope))
     return found
 
@@ -40,30 +53,54 @@ def layout(lengths: Sequence[int]) -> Layout:
     sequence = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(list(lengths)))
     false = torch.zeros(n, dtype=torch.bool)
     return Layout(
-        sequence, sequence, torch.zeros(n, 3, dtype=torch.long), false, ~false, zeros, ("x",), zeros, ("a",), ("a/y",),
-        (torch.arange(n)[None],), len(lengths),
-    )  # fmt: skip
+        sequence,
+        sequence,
+        torch.zeros(n, 3, dtype=torch.long),
+        false,
+        ~false,
+        zeros,
+        ("x",),
+        zeros,
+        ("a",),
+        ("a/y",),
+        (torch.arange(n)[None],),
+        len(lengths),
+    )
 
 
 def batch_of(samples: Sequence[Sample]) -> Batch:
     lengths = [len(s.features) for s in samples]
     features = torch.cat([s.features for s in samples])
-    call = AdapterCall("x", {"x": features}, tuple((n,) for n in lengths), torch.arange(len(features)))
+    call = AdapterCall(
+        "x", {"x": features}, tuple((n,) for n in lengths), torch.arange(len(features))
+    )
     groups = []
     for scope in dict.fromkeys(s.scope for s in samples):
         mine = [i for i, s in enumerate(samples) if s.scope == scope]
         starts = [sum(lengths[:i]) for i in mine]
-        index = torch.cat([torch.arange(start, start + lengths[i]) for start, i in zip(starts, mine, strict=True)])
+        index = torch.cat(
+            [torch.arange(start, start + lengths[i]) for start, i in zip(starts, mine, strict=True)]
+        )
         head = "score" if scope == "squared" else "vector"
         labels = torch.cat([samples[i].labels for i in mine])
         rows = tuple(lengths[i] for i in mine)
         groups.append(
             TermGroup(
-                head, scope, "source", {}, (), index, rows, {"y": labels},
+                head,
+                scope,
+                "source",
+                {},
+                (),
+                index,
+                rows,
+                {"y": labels},
                 {"y": tuple(len(samples[i].labels) for i in mine)},
-                tuple(f"{samples[i].task}/y" for i in mine), rows, tuple(1.0 for _ in mine), tuple(mine),
+                tuple(f"{samples[i].task}/y" for i in mine),
+                rows,
+                tuple(1.0 for _ in mine),
+                tuple(mine),
             )
-        )  # fmt: skip
+        )
     infos = tuple(SampleInfo(s.task, s.row_id, i) for i, s in enumerate(samples))
     return Batch(BatchSide(layout(lengths), (call,)), None, tuple(groups), infos)
 
@@ -71,7 +108,9 @@ def batch_of(samples: Sequence[Sample]) -> Batch:
 class Squared(nn.Module):
     scope, needs, batch_coupled = "position", frozenset[str](), False
 
-    def forward(self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def forward(
+        self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         errors = (prediction.float() - labels["y"]).square().squeeze(1)
         values = torch.stack([part.sum() for part in errors.split(ctx.lengths)])
         return Loss(values, {"size": values.detach()})
@@ -86,7 +125,9 @@ class Contrast(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def forward(
+        self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         scores = prediction @ prediction.T * self.scale
         scores = scores.masked_fill(torch.eye(len(scores), dtype=torch.bool), -torch.inf)
         partner = (labels["y"][:, None] == (labels["y"] ^ 1)[None]).int().argmax(1)
@@ -108,7 +149,9 @@ class SmallModel(nn.Module):
         self.heads = nn.ModuleDict({"score": nn.Linear(8, 1), "vector": nn.Linear(8, 4)})
         self.unused = nn.Linear(3, 3)
         self.dropout = nn.Dropout(dropout)
-        self.criteria = nn.ModuleDict({"squared": Squared(), "contrast": Contrast(), "rollout": Rollout()})
+        self.criteria = nn.ModuleDict(
+            {"squared": Squared(), "contrast": Contrast(), "rollout": Rollout()}
+        )
         self.fail_on: Any = None
 
     def criterion(self, name: str, options: Mapping[str, Any]) -> Any:

@@ -19,15 +19,21 @@ def gradient(weight, cuts=1):
     rng = np.random.default_rng(0)
     samples = [layouts.random_sample(rng, task=task) for task in "abab"]
     size = len(samples) // cuts
-    batches = [layouts.collate(samples[start : start + size]) for start in range(0, len(samples), size)]
+    batches = [
+        layouts.collate(samples[start : start + size]) for start in range(0, len(samples), size)
+    ]
     counts = {}
     for group in (group for batch in batches for group in batch.terms):
         for term, count in zip(group.terms, group.counts, strict=True):
             counts[term] = counts.get(term, 0) + count
     optimizer = RunOptimizer(model, OptimizerConfig(name="adamw"))
-    passing = GradientPass(model, optimizer, FaultConfig(), FaultCounters(FaultConfig()), loss_weights={"a": 7.0})
+    passing = GradientPass(
+        model, optimizer, FaultConfig(), FaultCounters(FaultConfig()), loss_weights={"a": 7.0}
+    )
     result = passing.run(Step(0, batches, counts))
-    grads = {name: master.grad for name, master in optimizer.masters.items() if name.endswith(ROUTER)}
+    grads = {
+        name: master.grad for name, master in optimizer.masters.items() if name.endswith(ROUTER)
+    }
     return model, batches, grads, result
 
 

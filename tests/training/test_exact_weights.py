@@ -18,11 +18,18 @@ from ofacore.checkpoint import find_latest, load, load_state, save
 from ofacore.evaluation.validator import Validator
 
 WORDS = ("red", "green", "blue", "one", "two", "three", "four")
-ROWS = [{"a": f"{WORDS[i % 7]} {WORDS[i * i % 5]}", "b": WORDS[(i + 1) % 7].upper()} for i in range(37)]
+ROWS = [
+    {"a": f"{WORDS[i % 7]} {WORDS[i * i % 5]}", "b": WORDS[(i + 1) % 7].upper()} for i in range(37)
+]
 TRAIN: dict[str, Any] = {
-    "samples": 8, "precision": "bf16", "threads": 1, "trackers": ("jsonl",), "log_every": 1,
-    "lr": {"name": "constant"}, "validation": {"every": 2, "samples": 8},
-}  # fmt: skip
+    "samples": 8,
+    "precision": "bf16",
+    "threads": 1,
+    "trackers": ("jsonl",),
+    "log_every": 1,
+    "lr": {"name": "constant"},
+    "validation": {"every": 2, "samples": 8},
+}
 FROZEN = {"optimizer": {"rules": [{"pattern": "backbone.encoder", "freeze": True}]}}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "plain": ({}, {}, ""),
@@ -44,7 +51,14 @@ def _one_thread() -> Iterator[None]:
 
 def made(**model: Any) -> Generalist:
     task = Task("shout", "louder: [TEXT:a] -> [TEXT:b]", train=ROWS, valid=ROWS[:8])
-    sizes = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.1}
+    sizes = {
+        "hidden": 32,
+        "ffn": 64,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "dropout": 0.1,
+    }
     return Generalist.create([task], **{**sizes, **model})
 
 
@@ -60,7 +74,9 @@ def test_one_truth(kind: str, tmp_path: Path) -> None:
     before = run.model.portable_state()
     run.fit(4, out=tmp_path / "run", **{**TRAIN, **train})
     returned = run.model.portable_state()
-    assert {value.dtype for value in returned.values() if value.is_floating_point()} == {torch.float32}
+    assert {value.dtype for value in returned.values() if value.is_floating_point()} == {
+        torch.float32
+    }
     trained = unequal(before, returned)
     assert trained and all(re.search(names, name) for name in trained)
     assert any(not torch.equal(returned[n], returned[n].bfloat16().float()) for n in trained)
@@ -70,10 +86,16 @@ def test_one_truth(kind: str, tmp_path: Path) -> None:
     saved = Generalist.from_pretrained(run.save(tmp_path / "saved"))
     assert unequal(saved.model.portable_state(), returned) == []
 
-    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     shown = next(r for r in reversed(records) if "valid/shout/b/loss" in r)["valid/shout/b/loss"]
     again.data, again.assembly.config = run.data, run.assembly.config
-    assert Validator(run)(4)["valid/shout/b/loss"] == shown == Validator(again)(4)["valid/shout/b/loss"]
+    assert (
+        Validator(run)(4)["valid/shout/b/loss"]
+        == shown
+        == Validator(again)(4)["valid/shout/b/loss"]
+    )
 
 
 @pytest.mark.parametrize("kind", ["frozen", "sharded"])
@@ -107,14 +129,18 @@ def test_a_run_that_fails_leaves_exact_weights(tmp_path: Path) -> None:
 def test_what_is_not_trained_keeps_its_bits_and_buffers_too(tmp_path: Path) -> None:
     run = made(output_bias=True)
     rng = torch.Generator().manual_seed(3)
-    drawn = {n: torch.randn(v.shape, generator=rng) / 8 for n, v in run.model.portable_state().items()}
+    drawn = {
+        n: torch.randn(v.shape, generator=rng) / 8 for n, v in run.model.portable_state().items()
+    }
     run.model.load_portable(drawn)
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
     rules = [{"pattern": "^(?!.*decoder)", "freeze": True}]
     run.fit(1, out=tmp_path / "run", **{**TRAIN, "optimizer": {"rules": rules}})
     after = run.model.portable_state()
     assert [name for name in unequal(drawn, after) if "decoder" not in name] == []
-    assert buffers and all(torch.equal(value, buffers[name]) for name, value in run.model.named_buffers())
+    assert buffers and all(
+        torch.equal(value, buffers[name]) for name, value in run.model.named_buffers()
+    )
 
 
 def as_once_written(folder: Path, place: Path) -> None:
@@ -122,7 +148,9 @@ def as_once_written(folder: Path, place: Path) -> None:
     now = load(folder)
     kept = {name for name, value in now.model.items() if value.is_floating_point()}
     masters = {f"{name}|master": now.model[name] for name in kept}
-    weights = {name: value.bfloat16() if name in kept else value for name, value in now.model.items()}
+    weights = {
+        name: value.bfloat16() if name in kept else value for name, value in now.model.items()
+    }
     state = {key: value for key, value in now.state.items() if key != "precision"}
     save(place, replace(now, model=weights, optimizer={**now.optimizer, **masters}, state=state))
 
@@ -153,7 +181,9 @@ def test_auto_stays_in_the_format_that_the_run_began_with(
 ) -> None:
     def told(processor: str, steps: int, folder: str, precision: str = "auto") -> str:
         monkeypatch.setenv("OFA_BF16", processor)
-        made().fit(steps, out=tmp_path / folder, resume=steps > 1, **{**TRAIN, "precision": precision})
+        made().fit(
+            steps, out=tmp_path / folder, resume=steps > 1, **{**TRAIN, "precision": precision}
+        )
         return capsys.readouterr().err.splitlines()[0]
 
     def format_of(folder: str) -> str:
@@ -163,9 +193,16 @@ def test_auto_stays_in_the_format_that_the_run_began_with(
 
     for begun, other in (("on", "off"), ("off", "on")):
         name = {"on": "bf16", "off": "fp32"}[begun]
-        assert told(begun, 1, begun).startswith(f"computing in {name} (train.precision: auto; bf16 OFA_BF16={begun}")
+        assert told(begun, 1, begun).startswith(
+            f"computing in {name} (train.precision: auto; bf16 OFA_BF16={begun}"
+        )
         assert format_of(begun) == name
-        assert told(other, 2, begun).startswith(f"computing in {name} (train.precision: auto, as this run began")
+        assert told(other, 2, begun).startswith(
+            f"computing in {name} (train.precision: auto, as this run began"
+        )
         assert format_of(begun) == name
     changed = told("on", 3, "on", "fp32")
-    assert changed == "computing in fp32 (train.precision: fp32; until now in bf16)" and format_of("on") == "fp32"
+    assert (
+        changed == "computing in fp32 (train.precision: fp32; until now in bf16)"
+        and format_of("on") == "fp32"
+    )

@@ -36,7 +36,9 @@ def assert_equal_gradients(left, right, tolerance=1e-6):
 def test_any_split_and_order_gives_the_same_gradient(cuts, order):
     samples = make_samples(12, seed=3, tasks=("a", "b", "c"))
     whole, report, _ = gradient(SmallModel(), step_of(samples), loss_weights={"b": 2.5})
-    split, other, _ = gradient(SmallModel(), step_of([samples[i] for i in order], cuts), loss_weights={"b": 2.5})
+    split, other, _ = gradient(
+        SmallModel(), step_of([samples[i] for i in order], cuts), loss_weights={"b": 2.5}
+    )
     assert_equal_gradients(whole, split)
     assert report.values == pytest.approx(other.values, rel=1e-5)
 
@@ -50,7 +52,9 @@ def test_total_is_the_weighted_sum_of_means_per_task():
         mine = [s for s in samples if s.task == task]
         x = torch.cat([s.features for s in mine])
         hidden = model.second(model.norm(torch.relu(model.first(x + model.embedding.weight[0]))))
-        means[task] = (model.heads["score"](hidden) - torch.cat([s.labels for s in mine])).square().mean()
+        means[task] = (
+            (model.heads["score"](hidden) - torch.cat([s.labels for s in mine])).square().mean()
+        )
     (means["a"] + 3.0 * means["b"]).backward()
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
@@ -95,7 +99,9 @@ def test_step_wide_gradient_is_right_by_finite_differences():
     assert float(grads["second.bias"][0]) == pytest.approx((values[1] - values[0]) / 2e-2, abs=2e-3)
 
 
-def poisoned(samples: list[Sample], place: int, value: float = float("nan"), labels: bool = True) -> list[Sample]:
+def poisoned(
+    samples: list[Sample], place: int, value: float = float("nan"), labels: bool = True
+) -> list[Sample]:
     bad = samples[place]
     wrong = torch.full_like(bad.labels if labels else bad.features, value)
     kept = (bad.features, wrong) if labels else (wrong, bad.labels)
@@ -129,7 +135,9 @@ def test_nan_input_that_poisons_gradients_is_narrowed_down(can_split):
 
 def test_nan_policy_raise_names_task_and_row():
     step = step_of(poisoned(make_samples(4, seed=1), 3))
-    with pytest.raises(NonFiniteError, match=r"step 0: the loss .* task 'b' row rows\[3\].*train.faults.nan=skip"):
+    with pytest.raises(
+        NonFiniteError, match=r"step 0: the loss .* task 'b' row rows\[3\].*train.faults.nan=skip"
+    ):
         gradient(SmallModel(), step, faults=FaultConfig(nan="raise"))
 
 
@@ -144,13 +152,17 @@ def test_model_full_of_nan_ends_in_an_error_rather_than_in_silence():
     with torch.no_grad():
         model.second.weight.fill_(float("nan"))
     with pytest.raises(FaultLimitError):
-        gradient(model, step_of(make_samples(16, seed=1), (4, 8, 12)), faults=FaultConfig(nan_limit=5))
+        gradient(
+            model, step_of(make_samples(16, seed=1), (4, 8, 12)), faults=FaultConfig(nan_limit=5)
+        )
 
 
 def memory_for(positions):
     def check(batch):
         if batch.source.layout.positions > positions:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+            )
 
     return check
 
@@ -164,7 +176,9 @@ def test_out_of_memory_halves_until_it_fits():
     assert counters.totals["out_of_memory"] == len(result.faults) >= 1
 
 
-@pytest.mark.parametrize(("can_split", "policy"), [(False, "split"), (True, "split"), (True, "raise")])
+@pytest.mark.parametrize(
+    ("can_split", "policy"), [(False, "split"), (True, "split"), (True, "raise")]
+)
 def test_out_of_memory_without_a_way_out_names_the_rows(can_split, policy):
     model, step = SmallModel(), step_of(make_samples(3, seed=2))
     model.fail_on = memory_for(0)

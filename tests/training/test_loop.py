@@ -70,7 +70,10 @@ class Memory:
 
 
 def test_loss_falls_on_a_learnable_task(tmp_path):
-    samples = [Sample("a", f"{i}", s.features, s.features[:, :1] * 2.0) for i, s in enumerate(make_samples(32, 1))]
+    samples = [
+        Sample("a", f"{i}", s.features, s.features[:, :1] * 2.0)
+        for i, s in enumerate(make_samples(32, 1))
+    ]
     kept = Kept()
     source = (step_of(samples, (16,), step) for step in range(1000))
     steps = trainer_of(tmp_path, [kept], source=source, steps=200).run()
@@ -78,19 +81,35 @@ def test_loss_falls_on_a_learnable_task(tmp_path):
     assert steps == 200 and kept.ended
     assert losses[-1] < 0.1 * losses[0]
     assert [report.step for report in kept.reports] == list(range(1, 201))
-    assert kept.reports[0].samples == 32 and kept.reports[0].positions == sum(len(s.features) for s in samples)
+    assert kept.reports[0].samples == 32 and kept.reports[0].positions == sum(
+        len(s.features) for s in samples
+    )
 
 
 def test_best_latest_and_keep_last(tmp_path):
     scores = iter([3.0, 1.0, 2.0, 2.5])
-    config = settings(steps=8, validation=ValidationConfig(every=2), checkpoint=CheckpointConfig(every=1, keep_last=2))
-    validation = Validation(lambda step: {"valid/a/loss": next(scores)}, config.validation, config.checkpoint)
+    config = settings(
+        steps=8,
+        validation=ValidationConfig(every=2),
+        checkpoint=CheckpointConfig(every=1, keep_last=2),
+    )
+    validation = Validation(
+        lambda step: {"valid/a/loss": next(scores)}, config.validation, config.checkpoint
+    )
     saving = Checkpointing(config.checkpoint, describe=lambda: {"plan": "p"}, validation=validation)
     Trainer(SmallModel(), loader(), config, tmp_path, [validation, saving]).run()
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000004", "step-000007", "step-000008"]
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        "step-000004",
+        "step-000007",
+        "step-000008",
+    ]
     assert read_pointer(tmp_path, "best").name == "step-000004"
     latest = load(find_latest(tmp_path))
-    assert latest.state["step"] == 8 and latest.state["plan"] == "p" and latest.state["cursor"] == {"next": 8}
+    assert (
+        latest.state["step"] == 8
+        and latest.state["plan"] == "p"
+        and latest.state["cursor"] == {"next": 8}
+    )
 
 
 @pytest.mark.parametrize(("higher", "expected"), [(True, 2), (False, 5)])
@@ -101,14 +120,19 @@ def test_early_stopping_by_patience(tmp_path, higher, expected):
         validation=ValidationConfig(every=1, patience=1 if higher else 2),
         checkpoint=CheckpointConfig(best="valid/a/acc", higher_is_better=higher),
     )
-    validation = Validation(lambda step: {"valid/a/acc": next(scores)}, config.validation, config.checkpoint)
+    validation = Validation(
+        lambda step: {"valid/a/acc": next(scores)}, config.validation, config.checkpoint
+    )
     trainer = Trainer(SmallModel(), loader(), config, tmp_path, [validation])
     assert trainer.run() == expected
     assert "no improvement" in trainer.stop.reason
 
 
 def test_an_unknown_best_is_named_before_the_first_step():
-    best, known = CheckpointConfig(best="a/acuracy"), {"valid/a/accuracy": True, "valid/a/y/loss": False}
+    best, known = (
+        CheckpointConfig(best="a/acuracy"),
+        {"valid/a/accuracy": True, "valid/a/y/loss": False},
+    )
     with pytest.raises(TrainingError, match="did you mean 'a/accuracy'.*validation.generate: true"):
         Validation(lambda step: {}, ValidationConfig(), best, known)
     with pytest.raises(TrainingError, match="no task has validation rows"):
@@ -117,14 +141,21 @@ def test_an_unknown_best_is_named_before_the_first_step():
 
 def test_a_metric_says_itself_what_is_better():
     known = {"valid/a/accuracy": True, "valid/a/wer": False}
-    found = [Validation(dict, ValidationConfig(), CheckpointConfig(best=f"a/{m}"), known) for m in ("accuracy", "wer")]
+    found = [
+        Validation(dict, ValidationConfig(), CheckpointConfig(best=f"a/{m}"), known)
+        for m in ("accuracy", "wer")
+    ]
     assert [validation.higher for validation in found] == [True, False]
-    assert Validation(dict, ValidationConfig(), CheckpointConfig(best="a/wer", higher_is_better=True), known).higher
+    assert Validation(
+        dict, ValidationConfig(), CheckpointConfig(best="a/wer", higher_is_better=True), known
+    ).higher
 
 
 def test_a_best_that_was_not_measured_does_not_end_the_run(tmp_path, caplog):
     config = settings(steps=2, checkpoint=CheckpointConfig(best="a/accuracy"))
-    validation = Validation(lambda step: {"valid/a/y/loss": 1.0}, config.validation, config.checkpoint)
+    validation = Validation(
+        lambda step: {"valid/a/y/loss": 1.0}, config.validation, config.checkpoint
+    )
     assert Trainer(SmallModel(), loader(), config, tmp_path, [validation]).run() == 2
     assert "best='a/accuracy' was not measured" in caplog.text
 
@@ -137,7 +168,13 @@ def test_validation_sees_averaged_weights_and_leaves_training_as_it_was(tmp_path
         seen[step] = (model.first.weight.detach().clone(), model.training, torch.rand(3))
         return {"valid/a/loss": 1.0}
 
-    trainer = Trainer(model, loader(), config, tmp_path, [Validation(validate, config.validation, config.checkpoint)])
+    trainer = Trainer(
+        model,
+        loader(),
+        config,
+        tmp_path,
+        [Validation(validate, config.validation, config.checkpoint)],
+    )
     trainer.run()
     plain = SmallModel(dropout=0.3)
     Trainer(plain, loader(), config, tmp_path).run()
@@ -194,7 +231,9 @@ def test_runs_in_another_thread(tmp_path):
 def test_tracking_logs_means_and_validation(tmp_path):
     memory, kept = Memory(), Kept()
     config = settings(steps=6, validation=ValidationConfig(every=3))
-    validation = Validation(lambda step: {"valid/a/loss": float(step)}, config.validation, config.checkpoint)
+    validation = Validation(
+        lambda step: {"valid/a/loss": float(step)}, config.validation, config.checkpoint
+    )
     speed = Speed()
     tracking = Tracking([memory], 4, speed, validation)
     Trainer(SmallModel(), loader(), config, tmp_path, [kept, speed, validation, tracking]).run()
@@ -240,8 +279,12 @@ def test_bad_rows_are_counted_logged_and_limited(tmp_path):
             yield data
 
     kept = Kept()
-    with pytest.raises(FaultLimitError, match=r"train.faults.bad_row_limit=3; .*train.csv:3: column 'img'"):
-        trainer_of(tmp_path, [kept, FaultLog()], source=source(), faults=FaultConfig(bad_row_limit=3)).run()
+    with pytest.raises(
+        FaultLimitError, match=r"train.faults.bad_row_limit=3; .*train.csv:3: column 'img'"
+    ):
+        trainer_of(
+            tmp_path, [kept, FaultLog()], source=source(), faults=FaultConfig(bad_row_limit=3)
+        ).run()
     assert len(kept.reports) == 3
     assert len((tmp_path / "faults.jsonl").read_text().splitlines()) == 3
 
@@ -250,12 +293,19 @@ def test_a_bad_row_counts_once_however_often_it_comes_again(tmp_path):
     def source():
         for step in range(6):
             data = step_of(make_samples(4, seed=step), (), step)
-            data.bad_rows.extend([BadRow("a", "train.csv:3", "no such file"), BadRow("b", f"x:{step % 2}", "empty")])
+            data.bad_rows.extend(
+                [BadRow("a", "train.csv:3", "no such file"), BadRow("b", f"x:{step % 2}", "empty")]
+            )
             yield data
 
-    trainer = trainer_of(tmp_path, [FaultLog()], source=source(), faults=FaultConfig(bad_row_limit=3))
+    trainer = trainer_of(
+        tmp_path, [FaultLog()], source=source(), faults=FaultConfig(bad_row_limit=3)
+    )
     trainer.run()
-    assert trainer.faults.totals == {"bad_row": 3} and trainer.faults.by_task == {"bad_row/a": 1, "bad_row/b": 2}
+    assert trainer.faults.totals == {"bad_row": 3} and trainer.faults.by_task == {
+        "bad_row/a": 1,
+        "bad_row/b": 2,
+    }
     assert len((tmp_path / "faults.jsonl").read_text().splitlines()) == 3
     again = FaultCounters(FaultConfig(bad_row_limit=3))
     again.load_state(json.loads(json.dumps(trainer.faults.state())))
@@ -288,12 +338,16 @@ def test_freezing_everything_is_refused(tmp_path):
 
 
 def test_rollout_criterion_without_a_rollout_is_named(tmp_path):
-    data = step_of([Sample(s.task, s.row_id, s.features, s.labels, "rollout") for s in make_samples(2, 1)])
+    data = step_of(
+        [Sample(s.task, s.row_id, s.features, s.labels, "rollout") for s in make_samples(2, 1)]
+    )
     for batch in data.batches:
         batch.terms[0].head = "score"
     with pytest.raises(RolloutMissingError, match="criterion 'rollout'"):
         trainer_of(tmp_path, source=iter([data])).run()
-    trainer = Trainer(SmallModel(), iter([data]), settings(steps=1), tmp_path, rollout=lambda step, model: step)
+    trainer = Trainer(
+        SmallModel(), iter([data]), settings(steps=1), tmp_path, rollout=lambda step, model: step
+    )
     assert trainer.run() == 1
 
 
@@ -301,4 +355,6 @@ def test_parameters_that_saw_no_data_do_not_move(tmp_path):
     model = SmallModel()
     before = model.unused.weight.detach().clone(), model.heads["vector"].weight.detach().clone()
     trainer_of(tmp_path, model=model, optimizer=OptimizerConfig(weight_decay=0.5)).run()
-    assert torch.equal(model.unused.weight, before[0]) and torch.equal(model.heads["vector"].weight, before[1])
+    assert torch.equal(model.unused.weight, before[0]) and torch.equal(
+        model.heads["vector"].weight, before[1]
+    )

@@ -22,7 +22,9 @@ def set_gradients(optimizer, seed, scale=1.0, dtype=torch.float32):
 
 
 def test_adamw_equals_torch():
-    config = OptimizerConfig(name="adamw", weight_decay=0.1, rules=(GroupRule(pattern=r"^second", lr=0.5),))
+    config = OptimizerConfig(
+        name="adamw", weight_decay=0.1, rules=(GroupRule(pattern=r"^second", lr=0.5),)
+    )
     model, peer = SmallModel(), SmallModel()
     optimizer = RunOptimizer(model, config)
     names = dict(peer.named_parameters())
@@ -127,7 +129,9 @@ def directions(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_stacked_matrices_equal_single_ones(shape):
     given = directions(shape)
-    for together, alone in zip(stacked(given, torch.float32), orthogonal_updates(given), strict=True):
+    for together, alone in zip(
+        stacked(given, torch.float32), orthogonal_updates(given), strict=True
+    ):
         assert together.shape == shape
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
@@ -135,7 +139,9 @@ def test_stacked_matrices_equal_single_ones(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_in_either_format_the_update_is_the_same_up_to_rounding(shape):
     given = directions(shape)
-    found = [torch.stack(orthogonal_updates(given, dtype)) for dtype in (torch.float32, torch.bfloat16)]
+    found = [
+        torch.stack(orthogonal_updates(given, dtype)) for dtype in (torch.float32, torch.bfloat16)
+    ]
     assert found[0].dtype == found[1].dtype == torch.float32 and not torch.equal(*found)
     torch.testing.assert_close(found[0], found[1], atol=0.1, rtol=0.0)
 
@@ -158,7 +164,9 @@ def test_what_muon_computes_depends_on_its_setting_and_not_on_the_processor(monk
 @pytest.mark.parametrize("shape", [(16, 32), (16, 64), (64, 16), (2, 16, 48)])
 def test_iterating_on_the_gram_matrix_equals_iterating_on_the_whole(shape, monkeypatch):
     torch.manual_seed(0)
-    low_rank = torch.randn(*shape[:-1], 3) @ torch.randn(*shape[:-2], 3, shape[-1]) + 1e-3 * torch.randn(shape)
+    low_rank = torch.randn(*shape[:-1], 3) @ torch.randn(
+        *shape[:-2], 3, shape[-1]
+    ) + 1e-3 * torch.randn(shape)
     for matrices in (torch.randn(shape), low_rank):
         small = orthogonalise(matrices, torch.float32)
         monkeypatch.setattr(muon, "GRAM_FROM", 10**9)
@@ -169,7 +177,11 @@ def test_iterating_on_the_gram_matrix_equals_iterating_on_the_whole(shape, monke
 
 def test_muon_takes_hidden_matrices_only():
     methods = {n: t.method for n, t in treatments(SmallModel(), OptimizerConfig()).items()}
-    assert {n for n, m in methods.items() if m == "muon"} == {"first.weight", "second.weight", "unused.weight"}
+    assert {n for n, m in methods.items() if m == "muon"} == {
+        "first.weight",
+        "second.weight",
+        "unused.weight",
+    }
 
 
 def test_muon_refuses_vectors():

@@ -63,7 +63,9 @@ def train(monkeypatch, folder: Path, *plugins: object) -> None:
 
     monkeypatch.setattr(RunHooks, "__init__", with_plugins)
     task = Task("turn", "[TEXT:a] -> [TEXT:b]", train=ROWS, valid=ROWS)
-    model = Generalist.create([task], preset="tiny", hidden=32, ffn=32, encoder_layers=1, decoder_layers=1)
+    model = Generalist.create(
+        [task], preset="tiny", hidden=32, ffn=32, encoder_layers=1, decoder_layers=1
+    )
     model.fit(steps=2, samples=4, out=folder)
 
 

@@ -35,7 +35,9 @@ def test_state_of_the_table_is_stored_by_block():
     model, optimizer = trained(OLD, torch.bfloat16, tied_head=False)
     names = {key.rpartition("|")[0] for key in optimizer.state()}
     assert names <= set(model.portable_state())
-    assert {f"embedding.{block}{end}" for block in ("words", "bins") for end in ("", ".output")} < names
+    assert {
+        f"embedding.{block}{end}" for block in ("words", "bins") for end in ("", ".output")
+    } < names
     assert not any("table" in name for name in names)
     assert set(optimizer.structure()["methods"]) == names
     assert optimizer.state()["embedding.bins|exp_avg"].shape == (20, 32)
@@ -69,7 +71,9 @@ def test_averages_are_stored_by_block_and_load_as_weights():
 
 def test_another_shape_is_named():
     _, optimizer = trained(OLD)
-    state = {key: value if value.ndim == 0 else value[:1] for key, value in optimizer.state().items()}
+    state = {
+        key: value if value.ndim == 0 else value[:1] for key, value in optimizer.state().items()
+    }
     try:
         optimizer.load_state(state)
     except ValueError as error:

@@ -43,14 +43,22 @@ def assert_equal(one: Path, other: Path) -> None:
     """Two checkpoints hold the same numbers."""
     assert one.name == other.name
     first, second = load(one), load(other)
-    assert first.state["cursor"] == second.state["cursor"] and first.state["faults"] == second.state["faults"]
+    assert (
+        first.state["cursor"] == second.state["cursor"]
+        and first.state["faults"] == second.state["faults"]
+    )
     for kind in ("model", "optimizer", "ema"):
         left, right = getattr(first, kind), getattr(second, kind)
         assert left.keys() == right.keys() and left
-        assert [name for name in left if not torch.equal(left[name], right[name])] == [], (one.name, kind)
+        assert [name for name in left if not torch.equal(left[name], right[name])] == [], (
+            one.name,
+            kind,
+        )
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
     """What was logged of every step, without measured times."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if "second" not in k and "cores" not in k} for line in lines]
+    return [
+        {k: v for k, v in line.items() if "second" not in k and "cores" not in k} for line in lines
+    ]

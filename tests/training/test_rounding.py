@@ -53,7 +53,9 @@ def test_a_tensor_takes_as_much_memory_as_before() -> None:
     before = tensor.detach().clone()
     rounded = RoundedTensor(tensor, torch.bfloat16)
     held = [tensor, rounded._missing]
-    assert sum(each.numel() * each.element_size() for each in held if each is not None) == 4 * 64 * 64
+    assert (
+        sum(each.numel() * each.element_size() for each in held if each is not None) == 4 * 64 * 64
+    )
     rounded.restore()
     assert torch.equal(tensor, before) and rounded._missing is None
     plain = RoundedTensor(torch.ones(5), torch.bfloat16)
@@ -73,6 +75,8 @@ def test_what_changes_while_exact_values_stand_is_rounded_anew() -> None:
             model[0].bias.copy_(new)
             model[1].running_mean.copy_(new)
     assert model[0].weight.dtype == model[1].running_mean.dtype == torch.bfloat16
-    assert torch.equal(model[0].weight, masters["0.weight"].bfloat16()), "masters stand in the model themselves"
+    assert torch.equal(model[0].weight, masters["0.weight"].bfloat16()), (
+        "masters stand in the model themselves"
+    )
     weights.restore()
     assert torch.equal(model[0].bias, new) and torch.equal(model[1].running_mean, new)

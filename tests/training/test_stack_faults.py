@@ -15,7 +15,14 @@ from ofacore import Generalist, Task
 from ofacore.batching.steps import StepLoader
 from ofacore.checkpoint import find_latest, load
 from ofacore.config.schema import FaultConfig, OptimizerConfig, TrainConfig
-from ofacore.generalist.fitting import LoadedStep, fit, loaded, loader_settings, schedule, training_data
+from ofacore.generalist.fitting import (
+    LoadedStep,
+    fit,
+    loaded,
+    loader_settings,
+    schedule,
+    training_data,
+)
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.gradients import GradientPass, StepGradient
 from ofacore.training.interfaces import Divisible
@@ -62,33 +69,52 @@ def clip(number: int) -> np.ndarray:
 
 
 def generalist(poisoned: bool = True, **train: Any) -> Generalist:
-    moves = [{"m": clip(i), "t": "poison" if poisoned and i == POISONED else WORDS[i]} for i in range(6)]
+    moves = [
+        {"m": clip(i), "t": "poison" if poisoned and i == POISONED else WORDS[i]} for i in range(6)
+    ]
     turns = [{"a": word, "t": word.upper()} for word in WORDS]
     tasks = [
         Task("move", "[MOTION:m,min_length=0] -> [TEXT:t]", train=moves),
         Task("turn", "[TEXT:a] -> [TEXT:t]", train=turns),
     ]
-    model = Generalist.create(tasks, hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0)
+    model = Generalist.create(
+        tasks, hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0
+    )
     config = model.assembly.config
-    given = {"samples": 12, "precision": "fp32", "threads": 1, "steps": 2, "trackers": ("jsonl",), **train}
+    given = {
+        "samples": 12,
+        "precision": "fp32",
+        "threads": 1,
+        "steps": 2,
+        "trackers": ("jsonl",),
+        **train,
+    }
     section = TrainConfig.model_validate({**config.train.model_dump(), **given})
     model.assembly.config = config.model_copy(update={"train": section})
-    name = next(slot.preprocessor for slot in model.assembly.plans["move"].slots() if slot.type == "MOTION")
+    name = next(
+        slot.preprocessor for slot in model.assembly.plans["move"].slots() if slot.type == "MOTION"
+    )
     model.assembly.preprocessors[name] = Leaky(model.assembly.preprocessors[name])
     return model
 
 
 def first_step(model: Generalist) -> LoadedStep:
     settings = loader_settings(model.assembly.config.train)
-    return next(loaded(step) for step in StepLoader(training_data(model), schedule(model), settings, stop=1))
+    return next(
+        loaded(step) for step in StepLoader(training_data(model), schedule(model), settings, stop=1)
+    )
 
 
-def gradient(model: Generalist, step: LoadedStep) -> tuple[dict[str, Tensor | None], StepGradient, FaultCounters]:
+def gradient(
+    model: Generalist, step: LoadedStep
+) -> tuple[dict[str, Tensor | None], StepGradient, FaultCounters]:
     optimizer = RunOptimizer(model.model, OptimizerConfig(name="adamw"))
     counters = FaultCounters(FaultConfig())
     model.model.train()
     result = GradientPass(model.model, optimizer, FaultConfig(), counters, 1).run(step)
-    found = {name: None if m.grad is None else m.grad.clone() for name, m in optimizer.masters.items()}
+    found = {
+        name: None if m.grad is None else m.grad.clone() for name, m in optimizer.masters.items()
+    }
     return found, result, counters
 
 
@@ -103,7 +129,10 @@ def test_halves_hold_the_samples_of_a_micro_batch_in_order(packing):
     (whole,) = step.batches
     first, second = step.halves(whole)
     assert samples_of(replace(step, batches=[first, second])) == samples_of(step)
-    assert first.source is not None and (len(first.source.layout.rows[0]) < len(first.samples)) == packing
+    assert (
+        first.source is not None
+        and (len(first.source.layout.rows[0]) < len(first.samples)) == packing
+    )
     single = step.halves(step.halves(step.halves(first)[0])[0])[0]
     assert len(single.samples) == 1 and step.halves(single) == [single]
 
@@ -112,13 +141,19 @@ def test_features_with_nan_cost_their_own_sample_alone():
     model = generalist()
     step = first_step(model)
     found, result, counters = gradient(model, step)
-    rows = {sample.row_id for batch in step.batches for sample in batch.samples if sample.task == "move"}
+    rows = {
+        sample.row_id for batch in step.batches for sample in batch.samples if sample.task == "move"
+    }
     assert len(rows) == 6
-    assert [(fault.task, fault.row_id) for fault in result.faults] == [("move", f"rows[{POISONED}]")]
+    assert [(fault.task, fault.row_id) for fault in result.faults] == [
+        ("move", f"rows[{POISONED}]")
+    ]
     assert counters.totals == {"nan": 1}
     batches = [batch for micro in step.batches for batch in singles(step, micro)]
     guilty = ("move", f"rows[{POISONED}]")
-    innocent = [each for each in batches if (each.samples[0].task, each.samples[0].row_id) != guilty]
+    innocent = [
+        each for each in batches if (each.samples[0].task, each.samples[0].row_id) != guilty
+    ]
     assert len(innocent) == 11
     expected, _, _ = gradient(model, replace(step, batches=innocent))
     for name, value in expected.items():
@@ -129,7 +164,11 @@ def test_features_with_nan_cost_their_own_sample_alone():
 
 def singles(step: LoadedStep, batch: Any) -> list[Any]:
     halves = step.halves(batch)
-    return [batch] if len(halves) == 1 else [single for half in halves for single in singles(step, half)]
+    return (
+        [batch]
+        if len(halves) == 1
+        else [single for half in halves for single in singles(step, half)]
+    )
 
 
 def test_out_of_memory_is_met_by_halving():
@@ -182,4 +221,6 @@ def test_a_run_with_averaged_weights_loads(tmp_path):
     changed = [name for name in trained if not torch.equal(trained[name], averaged[name])]
     assert any(name.startswith("embedding.text/") for name in changed)
     returned = model.model.portable_state()
-    assert all(torch.equal(value, averaged[name]) for name, value in returned.items()), "what a run returns is loaded"
+    assert all(torch.equal(value, averaged[name]) for name, value in returned.items()), (
+        "what a run returns is loaded"
+    )

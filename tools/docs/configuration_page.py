@@ -49,7 +49,14 @@ def reference_markdown() -> str:
     for section, names in _sections().items():
         title = ", ".join(f"`{name}`" for name in names) if names != [""] else "Top level"
         rows = [_row(name, field) for name, field in section.model_fields.items()]
-        head = [f"## {title}", "", section.__doc__ or "", "", "| Key | Type | Default | Meaning |", "|---|---|---|---|"]
+        head = [
+            f"## {title}",
+            "",
+            section.__doc__ or "",
+            "",
+            "| Key | Type | Default | Meaning |",
+            "|---|---|---|---|",
+        ]
         parts.append("\n".join([*head, *rows, ""]))
     return "\n".join(parts)
 
@@ -70,14 +77,25 @@ def _sections() -> dict[type[Section], list[str]]:
 def _inside(annotation: Any) -> Iterator[tuple[type[Section], str]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation, ""
-    suffix = ".<name>" if get_origin(annotation) is dict else "[]" if get_origin(annotation) is tuple else ""
+    suffix = (
+        ".<name>"
+        if get_origin(annotation) is dict
+        else "[]"
+        if get_origin(annotation) is tuple
+        else ""
+    )
     for argument in get_args(annotation):
         yield from ((section, suffix + rest) for section, rest in _inside(argument))
 
 
 def _row(name: str, field: FieldInfo) -> str:
     limits = "".join(f", {text}" for text in _limits(field))
-    cells = [f"`{name}`", _type(field.annotation) + limits, _default(field), field.description or ""]
+    cells = [
+        f"`{name}`",
+        _type(field.annotation) + limits,
+        _default(field),
+        field.description or "",
+    ]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
@@ -88,7 +106,9 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return " | ".join(f"`{value}`" for value in arguments)
     if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_type(member) for member in arguments if member is not NoneType))
+        return " or ".join(
+            dict.fromkeys(_type(member) for member in arguments if member is not NoneType)
+        )
     if origin is tuple:
         kinds = [_type(member) for member in arguments if member is not Ellipsis]
         return f"list of {kinds[0]}" if Ellipsis in arguments else f"[{', '.join(kinds)}]"
@@ -106,7 +126,12 @@ _SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def _limits(field: FieldInfo) -> list[str]:
-    return [f"{_SIGNS[key]} {getattr(rule, key):g}" for rule in field.metadata for key in _SIGNS if hasattr(rule, key)]
+    return [
+        f"{_SIGNS[key]} {getattr(rule, key):g}"
+        for rule in field.metadata
+        for key in _SIGNS
+        if hasattr(rule, key)
+    ]
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,7 +1,7 @@
 """The generated part of the instruction reference: slot types, task presets, options of generators and components.
 
-``python -m tools.docs.instructions_page docs/instructions.md`` writes it anew, behind the marker line of the page; without a
-page it is printed.
+``python -m tools.docs.instructions_page docs/instructions.md`` writes it anew, behind the marker line of the
+page; without a page it is printed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def reference_markdown(registry: Registry) -> str:
         *(_preset(preset, registry) for preset in presets),
         _OPTIONS,
         options_table(_others(registry)),
-    ]  # fmt: skip
+    ]
     return "\n".join(parts)
 
 
@@ -71,7 +71,9 @@ def page(current: str, registry: Registry) -> str:
         ValueError: The page has no marker line, or several.
     """
     if current.count(MARKER) != 1:
-        raise ValueError(f"the page needs the line {MARKER.strip()!r} once, in front of the generated part")
+        raise ValueError(
+            f"the page needs the line {MARKER.strip()!r} once, in front of the generated part"
+        )
     return current.split(MARKER)[0] + MARKER + "\n" + reference_markdown(registry)
 
 
@@ -84,8 +86,16 @@ def _slot(slot: SlotType, registry: Registry) -> str:
         f"- Values: {slot.values}.",
         f"- By default: preprocessor `{slot.preprocessor}`{''.join(', ' + text for text in served)}.",
         f"- Preprocessors: {_preprocessors(slot, registry)}.",
-        *([f"- Read from an output as {_codes([f'out.{view}' for view in slot.views])}."] if slot.views else []),
-        *([f"- A value belongs to another slot, which attribute `{slot.bound_to}` names."] if slot.bound_to else []),
+        *(
+            [f"- Read from an output as {_codes([f'out.{view}' for view in slot.views])}."]
+            if slot.views
+            else []
+        ),
+        *(
+            [f"- A value belongs to another slot, which attribute `{slot.bound_to}` names."]
+            if slot.bound_to
+            else []
+        ),
         *(["- Encodes the plain text of instructions."] if slot.serves_plain_text else []),
     ]
     core = {attribute.name for attribute in CORE_ATTRIBUTES}
@@ -97,18 +107,28 @@ def _slot(slot: SlotType, registry: Registry) -> str:
 def _preprocessors(slot: SlotType, registry: Registry) -> str:
     """Those of the distribution that brings the slot type."""
     owner = registry.owner("slot", slot.name)
-    names = [name for name in registry.names("preprocessor") if registry.owner("preprocessor", name) == owner]
+    names = [
+        name
+        for name in registry.names("preprocessor")
+        if registry.owner("preprocessor", name) == owner
+    ]
     found: list[Component] = [registry.component("preprocessor", name) for name in names]
     return "; ".join(f"`{component.name}` ({component.doc.rstrip('.')})" for component in found)
 
 
 def _attributes(attributes: Sequence[Attribute]) -> str:
-    rows = [_row(attribute) for attribute in sorted(attributes, key=lambda attribute: attribute.name)]
-    return "\n".join(["| Attribute | Value | Default | Side | Meaning |", "|---|---|---|---|---|", *rows, ""])
+    rows = [
+        _row(attribute) for attribute in sorted(attributes, key=lambda attribute: attribute.name)
+    ]
+    return "\n".join(
+        ["| Attribute | Value | Default | Side | Meaning |", "|---|---|---|---|---|", *rows, ""]
+    )
 
 
 def _row(attribute: Attribute) -> str:
-    default = "" if attribute.default is None or attribute.type == "flag" else f"`{attribute.default}`"
+    default = (
+        "" if attribute.default is None or attribute.type == "flag" else f"`{attribute.default}`"
+    )
     side = "both" if len(attribute.sides) == 2 else attribute.sides[0]
     cells = [f"`{attribute.name}`", _values(attribute), default, side, _sentence(attribute.doc)]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
@@ -118,7 +138,9 @@ def _values(attribute: Attribute) -> str:
     if attribute.type == "flag":
         return "flag"
     if attribute.type == "slot":
-        return f"name of a slot{f' of type {_codes(attribute.choices)}' if attribute.choices else ''}"
+        return (
+            f"name of a slot{f' of type {_codes(attribute.choices)}' if attribute.choices else ''}"
+        )
     if attribute.choices:
         return _codes(attribute.choices)
     return ", ".join([{"str": "text"}.get(attribute.type, attribute.type), *_limits(attribute)])
@@ -152,14 +174,25 @@ def _option(name: str, option: Option) -> str:
 def _preset(preset: TaskPreset, registry: Registry) -> str:
     templates = [entry if isinstance(entry, str) else entry[0] for entry in preset.instructions]
     weights = [1.0 if isinstance(entry, str) else entry[1] for entry in preset.instructions]
-    shown = [t if len(set(weights)) == 1 else f"{w:g} x  {t}" for t, w in zip(templates, weights, strict=True)]
+    shown = [
+        t if len(set(weights)) == 1 else f"{w:g} x  {t}"
+        for t, w in zip(templates, weights, strict=True)
+    ]
     facts = [f"- `{name}`: {text}" for name, text in preset.columns.items()]
-    facts += [f"- Metrics: {_codes([f'{use.metric}' for use in preset.metrics])}."] if preset.metrics else []
+    facts += (
+        [f"- Metrics: {_codes([f'{use.metric}' for use in preset.metrics])}."]
+        if preset.metrics
+        else []
+    )
     facts += [f"- Transforms: {_transforms(preset)}."] if preset.transforms else []
-    facts += [f"- Row transforms: {_codes([*preset.row_transforms])}."] if preset.row_transforms else []
+    facts += (
+        [f"- Row transforms: {_codes([*preset.row_transforms])}."] if preset.row_transforms else []
+    )
     facts += [f"- Starter data, with the baseline '{preset.baseline_doc}'."] if preset.data else []
     intro = f"{_sentence(preset.doc)} From `{registry.owner('preset', preset.name)}`."
-    return "\n".join([f"### `{preset.name}`\n", intro, "", "```text", *shown, "```", "", *facts, ""])
+    return "\n".join(
+        [f"### `{preset.name}`\n", intro, "", "```text", *shown, "```", "", *facts, ""]
+    )
 
 
 def _transforms(preset: TaskPreset) -> str:

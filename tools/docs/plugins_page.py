@@ -74,9 +74,16 @@ def page() -> str:
         parts += [f"## {heading}\n"] if heading else []
         parts += [_INTRODUCTIONS[heading]] if heading in _INTRODUCTIONS else []
         for node in _tree(module, wanted).body:
-            if isinstance(node, ast.ClassDef) and (node.name in wanted or not (wanted or node.name.startswith("_"))):
+            if isinstance(node, ast.ClassDef) and (
+                node.name in wanted or not (wanted or node.name.startswith("_"))
+            ):
                 parts.append("\n".join(_class(node)))
-    core = [part for _, manifest in Registry.discover().find("core") if manifest for part in manifest.components]
+    core = [
+        part
+        for _, manifest in Registry.discover().find("core")
+        if manifest
+        for part in manifest.components
+    ]
     parts += [_KINDS, kinds_table(CORE_KINDS.values()), _OPTIONS, options_table(core)]
     return "\n".join(parts)
 
@@ -93,7 +100,9 @@ def kinds_table(kinds: Iterable[Kind]) -> str:
     lines = ["| kind | protocol | what it does |", "|---|---|---|"]
     for kind in kinds:
         protocol = f"`{kind.protocol}`" if kind.protocol else ""
-        lines.append("| " + " | ".join((f"`{kind.name}`", protocol, kind.doc.replace("|", "\\|"))) + " |")
+        lines.append(
+            "| " + " | ".join((f"`{kind.name}`", protocol, kind.doc.replace("|", "\\|"))) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -106,7 +115,9 @@ def _class(node: ast.ClassDef) -> Iterator[str]:
         yield from fields
         yield ""
     for method in node.body:
-        if isinstance(method, ast.FunctionDef) and (method.name == "__call__" or not method.name.startswith("_")):
+        if isinstance(method, ast.FunctionDef) and (
+            method.name == "__call__" or not method.name.startswith("_")
+        ):
             yield f"#### {node.name}.{method.name}\n\n```python\n{_signature(method)}\n```\n"
             yield from _text(method)
 
@@ -119,14 +130,23 @@ def _fields(node: ast.ClassDef) -> Iterator[str]:
         meaning = ""
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             meaning = " ".join(str(following.value.value).replace("``", "`").split())
-        cells = (f"`{statement.target.id}`", f"`{ast.unparse(statement.annotation)}`", default, meaning)
+        cells = (
+            f"`{statement.target.id}`",
+            f"`{ast.unparse(statement.annotation)}`",
+            default,
+            meaning,
+        )
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _default(value: ast.expr) -> str:
     """``field(default_factory=dict)`` is shown as what it makes."""
     factories = {"dict": "{}", "list": "[]"}
-    if isinstance(value, ast.Call) and value.keywords and value.keywords[0].arg == "default_factory":
+    if (
+        isinstance(value, ast.Call)
+        and value.keywords
+        and value.keywords[0].arg == "default_factory"
+    ):
         shown = ast.unparse(value.keywords[0].value)
         return factories.get(shown, f"{shown}()")
     return ast.unparse(value)

@@ -20,9 +20,13 @@ def checkpoint() -> None:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A checkpoint, a run folder (its latest one) or a saved model.")],
+    source: Annotated[
+        Path, typer.Argument(help="A checkpoint, a run folder (its latest one) or a saved model.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    sharded: Annotated[bool, typer.Option("--sharded", help="Write the sharded form, not the portable one.")] = False,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="Write the sharded form, not the portable one.")
+    ] = False,
     which: Annotated[str, typer.Option(help="Of a run folder: latest or best.")] = "latest",
 ) -> None:
     """Write a checkpoint of either form in the portable form, or in the sharded one."""

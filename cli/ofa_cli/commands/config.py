@@ -11,7 +11,9 @@ from ofa_cli.output import print_json
 
 app = command_app()
 
-Sources = Annotated[list[str] | None, typer.Argument(help="YAML files, later ones win; or 'starter'.")]
+Sources = Annotated[
+    list[str] | None, typer.Argument(help="YAML files, later ones win; or 'starter'.")
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Set a key: train.steps=100.")]
 
 

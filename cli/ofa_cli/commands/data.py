@@ -21,8 +21,12 @@ def group() -> None:
 
 @app.command()
 def fetch(
-    tasks: Annotated[list[str] | None, typer.Argument(help="Task presets; default: those of the starter.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every preset that has starter data.")] = False,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="Task presets; default: those of the starter.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every preset that has starter data.")
+    ] = False,
 ) -> None:
     """Download and prepare starter data; afterwards no network is needed."""
     from ofacore.plugin import Registry
@@ -33,7 +37,9 @@ def fetch(
     for name in chosen:
         preset = registry.preset(name)
         if not preset.data:
-            raise UserError(f"task '{name}' has no starter data; those that have: {', '.join(known)}")
+            raise UserError(
+                f"task '{name}' has no starter data; those that have: {', '.join(known)}"
+            )
         splits = registry.resolve(preset.data)()
         echo(f"{name}: {', '.join(f'{split} {len(rows)}' for split, rows in splits.items())}")
 
@@ -45,7 +51,8 @@ def check(
     rows: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 3,
     html: Annotated[Path | None, typer.Option(help="Where to write the rows as pictures.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="A key of the task's data: header=false, columns.slot=column.")
+        list[str] | None,
+        typer.Option("--set", help="A key of the task's data: header=false, columns.slot=column."),
     ] = None,
 ) -> None:
     """Show the first rows as the model will see them, and name every bad row; exit 2 if there is one."""

@@ -22,7 +22,12 @@ app = command_app()
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Report versions, processor, threads, plugins and folders; exit 1 if something needs attention."""
     rows, libraries = Registry.discover().rows, versions(LIBRARIES)
-    report = {**_machine(), "libraries": libraries, "plugins": plugin_lines(rows), "cache": str(cache_root())}
+    report = {
+        **_machine(),
+        "libraries": libraries,
+        "plugins": plugin_lines(rows),
+        "cache": str(cache_root()),
+    }
     absent = [name for name, found in libraries.items() if found == "missing"]
     missing = [f"{name} is not installed: pip install {name}" for name in absent]
     print_report(report, missing + plugin_problems(rows), json=json)

@@ -23,7 +23,9 @@ app = command_app()
 @app.command("eval")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Only this task; may be given again.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a trained run on the test split of its tasks."""

@@ -16,7 +16,9 @@ app = command_app()
 def explain(
     instruction: Annotated[str, typer.Argument(help="Such as '[TEXT:question] -> [TEXT:answer]'.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Build the model; add shapes, parameters, FLOPs.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Build the model; add shapes, parameters, FLOPs.")
+    ] = False,
 ) -> None:
     """Show the plan of an instruction: which components serve each slot."""
     from ofacore.plan import as_dict, as_text, attention_needs, compile_task

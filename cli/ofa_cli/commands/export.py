@@ -22,17 +22,22 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     form: Annotated[
         str,
-        typer.Option("--format", help="safetensors: tensors and settings, an imported model under its own names; "
-                     "hf-bart: a folder that BartForConditionalGeneration reads."),
+        typer.Option(
+            "--format",
+            help="safetensors: tensors and settings, an imported model under its own names; "
+            "hf-bart: a folder that BartForConditionalGeneration reads.",
+        ),
     ] = "safetensors",
     which: Annotated[str, typer.Option(help="latest or best.")] = "latest",
-) -> None:  # fmt: skip
+) -> None:
     """Write a model for other programs."""
     from ofacore.ground.errors import UserError
     from ofacore.plugin import suggest
 
     if form not in FORMATS:
-        raise UserError(f"--format {form}: {suggest(form, FORMATS) or 'there are ' + ', '.join(FORMATS)}")
+        raise UserError(
+            f"--format {form}: {suggest(form, FORMATS) or 'there are ' + ', '.join(FORMATS)}"
+        )
     folder = run_folder(run)
 
     from ofa_foreign.exporting import export_run

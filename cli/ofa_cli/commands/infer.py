@@ -25,12 +25,20 @@ app = command_app()
 def infer(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     instruction: Annotated[str, typer.Argument(help="Such as '[TEXT:question] -> [TEXT:answer]'.")],
-    data: Annotated[list[str] | None, typer.Option("--data", help="A value for a slot: name=value.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="A value for a slot: name=value.")
+    ] = None,
     closed_set: Annotated[
-        list[str] | None, typer.Option("--closed-set", help="An allowed value of a target slot: name=value; repeat it.")
+        list[str] | None,
+        typer.Option(
+            "--closed-set", help="An allowed value of a target slot: name=value; repeat it."
+        ),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of generation: strategy=beam, n_best=3, max_length=20.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="An option of generation: strategy=beam, n_best=3, max_length=20."
+        ),
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Also save the output to this file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -57,7 +65,11 @@ def infer(
     if save is not None:
         output.save(str(save))
     if json:
-        known = {"score": output.score, "log_prob": output.log_prob, "mean_log_prob": output.mean_log_prob}
+        known = {
+            "score": output.score,
+            "log_prob": output.log_prob,
+            "mean_log_prob": output.mean_log_prob,
+        }
         print_json({"values": output.values, **known, "candidates": _candidates(output)})
         return
     for name, value in output.values.items():
@@ -69,7 +81,10 @@ def infer(
 
 def _candidates(output: Output) -> dict[str, list[dict[str, Any]]]:
     """Slot -> candidates by the names of their fields."""
-    return {name: [_candidate(candidate) for candidate in found] for name, found in output.candidates.items()}
+    return {
+        name: [_candidate(candidate) for candidate in found]
+        for name, found in output.candidates.items()
+    }
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
@@ -86,7 +101,12 @@ def check_names(row: Mapping[str, str], plan: TaskPlan) -> None:
 
     slots = [slot.name for slot in plan.slots() if slot.plain is None]
     columns = [given["column"] for given in plan.closed_sets.values() if isinstance(given, dict)]
-    named = [str(value) for slot in plan.slots() for value in slot.attributes.values() if isinstance(value, str)]
+    named = [
+        str(value)
+        for slot in plan.slots()
+        for value in slot.attributes.values()
+        if isinstance(value, str)
+    ]
     columns += [*plan.columns.values(), *plan.transforms, *(use.references for use in plan.metrics)]
     known = [*slots, *named, *columns]
     for name in row:

@@ -23,7 +23,9 @@ def plan_layout(
     preset: Annotated[str, typer.Option(help="Named sizes of the model.")],
     gpus: Annotated[int, typer.Option(help="Number of GPUs.")],
     memory: Annotated[float, typer.Option(help="GiB of each GPU.")] = 80.0,
-    global_positions: Annotated[int, typer.Option(help="Positions of a step, over all GPUs.")] = 655_360,
+    global_positions: Annotated[
+        int, typer.Option(help="Positions of a step, over all GPUs.")
+    ] = 655_360,
     source_positions: Annotated[int, typer.Option(help="Positions of a sample's source.")] = 512,
     target_positions: Annotated[int, typer.Option(help="Positions of a sample's target.")] = 128,
     vocabulary: Annotated[int, typer.Option(help="Tokens.")] = 50_000,
@@ -33,8 +35,12 @@ def plan_layout(
     tflops: Annotated[float, typer.Option(help="Best rate of a GPU; 0: that of an A100.")] = 0.0,
     efficiency: Annotated[float, typer.Option(help="Share of it that products reach.")] = 0.45,
     gpus_per_node: Annotated[int, typer.Option(help="GPUs of a node.")] = 8,
-    bandwidth: Annotated[float, typer.Option(help="GB a second that a GPU sends within a node.")] = 250.0,
-    network: Annotated[float, typer.Option(help="GB a second that a GPU sends to other nodes.")] = 25.0,
+    bandwidth: Annotated[
+        float, typer.Option(help="GB a second that a GPU sends within a node.")
+    ] = 250.0,
+    network: Annotated[
+        float, typer.Option(help="GB a second that a GPU sends to other nodes.")
+    ] = 25.0,
     show: Annotated[int, typer.Option(help="Layouts to show.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every layout.")] = False,
 ) -> None:
@@ -46,26 +52,48 @@ def plan_layout(
     from ofacore.ground.errors import UserError
 
     numbers = {
-        "--memory": memory, "--global-positions": global_positions, "--source-positions": source_positions,
-        "--target-positions": target_positions, "--efficiency": efficiency, "--gpus-per-node": gpus_per_node,
-        "--bandwidth": bandwidth, "--network": network, "--vocabulary": vocabulary,
-    }  # fmt: skip
+        "--memory": memory,
+        "--global-positions": global_positions,
+        "--source-positions": source_positions,
+        "--target-positions": target_positions,
+        "--efficiency": efficiency,
+        "--gpus-per-node": gpus_per_node,
+        "--bandwidth": bandwidth,
+        "--network": network,
+        "--vocabulary": vocabulary,
+    }
     for name, value in numbers.items():
         if value <= 0:
             raise UserError(f"{name} {value:g}: must be above 0")
-    config = ModelConfig(preset=preset, **({"experts": "topk", "experts_number": experts} if experts > 0 else {}))
+    config = ModelConfig(
+        preset=preset, **({"experts": "topk", "experts_number": experts} if experts > 0 else {})
+    )
     samples = max(1, global_positions // (source_positions + target_positions))
-    work = Workload(config, vocabulary, source_positions, target_positions, samples, precision == "bf16", optimizer)
+    work = Workload(
+        config,
+        vocabulary,
+        source_positions,
+        target_positions,
+        samples,
+        precision == "bf16",
+        optimizer,
+    )
     hardware = Hardware(
-        memory=memory, flops=(tflops or _RATES[precision]) * 1e12, efficiency=efficiency, node=gpus_per_node,
-        bandwidth=bandwidth * 1e9, network=network * 1e9,
-    )  # fmt: skip
+        memory=memory,
+        flops=(tflops or _RATES[precision]) * 1e12,
+        efficiency=efficiency,
+        node=gpus_per_node,
+        bandwidth=bandwidth * 1e9,
+        network=network * 1e9,
+    )
     found = propose(work, gpus, hardware)
     if json:
         print_json(_report(found))
         return
-    echo(f"{preset}: {samples} samples of {source_positions} + {target_positions} positions a step, {precision}, "
-               f"{optimizer}, on {gpus} GPUs of {memory:g} GiB; computed, not measured")  # fmt: skip
+    echo(
+        f"{preset}: {samples} samples of {source_positions} + {target_positions} positions a step, {precision}, "
+        f"{optimizer}, on {gpus} GPUs of {memory:g} GiB; computed, not measured"
+    )
     _print(found, show)
 
 
@@ -79,24 +107,47 @@ def _entry(each: Estimate) -> dict[str, Any]:
 
     layout, time, held = each.choice.layout, each.time, each.memory.held
     return {
-        "layout": describe(layout), "tp": layout.tensor, "pp": layout.pipeline, "dp": layout.data, "ep": layout.expert,
-        "sp": layout.sequence, "zero": int(layout.zero), "fsdp": layout.fsdp, "micro-batch": each.choice.micro_batch,
-        "checkpoint activations": each.choice.recompute, "samples/s": each.samples_per_second,
-        "utilisation": each.utilisation, "seconds a step": time.total,
+        "layout": describe(layout),
+        "tp": layout.tensor,
+        "pp": layout.pipeline,
+        "dp": layout.data,
+        "ep": layout.expert,
+        "sp": layout.sequence,
+        "zero": int(layout.zero),
+        "fsdp": layout.fsdp,
+        "micro-batch": each.choice.micro_batch,
+        "checkpoint activations": each.choice.recompute,
+        "samples/s": each.samples_per_second,
+        "utilisation": each.utilisation,
+        "seconds a step": time.total,
         "shares of time": {
-            name: getattr(time, name) / time.total for name in ("compute", "communication", "bubble", "optimizer")
+            name: getattr(time, name) / time.total
+            for name in ("compute", "communication", "bubble", "optimizer")
         },
         "bytes a process": {
-            "weights": held.weights, "gradients": held.gradients, "optimizer": held.optimizer,
-            "gathered": held.gathered, "activations": each.memory.activations, "total": each.memory.total,
+            "weights": held.weights,
+            "gradients": held.gradients,
+            "optimizer": held.optimizer,
+            "gathered": held.gathered,
+            "activations": each.memory.activations,
+            "total": each.memory.total,
         },
         "fullest stage": each.memory.stage,
         "bytes sent a step": each.sent,
-    }  # fmt: skip
+    }
 
 
 def _print(found: Proposal, show: int) -> None:
-    titles = ("layout", "micro", "recompute", "GiB", "samples/s", "bubble", "comm.", "sent a step, GB")
+    titles = (
+        "layout",
+        "micro",
+        "recompute",
+        "GiB",
+        "samples/s",
+        "bubble",
+        "comm.",
+        "sent a step, GB",
+    )
     print_table(titles, [_row(each) for each in found.fitting[:show]])
     if len(found.fitting) > show:
         echo(f"and {len(found.fitting) - show} more that fit (--show, --json)")
@@ -114,7 +165,12 @@ def _row(each: Estimate) -> tuple[str, ...]:
     time = each.time
     sent = ", ".join(f"{kind} {size / 1e9:.2f}" for kind, size in each.sent.items() if size)
     return (
-        describe(each.choice.layout), str(each.choice.micro_batch), "yes" if each.choice.recompute else "no",
-        f"{each.memory.total / _GIB:.1f}", f"{each.samples_per_second:.0f}", f"{time.bubble / time.total:.1%}",
-        f"{time.communication / time.total:.1%}", sent or "nothing",
-    )  # fmt: skip
+        describe(each.choice.layout),
+        str(each.choice.micro_batch),
+        "yes" if each.choice.recompute else "no",
+        f"{each.memory.total / _GIB:.1f}",
+        f"{each.samples_per_second:.0f}",
+        f"{time.bubble / time.total:.1%}",
+        f"{time.communication / time.total:.1%}",
+        sent or "nothing",
+    )

@@ -30,7 +30,9 @@ def list_plugins(json: Json = False) -> None:
         print_json(rows)
         return
     shown = ("name", "distribution", "version", "contract", "status", "slots")
-    print_table(shown, [[*(row[key] for key in shown[:-1]), ", ".join(row["slots"])] for row in rows])
+    print_table(
+        shown, [[*(row[key] for key in shown[:-1]), ", ".join(row["slots"])] for row in rows]
+    )
     for row in rows:
         if row["problem"]:
             echo(f"\n{row['name']} ({row['distribution']}): {row['problem']}")
@@ -38,7 +40,8 @@ def list_plugins(json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")], json: Json = False
+    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
+    json: Json = False,
 ) -> None:
     """Everything that a plugin brings, and where it is: slot types, components with their options, presets."""
     from ofa_cli.plugin_pages import as_data, show_plugin
@@ -55,13 +58,16 @@ def show(
 @app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Plugins or distributions; none: all.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Plugins or distributions; none: all."),
     ] = None,
     imports: Annotated[
         bool, typer.Option("--imports", help="Also import their code, in processes of its own.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A warning is a problem too.")] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, help="--imports: seconds that one import may take.")] = 20.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="--imports: seconds that one import may take.")
+    ] = 20.0,
     json: Json = False,
 ) -> None:
     """Find what is wrong with plugins, one line each; exit 1 if there is a problem."""
@@ -70,7 +76,13 @@ def check(
     report = check_plugins(*(names or ()), imports=imports, timeout=timeout)
     bad = report.findings if strict else report.problems
     if json:
-        print_json({"plugins": report.plugins, "ok": not bad, "findings": [vars(found) for found in report.findings]})
+        print_json(
+            {
+                "plugins": report.plugins,
+                "ok": not bad,
+                "findings": [vars(found) for found in report.findings],
+            }
+        )
     else:
         for finding in report.findings:
             echo(str(finding))
@@ -92,10 +104,18 @@ def doctor(json: Json = False) -> None:
 def new(
     kind: Annotated[str, typer.Argument(help="modality, task or component.")],
     name: Annotated[str, typer.Argument(help="Name of the plugin, such as heart-rate.")],
-    slot: Annotated[str, typer.Option(help="Its slot type; of a task, the one that it asks about.")] = "",
-    component: Annotated[str, typer.Option("--kind", help="Kind of component: criterion, metric, schedule ...")] = "",
-    grid: Annotated[bool, typer.Option("--grid", help="A modality of grids of numbers, in one file.")] = False,
-    folder: Annotated[Path, typer.Option("--dir", help="Where the package's folder is made.")] = Path("."),
+    slot: Annotated[
+        str, typer.Option(help="Its slot type; of a task, the one that it asks about.")
+    ] = "",
+    component: Annotated[
+        str, typer.Option("--kind", help="Kind of component: criterion, metric, schedule ...")
+    ] = "",
+    grid: Annotated[
+        bool, typer.Option("--grid", help="A modality of grids of numbers, in one file.")
+    ] = False,
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Where the package's folder is made.")
+    ] = Path("."),
 ) -> None:
     """Write a new package that installs, passes its tests and trains as it is."""
     from ofa_kit.scaffold.package import new_package, request_of
@@ -107,4 +127,6 @@ def new(
     write_package(place, files)
     for path in files:
         echo(f"  {place / path}")
-    echo(f'\nNext:\n  cd {place}\n  pip install --editable ".[test]"\n  pytest\n  ofa train sample/train.yaml')
+    echo(
+        f'\nNext:\n  cd {place}\n  pip install --editable ".[test]"\n  pytest\n  ofa train sample/train.yaml'
+    )

@@ -27,18 +27,24 @@ def list_tasks(json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         print_json(tasks)
         return
     for task in tasks:
-        echo(f"{task['name']}  ({task['plugin']}; {', '.join(task['metrics']) or 'no metric'}{_data(task)})")
+        echo(
+            f"{task['name']}  ({task['plugin']}; {', '.join(task['metrics']) or 'no metric'}{_data(task)})"
+        )
         for instruction in task["instructions"]:
             echo(f"    {instruction}")
     if not tasks:
-        echo("No task preset is installed. Any instruction is a task too: ofa explain '[TEXT:a] -> [TEXT:b]'")
+        echo(
+            "No task preset is installed. Any instruction is a task too: ofa explain '[TEXT:a] -> [TEXT:b]'"
+        )
 
 
 def _task(preset: TaskPreset, registry: Registry) -> dict[str, Any]:
     return {
         "name": preset.name,
         "plugin": registry.plugin_of("preset", preset.name).name,
-        "instructions": [entry if isinstance(entry, str) else entry[0] for entry in preset.instructions],
+        "instructions": [
+            entry if isinstance(entry, str) else entry[0] for entry in preset.instructions
+        ],
         "metrics": [use.metric for use in preset.metrics],
         "data": preset.data,
     }

@@ -22,22 +22,37 @@ app = command_app()
 @app.command()
 def train(
     context: typer.Context,
-    config: Annotated[str, typer.Argument(help="A YAML file, or 'starter' for the tasks that come with the plugins.")],
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="Set a key: train.steps=100.")] = None,
+    config: Annotated[
+        str,
+        typer.Argument(help="A YAML file, or 'starter' for the tasks that come with the plugins."),
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Set a key: train.steps=100.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the latest checkpoint.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print plans, sizes and shares; run two steps.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="With 'starter': every starter task, for longer.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the latest checkpoint.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print plans, sizes and shares; run two steps.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="With 'starter': every starter task, for longer.")
+    ] = False,
     nproc: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.")] = None,
     tp: Annotated[int | None, typer.Option(min=1, help="Tensor parallel size.")] = None,
     pp: Annotated[int | None, typer.Option(min=1, help="Pipeline stages.")] = None,
     sp: Annotated[bool, typer.Option("--sp", help="Sequence parallel, with --tp.")] = False,
     ep: Annotated[int | None, typer.Option(min=1, help="Expert parallel size.")] = None,
-    zero: Annotated[int | None, typer.Option(min=0, max=1, help="1: optimiser state is shared (ZeRO-1).")] = None,
+    zero: Annotated[
+        int | None, typer.Option(min=0, max=1, help="1: optimiser state is shared (ZeRO-1).")
+    ] = None,
     fsdp: Annotated[bool, typer.Option("--fsdp", help="Weights are shared too (FSDP).")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds that a step may take.")] = None,
-    max_restarts: Annotated[int | None, typer.Option(min=0, help="Restarts after a failure.")] = None,
+    max_restarts: Annotated[
+        int | None, typer.Option(min=0, help="Restarts after a failure.")
+    ] = None,
 ) -> None:
     """Train a generalist."""
     from ofacore.ground.errors import UserError
@@ -46,11 +61,24 @@ def train(
         raise UserError("--all chooses among the starter tasks: ofa train starter --all")
     quieten()
     layout = {
-        "nproc": nproc, "tp": tp, "pp": pp, "sp": sp or None, "ep": ep, "zero": zero, "fsdp": fsdp or None,
-        "timeout": timeout, "max_restarts": max_restarts,
-    }  # fmt: skip
-    chosen = [f"parallel.{key}={str(value).lower()}" for key, value in layout.items() if value is not None]
-    settings = [*(overrides or []), *([f"train.steps={steps}"] if steps is not None else []), *chosen]
+        "nproc": nproc,
+        "tp": tp,
+        "pp": pp,
+        "sp": sp or None,
+        "ep": ep,
+        "zero": zero,
+        "fsdp": fsdp or None,
+        "timeout": timeout,
+        "max_restarts": max_restarts,
+    }
+    chosen = [
+        f"parallel.{key}={str(value).lower()}" for key, value in layout.items() if value is not None
+    ]
+    settings = [
+        *(overrides or []),
+        *([f"train.steps={steps}"] if steps is not None else []),
+        *chosen,
+    ]
     source = "starter-all" if every else config
     from ofacore.ground.folders import check_writable
     from ofacore.setup.run_check import read_checked
@@ -86,6 +114,13 @@ def _launch(config: ParallelConfig, arguments: list[str], resume: bool, dry_run:
     from ofacore.launch.elastic import Job, launch
 
     given, added = (("--resume",), ()) if resume else ((), ("--resume",))
-    command = [sys.executable, "-m", "ofa_cli.main", *arguments, *given, *(["--dry-run"] if dry_run else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "ofa_cli.main",
+        *arguments,
+        *given,
+        *(["--dry-run"] if dry_run else []),
+    ]
     restarts = 0 if dry_run else config.max_restarts
     launch(Job(command, config.nproc, restarts, added, patience=config.timeout))

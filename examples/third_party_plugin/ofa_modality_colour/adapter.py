@@ -19,4 +19,6 @@ class ColourAdapter(nn.Module):
         return np.zeros((1, 3), np.int64)
 
     def embed(self, features, shapes):
-        return self.mix(torch.cat([features["values"], features["known"]], 1).to(self.mix.weight.dtype))
+        return self.mix(
+            torch.cat([features["values"], features["known"]], 1).to(self.mix.weight.dtype)
+        )

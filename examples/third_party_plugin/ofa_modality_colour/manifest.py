@@ -6,7 +6,12 @@ from ofacore.plugin import Component, ModalityManifest, Option, SlotType
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 WIDTH = {"width": Option(3, "Numbers of a colour.", minimum=3, maximum=3)}
-USES = {"adapter": "colour", "head": "colour", "criterion": "squared_error", "generator": "one_shot"}
+USES = {
+    "adapter": "colour",
+    "head": "colour",
+    "criterion": "squared_error",
+    "generator": "one_shot",
+}
 
 
 def is_colour(value):
@@ -28,7 +33,13 @@ MANIFEST = ModalityManifest(
     doc="Hex colours.",
     slots=(COLOUR,),
     components=(
-        Component("preprocessor", "colour", "ofa_modality_colour.preprocessor:Colours", uses=USES, options=WIDTH),
+        Component(
+            "preprocessor",
+            "colour",
+            "ofa_modality_colour.preprocessor:Colours",
+            uses=USES,
+            options=WIDTH,
+        ),
         Component("adapter", "colour", "ofa_modality_colour.adapter:ColourAdapter"),
         Component("metric", "colour_error", "ofa_modality_colour.metric:ColourError"),
         Component("head", "colour", "ofacore.parts:ValuesHead", options=WIDTH),

@@ -15,7 +15,9 @@ class ColourError:
 
     def update(self, predictions, references, rows):
         pairs = zip(predictions, references, strict=True)
-        self.errors += [float(np.abs(self.read(given) - self.read(right)).mean()) for given, right in pairs]
+        self.errors += [
+            float(np.abs(self.read(given) - self.read(right)).mean()) for given, right in pairs
+        ]
 
     def compute(self):
         return {"colour_error": float(np.mean(self.errors)) if self.errors else float("nan")}

@@ -16,7 +16,9 @@ class Colours(ValuesPreprocessor):
         return np.array([[int(value[k : k + 2], 16) for k in (1, 3, 5)]])
 
     def from_array(self, array):
-        return "#" + "".join(f"{number:02x}" for number in array[0].round().clip(0, 255).astype(int))
+        return "#" + "".join(
+            f"{number:02x}" for number in array[0].round().clip(0, 255).astype(int)
+        )
 
     def expect(self, slot, ctx):
         ctx.published.put(slot.name, AskedValues(3))

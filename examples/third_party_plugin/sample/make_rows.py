@@ -15,4 +15,6 @@ for name, number in (("train", 2000), ("test", 100)):
         rows.writerow(["a", "b", "mix"])
         for _ in range(number):
             a, b = ([draw.randrange(256) for _ in range(3)] for _ in range(2))
-            rows.writerow([colour(a), colour(b), colour([(x + y) // 2 for x, y in zip(a, b, strict=True)])])
+            rows.writerow(
+                [colour(a), colour(b), colour([(x + y) // 2 for x, y in zip(a, b, strict=True)])]
+            )

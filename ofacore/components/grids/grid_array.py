@@ -34,7 +34,9 @@ def checked_grid(value: Any, shape: Sequence[int | None]) -> np.ndarray:
     if bad.any():
         place = np.unravel_index(int(bad.argmax()), bad.shape)
         found = float(numbers[place])
-        reason = "is larger than 32 bits can hold" if math.isfinite(found) else "is no finite number"
+        reason = (
+            "is larger than 32 bits can hold" if math.isfinite(found) else "is no finite number"
+        )
         raise RowError(f"{found:g} at {_place(place)} {reason}")
     return numbers
 
@@ -48,7 +50,9 @@ def to_patches(grid: np.ndarray, patch: Sequence[int]) -> np.ndarray:
     """``[patches, numbers of a patch]``, in the order of the grid; borders are padded with zeros."""
     counts = patch_counts(grid.shape, patch)
     pairs = list(zip(counts, patch, strict=True))
-    missing = [(0, count * step - size) for (count, step), size in zip(pairs, grid.shape, strict=True)]
+    missing = [
+        (0, count * step - size) for (count, step), size in zip(pairs, grid.shape, strict=True)
+    ]
     split = np.pad(grid, missing).reshape([size for pair in pairs for size in pair])
     rank = len(pairs)
     order = [*range(0, 2 * rank, 2), *range(1, 2 * rank, 2)]
@@ -90,9 +94,13 @@ def _lists(value: Any) -> Any:
 def _check_shape(found: tuple[int, ...], wanted: Sequence[int | None]) -> None:
     if len(found) != len(wanted):
         axes = "1 axis" if len(found) == 1 else f"{len(found)} axes"
-        raise RowError(f"it has {axes}, not the {len(wanted)} of a grid of {written_shape(wanted)} numbers")
+        raise RowError(
+            f"it has {axes}, not the {len(wanted)} of a grid of {written_shape(wanted)} numbers"
+        )
     if 0 in found or any(size not in (None, own) for own, size in zip(found, wanted, strict=True)):
-        raise RowError(f"it is a grid of {written_shape(found)} numbers, not of {written_shape(wanted)}")
+        raise RowError(
+            f"it is a grid of {written_shape(found)} numbers, not of {written_shape(wanted)}"
+        )
 
 
 def _ragged(value: Any, place: tuple[int, ...] = ()) -> str:

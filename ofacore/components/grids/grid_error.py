@@ -28,7 +28,12 @@ class GridError:
         self._name, self._score = str(options["name"]), str(options["score"])
         self._errors: list[float] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add the error of each pair.
 
         Raises:
@@ -54,7 +59,9 @@ class GridError:
         if _is_several(given) and _is_several(right):
             if len(given) != len(right):
                 return float("inf")
-            return float(np.mean([self._row(one, other) for one, other in zip(given, right, strict=True)]))
+            return float(
+                np.mean([self._row(one, other) for one, other in zip(given, right, strict=True)])
+            )
         if _is_several(right):
             return min(self._row(given, one) for one in right)
         return self._error(np.asarray(given, float), np.asarray(right, float))
@@ -62,7 +69,9 @@ class GridError:
     def _error(self, given: np.ndarray, right: np.ndarray) -> float:
         if given.shape != right.shape:
             shapes = f"{written_shape(given.shape)} numbers, its reference of {written_shape(right.shape)}"
-            raise ValueError(f"{self._name}: an answer is a grid of {shapes}; a written size must be the reference's")
+            raise ValueError(
+                f"{self._name}: an answer is a grid of {shapes}; a written size must be the reference's"
+            )
         if not self._score:
             return float(np.abs(given - right).mean())
         return float(author_function("score", self._score)(given, right))
@@ -70,4 +79,8 @@ class GridError:
 
 def _is_several(value: Any) -> bool:
     """Whether it is a list of grids; these come as arrays, so nested lists are one grid."""
-    return isinstance(value, list) and bool(value) and all(isinstance(part, np.ndarray) and part.ndim for part in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(part, np.ndarray) and part.ndim for part in value)
+    )

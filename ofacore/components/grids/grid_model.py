@@ -68,7 +68,9 @@ def _patch_size(context: BuildContext) -> int:
     """Numbers of a patch, as the preprocessor stored it when the model was made."""
     name = str(context.options["preprocessor"])
     if name not in context.artifacts:
-        raise PluginError(f"a part of the grids of '{name}' serves them alone, and the model has none of these")
+        raise PluginError(
+            f"a part of the grids of '{name}' serves them alone, and the model has none of these"
+        )
     stored: dict[str, list[int]] = context.artifacts[name].json(GRID_FILE)  # type: ignore[assignment]
     return math.prod(stored["patch"])
 

@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ofacore.components.grids.grid_array import checked_grid, from_patches, patch_counts, to_patches, written_shape
+from ofacore.components.grids.grid_array import (
+    checked_grid,
+    from_patches,
+    patch_counts,
+    to_patches,
+    written_shape,
+)
 from ofacore.components.grids.grid_picture import picture
 from ofacore.components.grids.modality import IsGrid, author_function, checked_axes
 from ofacore.components.published import AskedValues
@@ -51,7 +57,9 @@ class GridPreprocessor:
     """
 
     def __init__(self, options: Options) -> None:
-        self._shape, self._patch = checked_axes("preprocessor of grids", options["shape"], options["patch"])
+        self._shape, self._patch = checked_axes(
+            "preprocessor of grids", options["shape"], options["patch"]
+        )
         self._most = int(options["most_positions"])
         self._defaults = dict(options["attributes"])
         self._targets = {what: str(options[what]) for what in ("read", "to_base", "from_base")}
@@ -62,7 +70,9 @@ class GridPreprocessor:
         """`fit_slots` of values that belong to no slot: attributes have their defaults."""
         return self._fitted((self._defaults, value) for value in values)
 
-    def fit_slots(self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator) -> Artifact | None:
+    def fit_slots(
+        self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator
+    ) -> Artifact | None:
         """Mean and deviation of the numbers of all usable values, in the base unit, and their commonest shape."""
         return self._fitted((slot.attributes, value) for slot, value in values)
 
@@ -91,7 +101,9 @@ class GridPreprocessor:
             return [DenseSegment(given, counts)]
         mask = to_patches(np.ones(grid.shape, bool), self._patch)
         asked = value_features(patches, known=False)
-        return [DenseSegment(asked, counts, labels={"values": patches, "mask": mask}, context=given)]
+        return [
+            DenseSegment(asked, counts, labels={"values": patches, "mask": mask}, context=given)
+        ]
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """As large as the slot type fixes, or its attribute ``size``, the row's own value, most training values.
@@ -124,7 +136,11 @@ class GridPreprocessor:
 
     def as_compared(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
         """float64 in the base unit, whatever unit the slot writes; of several grids in a list, each."""
-        if isinstance(value, list) and value and all(isinstance(part, np.ndarray) for part in value):
+        if (
+            isinstance(value, list)
+            and value
+            and all(isinstance(part, np.ndarray) for part in value)
+        ):
             return [self._base(part, slot) for part in value]
         return self._base(value, slot)
 
@@ -166,9 +182,13 @@ class GridPreprocessor:
         self._check_positions(grid.shape)
         if not self._targets["to_base"]:
             return grid
-        based = checked_grid(self._call("to_base", grid, {**self._defaults, **attributes}), self._shape)
+        based = checked_grid(
+            self._call("to_base", grid, {**self._defaults, **attributes}), self._shape
+        )
         if based.shape != grid.shape:
-            raise RowError(f"to_base made {written_shape(based.shape)} of {written_shape(grid.shape)} numbers")
+            raise RowError(
+                f"to_base made {written_shape(based.shape)} of {written_shape(grid.shape)} numbers"
+            )
         return based
 
     def _read(self, value: Any) -> Any:
@@ -204,14 +224,18 @@ class GridPreprocessor:
             several = isinstance(own, list) and bool(own) and not IsGrid(len(self._shape))(own)
             return self._base(own[0] if several else own, slot).shape
         if not self._usual:
-            raise RowError(f"column '{slot.name}': how large it becomes is not known; write size={self._example()}")
+            raise RowError(
+                f"column '{slot.name}': how large it becomes is not known; write size={self._example()}"
+            )
         return self._usual
 
     def _size(self, written: str, column: str) -> tuple[int, ...]:
         parts = written.lower().split("x")
         sizes = tuple(int(part) for part in parts if part.strip().isdecimal() and int(part) > 0)
         fits = len(sizes) == len(parts) == len(self._shape)
-        if not fits or any(own not in (None, size) for own, size in zip(self._shape, sizes, strict=True)):
+        if not fits or any(
+            own not in (None, size) for own, size in zip(self._shape, sizes, strict=True)
+        ):
             raise RowError(
                 f"column '{column}': size={excerpt(written)} fits no grid of {written_shape(self._shape)} numbers; "
                 f"write it as {self._example()}"

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ofacore.plugin.manifest import CONTRACT, Attribute, Component, ModalityManifest, Option, SlotType
+from ofacore.plugin.manifest import (
+    CONTRACT,
+    Attribute,
+    Component,
+    ModalityManifest,
+    Option,
+    SlotType,
+)
 from ofacore.plugin.plugin_errors import PluginError
 from ofacore.plugin.plugin_rows import import_target
 
@@ -20,13 +27,22 @@ _HOME = "ofacore.parts"
 
 
 def grid_modality(
-    name: str, slot: str, *, shape: Sequence[int | None], patch: Sequence[int] = (),
-    attributes: Sequence[Attribute] = (), read: Callable[..., Any] | None = None,
-    to_base: Callable[..., Any] | None = None, from_base: Callable[..., Any] | None = None,
-    score: Callable[..., Any] | None = None, sample: Callable[[], Any] | None = None,
-    is_element: Callable[[Any], bool] | None = None, doc: str = "", values: str = "",
+    name: str,
+    slot: str,
+    *,
+    shape: Sequence[int | None],
+    patch: Sequence[int] = (),
+    attributes: Sequence[Attribute] = (),
+    read: Callable[..., Any] | None = None,
+    to_base: Callable[..., Any] | None = None,
+    from_base: Callable[..., Any] | None = None,
+    score: Callable[..., Any] | None = None,
+    sample: Callable[[], Any] | None = None,
+    is_element: Callable[[Any], bool] | None = None,
+    doc: str = "",
+    values: str = "",
     most_positions: int = MOST_POSITIONS,
-) -> ModalityManifest:  # fmt: skip
+) -> ModalityManifest:
     """Manifest of a modality of grids of numbers, read and written in one pass, with an error as its metric.
 
     Functions are kept by name, so each is a ``def`` at the top of an importable module. A ``ValueError`` or
@@ -56,19 +72,41 @@ def grid_modality(
     """
     axes, cells = checked_axes(f"grid_modality '{name}'", shape, patch)
     if (to_base is None) != (from_base is None):
-        raise PluginError(f"grid_modality '{name}': to_base and from_base undo each other; give both, or neither")
-    given = {"read": read, "to_base": to_base, "from_base": from_base, "score": score, "sample": sample}
+        raise PluginError(
+            f"grid_modality '{name}': to_base and from_base undo each other; give both, or neither"
+        )
+    given = {
+        "read": read,
+        "to_base": to_base,
+        "from_base": from_base,
+        "score": score,
+        "sample": sample,
+    }
     named = {what: _named(name, what, function) for what, function in given.items()}
     wanted = (*attributes, *_size(axes))
     title = doc or f"A grid of {_written(axes)} numbers."
-    accepted = values or f"a grid of {_written(axes)} numbers: an array, nested lists, or these as JSON"
-    slot_type = SlotType(
-        slot, title, name, accepted, is_element or IsGrid(len(axes)), wanted, sample=named["sample"] or None
+    accepted = (
+        values or f"a grid of {_written(axes)} numbers: an array, nested lists, or these as JSON"
     )
-    components = _components(name, named, {
-        "shape": list(axes), "patch": list(cells), "most_positions": most_positions,
-        "attributes": {attribute.name: attribute.default for attribute in attributes},
-    })  # fmt: skip
+    slot_type = SlotType(
+        slot,
+        title,
+        name,
+        accepted,
+        is_element or IsGrid(len(axes)),
+        wanted,
+        sample=named["sample"] or None,
+    )
+    components = _components(
+        name,
+        named,
+        {
+            "shape": list(axes),
+            "patch": list(cells),
+            "most_positions": most_positions,
+            "attributes": {attribute.name: attribute.default for attribute in attributes},
+        },
+    )
     return ModalityManifest(name, CONTRACT, (slot_type,), components, title)
 
 
@@ -113,7 +151,9 @@ _MEANINGS: Mapping[str, str] = {
 """Option of the preprocessor -> its sentence."""
 
 
-def _components(name: str, named: Mapping[str, str], options: Mapping[str, Any]) -> tuple[Component, ...]:
+def _components(
+    name: str, named: Mapping[str, str], options: Mapping[str, Any]
+) -> tuple[Component, ...]:
     """Shape and patch are options of the preprocessor alone; adapter and head find them in what it stores."""
     uses = {"adapter": name, "head": name, "criterion": "squared_error", "generator": "one_shot"}
     functions = {what: named[what] for what in ("read", "to_base", "from_base")}
@@ -121,13 +161,27 @@ def _components(name: str, named: Mapping[str, str], options: Mapping[str, Any])
     follows = {"preprocessor": Option(name, "Whose shape and patches it follows.")}
     metric = {
         "name": Option(f"{name}_error", "Name of the score."),
-        "score": Option(named["score"], "Function (answer, reference) -> error; empty: the mean absolute difference."),
+        "score": Option(
+            named["score"],
+            "Function (answer, reference) -> error; empty: the mean absolute difference.",
+        ),
     }
     return (
-        Component("preprocessor", name, f"{_HOME}:GridPreprocessor", "Patches of a grid of numbers.", uses, own),
-        Component("adapter", name, f"{_HOME}:GridAdapter", "One position a patch.", options=follows),
+        Component(
+            "preprocessor",
+            name,
+            f"{_HOME}:GridPreprocessor",
+            "Patches of a grid of numbers.",
+            uses,
+            own,
+        ),
+        Component(
+            "adapter", name, f"{_HOME}:GridAdapter", "One position a patch.", options=follows
+        ),
         Component("head", name, f"{_HOME}:GridHead", "The numbers of each patch.", options=follows),
-        Component("metric", f"{name}_error", f"{_HOME}:GridError", "Mean error of a grid.", options=metric),
+        Component(
+            "metric", f"{name}_error", f"{_HOME}:GridError", "Mean error of a grid.", options=metric
+        ),
     )
 
 
@@ -147,7 +201,9 @@ def checked_axes(
         raise PluginError(f"{who}: shape {axes} and patch {cells} need as many axes, one or more")
     sizes = [*(axis for axis in axes if axis is not None), *cells]
     if any(type(size) is not int or size < 1 for size in sizes):
-        raise PluginError(f"{who}: shape {axes} and patch {cells} hold numbers from 1, or None for an open axis")
+        raise PluginError(
+            f"{who}: shape {axes} and patch {cells} hold numbers from 1, or None for an open axis"
+        )
     return axes, cells
 
 
@@ -157,7 +213,9 @@ def _named(name: str, what: str, function: Callable[..., Any] | None) -> str:
         return ""
     module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if not module or not path or "<" in path:
-        raise PluginError(f"grid_modality '{name}': {what} must be a function at the top of its module, no lambda")
+        raise PluginError(
+            f"grid_modality '{name}': {what} must be a function at the top of its module, no lambda"
+        )
     return f"{module}:{path}"
 
 
@@ -166,7 +224,11 @@ def _size(axes: tuple[int | None, ...]) -> tuple[Attribute, ...]:
     if None not in axes:
         return ()
     example = "x".join(str(axis or 4) for axis in axes)
-    return (Attribute("size", "str", doc=f"how large the answer becomes, as {example}", sides=("target",)),)
+    return (
+        Attribute(
+            "size", "str", doc=f"how large the answer becomes, as {example}", sides=("target",)
+        ),
+    )
 
 
 def _written(axes: tuple[int | None, ...]) -> str:

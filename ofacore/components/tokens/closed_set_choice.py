@@ -87,7 +87,10 @@ def choose(stepper: Stepper, requests: Sequence[RowRequest], tries: Tries) -> li
     ``beam`` likeliest beginnings (at least ``n_best``) are followed.
     """
     rows = [_row(stepper, request) for request in requests]
-    roots = [_Prefix(i, tries.of(row.request.spec.closed_set, stepper.end).root) for i, row in enumerate(rows)]
+    roots = [
+        _Prefix(i, tries.of(row.request.spec.closed_set, stepper.end).root)
+        for i, row in enumerate(rows)
+    ]
     waiting = [root for root in roots if not rows[root.row].settle(root)]
     if waiting:
         places = torch.tensor([prefix.row for prefix in waiting])
@@ -96,7 +99,11 @@ def choose(stepper: Stepper, requests: Sequence[RowRequest], tries: Tries) -> li
         logits = stepper.start_logits()
         while waiting:
             below = list(_children(stepper, logits, waiting))
-            opened = [(place, token, child) for place, token, child in below if not rows[child.row].settle(child)]
+            opened = [
+                (place, token, child)
+                for place, token, child in below
+                if not rows[child.row].settle(child)
+            ]
             kept = _kept(rows, [child for *_, child in opened])
             opened = [entry for entry in opened if id(entry[2]) in kept]
             waiting = [child for *_, child in opened]
@@ -113,7 +120,9 @@ def _row(stepper: Stepper, request: RowRequest) -> _Row:
     return _Row(request, width, wanted)
 
 
-def _children(stepper: Stepper, logits: torch.Tensor, waiting: Sequence[_Prefix]) -> Iterator[tuple[int, int, _Prefix]]:
+def _children(
+    stepper: Stepper, logits: torch.Tensor, waiting: Sequence[_Prefix]
+) -> Iterator[tuple[int, int, _Prefix]]:
     """(place of the parent, token, prefix) of everything one token further, read from the device all at once."""
     families = [list(parent.node.children) for parent in waiting]
     sizes = [len(family) for family in families]

@@ -44,7 +44,9 @@ class CrossEntropy(nn.Module):
         number = len(labels["ids"])
         return number - int(number * self.drop_worst_ratio)
 
-    def forward(self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def forward(
+        self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         """Sums of each item's losses; parts ``nll`` and ``accuracy`` (numbers of right positions)."""
         local = prediction.local(labels["ids"])
         if "allowed" in labels:
@@ -72,11 +74,15 @@ class CrossEntropy(nn.Module):
         allowed[position, place] = True
         target = torch.searchsorted(candidates, local).clamp(max=len(candidates) - 1)
         fits = (allowed[numbers, target] & (candidates[target] == local)).all()
-        if fits.device.type != "cpu":  # there nobody waits for the answer: the device stops by itself
+        if (
+            fits.device.type != "cpu"
+        ):  # there nobody waits for the answer: the device stops by itself
             torch._assert_async(fits, _NOT_ALLOWED)
         elif not bool(fits):
             raise LabelError(_NOT_ALLOWED)
-        log_probs = prediction.logits_of(candidates).masked_fill(~allowed, -torch.inf).log_softmax(-1)
+        log_probs = (
+            prediction.logits_of(candidates).masked_fill(~allowed, -torch.inf).log_softmax(-1)
+        )
         nll = -log_probs.gather(1, target.unsqueeze(1)).squeeze(1)
         smooth = -(log_probs.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))
         right = log_probs.argmax(1).eq(target).float()

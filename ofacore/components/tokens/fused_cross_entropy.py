@@ -27,7 +27,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float, budget: int, silent: tuple[int, ...]
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        smoothing: float,
+        budget: int,
+        silent: tuple[int, ...],
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows = max(1, budget // (weight.shape[0] * weight.element_size()))
         outputs = hidden.new_empty(4, len(labels), dtype=torch.float32)
@@ -37,7 +43,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
             kept = _logits(hidden[piece], weight, silent)
             _exponentiate(kept, labels[piece], smoothing, outputs[:, piece], silent)
         loss, nll, right, total = outputs
-        ctx.rows, ctx.smoothing, ctx.given_away = rows, smoothing, getattr(weight, "takes_gradient", False)
+        ctx.rows, ctx.smoothing, ctx.given_away = (
+            rows,
+            smoothing,
+            getattr(weight, "takes_gradient", False),
+        )
         ctx.silent = silent
         ctx.save_for_backward(hidden, weight, labels, total, kept if rows >= len(labels) else None)
         ctx.mark_non_differentiable(nll, right)
@@ -46,14 +56,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         hidden, weight, labels, total, kept = ctx.saved_tensors
-        kept = None if kept is None else kept.data  # changed in place and put back below, which autograd cannot know
+        kept = (
+            None if kept is None else kept.data
+        )  # changed in place and put back below, which autograd cannot know
         factor = (grad / total).unsqueeze(1).to(hidden.dtype)
         scaled = hidden * factor
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight: Tensor | None = None
         for start in range(0, len(labels), ctx.rows):
             piece = slice(start, start + ctx.rows)
-            error = kept if kept is not None else _again(hidden[piece], weight, labels[piece], ctx.silent)
+            error = (
+                kept
+                if kept is not None
+                else _again(hidden[piece], weight, labels[piece], ctx.silent)
+            )
             before = _take_target(error, labels[piece], total[piece] * (1.0 - ctx.smoothing))
             if grad_hidden is not None:
                 torch.mm(error, weight, out=grad_hidden[piece])
@@ -66,7 +82,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if grad_hidden is not None:
             grad_hidden.mul_(factor)
         if ctx.smoothing:
-            even = (grad * ctx.smoothing / (weight.shape[0] - len(ctx.silent))).unsqueeze(1).to(hidden.dtype)
+            even = (
+                (grad * ctx.smoothing / (weight.shape[0] - len(ctx.silent)))
+                .unsqueeze(1)
+                .to(hidden.dtype)
+            )
             _take_uniform(grad_hidden, grad_weight, weight, hidden, even, ctx.silent)
         if grad_weight is not None and ctx.given_away:
             grad_weight.is_given_away = True  # type: ignore[attr-defined]
@@ -74,7 +94,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _exponentiate(
-    logits: Tensor, labels: Tensor, smoothing: float, outputs: Tensor | None, silent: tuple[int, ...] = ()
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float,
+    outputs: Tensor | None,
+    silent: tuple[int, ...] = (),
 ) -> None:
     """Turn logits [m, v] into exponentials in place, a cache-sized piece at a time; write loss, nll, right, sum."""
     rows = max(1, _CACHE_BYTES // (logits.shape[1] * 4))
@@ -107,7 +131,9 @@ def _mean(shifted: Tensor, silent: tuple[int, ...]) -> Tensor:
 
 def _logits(hidden: Tensor, weight: Tensor, silent: tuple[int, ...]) -> Tensor:
     size = len(hidden) * len(weight)
-    room = hidden.new_empty(max(size, weight.numel()))  # the gradient of the weight then fits where logits were freed
+    room = hidden.new_empty(
+        max(size, weight.numel())
+    )  # the gradient of the weight then fits where logits were freed
     logits = room[:size].view(len(hidden), -1)
     project_into(logits, hidden, weight)
     for row in silent:
@@ -130,9 +156,13 @@ def _take_target(exponentials: Tensor, labels: Tensor, share: Tensor) -> Tensor:
 
 
 def _take_uniform(
-    grad_hidden: Tensor | None, grad_weight: Tensor | None, weight: Tensor, hidden: Tensor, even: Tensor,
+    grad_hidden: Tensor | None,
+    grad_weight: Tensor | None,
+    weight: Tensor,
+    hidden: Tensor,
+    even: Tensor,
     silent: tuple[int, ...],
-) -> None:  # fmt: skip
+) -> None:
     """The part of the gradients that comes from the uniform share ``even`` [m, 1] of smoothed targets, in place."""
     if grad_hidden is not None:
         grad_hidden.sub_((weight.sum(0) - _rows_sum(weight, silent)) * even)
@@ -144,13 +174,21 @@ def _take_uniform(
 
 def _rows_sum(weight: Tensor, rows: tuple[int, ...]) -> Tensor:
     """Sum [H] of some rows of a weight."""
-    return torch.stack([weight[row] for row in rows]).sum(0) if rows else weight.new_zeros(weight.shape[1])
+    return (
+        torch.stack([weight[row] for row in rows]).sum(0)
+        if rows
+        else weight.new_zeros(weight.shape[1])
+    )
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float = 0.0, budget: int = BUDGET_BYTES,
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    smoothing: float = 0.0,
+    budget: int = BUDGET_BYTES,
     silent: tuple[int, ...] = (),
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy of ``softmax(hidden @ weight.T)``.
 
     Args:

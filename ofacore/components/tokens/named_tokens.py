@@ -47,9 +47,13 @@ class TokensPreprocessor:
     def __init__(self, options: Options) -> None:
         name = type(self).__name__
         if not self.block:
-            raise PluginError(f"{name} names no vocabulary block; write block = 'plugin/what' in the class")
+            raise PluginError(
+                f"{name} names no vocabulary block; write block = 'plugin/what' in the class"
+            )
         if len(set(self.tokens)) < len(self.tokens):
-            raise PluginError(f"{name}: a token is listed twice in tokens; every one needs a name of its own")
+            raise PluginError(
+                f"{name}: a token is listed twice in tokens; every one needs a name of its own"
+            )
         self.options = options
         self._names: tuple[str, ...] = tuple(self.tokens)
         self._ids: dict[str, int] = {}
@@ -83,7 +87,9 @@ class TokensPreprocessor:
                 continue
         if not found:
             lists = f"{type(self).__name__} lists no tokens"
-            raise PluginError(f"{lists}, and there is no training value to learn those of '{self.block}' from")
+            raise PluginError(
+                f"{lists}, and there is no training value to learn those of '{self.block}' from"
+            )
         return Artifact.of_json(_FILE, sorted(found))
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
@@ -108,7 +114,9 @@ class TokensPreprocessor:
         names = self._split(value, slot.name)
         length = slot.attributes.get("length")
         if length and len(names) != length:
-            raise RowError(f"column '{slot.name}': {len(names)} tokens, but the slot says length={length}")
+            raise RowError(
+                f"column '{slot.name}': {len(names)} tokens, but the slot says length={length}"
+            )
         ids = np.array([self._id(name, slot.name) for name in names], np.int64)
         given = slot.side == "target" and not slot.loss
         weights = np.zeros(len(ids), bool) if given else None
@@ -133,7 +141,9 @@ class TokensPreprocessor:
         if self.tokens:
             return tuple(self.tokens)
         if artifact is None:
-            raise PluginError(f"'{self.block}' has no tokens yet: fit was not called, or its artifact is missing")
+            raise PluginError(
+                f"'{self.block}' has no tokens yet: fit was not called, or its artifact is missing"
+            )
         found: Any = artifact.json(_FILE)
         return tuple(found)
 
@@ -144,16 +154,24 @@ class TokensPreprocessor:
         except RowError as error:
             raise RowError(f"{place}{error}") from error
         except (TypeError, ValueError) as error:
-            raise RowError(f"{place}{excerpt(value)} is no sequence of tokens of '{self.block}'") from error
+            raise RowError(
+                f"{place}{excerpt(value)} is no sequence of tokens of '{self.block}'"
+            ) from error
         wrong = next((name for name in names if not isinstance(name, str)), None)
         if wrong is not None:
-            raise RowError(f"{place}{excerpt(wrong)} is no token of '{self.block}', whose tokens are text")
+            raise RowError(
+                f"{place}{excerpt(wrong)} is no token of '{self.block}', whose tokens are text"
+            )
         return names
 
     def _id(self, name: str, column: str) -> int:
         found = self._ids.get(name)
         if found is None:
-            hint = suggest(name, self._names) or f"there are {', '.join(map(repr, self._names[:8]))}"
+            hint = (
+                suggest(name, self._names) or f"there are {', '.join(map(repr, self._names[:8]))}"
+            )
             more = ", ..." if hint.startswith("there") and len(self._names) > 8 else ""
-            raise RowError(f"column '{column}': '{name:.40}' is no token of '{self.block}'; {hint}{more}")
+            raise RowError(
+                f"column '{column}': '{name:.40}' is no token of '{self.block}'; {hint}{more}"
+            )
         return found

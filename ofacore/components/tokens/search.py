@@ -26,7 +26,9 @@ def score(total: float, length: int, penalty: float) -> float:
     return total / max(length, 1) ** penalty
 
 
-def walk(stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch.Generator | None) -> list[Hypothesis]:
+def walk(
+    stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch.Generator | None
+) -> list[Hypothesis]:
     """One hypothesis for each row of the session: the most likely next token, or a drawn one.
 
     Args:
@@ -49,10 +51,15 @@ def walk(stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch
                 ended = token == stepper.end
                 values[row] += [] if ended else [token]
                 finished[row] = ended or (stepper.end is None and len(values[row]) >= limits[row])
-        finished = [done or len(value) >= limit for done, value, limit in zip(finished, values, limits, strict=True)]
+        finished = [
+            done or len(value) >= limit
+            for done, value, limit in zip(finished, values, limits, strict=True)
+        ]
         if all(finished):
             break
-        alive = numbers_on([not done for done in finished], tokens.device) if any(finished) else None
+        alive = (
+            numbers_on([not done for done in finished], tokens.device) if any(finished) else None
+        )
         scores = stepper.next(tokens, alive)
     return [_hypothesis(v, x, options) for v, x in zip(values, logs, strict=True)]
 
@@ -71,7 +78,9 @@ def _hypothesis(value: Sequence[int], logs: Sequence[float], options: SearchOpti
 def _scored(rating: float, value: Sequence[int], logs: Sequence[float]) -> Hypothesis:
     """A value, rated, with the log-probabilities of its tokens and its end."""
     log_probs = np.array(logs[: len(value)], np.float32)
-    return Hypothesis(np.array(value, np.int64), rating, log_probs, log_prob=sum(logs), tokens=len(logs))
+    return Hypothesis(
+        np.array(value, np.int64), rating, log_probs, log_prob=sum(logs), tokens=len(logs)
+    )
 
 
 def _draw(scores: Tensor, options: SearchOptions, generator: torch.Generator) -> Tensor:
@@ -86,7 +95,9 @@ def _draw(scores: Tensor, options: SearchOptions, generator: torch.Generator) ->
         kept = kept.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), NEVER)
     rates = kept.softmax(-1)
     noise = torch.empty(rates.shape, device=generator.device).exponential_(generator=generator)
-    return (rates / to_device(noise, rates.device)).argmax(-1)  # as torch.multinomial, with one generator everywhere
+    return (rates / to_device(noise, rates.device)).argmax(
+        -1
+    )  # as torch.multinomial, with one generator everywhere
 
 
 class Beam:
@@ -102,7 +113,9 @@ class Beam:
         rules.required = [phrases for phrases in rules.required for _ in range(self.width)]
         self.groups = stepper.options.groups if stepper.options.strategy == "diverse_beam" else 1
         if self.width % self.groups:
-            raise ValueError(f"beam={self.width} cannot be cut into groups={self.groups} of equal size")
+            raise ValueError(
+                f"beam={self.width} cannot be cut into groups={self.groups} of equal size"
+            )
         self.done: list[list[tuple[float, list[int], list[float]]]] = [[] for _ in limits]
 
     def run(self) -> list[list[Hypothesis]]:
@@ -118,10 +131,14 @@ class Beam:
         while True:
             scores = self.rules(scores, values).view(self.rows, width, -1)
             chosen, parents, totals, ended = self._choose(scores, totals, values)
-            flat = (parents + torch.arange(self.rows, device=parents.device)[:, None] * width).flatten()
+            flat = (
+                parents + torch.arange(self.rows, device=parents.device)[:, None] * width
+            ).flatten()
             taken = scores.view(self.rows * width, -1)[flat, chosen.flatten()]
             tokens = self.stepper.ids[chosen.flatten()]
-            found = _read(flat, taken, tokens, totals.flatten(), *(part.flatten() for part in ended))
+            found = _read(
+                flat, taken, tokens, totals.flatten(), *(part.flatten() for part in ended)
+            )
             places, sums = [int(place) for place in found[0]], found[3]
             self._finish_ended(found[4:], values, logs)
             values = [[*values[p], int(t)] for p, t in zip(places, found[2], strict=True)]
@@ -140,11 +157,15 @@ class Beam:
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """(columns, parent beams, totals), each [rows, beam], and for each group what `_finish_ended` needs."""
         size = self.width // self.groups
-        used = torch.zeros(self.rows, scores.shape[-1] if self.groups > 1 else 0, device=scores.device)
+        used = torch.zeros(
+            self.rows, scores.shape[-1] if self.groups > 1 else 0, device=scores.device
+        )
         parts, ended = [], []
         for group in range(self.groups):
             span = slice(group * size, (group + 1) * size)
-            *part, ends = self._choose_group(scores[:, span], totals[:, span], used, span.start, values)
+            *part, ends = self._choose_group(
+                scores[:, span], totals[:, span], used, span.start, values
+            )
             if self.groups > 1:
                 used.scatter_add_(1, part[0], torch.ones_like(part[2]))
             parts.append(part)
@@ -169,12 +190,21 @@ class Beam:
             else picked == self.stepper.column(self.stepper.end)
         )
         log = scores.flatten(1).gather(1, best)
-        ended = torch.stack([ends.double(), parents.double() + first, total.double(), log.double()], 2)[:, :size]
+        ended = torch.stack(
+            [ends.double(), parents.double() + first, total.double(), log.double()], 2
+        )[:, :size]
         total = total.masked_fill(ends, NEVER)
         order = _first(ends | torch.isinf(total), size)
-        return picked.gather(1, order), parents.gather(1, order) + first, total.gather(1, order), ended
+        return (
+            picked.gather(1, order),
+            parents.gather(1, order) + first,
+            total.gather(1, order),
+            ended,
+        )
 
-    def _finish_ended(self, ended: list[list[float]], values: list[list[int]], logs: list[list[float]]) -> None:
+    def _finish_ended(
+        self, ended: list[list[float]], values: list[list[int]], logs: list[list[float]]
+    ) -> None:
         """Put hypotheses aside that end here; for each group [rows, places, (ends, parent, total, log)], flat."""
         for numbers in ended:
             entries = [numbers[start : start + 4] for start in range(0, len(numbers), 4)]
@@ -195,14 +225,21 @@ class Beam:
         numbers = column + columns * torch.arange(size, device=column.device)[:, None]
         return numbers.flatten(1).gather(1, among)
 
-    def _with_required(self, best: Tensor, rated: Tensor, totals: Tensor, values: list[list[int]]) -> Tensor:
+    def _with_required(
+        self, best: Tensor, rated: Tensor, totals: Tensor, values: list[list[int]]
+    ) -> Tensor:
         """Candidates with those ahead that advance a phrase."""
         size, columns = rated.shape[1], rated.shape[2]
         for row in range(self.rows):
-            needs = [self.rules.missing(values[row * self.width + b], row * self.width + b) for b in range(size)]
+            needs = [
+                self.rules.missing(values[row * self.width + b], row * self.width + b)
+                for b in range(size)
+            ]
             ahead = [b * columns + self.stepper.column(n[0]) for b, n in enumerate(needs) if n]
             flat = (totals[row, :, None] + rated[row]).flatten()
-            ahead = sorted((x for x in ahead if flat[x] > NEVER), key=lambda x: float(-flat[x]))[: max(1, size // 2)]
+            ahead = sorted((x for x in ahead if flat[x] > NEVER), key=lambda x: float(-flat[x]))[
+                : max(1, size // 2)
+            ]
             rest = [x for x in best[row].tolist() if x not in ahead]
             best[row] = torch.tensor([*ahead, *rest][: best.shape[1]], device=best.device)
         return best
@@ -228,7 +265,9 @@ class Beam:
             length = limit + (self.options.forced_end != "none")
         return self._score(total, length)
 
-    def _finish_full(self, totals: list[float], values: list[list[int]], logs: list[list[float]]) -> None:
+    def _finish_full(
+        self, totals: list[float], values: list[list[int]], logs: list[list[float]]
+    ) -> None:
         """Fixed-length slots end at their length, open ones too where no end token is forced. Changes ``totals``."""
         if self.stepper.end is not None and self.options.forced_end != "none":
             return

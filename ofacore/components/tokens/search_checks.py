@@ -23,7 +23,9 @@ def check_search_of(request: RowRequest, search: SearchOptions, vocabulary: Voca
     if request.spec.blocks and not request.spec.closed_set:
         least = int(request.slot.attributes.get("min_length") or 0)
         length = max(search.min_length, least, request.spec.length or 0)
-        choices = sum(len(vocabulary.range(block)) for block in request.spec.blocks) + len(CORE_TOKENS)
+        choices = sum(len(vocabulary.range(block)) for block in request.spec.blocks) + len(
+            CORE_TOKENS
+        )
         check_variety(request.slot.name, length, search.no_repeat_ngram, choices)
 
 
@@ -48,7 +50,11 @@ def check_variety(slot: str, length: int, ngram: int, choices: int) -> None:
 
 
 def _check_phrases(request: RowRequest, search: SearchOptions) -> None:
-    slot, asked, ngram = request.slot, f"must_contain={list(search.must_contain)}", search.no_repeat_ngram
+    slot, asked, ngram = (
+        request.slot,
+        f"must_contain={list(search.must_contain)}",
+        search.no_repeat_ngram,
+    )
     if ngram and any(_repeats_itself(ids.tolist(), ngram) for ids in request.required):
         raise UserError(
             f"{asked}: a phrase repeats {ngram} of its tokens, which no_repeat_ngram={ngram} forbids; raise "
@@ -76,7 +82,11 @@ def _check_banned(phrase: tuple[int, ...], slot: SlotPlan, search: SearchOptions
 
 def _limits(slot: SlotPlan, search: SearchOptions) -> list[tuple[int, str]]:
     """Most tokens of a value, and what says so."""
-    own = [(slot.attributes[key], f"its {key}") for key in ("length", "max_length") if slot.attributes.get(key)]
+    own = [
+        (slot.attributes[key], f"its {key}")
+        for key in ("length", "max_length")
+        if slot.attributes.get(key)
+    ]
     return [(search.max_length, "max_length"), *own]
 
 
@@ -88,7 +98,11 @@ def _repeats_itself(ids: Sequence[int], ngram: int) -> bool:
 def _apart(phrases: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     """The phrases without those that another one contains."""
     distinct = dict.fromkeys(tuple(ids.tolist()) for ids in phrases)
-    return [ids for ids in distinct if not any(ids != other and _within(ids, other) for other in distinct)]
+    return [
+        ids
+        for ids in distinct
+        if not any(ids != other and _within(ids, other) for other in distinct)
+    ]
 
 
 def _within(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:

@@ -17,39 +17,59 @@ SEARCH_OPTIONS: Mapping[str, Option] = {
         "How open tokens are searched; a closed set is chosen from by probability, whatever it is.",
         choices=("greedy", "beam", "diverse_beam", "diverse_siblings", "sample"),
     ),
-    "beam": Option(5, "Width of the beam; of closed sets above 1,000 values too.", minimum=1, maximum=1000),
-    "groups": Option(1, "`diverse_beam`: groups that the beam is divided into.", minimum=1, maximum=1000),
+    "beam": Option(
+        5, "Width of the beam; of closed sets above 1,000 values too.", minimum=1, maximum=1000
+    ),
+    "groups": Option(
+        1, "`diverse_beam`: groups that the beam is divided into.", minimum=1, maximum=1000
+    ),
     "diversity": Option(
-        0.5, "`diverse_beam`, `diverse_siblings`: penalty on what others chose.", minimum=0, maximum=1000
+        0.5,
+        "`diverse_beam`, `diverse_siblings`: penalty on what others chose.",
+        minimum=0,
+        maximum=1000,
     ),
     "temperature": Option(1.0, "`sample`: divisor of the logits.", minimum=1e-3, maximum=1e3),
     "top_k": Option(0, "`sample`: only the k likeliest tokens; 0: all.", minimum=0, maximum=10**9),
-    "top_p": Option(1.0, "`sample`: only the likeliest tokens that together have this share; more than 0.", maximum=1),
+    "top_p": Option(
+        1.0,
+        "`sample`: only the likeliest tokens that together have this share; more than 0.",
+        maximum=1,
+    ),
     "length_penalty": Option(
         1.0,
         "Candidates are ordered by log-probability divided by the length to this power; above 1 favours longer values.",
         minimum=-10,
         maximum=10,
     ),
-    "unk_penalty": Option(0.0, "Taken off the score of an unknown token.", minimum=-1e3, maximum=1e3),
+    "unk_penalty": Option(
+        0.0, "Taken off the score of an unknown token.", minimum=-1e3, maximum=1e3
+    ),
     "min_length": Option(0, "Fewest tokens of an open value.", minimum=0, maximum=10**9),
     "max_length": Option(256, "Most tokens of an open value.", minimum=1, maximum=10**9),
-    "no_repeat_ngram": Option(0, "No n-gram of this length occurs twice; 0: no limit.", minimum=0, maximum=1000),
+    "no_repeat_ngram": Option(
+        0, "No n-gram of this length occurs twice; 0: no limit.", minimum=0, maximum=1000
+    ),
     "repetition_penalty": Option(
         1.0,
         "Scores of tokens that a value holds already are divided by it, or multiplied where negative; more than 0.",
     ),
     "banned_tokens": Option((), "Sequences of token ids that no value holds."),
     "early_stopping": Option(
-        True, "`beam`: stop at as many ended candidates as the beam is wide, not when none can be improved."
+        True,
+        "`beam`: stop at as many ended candidates as the beam is wide, not when none can be improved.",
     ),
-    "exhaustive": Option(False, "`beam`, without `early_stopping`: go on until no longer candidate could be better."),
+    "exhaustive": Option(
+        False, "`beam`, without `early_stopping`: go on until no longer candidate could be better."
+    ),
     "forced_end": Option(
         "scored",
         "A value of `max_length` tokens: its end counts like any token, counts nothing, or is left out.",
         choices=("scored", "free", "none"),
     ),
-    "core_tokens": Option(False, "`<bos>`, `<pad>` and `<mask>` may be generated too, as other projects allow."),
+    "core_tokens": Option(
+        False, "`<bos>`, `<pad>` and `<mask>` may be generated too, as other projects allow."
+    ),
     "pad_tokens": Option(True, "With `core_tokens`: `<pad>` too; fairseq never chooses it."),
     "n_best": Option(1, "Number of candidates returned.", minimum=1, maximum=100_000),
     "must_contain": Option((), "Phrases that every open value must contain."),
@@ -105,7 +125,9 @@ def check_search(options: Options, slot: SlotPlan) -> None:
         if getattr(search, name) <= 0:
             raise ValueError(f"{name}={getattr(search, name):g} must be more than 0")
     if search.min_length > search.max_length:
-        raise ValueError(f"min_length={search.min_length} is more than max_length={search.max_length}")
+        raise ValueError(
+            f"min_length={search.min_length} is more than max_length={search.max_length}"
+        )
     if search.strategy == "diverse_beam" and search.beam % search.groups:
         raise ValueError(f"beam={search.beam} is no multiple of groups={search.groups}")
     if not (slot.attributes.get("closed_set") or slot.attributes.get("length")):

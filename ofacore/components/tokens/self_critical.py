@@ -39,7 +39,9 @@ class SelfCritical:
         """1: a sequence is one unit, however long what is drawn for it turns out to be."""
         return int(len(labels["ids"]) > 0)
 
-    def __call__(self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def __call__(
+        self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         """One loss for each sequence; part ``reward``."""
         local = prediction.local(labels["ids"])
         nll, _, _ = prediction.cross_entropy(local)

@@ -43,7 +43,11 @@ class Stepper:
         """Most tokens of a value, the end not counted."""
         length = row.spec.length
         attribute = row.slot.attributes.get("max_length")
-        most = self.options.max_length if attribute is None else min(self.options.max_length, int(attribute))
+        most = (
+            self.options.max_length
+            if attribute is None
+            else min(self.options.max_length, int(attribute))
+        )
         return length if length is not None else most
 
     def start(self) -> Tensor:
@@ -57,7 +61,9 @@ class Stepper:
     def start_logits(self) -> Tensor:
         """fp32 [R, V] of the first token, whatever it is."""
         pending = self.session.pending
-        return self.next_logits(begin_run(self.session, self.adapter) if pending is None else pending)
+        return self.next_logits(
+            begin_run(self.session, self.adapter) if pending is None else pending
+        )
 
     def next_logits(self, tokens: Tensor, alive: Tensor | None = None) -> Tensor:
         """Append tokens int64 [R]; fp32 [R, V] of what follows, whatever it is."""
@@ -117,7 +123,9 @@ class Rules:
         self.stepper, self.options = stepper, stepper.options
         attribute = stepper.request.slot.attributes.get("min_length")
         session = stepper.session
-        self.begun = tuple(seen_as(DecodeSession, session).start_ids) if session.pending is None else ()
+        self.begun = (
+            tuple(seen_as(DecodeSession, session).start_ids) if session.pending is None else ()
+        )
         """What the run began with: it counts where n-grams must not repeat, as in fairseq and transformers."""
         self.min_length = max(self.options.min_length, int(attribute or 0))
         self.limits: Sequence[int] | None = None
@@ -134,7 +142,12 @@ class Rules:
         """
         if not self._checked:
             needed = max(self.min_length, self.stepper.request.spec.length or 0)
-            check_variety(self.stepper.request.slot.name, needed, self.options.no_repeat_ngram, self.stepper.choices)
+            check_variety(
+                self.stepper.request.slot.name,
+                needed,
+                self.options.no_repeat_ngram,
+                self.stepper.choices,
+            )
             self._checked = True
         end, before = self.stepper.end, scores.clone() if self._may_block else None
         early = [row for row, prefix in enumerate(prefixes) if len(prefix) < self.min_length]
@@ -164,14 +177,18 @@ class Rules:
         A beam's scores are log-probabilities; where one token is taken or drawn, logits are meant, as in transformers.
         """
         columns = self.stepper.columns(sorted(set(text) & self.stepper.known))
-        shift = 0.0 if self.options.strategy not in ("greedy", "sample") else self.stepper.total[row]
+        shift = (
+            0.0 if self.options.strategy not in ("greedy", "sample") else self.stepper.total[row]
+        )
         found, penalty = scores[columns] + shift, self.options.repetition_penalty
         scores[columns] = torch.where(found < 0, found * penalty, found / penalty) - shift
 
     def _ban(self, scores: Tensor, text: Sequence[int], sequences: Sequence[Sequence[int]]) -> None:
         """Rule out the last token of each sequence whose other tokens the text ends with."""
         ends = {
-            ids[-1] for ids in sequences if len(text) >= len(ids) - 1 and tuple(text[1 - len(ids) :]) == tuple(ids[:-1])
+            ids[-1]
+            for ids in sequences
+            if len(text) >= len(ids) - 1 and tuple(text[1 - len(ids) :]) == tuple(ids[:-1])
         }
         banned = sorted(ends & self.stepper.known)
         if banned:
@@ -227,7 +244,9 @@ def begin_run(session: DecodeSession, adapter: str = "token") -> Tensor:
     return torch.full((session.rows,), last, device=session.device)
 
 
-def feed_tokens(session: DecodeSession, values: Sequence[np.ndarray], adapter: str = "token") -> None:
+def feed_tokens(
+    session: DecodeSession, values: Sequence[np.ndarray], adapter: str = "token"
+) -> None:
     """Append given tokens, one array int64 [n_r] a row; the last of each row becomes pending."""
     longest = max((len(value) for value in values), default=0)
     if longest == 0:
@@ -237,7 +256,9 @@ def feed_tokens(session: DecodeSession, values: Sequence[np.ndarray], adapter: s
     last = first.clone()
     for row, value in enumerate(values):
         if len(value):
-            inputs[row, : len(value)] = torch.cat([first[row : row + 1], torch.from_numpy(np.asarray(value[:-1]))])
+            inputs[row, : len(value)] = torch.cat(
+                [first[row : row + 1], torch.from_numpy(np.asarray(value[:-1]))]
+            )
             last[row] = int(value[-1])
     valid = torch.arange(longest)[None] < torch.tensor([len(value) for value in values])[:, None]
     marked = None if valid.all() else valid.to(session.device)

@@ -58,32 +58,44 @@ class TokenGenerator:
             found = choose(stepper, requests, self._tries)
         else:
             found = _search(stepper, requests, generator)
-            tell_of_cuts(self.search, search, requests[0].slot, [len(row[0].value) for row in found])
+            tell_of_cuts(
+                self.search, search, requests[0].slot, [len(row[0].value) for row in found]
+            )
         produced = [row[: search.n_best] for row in found]
         if not final:
             end = np.array([] if stepper.end is None else [stepper.end], np.int64)
-            feed_tokens(session, [np.concatenate([row[0].value, end]) for row in produced], slot.adapter)
+            feed_tokens(
+                session, [np.concatenate([row[0].value, end]) for row in produced], slot.adapter
+            )
             if requests[0].last and stepper.end is not None:
                 session.pending = None
         return produced
 
 
-def within_room(search: SearchOptions, request: RowRequest, session: DecodeSession) -> SearchOptions:
+def within_room(
+    search: SearchOptions, request: RowRequest, session: DecodeSession
+) -> SearchOptions:
     """The options, for values no longer than the model has positions for."""
     if request.spec.coordinates is not None:
         return search
     room = getattr(session, "room", None)
-    most = min(search.max_length, int(request.slot.attributes.get("max_length") or search.max_length))
+    most = min(
+        search.max_length, int(request.slot.attributes.get("max_length") or search.max_length)
+    )
     return search if room is None or most <= room else replace(search, max_length=room)
 
 
-def tell_of_cuts(asked: SearchOptions, search: SearchOptions, slot: SlotPlan, lengths: Sequence[int]) -> None:
+def tell_of_cuts(
+    asked: SearchOptions, search: SearchOptions, slot: SlotPlan, lengths: Sequence[int]
+) -> None:
     """Warn of values that are as long as they may be by `within_room`, and were asked to be longer."""
     if search is not asked and any(length >= search.max_length for length in lengths):
         logger.warning(_CUT, slot.name, search.max_length, asked.max_length)
 
 
-def _search(stepper: Stepper, requests: Sequence[RowRequest], generator: torch.Generator) -> list[Produced]:
+def _search(
+    stepper: Stepper, requests: Sequence[RowRequest], generator: torch.Generator
+) -> list[Produced]:
     options = stepper.options
     copies = options.n_best if options.strategy == "sample" else 1
     expanded = [request for request in requests for _ in range(copies)]

@@ -54,9 +54,14 @@ class TokenPrediction:
     """
 
     def __init__(
-        self, hidden: Tensor, weight: Tensor, ids: Tensor, columns: Columns | None = None, bias: Tensor | None = None,
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        ids: Tensor,
+        columns: Columns | None = None,
+        bias: Tensor | None = None,
         silent: tuple[int, ...] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.hidden, self.weight, self.ids, self.columns = hidden, weight, ids, columns
         self.bias, self.silent = bias, silent
 
@@ -80,7 +85,9 @@ class TokenPrediction:
             return self.hidden, self.weight
         ones = self.hidden.new_ones(len(self.hidden), 1)
         bias = self.bias if self.columns is None else self.columns.own_values(self.bias)
-        return torch.cat([self.hidden, ones], 1), torch.cat([self.weight, bias[:, None].to(self.weight.dtype)], 1)
+        return torch.cat([self.hidden, ones], 1), torch.cat(
+            [self.weight, bias[:, None].to(self.weight.dtype)], 1
+        )
 
     def logits_of(self, chosen: Tensor) -> Tensor:
         """fp32 [m, c]: logits of some columns int64 [c] alone."""
@@ -89,11 +96,15 @@ class TokenPrediction:
             return chosen_logits(hidden, weight, self.columns, chosen).float()
         return (hidden @ weight[chosen].T).float()
 
-    def cross_entropy(self, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    def cross_entropy(
+        self, labels: Tensor, smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, negative log-likelihood and rightness [m] each of labels [m] (columns); no logits are kept."""
         hidden, weight = self.factors()
         if self.columns is not None:
-            return split_cross_entropy(hidden, weight, labels, self.columns.without(self.silent), smoothing)
+            return split_cross_entropy(
+                hidden, weight, labels, self.columns.without(self.silent), smoothing
+            )
         return linear_cross_entropy(hidden, weight, labels, smoothing, silent=self.silent)
 
     @property
@@ -114,14 +125,18 @@ class TokenPrediction:
         known = (rows >= 0) & (rows < len(self.ids))
         if not bool(known.all()) or not bool((self.ids[rows] == ids).all()):
             wrong = ids[~known | (self.ids[rows.clamp(0, len(self.ids) - 1)] != ids)]
-            raise ValueError(f"token {int(wrong[0])} is in none of the blocks that this prediction is made for")
+            raise ValueError(
+                f"token {int(wrong[0])} is in none of the blocks that this prediction is made for"
+            )
         return rows
 
     def _local_unseen(self, ids: Tensor) -> Tensor:
         """`local` on a device that nobody waits for: it stops by itself where an id is wrong, and cannot say which."""
         rows = torch.searchsorted(self.ids, ids).clamp(max=len(self.ids) - 1)
         known = (self.ids[rows] == ids).all()
-        torch._assert_async(known, "a token is in none of the blocks that this prediction is made for")
+        torch._assert_async(
+            known, "a token is in none of the blocks that this prediction is made for"
+        )
         return rows
 
 
@@ -136,7 +151,9 @@ class TokenHead(nn.Module):
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         self._embedding = (context.embedding,)
-        self._all = tuple(b.name for b in context.vocabulary.blocks) if context.options.get("whole") else ()
+        self._all = (
+            tuple(b.name for b in context.vocabulary.blocks) if context.options.get("whole") else ()
+        )
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
         """Prediction for states [m, H]."""

@@ -35,14 +35,18 @@ class Contrastive(nn.Module):
         """One unit for each item."""
         return 1
 
-    def forward(self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def forward(
+        self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         """Loss of each item: finding its partner among all items of the other side. prediction [items, size]."""
         scale = self.log_scale.float().exp().clamp(max=100.0)
         scores = prediction.float() @ prediction.float().T * scale
         pair, side, identity = labels["pair"], labels["side"], labels["identity"]
         partner = (pair[:, None] == pair[None]) & (side[:, None] != side[None])
         paired = (partner.sum(1) == 1).all()
-        if paired.device.type != "cpu":  # there nobody waits for the answer: the device stops by itself
+        if (
+            paired.device.type != "cpu"
+        ):  # there nobody waits for the answer: the device stops by itself
             torch._assert_async(paired, _UNPAIRED)
         elif not bool(paired):
             raise ValueError(_UNPAIRED)

@@ -47,11 +47,15 @@ class PoolingHead(nn.Module):
         options = context.options
         self.begin, self.end = int(options.get("begin", 0)), int(options.get("end", 0))
         if self.begin < 0 or (self.end != -1 and self.end < self.begin):
-            raise UserError(f"head pooling: begin={self.begin} and end={self.end} leave no position")
+            raise UserError(
+                f"head pooling: begin={self.begin} and end={self.end} leave no position"
+            )
         self.before = nn.LayerNorm(context.hidden) if options.get("norm_before") else nn.Identity()
         self.after = nn.LayerNorm(context.hidden) if options.get("norm_after") else nn.Identity()
         self._embedding = (context.embedding,)
-        self._all = tuple(block.name for block in context.vocabulary.blocks) if options.get("whole") else ()
+        self._all = (
+            tuple(block.name for block in context.vocabulary.blocks) if options.get("whole") else ()
+        )
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
         """States [m, H] of whole items -> prediction with states [items, H].
@@ -62,12 +66,19 @@ class PoolingHead(nn.Module):
         stop = None if self.end == -1 else self.end + 1
         parts = [part[self.begin : stop] for part in self.before(hidden).split(ctx.lengths)]
         if any(not len(part) for part in parts):
-            raise UserError(f"head pooling: an item of {min(ctx.lengths)} positions has none at begin={self.begin}")
+            raise UserError(
+                f"head pooling: an item of {min(ctx.lengths)} positions has none at begin={self.begin}"
+            )
         pooled = self.after(torch.stack([part.mean(0) for part in parts]))
         embedding = self._embedding[0]
         weight, ids, columns = embedding.output_part(self._all or ctx.blocks)
         return TokenPrediction(
-            pooled, weight, ids, columns, embedding.output_bias(ids), tuple(sorted(embedding.silent))
+            pooled,
+            weight,
+            ids,
+            columns,
+            embedding.output_bias(ids),
+            tuple(sorted(embedding.silent)),
         )
 
 
@@ -89,10 +100,14 @@ class PooledCrossEntropy(nn.Module):
             UserError: The label is not exactly one token.
         """
         if len(labels["ids"]) != 1:
-            raise UserError(f"pooled_cross_entropy: a label has {len(labels['ids'])} tokens, not 1; {_REMEDY}")
+            raise UserError(
+                f"pooled_cross_entropy: a label has {len(labels['ids'])} tokens, not 1; {_REMEDY}"
+            )
         return 1
 
-    def forward(self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def forward(
+        self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         """Loss of each item; parts ``nll`` and ``accuracy``."""
         local = prediction.local(labels["ids"])
         values, nll, right = prediction.cross_entropy(local, self.label_smoothing)
@@ -120,10 +135,14 @@ class PooledGenerator:
             UserError: Something follows the slot, or a value of its closed set is not one token.
         """
         if not all(request.final for request in requests):
-            raise UserError(f"slot '{requests[0].slot.name}': a pooled slot must be the last of its target")
+            raise UserError(
+                f"slot '{requests[0].slot.name}': a pooled slot must be the last of its target"
+            )
         hidden, lengths = session.source()
         request = requests[0]
-        prediction = session.predict(request.slot.head, hidden, HeadContext(lengths, request.spec.blocks))
+        prediction = session.predict(
+            request.slot.head, hidden, HeadContext(lengths, request.spec.blocks)
+        )
         return [
             _best(logits, prediction.ids, request, self.n_best)
             for logits, request in zip(prediction.logits(), requests, strict=True)
@@ -138,12 +157,17 @@ def _best(logits: Tensor, ids: Tensor, request: RowRequest, number: int) -> Prod
     if request.spec.closed_set:
         if any(len(member) != 1 for member in request.spec.closed_set):
             longest = max(len(member) for member in request.spec.closed_set)
-            raise UserError(f"slot '{request.slot.name}': a value has {longest} tokens, not 1; {_REMEDY}")
-        allowed = torch.from_numpy(np.unique(np.concatenate(request.spec.closed_set))).to(ids.device)
+            raise UserError(
+                f"slot '{request.slot.name}': a value has {longest} tokens, not 1; {_REMEDY}"
+            )
+        allowed = torch.from_numpy(np.unique(np.concatenate(request.spec.closed_set))).to(
+            ids.device
+        )
         kept = torch.isin(ids, allowed)
         logits, ids = logits[kept], ids[kept]
     scores, places = logits.log_softmax(-1).topk(min(number, len(ids)))
     pairs = zip(scores.tolist(), ids[places].tolist(), strict=True)
     return tuple(
-        Hypothesis(np.array([token]), log, np.array([log], np.float32), log_prob=log, tokens=1) for log, token in pairs
+        Hypothesis(np.array([token]), log, np.array([log], np.float32), log_prob=log, tokens=1)
+        for log, token in pairs
     )

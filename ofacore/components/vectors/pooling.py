@@ -23,8 +23,13 @@ class EmbeddingHead(nn.Module):
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> Tensor:
         """States [m, H] of whole items -> fp32 [items, size]."""
-        lengths, item = numbers_on(ctx.lengths, hidden.device), item_numbers(ctx.lengths, hidden.device)
-        sums = hidden.new_zeros(len(lengths), hidden.shape[1], dtype=torch.float32).index_add(0, item, hidden.float())
+        lengths, item = (
+            numbers_on(ctx.lengths, hidden.device),
+            item_numbers(ctx.lengths, hidden.device),
+        )
+        sums = hidden.new_zeros(len(lengths), hidden.shape[1], dtype=torch.float32).index_add(
+            0, item, hidden.float()
+        )
         means = sums / lengths.clamp(min=1).unsqueeze(1)
         projected = self.projection(means.to(self.projection.weight.dtype)).float()
         return nn.functional.normalize(projected, dim=-1)

@@ -63,7 +63,9 @@ class SquaredError:
         """Positions."""
         return len(labels["values"])
 
-    def __call__(self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def __call__(
+        self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         """Sum of each item's errors."""
         squares = (prediction.float() - labels["values"].float()).square()
         if "mask" in labels:
@@ -105,31 +107,46 @@ class OneShotGenerator:
         hidden = session.denoise(asked, slot.adapter, shapes)
         if requests[0].spec.blocks:
             return _chosen(session, hidden, requests)
-        found = session.predict(slot.head, hidden, HeadContext(tuple(lengths))).float().cpu().numpy()
+        found = (
+            session.predict(slot.head, hidden, HeadContext(tuple(lengths))).float().cpu().numpy()
+        )
         if not all(request.final for request in requests):
             session.commit(_features(found, True, session), slot.adapter, shapes)
         return [(Hypothesis(part),) for part in np.split(found, np.cumsum(lengths)[:-1])]
 
 
-def _chosen(session: DecodeSession, hidden: Tensor, requests: Sequence[RowRequest]) -> list[Produced]:
+def _chosen(
+    session: DecodeSession, hidden: Tensor, requests: Sequence[RowRequest]
+) -> list[Produced]:
     """The likeliest token at each position [m, H] of a dense segment; one candidate for each row."""
     slot, spec = requests[0].slot, requests[0].spec
     if not all(request.final for request in requests):
         problem = "generator one_shot cannot show tokens of a dense segment to what follows"
-        raise UserError(f"slot '{slot.name}': {problem}; put it last, or name a generator that commits its features")
+        raise UserError(
+            f"slot '{slot.name}': {problem}; put it last, or name a generator that commits its features"
+        )
     lengths = tuple(_length(request) for request in requests)
     prediction = session.predict(slot.head, hidden, HeadContext(lengths, spec.blocks))
     logs, columns = prediction.log_probs[:, prediction.ids >= len(CORE_TOKENS)].max(-1)
     ids = prediction.ids[prediction.ids >= len(CORE_TOKENS)][columns].cpu()
     return [
-        (Hypothesis(own.numpy(), log_probs=log.float().numpy(), log_prob=float(log.sum()), tokens=len(own)),)
+        (
+            Hypothesis(
+                own.numpy(),
+                log_probs=log.float().numpy(),
+                log_prob=float(log.sum()),
+                tokens=len(own),
+            ),
+        )
         for own, log in zip(ids.split(lengths), logs.cpu().split(lengths), strict=True)
     ]
 
 
 def _length(request: RowRequest) -> int:
     if request.spec.length is None:
-        raise ValueError(f"generator one_shot: the preprocessor of '{request.slot.name}' expects no length")
+        raise ValueError(
+            f"generator one_shot: the preprocessor of '{request.slot.name}' expects no length"
+        )
     return request.spec.length
 
 
@@ -139,4 +156,7 @@ def _shape(request: RowRequest) -> tuple[int, ...]:
 
 
 def _features(values: np.ndarray, known: bool, session: DecodeSession) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(part).to(session.device) for name, part in value_features(values, known).items()}
+    return {
+        name: torch.from_numpy(part).to(session.device)
+        for name, part in value_features(values, known).items()
+    }

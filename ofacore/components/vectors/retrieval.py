@@ -34,7 +34,12 @@ class Recall:
         self._queries: list[np.ndarray] = []
         self._partners: list[np.ndarray] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Vectors [size] of one side, and those of their partners."""
         self._queries += [np.asarray(vector, np.float32) for vector in predictions]
         self._partners += [np.asarray(vector, np.float32) for vector in references]
@@ -42,7 +47,10 @@ class Recall:
     def compute(self) -> dict[str, float]:
         """``recall@k`` for each k; nan of nothing."""
         hits = {k: self._hits(k) for k in self.sizes}
-        return {f"recall@{k}": float(found.mean()) if len(found) else float("nan") for k, found in hits.items()}
+        return {
+            f"recall@{k}": float(found.mean()) if len(found) else float("nan")
+            for k, found in hits.items()
+        }
 
     def merge(self, other: Recall) -> None:
         """Add the vectors that another instance has seen."""
@@ -61,7 +69,9 @@ class Recall:
         found = []
         for start in range(0, len(queries), _PIECE):
             nearness = queries[start : start + _PIECE] @ partners.T
-            own = nearness[np.arange(len(nearness)), np.arange(start, start + len(nearness))][:, None]
+            own = nearness[np.arange(len(nearness)), np.arange(start, start + len(nearness))][
+                :, None
+            ]
             nearer = (nearness > own).sum(1)
             equal = (nearness == own).sum(1)
             found.append(np.clip((k - nearer) / equal, 0.0, 1.0))

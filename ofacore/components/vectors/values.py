@@ -76,7 +76,9 @@ class ValuesPreprocessor:
         joined = np.concatenate(arrays).astype(np.float64)
         scale = np.where(joined.std(0) > 0, joined.std(0), 1.0)
         length = max(1, round(len(joined) / len(arrays)))
-        return Artifact.of_json(_FILE, {"mean": joined.mean(0).tolist(), "scale": scale.tolist(), "length": length})
+        return Artifact.of_json(
+            _FILE, {"mean": joined.mean(0).tolist(), "scale": scale.tolist(), "length": length}
+        )
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """No tokens."""
@@ -116,7 +118,9 @@ class ValuesPreprocessor:
         if length is None and ctx.row.get(slot.name) is not None and not slot.repeat:
             length = len(self._array(ctx.row[slot.name], slot.name))
         if (length := length or self._length) is None:
-            raise RowError(f"column '{slot.name}': how long it becomes is not known; write length=<number>")
+            raise RowError(
+                f"column '{slot.name}': how long it becomes is not known; write length=<number>"
+            )
         return TargetSpec(open=False, length=length)
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
@@ -138,7 +142,9 @@ class ValuesPreprocessor:
             raise RowError(f"{place}{excerpt(value)} is no array of numbers") from error
         if array.ndim != 2 or array.shape[1] != self.width or not len(array):
             shape = " x ".join(map(str, array.shape))
-            raise RowError(f"{place}an array of {shape} numbers, not of one or more rows of {self.width}")
+            raise RowError(
+                f"{place}an array of {shape} numbers, not of one or more rows of {self.width}"
+            )
         if not np.isfinite(array).all():
             raise RowError(f"{place}it holds a number that is not finite")
         return array

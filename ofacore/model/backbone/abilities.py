@@ -21,7 +21,11 @@ _REQUIRED = {
     "encode": "encode(self, states, layout): source states [N, H] -> hidden [N, H]",
     "decode": "decode(self, states, layout, memory, source): target states [M, H] -> hidden [M, H]",
 }
-_PROTOCOLS: dict[str, type] = {"pipeline": StagedBackbone, "fsdp": ShardedBackbone, "expert": ExpertBackbone}
+_PROTOCOLS: dict[str, type] = {
+    "pipeline": StagedBackbone,
+    "fsdp": ShardedBackbone,
+    "expert": ExpertBackbone,
+}
 """Division -> what a backbone that can be divided so offers."""
 
 
@@ -75,7 +79,9 @@ def check_divisions(owner: str, divides: Collection[str]) -> None:
             raise UserError(cannot_divide(owner, key, value))
 
 
-def check_wishes(built: nn.Module, owner: str, config: ModelConfig, needs: ModelNeeds, registry: Components) -> None:
+def check_wishes(
+    built: nn.Module, owner: str, config: ModelConfig, needs: ModelNeeds, registry: Components
+) -> None:
     """Make sure that a backbone offers what configuration, criteria and processes ask for.
 
     Raises:

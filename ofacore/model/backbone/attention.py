@@ -25,7 +25,13 @@ _EXPLICIT_UP_TO = 128 * 128
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, bias: Bias, rate: float, training: bool, weights: list[Tensor] | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Bias,
+    rate: float,
+    training: bool,
+    weights: list[Tensor] | None = None,
 ) -> Tensor:
     """Attention with scaled queries.
 
@@ -54,10 +60,14 @@ def attend(
 
 def _apart(length: int, keys: int, bias: Bias, rate: float, weights: list[Tensor] | None) -> bool:
     """Whether features of positions are left apart from queries and keys: `recomputed_attention` keeps them once."""
-    return weights is None and length * keys > _EXPLICIT_UP_TO and bias.table is not None and not rate
+    return (
+        weights is None and length * keys > _EXPLICIT_UP_TO and bias.table is not None and not rate
+    )
 
 
-def _explicit(q: Tensor, k: Tensor, v: Tensor, bias: Bias, rate: float, weights: list[Tensor] | None) -> Tensor:
+def _explicit(
+    q: Tensor, k: Tensor, v: Tensor, bias: Bias, rate: float, weights: list[Tensor] | None
+) -> Tensor:
     scores, added = q @ k.transpose(-1, -2), bias.dense()
     probabilities = (scores if added is None else scores + added).softmax(-1)
     if weights is not None:
@@ -88,7 +98,9 @@ class Attention(nn.Module):
         self.out = RowLinear(sizes.hidden, sizes.hidden)
         self.query_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
         self.key_norm = nn.LayerNorm(sizes.head_size, bias=False) if config.qk_norm else None
-        self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.scale_heads and not plain else None
+        self.head_scale = (
+            nn.Parameter(torch.ones(self.heads)) if config.scale_heads and not plain else None
+        )
         if self.head_scale is not None:
             mark_split(self.head_scale, 0)
         for part in (self.query_norm, self.key_norm):
@@ -105,16 +117,27 @@ class Attention(nn.Module):
         return joined(q * self.scale, features)
 
     def rows(
-        self, queries: list[Tensor], keys: list[Tensor], values: list[Tensor], biases: list[Bias],
-        weights: list[Tensor] | None = None, features: Sequence[tuple[Tensor, Tensor]] = (),
-    ) -> list[Tensor]:  # fmt: skip
+        self,
+        queries: list[Tensor],
+        keys: list[Tensor],
+        values: list[Tensor],
+        biases: list[Bias],
+        weights: list[Tensor] | None = None,
+        features: Sequence[tuple[Tensor, Tensor]] = (),
+    ) -> list[Tensor]:
         """Attention of every group: [R, L, h, d] each -> [R, L, h * d]; ``features`` [R, L, h, w] stand behind."""
         outputs, rate = [], self.rate if self.training else 0.0
         for number, (q, k, v, bias) in enumerate(zip(queries, keys, values, biases, strict=True)):
             own, other = features[number] if features else (None, None)
-            if own is not None and other is not None and _apart(q.shape[1], k.shape[1], bias, rate, weights):
+            if (
+                own is not None
+                and other is not None
+                and _apart(q.shape[1], k.shape[1], bias, rate, weights)
+            ):
                 apart = own.transpose(1, 2), other.transpose(1, 2)
-                mixed = recomputed_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias, apart)
+                mixed = recomputed_attention(
+                    q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias, apart
+                )
             else:
                 q, k = joined(q, own), joined(k, other)
                 q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
@@ -136,18 +159,26 @@ class SelfAttention(Attention):
         super().__init__(config, sizes, plain)
         self.qkv = ColumnLinear(sizes.hidden, 3 * sizes.hidden)
 
-    def project(self, x: Tensor, rows: int, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def project(
+        self, x: Tensor, rows: int, rotation: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """States [..., H] -> queries, keys, values [rows, ..., h, d]; further rows are padding."""
-        q, k, v = unpadded(self.qkv(x), rows).unflatten(-1, (self.heads, 3, self.head_size)).unbind(-2)
+        q, k, v = (
+            unpadded(self.qkv(x), rows).unflatten(-1, (self.heads, 3, self.head_size)).unbind(-2)
+        )
         q, k = self._normed(q, k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
         return q, k, v
 
     def forward(
-        self, x: Tensor, slots: Slots, rotation: Tensor | None, biases: list[Bias],
+        self,
+        x: Tensor,
+        slots: Slots,
+        rotation: Tensor | None,
+        biases: list[Bias],
         features: tuple[Tensor | None, Tensor | None] = (None, None),
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Stream [N, H] -> [N, H]; ``features`` [N, h, w] of the positions as queries and as keys."""
         q, k, v = self.project(x, slots.positions, rotation)
         queries, keys, values = slots.take(q * self.scale), slots.take(k), slots.take(v)
@@ -176,9 +207,15 @@ class CrossAttention(Attention):
         return (self.key_norm(k) if self.key_norm is not None else k), v
 
     def forward(
-        self, x: Tensor, slots: Slots, memory: Tensor, memory_slots: Slots, biases: list[Bias],
-        features: tuple[Tensor | None, Tensor | None] = (None, None), weights: list[Tensor] | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x: Tensor,
+        slots: Slots,
+        memory: Tensor,
+        memory_slots: Slots,
+        biases: list[Bias],
+        features: tuple[Tensor | None, Tensor | None] = (None, None),
+        weights: list[Tensor] | None = None,
+    ) -> Tensor:
         """Stream [M, H], encoder output [N, H] -> [M, H]; ``weights`` receives one [R, h, L, K] for each group."""
         queries = slots.take(self.scaled(self.project(x, slots.positions), features[0]))
         k, v = self.project_memory(memory)

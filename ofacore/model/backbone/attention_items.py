@@ -49,7 +49,10 @@ def item_attention(
         source: Where the source's positions stand.
     """
     places = _places(target)
-    cuts = [_cut(positions, places, target, source) for positions in group.index.cpu().split(list(group.lengths))]
+    cuts = [
+        _cut(positions, places, target, source)
+        for positions in group.index.cpu().split(list(group.lengths))
+    ]
     found = []
     for layer in layers:
         found.append([_taken(attention[layer], cut) for cut in cuts])
@@ -67,7 +70,9 @@ def _places(target: Layout) -> Tensor:
     return places
 
 
-def _cut(positions: Tensor, places: Tensor, target: Layout, source: Layout) -> tuple[int, int, Tensor, Tensor]:
+def _cut(
+    positions: Tensor, places: Tensor, target: Layout, source: Layout
+) -> tuple[int, int, Tensor, Tensor]:
     """Group, row, columns and keys of one item; its positions belong to one sequence, which stands in one row."""
     number, row = (int(part) for part in places[positions[0], :2])
     read = target.memory_rows[number][row].cpu()

@@ -112,7 +112,9 @@ def places_of(rows: tuple[Tensor, ...], positions: int, once: bool = True) -> Ro
     return RowPlaces(flat.clamp(min=0), inverse)
 
 
-def slots_of(rows: tuple[Tensor, ...], positions: int, once: bool = True, places: RowPlaces | None = None) -> Slots:
+def slots_of(
+    rows: tuple[Tensor, ...], positions: int, once: bool = True, places: RowPlaces | None = None
+) -> Slots:
     """Slots of index matrices ``rows``; ``places``: those of `places_of`, where they are known."""
     shapes = tuple((int(group.shape[0]), int(group.shape[1])) for group in rows)
     found = places or places_of(rows, positions, once)
@@ -136,11 +138,15 @@ def stream_of(layout: Layout, adapters: Sequence[str], linear: Collection[str]) 
     kind = numbers_on(numbers or [-1], device)[layout.adapter]
     if layout.facts is not None:
         note_kinds(kind, numbers, layout.facts.adapters)
-    line = numbers_on([name in linear for name in layout.adapters] or [False], device)[layout.adapter]
+    line = numbers_on([name in linear for name in layout.adapters] or [False], device)[
+        layout.adapter
+    ]
     return Stream(kind, runs_of(layout.coordinates, layout.segment, kind, line, layout.sequence))
 
 
-def runs_of(coordinates: Tensor, segment: Tensor, kind: Tensor, line: Tensor, sequence: Tensor | None = None) -> Tensor:
+def runs_of(
+    coordinates: Tensor, segment: Tensor, kind: Tensor, line: Tensor, sequence: Tensor | None = None
+) -> Tensor:
     """Number of each position's run, int64 [..., n], counted along the last dimension.
 
     On a line a run goes on as long as coordinates of one adapter do; elsewhere each segment is one.
@@ -186,18 +192,26 @@ def self_groups(layout: Layout, stream: Stream, source: bool) -> list[Group]:
     return groups
 
 
-def cross_groups(layout: Layout, stream: Stream, source: Layout, source_stream: Stream) -> list[Group]:
+def cross_groups(
+    layout: Layout, stream: Stream, source: Layout, source_stream: Stream
+) -> list[Group]:
     """Attention of the target's rows to the source positions that their sequences read."""
     assert layout.memory is not None
     groups = []
     number, facts = len(layout.rows), layout.facts
     known_full = facts.memory_full if facts is not None else [None] * number
     known_blind = facts.memory_blind if facts is not None else [None] * number
-    for rows, keys, full, has_blind in zip(layout.rows, layout.memory_rows, known_full, known_blind, strict=True):
+    for rows, keys, full, has_blind in zip(
+        layout.rows, layout.memory_rows, known_full, known_blind, strict=True
+    ):
         index, memory = rows.clamp(min=0), keys.clamp(min=0)
         reads = layout.memory[layout.sequence[index]]
         holds = source.sequence[memory] if source.positions else memory
-        mask = (reads[:, :, None] == holds[:, None, :]) & (rows >= 0)[:, :, None] & (keys >= 0)[:, None, :]
+        mask = (
+            (reads[:, :, None] == holds[:, None, :])
+            & (rows >= 0)[:, :, None]
+            & (keys >= 0)[:, None, :]
+        )
         blind = ~mask.any(2, keepdim=True)
         mask |= blind
         full = bool(mask.all()) if full is None else full
@@ -208,7 +222,7 @@ def cross_groups(layout: Layout, stream: Stream, source: Layout, source_stream: 
                 _view(source, keys, source_stream),
                 None if full else mask,
                 blind if has_blind else None,
-            )  # fmt: skip
+            )
         )
     return groups
 
@@ -226,7 +240,16 @@ def one_position(adapters: tuple[str, ...], tasks: tuple[str, ...], device: torc
     """The layout of a single position, of the first adapter and task."""
     zero = torch.zeros(1, dtype=torch.int64, device=device)
     return Layout(
-        sequence=zero, segment=zero, coordinates=zero.view(1, 1).expand(1, 3), causal=zero.bool(),
-        visible=~zero.bool(), adapter=zero, adapters=adapters[:1], task=zero, tasks=tasks[:1], slots=("",),
-        rows=(zero.view(1, 1),), sequences=1,
-    )  # fmt: skip
+        sequence=zero,
+        segment=zero,
+        coordinates=zero.view(1, 1).expand(1, 3),
+        causal=zero.bool(),
+        visible=~zero.bool(),
+        adapter=zero,
+        adapters=adapters[:1],
+        task=zero,
+        tasks=tasks[:1],
+        slots=("",),
+        rows=(zero.view(1, 1),),
+        sequences=1,
+    )

@@ -22,8 +22,14 @@ def blocked_weights(model: object) -> Iterator[None]:
     if not isinstance(model, nn.Module) or layout().fsdp or tensor_size() > 1:
         yield
         return
-    found = [module for module in model.modules() if isinstance(module, ColumnLinear | RowLinear | TokenEmbedding)]
-    linears = [m.weight for m in found if not isinstance(m, TokenEmbedding) and can_be_blocked(m.weight)]
+    found = [
+        module
+        for module in model.modules()
+        if isinstance(module, ColumnLinear | RowLinear | TokenEmbedding)
+    ]
+    linears = [
+        m.weight for m in found if not isinstance(m, TokenEmbedding) and can_be_blocked(m.weight)
+    ]
     weights = [weight for weight in linears if not hasattr(weight, "blocked")]
     embeddings = [m for m in found if isinstance(m, TokenEmbedding) and m.kept_parts is None]
     for weight in weights:

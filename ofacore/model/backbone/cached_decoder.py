@@ -42,7 +42,10 @@ class CachedDecoder(Stacks):
             capacity: Positions to make room for; it grows on demand.
         """
         first = next(self.parameters())
-        device, shape = first.device, (rows, self.sizes.heads // tensor_size(), capacity, self.sizes.head_size)
+        device, shape = (
+            first.device,
+            (rows, self.sizes.heads // tensor_size(), capacity, self.sizes.head_size),
+        )
         wide = (*shape[:-1], self.sizes.head_size + self.positions.width)
         layers = range(self.sizes.decoder_layers)
         cached = None
@@ -51,17 +54,24 @@ class CachedDecoder(Stacks):
         known = None
         if row_source is None:
             known = tuple(range(rows)) if cached else (-1,) * rows
-            row_source = torch.arange(rows, device=device) if cached else torch.full((rows,), -1, device=device)
+            row_source = (
+                torch.arange(rows, device=device)
+                if cached
+                else torch.full((rows,), -1, device=device)
+            )
         return Cache(
             lengths=torch.zeros(rows, dtype=torch.int64, device=device),
-            source=row_source, memory=cached, known_source=known,
-            task=torch.zeros(rows, dtype=torch.int64, device=device) if task is None else task, tasks=tasks,
+            source=row_source,
+            memory=cached,
+            known_source=known,
+            task=torch.zeros(rows, dtype=torch.int64, device=device) if task is None else task,
+            tasks=tasks,
             keys=[torch.zeros(wide, dtype=first.dtype, device=device) for _ in layers],
             values=[torch.zeros(shape, dtype=first.dtype, device=device) for _ in layers],
             coordinates=torch.zeros(rows, capacity, 3, dtype=torch.int64, device=device),
             segment=torch.zeros(rows, capacity, dtype=torch.int64, device=device),
             kind=torch.zeros(rows, capacity, dtype=torch.int64, device=device),
-        )  # fmt: skip
+        )
 
     def _source_cache(self, memory: Tensor, source: Layout) -> SourceCache:
         counts = torch.bincount(source.sequence, minlength=source.sequences)
@@ -77,7 +87,11 @@ class CachedDecoder(Stacks):
         empty = frozenset(number for number, length in enumerate(lengths) if not length)
         view = PositionView(source.coordinates[index], stream.run[index], stream.kind[index])
         biased = self.scheme.relative("cross", view, view) is not None
-        cache = SourceCache(mask=None if min(lengths) == longest else mask, empty=empty, view=view if biased else None)
+        cache = SourceCache(
+            mask=None if min(lengths) == longest else mask,
+            empty=empty,
+            view=view if biased else None,
+        )
         for layer in self.decoder:
             with fsdp.gathered([layer]):
                 keys, values = layer.cross.project_memory(memory)
@@ -87,9 +101,15 @@ class CachedDecoder(Stacks):
         return cache
 
     def extend(
-        self, states: Tensor, coordinates: Tensor, cache: Cache, valid: Tensor | None = None, adapter: str = "",
-        causal: bool = True, keep: bool = True,
-    ) -> Tensor:  # fmt: skip
+        self,
+        states: Tensor,
+        coordinates: Tensor,
+        cache: Cache,
+        valid: Tensor | None = None,
+        adapter: str = "",
+        causal: bool = True,
+        keep: bool = True,
+    ) -> Tensor:
         """Decode new positions behind those of the cache.
 
         Args:
@@ -118,11 +138,15 @@ class CachedDecoder(Stacks):
             cache.segments += 1
         return x
 
-    def _note(self, cache: Cache, coordinates: Tensor, kind: Tensor, slot: Tensor | None, total: int) -> None:
+    def _note(
+        self, cache: Cache, coordinates: Tensor, kind: Tensor, slot: Tensor | None, total: int
+    ) -> None:
         """Write coordinates, segments and kinds of new positions where their keys go."""
         for stored, values in (
-            (cache.coordinates, coordinates), (cache.segment, torch.full_like(kind, cache.segments)), (cache.kind, kind)
-        ):  # fmt: skip
+            (cache.coordinates, coordinates),
+            (cache.segment, torch.full_like(kind, cache.segments)),
+            (cache.kind, kind),
+        ):
             if slot is None:
                 stored[:, cache.longest : total] = values
             else:
@@ -130,13 +154,23 @@ class CachedDecoder(Stacks):
                 stored.scatter_(1, where, values)
 
     def _step(
-        self, states: Tensor, cache: Cache, coordinates: Tensor, mask: Tensor | None, slot: Tensor | None, total: int,
+        self,
+        states: Tensor,
+        cache: Cache,
+        coordinates: Tensor,
+        mask: Tensor | None,
+        slot: Tensor | None,
+        total: int,
         adapter: str,
-    ) -> Step:  # fmt: skip
+    ) -> Step:
         scheme, n = self.scheme, states.shape[1]
         linear = [name in self.context.linear for name in self.context.adapters] or [False]
         keys = cache.view(total, numbers_on(linear, states.device))
-        where = torch.arange(total - n, total, device=states.device).expand(len(states), -1) if slot is None else slot
+        where = (
+            torch.arange(total - n, total, device=states.device).expand(len(states), -1)
+            if slot is None
+            else slot
+        )
         kind = self._kind(adapter, coordinates)
         queries = PositionView(coordinates, keys.run.gather(1, where), kind)
         flat = coordinates.flatten(0, 1)
@@ -145,12 +179,20 @@ class CachedDecoder(Stacks):
         seen = None if cache.memory is None else cache.memory.seen_from(cache.source.clamp(min=0))
         cross = None if seen is None else scheme.relative("cross", queries, seen)
         return Step(
-            cache, scheme.relative("decoder", queries, keys), scheme.features("decoder", "query", vectors),
-            scheme.features("decoder", "key", vectors), scheme.features("cross", "query", vectors), total, mask, slot,
-            self.positions.rotation(coordinates), self._routing(new_positions(cache, n, adapter, coordinates)),
-            0 if cross is not None else beams_of(cache.source, cache.sources, cache.known_source), blind_rows(cache),
+            cache,
+            scheme.relative("decoder", queries, keys),
+            scheme.features("decoder", "query", vectors),
+            scheme.features("decoder", "key", vectors),
+            scheme.features("cross", "query", vectors),
+            total,
+            mask,
+            slot,
+            self.positions.rotation(coordinates),
+            self._routing(new_positions(cache, n, adapter, coordinates)),
+            0 if cross is not None else beams_of(cache.source, cache.sources, cache.known_source),
+            blind_rows(cache),
             cross,
-        )  # fmt: skip
+        )
 
     def _cached(self, x: Tensor, step: Step) -> Tensor:
         with whole_positions(self.decoder), fsdp.gathered(list(self.decoder)):

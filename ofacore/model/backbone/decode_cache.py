@@ -103,7 +103,9 @@ class Cache:
         if chosen == tuple(range(self.rows)):
             return
         known = self.known_source
-        self.known_source = None if chosen is None or known is None else tuple(known[row] for row in chosen)
+        self.known_source = (
+            None if chosen is None or known is None else tuple(known[row] for row in chosen)
+        )
         rows = to_device(rows, self.lengths.device)
         used = self.longest
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
@@ -112,7 +114,11 @@ class Cache:
         self.coordinates, self.segment, self.kind = (
             _chosen(part, rows, 1, used) for part in (self.coordinates, self.segment, self.kind)
         )
-        self.lengths, self.source, self.task = self.lengths[rows], self.source[rows], self.task[rows]
+        self.lengths, self.source, self.task = (
+            self.lengths[rows],
+            self.source[rows],
+            self.task[rows],
+        )
         self._measure()
 
     def fork(self) -> Cache:
@@ -142,7 +148,9 @@ class Cache:
 
     def view(self, length: int, linear: Tensor) -> PositionView:
         """The first ``length`` positions of every row; ``linear`` bool [kinds]: adapters that have a line."""
-        coordinates, segment, kind = (part[:, :length] for part in (self.coordinates, self.segment, self.kind))
+        coordinates, segment, kind = (
+            part[:, :length] for part in (self.coordinates, self.segment, self.kind)
+        )
         return PositionView(coordinates, runs_of(coordinates, segment, kind, linear[kind]), kind)
 
 
@@ -172,8 +180,17 @@ def new_positions(cache: Cache, n: int, adapter: str, coordinates: Tensor) -> La
     zeros, number = torch.zeros_like(sequence), cache.rows * n
     facts = LayoutFacts((), RowPlaces(None, None), (number,), (number,))
     return Layout(
-        sequence=sequence, segment=zeros, coordinates=coordinates.reshape(-1, coordinates.shape[-1]),
-        causal=zeros, visible=zeros, adapter=zeros,
-        adapters=(adapter,), task=cache.task.repeat_interleave(n), tasks=cache.tasks, slots=(), rows=(),
-        sequences=cache.rows, facts=facts if len(cache.tasks) == 1 else None,
-    )  # fmt: skip
+        sequence=sequence,
+        segment=zeros,
+        coordinates=coordinates.reshape(-1, coordinates.shape[-1]),
+        causal=zeros,
+        visible=zeros,
+        adapter=zeros,
+        adapters=(adapter,),
+        task=cache.task.repeat_interleave(n),
+        tasks=cache.tasks,
+        slots=(),
+        rows=(),
+        sequences=cache.rows,
+        facts=facts if len(cache.tasks) == 1 else None,
+    )

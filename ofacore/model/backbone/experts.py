@@ -101,11 +101,15 @@ class Experts(nn.Module):
         super().__init__()
         self.plan, self.names, self.own = plan, plan.names, own_experts(len(plan.names))
         mine = [self.names[number] for number in self.own]
-        self.each = nn.ModuleDict({name: FeedForward(config, sizes, sequence=False) for name in mine})
+        self.each = nn.ModuleDict(
+            {name: FeedForward(config, sizes, sequence=False) for name in mine}
+        )
         mark_expert(self.each)
         self.router: nn.Module | None = plan.build(sizes.hidden) if plan.router.by_layer else None
 
-    def forward(self, x: Tensor, route: Route | None, positions: int | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, route: Route | None, positions: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """States [N, H] -> states [N, H] and the loss of a router that each layer has.
 
         ``positions``: N, where ``x`` holds the share of this process under sequence parallelism.
@@ -118,7 +122,11 @@ class Experts(nn.Module):
         pairs = x.repeat_interleave(k, dim=0) if k > 1 else x
         y = self._dispatch(pairs, routing)
         if routing.gates is not None:
-            y = (y * routing.gates.flatten().unsqueeze(1).to(y.dtype)).unflatten(0, (-1, routing.gates.shape[1])).sum(1)
+            y = (
+                (y * routing.gates.flatten().unsqueeze(1).to(y.dtype))
+                .unflatten(0, (-1, routing.gates.shape[1]))
+                .sum(1)
+            )
         return y, loss
 
     def _routing(self, x: Tensor, route: Route | None) -> tuple[Routing, Tensor | None]:
@@ -129,29 +137,47 @@ class Experts(nn.Module):
 
     def idle(self, x: Tensor, routing: Routing) -> Tensor:
         """Take part in the exchange without positions: [0, H] -> [0, H]; ``routing`` is shared as in `forward`."""
-        return self._dispatch(x, routing if self.router is None else nowhere(len(self.names), x.device))
+        return self._dispatch(
+            x, routing if self.router is None else nowhere(len(self.names), x.device)
+        )
 
     def _dispatch(self, x: Tensor, routing: Routing) -> Tensor:
         there = permute(x, routing.order, routing.inverse)
-        there = self._by_expert(there, routing.sizes) if expert_size() == 1 else self._exchange(there, routing)
+        there = (
+            self._by_expert(there, routing.sizes)
+            if expert_size() == 1
+            else self._exchange(there, routing)
+        )
         return permute(there, routing.inverse, routing.order)
 
     def _by_expert(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """Own experts, each on its positions; ``sizes`` of each."""
         parts = x.split(list(sizes))
-        pairs = [(expert, part) for expert, part in zip(self.each.values(), parts, strict=True) if len(part)]
-        results = [expert(part) if self.training else _as_in_many(expert, part, len(x)) for expert, part in pairs]
+        pairs = [
+            (expert, part)
+            for expert, part in zip(self.each.values(), parts, strict=True)
+            if len(part)
+        ]
+        results = [
+            expert(part) if self.training else _as_in_many(expert, part, len(x))
+            for expert, part in pairs
+        ]
         return torch.cat(results) if results else x
 
     def _exchange(self, x: Tensor, routing: Routing) -> Tensor:
         """Positions sorted by expert -> the same from the ranks that hold the experts."""
         if routing.everywhere is None:
             routing.everywhere = _on_all_ranks(routing.sizes, x.device)
-        sent = [sum(routing.sizes[n] for n in own_experts(len(self.names), rank)) for rank in range(expert_size())]
+        sent = [
+            sum(routing.sizes[n] for n in own_experts(len(self.names), rank))
+            for rank in range(expert_size())
+        ]
         counts = torch.tensor(routing.everywhere)[:, self.own.start : self.own.stop]
         received = counts.sum(1).tolist()
         expert = torch.arange(len(self.own)).repeat(expert_size())
-        order = torch.argsort(to_device(expert.repeat_interleave(counts.flatten()), x.device), stable=True)
+        order = torch.argsort(
+            to_device(expert.repeat_interleave(counts.flatten()), x.device), stable=True
+        )
         inverse = torch.argsort(order)
         here = permute(exchanged(x, expert_group(), sent, received), order, inverse)
         here = permute(self._by_expert(here, counts.sum(0).tolist()), inverse, order)

@@ -45,7 +45,9 @@ class Step:
     """Biases between the new positions and what their rows read."""
 
 
-def new_mask(cache: Cache, valid: Tensor | None, n: int, causal: bool) -> tuple[Tensor | None, Tensor | None]:
+def new_mask(
+    cache: Cache, valid: Tensor | None, n: int, causal: bool
+) -> tuple[Tensor | None, Tensor | None]:
     """Which keys the new positions see [R, 1, n, T], and where they go [R, n]."""
     if cache.uniform and valid is None:
         if n == 1 or not causal:
@@ -82,7 +84,11 @@ def _residual(layer: Layer, x: Tensor, branch: Tensor, norm: torch.nn.Module) ->
 def _self_attention(layer: Layer, x: Tensor, step: Step) -> Tensor:
     attention, cache = layer.attention, step.cache
     q, k, v = attention.project(x, len(x), step.rotation)
-    q, k, v = attention.scaled(q, step.query).transpose(1, 2), joined(k, step.key).transpose(1, 2), v.transpose(1, 2)
+    q, k, v = (
+        attention.scaled(q, step.query).transpose(1, 2),
+        joined(k, step.key).transpose(1, 2),
+        v.transpose(1, 2),
+    )
     keys, values = cache.keys[layer.index], cache.values[layer.index]
     if step.slot is None:
         keys[:, :, cache.longest : step.total] = k
@@ -129,7 +135,11 @@ def blind_rows(cache: Cache) -> Tensor | None:
     if cache.known_source is not None and cache.memory.empty is not None:
         none = [source < 0 or source in cache.memory.empty for source in cache.known_source]
         return numbers_on(none, cache.source.device)[:, None, None] if any(none) else None
-    blind = cache.source < 0 if mask is None else (cache.source < 0) | ~mask.any(1)[cache.source.clamp(min=0)]
+    blind = (
+        cache.source < 0
+        if mask is None
+        else (cache.source < 0) | ~mask.any(1)[cache.source.clamp(min=0)]
+    )
     return blind[:, None, None] if bool(blind.any()) else None
 
 
@@ -139,7 +149,11 @@ def beams_of(source: Tensor, sources: int, known: tuple[int, ...] | None = None)
         return 0
     beams = len(source) // sources
     if known is not None:
-        return beams if known == tuple(number for number in range(sources) for _ in range(beams)) else 0
+        return (
+            beams
+            if known == tuple(number for number in range(sources) for _ in range(beams))
+            else 0
+        )
     expected = torch.arange(sources, device=source.device).repeat_interleave(beams)
     return beams if torch.equal(source, expected) else 0
 

@@ -89,20 +89,34 @@ class Layer(nn.Module):
         super().__init__()
         self.index, self.path_rate, self.rate = index, path_rate, config.dropout
         self.pre = config.norm == "pre"
-        self.attention = SelfAttention(config, sizes, plain=("decoder" if cross else "encoder") in plain)
+        self.attention = SelfAttention(
+            config, sizes, plain=("decoder" if cross else "encoder") in plain
+        )
         self.attention_norm = norm(config.norm_type, sizes.hidden)
         self.attention_scale = norm(config.norm_type, sizes.hidden) if config.scale_attn else None
         self.cross = CrossAttention(config, sizes, "cross" in plain) if cross else None
         self.cross_norm = norm(config.norm_type, sizes.hidden) if cross else None
-        self.cross_scale = norm(config.norm_type, sizes.hidden) if cross and config.scale_attn else None
+        self.cross_scale = (
+            norm(config.norm_type, sizes.hidden) if cross and config.scale_attn else None
+        )
         self.ffn = Experts(config, sizes, experts) if experts else FeedForward(config, sizes)
         self.ffn_norm = norm(config.norm_type, sizes.hidden)
-        self.residual_scale = nn.Parameter(torch.ones(sizes.hidden)) if config.scale_resids else None
-        for part in (self.attention_norm, self.attention_scale, self.cross_norm, self.cross_scale, self.ffn_norm,
-                     self.residual_scale):  # fmt: skip
+        self.residual_scale = (
+            nn.Parameter(torch.ones(sizes.hidden)) if config.scale_resids else None
+        )
+        for part in (
+            self.attention_norm,
+            self.attention_scale,
+            self.cross_norm,
+            self.cross_scale,
+            self.ffn_norm,
+            self.residual_scale,
+        ):
             mark_by_position(part)
 
-    def forward(self, x: Tensor, run: Pass, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, run: Pass, memory: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """States [N, H] -> states [N, H], balance loss of a learned router.
 
         ``memory``: the states of ``run.memory``, which wrappers of the layer must see among its inputs.
@@ -121,11 +135,18 @@ class Layer(nn.Module):
         memory = run.memory
         if memory is None or states is None:
             return x if self.pre else self.cross_norm(x)  # type: ignore[no-any-return]
-        weights = run.attention.setdefault(self.index, []) if self.index in run.attention_layers else None
+        weights = (
+            run.attention.setdefault(self.index, []) if self.index in run.attention_layers else None
+        )
         branch = self.cross(
-            self._before(x, self.cross_norm), run.slots, states, memory.slots, memory.biases(self.index),
-            (memory.query, memory.key), weights,
-        )  # fmt: skip
+            self._before(x, self.cross_norm),
+            run.slots,
+            states,
+            memory.slots,
+            memory.biases(self.index),
+            (memory.query, memory.key),
+            weights,
+        )
         branch = _scaled(branch, self.cross_scale)
         if memory.blind is not None:
             branch = branch.masked_fill(memory.blind, 0.0)
@@ -134,7 +155,9 @@ class Layer(nn.Module):
     def _feed(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor | None]:
         inner, balance = self._before(x, self.ffn_norm), None
         if isinstance(self.ffn, Experts):
-            branch, balance = self.ffn(inner, run.routing, run.slots.positions if sequence_parallel() else None)
+            branch, balance = self.ffn(
+                inner, run.routing, run.slots.positions if sequence_parallel() else None
+            )
         else:
             branch = self.ffn(inner)
         residual = x if self.residual_scale is None else x * self.residual_scale

@@ -71,7 +71,12 @@ class MegatronBackbone(CachedDecoder):
         return self._through("encoder", states, run, layers)
 
     def decode(
-        self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None, layers: range | None = None
+        self,
+        states: Tensor,
+        layout: Layout,
+        memory: Tensor | None,
+        source: Layout | None,
+        layers: range | None = None,
     ) -> Tensor:
         """Target states [M, H] -> hidden [M, H], reading encoder output [N, H]; ``layers`` as in `encode`."""
         if source is None:
@@ -91,8 +96,13 @@ class MegatronBackbone(CachedDecoder):
             gathers; None where nothing is owed.
         """
         if layout().fsdp:
-            one, x = one_position(self.context.adapters, self.context.tasks, self._device()), self._nothing(1)
-            return (self._through(stack, x, self._pass(stack, x, one, self._stream(one)), None) * 0).sum()
+            one, x = (
+                one_position(self.context.adapters, self.context.tasks, self._device()),
+                self._nothing(1),
+            )
+            return (
+                self._through(stack, x, self._pass(stack, x, one, self._stream(one)), None) * 0
+            ).sum()
         if expert_size() == 1 or not self.expert_names():
             return None
         x, every = self._nothing(0), self.encoder if stack == "encoder" else self.decoder
@@ -103,7 +113,9 @@ class MegatronBackbone(CachedDecoder):
 
     def _nothing(self, positions: int) -> Tensor:
         like = next(self.parameters())
-        return torch.zeros(positions, self.sizes.hidden, device=like.device, dtype=like.dtype, requires_grad=True)
+        return torch.zeros(
+            positions, self.sizes.hidden, device=like.device, dtype=like.dtype, requires_grad=True
+        )
 
     def _again_backward(self, function: Callable[..., Any], *inputs: Any) -> Any:
         """Call a function; under activation checkpointing it is computed again in the backward pass, to its end."""
@@ -122,12 +134,16 @@ class MegatronBackbone(CachedDecoder):
     def content_positions(self, side: Side, coordinates: Tensor, adapter: str) -> Tensor | None:
         """What schemes that mix positions with content add to embeddings before their norm: [n, H], or None."""
         return self.positions.states(
-            "encoder" if side == "source" else "decoder", coordinates, self._kind(adapter, coordinates)
+            "encoder" if side == "source" else "decoder",
+            coordinates,
+            self._kind(adapter, coordinates),
         )
 
     def _run(self, layers: Sequence[nn.Module], x: Tensor, run: Pass) -> Tensor:
         for layer in layers:
-            x, balance = self._again_backward(layer, x, run, run.memory.states if run.memory else None)
+            x, balance = self._again_backward(
+                layer, x, run, run.memory.states if run.memory else None
+            )
             if balance is not None:
                 self.balance.append(balance)
         return x
@@ -136,14 +152,24 @@ class MegatronBackbone(CachedDecoder):
         groups = finish(self_groups(layout, stream, stack == "encoder"), states.dtype)
         vectors = self.positions.vectors(stack, layout.coordinates, stream.kind)
         return Pass(
-            _slots(layout), self._biases(stack, groups),
-            self.positions.rotation(layout.coordinates), split_positions(layout.sequence), layout.sequences,
-            self._routing(layout), self.scheme.features(stack, "query", vectors),
-            self.scheme.features(stack, "key", vectors), vectors,
-        )  # fmt: skip
+            _slots(layout),
+            self._biases(stack, groups),
+            self.positions.rotation(layout.coordinates),
+            split_positions(layout.sequence),
+            layout.sequences,
+            self._routing(layout),
+            self.scheme.features(stack, "query", vectors),
+            self.scheme.features(stack, "key", vectors),
+            vectors,
+        )
 
     def _memory(
-        self, layout: Layout, stream: Stream, memory: Tensor | None, source: Layout | None, vectors: Tensor | None
+        self,
+        layout: Layout,
+        stream: Stream,
+        memory: Tensor | None,
+        source: Layout | None,
+        vectors: Tensor | None,
     ) -> Memory | None:
         if memory is None or source is None or layout.memory is None or not len(memory):
             return None
@@ -155,27 +181,38 @@ class MegatronBackbone(CachedDecoder):
         if any(group.blind is not None for group in groups):
             slots = _slots(layout)
             each = [
-                group.blind if group.blind is not None else memory.new_zeros(*shape, 1, dtype=torch.bool)
+                group.blind
+                if group.blind is not None
+                else memory.new_zeros(*shape, 1, dtype=torch.bool)
                 for group, shape in zip(groups, slots.shapes, strict=True)
             ]
             blind = split_positions(slots.put(each))
         read = self.positions.vectors("encoder", source.coordinates, other.kind)
         return Memory(
-            memory, _memory_slots(layout, len(memory)), self._biases("cross", groups), blind,
-            self.scheme.features("cross", "query", vectors), self.scheme.features("cross", "key", read),
-        )  # fmt: skip
+            memory,
+            _memory_slots(layout, len(memory)),
+            self._biases("cross", groups),
+            blind,
+            self.scheme.features("cross", "query", vectors),
+            self.scheme.features("cross", "key", read),
+        )
 
     def _biases(self, place: AttentionPlace, groups: Sequence[Group]) -> Biases:
         relative = [self.scheme.relative(place, group.queries, group.keys) for group in groups]
 
         def of_layer(layer: int) -> list[Bias]:
-            return [bias_of(own, layer, group.additive) for own, group in zip(relative, groups, strict=True)]
+            return [
+                bias_of(own, layer, group.additive)
+                for own, group in zip(relative, groups, strict=True)
+            ]
 
         return of_layer
 
 
 def _slots(layout: Layout) -> Slots:
-    return slots_of(layout.rows, layout.positions, places=layout.facts.places if layout.facts else None)
+    return slots_of(
+        layout.rows, layout.positions, places=layout.facts.places if layout.facts else None
+    )
 
 
 def _memory_slots(layout: Layout, positions: int) -> Slots:

@@ -19,7 +19,13 @@ from ofacore.parallel.regions import own_share
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
-from ofacore.protocols import AttentionPlace, Positions, PositionsContext, PositionView, RelativeBias
+from ofacore.protocols import (
+    AttentionPlace,
+    Positions,
+    PositionsContext,
+    PositionView,
+    RelativeBias,
+)
 
 BuildPositions = Callable[[PositionsContext], Positions]
 _OPTIONAL = frozenset({"splits_heads", "most", "plain", "readers"})
@@ -33,7 +39,10 @@ def scheme_of(config: ModelConfig, registry: Components) -> BuildPositions:
         PluginError: When it builds: what it builds lacks a member; names it.
     """
     name = config.positions
-    build, declared = registry.load("positions", name), registry.component("positions", name).options
+    build, declared = (
+        registry.load("positions", name),
+        registry.component("positions", name).options,
+    )
     options = {**declared, **config.positions_options}
     owner = who(registry, "positions", name)
 
@@ -48,7 +57,9 @@ def scheme_of(config: ModelConfig, registry: Components) -> BuildPositions:
 
 def _check_members(scheme: Any, owner: str) -> None:
     if not isinstance(scheme, nn.Module):
-        raise PluginError(f"{owner} is no torch.nn.Module but {type(scheme).__name__}; a position scheme is one")
+        raise PluginError(
+            f"{owner} is no torch.nn.Module but {type(scheme).__name__}; a position scheme is one"
+        )
     missing = [name for name in members() if not hasattr(scheme, name) and name not in _OPTIONAL]
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing)
@@ -109,12 +120,16 @@ class OwnHeads:
     def __init__(self, scheme: Positions) -> None:
         self.scheme = scheme
 
-    def features(self, place: AttentionPlace, role: Literal["query", "key"], vectors: Tensor | None) -> Tensor | None:
+    def features(
+        self, place: AttentionPlace, role: Literal["query", "key"], vectors: Tensor | None
+    ) -> Tensor | None:
         """Features of own heads."""
         found = self.scheme.features(place, role, vectors)
         return None if found is None else own_share(found, -2)
 
-    def relative(self, place: AttentionPlace, queries: PositionView, keys: PositionView) -> RelativeBias | None:
+    def relative(
+        self, place: AttentionPlace, queries: PositionView, keys: PositionView
+    ) -> RelativeBias | None:
         """Biases of own heads."""
         found = self.scheme.relative(place, queries, keys)
         return None if found is None else own_bias(found)

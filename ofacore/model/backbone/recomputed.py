@@ -19,7 +19,11 @@ _PIECE = 1 << 19
 
 
 def recomputed_attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Bias, features: tuple[Tensor | None, Tensor | None] = (None, None)
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Bias,
+    features: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Tensor:
     """Queries [R, h, L, d] (scaled), keys [R, h, K, d], values [R, h, K, e] -> [R, h, L, e].
 
@@ -36,11 +40,21 @@ def _joined(content: Tensor, features: Tensor | None) -> Tensor:
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, own: Tensor | None, other: Tensor | None, table: Tensor,
-        mask: Tensor | None, *indices: Tensor,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        own: Tensor | None,
+        other: Tensor | None,
+        table: Tensor,
+        mask: Tensor | None,
+        *indices: Tensor,
+    ) -> Tensor:
         bias = Bias(mask, table, indices)
-        k, v = k.contiguous(), v.contiguous()  # views would keep the projection that all three are of
+        k, v = (
+            k.contiguous(),
+            v.contiguous(),
+        )  # views would keep the projection that all three are of
         kept = q, k
         q, k = _joined(q, own), _joined(k, other)
         out = q.new_empty(*q.shape[:-1], v.shape[-1])
@@ -65,10 +79,14 @@ class _Recomputed(torch.autograd.Function):
             weights = (_scores(q, k, bias, piece) - sums[:, :, piece, None]).exp_()
             given = grad[:, :, piece]
             grad_v += weights.to(v.dtype).transpose(-1, -2) @ given
-            change = (given @ v.transpose(-1, -2)).float() - (given * out[:, :, piece]).sum(-1, keepdim=True).float()
+            change = (given @ v.transpose(-1, -2)).float() - (given * out[:, :, piece]).sum(
+                -1, keepdim=True
+            ).float()
             change = weights.mul_(change)
             for index in indices:
-                grad_table.index_add_(0, index[:, piece].flatten(), change.permute(0, 2, 3, 1).flatten(0, 2))
+                grad_table.index_add_(
+                    0, index[:, piece].flatten(), change.permute(0, 2, 3, 1).flatten(0, 2)
+                )
             change = change.to(q.dtype)
             grad_q[:, :, piece] = change @ k
             grad_k += change.transpose(-1, -2) @ q[:, :, piece]

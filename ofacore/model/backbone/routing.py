@@ -84,7 +84,12 @@ class RouterChoice:
 
     def made(self, names: Sequence[str], hidden: int, k: int) -> Any:
         """A router for experts of these names."""
-        given = {"names": tuple(names), "number": len(names), "hidden": hidden, "k": min(k, len(names))}
+        given = {
+            "names": tuple(names),
+            "number": len(names),
+            "hidden": hidden,
+            "k": min(k, len(names)),
+        }
         with Blame(self.owner, "when it was built"), guarded_building(self.owner):
             return self.build({**self.options, **given})
 
@@ -118,11 +123,17 @@ class RouterChoice:
 
     def _checked(self, found: Any, positions: int, number: int) -> Routes:
         if not isinstance(found, tuple) or not 1 <= len(found) <= len(Routes._fields):
-            raise ValueError(f"{self.owner} gave {type(found).__name__}; a router gives (experts, gates)")
+            raise ValueError(
+                f"{self.owner} gave {type(found).__name__}; a router gives (experts, gates)"
+            )
         routes = Routes(*found)
         experts, gates = routes.experts, routes.gates
         fits = experts.dim() == 2 and len(experts) == positions and 1 <= experts.shape[1] <= number
-        shared = experts.dim() == 2 and experts.shape[1] == 1 if gates is None else gates.shape == experts.shape
+        shared = (
+            experts.dim() == 2 and experts.shape[1] == 1
+            if gates is None
+            else gates.shape == experts.shape
+        )
         if not (fits and shared and experts.dtype == torch.int64):
             dtype = str(experts.dtype).removeprefix("torch.")
             told = f"{dtype} experts {list(experts.shape)} and gates {None if gates is None else list(gates.shape)}"
@@ -142,7 +153,9 @@ def router_of(name: str, registry: Components) -> RouterChoice | None:
     build, declared = registry.load("router", name), registry.component("router", name).options
     found = RouterChoice(who(registry, "router", name), build, declared)
     if found.experts not in ("numbers", "adapters", "tasks"):
-        raise PluginError(f"{found.owner}: experts = '{found.experts}'; it is numbers, adapters or tasks")
+        raise PluginError(
+            f"{found.owner}: experts = '{found.experts}'; it is numbers, adapters or tasks"
+        )
     return found
 
 
@@ -156,7 +169,12 @@ class ModalityRouter:
 
     def __call__(self, layout: Layout, hidden: Tensor | None) -> Routes:
         """One expert for each position."""
-        return _fixed(self.names, layout.adapters, layout.adapter, layout.facts.adapters if layout.facts else None)
+        return _fixed(
+            self.names,
+            layout.adapters,
+            layout.adapter,
+            layout.facts.adapters if layout.facts else None,
+        )
 
 
 class TaskRouter:
@@ -169,23 +187,35 @@ class TaskRouter:
 
     def __call__(self, layout: Layout, hidden: Tensor | None) -> Routes:
         """One expert for each position."""
-        return _fixed(self.names, layout.tasks, layout.task, layout.facts.tasks if layout.facts else None)
+        return _fixed(
+            self.names, layout.tasks, layout.task, layout.facts.tasks if layout.facts else None
+        )
 
 
-def _fixed(names: Sequence[str], present: Sequence[str], index: Tensor, counts: Sequence[int] | None) -> Routes:
+def _fixed(
+    names: Sequence[str], present: Sequence[str], index: Tensor, counts: Sequence[int] | None
+) -> Routes:
     """``counts``: positions of each of ``present``; None: the host does not know."""
-    table = numbers_on([names.index(name) if name in names else -1 for name in present], index.device)
+    table = numbers_on(
+        [names.index(name) if name in names else -1 for name in present], index.device
+    )
     experts = table[index].unsqueeze(1)
     if counts is None:
         homeless = bool((experts < 0).any())
     else:
-        homeless = any(count and name not in names for name, count in zip(present, counts, strict=True))
+        homeless = any(
+            count and name not in names for name, count in zip(present, counts, strict=True)
+        )
     if homeless:
-        raise ValueError(f"positions of {sorted(set(present) - set(names))} have no expert; there are {list(names)}")
+        raise ValueError(
+            f"positions of {sorted(set(present) - set(names))} have no expert; there are {list(names)}"
+        )
     return Routes(experts, counts=_counts(names, present, counts))
 
 
-def _counts(names: Sequence[str], present: Sequence[str], counts: Sequence[int] | None) -> tuple[int, ...] | None:
+def _counts(
+    names: Sequence[str], present: Sequence[str], counts: Sequence[int] | None
+) -> tuple[int, ...] | None:
     """Positions of each expert, from the number of each adapter's or task's; None where those are not known."""
     if counts is None:
         return None

@@ -60,7 +60,11 @@ class Stacks(nn.Module):
     def experts(self) -> ExpertsPlan | None:
         """The feed-forward experts of a layer; None for dense layers."""
         router = self.context.router
-        return None if router is None else ExpertsPlan(self.expert_names(), router, self.config.experts_k)
+        return (
+            None
+            if router is None
+            else ExpertsPlan(self.expert_names(), router, self.config.experts_k)
+        )
 
     def expert_names(self) -> tuple[str, ...]:
         """Names of the feed-forward experts; empty for dense layers."""
@@ -68,7 +72,9 @@ class Stacks(nn.Module):
         if router is None:
             return ()
         numbered = tuple(str(number) for number in range(self.config.experts_number))
-        return {"adapters": self.context.adapters, "tasks": self.context.tasks}.get(router.experts, numbered)
+        return {"adapters": self.context.adapters, "tasks": self.context.tasks}.get(
+            router.experts, numbered
+        )
 
     @property
     def learned_router(self) -> bool:
@@ -99,7 +105,9 @@ class Stacks(nn.Module):
         return plan.router.routing(self._router, layout, None, len(plan.names))[0]
 
 
-def _positions_context(config: ModelConfig, sizes: Sizes, context: BackboneContext) -> PositionsContext:
+def _positions_context(
+    config: ModelConfig, sizes: Sizes, context: BackboneContext
+) -> PositionsContext:
     return PositionsContext(
         hidden=sizes.hidden,
         heads=sizes.heads,

@@ -71,7 +71,9 @@ class Prefix:
         """An independent prefix in the same state."""
         return replace(self)
 
-    def extended(self, states: Tensor, coordinates: Tensor, valid: Tensor, adapter: str, causal: bool) -> Prefix:
+    def extended(
+        self, states: Tensor, coordinates: Tensor, valid: Tensor, adapter: str, causal: bool
+    ) -> Prefix:
         """The same with new positions [R, n] behind, those that are ``valid``."""
         adapters = self.adapters if adapter in self.adapters else (*self.adapters, adapter)
         kind = torch.full_like(valid, adapters.index(adapter), dtype=torch.int64)
@@ -101,7 +103,9 @@ class Prefix:
         real, device = self.real, self.lengths.device
         number = torch.arange(self.rows, device=device)
         sequence = number[:, None].expand_as(real)[real]
-        segments, segment = torch.unique(sequence * (self.segments + 1) + self.segment[real], return_inverse=True)
+        segments, segment = torch.unique(
+            sequence * (self.segments + 1) + self.segment[real], return_inverse=True
+        )
         places = torch.full(real.shape, -1, dtype=torch.int64, device=device)
         places[real] = torch.arange(len(sequence), device=device)
         return Layout(
@@ -185,7 +189,9 @@ class UncachedDecoder:
         old = torch.arange(whole.length, device=valid.device) < cache.lengths[:, None]
         visible = old | keep
         real = whole.real
-        hidden = self.backbone.decode(whole.states[real], whole.layout(visible), whole.memory, whole.source)
+        hidden = self.backbone.decode(
+            whole.states[real], whole.layout(visible), whole.memory, whole.source
+        )
         found = hidden.new_zeros(*valid.shape, hidden.shape[-1])
         found[valid] = hidden[~old[real]]
         if keep:

@@ -36,7 +36,9 @@ class Boundary:
         """The same with more balance losses."""
         if not balance:
             return self
-        total = self.extra[:, :1] + torch.stack([loss.float() for loss in balance]).sum().to(self.extra.dtype)
+        total = self.extra[:, :1] + torch.stack([loss.float() for loss in balance]).sum().to(
+            self.extra.dtype
+        )
         return replace(self, extra=torch.cat([total, self.extra[:, 1:]], 1))
 
 
@@ -64,7 +66,9 @@ def forward_stage(model: UniversalModel, batch: Batch, received: Tensor | None) 
     model.embedding.begin()
     if isinstance(model.backbone, ExpertBackbone):
         model.backbone.balance = []
-    now, owed = _begun(model, batch) if received is None else (unpack(model.stage, batch, received), [])
+    now, owed = (
+        _begun(model, batch) if received is None else (unpack(model.stage, batch, received), [])
+    )
     owed += _encoded(model, batch, now)
     owed += _decoded(model, batch, now)
     idle = total(owed)
@@ -100,8 +104,12 @@ def _decoded(model: UniversalModel, batch: Batch, now: Boundary) -> list[Tensor 
     if now.decoded is None or batch.target is None:
         return [*owed, model.backbone.idle("decoder", layers)]
     if model.stage.decodes:
-        source = batch.source.layout if now.memory is not None and batch.source is not None else None
-        now.decoded = model.backbone.decode(now.decoded, batch.target.layout, now.memory, source, layers)
+        source = (
+            batch.source.layout if now.memory is not None and batch.source is not None else None
+        )
+        now.decoded = model.backbone.decode(
+            now.decoded, batch.target.layout, now.memory, source, layers
+        )
     return owed
 
 
@@ -109,7 +117,9 @@ def balance_of(model: UniversalModel, batch: Batch, now: Boundary) -> Tensor | N
     """Mean balance loss of all layers that ran, on the last stage; None where layers have no routers of their own."""
     assert model.stage is not None
     plan = model.stage.plan
-    layers = plan.encoder_layers * bool(_rows(batch.source)) + plan.decoder_layers * bool(_rows(batch.target))
+    layers = plan.encoder_layers * bool(_rows(batch.source)) + plan.decoder_layers * bool(
+        _rows(batch.target)
+    )
     return now.extra[0, 0].float() / layers if model.backbone.learned_router and layers else None
 
 

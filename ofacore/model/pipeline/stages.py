@@ -81,7 +81,9 @@ def plan_stages(model: UniversalModel, stages: int) -> StagePlan:
         PipelineError: There are more stages than layers, or the backbone cannot be cut.
     """
     if not isinstance(model.backbone, StagedBackbone):
-        raise PipelineError(f"backbone '{model.config.backbone}' cannot be cut into pipeline stages; use --pp 1")
+        raise PipelineError(
+            f"backbone '{model.config.backbone}' cannot be cut into pipeline stages; use --pp 1"
+        )
     costs = layer_costs(model.config, model.sizes)
     sizes = model.sizes
     costs[0] += _adapter_cost(model, "source")
@@ -110,7 +112,9 @@ def cut_model(model: UniversalModel, stages: int, number: int) -> StagePlan:
         PipelineError: See `plan_stages`; or a component cannot work across stages.
     """
     if model.needs.attention_layers:
-        raise PipelineError("criteria that read attention weights do not work across pipeline stages; use --pp 1")
+        raise PipelineError(
+            "criteria that read attention weights do not work across pipeline stages; use --pp 1"
+        )
     plan = plan_stages(model, stages)
     state = {n for n, v in model.state_dict(keep_vars=True).items() if isinstance(v, Tensor)}
     holders = {name: _holders(name, model, plan) for name in sorted(state)}

@@ -65,7 +65,9 @@ class _Lookup(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
         weight, ids = ctx.saved_tensors
         rows, place = distinct(ids)
-        sums = grad.new_zeros(len(rows), grad.shape[1], dtype=torch.float32).index_add_(0, place, grad.float())
+        sums = grad.new_zeros(len(rows), grad.shape[1], dtype=torch.float32).index_add_(
+            0, place, grad.float()
+        )
         ctx.gradient.rows_of(weight).index_add_(0, rows, sums.to(weight.dtype))
         return None, None, None
 
@@ -107,9 +109,14 @@ class TokenEmbedding(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, hidden: int, tied: bool = True, seed: int = 1, biased: bool = False,
+        self,
+        vocabulary: Vocabulary,
+        hidden: int,
+        tied: bool = True,
+        seed: int = 1,
+        biased: bool = False,
         silent: frozenset[int] = frozenset(),
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.silent = silent
         self.vocabulary, self.hidden, self.tied, self.seed = vocabulary, hidden, tied, seed
@@ -169,14 +176,18 @@ class TokenEmbedding(nn.Module):
             weight [v, H], and the vocabulary id of each row, int64 [v], ascending.
         """
         weight, ids, columns = self.output_part(blocks)
-        return (weight if columns is None else gathered(weight, 0).index_select(0, columns.place)), ids
+        return (
+            weight if columns is None else gathered(weight, 0).index_select(0, columns.place)
+        ), ids
 
     def output_part(self, blocks: Sequence[str]) -> tuple[Tensor, Tensor, Columns | None]:
         """As `output`, but of the weight only those rows that this process holds, and who holds which.
 
         With one process that is all of them, and None.
         """
-        names = tuple(block.name for block in self.vocabulary.blocks if block.name in {CORE.name, *blocks})
+        names = tuple(
+            block.name for block in self.vocabulary.blocks if block.name in {CORE.name, *blocks}
+        )
         for name in blocks:
             self.vocabulary.offset(name)
         ranges = _merged([self.parts.padded(name) for name in names])
@@ -199,28 +210,40 @@ class TokenEmbedding(nn.Module):
                 kept[names].blocked = Blocked()  # type: ignore[attr-defined]
         return kept[names]
 
-    def _numbers(self, names: tuple[str, ...], device: torch.device) -> tuple[Tensor, Columns | None]:
+    def _numbers(
+        self, names: tuple[str, ...], device: torch.device
+    ) -> tuple[Tensor, Columns | None]:
         """Vocabulary ids of some blocks, and who holds them."""
         if names not in self._ids or self._ids[names].device != device:
             ranges = map(self.vocabulary.range, names)
-            self._ids[names] = to_device(torch.cat([torch.arange(r.start, r.stop) for r in ranges]), device)
+            self._ids[names] = to_device(
+                torch.cat([torch.arange(r.start, r.stop) for r in ranges]), device
+            )
         ids = self._ids[names]
         if tensor_size() == 1:
             return ids, None
         if names not in self._columns or self._columns[names].place.device != device:
             columns = self.parts.columns(names)
-            self._columns[names] = Columns(to_device(columns.place, device), to_device(columns.padding, device))
+            self._columns[names] = Columns(
+                to_device(columns.place, device), to_device(columns.padding, device)
+            )
         return ids, self._columns[names]
 
     def portable_names(self) -> list[str]:
         """Names of `portable_state`."""
-        names = [block.name + suffix for suffix, _ in self._tables() for block in self.vocabulary.blocks]
+        names = [
+            block.name + suffix for suffix, _ in self._tables() for block in self.vocabulary.blocks
+        ]
         return names + [f"{name}.bias" for name in self.bias_rows()]
 
     def bias_rows(self) -> dict[str, Tensor]:
         """Block -> its rows of the bias, in the memory of the model; every process has them all. Empty without one."""
         ranges = {block.name: self.vocabulary.range(block.name) for block in self.vocabulary.blocks}
-        return {} if self.bias is None else {name: self.bias[r.start : r.stop] for name, r in ranges.items()}
+        return (
+            {}
+            if self.bias is None
+            else {name: self.bias[r.start : r.stop] for name, r in ranges.items()}
+        )
 
     def output_bias(self, ids: Tensor) -> Tensor | None:
         """What is added to the logits of vocabulary ids int64 [v], if anything is: [v]."""
@@ -235,7 +258,9 @@ class TokenEmbedding(nn.Module):
         for suffix, table in self._tables():
             for block in self.vocabulary.blocks:
                 rows = self.parts.own(block.name)
-                state[block.name + suffix] = whole_tensor(table.weight.detach()[rows.start : rows.stop].clone(), 0)
+                state[block.name + suffix] = whole_tensor(
+                    table.weight.detach()[rows.start : rows.stop].clone(), 0
+                )
         state.update((f"{name}.bias", rows.clone()) for name, rows in self.bias_rows().items())
         return state
 
@@ -250,9 +275,13 @@ class TokenEmbedding(nn.Module):
             for block in self.vocabulary.blocks:
                 rows, shape = self.parts.own(block.name), (block.size, self.hidden)
                 name = block.name + suffix
-                values = state[name] if name in state else normal(f"embedding.{name}", shape, self.seed)
+                values = (
+                    state[name] if name in state else normal(f"embedding.{name}", shape, self.seed)
+                )
                 if values.shape != shape:
-                    raise ValueError(f"block '{block.name}': stored rows {tuple(values.shape)}, here {shape}")
+                    raise ValueError(
+                        f"block '{block.name}': stored rows {tuple(values.shape)}, here {shape}"
+                    )
                 table.weight[rows.start : rows.stop] = values[part_of(block.size)]
         for name, own in self.bias_rows().items():
             own.copy_(state.get(f"{name}.bias", torch.zeros(len(own))))

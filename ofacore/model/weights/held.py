@@ -24,7 +24,9 @@ def weight_pieces(model: UniversalModel) -> dict[str, Tensor]:
         if name in own:
             for portable, rows in model.portable_rows(name).items():
                 found[portable] = piece(own[name].detach()[rows], own[name], lengths[portable])
-    found.update((f"embedding.{name}.bias", rows) for name, rows in model.embedding.bias_rows().items())
+    found.update(
+        (f"embedding.{name}.bias", rows) for name, rows in model.embedding.bias_rows().items()
+    )
     return found
 
 

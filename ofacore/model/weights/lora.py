@@ -37,7 +37,9 @@ class LowRank(nn.Module):
         self.shared_input = not isinstance(linear, nn.Linear)
         down = normal(f"{name}.down", (config.rank, inputs), seed, inputs**-0.5)
         self.down = nn.Parameter(own_part(down, 1).clone() if self.split == 1 else down)
-        self.up = nn.Parameter(torch.zeros(outputs // tensor_size() if self.split == 0 else outputs, config.rank))
+        self.up = nn.Parameter(
+            torch.zeros(outputs // tensor_size() if self.split == 0 else outputs, config.rank)
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.scale = config.alpha / config.rank
         self._mark(getattr(linear, "sequence_parallel", False))
@@ -75,11 +77,19 @@ def add_low_rank(model: nn.Module, config: LoraConfig, seed: int = 1) -> list[st
     Raises:
         UserError: No linear matches.
     """
-    fused = {id(part.out_proj) for part in model.modules() if isinstance(part, nn.MultiheadAttention)}
+    fused = {
+        id(part.out_proj) for part in model.modules() if isinstance(part, nn.MultiheadAttention)
+    }
     linears = [
-        (name, module) for name, module in model.named_modules() if _is_linear(module) and id(module) not in fused
+        (name, module)
+        for name, module in model.named_modules()
+        if _is_linear(module) and id(module) not in fused
     ]
-    chosen = [(name, module) for name, module in linears if any(re.search(p, name) for p in config.targets)]
+    chosen = [
+        (name, module)
+        for name, module in linears
+        if any(re.search(p, name) for p in config.targets)
+    ]
     if not linears:
         raise UserError(
             "model.lora.rank: this model has no linear layer that could be updated (torch's nn.GRU, nn.LSTM and "

@@ -27,7 +27,9 @@ def stored(model: UniversalModel) -> dict[str, Tensor]:
     return {
         name: value
         for name, value in model.state_dict(keep_vars=True).items()
-        if isinstance(value, Tensor) and not _TABLE.match(name) and not name.endswith("_extra_state")
+        if isinstance(value, Tensor)
+        and not _TABLE.match(name)
+        and not name.endswith("_extra_state")
     }
 
 
@@ -62,18 +64,26 @@ def whole_state(model: UniversalModel) -> dict[str, Tensor]:
     """Whole tensors by portable name, gathered from all processes that hold parts of the model."""
     state = {f"embedding.{name}": rows for name, rows in model.embedding.portable_state().items()}
     own = stored(model)
-    state.update((name, whole_of(local(value.detach()).clone(), value)) for name, value in own.items())
+    state.update(
+        (name, whole_of(local(value.detach()).clone(), value)) for name, value in own.items()
+    )
     if expert_size() > 1:
-        experts = from_all({name: state[name] for name, value in own.items() if is_expert(value)}, expert_group())
+        experts = from_all(
+            {name: state[name] for name, value in own.items() if is_expert(value)}, expert_group()
+        )
         state = {**state, **experts}
     return from_all(state, pipeline_group()) if model.stage else state
 
 
-def missing_and_unknown(model: UniversalModel, state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def missing_and_unknown(
+    model: UniversalModel, state: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
     """Names that the model has and ``state`` lacks, and the reverse."""
     own = {*stored(model), *(f"embedding.{name}" for name in model.embedding.portable_names())}
     elsewhere = model.stage.elsewhere if model.stage else frozenset()
-    unknown = sorted(name for name in set(state) - own - elsewhere if not _of_other_rank(model, name))
+    unknown = sorted(
+        name for name in set(state) - own - elsewhere if not _of_other_rank(model, name)
+    )
     return sorted((own | elsewhere) - set(state)), unknown
 
 
@@ -84,11 +94,15 @@ def take_over(model: UniversalModel, state: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: A shape differs.
     """
-    model.embedding.load_portable({n.removeprefix("embedding."): v for n, v in state.items() if _in_table(n)})
+    model.embedding.load_portable(
+        {n.removeprefix("embedding."): v for n, v in state.items() if _in_table(n)}
+    )
     for name, value in stored(model).items():
         if name in state:
             if whole_shape(value) != state[name].shape:
-                raise ValueError(f"'{name}': stored {tuple(state[name].shape)}, here {whole_shape(value)}")
+                raise ValueError(
+                    f"'{name}': stored {tuple(state[name].shape)}, here {whole_shape(value)}"
+                )
             local(value).copy_(part_like(state[name], value))
 
 

@@ -48,9 +48,13 @@ class Checkpointing(Callback):
     name = "checkpointing"
 
     def __init__(
-        self, config: CheckpointConfig, describe: Callable[[], Mapping[str, Any]] = dict,
-        artifacts: Mapping[str, Artifact] | None = None, validation: Validation | None = None, resume_command: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        config: CheckpointConfig,
+        describe: Callable[[], Mapping[str, Any]] = dict,
+        artifacts: Mapping[str, Artifact] | None = None,
+        validation: Validation | None = None,
+        resume_command: str = "",
+    ) -> None:
         self.config, self.describe, self.artifacts = config, describe, dict(artifacts or {})
         self.validation, self.resume_command = validation, resume_command
         self.saved, self.best_step, self.folder = -1, -1, Path()
@@ -78,7 +82,9 @@ class Checkpointing(Callback):
         self.wait()
         if trainer.stop:
             advice = f"; go on with: {self.resume_command}" if self.resume_command else ""
-            logger.warning("stopped after step %d (%s)%s", trainer.step, trainer.stop.reason, advice)
+            logger.warning(
+                "stopped after step %d (%s)%s", trainer.step, trainer.stop.reason, advice
+            )
 
     def save(self, trainer: Trainer) -> Path:
         """Write a checkpoint of this moment, point ``latest`` (and ``best``) at it, delete old ones.
@@ -89,7 +95,11 @@ class Checkpointing(Callback):
         self.best_step = trainer.step if is_best else self.best_step
         folder = step_folder(trainer.folder, trainer.step)
         self.saved, self.folder = trainer.step, folder
-        best = {"step": trainer.step, "score": self.validation.best} if is_best and self.validation else None
+        best = (
+            {"step": trainer.step, "score": self.validation.best}
+            if is_best and self.validation
+            else None
+        )
         settle = partial(self._settle, trainer.folder, folder, best)
         if self._shards():
             store = self._store(trainer.folder)
@@ -105,9 +115,13 @@ class Checkpointing(Callback):
         return self.config.form == "sharded" or (self.config.form == "auto" and not layout().single)
 
     def _complete(self, snapshot: Snapshot) -> Snapshot:
-        return replace(snapshot, state={**self.describe(), **snapshot.state}, artifacts=self.artifacts)
+        return replace(
+            snapshot, state={**self.describe(), **snapshot.state}, artifacts=self.artifacts
+        )
 
-    def _save_shards(self, folder: Path, snapshot: Snapshot, settle: Callable[[], None], store: Path) -> None:
+    def _save_shards(
+        self, folder: Path, snapshot: Snapshot, settle: Callable[[], None], store: Path
+    ) -> None:
         """Write now, or from a copy while training goes on; a save is done before the next begins."""
         self.wait()
         group = self._talk()

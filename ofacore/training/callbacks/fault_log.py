@@ -32,4 +32,6 @@ class FaultLog(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         for kind, count in sorted(trainer.faults.by_task.items()):
-            logger.warning("%d times %s in this run; see %s", count, kind, trainer.folder / "faults.jsonl")
+            logger.warning(
+                "%d times %s in this run; see %s", count, kind, trainer.folder / "faults.jsonl"
+            )

@@ -27,9 +27,18 @@ class PluginHooks(Callback):
     name = "plugin_hooks"
 
     def __init__(
-        self, hooks: RunHooks, run: TrainingRun, validation: Validation, checkpointing: Checkpointing
-    ) -> None:  # fmt: skip
-        self.hooks, self.run, self.validation, self.checkpointing = hooks, run, validation, checkpointing
+        self,
+        hooks: RunHooks,
+        run: TrainingRun,
+        validation: Validation,
+        checkpointing: Checkpointing,
+    ) -> None:
+        self.hooks, self.run, self.validation, self.checkpointing = (
+            hooks,
+            run,
+            validation,
+            checkpointing,
+        )
         self._validated = self._saved = -1
         self._started = False
 

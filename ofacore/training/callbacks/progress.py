@@ -54,7 +54,9 @@ class Progress(Callback):
         if self._live is None:
             if report.step % self.every == 0 or report.step in (1, trainer.config.steps):
                 self.console.print(self._line(trainer, report), highlight=False, markup=False)
-        elif time.monotonic() - self._shown > REFRESH_SECONDS or report.step == trainer.config.steps:
+        elif (
+            time.monotonic() - self._shown > REFRESH_SECONDS or report.step == trainer.config.steps
+        ):
             self._shown = time.monotonic()
             self._live.update(self._table(trainer, report), refresh=True)
 
@@ -69,8 +71,12 @@ class Progress(Callback):
                 past = self.losses.get(name, value)
                 self.losses[name] = SMOOTHING * past + (1 - SMOOTHING) * value
         first = self.seconds == 0
-        self.seconds = report.seconds if first else SMOOTHING * self.seconds + (1 - SMOOTHING) * report.seconds
-        self.samples = report.samples if first else SMOOTHING * self.samples + (1 - SMOOTHING) * report.samples
+        self.seconds = (
+            report.seconds if first else SMOOTHING * self.seconds + (1 - SMOOTHING) * report.seconds
+        )
+        self.samples = (
+            report.samples if first else SMOOTHING * self.samples + (1 - SMOOTHING) * report.samples
+        )
 
     def _headline(self, trainer: Trainer, report: StepReport) -> str:
         left = timedelta(seconds=round((trainer.config.steps - report.step) * self.seconds))
@@ -81,11 +87,16 @@ class Progress(Callback):
         )
 
     def _line(self, trainer: Trainer, report: StepReport) -> str:
-        losses = "  ".join(f"{name.removeprefix('train/')} {value:.3f}" for name, value in sorted(self.losses.items()))
+        losses = "  ".join(
+            f"{name.removeprefix('train/')} {value:.3f}"
+            for name, value in sorted(self.losses.items())
+        )
         return f"{self._headline(trainer, report)}  {losses}"
 
     def _table(self, trainer: Trainer, report: StepReport) -> Table:
-        table = Table("task/slot", "loss", title=self._headline(trainer, report), title_justify="left")
+        table = Table(
+            "task/slot", "loss", title=self._headline(trainer, report), title_justify="left"
+        )
         for name, value in sorted(self.losses.items()):
             table.add_row(escape(name.removeprefix("train/")), f"{value:.3f}")
         return table

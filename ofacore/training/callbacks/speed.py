@@ -64,5 +64,6 @@ class Speed(Callback):
             logger.warning(
                 "%d threads use only %.1f cores: another process may hold them, or the threads spin on one core; "
                 "try train.threads=1, or GOMP_SPINCOUNT=10000 in the environment",
-                threads, ratio,
-            )  # fmt: skip
+                threads,
+                ratio,
+            )

@@ -30,11 +30,22 @@ class Tracking(Callback):
     name = "tracking"
 
     def __init__(
-        self, trackers: Sequence[Tracker], log_every: int, speed: Speed | None = None,
-        validation: Validation | None = None, owners: Sequence[str] = (),
-    ) -> None:  # fmt: skip
-        self._owners = tuple(owners) or tuple(f"tracker {type(tracker).__name__}" for tracker in trackers)
-        self.trackers, self.log_every, self.speed, self.validation = tuple(trackers), log_every, speed, validation
+        self,
+        trackers: Sequence[Tracker],
+        log_every: int,
+        speed: Speed | None = None,
+        validation: Validation | None = None,
+        owners: Sequence[str] = (),
+    ) -> None:
+        self._owners = tuple(owners) or tuple(
+            f"tracker {type(tracker).__name__}" for tracker in trackers
+        )
+        self.trackers, self.log_every, self.speed, self.validation = (
+            tuple(trackers),
+            log_every,
+            speed,
+            validation,
+        )
         self._sums: dict[str, tuple[float, int]] = {}
         self._validated = -1
 
@@ -54,12 +65,16 @@ class Tracking(Callback):
             try:
                 tracker.close()
             except Exception as error:  # the run is over: what it made must not be lost with it
-                logger.warning("%s: close raised %s: %s; the run goes on", owner, type(error).__name__, error)
+                logger.warning(
+                    "%s: close raised %s: %s; the run goes on", owner, type(error).__name__, error
+                )
 
     def _log_step(self, trainer: Trainer, report: StepReport) -> None:
         values = {name: total / count for name, (total, count) in self._sums.items()}
         values["train/lr_factor"] = report.lr
-        values |= {f"train/faults/{kind}": float(count) for kind, count in trainer.faults.totals.items()}
+        values |= {
+            f"train/faults/{kind}": float(count) for kind, count in trainer.faults.totals.items()
+        }
         values |= self.speed.read() if self.speed else {}
         self._sums.clear()
         self._log(report.step, values)
@@ -71,7 +86,9 @@ class Tracking(Callback):
             self._log(found.validated, found.values)
 
     def _log(self, step: int, values: dict[str, float]) -> None:
-        record = Record(step, {name: value for name, value in values.items() if math.isfinite(value)})
+        record = Record(
+            step, {name: value for name, value in values.items() if math.isfinite(value)}
+        )
         for tracker, owner in zip(self.trackers, self._owners, strict=True):
             with Blame(owner, f"log, step {step}"):
                 tracker.log(record)

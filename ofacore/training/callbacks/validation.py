@@ -43,9 +43,12 @@ class Validation(Callback):
     name = "validation"
 
     def __init__(
-        self, validate: Validate, config: ValidationConfig, checkpoint: CheckpointConfig,
+        self,
+        validate: Validate,
+        config: ValidationConfig,
+        checkpoint: CheckpointConfig,
         known: Mapping[str, bool] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.validate, self.config, self.checkpoint = validate, config, checkpoint
         self._names = (checkpoint.best, f"valid/{checkpoint.best}")
         if checkpoint.best and known is not None and not any(name in known for name in self._names):
@@ -75,7 +78,9 @@ class Validation(Callback):
         self.best = found if self.improved else self.best
         self.waited = 0 if self.improved else self.waited + 1
         if self.config.patience and self.waited >= self.config.patience:
-            trainer.stop.reason = f"no improvement in {self.waited} validations (train.validation.patience)"
+            trainer.stop.reason = (
+                f"no improvement in {self.waited} validations (train.validation.patience)"
+            )
 
     def score(self, values: Mapping[str, float]) -> float:
         """The value that ``train.checkpoint.best`` names, else the mean of all validation losses.
@@ -88,7 +93,9 @@ class Validation(Callback):
         found = next((values[name] for name in self._names if name in values), None)
         if found is None:
             given = ", ".join(sorted(values)) or "nothing"
-            logger.warning("train.checkpoint.best='%s' was not measured, but %s", self.checkpoint.best, given)
+            logger.warning(
+                "train.checkpoint.best='%s' was not measured, but %s", self.checkpoint.best, given
+            )
         return math.nan if found is None else found
 
     def _is_better(self, score: float) -> bool:
@@ -110,6 +117,10 @@ def _unknown(wanted: str, known: Mapping[str, bool], config: ValidationConfig) -
         way_out = "no task has validation rows; give tasks.NAME.data.valid, or leave train.checkpoint.best empty"
         return f"train.checkpoint.best='{wanted}': {way_out}"
     hint = suggest(wanted, [*known, *(name.removeprefix("valid/") for name in known)])
-    generate = "" if config.generate else "; metrics are measured only with train.validation.generate: true"
+    generate = (
+        ""
+        if config.generate
+        else "; metrics are measured only with train.validation.generate: true"
+    )
     names = f"there are {', '.join(sorted(known))}"
     return f"train.checkpoint.best='{wanted}': validation gives no such value; {hint or names}{generate}"

@@ -29,14 +29,20 @@ class Ema:
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], decay: float, rows: Rows,
-        values: Mapping[str, Tensor] | None = None, owner_of: Mapping[str, int] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        decay: float,
+        rows: Rows,
+        values: Mapping[str, Tensor] | None = None,
+        owner_of: Mapping[str, int] | None = None,
+    ) -> None:
         self.rows, self.owner_of = rows, owner_of or {}
         self.parameters = {name: p for name, p in parameters.items() if p.requires_grad}
         self.decay = decay
         begun = self.parameters if values is None else values
-        self.average = {name: local(value.detach()).float().clone() for name, value in begun.items()}
+        self.average = {
+            name: local(value.detach()).float().clone() for name, value in begun.items()
+        }
 
     @torch.no_grad()
     def update(self, updates: int, values: Mapping[str, Tensor]) -> None:
@@ -62,7 +68,10 @@ class Ema:
     def place(self) -> None:
         """Put the averaged weights in place for good; see `applied`."""
         for name, parameter in self.parameters.items():
-            _put(parameter, self.average[name] if name in self.average else local(parameter.detach()).clone())
+            _put(
+                parameter,
+                self.average[name] if name in self.average else local(parameter.detach()).clone(),
+            )
         if self.owner_of:
             share_updates(self.parameters, self.owner_of)
 
@@ -76,7 +85,10 @@ class Ema:
 
     def state(self) -> dict[str, Tensor]:
         """Portable name -> whole average, on every process; all of them must call this together."""
-        found = {part: whole_of(value, parameter) for part, (value, parameter) in self.own_parts().items()}
+        found = {
+            part: whole_of(value, parameter)
+            for part, (value, parameter) in self.own_parts().items()
+        }
         found = from_all(found, data_group()) if layout().expert > 1 or self.owner_of else found
         return from_all(found, pipeline_group()) if layout().pipeline > 1 else found
 
@@ -92,7 +104,11 @@ class Ema:
             parameter = self.parameters[name]
             average.copy_(local(parameter.detach()))
             own = {part: state[part] for part in self.rows(name) if part in state}
-            gather(self.rows(name), {n: part_like(v, parameter) for n, v in own.items()} if whole else own, average)
+            gather(
+                self.rows(name),
+                {n: part_like(v, parameter) for n, v in own.items()} if whole else own,
+                average,
+            )
 
 
 def _aside(parameter: nn.Parameter) -> Tensor:

@@ -71,7 +71,9 @@ def _polynomial(gram: Tensor) -> Tensor:
     return _multiply_add(gram, gram, gram, COEFFICIENTS[1], COEFFICIENTS[2])
 
 
-def _multiply_add(added: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
+def _multiply_add(
+    added: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0
+) -> Tensor:
     """``beta * added + alpha * left @ right`` for matrices or stacks of them."""
     combine = torch.addmm if added.ndim == 2 else torch.baddbmm
     return combine(added, left, right, beta=beta, alpha=alpha)
@@ -90,9 +92,14 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 2e-2, momentum: float = 0.95, weight_decay: float = 0.0,
-        cut_as: Mapping[Tensor, Tensor] | None = None, dtype: torch.dtype = torch.float32,
-    ) -> None:  # fmt: skip
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-2,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        cut_as: Mapping[Tensor, Tensor] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.cut_as, self.dtype = cut_as or {}, dtype
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         for group in self.param_groups:
@@ -113,12 +120,16 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        for same in by_shape(parameters, [cut(self.cut_as[p]) if p in self.cut_as else None for p in parameters]):
+        for same in by_shape(
+            parameters, [cut(self.cut_as[p]) if p in self.cut_as else None for p in parameters]
+        ):
             matrices = [self._whole(parameters[i], directions[i]) for i in same]
             rows, columns = matrices[0].shape
             rate = group["lr"] * max(1.0, rows / columns) ** 0.5
             updates = orthogonal_updates(matrices, self.dtype)
-            parts = [self._part(parameters[i], update) for i, update in zip(same, updates, strict=True)]
+            parts = [
+                self._part(parameters[i], update) for i, update in zip(same, updates, strict=True)
+            ]
             torch._foreach_add_([parameters[i] for i in same], parts, alpha=-rate)
 
     def _whole(self, master: Tensor, direction: Tensor) -> Tensor:
@@ -142,7 +153,9 @@ def by_shape(parameters: list[Tensor], kinds: list[Any] | None = None) -> list[l
     return list(groups.values())
 
 
-def orthogonal_updates(directions: list[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def orthogonal_updates(
+    directions: list[Tensor], dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
     """`orthogonalise` for matrices of one shape: in bf16 as one stack, which its units like, in fp32 one by one."""
     if dtype == torch.bfloat16:
         return stacked(directions, dtype)

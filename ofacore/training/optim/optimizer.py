@@ -13,7 +13,14 @@ from ofacore.config.schema import OptimizerConfig
 from ofacore.parallel.clipping import gradient_norm
 from ofacore.parallel.gradients import sum_gradients
 from ofacore.parallel.process_groups import data_group, layout, pipeline_group
-from ofacore.parallel.sharded_optimizer import cut, is_owner, owners, part_like, share_updates, whole_of
+from ofacore.parallel.sharded_optimizer import (
+    cut,
+    is_owner,
+    owners,
+    part_like,
+    share_updates,
+    whole_of,
+)
 from ofacore.parallel.sharding import from_all, is_sharded, local
 from ofacore.training.optim.muon import Muon
 from ofacore.training.optim.parameters import Treatment, freeze, treatments
@@ -46,18 +53,28 @@ class RunOptimizer:
         owner_of: Parameter name -> rank that keeps its state, where data ranks share it; see `owners`.
     """
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype | None = None
+    ) -> None:
         freeze(model, config)
         self.config = config
         self._rows: Rows = getattr(model, "portable_rows", _whole)
         self.treatments = treatments(model, config)
         if not self.treatments:
-            raise RuleError("train.optimizer.rules freeze every parameter: nothing is left to train")
-        self.parameters = {name: p for name, p in model.named_parameters() if name in self.treatments}
+            raise RuleError(
+                "train.optimizer.rules freeze every parameter: nothing is left to train"
+            )
+        self.parameters = {
+            name: p for name, p in model.named_parameters() if name in self.treatments
+        }
         self.owner_of = owners(self.parameters)
-        self._own = [name for name, p in self.parameters.items() if is_owner(p, self.owner_of.get(name))]
+        self._own = [
+            name for name, p in self.parameters.items() if is_owner(p, self.owner_of.get(name))
+        ]
         dtype = dtype or next(iter(self.parameters.values())).dtype
-        self.masters = {name: _master(p, name in self._own, dtype) for name, p in self.parameters.items()}
+        self.masters = {
+            name: _master(p, name in self._own, dtype) for name, p in self.parameters.items()
+        }
         self._weights = self._round(model, dtype)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self._rounded = [name for name, p in self.parameters.items() if p.dtype != torch.float32]
@@ -107,19 +124,36 @@ class RunOptimizer:
             groups.setdefault(self.treatments[name], []).append(self.masters[name])
         described: dict[str, list[dict[str, Any]]] = {"muon": [], "adamw": [], "sgd": []}
         for treatment, params in groups.items():
-            rates = {"lr": treatment.lr, "base_lr": treatment.lr, "weight_decay": treatment.weight_decay}
+            rates = {
+                "lr": treatment.lr,
+                "base_lr": treatment.lr,
+                "weight_decay": treatment.weight_decay,
+            }
             described[treatment.method].append({"params": params, **rates})
         built: list[torch.optim.Optimizer] = []
         if described["muon"]:
             precision = torch.bfloat16 if self.config.muon_precision == "bf16" else torch.float32
-            shared = {self.masters[n]: p for n, p in self.parameters.items() if cut(p) != (None, False)}
-            built.append(Muon(described["muon"], momentum=self.config.muon_momentum, cut_as=shared, dtype=precision))
+            shared = {
+                self.masters[n]: p for n, p in self.parameters.items() if cut(p) != (None, False)
+            }
+            built.append(
+                Muon(
+                    described["muon"],
+                    momentum=self.config.muon_momentum,
+                    cut_as=shared,
+                    dtype=precision,
+                )
+            )
         if described["adamw"]:
             built.append(
-                torch.optim.AdamW(described["adamw"], betas=self.config.betas, eps=self.config.eps, fused=True)
+                torch.optim.AdamW(
+                    described["adamw"], betas=self.config.betas, eps=self.config.eps, fused=True
+                )
             )
         if described["sgd"]:
-            built.append(torch.optim.SGD(described["sgd"], momentum=self.config.sgd_momentum, foreach=True))
+            built.append(
+                torch.optim.SGD(described["sgd"], momentum=self.config.sgd_momentum, foreach=True)
+            )
         return built
 
     @property
@@ -137,7 +171,9 @@ class RunOptimizer:
         for name, parameter in self.parameters.items():
             if is_sharded(parameter) and parameter.grad is not None:
                 gradient, master = local(parameter.grad).float(), self.masters[name]
-                master.grad = gradient.clone() if master.grad is None else master.grad.add_(gradient)
+                master.grad = (
+                    gradient.clone() if master.grad is None else master.grad.add_(gradient)
+                )
                 parameter.grad = None
 
     def sum_gradients(self) -> None:
@@ -154,7 +190,11 @@ class RunOptimizer:
 
     def non_finite(self) -> list[str]:
         """Names of the parameters whose gradient is not finite."""
-        return [n for n, m in self.masters.items() if m.grad is not None and not bool(m.grad.isfinite().all())]
+        return [
+            n
+            for n, m in self.masters.items()
+            if m.grad is not None and not bool(m.grad.isfinite().all())
+        ]
 
     @torch.no_grad()
     def clip(self, norm: float) -> None:
@@ -192,7 +232,10 @@ class RunOptimizer:
 
     def values(self) -> dict[str, Tensor]:
         """Name -> fp32 master, or the parameter where another process keeps the master; it may be called alone."""
-        return {name: self.masters[name] if name in self._own else p for name, p in self.parameters.items()}
+        return {
+            name: self.masters[name] if name in self._own else p
+            for name, p in self.parameters.items()
+        }
 
     def own_values(self) -> dict[str, Tensor]:
         """Name -> fp32 master, of those that this process keeps."""
@@ -207,7 +250,9 @@ class RunOptimizer:
             kept = {"master": self.masters[name]} if stored else {}
             for key, value in {**kept, **self._kept(name)}.items():
                 parts = divided(self._rows(name), value)
-                found.update({f"{part}|{key}": (rows, self.parameters[name]) for part, rows in parts.items()})
+                found.update(
+                    {f"{part}|{key}": (rows, self.parameters[name]) for part, rows in parts.items()}
+                )
         return found
 
     def own_rows(self) -> dict[str, tuple[Tensor, nn.Parameter]]:
@@ -220,7 +265,9 @@ class RunOptimizer:
 
     def structure(self) -> dict[str, Any]:
         """What the tensors of `state` belong to, for the reader of a checkpoint."""
-        methods = {part: each.method for name, each in self.treatments.items() for part in self._rows(name)}
+        methods = {
+            part: each.method for name, each in self.treatments.items() for part in self._rows(name)
+        }
         return {"methods": methods}
 
     @torch.no_grad()
@@ -237,7 +284,11 @@ class RunOptimizer:
             name, _, kept = key.rpartition("|")
             by_key.setdefault(kept, {})[name] = value
         for name in self._own:
-            gather(self._rows(name), self._parts(name, by_key.get("master", {}), whole), self.masters[name])
+            gather(
+                self._rows(name),
+                self._parts(name, by_key.get("master", {}), whole),
+                self.masters[name],
+            )
             for kept, stored in by_key.items():
                 if kept != "master":
                     self._restore(name, kept, self._parts(name, stored, whole))
@@ -248,7 +299,10 @@ class RunOptimizer:
         parameter = self.parameters[name]
         if not whole:
             return found
-        return {part: value if value.ndim == 0 else part_like(value, parameter) for part, value in found.items()}
+        return {
+            part: value if value.ndim == 0 else part_like(value, parameter)
+            for part, value in found.items()
+        }
 
     def _restore(self, name: str, kept: str, stored: Mapping[str, Tensor]) -> None:
         rows, master = self._rows(name), self.masters[name]

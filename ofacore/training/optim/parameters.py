@@ -72,7 +72,9 @@ def check_rules(model: nn.Module, rules: Sequence[GroupRule]) -> None:
         except re.error as error:
             raise RuleError(f"{place} is no regular expression: {error}") from error
         if not any(pattern.search(name) for name in names):
-            raise RuleError(f"{place} matches no parameter; there are, among others: {', '.join(names[:6])}")
+            raise RuleError(
+                f"{place} matches no parameter; there are, among others: {', '.join(names[:6])}"
+            )
 
 
 def whole_names(model: nn.Module) -> tuple[str, ...]:
@@ -91,13 +93,17 @@ def embedding_names(model: nn.Module) -> set[str]:
     }
 
 
-def _treatment(name: str, parameter: nn.Parameter, embedding: bool, config: OptimizerConfig) -> Treatment:
+def _treatment(
+    name: str, parameter: nn.Parameter, embedding: bool, config: OptimizerConfig
+) -> Treatment:
     rule = first_match(config.rules, name)
     factor = rule.lr if rule else 1.0
     decay = config.weight_decay if parameter.ndim >= 2 else 0.0
     if rule is not None and rule.weight_decay is not None:
         decay = rule.weight_decay
-    is_matrix = parameter.ndim == 2 and min(whole_shape(parameter)) >= MATRIX_MINIMUM and not embedding
+    is_matrix = (
+        parameter.ndim == 2 and min(whole_shape(parameter)) >= MATRIX_MINIMUM and not embedding
+    )
     if config.name == "muon" and is_matrix and not re.search(config.muon_except, name):
         return Treatment("muon", config.muon_lr * factor, decay)
     if config.name == "sgd":

@@ -41,10 +41,14 @@ def choose_format(precision: Precision, begun: str, device: torch.device) -> Run
     """
     if precision != "auto":
         changed = f"; until now in {begun}" if begun not in ("", precision) else ""
-        return RunFormat(precision, f"computing in {precision} (train.precision: {precision}{changed})")
+        return RunFormat(
+            precision, f"computing in {precision} (train.precision: {precision}{changed})"
+        )
     units = f"bf16 {described_bf16(device)}"
     if begun:
-        return RunFormat(begun, f"computing in {begun} (train.precision: auto, as this run began; {units})")
+        return RunFormat(
+            begun, f"computing in {begun} (train.precision: auto, as this run began; {units})"
+        )
     fast = [mine for data in everyones(fast_bf16(device)) for mine in of_the_model(data)]
     name = "bf16" if all(fast) else "fp32"
     return RunFormat(name, f"computing in {name} (train.precision: auto; {units})")

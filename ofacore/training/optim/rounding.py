@@ -30,14 +30,20 @@ class RoundedWeights:
     """
 
     def __init__(
-        self, model: nn.Module, dtype: torch.dtype, masters: Mapping[str, Tensor], trained: frozenset[str],
+        self,
+        model: nn.Module,
+        dtype: torch.dtype,
+        masters: Mapping[str, Tensor],
+        trained: frozenset[str],
         owner_of: Mapping[str, int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.dtype, self.masters, self.owner_of = dtype, masters, owner_of
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         kept = {n: t for n, t in tensors.items() if t.is_floating_point() and not is_sharded(t)}
         self.trained = {name: tensor for name, tensor in kept.items() if name in trained}
-        self.others = [RoundedTensor(tensor, dtype) for name, tensor in kept.items() if name not in trained]
+        self.others = [
+            RoundedTensor(tensor, dtype) for name, tensor in kept.items() if name not in trained
+        ]
         self._round_trained()
 
     @contextmanager

@@ -27,7 +27,10 @@ def sharded_snapshot(trainer: Trainer) -> Snapshot:
         for key, (value, parameter) in trainer.optimizer.own_parts(masters=False).items()
     }
     averages = trainer.ema.own_parts() if trainer.ema else {}
-    ema = {name: piece(value, parameter, lengths.get(name)) for name, (value, parameter) in averages.items()}
+    ema = {
+        name: piece(value, parameter, lengths.get(name))
+        for name, (value, parameter) in averages.items()
+    }
     structure = trainer.optimizer.structure()
     return Snapshot(_exact_pieces(trainer), trainer.described(), optimizer, structure, ema)
 
@@ -52,7 +55,14 @@ def restore_shards(trainer: Trainer, folder: Path, snapshot: Snapshot) -> None:
         optimizer = _optimizer_pieces(trainer, known)
         ema = _average_pieces(trainer, known) if trainer.ema else {}
         kinds = {"model": weight_pieces(trainer.model), "optimizer": optimizer, "ema": ema}
-        read_shards(folder, {f"{kind}/{name}": value for kind, into in kinds.items() for name, value in into.items()})
+        read_shards(
+            folder,
+            {
+                f"{kind}/{name}": value
+                for kind, into in kinds.items()
+                for name, value in into.items()
+            },
+        )
         trainer.optimizer.load_state(optimizer, whole=False)
         if trainer.ema:
             trainer.ema.load_state(ema, whole=False)
@@ -63,7 +73,9 @@ def _check_names(trainer: Trainer, folder: Path, known: Mapping[str, Stored]) ->
     names = {name.partition("/")[2]: None for name in known if name.startswith("model/")}
     missing, unknown = missing_and_unknown(trainer.model, names)
     if missing or unknown:
-        raise CheckpointError(folder, f"does not fit; missing: {missing or 'none'}; unknown: {unknown or 'none'}")
+        raise CheckpointError(
+            folder, f"does not fit; missing: {missing or 'none'}; unknown: {unknown or 'none'}"
+        )
 
 
 def _optimizer_pieces(trainer: Trainer, known: Mapping[str, Stored]) -> dict[str, Tensor]:
@@ -78,7 +90,9 @@ def _optimizer_pieces(trainer: Trainer, known: Mapping[str, Stored]) -> dict[str
     found = {}
     for portable, (value, parameter) in trainer.optimizer.own_rows().items():
         for what, entry in kept.get(portable, ()):
-            empty = torch.empty(value.shape if entry.shape else (), dtype=entry.dtype, device=value.device)
+            empty = torch.empty(
+                value.shape if entry.shape else (), dtype=entry.dtype, device=value.device
+            )
             found[f"{portable}|{what}"] = piece(empty, parameter, lengths.get(portable))
     return found
 

@@ -172,7 +172,9 @@ class TaskGradients:
         of_no_task = whole.pop("")
         gradients = {task: found for task, found in whole.items() if found}
         if gradients and all(map(_finite, gradients.values())):
-            found = self.aggregator(step, self._everyones_losses(), gradients, self.optimizer.values())
+            found = self.aggregator(
+                step, self._everyones_losses(), gradients, self.optimizer.values()
+            )
         else:
             found = summed(gradients.values())
         for name, gradient in summed([found, of_no_task]).items():

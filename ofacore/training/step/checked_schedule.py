@@ -42,9 +42,13 @@ class CheckedSchedule:
             return f"names task {unknown[0]!r:.60}; there are {', '.join(self.tasks)}"
         wrong = [name for name, count in found.items() if not _is_count(count)]
         if wrong:
-            return f"gives task '{wrong[0]}' {found[wrong[0]]!r:.60} samples, no whole number from 0"
+            return (
+                f"gives task '{wrong[0]}' {found[wrong[0]]!r:.60} samples, no whole number from 0"
+            )
         if sum(found.values()) != self.samples:
-            return f"gives {sum(found.values())} samples, but a step has train.samples={self.samples}"
+            return (
+                f"gives {sum(found.values())} samples, but a step has train.samples={self.samples}"
+            )
         return ""
 
 

@@ -48,7 +48,9 @@ class FaultCounters:
         new = [row for key, row in met.items() if key not in self.bad]
         self.bad |= dict.fromkeys(met)
         faults = [Fault("bad_row", step, row.task, row.row_id, row.reason) for row in new]
-        return self._count(faults, "bad_row", self.limits.bad_row_limit, "train.faults.bad_row_limit")
+        return self._count(
+            faults, "bad_row", self.limits.bad_row_limit, "train.faults.bad_row_limit"
+        )
 
     def note_skipped(
         self, step: int, kind: str, samples: Iterable[SampleInfo], reason: str, component: str = ""
@@ -59,29 +61,44 @@ class FaultCounters:
             FaultLimitError: More than ``train.faults.nan_limit``.
         """
         faults = [Fault(kind, step, sample.task, sample.row_id, reason) for sample in samples]
-        return self._count(faults, "nan", self.limits.nan_limit, "train.faults.nan_limit", component)
+        return self._count(
+            faults, "nan", self.limits.nan_limit, "train.faults.nan_limit", component
+        )
 
     def note_memory(self, step: int, samples: Iterable[SampleInfo]) -> list[Fault]:
         """Count a micro-batch that had to be split; once, under its first sample."""
         first = next(iter(samples))
-        fault = Fault("out_of_memory", step, first.task, first.row_id, "micro-batch split in halves")
+        fault = Fault(
+            "out_of_memory", step, first.task, first.row_id, "micro-batch split in halves"
+        )
         return self._count([fault], "out_of_memory", None, "")
 
     def state(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"totals": dict(self.totals), "by_task": dict(self.by_task), "bad": [list(key) for key in self.bad]}
+        return {
+            "totals": dict(self.totals),
+            "by_task": dict(self.by_task),
+            "bad": [list(key) for key in self.bad],
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         self.totals, self.by_task = dict(state.get("totals", {})), dict(state.get("by_task", {}))
         self.bad = {(str(task), str(row)): None for task, row in state.get("bad", ())}
 
-    def _count(self, faults: list[Fault], total: str, limit: int | None, key: str, component: str = "") -> list[Fault]:
+    def _count(
+        self, faults: list[Fault], total: str, limit: int | None, key: str, component: str = ""
+    ) -> list[Fault]:
         for fault in faults:
             self.totals[total] = self.totals.get(total, 0) + 1
             name = f"{fault.kind}/{fault.task}"
             self.by_task[name] = self.by_task.get(name, 0) + 1
         if faults and limit is not None and self.totals[total] > limit:
-            kinds = {"bad_row": "bad rows", "nan": "samples with a loss or gradient that is not finite"}
-            raise FaultLimitError(kinds[total], self.totals[total], limit, key, str(faults[-1]), component)
+            kinds = {
+                "bad_row": "bad rows",
+                "nan": "samples with a loss or gradient that is not finite",
+            }
+            raise FaultLimitError(
+                kinds[total], self.totals[total], limit, key, str(faults[-1]), component
+            )
         return faults

@@ -20,8 +20,13 @@ def keep_items(group: TermGroup, items: Sequence[int]) -> TermGroup:
         group,
         index=_pieces(group.index, group.lengths, items),
         lengths=_chosen(group.lengths, items),
-        labels={name: _pieces(rows, group.label_lengths[name], items) for name, rows in group.labels.items()},
-        label_lengths={name: _chosen(lengths, items) for name, lengths in group.label_lengths.items()},
+        labels={
+            name: _pieces(rows, group.label_lengths[name], items)
+            for name, rows in group.labels.items()
+        },
+        label_lengths={
+            name: _chosen(lengths, items) for name, lengths in group.label_lengths.items()
+        },
         terms=_chosen(group.terms, items),
         counts=_chosen(group.counts, items),
         weights=_chosen(group.weights, items),
@@ -53,11 +58,15 @@ def join_groups(groups: Sequence[TermGroup], offsets: Sequence[int]) -> TermGrou
         first,
         lengths=_chained(g.lengths for g in groups),
         labels={name: torch.cat([g.labels[name] for g in groups]) for name in first.labels},
-        label_lengths={name: _chained(g.label_lengths[name] for g in groups) for name in first.label_lengths},
+        label_lengths={
+            name: _chained(g.label_lengths[name] for g in groups) for name in first.label_lengths
+        },
         terms=_chained(g.terms for g in groups),
         counts=_chained(g.counts for g in groups),
         weights=_chained(g.weights for g in groups),
-        samples=tuple(s + offset for g, offset in zip(groups, offsets, strict=True) for s in g.samples),
+        samples=tuple(
+            s + offset for g, offset in zip(groups, offsets, strict=True) for s in g.samples
+        ),
     )
 
 

@@ -41,10 +41,16 @@ def in_step(model: Any, batches: Sequence[Batch]) -> Sequence[Batch]:
     return [_with(batch, place, found, offered, own) for place, batch in enumerate(whole)]
 
 
-def _with(batch: Batch, place: int, found: Any, offered: dict[Kind, AdapterCall], own: list[set[Kind]]) -> Batch:
+def _with(
+    batch: Batch, place: int, found: Any, offered: dict[Kind, AdapterCall], own: list[set[Kind]]
+) -> Batch:
     called = {kind for each, _ in found if place < len(each) for kind in each[place]}
     missing = sorted(called - (own[place] if place < len(own) else set()))
-    return replace(batch, stand_ins=tuple((kind[0], offered[kind]) for kind in missing)) if missing else batch
+    return (
+        replace(batch, stand_ins=tuple((kind[0], offered[kind]) for kind in missing))
+        if missing
+        else batch
+    )
 
 
 def _calls(batch: Batch, names: frozenset[str]) -> Iterator[tuple[Side, AdapterCall]]:
@@ -65,5 +71,7 @@ def _smallest(batches: Sequence[Batch], names: frozenset[str]) -> dict[Kind, Ada
 
 
 def _on_cpu(call: AdapterCall) -> AdapterCall:
-    features: dict[str, torch.Tensor] = {name: value.detach().cpu() for name, value in call.features.items()}
+    features: dict[str, torch.Tensor] = {
+        name: value.detach().cpu() for name, value in call.features.items()
+    }
     return replace(call, features=features, index=call.index.cpu())

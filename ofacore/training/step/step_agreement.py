@@ -59,7 +59,9 @@ def outcomes(own: Outcome) -> list[Outcome]:
     return found
 
 
-def merged(sums: TermSums, bad: Sequence[SampleInfo], cause: str) -> tuple[TermSums, list[SampleInfo], str]:
+def merged(
+    sums: TermSums, bad: Sequence[SampleInfo], cause: str
+) -> tuple[TermSums, list[SampleInfo], str]:
     """Reports and bad samples of all data ranks together, and the first component that any of them blames."""
     if data_size() == 1:
         return sums, list(bad), cause

@@ -28,7 +28,13 @@ Key = tuple[str, str, str, str, tuple[str, ...]]
 
 def key_of(group: TermGroup) -> Key:
     """Groups of equal key are handed to one criterion call."""
-    return (group.head, group.criterion, group.side, repr(sorted(group.options.items())), group.blocks)
+    return (
+        group.head,
+        group.criterion,
+        group.side,
+        repr(sorted(group.options.items())),
+        group.blocks,
+    )
 
 
 def is_step_wide(model: TrainableModel, group: TermGroup) -> bool:
@@ -66,7 +72,9 @@ class StepGradients:
     totals: Sequence[Totals]
     """The losses themselves, as far as this process reports them."""
 
-    def surrogates(self, model: TrainableModel, batch: Batch, place: int, hidden: Any) -> list[Totals]:
+    def surrogates(
+        self, model: TrainableModel, batch: Batch, place: int, hidden: Any
+    ) -> list[Totals]:
         """Scalars whose gradients are those of the step's losses through this micro-batch."""
         found: list[Totals] = []
         for group in step_groups(model, batch):
@@ -98,10 +106,17 @@ class StepCache:
             hidden = self.model.hidden(batch)
         for group in groups:
             prediction = self.model.predict(group, hidden)
-            leaves = {name: t.detach().requires_grad_(True) for name, t in named_leaves(prediction).items()}
-            self.cached.setdefault(key_of(group), []).append(Cached(group, batch.samples, leaves, place))
+            leaves = {
+                name: t.detach().requires_grad_(True)
+                for name, t in named_leaves(prediction).items()
+            }
+            self.cached.setdefault(key_of(group), []).append(
+                Cached(group, batch.samples, leaves, place)
+            )
 
-    def gradients(self, scale: Scale, unread: Unread | None, taken: Callable[[str], None]) -> StepGradients | None:
+    def gradients(
+        self, scale: Scale, unread: Unread | None, taken: Callable[[str], None]
+    ) -> StepGradients | None:
         """Losses over the step and their gradients; also accumulates into the criteria's own parameters.
 
         With ``unread`` the losses are noted there and taken to be finite. ``taken`` is called behind the backward pass
@@ -141,8 +156,19 @@ class StepCache:
 
     def _losses(self, cached: Sequence[Cached], scale: Scale, unread: Unread | None) -> Weighed:
         joint, everything = _join(cached)
-        device = next((leaf.device for each in cached for leaf in each.leaves.values() if each.place is not None), None)
-        leaves = {name: torch.cat([each.leaves[name].to(device) for each in cached]) for name in cached[0].leaves}
+        device = next(
+            (
+                leaf.device
+                for each in cached
+                for leaf in each.leaves.values()
+                if each.place is not None
+            ),
+            None,
+        )
+        leaves = {
+            name: torch.cat([each.leaves[name].to(device) for each in cached])
+            for name in cached[0].leaves
+        }
         losses = [(joint, self.model.loss(joint, with_leaves(leaves)))]
         if unread is None:
             return weigh(losses, everything, scale)
@@ -171,7 +197,11 @@ def _foreign(own: Mapping[Key, Sequence[Cached]]) -> dict[Key, list[Cached]]:
     """What another process gets to see."""
 
     def shown(each: Cached) -> Cached:
-        return replace(each, leaves={name: leaf.detach().cpu() for name, leaf in each.leaves.items()}, place=None)
+        return replace(
+            each,
+            leaves={name: leaf.detach().cpu() for name, leaf in each.leaves.items()},
+            place=None,
+        )
 
     return {key: [shown(each) for each in cached] for key, cached in own.items()}
 
@@ -179,7 +209,9 @@ def _foreign(own: Mapping[Key, Sequence[Cached]]) -> dict[Key, list[Cached]]:
 def _join(cached: Sequence[Cached]) -> tuple[TermGroup, Batch]:
     """One group over all micro-batches, and a batch that holds nothing but all samples."""
     samples = tuple(info for each in cached for info in each.samples)
-    return join_groups([each.group for each in cached], _offsets(cached)), Batch(None, None, (), samples)
+    return join_groups([each.group for each in cached], _offsets(cached)), Batch(
+        None, None, (), samples
+    )
 
 
 def _offsets(cached: Sequence[Cached]) -> list[int]:
@@ -205,9 +237,13 @@ def named_leaves(prediction: Any) -> dict[str, Tensor]:
     """
     if isinstance(prediction, Tensor):
         return {"": prediction}
-    if isinstance(prediction, Mapping) and all(isinstance(value, Tensor) for value in prediction.values()):
+    if isinstance(prediction, Mapping) and all(
+        isinstance(value, Tensor) for value in prediction.values()
+    ):
         return dict(prediction)
-    raise TypeError(f"a criterion of scope 'step' needs a tensor or a mapping of tensors, not {type(prediction)}")
+    raise TypeError(
+        f"a criterion of scope 'step' needs a tensor or a mapping of tensors, not {type(prediction)}"
+    )
 
 
 def with_leaves(leaves: Mapping[str, Tensor]) -> Any:

@@ -46,7 +46,9 @@ class Scale:
     def factors(self, group: TermGroup, samples: Sequence[SampleInfo]) -> list[float]:
         """One factor for each item of a group."""
         return [
-            weight * self.loss_weights.get(samples[sample].task, 1.0) / max(1, self.counts.get(term, self.samples))
+            weight
+            * self.loss_weights.get(samples[sample].task, 1.0)
+            / max(1, self.counts.get(term, self.samples))
             for weight, sample, term in zip(group.weights, group.samples, group.terms, strict=True)
         ]
 
@@ -65,7 +67,11 @@ class TermSums:
         self.add_read(group, loss.values.detach().tolist(), parts, good)
 
     def add_read(
-        self, group: TermGroup, values: Sequence[float], parts: Mapping[str, Sequence[float]], good: Sequence[bool]
+        self,
+        group: TermGroup,
+        values: Sequence[float],
+        parts: Mapping[str, Sequence[float]],
+        good: Sequence[bool],
     ) -> None:
         """The same with the numbers of a loss."""
         for item, value in enumerate(values):
@@ -89,7 +95,10 @@ class TermSums:
 
     def report(self, split: str = "train") -> dict[str, float]:
         """``split/task/slot...`` -> mean over counted units; parts likewise, below their term."""
-        means = {f"{split}/{term}": value / max(1, self.units[term]) for term, value in self.values.items()}
+        means = {
+            f"{split}/{term}": value / max(1, self.units[term])
+            for term, value in self.values.items()
+        }
         for key, value in self.parts.items():
             means[f"{split}/{key}"] = value / max(1, self.units[key.rpartition("/")[0]])
         return means
@@ -103,14 +112,20 @@ class Unread:
     """Losses of one micro-batch each, and whether they count for the report of this process."""
 
     def weigh(
-        self, losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale, report: bool = True
+        self,
+        losses: Iterable[tuple[TermGroup, Loss]],
+        batch: Batch,
+        scale: Scale,
+        report: bool = True,
     ) -> Totals:
         """The sum of all items, taken to be finite; at least one group."""
         held, totals = [], []
         for group, loss in losses:
             held.append((group, loss))
             weighed = loss.values * _factors(group, loss, batch, scale)
-            totals.append(scale.totals(weighed, [batch.samples[sample] for sample in group.samples]))
+            totals.append(
+                scale.totals(weighed, [batch.samples[sample] for sample in group.samples])
+            )
         self.note(held, report)
         return joined(totals)
 
@@ -129,7 +144,9 @@ class Unread:
             own = TermSums()
             for group, loss in held:
                 values = list(islice(numbers, len(loss.values)))
-                parts = {name: list(islice(numbers, len(part))) for name, part in loss.parts.items()}
+                parts = {
+                    name: list(islice(numbers, len(part))) for name, part in loss.parts.items()
+                }
                 if not all(map(math.isfinite, values)):
                     return None
                 own.add_read(group, values, parts, [True] * len(values))
@@ -171,7 +188,11 @@ def weigh(losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale) 
         if any(kept):
             values = loss.values if all(kept) else loss.values[good]
             weighed = values * (factors if all(kept) else factors[good])
-            whose = [batch.samples[sample] for sample, fine in zip(group.samples, kept, strict=True) if fine]
+            whose = [
+                batch.samples[sample]
+                for sample, fine in zip(group.samples, kept, strict=True)
+                if fine
+            ]
             totals.append(scale.totals(weighed, whose))
     return Weighed(joined(totals), sums, tuple(sorted(bad)))
 
@@ -179,7 +200,9 @@ def weigh(losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale) 
 def joined(totals: Sequence[Totals]) -> Totals:
     """Totals of several parts together."""
     tasks = dict.fromkeys(task for each in totals for task in each)
-    return {task: torch.stack([each[task] for each in totals if task in each]).sum() for task in tasks}
+    return {
+        task: torch.stack([each[task] for each in totals if task in each]).sum() for task in tasks
+    }
 
 
 def backward(totals: Totals, inputs: Sequence[Tensor] | None = None) -> Iterator[str]:

@@ -29,7 +29,9 @@ def draw(image: Image, boxes: Sequence[Corners], labels: Sequence[str] = ()) -> 
     width = max(1, round(max(copy.size) / 200))
     for number, (x0, y0, x1, y1) in enumerate(boxes):
         colour = _COLOURS[number % len(_COLOURS)]
-        pen.rectangle((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), outline=colour, width=width)
+        pen.rectangle(
+            (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), outline=colour, width=width
+        )
         if number < len(labels) and labels[number]:
             place = (min(x0, x1) + width, min(y0, y1) + width)
             pen.rectangle(pen.textbbox(place, labels[number]), fill=colour)
@@ -49,7 +51,10 @@ def picture(value: Any, ctx: RowContext | None) -> Image:
 
 def to_html(value: Any, ctx: RowContext | None) -> str:
     """The picture with its numbers beneath, as a self-contained fragment."""
-    numbers = "; ".join(", ".join(f"{number:.4g}" for number in box) for box, _ in shown_boxes(value)) or "none"
+    numbers = (
+        "; ".join(", ".join(f"{number:.4g}" for number in box) for box, _ in shown_boxes(value))
+        or "none"
+    )
     buffer = io.BytesIO()
     picture(value, ctx).save(buffer, format="PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
@@ -72,5 +77,7 @@ def _canvas(view: PlaneView | None, frame: Frame, boxes: Sequence[Corners]) -> I
     if size is None and not frame.relative and boxes:
         corners = [frame.corners(box, (1.0, 1.0)) for box in boxes]
         size = (max(box[2] for box in corners) + 8, max(box[3] for box in corners) + 8)
-    width, height = (min(max(1, round(side)), _LARGEST_CANVAS) for side in size or (_CANVAS, _CANVAS))
+    width, height = (
+        min(max(1, round(side)), _LARGEST_CANVAS) for side in size or (_CANVAS, _CANVAS)
+    )
     return PillowImage.new("RGB", (width, height), "white")

@@ -37,7 +37,9 @@ class Geometry:
         width, height = published.size
         across, down = published.view
         affine = (float(a), float(b), float(c), float(d), float(e), float(f))
-        return cls((float(width), float(height)), affine, (float(across), float(down)), published.turned)
+        return cls(
+            (float(width), float(height)), affine, (float(across), float(down)), published.turned
+        )
 
     def to_view(self, corners: Corners) -> Corners:
         """The smallest upright box in the view that holds the box."""
@@ -119,4 +121,11 @@ def _mapped(corners: Corners, affine: tuple[float, ...]) -> Corners:
 def _inverse(affine: tuple[float, ...]) -> tuple[float, ...]:
     a, b, c, d, e, f = affine
     scale = a * e - b * d
-    return (e / scale, -b / scale, (b * f - c * e) / scale, -d / scale, a / scale, (c * d - a * f) / scale)
+    return (
+        e / scale,
+        -b / scale,
+        (b * f - c * e) / scale,
+        -d / scale,
+        a / scale,
+        (c * d - a * f) / scale,
+    )

@@ -15,24 +15,47 @@ def is_box(value: Any) -> bool:
     if isinstance(value, dict):
         return "box" in value
     if isinstance(value, list | tuple):
-        return len(value) == 4 and all(isinstance(number, Real) and not isinstance(number, bool) for number in value)
+        return len(value) == 4 and all(
+            isinstance(number, Real) and not isinstance(number, bool) for number in value
+        )
     return tuple(getattr(value, "shape", ())) == (4,)
 
 
 _ATTRIBUTES = (
-    Attribute("image", "slot", choices=("IMAGE",),
-              doc="The image that the box lies in; default: the nearest before it in the same turn."),
-    Attribute("format", "choice", default="xyxy", choices=("xyxy", "xywh", "cxcywh"),
-              doc="The four numbers: two corners, corner and size, or centre and size; x before y."),
-    Attribute("relative", doc="The numbers are shares of the image's width and height instead of pixels."),
-    Attribute("clip", doc="Boxes may reach out of the image: what lies outside is cut off, not refused."),
+    Attribute(
+        "image",
+        "slot",
+        choices=("IMAGE",),
+        doc="The image that the box lies in; default: the nearest before it in the same turn.",
+    ),
+    Attribute(
+        "format",
+        "choice",
+        default="xyxy",
+        choices=("xyxy", "xywh", "cxcywh"),
+        doc="The four numbers: two corners, corner and size, or centre and size; x before y.",
+    ),
+    Attribute(
+        "relative", doc="The numbers are shares of the image's width and height instead of pixels."
+    ),
+    Attribute(
+        "clip", doc="Boxes may reach out of the image: what lies outside is cut off, not refused."
+    ),
     Attribute("many", doc="The value is a list of any number of boxes."),
-    Attribute("scores", sides=("target",),
-              doc="Outputs are dicts with `box` and `score`, the geometric mean of the four token probabilities."),
-)  # fmt: skip
+    Attribute(
+        "scores",
+        sides=("target",),
+        doc="Outputs are dicts with `box` and `score`, the geometric mean of the four token probabilities.",
+    ),
+)
 
 _BINS = "Bins of each coordinate, and so tokens."
-_VISIBLE = Option(0.2, "Least share of a box of a list that a crop must leave, or it is dropped.", minimum=0, maximum=1)
+_VISIBLE = Option(
+    0.2,
+    "Least share of a box of a list that a crop must leave, or it is dropped.",
+    minimum=0,
+    maximum=1,
+)
 
 MANIFEST = ModalityManifest(
     name="box",
@@ -60,7 +83,12 @@ MANIFEST = ModalityManifest(
             name="box",
             target="ofa_modality_box.preprocessor:BoxPreprocessor",
             doc="Coordinates as tokens, binned over the view that the model has of the image.",
-            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+            uses={
+                "adapter": "token",
+                "head": "token",
+                "criterion": "cross_entropy",
+                "generator": "token",
+            },
             options={"bins": Option(1000, _BINS, minimum=2), "min_visible": _VISIBLE},
         ),
         Component(
@@ -68,7 +96,12 @@ MANIFEST = ModalityManifest(
             name="box_coarse",
             target="ofa_modality_box.preprocessor:BoxPreprocessor",
             doc="The same with few bins, for small images.",
-            uses={"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+            uses={
+                "adapter": "token",
+                "head": "token",
+                "criterion": "cross_entropy",
+                "generator": "token",
+            },
             options={"bins": Option(32, _BINS, minimum=2), "min_visible": _VISIBLE},
         ),
     ),

@@ -66,7 +66,12 @@ class BoxPreprocessor:
 
     def foreign_names(self, artifact: Artifact | None) -> Mapping[str, Sequence[tuple[str, ...]]]:
         """Bins are called ``<bin_7>`` or ``<bin>_7`` elsewhere; nobody else has "none"."""
-        return {self._block.name: [*((f"<bin_{number}>", f"<bin>_{number}") for number in range(self.bins)), ()]}
+        return {
+            self._block.name: [
+                *((f"<bin_{number}>", f"<bin>_{number}") for number in range(self.bins)),
+                (),
+            ]
+        }
 
     def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
         """Take the place of the block in the vocabulary."""
@@ -105,10 +110,18 @@ class BoxPreprocessor:
         geometry = find_geometry(frame, ctx.published, slot.name)
         found: list[tuple[list[float] | None, float]] = []
         for bins, score in self._quadruples(hypothesis):
-            box = None if self.bins in bins else frame.numbers(self._corners(bins, geometry), geometry.size)
+            box = (
+                None
+                if self.bins in bins
+                else frame.numbers(self._corners(bins, geometry), geometry.size)
+            )
             found.append((box, score))
         many = slot.attributes.get("many")
-        chosen = [entry for entry in found if entry[0] is not None] if many else found[:1] or [(None, 0.0)]
+        chosen = (
+            [entry for entry in found if entry[0] is not None]
+            if many
+            else found[:1] or [(None, 0.0)]
+        )
         with_scores = slot.attributes.get("scores")
         values = [{"box": box, "score": score} if with_scores else box for box, score in chosen]
         return values if many else values[0]
@@ -163,7 +176,9 @@ class BoxPreprocessor:
         """Write the picture of `render` in the format that the file's ending names."""
         drawing.picture(value, ctx).save(Path(path))
 
-    def _bins(self, numbers: Corners | None, frame: Frame, slot: SlotPlan, ctx: RowContext) -> list[int]:
+    def _bins(
+        self, numbers: Corners | None, frame: Frame, slot: SlotPlan, ctx: RowContext
+    ) -> list[int]:
         if numbers is None:
             return [self.bins] * 4
         geometry = find_geometry(frame, ctx.published, slot.name)
@@ -174,7 +189,9 @@ class BoxPreprocessor:
         width, height = geometry.view
         return [
             min(max(math.floor(coordinate / side * (self.bins - 1) + 0.5), 0), self.bins - 1)
-            for coordinate, side in zip(geometry.to_view(corners), (width, height, width, height), strict=True)
+            for coordinate, side in zip(
+                geometry.to_view(corners), (width, height, width, height), strict=True
+            )
         ]
 
     def _corners(self, bins: list[int], geometry: Geometry) -> Corners:
@@ -189,13 +206,19 @@ class BoxPreprocessor:
         mine = (local >= 0) & (local <= self.bins)
         bins = local[mine].tolist()
         known = hypothesis.log_probs is not None and len(hypothesis.log_probs) == len(local)
-        log_probs = np.asarray(hypothesis.log_probs)[mine] if known else np.full(len(bins), hypothesis.score)
+        log_probs = (
+            np.asarray(hypothesis.log_probs)[mine]
+            if known
+            else np.full(len(bins), hypothesis.score)
+        )
         for start in range(0, len(bins) - 3, 4):
             yield bins[start : start + 4], float(np.exp(np.mean(log_probs[start : start + 4])))
 
 
 _FARTHEST_SHARE = 2.0
-_TURNED = "; EXIF turns this picture: boxes in the file's own grid need 'orientation=stored' in the IMAGE"
+_TURNED = (
+    "; EXIF turns this picture: boxes in the file's own grid need 'orientation=stored' in the IMAGE"
+)
 
 
 def _publish(frame: Frame, slot: SlotPlan, ctx: RowContext) -> None:
@@ -204,10 +227,14 @@ def _publish(frame: Frame, slot: SlotPlan, ctx: RowContext) -> None:
         ctx.published.put(slot.name, frame)
 
 
-def _check_unit(numbers: Corners, shown: str, frame: Frame, geometry: Geometry, column: str) -> None:
+def _check_unit(
+    numbers: Corners, shown: str, frame: Frame, geometry: Geometry, column: str
+) -> None:
     """Refuse shares of an image where pixels are expected, and pixels where shares are."""
     width, height = geometry.size
-    fractions = all(0 <= number <= 1 for number in numbers) and not all(float(n).is_integer() for n in numbers)
+    fractions = all(0 <= number <= 1 for number in numbers) and not all(
+        float(n).is_integer() for n in numbers
+    )
     if frame.image and not frame.relative and fractions and min(width, height) > 1:
         place = f"image '{frame.image}' of {width:g} x {height:g} pixels"
         remedy = "if they are shares of its width and height, write the flag 'relative'"
@@ -217,7 +244,9 @@ def _check_unit(numbers: Corners, shown: str, frame: Frame, geometry: Geometry, 
         raise RowError(f"column '{column}': {shown} lies far outside of the image: {remedy}")
 
 
-def _check_upright(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str) -> None:
+def _check_upright(
+    numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str
+) -> None:
     """Refuse a box that is inverted, or in another unit."""
     x0, y0, x1, y1 = corners
     shown = _shown(numbers, frame)
@@ -225,21 +254,33 @@ def _check_upright(numbers: Corners, corners: Corners, frame: Frame, geometry: G
     if x1 <= x0 or y1 <= y0:
         side = f"right edge {x1:g} is not right of left edge {x0:g}" if x1 <= x0 else ""
         side = side or f"bottom edge {y1:g} is not below top edge {y0:g}"
-        raise RowError(f"column '{column}': {shown} is inverted or empty: its {side}; or is 'format=' another?")
+        raise RowError(
+            f"column '{column}': {shown} is inverted or empty: its {side}; or is 'format=' another?"
+        )
 
 
-def _check_seen(numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str, clip: bool) -> None:
+def _check_seen(
+    numbers: Corners, corners: Corners, frame: Frame, geometry: Geometry, column: str, clip: bool
+) -> None:
     """Refuse a box out of view, or one that reaches out of the original and is not to be cut."""
     shown = _shown(numbers, frame)
     width, height = geometry.size
-    place = f"image '{frame.image}' of {width:g} x {height:g} pixels" if frame.image else "the unit square"
+    place = (
+        f"image '{frame.image}' of {width:g} x {height:g} pixels"
+        if frame.image
+        else "the unit square"
+    )
     turned = _TURNED if geometry.turned else ""
     if geometry.visible(corners) <= 0:
-        raise RowError(f"column '{column}': {shown} does not overlap what is seen of {place}{turned}")
+        raise RowError(
+            f"column '{column}': {shown} does not overlap what is seen of {place}{turned}"
+        )
     away = geometry.outside(corners)
     if away and not clip:
         remedy = "mend it, name another 'format=', or cut off what lies outside by the flag 'clip'"
-        raise RowError(f"column '{column}': {shown} reaches {away:.3g} out of {place}; {remedy}{turned}")
+        raise RowError(
+            f"column '{column}': {shown} reaches {away:.3g} out of {place}; {remedy}{turned}"
+        )
 
 
 def _shown(numbers: Corners, frame: Frame) -> str:

@@ -22,7 +22,9 @@ class BoxTransform:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.min_visible = float(options.get("min_visible", 0.2))
 
-    def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
+    def __call__(
+        self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext
+    ) -> dict[str, Any]:
         """The row with shorter lists; itself where everything stays."""
         if ctx.split == "infer":
             return row
@@ -49,12 +51,20 @@ class BoxTransform:
         inverted = corners[0] >= corners[2] or corners[1] >= corners[3]
         faulty = inverted or (geometry.outside(corners) > 0 and not slot.attributes.get("clip"))
         options = ctx.options.get(slot.preprocessor, {})
-        return faulty or geometry.visible(corners) >= float(options.get("min_visible", self.min_visible))
+        return faulty or geometry.visible(corners) >= float(
+            options.get("min_visible", self.min_visible)
+        )
 
 
-def _places(row: Mapping[str, Any], columns: Sequence[str], kept: Sequence[int], length: int) -> dict[str, list[Any]]:
+def _places(
+    row: Mapping[str, Any], columns: Sequence[str], kept: Sequence[int], length: int
+) -> dict[str, list[Any]]:
     """The kept places of every column that is a list of ``length``; a value that serves all turns has none."""
-    lists = {name: row[name] for name in columns if name in row and not isinstance(row[name], str | bytes | dict)}
+    lists = {
+        name: row[name]
+        for name in columns
+        if name in row and not isinstance(row[name], str | bytes | dict)
+    }
     return {
         name: [values[number] for number in kept]
         for name, values in lists.items()

@@ -14,7 +14,11 @@ Corners = tuple[float, float, float, float]
 """(x0, y0, x1, y1): left, top, right, bottom."""
 Format = Literal["xyxy", "xywh", "cxcywh"]
 NONE = "none"
-_CORNER_NAMES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
+_CORNER_NAMES = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)
 """How dicts of other projects name two corners."""
 
 
@@ -30,7 +34,11 @@ class Frame:
     @classmethod
     def of(cls, attributes: Options) -> Frame:
         """The frame that a slot's attributes describe."""
-        return cls(attributes.get("image"), attributes.get("format", "xyxy"), bool(attributes.get("relative")))
+        return cls(
+            attributes.get("image"),
+            attributes.get("format", "xyxy"),
+            bool(attributes.get("relative")),
+        )
 
     def corners(self, numbers: Corners, size: tuple[float, float]) -> Corners:
         """Corners in pixels of an image of ``size`` (width, height)."""
@@ -45,7 +53,12 @@ class Frame:
     def numbers(self, corners: Corners, size: tuple[float, float]) -> list[float]:
         """The inverse of `corners`."""
         width, height = size if self.relative else (1.0, 1.0)
-        a, b, c, d = corners[0] / width, corners[1] / height, corners[2] / width, corners[3] / height
+        a, b, c, d = (
+            corners[0] / width,
+            corners[1] / height,
+            corners[2] / width,
+            corners[3] / height,
+        )
         if self.format == "xywh":
             return [a, b, c - a, d - b]
         if self.format == "cxcywh":

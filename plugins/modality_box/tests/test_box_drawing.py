@@ -36,7 +36,12 @@ def changed(image, base):
 )
 def test_the_box_is_drawn_where_it_lies(value, frame):
     ctx = context(frame)
-    assert changed(picture(value, ctx), ctx.published.one("img", PlaneView).original) == (10, 5, 30, 25)
+    assert changed(picture(value, ctx), ctx.published.one("img", PlaneView).original) == (
+        10,
+        5,
+        30,
+        25,
+    )
 
 
 def test_the_image_itself_stays_as_it_is():
@@ -59,7 +64,10 @@ def test_anything_can_be_shown_and_saved(value, tmp_path):
 
 
 def test_scores_are_written_beside_the_box():
-    plain, scored = (picture(value, context()) for value in ([10, 5, 30, 25], {"box": [10, 5, 30, 25], "score": 0.5}))
+    plain, scored = (
+        picture(value, context())
+        for value in ([10, 5, 30, 25], {"box": [10, 5, 30, 25], "score": 0.5})
+    )
     assert plain.tobytes() != scored.tobytes()
 
 

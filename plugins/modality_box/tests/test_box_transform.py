@@ -13,13 +13,25 @@ BOXES = [[0, 0, 20, 20], [0, 0, 100, 10], [60, 60, 90, 90], "none", [41, 0, 51, 
 
 
 def slot(repeat=("b", "t"), **attributes):
-    return SlotPlan("b", "BOX", "target", 0, "box", "token", {"image": "img", **attributes}, loss=True, repeat=repeat)
+    return SlotPlan(
+        "b",
+        "BOX",
+        "target",
+        0,
+        "box",
+        "token",
+        {"image": "img", **attributes},
+        loss=True,
+        repeat=repeat,
+    )
 
 
 def context(split="train"):
     """The right half of an image of 100 x 100 pixels."""
     published = Published()
-    published.put("img", PlaneView((100, 100), np.array([[1, 0, -50], [0, 1, 0]], float), (50, 100)))
+    published.put(
+        "img", PlaneView((100, 100), np.array([[1, 0, -50], [0, 1, 0]], float), (50, 100))
+    )
     return RowContext({}, "task", split, np.random.default_rng(0), published=published)
 
 
@@ -41,7 +53,9 @@ def test_a_value_for_all_turns_stays():
 
 
 def test_a_list_outside_a_repeat_gets_shorter_by_itself():
-    new = run({"b": np.array([[0, 0, 20, 20], [60, 60, 90, 90]]), "t": ["a", "b"]}, slot((), many=True))
+    new = run(
+        {"b": np.array([[0, 0, 20, 20], [60, 60, 90, 90]]), "t": ["a", "b"]}, slot((), many=True)
+    )
     assert [box.tolist() for box in new["b"]] == [[60, 60, 90, 90]]
     assert new["t"] == ["a", "b"]
 

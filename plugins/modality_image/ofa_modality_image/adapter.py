@@ -98,14 +98,18 @@ class PictureAdapter(nn.Module):
             chosen_statistics = statistics[numbers_on(members, statistics.device)]
             states = self._embed_equal(group, chosen_statistics, size)
             embedded.update(zip(members, states.unbind(0), strict=True))
-        return torch.cat([self._drawn(embedded[number], shape) for number, shape in enumerate(shapes)])
+        return torch.cat(
+            [self._drawn(embedded[number], shape) for number, shape in enumerate(shapes)]
+        )
 
     def _drawn(self, states: Tensor, shape: tuple[int, ...]) -> Tensor:
         token = int(bool(self.options.get("class_token")))
         drawn = chosen(len(states) - token, shape)
         if drawn is None:
             return states
-        return torch.cat([states[:token], states[token:][to_device(torch.from_numpy(drawn), states.device)]])
+        return torch.cat(
+            [states[:token], states[token:][to_device(torch.from_numpy(drawn), states.device)]]
+        )
 
     def _embed_equal(self, pixels: Tensor, statistics: Tensor, size: tuple[int, ...]) -> Tensor:
         dtype = next(self.parameters()).dtype
@@ -140,7 +144,9 @@ class ImageConv(PictureAdapter):
         super().__init__(context)
         stride, width = self.stride(context.options), int(context.options["channels"])
         if stride < 2 or stride & (stride - 1):
-            raise ValueError(f"image_conv: option stride={stride} must be a power of two, such as 4, 8 or 16")
+            raise ValueError(
+                f"image_conv: option stride={stride} must be a power of two, such as 4, 8 or 16"
+            )
         widths = [3, *(width * 2**number for number in range(stride.bit_length() - 1))]
         pairs = zip(widths[:-1], widths[1:], strict=True)
         self.stem = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)

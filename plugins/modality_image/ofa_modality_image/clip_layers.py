@@ -30,7 +30,11 @@ class Block(nn.Module):
         super().__init__()
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
         self.ln_1 = nn.LayerNorm(width)
-        layers = (("c_fc", nn.Linear(width, 4 * width)), ("gelu", QuickGelu()), ("c_proj", nn.Linear(4 * width, width)))
+        layers = (
+            ("c_fc", nn.Linear(width, 4 * width)),
+            ("gelu", QuickGelu()),
+            ("c_proj", nn.Linear(4 * width, width)),
+        )
         self.mlp = nn.Sequential(OrderedDict(layers))
         self.ln_2 = nn.LayerNorm(width)
         self.drop_path = drop_path
@@ -44,7 +48,11 @@ class Block(nn.Module):
     def _kept(self, branch: Tensor) -> Tensor:
         from torchvision.ops import stochastic_depth
 
-        return stochastic_depth(branch, self.drop_path, "row", self.training) if self.drop_path else branch
+        return (
+            stochastic_depth(branch, self.drop_path, "row", self.training)
+            if self.drop_path
+            else branch
+        )
 
 
 class Transformer(nn.Module):
@@ -72,7 +80,13 @@ class VisionTransformer(nn.Module):
     """
 
     def __init__(
-        self, resolution: int, patch: int, width: int, layers: int, heads: int, drop_path: float = 0.0
+        self,
+        resolution: int,
+        patch: int,
+        width: int,
+        layers: int,
+        heads: int,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.side, self.width = resolution // patch, width

@@ -43,7 +43,9 @@ def grey_of(image: Image.Image, depth: int | None) -> Image.Image:
     if not np.isfinite(values).all():
         raise DepthError("it has values that are not finite")
     if low < black or high > white:
-        raise DepthError(f"its values go from {low:g} to {high:g}, but black is {black:g} and white {white:g}")
+        raise DepthError(
+            f"its values go from {low:g} to {high:g}, but black is {black:g} and white {white:g}"
+        )
     shares = (values.astype(np.float64) - black) / (white - black)
     grey = np.rint(shares * 255).astype(np.uint8)
     if "transparency" in image.info and isinstance(image.info["transparency"], int):

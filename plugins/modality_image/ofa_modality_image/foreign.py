@@ -17,7 +17,12 @@ def patch_options(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]
     """Options of ``image_patch_embed``."""
     class_token = "cls_token" in shapes
     side = math.isqrt(shapes[_POSITIONS][0] - class_token)
-    return {"patch": shapes["proj.weight"][-1], "class_token": class_token, "grid": side, "bare": True}
+    return {
+        "patch": shapes["proj.weight"][-1],
+        "class_token": class_token,
+        "grid": side,
+        "bare": True,
+    }
 
 
 def resnet_options(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ def rest_frozen(tower: nn.Module, frozen: bool) -> None:
 
 def run_tower(tower: nn.Module, *inputs: Tensor, **options: Any) -> Any:
     """Call a tower; nothing is kept for a backward pass where none of its parameters is learned."""
-    learned = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in tower.parameters())
+    learned = torch.is_grad_enabled() and any(
+        parameter.requires_grad for parameter in tower.parameters()
+    )
     with torch.set_grad_enabled(learned):
         return tower(*inputs, **options)

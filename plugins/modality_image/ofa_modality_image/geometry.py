@@ -39,10 +39,14 @@ class View:
         left, top, right, bottom = self.crop
         x_scale, y_scale = self.size[0] / (right - left), self.size[1] / (bottom - top)
         if self.flip:
-            return np.array([[-x_scale, 0.0, self.size[0] + left * x_scale], [0.0, y_scale, -top * y_scale]])
+            return np.array(
+                [[-x_scale, 0.0, self.size[0] + left * x_scale], [0.0, y_scale, -top * y_scale]]
+            )
         return np.array([[x_scale, 0.0, -left * x_scale], [0.0, y_scale, -top * y_scale]])
 
-    def apply(self, image: Image.Image, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+    def apply(
+        self, image: Image.Image, resample: Image.Resampling = Image.Resampling.BICUBIC
+    ) -> Image.Image:
         """The view of a picture."""
         if self.crop != (0, 0, *image.size) or self.size != image.size:
             image = image.resize(self.size, resample, box=self.crop)

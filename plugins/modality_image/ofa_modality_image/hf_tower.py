@@ -53,7 +53,9 @@ class ImageTower(PictureAdapter):
         config = tower_config(self.options)
         check_layer(int(self.options["layer"]), config)
         self.frozen = bool(self.options["frozen"])
-        self.tower = _load(str(self.options["path"]), config) if self.options["path"] else _build(config)
+        self.tower = (
+            _load(str(self.options["path"]), config) if self.options["path"] else _build(config)
+        )
         self.tower.requires_grad_(not self.frozen)
         _rest_unused(self.tower)
         self.norm = nn.Identity() if self.bare else nn.LayerNorm(config.hidden_size)
@@ -96,7 +98,9 @@ class ImageTower(PictureAdapter):
         if hidden.ndim != 3 or hidden.shape[1] < cells:
             kind, shape = tower_config(self.options).model_type, list(hidden.shape)
             problem = f"a {kind} gives states {shape} for pictures of {cells} patches"
-            raise TowerError(f"image_tower: {problem}; take a tower with one state for each patch, such as CLIP")
+            raise TowerError(
+                f"image_tower: {problem}; take a tower with one state for each patch, such as CLIP"
+            )
         before, patches = hidden.split([hidden.shape[1] - cells, cells], dim=1)
         if not self.options.get("class_token"):
             return patches
@@ -133,19 +137,34 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     try:
         with _quiet():
             tower, info = _class_of(config).from_pretrained(
-                path, config=config, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
+                path,
+                config=config,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
                 dtype=torch.float32,
-            )  # fmt: skip
-    except Exception as error:  # transformers raises anything for a folder that is not as it should be
+            )
+    except (
+        Exception
+    ) as error:  # transformers raises anything for a folder that is not as it should be
         reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-        raise TowerError(f"image_tower: the weights in '{path}' cannot be read ({reason})") from error
-    shapes = [f"{name} is {tuple(there)} in the file, {tuple(here)} here" for name, there, here in _sorted(info)]
-    missing = sorted(name for name in info["missing_keys"] if not any(part in name for part in _UNUSED))
+        raise TowerError(
+            f"image_tower: the weights in '{path}' cannot be read ({reason})"
+        ) from error
+    shapes = [
+        f"{name} is {tuple(there)} in the file, {tuple(here)} here"
+        for name, there, here in _sorted(info)
+    ]
+    missing = sorted(
+        name for name in info["missing_keys"] if not any(part in name for part in _UNUSED)
+    )
     for title, names in (("other shapes", shapes), ("missing", missing)):
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             listed = f"{', '.join(names[:_SHOWN])}{more}"
-            raise TowerError(f"image_tower: weights in '{path}' are not those of its config.json: {title}: {listed}")
+            raise TowerError(
+                f"image_tower: weights in '{path}' are not those of its config.json: {title}: {listed}"
+            )
     return tower  # type: ignore[no-any-return]
 
 
@@ -155,7 +174,9 @@ def _sorted(info: dict[str, Any]) -> list[tuple[str, Any, Any]]:
 
 def _rest_unused(tower: nn.Module) -> None:
     """What only serves vectors of whole pictures, or masked pictures, is never learned here."""
-    unused = _UNUSED if tower.config.model_type != "clip_vision_model" else (*_UNUSED, "post_layernorm.")
+    unused = (
+        _UNUSED if tower.config.model_type != "clip_vision_model" else (*_UNUSED, "post_layernorm.")
+    )
     for name, parameter in tower.named_parameters():
         if any(part in name for part in unused):
             parameter.requires_grad_(False)

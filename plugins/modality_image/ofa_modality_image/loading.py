@@ -49,7 +49,12 @@ _OTHERS = (
 
 def is_normalised(value: Any) -> bool:
     """True for an array float [height, width, 3]: pixels that need nothing more."""
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 3 and value.shape[2] == 3
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype.kind == "f"
+        and value.ndim == 3
+        and value.shape[2] == 3
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class Loaded:
     """Its EXIF orientation turned or mirrored it."""
 
 
-def load_image(value: Any, column: str, depth: int | None = None, stored: bool = False) -> Image.Image:
+def load_image(
+    value: Any, column: str, depth: int | None = None, stored: bool = False
+) -> Image.Image:
     """The picture of `read_image`."""
     return read_image(value, column, depth, stored).image
 
@@ -118,7 +125,9 @@ def _picture_bytes(content: bytes) -> bytes:
 def _from_text(value: str, reading: _Reading) -> Loaded:
     column = reading.column
     if _REMOTE.match(value):
-        raise RowError(f"column '{column}': '{_short(value)}' is remote; download the picture and give its path")
+        raise RowError(
+            f"column '{column}': '{_short(value)}' is remote; download the picture and give its path"
+        )
     if not value.startswith("data:") and os.path.exists(value):
         return reading.file(Path(value), value)
     if not value.strip():
@@ -129,7 +138,9 @@ def _from_text(value: str, reading: _Reading) -> Loaded:
     content = _decode(value.partition(",")[2] if value.startswith("data:") else value)
     if content is None:
         slashes = "; folders are parted by '/'" if "\\" in value else ""
-        raise RowError(f"column '{column}': {_missing(value)}, and it is no base64 text either{slashes}")
+        raise RowError(
+            f"column '{column}': {_missing(value)}, and it is no base64 text either{slashes}"
+        )
     return reading.content(content, f"base64 text '{_short(value)}'")
 
 
@@ -146,7 +157,11 @@ def _bytes_literal(text: str) -> bytes | None:
 
 def _decode(text: str, starts: tuple[str, ...] = ("",)) -> bytes | None:
     """Content of standard or URL-safe base64 with or without padding; None if it is something else."""
-    if len(text) < _SHORTEST_BASE64 or not text.lstrip().startswith(starts) or not _BASE64.match(text):
+    if (
+        len(text) < _SHORTEST_BASE64
+        or not text.lstrip().startswith(starts)
+        or not _BASE64.match(text)
+    ):
         return None
     compact = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
@@ -179,7 +194,9 @@ class _Reading:
             image = Image.open(source)
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
             reason = _reason(error, source)
-            raise RowError(f"column '{self.column}': {name} is no usable picture ({reason})") from error
+            raise RowError(
+                f"column '{self.column}': {name} is no usable picture ({reason})"
+            ) from error
         except OSError as error:
             reason = error.strerror or _short(str(error))
             raise RowError(f"column '{self.column}': {name} cannot be read ({reason})") from error
@@ -198,7 +215,9 @@ class _Reading:
             if turned:
                 image = ImageOps.exif_transpose(image)
             if image.width == 0 or image.height == 0:
-                raise RowError(f"column '{self.column}': {name} has no pixels ({image.width} x {image.height})")
+                raise RowError(
+                    f"column '{self.column}': {name} has no pixels ({image.width} x {image.height})"
+                )
             picture = _rgb(image, self.depth)
             if self.stored:
                 picture.info.pop("exif", None)  # a view of it is not turned later either
@@ -271,8 +290,12 @@ def _from_array(values: np.ndarray, column: str) -> Image.Image:
     shaped = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (1, 3, 4))
     if values.dtype != np.uint8 or not shaped or values.size == 0:
         shape = list(values.shape)
-        raise RowError(f"column '{column}': an array {values.dtype} {shape} is no picture; expected {ACCEPTED}")
-    return Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values))
+        raise RowError(
+            f"column '{column}': an array {values.dtype} {shape} is no picture; expected {ACCEPTED}"
+        )
+    return Image.fromarray(
+        np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values)
+    )
 
 
 def _short(text: str, limit: int = 60) -> str:

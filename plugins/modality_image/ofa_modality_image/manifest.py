@@ -17,17 +17,29 @@ _USES = {"adapter": "image_conv"}
 _TOWER = {
     "pretrained": Option("", "File of weights to begin with."),
     "frozen": Option(False, "Its weights are not trained."),
-    "drop_path": Option(0.0, "Probability of skipping a block, rising to this at the last one.", minimum=0, maximum=1),
+    "drop_path": Option(
+        0.0,
+        "Probability of skipping a block, rising to this at the last one.",
+        minimum=0,
+        maximum=1,
+    ),
 }
 _GRID = {
     "grid": Option(
-        42, "Cells on a side of the tables of learned positions, for position schemes that have some.", minimum=1
+        42,
+        "Cells on a side of the tables of learned positions, for position schemes that have some.",
+        minimum=1,
     ),
 }
 _BARE = {
-    "bare": Option(False, "Without norm and places of its own, as in OFA; the position scheme says where a cell is."),
+    "bare": Option(
+        False,
+        "Without norm and places of its own, as in OFA; the position scheme says where a cell is.",
+    ),
 }
-_CLASS_TOKEN = {"class_token": Option(False, "A position for the whole picture goes before the patches.")}
+_CLASS_TOKEN = {
+    "class_token": Option(False, "A position for the whole picture goes before the patches.")
+}
 _CONV = {
     "channels": Option(64, "Channels of the last convolution.", minimum=1),
     "stride": Option(8, "Pixels on a side of the square that becomes one position.", minimum=1),
@@ -36,71 +48,179 @@ _PATCH = {"patch": Option(8, "Pixels on a side of a patch.", minimum=1)}
 _RESNET = {
     "depth": Option(50, "Layers of the ResNet.", choices=(50, 101, 152)),
     "freeze_statistics": Option(True, "Batch normalisation keeps the statistics that it has."),
-    "sync_batch_norm": Option(False, "Data ranks learn the statistics of batch normalisation together."),
-    "recompute": Option(False, "Recompute activations in the backward pass: less memory, more time."),
+    "sync_batch_norm": Option(
+        False, "Data ranks learn the statistics of batch normalisation together."
+    ),
+    "recompute": Option(
+        False, "Recompute activations in the backward pass: less memory, more time."
+    ),
 }
 _VIT = {
-    "variant": Option("", "Named sizes; empty: the options below.", choices=("", "base", "large", "large-336", "huge")),
+    "variant": Option(
+        "",
+        "Named sizes; empty: the options below.",
+        choices=("", "base", "large", "large-336", "huge"),
+    ),
     "patch": Option(16, "Pixels on a side of a patch.", minimum=1),
     "width": Option(384, "Width of the layers.", minimum=1),
     "layers": Option(6, "Layers.", minimum=1),
     "heads": Option(6, "Attention heads.", minimum=1),
-    "resolution": Option(0, "Pixels on a side that the table of positions is for; 0: 14 patches.", minimum=0),
+    "resolution": Option(
+        0, "Pixels on a side that the table of positions is for; 0: 14 patches.", minimum=0
+    ),
 }
 _HF_TOWER = {
     "path": Option("", "Folder with config.json and weights, as `save_pretrained` writes it."),
     "frozen": Option(True, "Its weights are not trained."),
-    "layer": Option(-1, "Layer whose states are taken, from 0, the embeddings; -1: the last, behind its norm."),
+    "layer": Option(
+        -1, "Layer whose states are taken, from 0, the embeddings; -1: the last, behind its norm."
+    ),
     **_CLASS_TOKEN,
-    "config": Option({}, "Settings of the tower, in place of those at `path`; a saved model holds them."),
+    "config": Option(
+        {}, "Settings of the tower, in place of those at `path`; a saved model holds them."
+    ),
     "statistics": Option({}, "`mean` and `std` of RGB in 0 to 1, in place of those at `path`."),
 }
 
 ATTRIBUTES = (
-    Attribute("size", "int", None, "side of the view in pixels; default: option `size`", minimum=1, maximum=4096),
-    Attribute("mask_ratio", "float", 0.0, "share of the area hidden by a square in its centre", minimum=0, maximum=1),
-    Attribute("mask_by", "choice", "area", "what `mask_ratio` is a share of: the area, or each side as in OFA",
-              choices=("area", "side")),
-    Attribute("sample_patches", "int", None, "in training only so many cells of the picture, drawn at random, are kept",
-              minimum=1),
     Attribute(
-        "augment", "choice", "default",
+        "size",
+        "int",
+        None,
+        "side of the view in pixels; default: option `size`",
+        minimum=1,
+        maximum=4096,
+    ),
+    Attribute(
+        "mask_ratio",
+        "float",
+        0.0,
+        "share of the area hidden by a square in its centre",
+        minimum=0,
+        maximum=1,
+    ),
+    Attribute(
+        "mask_by",
+        "choice",
+        "area",
+        "what `mask_ratio` is a share of: the area, or each side as in OFA",
+        choices=("area", "side"),
+    ),
+    Attribute(
+        "sample_patches",
+        "int",
+        None,
+        "in training only so many cells of the picture, drawn at random, are kept",
+        minimum=1,
+    ),
+    Attribute(
+        "augment",
+        "choice",
+        "default",
         "random changes in training: none; default; flip (default, and mirrored where left and right do not matter); "
         "rand (default, and two of OFA's RandAugment, which move pixels: not where boxes follow)",
         choices=("none", "default", "flip", "rand"),
     ),
-    Attribute("mean_std", "choice", None, "normalisation of pixels; default: option `mean_std`, half",
-              choices=_STATISTICS),
-    Attribute("interpolation", "choice", None, "how pictures are resized; default: option `interpolation`, bicubic",
-              choices=_INTERPOLATIONS),
-    Attribute("depth", "int", None, "bits of a grey value where a file has more than 8 and does not tell",
-              minimum=1, maximum=32),
-    Attribute("orientation", "choice", "upright", "stored: a picture is not turned as its EXIF orientation says",
-              choices=("upright", "stored")),
-    Attribute("length", "int", None, "number of codes of a generated picture", sides=("target",), minimum=1),
-)  # fmt: skip
+    Attribute(
+        "mean_std",
+        "choice",
+        None,
+        "normalisation of pixels; default: option `mean_std`, half",
+        choices=_STATISTICS,
+    ),
+    Attribute(
+        "interpolation",
+        "choice",
+        None,
+        "how pictures are resized; default: option `interpolation`, bicubic",
+        choices=_INTERPOLATIONS,
+    ),
+    Attribute(
+        "depth",
+        "int",
+        None,
+        "bits of a grey value where a file has more than 8 and does not tell",
+        minimum=1,
+        maximum=32,
+    ),
+    Attribute(
+        "orientation",
+        "choice",
+        "upright",
+        "stored: a picture is not turned as its EXIF orientation says",
+        choices=("upright", "stored"),
+    ),
+    Attribute(
+        "length",
+        "int",
+        None,
+        "number of codes of a generated picture",
+        sides=("target",),
+        minimum=1,
+    ),
+)
 
 COMPONENTS = (
-    Component("preprocessor", "image", f"{_PACKAGE}.preprocessor:ImagePreprocessor",
-              "whole picture, resized to a square", _USES, _OPTIONS),
-    Component("preprocessor", "imagenet", f"{_PACKAGE}.preprocessor:ImagenetPreprocessor",
-              "ImageNet recipe: random crop, mirror, colours, erasing; else the central square", _USES, _OPTIONS),
-    Component("preprocessor", "imagepretrain", f"{_PACKAGE}.preprocessor:ImagePretrainPreprocessor",
-              "enlarged 1 to 1.5 times, central crop, colours", _USES, _OPTIONS),
-    Component("adapter", "image_conv", f"{_PACKAGE}.adapter:ImageConv",
-              "strided convolutions", options={**_CONV, **_GRID}),
-    Component("adapter", "image_patch_embed", f"{_PACKAGE}.patch_embed:ImagePatchEmbed",
-              "linear projection of patches", options={**_PATCH, **_CLASS_TOKEN, **_GRID, **_BARE}),
-    Component("adapter", "image_resnet", f"{_PACKAGE}.resnet:ImageResnet",
-              "ResNet trunk up to its third stage, one position for 16 x 16 pixels",
-              options={**_RESNET, **_TOWER, **_GRID, **_BARE}),
-    Component("adapter", "image_vit", f"{_PACKAGE}.vit:ImageVit",
-              "vision transformer on patches: base, large, large-336, huge, or any sizes",
-              options={**_VIT, **_TOWER, **_GRID, **_BARE}),
-    Component("adapter", "image_tower", f"{_PACKAGE}.hf_tower:ImageTower",
-              "an image tower of transformers by local path (CLIP, SigLIP, DINOv2, ViT), frozen or learned",
-              options={**_HF_TOWER, **_GRID, **_BARE}),
-)  # fmt: skip
+    Component(
+        "preprocessor",
+        "image",
+        f"{_PACKAGE}.preprocessor:ImagePreprocessor",
+        "whole picture, resized to a square",
+        _USES,
+        _OPTIONS,
+    ),
+    Component(
+        "preprocessor",
+        "imagenet",
+        f"{_PACKAGE}.preprocessor:ImagenetPreprocessor",
+        "ImageNet recipe: random crop, mirror, colours, erasing; else the central square",
+        _USES,
+        _OPTIONS,
+    ),
+    Component(
+        "preprocessor",
+        "imagepretrain",
+        f"{_PACKAGE}.preprocessor:ImagePretrainPreprocessor",
+        "enlarged 1 to 1.5 times, central crop, colours",
+        _USES,
+        _OPTIONS,
+    ),
+    Component(
+        "adapter",
+        "image_conv",
+        f"{_PACKAGE}.adapter:ImageConv",
+        "strided convolutions",
+        options={**_CONV, **_GRID},
+    ),
+    Component(
+        "adapter",
+        "image_patch_embed",
+        f"{_PACKAGE}.patch_embed:ImagePatchEmbed",
+        "linear projection of patches",
+        options={**_PATCH, **_CLASS_TOKEN, **_GRID, **_BARE},
+    ),
+    Component(
+        "adapter",
+        "image_resnet",
+        f"{_PACKAGE}.resnet:ImageResnet",
+        "ResNet trunk up to its third stage, one position for 16 x 16 pixels",
+        options={**_RESNET, **_TOWER, **_GRID, **_BARE},
+    ),
+    Component(
+        "adapter",
+        "image_vit",
+        f"{_PACKAGE}.vit:ImageVit",
+        "vision transformer on patches: base, large, large-336, huge, or any sizes",
+        options={**_VIT, **_TOWER, **_GRID, **_BARE},
+    ),
+    Component(
+        "adapter",
+        "image_tower",
+        f"{_PACKAGE}.hf_tower:ImageTower",
+        "an image tower of transformers by local path (CLIP, SigLIP, DINOv2, ViT), frozen or learned",
+        options={**_HF_TOWER, **_GRID, **_BARE},
+    ),
+)
 
 MANIFEST = ModalityManifest(
     name="image",

@@ -41,7 +41,9 @@ class ImagePatchEmbed(PictureAdapter):
             self.grid = replace(self.grid, relative=False)
 
     @staticmethod
-    def foreign_options(shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def foreign_options(
+        shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """See `ofacore.protocols.ForeignAdapter`."""
         return patch_options(shapes, settings)
 

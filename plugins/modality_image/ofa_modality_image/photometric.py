@@ -25,11 +25,15 @@ def colour_jitter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Brightness, contrast and saturation times 0.6 to 1.4 each, in random order."""
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     for number in rng.permutation(len(enhancers)):
-        image = enhancers[number](image).enhance(rng.uniform(1 - _COLOUR_JITTER, 1 + _COLOUR_JITTER))
+        image = enhancers[number](image).enhance(
+            rng.uniform(1 - _COLOUR_JITTER, 1 + _COLOUR_JITTER)
+        )
     return image
 
 
-def random_augment(image: Image.Image, rng: np.random.Generator, changes: int, strength: float) -> Image.Image:
+def random_augment(
+    image: Image.Image, rng: np.random.Generator, changes: int, strength: float
+) -> Image.Image:
     """RandAugment (Cubuk et al. 2020) without its geometric operations: ``changes`` random ones in a row.
 
     ``strength`` 0 to 1 is the mean of the magnitude, spread by 0.05 as in ``rand-m9-mstd0.5``.
@@ -52,7 +56,9 @@ def random_erase(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if 0 < height < side and 0 < width < side:
             top, left = rng.integers(side - height), rng.integers(side - width)
             erased = pixels.copy()
-            erased[top : top + height, left : left + width] = rng.integers(256, size=(height, width, 3))
+            erased[top : top + height, left : left + width] = rng.integers(
+                256, size=(height, width, 3)
+            )
             return erased
     return pixels
 

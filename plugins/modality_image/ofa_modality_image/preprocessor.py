@@ -48,13 +48,17 @@ class ImagePreprocessor:
         self._options = {"size": DEFAULT_SIZE, **options}
         named = self._options.get("mean_std") or "half"
         if named not in STATISTICS[:-1]:
-            raise PluginError(f"the option mean_std of IMAGE: '{named}' is none of {', '.join(STATISTICS[:-1])}")
+            raise PluginError(
+                f"the option mean_std of IMAGE: '{named}' is none of {', '.join(STATISTICS[:-1])}"
+            )
         interpolation(str(self._options.get("interpolation") or "bicubic"))
 
     @staticmethod
     def foreign_settings(settings: Mapping[str, Any]) -> Options:
         """OFASys calls the side of the view ``patch_image_size``, and ImageNet's normalisation by its own name."""
-        found: dict[str, Any] = {"size": int(settings["patch_image_size"])} if settings.get("patch_image_size") else {}
+        found: dict[str, Any] = (
+            {"size": int(settings["patch_image_size"])} if settings.get("patch_image_size") else {}
+        )
         if settings.get("imagenet_default_mean_and_std") is True:
             found["mean_std"] = "imagenet"
         if settings.get("interpolation") in INTERPOLATIONS:
@@ -92,9 +96,15 @@ class ImagePreprocessor:
         shape: tuple[int, ...] = pixels.shape[:2]
         if attributes.get("sample_patches") and ctx.split == "train":
             shape += (int(attributes["sample_patches"]), int(ctx.rng.integers(2**31)))
-        return [DenseSegment({"pixels": pixels.reshape(-1), "statistics": np.array([statistics])}, shape)]
+        return [
+            DenseSegment(
+                {"pixels": pixels.reshape(-1), "statistics": np.array([statistics])}, shape
+            )
+        ]
 
-    def _pixels(self, value: Any, slot: SlotPlan, ctx: RowContext, settings: Settings) -> np.ndarray:
+    def _pixels(
+        self, value: Any, slot: SlotPlan, ctx: RowContext, settings: Settings
+    ) -> np.ndarray:
         """uint8 [S, S, 3] of one picture, framed already or not."""
         size = settings.size or DEFAULT_SIZE
         image = load_image(value, slot.name, settings.depth, settings.stored)
@@ -171,7 +181,9 @@ def _check_normalised(values: np.ndarray, column: str) -> None:
         )
 
 
-def masked(pixels: np.ndarray, ratio: float, mean: tuple[float, float, float], by: str = "area") -> np.ndarray:
+def masked(
+    pixels: np.ndarray, ratio: float, mean: tuple[float, float, float], by: str = "area"
+) -> np.ndarray:
     """[height, width, 3] whose centre, ``ratio`` of the area (or side), is 0 after normalisation with ``mean``."""
     if not ratio:
         return pixels
@@ -185,4 +197,6 @@ def masked(pixels: np.ndarray, ratio: float, mean: tuple[float, float, float], b
 
 def _hidden(side: int, ratio: float, by: str) -> int:
     """Pixels of a side that are hidden; by side as OFA rounds them: what is left on the two ends is equal."""
-    return side - 2 * int(side * (1 - ratio) / 2) if by == "side" else round(side * math.sqrt(ratio))
+    return (
+        side - 2 * int(side * (1 - ratio) / 2) if by == "side" else round(side * math.sqrt(ratio))
+    )

@@ -50,7 +50,9 @@ class ImageResnet(PictureAdapter):
         super().__init__(context)
         depth = int(context.options["depth"])
         if depth not in _DEPTHS:
-            raise ValueError(f"image_resnet: option depth={depth} is none of {', '.join(map(str, _DEPTHS))}")
+            raise ValueError(
+                f"image_resnet: option depth={depth} is none of {', '.join(map(str, _DEPTHS))}"
+            )
         if self.options.get("recompute") and not self.options["freeze_statistics"]:
             raise ValueError("image_resnet: option recompute=true needs freeze_statistics=true")
         self.frozen = bool(self.options.get("frozen"))
@@ -67,7 +69,9 @@ class ImageResnet(PictureAdapter):
         return _STRIDE
 
     @staticmethod
-    def foreign_options(shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def foreign_options(
+        shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """See `ofacore.protocols.ForeignAdapter`."""
         return resnet_options(shapes, settings)
 
@@ -104,11 +108,15 @@ class ImageResnet(PictureAdapter):
     def _drop_paths(self, rate: float) -> None:
         """Stochastic depth (Huang et al. 2016) where a branch ends; rates grow linearly within each stage."""
         for stage in (self.embed_images.layer1, self.embed_images.layer2, self.embed_images.layer3):
-            for block, share in zip(stage, torch.linspace(0, rate, len(stage)).tolist(), strict=True):
+            for block, share in zip(
+                stage, torch.linspace(0, rate, len(stage)).tolist(), strict=True
+            ):
                 if share:
                     block.bn3.register_forward_hook(partial(self._drop_branch, rate=share))
 
-    def _drop_branch(self, module: nn.Module, inputs: tuple[Tensor, ...], branch: Tensor, rate: float) -> Tensor:
+    def _drop_branch(
+        self, module: nn.Module, inputs: tuple[Tensor, ...], branch: Tensor, rate: float
+    ) -> Tensor:
         from torchvision.ops import stochastic_depth
 
         return stochastic_depth(branch, rate, "row", training=self.training and not self.frozen)

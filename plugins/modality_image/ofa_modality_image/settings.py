@@ -11,7 +11,9 @@ from PIL import Image
 from ofacore.plugin import PluginError
 from ofacore.protocols import Options, SlotPlan
 
-INTERPOLATIONS: Mapping[str, Image.Resampling] = {kind.name.lower(): kind for kind in Image.Resampling}
+INTERPOLATIONS: Mapping[str, Image.Resampling] = {
+    kind.name.lower(): kind for kind in Image.Resampling
+}
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def check_layer(layer: int, config: PretrainedConfig) -> None:
     """
     layers = int(config.num_hidden_layers)
     if not -layers - 1 <= layer <= layers:
-        raise TowerError(f"image_tower: layer={layer}, but a tower of {layers} layers has {-layers - 1} to {layers}")
+        raise TowerError(
+            f"image_tower: layer={layer}, but a tower of {layers} layers has {-layers - 1} to {layers}"
+        )
 
 
 def statistics_of(options: Options) -> dict[str, list[float]]:
@@ -65,22 +67,34 @@ def statistics_of(options: Options) -> dict[str, list[float]]:
     """
     if options.get("statistics") or options.get("config"):
         given = dict(options.get("statistics") or {})
-        return _checked(given.get("mean"), given.get("std"), "the option statistics") if given else {}
+        return (
+            _checked(given.get("mean"), given.get("std"), "the option statistics") if given else {}
+        )
     file = Path(str(options["path"])) / "preprocessor_config.json"
     content = _json(file) if file.is_file() else {}
     if content.get("do_normalize") is False:
         return {"mean": [0.0] * 3, "std": [1.0] * 3}
     if "image_mean" not in content or "image_std" not in content:
         return {}
-    return _checked(content["image_mean"], content["image_std"], f"image_mean, image_std of '{file}'")
+    return _checked(
+        content["image_mean"], content["image_std"], f"image_mean, image_std of '{file}'"
+    )
 
 
 def _checked(mean: Any, std: Any, source: str) -> dict[str, list[float]]:
     for values in (mean, std):
-        if not isinstance(values, list | tuple) or len(values) != 3 or not all(map(_is_number, values)):
-            raise TowerError(f"image_tower: {source}: {str(values)[:60]} are no three numbers, for R, G and B")
+        if (
+            not isinstance(values, list | tuple)
+            or len(values) != 3
+            or not all(map(_is_number, values))
+        ):
+            raise TowerError(
+                f"image_tower: {source}: {str(values)[:60]} are no three numbers, for R, G and B"
+            )
     if min(std) <= 0:
-        raise TowerError(f"image_tower: {source}: a deviation of {min(std)} is not positive; mend it")
+        raise TowerError(
+            f"image_tower: {source}: a deviation of {min(std)} is not positive; mend it"
+        )
     return {"mean": [float(value) for value in mean], "std": [float(value) for value in std]}
 
 
@@ -98,7 +112,9 @@ def _json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = str(error)[:100]
-        raise TowerError(f"image_tower: '{file}' is no JSON ({reason}); copy the folder again") from error
+        raise TowerError(
+            f"image_tower: '{file}' is no JSON ({reason}); copy the folder again"
+        ) from error
     if not isinstance(content, dict):
         raise TowerError(f"image_tower: '{file}' holds no JSON object; copy the folder again")
     return content
@@ -134,12 +150,16 @@ def _known(content: dict[str, Any], source: str) -> PretrainedConfig:
         own = "; code that comes with a folder is never run" if "auto_map" in content else ""
         problem = f"'{source}' holds no configuration that transformers knows: {shown}{own}"
         raise TowerError(f"image_tower: {problem}; take a CLIP, SigLIP, DINOv2 or ViT")
-    own_settings = {name: value for name, value in content.items() if name not in ("auto_map", "model_type")}
+    own_settings = {
+        name: value for name, value in content.items() if name not in ("auto_map", "model_type")
+    }
     try:
         config = known[kind].from_dict(own_settings)
     except Exception as error:  # transformers raises anything for values of another kind
         reason = " ".join(str(error).split())[:200]
-        raise TowerError(f"image_tower: '{source}' holds values that a {kind} cannot have ({reason})") from error
+        raise TowerError(
+            f"image_tower: '{source}' holds values that a {kind} cannot have ({reason})"
+        ) from error
     return _vision(config, source)
 
 
@@ -151,12 +171,20 @@ def _vision(config: Any, source: str) -> PretrainedConfig:
         raise TowerError(f"image_tower: '{source}' is a {kind}, no image tower with square patches")
     if hasattr(found, "depths") or hasattr(found, "hidden_sizes"):
         problem = f"'{source}' is a {kind}, which merges patches from layer to layer"
-        raise TowerError(f"image_tower: {problem}; take a tower with one state for each patch, such as DINOv2")
-    if not all(_is_size(getattr(found, name, None)) for name in ("hidden_size", "num_hidden_layers")):
-        raise TowerError(f"image_tower: '{source}' is a {kind} without hidden_size and num_hidden_layers")
+        raise TowerError(
+            f"image_tower: {problem}; take a tower with one state for each patch, such as DINOv2"
+        )
+    if not all(
+        _is_size(getattr(found, name, None)) for name in ("hidden_size", "num_hidden_layers")
+    ):
+        raise TowerError(
+            f"image_tower: '{source}' is a {kind} without hidden_size and num_hidden_layers"
+        )
     if not hasattr(found, "image_size"):
         problem = f"'{source}' is a {kind}, which takes patches of any grid in place of pictures"
-        raise TowerError(f"image_tower: {problem}; take one of a fixed size, such as SigLIP 2 of 224 pixels")
+        raise TowerError(
+            f"image_tower: {problem}; take one of a fixed size, such as SigLIP 2 of 224 pixels"
+        )
     return found  # type: ignore[no-any-return]
 
 
@@ -168,5 +196,7 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError:
-        raise TowerError("image_tower needs transformers: pip install ofa-modality-image[towers]") from None
+        raise TowerError(
+            "image_tower needs transformers: pip install ofa-modality-image[towers]"
+        ) from None
     return transformers

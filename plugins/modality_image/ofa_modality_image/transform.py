@@ -41,7 +41,9 @@ def augmented(slot: SlotPlan, ctx: RowContext) -> bool:
     return ctx.split == "train" and slot.attributes.get("augment", "default") != "none"
 
 
-def draw_view(slot: SlotPlan, ctx: RowContext, size: geometry.Size, side: int | None) -> geometry.View:
+def draw_view(
+    slot: SlotPlan, ctx: RowContext, size: geometry.Size, side: int | None
+) -> geometry.View:
     """View of a picture of ``size`` (width, height): ``side`` x ``side`` pixels, or a crop at its own resolution."""
     policy = POLICIES.get(slot.preprocessor, POLICIES["image"])
     random = augmented(slot, ctx)
@@ -63,7 +65,9 @@ class ImageTransform:
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def __call__(self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext) -> dict[str, Any]:
+    def __call__(
+        self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext
+    ) -> dict[str, Any]:
         """The row with its pictures replaced by their views.
 
         Raises:
@@ -83,7 +87,10 @@ class ImageTransform:
             picture, view = self._picture(value, slot, ctx)
             views.append(view)
             return picture
-        return [None if element is None else self._column(element, slot, ctx, views) for element in value]
+        return [
+            None if element is None else self._column(element, slot, ctx, views)
+            for element in value
+        ]
 
     def _picture(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Any, PlaneView]:
         if is_normalised(value):
@@ -92,5 +99,7 @@ class ImageTransform:
         settings = Settings.of(slot, {**self._options, **ctx.options.get(slot.preprocessor, {})})
         loaded = read_image(value, slot.name, settings.depth, settings.stored)
         view = draw_view(slot, ctx, loaded.image.size, settings.size)
-        published = PlaneView(loaded.image.size, view.affine(), view.size, loaded.image, loaded.turned)
+        published = PlaneView(
+            loaded.image.size, view.affine(), view.size, loaded.image, loaded.turned
+        )
         return view.apply(loaded.image, settings.resample), published

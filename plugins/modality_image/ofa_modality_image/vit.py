@@ -60,19 +60,27 @@ class ImageVit(PictureAdapter):
         super().__init__(context)
         sizes = variant_of(self.options)
         if sizes.width % sizes.heads:
-            raise ValueError(f"image_vit: option width={sizes.width} is no multiple of heads={sizes.heads}")
+            raise ValueError(
+                f"image_vit: option width={sizes.width} is no multiple of heads={sizes.heads}"
+            )
         self.frozen = bool(self.options.get("frozen"))
         self.embed_images = VisionTransformer(
-            sizes.resolution, sizes.patch, sizes.width, sizes.layers, sizes.heads,
+            sizes.resolution,
+            sizes.patch,
+            sizes.width,
+            sizes.layers,
+            sizes.heads,
             float(self.options.get("drop_path", 0.0)),
-        )  # fmt: skip
+        )
         self._load(str(self.options.get("pretrained", "")))
         self.embed_images.requires_grad_(not self.frozen)
         self.norm = nn.Identity() if self.bare else nn.LayerNorm(sizes.width)
         self.image_proj = nn.Linear(sizes.width, context.hidden)
 
     @staticmethod
-    def foreign_options(shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def foreign_options(
+        shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """See `ofacore.protocols.ForeignAdapter`."""
         return vit_options(shapes, settings)
 
@@ -104,7 +112,11 @@ class ImageVit(PictureAdapter):
             return
         state = read_weights(path, "image_vit")
         if any(name.startswith("visual.") for name in state):
-            state = {name.removeprefix("visual."): v for name, v in state.items() if name.startswith("visual.")}
+            state = {
+                name.removeprefix("visual."): v
+                for name, v in state.items()
+                if name.startswith("visual.")
+            }
         deeper = ("transformer.resblocks.", "ln_post.", "proj", "class_embedding")
         load_tower(self.embed_images, state, path, "image_vit", surplus=deeper)
 

@@ -43,12 +43,18 @@ def read_weights(path: str | Path, owner: str) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise WeightsError(f"{owner}: '{path}' is damaged or holds more than tensors ({reason})") from error
+        raise WeightsError(
+            f"{owner}: '{path}' is damaged or holds more than tensors ({reason})"
+        ) from error
     return _tensors(content, path, owner)
 
 
 def load_tower(
-    tower: nn.Module, state: Mapping[str, Tensor], source: str | Path, owner: str, surplus: tuple[str, ...] = ()
+    tower: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str | Path,
+    owner: str,
+    surplus: tuple[str, ...] = (),
 ) -> None:
     """Copy tensors by name into a tower; all or nothing.
 
@@ -63,12 +69,26 @@ def load_tower(
         WeightsError: A tensor is missing, superfluous, or of another shape; names both shapes.
     """
     own = tower.state_dict()
-    wanted = {name: value for name, value in own.items() if not name.endswith("num_batches_tracked")}
+    wanted = {
+        name: value for name, value in own.items() if not name.endswith("num_batches_tracked")
+    }
     missing = [name for name in wanted if name not in state]
     extra = [name for name in state if name not in own and not name.startswith(surplus)]
-    pairs = [(name, tuple(value.shape), tuple(state[name].shape)) for name, value in own.items() if name in state]
-    shapes = [f"{name} is {there} in the file, {here} here" for name, here, there in pairs if here != there]
-    parts = [_listed("other shapes", shapes), _listed("missing", missing), _listed("unexpected", extra)]
+    pairs = [
+        (name, tuple(value.shape), tuple(state[name].shape))
+        for name, value in own.items()
+        if name in state
+    ]
+    shapes = [
+        f"{name} is {there} in the file, {here} here"
+        for name, here, there in pairs
+        if here != there
+    ]
+    parts = [
+        _listed("other shapes", shapes),
+        _listed("missing", missing),
+        _listed("unexpected", extra),
+    ]
     problems = [part for part in parts if part]
     if problems:
         raise WeightsError(f"{owner}: '{source}' holds another architecture: {'; '.join(problems)}")
@@ -87,8 +107,14 @@ def _read_safetensors(path: Path, owner: str) -> dict[str, Tensor]:
 
 def _tensors(content: Any, path: Path, owner: str) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), content)
-        found = {str(k).removeprefix("module."): v for k, v in inner.items() if isinstance(v, torch.Tensor)}
+        inner = next(
+            (content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), content
+        )
+        found = {
+            str(k).removeprefix("module."): v
+            for k, v in inner.items()
+            if isinstance(v, torch.Tensor)
+        }
         if found:
             return found
     raise WeightsError(f"{owner}: '{path}' holds no tensors by name, but {type(content).__name__}")

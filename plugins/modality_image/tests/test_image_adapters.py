@@ -22,7 +22,10 @@ CLASSES = {
     "image_resnet": ImageResnet,
     "image_vit": ImageVit,
 }
-SMALL = {"image_vit": {"patch": 8, "width": 16, "layers": 1, "heads": 2}, "image_conv": {"channels": 4}}
+SMALL = {
+    "image_vit": {"patch": 8, "width": 16, "layers": 1, "heads": 2},
+    "image_conv": {"channels": 4},
+}
 
 
 def _options(name: str, **changes: object) -> dict[str, object]:
@@ -61,7 +64,9 @@ def test_a_batch_of_mixed_sizes_equals_single_pictures(name: str) -> None:
     together = adapter.embed(features, shapes)
     pieces = features["pixels"].split([height * width * 3 for height, width in shapes])
     singles = [
-        adapter.embed({"pixels": piece, "statistics": features["statistics"][number : number + 1]}, [shape])
+        adapter.embed(
+            {"pixels": piece, "statistics": features["statistics"][number : number + 1]}, [shape]
+        )
         for number, (piece, shape) in enumerate(zip(pieces, shapes, strict=True))
     ]
     torch.testing.assert_close(together, torch.cat(singles), rtol=1e-4, atol=1e-5)
@@ -83,12 +88,18 @@ def test_normalisation_is_that_of_the_segment() -> None:
     adapter.states = lambda pixels: seen.append(pixels) or torch.zeros(len(pixels), 1, 12)
     pixels = torch.tensor([255, 0, 128] * 2, dtype=torch.uint8)
     adapter.embed({"pixels": pixels, "statistics": torch.tensor([0, 1])}, [(1, 1)] * 2)
-    expected = [[1.0, -1.0, 0.00392], [(1 - 0.485) / 0.229, -0.456 / 0.224, (128 / 255 - 0.406) / 0.225]]
+    expected = [
+        [1.0, -1.0, 0.00392],
+        [(1 - 0.485) / 0.229, -0.456 / 0.224, (128 / 255 - 0.406) / 0.225],
+    ]
     torch.testing.assert_close(seen[0].flatten(1), torch.tensor(expected), rtol=1e-4, atol=1e-4)
 
 
 def test_equal_content_at_different_places_is_told_apart() -> None:
-    black = {"pixels": torch.zeros(32 * 32 * 3, dtype=torch.uint8), "statistics": torch.zeros(1, dtype=torch.long)}
+    black = {
+        "pixels": torch.zeros(32 * 32 * 3, dtype=torch.uint8),
+        "statistics": torch.zeros(1, dtype=torch.long),
+    }
     states = _build("image_patch_embed").embed(black, [(32, 32)])
     assert torch.pdist(states).min() > 1e-3
 

@@ -13,8 +13,12 @@ from ofacore.protocols import BuildContext, ForeignAdapter, Vocabulary
 
 
 def built(kind, options):
-    declared = Registry.discover().component("adapter", kind.__name__.replace("Image", "image_").lower())
-    return kind(BuildContext(32, {**(declared.options if declared else {}), **options}, Vocabulary(), None))
+    declared = Registry.discover().component(
+        "adapter", kind.__name__.replace("Image", "image_").lower()
+    )
+    return kind(
+        BuildContext(32, {**(declared.options if declared else {}), **options}, Vocabulary(), None)
+    )
 
 
 @pytest.mark.parametrize("token", [False, True])
@@ -23,7 +27,10 @@ def test_patches(token: bool) -> None:
     shapes |= {"cls_token": (1, 1, 32)} if token else {}
     options = ImagePatchEmbed.foreign_options(shapes, {})
     assert options == {"patch": 14, "class_token": token, "grid": 4, "bare": True}
-    assert isinstance(ImagePatchEmbed, ForeignAdapter) and ImagePatchEmbed.length((56, 56), options) == 16 + token
+    assert (
+        isinstance(ImagePatchEmbed, ForeignAdapter)
+        and ImagePatchEmbed.length((56, 56), options) == 16 + token
+    )
 
 
 @pytest.mark.parametrize(("blocks", "depth"), [(6, 50), (23, 101), (36, 152)])
@@ -42,9 +49,21 @@ def test_sizes_of_a_tower() -> None:
         **{f"embed_images.transformer.resblocks.{i}.ln_1.weight": (128,) for i in range(3)},
     }
     options = ImageVit.foreign_options(shapes, {})
-    assert {key: options[key] for key in ("patch", "width", "layers", "heads", "resolution", "grid")} == {
-        "patch": 16, "width": 128, "layers": 3, "heads": 2, "resolution": 224, "grid": 42,
-    }  # fmt: skip
-    own = {name: tuple(value.shape) for name, value in built(ImageVit, options).state_dict().items()}
-    assert ImageVit.foreign_options({**own, "embed_image_positions.weight": (42**2 + 1, 32)}, {}) == options
+    assert {
+        key: options[key] for key in ("patch", "width", "layers", "heads", "resolution", "grid")
+    } == {
+        "patch": 16,
+        "width": 128,
+        "layers": 3,
+        "heads": 2,
+        "resolution": 224,
+        "grid": 42,
+    }
+    own = {
+        name: tuple(value.shape) for name, value in built(ImageVit, options).state_dict().items()
+    }
+    assert (
+        ImageVit.foreign_options({**own, "embed_image_positions.weight": (42**2 + 1, 32)}, {})
+        == options
+    )
     assert own["embed_images.conv1.weight"] == torch.Size((128, 3, 16, 16))

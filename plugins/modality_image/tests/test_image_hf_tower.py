@@ -20,7 +20,13 @@ from ofacore.setup.task import Task
 
 transformers = pytest.importorskip("transformers")
 
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
 WITH_MLP = {**SIZES, "intermediate_size": 32}
 CONFIGS = {
     "clip": lambda: transformers.CLIPVisionConfig(**WITH_MLP),
@@ -46,12 +52,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def build(path: Path | str, **changes: Any) -> ImageTower:
     torch.manual_seed(0)
-    return ImageTower(BuildContext(12, {**OPTIONS, "path": str(path), **changes}, Vocabulary(), None)).eval()
+    return ImageTower(
+        BuildContext(12, {**OPTIONS, "path": str(path), **changes}, Vocabulary(), None)
+    ).eval()
 
 
 def features(number: int, height: int, width: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    pixels = torch.randint(256, (number * height * width * 3,), dtype=torch.uint8, generator=generator)
+    pixels = torch.randint(
+        256, (number * height * width * 3,), dtype=torch.uint8, generator=generator
+    )
     return {"pixels": pixels, "statistics": torch.zeros(number, dtype=torch.int64)}
 
 
@@ -67,20 +77,34 @@ def test_states_are_the_towers_own_patches_projected(folders: dict[str, Path], n
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))
-def test_a_batch_equals_its_rows_at_any_size_and_lengths_are_real(folders: dict[str, Path], name: str) -> None:
+def test_a_batch_equals_its_rows_at_any_size_and_lengths_are_real(
+    folders: dict[str, Path], name: str
+) -> None:
     adapter, options = build(folders[name]), {**OPTIONS, "path": str(folders[name])}
     shapes = [(32, 32), (48, 33), (32, 32)]
     parts = [features(1, *shape) for shape in shapes]
     together = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     rows = [adapter.embed(part, [shape]) for part, shape in zip(parts, shapes, strict=True)]
-    torch.testing.assert_close(adapter.embed(together, shapes), torch.cat(rows), rtol=1e-4, atol=1e-5)
-    assert [len(row) for row in rows] == [adapter.length(shape, options) for shape in shapes] == [16, 24, 16]
+    torch.testing.assert_close(
+        adapter.embed(together, shapes), torch.cat(rows), rtol=1e-4, atol=1e-5
+    )
+    assert (
+        [len(row) for row in rows]
+        == [adapter.length(shape, options) for shape in shapes]
+        == [16, 24, 16]
+    )
     assert adapter.coordinates((48, 33), options)[-1].tolist() == [0, 5, 3]
 
 
 def test_the_class_token_stands_first_where_there_is_one(folders: dict[str, Path]) -> None:
-    plain, with_token = build(folders["registers"], bare=True), build(folders["registers"], bare=True, class_token=True)
-    batch, options = features(1, 32, 32), {**OPTIONS, "path": str(folders["registers"]), "class_token": True}
+    plain, with_token = (
+        build(folders["registers"], bare=True),
+        build(folders["registers"], bare=True, class_token=True),
+    )
+    batch, options = (
+        features(1, 32, 32),
+        {**OPTIONS, "path": str(folders["registers"]), "class_token": True},
+    )
     states = with_token.embed(batch, [(32, 32)])
     assert len(states) == with_token.length((32, 32), options) == 17
     assert with_token.coordinates((32, 32), options)[:2].tolist() == [[0, 0, 0], [0, 1, 1]]
@@ -91,13 +115,18 @@ def test_the_class_token_stands_first_where_there_is_one(folders: dict[str, Path
 
 def test_an_earlier_layer_can_be_taken(folders: dict[str, Path]) -> None:
     batch = features(1, 32, 32)
-    last, same, first = (build(folders["clip"], layer=layer).embed(batch, [(32, 32)]) for layer in (-1, 2, -2))
+    last, same, first = (
+        build(folders["clip"], layer=layer).embed(batch, [(32, 32)]) for layer in (-1, 2, -2)
+    )
     torch.testing.assert_close(last, same)
     assert (last - first).abs().max() > 1e-4
 
 
 def test_a_frozen_tower_rests_and_a_learned_one_learns(folders: dict[str, Path]) -> None:
-    frozen, learned = build(folders["dinov2"]).train(), build(folders["dinov2"], frozen=False).train()
+    frozen, learned = (
+        build(folders["dinov2"]).train(),
+        build(folders["dinov2"], frozen=False).train(),
+    )
     assert not any(module.training for module in frozen.tower.modules())
     assert all(module.training for module in learned.tower.modules())
     for adapter in (frozen, learned):
@@ -109,9 +138,13 @@ def test_a_frozen_tower_rests_and_a_learned_one_learns(folders: dict[str, Path])
 
 def test_pixels_are_normalised_as_the_folder_says(folders: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(folders["clip"], tmp_path, dirs_exist_ok=True)
-    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 4]}')
+    (tmp_path / "preprocessor_config.json").write_text(
+        '{"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 4]}'
+    )
     adapter, batch = build(tmp_path), features(1, 32, 32)
-    given = (batch["pixels"].view(-1, 3) / 255 - torch.tensor([0.1, 0.2, 0.3])) / torch.tensor([1, 2, 4])
+    given = (batch["pixels"].view(-1, 3) / 255 - torch.tensor([0.1, 0.2, 0.3])) / torch.tensor(
+        [1, 2, 4]
+    )
     own = adapter.embed({"pixels": given.flatten(), "statistics": torch.tensor([2])}, [(32, 32)])
     torch.testing.assert_close(adapter.embed(batch, [(32, 32)]), own, rtol=1e-4, atol=1e-5)
 
@@ -134,12 +167,24 @@ def test_a_generalist_keeps_a_frozen_tower_without_optimiser_state_and_needs_no_
     shutil.copytree(folders["clip"], path)
     pixels = np.random.default_rng(0).integers(256, size=(4, 32, 32, 3), dtype=np.uint8)
     rows = [{"img": pixels[n], "cap": "ab"[n % 2]} for n in range(4)]
-    task = Task("t", "[IMAGE:img,adapter=image_tower,size=32,augment=none] -> [TEXT:cap]", train=rows)
+    task = Task(
+        "t", "[IMAGE:img,adapter=image_tower,size=32,augment=none] -> [TEXT:cap]", train=rows
+    )
     adapters = {"image_tower": {"path": str(path)}}
-    model = Generalist.create([task], "tiny", hidden=32, ffn=32, heads=2, encoder_layers=1, decoder_layers=1,
-                              adapters=adapters)  # fmt: skip
+    model = Generalist.create(
+        [task],
+        "tiny",
+        hidden=32,
+        ffn=32,
+        heads=2,
+        encoder_layers=1,
+        decoder_layers=1,
+        adapters=adapters,
+    )
     run = model.fit(2, out=tmp_path / "run", samples=2, workers=0)
-    before = {name: value for name, value in model.model.portable_state().items() if ".tower." in name}
+    before = {
+        name: value for name, value in model.model.portable_state().items() if ".tower." in name
+    }
     structure = json.dumps([file.read_text() for file in run.rglob("optimizer.json")])
     assert "image_tower.image_proj" in structure
     assert ".tower." not in structure
@@ -184,7 +229,9 @@ def _broken(folder: Path, kind: str) -> None:
         ("unknown", "no configuration that transformers knows"),
     ],
 )
-def test_folders_that_do_not_serve_are_told(folders: dict[str, Path], tmp_path: Path, kind: str, message: str) -> None:
+def test_folders_that_do_not_serve_are_told(
+    folders: dict[str, Path], tmp_path: Path, kind: str, message: str
+) -> None:
     shutil.copytree(folders["clip"], tmp_path, dirs_exist_ok=True)
     _broken(tmp_path, kind)
     with pytest.raises(TowerError, match=message):
@@ -192,7 +239,9 @@ def test_folders_that_do_not_serve_are_told(folders: dict[str, Path], tmp_path: 
 
 
 def test_a_tower_must_be_named() -> None:
-    with pytest.raises(TowerError, match=r"no tower was named; give options\.adapter/image_tower\.path"):
+    with pytest.raises(
+        TowerError, match=r"no tower was named; give options\.adapter/image_tower\.path"
+    ):
         build("")
 
 
@@ -209,9 +258,18 @@ def test_a_class_token_stands_beside_places_of_its_own_model(folders: dict[str, 
 
 
 OTHERS = {
-    "swin": (lambda: transformers.SwinConfig(), "a swin, which merges patches from layer to layer; take a tower"),
-    "convnext": (lambda: transformers.ConvNextConfig(), "a convnext, which merges patches from layer to layer"),
-    "siglip2": (lambda: transformers.Siglip2VisionConfig(), "takes patches of any grid in place of pictures; take one"),
+    "swin": (
+        lambda: transformers.SwinConfig(),
+        "a swin, which merges patches from layer to layer; take a tower",
+    ),
+    "convnext": (
+        lambda: transformers.ConvNextConfig(),
+        "a convnext, which merges patches from layer to layer",
+    ),
+    "siglip2": (
+        lambda: transformers.Siglip2VisionConfig(),
+        "takes patches of any grid in place of pictures; take one",
+    ),
     "resnet": (lambda: transformers.ResNetConfig(), "a resnet, no image tower with square patches"),
 }
 
@@ -226,7 +284,9 @@ def test_towers_of_another_build_are_refused_by_name(kind: str, tmp_path: Path) 
 
 def test_a_tower_that_hides_patches_is_refused(tmp_path: Path) -> None:
     transformers.ViTMAEModel(transformers.ViTMAEConfig(**WITH_MLP)).save_pretrained(tmp_path)
-    with pytest.raises(TowerError, match=r"a vit_mae gives states \[1, 5, 16\] for pictures of 16 patches"):
+    with pytest.raises(
+        TowerError, match=r"a vit_mae gives states \[1, 5, 16\] for pictures of 16 patches"
+    ):
         build(tmp_path).embed(features(1, 32, 32), [(32, 32)])
 
 
@@ -239,22 +299,54 @@ def test_layers_that_are_not_there_are_refused(folders: dict[str, Path], layer: 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("preprocessor_config.json", "not json", "preprocessor_config.json' is no JSON .*; copy the folder again"),
+        (
+            "preprocessor_config.json",
+            "not json",
+            "preprocessor_config.json' is no JSON .*; copy the folder again",
+        ),
         ("preprocessor_config.json", "[1]", "preprocessor_config.json' holds no JSON object"),
-        ("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}', "deviation of 0 is not pos"),
-        ("preprocessor_config.json", '{"image_mean": [0, 0], "image_std": [1, 1, 1]}', "are no three numbers"),
-        ("preprocessor_config.json", '{"image_mean": [0, 0, NaN], "image_std": [1, 1, 1]}', "are no three numbers"),
-        ("preprocessor_config.json", '{"image_mean": null, "image_std": "a"}', "None are no three numbers"),
+        (
+            "preprocessor_config.json",
+            '{"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}',
+            "deviation of 0 is not pos",
+        ),
+        (
+            "preprocessor_config.json",
+            '{"image_mean": [0, 0], "image_std": [1, 1, 1]}',
+            "are no three numbers",
+        ),
+        (
+            "preprocessor_config.json",
+            '{"image_mean": [0, 0, NaN], "image_std": [1, 1, 1]}',
+            "are no three numbers",
+        ),
+        (
+            "preprocessor_config.json",
+            '{"image_mean": null, "image_std": "a"}',
+            "None are no three numbers",
+        ),
         ("config.json", "{", "config.json' is no JSON"),
         ("config.json", "[" * 10**5, "config.json' is no JSON"),
         ("config.json", "{}", "knows: no model_type; take a CLIP"),
-        ("config.json", '{"model_type": "clip_vision_model", "hidden_size": "x"}', "config.json' (holds|is)"),
-        ("config.json", '{"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}',
-         "knows: model_type 'evil'; code that comes with a folder is never run"),
+        (
+            "config.json",
+            '{"model_type": "clip_vision_model", "hidden_size": "x"}',
+            "config.json' (holds|is)",
+        ),
+        (
+            "config.json",
+            '{"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}',
+            "knows: model_type 'evil'; code that comes with a folder is never run",
+        ),
     ],
-)  # fmt: skip
+)
 def test_files_that_are_not_as_they_should_be_are_named(
-    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, message: str
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    content: str,
+    message: str,
 ) -> None:
     shutil.copytree(folders["clip"], tmp_path, dirs_exist_ok=True)
     (tmp_path / file).write_text(content)
@@ -275,7 +367,9 @@ def test_code_beside_a_known_tower_is_not_run(folders: dict[str, Path], tmp_path
     torch.testing.assert_close(build(tmp_path).embed(batch, [(32, 32)]), expected)
 
 
-def test_a_folder_that_was_written_anew_is_read_anew(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_folder_that_was_written_anew_is_read_anew(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     for name in ("clip", "dinov2"):
         shutil.copytree(folders[name], tmp_path, dirs_exist_ok=True)
         assert build(tmp_path).tower.config.model_type.startswith(name)

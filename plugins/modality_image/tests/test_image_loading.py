@@ -29,10 +29,15 @@ def forms(tmp_path: Path) -> dict[str, object]:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     return {
-        "pil": image, "array": np.asarray(image), "bytes": content, "path": path, "text": str(path),
-        "base64": base64.b64encode(content).decode(), "urlsafe": base64.urlsafe_b64encode(content).decode().rstrip("="),
+        "pil": image,
+        "array": np.asarray(image),
+        "bytes": content,
+        "path": path,
+        "text": str(path),
+        "base64": base64.b64encode(content).decode(),
+        "urlsafe": base64.urlsafe_b64encode(content).decode().rstrip("="),
         "uri": "data:image/png;base64," + base64.b64encode(content).decode(),
-    }  # fmt: skip
+    }
 
 
 def test_every_accepted_form_gives_the_same_pixels(forms: dict[str, object]) -> None:
@@ -43,7 +48,9 @@ def test_every_accepted_form_gives_the_same_pixels(forms: dict[str, object]) -> 
 
 
 def test_lists_and_numbers_are_not_one_picture() -> None:
-    assert not any(is_image(value) for value in ([picture()], 3, None, np.zeros((2, 4, 4, 3), np.uint8)))
+    assert not any(
+        is_image(value) for value in ([picture()], 3, None, np.zeros((2, 4, 4, 3), np.uint8))
+    )
 
 
 def test_exif_orientation_turns_the_picture() -> None:
@@ -71,7 +78,9 @@ def test_grey_pictures_keep_their_brightness() -> None:
 def test_a_truncated_file_is_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "half.img"
     buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(255, size=(64, 64, 3), dtype=np.uint8)).save(buffer, format=kind)
+    Image.fromarray(np.random.default_rng(0).integers(255, size=(64, 64, 3), dtype=np.uint8)).save(
+        buffer, format=kind
+    )
     path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
     with pytest.raises(RowError, match=r"'img'.*half\.img.*truncated"):
         load_image(path, "img")
@@ -131,15 +140,23 @@ SCALED = np.rint(RAMP / 11 * 255).astype(np.uint8)
 DEEP = {
     "floats of 0 to 1": (_file(Image.fromarray((RAMP / 11).astype(np.float32)), "TIFF"), None),
     "floats of a range that is told": (
-        _file(Image.fromarray((RAMP * 3.0 - 5).astype(np.float32)), "TIFF", tiffinfo={340: -5.0, 341: 28.0}), None),
+        _file(
+            Image.fromarray((RAMP * 3.0 - 5).astype(np.float32)),
+            "TIFF",
+            tiffinfo={340: -5.0, 341: 28.0},
+        ),
+        None,
+    ),
     "integers of a range that is told": (
-        _file(Image.fromarray((RAMP * 1000).astype(np.int32)), "TIFF", tiffinfo={341: 11000}), None),
+        _file(Image.fromarray((RAMP * 1000).astype(np.int32)), "TIFF", tiffinfo={341: 11000}),
+        None,
+    ),
     "32 bits": (_file(Image.fromarray((RAMP / 11 * (2**24 - 1)).astype(np.int32)), "TIFF"), 24),
     "16 bits": (_png(Image.fromarray((RAMP / 11 * 65535).astype(np.uint16))), None),
     "12 bits in 16": (_png(Image.fromarray((RAMP / 11 * 4095).astype(np.uint16))), 12),
     "8 bits in 16": (_png(Image.fromarray(SCALED.astype(np.uint16))), 8),
     "floats of 0 to 255": (Image.fromarray(SCALED.astype(np.float32)), 8),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", DEEP)
@@ -152,22 +169,40 @@ def test_deep_grey_is_scaled_by_what_is_said_of_it(kind: str) -> None:
 @pytest.mark.parametrize(
     ("values", "depth", "message"),
     [
-        (RAMP * 100.0, None, "numbers go from 0 to 1100, where 0 is black and 1 is white; write depth="),
+        (
+            RAMP * 100.0,
+            None,
+            "numbers go from 0 to 1100, where 0 is black and 1 is white; write depth=",
+        ),
         (RAMP / 11 * np.nan, None, "nan|not finite"),
         (RAMP * 100, None, "32 bits from 0 to 1100, and nothing says which is white; write depth="),
-        ((RAMP * 300).astype(np.uint16), None, r"largest value is 3300 of 65535.*depth=12 where 4095 .* or depth=16"),
+        (
+            (RAMP * 300).astype(np.uint16),
+            None,
+            r"largest value is 3300 of 65535.*depth=12 where 4095 .* or depth=16",
+        ),
         ((RAMP * 20).astype(np.uint16), None, r"largest value is 220 .*depth=8 where 255"),
-        ((RAMP * 300).astype(np.uint16), 8, "its values go from 0 to 3300, but black is 0 and white 255"),
+        (
+            (RAMP * 300).astype(np.uint16),
+            8,
+            "its values go from 0 to 3300, but black is 0 and white 255",
+        ),
     ],
 )
-def test_a_range_that_nobody_tells_is_asked_for(values: np.ndarray, depth: int | None, message: str) -> None:
+def test_a_range_that_nobody_tells_is_asked_for(
+    values: np.ndarray, depth: int | None, message: str
+) -> None:
     kinds = {"f": np.float32, "i": np.int32, "u": np.uint16}
     with pytest.raises(RowError, match=f"column 'img': picture cannot be used: .*({message})"):
         load_image(Image.fromarray(values.astype(kinds[values.dtype.kind])), "img", depth)
 
 
 def test_dark_and_black_pictures_of_16_bits_are_taken_at_their_word() -> None:
-    assert load_image(Image.fromarray(np.zeros((2, 2), np.uint16)), "img").getpixel((0, 0)) == (0, 0, 0)
+    assert load_image(Image.fromarray(np.zeros((2, 2), np.uint16)), "img").getpixel((0, 0)) == (
+        0,
+        0,
+        0,
+    )
     dark = Image.fromarray(np.full((2, 2), 2570, np.uint16))
     assert load_image(dark, "img", 16).getpixel((0, 0)) == (10, 10, 10)
 
@@ -175,24 +210,35 @@ def test_dark_and_black_pictures_of_16_bits_are_taken_at_their_word() -> None:
 @pytest.mark.parametrize(
     ("mode", "colour", "expected"),
     [
-        ("1", 1, (255, 255, 255)), ("L", 9, (9, 9, 9)), ("LA", (9, 255), (9, 9, 9)), ("P", 0, (0, 0, 0)),
-        ("RGBA", (255, 0, 0, 255), (255, 0, 0)), ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
-        ("CMYK", (0, 255, 255, 0), (255, 0, 0)), ("YCbCr", (255, 128, 128), (255, 255, 255)),
-        ("HSV", (0, 255, 255), (255, 0, 0)), ("PA", (0, 255), (0, 0, 0)),
+        ("1", 1, (255, 255, 255)),
+        ("L", 9, (9, 9, 9)),
+        ("LA", (9, 255), (9, 9, 9)),
+        ("P", 0, (0, 0, 0)),
+        ("RGBA", (255, 0, 0, 255), (255, 0, 0)),
+        ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
+        ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
+        ("YCbCr", (255, 128, 128), (255, 255, 255)),
+        ("HSV", (0, 255, 255), (255, 0, 0)),
+        ("PA", (0, 255), (0, 0, 0)),
     ],
-)  # fmt: skip
-def test_every_mode_becomes_its_colour(mode: str, colour: object, expected: tuple[int, int, int]) -> None:
+)
+def test_every_mode_becomes_its_colour(
+    mode: str, colour: object, expected: tuple[int, int, int]
+) -> None:
     assert load_image(Image.new(mode, (2, 2), colour), "img").getpixel((0, 0)) == expected
 
 
 def test_transparency_in_any_form_becomes_white() -> None:
     palette = RED.convert("P")
     forms = [
-        _file(palette, "PNG", transparency=palette.getpixel((0, 0))), _file(palette, "PNG", transparency=bytes(256)),
-        _file(palette, "GIF", transparency=palette.getpixel((0, 0))), _file(RED, "PNG", transparency=(255, 0, 0)),
-        _file(Image.new("L", (3, 2), 7), "PNG", transparency=7), palette.convert("PA"),
+        _file(palette, "PNG", transparency=palette.getpixel((0, 0))),
+        _file(palette, "PNG", transparency=bytes(256)),
+        _file(palette, "GIF", transparency=palette.getpixel((0, 0))),
+        _file(RED, "PNG", transparency=(255, 0, 0)),
+        _file(Image.new("L", (3, 2), 7), "PNG", transparency=7),
+        palette.convert("PA"),
         _file(Image.fromarray(np.full((2, 3), 60000, np.uint16)), "PNG", transparency=60000),
-    ]  # fmt: skip
+    ]
     forms[5].putalpha(0)  # type: ignore[union-attr]
     for number, form in enumerate(forms):
         assert load_image(form, "img").getpixel((0, 0)) == (255, 255, 255), number
@@ -201,7 +247,9 @@ def test_transparency_in_any_form_becomes_white() -> None:
 def test_of_a_moving_picture_the_first_is_taken() -> None:
     for kind in ("GIF", "PNG", "WEBP", "TIFF"):
         options = {"lossless": True} if kind == "WEBP" else {}
-        moving = _file(RED, kind, save_all=True, append_images=[Image.new("RGB", (3, 2), "blue")], **options)
+        moving = _file(
+            RED, kind, save_all=True, append_images=[Image.new("RGB", (3, 2), "blue")], **options
+        )
         assert load_image(moving, "img").getpixel((0, 0)) == (255, 0, 0)
 
 
@@ -220,13 +268,22 @@ def test_a_stored_picture_is_not_turned_and_the_other_says_that_it_was() -> None
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (b"\0\0\0\x18ftypheic" + bytes(40), "it is HEIC, which needs a decoder of its own; save it as JPEG"),
+        (
+            b"\0\0\0\x18ftypheic" + bytes(40),
+            "it is HEIC, which needs a decoder of its own; save it as JPEG",
+        ),
         (b"\0\0\0\x18ftypisom" + bytes(40), "it is a video"),
         (b"%PDF-1.4\n%\xe2\xe3", "it is a PDF"),
         (bytes(128) + b"DICM", "it is DICOM"),
         (b"\x93NUMPY\x01\x00", "it is a numpy file; give the array"),
-        (b"version https://git-lfs.github.com/spec/v1\noid", "it is text that begins with 'version https://git-lfs"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "it is PostScript, a program"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            "it is text that begins with 'version https://git-lfs",
+        ),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
+            "it is PostScript, a program",
+        ),
         ({"bytes": None, "path": None}, "a dict with 'bytes', 'path' holds no picture: neither"),
         ("images\\a.png", r"no file .*; folders are parted by '/'"),
     ],
@@ -239,7 +296,10 @@ def test_files_of_other_kinds_are_told_by_name(start: object, message: str) -> N
 def test_damaged_bytes_end_in_a_message_and_never_otherwise() -> None:
     """Decoders meet bytes that were changed anywhere: a picture comes out, or the row is refused."""
     rng = np.random.default_rng(0)
-    files = [_file(picture(), kind) for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "ICO", "TGA")]
+    files = [
+        _file(picture(), kind)
+        for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "ICO", "TGA")
+    ]
     for content in files:
         for _ in range(25):
             damaged = bytearray(content)

@@ -16,11 +16,18 @@ from ofa_modality_image.sample import picture
 from ofa_modality_image.transform import ImageTransform
 from ofacore.protocols import BuildContext, DenseSegment, RowContext, SlotPlan, Split, Vocabulary
 
-OPTIONS = {**next(part for part in COMPONENTS if part.name == "image_patch_embed").options, "class_token": True}
+OPTIONS = {
+    **next(part for part in COMPONENTS if part.name == "image_patch_embed").options,
+    "class_token": True,
+}
 
 
-def encode(value: object, split: Split = "train", seed: int = 0, **attributes: object) -> DenseSegment:
-    slot = SlotPlan("img", "IMAGE", "source", 0, "image", "image_patch_embed", {"augment": "none", **attributes})
+def encode(
+    value: object, split: Split = "train", seed: int = 0, **attributes: object
+) -> DenseSegment:
+    slot = SlotPlan(
+        "img", "IMAGE", "source", 0, "image", "image_patch_embed", {"augment": "none", **attributes}
+    )
     ctx = RowContext({}, "task", split, np.random.default_rng(seed))
     row = ImageTransform({"size": 32})({"img": value}, [slot], ctx)
     (segment,) = ImagePreprocessor({"size": 32}).encode(row["img"], slot, ctx)
@@ -52,7 +59,9 @@ def test_normalised_pixels_are_taken_as_they_are_even_beside_others(bare: bool) 
 
 def test_normalised_pixels_can_be_looked_at() -> None:
     pixels = np.asarray(picture())
-    assert ImagePreprocessor({}).render(pixels / 127.5 - 1) == ImagePreprocessor({}).render(picture())
+    assert ImagePreprocessor({}).render(pixels / 127.5 - 1) == ImagePreprocessor({}).render(
+        picture()
+    )
 
 
 def test_a_mask_by_side_hides_the_square_of_its_ratio() -> None:
@@ -64,7 +73,9 @@ def test_a_mask_by_side_hides_the_square_of_its_ratio() -> None:
 
 
 def test_normalised_pixels_are_masked_by_zeros() -> None:
-    found = encode(np.ones((32, 32, 3), np.float32), mask_ratio=0.5, mask_by="side").features["pixels"]
+    found = encode(np.ones((32, 32, 3), np.float32), mask_ratio=0.5, mask_by="side").features[
+        "pixels"
+    ]
     assert (found.reshape(32, 32, 3)[8:24, 8:24] == 0).all()
     assert found.sum() == 3 * (32 * 32 - 16 * 16)
 
@@ -72,7 +83,10 @@ def test_normalised_pixels_are_masked_by_zeros() -> None:
 def test_drawn_patches_are_those_of_the_whole_picture_and_know_where_they_are() -> None:
     model, whole, drawn = adapter(), encode(picture()), encode(picture(), sample_patches=5)
     all_states, coordinates = states(model, whole), model.coordinates(drawn.shape, OPTIONS)
-    places = {tuple(place): row for place, row in zip(model.coordinates(whole.shape, OPTIONS), all_states, strict=True)}
+    places = {
+        tuple(place): row
+        for place, row in zip(model.coordinates(whole.shape, OPTIONS), all_states, strict=True)
+    }
     found = states(model, drawn)
     assert model.length(drawn.shape, OPTIONS) == len(found) == len(coordinates) == 1 + 5
     for place, row in zip(coordinates, found, strict=True):
@@ -102,5 +116,7 @@ def test_rand_augment_is_a_function_of_its_generator() -> None:
 
     assert run(1) == run(1)
     assert len({run(seed) for seed in range(12)}) > 3
-    one, other = (encode(picture(), seed=seed, augment="rand").features["pixels"].tobytes() for seed in (1, 2))
+    one, other = (
+        encode(picture(), seed=seed, augment="rand").features["pixels"].tobytes() for seed in (1, 2)
+    )
     assert one != other

@@ -18,7 +18,11 @@ from ofa_modality_image.preprocessor import (
 from ofa_modality_image.sample import picture
 from ofacore.protocols import DenseSegment, Hypothesis, RowContext, SlotPlan, Split
 
-_CLASSES = {"image": ImagePreprocessor, "imagenet": ImagenetPreprocessor, "imagepretrain": ImagePretrainPreprocessor}
+_CLASSES = {
+    "image": ImagePreprocessor,
+    "imagenet": ImagenetPreprocessor,
+    "imagepretrain": ImagePretrainPreprocessor,
+}
 
 
 def _encode(
@@ -32,7 +36,9 @@ def _encode(
 
 
 def test_pixels_are_the_resized_picture() -> None:
-    ramp = Image.fromarray(np.add.outer(np.arange(40), 3 * np.arange(56)).astype(np.uint8)).convert("RGB")
+    ramp = Image.fromarray(np.add.outer(np.arange(40), 3 * np.arange(56)).astype(np.uint8)).convert(
+        "RGB"
+    )
     segment = _encode(ramp)
     expected = np.asarray(ramp.resize((16, 16), Image.Resampling.BICUBIC)).astype(int)
     found = segment.features["pixels"].reshape(16, 16, 3)
@@ -65,7 +71,10 @@ def test_training_depends_on_the_generator_alone_and_none_switches_it_off(name: 
 
     assert pixels(1) == pixels(1)
     assert len({pixels(seed) for seed in range(5)}) > 1
-    assert pixels(1, augment="none") == _encode(picture(), "test", 9, name).features["pixels"].tobytes()
+    assert (
+        pixels(1, augment="none")
+        == _encode(picture(), "test", 9, name).features["pixels"].tobytes()
+    )
 
 
 def test_pickled_preprocessors_encode_the_same() -> None:
@@ -79,7 +88,8 @@ def test_pickled_preprocessors_encode_the_same() -> None:
 def test_render_and_save_show_the_picture(tmp_path: Path) -> None:
     preprocessor = ImagePreprocessor({})
     assert re.fullmatch(
-        r'<img src="data:image/png;base64,[A-Za-z0-9+/=]+" alt="picture">', preprocessor.render(picture())
+        r'<img src="data:image/png;base64,[A-Za-z0-9+/=]+" alt="picture">',
+        preprocessor.render(picture()),
     )
     preprocessor.save(picture(), None, tmp_path / "out.png")
     assert Image.open(tmp_path / "out.png").tobytes() == picture().tobytes()
@@ -88,5 +98,7 @@ def test_render_and_save_show_the_picture(tmp_path: Path) -> None:
 def test_decode_gives_a_picture_from_pixel_values() -> None:
     slot = SlotPlan("img", "IMAGE", "target", 0, "image", "image_conv", {})
     ctx = RowContext({}, "task", "infer", np.random.default_rng(0))
-    decoded = ImagePreprocessor({}).decode(Hypothesis(np.asarray(picture()).astype(np.float32)), slot, ctx)
+    decoded = ImagePreprocessor({}).decode(
+        Hypothesis(np.asarray(picture()).astype(np.float32)), slot, ctx
+    )
     assert decoded.tobytes() == picture().tobytes()

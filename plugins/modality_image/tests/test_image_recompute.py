@@ -15,7 +15,9 @@ from ofacore.protocols import BuildContext, Vocabulary
 def built(**changes: Any) -> ImageResnet:
     component = next(part for part in COMPONENTS if part.name == "image_resnet")
     torch.manual_seed(0)
-    return ImageResnet(BuildContext(8, {**component.options, **changes}, Vocabulary(), None)).train()
+    return ImageResnet(
+        BuildContext(8, {**component.options, **changes}, Vocabulary(), None)
+    ).train()
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.5])

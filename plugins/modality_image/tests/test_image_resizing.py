@@ -28,8 +28,12 @@ def photo(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.stack(waves, -1).clip(0, 255).astype(np.uint8))
 
 
-def pixels(image: Image.Image, attributes: dict[str, object], options: dict[str, object]) -> np.ndarray:
-    plan = SlotPlan("img", "IMAGE", "source", 0, "image", "image_conv", {"augment": "none", **attributes})
+def pixels(
+    image: Image.Image, attributes: dict[str, object], options: dict[str, object]
+) -> np.ndarray:
+    plan = SlotPlan(
+        "img", "IMAGE", "source", 0, "image", "image_conv", {"augment": "none", **attributes}
+    )
     ctx = RowContext({}, "task", "train", np.random.default_rng(0))
     (segment,) = ImagePreprocessor(options).encode(image, plan, ctx)
     return segment.features["pixels"].reshape(*segment.shape[:2], 3)
@@ -40,7 +44,10 @@ def pixels(image: Image.Image, attributes: dict[str, object], options: dict[str,
 def test_resizing_is_that_of_torchvision(size: tuple[int, int], kind: str) -> None:
     image = photo(*size)
     expected = functional.resize(image, [256, 256], interpolation=InterpolationMode(kind))
-    for attributes, options in (({"size": 256, "interpolation": kind}, {}), ({}, {"size": 256, "interpolation": kind})):
+    for attributes, options in (
+        ({"size": 256, "interpolation": kind}, {}),
+        ({}, {"size": 256, "interpolation": kind}),
+    ):
         assert np.array_equal(pixels(image, attributes, options), np.asarray(expected))
 
 
@@ -51,9 +58,13 @@ def test_the_usual_interpolation_is_bicubic() -> None:
 
 
 def test_options_that_name_nothing_are_refused() -> None:
-    with pytest.raises(PluginError, match="option interpolation of IMAGE: 'cubic' is none of nearest,"):
+    with pytest.raises(
+        PluginError, match="option interpolation of IMAGE: 'cubic' is none of nearest,"
+    ):
         ImagePreprocessor({"interpolation": "cubic"})
-    with pytest.raises(PluginError, match="option mean_std of IMAGE: 'given' is none of half, imagenet"):
+    with pytest.raises(
+        PluginError, match="option mean_std of IMAGE: 'given' is none of half, imagenet"
+    ):
         ImagePreprocessor({"mean_std": "given"})
 
 
@@ -62,7 +73,9 @@ def test_options_of_the_model_reach_the_pixels_unspoilt(preprocessor: str) -> No
     """A picture is resized once, to the size of the options of its own preprocessor."""
     image = photo(300, 200)
     row = {"img": image, "cap": "a"}
-    task = Task("t", f"[IMAGE:img,augment=none,preprocess={preprocessor}] -> [TEXT:cap]", train=[row])
+    task = Task(
+        "t", f"[IMAGE:img,augment=none,preprocess={preprocessor}] -> [TEXT:cap]", train=[row]
+    )
     options = {"size": 128, "mean_std": "imagenet", "interpolation": "bilinear"}
     model = Generalist.create([task], "tiny", preprocessors={preprocessor: options})
     rng = np.random.default_rng(0)
@@ -91,7 +104,10 @@ def test_normalised_pixels_are_those_of_the_usual_transform() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.full((4, 4, 3), 255.0), "counts as normalised already, but goes up to 255; give pixels of 0 to 255"),
+        (
+            np.full((4, 4, 3), 255.0),
+            "counts as normalised already, but goes up to 255; give pixels of 0 to 255",
+        ),
         (np.zeros((0, 4, 3)), "the array has no pixels"),
         (np.full((4, 4, 3), np.inf), "not finite"),
     ],

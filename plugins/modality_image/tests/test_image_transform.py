@@ -14,7 +14,13 @@ from ofa_modality_image.transform import POLICIES, ImageTransform
 from ofacore.parts import PlaneView
 from ofacore.protocols import RowContext, RowError, SlotPlan, Split
 
-_DRAWS = (geometry.whole, geometry.jittered, geometry.random_resized, geometry.zoomed, geometry.centre_square)
+_DRAWS = (
+    geometry.whole,
+    geometry.jittered,
+    geometry.random_resized,
+    geometry.zoomed,
+    geometry.centre_square,
+)
 sides = st.integers(1, 200)
 seeds = st.integers(0, 2**32 - 1)
 
@@ -47,17 +53,23 @@ def test_affine_takes_the_corners_of_the_crop_to_the_corners_of_the_view(
 @given(sides, sides, seeds)
 def test_crops_rounded_to_pixels_stay_inside(width: int, height: int, seed: int) -> None:
     for draw in _DRAWS:
-        left, top, right, bottom = geometry.on_pixels(draw((width, height), np.random.default_rng(seed)))
+        left, top, right, bottom = geometry.on_pixels(
+            draw((width, height), np.random.default_rng(seed))
+        )
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
 
 
 @given(seeds, st.sampled_from(["image", "imagenet", "imagepretrain"]), st.sampled_from([None, 64]))
-def test_a_marked_square_is_found_where_the_affine_says(seed: int, preprocessor: str, size: int | None) -> None:
+def test_a_marked_square_is_found_where_the_affine_says(
+    seed: int, preprocessor: str, size: int | None
+) -> None:
     image = Image.new("RGB", (120, 80))
     image.paste((255, 255, 255), (48, 30, 68, 50))
     ctx = _context(seed=seed)
-    view = ImageTransform({})({"img": image}, [_slot(preprocessor, augment="flip", size=size)], ctx)["img"]
+    view = ImageTransform({})(
+        {"img": image}, [_slot(preprocessor, augment="flip", size=size)], ctx
+    )["img"]
     published = ctx.published.one("img", PlaneView)
     assert view.size == published.view
     corners = published.affine @ [[48, 68], [30, 50], [1, 1]]
@@ -66,14 +78,20 @@ def test_a_marked_square_is_found_where_the_affine_says(seed: int, preprocessor:
     if (box[2:] - box[:2] < 6).any():
         return
     rows, columns = np.nonzero(np.asarray(view)[..., 0] > 127)
-    assert np.allclose(box, [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], atol=1.5)
+    assert np.allclose(
+        box, [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], atol=1.5
+    )
 
 
 @pytest.mark.parametrize("preprocessor", sorted(POLICIES))
 def test_without_augmentation_training_sees_what_evaluation_sees(preprocessor: str) -> None:
     views = []
     for ctx, attributes in ((_context("train"), {"augment": "none"}), (_context("test", 5), {})):
-        views.append(ImageTransform({})({"img": picture()}, [_slot(preprocessor, size=32, **attributes)], ctx)["img"])
+        views.append(
+            ImageTransform({})(
+                {"img": picture()}, [_slot(preprocessor, size=32, **attributes)], ctx
+            )["img"]
+        )
     assert views[0].tobytes() == views[1].tobytes()
 
 
@@ -87,7 +105,9 @@ def test_image_is_seen_whole_in_evaluation() -> None:
 
 def test_equal_generators_give_equal_views_and_others_do_not() -> None:
     def view(seed: int) -> bytes:
-        return ImageTransform({})({"img": picture()}, [_slot(size=32)], _context(seed=seed))["img"].tobytes()
+        return ImageTransform({})({"img": picture()}, [_slot(size=32)], _context(seed=seed))[
+            "img"
+        ].tobytes()
 
     assert view(3) == view(3)
     assert view(3) != view(4)
@@ -102,7 +122,9 @@ def test_default_augmentation_never_mirrors() -> None:
 
 def test_list_valued_columns_publish_one_geometry_each() -> None:
     ctx = _context("test")
-    row = ImageTransform({})({"img": [picture(), Image.new("L", (10, 20))], "text": "x"}, [_slot(size=8)], ctx)
+    row = ImageTransform({})(
+        {"img": [picture(), Image.new("L", (10, 20))], "text": "x"}, [_slot(size=8)], ctx
+    )
     assert [image.size for image in row["img"]] == [(8, 8), (8, 8)]
     assert [view.size for view in ctx.published.all("img", PlaneView)] == [(48, 32), (10, 20)]
     assert row["text"] == "x"

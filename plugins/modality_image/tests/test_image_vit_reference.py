@@ -17,17 +17,25 @@ SIZES = {
     "wide heads": {"patch": 14, "width": 64, "layers": 2, "heads": 2, "resolution": 28},
 }
 _PARTS = {
-    "layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
     "self_attn.out_proj": "attn.out_proj",
-}  # fmt: skip
+}
 
 
 def clip(patch: int, width: int, layers: int, heads: int, resolution: int) -> nn.Module:
     torch.manual_seed(2)
     config = transformers.CLIPVisionConfig(
-        hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=heads,
-        image_size=resolution, patch_size=patch, hidden_act="quick_gelu",
-    )  # fmt: skip
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        image_size=resolution,
+        patch_size=patch,
+        hidden_act="quick_gelu",
+    )
     model = transformers.CLIPVisionModel(config).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, 1.0 if parameter.dim() == 1 else 0.0, 0.2)
@@ -44,7 +52,10 @@ def renamed(theirs: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
             layer, own = f"encoder.layers.{n}", f"transformer.resblocks.{n}"
             parts = [theirs[f"{layer}.self_attn.{part}_proj.{leaf}"] for part in "qkv"]
             found[f"{own}.attn.in_proj_{leaf}"] = torch.cat(parts)
-            found |= {f"{own}.{new}.{leaf}": theirs[f"{layer}.{old}.{leaf}"] for old, new in _PARTS.items()}
+            found |= {
+                f"{own}.{new}.{leaf}": theirs[f"{layer}.{old}.{leaf}"]
+                for old, new in _PARTS.items()
+            }
     return found
 
 
@@ -56,7 +67,9 @@ def test_states_are_those_of_clip(name: str) -> None:
     theirs = clip(**sizes)
     vision = getattr(theirs, "vision_model", theirs)
     component = next(part for part in COMPONENTS if part.name == "image_vit")
-    adapter = ImageVit(BuildContext(12, {**component.options, **sizes, "bare": True}, Vocabulary(), None)).eval()
+    adapter = ImageVit(
+        BuildContext(12, {**component.options, **sizes, "bare": True}, Vocabulary(), None)
+    ).eval()
     adapter.embed_images.load_state_dict(renamed(vision.state_dict(), sizes["layers"]))
     pixels = torch.randn(3, 3, sizes["resolution"], sizes["resolution"])
     states = vision.pre_layrnorm(vision.embeddings(pixels))
@@ -79,7 +92,13 @@ def test_states_are_those_of_torchvisions_transformer() -> None:
     ours = Block(48, 6, 0.0).eval()
     theirs = EncoderBlock(6, 48, 192, 0.0, 0.0, norm_layer=nn.LayerNorm).eval()
     theirs.mlp[1] = QuickGelu()
-    names = {"ln_1": "ln_1", "attn": "self_attention", "ln_2": "ln_2", "mlp.c_fc": "mlp.0", "mlp.c_proj": "mlp.3"}
+    names = {
+        "ln_1": "ln_1",
+        "attn": "self_attention",
+        "ln_2": "ln_2",
+        "mlp.c_fc": "mlp.0",
+        "mlp.c_proj": "mlp.3",
+    }
     for own, other in names.items():
         theirs.get_submodule(other).load_state_dict(ours.get_submodule(own).state_dict())
     x = torch.randn(2, 9, 48)

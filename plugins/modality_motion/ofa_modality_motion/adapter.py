@@ -24,10 +24,14 @@ class MotionAdapter(nn.Module):
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         hidden, self._width = context.hidden, int(context.options["max_dim"])
-        self.frames = nn.Sequential(nn.Linear(self._width, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+        self.frames = nn.Sequential(
+            nn.Linear(self._width, hidden), nn.GELU(), nn.Linear(hidden, hidden)
+        )
         self.norm = nn.LayerNorm(hidden)
         self.position = nn.Linear(4 * _BANDS, hidden)
-        self.level = nn.Sequential(nn.Linear(4 * _BANDS, hidden), nn.GELU(), nn.Linear(hidden, 2 * hidden))
+        self.level = nn.Sequential(
+            nn.Linear(4 * _BANDS, hidden), nn.GELU(), nn.Linear(hidden, 2 * hidden)
+        )
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:
@@ -59,7 +63,11 @@ class MotionAdapter(nn.Module):
         states = self.norm(self.frames(frames.to(dtype)))
         scale, shift = self.level(_waves(level, 2 * _BANDS).to(dtype)).chunk(2, dim=1)
         noisy = (level > 0)[:, None].to(dtype)
-        return states * (1 + noisy * scale) + noisy * shift + self.position(_places(shapes, frames.device).to(dtype))
+        return (
+            states * (1 + noisy * scale)
+            + noisy * shift
+            + self.position(_places(shapes, frames.device).to(dtype))
+        )
 
 
 def _places(shapes: Sequence[tuple[int, ...]], device: torch.device) -> Tensor:
@@ -69,7 +77,9 @@ def _places(shapes: Sequence[tuple[int, ...]], device: torch.device) -> Tensor:
         numbers = torch.arange(count, device=device)
         octaves = torch.pi * 2.0 ** torch.arange(_BANDS, device=device)
         shares = ((numbers + 0.5) / count)[:, None] * octaves
-        pieces.append((count, torch.cat([_waves(numbers, _BANDS), shares.sin(), shares.cos()], dim=1)))
+        pieces.append(
+            (count, torch.cat([_waves(numbers, _BANDS), shares.sin(), shares.cos()], dim=1))
+        )
     table = dict(pieces)
     return torch.cat([table[count] for (count,) in shapes])
 

@@ -27,7 +27,13 @@ def gif(clip: Clip) -> bytes:
     buffer = io.BytesIO()
     milliseconds = max(20, round(1000 * stride / (clip.fps or DEFAULT_FPS)))
     pictures[0].save(
-        buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0, optimize=False
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=milliseconds,
+        loop=0,
+        optimize=False,
     )
     return buffer.getvalue()
 
@@ -42,7 +48,9 @@ def _figures(clip: Clip, stride: int) -> list[Image.Image]:
         picture = Image.new("RGB", (SIDE, SIDE), _PAPER)
         pen = ImageDraw.Draw(picture)
         for number, (start, end) in enumerate(bones):
-            pen.line([tuple(frame[start]), tuple(frame[end])], fill=_colour(number, len(bones)), width=3)
+            pen.line(
+                [tuple(frame[start]), tuple(frame[end])], fill=_colour(number, len(bones)), width=3
+            )
         pictures.append(picture)
     return pictures
 
@@ -68,13 +76,19 @@ def _curves(frames: np.ndarray, stride: int) -> list[Image.Image]:
     low, high = frames.min(axis=0), frames.max(axis=0)
     moving = np.argsort(low - high, kind="stable")[:_MOST_CURVES]
     shares = (frames[:, moving] - low[moving]) / np.maximum(high - low, 1e-9)[moving]
-    x = np.linspace(_MARGIN, SIDE - _MARGIN, len(frames)) if len(frames) > 1 else np.array([SIDE / 2])
+    x = (
+        np.linspace(_MARGIN, SIDE - _MARGIN, len(frames))
+        if len(frames) > 1
+        else np.array([SIDE / 2])
+    )
     y = SIDE - _MARGIN - shares * (SIDE - 2 * _MARGIN)
     page = Image.new("RGB", (SIDE, SIDE), _PAPER)
     pen = ImageDraw.Draw(page)
     for curve in range(len(moving)):
         points = list(zip(x.tolist(), y[:, curve].tolist(), strict=True))
-        pen.line(points if len(points) > 1 else points * 2, fill=_colour(curve, len(moving)), width=2)
+        pen.line(
+            points if len(points) > 1 else points * 2, fill=_colour(curve, len(moving)), width=2
+        )
     return [_with_cursor(page, float(place)) for place in x[::stride]]
 
 

@@ -14,7 +14,9 @@ import numpy as np
 from ofa_modality_motion.bvh_hierarchy import END, read_hierarchy
 from ofa_modality_motion.skeleton import Skeleton, children_of
 
-_MOTION = re.compile(r"(?:^|(?<=[\s}]))MOTION\s+Frames\s*:?\s*(\S+)\s+Frame\s*Time\s*:?\s*(\S+)", re.IGNORECASE)
+_MOTION = re.compile(
+    r"(?:^|(?<=[\s}]))MOTION\s+Frames\s*:?\s*(\S+)\s+Frame\s*Time\s*:?\s*(\S+)", re.IGNORECASE
+)
 _MOTION_ALONE = re.compile(r"^\s*MOTION\s*$", re.IGNORECASE | re.MULTILINE)
 _LOG = logging.getLogger("ofacore.encoding")
 
@@ -80,12 +82,20 @@ def write_bvh(skeleton: Skeleton, frames: np.ndarray, fps: float) -> str:
     """
     if frames.ndim != 2 or frames.shape[1] != skeleton.channels:
         shape = list(frames.shape)
-        raise ValueError(f"frames of shape {shape} do not fit a skeleton of {skeleton.channels} channels")
+        raise ValueError(
+            f"frames of shape {shape} do not fit a skeleton of {skeleton.channels} channels"
+        )
     if not np.isfinite(frames).all() or not 0 < fps < math.inf:
         raise ValueError("BVH holds finite numbers and a positive rate only")
     order, lines = _joint_lines(skeleton)
     columns = [column for number in order for column in skeleton.columns(number)]
-    lines = ["HIERARCHY", *lines, "MOTION", f"Frames: {len(frames)}", f"Frame Time: {1.0 / fps:.9g}"]
+    lines = [
+        "HIERARCHY",
+        *lines,
+        "MOTION",
+        f"Frames: {len(frames)}",
+        f"Frame Time: {1.0 / fps:.9g}",
+    ]
     lines += [" ".join(f"{number:.6f}" for number in frame) for frame in frames[:, columns]]
     return "\n".join(lines) + "\n"
 
@@ -99,7 +109,9 @@ def _count(word: str) -> int:
 def _seconds(word: str) -> float:
     seconds = _number(word)
     if seconds is None or not 0 < seconds < math.inf:
-        raise ValueError(f"'Frame Time: {word[:20]}' is no positive number of seconds{_comma(word)}")
+        raise ValueError(
+            f"'Frame Time: {word[:20]}' is no positive number of seconds{_comma(word)}"
+        )
     return seconds
 
 
@@ -113,7 +125,9 @@ def _frames(tail: str, skeleton: Skeleton, announced: int, first_line: int) -> n
         number, words = uneven
         raise ValueError(f"line {number}: {len(words)} numbers for {channels} channels")
     if numbers < announced * channels:
-        raise ValueError(f"{announced} frames announced, {len(lines)} lines found; the file was cut, or mend 'Frames:'")
+        raise ValueError(
+            f"{announced} frames announced, {len(lines)} lines found; the file was cut, or mend 'Frames:'"
+        )
     values = np.array([_value(word, number) for number, words in lines for word in words])
     frames = values.reshape(-1, channels) if channels else np.empty((announced, 0))
     _check_finite(frames, skeleton)
@@ -176,7 +190,9 @@ def _opened(skeleton: Skeleton, number: int, level: int, parent: bool) -> list[s
     lines = [indent + _title(skeleton, number, parent), indent + "{"]
     lines.append(f"{indent}  OFFSET {' '.join(f'{part:.6f}' for part in joint.offset)}")
     if not _is_end(skeleton, number, parent):
-        lines.append(f"{indent}  CHANNELS {len(joint.channels)} {' '.join(joint.channels)}".rstrip())
+        lines.append(
+            f"{indent}  CHANNELS {len(joint.channels)} {' '.join(joint.channels)}".rstrip()
+        )
     return lines
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_modality_motion.features import Signatures, asked_length, signature_of, slot_dims, slot_features
+from ofa_modality_motion.features import (
+    Signatures,
+    asked_length,
+    signature_of,
+    slot_dims,
+    slot_features,
+)
 from ofa_modality_motion.trimming import Cut
 from ofacore.protocols import RowContext, RowError, SlotPlan
 
@@ -30,7 +36,9 @@ def row_canvas(slot: SlotPlan, ctx: RowContext, signatures: Signatures, width: i
         RowError: Nothing says how many numbers a frame has, or the row's own clip is unusable.
     """
     dims = slot_dims(slot, ctx, signatures)
-    value = None if slot.repeat else ctx.row.get(slot.name)  # a column of a repeat holds a clip for each turn
+    value = (
+        None if slot.repeat else ctx.row.get(slot.name)
+    )  # a column of a repeat holds a clip for each turn
     own = None if value is None else slot_features(value, slot, ctx, signatures)
     length = asked_length(slot, ctx)
     if length is None and own is not None:
@@ -52,7 +60,9 @@ def padded(frames: np.ndarray, width: int, column: str) -> np.ndarray:
         RowError: The frames are wider.
     """
     if frames.shape[1] > width:
-        raise RowError(f"column '{column}': {frames.shape[1]} numbers a frame; option max_dim={width} holds fewer")
+        raise RowError(
+            f"column '{column}': {frames.shape[1]} numbers a frame; option max_dim={width} holds fewer"
+        )
     result = np.zeros((len(frames), width), np.float32)
     result[:, : frames.shape[1]] = frames
     return result

@@ -71,7 +71,11 @@ def _from_file(path: Path, column: str) -> Clip:
         raise RowError(f"column '{column}': '{shown}' is no motion file; expected {ACCEPTED}")
     if not os.path.isfile(path):  # not Path.is_file, which fails on names that are too long
         place = "" if path.is_absolute() else f" below {Path.cwd()}"
-        problem = f"'{path}' is a folder" if os.path.isdir(path) else f"no file {excerpt(str(path))}{place}"
+        problem = (
+            f"'{path}' is a folder"
+            if os.path.isdir(path)
+            else f"no file {excerpt(str(path))}{place}"
+        )
         raise RowError(f"column '{column}': {problem}")
     try:
         if path.suffix.lower() == ".bvh":
@@ -81,7 +85,9 @@ def _from_file(path: Path, column: str) -> Clip:
     except _DAMAGE as error:
         if isinstance(error, RowError):
             raise
-        raise RowError(f"column '{column}': '{path}' cannot be read ({_short(str(error))})") from error
+        raise RowError(
+            f"column '{column}': '{path}' cannot be read ({_short(str(error))})"
+        ) from error
 
 
 def _from_content(content: bytes, column: str) -> Clip:
@@ -96,7 +102,9 @@ def _from_content(content: bytes, column: str) -> Clip:
     except _DAMAGE as error:
         if isinstance(error, RowError):
             raise
-        raise RowError(f"column '{column}': {name} cannot be read ({_short(str(error))})") from error
+        raise RowError(
+            f"column '{column}': {name} cannot be read ({_short(str(error))})"
+        ) from error
     raise RowError(f"column '{column}': {name} is no .npy, .npz or .bvh; expected {ACCEPTED}")
 
 
@@ -111,7 +119,9 @@ def _from_numpy(file: BinaryIO, column: str, path: str) -> Clip:
     try:
         loaded = np.load(file, allow_pickle=False)
     except ValueError as error:
-        raise ValueError("it holds no plain array of numbers; write it with numpy.save(path, frames)") from error
+        raise ValueError(
+            "it holds no plain array of numbers; write it with numpy.save(path, frames)"
+        ) from error
     if isinstance(loaded, np.ndarray):
         return Clip(_frames(loaded, column, path))
     with loaded:
@@ -119,7 +129,9 @@ def _from_numpy(file: BinaryIO, column: str, path: str) -> Clip:
         name = next((key for key in _KEYS if key in names), names[0] if len(names) == 1 else None)
         if name is None:
             listed = _short(", ".join(names)) or "none"
-            raise RowError(f"column '{column}': '{path}' has arrays {listed}; name one of them 'frames'")
+            raise RowError(
+                f"column '{column}': '{path}' has arrays {listed}; name one of them 'frames'"
+            )
         fps = _rate(loaded["fps"], column) if "fps" in names else None
         known = next((loaded[key] for key in ("known", "weights") if key in names), None)
         frames = _frames(loaded[name], column, path)
@@ -153,18 +165,24 @@ def _skeleton(value: Any, dims: int, column: str) -> AnySkeleton | None:
             value = read_bvh_skeleton(Path(value))
         skeleton = value if isinstance(value, (Skeleton, PointSkeleton)) else from_json(value)
     except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
-        raise RowError(f"column '{column}': the skeleton cannot be used ({_short(str(error))})") from error
+        raise RowError(
+            f"column '{column}': the skeleton cannot be used ({_short(str(error))})"
+        ) from error
     _fits(skeleton, dims, column)
     return skeleton
 
 
 def _fits(skeleton: AnySkeleton | None, dims: int, column: str) -> None:
     if isinstance(skeleton, Skeleton) and skeleton.channels != dims:
-        raise RowError(f"column '{column}': {dims} numbers a frame for a skeleton of {skeleton.channels} channels")
+        raise RowError(
+            f"column '{column}': {dims} numbers a frame for a skeleton of {skeleton.channels} channels"
+        )
     if isinstance(skeleton, PointSkeleton):
         points = 1 + max((max(bone) for bone in skeleton.bones), default=0)
         if skeleton.axes not in (2, 3) or dims % skeleton.axes or points * skeleton.axes > dims:
-            raise RowError(f"column '{column}': {dims} numbers a frame are not {points} points of {skeleton.axes} axes")
+            raise RowError(
+                f"column '{column}': {dims} numbers a frame are not {points} points of {skeleton.axes} axes"
+            )
 
 
 def _frames(value: Any, column: str, name: str) -> np.ndarray:
@@ -176,18 +194,24 @@ def _frames(value: Any, column: str, name: str) -> np.ndarray:
     except (ValueError, TypeError, OverflowError) as error:
         uneven = "inhomogeneous" in str(error)
         reason = "its frames have unequal numbers of numbers" if uneven else _short(str(error))
-        raise RowError(f"column '{column}': {name} is no clip ({reason}); expected {ACCEPTED}") from error
+        raise RowError(
+            f"column '{column}': {name} is no clip ({reason}); expected {ACCEPTED}"
+        ) from error
     if frames.ndim == 3 and frames.size:
         shape, dims = list(frames.shape), frames.shape[1] * frames.shape[2]
         remedy = f"give [frames, points * axes]: frames.reshape({len(frames)}, {dims})"
         raise RowError(f"column '{column}': {name} has shape {shape}; {remedy}")
     if frames.ndim != 2 or frames.size == 0:
-        raise RowError(f"column '{column}': {name} has shape {list(frames.shape)}, expected [frames, dims]")
+        raise RowError(
+            f"column '{column}': {name} has shape {list(frames.shape)}, expected [frames, dims]"
+        )
     bad = np.argwhere(~np.isfinite(frames))
     if len(bad):
         frame, place = bad[0].tolist()
         where = f"the first is number {place} of frame {frame}"
-        raise RowError(f"column '{column}': {name} has {len(bad)} numbers that are not finite; {where}")
+        raise RowError(
+            f"column '{column}': {name} has {len(bad)} numbers that are not finite; {where}"
+        )
     return frames
 
 
@@ -197,7 +221,9 @@ def _known(value: Any, frames: np.ndarray, column: str) -> np.ndarray | None:
     found = np.asarray(value)
     if found.dtype.kind not in "fiub" or found.shape != (len(frames),):
         what = f"shape {list(found.shape)} of {found.dtype}"
-        raise RowError(f"column '{column}': 'known' has {what} for {len(frames)} frames; one number a frame")
+        raise RowError(
+            f"column '{column}': 'known' has {what} for {len(frames)} frames; one number a frame"
+        )
     return found > 0
 
 

@@ -27,20 +27,26 @@ class DiffusionCriterion:
 
     def __init__(self, options: Options) -> None:
         self._main = float(options.get("scale_main_loss", 1.0))
-        self._auxiliary = tuple(float(options.get(f"scale_aux_loss_{order}", 0.0)) for order in (1, 2))
+        self._auxiliary = tuple(
+            float(options.get(f"scale_aux_loss_{order}", 0.0)) for order in (1, 2)
+        )
 
     def count(self, labels: Mapping[str, np.ndarray]) -> int:
         """Frames that are learned."""
         return int(labels["mask"].any(axis=1).sum())
 
-    def __call__(self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext) -> Loss:
+    def __call__(
+        self, prediction: Tensor, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
         """Losses of all items: predicted frames and labels ``clean`` [m, max_dim], label ``mask`` bool [m, max_dim]."""
         clean, mask = labels["clean"].float(), labels["mask"]
         error = torch.where(mask, prediction.float() - clean, 0.0)
         dims = mask.sum(dim=1).clamp(min=1)
         main = _item_sums(error.square().sum(dim=1) / dims, ctx.lengths)
         values, parts = self._main * main, {"mse": main.detach()}
-        for order, (scale, name) in enumerate(zip(self._auxiliary, ("velocity", "acceleration"), strict=True), start=1):
+        for order, (scale, name) in enumerate(
+            zip(self._auxiliary, ("velocity", "acceleration"), strict=True), start=1
+        ):
             if scale:
                 term = _difference_losses(error, mask, ctx.lengths, order)
                 values, parts[name] = values + scale * term, term.detach()

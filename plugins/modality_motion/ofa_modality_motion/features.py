@@ -36,7 +36,12 @@ def slot_clip(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signature
         RowError: The value is no clip or too short.
     """
     rng = ctx.rng if ctx.split == "train" else None
-    clip = cut_clip(known_skeleton(load_clip(value, slot.name), signatures), Cut.of(slot.attributes), rng, slot.name)
+    clip = cut_clip(
+        known_skeleton(load_clip(value, slot.name), signatures),
+        Cut.of(slot.attributes),
+        rng,
+        slot.name,
+    )
     spans = slot.attributes.get("inbetween")
     if spans and slot.side == "target" and clip.known is None:
         clip = with_known_ends(clip, spans, rng, slot.name)
@@ -47,7 +52,9 @@ def slot_clip(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signature
     return clip
 
 
-def slot_frames(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> tuple[np.ndarray, np.ndarray]:
+def slot_frames(
+    value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signatures
+) -> tuple[np.ndarray, np.ndarray]:
     """The part of a clip that a slot takes, anchored.
 
     Returns:
@@ -59,7 +66,9 @@ def slot_frames(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signatu
     clip = slot_clip(value, slot, ctx, signatures)
     anchor = slot.attributes.get("anchor_frame")
     if anchor is not None and not 0 <= anchor < len(clip.frames):
-        raise RowError(f"column '{slot.name}': anchor_frame={anchor} is not within {len(clip.frames)} frames")
+        raise RowError(
+            f"column '{slot.name}': anchor_frame={anchor} is not within {len(clip.frames)} frames"
+        )
     features = FORMS[slot.preprocessor].features(clip, anchor, slot.name)
     _check_size(features.shape[1], slot, ctx, signatures)
     skeleton = signature_of(features.shape[1], signatures, slot.name).skeleton
@@ -78,7 +87,9 @@ def slot_features(value: Any, slot: SlotPlan, ctx: RowContext, signatures: Signa
     features, known = slot_frames(value, slot, ctx, signatures)
     frames = signature_of(features.shape[1], signatures, slot.name).normalise(features)
     if not np.isfinite(frames).all():
-        raise RowError(f"column '{slot.name}': numbers up to {np.abs(features).max():.3g} are too large to normalise")
+        raise RowError(
+            f"column '{slot.name}': numbers up to {np.abs(features).max():.3g} are too large to normalise"
+        )
     return Features(frames, known)
 
 
@@ -90,7 +101,9 @@ def _check_size(size: int, slot: SlotPlan, ctx: RowContext, signatures: Signatur
     """
     dims, usual = slot.attributes.get("dims"), _usual_dims(slot, ctx, signatures)
     if dims is not None and size != dims:
-        raise RowError(f"column '{slot.name}': {size} numbers a frame, but the slot says dims={dims}")
+        raise RowError(
+            f"column '{slot.name}': {size} numbers a frame, but the slot says dims={dims}"
+        )
     if dims is None and usual not in (None, size):
         raise RowError(
             f"column '{slot.name}': {size} numbers a frame, but most training clips of this column have {usual}; "
@@ -100,7 +113,9 @@ def _check_size(size: int, slot: SlotPlan, ctx: RowContext, signatures: Signatur
 
 def _usual_dims(slot: SlotPlan, ctx: RowContext, signatures: Signatures) -> int | None:
     """Numbers a frame of most clips that the slot was fitted on; None for a slot that no task had."""
-    return next((dims for dims, found in signatures.items() if (ctx.task, slot.name) in found.columns), None)
+    return next(
+        (dims for dims, found in signatures.items() if (ctx.task, slot.name) in found.columns), None
+    )
 
 
 def _known_dims(signatures: Signatures) -> list[int]:
@@ -116,7 +131,9 @@ def signature_of(dims: int, signatures: Signatures, column: str) -> Signature:
     """
     if dims not in signatures:
         known = ", ".join(map(str, _known_dims(signatures))) or "none"
-        raise RowError(f"column '{column}': {dims} numbers a frame, but this model was fitted on clips of {known}")
+        raise RowError(
+            f"column '{column}': {dims} numbers a frame, but this model was fitted on clips of {known}"
+        )
     return signatures[dims]
 
 
@@ -167,7 +184,9 @@ def asked_length(slot: SlotPlan, ctx: RowContext) -> int | None:
         return None
     found = text if str(text).isdigit() else ctx.row.get(str(text))
     if found is None:
-        raise RowError(f"column '{slot.name}': length={text} is neither a number nor a column of this row")
+        raise RowError(
+            f"column '{slot.name}': length={text} is neither a number nor a column of this row"
+        )
     try:
         length = int(found)
     except (TypeError, ValueError) as error:

@@ -10,7 +10,13 @@ import numpy as np
 
 from ofa_modality_motion.clip import Clip
 from ofa_modality_motion.kinematics import local_positions, local_rotations, root_positions
-from ofa_modality_motion.rotation import about_vertical, heading, matrix_from_6d, matrix_to_6d, matrix_to_euler
+from ofa_modality_motion.rotation import (
+    about_vertical,
+    heading,
+    matrix_from_6d,
+    matrix_to_6d,
+    matrix_to_euler,
+)
 from ofa_modality_motion.skeleton import AnySkeleton, PointSkeleton, Skeleton
 from ofacore.protocols import RowError
 
@@ -57,7 +63,9 @@ class RawForm:
             frames[:, places] -= clip.frames[anchor, first]
         return frames
 
-    def value(self, features: np.ndarray, skeleton: AnySkeleton | None, fps: float | None) -> np.ndarray:
+    def value(
+        self, features: np.ndarray, skeleton: AnySkeleton | None, fps: float | None
+    ) -> np.ndarray:
         """float32 [frames, dims]."""
         return features.astype(np.float32)
 
@@ -87,30 +95,47 @@ class SixDForm:
     def features(self, clip: Clip, anchor: int | None, column: str) -> np.ndarray:
         """From channels in degrees; the anchor also turns the root to look along z, and heights stay."""
         skeleton = _skeleton(clip, column)
-        rotations, places = local_rotations(skeleton, clip.frames), root_positions(skeleton, clip.frames)
+        rotations, places = (
+            local_rotations(skeleton, clip.frames),
+            root_positions(skeleton, clip.frames),
+        )
         if anchor is not None:
             turn = about_vertical(-heading(rotations[anchor, 0]))
             places = (places - places[anchor] * np.array([1.0, 0.0, 1.0])) @ turn.T
             rotations[:, 0] = turn @ rotations[:, 0]
         steps = np.diff(places, axis=0, prepend=places[:1]) * VELOCITY_SCALE
         velocity = np.einsum("tij,tj->ti", about_vertical(-heading(rotations[:, 0])), steps)
-        return np.concatenate([places, velocity, matrix_to_6d(rotations).reshape(len(places), -1)], axis=1)
+        return np.concatenate(
+            [places, velocity, matrix_to_6d(rotations).reshape(len(places), -1)], axis=1
+        )
 
-    def value(self, features: np.ndarray, skeleton: AnySkeleton | None, fps: float | None) -> dict[str, Any]:
+    def value(
+        self, features: np.ndarray, skeleton: AnySkeleton | None, fps: float | None
+    ) -> dict[str, Any]:
         """``frames`` float32 [frames, channels] in degrees, ``fps``, ``skeleton``: what BVH holds."""
         if not isinstance(skeleton, Skeleton):
             raise ValueError("motion_6d: this model stores no skeleton for clips of this size")
         rotations = matrix_from_6d(features[:, 6:].reshape(len(features), -1, 6))
         columns, turning = [], iter(range(rotations.shape[1]))
         for number, joint in enumerate(skeleton.joints):
-            angles = matrix_to_euler(rotations[:, next(turning)], joint.order) if joint.order else None
+            angles = (
+                matrix_to_euler(rotations[:, next(turning)], joint.order) if joint.order else None
+            )
             columns += _channels(skeleton, number, features[:, :ROOT], angles)
-        return {"frames": np.stack(columns, axis=1).astype(np.float32), "fps": fps or DEFAULT_FPS, "skeleton": skeleton}
+        return {
+            "frames": np.stack(columns, axis=1).astype(np.float32),
+            "fps": fps or DEFAULT_FPS,
+            "skeleton": skeleton,
+        }
 
     def agrees(self, clip: Clip, skeleton: AnySkeleton | None) -> str:
         """Turning joints hang on each other in the same way; names and lengths may differ."""
         own = clip.skeleton
-        if not isinstance(own, Skeleton) or not isinstance(skeleton, Skeleton) or _tree(own) == _tree(skeleton):
+        if (
+            not isinstance(own, Skeleton)
+            or not isinstance(skeleton, Skeleton)
+            or _tree(own) == _tree(skeleton)
+        ):
             return ""
         return f"its {len(own.turning)} turning joints form another tree than those of the model's clips"
 
@@ -129,7 +154,12 @@ def _places(clip: Clip) -> list[tuple[slice | int, slice | int]]:
         starts = range(0, clip.dims, axes)
         return [(slice(start, start + axes), slice(0, axes)) for start in starts]
     found = [_position_columns(skeleton, number) for number in skeleton.roots]
-    return [(column, found[0][axis]) for root in found for axis, column in root.items() if axis in found[0]]
+    return [
+        (column, found[0][axis])
+        for root in found
+        for axis, column in root.items()
+        if axis in found[0]
+    ]
 
 
 def _tree(skeleton: Skeleton) -> tuple[int, ...]:
@@ -166,7 +196,9 @@ def _skeleton(clip: Clip, column: str) -> Skeleton:
         )
     problem = _not_carried(skeleton, clip.frames)
     if problem:
-        raise RowError(f"column '{column}': motion_6d {problem}; preprocess=motion keeps every channel")
+        raise RowError(
+            f"column '{column}': motion_6d {problem}; preprocess=motion keeps every channel"
+        )
     return skeleton
 
 
@@ -203,7 +235,9 @@ def _moves(skeleton: Skeleton, frames: np.ndarray, number: int) -> str:
     return f"holds the place of the root alone; joint '{joint.name}' moves {away:.3g} away from its offset"
 
 
-def _channels(skeleton: Skeleton, number: int, root: np.ndarray, angles: np.ndarray | None) -> list[np.ndarray]:
+def _channels(
+    skeleton: Skeleton, number: int, root: np.ndarray, angles: np.ndarray | None
+) -> list[np.ndarray]:
     joint, columns, turn = skeleton.joints[number], [], 0
     for channel in joint.channels:
         if channel.endswith("rotation") and angles is not None:

@@ -35,7 +35,9 @@ class DiffusionGenerator:
     """
 
     def __init__(self, options: Options) -> None:
-        self._options = _Sampling(**{name: options.get(name, one.default) for name, one in DIFFUSION_OPTIONS.items()})
+        self._options = _Sampling(
+            **{name: options.get(name, one.default) for name, one in DIFFUSION_OPTIONS.items()}
+        )
 
     @property
     def guided(self) -> bool:
@@ -56,13 +58,17 @@ class DiffusionGenerator:
         options = self._options
         twin = _twin(session, options)
         slot = requests[0].slot
-        stage = _stage([request.ctx.published.one(slot.name, Canvas) for request in requests], session.device)
+        stage = _stage(
+            [request.ctx.published.one(slot.name, Canvas) for request in requests], session.device
+        )
         sampler = _Sampler(session, twin, slot, stage, options, generator)
         samples = [sampler() for _ in range(options.n_best)]
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 0), slot.adapter, stage.shapes)
         pieces = [sample.cpu().split(list(stage.lengths)) for sample in samples]
-        return [tuple(Hypothesis(piece.numpy()) for piece in row) for row in zip(*pieces, strict=True)]
+        return [
+            tuple(Hypothesis(piece.numpy()) for piece in row) for row in zip(*pieces, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,9 @@ def _stage(canvases: Sequence[Canvas], device: torch.device) -> _Stage:
     return _Stage(
         lengths=tuple(len(canvas.known) for canvas in canvases),
         given=torch.from_numpy(np.concatenate([canvas.given for canvas in canvases])).to(device),
-        known=torch.from_numpy(np.concatenate([canvas.known for canvas in canvases]))[:, None].to(device),
+        known=torch.from_numpy(np.concatenate([canvas.known for canvas in canvases]))[:, None].to(
+            device
+        ),
         used=torch.from_numpy(np.concatenate(used)).to(device),
     )
 
@@ -136,8 +144,14 @@ class _Sampler:
     def __call__(self) -> Tensor:
         """Clean frames float32 [M, max_dim]."""
         stage, scheduler = self.stage, build_scheduler(self.options.scheduler, self.options.steps)
-        extra = {"generator": self.generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        noise = torch.randn(stage.given.shape, generator=self.generator, device=self.generator.device)
+        extra = (
+            {"generator": self.generator}
+            if "generator" in inspect.signature(scheduler.step).parameters
+            else {}
+        )
+        noise = torch.randn(
+            stage.given.shape, generator=self.generator, device=self.generator.device
+        )
         frames = stage.imposed(to_device(noise, stage.given.device) * scheduler.init_noise_sigma)
         for step in scheduler.timesteps:
             clean = stage.imposed(self._clean(frames, int(step) + 1))
@@ -153,5 +167,9 @@ class _Sampler:
         return free + self.options.guidance * (conditional - free)
 
     def _predict(self, session: DecodeSession, frames: Tensor, level: int) -> Tensor:
-        hidden = session.denoise(self.stage.features(frames, level), self.slot.adapter, self.stage.shapes)
-        return session.predict(self.slot.head or _HEAD, hidden, HeadContext(self.stage.lengths)).float()
+        hidden = session.denoise(
+            self.stage.features(frames, level), self.slot.adapter, self.stage.shapes
+        )
+        return session.predict(
+            self.slot.head or _HEAD, hidden, HeadContext(self.stage.lengths)
+        ).float()

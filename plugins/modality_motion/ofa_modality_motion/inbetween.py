@@ -24,7 +24,9 @@ def parse_spans(text: str, column: str) -> Spans:
     """
     matches = [_SPAN.fullmatch(part) for part in text.split("/")]
     if len(matches) != len(_PARTS) or not all(matches):
-        raise RowError(f"column '{column}': inbetween={text} is not past/missing/next, such as 10/5-40/1")
+        raise RowError(
+            f"column '{column}': inbetween={text} is not past/missing/next, such as 10/5-40/1"
+        )
     past, missing, following = ((int(m[1]), int(m[2] or m[1])) for m in matches if m)
     return past, missing, following
 
@@ -38,7 +40,9 @@ def with_known_ends(clip: Clip, text: str, rng: np.random.Generator | None, colu
     spans = parse_spans(text, column)
     smallest, length = sum(low for low, _ in spans), len(clip.frames)
     if length < smallest or spans[1][1] == 0:
-        raise RowError(f"column '{column}': {length} frames, fewer than the {smallest} of inbetween={text}")
+        raise RowError(
+            f"column '{column}': {length} frames, fewer than the {smallest} of inbetween={text}"
+        )
     past, missing, following = _draw(spans, length, rng)
     total = past + missing + following
     start = int(rng.integers(length - total + 1)) if rng is not None else 0

@@ -15,7 +15,11 @@ def local_rotations(skeleton: Skeleton, frames: np.ndarray) -> np.ndarray:
     start = 0
     for joint in skeleton.joints:
         if joint.order:
-            turns = [start + n for n, channel in enumerate(joint.channels) if channel.endswith("rotation")]
+            turns = [
+                start + n
+                for n, channel in enumerate(joint.channels)
+                if channel.endswith("rotation")
+            ]
             columns.setdefault(joint.order, []).append(turns)
             places.setdefault(joint.order, []).append(sum(map(len, places.values())))
         start += len(joint.channels)
@@ -42,11 +46,18 @@ def local_positions(skeleton: Skeleton, frames: np.ndarray, number: int) -> np.n
 
 def joint_positions(skeleton: Skeleton, frames: np.ndarray) -> np.ndarray:
     """Places [frames, joints, 3] of all joints by forward kinematics."""
-    local, turning = local_rotations(skeleton, frames), {joint: n for n, joint in enumerate(skeleton.turning)}
+    local, turning = (
+        local_rotations(skeleton, frames),
+        {joint: n for n, joint in enumerate(skeleton.turning)},
+    )
     places = np.empty((len(frames), len(skeleton.joints), 3))
     world: list[np.ndarray] = []
     for number, joint in enumerate(skeleton.joints):
-        own = local[:, turning[number]] if number in turning else np.broadcast_to(np.eye(3), (len(frames), 3, 3))
+        own = (
+            local[:, turning[number]]
+            if number in turning
+            else np.broadcast_to(np.eye(3), (len(frames), 3, 3))
+        )
         step = local_positions(skeleton, frames, number)
         if joint.parent < 0:
             places[:, number] = step
@@ -88,9 +99,13 @@ def pose_frames(frames: np.ndarray, skeleton: AnySkeleton | None) -> np.ndarray:
     return np.einsum("tij,tnj->tni", turns, seen).reshape(len(frames), -1)
 
 
-def stick_figure(skeleton: AnySkeleton, frames: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+def stick_figure(
+    skeleton: AnySkeleton, frames: np.ndarray
+) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
     """Places [frames, points, 2 or 3] and the pairs of points that bones connect."""
     if isinstance(skeleton, PointSkeleton):
         return frames.reshape(len(frames), -1, skeleton.axes), skeleton.bones
-    bones = tuple((joint.parent, number) for number, joint in enumerate(skeleton.joints) if joint.parent >= 0)
+    bones = tuple(
+        (joint.parent, number) for number, joint in enumerate(skeleton.joints) if joint.parent >= 0
+    )
     return joint_positions(skeleton, frames), bones

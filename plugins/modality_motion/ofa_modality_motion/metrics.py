@@ -25,14 +25,22 @@ class MotionMse:
     def __init__(self, options: Options) -> None:
         self._errors: list[float] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add pairs of clips.
 
         Raises:
             ValueError: A pair with different numbers a frame.
         """
         for prediction, reference in zip(predictions, references, strict=True):
-            ours, theirs = _comparable(prediction, "prediction"), _comparable(reference, "reference")
+            ours, theirs = (
+                _comparable(prediction, "prediction"),
+                _comparable(reference, "reference"),
+            )
             if ours.shape[1] != theirs.shape[1]:
                 raise ValueError(
                     f"motion_mse: a prediction of {ours.shape[1]} numbers a frame, a reference of {theirs.shape[1]}"
@@ -69,7 +77,12 @@ class MotionRetrieval:
         self._theirs: list[np.ndarray] = []
         self._labels: list[str] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add generated clips, real ones, and the rows with their labels.
 
         Raises:
@@ -113,8 +126,14 @@ class MotionRetrieval:
         spread = np.concatenate(self._theirs).std(axis=0)
         spread[spread < _SMALLEST_SPREAD] = 1.0
         gallery = [clip / spread for clip in self._theirs]
-        nearest = [int(np.argmin([_apart(ours / spread, theirs) for theirs in gallery])) for ours in self._ours]
-        return [float(self._labels[found] == label) for found, label in zip(nearest, self._labels, strict=True)]
+        nearest = [
+            int(np.argmin([_apart(ours / spread, theirs) for theirs in gallery]))
+            for ours in self._ours
+        ]
+        return [
+            float(self._labels[found] == label)
+            for found, label in zip(nearest, self._labels, strict=True)
+        ]
 
 
 def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:

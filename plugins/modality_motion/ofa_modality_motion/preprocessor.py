@@ -13,7 +13,14 @@ from ofa_modality_motion.animation import gif
 from ofa_modality_motion.bvh import read_bvh_skeleton, write_bvh
 from ofa_modality_motion.canvas import padded, row_canvas
 from ofa_modality_motion.clip import Clip, load_clip
-from ofa_modality_motion.features import Signatures, known_skeleton, signature_of, slot_dims, slot_features, slot_frames
+from ofa_modality_motion.features import (
+    Signatures,
+    known_skeleton,
+    signature_of,
+    slot_dims,
+    slot_features,
+    slot_frames,
+)
 from ofa_modality_motion.forms import DEFAULT_FPS, FORMS, with_skeleton
 from ofa_modality_motion.picture import data_uri
 from ofa_modality_motion.skeleton import Skeleton
@@ -53,7 +60,9 @@ class MotionPreprocessor:
         """`fit_columns` of values that belong to no column."""
         return self.fit_columns((("", "", value) for value in values), rng)
 
-    def fit_columns(self, values: Iterable[tuple[str, str, Any]], rng: np.random.Generator) -> Artifact | None:
+    def fit_columns(
+        self, values: Iterable[tuple[str, str, Any]], rng: np.random.Generator
+    ) -> Artifact | None:
         """Means, deviations, lengths and skeletons of all usable clips, and the size that clips of a column have.
 
         Bad clips are named when they are encoded.
@@ -156,7 +165,9 @@ class MotionPreprocessor:
                 f"'{path}': .bvh needs a skeleton with rotations, which this motion has not; try .gif or .npy"
             )
         else:
-            path.write_text(write_bvh(clip.skeleton, clip.frames, clip.fps or DEFAULT_FPS), encoding="utf-8")
+            path.write_text(
+                write_bvh(clip.skeleton, clip.frames, clip.fps or DEFAULT_FPS), encoding="utf-8"
+            )
 
     def _load(self, value: Any, column: str) -> Clip:
         return load_clip(value, column)
@@ -186,4 +197,6 @@ def _header(path: Path) -> Skeleton:
     try:
         return read_bvh_skeleton(path)
     except (OSError, ValueError) as error:
-        raise PluginError(f"the option bvh_header of motion_6d: '{path}' cannot be read ({error})") from error
+        raise PluginError(
+            f"the option bvh_header of motion_6d: '{path}' cannot be read ({error})"
+        ) from error

@@ -30,7 +30,9 @@ def matrix_to_euler(matrices: np.ndarray, order: str) -> np.ndarray:
     first = np.arctan2(-parity * matrices[..., j, k], matrices[..., k, k])
     third = np.arctan2(-parity * matrices[..., i, j], matrices[..., i, i])
     alone = np.arctan2(parity * matrices[..., k, j], matrices[..., j, j])
-    angles = np.stack([np.where(locked, alone, first), np.arcsin(sine), np.where(locked, 0.0, third)], axis=-1)
+    angles = np.stack(
+        [np.where(locked, alone, first), np.arcsin(sine), np.where(locked, 0.0, third)], axis=-1
+    )
     return np.degrees(angles)
 
 
@@ -43,7 +45,9 @@ def matrix_from_6d(values: np.ndarray) -> np.ndarray:
     """The rotations [..., 3, 3] nearest to [..., 6] in the sense of Gram and Schmidt; zeros give the identity."""
     first = _unit(values[..., :3], np.array([1.0, 0.0, 0.0]))
     second = values[..., 3:] - (first * values[..., 3:]).sum(-1, keepdims=True) * first
-    spare = np.where(np.abs(first[..., 1:2]) < 0.9, np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
+    spare = np.where(
+        np.abs(first[..., 1:2]) < 0.9, np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    )
     spare = spare - (first * spare).sum(-1, keepdims=True) * first
     second = _unit(second, _unit(spare, spare))
     return np.stack([first, second, np.cross(first, second)], axis=-1)

@@ -21,13 +21,20 @@ def build_scheduler(name: str, steps: int) -> Any:
 
     if name not in SCHEDULERS:
         known = ", ".join(SCHEDULERS)
-        raise PluginError(f"generation.scheduler: no '{name}' among {known}; {suggest(name, SCHEDULERS)}".rstrip("; "))
+        raise PluginError(
+            f"generation.scheduler: no '{name}' among {known}; {suggest(name, SCHEDULERS)}".rstrip(
+                "; "
+            )
+        )
     if not 1 <= steps <= LEVELS:
         raise PluginError(f"generation.steps={steps} must be between 1 and {LEVELS}")
     kind = SCHEDULERS[name]
     options: dict[str, Any] = {"clip_sample": False} if kind in _CLIPPING else {}
     scheduler = getattr(diffusers, kind)(
-        num_train_timesteps=LEVELS, beta_schedule="squaredcos_cap_v2", prediction_type="sample", **options
+        num_train_timesteps=LEVELS,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        **options,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-CHANNELS = {f"{axis}{kind}".lower(): f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ"}
+CHANNELS = {
+    f"{axis}{kind}".lower(): f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ"
+}
 """Channels in lower case -> as they are written."""
 
 
@@ -90,7 +92,9 @@ def checked(joints: Sequence[Joint]) -> Skeleton:
             raise ValueError(f"joint '{joint.name}': '{unknown[0]}' is none of {known}")
         positions = [channel for channel in joint.channels if channel.endswith("position")]
         if len(set(positions)) < len(positions) or len(joint.order) > 3:
-            raise ValueError(f"joint '{joint.name}' has channels {' '.join(joint.channels)}: one too many")
+            raise ValueError(
+                f"joint '{joint.name}' has channels {' '.join(joint.channels)}: one too many"
+            )
         if not all(map(math.isfinite, joint.offset)):
             raise ValueError(f"joint '{joint.name}' has an offset that is not finite")
     if not joints:

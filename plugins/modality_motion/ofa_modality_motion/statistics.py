@@ -44,7 +44,10 @@ class Signature:
     def typical_length(self, cut: Cut) -> int:
         """Mean frames of the training clips as a slot cuts them."""
         total = sum(self.lengths.values())
-        return round(sum(cut.length(frames, self.fps) * clips for frames, clips in self.lengths.items()) / total)
+        return round(
+            sum(cut.length(frames, self.fps) * clips for frames, clips in self.lengths.items())
+            / total
+        )
 
 
 @dataclass
@@ -58,7 +61,9 @@ class Totals:
     rates: set[float | None] = field(default_factory=set)
     skeleton: AnySkeleton | None = None
 
-    def add(self, features: np.ndarray, length: int, fps: float | None, skeleton: AnySkeleton | None) -> None:
+    def add(
+        self, features: np.ndarray, length: int, fps: float | None, skeleton: AnySkeleton | None
+    ) -> None:
         """One clip: features float64 [frames, dims]."""
         mean = features.mean(axis=0)
         squares = ((features - mean) ** 2).sum(axis=0)
@@ -97,7 +102,9 @@ def to_artifact(totals: Mapping[int, Totals], sizes: Sizes) -> Artifact:
     """One JSON file with the statistics by numbers a frame, and which columns have clips of which size."""
     usual = {column: _usual(counts) for column, counts in sizes.items()}
     columns = {dims: [column for column, size in usual.items() if size == dims] for dims in totals}
-    return Artifact.of_json(_FILE, {str(dims): totals[dims].json(columns[dims]) for dims in sorted(totals)})
+    return Artifact.of_json(
+        _FILE, {str(dims): totals[dims].json(columns[dims]) for dims in sorted(totals)}
+    )
 
 
 def _usual(counts: Counter[int]) -> int | None:

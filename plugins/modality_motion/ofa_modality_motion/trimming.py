@@ -51,7 +51,9 @@ def resampled(clip: Clip, fps: float | None, column: str) -> Clip:
     if not fps or clip.fps == fps:
         return clip
     if not clip.fps:
-        raise RowError(f"column '{column}': sample_rate={fps:g} needs the clip's own rate; give a dict with 'fps'")
+        raise RowError(
+            f"column '{column}': sample_rate={fps:g} needs the clip's own rate; give a dict with 'fps'"
+        )
     count = max(1, round(len(clip.frames) * fps / clip.fps))
     moments = np.minimum(np.arange(count) * clip.fps / fps, len(clip.frames) - 1)
     before = np.floor(moments).astype(int)

@@ -13,7 +13,9 @@ from ofa_modality_motion.sample import clip
 
 PLUGIN = "ofa_modality_motion.manifest:MANIFEST"
 CLIPS = [clip(), clip()[:12], clip()[::-1].copy()]
-NARROW = {kind: {"motion": {"max_dim": 8}} for kind in ("adapters", "heads_options", "preprocessors")}
+NARROW = {
+    kind: {"motion": {"max_dim": 8}} for kind in ("adapters", "heads_options", "preprocessors")
+}
 
 
 class TestMotion(ModalityConformance):
@@ -35,7 +37,10 @@ class TestDiffusionCriterion(CriterionConformance):
     width = 6
 
     def labels(self, length, item, rng):
-        return {"clean": rng.standard_normal((length, 6)).astype(np.float32), "mask": np.ones((length, 6), bool)}
+        return {
+            "clean": rng.standard_normal((length, 6)).astype(np.float32),
+            "mask": np.ones((length, 6), bool),
+        }
 
 
 class TestDiffusionCriterionOfVelocities(TestDiffusionCriterion):

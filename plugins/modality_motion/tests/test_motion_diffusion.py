@@ -71,7 +71,9 @@ class ToySession:
         self.unconditional: ToySession | None = None
 
     @torch.no_grad()
-    def denoise(self, features: Mapping[str, Any], adapter: str, shapes: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    def denoise(
+        self, features: Mapping[str, Any], adapter: str, shapes: Sequence[tuple[int, ...]]
+    ) -> torch.Tensor:
         self.seen.append((features["level"].clone(), features["frames"].clone(), tuple(shapes)))
         return self.modules[adapter].embed(features, shapes)
 
@@ -80,16 +82,22 @@ class ToySession:
         found = self.heads[head](hidden, ctx)
         return found if self.oracle is None else self.oracle.expand(len(hidden), -1)
 
-    def commit(self, features: Mapping[str, Any], adapter: str, shapes: Sequence[tuple[int, ...]]) -> None:
+    def commit(
+        self, features: Mapping[str, Any], adapter: str, shapes: Sequence[tuple[int, ...]]
+    ) -> None:
         self.committed.append((features, adapter, tuple(shapes)))
 
 
-def run(session: ToySession, requests: list[RowRequest], seed: int = 0, **options: Any) -> list[tuple[Hypothesis, ...]]:
+def run(
+    session: ToySession, requests: list[RowRequest], seed: int = 0, **options: Any
+) -> list[tuple[Hypothesis, ...]]:
     generator = torch.Generator().manual_seed(seed)
     return DiffusionGenerator(options)(session, requests, generator)
 
 
-def request(final: bool = True, row: Mapping[str, Any] | None = None, **attributes: Any) -> RowRequest:
+def request(
+    final: bool = True, row: Mapping[str, Any] | None = None, **attributes: Any
+) -> RowRequest:
     plan, ctx = slot(**attributes), context(**(row or {}))
     return RowRequest(plan, ctx, fitted().expect(plan, ctx), final=final)
 
@@ -106,7 +114,9 @@ def test_noise_is_that_of_diffusers() -> None:
     rng = np.random.default_rng(0)
     clean, noise = rng.normal(size=(2, 7, 3)).astype(np.float32)
     for step in (0, 1, 500, 998, 999):
-        theirs = scheduler.add_noise(torch.from_numpy(clean), torch.from_numpy(noise), torch.tensor([step]))
+        theirs = scheduler.add_noise(
+            torch.from_numpy(clean), torch.from_numpy(noise), torch.tensor([step])
+        )
         assert np.allclose(noised(clean, noise, step), theirs, atol=1e-4)
 
 
@@ -114,7 +124,11 @@ def test_corruption_spares_given_frames_and_padding_and_keeps_a_clean_copy() -> 
     value = {"frames": CLIPS[0], "known": [1] * 4 + [0] * 16}
     segment = encode(value, slot())
     corrupted = DiffusionCorruption({})(segment, np.random.default_rng(1))
-    clean, frames, level = segment.labels["clean"], corrupted.features["frames"], corrupted.features["level"]
+    clean, frames, level = (
+        segment.labels["clean"],
+        corrupted.features["frames"],
+        corrupted.features["level"],
+    )
     assert np.array_equal(frames[:4], clean[:4])
     assert (frames[4:, :6] != clean[4:, :6]).all()
     assert not frames[:, 6:].any()
@@ -131,22 +145,36 @@ def test_corruption_spares_given_frames_and_padding_and_keeps_a_clean_copy() -> 
 
 def test_length_and_coordinates_agree_with_what_embed_returns() -> None:
     adapter, shapes = MotionAdapter(build()), [(3,), (5,), (3,)]
-    features = {"frames": torch.randn(11, WIDTH), "level": torch.tensor([0] * 3 + [7] * 5 + [9] * 3)}
+    features = {
+        "frames": torch.randn(11, WIDTH),
+        "level": torch.tensor([0] * 3 + [7] * 5 + [9] * 3),
+    }
     states = adapter.embed(features, shapes)
     assert states.shape == (sum(MotionAdapter.length(shape, {}) for shape in shapes), HIDDEN)
     assert MotionAdapter.coordinates((3,), {}).tolist() == [[0] * 3, [1] * 3, [2] * 3]
-    pieces = [{name: value.split([3, 5, 3])[number] for name, value in features.items()} for number in range(3)]
-    singles = torch.cat([adapter.embed(piece, [shape]) for piece, shape in zip(pieces, shapes, strict=True)])
+    pieces = [
+        {name: value.split([3, 5, 3])[number] for name, value in features.items()}
+        for number in range(3)
+    ]
+    singles = torch.cat(
+        [adapter.embed(piece, [shape]) for piece, shape in zip(pieces, shapes, strict=True)]
+    )
     torch.testing.assert_close(states, singles)
     assert adapter.to(torch.bfloat16).embed(features, shapes).dtype == torch.bfloat16
 
 
 def test_clean_frames_do_not_read_the_level_network_and_noisy_ones_do() -> None:
     adapter, frames = MotionAdapter(build()), torch.randn(2, WIDTH)
-    before = [adapter.embed({"frames": frames, "level": torch.full((2,), level)}, [(2,)]) for level in (0, 900)]
+    before = [
+        adapter.embed({"frames": frames, "level": torch.full((2,), level)}, [(2,)])
+        for level in (0, 900)
+    ]
     with torch.no_grad():
         adapter.level[2].bias += 1.0
-    after = [adapter.embed({"frames": frames, "level": torch.full((2,), level)}, [(2,)]) for level in (0, 900)]
+    after = [
+        adapter.embed({"frames": frames, "level": torch.full((2,), level)}, [(2,)])
+        for level in (0, 900)
+    ]
     assert torch.equal(before[0], after[0])
     assert not torch.allclose(before[1], after[1])
 
@@ -175,7 +203,9 @@ def test_loss_is_the_sum_over_learned_frames_of_their_mean_error() -> None:
 
 def test_velocity_loss_sees_speed_and_not_place() -> None:
     clean, mask = torch.randn(6, WIDTH), torch.ones(6, WIDTH, dtype=torch.bool)
-    criterion = DiffusionCriterion({"scale_main_loss": 0.0, "scale_aux_loss_1": 2.0, "scale_aux_loss_2": 1.0})
+    criterion = DiffusionCriterion(
+        {"scale_main_loss": 0.0, "scale_aux_loss_1": 2.0, "scale_aux_loss_2": 1.0}
+    )
     ctx, labels = CriterionContext((6,), {}), {"clean": clean, "mask": mask}
     assert criterion(clean + 3.0, labels, ctx).values.item() < 1e-6
     tilted = clean + torch.arange(6.0)[:, None]
@@ -185,7 +215,12 @@ def test_velocity_loss_sees_speed_and_not_place() -> None:
 @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
 def test_an_exact_predictor_gives_its_motion_with_every_scheduler(scheduler: str) -> None:
     session = ToySession(2, oracle())
-    found = run(session, [request(False, length="5"), request(False, length="3")], scheduler=scheduler, steps=8)
+    found = run(
+        session,
+        [request(False, length="5"), request(False, length="3")],
+        scheduler=scheduler,
+        steps=8,
+    )
     for produced, length in zip(found, (5, 3), strict=True):
         assert produced[0].value.shape == (length, WIDTH)
         assert np.allclose(produced[0].value, oracle().numpy(), atol=2e-2)
@@ -210,7 +245,9 @@ def test_equal_seeds_give_equal_motion_and_candidates_differ() -> None:
     def values(seed: int) -> list[np.ndarray]:
         return [
             hypothesis.value
-            for hypothesis in run(ToySession(1), [request(False, length="4")], seed, steps=3, n_best=2)[0]
+            for hypothesis in run(
+                ToySession(1), [request(False, length="4")], seed, steps=3, n_best=2
+            )[0]
         ]
 
     assert np.array_equal(values(1)[0], values(1)[0])
@@ -221,9 +258,12 @@ def test_equal_seeds_give_equal_motion_and_candidates_differ() -> None:
 
 def test_the_length_comes_from_attribute_own_clip_or_training_mean() -> None:
     rows = [
-        request(True, {"n": 9, "m": CLIPS[0]}, length="n"), request(True, {"m": CLIPS[0]}, length="7"),
-        request(True, {"m": CLIPS[0]}), request(), request(max_length=25),
-    ]  # fmt: skip
+        request(True, {"n": 9, "m": CLIPS[0]}, length="n"),
+        request(True, {"m": CLIPS[0]}, length="7"),
+        request(True, {"m": CLIPS[0]}),
+        request(),
+        request(max_length=25),
+    ]
     lengths = [len(run(ToySession(1, oracle()), [row], steps=1)[0][0].value) for row in rows]
     assert lengths == [9, 7, 20, 30, round((20 + 25 + 25) / 3)]
 
@@ -258,9 +298,13 @@ def test_guidance_moves_away_from_the_unconditional_answer() -> None:
 def test_errors_name_the_way_out() -> None:
     with pytest.raises(PluginError, match="guidance=2 needs a prompt that can be dropped"):
         run(ToySession(1), [request()], guidance=2.0)
-    with pytest.raises(PluginError, match="generation.scheduler: no 'ddin' among .*did you mean 'ddim'"):
+    with pytest.raises(
+        PluginError, match="generation.scheduler: no 'ddin' among .*did you mean 'ddim'"
+    ):
         run(ToySession(1), [request()], scheduler="ddin")
     with pytest.raises(PluginError, match="generation.steps=0 must be between 1 and 1000"):
         run(ToySession(1), [request()], steps=0)
-    with pytest.raises(RowError, match="7 numbers a frame, but this model was fitted on clips of 6"):
+    with pytest.raises(
+        RowError, match="7 numbers a frame, but this model was fitted on clips of 6"
+    ):
         run(ToySession(1), [request(dims=7)])

@@ -46,18 +46,32 @@ def encode(preprocessor: MotionPreprocessor, value: object, **attributes: object
 @pytest.mark.parametrize(
     ("joints", "message"),
     [
-        ([ROOT, SPINE, Joint("Prop", -1, (0, 0, 0), ROOT.channels)],
-         "holds one root, this skeleton has 2: 'Hips', 'Prop'; preprocess=motion keeps every channel"),
-        ([ROOT, Joint("Spine", 0, (0, 2, 0), (*PLACES, *TURNS))],
-         "holds the place of the root alone; joint 'Spine' moves .* away from its offset"),
-        ([ROOT, Joint("Elbow", 0, (0, 2, 0), ("Zrotation",))],
-         "needs one rotation about each axis; joint 'Elbow' turns about Z"),
-        ([ROOT, Joint("Spine", 0, (0, 2, 0), ("Zrotation", "Xrotation", "Zrotation"))],
-         "needs one rotation about each axis; joint 'Spine' turns about Z X Z"),
-        ([Joint("Hips", -1, (0, 0, 0), PLACES), SPINE], "needs a root that turns; 'Hips' has channels Xposition"),
-        ([Joint("Hips", -1, (0, 0, 0), ("Yposition", *TURNS)), SPINE], "needs all positions of the root or none"),
+        (
+            [ROOT, SPINE, Joint("Prop", -1, (0, 0, 0), ROOT.channels)],
+            "holds one root, this skeleton has 2: 'Hips', 'Prop'; preprocess=motion keeps every channel",
+        ),
+        (
+            [ROOT, Joint("Spine", 0, (0, 2, 0), (*PLACES, *TURNS))],
+            "holds the place of the root alone; joint 'Spine' moves .* away from its offset",
+        ),
+        (
+            [ROOT, Joint("Elbow", 0, (0, 2, 0), ("Zrotation",))],
+            "needs one rotation about each axis; joint 'Elbow' turns about Z",
+        ),
+        (
+            [ROOT, Joint("Spine", 0, (0, 2, 0), ("Zrotation", "Xrotation", "Zrotation"))],
+            "needs one rotation about each axis; joint 'Spine' turns about Z X Z",
+        ),
+        (
+            [Joint("Hips", -1, (0, 0, 0), PLACES), SPINE],
+            "needs a root that turns; 'Hips' has channels Xposition",
+        ),
+        (
+            [Joint("Hips", -1, (0, 0, 0), ("Yposition", *TURNS)), SPINE],
+            "needs all positions of the root or none",
+        ),
     ],
-)  # fmt: skip
+)
 def test_6d_names_what_it_cannot_carry_and_plain_motion_keeps_it(
     joints: list[Joint], message: str, tmp_path: Path
 ) -> None:
@@ -68,7 +82,9 @@ def test_6d_names_what_it_cannot_carry_and_plain_motion_keeps_it(
     fitted(MotionPreprocessor, clip).save(clip, None, tmp_path / "a.bvh")
     skeleton, frames, _ = read_bvh_file(tmp_path / "a.bvh")
     assert isinstance(clip.skeleton, Skeleton)
-    assert np.allclose(joint_positions(skeleton, frames), joint_positions(clip.skeleton, clip.frames), atol=1e-3)
+    assert np.allclose(
+        joint_positions(skeleton, frames), joint_positions(clip.skeleton, clip.frames), atol=1e-3
+    )
     assert np.isfinite(comparable_frames(frames, skeleton)).all()
     assert np.isfinite(pose_frames(frames, skeleton)).all()
 
@@ -76,15 +92,24 @@ def test_6d_names_what_it_cannot_carry_and_plain_motion_keeps_it(
 def test_6d_carries_positions_that_only_repeat_the_offset() -> None:
     clip = random_clip([ROOT, Joint("Spine", 0, (0.0, 2.0, 0.0), (*PLACES, *TURNS)), TIP])
     clip.frames[:, 6:9] = [0.0, 2.0, 0.0005]
-    found = FORMS["motion_6d"].value(FORMS["motion_6d"].features(clip, None, "m"), clip.skeleton, 30.0)
+    found = FORMS["motion_6d"].value(
+        FORMS["motion_6d"].features(clip, None, "m"), clip.skeleton, 30.0
+    )
     assert isinstance(clip.skeleton, Skeleton)
-    ours, theirs = (joint_positions(clip.skeleton, frames) for frames in (found["frames"], clip.frames))
+    ours, theirs = (
+        joint_positions(clip.skeleton, frames) for frames in (found["frames"], clip.frames)
+    )
     assert np.allclose(ours, theirs, atol=2e-3)
 
 
 def test_files_hold_joints_in_another_order_with_the_same_places(tmp_path: Path) -> None:
     """Frames follow the joints of the skeleton, a file lists every limb to its end."""
-    joints = [ROOT, SPINE, Joint("Leg", 0, (1.0, -2.0, 0.0), TURNS), Joint("Head", 1, (0.0, 1.0, 0.0), TURNS)]
+    joints = [
+        ROOT,
+        SPINE,
+        Joint("Leg", 0, (1.0, -2.0, 0.0), TURNS),
+        Joint("Head", 1, (0.0, 1.0, 0.0), TURNS),
+    ]
     clip = random_clip(joints)
     fitted(MotionPreprocessor, clip).save(clip, None, tmp_path / "a.bvh")
     skeleton, frames, _ = read_bvh_file(tmp_path / "a.bvh")
@@ -95,7 +120,9 @@ def test_files_hold_joints_in_another_order_with_the_same_places(tmp_path: Path)
 
 
 def test_the_anchor_moves_places_wherever_they_stand_and_nothing_else() -> None:
-    clip = random_clip([Joint("Hips", -1, (0, 0, 0), (*TURNS, "Zposition", "Xposition", "Yposition")), SPINE])
+    clip = random_clip(
+        [Joint("Hips", -1, (0, 0, 0), (*TURNS, "Zposition", "Xposition", "Yposition")), SPINE]
+    )
     moved = FORMS["motion"].features(clip, 3, "m")
     assert np.array_equal(moved[:, [0, 1, 2, 6, 7, 8]], clip.frames[:, [0, 1, 2, 6, 7, 8]])
     assert np.allclose(moved[:, 3:6], clip.frames[:, 3:6] - clip.frames[3, 3:6])
@@ -104,7 +131,9 @@ def test_the_anchor_moves_places_wherever_they_stand_and_nothing_else() -> None:
 
 
 def test_the_anchor_moves_all_roots_and_all_points_together() -> None:
-    pair = random_clip([ROOT, Joint("Prop", -1, (0, 0, 0), ("Zposition", "Xposition", "Yposition"))])
+    pair = random_clip(
+        [ROOT, Joint("Prop", -1, (0, 0, 0), ("Zposition", "Xposition", "Yposition"))]
+    )
     assert isinstance(pair.skeleton, Skeleton)
     before = joint_positions(pair.skeleton, pair.frames)
     after = joint_positions(pair.skeleton, FORMS["motion"].features(pair, 2, "m"))
@@ -117,9 +146,13 @@ def test_the_anchor_moves_all_roots_and_all_points_together() -> None:
 
 def test_skeletons_that_differ_within_a_model_are_told_apart() -> None:
     usual = random_clip([ROOT, SPINE])
-    other = random_clip([ROOT, Joint("Spine", 0, (0, 2, 0), ("Xrotation", "Yrotation", "Zrotation"))])
+    other = random_clip(
+        [ROOT, Joint("Spine", 0, (0, 2, 0), ("Xrotation", "Yrotation", "Zrotation"))]
+    )
     plain, rotations = fitted(MotionPreprocessor, usual), fitted(Motion6dPreprocessor, usual)
-    with pytest.raises(RowError, match="number 7 of its frames is Xrotation, in the model's clips Zrotation"):
+    with pytest.raises(
+        RowError, match="number 7 of its frames is Xrotation, in the model's clips Zrotation"
+    ):
         encode(plain, other)
     assert encode(rotations, other).shape == encode(rotations, usual).shape
     points = Clip(usual.frames, 30.0, PointSkeleton(((0, 1),), 3))
@@ -149,5 +182,7 @@ def test_a_header_needs_no_frames_and_a_bad_one_is_named(tmp_path: Path) -> None
         assert preprocessor.fit([clip.frames], np.random.default_rng(0)) is not None
     (tmp_path / "bad.bvh").write_text("ROOT\n")
     for name in ("bad.bvh", "missing.bvh"):
-        with pytest.raises(PluginError, match=f"the option bvh_header of motion_6d: '.*{name}' cannot be read"):
+        with pytest.raises(
+            PluginError, match=f"the option bvh_header of motion_6d: '.*{name}' cannot be read"
+        ):
             Motion6dPreprocessor({"bvh_header": str(tmp_path / name)})

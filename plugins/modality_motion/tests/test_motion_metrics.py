@@ -20,7 +20,9 @@ def _clips(level: float, count: int, seed: int) -> list[np.ndarray]:
 def test_mse_compares_the_frames_that_both_have() -> None:
     metric = MotionMse({})
     assert np.isnan(metric.compute()["mse"])
-    metric.update([np.zeros((5, 2)), np.ones((3, 2))], [np.full((3, 2), 2.0), np.ones((9, 2))], [{}, {}])
+    metric.update(
+        [np.zeros((5, 2)), np.ones((3, 2))], [np.full((3, 2), 2.0), np.ones((9, 2))], [{}, {}]
+    )
     assert metric.compute() == {"mse": 2.0}
     assert list(metric.items()) == [4.0, 0.0]
     with pytest.raises(ValueError, match="a prediction of 3 numbers a frame, a reference of 2"):
@@ -30,7 +32,9 @@ def test_mse_compares_the_frames_that_both_have() -> None:
 def test_mse_sees_poses_and_neither_the_writing_of_angles_nor_where_the_clip_begins() -> None:
     turns = ("Zrotation", "Xrotation", "Yrotation")
     root = Joint("root", -1, (0.0, 0.0, 0.0), ("Xposition", "Yposition", "Zposition", *turns))
-    figure = Skeleton((root, Joint("arm", 0, (0.0, 2.0, 0.0), turns), Joint("End", 1, (0.0, 1.0, 0.0), ())))
+    figure = Skeleton(
+        (root, Joint("arm", 0, (0.0, 2.0, 0.0), turns), Joint("End", 1, (0.0, 1.0, 0.0), ()))
+    )
     frames = np.zeros((4, 9))
     frames[:, 6] = [170, 175, 180, 185]
     same = frames.copy()
@@ -38,7 +42,9 @@ def test_mse_sees_poses_and_neither_the_writing_of_angles_nor_where_the_clip_beg
     same[:, [0, 2]] += 100
     same[:, 5] = 90
     metric = MotionMse({})
-    metric.update([{"frames": same, "skeleton": figure}], [{"frames": frames, "skeleton": figure}], [{}])
+    metric.update(
+        [{"frames": same, "skeleton": figure}], [{"frames": frames, "skeleton": figure}], [{}]
+    )
     assert metric.compute()["mse"] < 1e-9
 
 

@@ -13,7 +13,16 @@ from ofa_modality_motion.bvh import read_bvh_file, write_bvh
 from ofa_modality_motion.kinematics import joint_positions
 from ofa_modality_motion.preprocessor import Motion6dPreprocessor, MotionPreprocessor
 from ofa_modality_motion.skeleton import Joint, Skeleton
-from ofacore.protocols import Artifact, DenseSegment, Hypothesis, RowContext, RowError, SlotPlan, Split, Vocabulary
+from ofacore.protocols import (
+    Artifact,
+    DenseSegment,
+    Hypothesis,
+    RowContext,
+    RowError,
+    SlotPlan,
+    Split,
+    Vocabulary,
+)
 
 RNG = np.random.default_rng(0)
 TURNS = ("Zrotation", "Xrotation", "Yrotation")
@@ -46,7 +55,9 @@ def fitted(
     return preprocessor
 
 
-def encode(preprocessor: MotionPreprocessor, value: object, plan: SlotPlan, ctx: RowContext) -> DenseSegment:
+def encode(
+    preprocessor: MotionPreprocessor, value: object, plan: SlotPlan, ctx: RowContext
+) -> DenseSegment:
     (segment,) = preprocessor.encode(value, plan, ctx)
     assert isinstance(segment, DenseSegment)
     return segment
@@ -67,7 +78,9 @@ def walk(tmp_path: Path) -> Path:
 
 def test_frames_of_all_clips_together_have_mean_zero_and_deviation_one() -> None:
     preprocessor = fitted(CLIPS)
-    frames = np.concatenate([encode(preprocessor, clip, slot(), context()).features["frames"][:, :6] for clip in CLIPS])
+    frames = np.concatenate(
+        [encode(preprocessor, clip, slot(), context()).features["frames"][:, :6] for clip in CLIPS]
+    )
     assert np.allclose(frames.mean(axis=0), 0, atol=1e-5)
     assert np.allclose(frames.std(axis=0), 1, atol=1e-5)
 
@@ -75,11 +88,18 @@ def test_frames_of_all_clips_together_have_mean_zero_and_deviation_one() -> None
 def test_clips_of_several_sizes_keep_statistics_apart_and_order_does_not_matter() -> None:
     wide = [np.ones((20, 9)) * 100 + RNG.normal(size=(20, 9))]
     rng = np.random.default_rng(0)
-    artifacts = [MotionPreprocessor({}).fit(clips, rng) for clips in (CLIPS + wide, wide + CLIPS[:], CLIPS)]
+    artifacts = [
+        MotionPreprocessor({}).fit(clips, rng) for clips in (CLIPS + wide, wide + CLIPS[:], CLIPS)
+    ]
     assert artifacts[0].digest == artifacts[1].digest != artifacts[2].digest
     preprocessor = fitted(CLIPS + wide)
-    assert abs(encode(preprocessor, wide[0], slot(), context()).features["frames"][:, :9].mean()) < 1e-4
-    with pytest.raises(RowError, match="5 numbers a frame, but this model was fitted on clips of 6, 9"):
+    assert (
+        abs(encode(preprocessor, wide[0], slot(), context()).features["frames"][:, :9].mean())
+        < 1e-4
+    )
+    with pytest.raises(
+        RowError, match="5 numbers a frame, but this model was fitted on clips of 6, 9"
+    ):
         preprocessor.encode(np.zeros((20, 5)), slot(), context())
 
 
@@ -103,16 +123,26 @@ def test_a_clip_of_another_size_than_most_of_its_column_is_a_bad_row(place: int)
     clips.insert(place, np.zeros((20, 5)))
     preprocessor = in_columns({("task", "m"): clips})
     assert preprocessor.encode(CLIPS[0], slot(), context())
-    with pytest.raises(RowError, match="column 'm': 5 numbers a frame, but most training clips of this column have 6"):
+    with pytest.raises(
+        RowError,
+        match="column 'm': 5 numbers a frame, but most training clips of this column have 6",
+    ):
         preprocessor.encode(clips[place], slot(), context())
     assert preprocessor.encode(clips[place], slot(dims=5), context())
-    assert preprocessor.expect(slot(), RowContext({}, "free", "infer", np.random.default_rng(0))).length == 30
+    assert (
+        preprocessor.expect(
+            slot(), RowContext({}, "free", "infer", np.random.default_rng(0))
+        ).length
+        == 30
+    )
 
 
 def test_a_column_may_have_clips_of_several_sizes() -> None:
     wide = [np.ones((20, 9)) + number for number in range(len(CLIPS))]
     preprocessor = in_columns({("task", "m"): [*CLIPS, *wide]})
-    assert preprocessor.encode(CLIPS[0], slot(), context()) and preprocessor.encode(wide[0], slot(), context())
+    assert preprocessor.encode(CLIPS[0], slot(), context()) and preprocessor.encode(
+        wide[0], slot(), context()
+    )
 
 
 def test_columns_of_several_tasks_keep_their_own_sizes() -> None:
@@ -122,7 +152,9 @@ def test_columns_of_several_tasks_keep_their_own_sizes() -> None:
     produced = Hypothesis(np.zeros((12, 40), np.float32))
     assert preprocessor.decode(produced, slot(), other).shape == (12, 9)
     assert preprocessor.decode(produced, slot(), context("infer")).shape == (12, 6)
-    with pytest.raises(RowError, match="9 numbers a frame, but most training clips of this column have 6"):
+    with pytest.raises(
+        RowError, match="9 numbers a frame, but most training clips of this column have 6"
+    ):
         preprocessor.encode(wide, slot(), context())
 
 
@@ -161,7 +193,13 @@ def test_labels_mask_padding_and_given_frames_and_are_absent_without_loss() -> N
     assert not labels["mask"][:3].any()
     assert not labels["mask"][:, 6:].any()
     assert encode(preprocessor, value, slot(loss=False), context()).labels is None
-    assert encode(preprocessor, CLIPS[0], slot(inbetween="2/5/1"), context()).labels["mask"].any(axis=1).sum() == 5
+    assert (
+        encode(preprocessor, CLIPS[0], slot(inbetween="2/5/1"), context())
+        .labels["mask"]
+        .any(axis=1)
+        .sum()
+        == 5
+    )
 
 
 def test_lengths_follow_the_attributes() -> None:
@@ -173,7 +211,9 @@ def test_lengths_follow_the_attributes() -> None:
     assert length(CLIPS[2], max_length=25) == 25
     assert length(CLIPS[0], length="7") == length(CLIPS[0], length="n") == 7
     assert length({"frames": CLIPS[0], "fps": 30}, sample_rate=15.0) == 10
-    with pytest.raises(RowError, match="5 frames, fewer than min_length=10; min_length=0 accepts every clip"):
+    with pytest.raises(
+        RowError, match="5 frames, fewer than min_length=10; min_length=0 accepts every clip"
+    ):
         length(CLIPS[0][:5])
     assert length(CLIPS[0][:5], min_length=0) == 5
     with pytest.raises(RowError, match="length=frames is neither a number nor a column"):
@@ -196,7 +236,11 @@ def test_training_windows_depend_on_the_generator_alone() -> None:
     preprocessor, plan = fitted(CLIPS), slot(window=True, max_length=10)
 
     def frames(seed: int) -> bytes:
-        return encode(preprocessor, CLIPS[2], plan, context("train", seed)).features["frames"].tobytes()
+        return (
+            encode(preprocessor, CLIPS[2], plan, context("train", seed))
+            .features["frames"]
+            .tobytes()
+        )
 
     assert frames(1) == frames(1)
     assert len({frames(seed) for seed in range(10)}) > 1
@@ -207,8 +251,12 @@ def test_6d_brings_bvh_back_with_every_joint_in_its_place(walk: Path, tmp_path: 
     preprocessor = fitted([walk], Motion6dPreprocessor)
     segment = encode(preprocessor, walk, slot("motion_6d"), context())
     assert segment.labels["mask"].any(axis=0).sum() == 6 + 6 * 3
-    found = preprocessor.decode(Hypothesis(segment.features["frames"]), slot("motion_6d"), context())
-    assert np.allclose(joint_positions(skeleton, found["frames"]), joint_positions(skeleton, frames), atol=1e-3)
+    found = preprocessor.decode(
+        Hypothesis(segment.features["frames"]), slot("motion_6d"), context()
+    )
+    assert np.allclose(
+        joint_positions(skeleton, found["frames"]), joint_positions(skeleton, frames), atol=1e-3
+    )
     preprocessor.save(found, None, tmp_path / "again.bvh")
     again, written, rate = read_bvh_file(tmp_path / "again.bvh")
     assert again == skeleton
@@ -225,7 +273,9 @@ def test_6d_anchor_faces_forward_at_the_origin_and_keeps_heights_and_shape(walk:
     ours, theirs = joint_positions(skeleton, found["frames"]), joint_positions(skeleton, frames)
     assert np.allclose(ours[2, 0], [0, theirs[2, 0, 1], 0], atol=1e-3)
     assert np.allclose(ours[..., 1], theirs[..., 1], atol=1e-3)
-    spans = [np.linalg.norm(places[:, :, None] - places[:, None], axis=-1) for places in (ours, theirs)]
+    spans = [
+        np.linalg.norm(places[:, :, None] - places[:, None], axis=-1) for places in (ours, theirs)
+    ]
     assert np.allclose(*spans, atol=1e-3)
 
 
@@ -242,7 +292,11 @@ def test_6d_takes_bare_arrays_with_a_header_and_says_what_it_lacks_otherwise(wal
 def test_pictures_move_and_files_are_written(walk: Path, tmp_path: Path) -> None:
     points = {"frames": CLIPS[0], "fps": 10, "skeleton": {"bones": [[0, 1]], "axes": 3}}
     for number, (preprocessor, value) in enumerate(
-        [(fitted(CLIPS), CLIPS[0]), (fitted([points]), CLIPS[0]), (fitted([walk], Motion6dPreprocessor), walk)]
+        [
+            (fitted(CLIPS), CLIPS[0]),
+            (fitted([points]), CLIPS[0]),
+            (fitted([walk], Motion6dPreprocessor), walk),
+        ]
     ):
         path = tmp_path / f"{number}.gif"
         preprocessor.save(value, None, path)
@@ -262,7 +316,10 @@ def test_one_frame_is_a_picture_too(tmp_path: Path) -> None:
 
 
 def test_pickled_preprocessors_encode_the_same(walk: Path) -> None:
-    for preprocessor, value in ((fitted(CLIPS), CLIPS[0]), (fitted([walk], Motion6dPreprocessor), walk)):
+    for preprocessor, value in (
+        (fitted(CLIPS), CLIPS[0]),
+        (fitted([walk], Motion6dPreprocessor), walk),
+    ):
         plan = slot(preprocessor.form)
         first = encode(preprocessor, value, plan, context())
         second = encode(pickle.loads(pickle.dumps(preprocessor)), value, plan, context())

@@ -47,13 +47,17 @@ class CategoryPreprocessor:
         """
         classes = list(dict.fromkeys(self._given)) or sorted(set(texts_of(values)))
         if not classes:
-            raise PluginError("preprocessor 'category': no value tells its classes; set its option classes")
+            raise PluginError(
+                "preprocessor 'category': no value tells its classes; set its option classes"
+            )
         return Artifact.of_json(_FILE, classes)
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """One token for each class."""
         if artifact is None or _FILE not in artifact.files:
-            raise PluginError(f"preprocessor 'category' needs its {_FILE}; create the model first, or load it whole")
+            raise PluginError(
+                f"preprocessor 'category' needs its {_FILE}; create the model first, or load it whole"
+            )
         size = len(_classes(artifact))
         return (Block(f"category:{size}:{artifact.digest}", size),)
 
@@ -73,21 +77,33 @@ class CategoryPreprocessor:
         name = as_text(value, slot.name)
         if name not in self._tokens:
             hint = suggest(name, self._classes) or f"there are {listing(self._classes, _SHOWN)}"
-            raise RowError(f"column '{slot.name}': {excerpt(name)} is none of {len(self._classes)} classes; {hint}")
+            raise RowError(
+                f"column '{slot.name}': {excerpt(name)} is none of {len(self._classes)} classes; {hint}"
+            )
         learned = slot.side == "source" or slot.loss
         weights = None if learned else np.zeros(1, dtype=bool)
-        return [TokenSegment(np.array([self._tokens[name]]), (self._block.name,), open=False, weights=weights)]
+        return [
+            TokenSegment(
+                np.array([self._tokens[name]]), (self._block.name,), open=False, weights=weights
+            )
+        ]
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """One token: any class, or those of the closed set that was given."""
-        given = ctx.closed_sets.get(slot.name, ()) if slot.attributes.get("closed_set") else self._classes
+        given = (
+            ctx.closed_sets.get(slot.name, ())
+            if slot.attributes.get("closed_set")
+            else self._classes
+        )
         known = [str(name) for name in given if str(name) in self._tokens] or self._classes
         members = tuple(np.array([self._tokens[name]]) for name in known)
         return TargetSpec((self._block.name,), open=False, length=1, closed_set=members)
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> str:
         """The name of the class."""
-        number = int(np.asarray(hypothesis.value).reshape(-1)[0]) - next(iter(self._tokens.values()))
+        number = int(np.asarray(hypothesis.value).reshape(-1)[0]) - next(
+            iter(self._tokens.values())
+        )
         return self._classes[number] if 0 <= number < len(self._classes) else ""
 
     def as_decoded(self, value: Any, slot: SlotPlan, ctx: RowContext) -> str:

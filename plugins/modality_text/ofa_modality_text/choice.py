@@ -38,7 +38,9 @@ def imported_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
     Raises:
         TokenizerError: Its files are missing or damaged, or belong to another dictionary.
     """
-    bpe = any((folder / name).is_file() for name in ("vocab.json", "encoder.json", "tokenizer.json"))
+    bpe = any(
+        (folder / name).is_file() for name in ("vocab.json", "encoder.json", "tokenizer.json")
+    )
     if not bpe and (folder / "vocab.txt").is_file():
         return bert_imported(folder, names)
     return import_tokenizer(folder, names)
@@ -49,8 +51,11 @@ def _named(path: str | Path) -> Artifact:
 
 
 KINDS: Mapping[str, Callable[[Path], Artifact]] = {
-    "gpt2": gpt2_artifact, "bert_cn": bert_artifact, "hf": _named, "": _named,
-}  # fmt: skip
+    "gpt2": gpt2_artifact,
+    "bert_cn": bert_artifact,
+    "hf": _named,
+    "": _named,
+}
 _LOCAL = {
     "bert_cn": "vocab.txt, or the folder that holds it, maybe with dict.txt",
     "hf": "a tokenizer.json, or the folder that holds it",

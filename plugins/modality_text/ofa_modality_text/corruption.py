@@ -45,7 +45,9 @@ def mask_spans(
     return result
 
 
-def replace_random(ids: np.ndarray, ratio: float, rng: np.random.Generator, random_range: range) -> np.ndarray:
+def replace_random(
+    ids: np.ndarray, ratio: float, rng: np.random.Generator, random_range: range
+) -> np.ndarray:
     """A copy of ``ids`` int64 [n] in which each is, with probability ``ratio``, a random one of ``random_range``."""
     noise = rng.integers(random_range.start, random_range.stop, size=len(ids))
     return np.where(rng.random(len(ids)) < ratio, noise, ids)

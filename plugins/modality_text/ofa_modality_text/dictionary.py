@@ -49,5 +49,7 @@ def write_dictionary(path: Path, tokens: list[str]) -> None:
 def _word(line: str, number: int, path: Path) -> str:
     word, _, count = line.rstrip().removesuffix(_OVERWRITE).rstrip().rpartition(" ")
     if not word or not count.isdigit():
-        raise TokenizerError(f"{path}, line {number}: '{line[:60]}' is no token and count, such as '262 18346'")
+        raise TokenizerError(
+            f"{path}, line {number}: '{line[:60]}' is no token and count, such as '262 18346'"
+        )
     return word

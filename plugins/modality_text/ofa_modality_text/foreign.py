@@ -59,18 +59,26 @@ def import_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
         missing = [number for number in numbered if number not in known]
         if missing:
             lost = numbered[missing[0]]
-            raise TokenizerError(f"{folder}: the BPE has {len(known)} tokens, none for '{lost}' of the dictionary")
+            raise TokenizerError(
+                f"{folder}: the BPE has {len(known)} tokens, none for '{lost}' of the dictionary"
+            )
         tokens = {known[number]: numbered[number] for number in sorted(numbered)}
         return _bpe(tokens, merges, leading_blank=True)
     made = {first + second for first, second in merges} | set(pre_tokenizers.ByteLevel.alphabet())
-    text = [name for name in names if name and (name in made or not (_BRACKETS.fullmatch(name) or is_filler(name)))]
+    text = [
+        name
+        for name in names
+        if name and (name in made or not (_BRACKETS.fullmatch(name) or is_filler(name)))
+    ]
     return _bpe({name: name for name in text}, merges, leading_blank=False)
 
 
 def _numbered(names: Sequence[str]) -> dict[int, str]:
     """Number of GPT-2's BPE -> name; bare numbers count where a dictionary has no other words, as OFA writes them."""
     found = {int(match[1]): name for name in names if (match := _NUMBERED.fullmatch(name))}
-    words = [name for name in names if name and not _BRACKETS.fullmatch(name) and not is_filler(name)]
+    words = [
+        name for name in names if name and not _BRACKETS.fullmatch(name) and not is_filler(name)
+    ]
     bare = bool(words) and not found and all(word.isascii() and word.isdigit() for word in words)
     return {int(word): word for word in words} if bare else found
 
@@ -89,7 +97,9 @@ def foreign_names(artifact: Artifact | None, size: int) -> list[tuple[str, ...]]
     return [(name,) for name in names] + [()] * (size - len(names))
 
 
-def _files(folder: Path, content: Mapping[str, Any] | None) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
+def _files(
+    folder: Path, content: Mapping[str, Any] | None
+) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
     """(token -> number, merges) of the first kind of files that is there; ``content`` is that of ``tokenizer.json``.
 
     Raises:
@@ -103,13 +113,18 @@ def _files(folder: Path, content: Mapping[str, Any] | None) -> tuple[dict[str, i
     if content is None:
         return None
     model, file = content["model"], folder / "tokenizer.json"
-    pairs = [tuple(rule.split(" ")) if isinstance(rule, str) else tuple(rule) for rule in model.get("merges", ())]
+    pairs = [
+        tuple(rule.split(" ")) if isinstance(rule, str) else tuple(rule)
+        for rule in model.get("merges", ())
+    ]
     merges = [(first, second) for first, second in pairs]
     _check_together(model["vocab"], merges, file, file)
     return dict(model["vocab"]), merges
 
 
-def _check_together(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], words: Path, rules: Path) -> None:
+def _check_together(
+    vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], words: Path, rules: Path
+) -> None:
     """Every merge is of tokens that are there, and most tokens of several letters are made by one.
 
     Raises:
@@ -125,7 +140,9 @@ def _check_together(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, s
     lost = [token for token in long if token not in made]
     if len(lost) > len(long) - len(lost):
         what = f"its {len(merges)} merges make {len(long) - len(lost)} of the {len(long)} longer tokens of {words.name}"
-        raise TokenizerError(f"{rules}: {what}, and not '{lost[0]}'; expected lines of two tokens such as '\u0120 t'")
+        raise TokenizerError(
+            f"{rules}: {what}, and not '{lost[0]}'; expected lines of two tokens such as '\u0120 t'"
+        )
 
 
 def _is_special(token: str) -> bool:
@@ -133,7 +150,9 @@ def _is_special(token: str) -> bool:
     return bool(_BRACKETS.fullmatch(token) or _SQUARE.fullmatch(token) or is_filler(token))
 
 
-def _bpe(tokens: Mapping[str, str], merges: Sequence[tuple[str, str]], leading_blank: bool) -> Artifact:
+def _bpe(
+    tokens: Mapping[str, str], merges: Sequence[tuple[str, str]], leading_blank: bool
+) -> Artifact:
     """A byte-level BPE over some tokens: token -> name in the dictionary, in the order of our ids.
 
     Raises:
@@ -150,15 +169,20 @@ def _bpe(tokens: Mapping[str, str], merges: Sequence[tuple[str, str]], leading_b
 
 
 def _by_name(names: Sequence[str]) -> Artifact:
-    tokenizer = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token=names[0]))
+    tokenizer = Tokenizer(
+        models.WordLevel({name: number for number, name in enumerate(names)}, unk_token=names[0])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return token_artifact(tokenizer, names, leading_blank=False)
 
 
 def token_artifact(
-    tokenizer: Tokenizer, names: Sequence[str], leading_blank: bool, core: Mapping[str, int] | None = None,
+    tokenizer: Tokenizer,
+    names: Sequence[str],
+    leading_blank: bool,
+    core: Mapping[str, int] | None = None,
     strips: bool = False,
-) -> Artifact:  # fmt: skip
+) -> Artifact:
     """A tokenizer with the names of its tokens in the dictionary of the model that it belongs to.
 
     Args:
@@ -168,9 +192,15 @@ def token_artifact(
         core: Token -> core token of the model that stands for it.
         strips: Blanks at both ends of a text are taken away, as the original does.
     """
-    kept: dict[str, Any] = {"names": list(names), "leading_blank": leading_blank, **({"core": core} if core else {})}
+    kept: dict[str, Any] = {
+        "names": list(names),
+        "leading_blank": leading_blank,
+        **({"core": core} if core else {}),
+    }
     kept |= {"strips": True} if strips else {}
-    return Artifact({
-        TOKENIZER: tokenizer.to_str().encode(),
-        ORIGIN: json.dumps(kept, ensure_ascii=False, sort_keys=True).encode(),
-    })  # fmt: skip
+    return Artifact(
+        {
+            TOKENIZER: tokenizer.to_str().encode(),
+            ORIGIN: json.dumps(kept, ensure_ascii=False, sort_keys=True).encode(),
+        }
+    )

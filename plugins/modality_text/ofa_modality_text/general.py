@@ -21,8 +21,14 @@ FILE = "tokenizer.json"
 CORE = {"<unk>": UNK, "<mask>": MASK}
 """Tokens that are core tokens of the model unless the dictionary says otherwise; given as ids, never by a text."""
 _RESERVED = {"<s>", "<pad>", "</s>", *CORE}
-_PLAIN = {"type": "BPE", "dropout": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
-          "byte_fallback": False, "ignore_merges": False}  # fmt: skip
+_PLAIN = {
+    "type": "BPE",
+    "dropout": None,
+    "continuing_subword_prefix": "",
+    "end_of_word_suffix": "",
+    "byte_fallback": False,
+    "ignore_merges": False,
+}
 _NEUTRAL = (None, "", False)
 
 
@@ -42,10 +48,16 @@ def read_content(folder: Path) -> dict[str, Any]:
 def is_plain_bpe(content: Mapping[str, Any]) -> bool:
     """Whether it does what GPT-2's byte-level BPE does, no more."""
     model, before = content["model"], content.get("pre_tokenizer") or {}
-    usual = all(model.get(key) == value or model.get(key) in _NEUTRAL for key, value in _PLAIN.items() if key != "type")
+    usual = all(
+        model.get(key) == value or model.get(key) in _NEUTRAL
+        for key, value in _PLAIN.items()
+        if key != "type"
+    )
     bytes_only = before.get("type") == "ByteLevel" and before.get("use_regex", True)
     bytes_only = bytes_only and not before.get("add_prefix_space")
-    more = content.get("normalizer") or any(not token.get("special") for token in content.get("added_tokens") or ())
+    more = content.get("normalizer") or any(
+        not token.get("special") for token in content.get("added_tokens") or ()
+    )
     return bool(model.get("type", "BPE") == "BPE" and usual and bytes_only and not more)
 
 
@@ -70,24 +82,44 @@ def general_tokenizer(
     for token, number in vocabulary.items():
         choices = (numbered.get(number, ""), token, f"<text>_{token}")
         found[number] = next((name for name in choices if name and name in known), "")
-    core = _core(content, {token: number for token, number in vocabulary.items() if not found[number]})
+    core = _core(
+        content, {token: number for token, number in vocabulary.items() if not found[number]}
+    )
     excused = {*core, *_RESERVED, *_special(content)}
-    lost = sorted(token for token, number in vocabulary.items() if not found[number] and token not in excused)
+    lost = sorted(
+        token for token, number in vocabulary.items() if not found[number] and token not in excused
+    )
     if lost:
         what = f"{len(lost)} of its {len(vocabulary)} tokens are not in the model's dictionary, such as '{lost[0]}'"
-        raise TokenizerError(f"{folder / FILE}: {what}; expected the tokenizer that the model was trained with")
+        raise TokenizerError(
+            f"{folder / FILE}: {what}; expected the tokenizer that the model was trained with"
+        )
     return tokenizer, found, core
 
 
 def _built(folder: Path, content: Mapping[str, Any], known: set[str]) -> Tokenizer:
     """Without limits, and without special tokens that the dictionary does not have."""
     kept = known | set(CORE)
-    added = [t for t in content.get("added_tokens") or () if not t.get("special") or t.get("content") in kept]
-    text = json.dumps({**content, "added_tokens": added, "truncation": None, "padding": None, "post_processor": None})
+    added = [
+        t
+        for t in content.get("added_tokens") or ()
+        if not t.get("special") or t.get("content") in kept
+    ]
+    text = json.dumps(
+        {
+            **content,
+            "added_tokens": added,
+            "truncation": None,
+            "padding": None,
+            "post_processor": None,
+        }
+    )
     try:
         return Tokenizer.from_str(text)
     except Exception as error:  # the library raises no narrower class
-        raise TokenizerError(f"{folder / FILE}: no tokenizer can be made of it ({error})") from error
+        raise TokenizerError(
+            f"{folder / FILE}: no tokenizer can be made of it ({error})"
+        ) from error
 
 
 def _core(content: Mapping[str, Any], free: Mapping[str, int]) -> dict[str, int]:
@@ -101,4 +133,8 @@ def _core(content: Mapping[str, Any], free: Mapping[str, int]) -> dict[str, int]
 
 
 def _special(content: Mapping[str, Any]) -> set[str]:
-    return {str(token.get("content")) for token in content.get("added_tokens") or () if token.get("special")}
+    return {
+        str(token.get("content"))
+        for token in content.get("added_tokens") or ()
+        if token.get("special")
+    }

@@ -20,10 +20,16 @@ def literal(tokenizer: Tokenizer) -> Tokenizer:
     """A copy for encoding without special tokens; the tokenizer itself if it has none."""
     content = json.loads(tokenizer.to_str())
     added = content.get("added_tokens") or []
-    names = {token["content"]: f"{_UNSPELLABLE}{token['content']}" for token in added if token.get("special")}
+    names = {
+        token["content"]: f"{_UNSPELLABLE}{token['content']}"
+        for token in added
+        if token.get("special")
+    }
     if not names:
         return tokenizer
-    content["added_tokens"] = [{**token, "content": names.get(token["content"], token["content"])} for token in added]
+    content["added_tokens"] = [
+        {**token, "content": names.get(token["content"], token["content"])} for token in added
+    ]
     content["model"] = _renamed(content["model"], names)
     return Tokenizer.from_str(json.dumps({**content, "post_processor": None}))
 

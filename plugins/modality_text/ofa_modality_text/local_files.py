@@ -36,14 +36,20 @@ def gpt2_artifact(folder: Path) -> Artifact:
     path = _one_of(folder, _VOCABULARIES)
     numbers, merges = read_json(path), read_merges(_one_of(folder, _MERGES))
     order = _gpt2_order(folder, numbers, path)
-    names = [f"<text>_{numbers[token]}" if token in numbers else f"<text>_{token}" for token in order]
+    names = [
+        f"<text>_{numbers[token]}" if token in numbers else f"<text>_{token}" for token in order
+    ]
     vocabulary = {token: place for place, token in enumerate(order)}
     lost = next((rule for rule in merges if not {*rule, "".join(rule)} <= vocabulary.keys()), None)
     if lost is not None:
-        raise TokenizerError(f"{folder}: the merge '{' '.join(lost)}' needs tokens that {path.name} does not have")
+        raise TokenizerError(
+            f"{folder}: the merge '{' '.join(lost)}' needs tokens that {path.name} does not have"
+        )
     missing = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - vocabulary.keys())
     if missing:
-        raise TokenizerError(f"{path}: lacks {len(missing)} of the 256 bytes, the first is '{missing[0]}'")
+        raise TokenizerError(
+            f"{path}: lacks {len(missing)} of the 256 bytes, the first is '{missing[0]}'"
+        )
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -76,9 +82,15 @@ def bert_imported(folder: Path, names: Sequence[str]) -> Artifact:
     """
     file = folder / "vocab.txt"
     known = set(_bert_tokens(file))
-    found = {name.removeprefix("<text>_"): name for name in names if name.removeprefix("<text>_") in known}
+    found = {
+        name.removeprefix("<text>_"): name
+        for name in names
+        if name.removeprefix("<text>_") in known
+    }
     if len(found) <= len([token for token in found if _SPECIAL.fullmatch(token)]):
-        raise TokenizerError(f"{file}: none of its {len(known)} tokens is in the dictionary of {len(names)} names")
+        raise TokenizerError(
+            f"{file}: none of its {len(known)} tokens is in the dictionary of {len(names)} names"
+        )
     found.setdefault(_UNKNOWN, "")
     return _word_pieces(list(found), list(found.values()))
 
@@ -89,7 +101,9 @@ def _bert_tokens(file: Path) -> list[str]:
     tokens = [line.rstrip("\r") for line in file.read_text(encoding="utf-8").split("\n")]
     known = [token for token in dict.fromkeys(tokens) if token]
     if _UNKNOWN not in known:
-        raise TokenizerError(f"{file}: has no token {_UNKNOWN}; expected BERT's vocab.txt, one token a line")
+        raise TokenizerError(
+            f"{file}: has no token {_UNKNOWN}; expected BERT's vocab.txt, one token a line"
+        )
     return known
 
 
@@ -112,7 +126,9 @@ def _gpt2_order(folder: Path, numbers: Mapping[str, int], path: Path) -> list[st
     unknown = [entry for entry in entries if entry not in by_number and not is_filler(entry)]
     if unknown:
         expected = f"none of the numbers of the {len(numbers)} tokens of {path.name}"
-        raise TokenizerError(f"{dictionary}: {len(unknown)} entries, the first '{unknown[0]}', are {expected}")
+        raise TokenizerError(
+            f"{dictionary}: {len(unknown)} entries, the first '{unknown[0]}', are {expected}"
+        )
     _check_complete(dictionary, list(by_number), entries, path)
     return [by_number.get(entry, entry) for entry in entries]
 
@@ -122,11 +138,15 @@ def _bert_order(dictionary: Path, tokens: list[str], path: Path) -> list[str]:
     if not dictionary.is_file():
         return tokens
     entries = read_dictionary(dictionary)
-    _check_complete(dictionary, [token for token in tokens if not _SPECIAL.fullmatch(token)], entries, path)
+    _check_complete(
+        dictionary, [token for token in tokens if not _SPECIAL.fullmatch(token)], entries, path
+    )
     return entries if _UNKNOWN in entries else [*entries, _UNKNOWN]
 
 
-def _check_complete(dictionary: Path, tokens: Sequence[str], entries: Sequence[str], path: Path) -> None:
+def _check_complete(
+    dictionary: Path, tokens: Sequence[str], entries: Sequence[str], path: Path
+) -> None:
     held = set(entries)
     missing = [token for token in tokens if token not in held]
     if missing:
@@ -139,6 +159,10 @@ def _check_complete(dictionary: Path, tokens: Sequence[str], entries: Sequence[s
 def _one_of(folder: Path, names: Sequence[str]) -> Path:
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "no such folder"
+        there = (
+            ", ".join(sorted(path.name for path in folder.iterdir()))
+            if folder.is_dir()
+            else "no such folder"
+        )
         raise TokenizerError(f"{folder}: no {' or '.join(names)}; found {there or 'nothing'}")
     return found

@@ -20,32 +20,74 @@ def is_text(value: Any) -> bool:
 
 
 _ATTRIBUTES = (
-    Attribute("max_length", "int", doc="Longer texts are cut to this many tokens; at inference no more are generated.",
-              minimum=1),
-    Attribute("min_length", "int", doc="At inference at least this many tokens are generated.", minimum=0,
-              sides=("target",)),
-    Attribute("length", "int", doc="Every value has exactly this many tokens, so no end token is needed.", minimum=1),
+    Attribute(
+        "max_length",
+        "int",
+        doc="Longer texts are cut to this many tokens; at inference no more are generated.",
+        minimum=1,
+    ),
+    Attribute(
+        "min_length",
+        "int",
+        doc="At inference at least this many tokens are generated.",
+        minimum=0,
+        sides=("target",),
+    ),
+    Attribute(
+        "length",
+        "int",
+        doc="Every value has exactly this many tokens, so no end token is needed.",
+        minimum=1,
+    ),
     Attribute("uncased", doc="Lower-case the text."),
     Attribute("no_punctuation", doc="Remove punctuation."),
-    Attribute("level", "choice", default="bpe", choices=("bpe", "character"),
-              doc="`character` keeps letters apart, for spelling, pronunciation and the like."),
-    Attribute("specials", sides=("source",),
-              doc="`<mask>`, `<bos>` or `<s>`, `<eos>` or `</s>`, `<pad>` and `<unk>` in the text are these tokens; "
-                  "without it, no text ever becomes one."),
-    Attribute("mask_ratio", "float", minimum=0.0, maximum=1.0, sides=("source",),
-              doc="In training this share of the tokens is masked, in spans whose lengths are Poisson distributed."),
-    Attribute("noise_ratio", "float", minimum=0.0, maximum=1.0, sides=("target",),
-              doc="In training this share of what the decoder reads is replaced by random tokens; the labels stay."),
-    Attribute("closed_set", sides=("target",),
-              doc="The value is one of a set given by the task; only its members can be learned and generated."),
-    Attribute("disable_auto_boseos", doc="No `<bos>` and `<eos>` around the run of tokens that this slot begins."),
-)  # fmt: skip
+    Attribute(
+        "level",
+        "choice",
+        default="bpe",
+        choices=("bpe", "character"),
+        doc="`character` keeps letters apart, for spelling, pronunciation and the like.",
+    ),
+    Attribute(
+        "specials",
+        sides=("source",),
+        doc="`<mask>`, `<bos>` or `<s>`, `<eos>` or `</s>`, `<pad>` and `<unk>` in the text are these tokens; "
+        "without it, no text ever becomes one.",
+    ),
+    Attribute(
+        "mask_ratio",
+        "float",
+        minimum=0.0,
+        maximum=1.0,
+        sides=("source",),
+        doc="In training this share of the tokens is masked, in spans whose lengths are Poisson distributed.",
+    ),
+    Attribute(
+        "noise_ratio",
+        "float",
+        minimum=0.0,
+        maximum=1.0,
+        sides=("target",),
+        doc="In training this share of what the decoder reads is replaced by random tokens; the labels stay.",
+    ),
+    Attribute(
+        "closed_set",
+        sides=("target",),
+        doc="The value is one of a set given by the task; only its members can be learned and generated.",
+    ),
+    Attribute(
+        "disable_auto_boseos",
+        doc="No `<bos>` and `<eos>` around the run of tokens that this slot begins.",
+    ),
+)
 
 _TARGET = "ofa_modality_text.preprocessor:TextPreprocessor"
 _USES = {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"}
 _TOKENIZER = "A `tokenizer.json`, a folder that holds one, or a Hugging Face name; with `path`: gpt2, bert_cn or hf."
 _OPTIONS: Mapping[str, Option] = {
-    "vocab_size": Option(4096, "Largest number of tokens of the BPE; small data give fewer.", minimum=256),
+    "vocab_size": Option(
+        4096, "Largest number of tokens of the BPE; small data give fewer.", minimum=256
+    ),
     "min_frequency": Option(2, "How often a pair of tokens must occur to become one.", minimum=1),
     "tokenizer": Option("", _TOKENIZER),
     "path": Option("", "Where the tokenizer's files are."),
@@ -55,7 +97,9 @@ _OPTIONS: Mapping[str, Option] = {
         "What a masked span becomes: -1 as many mask tokens, 1 a single one, 0 nothing.",
         choices=(-1, 0, 1),
     ),
-    "random_ratio": Option(0.0, "Share of mask tokens that become random tokens.", minimum=0, maximum=1),
+    "random_ratio": Option(
+        0.0, "Share of mask tokens that become random tokens.", minimum=0, maximum=1
+    ),
 }
 
 MANIFEST = ModalityManifest(
@@ -77,17 +121,38 @@ MANIFEST = ModalityManifest(
         ),
     ),
     components=(
-        Component("preprocessor", "text", _TARGET,
-                  "Byte-level BPE trained on the tasks' own text, or a named tokenizer.", _USES, _OPTIONS),
-        Component("preprocessor", "text_gpt2", _TARGET,
-                  "GPT-2's BPE from local files: option `path` is a folder with vocab.json and merges.txt, or "
-                  "encoder.json and vocab.bpe; a dict.txt there gives the order of the tokens.",
-                  _USES, {**_OPTIONS, "tokenizer": Option("gpt2", _TOKENIZER)}),
-        Component("preprocessor", "text_bert_cn", _TARGET,
-                  "BERT's word pieces, as in Chinese models: option `path` is a vocab.txt or the folder that holds it.",
-                  _USES, {**_OPTIONS, "tokenizer": Option("bert_cn", _TOKENIZER)}),
-        Component("preprocessor", "category", "ofa_modality_text.category:CategoryPreprocessor",
-                  "A closed list of names, each one token: option `classes`, or all values of the training data.",
-                  _USES, {"classes": Option((), "The names; empty: all values of the training data.")}),
+        Component(
+            "preprocessor",
+            "text",
+            _TARGET,
+            "Byte-level BPE trained on the tasks' own text, or a named tokenizer.",
+            _USES,
+            _OPTIONS,
+        ),
+        Component(
+            "preprocessor",
+            "text_gpt2",
+            _TARGET,
+            "GPT-2's BPE from local files: option `path` is a folder with vocab.json and merges.txt, or "
+            "encoder.json and vocab.bpe; a dict.txt there gives the order of the tokens.",
+            _USES,
+            {**_OPTIONS, "tokenizer": Option("gpt2", _TOKENIZER)},
+        ),
+        Component(
+            "preprocessor",
+            "text_bert_cn",
+            _TARGET,
+            "BERT's word pieces, as in Chinese models: option `path` is a vocab.txt or the folder that holds it.",
+            _USES,
+            {**_OPTIONS, "tokenizer": Option("bert_cn", _TOKENIZER)},
+        ),
+        Component(
+            "preprocessor",
+            "category",
+            "ofa_modality_text.category:CategoryPreprocessor",
+            "A closed list of names, each one token: option `classes`, or all values of the training data.",
+            _USES,
+            {"classes": Option((), "The names; empty: all values of the training data.")},
+        ),
     ),
-)  # fmt: skip
+)

@@ -25,9 +25,13 @@ def page(text: str, ctx: RowContext | None) -> Image:
     width = max(_WIDTH, above.width if above else 0)
     font = ImageFont.load_default(_SIZE)
     letters = max(1, int((width - 2 * _MARGIN) / (_SIZE * _LETTERS)))
-    lines = "\n".join(line for part in text.splitlines() for line in textwrap.wrap(part, letters) or [""])
+    lines = "\n".join(
+        line for part in text.splitlines() for line in textwrap.wrap(part, letters) or [""]
+    )
     top = above.height if above else 0
-    bottom = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((0, 0), lines or " ", font=font)[3]
+    bottom = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox(
+        (0, 0), lines or " ", font=font
+    )[3]
     sheet = Image.new("RGB", (width, top + round(bottom) + 2 * _MARGIN), "white")
     if above:
         sheet.paste(above, ((width - above.width) // 2, 0))

@@ -83,14 +83,21 @@ class TextPreprocessor:
         chosen = chosen_tokenizer(self.options)
         if chosen is not None:
             return chosen
-        limit, frequency = self.options.get("vocab_size", 4096), self.options.get("min_frequency", 2)
+        limit, frequency = (
+            self.options.get("vocab_size", 4096),
+            self.options.get("min_frequency", 2),
+        )
         return Artifact({_FILE: train_bpe(texts_of(values), limit, frequency).to_str().encode()})
 
     @staticmethod
     def foreign_settings(settings: Mapping[str, Any]) -> Options:
         """How spans are masked has the same names in OFASys; which BPE it is (``bpe``) the files tell."""
         settings.get("bpe")
-        given = {key: settings[key] for key in ("poisson_lambda", "replace_length", "random_ratio") if key in settings}
+        given = {
+            key: settings[key]
+            for key in ("poisson_lambda", "replace_length", "random_ratio")
+            if key in settings
+        }
         options = {key: value for key, value in given.items() if value is not None}
         _check(options)
         return options
@@ -122,7 +129,9 @@ class TextPreprocessor:
         trained_here = not (self.options.get("tokenizer") or self.options.get("path"))
         known = origin(artifact)
         by_words = known.get("leading_blank", trained_here)
-        self._tokens = CachedTokenizer(_load(artifact), self._range.start, by_words, known.get("core"))
+        self._tokens = CachedTokenizer(
+            _load(artifact), self._range.start, by_words, known.get("core")
+        )
         self._strips = bool(known.get("strips", False))
         self._closed.clear()
 
@@ -135,7 +144,11 @@ class TextPreprocessor:
         attributes = slot.attributes
         ids = self._ids(value, slot)
         target = slot.side == "target"
-        allowed = self._allowed(value, ids, slot, ctx) if slot.loss and attributes.get("closed_set") else None
+        allowed = (
+            self._allowed(value, ids, slot, ctx)
+            if slot.loss and attributes.get("closed_set")
+            else None
+        )
         inputs = None
         if ctx.split == "train":
             if target and attributes.get("noise_ratio"):
@@ -144,11 +157,15 @@ class TextPreprocessor:
                 ids = self._masked(ids, attributes["mask_ratio"], ctx.rng)
         return [
             TokenSegment(
-                ids, (self._block,), open=not attributes.get("length"), inputs=inputs, allowed=allowed,
+                ids,
+                (self._block,),
+                open=not attributes.get("length"),
+                inputs=inputs,
+                allowed=allowed,
                 weights=np.zeros(len(ids), dtype=bool) if target and not slot.loss else None,
                 boundaries=not attributes.get("disable_auto_boseos"),
             )
-        ]  # fmt: skip
+        ]
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """Tokens of the tokenizer, open unless the slot says ``length``, from the closed set if it has one.
@@ -210,7 +227,9 @@ class TextPreprocessor:
         attributes = slot.attributes
         ids = self._all_ids(value, slot)[: attributes.get("max_length")]
         if attributes.get("length") and len(ids) != attributes["length"]:
-            raise RowError(f"column '{slot.name}': {len(ids)} tokens, but the slot says length={attributes['length']}")
+            raise RowError(
+                f"column '{slot.name}': {len(ids)} tokens, but the slot says length={attributes['length']}"
+            )
         return ids
 
     def _all_ids(self, value: Any, slot: SlotPlan) -> np.ndarray:
@@ -241,27 +260,43 @@ class TextPreprocessor:
         """Ids of the tokenizer, shifted to where its block stands in the vocabulary."""
         ids = np.asarray(value) if len(value) else np.zeros(0, dtype=np.int64)
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise RowError(f"column '{column}': expected text or a list of token ids, got {excerpt(value)}")
+            raise RowError(
+                f"column '{column}': expected text or a list of token ids, got {excerpt(value)}"
+            )
         if len(ids) and not 0 <= ids.min() <= ids.max() < len(self._range):
             wrong = f"{ids.min()} to {ids.max()}"
-            raise RowError(f"column '{column}': token ids {wrong}; this tokenizer has 0 to {len(self._range) - 1}")
+            raise RowError(
+                f"column '{column}': token ids {wrong}; this tokenizer has 0 to {len(self._range) - 1}"
+            )
         return self._tokens.placed(ids)
 
     def _masked(self, ids: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
         return mask_spans(
-            ids, ratio, rng, mask=MASK, random_range=self._range,
+            ids,
+            ratio,
+            rng,
+            mask=MASK,
+            random_range=self._range,
             poisson_lambda=self.options.get("poisson_lambda", 3.0),
             replace_length=self.options.get("replace_length", -1),
             random_ratio=self.options.get("random_ratio", 0.0),
-        )  # fmt: skip
+        )
 
-    def _allowed(self, value: Any, ids: np.ndarray, slot: SlotPlan, ctx: RowContext) -> tuple[np.ndarray, ...]:
+    def _allowed(
+        self, value: Any, ids: np.ndarray, slot: SlotPlan, ctx: RowContext
+    ) -> tuple[np.ndarray, ...]:
         closed = self._closed_set(slot, ctx)
         allowed = closed.allowed(ids)
         if allowed is None:
             known = [str(member) for member in closed.values]
-            hint = _spelling(str(value), known) or suggest(str(value), known) or f"one of: {listing(known, 5)}"
-            raise RowError(f"column '{slot.name}': {excerpt(value)} is not in its closed set of {len(known)}; {hint}")
+            hint = (
+                _spelling(str(value), known)
+                or suggest(str(value), known)
+                or f"one of: {listing(known, 5)}"
+            )
+            raise RowError(
+                f"column '{slot.name}': {excerpt(value)} is not in its closed set of {len(known)}; {hint}"
+            )
         return allowed
 
     def _closed_set(self, slot: SlotPlan, ctx: RowContext) -> ClosedSet:
@@ -302,7 +337,9 @@ def _of_bearable_length(text: str, slot: SlotPlan) -> str:
         RowError: It is a whole library.
     """
     if len(text) > _LONGEST and not slot.attributes.get("max_length"):
-        raise RowError(f"column '{slot.name}': a text of {len(text)} characters; at most {_LONGEST}, or set max_length")
+        raise RowError(
+            f"column '{slot.name}': a text of {len(text)} characters; at most {_LONGEST}, or set max_length"
+        )
     return text[:_LONGEST]
 
 
@@ -314,10 +351,14 @@ def _check(options: Mapping[str, Any]) -> None:
     }
     for name, (fits, range_) in limits.items():
         if not fits:
-            raise PluginError(f"option '{name}' of the preprocessor 'text' is {options[name]}; it must be {range_}")
+            raise PluginError(
+                f"option '{name}' of the preprocessor 'text' is {options[name]}; it must be {range_}"
+            )
 
 
 def _load(artifact: Artifact | None) -> Tokenizer:
     if artifact is None or _FILE not in artifact.files:
-        raise TokenizerError(f"the text preprocessor needs its {_FILE}; create the model first, or load it whole")
+        raise TokenizerError(
+            f"the text preprocessor needs its {_FILE}; create the model first, or load it whole"
+        )
     return Tokenizer.from_str(artifact.files[_FILE].decode())

@@ -10,8 +10,14 @@ import numpy as np
 from ofacore.protocols import BOS, EOS, MASK, PAD, UNK
 
 WRITTEN: Mapping[str, int] = {
-    "<bos>": BOS, "<s>": BOS, "<pad>": PAD, "<eos>": EOS, "</s>": EOS, "<unk>": UNK, "<mask>": MASK,
-}  # fmt: skip
+    "<bos>": BOS,
+    "<s>": BOS,
+    "<pad>": PAD,
+    "<eos>": EOS,
+    "</s>": EOS,
+    "<unk>": UNK,
+    "<mask>": MASK,
+}
 """How a core token is written: as here, or as in BART and its kin."""
 _SPLIT = re.compile(r"(\s*<mask>|<s>|</s>|<bos>|<eos>|<pad>|<unk>)")
 

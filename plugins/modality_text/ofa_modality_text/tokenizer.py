@@ -39,9 +39,12 @@ def train_bpe(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> 
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, min_frequency=min_frequency, show_progress=False, special_tokens=[],
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        show_progress=False,
+        special_tokens=[],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )  # fmt: skip
+    )
     tokenizer.train_from_iterator(sorted(text[:_LONGEST_FITTED] for text in texts), trainer)
     return tokenizer
 
@@ -60,11 +63,15 @@ def named_tokenizer(name: str) -> Tokenizer:
         from transformers import AutoTokenizer
     except ImportError:
         hint = "pip install ofa-modality-text[hf]"
-        raise TokenizerError(f"tokenizer '{name}' is no file; to fetch it by name: {hint}") from None
+        raise TokenizerError(
+            f"tokenizer '{name}' is no file; to fetch it by name: {hint}"
+        ) from None
     try:
         found = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise TokenizerError(f"no tokenizer '{name}': neither a file, nor a folder, nor found by name") from error
+        raise TokenizerError(
+            f"no tokenizer '{name}': neither a file, nor a folder, nor found by name"
+        ) from error
     backend = getattr(found, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise TokenizerError(f"tokenizer '{name}' has no fast implementation (tokenizer.json)")
@@ -85,13 +92,19 @@ class CachedTokenizer:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, offset: int, by_words: bool, core: Mapping[str, int] | None = None
+        self,
+        tokenizer: Tokenizer,
+        offset: int,
+        by_words: bool,
+        core: Mapping[str, int] | None = None,
     ) -> None:
         self.tokenizer, self._reading = tokenizer, literal(tokenizer)
         self.offset = offset
         self.by_words = by_words
         self.size = table_size(tokenizer)
-        self._core = {tokenizer.token_to_id(token): number for token, number in (core or {}).items()}
+        self._core = {
+            tokenizer.token_to_id(token): number for token, number in (core or {}).items()
+        }
         self.byte_level = isinstance(tokenizer.decoder, decoders.ByteLevel)
         self._chunks: dict[str, bytes] = {}
         """Chunk -> its ids, as the bytes of int64: joining them makes an array without a number in between."""

@@ -26,7 +26,9 @@ def as_text(value: Any, column: str) -> str:
     if isinstance(value, Real) and not isinstance(value, bool):
         if math.isfinite(value):
             return str(value)
-        raise RowError(f"column '{column}': {value} is no text; leave the column out, or None, where there is no value")
+        raise RowError(
+            f"column '{column}': {value} is no text; leave the column out, or None, where there is no value"
+        )
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
     if isinstance(value, date | time):
@@ -65,7 +67,9 @@ def _is_punctuation(letter: str) -> bool:
 
 def _valid_unicode(text: str, column: str) -> str:
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise RowError(f"column '{column}': the text holds half a surrogate pair; read the file as UTF-8")
+        raise RowError(
+            f"column '{column}': the text holds half a surrogate pair; read the file as UTF-8"
+        )
     return text
 
 

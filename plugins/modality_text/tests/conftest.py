@@ -11,14 +11,22 @@ import pytest
 from ofa_modality_text.preprocessor import TextPreprocessor
 from ofacore.protocols import Block, RowContext, SlotPlan, Vocabulary
 
-CORPUS = ["a cat sits on the mat", "a dog runs on the grass", "the cat and the dog", "déjà vu, à côté", "日本語"] * 4
+CORPUS = [
+    "a cat sits on the mat",
+    "a dog runs on the grass",
+    "the cat and the dog",
+    "déjà vu, à côté",
+    "日本語",
+] * 4
 
 
 def bound(values: list[Any] = CORPUS, **options: Any) -> TextPreprocessor:
     """A fitted preprocessor whose block does not stand first."""
     preprocessor = TextPreprocessor({"vocab_size": 400, **options})
     artifact = preprocessor.fit(values, np.random.default_rng(0))
-    preprocessor.bind(Vocabulary().extend([Block("other", 50), *preprocessor.blocks(artifact)]), artifact)
+    preprocessor.bind(
+        Vocabulary().extend([Block("other", 50), *preprocessor.blocks(artifact)]), artifact
+    )
     return preprocessor
 
 

@@ -33,7 +33,9 @@ def test_each_class_is_one_token_and_comes_back(slot, context):
 def test_classes_may_be_given_in_an_order_of_their_own(slot, context):
     category = bound(classes=["zebra", "cat"])
     assert int(category.encode("zebra", slot(), context())[0].ids[0]) == 11
-    with pytest.raises(RowError, match="column 't': 'catt' is none of 2 classes; did you mean 'cat'"):
+    with pytest.raises(
+        RowError, match="column 't': 'catt' is none of 2 classes; did you mean 'cat'"
+    ):
         category.encode("catt", slot(), context())
 
 

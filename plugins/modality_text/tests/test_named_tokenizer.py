@@ -72,10 +72,14 @@ def test_a_vocabulary_below_the_bytes_is_refused():
         train_bpe([], 100)
 
 
-def test_code_that_comes_with_a_folder_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_comes_with_a_folder_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     auto = {"AutoConfig": "evil.Config", "AutoTokenizer": ["evil.Tokenizer", None]}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": auto}))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T", "auto_map": auto}))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "T", "auto_map": auto})
+    )
     (tmp_path / "evil.py").write_text("raise SystemExit('code of a folder was run')")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
     with pytest.raises(TokenizerError, match="no tokenizer '.*': neither a file, nor a folder"):

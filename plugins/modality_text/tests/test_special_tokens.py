@@ -25,7 +25,9 @@ CORPUS = ["a cat sits on the mat 12 9", "mask s unk pad / < >"] * 20
 BYTES = pre_tokenizers.ByteLevel.alphabet()
 
 
-def trained(model: models.Model, trainer: trainers.Trainer, before: object, after: object) -> Tokenizer:
+def trained(
+    model: models.Model, trainer: trainers.Trainer, before: object, after: object
+) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer, tokenizer.decoder = before, after
     tokenizer.train_from_iterator(CORPUS, trainer)
@@ -33,7 +35,9 @@ def trained(model: models.Model, trainer: trainers.Trainer, before: object, afte
 
 
 def byte_bpe() -> Tokenizer:
-    trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=SPECIAL, initial_alphabet=BYTES, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=330, special_tokens=SPECIAL, initial_alphabet=BYTES, show_progress=False
+    )
     before = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found = trained(models.BPE(), trainer, before, decoders.ByteLevel())
     found.add_special_tokens([AddedToken("<later>", special=True)])
@@ -42,14 +46,21 @@ def byte_bpe() -> Tokenizer:
 
 
 def unigram() -> Tokenizer:
-    options = {"vocab_size": 60, "special_tokens": SPECIAL, "unk_token": "<unk>", "show_progress": False}
+    options = {
+        "vocab_size": 60,
+        "special_tokens": SPECIAL,
+        "unk_token": "<unk>",
+        "show_progress": False,
+    }
     before, after = pre_tokenizers.Metaspace(), decoders.Metaspace()
     return trained(models.Unigram(), trainers.UnigramTrainer(**options), before, after)
 
 
 def letter_bpe() -> Tokenizer:
     trainer = trainers.BpeTrainer(vocab_size=100, special_tokens=SPECIAL, show_progress=False)
-    return trained(models.BPE(unk_token="<unk>"), trainer, pre_tokenizers.Metaspace(), decoders.Metaspace())
+    return trained(
+        models.BPE(unk_token="<unk>"), trainer, pre_tokenizers.Metaspace(), decoders.Metaspace()
+    )
 
 
 def word_pieces() -> Tokenizer:
@@ -60,7 +71,12 @@ def word_pieces() -> Tokenizer:
 
 def whole_words() -> Tokenizer:
     trainer = trainers.WordLevelTrainer(vocab_size=100, special_tokens=SPECIAL, show_progress=False)
-    return trained(models.WordLevel(unk_token="<unk>"), trainer, pre_tokenizers.WhitespaceSplit(), decoders.Fuse())
+    return trained(
+        models.WordLevel(unk_token="<unk>"),
+        trainer,
+        pre_tokenizers.WhitespaceSplit(),
+        decoders.Fuse(),
+    )
 
 
 EXACT = {"byte_bpe": byte_bpe, "unigram": unigram, "letter_bpe": letter_bpe}
@@ -82,7 +98,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Tokenizer,
 def test_no_special_token_but_the_unknown_one(name, made, slot, context):
     tokenizer, text = made[name]
     kept = {"word_pieces", "whole_words"}
-    special = {tokenizer.token_to_id(token) for token in SPECIAL if not (name in kept and token == "<unk>")}
+    special = {
+        tokenizer.token_to_id(token) for token in SPECIAL if not (name in kept and token == "<unk>")
+    }
     for value in TEXTS:
         ids = text.encode(value, slot(), context())[0].ids
         assert not special & set((ids - text._range.start).tolist())
@@ -97,7 +115,9 @@ def test_what_spells_a_special_token_comes_back(name, made, slot, context):
         assert text.decode(Hypothesis(ids), slot(), context()) == value
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(value=st.lists(st.sampled_from(PARTS), max_size=8).map("".join))
 def test_any_mixture_comes_back_over_bytes(value, made, slot, context):
     text = made["byte_bpe"][1]
@@ -130,7 +150,9 @@ def test_members_and_phrases_and_the_bpe_of_our_own(made, slot, context):
 
 def test_a_masked_source_holds_the_mask_of_the_model_alone(made, slot, context):
     tokenizer, text = made["byte_bpe"]
-    masked = text.encode("<mask> a cat <s> sits", slot(side="source", mask_ratio=1.0), context())[0].ids
+    masked = text.encode("<mask> a cat <s> sits", slot(side="source", mask_ratio=1.0), context())[
+        0
+    ].ids
     assert set(masked.tolist()) == {MASK}
     assert tokenizer.token_to_id("<mask>") + text._range.start not in masked
 

@@ -13,7 +13,12 @@ from ofacore.protocols import MASK
 from .conftest import CORPUS, bound
 
 
-@given(n=st.integers(0, 60), ratio=st.floats(0, 1), seed=st.integers(0, 2**32 - 1), replace=st.sampled_from([-1, 0, 1]))
+@given(
+    n=st.integers(0, 60),
+    ratio=st.floats(0, 1),
+    seed=st.integers(0, 2**32 - 1),
+    replace=st.sampled_from([-1, 0, 1]),
+)
 def test_what_is_not_masked_keeps_its_order(n, ratio, seed, replace):
     ids = np.arange(100, 100 + n)
     masked = mask_spans(ids, ratio, np.random.default_rng(seed), mask=MASK, replace_length=replace)
@@ -48,13 +53,17 @@ def test_every_position_can_be_masked():
 
 def test_some_masks_become_random_tokens():
     rng = np.random.default_rng(0)
-    result = mask_spans(np.full(10_000, 50), 0.5, rng, mask=MASK, random_ratio=0.1, random_range=range(200, 300))
+    result = mask_spans(
+        np.full(10_000, 50), 0.5, rng, mask=MASK, random_ratio=0.1, random_range=range(200, 300)
+    )
     random = ((result >= 200) & (result < 300)).sum()
     assert random / (random + (result == MASK).sum()) == pytest.approx(0.1, abs=0.02)
 
 
 def test_noise_has_its_share_and_stays_in_the_block():
-    noised = replace_random(np.zeros(20_000, dtype=np.int64), 0.2, np.random.default_rng(0), range(56, 356))
+    noised = replace_random(
+        np.zeros(20_000, dtype=np.int64), 0.2, np.random.default_rng(0), range(56, 356)
+    )
     changed = noised[noised != 0]
     assert len(changed) / len(noised) == pytest.approx(0.2, abs=0.01)
     assert (changed.min(), changed.max()) == (56, 355)
@@ -63,7 +72,10 @@ def test_noise_has_its_share_and_stays_in_the_block():
 def test_the_slot_is_corrupted_in_training_only(text, slot, context):
     clean = text.encode(CORPUS[0], slot(), context())[0].ids.tolist()
     for split in ("valid", "test", "infer"):
-        assert text.encode(CORPUS[0], slot("source", mask_ratio=1.0), context(split))[0].ids.tolist() == clean
+        assert (
+            text.encode(CORPUS[0], slot("source", mask_ratio=1.0), context(split))[0].ids.tolist()
+            == clean
+        )
         assert text.encode(CORPUS[0], slot(noise_ratio=1.0), context(split))[0].inputs is None
     assert set(text.encode(CORPUS[0], slot("source", mask_ratio=1.0), context())[0].ids) == {MASK}
     noised = text.encode(CORPUS[0], slot(noise_ratio=1.0), context())[0]
@@ -74,5 +86,8 @@ def test_the_slot_is_corrupted_in_training_only(text, slot, context):
 
 def test_the_same_generator_gives_the_same_corruption(slot, context):
     text = bound()
-    runs = [text.encode(CORPUS[0], slot("source", mask_ratio=0.4), context(seed=3))[0].ids.tolist() for _ in "12"]
+    runs = [
+        text.encode(CORPUS[0], slot("source", mask_ratio=0.4), context(seed=3))[0].ids.tolist()
+        for _ in "12"
+    ]
     assert runs[0] == runs[1]

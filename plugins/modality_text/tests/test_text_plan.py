@@ -15,8 +15,21 @@ def test_the_preprocessor_keeps_the_contract():
     assert MANIFEST.slots[0].is_element(text())
 
 
-@pytest.mark.parametrize("name", ["max_length", "min_length", "uncased", "no_punctuation", "mask_ratio", "noise_ratio",
-                                  "closed_set", "disable_auto_boseos", "length", "level"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "max_length",
+        "min_length",
+        "uncased",
+        "no_punctuation",
+        "mask_ratio",
+        "noise_ratio",
+        "closed_set",
+        "disable_auto_boseos",
+        "length",
+        "level",
+    ],
+)
 def test_every_attribute_is_declared_once_and_documented(name):
     (attribute,) = [known for known in MANIFEST.slots[0].attributes if known.name == name]
     assert attribute.doc

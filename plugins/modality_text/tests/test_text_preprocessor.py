@@ -73,7 +73,9 @@ def test_core_and_foreign_tokens_leave_no_trace_in_the_text():
 
 def test_a_word_is_the_same_token_at_the_beginning_and_inside():
     first = TEXT.encode("cat", _slot(), _context())[0].ids
-    assert TEXT.encode("a cat", _slot(), _context())[0].ids[-len(first) :].tolist() == first.tolist()
+    assert (
+        TEXT.encode("a cat", _slot(), _context())[0].ids[-len(first) :].tolist() == first.tolist()
+    )
 
 
 def test_training_is_deterministic_in_any_order():
@@ -88,7 +90,9 @@ def test_training_is_deterministic_in_any_order():
 def test_training_gives_the_same_tokenizer_in_another_process():
     code = f"from ofa_modality_text.tokenizer import train_bpe; print(train_bpe({CORPUS!r}, 400).to_str())"
     command = [sys.executable, "-c", code]
-    runs = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    runs = {
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    }
     assert len(runs) == 1
 
 
@@ -103,14 +107,19 @@ def test_the_block_is_named_by_size_and_digest():
 def test_a_copy_in_another_process_encodes_the_same():
     copy = pickle.loads(pickle.dumps(TEXT))
     for value in CORPUS:
-        a, b = TEXT.encode(value, _slot(), _context())[0], copy.encode(value, _slot(), _context())[0]
+        a, b = (
+            TEXT.encode(value, _slot(), _context())[0],
+            copy.encode(value, _slot(), _context())[0],
+        )
         assert a.ids.tolist() == b.ids.tolist()
         assert a.blocks == b.blocks
 
 
 def test_numbers_ids_and_the_empty_text_are_values():
     assert _decoded(TEXT, TEXT.encode(12, _slot(), _context())[0].ids, _slot()) == "12"
-    assert _decoded(TEXT, TEXT.encode(np.float32(0.5), _slot(), _context())[0].ids, _slot()) == "0.5"
+    assert (
+        _decoded(TEXT, TEXT.encode(np.float32(0.5), _slot(), _context())[0].ids, _slot()) == "0.5"
+    )
     assert len(TEXT.encode("", _slot(), _context())[0].ids) == 0
     ids = TEXT.encode("a cat", _slot(), _context())[0].ids
     again = TEXT.encode(ids - TEXT._tokens.offset, _slot(), _context())[0].ids
@@ -119,7 +128,9 @@ def test_numbers_ids_and_the_empty_text_are_values():
 
 def test_attributes_shape_the_tokens():
     def text(value, **attributes):
-        return _decoded(TEXT, TEXT.encode(value, _slot(**attributes), _context())[0].ids, _slot(**attributes))
+        return _decoded(
+            TEXT, TEXT.encode(value, _slot(**attributes), _context())[0].ids, _slot(**attributes)
+        )
 
     assert text("A Cat", uncased=True) == "a cat"
     assert text("a cat, (the) dog!", no_punctuation=True) == "a cat the dog"
@@ -160,7 +171,11 @@ def test_a_wrong_length_is_named():
 
 def test_one_value_and_a_list_are_told_apart():
     assert all(map(is_text, ["", "cat", 3, 0.5, np.int64(3), np.array([1, 2])]))
-    assert not any(map(is_text, [["a"], [1, 2], ("a",), None, {"a": 1}, np.array([0.5]), np.zeros((2, 2), int)]))
+    assert not any(
+        map(
+            is_text, [["a"], [1, 2], ("a",), None, {"a": 1}, np.array([0.5]), np.zeros((2, 2), int)]
+        )
+    )
 
 
 def test_the_manifest_can_be_read_without_heavy_libraries():
@@ -184,10 +199,16 @@ def test_a_value_is_saved_as_a_picture_below_that_of_its_row(tmp_path, value):
         size = alone.size
         assert (alone.convert("L").getextrema()[0] < 128) == bool(value)
     ctx = _context("infer")
-    ctx.published.put("img", PlaneView((400, 100), np.eye(2, 3), (400, 100), Image.new("RGB", (400, 100), "red")))
+    ctx.published.put(
+        "img", PlaneView((400, 100), np.eye(2, 3), (400, 100), Image.new("RGB", (400, 100), "red"))
+    )
     TEXT.save(value, ctx, path)
     with Image.open(path) as below:
-        assert below.width == 400 and below.height >= 100 + 16 and below.getpixel((200, 50)) == (255, 0, 0)
+        assert (
+            below.width == 400
+            and below.height >= 100 + 16
+            and below.getpixel((200, 50)) == (255, 0, 0)
+        )
         assert size[0] < 400
     with pytest.raises(ValueError, match="written as .txt, or as a picture"):
         TEXT.save(value, None, tmp_path / "out.wav")
@@ -195,12 +216,19 @@ def test_a_value_is_saved_as_a_picture_below_that_of_its_row(tmp_path, value):
 
 def test_a_target_to_be_generated_is_open_unless_its_length_is_given():
     spec = TEXT.expect(_slot(), _context("infer"))
-    assert (spec.blocks, spec.open, spec.length, spec.closed_set) == ((TEXT._block,), True, None, ())
+    assert (spec.blocks, spec.open, spec.length, spec.closed_set) == (
+        (TEXT._block,),
+        True,
+        None,
+        (),
+    )
     spec = TEXT.expect(_slot(length=5), _context("infer"))
     assert (spec.open, spec.length) == (False, 5)
 
 
-@pytest.mark.parametrize("options", [{"poisson_lambda": 0}, {"replace_length": 2}, {"random_ratio": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"poisson_lambda": 0}, {"replace_length": 2}, {"random_ratio": 1.5}]
+)
 def test_an_option_out_of_range_is_named(options):
     with pytest.raises(PluginError, match=next(iter(options))):
         TextPreprocessor(options)
@@ -216,5 +244,7 @@ def test_core_tokens_are_written_only_where_the_slot_says_so(level):
     assert ids("a cat <mask>dog</s>", specials=True) == [*cat, MASK, *dog, EOS]
     assert ids("<s><mask>", specials=True) == [BOS, MASK]
     assert not {BOS, EOS, MASK} & set(ids("<s>a cat <mask> dog</s>"))
-    (target,) = (attribute for attribute in MANIFEST.slots[0].attributes if attribute.name == "specials")
+    (target,) = (
+        attribute for attribute in MANIFEST.slots[0].attributes if attribute.name == "specials"
+    )
     assert target.sides == ("source",)

@@ -33,7 +33,9 @@ class UntiedCost(PositionsCost):
         both: tuple[tuple[Stack, int | None], ...] = (("encoder", None), ("decoder", None))
         read = both if side == "encoder" and not self.entangled else ((side, None),)
         rows = context.max_positions + 2
-        yield PositionsWeight(f"{own}.tables.0.weight", (rows, context.hidden), table=True, readers=read)
+        yield PositionsWeight(
+            f"{own}.tables.0.weight", (rows, context.hidden), table=True, readers=read
+        )
         if options["layernorm"] and not self.entangled:
             yield PositionsWeight(f"{own}.norm.weight", (context.hidden,), readers=read)
             yield PositionsWeight(f"{own}.norm.bias", (context.hidden,), readers=read)
@@ -42,7 +44,9 @@ class UntiedCost(PositionsCost):
         shape = (2 * int(options["buckets"]) - 1, context.heads)
         for layer in range(1 if options["share_bias"] else layers):
             reader = ((side, None if options["share_bias"] else layer),)
-            yield PositionsWeight(f"{own}.relative.{layer}.0.weight", shape, 1, table=True, readers=reader)
+            yield PositionsWeight(
+                f"{own}.relative.{layer}.0.weight", shape, 1, table=True, readers=reader
+            )
 
     def _projections(self) -> Iterator[PositionsWeight]:
         hidden = self.context.hidden
@@ -50,7 +54,9 @@ class UntiedCost(PositionsCost):
             side: Stack = "encoder" if place == "encoder" else "decoder"
             for role in ("query", "key"):
                 readers = ((side, None),)
-                yield PositionsWeight(f"{role}.{place}.weight", (hidden, hidden), 0, readers=readers)
+                yield PositionsWeight(
+                    f"{role}.{place}.weight", (hidden, hidden), 0, readers=readers
+                )
                 yield PositionsWeight(f"{role}.{place}.bias", (hidden,), 0, readers=readers)
 
     def kept(self, queries: int, keys: int, size: int) -> float:

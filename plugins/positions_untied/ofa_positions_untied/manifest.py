@@ -10,7 +10,9 @@ OPTIONS = {
         "Biases by distance; false, as OFA's use_self_attn_bias: none, and the encoder's scores are scaled by the "
         "head's width alone, without factors on its heads.",
     ),
-    "buckets": Option(256, "Distances along a line that are told apart, in each direction.", minimum=1),
+    "buckets": Option(
+        256, "Distances along a line that are told apart, in each direction.", minimum=1
+    ),
     "share_bias": Option(False, "All layers share one table of biases."),
     "entangled": Option(False, "Vectors are added to the embeddings, not to the attention scores."),
     "layernorm": Option(True, "Normalise position vectors."),

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from ofa_positions_untied.places import DEFAULT_GRID, GridPlaces, LinePlaces, Places
 from ofacore.parts import keep_part, kinds_in, own_heads, positions_of_kind, to_parts
-from ofacore.protocols import AttentionPlace, Positions, PositionsContext, PositionView, RelativeBias, Stack
+from ofacore.protocols import (
+    AttentionPlace,
+    Positions,
+    PositionsContext,
+    PositionView,
+    RelativeBias,
+    Stack,
+)
 
 
 class AdapterPlaces(nn.Module):
@@ -26,18 +33,26 @@ class AdapterPlaces(nn.Module):
         hidden, options = context.hidden, context.options
         self.places = nn.ModuleList(places)
         self.tables = nn.ModuleList(nn.Embedding(part.rows, hidden) for part in places)
-        self.norm = nn.LayerNorm(hidden) if options["layernorm"] and not options["entangled"] else nn.Identity()
+        self.norm = (
+            nn.LayerNorm(hidden)
+            if options["layernorm"] and not options["entangled"]
+            else nn.Identity()
+        )
         self.graded = [part for part in places if part.distances and options["attention_bias"]]
         number = 1 if options["share_bias"] else layers
         self.relative = nn.ModuleList(
-            nn.ModuleList(nn.Embedding(part.distances, context.heads) for part in self.graded) for _ in range(number)
+            nn.ModuleList(nn.Embedding(part.distances, context.heads) for part in self.graded)
+            for _ in range(number)
         )
         for table in (table for own in self.relative for table in own):  # type: ignore[union-attr, attr-defined]
             keep_part(table, weight=1)
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Coordinates [n, 3] -> position vectors [n, H]."""
-        parts = [table(part.row(coordinates)) for part, table in zip(self.places, self.tables, strict=True)]
+        parts = [
+            table(part.row(coordinates))
+            for part, table in zip(self.places, self.tables, strict=True)
+        ]
         return self.norm(torch.stack(parts).sum(0) if len(parts) > 1 else parts[0])  # type: ignore[no-any-return]
 
 
@@ -73,7 +88,10 @@ class Untied(nn.Module, Positions):
     def _side(self, layers: int) -> nn.ModuleDict:
         context = self.context
         return nn.ModuleDict(
-            {name: AdapterPlaces(_places(name, context), context, layers) for name in context.adapters}
+            {
+                name: AdapterPlaces(_places(name, context), context, layers)
+                for name in context.adapters
+            }
         )
 
     def readers(self, name: str) -> tuple[tuple[Stack, int | None], ...]:
@@ -111,7 +129,9 @@ class Untied(nn.Module, Positions):
             found = found.index_copy(0, index, self._own(stack, number)(coordinates[index]))
         return found
 
-    def features(self, place: AttentionPlace, role: Literal["query", "key"], vectors: Tensor | None) -> Tensor | None:
+    def features(
+        self, place: AttentionPlace, role: Literal["query", "key"], vectors: Tensor | None
+    ) -> Tensor | None:
         """Vectors [..., H] -> [..., own heads, width]; queries are scaled."""
         if vectors is None:
             return None
@@ -119,7 +139,9 @@ class Untied(nn.Module, Positions):
         found: Tensor = project(to_parts(vectors)).unflatten(-1, (self.heads, -1))
         return found * self.scale if role == "query" else found
 
-    def relative(self, place: AttentionPlace, queries: PositionView, keys: PositionView) -> RelativeBias | None:
+    def relative(
+        self, place: AttentionPlace, queries: PositionView, keys: PositionView
+    ) -> RelativeBias | None:
         """Biases by distance; None for cross-attention and where no adapter has any."""
         if place == "cross" or not self.biased:
             return None
@@ -134,7 +156,9 @@ class Untied(nn.Module, Positions):
         for number in present:
             mine = same if len(present) == 1 else same & (queries.kind == number)[:, :, None]
             for depth, part in enumerate(owners[number].graded):
-                rows = torch.where(mine, part.bucket(queries.coordinates, keys.coordinates) + start, nothing).int()
+                rows = torch.where(
+                    mine, part.bucket(queries.coordinates, keys.coordinates) + start, nothing
+                ).int()
                 start += part.distances
                 if depth < len(indices):
                     indices[depth] = torch.where(mine, rows, indices[depth])

@@ -27,7 +27,10 @@ def test_far_distances_share_buckets_by_their_logarithm() -> None:
     exact, span = 8, 64
     found = line_buckets(span, 16) - 15
     for distance in (9, 20, 40, 63):
-        expected = math.ceil(math.log(distance / exact) / math.log((span - 1) / exact) * (exact - 1)) + exact
+        expected = (
+            math.ceil(math.log(distance / exact) / math.log((span - 1) / exact) * (exact - 1))
+            + exact
+        )
         assert found[distance + span - 1] == expected
 
 
@@ -51,7 +54,9 @@ def test_a_grid_counts_cells_and_distances(token: bool) -> None:
     places = GridPlaces(PositionGrid(side, side, token))
     y, x = np.divmod(np.arange(side * side), side)
     cells = np.stack([np.zeros_like(y), y + token, x + token], 1)
-    coordinates = torch.from_numpy(np.concatenate([np.zeros((1, 3), np.int64), cells]) if token else cells)
+    coordinates = torch.from_numpy(
+        np.concatenate([np.zeros((1, 3), np.int64), cells]) if token else cells
+    )
     first = 0 if token else 1
     assert places.row(coordinates).tolist() == list(range(first, side * side + 1))
     found = places.bucket(coordinates[None], coordinates[None])[0]
@@ -59,8 +64,12 @@ def test_a_grid_counts_cells_and_distances(token: bool) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 6), st.integers(1, 6), st.booleans())
-def test_no_place_is_outside_its_tables(y: int, x: int, rows: int, columns: int, token: bool) -> None:
+@given(
+    st.integers(0, 200), st.integers(0, 200), st.integers(1, 6), st.integers(1, 6), st.booleans()
+)
+def test_no_place_is_outside_its_tables(
+    y: int, x: int, rows: int, columns: int, token: bool
+) -> None:
     grid, line = GridPlaces(PositionGrid(rows, columns, token)), LinePlaces(0, 12, 10, 4)
     where = torch.tensor([[[0, 0, 0], [y, y, x], [x, x, y]]])
     for places in (grid, line):

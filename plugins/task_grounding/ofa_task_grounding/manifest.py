@@ -16,8 +16,13 @@ _COARSE = "preprocess=box_coarse"
 STARTER = (
     TaskPreset(
         "grounding",
-        ((f'{_SCENE} which region does the text " [TEXT:cap] " describe? -> [BOX:box,{_COARSE}]', 3.0),
-         (f'{_SCENE} where is " [TEXT:cap] "? -> [BOX:box,{_COARSE}]', 1.0)),
+        (
+            (
+                f'{_SCENE} which region does the text " [TEXT:cap] " describe? -> [BOX:box,{_COARSE}]',
+                3.0,
+            ),
+            (f'{_SCENE} where is " [TEXT:cap] "? -> [BOX:box,{_COARSE}]', 1.0),
+        ),
         "Where is the named object, in scenes of one to three emoji pictures",
         {"img": _IMAGE, "cap": "name of an object", "box": _BOX, "boxes": "boxes of all objects"},
         metrics=(
@@ -45,7 +50,12 @@ STARTER = (
         "detection",
         (f"{_SCENE} what are the objects in the image? -> ([BOX:boxes,{_COARSE}] [TEXT:kinds])*",),
         "All objects of the same scenes with their categories",
-        {"img": _IMAGE, "boxes": f"list of {_BOX}", "kinds": "category of each", "names": "name of each"},
+        {
+            "img": _IMAGE,
+            "boxes": f"list of {_BOX}",
+            "kinds": "category of each",
+            "names": "name of each",
+        },
         metrics=(MetricUse("detection_map", "boxes", {"labels": "kinds"}),),
         data=f"{_DATA}.detection:build",
         baseline=f"{_DATA}.detection:baseline",
@@ -65,7 +75,7 @@ STARTER = (
         baseline=f"{_DATA}.tree_detection:baseline",
         baseline_doc="mean boxes",
     ),
-)  # fmt: skip
+)
 
 PLAIN = (
     TaskPreset(
@@ -94,8 +104,12 @@ PLAIN = (
         transforms={"boxes": ("detection_boxes",), "names": ("detection_names",)},
         metrics=(MetricUse("detection_map", "boxes", {"labels": "names"}),),
     ),
-)  # fmt: skip
+)
 
 MANIFEST = TaskManifest(
-    "grounding", (2, 0), presets=STARTER + PLAIN, components=METRICS + TRANSFORMS, doc="Tasks on pictures with boxes."
+    "grounding",
+    (2, 0),
+    presets=STARTER + PLAIN,
+    components=METRICS + TRANSFORMS,
+    doc="Tasks on pictures with boxes.",
 )

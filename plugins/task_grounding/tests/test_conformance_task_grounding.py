@@ -3,7 +3,12 @@
 from ofa_kit import MetricConformance, TaskConformance
 
 PLUGIN = "ofa_task_grounding.manifest:MANIFEST"
-BOXES = [[2.0, 3.0, 20.0, 24.0], [10.0, 5.0, 40.0, 30.0], [0.0, 0.0, 9.0, 9.0], [5.0, 5.0, 15.0, 25.0]]
+BOXES = [
+    [2.0, 3.0, 20.0, 24.0],
+    [10.0, 5.0, 40.0, 30.0],
+    [0.0, 0.0, 9.0, 9.0],
+    [5.0, 5.0, 15.0, 25.0],
+]
 
 
 class TestGroundingTasks(TaskConformance):

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from ofa_starter import Split, is_fetched
-from ofa_task_grounding.data import compositions, detection, grounding, region_caption, tree_detection
+from ofa_task_grounding.data import (
+    compositions,
+    detection,
+    grounding,
+    region_caption,
+    tree_detection,
+)
 from ofacore.plugin import Registry
 
 SOURCES = Registry.discover().load("dataset", "openmoji")().sources
@@ -48,7 +54,12 @@ def test_a_box_holds_exactly_the_pixels_of_its_object():
             strong = row["img"][..., colours[name]] == 255
             other = row["img"][..., (colours[name] + 1) % 3] == 0
             rows, columns = np.nonzero(strong & other)
-            assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (x0, y0, x1, y1)
+            assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (
+                x0,
+                y0,
+                x1,
+                y1,
+            )
 
 
 def test_tiles_keep_the_boxes_they_mostly_show():
@@ -62,7 +73,9 @@ def test_tiles_keep_the_boxes_they_mostly_show():
 @fetched
 def test_scenes_of_different_splits_share_no_name():
     splits = detection.build()
-    names = {split: {name for row in rows for name in row["names"]} for split, rows in splits.items()}
+    names = {
+        split: {name for row in rows for name in row["names"]} for split, rows in splits.items()
+    }
     assert not names["train"] & names["test"] and not names["train"] & names["valid"]
     for row in splits["test"]:
         assert 1 <= len(row["boxes"]) == len(row["names"]) == len(row["kinds"]) <= 3

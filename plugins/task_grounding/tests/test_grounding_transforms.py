@@ -7,7 +7,10 @@ from ofacore.plugin import Registry
 
 
 def test_they_are_found_by_name():
-    functions = {component.name: Registry.discover().load("transform", component.name) for component in TRANSFORMS}
+    functions = {
+        component.name: Registry.discover().load("transform", component.name)
+        for component in TRANSFORMS
+    }
     assert functions == {"detection_boxes": detection_boxes, "detection_names": detection_names}
 
 

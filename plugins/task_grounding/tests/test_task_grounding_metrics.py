@@ -33,7 +33,9 @@ def score(name, predictions, references, rows=None, **options):
 
 def test_the_announced_options_are_all_options():
     for name in NAMES:
-        assert isinstance(metric(name, **REGISTRY.component("metric", name).options).higher_is_better, bool)
+        assert isinstance(
+            metric(name, **REGISTRY.component("metric", name).options).higher_is_better, bool
+        )
 
 
 @pytest.mark.parametrize(
@@ -53,12 +55,16 @@ def test_the_announced_options_are_all_options():
     ],
 )
 def test_a_box_is_right_if_it_overlaps_enough(prediction, reference, threshold, right):
-    assert score("iou_accuracy", [prediction], [reference], threshold=threshold) == {"iou_accuracy": right}
+    assert score("iou_accuracy", [prediction], [reference], threshold=threshold) == {
+        "iou_accuracy": right
+    }
 
 
 def test_any_of_several_boxes_will_do():
     rows = [{"boxes": [FAR, HALF]}, {"boxes": [FAR]}]
-    assert score("iou_accuracy", [UNIT, UNIT], [FAR, FAR], rows, any="boxes") == {"iou_accuracy": 0.5}
+    assert score("iou_accuracy", [UNIT, UNIT], [FAR, FAR], rows, any="boxes") == {
+        "iou_accuracy": 0.5
+    }
     found = score("iou_accuracy_any", [UNIT, UNIT], [row["boxes"] for row in rows])
     assert found == {"iou_accuracy_any": 0.5}
     with pytest.raises(ValueError, match="no column 'boxs' but boxes"):
@@ -66,13 +72,21 @@ def test_any_of_several_boxes_will_do():
 
 
 def test_numbers_of_boxes():
-    found = score("count_error", [[UNIT, HALF], None, [], [[0, 0, 1, 1], [2, 2, 3, 3]]], [[UNIT], [UNIT], [], UNIT])
+    found = score(
+        "count_error",
+        [[UNIT, HALF], None, [], [[0, 0, 1, 1], [2, 2, 3, 3]]],
+        [[UNIT], [UNIT], [], UNIT],
+    )
     assert found == {"count_error": (1 + 1 + 0 + 1) / 4}
 
 
 def test_average_precision_by_hand():
     # 2 objects; found, wrong, found, in order of score: precision 1 up to recall .5 (51 of 101 points), then 2/3
-    boxes = [{"box": UNIT, "score": 0.9}, {"box": [50, 50, 60, 60], "score": 0.8}, {"box": FAR, "score": 0.7}]
+    boxes = [
+        {"box": UNIT, "score": 0.9},
+        {"box": [50, 50, 60, 60], "score": 0.8},
+        {"box": FAR, "score": 0.7},
+    ]
     found = score("detection_map", [boxes], [[UNIT, FAR]])
     assert list(found) == ["map", "map_50", "map_75"]
     assert found["map_50"] == found["map"] == pytest.approx((51 + 50 * 2 / 3) / 101, abs=1e-6)
@@ -80,9 +94,13 @@ def test_average_precision_by_hand():
 
 def test_labels_must_agree():
     rows = [{"kinds": ["cat", "dog"], "predicted:kinds": ["cat", "cat"]}]
-    assert score("detection_map", [[UNIT, FAR]], [[UNIT, FAR]], rows, labels="kinds")["map"] == pytest.approx(0.5)
+    assert score("detection_map", [[UNIT, FAR]], [[UNIT, FAR]], rows, labels="kinds")[
+        "map"
+    ] == pytest.approx(0.5)
     assert score("detection_map", [[UNIT, FAR]], [[UNIT, FAR]], rows)["map"] == pytest.approx(1.0)
-    assert score("box_recall", [[UNIT, FAR]], [[UNIT, FAR]], rows, labels="kinds")["box_recall"] == pytest.approx(0.5)
+    assert score("box_recall", [[UNIT, FAR]], [[UNIT, FAR]], rows, labels="kinds")[
+        "box_recall"
+    ] == pytest.approx(0.5)
 
 
 def test_recall_by_hand():
@@ -98,7 +116,9 @@ def test_pictures_without_objects_give_no_number():
 
 
 CORNERS = st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(7, 12)] * 2).map(list)
-SAMPLES = st.lists(st.tuples(st.lists(CORNERS, max_size=3), st.lists(CORNERS, max_size=3)), max_size=5)
+SAMPLES = st.lists(
+    st.tuples(st.lists(CORNERS, max_size=3), st.lists(CORNERS, max_size=3)), max_size=5
+)
 
 
 def fill(judge, samples):
@@ -117,9 +137,14 @@ def test_parts_merged_in_any_order_equal_one_pass(name, samples, cut, reverse):
     merged, other = (second, first) if reverse else (first, second)
     merged.merge(other)
     assert merged.compute() == pytest.approx(whole.compute(), nan_ok=True)
-    assert sorted(merged.items()) == sorted(whole.items()) and len(whole.items()) in (0, len(samples))
+    assert sorted(merged.items()) == sorted(whole.items()) and len(whole.items()) in (
+        0,
+        len(samples),
+    )
     if whole.items():
-        assert sum(whole.items()) / len(samples) == pytest.approx(next(iter(whole.compute().values())))
+        assert sum(whole.items()) / len(samples) == pytest.approx(
+            next(iter(whole.compute().values()))
+        )
 
 
 @given(box=CORNERS, others=st.lists(CORNERS, min_size=1, max_size=4), threshold=st.floats(0.05, 1))
@@ -128,7 +153,9 @@ def test_iou_is_that_of_torchmetrics(box, others, threshold):
     import torch
     from torchmetrics.functional.detection import intersection_over_union
 
-    ious = intersection_over_union(torch.tensor([box]).double(), torch.tensor(others).double(), aggregate=False)
+    ious = intersection_over_union(
+        torch.tensor([box]).double(), torch.tensor(others).double(), aggregate=False
+    )
     expected = float(ious.max() >= threshold)
     assert score("iou_accuracy", [box], [others], threshold=threshold)["iou_accuracy"] == expected
 
@@ -153,7 +180,9 @@ def test_bad_options_and_missing_labels_are_refused():
 
 
 def test_metrics_import_torch_at_first_use():
-    modules = ", ".join(f"ofa_task_grounding.metrics.{name}" for name in ("overlap", "counts", "detection"))
+    modules = ", ".join(
+        f"ofa_task_grounding.metrics.{name}" for name in ("overlap", "counts", "detection")
+    )
     code = f"import sys, {modules}; print(sorted({{'torch', 'torchmetrics', 'torchvision'}} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -169,5 +198,7 @@ def test_labels_as_text_of_json_are_refused_with_a_way_out():
     judge = metric("detection_map", labels="kind")
     boxes = [[0, 0, 1, 1], [2, 2, 3, 3]]
     row = {"predicted:kind": ["cat", "dog"], "kind": '["cat", "dog"]'}
-    with pytest.raises(ValueError, match="2 boxes but 1 labels in 'kind'; the transform 'from_json'"):
+    with pytest.raises(
+        ValueError, match="2 boxes but 1 labels in 'kind'; the transform 'from_json'"
+    ):
         judge.update([boxes], [boxes], [row])

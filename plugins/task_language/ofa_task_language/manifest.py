@@ -26,54 +26,108 @@ def _glue(
     if metric != "accuracy":
         metrics += (MetricUse("accuracy", "label"),)
     return TaskPreset(
-        name, (_prompted(source, slots),), doc + _TWICE, columns, metrics=metrics, closed_sets={"label": labels},
-    )  # fmt: skip
+        name,
+        (_prompted(source, slots),),
+        doc + _TWICE,
+        columns,
+        metrics=metrics,
+        closed_sets={"label": labels},
+    )
 
 
 _PAIR = "sentence1 sentence2"
 
 GLUE = (
-    _glue("cola", 'is the text " [TEXT:sentence] " grammatically correct?', "sentence", ("no", "yes"),
-          "Linguistic acceptability (GLUE CoLA)", "matthews"),
-    _glue("sst2", 'is the sentiment of text " [TEXT:sentence] " positive or negative?', "sentence",
-          ("negative", "positive"), "Sentiment (GLUE SST-2)"),
-    _glue("mrpc", 'does text1 " [TEXT:sentence1] " and text2 " [TEXT:sentence2] " have the same semantics?', _PAIR,
-          ("no", "yes"), "Paraphrase (GLUE MRPC)", "f1"),
-    _glue("qqp", 'is question " [TEXT:question1] " and question " [TEXT:question2] " equivalent?',
-          "question1 question2", ("no", "yes"), "Same question (GLUE QQP)", "f1"),
-    _glue("mnli", 'can text1 " [TEXT:premise] " imply text2 " [TEXT:hypothesis] "?', "premise hypothesis",
-          ("yes", "maybe", "no"), "Entailment (GLUE MNLI)"),
-    _glue("qnli", 'does " [TEXT:sentence] " contain the answer to question " [TEXT:question] "?', "sentence question",
-          ("no", "yes"), "Answer in sentence (GLUE QNLI)"),
-    _glue("rte", 'can text1 " [TEXT:sentence1] " imply text2 " [TEXT:sentence2] "?', _PAIR, ("no", "yes"),
-          "Entailment (GLUE RTE)"),
+    _glue(
+        "cola",
+        'is the text " [TEXT:sentence] " grammatically correct?',
+        "sentence",
+        ("no", "yes"),
+        "Linguistic acceptability (GLUE CoLA)",
+        "matthews",
+    ),
+    _glue(
+        "sst2",
+        'is the sentiment of text " [TEXT:sentence] " positive or negative?',
+        "sentence",
+        ("negative", "positive"),
+        "Sentiment (GLUE SST-2)",
+    ),
+    _glue(
+        "mrpc",
+        'does text1 " [TEXT:sentence1] " and text2 " [TEXT:sentence2] " have the same semantics?',
+        _PAIR,
+        ("no", "yes"),
+        "Paraphrase (GLUE MRPC)",
+        "f1",
+    ),
+    _glue(
+        "qqp",
+        'is question " [TEXT:question1] " and question " [TEXT:question2] " equivalent?',
+        "question1 question2",
+        ("no", "yes"),
+        "Same question (GLUE QQP)",
+        "f1",
+    ),
+    _glue(
+        "mnli",
+        'can text1 " [TEXT:premise] " imply text2 " [TEXT:hypothesis] "?',
+        "premise hypothesis",
+        ("yes", "maybe", "no"),
+        "Entailment (GLUE MNLI)",
+    ),
+    _glue(
+        "qnli",
+        'does " [TEXT:sentence] " contain the answer to question " [TEXT:question] "?',
+        "sentence question",
+        ("no", "yes"),
+        "Answer in sentence (GLUE QNLI)",
+    ),
+    _glue(
+        "rte",
+        'can text1 " [TEXT:sentence1] " imply text2 " [TEXT:sentence2] "?',
+        _PAIR,
+        ("no", "yes"),
+        "Entailment (GLUE RTE)",
+    ),
     TaskPreset(
         "stsb",
-        ('how similar are text1 " [TEXT:sentence1] " and text2 " [TEXT:sentence2] " from 0 to 5? -> [TEXT:score]',),
+        (
+            'how similar are text1 " [TEXT:sentence1] " and text2 " [TEXT:sentence2] " from 0 to 5? -> [TEXT:score]',
+        ),
         "Similarity of two texts (GLUE STS-B)",
         {"sentence1": "a text", "sentence2": "a text", "score": "0.0 to 5.0 with one decimal"},
         metrics=(MetricUse("exact_match", "score"),),
     ),
-)  # fmt: skip
+)
 
 PLAIN = (
     TaskPreset(
         "summary",
         ('what is the summary of article " [TEXT:src] "? -> [TEXT:tgt,noise_ratio=0.2]',),
         "Summaries, as of Gigaword; in training a fifth of what the decoder reads is noise",
-        {"src": "the article", "tgt": "the summary",
-         "refs": "several references, joined by `&&`, for a metric with `references: refs`"},
+        {
+            "src": "the article",
+            "tgt": "the summary",
+            "refs": "several references, joined by `&&`, for a metric with `references: refs`",
+        },
         transforms={"src": ("truncate_words",), "refs": ("split_references",)},
         metrics=(MetricUse("rouge", "tgt"),),
         generation={"strategy": "beam", "beam": 5, "max_length": 32, "no_repeat_ngram": 3},
     ),
     TaskPreset(
         "natural_instruction",
-        ("[TEXT:instruction] [TEXT:examples] [TEXT:src] -> [TEXT:tgt,max_length=128]",
-         "[TEXT:instruction] [TEXT:src] -> [TEXT:tgt,max_length=128]"),
+        (
+            "[TEXT:instruction] [TEXT:examples] [TEXT:src] -> [TEXT:tgt,max_length=128]",
+            "[TEXT:instruction] [TEXT:src] -> [TEXT:tgt,max_length=128]",
+        ),
         "Following a written instruction, with or without examples (Super-NaturalInstructions)",
-        {"instruction": "definition of the task", "examples": "worked examples as one text", "src": "the input",
-         "tgt": "the answer"},
+        {
+            "instruction": "definition of the task",
+            "examples": "worked examples as one text",
+            "src": "the input",
+            "tgt": "the answer",
+        },
         transforms={"src": ("truncate_words",)},
         metrics=(MetricUse("rouge", "tgt"),),
         generation={"max_length": 128},
@@ -85,24 +139,34 @@ PLAIN = (
         {"text": "any text"},
     ),
     TaskPreset(
-        "language_modeling", ("-> [TEXT:text]",), "Text after text, decoder alone", {"text": "any text"},
+        "language_modeling",
+        ("-> [TEXT:text]",),
+        "Text after text, decoder alone",
+        {"text": "any text"},
         metrics=(MetricUse("perplexity", "text"),),
     ),
     TaskPreset(
         "translate",
         ('translate " [TEXT:src] " from [TEXT:from] to [TEXT:to] -> [TEXT:tgt]',),
         "Translation between any languages",
-        {"src": "a text", "from": "name of its language", "to": "name of the other language", "tgt": "translation"},
+        {
+            "src": "a text",
+            "from": "name of its language",
+            "to": "name of the other language",
+            "tgt": "translation",
+        },
         metrics=(MetricUse("chrf", "tgt"), MetricUse("bleu", "tgt")),
         generation={"strategy": "beam", "beam": 5},
     ),
-)  # fmt: skip
+)
 
 
 def _sentiment(name: str, of: str) -> TaskPreset:
     return TaskPreset(
         f"{name}_sentiment",
-        ('is the sentiment of text " [TEXT:text] " positive or negative? -> [TEXT:label,closed_set]',),
+        (
+            'is the sentiment of text " [TEXT:text] " positive or negative? -> [TEXT:label,closed_set]',
+        ),
         f"Sentiment of {of}",
         {"text": "the text", "label": "negative or positive"},
         metrics=(MetricUse("accuracy", "label"),),
@@ -119,8 +183,10 @@ STARTER = (
     _sentiment("movie", "movie review snippets"),
     TaskPreset(
         "g2p",
-        (("how is [TEXT:word,level=character,uncased] pronounced? -> [TEXT:phones]", 3.0),
-         ("what are the sounds of [TEXT:word,level=character,uncased]? -> [TEXT:phones]", 1.0)),
+        (
+            ("how is [TEXT:word,level=character,uncased] pronounced? -> [TEXT:phones]", 3.0),
+            ("what are the sounds of [TEXT:word,level=character,uncased]? -> [TEXT:phones]", 1.0),
+        ),
         "Pronunciation of English words in ARPAbet",
         {"word": "a word", "phones": "phonemes, blanks between: `HH AH L OW`"},
         metrics=(MetricUse("per", "phones"), MetricUse("exact_match", "phones")),
@@ -132,8 +198,13 @@ STARTER = (
     ),
     TaskPreset(
         "spelling",
-        (("correct the spelling: [TEXT:wrong,level=character] -> [TEXT:right,level=character]", 3.0),
-         ("what should [TEXT:wrong,level=character] be? -> [TEXT:right,level=character]", 1.0)),
+        (
+            (
+                "correct the spelling: [TEXT:wrong,level=character] -> [TEXT:right,level=character]",
+                3.0,
+            ),
+            ("what should [TEXT:wrong,level=character] be? -> [TEXT:right,level=character]", 1.0),
+        ),
         "Spelling correction of single words",
         {"wrong": "a misspelled word", "right": "the word"},
         metrics=(MetricUse("exact_match", "right"), MetricUse("cer", "right")),
@@ -145,8 +216,10 @@ STARTER = (
     ),
     TaskPreset(
         "translate_en_fr",
-        (('translate " [TEXT:en,level=character] " to French -> [TEXT:fr,level=character]', 3.0),
-         ('what is " [TEXT:en,level=character] " in French? -> [TEXT:fr,level=character]', 1.0)),
+        (
+            ('translate " [TEXT:en,level=character] " to French -> [TEXT:fr,level=character]', 3.0),
+            ('what is " [TEXT:en,level=character] " in French? -> [TEXT:fr,level=character]', 1.0),
+        ),
         "English names and short messages to French",
         {"en": "English", "fr": "French"},
         metrics=(MetricUse("chrf", "fr"), MetricUse("exact_match", "fr")),
@@ -168,10 +241,15 @@ STARTER = (
         baseline=f"{_DATA}.infilling:baseline",
         baseline_doc="copy with gaps",
     ),
-)  # fmt: skip
-
-EMOJI_NAMES = Component(
-    "dataset", "emoji_names", f"{_DATA}.emoji_names:EmojiNames", "Names of emoji in 14 languages; splits of texts."
 )
 
-MANIFEST = TaskManifest("language", (2, 0), STARTER + GLUE + PLAIN, (*METRICS, EMOJI_NAMES), "Tasks on text.")
+EMOJI_NAMES = Component(
+    "dataset",
+    "emoji_names",
+    f"{_DATA}.emoji_names:EmojiNames",
+    "Names of emoji in 14 languages; splits of texts.",
+)
+
+MANIFEST = TaskManifest(
+    "language", (2, 0), STARTER + GLUE + PLAIN, (*METRICS, EMOJI_NAMES), "Tasks on text."
+)

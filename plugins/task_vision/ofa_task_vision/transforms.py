@@ -10,7 +10,12 @@ from ofacore.plugin import Component, Option
 
 def caption_text(value: str, words: int = 30) -> str:
     """A caption as captioning models learn it: lower case, ``,.!?*#:;~`` removed, ``-`` and ``/`` to blanks, cut."""
-    text = re.sub(r"[,.!?*#:;~]", "", value.lower()).replace("-", " ").replace("/", " ").replace("<person>", "person")
+    text = (
+        re.sub(r"[,.!?*#:;~]", "", value.lower())
+        .replace("-", " ")
+        .replace("/", " ")
+        .replace("<person>", "person")
+    )
     return " ".join(text.split()[:words])
 
 

@@ -10,8 +10,15 @@ from ofacore.plugin import Registry
 
 
 def test_they_are_found_by_name():
-    functions = {component.name: Registry.discover().load("transform", component.name) for component in TRANSFORMS}
-    assert functions == {"caption_text": caption_text, "vqa_answers": vqa_answers, "vqa_best_answer": vqa_best_answer}
+    functions = {
+        component.name: Registry.discover().load("transform", component.name)
+        for component in TRANSFORMS
+    }
+    assert functions == {
+        "caption_text": caption_text,
+        "vqa_answers": vqa_answers,
+        "vqa_best_answer": vqa_best_answer,
+    }
 
 
 def test_vqa_answers():

@@ -52,7 +52,11 @@ def export_run(run: Path, out: Path, form: str, which: str = "latest") -> Path:
         raise CheckpointError(out, "is not empty; choose another folder with --out")
     generalist = load(run, None, which)
     artifact = generalist.assembly.artifacts.get(ARTIFACT)
-    came = artifact if artifact is not None and (form != "hf-bart" or _form(artifact)["form"] == "bart") else None
+    came = (
+        artifact
+        if artifact is not None and (form != "hf-bart" or _form(artifact)["form"] == "bart")
+        else None
+    )
     if came is not None:
         tensors, files = theirs(generalist, came), _side_files(came)
         tensors = tensors if form == "hf-bart" else _as_in_the_file(tensors, _form(came))
@@ -72,16 +76,21 @@ def _as_bart(generalist: Generalist, run: Path) -> tuple[dict[str, Tensor], dict
     """
     config, vocabulary = generalist.assembly.config.model, generalist.assembly.vocabulary
     state = generalist.model.portable_state()
-    adapters = sorted({slot.adapter for plan in generalist.assembly.plans.values() for slot in plan.slots()})
+    adapters = sorted(
+        {slot.adapter for plan in generalist.assembly.plans.values() for slot in plan.slots()}
+    )
     positions = generalist.registry.component("positions", config.positions).options
     problems = bart_export.misfits(config, vocabulary, list(state), adapters, positions)
     if problems:
         shown = "\n  ".join(problems)
         raise CheckpointError(
-            run, f"its model is no BART; nothing was written:\n  {shown}\nThe way out: --format safetensors"
+            run,
+            f"its model is no BART; nothing was written:\n  {shown}\nThe way out: --format safetensors",
         )
     found = bart_export.tensors(config, vocabulary, state, generalist.model.embedding.silent)
-    return found, {"config.json": json_text(bart_export.settings(config, vocabulary), indent=1).encode()}
+    return found, {
+        "config.json": json_text(bart_export.settings(config, vocabulary), indent=1).encode()
+    }
 
 
 def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
@@ -107,7 +116,10 @@ def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
         found[name] = gathered(vocabulary, ids, state, ".bias").reshape(shape)
     if form["form"] == "ofa":
         found = ofa_names.as_ofa(found, form["origin"], kept)
-    return {name: tensor.to(getattr(torch, form["types"].get(name, "float32"))) for name, tensor in found.items()}
+    return {
+        name: tensor.to(getattr(torch, form["types"].get(name, "float32")))
+        for name, tensor in found.items()
+    }
 
 
 def _without_experts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,7 +128,9 @@ def _without_experts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         dense = EXPERT.sub(".ffn.", name)
         if dense in found and not found[dense].equal(tensor):
-            raise UserError(f"'{name}' differs from the other experts; this form has one network for all of them")
+            raise UserError(
+                f"'{name}' differs from the other experts; this form has one network for all of them"
+            )
         found[dense] = tensor
     return found
 
@@ -129,9 +143,13 @@ def _check_shared(entries: Sequence[Entry], state: Mapping[str, Tensor]) -> None
     """
     first: dict[tuple[str, ...], str] = {}
     for entry in entries:
-        if entry.ours in state and not state[entry.ours].equal(state[first.setdefault(entry.theirs, entry.ours)]):
+        if entry.ours in state and not state[entry.ours].equal(
+            state[first.setdefault(entry.theirs, entry.ours)]
+        ):
             other = first[entry.theirs]
-            raise UserError(f"'{entry.ours}' and '{other}' differ; this form has '{entry.theirs[0]}' for both")
+            raise UserError(
+                f"'{entry.ours}' and '{other}' differ; this form has '{entry.theirs[0]}' for both"
+            )
 
 
 def _form(artifact: Artifact) -> dict[str, Any]:
@@ -146,10 +164,16 @@ def _as_in_the_file(tensors: Mapping[str, Tensor], form: Mapping[str, Any]) -> d
 
 
 def _side_files(artifact: Artifact) -> dict[str, bytes]:
-    return {n.removeprefix("file-"): content for n, content in artifact.files.items() if n.startswith("file-")}
+    return {
+        n.removeprefix("file-"): content
+        for n, content in artifact.files.items()
+        if n.startswith("file-")
+    }
 
 
-def _write(out: Path, tensors: Mapping[str, Tensor], files: Mapping[str, bytes], generalist: Generalist) -> None:
+def _write(
+    out: Path, tensors: Mapping[str, Tensor], files: Mapping[str, bytes], generalist: Generalist
+) -> None:
     out = out.resolve()
     temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -160,7 +184,9 @@ def _write(out: Path, tensors: Mapping[str, Tensor], files: Mapping[str, bytes],
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         write_json(temporary / "ofacore.json", described(generalist.assembly))
-        (temporary / "ofacore.yaml").write_text(show(generalist.assembly.config, defaults=False), encoding="utf-8")
+        (temporary / "ofacore.yaml").write_text(
+            show(generalist.assembly.config, defaults=False), encoding="utf-8"
+        )
         sync_tree(temporary)
         if out.exists():
             out.rmdir()

@@ -22,14 +22,40 @@ from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 from torch.utils.weak import WeakIdKeyDictionary
 
-_WAITS = frozenset({
-    "_local_scalar_dense", "nonzero", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive",
-    "unique_dim_consecutive", "equal", "is_nonzero", "bincount", "allclose",
-})  # fmt: skip
-_NO_KERNEL = frozenset({
-    "detach", "alias", "lift_fresh", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided",
-    "_local_scalar_dense", "is_pinned", "set_data", "is_same_size", "resize_", "equal",
-})  # fmt: skip
+_WAITS = frozenset(
+    {
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "_unique",
+        "_unique2",
+        "unique_dim",
+        "unique_consecutive",
+        "unique_dim_consecutive",
+        "equal",
+        "is_nonzero",
+        "bincount",
+        "allclose",
+    }
+)
+_NO_KERNEL = frozenset(
+    {
+        "detach",
+        "alias",
+        "lift_fresh",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "new_empty",
+        "new_empty_strided",
+        "_local_scalar_dense",
+        "is_pinned",
+        "set_data",
+        "is_same_size",
+        "resize_",
+        "equal",
+    }
+)
 _INDEXED = frozenset({"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"})
 """They take indices from the CPU, at the price of a copy."""
 DEVICE = "pretended"
@@ -50,9 +76,13 @@ class PretendedTensor(Tensor):
     @staticmethod
     def __new__(cls: type[PretendedTensor], inner: Tensor) -> PretendedTensor:
         made: PretendedTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, inner.shape, inner.stride(), inner.storage_offset(), dtype=inner.dtype,
+            cls,
+            inner.shape,
+            inner.stride(),
+            inner.storage_offset(),
+            dtype=inner.dtype,
             device=torch.device(DEVICE, 0),
-        )  # fmt: skip
+        )
         made.inner = inner
         return made
 
@@ -65,7 +95,11 @@ class PretendedTensor(Tensor):
 
     @classmethod
     def __torch_dispatch__(
-        cls, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        cls,
+        function: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         raise DeviceMixError(f"{function} on a tensor of the pretended GPU outside of PretendedGpu")
 
@@ -107,7 +141,9 @@ class PretendedGpu(TorchDispatchMode):
         for part in module.modules():
             for name, parameter in part._parameters.items():
                 if parameter is not None and id(parameter) not in moved:
-                    copy = nn.Parameter(PretendedTensor(parameter.detach().clone()), parameter.requires_grad)
+                    copy = nn.Parameter(
+                        PretendedTensor(parameter.detach().clone()), parameter.requires_grad
+                    )
                     copy.__dict__.update(parameter.__dict__)
                     moved[id(parameter)] = copy
                 if parameter is not None:
@@ -118,7 +154,11 @@ class PretendedGpu(TorchDispatchMode):
         return module
 
     def __torch_dispatch__(
-        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        function: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         name, kwargs = function._opname, dict(kwargs or {})
         if name in ("is_pinned", "_pin_memory", "pin_memory"):
@@ -135,7 +175,11 @@ class PretendedGpu(TorchDispatchMode):
         if made_here:
             kwargs["device"] = torch.device("cpu")
         found = function(*tree_map(_inner, args), **tree_map(_inner, kwargs))
-        return found if name in _WAITS and not isinstance(found, Tensor | tuple) else _results(found, flat)
+        return (
+            found
+            if name in _WAITS and not isinstance(found, Tensor | tuple)
+            else _results(found, flat)
+        )
 
     def _pinning(self, name: str, tensor: Tensor) -> Any:
         if name == "is_pinned":
@@ -149,7 +193,13 @@ class PretendedGpu(TorchDispatchMode):
         into = args[0] if name == "copy_" else None
         here = isinstance(source, PretendedTensor)
         wanted = kwargs.pop("device", None)
-        there = isinstance(into, PretendedTensor) if into is not None else here if wanted is None else _is_ours(wanted)
+        there = (
+            isinstance(into, PretendedTensor)
+            if into is not None
+            else here
+            if wanted is None
+            else _is_ours(wanted)
+        )
         quick = kwargs.get("non_blocking", False) or (len(args) > 2 and args[2])
         scalar = into is not None and source.dim() == 0
         if here != there and not scalar and not (there and quick and source in self._pinned):
@@ -162,24 +212,39 @@ class PretendedGpu(TorchDispatchMode):
 
     def _check(self, name: str, flat: Sequence[Any]) -> None:
         hosts = [
-            each for each in flat if isinstance(each, Tensor) and not isinstance(each, PretendedTensor) and each.dim()
+            each
+            for each in flat
+            if isinstance(each, Tensor) and not isinstance(each, PretendedTensor) and each.dim()
         ]
         if any(isinstance(each, torch.Generator) and each.device.type == "cpu" for each in flat):
-            raise DeviceMixError(f"{name} at {_place()}: random numbers of the CPU's generator for the GPU")
+            raise DeviceMixError(
+                f"{name} at {_place()}: random numbers of the CPU's generator for the GPU"
+            )
         if not hosts:
             return
         if name not in _INDEXED:
             shapes = [tuple(each.shape) for each in hosts]
-            raise DeviceMixError(f"{name} at {_place()}: tensors {shapes} of the CPU among those of the GPU")
+            raise DeviceMixError(
+                f"{name} at {_place()}: tensors {shapes} of the CPU among those of the GPU"
+            )
         self._wait("index from the host")
 
-    def _count(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        unknown = name == "repeat_interleave" and len(args) == 1 and kwargs.get("output_size") is None
+    def _count(
+        self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        unknown = (
+            name == "repeat_interleave" and len(args) == 1 and kwargs.get("output_size") is None
+        )
         if name in _WAITS or unknown:
             self._wait(name)
-        if name in _INDEXED and any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1]):
+        if name in _INDEXED and any(
+            each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1]
+        ):
             self._wait(f"{name} by a mask")
-        view = any(each.alias_info is not None and not each.alias_info.is_write for each in function._schema.returns)
+        view = any(
+            each.alias_info is not None and not each.alias_info.is_write
+            for each in function._schema.returns
+        )
         if not view and name not in _NO_KERNEL:
             self.kernels[name] += 1
 
@@ -220,7 +285,11 @@ def _place() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path != Path(__file__) and not path.is_relative_to(_ROOT) and not str(path).startswith("<"):
+        if (
+            path != Path(__file__)
+            and not path.is_relative_to(_ROOT)
+            and not str(path).startswith("<")
+        ):
             return f"{'/'.join(path.parts[-3:])}:{frame.f_lineno}"
         frame = frame.f_back
     return "torch"

@@ -43,7 +43,9 @@ class AdapterChecks(SlotSuite):
                 f"{difference(places[0], places[1]) or 'equal coordinates'} for the same shape; use the shape and "
                 "the options alone"
             )
-            assert before == random_states(), f"{where}: length or coordinates drew random numbers; they may not"
+            assert before == random_states(), (
+                f"{where}: length or coordinates drew random numbers; they may not"
+            )
             _check_coordinates(places[0], lengths[0], where)
             with torch.no_grad():
                 rows = embed(bench.module(name), [piece])
@@ -122,20 +124,32 @@ class AdapterChecks(SlotSuite):
                 "torch.no_grad() from embed, or freeze the parameters"
             )
             states.float().square().sum().backward()
-            bad = [n for n, p in trained.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
-            assert not bad, f"adapter '{name}': the gradient of {bad} is not finite; look for sqrt, log or norm of zero"
+            bad = [
+                n
+                for n, p in trained.items()
+                if p.grad is not None and not bool(p.grad.isfinite().all())
+            ]
+            assert not bad, (
+                f"adapter '{name}': the gradient of {bad} is not finite; look for sqrt, log or norm of zero"
+            )
             unused = [n for n, p in trained.items() if p.grad is None]
-            assert len(unused) < len(trained), f"adapter '{name}': no parameter gets a gradient: {unused}"
+            assert len(unused) < len(trained), (
+                f"adapter '{name}': no parameter gets a gradient: {unused}"
+            )
 
     def test_optional_members_are_what_the_core_takes(self, bench: SlotBench) -> None:
         """What an adapter says of its positions, its communication and its stored options has the right form."""
         for name, pieces in bench.groups:
             seen = seen_as(Adapter, bench.module(name))
-            assert seen.axes in (1, 3), f"adapter '{name}': axes = {seen.axes!r}; 1 for positions on a line, or 3"
+            assert seen.axes in (1, 3), (
+                f"adapter '{name}': axes = {seen.axes!r}; 1 for positions on a line, or 3"
+            )
             for piece in pieces if seen.axes == 1 else ():
                 places = bench.geometry(name).coordinates(piece.shape)
                 equal = bool((places == places[:, :1]).all())
-                assert equal, f"adapter '{name}': axes = 1, but its coordinates differ by axis; leave axes out"
+                assert equal, (
+                    f"adapter '{name}': axes = 1, but its coordinates differ by axis; leave axes out"
+                )
             assert isinstance(seen.collective, bool), (
                 f"adapter '{name}': collective = {seen.collective!r}; True where its forward pass communicates"
             )
@@ -143,7 +157,9 @@ class AdapterChecks(SlotSuite):
             _check_stored_options(name, bench)
 
     @pytest.mark.dist
-    def test_tensor_parallel_ranks_agree(self, bench: SlotBench, run_distributed: Callable[..., Any]) -> None:
+    def test_tensor_parallel_ranks_agree(
+        self, bench: SlotBench, run_distributed: Callable[..., Any]
+    ) -> None:
         """With two tensor-parallel ranks an adapter computes what it computes on one."""
         own = {part.name for part in self.manifest().components if part.kind == "adapter"}
         groups = [(name, pieces) for name, pieces in bench.groups if name in own]
@@ -155,7 +171,9 @@ class AdapterChecks(SlotSuite):
             known = bench.assembly.vocabulary, dict(bench.assembly.artifacts)
             arguments = (geometry.adapter, dict(geometry.options), *known, state, pieces)
             expected = embed_and_differentiate(*arguments)
-            for rank, found in enumerate(run_distributed(embed_and_differentiate, 2, *arguments, tensor=2)):
+            for rank, found in enumerate(
+                run_distributed(embed_and_differentiate, 2, *arguments, tensor=2)
+            ):
                 wrong = difference(expected, found, CLOSE, "what it computes")
                 assert not wrong, (
                     f"adapter '{name}': rank {rank} of 2 tensor-parallel ranks differs from one process: {wrong}. "
@@ -179,7 +197,10 @@ class AdapterConformance(AdapterChecks, DeclarationChecks):
     def model_keys(self) -> Mapping[str, Any]:
         """With the adapter's options."""
         given = dict(self.model.get("adapters", {}))
-        return {**self.model, "adapters": {**given, self.adapter: {**given.get(self.adapter, {}), **self.options}}}
+        return {
+            **self.model,
+            "adapters": {**given, self.adapter: {**given.get(self.adapter, {}), **self.options}},
+        }
 
     def bench(self) -> SlotBench:
         """The slot, embedded by this adapter."""
@@ -193,7 +214,9 @@ class AdapterConformance(AdapterChecks, DeclarationChecks):
 
 def _check_grid(grid: object, found: list[tuple[str, Piece]], bench: SlotBench) -> None:
     for name, piece in found if grid is not None else ():
-        assert isinstance(grid, PositionGrid), f"adapter '{name}': grid is a {type(grid).__name__}, not a PositionGrid"
+        assert isinstance(grid, PositionGrid), (
+            f"adapter '{name}': grid is a {type(grid).__name__}, not a PositionGrid"
+        )
         highest = bench.geometry(name).coordinates(piece.shape).max(0, initial=0)
         rows, columns = grid.rows + grid.class_token, grid.columns + grid.class_token
         assert highest[1] < rows and highest[2] < columns, (
@@ -207,9 +230,13 @@ def _check_stored_options(name: str, bench: SlotBench) -> None:
     before = copy.deepcopy(options)
     reduce = seen_as(Adapter, bench.registry.load("adapter", name)).stored_options
     stored = reduce(options)
-    assert options == before, f"adapter '{name}': stored_options changed what it was given; return a new dict"
+    assert options == before, (
+        f"adapter '{name}': stored_options changed what it was given; return a new dict"
+    )
     unknown = sorted(set(stored) - set(bench.registry.component("adapter", name).options))
-    assert not unknown, f"adapter '{name}': stored_options gives {unknown}, which its component does not declare"
+    assert not unknown, (
+        f"adapter '{name}': stored_options gives {unknown}, which its component does not declare"
+    )
     assert reduce(stored) == stored, (
         f"adapter '{name}': stored_options of what is stored is something else; a model is stored again after loading"
     )

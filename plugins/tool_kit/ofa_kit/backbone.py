@@ -33,13 +33,24 @@ from ofacore.protocols import (
     StagedBackbone,
 )
 
-SIZES = {"hidden": 32, "ffn": 48, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+SIZES = {
+    "hidden": 32,
+    "ffn": 48,
+    "heads": 4,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "dropout": 0.0,
+}
 TASK = "task"
 TOKENS, GRID = "tokens", "grid"
 ADAPTERS = (TOKENS, GRID)
 LARGER = 3.0
 """Weights are made larger, so that no path is too weak to be seen."""
-_MEMBERS: Mapping[str, type] = {"pipeline": StagedBackbone, "fsdp": ShardedBackbone, "expert": ExpertBackbone}
+_MEMBERS: Mapping[str, type] = {
+    "pipeline": StagedBackbone,
+    "fsdp": ShardedBackbone,
+    "expert": ExpertBackbone,
+}
 
 
 class BackboneConformance(DeclarationChecks):
@@ -62,7 +73,9 @@ class BackboneConformance(DeclarationChecks):
         """The class takes sizes and the options of its component, and has what every backbone needs."""
         declared = self.component("backbone", self.backbone).options
         unknown = sorted(set(self.options) - set(declared))
-        assert not unknown, f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        assert not unknown, (
+            f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        )
         try:
             self._new({})
         except (PluginError, UserError) as error:
@@ -86,7 +99,9 @@ class BackboneConformance(DeclarationChecks):
         for packing in (True, False):
             together = _Work(built, samples, self.width, packing)
             for number, (one, found) in enumerate(zip(alone, together.parts(), strict=True)):
-                for side, own, other in zip(("encode", "decode"), one.parts()[0], found, strict=True):
+                for side, own, other in zip(
+                    ("encode", "decode"), one.parts()[0], found, strict=True
+                ):
                     assert _close(own, other, self.tolerance), (
                         f"{side}: sample {number} gets other states beside others than alone (packing={packing}): "
                         "a position sees its own sequence alone, layout.sequence tells which that is, and an empty "
@@ -99,7 +114,9 @@ class BackboneConformance(DeclarationChecks):
         before = _Work(built, samples, self.width)
         for cut in (1, 2):
             changed = _Work(built, [replace(s, changed_from=cut) for s in samples], self.width)
-            for number, (one, other) in enumerate(zip(before.parts(), changed.parts(), strict=True)):
+            for number, (one, other) in enumerate(
+                zip(before.parts(), changed.parts(), strict=True)
+            ):
                 assert _close(one[1][:cut], other[1][:cut], self.tolerance), (
                     f"sample {number}: the first {cut} target positions change with later ones; where layout.causal, a "
                     "position sees earlier ones only (ofacore.parts.seen_positions gives the mask)"
@@ -115,14 +132,18 @@ class BackboneConformance(DeclarationChecks):
         assert not torch.equal(one[0][1], other[0][1]), (
             "the target's states do not depend on its source; read `memory` where layout.memory says"
         )
-        assert all(_close(a[1], b[1], self.tolerance) for a, b in zip(one[1:], other[1:], strict=True)), (
+        assert all(
+            _close(a[1], b[1], self.tolerance) for a, b in zip(one[1:], other[1:], strict=True)
+        ), (
             "another sample's source changes a target; target sequence s reads source sequence layout.memory[s] alone"
         )
 
     def test_order_of_positions_matters(self) -> None:
         """Positions are told apart by their coordinates, or by their order."""
         built, sample = self._new(), _sample(5)
-        kept, turned = (_Work(built, [s], self.width) for s in (sample, replace(sample, reverse=True)))
+        kept, turned = (
+            _Work(built, [s], self.width) for s in (sample, replace(sample, reverse=True))
+        )
         assert kept.memory is not None and turned.memory is not None
         assert not _close(kept.memory.flip(0), turned.memory, self.tolerance), (
             "source positions in reverse order give the same states in reverse order; use layout.coordinates, or order"
@@ -132,7 +153,10 @@ class BackboneConformance(DeclarationChecks):
         """What is not ``layout.visible`` leaves no trace on later segments."""
         built = self._new()
         samples = [_sample(seed, corrupted=True) for seed in (1, 2)]
-        before, after = (_Work(built, given, self.width) for given in (samples, [replace(s, noise=7) for s in samples]))
+        before, after = (
+            _Work(built, given, self.width)
+            for given in (samples, [replace(s, noise=7) for s in samples])
+        )
         tokens = samples[0].tokens
         for number, (one, other) in enumerate(zip(before.parts(), after.parts(), strict=True)):
             assert _close(one[1][-tokens:], other[1][-tokens:], self.tolerance), (
@@ -156,8 +180,12 @@ class BackboneConformance(DeclarationChecks):
         second.load_state_dict(first.state_dict())
         one, other = (_Work(built, _samples(), self.width) for built in (first, second))
         again = _Work(first, _samples(), self.width)
-        for side, a, b, c in zip(("encode", "decode"), one.both(), other.both(), again.both(), strict=True):
-            assert _close(a, c, 0.0), f"{side} gives something else the second time; keep no state between passes"
+        for side, a, b, c in zip(
+            ("encode", "decode"), one.both(), other.both(), again.both(), strict=True
+        ):
+            assert _close(a, c, 0.0), (
+                f"{side} gives something else the second time; keep no state between passes"
+            )
             assert _close(a, b, 1e-6), (
                 f"{side} gives something else with the same weights; what a backbone learns or draws must be "
                 "a parameter or a persistent buffer"
@@ -187,7 +215,9 @@ class BackboneConformance(DeclarationChecks):
         work = _Work(built, samples, self.width)
         for told, script in _SCRIPTS.items():
             own, plain = (script(decoder, work) for decoder in (built, UncachedDecoder(built)))  # type: ignore[arg-type]
-            assert _close(own, plain, self.tolerance), f"{told}: states differ from those without a cache"
+            assert _close(own, plain, self.tolerance), (
+                f"{told}: states differ from those without a cache"
+            )
 
     def test_divisions_have_their_members(self) -> None:
         """What the manifest says in ``divides`` the class can do."""
@@ -210,13 +240,22 @@ class BackboneConformance(DeclarationChecks):
         groups = zip(layout.rows, layout.memory_rows, strict=True)
         shapes = [(*rows.shape, read.shape[1]) for rows, read in groups]
         found = [(w.shape[0], *w.shape[2:]) for w in built.attention.get(0, [])]
-        assert found == shapes, f"attention[0] has rows, L, K of {found}, not {shapes}: one [rows, heads, L, K] a group"
+        assert found == shapes, (
+            f"attention[0] has rows, L, K of {found}, not {shapes}: one [rows, heads, L, K] a group"
+        )
 
-    def _new(self, options: Mapping[str, Any] | None = None, seed: int = 1, attention: tuple[int, ...] = ()) -> Any:
+    def _new(
+        self,
+        options: Mapping[str, Any] | None = None,
+        seed: int = 1,
+        attention: tuple[int, ...] = (),
+    ) -> Any:
         registry = self.closed_registry()
         name = self.component("backbone", self.backbone).name
         given = self.options if options is None else options
-        config = ModelConfig.model_validate({**SIZES, **self.model, "backbone": name, "options": dict(given)})
+        config = ModelConfig.model_validate(
+            {**SIZES, **self.model, "backbone": name, "options": dict(given)}
+        )
         modules = nn.ModuleDict({TOKENS: _OnALine(), GRID: _OnAGrid()})
         needs = ModelNeeds(tasks=(TASK,), attention_layers=attention)
         try:
@@ -276,9 +315,13 @@ class _Sample:
             return drawn.flip(0) if self.reverse else drawn
         states = _normal(2 * self.seed + 1, number, width)
         if self.changed_from:
-            states[self.changed_from :] = _normal(1000 + self.seed, number - self.changed_from, width)
+            states[self.changed_from :] = _normal(
+                1000 + self.seed, number - self.changed_from, width
+            )
         if self.noise:
-            states[: self.hidden_positions] = _normal(2000 + self.noise, self.hidden_positions, width)
+            states[: self.hidden_positions] = _normal(
+                2000 + self.noise, self.hidden_positions, width
+            )
         return states
 
 
@@ -288,14 +331,25 @@ def _sample(seed: int, **more: Any) -> _Sample:
 
 def _samples() -> list[_Sample]:
     """Of different lengths, one without a source."""
-    return [_sample(1), _sample(2, tokens=8), _sample(3, source=False, tokens=3), _sample(4), _sample(5, tokens=6)]
+    return [
+        _sample(1),
+        _sample(2, tokens=8),
+        _sample(3, source=False, tokens=3),
+        _sample(4),
+        _sample(5, tokens=6),
+    ]
 
 
 class _Work:
     """A pass over some samples, and what came out."""
 
     def __init__(
-        self, built: Any, samples: Sequence[_Sample], width: int, packing: bool = True, graph: bool = False
+        self,
+        built: Any,
+        samples: Sequence[_Sample],
+        width: int,
+        packing: bool = True,
+        graph: bool = False,
     ) -> None:
         self.batch: Batch = collate([sample.example() for sample in samples], packing=packing)
         self.samples = samples
@@ -316,7 +370,9 @@ class _Work:
             return None
         with_side = [sample for sample in self.samples if side == "target" or sample.source]
         lengths = _lengths(held.layout)
-        return torch.cat([s.states(side, n, width) for s, n in zip(with_side, lengths, strict=True)])
+        return torch.cat(
+            [s.states(side, n, width) for s, n in zip(with_side, lengths, strict=True)]
+        )
 
     def both(self) -> tuple[Tensor | None, Tensor]:
         """States of the source and of the target."""
@@ -329,7 +385,10 @@ class _Work:
         if self.memory is not None and self.batch.source is not None:
             source = list(self.memory.split(_lengths(self.batch.source.layout)))
         nothing = self.hidden[:0]
-        return [(source.pop(0) if s.source else nothing, own) for s, own in zip(self.samples, target, strict=True)]
+        return [
+            (source.pop(0) if s.source else nothing, own)
+            for s, own in zip(self.samples, target, strict=True)
+        ]
 
     def rows(self, stream: Tensor | None) -> Tensor:
         """Target stream of samples of equal length -> [R, n, ...]."""
@@ -342,7 +401,9 @@ def _start(decoder: Any, work: _Work) -> Any:
     return decoder.start_cache(len(work.samples), work.memory, source, tasks=(TASK,))
 
 
-def _feed(decoder: Any, cache: Any, states: Tensor, first: int, adapter: str = TOKENS, **more: Any) -> Tensor:
+def _feed(
+    decoder: Any, cache: Any, states: Tensor, first: int, adapter: str = TOKENS, **more: Any
+) -> Tensor:
     rows, n = states.shape[:2]
     places = torch.arange(first, first + n)[None, :, None].expand(rows, n, 3)
     found: Tensor = decoder.extend(states, places, cache, None, adapter, **more)
@@ -399,7 +460,9 @@ def _uneven(decoder: Any, work: _Work) -> Tensor:
     places = torch.arange(3)[None, :, None].expand(3, 3, 3)
     first = decoder.extend(states[:, :3], places, cache, valid, TOKENS)
     after = valid.sum(1)[:, None, None].expand(3, 1, 3)
-    return torch.cat([first[valid], decoder.extend(states[:, 3:4], after, cache, None, TOKENS)[:, 0]])
+    return torch.cat(
+        [first[valid], decoder.extend(states[:, 3:4], after, cache, None, TOKENS)[:, 0]]
+    )
 
 
 _SCRIPTS = {
@@ -410,7 +473,9 @@ _SCRIPTS = {
 }
 
 
-def _piece(side: Side, adapter: str, where: np.ndarray, causal: bool = False, visible: bool = True) -> Piece:
+def _piece(
+    side: Side, adapter: str, where: np.ndarray, causal: bool = False, visible: bool = True
+) -> Piece:
     slot = SlotPlan(adapter, adapter.upper(), side, 0, adapter, adapter)
     features = {"nothing": np.zeros((len(where), 1), np.float32)}
     return Piece(slot, adapter, features, (len(where),), where, causal, visible)
@@ -444,9 +509,13 @@ def _right(name: str, found: Any, given: Tensor | None) -> Tensor:
     """What a method gave, which has one state for each position."""
     assert given is not None
     right = isinstance(found, Tensor) and found.shape == given.shape and found.dtype == given.dtype
-    assert right, f"{name} gave {_told(found)} for states {_told(given)}; give one state for each position"
+    assert right, (
+        f"{name} gave {_told(found)} for states {_told(given)}; give one state for each position"
+    )
     return found  # type: ignore[no-any-return]
 
 
 def _told(found: Any) -> str:
-    return f"{list(found.shape)} {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+    return (
+        f"{list(found.shape)} {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+    )

@@ -29,7 +29,14 @@ READ, WRITE, OTHER = "read", "write", "other"
 """Tasks of a bench: the value is read; it is written; it is absent."""
 COLUMN = "value"
 ROWS = 4
-SIZES = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
+SIZES = {
+    "hidden": 32,
+    "ffn": 32,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "dropout": 0.0,
+}
 
 
 class SlotBench:
@@ -64,13 +71,18 @@ class SlotBench:
     def writable(self) -> bool:
         """Whether a value can be a target."""
         default = self.registry.component("preprocessor", self.slot_type.preprocessor)
-        return {"head", "criterion", "generator"} <= set(default.uses) | ({"generator"} if self._generator else set())
+        return {"head", "criterion", "generator"} <= set(default.uses) | (
+            {"generator"} if self._generator else set()
+        )
 
     def instruction(self, task: str, further: str = "") -> str:
         """The instruction of a task; ``further`` attributes are written in its slot."""
         written, context = self.suite.attributes, self.suite.context
         attributes = "".join(
-            f",{part}" for part in filter(None, [further, written, self._adapter and f"adapter={self._adapter}"])
+            f",{part}"
+            for part in filter(
+                None, [further, written, self._adapter and f"adapter={self._adapter}"]
+            )
         )
         slot = f"[{self.slot_type.name}:{COLUMN}{attributes}]"
         target = slot[:-1] + (f",generator={self._generator}]" if self._generator else "]")
@@ -90,14 +102,21 @@ class SlotBench:
         """At least four rows."""
         count = max(ROWS, len(self.values))
         return [
-            {**self.suite.row, COLUMN: self.values[i % len(self.values)], "probe": i % 4, "other": (i + 1) % 4}
+            {
+                **self.suite.row,
+                COLUMN: self.values[i % len(self.values)],
+                "probe": i % 4,
+                "other": (i + 1) % 4,
+            }
             for i in range(count)
         ]
 
     @cached_property
     def config(self) -> RunConfig:
         """One task for each way of using the slot."""
-        tasks = {name: Task(name, self.instruction(name), train=self.rows).config for name in self.tasks}
+        tasks = {
+            name: Task(name, self.instruction(name), train=self.rows).config for name in self.tasks
+        }
         model = ModelConfig.model_validate({**SIZES, **self.suite.model_keys()})
         return RunConfig(tasks=tasks, model=model)
 
@@ -117,7 +136,9 @@ class SlotBench:
         from ofacore.plan import compile_instruction
 
         plans = {
-            task: compile_instruction(self.instruction(task), self.registry) for task in self.tasks if task != OTHER
+            task: compile_instruction(self.instruction(task), self.registry)
+            for task in self.tasks
+            if task != OTHER
         }
         found = {task: plan.named(COLUMN) for task, plan in plans.items()}
         return {task: slot for task, slot in found.items() if slot is not None}
@@ -136,20 +157,28 @@ class SlotBench:
         from ofacore.plan import compile_task
 
         try:
-            return self.assembly.encoder(compile_task(task, self.instruction(task, further), self.registry))
+            return self.assembly.encoder(
+                compile_task(task, self.instruction(task, further), self.registry)
+            )
         except UserError:
             return None
 
-    def example(self, task: str, row: Mapping[str, Any], split: Split = "valid", seed: int = 0) -> Example:
+    def example(
+        self, task: str, row: Mapping[str, Any], split: Split = "valid", seed: int = 0
+    ) -> Example:
         """One encoded row."""
         rng = np.random.default_rng(seed)
-        return self.encoder(task).encode(row, split=split, rng=rng, row_id="values", keep_context=True)
+        return self.encoder(task).encode(
+            row, split=split, rng=rng, row_id="values", keep_context=True
+        )
 
     def examples(self, task: str, split: Split = "valid") -> list[Example]:
         """All rows, encoded."""
         return [self.example(task, row, split) for row in self.rows]
 
-    def context(self, row: Mapping[str, Any], task: str = READ, split: Split = "valid") -> RowContext:
+    def context(
+        self, row: Mapping[str, Any], task: str = READ, split: Split = "valid"
+    ) -> RowContext:
         """What surrounds a row, row transforms applied."""
         encoder = self.encoder(task)
         return encoder.context(row, encoder.plan.templates[0], split, np.random.default_rng(0))
@@ -167,7 +196,9 @@ class SlotBench:
 
     def geometry(self, adapter: str) -> Geometry:
         """Shapes and coordinates of an adapter."""
-        return Geometry(self.registry.load("adapter", adapter), self.assembly.adapter_options(adapter))
+        return Geometry(
+            self.registry.load("adapter", adapter), self.assembly.adapter_options(adapter)
+        )
 
     def module(self, adapter: str, seed: int = 1) -> nn.Module:
         """An adapter with initial values of a seed, in evaluation mode."""
@@ -175,7 +206,11 @@ class SlotBench:
 
         options = self.assembly.adapter_options(adapter)
         found: nn.Module = build(
-            self.registry.load("adapter", adapter), options, self.assembly.vocabulary, self.assembly.artifacts, seed
+            self.registry.load("adapter", adapter),
+            options,
+            self.assembly.vocabulary,
+            self.assembly.artifacts,
+            seed,
         )
         return found.eval()
 
@@ -201,7 +236,10 @@ def _pieces(example: Example) -> Sequence[Piece]:
 
 def changed(piece: Piece, number: int) -> Piece:
     """A piece of the same shape with other content: real numbers and bytes are changed, whole numbers stay."""
-    return replace(piece, features={name: _changed(np.asarray(v), number) for name, v in piece.features.items()})
+    return replace(
+        piece,
+        features={name: _changed(np.asarray(v), number) for name, v in piece.features.items()},
+    )
 
 
 def _changed(array: np.ndarray, number: int) -> np.ndarray:

@@ -22,7 +22,9 @@ def difference(given: Any, found: Any, tolerance: float = 0.0, place: str = "the
     if isinstance(given, str | bytes | None) or isinstance(found, str | bytes | None):
         return "" if given == found else f"{place} was {given!r:.80} and is {found!r:.80}"
     if is_dataclass(given) and type(given) is type(found):
-        ours, theirs = ({f.name: getattr(value, f.name) for f in fields(given)} for value in (given, found))
+        ours, theirs = (
+            {f.name: getattr(value, f.name) for f in fields(given)} for value in (given, found)
+        )
         return _mappings(ours, theirs, tolerance, place)
     numbers, others = _array(given), _array(found)
     if numbers is not None and others is not None:
@@ -49,7 +51,9 @@ def _arrays(ours: np.ndarray, theirs: np.ndarray, tolerance: float, place: str) 
     if ours.size == 0:
         return ""
     apart = np.abs(ours.astype(np.complex128) - theirs.astype(np.complex128))
-    apart = np.where(np.isnan(ours.astype(np.complex128)) & np.isnan(theirs.astype(np.complex128)), 0.0, apart)
+    apart = np.where(
+        np.isnan(ours.astype(np.complex128)) & np.isnan(theirs.astype(np.complex128)), 0.0, apart
+    )
     worst = np.unravel_index(int(np.argmax(np.nan_to_num(apart, nan=np.inf))), apart.shape)
     if apart[worst] <= tolerance:
         return ""
@@ -60,11 +64,16 @@ def _arrays(ours: np.ndarray, theirs: np.ndarray, tolerance: float, place: str) 
 def _sequences(given: Any, found: Any, tolerance: float, place: str) -> str:
     if len(given) != len(found):
         return f"{place} had {len(given)} parts and has {len(found)}"
-    parts = (difference(a, b, tolerance, f"{place}[{i}]") for i, (a, b) in enumerate(zip(given, found, strict=True)))
+    parts = (
+        difference(a, b, tolerance, f"{place}[{i}]")
+        for i, (a, b) in enumerate(zip(given, found, strict=True))
+    )
     return next(filter(None, parts), "")
 
 
-def _mappings(given: Mapping[Any, Any], found: Mapping[Any, Any], tolerance: float, place: str) -> str:
+def _mappings(
+    given: Mapping[Any, Any], found: Mapping[Any, Any], tolerance: float, place: str
+) -> str:
     if set(given) != set(found):
         return f"{place} had the keys {sorted(map(str, given))} and has {sorted(map(str, found))}"
     parts = (difference(given[key], found[key], tolerance, f"{place}[{key!r}]") for key in given)

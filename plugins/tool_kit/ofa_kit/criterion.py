@@ -71,10 +71,16 @@ class CriterionConformance(DeclarationChecks):
         kind = bench.factory
         name = self.criterion
         for attribute in ("scope", "needs", "batch_coupled"):
-            assert hasattr(kind, attribute), f"criterion '{name}' has no `{attribute}`; set it on the class"
-        assert kind.scope in SCOPES, f"criterion '{name}': scope = {kind.scope!r}; take one of {', '.join(SCOPES)}"
+            assert hasattr(kind, attribute), (
+                f"criterion '{name}' has no `{attribute}`; set it on the class"
+            )
+        assert kind.scope in SCOPES, (
+            f"criterion '{name}': scope = {kind.scope!r}; take one of {', '.join(SCOPES)}"
+        )
         needs = frozenset(kind.needs)
-        assert needs <= NEEDS, f"criterion '{name}': needs = {set(needs - NEEDS)}; there are {', '.join(sorted(NEEDS))}"
+        assert needs <= NEEDS, (
+            f"criterion '{name}': needs = {set(needs - NEEDS)}; there are {', '.join(sorted(NEEDS))}"
+        )
         assert kind.batch_coupled == bench.component.batch_coupled, (
             f"criterion '{name}': the class says batch_coupled = {kind.batch_coupled}, its Component "
             f"{bench.component.batch_coupled}; they must agree, explain reads the Component"
@@ -84,7 +90,9 @@ class CriterionConformance(DeclarationChecks):
         """A run gives the options that the component declares, and no others."""
         declared = dict(bench.component.options)
         unknown = sorted(set(self.options) - set(declared))
-        assert not unknown, f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        assert not unknown, (
+            f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        )
         try:
             bench.factory(declared)
         except Exception as error:
@@ -110,11 +118,15 @@ class CriterionConformance(DeclarationChecks):
     def test_counts_from_labels_alone(self, bench: CriterionBench) -> None:
         """Counts of a whole step are summed before any prediction is made."""
         for length, labels in bench.items:
-            first, second = (self._made(bench).count({k: v.copy() for k, v in labels.items()}) for _ in range(2))
+            first, second = (
+                self._made(bench).count({k: v.copy() for k, v in labels.items()}) for _ in range(2)
+            )
             assert isinstance(first, int) and not isinstance(first, bool) and first >= 0, (
                 f"count returned {first!r}; return a whole number that is not negative, int(...)"
             )
-            assert first == second, f"count gave {first} and then {second} for the same labels; use the labels alone"
+            assert first == second, (
+                f"count gave {first} and then {second} for the same labels; use the labels alone"
+            )
             assert first > 0 or length == 0, (
                 f"count is 0 for an item of {length} positions; `labels` should give some to learn"
             )
@@ -122,12 +134,16 @@ class CriterionConformance(DeclarationChecks):
     def test_gives_one_sum_for_each_item(self, bench: CriterionBench) -> None:
         """The core divides by counts and adds up; a criterion does neither."""
         loss = self._loss(bench, bench.items)
-        assert isinstance(loss, Loss), f"it returned a {type(loss).__name__}; return Loss(values, parts)"
+        assert isinstance(loss, Loss), (
+            f"it returned a {type(loss).__name__}; return Loss(values, parts)"
+        )
         assert loss.values.shape == (len(bench.items),), (
             f"values have the shape {tuple(loss.values.shape)} for {len(bench.items)} items; return one sum for each "
             "item"
         )
-        assert loss.values.dtype == torch.float32, f"values are {loss.values.dtype}; compute losses in float32"
+        assert loss.values.dtype == torch.float32, (
+            f"values are {loss.values.dtype}; compute losses in float32"
+        )
         assert bool(loss.values.isfinite().all()), f"values are not finite: {loss.values.tolist()}"
         for name, part in loss.parts.items():
             assert part.shape == loss.values.shape and not part.requires_grad, (
@@ -163,7 +179,9 @@ class CriterionConformance(DeclarationChecks):
         forward = self._loss(bench, bench.items, bench.all_states).values
         backward = self._loss(bench, bench.items[::-1], torch.cat(pieces[::-1])).values.flip(0)
         found = difference(forward, backward, CLOSE, "values")
-        assert not found, f"the losses changed when the items came in reverse order: {found}; split by ctx.lengths"
+        assert not found, (
+            f"the losses changed when the items came in reverse order: {found}; split by ctx.lengths"
+        )
 
     def test_items_do_not_see_each_other(self, bench: CriterionBench) -> None:
         """Unless it is declared, an item's loss is the same alone and beside others."""
@@ -187,7 +205,9 @@ class CriterionConformance(DeclarationChecks):
         empty = (0, self.labels(0, 0, np.random.default_rng(0)))
         length, labels = bench.items[0]
         loss = self._loss(bench, [(length, labels), empty])
-        assert self._made(bench).count(empty[1]) == 0, "count of an item without positions must be 0"
+        assert self._made(bench).count(empty[1]) == 0, (
+            "count of an item without positions must be 0"
+        )
         assert loss.values.shape == (2,) and float(loss.values[1].detach()) == 0.0, (
             f"an item without positions has the loss {loss.values.tolist()[1:]}: it must be 0; a mean over nothing "
             "is nan, sum "
@@ -214,7 +234,9 @@ class CriterionConformance(DeclarationChecks):
         states = bench.all_states.clone()
         self._loss(bench, bench.items, states)
         found = found or difference(bench.all_states, states, 0.0, "the states")
-        assert not found, f"the criterion changed what it was given: {found}; copy before changing in place"
+        assert not found, (
+            f"the criterion changed what it was given: {found}; copy before changing in place"
+        )
 
     def test_is_deterministic(self, bench: CriterionBench) -> None:
         """The same prediction and labels have the same loss, whatever the global random state."""
@@ -223,7 +245,9 @@ class CriterionConformance(DeclarationChecks):
             with other_random_state(seed):
                 found.append(self._loss(bench, bench.items, bench.all_states).values)
         wrong = difference(found[0], found[1], 0.0, "values")
-        assert not wrong, f"two calls with the same input differ: {wrong}; a criterion draws no random numbers"
+        assert not wrong, (
+            f"two calls with the same input differ: {wrong}; a criterion draws no random numbers"
+        )
 
     def test_state_dict_round_trip(self, bench: CriterionBench) -> None:
         """Everything it learns is in its state dict."""
@@ -231,7 +255,9 @@ class CriterionConformance(DeclarationChecks):
         if not isinstance(first, nn.Module):
             return
         second.load_state_dict(first.state_dict())
-        losses = [self._loss(bench, bench.items, bench.all_states, one).values for one in (first, second)]
+        losses = [
+            self._loss(bench, bench.items, bench.all_states, one).values for one in (first, second)
+        ]
         found = difference(losses[0], losses[1], 1e-6, "values")
         assert not found, (
             f"a criterion that loaded another's state dict differs from it: {found}; use nn.Parameter or buffers"
@@ -244,7 +270,13 @@ class CriterionConformance(DeclarationChecks):
     def _made(self, bench: CriterionBench, seed: int = 1) -> Any:
         return bench.made(seed)
 
-    def _loss(self, bench: CriterionBench, items: Items, states: Tensor | None = None, criterion: Any = None) -> Loss:
+    def _loss(
+        self,
+        bench: CriterionBench,
+        items: Items,
+        states: Tensor | None = None,
+        criterion: Any = None,
+    ) -> Loss:
         lengths = tuple(length for length, _ in items)
         given = bench.states(sum(lengths)) if states is None else states
         labels = [labels for _, labels in items]
@@ -313,8 +345,11 @@ class CriterionBench:
         declared = self.registry.component("head", self._suite.head).options
         vocabulary = Vocabulary().extend([BLOCK])
         made = build(
-            self.registry.load("head", self._suite.head), {**declared, **self._suite.head_options}, vocabulary, {},
+            self.registry.load("head", self._suite.head),
+            {**declared, **self._suite.head_options},
+            vocabulary,
+            {},
             hidden=self._suite.width,
-        )  # fmt: skip
+        )
         made.requires_grad_(False)
         return made

@@ -26,10 +26,26 @@ from ofacore.plugin.options import declaration_fault
 from ofacore.plugin.plugin_rows import Announcement, contract_problem, import_target, plugin_of
 
 HEAVY = (
-    "PIL", "av", "cv2", "datasets", "diffusers", "librosa", "matplotlib", "megatron", "numpy", "pandas", "scipy",
-    "sklearn", "soundfile", "tensorflow", "tokenizers", "torch", "torchmetrics", "torchvision",
+    "PIL",
+    "av",
+    "cv2",
+    "datasets",
+    "diffusers",
+    "librosa",
+    "matplotlib",
+    "megatron",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "soundfile",
+    "tensorflow",
+    "tokenizers",
+    "torch",
+    "torchmetrics",
+    "torchvision",
     "transformers",
-)  # fmt: skip
+)
 """Libraries that reading a manifest may not import."""
 _KINDS = {
     ModalityManifest: "modality",
@@ -48,7 +64,9 @@ class DeclarationChecks(Suite):
         found = announced(manifest)
         group = f"ofa.{_KINDS[type(manifest)]}"
         target = (
-            self.plugin if isinstance(self.plugin, str) and ":" in self.plugin else "your_package.manifest:MANIFEST"
+            self.plugin
+            if isinstance(self.plugin, str) and ":" in self.plugin
+            else "your_package.manifest:MANIFEST"
         )
         assert found, (
             f"no entry point announces the manifest of '{manifest.name}', so an installed model cannot find it: write\n"
@@ -68,7 +86,9 @@ class DeclarationChecks(Suite):
         """Reading the manifest imports no heavy library: every command reads the manifests of all plugins."""
         target = manifest_target(self)
         imported, error = heavy_imports(target)
-        assert not error, f"the manifest '{target}' cannot be imported by a fresh interpreter:\n{error}"
+        assert not error, (
+            f"the manifest '{target}' cannot be imported by a fresh interpreter:\n{error}"
+        )
         assert not imported, (
             f"importing '{target}' imports {', '.join(imported)}: name implementations as 'module:Object' strings, "
             "which "
@@ -87,7 +107,10 @@ class DeclarationChecks(Suite):
             try:
                 registry.resolve(target)
             except LoadError as error:
-                pytest.fail(f"{what}: '{target}' cannot be imported: {error}; correct the string", pytrace=False)
+                pytest.fail(
+                    f"{what}: '{target}' cannot be imported: {error}; correct the string",
+                    pytrace=False,
+                )
             if isinstance(manifest, CommandManifest):
                 assert callable(registry.resolve(target)), (
                     f"{what}: '{target}' cannot be called; name a Typer application or a function"
@@ -109,7 +132,8 @@ class DeclarationChecks(Suite):
                 assert not fault, f"{title}: {fault}; correct its Option(...) in the manifest"
                 if not option.doc:
                     warnings.warn(
-                        f"{title} has no sentence: declare it by Option(default, 'what it does')", stacklevel=1
+                        f"{title} has no sentence: declare it by Option(default, 'what it does')",
+                        stacklevel=1,
                     )
 
     def test_components_have_what_their_protocol_asks(self) -> None:
@@ -157,7 +181,9 @@ def manifest_target(suite: Suite) -> str:
         return suite.plugin
     found = announced(manifest)
     if found is None:
-        pytest.skip("the manifest was given as an object: give 'package.manifest:MANIFEST' to check its module")
+        pytest.skip(
+            "the manifest was given as an object: give 'package.manifest:MANIFEST' to check its module"
+        )
     return found.target
 
 
@@ -168,7 +194,9 @@ def heavy_imports(target: str) -> tuple[list[str], str]:
         f"import sys; sys.path[:0] = {sys.path!r}; import {module}; "
         f"print('>', *[name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith(">")]
     return (lines[-1].split()[1:] if lines else []), done.stderr if done.returncode else ""
 

@@ -53,7 +53,9 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
             try:
                 bench.produce(options, wrap=Recorder)
             except ProtocolBreach as error:
-                raise AssertionError(f"{error}. Write the generator against ofacore.protocols.DecodeSession") from error
+                raise AssertionError(
+                    f"{error}. Write the generator against ofacore.protocols.DecodeSession"
+                ) from error
 
     def test_answers_every_row_in_order(self, bench: GeneratorBench) -> None:
         """One tuple of candidates for each request."""
@@ -69,10 +71,16 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
     def test_n_best_is_respected(self, bench: GeneratorBench) -> None:
         """As many candidates as asked for (fewer where there are no more), best first; one without such an option."""
         for options in bench.options:
-            for row in bench.produce({**options, **bench.declared({"n_best": CANDIDATES, "beam": CANDIDATES})}):
-                assert 1 <= len(row) <= CANDIDATES, f"n_best={CANDIDATES} gave {len(row)} candidates; give 1 to n_best"
+            for row in bench.produce(
+                {**options, **bench.declared({"n_best": CANDIDATES, "beam": CANDIDATES})}
+            ):
+                assert 1 <= len(row) <= CANDIDATES, (
+                    f"n_best={CANDIDATES} gave {len(row)} candidates; give 1 to n_best"
+                )
                 scores = [hypothesis.score for hypothesis in row]
-                assert scores == sorted(scores, reverse=True), f"scores {scores} are not in order; put the best first"
+                assert scores == sorted(scores, reverse=True), (
+                    f"scores {scores} are not in order; put the best first"
+                )
             for row in bench.produce(options):
                 assert len(row) == 1, (
                     f"n_best=1 gave {len(row)} candidates; return options['n_best'], or one where it is not declared"
@@ -99,7 +107,9 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
         for options in bench.options:
             first = bench.produce(options, seed=5)
             bench.produce(options, seed=6)
-            found = difference(_values(first), _values(bench.produce(options, seed=5)), 1e-5, "what is produced")
+            found = difference(
+                _values(first), _values(bench.produce(options, seed=5)), 1e-5, "what is produced"
+            )
             assert not found, (
                 f"a batch between changed the result: {found}; keep nothing on the instance from batch to batch"
             )
@@ -113,7 +123,9 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
             for i, request in enumerate(bench.requests):
                 alone = bench.produce(options, requests=[request])
                 found = difference(_values(alone)[0], _values(together)[i], CLOSE, "its value")
-                assert not found, f"row {i} gets another value beside others than alone: {found}; treat rows separately"
+                assert not found, (
+                    f"row {i} gets another value beside others than alone: {found}; treat rows separately"
+                )
 
     def test_lengths_are_respected(self, bench: GeneratorBench) -> None:
         """A value of known length has it; an open one has at most ``max_length`` tokens."""
@@ -134,7 +146,9 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
     def test_values_can_be_decoded(self, bench: GeneratorBench) -> None:
         """The preprocessor of the slot understands what is produced."""
         slot = bench.slots[WRITE]
-        for row, request in zip(bench.produce({}), bench.row_requests(bench.requests, True), strict=True):
+        for row, request in zip(
+            bench.produce({}), bench.row_requests(bench.requests, True), strict=True
+        ):
             for hypothesis in row:
                 try:
                     bench.preprocessor.decode(hypothesis, slot, request.ctx)
@@ -212,7 +226,13 @@ class GeneratorBench(SlotBench):
         """Requests as a generator gets them."""
         slot = self.slots[WRITE]
         return [
-            RowRequest(slot, request.context, self.preprocessor.expect(slot, request.context), last=True, final=final)
+            RowRequest(
+                slot,
+                request.context,
+                self.preprocessor.expect(slot, request.context),
+                last=True,
+                final=final,
+            )
             for request in requests
         ]
 
@@ -281,7 +301,9 @@ def _check_candidates(row: Any, number: int) -> None:
     )
     for hypothesis in row:
         value = hypothesis.value
-        assert isinstance(value, np.ndarray) and value.dtype.kind in "if" and np.isfinite(value).all(), (
+        assert (
+            isinstance(value, np.ndarray) and value.dtype.kind in "if" and np.isfinite(value).all()
+        ), (
             f"row {number}: the value is a {type(value).__name__} {getattr(value, 'dtype', '')}; give a numpy array, "
             "int64 ids "
             "or finite float32 features"

@@ -68,4 +68,6 @@ def _differs(labels: Sequence[float] | np.ndarray) -> bool:
 def _turned(example: Example, item: TermItem) -> TermItem:
     if not _is_compared(example, item):
         return item
-    return replace(item, labels={name: np.asarray(part)[::-1].copy() for name, part in item.labels.items()})
+    return replace(
+        item, labels={name: np.asarray(part)[::-1].copy() for name, part in item.labels.items()}
+    )

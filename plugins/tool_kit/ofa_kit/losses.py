@@ -17,17 +17,25 @@ def losses(bench: SlotBench, batch: Batch) -> dict[tuple[int, str], float]:
         return losses_of(bench.model, batch, bench)
 
 
-def losses_of(model: Any, batch: Batch, bench: SlotBench | None = None) -> dict[tuple[int, str], float]:
+def losses_of(
+    model: Any, batch: Batch, bench: SlotBench | None = None
+) -> dict[tuple[int, str], float]:
     """(sample, term) -> loss, without terms whose criterion couples samples on purpose."""
     found: dict[tuple[int, str], float] = {}
     for group, loss in model.losses(batch):
-        if group.criterion and bench and bench.registry.component("criterion", group.criterion).batch_coupled:
+        if (
+            group.criterion
+            and bench
+            and bench.registry.component("criterion", group.criterion).batch_coupled
+        ):
             continue
         assert loss.values.shape == (len(group.terms),), (
             f"criterion '{group.criterion}' returned values of shape {tuple(loss.values.shape)} for {len(group.terms)} "
             "items: return one sum for each item"
         )
-        for sample, term, value in zip(group.samples, group.terms, loss.values.tolist(), strict=True):
+        for sample, term, value in zip(
+            group.samples, group.terms, loss.values.tolist(), strict=True
+        ):
             found[sample, term] = value
     return found
 
@@ -39,7 +47,9 @@ def total(model: Any, batch: Batch) -> torch.Tensor:
 
 def own_parameters(bench: SlotBench) -> Iterator[tuple[str, Any]]:
     """Parameters of the components that serve the slot and nothing else."""
-    used = {part for slot in bench.slots.values() for part in (slot.adapter, slot.head, slot.criterion)}
+    used = {
+        part for slot in bench.slots.values() for part in (slot.adapter, slot.head, slot.criterion)
+    }
     shared = {"token", "cross_entropy", ""}
     for name, parameter in bench.model.named_parameters():
         kind, _, rest = name.partition(".")

@@ -21,7 +21,9 @@ def _asked(protocol: type) -> Iterator[str]:
             if _is_method(name, function) and not getattr(function, "__optional__", False):
                 yield name
         for name, annotation in base.__dict__.get("__annotations__", {}).items():
-            if str(annotation).startswith(("ClassVar", "typing.ClassVar")) and name not in vars(base):
+            if str(annotation).startswith(("ClassVar", "typing.ClassVar")) and name not in vars(
+                base
+            ):
                 yield name
 
 

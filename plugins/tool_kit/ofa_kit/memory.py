@@ -27,7 +27,10 @@ def growth(work: Callable[[int], None], times: int) -> tuple[int, str]:
             work(number)
         gc.collect()
         gc.freeze()
-        parts = [_part(work, range(start, start + size)) for start in range(WARM_UP, WARM_UP + PARTS * size, size)]
+        parts = [
+            _part(work, range(start, start + size))
+            for start in range(WARM_UP, WARM_UP + PARTS * size, size)
+        ]
     finally:
         tracemalloc.stop()
         gc.unfreeze()
@@ -45,7 +48,11 @@ def _part(work: Callable[[int], None], numbers: range) -> tuple[int, str]:
     own = [s for s in statistics if s.traceback[0].filename not in (tracemalloc.__file__, __file__)]
     grown = max(0, sum(s.size_diff for s in own))
     largest = max(own, key=lambda s: s.size_diff, default=None)
-    where = "" if largest is None else f"most at {largest.traceback[0].filename}:{largest.traceback[0].lineno}"
+    where = (
+        ""
+        if largest is None
+        else f"most at {largest.traceback[0].filename}:{largest.traceback[0].lineno}"
+    )
     if grown_tensors:
         where += f"; {grown_tensors * PARTS / 1024:.0f} KiB of it tensors"
     return grown + grown_tensors, where

@@ -54,7 +54,9 @@ class MetricConformance(DeclarationChecks):
         built = seen_as(Metric, self._new())
         for name in ("candidates", "reference_column"):
             column = getattr(built, name)
-            assert isinstance(column, str), f"metric '{self.metric}': {name} is {column!r}; give the name of a column"
+            assert isinstance(column, str), (
+                f"metric '{self.metric}': {name} is {column!r}; give the name of a column"
+            )
         assert kind.needs != "candidates" or built.candidates, (
             f"metric '{self.metric}' needs candidates: let its instances have the name of their column as `candidates`"
         )
@@ -63,7 +65,9 @@ class MetricConformance(DeclarationChecks):
         """A run refuses options that the component does not declare."""
         declared = self.component("metric", self.metric).options
         unknown = sorted(set(self.options) - set(declared))
-        assert not unknown, f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        assert not unknown, (
+            f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        )
         try:
             self._class()(dict(declared))
         except Exception as error:
@@ -78,8 +82,14 @@ class MetricConformance(DeclarationChecks):
         assert isinstance(values, dict) and values, (
             f"compute returned {values!r}; return {{name: value}}, the score first"
         )
-        wrong = {name: value for name, value in values.items() if not isinstance(name, str) or type(value) is not float}
-        assert not wrong, f"compute gave {wrong}; names are texts and values Python floats: float(value)"
+        wrong = {
+            name: value
+            for name, value in values.items()
+            if not isinstance(name, str) or type(value) is not float
+        }
+        assert not wrong, (
+            f"compute gave {wrong}; names are texts and values Python floats: float(value)"
+        )
         score, (low, high) = next(iter(values.values())), self.bounds
         assert low <= score <= high, f"the score {score} is outside bounds {self.bounds}"
 
@@ -91,7 +101,10 @@ class MetricConformance(DeclarationChecks):
             merged = self._seen(range(cut))
             merged.merge(self._seen(range(cut, count)))
             self._same(
-                whole, merged, f"merged after {cut} of {count} samples", "add up sums and counts in merge, not means"
+                whole,
+                merged,
+                f"merged after {cut} of {count} samples",
+                "add up sums and counts in merge, not means",
             )
 
     def test_merging_nothing_changes_nothing(self) -> None:
@@ -101,24 +114,38 @@ class MetricConformance(DeclarationChecks):
         for first, second in ((range(count), range(0)), (range(0), range(count))):
             merged = self._seen(first)
             merged.merge(self._seen(second))
-            self._same(whole, merged, "merged with an empty one", "let merge cope with instances that saw nothing")
+            self._same(
+                whole,
+                merged,
+                "merged with an empty one",
+                "let merge cope with instances that saw nothing",
+            )
 
     def test_order_does_not_matter(self) -> None:
         """Samples in any order, one by one or together, give the same values."""
         count = self._count()
         whole = self._seen(range(count))
-        self._same(whole, self._seen(reversed(range(count))), "with the samples in reverse order", "depend on no order")
+        self._same(
+            whole,
+            self._seen(reversed(range(count))),
+            "with the samples in reverse order",
+            "depend on no order",
+        )
         single = self._new()
         for i in range(count):
             self._update(single, [i])
-        self._same(whole, single, "with one sample an update", "collect sums and counts over updates")
+        self._same(
+            whole, single, "with one sample an update", "collect sums and counts over updates"
+        )
 
     def test_empty_is_no_error(self) -> None:
         """Without a sample there are the same names, and no exception."""
         try:
             values = self._new().compute()
         except Exception as error:
-            raise AssertionError(f"compute of nothing raised {error!r}; return nan for every name") from error
+            raise AssertionError(
+                f"compute of nothing raised {error!r}; return nan for every name"
+            ) from error
         names = set(self._seen(range(self._count())).compute())
         assert set(values) == names, (
             f"compute of nothing gives {set(values)}, else {names}; give the same names, with nan"
@@ -129,7 +156,9 @@ class MetricConformance(DeclarationChecks):
         metric = self._seen(range(self._count()))
         first, second = metric.compute(), metric.compute()
         found = difference(first, second, 0.0, "the values")
-        assert not found, f"a second compute gives other values: {found}; compute may not change what was collected"
+        assert not found, (
+            f"a second compute gives other values: {found}; compute may not change what was collected"
+        )
 
     def test_faultless_predictions_score_best(self) -> None:
         """The direction that the class declares is the true one."""
@@ -166,8 +195,16 @@ class MetricConformance(DeclarationChecks):
         try:
             twin = pickle.loads(pickle.dumps(metric))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            pytest.fail(f"it cannot be sent to another process: {error}; keep plain data in it", pytrace=False)
-        self._same(metric, twin, "sent to another process", "keep all that it has seen in attributes of the instance")
+            pytest.fail(
+                f"it cannot be sent to another process: {error}; keep plain data in it",
+                pytrace=False,
+            )
+        self._same(
+            metric,
+            twin,
+            "sent to another process",
+            "keep all that it has seen in attributes of the instance",
+        )
 
     def _class(self) -> Any:
         return self.closed_registry().load("metric", self.component("metric", self.metric).name)
@@ -194,7 +231,9 @@ class MetricConformance(DeclarationChecks):
         rows = self._rows()
         if numbers:
             metric.update(
-                [given[i] for i in numbers], [self.references[i] for i in numbers], [rows[i] for i in numbers]
+                [given[i] for i in numbers],
+                [self.references[i] for i in numbers],
+                [rows[i] for i in numbers],
             )
 
     def _seen(self, chosen: Any, predictions: Sequence[Any] | None = None) -> Any:

@@ -29,7 +29,15 @@ from ofacore.evaluation.references import TargetValues
 from ofacore.generalist.facade import Generalist
 from ofacore.ground.errors import UserError
 from ofacore.plan.generation import taken_by, target_slots
-from ofacore.protocols import AsDecoded, BuiltOnOthers, FileWriting, Hypothesis, RowContext, RowError, SlotPlan
+from ofacore.protocols import (
+    AsDecoded,
+    BuiltOnOthers,
+    FileWriting,
+    Hypothesis,
+    RowContext,
+    RowError,
+    SlotPlan,
+)
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.bound_neighbours import neighbours
 
@@ -50,7 +58,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             ctx = bench.context({**bench.rows[0], COLUMN: value}, WRITE)
             bench.preprocessor.expect(slot, ctx)
             segments = bench.preprocessor.encode(ctx.row[COLUMN], slot, ctx)
-            decoded = bench.preprocessor.decode(Hypothesis(bench.suite.hypothesis(segments)), slot, ctx)
+            decoded = bench.preprocessor.decode(
+                Hypothesis(bench.suite.hypothesis(segments)), slot, ctx
+            )
             found = bench.suite.compare(value, decoded)
             assert not found, (
                 f"{value!r:.80} is not the same after encode and decode: {found}. decode undoes what encode and the "
@@ -98,7 +108,11 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             for row in bench.rows:
                 before = copy.deepcopy(row)
                 bench.example(task, row, "train")
-                found = bench.suite.compare(before[COLUMN], row[COLUMN]) if set(before) == set(row) else "its columns"
+                found = (
+                    bench.suite.compare(before[COLUMN], row[COLUMN])
+                    if set(before) == set(row)
+                    else "its columns"
+                )
                 assert not found, (
                     f"encoding changed the row that it was given: {found}. Rows are used again in the next epoch: copy "
                     "arrays before you change them in place"
@@ -114,7 +128,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                     "right"
                 )
 
-    def test_worker_processes_encode_the_same(self, bench: SlotBench, run_distributed: Callable[..., Any]) -> None:
+    def test_worker_processes_encode_the_same(
+        self, bench: SlotBench, run_distributed: Callable[..., Any]
+    ) -> None:
         """The encoder reaches worker processes, and their number does not change what it makes."""
         for task in bench.slots:
             encoder = bench.encoder(task)
@@ -142,7 +158,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
         for task in bench.slots:
             for row in bench.rows:
                 rng = np.random.default_rng(0)
-                example = restored.encoders[task].encode(row, split="valid", rng=rng, row_id="values")
+                example = restored.encoders[task].encode(
+                    row, split="valid", rng=rng, row_id="values"
+                )
                 assert digest(example) == digest(bench.example(task, row)), (
                     f"a preprocessor that got its artifact by bind encodes {row[COLUMN]!r:.60} differently from the "
                     "one that "
@@ -156,7 +174,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             together = losses(bench, collate(examples))
             for i, example in enumerate(examples):
                 for term, value in losses(bench, collate([example])).items():
-                    found = difference(value, together[i, term[1]], CLOSE * max(1.0, abs(value)), "its loss")
+                    found = difference(
+                        value, together[i, term[1]], CLOSE * max(1.0, abs(value)), "its loss"
+                    )
                     assert not found, (
                         f"task '{bench.instruction(task)}': sample {i} has another loss in a batch than alone: "
                         f"{found}. Head "
@@ -167,7 +187,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
         """Samples that share a row of the attention matrix do not see each other."""
         for task in bench.slots:
             examples = bench.examples(task)
-            packed, apart = (losses(bench, collate(examples, packing=packing)) for packing in (True, False))
+            packed, apart = (
+                losses(bench, collate(examples, packing=packing)) for packing in (True, False)
+            )
             for key, value in apart.items():
                 found = difference(value, packed[key], CLOSE * max(1.0, abs(value)), "its loss")
                 assert not found, (
@@ -182,7 +204,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
         others = bench.examples(OTHER)
         alone = losses(bench, collate(others))
         mixed = losses(bench, collate([*others, *bench.examples(READ)]))
-        worst = next(filter(None, (difference(v, mixed[k], CLOSE, "its loss") for k, v in alone.items())), "")
+        worst = next(
+            filter(None, (difference(v, mixed[k], CLOSE, "its loss") for k, v in alone.items())), ""
+        )
         assert not worst, (
             f"a sample without {bench.slot_type.name} has another loss when the batch holds one: {worst}. An adapter "
             "may "
@@ -200,8 +224,14 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             "embed, in "
             "the head and in the criterion only; remove hooks on shared modules"
         )
-        moved = [n for n, v in model.state_dict().items() if torch.is_tensor(v) and not torch.equal(v, before[n])]
-        assert not moved, f"a step without any {bench.slot_type.name} changed {moved}; change buffers in embed only"
+        moved = [
+            n
+            for n, v in model.state_dict().items()
+            if torch.is_tensor(v) and not torch.equal(v, before[n])
+        ]
+        assert not moved, (
+            f"a step without any {bench.slot_type.name} changed {moved}; change buffers in embed only"
+        )
 
     def test_trains_and_answers(self, bench: SlotBench, tmp_path: Path) -> None:
         """Two steps of training run, losses are finite, and a target can be generated and shown."""
@@ -223,7 +253,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             pytest.skip("its noise tells the positions of a target apart")
         example = several_positions(bench)
         if example is None:
-            pytest.skip("none of the values has several unequal positions that are predicted at once")
+            pytest.skip(
+                "none of the values has several unequal positions that are predicted at once"
+            )
         right, turned = learned_and_turned(bench, example)
         assert turned - right > APART * max(abs(turned), abs(right)), (
             f"after {STEPS} steps on one value its loss is {right:.4g}, and {turned:.4g} for the same numbers in "
@@ -259,7 +291,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                 raise AssertionError(
                     f"save of '{path.name}' raised {error!r}: raise a ValueError that names the endings there are"
                 ) from error
-            assert path.exists(), f"save of '{path.name}' wrote nothing and raised nothing: raise a ValueError"
+            assert path.exists(), (
+                f"save of '{path.name}' wrote nothing and raised nothing: raise a ValueError"
+            )
 
     def test_published_values_are_typed(self, bench: SlotBench) -> None:
         """What a slot publishes are instances of frozen dataclasses."""
@@ -271,7 +305,11 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                     bench.preprocessor.encode(ctx.row[COLUMN], slot, ctx)
                     if task == WRITE:
                         bench.preprocessor.expect(slot, ctx)
-                told = [str(one.message) for one in caught if issubclass(one.category, DeprecationWarning)]
+                told = [
+                    str(one.message)
+                    for one in caught
+                    if issubclass(one.category, DeprecationWarning)
+                ]
                 assert not any("ctx.published" in text for text in told), (
                     f"{bench.slot_type.name} publishes a dict: {told[0]}, whose Type is a frozen dataclass with a "
                     "sentence for each field"
@@ -305,9 +343,15 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             for task in bench.slots:
                 row = copy.deepcopy(bench.rows[number % len(bench.rows)])
                 side = collate([bench.example(task, row, "train", seed=number)])
-                for call in [*(side.source.calls if side.source else ()), *(side.target.calls if side.target else ())]:
+                for call in [
+                    *(side.source.calls if side.source else ()),
+                    *(side.target.calls if side.target else ()),
+                ]:
                     if call.adapter in modules and call.adapter != "token":
-                        features = {n: v.float() if v.is_floating_point() else v for n, v in call.features.items()}
+                        features = {
+                            n: v.float() if v.is_floating_point() else v
+                            for n, v in call.features.items()
+                        }
                         modules[call.adapter].embed(features, call.shapes)
 
         grown, where = growth(batch, BATCHES)
@@ -336,7 +380,9 @@ def _check_reference(bench: SlotBench, row: dict[str, Any], written: str) -> Non
     found = values.references(ctx)[COLUMN]
     shown = f"{row[COLUMN]!r:.60} in a slot with {written or 'no attribute'}"
     if isinstance(found, RowError):
-        pytest.fail(f"{shown} can be encoded, but as a reference it is refused: {found}", pytrace=False)
+        pytest.fail(
+            f"{shown} can be encoded, but as a reference it is refused: {found}", pytrace=False
+        )
     apart = bench.suite.compare(found.shown, answer)
     assert not apart, (
         f"{shown}: a faultless answer is not its reference, {apart}. as_decoded (or encode and decode) must apply all "
@@ -344,12 +390,16 @@ def _check_reference(bench: SlotBench, row: dict[str, Any], written: str) -> Non
     )
     compared = values.predictions({COLUMN: answer}, ctx)[COLUMN]
     apart = bench.suite.compare(found.value, compared)
-    assert not apart, f"{shown}: metrics get answer and reference in unlike form, {apart}; see as_compared"
+    assert not apart, (
+        f"{shown}: metrics get answer and reference in unlike form, {apart}; see as_compared"
+    )
 
 
 def _refusal(bench: SlotBench, slot: SlotPlan, ctx: RowContext, bad: Any) -> str:
     """What the preprocessor says about a bad value."""
-    remedy = f"raise RowError(f\"column '{{slot.name}}': expected {bench.slot_type.values}, got ...\")"
+    remedy = (
+        f"raise RowError(f\"column '{{slot.name}}': expected {bench.slot_type.values}, got ...\")"
+    )
     try:
         bench.preprocessor.encode(bad, slot, ctx)
     except RowError as error:
@@ -359,7 +409,9 @@ def _refusal(bench: SlotBench, slot: SlotPlan, ctx: RowContext, bad: Any) -> str
             f"encode raised a bare {type(error).__name__} ({error}) on {bad!r:.60}: look at the value first, and "
             f"{remedy}"
         ) from error
-    raise AssertionError(f"encode accepted {bad!r:.60}, which is no {bench.slot_type.name}: {remedy}")
+    raise AssertionError(
+        f"encode accepted {bad!r:.60}, which is no {bench.slot_type.name}: {remedy}"
+    )
 
 
 def _refused_row(bench: SlotBench, task: str, bad: Any) -> None:
@@ -367,7 +419,9 @@ def _refused_row(bench: SlotBench, task: str, bad: Any) -> None:
     try:
         bench.example(task, {**bench.rows[0], COLUMN: bad})
     except RowError as error:
-        assert COLUMN in str(error), f"the refusal of a row does not name its column '{COLUMN}': {error}"
+        assert COLUMN in str(error), (
+            f"the refusal of a row does not name its column '{COLUMN}': {error}"
+        )
     except Exception as error:
         raise AssertionError(
             f"a row with {bad!r:.60} raised a bare {type(error).__name__} ({error}): raise a RowError in the row "
@@ -385,6 +439,17 @@ def _written_slot(bench: SlotBench) -> SlotPlan:
 
 
 def _check_html(shown: Any) -> None:
-    assert isinstance(shown, str) and shown.strip(), f"render returned {shown!r:.60}: return a piece of HTML"
-    outside = next((word for word in ('src="http', "src='http", "<script", 'href="http') if word in shown.lower()), "")
-    assert not outside, f"render refers to something outside ({outside}): put pictures in as data URIs, and no scripts"
+    assert isinstance(shown, str) and shown.strip(), (
+        f"render returned {shown!r:.60}: return a piece of HTML"
+    )
+    outside = next(
+        (
+            word
+            for word in ('src="http', "src='http", "<script", 'href="http')
+            if word in shown.lower()
+        ),
+        "",
+    )
+    assert not outside, (
+        f"render refers to something outside ({outside}): put pictures in as data URIs, and no scripts"
+    )

@@ -33,7 +33,9 @@ class LocalEmbedding(nn.Module):
 
     def output(self, blocks: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(weight [v, H], ids [v]) of the core tokens and some blocks."""
-        ids = sorted(i for name in dict.fromkeys((CORE.name, *blocks)) for i in self.vocabulary.range(name))
+        ids = sorted(
+            i for name in dict.fromkeys((CORE.name, *blocks)) for i in self.vocabulary.range(name)
+        )
         found = torch.tensor(ids, device=self.table.weight.device)
         return self.table.weight[found], found
 
@@ -47,16 +49,25 @@ class LocalEmbedding(nn.Module):
 
 
 def build_context(
-    options: Options, vocabulary: Vocabulary, artifacts: Mapping[str, Artifact], hidden: int = HIDDEN
+    options: Options,
+    vocabulary: Vocabulary,
+    artifacts: Mapping[str, Artifact],
+    hidden: int = HIDDEN,
 ) -> BuildContext:
     """What a module is built from."""
-    return BuildContext(hidden, options, vocabulary, LocalEmbedding(vocabulary, hidden), artifacts, HEADS)
+    return BuildContext(
+        hidden, options, vocabulary, LocalEmbedding(vocabulary, hidden), artifacts, HEADS
+    )
 
 
 def build(
-    factory: Any, options: Options, vocabulary: Vocabulary, artifacts: Mapping[str, Artifact], seed: int = 1,
+    factory: Any,
+    options: Options,
+    vocabulary: Vocabulary,
+    artifacts: Mapping[str, Artifact],
+    seed: int = 1,
     hidden: int = HIDDEN,
-) -> Any:  # fmt: skip
+) -> Any:
     """Build a module under a seed, beside a token table that is always the same; global generators stay as they "
     "were."""
     with other_random_state(0):
@@ -67,20 +78,32 @@ def build(
 
 def stacked(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
     """Features of several segments as one adapter call gets them: real numbers as fp32."""
-    joined = {name: torch.from_numpy(np.concatenate([np.asarray(part[name]) for part in parts])) for name in parts[0]}
-    return {name: value.float() if value.is_floating_point() else value for name, value in joined.items()}
+    joined = {
+        name: torch.from_numpy(np.concatenate([np.asarray(part[name]) for part in parts]))
+        for name in parts[0]
+    }
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in joined.items()
+    }
 
 
 def embed(module: Any, pieces: Sequence[Piece]) -> Tensor:
     """States [sum of lengths, H] of some pieces, by one call."""
-    states: Tensor = module.embed(stacked([piece.features for piece in pieces]), [piece.shape for piece in pieces])
+    states: Tensor = module.embed(
+        stacked([piece.features for piece in pieces]), [piece.shape for piece in pieces]
+    )
     return states
 
 
 def random_states() -> tuple[Any, ...]:
     """The global random generators, to be compared."""
     name, keys, *rest = np.random.get_state(legacy=True)
-    return random.getstate(), (name, np.asarray(keys).tolist(), *rest), torch.get_rng_state().tolist()
+    return (
+        random.getstate(),
+        (name, np.asarray(keys).tolist(), *rest),
+        torch.get_rng_state().tolist(),
+    )
 
 
 @contextmanager

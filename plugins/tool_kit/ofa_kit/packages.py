@@ -61,9 +61,12 @@ class FakeDistributions:
         self._folder = folder
 
     def __call__(
-        self, name: str, entry_points: Mapping[str, Mapping[str, str]], version: str = "1.0",
+        self,
+        name: str,
+        entry_points: Mapping[str, Mapping[str, str]],
+        version: str = "1.0",
         requires: Sequence[str] = (),
-    ) -> Path:  # fmt: skip
+    ) -> Path:
         """Write a ``.dist-info`` folder.
 
         Args:
@@ -77,7 +80,10 @@ class FakeDistributions:
         """
         folder = self._folder / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
-        head = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+        head = [
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+            *(f"Requires-Dist: {r}" for r in requires),
+        ]
         (folder / "METADATA").write_text("\n".join(head) + "\n", encoding="utf-8")
         groups = [
             "\n".join([f"[{group}]", *(f"{key} = {target}" for key, target in points.items())])

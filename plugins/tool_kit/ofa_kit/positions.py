@@ -68,7 +68,9 @@ class PositionsConformance(DeclarationChecks):
             self._check_features(bench, place, coordinates, kind)
             self._check_relative(bench, place, view)
 
-    def _check_features(self, bench: PositionsBench, place: str, coordinates: Tensor, kind: Tensor) -> None:
+    def _check_features(
+        self, bench: PositionsBench, place: str, coordinates: Tensor, kind: Tensor
+    ) -> None:
         scheme = bench.scheme
         vectors = scheme.vectors("decoder" if place == "decoder" else "encoder", coordinates, kind)
         wanted = (len(coordinates), self.heads, scheme.width)
@@ -93,7 +95,9 @@ class PositionsConformance(DeclarationChecks):
             )
             for index in found.indices:
                 fits = index.shape == shape and index.dtype == torch.int32
-                assert fits, f"relative('{place}'): indices are {_told(index)}; expected int32 {list(shape)}"
+                assert fits, (
+                    f"relative('{place}'): indices are {_told(index)}; expected int32 {list(shape)}"
+                )
                 assert int(index.min()) >= 0 and int(index.max()) < len(table), (
                     f"relative('{place}'): indices from {int(index.min())} to {int(index.max())} name rows of a table "
                     f"of {len(table)}; clamp distances that the table does not tell apart"
@@ -105,7 +109,10 @@ class PositionsConformance(DeclarationChecks):
         states, layout = bench.states[:7], _stream((7,))
         layout = replace(layout, causal=torch.zeros_like(layout.causal))
         order = torch.tensor([3, 0, 5, 1, 6, 2, 4])
-        expected, shuffled = bench.encode(states, layout)[order], bench.encode(states[order], layout)
+        expected, shuffled = (
+            bench.encode(states, layout)[order],
+            bench.encode(states[order], layout),
+        )
         assert not torch.allclose(expected, shuffled, atol=1e-6), (
             "a sequence and the same one in another order give the same states: attention does not see places; check "
             "that a member gives something that depends on the coordinates"
@@ -116,7 +123,9 @@ class PositionsConformance(DeclarationChecks):
         """A sequence gives the same alone, beside longer ones, and with others in its row."""
         found = {"beside others, with padding": bench.run(_stream(LENGTHS), _stream(LENGTHS))}
         if bench.scheme.packs:
-            found["with others in its row"] = bench.run(_stream(LENGTHS, True), _stream(LENGTHS, True))
+            found["with others in its row"] = bench.run(
+                _stream(LENGTHS, True), _stream(LENGTHS, True)
+            )
         start = 0
         for length in LENGTHS:
             own = slice(start, start + length)
@@ -155,8 +164,12 @@ class PositionsConformance(DeclarationChecks):
         bench.backbone.zero_grad()
         layout = _stream(LENGTHS)
         bench.run(layout, layout).square().sum().backward()
-        idle = [name for name, parameter in bench.scheme.named_parameters() if parameter.grad is None]
-        assert not idle, f"no gradient reaches {', '.join(idle)}: nothing that the backbone asks for depends on them"
+        idle = [
+            name for name, parameter in bench.scheme.named_parameters() if parameter.grad is None
+        ]
+        assert not idle, (
+            f"no gradient reaches {', '.join(idle)}: nothing that the backbone asks for depends on them"
+        )
 
 
 class PositionsBench:
@@ -165,8 +178,19 @@ class PositionsBench:
     def __init__(self, suite: PositionsConformance) -> None:
         self.suite = suite
         name = suite.component("positions", suite.positions).name
-        sizes = {"hidden": HIDDEN, "ffn": HIDDEN, "heads": suite.heads, "encoder_layers": 2, "decoder_layers": 2}
-        options = {"positions": name, "positions_options": dict(suite.options), "max_positions": 16, "dropout": 0.0}
+        sizes = {
+            "hidden": HIDDEN,
+            "ffn": HIDDEN,
+            "heads": suite.heads,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+        }
+        options = {
+            "positions": name,
+            "positions_options": dict(suite.options),
+            "max_positions": 16,
+            "dropout": 0.0,
+        }
         self.config = ModelConfig.model_validate({**sizes, **options})
 
     @cached_property
@@ -207,7 +231,9 @@ class PositionsBench:
         """The decoder's output over some of the states, which the encoder reads too."""
         states = self.states[own][: source.positions]
         memory = self.encode(states, source)
-        found: Tensor = self.backbone.decode(self.placed("target", states, target), target, memory, source)
+        found: Tensor = self.backbone.decode(
+            self.placed("target", states, target), target, memory, source
+        )
         return found
 
 

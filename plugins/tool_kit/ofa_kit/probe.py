@@ -52,7 +52,9 @@ class ProbePreprocessor:
             RowError: No number from 0 to 3.
         """
         if not is_label(value):
-            raise RowError(f"column '{slot.name}': expected a number from 0 to {LABELS - 1}, got {value!r}")
+            raise RowError(
+                f"column '{slot.name}': expected a number from 0 to {LABELS - 1}, got {value!r}"
+            )
         return [TokenSegment(np.array([self._offset + value], np.int64), (BLOCK.name,), open=False)]
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
@@ -94,8 +96,16 @@ MANIFEST = ModalityManifest(
     ),
     components=(
         Component(
-            "preprocessor", "probe", "ofa_kit.probe:ProbePreprocessor", "One token a label.",
-            {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"},
+            "preprocessor",
+            "probe",
+            "ofa_kit.probe:ProbePreprocessor",
+            "One token a label.",
+            {
+                "adapter": "token",
+                "head": "token",
+                "criterion": "cross_entropy",
+                "generator": "token",
+            },
         ),
     ),
-)  # fmt: skip
+)

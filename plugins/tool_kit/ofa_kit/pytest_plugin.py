@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from ofa_kit.registry import ClosedRegistry
 
 _CHECKING = (
-    "adapter", "criterion", "declaration", "generator", "losses", "metric", "modality", "schedule", "slot_suite",
-    "slot_type", "suite", "task",
-)  # fmt: skip
+    "adapter",
+    "criterion",
+    "declaration",
+    "generator",
+    "losses",
+    "metric",
+    "modality",
+    "schedule",
+    "slot_suite",
+    "slot_type",
+    "suite",
+    "task",
+)
 """Modules whose assertions pytest explains."""
 pytest.register_assert_rewrite(*(f"ofa_kit.{name}" for name in _CHECKING))
 

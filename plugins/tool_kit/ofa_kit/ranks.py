@@ -61,7 +61,12 @@ class RankPools:
         self._pools: dict[int, RankPool] = {}
 
     def run(
-        self, fn: Callable[..., Any], world_size: int = 2, *args: Any, tensor: int = 1, timeout: float = 120.0
+        self,
+        fn: Callable[..., Any],
+        world_size: int = 2,
+        *args: Any,
+        tensor: int = 1,
+        timeout: float = 120.0,
     ) -> list[Any]:
         """Results of ``fn(*args)`` on every rank, in rank order.
 
@@ -77,7 +82,9 @@ class RankPools:
             RankError: It raised on a rank, or a rank did not answer in time.
         """
         if not 1 <= world_size <= 4 or world_size % tensor:
-            raise UserError(f"run_distributed: {world_size} ranks with tensor={tensor}: take 1 to 4, a multiple of it")
+            raise UserError(
+                f"run_distributed: {world_size} ranks with tensor={tensor}: take 1 to 4, a multiple of it"
+            )
         call = Call(_pickled(fn, args), (*sys.path, *self._paths), _home(fn), tensor)
         if world_size not in self._pools:
             self._pools[world_size] = RankPool(world_size)
@@ -105,7 +112,9 @@ class RankPool:
         for rank in range(world_size):
             here, there = context.Pipe()
             arguments = (there, rank, world_size, str(Path(self._folder.name) / "store"))
-            process = context.Process(target=serve, args=arguments, daemon=True, name=f"rank {rank}")
+            process = context.Process(
+                target=serve, args=arguments, daemon=True, name=f"rank {rank}"
+            )
             process.start()
             there.close()
             self._ranks.append(_Rank(process, here))
@@ -140,7 +149,11 @@ class RankPool:
         return [results[number] for number in range(len(self._ranks))]
 
     def _ready(self, results: dict[int, Any], deadline: float) -> list[int]:
-        waiting = {rank.connection: number for number, rank in enumerate(self._ranks) if number not in results}
+        waiting = {
+            rank.connection: number
+            for number, rank in enumerate(self._ranks)
+            if number not in results
+        }
         return [waiting[c] for c in wait(list(waiting), max(0.0, deadline - time.monotonic()))]  # type: ignore[index]
 
     def _answer(self, number: int) -> Any:
@@ -150,7 +163,9 @@ class RankPool:
             self.usable = False
             self._ranks[number].process.join(1.0)
             code = self._ranks[number].process.exitcode
-            return Raised(f"the process ended with exit code {code}; a function that is run may not call sys.exit")
+            return Raised(
+                f"the process ended with exit code {code}; a function that is run may not call sys.exit"
+            )
 
     def _silent(self, results: dict[int, Any], timeout: float) -> RankError:
         missing = [number for number in range(len(self._ranks)) if number not in results]
@@ -188,8 +203,12 @@ def _pickled(fn: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     try:
         return pickle.dumps((fn, args))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        remedy = "use functions and classes at the top level of a module, and plain data as arguments"
-        raise UserError(f"run_distributed: '{name}' cannot be sent to another process: {error}; {remedy}") from error
+        remedy = (
+            "use functions and classes at the top level of a module, and plain data as arguments"
+        )
+        raise UserError(
+            f"run_distributed: '{name}' cannot be sent to another process: {error}; {remedy}"
+        ) from error
 
 
 def _home(fn: Callable[..., Any]) -> tuple[str, str]:

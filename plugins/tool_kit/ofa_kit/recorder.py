@@ -6,7 +6,9 @@ from typing import Any
 
 from ofacore.protocols import DecodeSession
 
-ALLOWED = tuple(sorted(name for name in {**vars(DecodeSession), "pending": None} if not name.startswith("_")))
+ALLOWED = tuple(
+    sorted(name for name in {**vars(DecodeSession), "pending": None} if not name.startswith("_"))
+)
 """Names of `ofacore.protocols.DecodeSession`."""
 
 

@@ -14,13 +14,17 @@ from ofacore.ground.vocabulary import Vocabulary
 from ofacore.protocols import Example, Options, Piece
 
 
-def encode_digests(encoder: Encoder, rows: Sequence[Mapping[str, Any]], seed: int, share: bool) -> list[str]:
+def encode_digests(
+    encoder: Encoder, rows: Sequence[Mapping[str, Any]], seed: int, share: bool
+) -> list[str]:
     """Digest of every encoded row; with ``share`` of every ``ranks``-th row, the others empty."""
     import torch.distributed as dist
 
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if share else (0, 1)
     return [
-        digest(encoder.encode(row, split="train", rng=np.random.default_rng([seed, i]), row_id=str(i)))
+        digest(
+            encoder.encode(row, split="train", rng=np.random.default_rng([seed, i]), row_id=str(i))
+        )
         if i % ranks == rank
         else ""
         for i, row in enumerate(rows)
@@ -47,9 +51,13 @@ def _add(total: Any, arrays: Mapping[str, Any]) -> None:
 
 
 def embed_and_differentiate(
-    factory: Any, options: Options, vocabulary: Vocabulary, artifacts: Mapping[str, Artifact],
-    state: Mapping[str, np.ndarray], pieces: Sequence[Piece],
-) -> dict[str, np.ndarray]:  # fmt: skip
+    factory: Any,
+    options: Options,
+    vocabulary: Vocabulary,
+    artifacts: Mapping[str, Artifact],
+    state: Mapping[str, np.ndarray],
+    pieces: Sequence[Piece],
+) -> dict[str, np.ndarray]:
     """States and gradients of an adapter with given weights, under ``states`` and the parameters' names."""
     import torch
 
@@ -63,4 +71,7 @@ def embed_and_differentiate(
     if states.requires_grad:
         (states * weights).sum().backward()
     found = {f"gradient of {n}": p.grad for n, p in module.named_parameters() if p.grad is not None}
-    return {"states": states.detach().numpy(), **{name: grad.numpy() for name, grad in found.items()}}
+    return {
+        "states": states.detach().numpy(),
+        **{name: grad.numpy() for name, grad in found.items()},
+    }

@@ -30,7 +30,11 @@ class ScheduleConformance(DeclarationChecks):
 
     schedule: ClassVar[str] = ""
     options: ClassVar[Mapping[str, Any]] = {}
-    tasks: ClassVar[Mapping[str, tuple[int, float]]] = {"a": (1000, 1.0), "b": (100, 1.0), "c": (10, 2.0)}
+    tasks: ClassVar[Mapping[str, tuple[int, float]]] = {
+        "a": (1000, 1.0),
+        "b": (100, 1.0),
+        "c": (10, 2.0),
+    }
     samples: ClassVar[int] = 24
     shares: ClassVar[Mapping[str, float]] = {}
     tolerance: ClassVar[float] = 0.02
@@ -42,7 +46,9 @@ class ScheduleConformance(DeclarationChecks):
         backward = [schedule.counts(step) for step in reversed(range(LOOKED_AT))][::-1]
         with other_random_state(1):
             fresh = [self._new().counts(step) for step in range(LOOKED_AT)]
-        wrong = next((i for i in range(LOOKED_AT) if not forward[i] == backward[i] == fresh[i]), None)
+        wrong = next(
+            (i for i in range(LOOKED_AT) if not forward[i] == backward[i] == fresh[i]), None
+        )
         assert wrong is None, (
             f"step {wrong}: counts are {forward[wrong or 0]}, asked again in another order {backward[wrong or 0]}, "
             "of a new "
@@ -61,8 +67,14 @@ class ScheduleConformance(DeclarationChecks):
                     "leaves over "
                     "to the largest remainders"
                 )
-                wrong = {n: c for n, c in counts.items() if isinstance(c, bool) or not isinstance(c, int) or c < 0}
-                assert not wrong, f"step {step}: {wrong} are no whole numbers from 0; convert them by int(...)"
+                wrong = {
+                    n: c
+                    for n, c in counts.items()
+                    if isinstance(c, bool) or not isinstance(c, int) or c < 0
+                }
+                assert not wrong, (
+                    f"step {step}: {wrong} are no whole numbers from 0; convert them by int(...)"
+                )
 
     def test_names_known_tasks_alone(self) -> None:
         """Only tasks it was given, and none without rows or weight."""
@@ -70,7 +82,9 @@ class ScheduleConformance(DeclarationChecks):
         schedule = self._new(tasks=given)
         for step in range(LOOKED_AT):
             drawn = {name for name, count in schedule.counts(step).items() if count}
-            assert drawn <= set(given), f"step {step}: {drawn - set(given)} are no tasks of this run; draw from `tasks`"
+            assert drawn <= set(given), (
+                f"step {step}: {drawn - set(given)} are no tasks of this run; draw from `tasks`"
+            )
             assert not drawn & {"empty", "off"}, (
                 f"step {step} draws from {drawn & {'empty', 'off'}}, a task without rows or of weight 0; leave such "
                 "tasks out"
@@ -81,7 +95,9 @@ class ScheduleConformance(DeclarationChecks):
         name, share = next(iter(self.tasks.items()))
         declared = self.component("schedule", self.schedule).options
         counts = self._new(tasks={name: share}, options=declared).counts(0)
-        assert {n: c for n, c in counts.items() if c} == {name: self.samples}, f"of the single task '{name}': {counts}"
+        assert {n: c for n, c in counts.items() if c} == {name: self.samples}, (
+            f"of the single task '{name}': {counts}"
+        )
 
     def test_no_task_starves(self) -> None:
         """Over many steps every task with rows and weight is drawn."""
@@ -109,13 +125,23 @@ class ScheduleConformance(DeclarationChecks):
         """The options of the component are those that the class takes."""
         declared = self.component("schedule", self.schedule).options
         unknown = sorted(set(self.options) - set(declared))
-        assert not unknown, f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        assert not unknown, (
+            f"options {unknown} are not declared: add them with defaults to Component(options={{...}})"
+        )
 
     @pytest.mark.dist
     def test_is_equal_on_every_rank(self, run_distributed: Callable[..., Any]) -> None:
         """Every rank works out the same counts by itself."""
-        factory = self.closed_registry().load("schedule", self.component("schedule", self.schedule).name)
-        arguments = (factory, dict(self.tasks), self.samples, self._options(), range(0, MANY, MANY // LOOKED_AT))
+        factory = self.closed_registry().load(
+            "schedule", self.component("schedule", self.schedule).name
+        )
+        arguments = (
+            factory,
+            dict(self.tasks),
+            self.samples,
+            self._options(),
+            range(0, MANY, MANY // LOOKED_AT),
+        )
         here, there = counts_of(*arguments), run_distributed(counts_of, 2, *arguments)
         assert all(found == here for found in there), (
             "ranks work out different counts: use nothing but seed and step, no hash() of texts (it differs between "
@@ -126,11 +152,18 @@ class ScheduleConformance(DeclarationChecks):
         return {**self.component("schedule", self.schedule).options, **self.options}
 
     def _new(
-        self, samples: int = 0, tasks: Mapping[str, tuple[int, float]] | None = None, options: Options | None = None
+        self,
+        samples: int = 0,
+        tasks: Mapping[str, tuple[int, float]] | None = None,
+        options: Options | None = None,
     ) -> Any:
-        factory = self.closed_registry().load("schedule", self.component("schedule", self.schedule).name)
+        factory = self.closed_registry().load(
+            "schedule", self.component("schedule", self.schedule).name
+        )
         given = self.tasks if tasks is None else tasks
-        return build(factory, given, samples or self.samples, self._options() if options is None else options)
+        return build(
+            factory, given, samples or self.samples, self._options() if options is None else options
+        )
 
     def _totals(self) -> dict[str, int]:
         schedule, totals = self._new(), dict[str, int]()
@@ -140,14 +173,20 @@ class ScheduleConformance(DeclarationChecks):
         return totals
 
 
-def build(factory: Any, tasks: Mapping[str, tuple[int, float]], samples: int, options: Options) -> Any:
+def build(
+    factory: Any, tasks: Mapping[str, tuple[int, float]], samples: int, options: Options
+) -> Any:
     """A schedule of some tasks, with seed 1, for a run of `MANY` steps."""
     shares = {name: TaskShare(*share) for name, share in tasks.items()}
     return build_schedule(factory, shares, samples, 1, options, ScheduleContext(MANY))
 
 
 def counts_of(
-    factory: Any, tasks: Mapping[str, tuple[int, float]], samples: int, options: Options, steps: Sequence[int]
+    factory: Any,
+    tasks: Mapping[str, tuple[int, float]],
+    samples: int,
+    options: Options,
+    steps: Sequence[int],
 ) -> list[dict[str, int]]:
     """Counts of some steps."""
     schedule = build(factory, tasks, samples, options)

@@ -63,7 +63,9 @@ class SegmentChecks:
     def test_files_by_reference_are_not_sent_to_workers(self, bench: SlotBench) -> None:
         """A worker process gets the path of a large file, not its content, also when it was opened before."""
         artifact = bench.assembly.artifacts.get(bench.slots[next(iter(bench.slots))].preprocessor)
-        size = sum(file.size for file in artifact.references.values()) if artifact is not None else 0
+        size = (
+            sum(file.size for file in artifact.references.values()) if artifact is not None else 0
+        )
         if size < FEW:
             pytest.skip("its artifact refers to no large file")
         for task in bench.slots:

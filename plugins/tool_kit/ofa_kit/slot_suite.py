@@ -75,7 +75,10 @@ class SlotSuite(Suite):
         registry = self.closed_registry()
         if not name or name not in registry.names("slot"):
             known = ", ".join([*slots, *registry.names("slot")])
-            pytest.fail(f"{type(self).__name__}: set slot = one of {known}; '{name}' is none of them", pytrace=False)
+            pytest.fail(
+                f"{type(self).__name__}: set slot = one of {known}; '{name}' is none of them",
+                pytrace=False,
+            )
         return registry.slot(name)
 
     def given_values(self) -> list[Any]:

@@ -28,7 +28,11 @@ class SlotTypeChecks(SlotSuite):
         given = [part.partition("=")[0].strip() for part in self.attributes.split(",")]
         for attribute in bench.slot_type.attributes:
             for task, slot in bench.slots.items():
-                if attribute.type != "slot" and slot.side in attribute.sides and attribute.name not in given:
+                if (
+                    attribute.type != "slot"
+                    and slot.side in attribute.sides
+                    and attribute.name not in given
+                ):
                     _encode_with(attribute, bench, task)
 
     def test_values_are_recognised(self, bench: SlotBench) -> None:
@@ -48,7 +52,9 @@ class SlotTypeChecks(SlotSuite):
             try:
                 is_element(odd)
             except Exception as error:
-                pytest.fail(f"is_element({odd!r}) raised {error!r}: it must answer False for anything it does not know")
+                pytest.fail(
+                    f"is_element({odd!r}) raised {error!r}: it must answer False for anything it does not know"
+                )
 
 
 def _attribute_problem(attribute: Attribute) -> str:
@@ -59,7 +65,12 @@ def _attribute_problem(attribute: Attribute) -> str:
     default = attribute.default
     if default is None or (attribute.type == "flag" and isinstance(default, bool)):
         return ""
-    kinds: Mapping[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "choice": str}
+    kinds: Mapping[str, type | tuple[type, ...]] = {
+        "int": int,
+        "float": (int, float),
+        "str": str,
+        "choice": str,
+    }
     if attribute.type in kinds and not isinstance(default, kinds[attribute.type]):
         return f"its default {default!r} is no {attribute.type}; correct the default or the type"
     if attribute.choices and attribute.type != "slot" and default not in attribute.choices:
@@ -89,9 +100,15 @@ def written_attributes(bench: SlotBench, task: str) -> list[str]:
     given = [part.partition("=")[0].strip() for part in bench.suite.attributes.split(",")]
     found: list[str] = []
     for attribute in bench.slot_type.attributes:
-        if attribute.type == "slot" or bench.slots[task].side not in attribute.sides or attribute.name in given:
+        if (
+            attribute.type == "slot"
+            or bench.slots[task].side not in attribute.sides
+            or attribute.name in given
+        ):
             continue
-        found += [f"{attribute.name}={choice}" for choice in attribute.choices] or [_written(attribute)]
+        found += [f"{attribute.name}={choice}" for choice in attribute.choices] or [
+            _written(attribute)
+        ]
         if attribute.minimum is not None:
             found.append(f'{attribute.name}="{attribute.minimum}"')
     return found

@@ -25,7 +25,10 @@ class Suite:
     def manifest(self) -> Manifest:
         """The manifest under test; a test fails where there is none."""
         if not self.plugin:
-            pytest.fail(f"{type(self).__name__}: set plugin = 'your_package.manifest:MANIFEST'", pytrace=False)
+            pytest.fail(
+                f"{type(self).__name__}: set plugin = 'your_package.manifest:MANIFEST'",
+                pytrace=False,
+            )
         try:
             return load_manifest(self.plugin)
         except (ImportError, AttributeError, UnknownNameError, LoadError) as error:
@@ -46,8 +49,13 @@ class Suite:
     def component(self, kind: str, name: str) -> Component:
         """A component of the plugin, or of the core where the plugin does not bring it."""
         if not name:
-            pytest.fail(f"{type(self).__name__}: set {kind} = 'the name of your {kind} component'", pytrace=False)
+            pytest.fail(
+                f"{type(self).__name__}: set {kind} = 'the name of your {kind} component'",
+                pytrace=False,
+            )
         try:
             return self.closed_registry().component(kind, name)
         except UnknownNameError as error:
-            pytest.fail(f"{error}; list it in the components of '{self.manifest().name}'", pytrace=False)
+            pytest.fail(
+                f"{error}; list it in the components of '{self.manifest().name}'", pytrace=False
+            )

@@ -47,7 +47,10 @@ class TaskConformance(DeclarationChecks):
             return super().closed_registry()
         found = Registry.discover()
         installed = [
-            manifest for name in {row.name for row in found.rows} for _, manifest in found.find(name) if manifest
+            manifest
+            for name in {row.name for row in found.rows}
+            for _, manifest in found.find(name)
+            if manifest
         ]
         return ClosedRegistry(*sorted(installed, key=lambda m: m.name)).register(self.manifest())
 
@@ -58,7 +61,9 @@ class TaskConformance(DeclarationChecks):
     def test_instructions_parse(self, bench: TaskBench) -> None:
         """Every instruction is well-formed, and says the same after formatting."""
         for preset in bench.presets:
-            assert preset.instructions, f"preset '{preset.name}' has no instruction; give at least one"
+            assert preset.instructions, (
+                f"preset '{preset.name}' has no instruction; give at least one"
+            )
             for text in templates(preset):
                 try:
                     tree = parse(text)
@@ -66,7 +71,9 @@ class TaskConformance(DeclarationChecks):
                     raise AssertionError(
                         f"preset '{preset.name}': this instruction cannot be read:\n{error}"
                     ) from error
-                assert parse(format(tree)) == tree, f"preset '{preset.name}': '{text}' does not survive formatting"
+                assert parse(format(tree)) == tree, (
+                    f"preset '{preset.name}': '{text}' does not survive formatting"
+                )
 
     def test_presets_plan(self, bench: TaskBench) -> None:
         """Every preset becomes a plan: its slot types, attributes, metrics and losses exist."""
@@ -76,7 +83,9 @@ class TaskConformance(DeclarationChecks):
     def test_presets_are_described(self, bench: TaskBench) -> None:
         """`ofa tasks list` shows what a preset does."""
         for preset in bench.presets:
-            assert preset.doc, f"preset '{preset.name}' has no doc; say in a few words what is learned from what"
+            assert preset.doc, (
+                f"preset '{preset.name}' has no doc; say in a few words what is learned from what"
+            )
 
     def test_columns_are_described(self, bench: TaskBench) -> None:
         """Every slot is a column that is described, and every column that a metric or transform reads too."""
@@ -88,15 +97,21 @@ class TaskConformance(DeclarationChecks):
                     f"{suggest(name, preset.columns)}"
                 )
             for name in preset.columns:
-                assert preset.columns[name], f"preset '{preset.name}': column '{name}' has an empty description"
+                assert preset.columns[name], (
+                    f"preset '{preset.name}': column '{name}' has an empty description"
+                )
 
     def test_metrics_exist(self, bench: TaskBench) -> None:
         """Metrics are installed, judge a target slot and get options that they declare."""
         for preset in bench.presets:
             templates = bench.plan(preset).templates
             targets = {slot.name for template in templates for slot in template.targets()}
-            contrasts = [template.contrast for template in templates if template.contrast is not None]
-            contrasted = {side.name for contrast in contrasts for side in (contrast.left, contrast.right)}
+            contrasts = [
+                template.contrast for template in templates if template.contrast is not None
+            ]
+            contrasted = {
+                side.name for contrast in contrasts for side in (contrast.left, contrast.right)
+            }
             for use in preset.metrics:
                 where = f"preset '{preset.name}', metric '{use.metric}'"
                 assert use.metric in bench.registry.names("metric"), (
@@ -107,7 +122,9 @@ class TaskConformance(DeclarationChecks):
                 )
                 declared = bench.registry.component("metric", use.metric).options
                 unknown = sorted(set(use.options) - set(declared))
-                assert not unknown, f"{where} gets options {unknown}; it declares {sorted(declared)}"
+                assert not unknown, (
+                    f"{where} gets options {unknown}; it declares {sorted(declared)}"
+                )
                 _load(bench.registry, "metric", use.metric, where)
 
     def test_transforms_exist(self, bench: TaskBench) -> None:
@@ -115,22 +132,33 @@ class TaskConformance(DeclarationChecks):
         for preset in bench.presets:
             for column, names in preset.transforms.items():
                 for name in names:
-                    _load(bench.registry, "transform", name, f"preset '{preset.name}', column '{column}'")
+                    _load(
+                        bench.registry,
+                        "transform",
+                        name,
+                        f"preset '{preset.name}', column '{column}'",
+                    )
             for name, options in preset.row_transforms.items():
                 where = f"preset '{preset.name}', row transform '{name}'"
                 _load(bench.registry, "row_transform", name, where)
                 declared = bench.registry.component("row_transform", name).options
                 unknown = sorted(set(options) - set(declared))
-                assert not unknown, f"{where} gets options {unknown}; it declares {sorted(declared)}"
+                assert not unknown, (
+                    f"{where} gets options {unknown}; it declares {sorted(declared)}"
+                )
 
     def test_closed_sets_belong_to_targets(self, bench: TaskBench) -> None:
         """A closed set belongs to a target slot that asks for one, and has two different values at least."""
         for preset in bench.presets:
             plan = bench.plan(preset)
-            targets = {slot.name: slot for template in plan.templates for slot in template.targets()}
+            targets = {
+                slot.name: slot for template in plan.templates for slot in template.targets()
+            }
             for name, values in preset.closed_sets.items():
                 where = f"preset '{preset.name}', closed set of '{name}'"
-                assert name in targets, f"{where}: there is no learned target of that name; there are {sorted(targets)}"
+                assert name in targets, (
+                    f"{where}: there is no learned target of that name; there are {sorted(targets)}"
+                )
                 assert len(set(values)) == len(values) >= 2, (
                     f"{where}: {values!r:.80}: give two different values at least"
                 )
@@ -140,13 +168,17 @@ class TaskConformance(DeclarationChecks):
         for preset in bench.presets:
             try:
                 slots = target_slots(bench.plan(preset))
-                problems = untaken("generation", preset.generation, slots, bench.registry, f"'{preset.name}'")
+                problems = untaken(
+                    "generation", preset.generation, slots, bench.registry, f"'{preset.name}'"
+                )
                 assert not problems, f"preset '{preset.name}': {'; '.join(map(str, problems))}"
                 generation_of(slots, bench.registry, preset.generation)
             except ConfigError as error:
                 raise AssertionError(f"preset '{preset.name}': {error}") from error
             unknown = sorted(set(preset.options) - set(OPTIONS))
-            assert not unknown, f"preset '{preset.name}': no task option {unknown}; there are {', '.join(OPTIONS)}"
+            assert not unknown, (
+                f"preset '{preset.name}': no task option {unknown}; there are {', '.join(OPTIONS)}"
+            )
             assert preset.weight > 0, (
                 f"preset '{preset.name}': weight {preset.weight}; a preset of weight 0 never learns"
             )
@@ -160,7 +192,9 @@ class TaskConformance(DeclarationChecks):
                     assert callable(_resolve(bench.registry, target, where)), (
                         f"{where}: {what} '{target}' is no function"
                     )
-            assert not preset.starter or preset.data, f"{where} is a starter task but has no data; name its function"
+            assert not preset.starter or preset.data, (
+                f"{where} is a starter task but has no data; name its function"
+            )
             assert bool(preset.baseline) == bool(preset.baseline_doc), (
                 f"{where}: give baseline and baseline_doc, or neither"
             )
@@ -171,13 +205,20 @@ class TaskConformance(DeclarationChecks):
     def test_trains_two_steps(self, bench: TaskBench, tmp_path: Path) -> None:
         """All presets together train two steps on sample rows."""
         tasks = [
-            Task(p.name, preset=p.name, train=bench.rows(p)) for p in bench.presets if p.name not in self.untrained
+            Task(p.name, preset=p.name, train=bench.rows(p))
+            for p in bench.presets
+            if p.name not in self.untrained
         ]
         if not tasks:
             pytest.skip("every preset is in `untrained`")
         try:
             model = Generalist.create(tasks, registry=bench.registry, **{**SIZES, **self.model})
-            steps: dict[str, Any] = {"samples": 2 * len(tasks), "trackers": [], "threads": 1, "precision": "fp32"}
+            steps: dict[str, Any] = {
+                "samples": 2 * len(tasks),
+                "trackers": [],
+                "threads": 1,
+                "precision": "fp32",
+            }
             model.fit(2, out=tmp_path, faults={"bad_rows": "raise", "nan": "raise"}, **steps)
         except UserError as error:
             raise AssertionError(
@@ -195,7 +236,9 @@ class TaskBench:
         self.registry = suite.closed_registry()
         manifest = suite.manifest()
         if not isinstance(manifest, TaskManifest):
-            pytest.fail(f"'{manifest.name}' is a {type(manifest).__name__}; TaskConformance needs a TaskManifest")
+            pytest.fail(
+                f"'{manifest.name}' is a {type(manifest).__name__}; TaskConformance needs a TaskManifest"
+            )
         self.presets: Sequence[TaskPreset] = manifest.presets
 
     def plan(self, preset: TaskPreset) -> TaskPlan:
@@ -210,7 +253,11 @@ class TaskBench:
 
     def _left_out(self) -> str:
         named = ", ".join(map(str, self._suite.requires))
-        return f"; this test leaves out all plugins but those in its `requires`: {named}" if named else ""
+        return (
+            f"; this test leaves out all plugins but those in its `requires`: {named}"
+            if named
+            else ""
+        )
 
     def rows(self, preset: TaskPreset) -> list[dict[str, Any]]:
         """Rows to train on."""
@@ -219,7 +266,9 @@ class TaskBench:
             made = sample_rows(self.plan(preset), self.registry, max(ROWS, len(given)))
             return [{**row, **given[i % len(given)]} for i, row in enumerate(made)]
         except ValueError as error:
-            raise AssertionError(f"preset '{preset.name}': {error}; set rows = {{'{preset.name}': [...]}}") from error
+            raise AssertionError(
+                f"preset '{preset.name}': {error}; set rows = {{'{preset.name}': [...]}}"
+            ) from error
 
 
 def templates(preset: TaskPreset) -> Iterator[str]:

@@ -34,7 +34,11 @@ def _branch(work: Workload, choice: Choice) -> float:
     """Around a sublayer, for each position: norm input, its statistics and output, dropout mask, output norm."""
     config, state, statistics = work.model, _shared(work, choice), _statistics(work, choice)
     found = 2 * state + statistics + (state if config.dropout else 0)
-    return found + _again(work, state) + (state + statistics + _again(work, state) if config.scale_attn else 0)
+    return (
+        found
+        + _again(work, state)
+        + (state + statistics + _again(work, state) if config.scale_attn else 0)
+    )
 
 
 def _again(work: Workload, state: float) -> float:
@@ -51,7 +55,11 @@ def _heads(work: Workload, choice: Choice, queries: int, keys: int, rotated: boo
     if queries * keys <= EXPLICIT_UP_TO:
         times = 3 if config.attention_dropout else 1
         wide = 2 if has_features(work) else 1
-        return kept + split * (wide * (queries + keys) + keys) + heads * queries * keys * work.width * times
+        return (
+            kept
+            + split * (wide * (queries + keys) + keys)
+            + heads * queries * keys * work.width * times
+        )
     copies = 2 if has_features(work) else 1 if rotated or config.qk_norm else 0
     return kept + 4 * heads * queries + copies * split * (queries + keys)
 
@@ -115,7 +123,9 @@ def output(work: Workload, choice: Choice) -> float:
     """Bytes of the output of a micro-batch: states, labels, and logits as far as they are kept."""
     rows = choice.micro_batch * work.target
     logits = logits_bytes(work, choice.micro_batch, choice.layout.tensor)
-    return rows * (work.width * work.sizes.hidden + 3 * 8 + 16.0) + (logits if logits <= LOGITS_BUDGET else 0)
+    return rows * (work.width * work.sizes.hidden + 3 * 8 + 16.0) + (
+        logits if logits <= LOGITS_BUDGET else 0
+    )
 
 
 def of_stage(work: Workload, choice: Choice, stage: int) -> tuple[float, float]:
@@ -146,7 +156,9 @@ def _around(work: Workload, choice: Choice, stage: int) -> float:
     if decoder:
         begins = decoder.start == 0
         kept += embedding(work, choice, work.target) if begins else state * work.target
-        kept += side_wide(work, work.target, work.target) + side_wide(work, work.target, work.source)
+        kept += side_wide(work, work.target, work.target) + side_wide(
+            work, work.target, work.source
+        )
         kept += state * work.source
         kept += final * work.target if decoder.stop == plan.decoder_layers else 0.0
     return kept

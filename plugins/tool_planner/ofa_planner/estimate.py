@@ -82,9 +82,13 @@ def estimate(work: Workload, choice: Choice, hardware: Hardware) -> Estimate:
         sent = {kind: max(sent.get(kind, 0.0), own[kind]) for kind in sent.keys() | own.keys()}
     useful = operations.step(work, micro_batch=1) / choice.layout.world
     return Estimate(
-        choice, memory_of(work, choice), time, dict(sorted(sent.items())), work.samples / time.total,
+        choice,
+        memory_of(work, choice),
+        time,
+        dict(sorted(sent.items())),
+        work.samples / time.total,
         useful / time.total / hardware.flops,
-    )  # fmt: skip
+    )
 
 
 def _by_kind(calls: Iterable[Call], times: int = 1) -> Counter[str]:
@@ -96,14 +100,21 @@ def _by_kind(calls: Iterable[Call], times: int = 1) -> Counter[str]:
 
 def memory_of(work: Workload, choice: Choice) -> Memory:
     """Memory of the process that needs the most."""
-    return max((_memory(work, choice, stage) for stage in range(choice.layout.pipeline)), key=lambda each: each.total)
+    return max(
+        (_memory(work, choice, stage) for stage in range(choice.layout.pipeline)),
+        key=lambda each: each.total,
+    )
 
 
 def _memory(work: Workload, choice: Choice, stage: int) -> Memory:
     kept, working = activations.of_stage(work, choice, stage)
     in_flight = min(choice.layout.pipeline - stage, choice.micro_batches(work))
-    logits = min(LOGITS_BUDGET, operations.logits_bytes(work, choice.micro_batch, choice.layout.tensor))
-    beside = working * (2 if choice.recompute else 1) + (2 * logits if stage == choice.layout.pipeline - 1 else 0)
+    logits = min(
+        LOGITS_BUDGET, operations.logits_bytes(work, choice.micro_batch, choice.layout.tensor)
+    )
+    beside = working * (2 if choice.recompute else 1) + (
+        2 * logits if stage == choice.layout.pipeline - 1 else 0
+    )
     beside += _BUCKET if choice.layout.data > 1 else 0
     return Memory(stage, held(work, choice.layout, stage), in_flight * kept + beside)
 
@@ -116,12 +127,19 @@ def _time(work: Workload, choice: Choice, hardware: Hardware) -> Time:
     stages = [_stage_seconds(work, choice, hardware, stage) for stage in range(layout.pipeline)]
     compute, sending = max(stages, key=sum)
     bubble = (layout.pipeline - 1) * (compute + sending)
-    after = max(_seconds(of_step(work, choice.layout, stage), choice, hardware) for stage in range(layout.pipeline))
-    updating = max(_update(work, choice.layout, hardware, stage) for stage in range(layout.pipeline))
+    after = max(
+        _seconds(of_step(work, choice.layout, stage), choice, hardware)
+        for stage in range(layout.pipeline)
+    )
+    updating = max(
+        _update(work, choice.layout, hardware, stage) for stage in range(layout.pipeline)
+    )
     return Time(number * compute, number * sending + after, bubble, updating)
 
 
-def _stage_seconds(work: Workload, choice: Choice, hardware: Hardware, stage: int) -> tuple[float, float]:
+def _stage_seconds(
+    work: Workload, choice: Choice, hardware: Hardware, stage: int
+) -> tuple[float, float]:
     """Computing and communicating, for one micro-batch, forward and backward."""
     calls = of_micro_batch(work, choice, stage)
     return _compute(work, choice, hardware, stage), _seconds(calls, choice, hardware)
@@ -130,7 +148,9 @@ def _stage_seconds(work: Workload, choice: Choice, hardware: Hardware, stage: in
 def _compute(work: Workload, choice: Choice, hardware: Hardware, stage: int) -> float:
     plan = stage_plan(work, choice.layout.pipeline)
     encoder, decoder = len(plan.layers("encoder", stage)), len(plan.layers("decoder", stage))
-    total = operations.encoder_layer(work).times(encoder) + operations.decoder_layer(work).times(decoder)
+    total = operations.encoder_layer(work).times(encoder) + operations.decoder_layer(work).times(
+        decoder
+    )
     total += operations.positions(work, "encoder").times(bool(encoder))
     total += operations.positions(work, "decoder").times(bool(decoder))
     found = total.times(choice.micro_batch).total(choice.recompute)
@@ -145,7 +165,8 @@ def _compute(work: Workload, choice: Choice, hardware: Hardware, stage: int) -> 
 
 def _seconds(calls: Iterable[Call], choice: Choice, hardware: Hardware) -> float:
     return sum(
-        call.sent / hardware.rate(stride(call.group, choice.layout)) + call.times * hardware.latency for call in calls
+        call.sent / hardware.rate(stride(call.group, choice.layout)) + call.times * hardware.latency
+        for call in calls
     )
 
 

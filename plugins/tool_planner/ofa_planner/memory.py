@@ -52,7 +52,11 @@ def local_numbers(weight: Weight, layout: Layout, fsdp: bool = True) -> int:
 
 def shards(weight: Weight, layout: Layout) -> bool:
     """Whether FSDP splits a parameter: those of layers."""
-    return layout.fsdp and layout.data > 1 and weight.name.startswith(("backbone.encoder.", "backbone.decoder."))
+    return (
+        layout.fsdp
+        and layout.data > 1
+        and weight.name.startswith(("backbone.encoder.", "backbone.decoder."))
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -77,7 +81,9 @@ def _placed(work: Workload, stages: int) -> tuple[tuple[Weight, tuple[int, ...]]
 def sharded_numbers(work: Workload, layout: Layout, stage: int) -> int:
     """Elements of the layers of a stage that FSDP shards, on one tensor rank, gathered."""
     own = of_stage(work, layout, stage)
-    return sum(local_numbers(weight, layout, fsdp=False) for weight in own if shards(weight, layout))
+    return sum(
+        local_numbers(weight, layout, fsdp=False) for weight in own if shards(weight, layout)
+    )
 
 
 def _number(weight: Weight) -> int:
@@ -89,9 +95,19 @@ def held(work: Workload, layout: Layout, stage: int) -> Held:
     """What the process of a stage holds that holds the most."""
     own = of_stage(work, layout, stage)
     numbers = [local_numbers(weight, layout) for weight in own]
-    state = [_state(work, weight, number, layout) for weight, number in zip(own, numbers, strict=True)]
-    kept = [number * (4 if shards(w, layout) else work.width) for w, number in zip(own, numbers, strict=True)]
-    return Held(sum(kept), sum(numbers) * 4, _optimizer(own, numbers, state, layout), _gathered(work, own, layout))
+    state = [
+        _state(work, weight, number, layout) for weight, number in zip(own, numbers, strict=True)
+    ]
+    kept = [
+        number * (4 if shards(w, layout) else work.width)
+        for w, number in zip(own, numbers, strict=True)
+    ]
+    return Held(
+        sum(kept),
+        sum(numbers) * 4,
+        _optimizer(own, numbers, state, layout),
+        _gathered(work, own, layout),
+    )
 
 
 def _state(work: Workload, weight: Weight, numbers: int, layout: Layout) -> int:
@@ -104,10 +120,17 @@ def _state(work: Workload, weight: Weight, numbers: int, layout: Layout) -> int:
 
 def by_muon(work: Workload, weight: Weight) -> bool:
     """Whether Muon updates a parameter: a matrix that is no table, nor excepted by name."""
-    return work.method == "muon" and len(weight.shape) > 1 and not weight.table and not _NOT_MUON.search(weight.name)
+    return (
+        work.method == "muon"
+        and len(weight.shape) > 1
+        and not weight.table
+        and not _NOT_MUON.search(weight.name)
+    )
 
 
-def _optimizer(own: Sequence[Weight], numbers: Sequence[int], state: Sequence[int], layout: Layout) -> int:
+def _optimizer(
+    own: Sequence[Weight], numbers: Sequence[int], state: Sequence[int], layout: Layout
+) -> int:
     if not layout.zero or layout.data == 1:
         return sum(state)
     loads: dict[tuple[str, int], int] = {}
@@ -116,7 +139,10 @@ def _optimizer(own: Sequence[Weight], numbers: Sequence[int], state: Sequence[in
         kind = "expert" if expert else "shared"
         for i, rank in _owners([own[i] for i in chosen], [numbers[i] for i in chosen], size):
             loads[kind, rank] = loads.get((kind, rank), 0) + state[chosen[i]]
-    return sum(max((load for (of, _), load in loads.items() if of == kind), default=0) for kind in ("expert", "shared"))
+    return sum(
+        max((load for (of, _), load in loads.items() if of == kind), default=0)
+        for kind in ("expert", "shared")
+    )
 
 
 def _owners(own: Sequence[Weight], numbers: Sequence[int], size: int) -> list[tuple[int, int]]:

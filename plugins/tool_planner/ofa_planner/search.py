@@ -61,7 +61,9 @@ def propose(work: Workload, gpus: int, hardware: Hardware) -> Proposal:
                 left_out.append(_too_large(layout, best, hardware))
     if not fitting:
         raise NothingFitsError(_nearest(left_out, gpus, hardware))
-    return Proposal(tuple(sorted(fitting, key=lambda each: -each.samples_per_second)), tuple(left_out))
+    return Proposal(
+        tuple(sorted(fitting, key=lambda each: -each.samples_per_second)), tuple(left_out)
+    )
 
 
 def name_of(tensor: int, pipeline: int, data: int, expert: int = 1, more: str = "") -> str:
@@ -72,7 +74,9 @@ def name_of(tensor: int, pipeline: int, data: int, expert: int = 1, more: str = 
 def describe(layout: Layout) -> str:
     """A layout in short, with everything that is switched on."""
     more = "".join(
-        f" {name}" for name, on in (("SP", layout.sequence), ("ZeRO-1", layout.zero), ("FSDP", layout.fsdp)) if on
+        f" {name}"
+        for name, on in (("SP", layout.sequence), ("ZeRO-1", layout.zero), ("FSDP", layout.fsdp))
+        if on
     )
     return name_of(layout.tensor, layout.pipeline, layout.data, layout.expert, more)
 
@@ -83,8 +87,13 @@ def _divisors(number: int) -> list[int]:
 
 def _sizes(work: Workload, gpus: int) -> Iterator[tuple[int, int, int, int]]:
     """Tensor, pipeline, data, expert; of sizes that cannot work the smallest alone, to say why."""
-    limits = {"tensor": work.sizes.heads, "pipeline": work.sizes.encoder_layers + work.sizes.decoder_layers}
-    first = {name: next((n for n in _divisors(gpus) if n > most), 0) for name, most in limits.items()}
+    limits = {
+        "tensor": work.sizes.heads,
+        "pipeline": work.sizes.encoder_layers + work.sizes.decoder_layers,
+    }
+    first = {
+        name: next((n for n in _divisors(gpus) if n > most), 0) for name, most in limits.items()
+    }
     for tensor in _divisors(gpus):
         for pipeline in _divisors(gpus // tensor):
             small = tensor <= limits["tensor"], pipeline <= limits["pipeline"]
@@ -98,9 +107,10 @@ def _sizes(work: Workload, gpus: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _problem(work: Workload, gpus: int, tensor: int, pipeline: int, data: int, expert: int) -> str:
     config = RunConfig(
-        model=work.config, train=TrainConfig(samples=work.samples),
+        model=work.config,
+        train=TrainConfig(samples=work.samples),
         parallel=ParallelConfig(nproc=gpus, tp=tensor, pp=pipeline, ep=expert),
-    )  # fmt: skip
+    )
     return "; ".join(problem.message for problem in layout_problems(config, {}))
 
 
@@ -121,7 +131,10 @@ def _best(work: Workload, layout: Layout, hardware: Hardware) -> Estimate | Memo
         if memory_of(work, choice).total <= hardware.usable:
             found.append(estimate(work, choice, hardware))
     if not found:
-        return min((memory_of(work, choice) for choice in _choices(work, layout)), key=lambda each: each.total)
+        return min(
+            (memory_of(work, choice) for choice in _choices(work, layout)),
+            key=lambda each: each.total,
+        )
     return min(found, key=lambda each: (each.time.total, each.memory.total))
 
 
@@ -144,7 +157,9 @@ def _too_large(layout: Layout, memory: Memory, hardware: Hardware) -> LeftOut:
 def _nearest(left_out: list[LeftOut], gpus: int, hardware: Hardware) -> str:
     short = [each for each in left_out if each.memory]
     if not short:
-        return f"no layout of {gpus} GPUs works: " + "; ".join(f"{each.layout}: {each.why}" for each in left_out[:3])
+        return f"no layout of {gpus} GPUs works: " + "; ".join(
+            f"{each.layout}: {each.why}" for each in left_out[:3]
+        )
     best = min(short, key=lambda each: each.memory)
     missing = (best.memory - hardware.usable) / GIB
     return (

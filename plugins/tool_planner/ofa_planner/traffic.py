@@ -42,8 +42,12 @@ class Call:
 
 def of_micro_batch(work: Workload, choice: Choice, stage: int) -> tuple[Call, ...]:
     """What a process of a stage sends for one micro-batch."""
-    return (*_tensor(work, choice, stage), *_experts(work, choice, stage), *_pipeline(work, choice, stage),
-            *_fsdp(work, choice, stage))  # fmt: skip
+    return (
+        *_tensor(work, choice, stage),
+        *_experts(work, choice, stage),
+        *_pipeline(work, choice, stage),
+        *_fsdp(work, choice, stage),
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -55,17 +59,25 @@ def of_step(work: Workload, layout: Layout, stage: int) -> tuple[Call, ...]:
         shared = holders(weight, plan)
         number = local_numbers(weight, layout)
         if len(shared) > 1:
-            found.append(Call("tied gradients", "all-reduce", "pipeline", len(shared), 4.0 * number))
-        if layout.tensor > 1 and (weight.partial == "always" or (weight.partial == "sequence" and layout.sequence)):
+            found.append(
+                Call("tied gradients", "all-reduce", "pipeline", len(shared), 4.0 * number)
+            )
+        if layout.tensor > 1 and (
+            weight.partial == "always" or (weight.partial == "sequence" and layout.sequence)
+        ):
             found.append(Call("TP", "all-reduce", "tensor", layout.tensor, 4.0 * number))
     replicated = [weight for weight in own if not shards(weight, layout)]
     for expert, size in ((False, layout.data), (True, layout.expert_data)):
-        numbers = sum(local_numbers(weight, layout) for weight in replicated if weight.expert == expert)
+        numbers = sum(
+            local_numbers(weight, layout) for weight in replicated if weight.expert == expert
+        )
         group: Group = "expert data" if expert else "data"
         if size > 1 and numbers:
             found.append(Call("DP gradients", "all-reduce", group, size, 4.0 * numbers))
             if layout.zero:
-                found.append(Call("ZeRO updates", "broadcast", group, size, float(work.width * numbers)))
+                found.append(
+                    Call("ZeRO updates", "broadcast", group, size, float(work.width * numbers))
+                )
     return tuple(found)
 
 
@@ -76,7 +88,10 @@ def _tensor(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
     layout = choice.layout
     if layout.tensor == 1:
         return
-    plan, state = stage_plan(work, layout.pipeline), work.width * work.sizes.hidden * choice.micro_batch
+    plan, state = (
+        stage_plan(work, layout.pipeline),
+        work.width * work.sizes.hidden * choice.micro_batch,
+    )
     encoder, decoder = plan.layers("encoder", stage), plan.layers("decoder", stage)
     yield from _sublayers(choice, work, state * work.source, 2 * len(encoder), len(encoder))
     yield from _sublayers(choice, work, state * work.target, 3 * len(decoder), len(decoder))
@@ -97,13 +112,20 @@ def _tensor(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
         yield reduced(state * work.target)
 
 
-def _sublayers(choice: Choice, work: Workload, payload: float, number: int, layers: int) -> Iterator[Call]:
+def _sublayers(
+    choice: Choice, work: Workload, payload: float, number: int, layers: int
+) -> Iterator[Call]:
     """Each sublayer is a column-split product, then a row-split one."""
     size = choice.layout.tensor
     if not number:
         return
     again = number if choice.recompute else 0
-    if choice.recompute and work.model.dropout == 0 and work.model.norm == "pre" and not work.model.scale_resids:
+    if (
+        choice.recompute
+        and work.model.dropout == 0
+        and work.model.norm == "pre"
+        and not work.model.scale_resids
+    ):
         again -= layers  # the last product of a layer is not computed again
     if choice.layout.sequence:
         column = number + (number if choice.recompute else 0)
@@ -112,10 +134,19 @@ def _sublayers(choice: Choice, work: Workload, payload: float, number: int, laye
     else:
         yield Call("TP", "all-reduce", "tensor", size, payload, 2 * number + again)
     if work.model.scale_fc:
-        yield Call("TP", "all-reduce", "tensor", size, payload / work.sizes.hidden / work.width * 4, 4 * layers)
+        yield Call(
+            "TP",
+            "all-reduce",
+            "tensor",
+            size,
+            payload / work.sizes.hidden / work.width * 4,
+            4 * layers,
+        )
 
 
-def _borders(work: Workload, choice: Choice, state: float, encodes: bool, decodes: bool) -> Iterator[Call]:
+def _borders(
+    work: Workload, choice: Choice, state: float, encodes: bool, decodes: bool
+) -> Iterator[Call]:
     """Where a stack of layers begins and ends under sequence parallelism; biases of absolute positions."""
     size, sides = choice.layout.tensor, ((encodes, work.source), (decodes, work.target))
     for present, length in sides:
@@ -132,7 +163,10 @@ def _experts(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
     if layout.expert == 1:
         return
     plan = stage_plan(work, layout.pipeline)
-    positions = len(plan.layers("encoder", stage)) * work.source + len(plan.layers("decoder", stage)) * work.target
+    positions = (
+        len(plan.layers("encoder", stage)) * work.source
+        + len(plan.layers("decoder", stage)) * work.target
+    )
     payload = work.width * work.sizes.hidden * choice.micro_batch * work.copies * positions
     yield Call("EP", "all-to-all", "expert", layout.expert, payload, 6 if choice.recompute else 4)
 
@@ -164,7 +198,10 @@ def stride(group: Group, layout: Layout) -> int:
     """How many ranks a group spans, from its first to behind its last."""
     model = layout.tensor
     spans = {
-        "tensor": model, "expert": model * layout.expert, "data": model * layout.data,
-        "expert data": model * layout.data, "pipeline": model * layout.data * 2,
-    }  # fmt: skip
+        "tensor": model,
+        "expert": model * layout.expert,
+        "data": model * layout.data,
+        "expert data": model * layout.data,
+        "pipeline": model * layout.data * 2,
+    }
     return spans[group]

@@ -47,9 +47,14 @@ def _all(work: Workload) -> Iterator[Weight]:
         for side in ("source", "target") if config.target_type_embedding else ("source",):
             yield Weight(f"types.{side}/token", (hidden,))
     for side in ("source", "target") if config.layernorm_embedding else ():
-        yield from _norm(work, f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm", hidden)
+        yield from _norm(
+            work, f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm", hidden
+        )
     yield from _positions(work)
-    for place, number in (("encoder", work.sizes.encoder_layers), ("decoder", work.sizes.decoder_layers)):
+    for place, number in (
+        ("encoder", work.sizes.encoder_layers),
+        ("decoder", work.sizes.decoder_layers),
+    ):
         for layer in range(number):
             yield from _layer(work, f"backbone.{place}.{layer}", place == "decoder")
         if config.norm == "pre":
@@ -108,7 +113,10 @@ def _feed_forward(work: Workload, name: str) -> Iterator[Weight]:
         yield from _network(work, name, True)
         return
     for number in range(work.experts):
-        yield from (replace(weight, expert=True) for weight in _network(work, f"{name}.each.{number}", False))
+        yield from (
+            replace(weight, expert=True)
+            for weight in _network(work, f"{name}.each.{number}", False)
+        )
     yield Weight(f"{name}.router.weight", (work.experts, work.sizes.hidden))
 
 
@@ -116,11 +124,19 @@ def _network(work: Workload, name: str, sequence: bool) -> Iterator[Weight]:
     hidden, ffn = work.sizes.hidden, work.sizes.ffn
     yield from _column(f"{name}.up", hidden, ffn)
     if work.model.scale_fc:
-        yield from (replace(weight, split=0) for weight in _norm(work, f"{name}.norm", ffn, bias=True))
+        yield from (
+            replace(weight, split=0) for weight in _norm(work, f"{name}.norm", ffn, bias=True)
+        )
     yield from _row(f"{name}.down", ffn, hidden, sequence)
 
 
 def _positions(work: Workload) -> Iterator[Weight]:
     for found in work.scheme.weights():
         readers = None if found.readers is None else tuple(found.readers)
-        yield Weight(f"backbone.positions.{found.name}", found.shape, found.split, found.table, readers=readers)
+        yield Weight(
+            f"backbone.positions.{found.name}",
+            found.shape,
+            found.split,
+            found.table,
+            readers=readers,
+        )

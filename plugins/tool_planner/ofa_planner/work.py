@@ -26,7 +26,9 @@ class Work:
     """Forward operations that activation checkpointing repeats."""
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.forward + other.forward, self.backward + other.backward, self.again + other.again)
+        return Work(
+            self.forward + other.forward, self.backward + other.backward, self.again + other.again
+        )
 
     def times(self, factor: float) -> Work:
         """So many times as much."""
@@ -50,7 +52,9 @@ def has_features(work: Workload) -> bool:
 def _scores(work: Workload, queries: int, keys: int) -> Work:
     """Scores and their product with the values; masks save nothing. Long rows have a fifth product backwards."""
     operations = (6.0 if has_features(work) else 4.0) * queries * keys * work.sizes.hidden
-    return Work(operations, operations * (2.0 if queries * keys <= EXPLICIT_UP_TO else 2.5), operations)
+    return Work(
+        operations, operations * (2.0 if queries * keys <= EXPLICIT_UP_TO else 2.5), operations
+    )
 
 
 def _feed_forward(work: Workload, positions: int) -> Work:
@@ -96,8 +100,12 @@ def positions(work: Workload, side: str) -> Work:
     """Features of positions that all layers of a side share, for one sample."""
     if not has_features(work):
         return Work()
-    source, target = (_position_products(work, *pair) for pair in ((work.source,) * 2, (work.target,) * 2))
-    found = source if side == "encoder" else target + _position_products(work, work.target, work.source)
+    source, target = (
+        _position_products(work, *pair) for pair in ((work.source,) * 2, (work.target,) * 2)
+    )
+    found = (
+        source if side == "encoder" else target + _position_products(work, work.target, work.source)
+    )
     return Work(found.forward, found.backward, 0.0)
 
 
@@ -108,7 +116,9 @@ def _position_products(work: Workload, queries: int, keys: int) -> Work:
 def step(work: Workload, recompute: bool = False, micro_batch: int = 1) -> float:
     """Operations of all layers, the output and the biases of a whole step."""
     sizes = work.sizes
-    layers = encoder_layer(work).times(sizes.encoder_layers) + decoder_layer(work).times(sizes.decoder_layers)
+    layers = encoder_layer(work).times(sizes.encoder_layers) + decoder_layer(work).times(
+        sizes.decoder_layers
+    )
     both = layers + positions(work, "encoder") + positions(work, "decoder")
     out = output(work, micro_batch).times(work.samples / micro_batch)
     return both.times(work.samples).total(recompute) + out.total(False)

@@ -3,7 +3,17 @@
 from ofa_starter.baselines import copy, majority
 from ofa_starter.fetch import FetchError, PackageSource, fetch, is_fetched
 from ofa_starter.prepared import load_splits, prepared, save_splits
-from ofa_starter.splits import SPLITS, Row, Split, Splits, capped, empty_splits, pick, split_of, text_id
+from ofa_starter.splits import (
+    SPLITS,
+    Row,
+    Split,
+    Splits,
+    capped,
+    empty_splits,
+    pick,
+    split_of,
+    text_id,
+)
 
 __all__ = [
     "SPLITS",

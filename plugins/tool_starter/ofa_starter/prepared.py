@@ -88,7 +88,10 @@ def _save_column(path: Path, arrays: Sequence[np.ndarray]) -> None:
 
 def load_splits(folder: Path) -> Splits:
     """Read what `save_splits` wrote; arrays are private copy-on-write views of the mapped files."""
-    return {path.stem: _load_rows(folder, path.stem) for path in sorted(folder.glob("*.jsonl"), key=_split_order)}
+    return {
+        path.stem: _load_rows(folder, path.stem)
+        for path in sorted(folder.glob("*.jsonl"), key=_split_order)
+    }
 
 
 def _split_order(path: Path) -> int:

@@ -45,7 +45,9 @@ def empty_splits() -> Splits:
 
 def pick(items: Iterable[T], ids: Iterable[str], count: int) -> list[T]:
     """At most ``count`` items, chosen by the hash of their ids and given in that order: a fixed random subset."""
-    ordered = sorted(zip(ids, items, strict=True), key=lambda pair: (_order(f"pick/{pair[0]}"), pair[0]))
+    ordered = sorted(
+        zip(ids, items, strict=True), key=lambda pair: (_order(f"pick/{pair[0]}"), pair[0])
+    )
     return [item for _, item in ordered[:count]]
 
 

@@ -63,7 +63,9 @@ def one_number(path: Path) -> None:
 
 def many_views(path: Path) -> None:
     numbers = torch.ones(1000, 1000)
-    torch.save({"model": {f"encoder.{number}": numbers[:, : 1000 - number] for number in range(500)}}, path)
+    torch.save(
+        {"model": {f"encoder.{number}": numbers[:, : 1000 - number] for number in range(500)}}, path
+    )
 
 
 def deflated(path: Path) -> None:
@@ -133,7 +135,9 @@ def test_keys_of_any_kind_become_short_text(tmp_path: Path) -> None:
     for _ in range(12):
         key = (key, key)
     state = {"encoder.adaptor.a": torch.ones(1)}
-    torch.save({"model": state, "configstore": {"model": {"unify": {key: 1, 7: 2}}}}, tmp_path / "a.pt")
+    torch.save(
+        {"model": state, "configstore": {"model": {"unify": {key: 1, 7: 2}}}}, tmp_path / "a.pt"
+    )
     config = read_foreign(tmp_path / "a.pt").config
     assert config["7"] == 2 and max(map(len, config)) < 1000
 
@@ -145,19 +149,30 @@ def save_tied(path: Path) -> None:
 
 def test_views_of_one_storage_are_tensors_of_their_own(tmp_path: Path) -> None:
     save_tied(tmp_path / "a.pt")
-    expected, found = torch.load(tmp_path / "a.pt", weights_only=True), load_tensors(tmp_path / "a.pt")
+    expected, found = (
+        torch.load(tmp_path / "a.pt", weights_only=True),
+        load_tensors(tmp_path / "a.pt"),
+    )
     assert list(found) == list(expected)
-    assert all(found[name].equal(expected[name]) and found[name].is_contiguous() for name in expected)
+    assert all(
+        found[name].equal(expected[name]) and found[name].is_contiguous() for name in expected
+    )
     assert len({tensor.untyped_storage().data_ptr() for tensor in found.values()}) == len(found)
 
 
 def test_an_archive_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.save({f"t{number}": torch.full((2,), float(number)) for number in range(30)}, tmp_path / "a.pt")
+    torch.save(
+        {f"t{number}": torch.full((2,), float(number)) for number in range(30)}, tmp_path / "a.pt"
+    )
     opened = []
     own = zipfile.ZipFile.__init__
-    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda self, *a, **k: (opened.append(1), own(self, *a, **k))[1])
+    monkeypatch.setattr(
+        zipfile.ZipFile, "__init__", lambda self, *a, **k: (opened.append(1), own(self, *a, **k))[1]
+    )
     found = load_tensors(tmp_path / "a.pt")
-    assert [float(found[f"t{number}"][0]) for number in range(30)] == [float(number) for number in range(30)]
+    assert [float(found[f"t{number}"][0]) for number in range(30)] == [
+        float(number) for number in range(30)
+    ]
     assert len(opened) == 1
 
 

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofa_foreign.formats.tokens import EXCLUDED, core_names, divided, excluded_bias, gathered, place_tokens
+from ofa_foreign.formats.tokens import (
+    EXCLUDED,
+    core_names,
+    divided,
+    excluded_bias,
+    gathered,
+    place_tokens,
+)
 from ofacore.ground.vocabulary import BOS, EOS, MASK, SEP
 
 CORE = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -21,19 +28,28 @@ def test_every_row_has_one_place(names: list[str]) -> None:
     placement = place_tokens(names, BLOCKS)
     ids = placement.ours()
     assert len(set(ids)) == len(names) and min(ids) >= 0
-    assert ids[names.index("<s>")] == BOS and ids[names.index("</s>")] == EOS and ids[names.index("<mask>")] == MASK
+    assert (
+        ids[names.index("<s>")] == BOS
+        and ids[names.index("</s>")] == EOS
+        and ids[names.index("<mask>")] == MASK
+    )
     assert ids[names.index("w4")] == placement.vocabulary.offset("words") + 4
-    assert set(placement.unowned) == {"<code_1>", f"row {names.index('')}"} and not placement.missing
+    assert (
+        set(placement.unowned) == {"<code_1>", f"row {names.index('')}"} and not placement.missing
+    )
     table = torch.arange(len(names) * 2.0).view(-1, 2)
     assert gathered(placement.vocabulary, ids, divided(placement, table)).equal(table)
     bias = excluded_bias(placement, table[:, 0])
     assert gathered(placement.vocabulary, ids, bias, ".bias").equal(table[:, 0])
-    assert bias["embedding.core.bias"][SEP] == EXCLUDED and bias["embedding.bins.bias"][3] == EXCLUDED
+    assert (
+        bias["embedding.core.bias"][SEP] == EXCLUDED and bias["embedding.bins.bias"][3] == EXCLUDED
+    )
 
 
 def test_tokens_that_are_not_there_are_told() -> None:
     placement = place_tokens(
-        ["<s>", *WORDS[:-1], "<bin>_00"], {**BLOCKS, "bins": [("<bin>_00", "<bin_0>"), ("<bin_1>",)]}
+        ["<s>", *WORDS[:-1], "<bin>_00"],
+        {**BLOCKS, "bins": [("<bin>_00", "<bin_0>"), ("<bin_1>",)]},
     )
     assert placement.missing == {"core": ("</s>",), "words": ("w5",), "bins": ("<bin_1>",)}
 

@@ -46,7 +46,11 @@ def test_tensors_are_read_bit_for_bit(new: bool, tmp_path: Path) -> None:
     assert set(found["model"]) == set(expected)
     for name, value in expected.items():
         read = found["model"][name].read()
-        assert read.dtype == value.dtype and read.shape == value.shape and torch.equal(read, value.data), name
+        assert (
+            read.dtype == value.dtype
+            and read.shape == value.shape
+            and torch.equal(read, value.data)
+        ), name
 
 
 @pytest.fixture
@@ -74,7 +78,9 @@ class Value:
     return module
 
 
-def test_unknown_objects_become_records_and_nothing_is_imported(unknown: types.ModuleType, tmp_path: Path) -> None:
+def test_unknown_objects_become_records_and_nothing_is_imported(
+    unknown: types.ModuleType, tmp_path: Path
+) -> None:
     path = tmp_path / "a.pt"
     value = {
         "args": argparse.Namespace(arch="small", layers=[1, 2]),
@@ -125,7 +131,9 @@ def test_code_is_refused_by_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.pt"
-    torch.save({"model": {"a": torch.ones(2)}, "args": call}, path, _use_new_zipfile_serialization=new)
+    torch.save(
+        {"model": {"a": torch.ones(2)}, "args": call}, path, _use_new_zipfile_serialization=new
+    )
     with pytest.raises(CheckpointError, match="run code") as caught:
         read_torch_file(path)
     assert name in str(caught.value)
@@ -135,7 +143,9 @@ def test_code_is_refused_by_name(
 @pytest.mark.parametrize("new", [True, False], ids=["archive", "legacy"])
 @settings(max_examples=25, deadline=None)
 @given(share=st.floats(0.0, 0.999))
-def test_a_cut_file_is_told_never_read(new: bool, share: float, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_cut_file_is_told_never_read(
+    new: bool, share: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("cut") / "a.pt"
     torch.save({"model": tensors()}, path, _use_new_zipfile_serialization=new)
     whole = path.read_bytes()

@@ -21,12 +21,24 @@ FAULTY = {
     "dawdles": ("import time\ntime.sleep(1.1)", " takes "),
     "seeds": ("import random\nrandom.seed(0)", "changes the seed of random"),
     "seeds-numpy": ("import numpy\nnumpy.random.seed(0)", "changes the seed of numpy"),
-    "logs": ("import logging\nlogging.basicConfig(level=10)", "changes the configuration of logging"),
-    "silences": ("import warnings\nwarnings.simplefilter('ignore')", "changes the filters of warnings"),
+    "logs": (
+        "import logging\nlogging.basicConfig(level=10)",
+        "changes the configuration of logging",
+    ),
+    "silences": (
+        "import warnings\nwarnings.simplefilter('ignore')",
+        "changes the filters of warnings",
+    ),
     "moves": ("import os\nos.chdir('/')", "changes the working directory"),
-    "exports": ("import os\nos.environ['SETTING'] = '1'", "changes the environment variable SETTING"),
+    "exports": (
+        "import os\nos.environ['SETTING'] = '1'",
+        "changes the environment variable SETTING",
+    ),
     "paths": ("import sys\nsys.path.append('x')", "changes sys.path"),
-    "signals": ("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)", "changes the handlers of signals"),
+    "signals": (
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "changes the handlers of signals",
+    ),
 }
 SUBJECT = Subject("plugin", "dist-plugin", "")
 
@@ -59,17 +71,26 @@ def test_what_an_import_does_is_found_with_its_file(module, tmp_path, monkeypatc
     found = check_imports(SUBJECT, target, None, timeout=2.0 if name == "hangs" else 60.0)
     matching = [finding for finding in found if told in finding.message]
     assert len(found) == len(matching) == 1, found
-    assert matching[0].severity == "problem" and matching[0].remedy and matching[0].plugin == "plugin"
+    assert (
+        matching[0].severity == "problem" and matching[0].remedy and matching[0].plugin == "plugin"
+    )
     assert matching[0].place.startswith(str(tmp_path / f"faulty_{name.replace('-', '_')}.py:"))
 
 
 @pytest.mark.usefixtures("unhurried")
 def test_what_leaves_everything_alone_has_no_finding(module):
-    assert check_imports(SUBJECT, module("quiet", "import logging\nlogging.getLogger(__name__)"), None, 60.0) == []
+    assert (
+        check_imports(
+            SUBJECT, module("quiet", "import logging\nlogging.getLogger(__name__)"), None, 60.0
+        )
+        == []
+    )
 
 
 def test_a_library_is_not_held_against_the_plugin_that_imports_it(module, tmp_path):
-    (tmp_path / "loud_library.py").write_text("import random, time\nrandom.seed(0)\ntime.sleep(1.1)\n")
+    (tmp_path / "loud_library.py").write_text(
+        "import random, time\nrandom.seed(0)\ntime.sleep(1.1)\n"
+    )
     assert check_imports(SUBJECT, module("user_of_it", "import loud_library"), None, 60.0) == []
 
 
@@ -88,5 +109,7 @@ def test_modules_that_come_with_a_manifest_are_the_plugin_too(module, tmp_path):
 
 @pytest.mark.usefixtures("unhurried")
 def test_what_a_manifest_brings_along_is_named(module):
-    (found,) = check_manifest_import(SUBJECT, module("heavy_manifest", "import sys\nsys.modules['torch'] = sys"), 60.0)
+    (found,) = check_manifest_import(
+        SUBJECT, module("heavy_manifest", "import sys\nsys.modules['torch'] = sys"), 60.0
+    )
     assert found.check == "lightness" and "imports torch" in found.message

@@ -41,7 +41,15 @@ def package(tmp_path, monkeypatch):
     return folder
 
 
-LINES = {"Outer": 7, "Outer.Inner": 8, "Outer.method": 10, "json": 14, "second": 15, "late": 16, "Typed": 6}
+LINES = {
+    "Outer": 7,
+    "Outer.Inner": 8,
+    "Outer.method": 10,
+    "json": 14,
+    "second": 15,
+    "late": 16,
+    "Typed": 6,
+}
 
 
 @pytest.mark.parametrize("name", sorted(set(LINES) - {"Typed"}))
@@ -74,12 +82,17 @@ def test_what_is_missing_is_named(target, told):
 
 def test_imports_of_the_whole_package_are_seen_and_late_ones_are_not(package):
     found = foreign_imports("sourced.code")
-    assert {"numpy": str(package / "other.py") + ":1"} == {name: str(place) for name, place in found.items()}
+    assert {"numpy": str(package / "other.py") + ":1"} == {
+        name: str(place) for name, place in found.items()
+    }
     assert module_file("sourced.code") == str(package / "code.py")
 
 
 def test_a_part_is_as_light_as_the_room_it_lives_in(tmp_path, monkeypatch):
-    lines = ["from ofacore.parts import grid_modality", "from ofacore.parts import TokensPreprocessor"]
+    lines = [
+        "from ofacore.parts import grid_modality",
+        "from ofacore.parts import TokensPreprocessor",
+    ]
     (tmp_path / "parts_user.py").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     found = foreign_imports("parts_user")

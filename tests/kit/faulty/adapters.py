@@ -84,7 +84,9 @@ class HooksTheTable(TouchAdapter):
 
     def __init__(self, context):
         super().__init__(context)
-        context.embedding.table.register_forward_hook(lambda module, inputs, found: found + self.layer.bias)
+        context.embedding.table.register_forward_hook(
+            lambda module, inputs, found: found + self.layer.bias
+        )
         original = context.embedding.forward
         context.embedding.forward = lambda ids: original(ids) + self.layer.bias
 

@@ -15,7 +15,10 @@ class Mixing(nn.Module):
 
     def __init__(self, config, context):
         super().__init__()
-        self.source, self.own = nn.Linear(config.hidden, config.hidden), nn.Linear(config.hidden, config.hidden)
+        self.source, self.own = (
+            nn.Linear(config.hidden, config.hidden),
+            nn.Linear(config.hidden, config.hidden),
+        )
         self.read = nn.Linear(config.hidden, config.hidden)
 
     def encode(self, states, layout):
@@ -117,7 +120,9 @@ class Forgets(Mixing):
         return cache
 
     def extend(self, states, coordinates, cache, valid=None, adapter="", causal=True, keep=True):
-        return UncachedDecoder(self).extend(states, coordinates, cache, valid, adapter, causal, keep)
+        return UncachedDecoder(self).extend(
+            states, coordinates, cache, valid, adapter, causal, keep
+        )
 
 
 class Lags(Forgets):

@@ -50,7 +50,9 @@ class Remembers(TouchGenerator):
 
     def __call__(self, session, requests, generator):
         found = super().__call__(session, requests, generator)
-        found = [tuple(replace(h, value=h.value + np.float32(self.last)) for h in row) for row in found]
+        found = [
+            tuple(replace(h, value=h.value + np.float32(self.last)) for h in row) for row in found
+        ]
         self.last += 1.0
         return found
 

@@ -17,7 +17,11 @@ class Closeness:
         self.distances += [abs(p - r) for p, r in zip(predictions, references, strict=True)]
 
     def compute(self):
-        return {"distance": math.fsum(self.distances) / len(self.distances) if self.distances else math.nan}
+        return {
+            "distance": math.fsum(self.distances) / len(self.distances)
+            if self.distances
+            else math.nan
+        }
 
     def merge(self, other):
         self.distances += other.distances

@@ -13,7 +13,9 @@ from tests.kit.faulty.touch import Squares, Touch, TouchHead
 
 class BareError(Touch):
     def encode(self, value, slot, ctx):
-        return super().encode([value["numbers"]] if not isinstance(value, list) else value, slot, ctx)
+        return super().encode(
+            [value["numbers"]] if not isinstance(value, list) else value, slot, ctx
+        )
 
 
 class AcceptsAll(Touch):
@@ -59,7 +61,11 @@ class UnlikeForms(Touch):
         return [round(number, 6) for number in value[: slot.attributes["max_length"]]]
 
     def as_compared(self, value, slot, ctx):
-        return value if value == [round(number, 6) for number in value] else [number / 2 for number in value]
+        return (
+            value
+            if value == [round(number, 6) for number in value]
+            else [number / 2 for number in value]
+        )
 
 
 class GlobalNoise(Touch):

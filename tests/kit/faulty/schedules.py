@@ -9,7 +9,9 @@ class Turns:
     """One task a step, in turn."""
 
     def __init__(self, tasks, samples, seed, options):
-        self.tasks = sorted(name for name, share in tasks.items() if share.rows and share.weight > 0)
+        self.tasks = sorted(
+            name for name, share in tasks.items() if share.rows and share.weight > 0
+        )
         self.samples, self.seed = samples, seed
 
     def counts(self, step):
@@ -52,7 +54,10 @@ class DrawsFromNothing(Turns):
 
 class NeedsTwo(Turns):
     def counts(self, step):
-        return {self.tasks[step % 2 if len(self.tasks) > 1 else 0]: self.samples - (len(self.tasks) == 1)}
+        return {
+            self.tasks[step % 2 if len(self.tasks) > 1 else 0]: self.samples
+            - (len(self.tasks) == 1)
+        }
 
 
 class Starves(Turns):

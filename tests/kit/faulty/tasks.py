@@ -32,7 +32,13 @@ PRESET = TaskPreset(
 
 def family(**changes):
     """A manifest, correct but for what is changed in its preset."""
-    return TaskManifest("labels", CONTRACT, (replace(PRESET, **changes),), (component("metric", Closeness),), "Labels.")
+    return TaskManifest(
+        "labels",
+        CONTRACT,
+        (replace(PRESET, **changes),),
+        (component("metric", Closeness),),
+        "Labels.",
+    )
 
 
 MANIFEST = family()

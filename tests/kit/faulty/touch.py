@@ -11,13 +11,25 @@ import torch
 from torch import nn
 
 from ofacore.plugin import CONTRACT, Attribute, Component, ModalityManifest, Option, SlotType
-from ofacore.protocols import Artifact, DenseSegment, HeadContext, Hypothesis, Loss, RowError, TargetSpec
+from ofacore.protocols import (
+    Artifact,
+    DenseSegment,
+    HeadContext,
+    Hypothesis,
+    Loss,
+    RowError,
+    TargetSpec,
+)
 
 LONGEST = 16
 
 
 def is_touch(value):
-    return isinstance(value, list) and bool(value) and all(isinstance(number, Real) for number in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(number, Real) for number in value)
+    )
 
 
 def sample():
@@ -44,12 +56,19 @@ class Touch:
     def encode(self, value, slot, ctx):
         if not is_touch(value):
             raise RowError(f"column '{slot.name}': expected a list of numbers, got {value!r:.40}")
-        numbers = np.array(value, np.float32)[: slot.attributes.get("max_length")] / np.float32(self.scale)
+        numbers = np.array(value, np.float32)[: slot.attributes.get("max_length")] / np.float32(
+            self.scale
+        )
         if slot.side == "source":
             return [DenseSegment({"numbers": numbers}, (len(numbers),))]
         labels = {"numbers": numbers} if slot.loss else None
         return [
-            DenseSegment({"numbers": np.zeros_like(numbers)}, (len(numbers),), labels, context={"numbers": numbers})
+            DenseSegment(
+                {"numbers": np.zeros_like(numbers)},
+                (len(numbers),),
+                labels,
+                context={"numbers": numbers},
+            )
         ]
 
     def expect(self, slot, ctx):
@@ -143,18 +162,30 @@ ATTRIBUTE = Attribute("max_length", "int", LONGEST, "most numbers", minimum=1, m
 
 
 def component(kind, built, **further):
-    return Component(kind, "touch", f"{built.__module__}:{built.__qualname__}", "of touch", **further)
+    return Component(
+        kind, "touch", f"{built.__module__}:{built.__qualname__}", "of touch", **further
+    )
 
 
 def touch(
-    preprocessor=Touch, adapter=TouchAdapter, head=TouchHead, criterion=Squares, generator=TouchGenerator,
-    corruption=None, **changes,
-):  # fmt: skip
+    preprocessor=Touch,
+    adapter=TouchAdapter,
+    head=TouchHead,
+    criterion=Squares,
+    generator=TouchGenerator,
+    corruption=None,
+    **changes,
+):
     """A manifest, correct but for what is changed."""
     slot = SlotType(
-        "TOUCH", "Pressures.", "touch", "a list of numbers", is_touch, attributes=(ATTRIBUTE,),
+        "TOUCH",
+        "Pressures.",
+        "touch",
+        "a list of numbers",
+        is_touch,
+        attributes=(ATTRIBUTE,),
         sample=f"{__name__}:sample",
-    )  # fmt: skip
+    )
     parts = {"adapter": adapter, "head": head, "criterion": criterion, "generator": generator}
     parts |= {"corruption": corruption} if corruption else {}
     uses = dict.fromkeys(parts, "touch")
@@ -162,7 +193,9 @@ def touch(
         component("preprocessor", preprocessor, uses=uses),
         *(component(k, b, options=OPTIONS.get(k, {})) for k, b in parts.items()),
     ]
-    return ModalityManifest("touch", CONTRACT, (replace(slot, **changes),), tuple(components), "Touch.")
+    return ModalityManifest(
+        "touch", CONTRACT, (replace(slot, **changes),), tuple(components), "Touch."
+    )
 
 
 MANIFEST = touch()

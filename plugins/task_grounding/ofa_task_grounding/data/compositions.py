@@ -40,7 +40,9 @@ class Item(Protocol):
 def scenes(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``img`` (uint8 [64, 64, 3]), ``names``, ``kinds``, ``boxes`` ([x0, y0, x1, y1] in pixels), left to right."""
     openmoji = Registry.discover().load("dataset", "openmoji")(cache)
-    return prepared("scenes", lambda: _build(openmoji, seed), sources=openmoji.sources, seed=seed, cache=cache)
+    return prepared(
+        "scenes", lambda: _build(openmoji, seed), sources=openmoji.sources, seed=seed, cache=cache
+    )
 
 
 def _build(openmoji: Any, seed: int) -> Splits:
@@ -55,7 +57,9 @@ def _build(openmoji: Any, seed: int) -> Splits:
     return splits
 
 
-def _scene(items: list[Item], sprites: dict[str, np.ndarray], generator: np.random.Generator) -> Row:
+def _scene(
+    items: list[Item], sprites: dict[str, np.ndarray], generator: np.random.Generator
+) -> Row:
     """One scene: pictures with different names that do not overlap."""
     canvas = np.empty((CANVAS, CANVAS, 3), dtype=np.uint8)
     canvas[:] = generator.integers(200, 256, size=3)
@@ -76,7 +80,9 @@ def _scene(items: list[Item], sprites: dict[str, np.ndarray], generator: np.rand
     }
 
 
-def _paste(canvas: np.ndarray, sprite: np.ndarray, taken: list[Box], generator: np.random.Generator) -> Box | None:
+def _paste(
+    canvas: np.ndarray, sprite: np.ndarray, taken: list[Box], generator: np.random.Generator
+) -> Box | None:
     """Draw a picture at a free place; its box, or None if there is no room."""
     from PIL import Image
 
@@ -116,5 +122,12 @@ def named(rows: list[Row], generator: np.random.Generator) -> list[Row]:
     found = []
     for row in rows:
         index = int(generator.integers(len(row["names"])))
-        found.append({"img": row["img"], "cap": row["names"][index], "box": row["boxes"][index], "boxes": row["boxes"]})
+        found.append(
+            {
+                "img": row["img"],
+                "cap": row["names"][index],
+                "box": row["boxes"][index],
+                "boxes": row["boxes"],
+            }
+        )
     return found

@@ -16,7 +16,10 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
     Scenes and choices are drawn with ``seed``.
     """
     found = scenes(cache, seed)
-    return {split: named(found[split], np.random.default_rng([seed, 1, SPLITS.index(split)])) for split in SPLITS}
+    return {
+        split: named(found[split], np.random.default_rng([seed, 1, SPLITS.index(split)]))
+        for split in SPLITS
+    }
 
 
 def baseline(splits: Splits) -> list[Row]:

@@ -11,10 +11,18 @@ import numpy as np
 from ofa_starter import PackageSource, Row, Split, Splits, empty_splits, fetch, prepared
 
 DEEPFOREST = PackageSource(
-    "deepforest", "2.1.0", "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54",
-    ("deepforest/data/*_image_crop*.png", "deepforest/data/*_image_crop*.xml", "deepforest/data/SOAP_061.*",
-     "deepforest/data/OSBS_029.png", "deepforest/data/OSBS_029.xml"), licence="MIT",
-)  # fmt: skip
+    "deepforest",
+    "2.1.0",
+    "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54",
+    (
+        "deepforest/data/*_image_crop*.png",
+        "deepforest/data/*_image_crop*.xml",
+        "deepforest/data/SOAP_061.*",
+        "deepforest/data/OSBS_029.png",
+        "deepforest/data/OSBS_029.xml",
+    ),
+    licence="MIT",
+)
 TILE = 128
 VISIBLE = 0.5
 """A box belongs to a tile that shows at least this share of it."""
@@ -49,7 +57,12 @@ def _rows(cache: Path | None) -> Splits:
 def _boxes(path: Path) -> np.ndarray:
     """float64 [n, 4] of a PASCAL VOC file."""
     found = ElementTree.parse(path).getroot().iter("bndbox")
-    return np.array([[float(box.findtext(key, "0")) for key in ("xmin", "ymin", "xmax", "ymax")] for box in found])
+    return np.array(
+        [
+            [float(box.findtext(key, "0")) for key in ("xmin", "ymin", "xmax", "ymax")]
+            for box in found
+        ]
+    )
 
 
 def _tiles(picture: np.ndarray, boxes: np.ndarray) -> Iterator[Row]:

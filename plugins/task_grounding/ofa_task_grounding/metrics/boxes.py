@@ -26,7 +26,9 @@ def as_box(value: Any, place: str) -> Box | None:
     try:
         x0, y0, x1, y1 = (float(number) for number in numbers)
     except (TypeError, ValueError):
-        raise ValueError(f"{place}: expected a box [x0, y0, x1, y1] or none, got {_shown(value)}") from None
+        raise ValueError(
+            f"{place}: expected a box [x0, y0, x1, y1] or none, got {_shown(value)}"
+        ) from None
     if not all(map(math.isfinite, (x0, y0, x1, y1))):
         raise ValueError(f"{place}: the box {_shown(value)} is not finite")
     return x0, y0, x1, y1
@@ -51,11 +53,15 @@ def threshold_of(options: Options, name: str) -> float:
     """
     threshold = float(options.get("threshold", 0.5))
     if not 0 < threshold <= 1:
-        raise ValueError(f"{name}: option threshold is {threshold:g}; an IoU lies above 0 and at most at 1")
+        raise ValueError(
+            f"{name}: option threshold is {threshold:g}; an IoU lies above 0 and at most at 1"
+        )
     return threshold
 
 
-def check_lengths(name: str, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Any]) -> None:
+def check_lengths(
+    name: str, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Any]
+) -> None:
     """Refuse lists that do not belong together.
 
     Raises:
@@ -72,7 +78,11 @@ def _elements(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         return [value]
     elements = _plain(value)
-    return [elements] if len(elements) == 4 and all(isinstance(number, Real) for number in elements) else elements
+    return (
+        [elements]
+        if len(elements) == 4 and all(isinstance(number, Real) for number in elements)
+        else elements
+    )
 
 
 def _plain(value: Any) -> list[Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ofacore.plugin import Component, Option
 
 _PACKAGE = "ofa_task_grounding.metrics"
-_THRESHOLD = Option(0.5, "Least overlap (intersection over union) that is right.", minimum=1e-3, maximum=1)
+_THRESHOLD = Option(
+    0.5, "Least overlap (intersection over union) that is right.", minimum=1e-3, maximum=1
+)
 _ANY = Option("", "Column with a list of right boxes, in place of the reference.")
 _LABELS = Option("", "Column with one label for each box; empty: all boxes are alike.")
 
@@ -23,10 +25,19 @@ METRICS: tuple[Component, ...] = (
         any=_ANY,
     ),
     _metric(
-        "iou_accuracy_any", "overlap:IouAccuracyAny", "share that overlap any reference", threshold=_THRESHOLD, any=_ANY
+        "iou_accuracy_any",
+        "overlap:IouAccuracyAny",
+        "share that overlap any reference",
+        threshold=_THRESHOLD,
+        any=_ANY,
     ),
     _metric("count_error", "counts:CountError", "mean difference of the numbers of boxes"),
-    _metric("detection_map", "detection:DetectionMap", "mean average precision of COCO (torchmetrics)", labels=_LABELS),
+    _metric(
+        "detection_map",
+        "detection:DetectionMap",
+        "mean average precision of COCO (torchmetrics)",
+        labels=_LABELS,
+    ),
     _metric(
         "box_recall",
         "detection:BoxRecall",

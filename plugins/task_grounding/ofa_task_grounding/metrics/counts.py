@@ -18,7 +18,12 @@ class CountError:
     def __init__(self, options: Options) -> None:
         self._items: list[float] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add lists of boxes.
 
         Raises:
@@ -31,7 +36,9 @@ class CountError:
 
     def compute(self) -> dict[str, float]:
         """``count_error``; nan where nothing was added."""
-        return {"count_error": math.fsum(self._items) / len(self._items) if self._items else math.nan}
+        return {
+            "count_error": math.fsum(self._items) / len(self._items) if self._items else math.nan
+        }
 
     def merge(self, other: Self) -> None:
         """Add what another instance has seen."""

@@ -36,7 +36,12 @@ class _Detection:
         self._labels = str(options.get("labels") or "")
         self._images: list[_Image] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add the boxes of pictures; a box may carry a ``score``.
 
         With ``labels``, a row holds the real labels in that column and the predicted ones under ``predicted:<column>``.
@@ -45,7 +50,9 @@ class _Detection:
             ValueError: Lists of unequal length, a value that is no list of boxes, or labels that are missing.
         """
         check_lengths(self.name, predictions, references, rows)
-        for number, (prediction, reference, row) in enumerate(zip(predictions, references, rows, strict=True)):
+        for number, (prediction, reference, row) in enumerate(
+            zip(predictions, references, rows, strict=True)
+        ):
             place = f"{self.name}, sample {number}"
             ours, theirs = as_boxes(prediction, place), as_boxes(reference, place)
             our_labels, their_labels = (
@@ -54,10 +61,16 @@ class _Detection:
             )
             if len(their_labels) != len(theirs):
                 given = row.get(self._labels)
-                way_out = "; the transform 'from_json' reads a list in text" if isinstance(given, str) else ""
+                way_out = (
+                    "; the transform 'from_json' reads a list in text"
+                    if isinstance(given, str)
+                    else ""
+                )
                 found = f"{len(their_labels)} labels in '{self._labels}'"
                 raise ValueError(f"{place}: {len(theirs)} boxes but {found}{way_out}")
-            predicted = [(score, label, box) for (box, score), label in zip(ours, our_labels, strict=False)]
+            predicted = [
+                (score, label, box) for (box, score), label in zip(ours, our_labels, strict=False)
+            ]
             real = [(label, box) for (box, _), label in zip(theirs, their_labels, strict=True)]
             self._images.append(_Image(tuple(predicted), tuple(real)))
 
@@ -69,12 +82,16 @@ class _Detection:
         """Empty: the value is no mean over samples."""
         return ()
 
-    def _labels_of(self, row: Mapping[str, Any], prefix: str, boxes: Sequence[Any], place: str) -> list[str]:
+    def _labels_of(
+        self, row: Mapping[str, Any], prefix: str, boxes: Sequence[Any], place: str
+    ) -> list[str]:
         if not self._labels:
             return [""] * len(boxes)
         column = prefix + self._labels
         if column not in row:
-            raise ValueError(f"{place}: the row has no labels in '{column}' but only {', '.join(row)}")
+            raise ValueError(
+                f"{place}: the row has no labels in '{column}' but only {', '.join(row)}"
+            )
         labels = row[column]
         if labels is None:
             return []
@@ -84,16 +101,25 @@ class _Detection:
         """What torchmetrics computes, pictures in a fixed order; nan where there is nothing to measure."""
         from torchmetrics.detection import MeanAveragePrecision
 
-        metric = MeanAveragePrecision(box_format="xyxy", max_detection_thresholds=[1, 10, most], **options)
+        metric = MeanAveragePrecision(
+            box_format="xyxy", max_detection_thresholds=[1, 10, most], **options
+        )
         metric.warn_on_many_detections = False
-        names = {label for image in self._images for *_, label, _ in (*image.predicted, *image.real)}
+        names = {
+            label for image in self._images for *_, label, _ in (*image.predicted, *image.real)
+        }
         numbers = {label: number for number, label in enumerate(sorted(names))}
         images = sorted(self._images)
         metric.update(
-            [_tensors([(*entry, score) for score, *entry in image.predicted], numbers, True) for image in images],
+            [
+                _tensors([(*entry, score) for score, *entry in image.predicted], numbers, True)
+                for image in images
+            ],
             [_tensors(image.real, numbers, False) for image in images],
         )
-        values = {name: float(value) for name, value in metric.compute().items() if value.numel() == 1}
+        values = {
+            name: float(value) for name, value in metric.compute().items() if value.numel() == 1
+        }
         return {name: math.nan if value < 0 else value for name, value in values.items()}
 
 

@@ -25,18 +25,27 @@ class IouAccuracy:
         self.reference_column = str(options.get("any") or "")
         self._items: list[float] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add boxes with their references.
 
         Raises:
             ValueError: Lists of unequal length, a value that is no box, or a row without the column of ``any``.
         """
         check_lengths(self.name, predictions, references, rows)
-        for number, (prediction, reference, row) in enumerate(zip(predictions, references, rows, strict=True)):
+        for number, (prediction, reference, row) in enumerate(
+            zip(predictions, references, rows, strict=True)
+        ):
             place = f"{self.name}, sample {number}"
             if self.reference_column:
                 if self.reference_column not in row:
-                    raise ValueError(f"{place}: the row has no column '{self.reference_column}' but {', '.join(row)}")
+                    raise ValueError(
+                        f"{place}: the row has no column '{self.reference_column}' but {', '.join(row)}"
+                    )
                 reference = row[self.reference_column]
             expected = [box for box, _ in as_boxes(reference, place)]
             self._items.append(float(self._right(as_box(prediction, place), expected)))
@@ -70,7 +79,9 @@ def best_iou(box: Box, others: Sequence[Box]) -> float:
     import torch
     from torchvision.ops import box_iou
 
-    ours, theirs = (torch.tensor([_upright(b) for b in boxes], dtype=torch.float64) for boxes in ([box], others))
+    ours, theirs = (
+        torch.tensor([_upright(b) for b in boxes], dtype=torch.float64) for boxes in ([box], others)
+    )
     ious = box_iou(ours, theirs)
     return float(ious.nan_to_num(0.0).max())
 

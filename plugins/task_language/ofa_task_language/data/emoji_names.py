@@ -15,9 +15,12 @@ from typing import ClassVar
 from ofa_starter import SPLITS, PackageSource, Split, fetch, split_of, text_id
 
 NAMES = PackageSource(
-    "emoji", "2.16.0", "c4230d80640def9071599ff56b1b5950fe13a2a94c0da98c5deab12431b24330",
-    ("emoji/unicode_codes/*.json",), licence="BSD-3-Clause",
-)  # fmt: skip
+    "emoji",
+    "2.16.0",
+    "c4230d80640def9071599ff56b1b5950fe13a2a94c0da98c5deab12431b24330",
+    ("emoji/unicode_codes/*.json",),
+    licence="BSD-3-Clause",
+)
 LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
 
 _SKIN_TONES = {0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF}
@@ -76,11 +79,17 @@ def _names(folder: Path) -> dict[str, dict[str, str]]:
     """Code -> language -> name, for every emoji that has an English one."""
     codes = folder / "emoji" / "unicode_codes"
     english = json.loads((codes / "emoji.json").read_text(encoding="utf-8"))
-    names = {_code_of(text): {"en": _words(entry["en"])} for text, entry in english.items() if "en" in entry}
+    names = {
+        _code_of(text): {"en": _words(entry["en"])}
+        for text, entry in english.items()
+        if "en" in entry
+    }
     for language in LANGUAGES:
         if language == "en":
             continue
-        for text, name in json.loads((codes / f"emoji_{language}.json").read_text(encoding="utf-8")).items():
+        for text, name in json.loads(
+            (codes / f"emoji_{language}.json").read_text(encoding="utf-8")
+        ).items():
             names.get(_code_of(text), {})[language] = _words(name)
     return names
 

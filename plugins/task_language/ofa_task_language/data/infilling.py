@@ -17,7 +17,9 @@ SHARE = 0.3
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``text`` and ``gapped`` (a third of the words replaced by ``_``, drawn with ``seed``)."""
-    return prepared("infilling", lambda: _rows(cache, seed), sources=(VADER,), seed=seed, cache=cache)
+    return prepared(
+        "infilling", lambda: _rows(cache, seed), sources=(VADER,), seed=seed, cache=cache
+    )
 
 
 def _rows(cache: Path | None, seed: int) -> Splits:
@@ -36,9 +38,15 @@ def _rows(cache: Path | None, seed: int) -> Splits:
 def _gapped(text: str, generator: np.random.Generator) -> str:
     """The text with runs of left-out words, each as one ``_``."""
     words = text.split()
-    left_out = set(generator.choice(len(words), size=max(1, round(SHARE * len(words))), replace=False).tolist())
+    left_out = set(
+        generator.choice(len(words), size=max(1, round(SHARE * len(words))), replace=False).tolist()
+    )
     kept = ["_" if index in left_out else word for index, word in enumerate(words)]
-    return " ".join(word for index, word in enumerate(kept) if word != "_" or index == 0 or kept[index - 1] != "_")
+    return " ".join(
+        word
+        for index, word in enumerate(kept)
+        if word != "_" or index == 0 or kept[index - 1] != "_"
+    )
 
 
 def baseline(splits: Splits) -> list[Row]:

@@ -10,7 +10,12 @@ from ofa_task_language.data.reviews import VADER, sentiment
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``text, label (negative or positive), score (-4 to 4)``; ``seed`` has no effect."""
-    return prepared("movie_sentiment", lambda: sentiment("movieReviewSnippets", cache), sources=(VADER,), cache=cache)
+    return prepared(
+        "movie_sentiment",
+        lambda: sentiment("movieReviewSnippets", cache),
+        sources=(VADER,),
+        cache=cache,
+    )
 
 
 def baseline(splits: Splits) -> list[Row]:

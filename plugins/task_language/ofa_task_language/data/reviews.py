@@ -10,9 +10,13 @@ from ofa_starter import PackageSource, Splits, empty_splits, fetch, text_id
 from ofa_task_language.data.emoji_names import EmojiNames
 
 VADER = PackageSource(
-    "vaderSentiment", "0.5", "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
-    ("*/additional_resources/hutto_ICWSM_2014.tar.gz",), kind="sdist", licence="MIT",
-)  # fmt: skip
+    "vaderSentiment",
+    "0.5",
+    "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
+    ("*/additional_resources/hutto_ICWSM_2014.tar.gz",),
+    kind="sdist",
+    licence="MIT",
+)
 LABELS = ("negative", "positive")
 NEUTRAL = 0.5
 """Texts whose mean score (-4 to 4) is nearer to zero carry no label."""

@@ -8,9 +8,12 @@ from ofa_starter import PackageSource, Row, Splits, capped, copy, empty_splits, 
 from ofa_task_language.data.emoji_names import EmojiNames
 
 CODESPELL = PackageSource(
-    "codespell", "2.4.3", "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a",
-    ("codespell_lib/data/dictionary.txt",), licence="CC BY-SA 3.0",
-)  # fmt: skip
+    "codespell",
+    "2.4.3",
+    "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a",
+    ("codespell_lib/data/dictionary.txt",),
+    licence="CC BY-SA 3.0",
+)
 SIZES = (100_000, 500, 500)
 
 

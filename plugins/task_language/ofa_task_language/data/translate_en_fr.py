@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ofa_starter import PackageSource, Row, Splits, capped, copy, empty_splits, fetch, prepared, text_id
+from ofa_starter import (
+    PackageSource,
+    Row,
+    Splits,
+    capped,
+    copy,
+    empty_splits,
+    fetch,
+    prepared,
+    text_id,
+)
 from ofa_task_language.data.emoji_names import EmojiNames
 
 PYCOUNTRY = PackageSource(
-    "pycountry", "26.2.16", "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a",
-    ("pycountry/locales/fr/LC_MESSAGES/*.mo",), licence="LGPL-2.1-only",
-)  # fmt: skip
+    "pycountry",
+    "26.2.16",
+    "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a",
+    ("pycountry/locales/fr/LC_MESSAGES/*.mo",),
+    licence="LGPL-2.1-only",
+)
 DJANGO = PackageSource(
-    "django", "5.2.19", "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00",
-    ("django/*/locale/fr/LC_MESSAGES/*.mo",), licence="BSD-3-Clause",
-)  # fmt: skip
+    "django",
+    "5.2.19",
+    "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00",
+    ("django/*/locale/fr/LC_MESSAGES/*.mo",),
+    licence="BSD-3-Clause",
+)
 SIZES = (20_000, 400, 400)
 LONGEST = 120
 """Characters of a pair's longer side."""
@@ -23,7 +39,9 @@ LONGEST = 120
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``en, fr``, split by the English text; ``seed`` has no effect."""
-    return prepared("translate_en_fr", lambda: _rows(cache), sources=(PYCOUNTRY, DJANGO), cache=cache)
+    return prepared(
+        "translate_en_fr", lambda: _rows(cache), sources=(PYCOUNTRY, DJANGO), cache=cache
+    )
 
 
 def _rows(cache: Path | None) -> Splits:

@@ -10,7 +10,9 @@ from ofa_task_language.data.reviews import VADER, sentiment
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``text, label (negative or positive), score (-4 to 4)``; ``seed`` has no effect."""
-    return prepared("tweet_sentiment", lambda: sentiment("tweets", cache), sources=(VADER,), cache=cache)
+    return prepared(
+        "tweet_sentiment", lambda: sentiment("tweets", cache), sources=(VADER,), cache=cache
+    )
 
 
 def baseline(splits: Splits) -> list[Row]:

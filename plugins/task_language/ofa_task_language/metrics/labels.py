@@ -24,12 +24,16 @@ class _LabelMetric(PairMetric):
 
     def labels(self) -> tuple[list[str], list[str]]:
         """(references, predictions); with option ``positive`` that label and "" for all others."""
-        expected = [prediction if prediction in refs else refs[0] for prediction, refs in self.pairs]
+        expected = [
+            prediction if prediction in refs else refs[0] for prediction, refs in self.pairs
+        ]
         predicted = [prediction for prediction, _ in self.pairs]
         positive = str(self.options.get("positive", ""))
         if positive:
             check_spelling(self.name, positive, {*expected, *predicted})
-            expected, predicted = ([x if x == positive else "" for x in side] for side in (expected, predicted))
+            expected, predicted = (
+                [x if x == positive else "" for x in side] for side in (expected, predicted)
+            )
         return expected, predicted
 
 
@@ -42,7 +46,9 @@ def check_spelling(name: str, positive: str, labels: Set[str]) -> None:
     plain = " ".join(positive.lower().split())
     alike = [label for label in sorted(labels) if " ".join(label.lower().split()) == plain]
     if alike and positive not in labels:
-        raise ValueError(f"{name}: option positive is '{positive}', but the label is written '{alike[0]}'")
+        raise ValueError(
+            f"{name}: option positive is '{positive}', but the label is written '{alike[0]}'"
+        )
 
 
 class F1(_LabelMetric):
@@ -59,7 +65,9 @@ class F1(_LabelMetric):
         super().__init__(options)
         self._average = str(options.get("average") or "macro")
         if self._average not in ("macro", "micro", "weighted"):
-            raise ValueError(f"f1: option average is '{self._average}'; expected macro, micro or weighted")
+            raise ValueError(
+                f"f1: option average is '{self._average}'; expected macro, micro or weighted"
+            )
 
     def compute(self) -> dict[str, float]:
         """``f1``; nan where nothing was added."""
@@ -68,7 +76,11 @@ class F1(_LabelMetric):
         if not self.pairs:
             return {self.name: math.nan}
         expected, predicted = self.labels()
-        labels = [str(self.options["positive"])] if self.options.get("positive") else sorted(set(expected))
+        labels = (
+            [str(self.options["positive"])]
+            if self.options.get("positive")
+            else sorted(set(expected))
+        )
         value = f1_score(expected, predicted, labels=labels, average=self._average, zero_division=0)
         return {self.name: float(value)}
 

@@ -14,8 +14,18 @@ from ofacore.protocols import Options
 
 _ROUGE = ("rouge1", "rouge2", "rougeL")
 TOKENIZERS = (
-    "13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200", "spBLEU-1K",
-)  # fmt: skip
+    "13a",
+    "none",
+    "intl",
+    "char",
+    "zh",
+    "ja-mecab",
+    "ko-mecab",
+    "spm",
+    "flores101",
+    "flores200",
+    "spBLEU-1K",
+)
 """Names that sacrebleu knows."""
 _SENTENCE_PIECES = ("sentencepiece", "sentencepiece")
 _PACKAGES = {
@@ -60,7 +70,9 @@ class _CorpusMetric(PairMetric):
 
     def _score(self, predictions: Sequence[str]) -> float:
         most = max(len(references) for _, references in self.pairs)
-        streams = [[refs[i] if i < len(refs) else None for _, refs in self.pairs] for i in range(most)]
+        streams = [
+            [refs[i] if i < len(refs) else None for _, refs in self.pairs] for i in range(most)
+        ]
         return min(1.0, float(self.scorer().corpus_score(predictions, streams).score) / 100)
 
 
@@ -76,10 +88,14 @@ class Bleu(_CorpusMetric):
         super().__init__(options)
         tokenize = str(options.get("tokenize", "13a"))
         if tokenize not in TOKENIZERS:
-            raise ValueError(f"bleu: option tokenize is '{tokenize}'; expected one of {', '.join(TOKENIZERS)}")
+            raise ValueError(
+                f"bleu: option tokenize is '{tokenize}'; expected one of {', '.join(TOKENIZERS)}"
+            )
         package = _PACKAGES.get(tokenize.partition("-")[0].rstrip("0123456789"))
         if package is not None and find_spec(package[0]) is None:
-            raise ValueError(f"bleu: option tokenize={tokenize} needs a package; pip install {package[1]}")
+            raise ValueError(
+                f"bleu: option tokenize={tokenize} needs a package; pip install {package[1]}"
+            )
 
     def undefined(self) -> None:
         """BLEU counts runs of four words; where the references have none, it tells nothing."""
@@ -92,7 +108,10 @@ class Bleu(_CorpusMetric):
         """sacrebleu's BLEU."""
         from sacrebleu.metrics import BLEU
 
-        return BLEU(tokenize=str(self.options.get("tokenize", "13a")), lowercase=bool(self.options.get("uncased")))
+        return BLEU(
+            tokenize=str(self.options.get("tokenize", "13a")),
+            lowercase=bool(self.options.get("uncased")),
+        )
 
 
 class Chrf(_CorpusMetric):
@@ -108,13 +127,17 @@ class Chrf(_CorpusMetric):
         for name, default, least in _CHRF_OPTIONS:
             value = options.get(name, default)
             if not isinstance(value, int | float) or value != int(value) or value < least:
-                raise ValueError(f"chrf: option {name} is {value!r}; expected a whole number, at least {least}")
+                raise ValueError(
+                    f"chrf: option {name} is {value!r}; expected a whole number, at least {least}"
+                )
 
     def scorer(self) -> Any:
         """sacrebleu's chrF."""
         from sacrebleu.metrics import CHRF
 
-        orders: dict[str, Any] = {key: int(self.options.get(key, default)) for key, default, _ in _CHRF_OPTIONS}
+        orders: dict[str, Any] = {
+            key: int(self.options.get(key, default)) for key, default, _ in _CHRF_OPTIONS
+        }
         return CHRF(**orders, lowercase=bool(self.options.get("uncased")))
 
 
@@ -157,9 +180,16 @@ class Rouge(PairMetric):
         self._scores: list[tuple[float, ...]] = []
         self._tokenize = str(options.get("tokenize", "rouge"))
         if self._tokenize not in ("rouge", "unicode"):
-            raise ValueError(f"rouge: option tokenize is '{self._tokenize}'; expected rouge or unicode")
+            raise ValueError(
+                f"rouge: option tokenize is '{self._tokenize}'; expected rouge or unicode"
+            )
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add predictions, each with its reference or list of references; a missing prediction is the empty text.
 
         Raises:
@@ -167,10 +197,14 @@ class Rouge(PairMetric):
         """
         before = len(self.pairs)
         super().update(predictions, references, rows)
-        for number, (_, texts) in enumerate(self.pairs[before:] if self._tokenize == "rouge" else ()):
+        for number, (_, texts) in enumerate(
+            self.pairs[before:] if self._tokenize == "rouge" else ()
+        ):
             if not any(map(_LATIN.search, texts)) and any(map(_LETTER.search, texts)):
                 del self.pairs[before:]
-                raise ValueError(f"rouge, sample {number}: no word of a-z or 0-9 in a reference; set tokenize: unicode")
+                raise ValueError(
+                    f"rouge, sample {number}: no word of a-z or 0-9 in a reference; set tokenize: unicode"
+                )
 
     def compute(self) -> dict[str, float]:
         """The three means; nan where nothing was added."""
@@ -186,8 +220,14 @@ class Rouge(PairMetric):
         if len(self._scores) < len(self.pairs):
             from rouge_score.rouge_scorer import RougeScorer
 
-            tokenizer = UnicodeWords(bool(self.options.get("stemmer"))) if self._tokenize == "unicode" else None
-            scorer = RougeScorer(list(_ROUGE), use_stemmer=bool(self.options.get("stemmer")), tokenizer=tokenizer)
+            tokenizer = (
+                UnicodeWords(bool(self.options.get("stemmer")))
+                if self._tokenize == "unicode"
+                else None
+            )
+            scorer = RougeScorer(
+                list(_ROUGE), use_stemmer=bool(self.options.get("stemmer")), tokenizer=tokenizer
+            )
             for prediction, references in self.pairs[len(self._scores) :]:
                 found = scorer.score_multi(references, prediction)
                 self._scores.append(tuple(found[name].fmeasure for name in _ROUGE))

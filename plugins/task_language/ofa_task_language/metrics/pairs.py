@@ -28,14 +28,21 @@ class PairMetric:
         self.options = options
         self.pairs: list[Pair] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add predictions, each with its reference or list of references; a missing prediction is the empty text.
 
         Raises:
             ValueError: Unequal numbers of predictions and references, no reference, or a value that is no text.
         """
         if len(predictions) != len(references):
-            raise ValueError(f"{self.name}: {len(predictions)} predictions but {len(references)} references")
+            raise ValueError(
+                f"{self.name}: {len(predictions)} predictions but {len(references)} references"
+            )
         for number, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
             place = f"{self.name}, sample {number}"
             several = reference if isinstance(reference, list | tuple) else [reference]

@@ -23,7 +23,12 @@ class Perplexity:
         self._sums: list[float] = []
         self._tokens = 0
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add the log-probabilities of the tokens of each reference.
 
         Raises:
@@ -32,10 +37,14 @@ class Perplexity:
         for number, values in enumerate(predictions):
             if isinstance(values, str) or not hasattr(values, "__iter__"):
                 found = type(values).__name__
-                raise ValueError(f"perplexity, sample {number}: expected log-probabilities of tokens, got {found}")
+                raise ValueError(
+                    f"perplexity, sample {number}: expected log-probabilities of tokens, got {found}"
+                )
             numbers = [float(value) for value in values]
             if any(math.isnan(value) or value > 1e-6 for value in numbers):
-                raise ValueError(f"perplexity, sample {number}: log-probabilities are numbers not above 0")
+                raise ValueError(
+                    f"perplexity, sample {number}: log-probabilities are numbers not above 0"
+                )
             self._sums.append(math.fsum(numbers))
             self._tokens += len(numbers)
 

@@ -41,21 +41,36 @@ class Retrieval:
         self.candidates = str(options.get("candidates", "candidates"))
         self._samples: list[_Ranked] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add the candidates' log-probabilities; rows without candidates are passed over.
 
         Raises:
             ValueError: The reference is none of a row's candidates, or numbers are missing.
         """
-        for number, (scores, right, row) in enumerate(zip(predictions, references, rows, strict=True)):
+        for number, (scores, right, row) in enumerate(
+            zip(predictions, references, rows, strict=True)
+        ):
             if row.get(self.candidates) is None:
                 continue
             candidates = tuple(str(value) for value in row[self.candidates])
             if str(right) not in candidates:
-                raise ValueError(f"retrieval, sample {number}: column '{self.candidates}' does not list the reference")
-            numbers = [] if isinstance(scores, str) or not hasattr(scores, "__iter__") else [float(s) for s in scores]
+                raise ValueError(
+                    f"retrieval, sample {number}: column '{self.candidates}' does not list the reference"
+                )
+            numbers = (
+                []
+                if isinstance(scores, str) or not hasattr(scores, "__iter__")
+                else [float(s) for s in scores]
+            )
             if len(numbers) != len(candidates) or any(math.isnan(score) for score in numbers):
-                raise ValueError(f"retrieval, sample {number}: expected {len(candidates)} log-probabilities")
+                raise ValueError(
+                    f"retrieval, sample {number}: expected {len(candidates)} log-probabilities"
+                )
             self._samples.append(_Ranked(candidates, tuple(numbers), str(right)))
 
     def compute(self) -> dict[str, float]:
@@ -75,7 +90,10 @@ class Retrieval:
                 seen[value].append(score)
         usual = {value: math.fsum(scores) / len(scores) for value, scores in seen.items()}
         known = {value for value, scores in seen.items() if len(scores) > 1}
-        return [_share(sample, usual if known.issuperset(sample.candidates) else {}) for sample in self._samples]
+        return [
+            _share(sample, usual if known.issuperset(sample.candidates) else {})
+            for sample in self._samples
+        ]
 
 
 def _share(sample: _Ranked, usual: Mapping[str, float]) -> float:

@@ -21,7 +21,10 @@ class ExactMatch(MeanMetric):
 
     def sample(self, prediction: str, references: tuple[str, ...]) -> float:
         """1 if equal, else 0."""
-        return float(normalised(prediction, self.options) in {normalised(one, self.options) for one in references})
+        return float(
+            normalised(prediction, self.options)
+            in {normalised(one, self.options) for one in references}
+        )
 
 
 class TokenF1(MeanMetric):
@@ -49,14 +52,21 @@ class VqaScore:
         self._options = options
         self._items: list[float] = []
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Add answers with their references.
 
         Raises:
             ValueError: Unequal numbers of predictions and references, or a reference of another kind.
         """
         if len(predictions) != len(references):
-            raise ValueError(f"{self.name}: {len(predictions)} predictions but {len(references)} references")
+            raise ValueError(
+                f"{self.name}: {len(predictions)} predictions but {len(references)} references"
+            )
         for number, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
             place = f"{self.name}, sample {number}"
             answer = "" if prediction is None else self._normal(prediction, place)
@@ -88,7 +98,9 @@ class VqaScore:
         confidences: dict[str, float] = {}
         for answer, confidence in reference.items():
             if not isinstance(confidence, int | float) or not math.isfinite(confidence):
-                raise ValueError(f"{place}: the confidence of '{answer}' is {confidence!r}, not a number")
+                raise ValueError(
+                    f"{place}: the confidence of '{answer}' is {confidence!r}, not a number"
+                )
             key = self._normal(answer, place)
             confidences[key] = max(float(confidence), confidences.get(key, 0.0))
         return confidences

@@ -27,7 +27,9 @@ def _rows(cache: Path | None) -> Splits:
         for number, window in enumerate(windows(clip, LENGTH, STRIDES[0], tested=False)):
             split = "valid" if number % VALIDATED == VALIDATED - 1 else "train"
             splits[split].append({"motion": window, "action": action})
-        splits["test"] += [{"motion": w, "action": action} for w in windows(clip, LENGTH, STRIDES[1], tested=True)]
+        splits["test"] += [
+            {"motion": w, "action": action} for w in windows(clip, LENGTH, STRIDES[1], tested=True)
+        ]
     return splits
 
 

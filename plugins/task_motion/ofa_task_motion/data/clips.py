@@ -19,17 +19,35 @@ from ofa_starter import PackageSource, Splits, fetch
 from ofa_task_motion.data.skeleton import CHANNELS, HINGES, JOINTS, ORDER, skeleton
 
 PYBULLET = PackageSource(
-    "pybullet", "3.2.7", "5d858abf7c12a21ef3ed351cf81dac1b5e486ec25c9ab59bfc84beb89034edff",
+    "pybullet",
+    "3.2.7",
+    "5d858abf7c12a21ef3ed351cf81dac1b5e486ec25c9ab59bfc84beb89034edff",
     ("pybullet_data/data/motions/humanoid3d_*.txt",),
-    tags=("--platform=manylinux2014_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=cp311"),
+    tags=(
+        "--platform=manylinux2014_x86_64",
+        "--python-version=3.11",
+        "--implementation=cp",
+        "--abi=cp311",
+    ),
     licence="Zlib",
-)  # fmt: skip
+)
 ACTIONS = {
-    "backflip": "a backflip", "cartwheel": "a cartwheel", "crawl": "a crawl", "dance_a": "the first dance",
-    "dance_b": "the second dance", "getup_facedown": "getting up from the belly",
-    "getup_faceup": "getting up from the back", "jump": "a jump", "kick": "a kick", "punch": "a punch",
-    "roll": "a roll", "run": "a run", "spin": "a spin", "spinkick": "a spin kick", "walk": "a walk",
-}  # fmt: skip
+    "backflip": "a backflip",
+    "cartwheel": "a cartwheel",
+    "crawl": "a crawl",
+    "dance_a": "the first dance",
+    "dance_b": "the second dance",
+    "getup_facedown": "getting up from the belly",
+    "getup_faceup": "getting up from the back",
+    "jump": "a jump",
+    "kick": "a kick",
+    "punch": "a punch",
+    "roll": "a roll",
+    "run": "a run",
+    "spin": "a spin",
+    "spinkick": "a spin kick",
+    "walk": "a walk",
+}
 RATE = 30.0
 TRAINED = 0.7
 """Share of each clip, from its start, that training and validation see; the rest is tested."""
@@ -70,7 +88,9 @@ def facing_ahead(motion: Motion) -> Motion:
     """The motion moved on the floor and turned about y, so that its first frame is the origin and faces z."""
     first = motion.rotations[0, 0, :, 2]
     angle = np.arctan2(first[0], first[2])
-    turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    turn = np.array(
+        [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]]
+    )
     rotations = motion.rotations.copy()
     rotations[:, 0] = turn @ rotations[:, 0]
     return Motion((motion.root - motion.root[0] * [1, 0, 1]) @ turn.T, rotations)
@@ -82,7 +102,9 @@ def channels(motion: Motion) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Gimbal lock")  # any of the equivalent angles will do
-        angles = Rotation.from_matrix(motion.rotations.reshape(-1, 3, 3)).as_euler(ORDER, degrees=True)
+        angles = Rotation.from_matrix(motion.rotations.reshape(-1, 3, 3)).as_euler(
+            ORDER, degrees=True
+        )
     turns = angles.reshape(len(motion), CHANNELS - 3)
     return np.concatenate([motion.root, turns], axis=1).astype(np.float32)
 
@@ -94,7 +116,10 @@ def as_clips(splits: Splits) -> Splits:
     def clip(frames: np.ndarray) -> dict[str, Any]:
         return {"frames": frames, "fps": RATE, "skeleton": shape}
 
-    return {split: [{**row, "motion": clip(row["motion"])} for row in rows] for split, rows in splits.items()}
+    return {
+        split: [{**row, "motion": clip(row["motion"])} for row in rows]
+        for split, rows in splits.items()
+    }
 
 
 def read_clip(path: Path) -> Motion:
@@ -107,7 +132,9 @@ def read_clip(path: Path) -> Motion:
     times, frames = times[moving], frames[moving]
     wanted = np.arange(0.0, times[-1], 1 / RATE)
     root = np.stack([np.interp(wanted, times, frames[:, 1 + axis]) for axis in range(3)], axis=1)
-    turns = [Slerp(times, Rotation.from_matrix(matrix))(wanted).as_matrix() for matrix in _joints(frames)]
+    turns = [
+        Slerp(times, Rotation.from_matrix(matrix))(wanted).as_matrix() for matrix in _joints(frames)
+    ]
     return Motion(root, np.stack(turns, axis=1))
 
 
@@ -121,5 +148,7 @@ def _joints(frames: np.ndarray) -> Iterator[np.ndarray]:
             yield Rotation.from_euler("z", frames[:, [column]]).as_matrix()
             column += 1
         else:
-            yield Rotation.from_quat(frames[:, [column + 1, column + 2, column + 3, column]]).as_matrix()
+            yield Rotation.from_quat(
+                frames[:, [column + 1, column + 2, column + 3, column]]
+            ).as_matrix()
             column += 4

@@ -16,10 +16,15 @@ import numpy as np
 from ofa_starter import PackageSource, Row, Split, Splits, empty_splits, fetch, majority, prepared
 
 SPOKEN_TO_SIGNED = PackageSource(
-    "spoken-to-signed", "0.4.0", "10570745f622476c0f890a9715e5376b650fb85bb0d0cef4b7cb031892055367",
-    ("spoken_to_signed/assets/fingerspelling_lexicon/index.csv",
-     "spoken_to_signed/assets/fingerspelling_lexicon/*.pose"), licence="MIT",
-)  # fmt: skip
+    "spoken-to-signed",
+    "0.4.0",
+    "10570745f622476c0f890a9715e5376b650fb85bb0d0cef4b7cb031892055367",
+    (
+        "spoken_to_signed/assets/fingerspelling_lexicon/index.csv",
+        "spoken_to_signed/assets/fingerspelling_lexicon/*.pose",
+    ),
+    licence="MIT",
+)
 NAMES = tuple(string.ascii_uppercase)
 HELD_OUT: dict[str, Split] = {"swl": "test", "gsg": "test", "psr": "test", "csq": "valid"}
 LEFT_OUT = "fsl"
@@ -34,7 +39,14 @@ _BODY, _FACE, _HAND = 33, 478, 21
 _HANDS = {len(ARMS): np.array([2.5, 0.0]), len(ARMS) + _HAND: np.array([-2.5, 0.0])}
 """First point of the left and the right hand -> place of its wrist."""
 _FINGERS = ((0, 1), (0, 5), (0, 9), (0, 13), (0, 17), *((n, n + 1) for n in range(1, 20) if n % 4))
-BONES = ((0, 1), (0, 2), (2, 4), (1, 3), (3, 5), *((start + a, start + b) for start in _HANDS for a, b in _FINGERS))
+BONES = (
+    (0, 1),
+    (0, 2),
+    (2, 4),
+    (1, 3),
+    (3, 5),
+    *((start + a, start + b) for start in _HANDS for a, b in _FINGERS),
+)
 """Pairs of points to connect in a picture."""
 
 
@@ -46,8 +58,13 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
     fixed place beside the body, because the letters are in the fingers; where the wrists were, the arms say. Points
     that were not seen are 0.
     """
-    splits = prepared("fingerspelling", lambda: _rows(cache), sources=(SPOKEN_TO_SIGNED,), cache=cache)
-    return {split: [{**row, "motion": _clip(row["motion"])} for row in rows] for split, rows in splits.items()}
+    splits = prepared(
+        "fingerspelling", lambda: _rows(cache), sources=(SPOKEN_TO_SIGNED,), cache=cache
+    )
+    return {
+        split: [{**row, "motion": _clip(row["motion"])} for row in rows]
+        for split, rows in splits.items()
+    }
 
 
 def _clip(frames: np.ndarray) -> dict[str, Any]:
@@ -55,7 +72,9 @@ def _clip(frames: np.ndarray) -> dict[str, Any]:
 
 
 def _rows(cache: Path | None) -> Splits:
-    folder = fetch(SPOKEN_TO_SIGNED, cache) / "spoken_to_signed" / "assets" / "fingerspelling_lexicon"
+    folder = (
+        fetch(SPOKEN_TO_SIGNED, cache) / "spoken_to_signed" / "assets" / "fingerspelling_lexicon"
+    )
     splits, seen = empty_splits(), set()
     with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
         entries = [entry for entry in csv.DictReader(file) if entry["words"] in NAMES]
@@ -63,7 +82,11 @@ def _rows(cache: Path | None) -> Splits:
         language = entry["signed_language"]
         if language != LEFT_OUT and entry["path"] not in seen:
             seen.add(entry["path"])
-            row = {"motion": _motion(folder / entry["path"]), "letter": entry["words"], "language": language}
+            row = {
+                "motion": _motion(folder / entry["path"]),
+                "letter": entry["words"],
+                "language": language,
+            }
             splits[HELD_OUT.get(language, "train")].append(row)
     return splits
 
@@ -73,7 +96,9 @@ def _motion(path: Path) -> np.ndarray:
     from pose_format import Pose
 
     body = Pose.read(path.read_bytes()).body.data[:, 0, :, :2]
-    points = np.ma.concatenate([body[:, list(ARMS)], body[:, _BODY + _FACE : _BODY + _FACE + 2 * _HAND]], axis=1)
+    points = np.ma.concatenate(
+        [body[:, list(ARMS)], body[:, _BODY + _FACE : _BODY + _FACE + 2 * _HAND]], axis=1
+    )
     count = min(FRAMES, len(points))
     chosen = points[np.linspace(0, len(points) - 1, count).round().astype(int)]
     return _relative(chosen).reshape(count, POINTS * 2)

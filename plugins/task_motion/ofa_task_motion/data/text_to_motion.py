@@ -21,7 +21,11 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
     ``seed`` has no effect.
     """
-    return as_clips(prepared("text_to_motion", lambda: _rows(cache), sources=(PYBULLET,), version=3, cache=cache))
+    return as_clips(
+        prepared(
+            "text_to_motion", lambda: _rows(cache), sources=(PYBULLET,), version=3, cache=cache
+        )
+    )
 
 
 def _rows(cache: Path | None) -> Splits:

@@ -17,7 +17,9 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
 
     ``seed`` has no effect.
     """
-    return prepared("emoji_caption", lambda: _rows(cache), sources=OpenMoji(cache).sources, cache=cache)
+    return prepared(
+        "emoji_caption", lambda: _rows(cache), sources=OpenMoji(cache).sources, cache=cache
+    )
 
 
 def _rows(cache: Path | None) -> Splits:

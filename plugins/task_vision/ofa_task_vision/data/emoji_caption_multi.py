@@ -10,16 +10,24 @@ from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji
 from ofa_task_vision.data.pictures import emoji_splits
 
 LANGUAGES = {
-    "de": "German", "en": "English", "es": "Spanish", "fr": "French", "id": "Indonesian", "it": "Italian",
-    "pt": "Portuguese", "tr": "Turkish",
-}  # fmt: skip
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "id": "Indonesian",
+    "it": "Italian",
+    "pt": "Portuguese",
+    "tr": "Turkish",
+}
 TESTED = 2
 """Languages of each test and validation picture."""
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``img`` (uint8 [32, 32, 3]), ``language`` (English name), ``cap``; ``seed`` has no effect."""
-    return prepared("emoji_caption_multi", lambda: _rows(cache), sources=OpenMoji(cache).sources, cache=cache)
+    return prepared(
+        "emoji_caption_multi", lambda: _rows(cache), sources=OpenMoji(cache).sources, cache=cache
+    )
 
 
 def _rows(cache: Path | None) -> Splits:
@@ -27,7 +35,11 @@ def _rows(cache: Path | None) -> Splits:
 
 
 def _row(item: EmojiItem) -> Row:
-    return {"names": {language: item.names[code] for code, language in LANGUAGES.items() if code in item.names}}
+    return {
+        "names": {
+            language: item.names[code] for code, language in LANGUAGES.items() if code in item.names
+        }
+    }
 
 
 def _spread(rows: list[Row], split: str) -> list[Row]:
@@ -37,8 +49,13 @@ def _spread(rows: list[Row], split: str) -> list[Row]:
         names = row["names"]
         languages = sorted(names)
         if split != "train":
-            languages = pick(languages, [f"{names['English']}/{language}" for language in languages], TESTED)
-        spread += [{"img": row["img"], "language": language, "cap": names[language]} for language in languages]
+            languages = pick(
+                languages, [f"{names['English']}/{language}" for language in languages], TESTED
+            )
+        spread += [
+            {"img": row["img"], "language": language, "cap": names[language]}
+            for language in languages
+        ]
     return spread
 
 
@@ -47,5 +64,8 @@ def baseline(splits: Splits) -> list[Row]:
     words: dict[str, Counter[str]] = defaultdict(Counter)
     for row in splits["train"]:
         words[row["language"]].update(row["cap"].split())
-    best = {language: " ".join(word for word, _ in found.most_common(5)) for language, found in words.items()}
+    best = {
+        language: " ".join(word for word, _ in found.most_common(5))
+        for language, found in words.items()
+    }
     return [{"cap": best[row["language"]]} for row in splits["test"]]

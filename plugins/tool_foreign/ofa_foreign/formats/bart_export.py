@@ -16,13 +16,38 @@ from ofacore.config.schema import ModelConfig
 from ofacore.config.sizes import resolve
 from ofacore.ground.vocabulary import BOS, EOS, PAD, Vocabulary
 
-_FREE = frozenset({
-    "preset", "hidden", "ffn", "heads", "encoder_layers", "decoder_layers", "max_positions", "activation",
-    "scale_embedding", "target_start", "dropout", "attention_dropout", "activation_dropout", "encoder_drop_path",
-    "decoder_drop_path", "adapters", "heads_options", "preprocessors", "checkpoint_activations", "source_boundaries",
-    "experts_number", "experts_k", "experts_balance", "positions_options", "norm_per_adapter",
-    "target_type_embedding", "output_bias", "separator",
-})  # fmt: skip
+_FREE = frozenset(
+    {
+        "preset",
+        "hidden",
+        "ffn",
+        "heads",
+        "encoder_layers",
+        "decoder_layers",
+        "max_positions",
+        "activation",
+        "scale_embedding",
+        "target_start",
+        "dropout",
+        "attention_dropout",
+        "activation_dropout",
+        "encoder_drop_path",
+        "decoder_drop_path",
+        "adapters",
+        "heads_options",
+        "preprocessors",
+        "checkpoint_activations",
+        "source_boundaries",
+        "experts_number",
+        "experts_k",
+        "experts_balance",
+        "positions_options",
+        "norm_per_adapter",
+        "target_type_embedding",
+        "output_bias",
+        "separator",
+    }
+)
 """Options that say nothing of the architecture, that a BART may have any value of, or that another one decides."""
 
 
@@ -50,7 +75,11 @@ def settings(config: ModelConfig, vocabulary: Vocabulary) -> dict[str, Any]:
         "tie_word_embeddings": True,
     }
     for side, layers in (("encoder", sizes.encoder_layers), ("decoder", sizes.decoder_layers)):
-        found |= {f"{side}_layers": layers, f"{side}_ffn_dim": sizes.ffn, f"{side}_attention_heads": sizes.heads}
+        found |= {
+            f"{side}_layers": layers,
+            f"{side}_ffn_dim": sizes.ffn,
+            f"{side}_attention_heads": sizes.heads,
+        }
     return found
 
 
@@ -71,7 +100,9 @@ def misfits(
         positions: Every option of its position scheme, wherever the configuration sets them.
     """
     theirs = settings(config, vocabulary)
-    wanted = ModelConfig.model_validate(bart_names.model_options(theirs, Path("config.json"))).model_dump()
+    wanted = ModelConfig.model_validate(
+        bart_names.model_options(theirs, Path("config.json"))
+    ).model_dump()
     own = config.model_dump()
     found = [
         f"model.{name} is {own[name]!r}; a BART has {value!r}"
@@ -89,12 +120,17 @@ def misfits(
         return found
     made = {entry.ours for entry in bart_names.entries(theirs)}
     return [
-        f"{name}: a BART has no such tensor" for name in names if not name.startswith("embedding.") and name not in made
+        f"{name}: a BART has no such tensor"
+        for name in names
+        if not name.startswith("embedding.") and name not in made
     ]
 
 
 def tensors(
-    config: ModelConfig, vocabulary: Vocabulary, state: Mapping[str, Tensor], silent: Collection[int]
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    state: Mapping[str, Tensor],
+    silent: Collection[int],
 ) -> dict[str, Tensor]:
     """Names and tensors of a BART, whose token ids are ours.
 
@@ -107,6 +143,14 @@ def tensors(
     ids = list(range(vocabulary.size))
     found = given(bart_names.entries(settings(config, vocabulary)), state, {})
     biased = any(name.startswith("embedding.") and name.endswith(".bias") for name in state)
-    bias = gathered(vocabulary, ids, state, ".bias").float() if biased else torch.zeros(vocabulary.size)
+    bias = (
+        gathered(vocabulary, ids, state, ".bias").float()
+        if biased
+        else torch.zeros(vocabulary.size)
+    )
     bias[sorted(silent)] = EXCLUDED
-    return {**found, bart_names.TABLE: gathered(vocabulary, ids, state), bart_names.BIAS: bias[None]}
+    return {
+        **found,
+        bart_names.TABLE: gathered(vocabulary, ids, state),
+        bart_names.BIAS: bias[None],
+    }

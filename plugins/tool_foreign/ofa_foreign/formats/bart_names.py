@@ -31,7 +31,9 @@ def model_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         sides = [config.get(f"{side}_{what}") for side in ("encoder", "decoder")]
         if sides[0] != sides[1]:
             sizes = f"encoder_{what} {sides[0]} and decoder_{what} {sides[1]}"
-            raise CheckpointError(path, f"{sizes}: encoder and decoder must have equal widths and heads here")
+            raise CheckpointError(
+                path, f"{sizes}: encoder and decoder must have equal widths and heads here"
+            )
     activation = config.get("activation_function", "gelu")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
@@ -66,7 +68,9 @@ def is_tied(config: Mapping[str, Any]) -> bool:
     return config.get("tie_word_embeddings") is not False
 
 
-def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+def check_sizes(
+    config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path
+) -> None:
     """No size of the configuration is larger than that of the tensors.
 
     Raises:
@@ -92,13 +96,19 @@ def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 def entries(config: Mapping[str, Any]) -> list[Entry]:
     """How our tensors are made of a BART's, the token table left out."""
     found: list[Entry] = []
-    for side, stack, norm in (("encoder", "encoder", "source_norm"), ("decoder", "decoder", "target_norm")):
+    for side, stack, norm in (
+        ("encoder", "encoder", "source_norm"),
+        ("decoder", "decoder", "target_norm"),
+    ):
         places = f"backbone.positions.{side}.token.tables.0.weight"
         found.append(Rolled(places, f"model.{side}.embed_positions.weight", OFFSET))
         found += _pairs(norm, f"model.{side}.layernorm_embedding")
         for index in range(config[f"{side}_layers"]):
             found += _layer(
-                f"backbone.{stack}.{index}", f"model.{side}.layers.{index}", config["encoder_attention_heads"], side
+                f"backbone.{stack}.{index}",
+                f"model.{side}.layers.{index}",
+                config["encoder_attention_heads"],
+                side,
             )
     return found
 
@@ -108,16 +118,22 @@ def _layer(ours: str, theirs: str, heads: int, side: str) -> Iterator[Entry]:
     yield from _pairs(f"{ours}.attention_norm", f"{theirs}.self_attn_layer_norm")
     if side == "decoder":
         yield from _pairs(f"{ours}.cross.query", f"{theirs}.encoder_attn.q_proj")
-        yield from _attention(f"{ours}.cross", f"{theirs}.encoder_attn", "key_value", ("k", "v"), heads)
+        yield from _attention(
+            f"{ours}.cross", f"{theirs}.encoder_attn", "key_value", ("k", "v"), heads
+        )
         yield from _pairs(f"{ours}.cross_norm", f"{theirs}.encoder_attn_layer_norm")
     yield from _pairs(f"{ours}.ffn.up", f"{theirs}.fc1")
     yield from _pairs(f"{ours}.ffn.down", f"{theirs}.fc2")
     yield from _pairs(f"{ours}.ffn_norm", f"{theirs}.final_layer_norm")
 
 
-def _attention(ours: str, theirs: str, name: str, parts: tuple[str, ...], heads: int) -> Iterator[Entry]:
+def _attention(
+    ours: str, theirs: str, name: str, parts: tuple[str, ...], heads: int
+) -> Iterator[Entry]:
     for leaf in ("weight", "bias"):
-        yield Heads(f"{ours}.{name}.{leaf}", tuple(f"{theirs}.{part}_proj.{leaf}" for part in parts), heads)
+        yield Heads(
+            f"{ours}.{name}.{leaf}", tuple(f"{theirs}.{part}_proj.{leaf}" for part in parts), heads
+        )
     yield from _pairs(f"{ours}.out", f"{theirs}.out_proj")
 
 

@@ -15,12 +15,29 @@ _USUAL_LENGTH = 20
 """Tokens that `transformers` generates where nothing says how many."""
 _USUAL_TOP_K = 50
 _NEUTRAL: Mapping[str, Any] = {
-    "begin_suppress_tokens": None, "constraints": None, "diversity_penalty": 0.0, "dola_layers": None,
-    "encoder_no_repeat_ngram_size": 0, "encoder_repetition_penalty": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0,
-    "exponential_decay_length_penalty": None, "force_words_ids": None, "guidance_scale": 1.0, "max_time": None,
-    "min_p": None, "num_beam_groups": 1, "penalty_alpha": None, "renormalize_logits": False, "sequence_bias": None,
-    "stop_strings": None, "token_healing": False, "top_h": None, "typical_p": 1.0, "watermarking_config": None,
-}  # fmt: skip
+    "begin_suppress_tokens": None,
+    "constraints": None,
+    "diversity_penalty": 0.0,
+    "dola_layers": None,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "exponential_decay_length_penalty": None,
+    "force_words_ids": None,
+    "guidance_scale": 1.0,
+    "max_time": None,
+    "min_p": None,
+    "num_beam_groups": 1,
+    "penalty_alpha": None,
+    "renormalize_logits": False,
+    "sequence_bias": None,
+    "stop_strings": None,
+    "token_healing": False,
+    "top_h": None,
+    "typical_p": 1.0,
+    "watermarking_config": None,
+}
 """Settings that our search has no counterpart of, and the value that changes nothing."""
 
 
@@ -43,7 +60,9 @@ def settings_of(config: Mapping[str, Any], generation: Mapping[str, Any]) -> dic
     """Settings of generation: where their own file is, ``config.json`` gives token ids alone."""
     if not generation:
         return dict(config)
-    ids = {key: config.get(key) for key in ("bos_token_id", "eos_token_id", "decoder_start_token_id")}
+    ids = {
+        key: config.get(key) for key in ("bos_token_id", "eos_token_id", "decoder_start_token_id")
+    }
     return {**ids, **{key: value for key, value in generation.items() if value is not None}}
 
 
@@ -54,15 +73,23 @@ def target_start(config: Mapping[str, Any], path: Path) -> str:
         CheckpointError: A start token that is neither the beginning nor the end of a sentence.
     """
     keys = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
-    wrong = [f"{key} {shortened(repr(config[key]))}" for key in keys if not isinstance(config.get(key), int | None)]
+    wrong = [
+        f"{key} {shortened(repr(config[key]))}"
+        for key in keys
+        if not isinstance(config.get(key), int | None)
+    ]
     if wrong:
-        raise CheckpointError(path, f"found {', '.join(wrong)}; expected one token's number for each")
+        raise CheckpointError(
+            path, f"found {', '.join(wrong)}; expected one token's number for each"
+        )
     names = {config.get("bos_token_id"): "bos", config.get("eos_token_id"): "eos"}
     start = config.get("decoder_start_token_id")
     forced = config.get("forced_bos_token_id")
     if start not in names or (forced is not None and names.get(forced) != "bos"):
         known = f"bos_token_id {config.get('bos_token_id')} or eos_token_id {config.get('eos_token_id')}"
-        raise CheckpointError(path, f"decoder_start_token_id {start}, forced_bos_token_id {forced}; expected {known}")
+        raise CheckpointError(
+            path, f"decoder_start_token_id {start}, forced_bos_token_id {forced}; expected {known}"
+        )
     return f"{names[start]} bos" if forced is not None and names[start] == "eos" else names[start]
 
 
@@ -104,11 +131,15 @@ def search_of(config: Mapping[str, Any], generation: Mapping[str, Any], path: Pa
         if both.values.get(name, neutral) not in (neutral, None)
     ]
     if found["max_length"] > (most := max(1, config["max_position_embeddings"] - start)):
-        left_out.append(f"max_length={found['max_length']} beyond its {config['max_position_embeddings']} positions")
+        left_out.append(
+            f"max_length={found['max_length']} beyond its {config['max_position_embeddings']} positions"
+        )
         found["max_length"] = most
     if both.values.get("do_sample") is True and found.get("strategy") == "beam":
         left_out.append("do_sample=True together with num_beams")
-    told = tuple(f"generation setting {line}: the search here has none like it" for line in left_out)
+    told = tuple(
+        f"generation setting {line}: the search here has none like it" for line in left_out
+    )
     return Search(found, banned, told)
 
 
@@ -124,7 +155,9 @@ class _Settings:
         if value is None:
             return None
         if not isinstance(value, int | float) or not math.isfinite(value):
-            raise CheckpointError(self.path, f"found {name} {shortened(repr(value))}; expected a number")
+            raise CheckpointError(
+                self.path, f"found {name} {shortened(repr(value))}; expected a number"
+            )
         return float(value)
 
     def whole(self, name: str) -> int | None:
@@ -135,7 +168,9 @@ class _Settings:
     def ids(self, name: str, value: Any) -> tuple[int, ...]:
         """A list of token ids."""
         if not isinstance(value, list) or not all(isinstance(part, int) for part in value):
-            raise CheckpointError(self.path, f"found {name} {shortened(repr(value))}; expected lists of token ids")
+            raise CheckpointError(
+                self.path, f"found {name} {shortened(repr(value))}; expected lists of token ids"
+            )
         return tuple(value)
 
 
@@ -154,7 +189,10 @@ def _strategy(settings: _Settings) -> dict[str, Any]:
     if settings.values.get("do_sample") is not True:
         return {}
     top_k = settings.whole("top_k")
-    found: dict[str, Any] = {"strategy": "sample", "top_k": _USUAL_TOP_K if top_k is None else top_k}
+    found: dict[str, Any] = {
+        "strategy": "sample",
+        "top_k": _USUAL_TOP_K if top_k is None else top_k,
+    }
     numbers = {name: settings.number(name) for name in ("top_p", "temperature")}
     return found | {name: number for name, number in numbers.items() if number is not None}
 
@@ -171,9 +209,14 @@ def _banned(settings: _Settings) -> tuple[tuple[tuple[int, ...], ...], list[str]
     """Sequences that are never generated; the end of a sentence alone is none of them."""
     words = settings.values.get("bad_words_ids") or []
     if not isinstance(words, list):
-        raise CheckpointError(settings.path, f"found bad_words_ids {shortened(repr(words))}; expected lists of ids")
+        raise CheckpointError(
+            settings.path, f"found bad_words_ids {shortened(repr(words))}; expected lists of ids"
+        )
     single = settings.ids("suppress_tokens", settings.values.get("suppress_tokens") or [])
     end = settings.values.get("eos_token_id")
-    found = [*((token,) for token in single), *(settings.ids("bad_words_ids", word) for word in words)]
+    found = [
+        *((token,) for token in single),
+        *(settings.ids("bad_words_ids", word) for word in words),
+    ]
     lost = [f"suppress_tokens of the end of a sentence ({end})"] if end in single else []
     return tuple(dict.fromkeys(ids for ids in found if ids and ids != (end,))), lost

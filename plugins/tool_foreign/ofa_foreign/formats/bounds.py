@@ -12,10 +12,26 @@ FLOOR = 2**26
 _SHORT = 128
 """What an object of Python takes at least, roughly."""
 _ITEM = 8
-_MAKERS = frozenset({
-    "EMPTY_DICT", "DICT", "EMPTY_LIST", "LIST", "EMPTY_SET", "FROZENSET", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
-    "REDUCE", "NEWOBJ", "NEWOBJ_EX", "INST", "OBJ", "BUILD",
-})  # fmt: skip
+_MAKERS = frozenset(
+    {
+        "EMPTY_DICT",
+        "DICT",
+        "EMPTY_LIST",
+        "LIST",
+        "EMPTY_SET",
+        "FROZENSET",
+        "TUPLE",
+        "TUPLE1",
+        "TUPLE2",
+        "TUPLE3",
+        "REDUCE",
+        "NEWOBJ",
+        "NEWOBJ_EX",
+        "INST",
+        "OBJ",
+        "BUILD",
+    }
+)
 """Instructions of a pickle that make an object of one byte."""
 _STORES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 
@@ -43,7 +59,9 @@ class Budget:
         """
         self.left -= amount
         if self.left < 0:
-            raise AmplifiedError(f"a file of {self.size} bytes asks for more than {MULTIPLE} times its size")
+            raise AmplifiedError(
+                f"a file of {self.size} bytes asks for more than {MULTIPLE} times its size"
+            )
 
     def items(self, number: int) -> None:
         """Take what a container of so many elements needs."""

@@ -99,26 +99,44 @@ def _bart(foreign: Foreign) -> Dialect:
     absent = [key for key in _BART_KEYS if not _is_size(config.get(key))]
     if absent:
         found = ", ".join(f"{key} {shortened(repr(config.get(key)))}" for key in absent)
-        raise CheckpointError(path, f"config.json of a BART with {found}; expected whole numbers above 0")
+        raise CheckpointError(
+            path, f"config.json of a BART with {found}; expected whole numbers above 0"
+        )
     head = ""
     tables: tuple[str, ...] = (bart_names.TABLE, *bart_names.TABLE_COPIES)
     if not bart_names.is_tied(config):
         head, tables = bart_names.HEAD, _tables_of_sides(foreign)
     tensors, copies = _one_table(foreign, tables)
-    idle = () if bart_names.TABLE in copies else tuple(name for name in (bart_names.TABLE,) if name in foreign.tensors)
+    idle = (
+        ()
+        if bart_names.TABLE in copies
+        else tuple(name for name in (bart_names.TABLE,) if name in foreign.tensors)
+    )
     table = tables[0]
     _check_table(foreign, table, tensors[table])
-    bart_names.check_sizes(config, {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}, path)
+    bart_names.check_sizes(
+        config, {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}, path
+    )
     if head:
         _check_head(foreign, head, table, tensors)
     both = bart_search.settings_of(config, foreign.generation)
     search = bart_search.search_of(config, foreign.generation, path)
     return Dialect(
-        tensors, table, bart_names.entries(config), copies=copies, head=head, idle=idle,
-        model={**bart_names.model_options(config, path), "target_start": bart_search.target_start(both, path)},
+        tensors,
+        table,
+        bart_names.entries(config),
+        copies=copies,
+        head=head,
+        idle=idle,
+        model={
+            **bart_names.model_options(config, path),
+            "target_start": bart_search.target_start(both, path),
+        },
         bias=bart_names.BIAS if bart_names.BIAS in tensors else "",
-        generation=search.options, banned=search.banned, left_out=search.left_out,
-    )  # fmt: skip
+        generation=search.options,
+        banned=search.banned,
+        left_out=search.left_out,
+    )
 
 
 def _tables_of_sides(foreign: Foreign) -> tuple[str, ...]:
@@ -142,7 +160,9 @@ def _check_head(foreign: Foreign, head: str, table: str, tensors: Mapping[str, T
         raise CheckpointError(foreign.path, f"{what}; expected the head's own table")
     if tensors[head].shape != tensors[table].shape:
         shapes = f"{list(tensors[head].shape)}, the token table {list(tensors[table].shape)}"
-        raise CheckpointError(foreign.path, f"the head '{head}' has shape {shapes}; expected the same shape")
+        raise CheckpointError(
+            foreign.path, f"the head '{head}' has shape {shapes}; expected the same shape"
+        )
 
 
 def _is_size(value: object) -> bool:
@@ -162,14 +182,26 @@ def _check_table(foreign: Foreign, name: str, table: Tensor) -> None:
 
 
 _BART_KEYS = (
-    "d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads",
-    "encoder_ffn_dim", "decoder_ffn_dim", "max_position_embeddings", "vocab_size",
-)  # fmt: skip
+    "d_model",
+    "encoder_layers",
+    "decoder_layers",
+    "encoder_attention_heads",
+    "decoder_attention_heads",
+    "encoder_ffn_dim",
+    "decoder_ffn_dim",
+    "max_position_embeddings",
+    "vocab_size",
+)
 
 
 _GENERATION = {
-    "strategy": "beam", "beam": 5, "min_length": 1, "length_penalty": 0.0, "core_tokens": True, "pad_tokens": False,
-}  # fmt: skip
+    "strategy": "beam",
+    "beam": 5,
+    "min_length": 1,
+    "length_penalty": 0.0,
+    "core_tokens": True,
+    "pad_tokens": False,
+}
 """What OFASys' generator does unless it is told otherwise: scores are plain sums, padding is never chosen."""
 
 
@@ -183,30 +215,46 @@ def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
         config = ofa_names.as_settings(config)
     config = ReadSettings(config)
     table: tuple[str, ...] = (ofasys_names.TABLE, *ofasys_names.TABLE_COPIES)
-    old, own_head = tensors.get(ofasys_names.OLD_HEAD), ofasys_names.HEAD if ofasys_names.HEAD in tensors else ""
+    old, own_head = (
+        tensors.get(ofasys_names.OLD_HEAD),
+        ofasys_names.HEAD if ofasys_names.HEAD in tensors else "",
+    )
     present = [tensors[name] for name in table if name in tensors]
     if old is not None and all(old.equal(tensor) for tensor in present):
         table = (*table, ofasys_names.OLD_HEAD)
     elif old is not None and foreign.form == "ofa":
         own_head = ofasys_names.OLD_HEAD
-    tensors, copies = _one_table(Foreign(foreign.path, foreign.folder, foreign.form, config, tensors), table)
+    tensors, copies = _one_table(
+        Foreign(foreign.path, foreign.folder, foreign.form, config, tensors), table
+    )
     if own_head:
         _check_head(foreign, own_head, ofasys_names.TABLE, tensors)
     state = _reading(foreign, config, tensors, uses)
     options = ofasys_options.model_options(config, state, foreign.path)
     adapters = ofasys_options.adapter_options(config, state, load)
     options |= {"experts": "modality"} if state.experts else {}
-    pooling = pooling_decoders.options(config, state.shapes, state.pooling) if state.pooling else None
+    pooling = (
+        pooling_decoders.options(config, state.shapes, state.pooling) if state.pooling else None
+    )
     present_adapters = {*state.adapters("encoder"), *state.adapters("decoder")}
     unread = unread_lines(config, present_adapters) if foreign.form == "ofasys" else []
     return Dialect(
-        tensors, ofasys_names.TABLE, ofasys_names.entries(state), copies=copies,
+        tensors,
+        ofasys_names.TABLE,
+        ofasys_names.entries(state),
+        copies=copies,
         model={**options, "adapters": adapters, "output_bias": True, "tied_head": not own_head},
-        idle=[name for name in ofasys_names.unused(state) if name != own_head], generation=_GENERATION,
-        adapters=tuple(state.adapters("encoder").values()), origin=origin, whole=whole, head=own_head,
-        parts=ofasys_names.parts(state), target_adapters=tuple(state.adapters("decoder").values()),
-        heads={pooling_decoders.HEAD: pooling} if pooling is not None else {}, left_out=tuple(unread),
-    )  # fmt: skip
+        idle=[name for name in ofasys_names.unused(state) if name != own_head],
+        generation=_GENERATION,
+        adapters=tuple(state.adapters("encoder").values()),
+        origin=origin,
+        whole=whole,
+        head=own_head,
+        parts=ofasys_names.parts(state),
+        target_adapters=tuple(state.adapters("decoder").values()),
+        heads={pooling_decoders.HEAD: pooling} if pooling is not None else {},
+        left_out=tuple(unread),
+    )
 
 
 def _reading(
@@ -220,7 +268,9 @@ def _reading(
     return ofasys_options.reading(config, shapes, foreign.path, targets, experts)
 
 
-def _one_table(foreign: Foreign, names: tuple[str, ...]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _one_table(
+    foreign: Foreign, names: tuple[str, ...]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Tensors with the token table under its first name alone, and the names that the file has it under.
 
     Raises:
@@ -230,15 +280,21 @@ def _one_table(foreign: Foreign, names: tuple[str, ...]) -> tuple[dict[str, Tens
     if not present:
         shown = ", ".join(shortened(name) for name in list(foreign.tensors)[:3])
         found = f"{len(foreign.tensors)} tensors such as {shown or 'none'}"
-        raise CheckpointError(foreign.path, f"found {found}, no token table; expected one of {', '.join(names)}")
+        raise CheckpointError(
+            foreign.path, f"found {found}, no token table; expected one of {', '.join(names)}"
+        )
     table = foreign.tensors[present[0]]
     if table.dim() != 2:
         shape = f"shape {list(table.shape)}"
-        raise CheckpointError(foreign.path, f"'{present[0]}' has {shape}; expected a table, one row for each token")
+        raise CheckpointError(
+            foreign.path, f"'{present[0]}' has {shape}; expected a table, one row for each token"
+        )
     for name in present[1:]:
         if not table.equal(foreign.tensors[name]):
             both = "a model here has one token table for encoder and decoder"
             way_out = "train it there with one for both (tied embeddings), then import that"
-            raise CheckpointError(foreign.path, f"'{present[0]}' and '{name}' differ, but {both}; {way_out}")
+            raise CheckpointError(
+                foreign.path, f"'{present[0]}' and '{name}' differ, but {both}; {way_out}"
+            )
     rest = {name: tensor for name, tensor in foreign.tensors.items() if name not in present}
     return {**rest, names[0]: table}, present

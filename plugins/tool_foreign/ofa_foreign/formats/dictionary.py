@@ -19,7 +19,9 @@ EXPECTED = "vocab.json, tokenizer.json, dictionary.json or dict.txt"
 FAIRSEQ_CORE = ("<s>", "<pad>", "</s>", "<unk>")
 
 
-def read_dictionary(folder: Path, rows: int, more: Sequence[str] = (), trainers: bool = False) -> tuple[str, ...]:
+def read_dictionary(
+    folder: Path, rows: int, more: Sequence[str] = (), trainers: bool = False
+) -> tuple[str, ...]:
     """Name of each row, empty for rows without one.
 
     Args:
@@ -33,14 +35,18 @@ def read_dictionary(folder: Path, rows: int, more: Sequence[str] = (), trainers:
         CheckpointError: There is no dictionary (names what is there), or it does not belong to a table of that size.
     """
     readers = [
-        ("dictionary.json", _json_names), ("vocab.json", _vocab_names), ("tokenizer.json", _tokenizer_names),
+        ("dictionary.json", _json_names),
+        ("vocab.json", _vocab_names),
+        ("tokenizer.json", _tokenizer_names),
         ("dict.txt", lambda path: _fairseq_names(path, rows, more)),
-    ]  # fmt: skip
+    ]
     for name, read in sorted(readers, key=lambda pair: trainers and pair[0] != "dict.txt"):
         if (folder / name).is_file():
             return in_rows(read(folder / name), rows, folder / name)
     there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-    raise CheckpointError(folder, f"no dictionary of its {rows} tokens: found {there}; expected {EXPECTED}")
+    raise CheckpointError(
+        folder, f"no dictionary of its {rows} tokens: found {there}; expected {EXPECTED}"
+    )
 
 
 def in_rows(places: Mapping[str, int], rows: int, path: Path) -> tuple[str, ...]:
@@ -52,9 +58,14 @@ def in_rows(places: Mapping[str, int], rows: int, path: Path) -> tuple[str, ...]
     names = [""] * rows
     for name, row in places.items():
         if not 0 <= row < rows:
-            raise CheckpointError(path, f"token '{shortened(name)}' has row {row}, but the token table has {rows} rows")
+            raise CheckpointError(
+                path,
+                f"token '{shortened(name)}' has row {row}, but the token table has {rows} rows",
+            )
         if names[row]:
-            raise CheckpointError(path, f"tokens '{shortened(names[row])}' and '{shortened(name)}' share row {row}")
+            raise CheckpointError(
+                path, f"tokens '{shortened(names[row])}' and '{shortened(name)}' share row {row}"
+            )
         names[row] = name
     return tuple(names)
 
@@ -90,10 +101,20 @@ def _tokenizer_names(path: Path) -> dict[str, int]:
     content = read_json(path)
     try:
         words = content["model"]["vocab"]
-        listed = {pair[0]: row for row, pair in enumerate(words)} if isinstance(words, list) else words
-        return _table({**listed, **{token["content"]: token["id"] for token in content.get("added_tokens", ())}}, path)
+        listed = (
+            {pair[0]: row for row, pair in enumerate(words)} if isinstance(words, list) else words
+        )
+        return _table(
+            {
+                **listed,
+                **{token["content"]: token["id"] for token in content.get("added_tokens", ())},
+            },
+            path,
+        )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(path, "holds no vocabulary; expected an object with model.vocab: token -> row") from error
+        raise CheckpointError(
+            path, "holds no vocabulary; expected an object with model.vocab: token -> row"
+        ) from error
 
 
 def _fairseq_names(path: Path, rows: int, more: Sequence[str]) -> dict[str, int]:
@@ -111,5 +132,7 @@ def _fairseq_names(path: Path, rows: int, more: Sequence[str]) -> dict[str, int]
 def _word(line: str, number: int, path: Path) -> str:
     word, _, count = line.rstrip().removesuffix("#fairseq:overwrite").rstrip().rpartition(" ")
     if not word or not count.isdigit():
-        raise CheckpointError(path, f"line {number}: '{line[:60]}' is no token and count, such as '262 18346'")
+        raise CheckpointError(
+            path, f"line {number}: '{line[:60]}' is no token and count, such as '262 18346'"
+        )
     return word

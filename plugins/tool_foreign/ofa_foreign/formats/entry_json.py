@@ -8,7 +8,9 @@ from typing import Any
 
 from ofa_foreign.formats.mapping import Ahead, Entry, Heads, Reshaped, Rolled, Same
 
-_KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (Ahead, Heads, Reshaped, Rolled, Same)}
+_KINDS: Mapping[str, type[Any]] = {
+    kind.__name__: kind for kind in (Ahead, Heads, Reshaped, Rolled, Same)
+}
 
 
 def to_json(entries: Iterable[Entry]) -> list[list[Any]]:
@@ -18,7 +20,10 @@ def to_json(entries: Iterable[Entry]) -> list[list[Any]]:
 
 def from_json(stored: Sequence[Sequence[Any]]) -> list[Entry]:
     """The entries whose `to_json` this is."""
-    return [_KINDS[kind](**{key: _tuple(value) for key, value in fields.items()}) for kind, fields in stored]
+    return [
+        _KINDS[kind](**{key: _tuple(value) for key, value in fields.items()})
+        for kind, fields in stored
+    ]
 
 
 def _tuple(value: Any) -> Any:

@@ -18,28 +18,66 @@ from typing import Any
 
 from ofa_foreign.formats.bounds import AmplifiedError, Budget, Metered
 
-DATA_MODULES = frozenset({
-    "_codecs", "argparse", "collections", "copyreg", "dataclasses", "datetime", "decimal", "enum", "fractions",
-    "pathlib", "types", "typing", "uuid",
-})  # fmt: skip
+DATA_MODULES = frozenset(
+    {
+        "_codecs",
+        "argparse",
+        "collections",
+        "copyreg",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+        "pathlib",
+        "types",
+        "typing",
+        "uuid",
+    }
+)
 """Modules of the standard library whose classes hold data."""
 PLAIN: Mapping[str, Callable[..., Any]] = {
-    **{kind.__name__: kind for kind in (set, frozenset, list, dict, tuple, int, float, str, bool, complex)},
+    **{
+        kind.__name__: kind
+        for kind in (set, frozenset, list, dict, tuple, int, float, str, bool, complex)
+    },
     "object": object,
 }
 """Builtins that are what they say."""
 _RECORDED = frozenset({"slice", "range", "type", "Ellipsis", "NotImplemented"})
 """Builtins of data that nothing here computes with."""
-_DATA_FUNCTIONS = frozenset({
-    "collections.defaultdict", "collections.deque", "datetime.date", "datetime.datetime", "datetime.time",
-    "datetime.timedelta", "datetime.timezone", "torch.device", "torch.dtype", "numpy.dtype", "numpy.ndarray",
-    "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar", "numpy.random.__RandomState_ctor", "copyreg._reconstructor",
-    "numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer", "numpy.random._pickle.__randomstate_ctor",
-    "numpy.random._pickle.__generator_ctor", "numpy.random._pickle.__bit_generator_ctor", "functools.partial",
-    "operator.getitem", "_operator.getitem", "torch.serialization._get_layout", "torch.layout",
-    *(f"builtins.{name}" for name in _RECORDED),
-})  # fmt: skip
+_DATA_FUNCTIONS = frozenset(
+    {
+        "collections.defaultdict",
+        "collections.deque",
+        "datetime.date",
+        "datetime.datetime",
+        "datetime.time",
+        "datetime.timedelta",
+        "datetime.timezone",
+        "torch.device",
+        "torch.dtype",
+        "numpy.dtype",
+        "numpy.ndarray",
+        "numpy.core.multiarray._reconstruct",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray._reconstruct",
+        "numpy._core.multiarray.scalar",
+        "numpy.random.__RandomState_ctor",
+        "copyreg._reconstructor",
+        "numpy.core.numeric._frombuffer",
+        "numpy._core.numeric._frombuffer",
+        "numpy.random._pickle.__randomstate_ctor",
+        "numpy.random._pickle.__generator_ctor",
+        "numpy.random._pickle.__bit_generator_ctor",
+        "functools.partial",
+        "operator.getitem",
+        "_operator.getitem",
+        "torch.serialization._get_layout",
+        "torch.layout",
+        *(f"builtins.{name}" for name in _RECORDED),
+    }
+)
 """Callables in small letters that rebuild data; generic types of settings (``List[float]``) are a `getitem`."""
 
 
@@ -112,8 +150,10 @@ class Record(metaclass=_Called):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Record) and (self.kind, self.arguments, self.fields) == (
-            other.kind, other.arguments, other.fields,
-        )  # fmt: skip
+            other.kind,
+            other.arguments,
+            other.fields,
+        )
 
     def __repr__(self) -> str:
         return f"<{self.kind}>"
@@ -252,7 +292,11 @@ class _Plain:
                 return self._sized(value.fields[inner])
         if value.fields:
             return self._container(value.fields)
-        return self._sized(value.arguments[0]) if len(value.arguments) == 1 else self._container(value.arguments)
+        return (
+            self._sized(value.arguments[0])
+            if len(value.arguments) == 1
+            else self._container(value.arguments)
+        )
 
     def _key(self, key: Any) -> str:
         found = self.of(key) if isinstance(key, Record) else key

@@ -186,7 +186,9 @@ class Findings:
         return found
 
 
-def compare(entries: Iterable[Entry], ours: Mapping[str, Shape], theirs: Mapping[str, Shape]) -> Findings:
+def compare(
+    entries: Iterable[Entry], ours: Mapping[str, Shape], theirs: Mapping[str, Shape]
+) -> Findings:
     """Names and shapes of another project's tensors against those that ours need.
 
     Args:
@@ -201,11 +203,17 @@ def compare(entries: Iterable[Entry], ours: Mapping[str, Shape], theirs: Mapping
     return Findings(
         tuple(sorted(set(wanted) - set(theirs))),
         tuple(sorted(set(theirs) - set(wanted))),
-        {n: (theirs[n], shape) for n, shape in sorted(wanted.items()) if n in theirs and theirs[n] != shape},
+        {
+            n: (theirs[n], shape)
+            for n, shape in sorted(wanted.items())
+            if n in theirs and theirs[n] != shape
+        },
     )
 
 
-def taken(entries: Sequence[Entry], tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def taken(
+    entries: Sequence[Entry], tensors: Tensors
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Our tensors that can be made of those that are there, and what must be kept to write theirs back."""
     ours: dict[str, Tensor] = {}
     kept: dict[str, Tensor] = {}

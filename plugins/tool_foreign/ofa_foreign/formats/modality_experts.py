@@ -20,7 +20,10 @@ _EXPERT = re.compile(r"^(encoder|decoder)\.layers\.\d+\.experts_fc[12]\.(\d{1,4}
 
 
 def chosen(
-    tensors: Mapping[str, Tensor], adapters: Sequence[str], uses: Mapping[tuple[str, str], Collection[str]], path: Path
+    tensors: Mapping[str, Tensor],
+    adapters: Sequence[str],
+    uses: Mapping[tuple[str, str], Collection[str]],
+    path: Path,
 ) -> dict[str, dict[str, int]]:
     """Side (``encoder`` or ``decoder``) -> our adapter -> number of its expert; empty for a state without experts.
 
@@ -47,24 +50,41 @@ def chosen(
 
 
 def _number(
-    tensors: Mapping[str, Tensor], side: str, adapter: str, types: Sequence[str], numbers: Collection[int], path: Path
+    tensors: Mapping[str, Tensor],
+    side: str,
+    adapter: str,
+    types: Sequence[str],
+    numbers: Collection[int],
+    path: Path,
 ) -> int:
     unknown = [kind for kind in types if kind not in EXPERTS or EXPERTS.index(kind) not in numbers]
     if unknown:
-        raise CheckpointError(path, f"has no experts for slots of type {', '.join(unknown)}; it has {len(numbers)}")
+        raise CheckpointError(
+            path, f"has no experts for slots of type {', '.join(unknown)}; it has {len(numbers)}"
+        )
     wanted = [EXPERTS.index(kind) for kind in types]
     for other in wanted[1:]:
         if not _equal(tensors, side, wanted[0], other):
             what = f"runs of the {side} begin with slots of {' and '.join(types)}, whose experts differ there"
             raise CheckpointError(
-                path, f"{what}; here adapter '{adapter}' has one: expected instructions with one type"
+                path,
+                f"{what}; here adapter '{adapter}' has one: expected instructions with one type",
             )
     return wanted[0]
 
 
 def _equal(tensors: Mapping[str, Tensor], side: str, one: int, other: int) -> bool:
-    first = {name: tensor for name, tensor in tensors.items() if (m := _EXPERT.match(name)) and m[1] == side}
-    own = {name: tensor for name, tensor in first.items() if f"fc1.{one}." in name or f"fc2.{one}." in name}
+    first = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if (m := _EXPERT.match(name)) and m[1] == side
+    }
+    own = {
+        name: tensor
+        for name, tensor in first.items()
+        if f"fc1.{one}." in name or f"fc2.{one}." in name
+    }
     return all(
-        tensor.equal(first[re.sub(rf"(fc[12])\.{one}\.", rf"\1.{other}.", name)]) for name, tensor in own.items()
+        tensor.equal(first[re.sub(rf"(fc[12])\.{one}\.", rf"\1.{other}.", name)])
+        for name, tensor in own.items()
     )

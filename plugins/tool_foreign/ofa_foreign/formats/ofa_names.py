@@ -14,7 +14,10 @@ from typing import Any
 from torch import Tensor
 
 TYPES = "encoder.type_embedding.weight"
-_TYPE_OWNERS = ("encoder.adaptor.text.type_embedding.weight", "encoder.adaptor.image_resnet.type_embedding.weight")
+_TYPE_OWNERS = (
+    "encoder.adaptor.text.type_embedding.weight",
+    "encoder.adaptor.image_resnet.type_embedding.weight",
+)
 _CODES = "image_vqgan"
 _MODULES = (
     ("encoder.embed_tokens", "encoder.adaptor.embed_tokens"),
@@ -82,12 +85,20 @@ def as_ofasys(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
     found = {ours: tensors[theirs] for ours, theirs in origin.items()}
     if TYPES in tensors:
         rows = tensors[TYPES]
-        present = [name for name in _TYPE_OWNERS if name.partition(".type")[0].split(".")[2] in _adapters(found)]
-        found |= {name: rows[row : row + 1] for row, name in enumerate(_TYPE_OWNERS) if name in present}
+        present = [
+            name
+            for name in _TYPE_OWNERS
+            if name.partition(".type")[0].split(".")[2] in _adapters(found)
+        ]
+        found |= {
+            name: rows[row : row + 1] for row, name in enumerate(_TYPE_OWNERS) if name in present
+        }
     return found, origin
 
 
-def as_ofa(state: Mapping[str, Tensor], origin: Mapping[str, str], kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def as_ofa(
+    state: Mapping[str, Tensor], origin: Mapping[str, str], kept: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """The way back; ``kept`` has the table of types, whose rows may have changed."""
     found = {origin[name]: value for name, value in state.items() if name in origin}
     if TYPES in kept:

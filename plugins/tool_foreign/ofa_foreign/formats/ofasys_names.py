@@ -78,7 +78,9 @@ class Reading:
     @cached_property
     def _adapters(self) -> dict[str, dict[str, str]]:
         return {
-            side: {theirs: ALIASES.get(theirs, theirs) for owner, theirs in self.parts if owner == side}
+            side: {
+                theirs: ALIASES.get(theirs, theirs) for owner, theirs in self.parts if owner == side
+            }
             for side, _ in _SIDES
         }
 
@@ -161,12 +163,16 @@ def _is_head(theirs: str, rest: str) -> bool:
 def _layer(ours: str, theirs: str, reading: Reading, side: str) -> Iterator[Entry]:
     scale = "attn_ln" if side == "encoder" else "self_attn_ln"
     plain = side == "encoder" and not reading.attention_bias
-    yield from _attention(f"{ours}.attention", f"{theirs}.self_attn", reading.heads, ("q", "k", "v"), "qkv", plain)
+    yield from _attention(
+        f"{ours}.attention", f"{theirs}.self_attn", reading.heads, ("q", "k", "v"), "qkv", plain
+    )
     yield from _pairs(f"{ours}.attention_norm", f"{theirs}.self_attn_layer_norm")
     yield from _pairs(f"{ours}.attention_scale", f"{theirs}.{scale}")
     if side == "decoder":
         yield from _pairs(f"{ours}.cross.query", f"{theirs}.encoder_attn.q_proj")
-        yield from _attention(f"{ours}.cross", f"{theirs}.encoder_attn", reading.heads, ("k", "v"), "key_value", False)
+        yield from _attention(
+            f"{ours}.cross", f"{theirs}.encoder_attn", reading.heads, ("k", "v"), "key_value", False
+        )
         yield from _pairs(f"{ours}.cross_norm", f"{theirs}.encoder_attn_layer_norm")
         yield from _pairs(f"{ours}.cross_scale", f"{theirs}.cross_attn_ln")
     yield from _pairs(f"{ours}.ffn_norm", f"{theirs}.final_layer_norm")
@@ -183,9 +189,13 @@ def _layer(ours: str, theirs: str, reading: Reading, side: str) -> Iterator[Entr
         yield from _pairs(f"{network}.down", f"{theirs}.{down}")
 
 
-def _attention(ours: str, theirs: str, heads: int, parts: tuple[str, ...], name: str, plain: bool) -> Iterator[Entry]:
+def _attention(
+    ours: str, theirs: str, heads: int, parts: tuple[str, ...], name: str, plain: bool
+) -> Iterator[Entry]:
     for leaf in ("weight", "bias"):
-        yield Heads(f"{ours}.{name}.{leaf}", tuple(f"{theirs}.{part}_proj.{leaf}" for part in parts), heads)
+        yield Heads(
+            f"{ours}.{name}.{leaf}", tuple(f"{theirs}.{part}_proj.{leaf}" for part in parts), heads
+        )
     yield from _pairs(f"{ours}.out", f"{theirs}.out_proj")
     if not plain:
         yield Same(f"{ours}.head_scale", f"{theirs}.c_attn")
@@ -198,7 +208,11 @@ def _adapter(reading: Reading, side: str, ours: str, theirs: str, name: str) -> 
         yield from _pairs(f"{places}.norm", f"{prefix}.layernorm_position")
     if side == "encoder":
         yield Reshaped(f"types.{ours}/{name}", f"{prefix}.type_embedding.weight", (1, -1))
-    owner = "decoder" if name in reading.target_adapters or theirs not in reading.adapters("encoder") else "encoder"
+    owner = (
+        "decoder"
+        if name in reading.target_adapters or theirs not in reading.adapters("encoder")
+        else "encoder"
+    )
     for rest in reading.parts.get((side, theirs), ()):
         full = f"{prefix}.{rest}"
         if _COMPUTED.search(full):

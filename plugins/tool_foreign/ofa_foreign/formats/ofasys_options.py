@@ -14,13 +14,22 @@ from ofacore.checkpoint.checkpoint_errors import CheckpointError
 from ofacore.ground.printable import shortened
 from ofacore.protocols import ForeignAdapter
 
-_ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu", "gelu_accurate": "gelu", "relu": "relu", "silu": "silu"}
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_fast": "gelu",
+    "gelu_accurate": "gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
 
 
 def reading(
-    config: Mapping[str, Any], shapes: Mapping[str, Shape], path: Path, target_adapters: Collection[str] = (),
+    config: Mapping[str, Any],
+    shapes: Mapping[str, Shape],
+    path: Path,
+    target_adapters: Collection[str] = (),
     experts: Mapping[str, Mapping[str, int]] | None = None,
-) -> Reading:  # fmt: skip
+) -> Reading:
     """How a state of these shapes is to be read; what the settings do not say, its names do.
 
     Args:
@@ -35,13 +44,22 @@ def reading(
     """
     for name in (TABLE, "encoder.layers.0.fc1.weight", "decoder.layers.0.fc1.weight"):
         if name not in shapes:
-            raise CheckpointError(path, f"has no tensor '{name}'; expected the state of an OFASys model")
-    entangled = _flag(config, "entangle_position_embedding", "encoder.adaptor.pos_q_linear.weight" not in shapes)
+            raise CheckpointError(
+                path, f"has no tensor '{name}'; expected the state of an OFASys model"
+            )
+    entangled = _flag(
+        config, "entangle_position_embedding", "encoder.adaptor.pos_q_linear.weight" not in shapes
+    )
     biased = _flag(config, "use_self_attn_bias", "decoder.cross_pos_q_linear.weight" in shapes)
     found = Reading(
-        shapes, _heads(config, shapes, path), biased, entangled, target_adapters, experts or {},
+        shapes,
+        _heads(config, shapes, path),
+        biased,
+        entangled,
+        target_adapters,
+        experts or {},
         pooling_decoders.chosen(config, shapes),
-    )  # fmt: skip
+    )
     _check(config, found, path)
     return found
 
@@ -56,7 +74,9 @@ def model_options(config: Mapping[str, Any], state: Reading, path: Path) -> dict
     hidden, activation = shapes[TABLE][1], str(_setting(config, "activation_fn", "gelu"))
     if activation not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
-        raise CheckpointError(path, f"activation_fn '{shortened(activation)}'; expected one of {known}")
+        raise CheckpointError(
+            path, f"activation_fn '{shortened(activation)}'; expected one of {known}"
+        )
     length, buckets = _line(shapes)
     return {
         "preset": "base",
@@ -149,7 +169,11 @@ def _flag(config: Mapping[str, Any], name: str, default: bool) -> bool:
 
 def _shares(state: Reading) -> bool:
     """Whether several layers share one table of biases."""
-    tables = [name for name in state.shapes if re.match(r"encoder\.adaptor\.text\.[^.]+_rel_pos_table_list\.", name)]
+    tables = [
+        name
+        for name in state.shapes
+        if re.match(r"encoder\.adaptor\.text\.[^.]+_rel_pos_table_list\.", name)
+    ]
     return len(tables) == 1 < state.layers("encoder")
 
 
@@ -167,13 +191,19 @@ def _heads(config: Mapping[str, Any], shapes: Mapping[str, Shape], path: Path) -
         for name in ("attention_heads", "encoder_attention_heads"):
             if isinstance(section, Mapping) and section.get(name):
                 return int(section[name])
-    raise CheckpointError(path, "neither its tensors nor its settings tell the number of attention heads")
+    raise CheckpointError(
+        path, "neither its tensors nor its settings tell the number of attention heads"
+    )
 
 
 def _line(shapes: Mapping[str, Shape]) -> tuple[int, int]:
     """Positions and buckets of the adapter of tokens."""
     tables = [shape for name, shape in shapes.items() if name.endswith(".embed_positions.weight")]
-    graded = [shape for name, shape in shapes.items() if name.endswith(".token_rel_pos_table_list.0.weight")]
+    graded = [
+        shape
+        for name, shape in shapes.items()
+        if name.endswith(".token_rel_pos_table_list.0.weight")
+    ]
     return (tables[0][0] - 2 if tables else 1024), ((graded[0][0] + 1) // 2 if graded else 256)
 
 
@@ -185,7 +215,9 @@ def _check(config: Mapping[str, Any], state: Reading, path: Path) -> None:
     for name in {*state.adapters("encoder"), *state.adapters("decoder")}:
         settings = adapter_settings(config, name)
         if bool(settings.get("entangle_position_embedding", state.entangled)) != state.entangled:
-            problems.append(f"adaptor.{name}.entangle_position_embedding differs from the model's ({state.entangled})")
+            problems.append(
+                f"adaptor.{name}.entangle_position_embedding differs from the model's ({state.entangled})"
+            )
         if settings.get("no_scale_embedding") is False:
             problems.append(f"adaptor.{name}.no_scale_embedding is false; expected true")
     head = HEAD.removesuffix(".weight") + ".bias"
@@ -195,7 +227,9 @@ def _check(config: Mapping[str, Any], state: Reading, path: Path) -> None:
     if sides[0] != sides[1]:
         problems.append("normalize_before differs between encoder and decoder; expected the same")
     if not state.attention_bias and not state.entangled:
-        problems.append("use_self_attn_bias is off while positions are not entangled; the original cannot run that")
+        problems.append(
+            "use_self_attn_bias is off while positions are not entangled; the original cannot run that"
+        )
     if problems:
         raise CheckpointError(path, "; ".join(sorted(problems)))
 
@@ -207,16 +241,24 @@ def _sizes(state: Reading) -> list[str]:
         if numbers != set(range(len(numbers))):
             found = f"{len(numbers)} layers in the {side}, the last one numbered {max(numbers)}"
             problems.append(f"{found}; expected them numbered from 0 without gaps")
-    tables = {name: shape[0] for name, shape in shapes.items() if name.endswith(".text.embed_positions.weight")}
+    tables = {
+        name: shape[0]
+        for name, shape in shapes.items()
+        if name.endswith(".text.embed_positions.weight")
+    }
     if len(set(tables.values())) > 1:
         found = ", ".join(f"'{name}' has {rows} rows" for name, rows in sorted(tables.items()))
         problems.append(f"{found}; expected equally many on both sides")
     for name, shape in shapes.items():
         rows = tables.get(name.replace("token_rp_bucket", "embed_positions.weight"))
         if name.endswith(".text.token_rp_bucket") and rows is not None and shape[0] != rows - 2:
-            problems.append(f"'{name}' is for {shape[0]} positions, their table for {rows - 2}; expected equally many")
+            problems.append(
+                f"'{name}' is for {shape[0]} positions, their table for {rows - 2}; expected equally many"
+            )
     layer = "{}.layers.0.fc1.weight"
     widths = [shapes[layer.format(side)][0] for side in ("encoder", "decoder")]
     if widths[0] != widths[1]:
-        problems.append(f"fc1 is {widths[0]} wide in the encoder and {widths[1]} in the decoder; expected the same")
+        problems.append(
+            f"fc1 is {widths[0]} wide in the encoder and {widths[1]} in the decoder; expected the same"
+        )
     return problems

@@ -8,13 +8,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _SEARCH = {
-    "beam": "beam", "max_len": "max_length", "min_len": "min_length", "unkpen": "unk_penalty",
-    "no_repeat_ngram_size": "no_repeat_ngram", "temperature": "temperature", "return_n_best": "n_best",
-    "sampling_topk": "top_k", "sampling_topp": "top_p", "diverse_beam_groups": "groups",
-    "diverse_beam_strength": "diversity", "diversity_rate": "diversity",
-}  # fmt: skip
+    "beam": "beam",
+    "max_len": "max_length",
+    "min_len": "min_length",
+    "unkpen": "unk_penalty",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+    "temperature": "temperature",
+    "return_n_best": "n_best",
+    "sampling_topk": "top_k",
+    "sampling_topp": "top_p",
+    "diverse_beam_groups": "groups",
+    "diverse_beam_strength": "diversity",
+    "diversity_rate": "diversity",
+}
 """Their name of an option of searching -> ours."""
-_SWITCHES = {"sampling": "sample", "diverse_beam_groups": "diverse_beam", "diversity_rate": "diverse_siblings"}
+_SWITCHES = {
+    "sampling": "sample",
+    "diverse_beam_groups": "diverse_beam",
+    "diversity_rate": "diverse_siblings",
+}
 """Option that switches a strategy on -> our name of the strategy."""
 _READ = frozenset({*_SEARCH, *_SWITCHES, "lenpen", "normalize_scores"})
 
@@ -46,7 +58,10 @@ def tasks_of(store: Any) -> dict[str, ForeignTask]:
             name = str(task.get("_name") or key)
             search, left_out = _search(_mapping(task.get("evaluation")).get("generator_args"))
             found[name if name not in found else f"{name}_{key}"] = ForeignTask(
-                _joined(template), search, instruction.get("decoder_plain_with_loss") is True, tuple(left_out)
+                _joined(template),
+                search,
+                instruction.get("decoder_plain_with_loss") is True,
+                tuple(left_out),
             )
     return found
 
@@ -64,7 +79,9 @@ def preprocessing_of(store: Any) -> tuple[dict[str, Mapping[str, Any]], list[str
             if name not in found:
                 found[name], owners[name] = settings, owner
             elif dict(settings) != dict(found[name]):
-                remarks.append(f"{owner}: preprocess.{name} differs from that of {owners[name]}, which was taken")
+                remarks.append(
+                    f"{owner}: preprocess.{name} differs from that of {owners[name]}, which was taken"
+                )
     return found, remarks
 
 
@@ -85,10 +102,14 @@ def _search(given: Any) -> tuple[dict[str, Any], list[str]]:
             found[ours] = arguments[name]
     if arguments.get("normalize_scores") and "lenpen" in arguments:
         found["length_penalty"] = arguments["lenpen"]
-    strategy = next((ours for name, ours in _SWITCHES.items() if _is_set(name, arguments.get(name))), "")
+    strategy = next(
+        (ours for name, ours in _SWITCHES.items() if _is_set(name, arguments.get(name))), ""
+    )
     if strategy:
         found["strategy"] = strategy
-    unread = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if name not in _READ)
+    unread = ", ".join(
+        f"{name}={value!r}" for name, value in arguments.items() if name not in _READ
+    )
     return found, [f"evaluation.generator_args: {unread}"] if unread else []
 
 

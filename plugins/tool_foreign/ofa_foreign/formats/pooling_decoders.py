@@ -40,7 +40,10 @@ def options(config: Mapping[str, Any], shapes: Mapping[str, Shape], decoder: str
     settings = _settings(config).get(decoder)
     found = settings if isinstance(settings, Mapping) else {}
     places = {key: found.get(f"pooling_position_{key}") for key in ("begin", "end")}
-    norms = {f"norm_{where}": f"extra_models.{decoder}.{norm}.weight" in shapes for where, norm in _NORMS.items()}
+    norms = {
+        f"norm_{where}": f"extra_models.{decoder}.{norm}.weight" in shapes
+        for where, norm in _NORMS.items()
+    }
     return {**{key: int(value or 0) for key, value in places.items()}, **norms, "whole": True}
 
 
@@ -54,7 +57,11 @@ def entries(decoder: str) -> Iterator[Entry]:
 def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
     extra = config.get("extra_models")
     found = extra.get(HEAD) if isinstance(extra, Mapping) else None
-    return {name: part for name, part in found.items() if name != "_name"} if isinstance(found, Mapping) else {}
+    return (
+        {name: part for name, part in found.items() if name != "_name"}
+        if isinstance(found, Mapping)
+        else {}
+    )
 
 
 def _is_pooling(tensors: Sequence[str]) -> bool:

@@ -40,9 +40,15 @@ BASE = "model."
 """Before every name of a BART but those of its heads."""
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 SIDE_FILES = (
-    "config.json", "generation_config.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json",
-)  # fmt: skip
+    "config.json",
+    "generation_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 """Files that are written back as they were."""
 
 
@@ -94,9 +100,14 @@ class Foreign:
         if self.form != "ofa":
             return ["<mask>"]
         codes, bins = (
-            int(self.config.get(key) or number) for key, number in (("code_dict_size", 8192), ("num_bins", 1000))
+            int(self.config.get(key) or number)
+            for key, number in (("code_dict_size", 8192), ("num_bins", 1000))
         )
-        return ["<mask>", *(f"<code_{n}>" for n in range(codes)), *(f"<bin_{n}>" for n in range(bins))]
+        return [
+            "<mask>",
+            *(f"<code_{n}>" for n in range(codes)),
+            *(f"<bin_{n}>" for n in range(bins)),
+        ]
 
     def side_files(self) -> dict[str, bytes]:
         """Small files beside the weights."""
@@ -114,15 +125,22 @@ def read_foreign(path: Path) -> Foreign:
             what was expected.
     """
     if not path.exists():
-        near = suggest(path.name, [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else [])
+        near = suggest(
+            path.name,
+            [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else [],
+        )
         near = near or _hub_hint(path)
-        raise CheckpointError(path, f"no such file or folder{'; ' + near if near else ''}; expected {EXPECTED}")
+        raise CheckpointError(
+            path, f"no such file or folder{'; ' + near if near else ''}; expected {EXPECTED}"
+        )
     if not path.is_file() and not path.is_dir():
         raise CheckpointError(path, f"is neither a file nor a folder; expected {EXPECTED}")
     if path.is_file():
         if path.name in (STATE[1], *SIDE_FILES) or path.name.endswith(INDEX):
             return _of_folder(path.parent, path.parent)
-        return _of_folder(path.parent, path) if path.name in (*WEIGHTS, STATE[0]) else _of_file(path)
+        return (
+            _of_folder(path.parent, path) if path.name in (*WEIGHTS, STATE[0]) else _of_file(path)
+        )
     return _of_folder(path, path)
 
 
@@ -130,12 +148,16 @@ def _hub_hint(path: Path) -> str:
     """What to do about a name such as ``facebook/bart-base``, which is that of no folder here."""
     if not _HUB_NAME.fullmatch(str(path)) or path.parent.exists():
         return ""
-    return f"nothing is fetched: `hf download {path} --local-dir FOLDER` does, then name that folder"
+    return (
+        f"nothing is fetched: `hf download {path} --local-dir FOLDER` does, then name that folder"
+    )
 
 
 def _of_folder(folder: Path, path: Path) -> Foreign:
     if (folder / "checkpoints").is_dir() or (folder / "COMPLETE").is_file():
-        what = "is a run of this project already; only --experts modality makes something else of it"
+        what = (
+            "is a run of this project already; only --experts modality makes something else of it"
+        )
         raise CheckpointError(folder, what)
     if (folder / STATE[0]).is_file() and (folder / STATE[1]).is_file():
         tensors, prefix = unwrapped(load_tensors(folder / STATE[0]))
@@ -158,7 +180,9 @@ def _of_transformers(folder: Path, path: Path) -> Foreign:
         found = f"a model of type '{shortened(kind)}'"
         if isinstance(made, list) and made:
             found += f" ({', '.join(shortened(name) for name in made[:3])})"
-        raise CheckpointError(folder / "config.json", f"found {found}; expected model_type bart or ofa")
+        raise CheckpointError(
+            folder / "config.json", f"found {found}; expected model_type bart or ofa"
+        )
     generation = folder / "generation_config.json"
     options = read_json(generation) if generation.is_file() else {}
     if not isinstance(options, Mapping):
@@ -191,11 +215,17 @@ def _of_tree(path: Path, found: Any) -> Foreign:
     if isinstance(places, list):
         places = {str(name): row for row, name in enumerate(places)}
     return Foreign(
-        path, path.parent, form, _settings(tree, store, path), tensors,
+        path,
+        path.parent,
+        form,
+        _settings(tree, store, path),
+        tensors,
         places={str(name): int(row) for name, row in _mapping(places).items()},
-        tasks=tasks_of(store.get("task")), preprocessing=preprocessing, remarks=(*_remarks(tree), *differing),
+        tasks=tasks_of(store.get("task")),
+        preprocessing=preprocessing,
+        remarks=(*_remarks(tree), *differing),
         prefix=prefix,
-    )  # fmt: skip
+    )
 
 
 def _state(tree: Any, path: Path) -> Mapping[str, Any]:
@@ -213,7 +243,9 @@ def _state(tree: Any, path: Path) -> Mapping[str, Any]:
                 return dict(tree[key])
         if tree and all(isinstance(part, LazyTensor) for part in tree.values()):
             return tree
-    raise CheckpointError(path, f"found {described(tree)}; expected a trainer's checkpoint with 'model' in it")
+    raise CheckpointError(
+        path, f"found {described(tree)}; expected a trainer's checkpoint with 'model' in it"
+    )
 
 
 def _settings(tree: Mapping[str, Any], store: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -257,12 +289,17 @@ def _form(tensors: Mapping[str, Tensor], path: Path) -> Form:
         return "ofa"
     shown = ", ".join(shortened(name) for name in list(tensors)[:3])
     raise CheckpointError(
-        path, f"another architecture: found {len(tensors)} tensors such as {shown}; expected {EXPECTED}"
+        path,
+        f"another architecture: found {len(tensors)} tensors such as {shown}; expected {EXPECTED}",
     )
 
 
 def _first(value: Any) -> Any:
     """The configuration itself, or the first of several by name."""
-    if isinstance(value, Mapping) and value and all(isinstance(part, Mapping) for part in value.values()):
+    if (
+        isinstance(value, Mapping)
+        and value
+        and all(isinstance(part, Mapping) for part in value.values())
+    ):
         return next(iter(value.values()))
     return value

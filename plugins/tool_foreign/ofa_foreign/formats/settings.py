@@ -12,7 +12,9 @@ class ReadSettings(Mapping[str, Any]):
     """Settings, and sections of them, that remember which were asked for."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        sections = {key: ReadSettings(value) for key, value in values.items() if isinstance(value, Mapping)}
+        sections = {
+            key: ReadSettings(value) for key, value in values.items() if isinstance(value, Mapping)
+        }
         self._values: dict[str, Any] = {**values, **sections}
         self.read: set[str] = set()
 
@@ -35,16 +37,43 @@ class ReadSettings(Mapping[str, Any]):
 
     def unread(self) -> dict[str, Any]:
         """What nobody asked for, by name; what begins with ``_`` is no setting."""
-        return {key: value for key, value in self.items() if key not in self.read and not str(key).startswith("_")}
+        return {
+            key: value
+            for key, value in self.items()
+            if key not in self.read and not str(key).startswith("_")
+        }
 
 
-TOLD_BY_TENSORS = frozenset({
-    "arch", "attention_heads", "embed_dim", "ffn_embed_dim", "input_dim", "layernorm_embedding",
-    "layernorm_position", "layers", "learned_pos", "max_source_positions", "max_target_positions", "modal_ffn",
-    "normalize_before", "num_attention_heads", "output_dim", "scale_attn", "scale_fc", "scale_heads", "scale_resids",
-    "share_all_embeddings", "share_decoder_input_output_embed", "add_type_embedding",
-    "entangle_position_embedding", "use_self_attn_bias", "share_attn_bias", "no_scale_embedding",
-})  # fmt: skip
+TOLD_BY_TENSORS = frozenset(
+    {
+        "arch",
+        "attention_heads",
+        "embed_dim",
+        "ffn_embed_dim",
+        "input_dim",
+        "layernorm_embedding",
+        "layernorm_position",
+        "layers",
+        "learned_pos",
+        "max_source_positions",
+        "max_target_positions",
+        "modal_ffn",
+        "normalize_before",
+        "num_attention_heads",
+        "output_dim",
+        "scale_attn",
+        "scale_fc",
+        "scale_heads",
+        "scale_resids",
+        "share_all_embeddings",
+        "share_decoder_input_output_embed",
+        "add_type_embedding",
+        "entangle_position_embedding",
+        "use_self_attn_bias",
+        "share_attn_bias",
+        "no_scale_embedding",
+    }
+)
 """Settings of OFASys models that names and shapes of the tensors tell, or that are checked where they matter."""
 
 
@@ -57,7 +86,9 @@ def unread_lines(config: ReadSettings, adapters: Collection[str]) -> list[str]:
         config: All of them, after everything that reads them.
         adapters: Their names of the adapters that the state has.
     """
-    told = {key: value for key, value in config.unread().items() if not isinstance(value, ReadSettings)}
+    told = {
+        key: value for key, value in config.unread().items() if not isinstance(value, ReadSettings)
+    }
     for section in ("encoder", "decoder"):
         inner = config.get(section)
         if isinstance(inner, ReadSettings):
@@ -74,13 +105,21 @@ def unread_lines(config: ReadSettings, adapters: Collection[str]) -> list[str]:
 
 def _line(what: str, settings: Mapping[str, Any]) -> str:
     shown = ", ".join(
-        f"{name}={shortened(repr(value))}" for name, value in sorted(settings.items()) if _counts(name, value)
+        f"{name}={shortened(repr(value))}"
+        for name, value in sorted(settings.items())
+        if _counts(name, value)
     )
     return f"{what}: {shown}" if shown else ""
 
 
 def _counts(name: str, value: Any) -> bool:
-    off = value in (None, False, 0, "", "none", "None") if not isinstance(value, list | tuple | Mapping) else not value
+    off = (
+        value in (None, False, 0, "", "none", "None")
+        if not isinstance(value, list | tuple | Mapping)
+        else not value
+    )
     refers = isinstance(value, str) and value.startswith("${")
     own = name.rpartition(".")[2]
-    return not off and not refers and own not in TOLD_BY_TENSORS and not own.endswith("_bucket_size")
+    return (
+        not off and not refers and own not in TOLD_BY_TENSORS and not own.endswith("_bucket_size")
+    )

@@ -17,7 +17,13 @@ CORE_NAMES = (("<s>",), ("<pad>",), ("</s>",), ("<unk>",), (), ("<mask>",))
 """Names of our core tokens elsewhere; nobody else has a separator."""
 UNNAMED = "unnamed"
 _NEEDED = {BOS, EOS}
-_SETTINGS = {"bos_token_id": BOS, "pad_token_id": PAD, "eos_token_id": EOS, "unk_token_id": UNK, "mask_token_id": MASK}
+_SETTINGS = {
+    "bos_token_id": BOS,
+    "pad_token_id": PAD,
+    "eos_token_id": EOS,
+    "unk_token_id": UNK,
+    "mask_token_id": MASK,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class Placement:
 
 
 def place_tokens(
-    names: Sequence[str], blocks: Mapping[str, Sequence[tuple[str, ...]]], core: Sequence[tuple[str, ...]] = CORE_NAMES
+    names: Sequence[str],
+    blocks: Mapping[str, Sequence[tuple[str, ...]]],
+    core: Sequence[tuple[str, ...]] = CORE_NAMES,
 ) -> Placement:
     """Find every token by name.
 
@@ -63,12 +71,18 @@ def place_tokens(
     for block, tokens in {"core": core, **blocks}.items():
         found = []
         for known in tokens:
-            row = next((place[name] for name in known if name in place and place[name] not in taken), -1)
+            row = next(
+                (place[name] for name in known if name in place and place[name] not in taken), -1
+            )
             found.append(row)
             taken.add(row)
         rows += found
         pairs = enumerate(zip(tokens, found, strict=True))
-        lost = [known[-1] for i, (known, row) in pairs if any(known) and row < 0 and (block != "core" or i in _NEEDED)]
+        lost = [
+            known[-1]
+            for i, (known, row) in pairs
+            if any(known) and row < 0 and (block != "core" or i in _NEEDED)
+        ]
         if lost:
             missing[block] = tuple(lost)
     rest = [row for row in range(len(names)) if row not in taken]
@@ -94,7 +108,9 @@ def core_names(names: Sequence[str], config: Mapping[str, Any]) -> list[tuple[st
     return found
 
 
-def divided(placement: Placement, table: Tensor, suffix: str = "", absent: float | None = None) -> dict[str, Tensor]:
+def divided(
+    placement: Placement, table: Tensor, suffix: str = "", absent: float | None = None
+) -> dict[str, Tensor]:
     """A foreign table (or vector) over tokens as ``embedding.<block><suffix>``.
 
     Args:
@@ -114,7 +130,9 @@ def divided(placement: Placement, table: Tensor, suffix: str = "", absent: float
     return found
 
 
-def gathered(vocabulary: Vocabulary, ours: Sequence[int], state: Mapping[str, Tensor], suffix: str = "") -> Tensor:
+def gathered(
+    vocabulary: Vocabulary, ours: Sequence[int], state: Mapping[str, Tensor], suffix: str = ""
+) -> Tensor:
     """The foreign table again: the row of each of its tokens, by our ids.
 
     Args:

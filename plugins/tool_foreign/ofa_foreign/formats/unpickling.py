@@ -29,16 +29,36 @@ from ofacore.ground.printable import shortened
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 DTYPES = {
-    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
     "UntypedStorage": torch.uint8,
-}  # fmt: skip
+}
 _DAMAGE = (
-    pickle.UnpicklingError, EOFError, zipfile.BadZipFile, struct.error, KeyError, IndexError, AttributeError,
-    TypeError, ValueError, RecursionError, OverflowError, NotImplementedError, MemoryError, OSError, RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    zipfile.BadZipFile,
+    struct.error,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    OverflowError,
+    NotImplementedError,
+    MemoryError,
+    OSError,
+    RuntimeError,
     zlib.error,
-)  # fmt: skip
+)
 
 
 _MOST_AXES = 64
@@ -98,12 +118,22 @@ class LazyTensor:
         size = self.dtype.itemsize
         if 0 in self.shape:
             return torch.empty(self.shape, dtype=self.dtype)
-        last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
+        last = self.offset + sum(
+            (n - 1) * step for n, step in zip(self.shape, self.stride, strict=True)
+        )
         if min((self.offset, *self.shape, *self.stride)) < 0 or (last + 1) * size > len(content):
-            raise ValueError(f"storage {self.storage.key} has {len(content)} bytes, a tensor needs {(last + 1) * size}")
-        flat = torch.frombuffer(bytearray(content), dtype=torch.uint8)[: len(content) // size * size].view(self.dtype)
+            raise ValueError(
+                f"storage {self.storage.key} has {len(content)} bytes, a tensor needs {(last + 1) * size}"
+            )
+        flat = torch.frombuffer(bytearray(content), dtype=torch.uint8)[
+            : len(content) // size * size
+        ].view(self.dtype)
         view = flat.as_strided(self.shape, self.stride, self.offset)
-        return view if view.is_contiguous() and view.numel() == flat.numel() else view.contiguous().clone()
+        return (
+            view
+            if view.is_contiguous() and view.numel() == flat.numel()
+            else view.contiguous().clone()
+        )
 
 
 def read_torch_file(path: Path) -> Any:
@@ -118,7 +148,9 @@ def read_torch_file(path: Path) -> Any:
             if head[:2] == b"PK":
                 return _read_archive(path)
             if head[:1] != b"\x80":
-                raise CheckpointError(path, f"is no file of PyTorch: it begins with {head!r}; {_EXPECTED}")
+                raise CheckpointError(
+                    path, f"is no file of PyTorch: it begins with {head!r}; {_EXPECTED}"
+                )
             file.seek(0)
             return _read_legacy(path, file)
     except ForbiddenGlobal as error:
@@ -129,7 +161,8 @@ def read_torch_file(path: Path) -> Any:
     except _DAMAGE as error:
         size = path.stat().st_size if path.is_file() else 0
         raise CheckpointError(
-            path, f"damaged or cut off ({size} bytes; {type(error).__name__}: {shortened(error)}); {_EXPECTED}"
+            path,
+            f"damaged or cut off ({size} bytes; {type(error).__name__}: {shortened(error)}); {_EXPECTED}",
         ) from error
 
 
@@ -196,7 +229,9 @@ def _read_archive(path: Path) -> Any:
     if len(pickles) != 1:
         there = ", ".join(shortened(name) for name in list(members)[:5])
         what = f"is a zip archive without PyTorch's data.pkl; it holds {there}"
-        raise CheckpointError(path, f"{what}; if that is a model's folder, unpack it and name the folder")
+        raise CheckpointError(
+            path, f"{what}; if that is a model's folder, unpack it and name the folder"
+        )
     root = pickles[0].removesuffix("data.pkl")
     order = f"{root}byteorder"
     if order in members and archive.read(order) != sys.byteorder.encode():

@@ -36,7 +36,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             return load_tensors(folder / name)
         index = folder / f"{name}{INDEX}"
         if index.is_file():
-            return {key: value for part in _parts(index) for key, value in load_tensors(folder / part).items()}
+            return {
+                key: value
+                for part in _parts(index)
+                for key, value in load_tensors(folder / part).items()
+            }
     there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10])
     raise CheckpointError(folder, f"found {there}; expected weights in {' or '.join(WEIGHTS)}")
 
@@ -106,7 +110,9 @@ def _check_memory(tensors: Mapping[str, LazyTensor], path: Path) -> None:
     except AmplifiedError as error:
         largest = max(tensors, key=lambda name: tensors[name].memory)
         shape = shortened(list(tensors[largest].shape))
-        raise CheckpointError(path, f"refused: {error} ('{shortened(largest)}' has shape {shape})") from None
+        raise CheckpointError(
+            path, f"refused: {error} ('{shortened(largest)}' has shape {shape})"
+        ) from None
 
 
 def _read(tensors: Mapping[str, LazyTensor]) -> dict[str, Tensor]:
@@ -121,10 +127,14 @@ def _read(tensors: Mapping[str, LazyTensor]) -> dict[str, Tensor]:
     return {name: found[name] for name in tensors}
 
 
-def unwrapped(tensors: Mapping[str, Tensor], more: tuple[str, ...] = ()) -> tuple[dict[str, Tensor], str]:
+def unwrapped(
+    tensors: Mapping[str, Tensor], more: tuple[str, ...] = ()
+) -> tuple[dict[str, Tensor], str]:
     """Tensors without what wrappers, those of ``more`` too, put before every name, and what that was."""
     prefix, first = "", next(iter(tensors), "")
-    while wrapper := next((part for part in (*_WRAPPERS, *more) if first.startswith(prefix + part)), ""):
+    while wrapper := next(
+        (part for part in (*_WRAPPERS, *more) if first.startswith(prefix + part)), ""
+    ):
         if not all(name.startswith(prefix + wrapper) for name in tensors):
             break
         prefix += wrapper
@@ -140,7 +150,9 @@ def check_fetched(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             remedy = "`git lfs pull` in its folder fetches the file"
-            raise CheckpointError(path, f"is a pointer of Git LFS and not the file itself; {remedy}")
+            raise CheckpointError(
+                path, f"is a pointer of Git LFS and not the file itself; {remedy}"
+            )
 
 
 def described(value: Any) -> str:

@@ -30,7 +30,9 @@ def with_experts(path: Path, registry: Registry | None) -> Generalist:
     dense = load(path, registry)
     kind = dense.assembly.config.model.experts
     if kind != "none":
-        raise CheckpointError(path, f"its model has experts already (model.experts: {kind}); expected a dense one")
+        raise CheckpointError(
+            path, f"its model has experts already (model.experts: {kind}); expected a dense one"
+        )
     state = dense.assembly.state()
     state["config"]["model"] = {**state["config"].get("model", {}), "experts": "modality"}
     assembly = Assembly.restore(state, dense.assembly.artifacts, dense.assembly.registry)

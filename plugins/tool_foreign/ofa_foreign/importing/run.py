@@ -16,7 +16,14 @@ from ofa_foreign.formats.dialects import dialect_of
 from ofa_foreign.formats.reading import Foreign, read_foreign
 from ofa_foreign.formats.tokens import core_names
 from ofa_foreign.importing.own_run import is_own_run, with_experts
-from ofa_foreign.importing.tasks import adapter, configuration, preprocessing, tasks_of, uses_of, with_banned
+from ofa_foreign.importing.tasks import (
+    adapter,
+    configuration,
+    preprocessing,
+    tasks_of,
+    uses_of,
+    with_banned,
+)
 from ofa_foreign.importing.vocabulary import assemble, without_files
 from ofa_foreign.importing.weights import aside_lines, judged, weights_of
 from ofa_foreign.importing.writing import ARTIFACT, artifact_of, write_run
@@ -66,20 +73,33 @@ class ImportReport:
         """The report in words."""
         left_out = [f"left out: {line}" for line in self.left_out]
         more = [f"left out: {len(left_out) - _MOST} more"] if len(left_out) > _MOST else []
-        found = [f"{self.folder}: {self.parameters} parameters and {self.tokens} tokens of a model of {self.form}"]
+        found = [
+            f"{self.folder}: {self.parameters} parameters and {self.tokens} tokens of a model of {self.form}"
+        ]
         found += [f"task {name}: {instruction}" for name, instruction in self.tasks.items()]
         found += [*left_out[:_MOST], *more]
         found += [f"note: {line}" for line in self.notes]
         if self.unowned:
             shown = ", ".join(shortened(name, 40) for name in self.unowned[:SHOWN])
-            found.append(f"{len(self.unowned)} tokens that no installed plugin owns, kept as they are: {shown} ...")
-        return [shortened(line, _LONGEST) for line in [*found, *(f"allowed: {line}" for line in self.allowed)]]
+            found.append(
+                f"{len(self.unowned)} tokens that no installed plugin owns, kept as they are: {shown} ..."
+            )
+        return [
+            shortened(line, _LONGEST)
+            for line in [*found, *(f"allowed: {line}" for line in self.allowed)]
+        ]
 
 
 def import_run(
-    path: Path, out: Path, *, instructions: Sequence[str] = (), allow: Sequence[str] = (),
-    tokenizer: Path | None = None, experts: str = "none", registry: Registry | None = None,
-) -> ImportReport:  # fmt: skip
+    path: Path,
+    out: Path,
+    *,
+    instructions: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    tokenizer: Path | None = None,
+    experts: str = "none",
+    registry: Registry | None = None,
+) -> ImportReport:
     """Import a checkpoint.
 
     Args:
@@ -98,10 +118,15 @@ def import_run(
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(out, "is not empty; choose another folder with --out")
     if tokenizer is not None and not tokenizer.is_dir():
-        raise UserError(f"--tokenizer '{tokenizer}' is no folder; expected one with the tokenizer's files")
+        raise UserError(
+            f"--tokenizer '{tokenizer}' is no folder; expected one with the tokenizer's files"
+        )
     if experts == "modality" and is_own_run(path):
         return _experts_of(
-            path, out, {"--instruction": instructions, "--allow": allow, "--tokenizer": tokenizer}, registry
+            path,
+            out,
+            {"--instruction": instructions, "--allow": allow, "--tokenizer": tokenizer},
+            registry,
         )
     registry = registry or Registry.discover()
     foreign = read_foreign(path)
@@ -121,7 +146,9 @@ def import_run(
     uses = uses_of(assembly.plans.values())
     dialect = dialect_of(foreign, load, uses)
     model = _built(assembly, foreign)
-    state, kept, findings = weights_of(dialect, placement, model.portable_state(), uses, foreign.path)
+    state, kept, findings = weights_of(
+        dialect, placement, model.portable_state(), uses, foreign.path
+    )
     left_out += [*aside_lines(dialect, uses, findings.aside), *dialect.left_out, *foreign.remarks]
     allowed = judged(findings, allow, foreign.path)
     model.load_portable({**model.portable_state(), **state})
@@ -158,7 +185,9 @@ def _built(assembly: Assembly, foreign: Foreign) -> UniversalModel:
 def _notes(foreign: Foreign) -> tuple[str, ...]:
     """What is told of numbers: those that lose precision, and those that are none."""
     found = []
-    if double := [name for name, tensor in foreign.tensors.items() if tensor.dtype == torch.float64]:
+    if double := [
+        name for name, tensor in foreign.tensors.items() if tensor.dtype == torch.float64
+    ]:
         found.append(f"{len(double)} tensors of float64 were rounded to float32")
     if broken := [name for name, tensor in foreign.tensors.items() if bool(tensor.isnan().any())]:
         found.append(
@@ -167,7 +196,9 @@ def _notes(foreign: Foreign) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _experts_of(path: Path, out: Path, given: Mapping[str, object], registry: Registry | None) -> ImportReport:
+def _experts_of(
+    path: Path, out: Path, given: Mapping[str, object], registry: Registry | None
+) -> ImportReport:
     """A dense run of this project becomes one with experts.
 
     Raises:
@@ -180,7 +211,12 @@ def _experts_of(path: Path, out: Path, given: Mapping[str, object], registry: Re
         )
     made = with_experts(path, registry)
     write_run(made, out)
-    tasks = {name: str(task.instruction or task.preset) for name, task in made.assembly.config.tasks.items()}
+    tasks = {
+        name: str(task.instruction or task.preset)
+        for name, task in made.assembly.config.tasks.items()
+    }
     sizes = sum(tensor.numel() for tensor in made.model.portable_state().values())
     left_out = ("the optimizer's state: training goes on with a new one",)
-    return ImportReport(out, "ofacore", tasks, sizes, made.assembly.vocabulary.size, (), (), left_out)
+    return ImportReport(
+        out, "ofacore", tasks, sizes, made.assembly.vocabulary.size, (), (), left_out
+    )

@@ -38,7 +38,10 @@ def tasks_of(
     if instructions:
         names = ["imported", *(f"imported_{number}" for number in range(2, len(instructions) + 1))]
         given = dict(zip(names, instructions, strict=True))
-        return {name: _asked(with_adapters(text, dialect.adapters, registry)) for name, text in given.items()}, []
+        return {
+            name: _asked(with_adapters(text, dialect.adapters, registry))
+            for name, text in given.items()
+        }, []
     found: dict[str, dict[str, Any]] = {}
     left_out: list[str] = []
     for name, task in foreign.tasks.items():
@@ -50,7 +53,10 @@ def tasks_of(
             left_out.append(f"{name}: {_reason(error)}")
             continue
         search, problem = _search(task, dialect, plan, registry)
-        own = {"generation": search, **({"decoder_plain_with_loss": True} if task.plain_with_loss else {})}
+        own = {
+            "generation": search,
+            **({"decoder_plain_with_loss": True} if task.plain_with_loss else {}),
+        }
         found[_free_word(name, found)] = {**_asked(chosen), **own}
         left_out += [f"{name}: {what}" for what in (*problem, *task.left_out)]
     if foreign.tasks and found:
@@ -87,8 +93,12 @@ def _check_weights(plan: TaskPlan, dialect: Dialect) -> None:
         UserError: One has none.
     """
     for slot in plan.slots():
-        if slot.adapter not in (dialect.adapters if slot.side == "source" else dialect.target_adapters):
-            raise UserError(f"[{slot.type}:{slot.name}]: no weights of adapter '{slot.adapter}' for the {slot.side}")
+        if slot.adapter not in (
+            dialect.adapters if slot.side == "source" else dialect.target_adapters
+        ):
+            raise UserError(
+                f"[{slot.type}:{slot.name}]: no weights of adapter '{slot.adapter}' for the {slot.side}"
+            )
 
 
 def _usual_tasks(dialect: Dialect, registry: Registry) -> dict[str, str]:
@@ -134,7 +144,9 @@ def with_adapters(instruction: str, available: Sequence[str], registry: Registry
         available: Our adapters that the checkpoint has weights of.
         registry: What is installed.
     """
-    return " ||| ".join(_with_adapters(part, available, registry) for part in split_templates(instruction))
+    return " ||| ".join(
+        _with_adapters(part, available, registry) for part in split_templates(instruction)
+    )
 
 
 def _with_adapters(template: str, available: Sequence[str], registry: Registry) -> str:
@@ -150,21 +162,31 @@ def _adapter_of(slot: Slot, available: Sequence[str], registry: Registry) -> str
     """An adapter of the slot's own plugin that the checkpoint has and the slot would not get by itself, or nothing."""
     if any(slot.attribute(key) for key in ("adapter", "adaptor", "preprocess")):
         return ""
-    usual = registry.component("preprocessor", registry.slot(slot.type).preprocessor).uses.get("adapter", "")
+    usual = registry.component("preprocessor", registry.slot(slot.type).preprocessor).uses.get(
+        "adapter", ""
+    )
     owner = registry.owner("slot", slot.type)
     known = [name for name in available if name in registry.names("adapter")]
     own = [name for name in known if registry.owner("adapter", name) == owner]
     return own[0] if usual not in available and len(own) == 1 else ""
 
 
-def preprocessing(foreign: Foreign, tasks: Tasks, registry: Registry) -> tuple[dict[str, Any], list[str]]:
+def preprocessing(
+    foreign: Foreign, tasks: Tasks, registry: Registry
+) -> tuple[dict[str, Any], list[str]]:
     """Options of our preprocessors of the names that the checkpoint has settings for, and settings not taken."""
     found: dict[str, Any] = {}
     left_out = []
-    plans = [plan_task(name, TaskConfig(instruction=task["instruction"]), registry) for name, task in tasks.items()]
+    plans = [
+        plan_task(name, TaskConfig(instruction=task["instruction"]), registry)
+        for name, task in tasks.items()
+    ]
     used = {slot.preprocessor for plan in plans for slot in plan.slots()}
     for name in sorted(set(foreign.preprocessing) & set(registry.names("preprocessor"))):
-        kind, settings = registry.load("preprocessor", name), ReadSettings(foreign.preprocessing[name])
+        kind, settings = (
+            registry.load("preprocessor", name),
+            ReadSettings(foreign.preprocessing[name]),
+        )
         if isinstance(kind, ForeignSettings):
             try:
                 found[name] = dict(kind.foreign_settings(settings))
@@ -172,17 +194,27 @@ def preprocessing(foreign: Foreign, tasks: Tasks, registry: Registry) -> tuple[d
                 settings.read.clear()
         fixed = {"is_active": True, **seen_as(ForeignConstants, kind).foreign_fixed}
         rest = settings.unread()
-        unread = {key: v for key, v in rest.items() if v not in (None, "") and (key not in fixed or v != fixed[key])}
+        unread = {
+            key: v
+            for key, v in rest.items()
+            if v not in (None, "") and (key not in fixed or v != fixed[key])
+        }
         if unread and name in used:
-            shown = ", ".join(f"{key}={shortened(repr(value))}" for key, value in sorted(unread.items()))
+            shown = ", ".join(
+                f"{key}={shortened(repr(value))}" for key, value in sorted(unread.items())
+            )
             left_out.append(f"settings of preprocess.{name}: {shown}")
     return {name: options for name, options in found.items() if options}, left_out
 
 
 def configuration(
-    foreign: Foreign, dialect: Dialect, tasks: Tasks, experts: str, preprocessing: Mapping[str, Any],
+    foreign: Foreign,
+    dialect: Dialect,
+    tasks: Tasks,
+    experts: str,
+    preprocessing: Mapping[str, Any],
     registry: Registry,
-) -> RunConfig:  # fmt: skip
+) -> RunConfig:
     """The run's configuration: the model's options as the checkpoint says, and its tasks without data.
 
     Raises:
@@ -203,7 +235,11 @@ def configuration(
 
 
 def _configuration(
-    dialect: Dialect, tasks: Tasks, experts: str, preprocessing: Mapping[str, Any], registry: Registry
+    dialect: Dialect,
+    tasks: Tasks,
+    experts: str,
+    preprocessing: Mapping[str, Any],
+    registry: Registry,
 ) -> RunConfig:
     sizes = {key: value for key, value in dialect.model.items() if key != "adapters"}
     parts = {
@@ -211,19 +247,30 @@ def _configuration(
         "head": {"token": {"whole": True}, **dialect.heads},
         "preprocessor": preprocessing,
     }
-    table = {f"{kind}/{name}": dict(options) for kind, named in parts.items() for name, options in named.items()}
+    table = {
+        f"{kind}/{name}": dict(options)
+        for kind, named in parts.items()
+        for name, options in named.items()
+    }
     model = ModelConfig.model_validate({"experts": experts, **sizes})
-    return RunConfig.model_validate({
-        "name": "imported",
-        "tasks": {name: {**task, **_losses(task["instruction"], registry)} for name, task in tasks.items()},
-        "model": model.model_dump(exclude_unset=True),
-        "options": table,
-        "generation": dict(dialect.generation),
-        "train": {"optimizer": {"name": "adamw", "lr": 1e-5}},
-    })  # fmt: skip
+    return RunConfig.model_validate(
+        {
+            "name": "imported",
+            "tasks": {
+                name: {**task, **_losses(task["instruction"], registry)}
+                for name, task in tasks.items()
+            },
+            "model": model.model_dump(exclude_unset=True),
+            "options": table,
+            "generation": dict(dialect.generation),
+            "train": {"optimizer": {"name": "adamw", "lr": 1e-5}},
+        }
+    )
 
 
-def with_banned(config: RunConfig, banned: Sequence[Sequence[int]], ours: Sequence[int]) -> RunConfig:
+def with_banned(
+    config: RunConfig, banned: Sequence[Sequence[int]], ours: Sequence[int]
+) -> RunConfig:
     """The configuration with sequences of foreign token ids that are never generated, in our ids.
 
     Args:
@@ -235,17 +282,23 @@ def with_banned(config: RunConfig, banned: Sequence[Sequence[int]], ours: Sequen
     if not known:
         return config
     translated = tuple(tuple(ours[row] for row in ids) for ids in known)
-    return config.model_copy(update={"generation": {**config.generation, "banned_tokens": translated}})
+    return config.model_copy(
+        update={"generation": {**config.generation, "banned_tokens": translated}}
+    )
 
 
 def _losses(instruction: str, registry: Registry) -> dict[str, Any]:
     """Loss terms of a task whose target is told by the pooled source; any other has the usual ones."""
     slots = list(plan_task("imported", TaskConfig(instruction=instruction), registry).slots())
-    pooled = [slot.name for slot in slots if slot.side == "target" and slot.head == pooling_decoders.HEAD]
+    pooled = [
+        slot.name for slot in slots if slot.side == "target" and slot.head == pooling_decoders.HEAD
+    ]
     source = [slot.name for slot in slots if slot.side == "source"]
     if not pooled or not source:
         return {}
-    return {"losses": [{"criterion": "pooled_cross_entropy", "hidden": source[0], "labels": pooled[0]}]}
+    return {
+        "losses": [{"criterion": "pooled_cross_entropy", "hidden": source[0], "labels": pooled[0]}]
+    }
 
 
 def adapter(registry: Registry, name: str) -> object:

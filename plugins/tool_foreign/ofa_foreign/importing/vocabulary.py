@@ -21,14 +21,20 @@ from ofacore.setup.assembly import Assembly
 
 
 def assemble(
-    config: RunConfig, registry: Registry, names: Sequence[str], core: Sequence[tuple[str, ...]], folder: Path
+    config: RunConfig,
+    registry: Registry,
+    names: Sequence[str],
+    core: Sequence[tuple[str, ...]],
+    folder: Path,
 ) -> tuple[Assembly, Placement]:
     """Preprocessors with the artifacts that another project left, and every token's place."""
     registry = registry.pinned(component_options(config))
     reserved = {known[0] for known in core if known}
     free = ["" if name in reserved else name for name in names]
     plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
-    used = with_neighbours((slot.preprocessor for plan in plans.values() for slot in plan.slots()), registry)
+    used = with_neighbours(
+        (slot.preprocessor for plan in plans.values() for slot in plan.slots()), registry
+    )
     artifacts: dict[str, Artifact] = {}
     blocks: dict[str, Sequence[tuple[str, ...]]] = {}
     for name in [*used, *(other for other in registry.names("preprocessor") if other not in used)]:
@@ -72,7 +78,9 @@ def without_files(
     return (found, left_out) if found else ({task: dict(keys) for task, keys in tasks.items()}, [])
 
 
-def _problem(registry: Registry, name: str, options: Mapping[str, Any], folder: Path, names: Sequence[str]) -> str:
+def _problem(
+    registry: Registry, name: str, options: Mapping[str, Any], folder: Path, names: Sequence[str]
+) -> str:
     """Why a preprocessor cannot be made of what the other project left; empty: it can."""
     try:
         built = _preprocessor(registry, name, options, True)
@@ -83,7 +91,9 @@ def _problem(registry: Registry, name: str, options: Mapping[str, Any], folder: 
     return ""
 
 
-def _preprocessor(registry: Registry, name: str, options: Mapping[str, Any], needed: bool) -> Preprocessor | None:
+def _preprocessor(
+    registry: Registry, name: str, options: Mapping[str, Any], needed: bool
+) -> Preprocessor | None:
     try:
         built: Preprocessor = registry.make("preprocessor", name, options)
     except PluginError:
@@ -114,7 +124,8 @@ def _imported(
     found = dict(built.foreign_names(artifact))
     if not needed:
         found = {
-            block: tokens for block, tokens in found.items()
+            block: tokens
+            for block, tokens in found.items()
             if any(tokens) and all(known & set(token) for token in tokens if token)
-        }  # fmt: skip
+        }
     return found, artifact

@@ -24,7 +24,11 @@ _LONGEST = 240
 
 
 def weights_of(
-    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor], used: Collection[tuple[str, str]], path: Path
+    dialect: Dialect,
+    placement: Placement,
+    own: Mapping[str, Tensor],
+    used: Collection[tuple[str, str]],
+    path: Path,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Findings]:
     """Our tensors, what is kept to write theirs back, and what does not fit.
 
@@ -39,58 +43,94 @@ def weights_of(
         CheckpointError: Weights are whole numbers, as quantised ones are.
     """
     adapters = {adapter for _, adapter in used}
-    unused = [(side, name) for side in ("source", "target") for name in adapters if (side, name) not in used]
+    unused = [
+        (side, name)
+        for side in ("source", "target")
+        for name in adapters
+        if (side, name) not in used
+    ]
     special = {dialect.table, dialect.bias, dialect.head, *dialect.idle}
     tensors = {name: tensor for name, tensor in dialect.tensors.items() if name not in special}
     has_experts = any(EXPERT.search(entry.ours) for entry in dialect.entries)
     dense = dict(own) if has_experts else _dense(own)
     ours = {name: tuple(tensor.shape) for name, tensor in dense.items()}
     _check_numbers(dialect, tensors, dense, path)
-    findings = compare(dialect.entries, ours, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    findings = compare(
+        dialect.entries, ours, {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    )
     fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
     state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
     told = _told(dialect, findings)
     idle = tuple(_own_names(side, adapter) for side, adapter in unused)
     unmade = tuple(
-        name for name, tensor in dense.items()
-        if name not in state and not name.startswith(("embedding.", *(part for names in idle for part in names)))
-        and tensor.is_floating_point() and name not in told
-    )  # fmt: skip
-    lost = [f"tokens of {block}: {listed(list(tokens))}" for block, tokens in placement.missing.items()]
+        name
+        for name, tensor in dense.items()
+        if name not in state
+        and not name.startswith(("embedding.", *(part for names in idle for part in names)))
+        and tensor.is_floating_point()
+        and name not in told
+    )
+    lost = [
+        f"tokens of {block}: {listed(list(tokens))}" for block, tokens in placement.missing.items()
+    ]
     missing = (*findings.missing, *(f"{name} (ours)" for name in unmade), *lost)
     aside = set_aside(dialect, used, findings.unexpected)
     unexpected = tuple(name for name in findings.unexpected if name not in aside)
-    state = {name: tensor.to(own[name].dtype if name in own else tensor.dtype) for name, tensor in state.items()}
+    state = {
+        name: tensor.to(own[name].dtype if name in own else tensor.dtype)
+        for name, tensor in state.items()
+    }
     table = dialect.tensors[dialect.table].float()
     state |= divided(placement, table)
     if dialect.head:
         state |= divided(placement, dialect.tensors[dialect.head].float(), ".output")
     if any(name.endswith(".bias") and name.startswith("embedding.") for name in own):
-        state |= excluded_bias(placement, dialect.tensors[dialect.bias].float() if dialect.bias else None)
+        state |= excluded_bias(
+            placement, dialect.tensors[dialect.bias].float() if dialect.bias else None
+        )
     leftover = {
-        name: dialect.tensors[name] for name in (*dialect.idle, *findings.unexpected) if name in dialect.tensors
+        name: dialect.tensors[name]
+        for name in (*dialect.idle, *findings.unexpected)
+        if name in dialect.tensors
     }
     leftover |= {name: tensors[name] for name in findings.shapes}
     spread = state if has_experts else for_experts(state, own)
-    return spread, {**kept, **leftover, **dialect.whole}, Findings(missing, unexpected, findings.shapes, tuple(aside))
+    return (
+        spread,
+        {**kept, **leftover, **dialect.whole},
+        Findings(missing, unexpected, findings.shapes, tuple(aside)),
+    )
 
 
-def _check_numbers(dialect: Dialect, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor], path: Path) -> None:
+def _check_numbers(
+    dialect: Dialect, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor], path: Path
+) -> None:
     """What becomes weights of ours has numbers that can be.
 
     Raises:
         CheckpointError: Some are whole numbers, as quantised weights are.
     """
-    real = {name for e in dialect.entries if e.ours in ours and ours[e.ours].is_floating_point() for name in e.theirs}
+    real = {
+        name
+        for e in dialect.entries
+        if e.ours in ours and ours[e.ours].is_floating_point()
+        for name in e.theirs
+    }
     read = {**tensors, dialect.table: dialect.tensors[dialect.table]}
-    whole = [n for n in sorted({*real, dialect.table}) if n in read and not read[n].is_floating_point()]
+    whole = [
+        n for n in sorted({*real, dialect.table}) if n in read and not read[n].is_floating_point()
+    ]
     if whole:
         kind = str(read[whole[0]].dtype).removeprefix("torch.")
         what = f"{len(whole)} tensors hold whole numbers ('{whole[0]}': {kind}), as quantised weights do"
-        raise CheckpointError(path, f"{what}; expected floating-point numbers: save the model unquantised")
+        raise CheckpointError(
+            path, f"{what}; expected floating-point numbers: save the model unquantised"
+        )
 
 
-def set_aside(dialect: Dialect, used: Collection[tuple[str, str]], unexpected: Sequence[str]) -> dict[str, str]:
+def set_aside(
+    dialect: Dialect, used: Collection[tuple[str, str]], unexpected: Sequence[str]
+) -> dict[str, str]:
     """Name -> what it is, of tensors that belong to something whole that no instruction uses."""
     found = {}
     for name in unexpected:
@@ -102,16 +142,25 @@ def set_aside(dialect: Dialect, used: Collection[tuple[str, str]], unexpected: S
     return found
 
 
-def aside_lines(dialect: Dialect, used: Collection[tuple[str, str]], names: Sequence[str]) -> list[str]:
+def aside_lines(
+    dialect: Dialect, used: Collection[tuple[str, str]], names: Sequence[str]
+) -> list[str]:
     """What was set aside, in words."""
     counts = Counter(set_aside(dialect, used, names).values())
-    return [f"{what}: {number} tensors that no instruction uses, kept for an export" for what, number in counts.items()]
+    return [
+        f"{what}: {number} tensors that no instruction uses, kept for an export"
+        for what, number in counts.items()
+    ]
 
 
 def _own_names(side: str, adapter: str) -> tuple[str, ...]:
     """Beginnings of the names of what the model has for one adapter on one side."""
     stack = "encoder" if side == "source" else "decoder"
-    return f"{side}_norm.{adapter}.", f"backbone.positions.{stack}.{adapter}.", f"types.{side}/{adapter}"
+    return (
+        f"{side}_norm.{adapter}.",
+        f"backbone.positions.{stack}.{adapter}.",
+        f"types.{side}/{adapter}",
+    )
 
 
 def _told(dialect: Dialect, findings: Findings) -> set[str]:
@@ -131,7 +180,10 @@ def _dense(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def for_experts(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every expert gets the dense network, so that the model computes what the dense one did."""
     copies = {n: state[d] for n in own if (d := EXPERT.sub(".ffn.", n)) != n and d in state}
-    return {**{name: tensor for name, tensor in state.items() if name in own or not copies}, **copies}
+    return {
+        **{name: tensor for name, tensor in state.items() if name in own or not copies},
+        **copies,
+    }
 
 
 def judged(findings: Findings, allow: Sequence[str], path: Path) -> list[str]:
@@ -152,8 +204,12 @@ def judged(findings: Findings, allow: Sequence[str], path: Path) -> list[str]:
     problems = findings.lines(allowed)
     if problems:
         shown = "\n  ".join(_first(problems))
-        remedy = "an --instruction that uses what is unexpected, or --allow PATTERN to go on without"
-        raise CheckpointError(path, f"does not fit; nothing was written:\n  {shown}\nThe way out: {remedy}")
+        remedy = (
+            "an --instruction that uses what is unexpected, or --allow PATTERN to go on without"
+        )
+        raise CheckpointError(
+            path, f"does not fit; nothing was written:\n  {shown}\nThe way out: {remedy}"
+        )
     return _first(findings.lines())
 
 

@@ -27,9 +27,13 @@ ARTIFACT = "imported"
 FORM, DICTIONARY, KEPT = "form.json", "dictionary.json", "kept.safetensors"
 
 
-def artifact_of(foreign: Foreign, dialect: Dialect, placement: Placement, kept: Mapping[str, Tensor]) -> Artifact:
+def artifact_of(
+    foreign: Foreign, dialect: Dialect, placement: Placement, kept: Mapping[str, Tensor]
+) -> Artifact:
     """What it takes to write the model back: names, order, types, and whatever ours does not hold."""
-    types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in foreign.tensors.items()}
+    types = {
+        name: str(tensor.dtype).removeprefix("torch.") for name, tensor in foreign.tensors.items()
+    }
     form: dict[str, Any] = {
         "form": foreign.form,
         "prefix": foreign.prefix,
@@ -49,17 +53,27 @@ def artifact_of(foreign: Foreign, dialect: Dialect, placement: Placement, kept: 
         DICTIONARY: json_text(dictionary).encode(),
         KEPT: to_bytes({name: tensor.contiguous() for name, tensor in kept.items()}),
     }
-    return Artifact({**files, **{f"file-{name}": content for name, content in foreign.side_files().items()}})
+    return Artifact(
+        {**files, **{f"file-{name}": content for name, content in foreign.side_files().items()}}
+    )
 
 
 def write_run(generalist: Generalist, out: Path) -> None:
     """A run folder with one checkpoint, of step 0."""
     assembly = generalist.assembly
-    state = {**described(assembly), "step": 0, "cursor": Cursor().state(), "faults": {}, "callbacks": {}}
+    state = {
+        **described(assembly),
+        "step": 0,
+        "cursor": Cursor().state(),
+        "faults": {},
+        "callbacks": {},
+    }
     folder = step_folder(out, 0)
     made = [parent for parent in (out, out / "checkpoints") if not parent.exists()]
     try:
-        save(folder, Snapshot(generalist.model.portable_state(), state, artifacts=assembly.artifacts))
+        save(
+            folder, Snapshot(generalist.model.portable_state(), state, artifacts=assembly.artifacts)
+        )
         (out / "config.yaml").write_text(show(assembly.config, defaults=False), encoding="utf-8")
         write_pointer(out, "latest", folder, step=0)
     except BaseException:

@@ -53,13 +53,17 @@ def check_plugins(*names: str, imports: bool = False, timeout: float = 20.0) -> 
     for name in names:
         if not any(name in (row.name, row.distribution) for row in registry.rows):
             raise UnknownNameError("plugin", name, {row.name for row in registry.rows})
-    chosen = [row for row in registry.rows if not names or {row.name, row.distribution} & set(names)]
+    chosen = [
+        row for row in registry.rows if not names or {row.name, row.distribution} & set(names)
+    ]
     findings: list[Finding] = []
     for row in chosen:
         findings += hostile.findings.get((row.name, row.distribution), ())
         if registry.entry_point(row) not in hostile.stopped:
             findings += _check(row, registry, imports, timeout)
-    return Report(tuple((row.name, row.distribution) for row in chosen), tuple(dict.fromkeys(findings)))
+    return Report(
+        tuple((row.name, row.distribution) for row in chosen), tuple(dict.fromkeys(findings))
+    )
 
 
 def _try_manifests(names: Sequence[str], timeout: float) -> _Hostile:
@@ -87,5 +91,7 @@ def _check(row: PluginRow, registry: Registry, imports: bool, timeout: float) ->
 
 
 def _subject(announced: Announcement) -> Subject:
-    row = PluginRow(announced.name, announced.distribution, announced.version, "", "ok", "", announced.kind)
+    row = PluginRow(
+        announced.name, announced.distribution, announced.version, "", "ok", "", announced.kind
+    )
     return subject_of(row, announced.target)

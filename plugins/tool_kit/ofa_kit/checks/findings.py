@@ -26,7 +26,9 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place else ""
-        return f"{self.severity}: {self.plugin}: {place}{self.message}; {self.remedy} [{self.check}]"
+        return (
+            f"{self.severity}: {self.plugin}: {place}{self.message}; {self.remedy} [{self.check}]"
+        )
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,12 @@ class Subject:
 
     def problem(self, check: str, message: str, remedy: str, place: str = "") -> Finding:
         """Something that does not work."""
-        return Finding(self.plugin, self.distribution, "problem", check, place or self.place, message, remedy)
+        return Finding(
+            self.plugin, self.distribution, "problem", check, place or self.place, message, remedy
+        )
 
     def warning(self, check: str, message: str, remedy: str, place: str = "") -> Finding:
         """Something that works, but should be otherwise."""
-        return Finding(self.plugin, self.distribution, "warning", check, place or self.place, message, remedy)
+        return Finding(
+            self.plugin, self.distribution, "warning", check, place or self.place, message, remedy
+        )

@@ -8,12 +8,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ofa_kit.checks.findings import Finding, Subject
-from ofa_kit.checks.source import NotFoundError, Place, absolute, is_package, module_file, top_level, tree_of
+from ofa_kit.checks.source import (
+    NotFoundError,
+    Place,
+    absolute,
+    is_package,
+    module_file,
+    top_level,
+    tree_of,
+)
 from ofacore import parts
 
 LIGHT = ("ofacore.plugin", "ofacore", "ofacore.components.grids.modality")
 """Modules of the core that a manifest may import."""
-HEAVY = ("torch", "torchvision", "transformers", "diffusers", "datasets", "megatron", "tensorflow", "jax")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "diffusers",
+    "datasets",
+    "megatron",
+    "tensorflow",
+    "jax",
+)
 """Libraries that cost seconds or hundreds of megabytes."""
 CHECK = "lightness"
 _REMEDY = "name implementations as 'module:Object', or import inside the function that needs it"
@@ -84,7 +101,11 @@ def foreign_imports(module: str) -> dict[str, Place]:
     for name in own_modules(module):
         for entry in module_imports(name):
             top = entry.module.partition(".")[0]
-            if top not in (package, "") and top not in sys.stdlib_module_names and _is_module(entry.module):
+            if (
+                top not in (package, "")
+                and top not in sys.stdlib_module_names
+                and _is_module(entry.module)
+            ):
                 found.setdefault(entry.module, entry.place)
     return found
 

@@ -61,9 +61,13 @@ def _take(step: dict[str, Any]) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     heavy = sorted({name.partition(".")[0] for name in set(sys.modules) - modules} & set(HEAVY))
     return {
-        "error": error, "seconds": seconds, "printed": printed(), "changed": changed(before, snapshot()),
-        "heavy": heavy, "words": words,
-    }  # fmt: skip
+        "error": error,
+        "seconds": seconds,
+        "printed": printed(),
+        "changed": changed(before, snapshot()),
+        "heavy": heavy,
+        "words": words,
+    }
 
 
 @contextlib.contextmanager

@@ -58,38 +58,54 @@ def check_targets(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
             locate(target)
         except NotFoundError as error:
             yield subject.problem(
-                TARGETS, f"{what} is not at '{target}': {error}", "correct the target in the manifest"
+                TARGETS,
+                f"{what} is not at '{target}': {error}",
+                "correct the target in the manifest",
             )
         except (SyntaxError, OSError, UnicodeDecodeError) as error:
             file = getattr(error, "filename", "") or ""
             line = getattr(error, "lineno", None)
             place = f"{file}:{line}" if line else file
-            yield subject.problem(TARGETS, f"{what} cannot be read: {error}", "correct the file", place)
+            yield subject.problem(
+                TARGETS, f"{what} cannot be read: {error}", "correct the file", place
+            )
 
 
 def used_names(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     """(who uses it, kind, name) of everything that a manifest reaches by name."""
     for component in manifest.components:
-        yield from ((f"preprocessor '{component.name}'", kind, name) for kind, name in component.uses.items() if name)
+        yield from (
+            (f"preprocessor '{component.name}'", kind, name)
+            for kind, name in component.uses.items()
+            if name
+        )
     for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
         yield slot.name, "preprocessor", slot.preprocessor
         for attribute in slot.attributes:
             if attribute.type == "slot":
-                yield from ((f"{slot.name}.{attribute.name}", "slot", name) for name in attribute.choices)
+                yield from (
+                    (f"{slot.name}.{attribute.name}", "slot", name) for name in attribute.choices
+                )
     for preset in manifest.presets if isinstance(manifest, TaskManifest) else ():
         title = f"preset '{preset.name}'"
         yield from ((title, "metric", use.metric) for use in preset.metrics)
         yield from ((title, "criterion", use.criterion) for use in preset.losses)
-        yield from ((title, "transform", name) for names in preset.transforms.values() for name in names)
+        yield from (
+            (title, "transform", name) for names in preset.transforms.values() for name in names
+        )
 
 
 def check_names(subject: Subject, manifest: Manifest, registry: Registry) -> Iterator[Finding]:
     """Every name is known to the registry, every component is well described, every preset can be planned."""
     if isinstance(manifest, CommandManifest) and not manifest.doc.strip():
-        yield subject.warning(NAMES, f"command '{manifest.name}' has no doc", "say in a few words what it does")
+        yield subject.warning(
+            NAMES, f"command '{manifest.name}' has no doc", "say in a few words what it does"
+        )
     for declared in manifest.kinds if isinstance(manifest, ComponentManifest) else ():
         if not declared.doc:
-            yield subject.warning(NAMES, f"kind '{declared.name}' has no doc", "say in a few words what it does")
+            yield subject.warning(
+                NAMES, f"kind '{declared.name}' has no doc", "say in a few words what it does"
+            )
     for component in manifest.components:
         yield from _component(subject, component)
     wrong = False
@@ -98,7 +114,9 @@ def check_names(subject: Subject, manifest: Manifest, registry: Registry) -> Ite
             registry.owner(kind, name)
         except PluginError as error:
             wrong = True
-            yield subject.problem(NAMES, f"{user}: {error}", "correct the name, or install what brings it")
+            yield subject.problem(
+                NAMES, f"{user}: {error}", "correct the name, or install what brings it"
+            )
     for preset in manifest.presets if isinstance(manifest, TaskManifest) and not wrong else ():
         yield from _preset(subject, preset, registry)
 
@@ -127,14 +145,18 @@ def _component(subject: Subject, component: Component) -> Iterator[Finding]:
             hint = suggest(kind, _SERVING) or f"one of: {', '.join(_SERVING)}"
             yield subject.problem(NAMES, f"{title} uses '{kind}', which serves no segment", hint)
     if component.uses and component.kind != "preprocessor":
-        yield subject.warning(NAMES, f"{title} has uses, which only a preprocessor needs", "remove them")
+        yield subject.warning(
+            NAMES, f"{title} has uses, which only a preprocessor needs", "remove them"
+        )
     if component.kind == "preprocessor" and "adapter" not in component.uses:
         yield subject.problem(NAMES, f"{title} names no adapter", "add uses={'adapter': ...}")
     if not component.doc:
         yield subject.warning(NAMES, f"{title} has no doc", "say in a few words what it does")
     for name, option in component.declared.items():
         if fault := declaration_fault(option):
-            yield subject.problem(OPTIONS, f"{title}: option '{name}': {fault}", "correct its Option(...)")
+            yield subject.problem(
+                OPTIONS, f"{title}: option '{name}': {fault}", "correct its Option(...)"
+            )
         if not option.doc:
             hint = "declare it by Option(default, 'one sentence')"
             yield subject.warning(OPTIONS, f"{title}: option '{name}' has no sentence", hint)
@@ -146,13 +168,17 @@ def _preset(subject: Subject, preset: TaskPreset, registry: Registry) -> Iterato
         plan = _planned(preset, registry)
     except (InstructionError, UserError) as error:
         told = " ".join(str(error).split())
-        yield subject.problem("presets", f"{title} cannot be planned: {told}", "correct the instruction")
+        yield subject.problem(
+            "presets", f"{title} cannot be planned: {told}", "correct the instruction"
+        )
         return
     slots = {slot.name for slot in plan.slots() if slot.plain is None}
     for name in [*preset.transforms, *preset.closed_sets]:
         if name not in slots | set(preset.columns) | {use.references for use in preset.metrics}:
             hint = suggest(name, slots) or f"one of: {', '.join(sorted(slots))}"
-            yield subject.problem("presets", f"{title} speaks of '{name}', which is no slot and no column of it", hint)
+            yield subject.problem(
+                "presets", f"{title} speaks of '{name}', which is no slot and no column of it", hint
+            )
     for kind, uses in (("metric", preset.metrics), ("criterion", preset.losses)):
         for use in uses:
             name = use.metric if isinstance(use, MetricUse) else use.criterion
@@ -162,5 +188,10 @@ def _preset(subject: Subject, preset: TaskPreset, registry: Registry) -> Iterato
 
 
 def _planned(preset: TaskPreset, registry: Registry) -> TaskPlan:
-    losses = [LossPlan(u.criterion, u.hidden, u.labels or u.hidden, u.weight, u.options) for u in preset.losses]
-    return compile_task(preset.name, list(preset.instructions), registry, losses=losses, metrics=preset.metrics)
+    losses = [
+        LossPlan(u.criterion, u.hidden, u.labels or u.hidden, u.weight, u.options)
+        for u in preset.losses
+    ]
+    return compile_task(
+        preset.name, list(preset.instructions), registry, losses=losses, metrics=preset.metrics
+    )

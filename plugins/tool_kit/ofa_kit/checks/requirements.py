@@ -18,26 +18,36 @@ def check_requirements(subject: Subject) -> Iterator[Finding]:
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
-            yield subject.problem(CHECK, f"'{text}' is no requirement", "correct it in pyproject.toml")
+            yield subject.problem(
+                CHECK, f"'{text}' is no requirement", "correct it in pyproject.toml"
+            )
             continue
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
         found = _version(wanted.name)
         if not found:
-            yield subject.problem(CHECK, f"it requires {text}, which is not installed", f'pip install "{text}"')
+            yield subject.problem(
+                CHECK, f"it requires {text}, which is not installed", f'pip install "{text}"'
+            )
         elif not wanted.specifier.contains(found, prereleases=True):
-            yield subject.problem(CHECK, f"it requires {text}, but {found} is installed", f'pip install "{text}"')
+            yield subject.problem(
+                CHECK, f"it requires {text}, but {found} is installed", f'pip install "{text}"'
+            )
 
 
 def check_owners(subject: Subject, owners: Iterable[str]) -> Iterator[Finding]:
     """Distributions whose components are used by name must be required."""
     if subject.distribution.startswith("dev:"):
         return
-    named = {_normal(text) for text in _required(subject.distribution)} | {_normal(subject.distribution)}
+    named = {_normal(text) for text in _required(subject.distribution)} | {
+        _normal(subject.distribution)
+    }
     for owner in sorted({owner for owner in owners if not owner.startswith("dev:")}):
         if _normal(owner) not in named:
             message = f"it uses what {owner} brings, but does not require it"
-            yield subject.warning(CHECK, message, f'add "{owner}" to the dependencies in pyproject.toml')
+            yield subject.warning(
+                CHECK, message, f'add "{owner}" to the dependencies in pyproject.toml'
+            )
 
 
 def unmet(distribution: str) -> list[str]:

@@ -45,11 +45,15 @@ def check_manifest_import(subject: Subject, target: str, timeout: float) -> list
     for report in trace.done:
         for name in report["heavy"]:
             remedy = "name implementations as 'module:Object', or import inside the function that needs it"
-            found.append(subject.problem("lightness", f"importing the manifest imports {name}", remedy))
+            found.append(
+                subject.problem("lightness", f"importing the manifest imports {name}", remedy)
+            )
     return found
 
 
-def check_imports(subject: Subject, target: str, manifest: Manifest | None, timeout: float) -> list[Finding]:
+def check_imports(
+    subject: Subject, target: str, manifest: Manifest | None, timeout: float
+) -> list[Finding]:
     """Import everything that a manifest names, and make a sample of every slot type; without one, the target alone.
 
     Libraries are imported first, so that neither their time nor their changes are held against the plugin.
@@ -69,8 +73,18 @@ def run(steps: Sequence[dict[str, Any]], timeout: float) -> Trace:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         report.touch()
-        command = [sys.executable, "-m", "ofa_kit.checks.probe", str(report), json.dumps(list(steps))]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        command = [
+            sys.executable,
+            "-m",
+            "ofa_kit.checks.probe",
+            str(report),
+            json.dumps(list(steps)),
+        ]
+        quiet = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+        }
         with subprocess.Popen(command, **quiet) as process:  # type: ignore[call-overload]
             try:
                 return _watch(process, report, steps, timeout)
@@ -78,7 +92,9 @@ def run(steps: Sequence[dict[str, Any]], timeout: float) -> Trace:
                 process.kill()
 
 
-def _watch(process: subprocess.Popen[bytes], report: Path, steps: Sequence[dict[str, Any]], timeout: float) -> Trace:
+def _watch(
+    process: subprocess.Popen[bytes], report: Path, steps: Sequence[dict[str, Any]], timeout: float
+) -> Trace:
     trace, lines, since = Trace(), 0, time.monotonic()
     while True:
         ended = process.poll() is not None
@@ -105,20 +121,27 @@ def _lines(report: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def _judge(subject: Subject, steps: Sequence[dict[str, Any]], trace: Trace, timeout: float) -> Iterator[Finding]:
+def _judge(
+    subject: Subject, steps: Sequence[dict[str, Any]], trace: Trace, timeout: float
+) -> Iterator[Finding]:
     for step, report in zip(steps, trace.done, strict=False):
         if step["do"] != "preload":
             yield from _judge_step(subject, step, report)
     if trace.stopped in ("hangs", "exits") and steps[len(trace.done)]["do"] != "preload":
         what, place = _name(steps[len(trace.done)])
         if trace.stopped == "hangs":
-            message, remedy = f"{what} does not end within {timeout:g} s", "wait for nothing at import"
+            message, remedy = (
+                f"{what} does not end within {timeout:g} s",
+                "wait for nothing at import",
+            )
         else:
             message, remedy = f"{what} ends the whole process", "raise an exception instead"
         yield subject.problem(STOPPED, message, remedy, place)
 
 
-def _judge_step(subject: Subject, step: dict[str, Any], report: dict[str, Any]) -> Iterator[Finding]:
+def _judge_step(
+    subject: Subject, step: dict[str, Any], report: dict[str, Any]
+) -> Iterator[Finding]:
     what, place = _name(step)
     if report["error"]:
         yield subject.problem(CHECK, f"{what} fails: {report['error']}", "mend it", place)
@@ -130,7 +153,9 @@ def _judge_step(subject: Subject, step: dict[str, Any], report: dict[str, Any]) 
     if report["printed"]:
         first = report["printed"].splitlines()[0]
         remedy = "use logging.getLogger(__name__)"
-        yield subject.problem(CHECK, f"{what} prints to standard output: {first!r:.60}", remedy, place)
+        yield subject.problem(
+            CHECK, f"{what} prints to standard output: {first!r:.60}", remedy, place
+        )
     for state in report["changed"]:
         yield subject.problem(CHECK, f"{what} changes {state}", remedy_of(state), place)
 
@@ -154,7 +179,11 @@ def _foreign(target: str, named: Sequence[str]) -> list[str]:
         if _package(name) not in own or _package(name) == _CORE:
             found[name] = None
             continue
-        found.update(dict.fromkeys(lib for lib in foreign_imports(name.partition(":")[0]) if _package(lib) not in own))
+        found.update(
+            dict.fromkeys(
+                lib for lib in foreign_imports(name.partition(":")[0]) if _package(lib) not in own
+            )
+        )
     return list(found)
 
 
@@ -166,4 +195,6 @@ def _packages_beside(package: str) -> frozenset[str]:
     """Top-level packages and modules that come with one, itself included."""
     installed = packages_distributions()
     owners = set(installed.get(package, ()))
-    return frozenset({package, *(name for name, others in installed.items() if owners & set(others))})
+    return frozenset(
+        {package, *(name for name, others in installed.items() if owners & set(others))}
+    )

@@ -121,11 +121,15 @@ def _locate(module: str, path: Sequence[str], hops: int) -> Place:
         return Place(file)
     found = _definition(tree, path[0])
     if found is None:
-        if any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body):
+        if any(
+            isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body
+        ):
             return Place(file)
         raise NotFoundError(f"'{module}' has no '{path[0]}'")
     if isinstance(found, ast.ImportFrom) and hops:
-        original = next(alias.name for alias in found.names if (alias.asname or alias.name) == path[0])
+        original = next(
+            alias.name for alias in found.names if (alias.asname or alias.name) == path[0]
+        )
         return _locate(absolute(found, module, is_package(module)), [original, *path[1:]], hops - 1)
     if len(path) > 1 and isinstance(found, ast.ClassDef):
         inner = _definition(found, path[1])
@@ -137,7 +141,9 @@ def _locate(module: str, path: Sequence[str], hops: int) -> Place:
 
 def _definition(scope: ast.Module | ast.ClassDef, name: str) -> ast.stmt | None:
     """The last statement that gives the name its meaning."""
-    return next((found for found in reversed(list(top_level(scope.body))) if name in _names(found)), None)
+    return next(
+        (found for found in reversed(list(top_level(scope.body))) if name in _names(found)), None
+    )
 
 
 def _names(statement: ast.stmt) -> set[str]:
@@ -145,5 +151,15 @@ def _names(statement: ast.stmt) -> set[str]:
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
-    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
+    targets = (
+        statement.targets
+        if isinstance(statement, ast.Assign)
+        else [getattr(statement, "target", None)]
+    )
+    return {
+        node.id
+        for target in targets
+        if target
+        for node in ast.walk(target)
+        if isinstance(node, ast.Name)
+    }

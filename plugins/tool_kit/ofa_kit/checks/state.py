@@ -54,7 +54,9 @@ def snapshot() -> dict[str, Any]:
         "sys.stderr": id(sys.stderr),
         "sys.excepthook": id(sys.excepthook),
         "the handlers of signals": tuple(repr(signal.getsignal(number)) for number in _HANDLED),
-        "the threads that keep the process alive": tuple(t.name for t in threading.enumerate() if not t.daemon),
+        "the threads that keep the process alive": tuple(
+            t.name for t in threading.enumerate() if not t.daemon
+        ),
         **{f"the environment variable {name}": value for name, value in os.environ.items()},
         **_numpy(),
         **_torch(),
@@ -65,7 +67,9 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Names of state that differs. What a library brought that was imported in between is no change."""
     known = before.keys() & after.keys()
     found = [name for name in known if before[name] != after[name]]
-    variables = {name for name in before.keys() ^ after.keys() if name.startswith("the environment variable")}
+    variables = {
+        name for name in before.keys() ^ after.keys() if name.startswith("the environment variable")
+    }
     return sorted({*found, *variables})
 
 
@@ -79,7 +83,9 @@ def _torch() -> dict[str, Any]:
     if torch is None or not hasattr(torch, "get_default_device"):
         return {}
     readers: dict[str, Callable[[], Any]] = {
-        "the seed of torch": lambda: hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
+        "the seed of torch": lambda: hashlib.sha256(
+            torch.get_rng_state().numpy().tobytes()
+        ).hexdigest(),
         "the default dtype of torch": lambda: str(torch.get_default_dtype()),
         "the default device of torch": lambda: str(torch.get_default_device()),
         "gradients of torch": torch.is_grad_enabled,

@@ -22,7 +22,9 @@ _WAYS = {
 }
 
 
-def check_plugin(row: PluginRow, manifest: Manifest | None, target: str, registry: Registry) -> Iterator[Finding]:
+def check_plugin(
+    row: PluginRow, manifest: Manifest | None, target: str, registry: Registry
+) -> Iterator[Finding]:
     """Everything that can be seen without running the plugin's code.
 
     Args:
@@ -65,10 +67,18 @@ def _check_hooks(subject: Subject, target: str) -> Iterator[Finding]:
     try:
         place = locate(target)
     except (NotFoundError, SyntaxError, OSError, UnicodeDecodeError) as error:
-        yield subject.problem("targets", f"the hooks are not at '{target}': {error}", "correct the entry point")
+        yield subject.problem(
+            "targets", f"the hooks are not at '{target}': {error}", "correct the entry point"
+        )
         return
     tree = tree_of(place.file)
     for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("ofa_") and node.name not in known:
+        if (
+            isinstance(node, ast.FunctionDef)
+            and node.name.startswith("ofa_")
+            and node.name not in known
+        ):
             hint = suggest(node.name, known) or f"one of: {', '.join(known)}"
-            yield subject.problem("hooks", f"there is no hook '{node.name}'", hint, f"{place.file}:{node.lineno}")
+            yield subject.problem(
+                "hooks", f"there is no hook '{node.name}'", hint, f"{place.file}:{node.lineno}"
+            )

@@ -44,13 +44,17 @@ COMPONENTS: Mapping[str, Example] = MappingProxyType(
             '{"letters": Option(1, "Letters that are compared.", minimum=1)}',
             {"task_lines": "    metrics: [{{metric: {name}, slot: opposite}}]\n"},
         ),
-        "router": Example("Experts by place in the segment.", "{}", {"model_setting": ", experts: {name}"}),
+        "router": Example(
+            "Experts by place in the segment.", "{}", {"model_setting": ", experts: {name}"}
+        ),
         "schedule": Example(
             "Every task in turn, for some steps.",
             '{"steps": Option(2, "Steps of a task before the next has its turn.", minimum=1)}',
             {"train_setting": ", schedule: {{name: {name}}}"},
         ),
-        "tracker": Example("Metrics as lines of text.", settings={"train_setting": ", trackers: [jsonl, {name}]"}),
+        "tracker": Example(
+            "Metrics as lines of text.", settings={"train_setting": ", trackers: [jsonl, {name}]"}
+        ),
         "transform": Example(
             "Blanks at the ends removed.",
             settings={"data_lines": "      transforms: {{word: [{name}]}}\n"},

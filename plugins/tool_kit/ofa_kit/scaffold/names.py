@@ -55,9 +55,17 @@ def checked_names(kind: str, name: str) -> Names:
         UserError: It is no name of a plugin; says how it could be written.
     """
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        near = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
-        hint = f"; for instance '{near}'" if _NAME.fullmatch(near) and not keyword.iskeyword(near) else ""
-        raise UserError(f"'{name}' is no name for a plugin: small letters, digits and single '-', a letter first{hint}")
+        near = re.sub(
+            r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+        ).strip("-")
+        hint = (
+            f"; for instance '{near}'"
+            if _NAME.fullmatch(near) and not keyword.iskeyword(near)
+            else ""
+        )
+        raise UserError(
+            f"'{name}' is no name for a plugin: small letters, digits and single '-', a letter first{hint}"
+        )
     if len(name) > LONGEST:
         raise UserError(f"the name '{name}' has {len(name)} letters; {LONGEST} are the most")
     return Names(kind, name)
@@ -87,7 +95,10 @@ def check_free(names: Names, offers: Iterable[tuple[str, str]], registry: Regist
         UserError: Something has; names its distribution and what to do.
     """
     for row in registry.rows:
-        if row.distribution == names.distribution or (row.kind, row.name) == (names.kind, names.name):
+        if row.distribution == names.distribution or (row.kind, row.name) == (
+            names.kind,
+            names.name,
+        ):
             raise UserError(
                 f"there is a {row.kind} plugin '{row.name}' already, from {row.distribution}: choose another name"
             )
@@ -95,9 +106,13 @@ def check_free(names: Names, offers: Iterable[tuple[str, str]], registry: Regist
         if name in registry.names(kind):
             what = {"slot": "slot type", "preset": "task preset"}.get(kind, kind)
             way = "; choose another with --slot" if kind == "slot" else ": choose another name"
-            raise UserError(f"{what} '{name}' is there already, from {_owner(kind, name, registry)}{way}")
+            raise UserError(
+                f"{what} '{name}' is there already, from {_owner(kind, name, registry)}{way}"
+            )
     if find_spec(names.package) is not None:
-        raise UserError(f"there is an importable package '{names.package}' already: choose another name")
+        raise UserError(
+            f"there is an importable package '{names.package}' already: choose another name"
+        )
 
 
 def check_choice(what: str, given: str, known: Iterable[str]) -> None:
@@ -109,7 +124,9 @@ def check_choice(what: str, given: str, known: Iterable[str]) -> None:
     names = list(known)
     if given not in names:
         hint = suggest(given, names)
-        raise UserError(f"no {what} '{given}'; {hint + ' ' if hint else ''}one of: {', '.join(names)}")
+        raise UserError(
+            f"no {what} '{given}'; {hint + ' ' if hint else ''}one of: {', '.join(names)}"
+        )
 
 
 def _owner(kind: str, name: str, registry: Registry) -> str:

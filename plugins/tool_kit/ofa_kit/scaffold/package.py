@@ -73,7 +73,9 @@ class Request:
     """Modality: of grids of numbers, in one file."""
 
 
-def request_of(kind: str, name: str, slot: str = "", component: str = "", grid: bool = False) -> Request:
+def request_of(
+    kind: str, name: str, slot: str = "", component: str = "", grid: bool = False
+) -> Request:
     """A request with its words checked.
 
     Raises:
@@ -97,7 +99,10 @@ def new_package(request: Request, registry: Registry) -> dict[str, str]:
     """
     build = {"modality": _modality, "task": _task, "component": _component}[request.names.kind]
     values = {**_common(request.names), **build(request, registry)}
-    return {path.format(**values): _render(name.format(**values), values) for path, name in _files(request).items()}
+    return {
+        path.format(**values): _render(name.format(**values), values)
+        for path, name in _files(request).items()
+    }
 
 
 def _files(request: Request) -> Mapping[str, str]:
@@ -121,13 +126,20 @@ def _common(names: Names) -> dict[str, str]:
 def _modality(request: Request, registry: Registry) -> dict[str, str]:
     names, slot = request.names, request.slot or request.names.slot
     check_slot_name(slot)
-    offers = [("slot", slot), *((kind, names.identifier) for kind in ("preprocessor", "adapter", "head"))]
+    offers = [
+        ("slot", slot),
+        *((kind, names.identifier) for kind in ("preprocessor", "adapter", "head")),
+    ]
     offers += [("metric", f"{names.identifier}_error")] if request.grid else []
     check_free(names, offers, registry)
     if request.grid:
         doc = f"Slots of type {slot}: grids of numbers."
         return {"slot": slot, "doc": doc, "entry": names.identifier, **_requirements()}
-    return {"slot": slot, "doc": f"Slots of type {slot}: rows of numbers.", **_requirements("numpy>=2")}
+    return {
+        "slot": slot,
+        "doc": f"Slots of type {slot}: rows of numbers.",
+        **_requirements("numpy>=2"),
+    }
 
 
 def _task(request: Request, registry: Registry) -> dict[str, str]:
@@ -143,7 +155,13 @@ def _task(request: Request, registry: Registry) -> dict[str, str]:
         needed = [registry.owner("slot", request.slot), distribution]
     doc = f"{request.names.title}: a task to be described."
     needed.append(STARTER_DISTRIBUTION)
-    return {**columns, "slot": request.slot, "instruction": instruction, "doc": doc, **_requirements(*needed)}
+    return {
+        **columns,
+        "slot": request.slot,
+        "instruction": instruction,
+        "doc": doc,
+        **_requirements(*needed),
+    }
 
 
 def _component(request: Request, registry: Registry) -> dict[str, str]:
@@ -190,10 +208,16 @@ def _plain_text(registry: Registry) -> tuple[str, str]:
         slot = registry.plain_text_slot().name
         return slot, registry.owner("slot", slot)
     except UnknownNameError:
-        slot = next(name for name, owner in SLOT_DISTRIBUTIONS.items() if owner == PLAIN_TEXT_DISTRIBUTION)
+        slot = next(
+            name for name, owner in SLOT_DISTRIBUTIONS.items() if owner == PLAIN_TEXT_DISTRIBUTION
+        )
         return slot, PLAIN_TEXT_DISTRIBUTION
 
 
 def _render(name: str, values: Mapping[str, str]) -> str:
-    source = files("ofa_kit.scaffold").joinpath("templates", f"{name}.template").read_text(encoding="utf-8")
+    source = (
+        files("ofa_kit.scaffold")
+        .joinpath("templates", f"{name}.template")
+        .read_text(encoding="utf-8")
+    )
     return Template(source).substitute(values)

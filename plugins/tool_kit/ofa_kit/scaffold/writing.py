@@ -22,7 +22,9 @@ def write_package(folder: Path, files: Mapping[str, str]) -> None:
         UserError: Something is there already, or nothing can be written there.
     """
     if folder.exists() or folder.is_symlink():
-        raise UserError(f"'{folder}' is there already: choose another name, or another place with --dir")
+        raise UserError(
+            f"'{folder}' is there already: choose another name, or another place with --dir"
+        )
     check_writable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
