@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,8 +9,7 @@ from typing import Any
 import typer
 
 from ofa_cli.output import echo, print_json
-from ofacore.ground.folders import cache_root
-from ofacore.plugin import CONTRACT, PluginRow, Registry
+from ofacore.plugin import CONTRACT, PluginRow
 
 _WIDTH = 12
 
@@ -36,34 +32,6 @@ def plugin_problems(rows: Sequence[PluginRow]) -> list[str]:
     """One line for each plugin that cannot be used as it should."""
     bad = [row for row in rows if row.status not in ("ok", "disabled")]
     return [f"plugin {row.name} is {row.status}: {row.problem}" for row in bad]
-
-
-def plugin_report() -> tuple[dict[str, Any], list[str]]:
-    """(report, problems) about plugins; loads nothing but manifests."""
-    from ofa_kit.checks.requirements import unmet
-    from ofa_kit.checks.static import subject_of
-
-    registry = Registry.discover()
-    places = [
-        f"{row.name}: {subject_of(row, registry.entry_point(row)).place}" for row in registry.rows
-    ]
-    lacking = {row.distribution: unmet(row.distribution) for row in registry.rows}
-    report = {
-        "python": f"{platform.python_version()} in {sys.prefix}",
-        "platform": platform.platform(),
-        "libraries": versions(("ofacore", "pluggy", "numpy", "torch")),
-        "plugins": plugin_lines(registry.rows),
-        "places": places,
-        "settings": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith("OFA_")
-        },
-        "cache": str(cache_root()),
-    }
-    problems = plugin_problems(registry.rows)
-    problems += [
-        f"{distribution}: {line}" for distribution, lines in lacking.items() for line in lines
-    ]
-    return report, problems
 
 
 def print_report(report: Mapping[str, Any], problems: Sequence[str], *, json: bool) -> None:

@@ -35,19 +35,46 @@ class LazyGroup(TyperGroup):
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        from ofa_cli.plugin_commands import command_lines
-
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-        lines, problem = command_lines()
-        if lines or problem:
-            with formatter.section("Commands of plugins"):
-                if lines:
-                    formatter.write_dl(list(lines.items()))
-                if problem:
-                    formatter.write_text(problem)
+        _write_plugin_commands(formatter, "")
+
+
+class OpenGroup(TyperGroup):
+    """A command of ``ofa`` with commands below it: its own, and those of plugins."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in self.commands:
+            return super().get_command(ctx, cmd_name)
+        from ofa_cli.plugin_commands import plugin_command
+
+        return plugin_command(f"{self.name} {cmd_name}")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        super().format_commands(ctx, formatter)
+        _write_plugin_commands(formatter, str(self.name))
+
+
+def _write_plugin_commands(formatter: Any, group: str) -> None:
+    from ofa_cli.plugin_commands import command_lines
+
+    lines, problem = command_lines(group)
+    if not lines and not problem:
+        return
+    with formatter.section("Commands of plugins"):
+        if lines:
+            formatter.write_dl(list(lines.items()))
+        if problem:
+            formatter.write_text(problem)
 
 
 def command_app() -> typer.Typer:
     """The application of one command, plain in its help like all others."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+def command_group() -> typer.Typer:
+    """The application of a command that has others below it."""
+    return typer.Typer(
+        cls=OpenGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True
+    )

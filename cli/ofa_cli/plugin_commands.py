@@ -13,10 +13,10 @@ from ofacore.plugin.blame import Blame
 from ofacore.plugin.commands import PluginCommands
 
 
-def command_lines() -> tuple[dict[str, str], str]:
-    """Command -> its line in ``ofa --help``, and what is wrong with the settings about plugins, or nothing."""
+def command_lines(group: str = "") -> tuple[dict[str, str], str]:
+    """Command -> its line in the help, and what is wrong with the settings about plugins, or nothing."""
     try:
-        lines = PluginCommands().lines()
+        lines = PluginCommands().lines(group)
     except PluginError as error:
         return {}, printable(str(error))
     return {name: shortened(line) for name, line in lines.items()}, ""
@@ -30,7 +30,7 @@ def plugin_command(name: str) -> Any:
     """
     target, origin = PluginCommands().load(name)
     command = _as_command(target, origin)
-    command.name = name
+    command.name = name.rpartition(" ")[2]
     _blame_when_invoked(command, origin)
     return command
 

@@ -8,7 +8,6 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ofa_cli.output import echo
-from ofa_kit.checks.source import NotFoundError, locate
 from ofacore.plugin import (
     CommandManifest,
     ComponentManifest,
@@ -20,6 +19,7 @@ from ofacore.plugin import (
     TaskManifest,
 )
 from ofacore.plugin.options import default_in_words, values_in_words
+from ofacore.plugin.source import NotFoundError, locate
 
 
 def as_data(row: PluginRow, manifest: Manifest | None, registry: Registry) -> dict[str, Any]:

@@ -247,9 +247,6 @@ MANIFEST = ComponentManifest(
                 10_000.0, "A position turns the slowest features by about one over this.", minimum=1
             ),
         ),
-        _component(
-            "positions_cost", "rotary", "ofa_planner.positions:RotaryCost", "What rotation costs."
-        ),
         _component("tracker", "jsonl", f"{_TRACKERS}:Jsonl", "metrics.jsonl in the run folder."),
         _component(
             "tracker",

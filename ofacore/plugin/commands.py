@@ -6,7 +6,7 @@ from typing import Any
 
 from ofacore.plugin.blame import who
 from ofacore.plugin.discovery import discover_plugins
-from ofacore.plugin.first_party import COMMAND_DISTRIBUTIONS, COMMANDS
+from ofacore.plugin.first_party import COMMAND_DISTRIBUTIONS, COMMANDS, SUBCOMMANDS
 from ofacore.plugin.manifest import CommandManifest
 from ofacore.plugin.plugin_errors import PluginError, suggest
 from ofacore.plugin.plugin_rows import Plugin, PluginRow
@@ -26,14 +26,16 @@ class PluginCommands:
         self._plugins = discover_plugins(only=_KIND)
         self._registry = Registry(self._plugins, preferred())
 
-    def lines(self) -> dict[str, str]:
-        """Command -> its line in ``ofa --help``; one that cannot be called says so."""
+    def lines(self, group: str = "") -> dict[str, str]:
+        """Command -> its line in the help of ``ofa``, or of one of its commands; one that cannot be called says so."""
         found: dict[str, str] = {}
         for plugin in self._plugins:
             row = plugin.row
             if row.kind != _KIND or row.status == "disabled" or row.name in COMMANDS:
                 continue
-            found[row.name] = _line(plugin)
+            place, _, name = row.name.rpartition(" ")
+            if place == group and name not in SUBCOMMANDS.get(group, ()):
+                found[name] = _line(plugin)
         return dict(sorted(found.items()))
 
     def load(self, name: str) -> tuple[Any, str]:
@@ -55,8 +57,11 @@ class PluginCommands:
             return f"command '{name}' of distribution '{row.distribution}' is {row.status}: {row.problem}"
         if distribution := COMMAND_DISTRIBUTIONS.get(name):
             return f"command '{name}' is not installed: pip install {distribution}"
-        known = {*COMMANDS, *self._registry.names(_KIND), *COMMAND_DISTRIBUTIONS}
-        return f"no command '{name}'; {suggest(name, known) or 'ofa --help lists them'}"
+        group = name.rpartition(" ")[0]
+        own = [f"{group} {below}" for below in SUBCOMMANDS[group]] if group else COMMANDS
+        known = {*own, *self._registry.names(_KIND), *COMMAND_DISTRIBUTIONS}
+        listing = f"ofa {group} --help" if group else "ofa --help"
+        return f"no command '{name}'; {suggest(name, known) or f'{listing} lists them'}"
 
     def _rows(self, name: str) -> list[PluginRow]:
         """Plugins of that name that have no command to call; a development entry may be one of any kind."""

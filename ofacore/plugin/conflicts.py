@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from ofacore.plugin.first_party import COMMANDS
+from ofacore.plugin.first_party import COMMANDS, SUBCOMMANDS
 from ofacore.plugin.kinds import CORE_KINDS
 from ofacore.plugin.plugin_errors import ConflictError, UnknownNameError, conflict_text
 from ofacore.plugin.plugin_rows import Plugin
@@ -126,7 +126,7 @@ class Index:
 
     def _decide(self, key: tuple[str, str], owners: list[Plugin]) -> list[Plugin]:
         kind, name = key
-        if kind == "command" and name in COMMANDS:
+        if kind == "command" and _is_own(name):
             for plugin in owners:
                 plugin.mark(
                     "conflict",
@@ -161,6 +161,12 @@ def describe_kind(kind: str) -> str:
     """A kind in words."""
     words = {"slot": "slot type", "preset": "task preset", "kind": "kind of component"}
     return words.get(kind, kind)
+
+
+def _is_own(command: str) -> bool:
+    """``ofa`` itself has a command of this name."""
+    group, _, name = command.rpartition(" ")
+    return command in COMMANDS or name in SUBCOMMANDS.get(group, ())
 
 
 def _unknown(plugin: Plugin, known: set[str]) -> tuple[str, str] | None:

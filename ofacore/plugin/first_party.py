@@ -32,13 +32,29 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "plugins": "Plugins that are installed.",
         "config": "Show or check a configuration, or print its schema.",
         "data": "Fetch starter data, check the rows of a file.",
-        "plan-layout": "Propose parallel layouts for a number of GPUs.",
         "checkpoint": "Convert checkpoints between their forms.",
-        "import": "Make a run of another project's checkpoint.",
-        "export": "Write a run's model for other programs.",
         "doctor": "Report on this machine and installation.",
     }
 )
 """Command of ``ofa`` itself -> its line in ``ofa --help``. No plugin can replace one."""
-COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType({})
+COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "export": "ofa-foreign",
+        "import": "ofa-foreign",
+        "plan-layout": "ofa-planner",
+        "plugins check": "ofa-kit",
+        "plugins doctor": "ofa-kit",
+        "plugins new": "ofa-kit",
+    }
+)
 """Command -> first-party distribution that brings it. Add a line with each such package."""
+SUBCOMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "checkpoint": ("convert",),
+        "config": ("show", "check", "schema"),
+        "data": ("fetch", "check"),
+        "plugins": ("list", "show"),
+        "tasks": ("list",),
+    }
+)
+"""Command of ``ofa`` that has commands of its own -> their names; plugins may add others below it."""

@@ -245,7 +245,8 @@ class CommandManifest:
     """A command that ``ofa`` gets from a plugin; its entry point stands in the group ``ofa.command``."""
 
     name: str
-    """What is typed behind ``ofa``, in small letters with hyphens; the name of the entry point too."""
+    """What is typed behind ``ofa``, in small letters with hyphens; the name of the entry point too. Two words stand
+    for a command below one of ``ofa`` itself: ``plugins new``."""
     contract: tuple[int, int]
     target: str
     """``"package.module:app"``, a Typer application or a function, imported when the command is called."""

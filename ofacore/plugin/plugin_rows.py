@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from ofacore.plugin.first_party import SUBCOMMANDS
 from ofacore.plugin.guard import guarded
 from ofacore.plugin.kinds import CORE_KINDS, RESERVED
 from ofacore.plugin.manifest import (
@@ -44,7 +45,8 @@ _MANIFESTS: dict[str, type] = {
 }
 _SLOT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_COMMAND_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_WORD = "[a-z][a-z0-9]*(-[a-z0-9]+)*"
+_COMMAND_NAME = re.compile(f"({_WORD} )?{_WORD}")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -357,7 +359,14 @@ def _commands(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     name, target, doc = manifest.name, manifest.target, manifest.doc
     if not _COMMAND_NAME.fullmatch(str(name)):
         raise PluginError(
-            f"command '{name}' is no name in small letters with hyphens such as 'tidy-up'"
+            f"command '{name}' is no name in small letters with hyphens such as 'tidy-up' or "
+            f"'data tidy-up'"
+        )
+    group = str(name).rpartition(" ")[0]
+    if group and group not in SUBCOMMANDS:
+        raise PluginError(
+            f"command '{name}': 'ofa {group}' has no commands below it; "
+            f"those that have some: {', '.join(SUBCOMMANDS)}"
         )
     if not _TARGET.fullmatch(str(target)):
         raise PluginError(f"command '{name}' has target '{target}', not 'package.module:app'")

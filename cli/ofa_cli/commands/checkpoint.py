@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ofa_cli.lazy import command_app
+from ofa_cli.lazy import command_group
 from ofa_cli.output import echo
 
-app = command_app()
+app = command_group()
 
 
 @app.callback()

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ofa_cli.lazy import command_app
+from ofa_cli.lazy import command_group
 from ofa_cli.output import print_json
 
-app = command_app()
+app = command_group()
 
 Sources = Annotated[
     list[str] | None, typer.Argument(help="YAML files, later ones win; or 'starter'.")

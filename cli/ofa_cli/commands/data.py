@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ofa_cli.lazy import command_app
+from ofa_cli.lazy import command_group
 from ofa_cli.output import echo
 from ofacore.ground.errors import UserError
 
-app = command_app()
+app = command_group()
 
 
 @app.callback()

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ofa_cli.lazy import command_app
+from ofa_cli.lazy import command_group
 from ofa_cli.output import echo, print_json
 from ofacore.plugin import Registry, TaskPreset
 
-app = command_app()
+app = command_group()
 
 
 @app.callback()

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ofa_kit.checks.findings import Finding, Subject
-from ofa_kit.checks.source import (
+from ofacore import parts
+from ofacore.plugin.source import (
     NotFoundError,
     Place,
     absolute,
@@ -17,7 +18,6 @@ from ofa_kit.checks.source import (
     top_level,
     tree_of,
 )
-from ofacore import parts
 
 LIGHT = ("ofacore.plugin", "ofacore", "ofacore.components.grids.modality")
 """Modules of the core that a manifest may import."""

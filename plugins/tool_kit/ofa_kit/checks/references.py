@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ofa_kit.checks.findings import Finding, Subject
-from ofa_kit.checks.source import NotFoundError, locate
 from ofacore.ground.errors import UserError
 from ofacore.instruction import InstructionError
 from ofacore.plan import compile_task
@@ -25,6 +24,7 @@ from ofacore.plugin import (
     suggest,
 )
 from ofacore.plugin.options import declaration_fault
+from ofacore.plugin.source import NotFoundError, locate
 
 TARGETS, NAMES, OPTIONS = "targets", "names", "options"
 _SERVING = ("adapter", "head", "criterion", "generator", "corruption")

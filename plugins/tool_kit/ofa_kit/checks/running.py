@@ -16,9 +16,9 @@ from typing import Any
 from ofa_kit.checks.findings import Finding, Subject
 from ofa_kit.checks.lightness import foreign_imports
 from ofa_kit.checks.references import targets
-from ofa_kit.checks.source import NotFoundError, locate
 from ofa_kit.checks.state import remedy_of
 from ofacore.plugin import Manifest, ModalityManifest
+from ofacore.plugin.source import NotFoundError, locate
 
 CHECK, STOPPED = "imports", "process"
 _CORE = "ofacore"

@@ -10,9 +10,9 @@ from ofa_kit.checks.findings import Finding, Subject
 from ofa_kit.checks.lightness import check_lightness
 from ofa_kit.checks.references import check_names, check_targets, owners_of
 from ofa_kit.checks.requirements import check_owners, check_requirements
-from ofa_kit.checks.source import NotFoundError, locate, tree_of
 from ofacore.plugin import Manifest, ModalityManifest, PluginRow, Registry, suggest
 from ofacore.plugin.hooks import HookSpecs
+from ofacore.plugin.source import NotFoundError, locate, tree_of
 
 _WAYS = {
     "broken": "mend it, then 'ofa plugins check' again",

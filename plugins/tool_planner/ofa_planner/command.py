@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from ofa_cli.lazy import command_app
 from ofa_cli.output import echo, print_json, print_table
+from ofa_planner.estimate import Estimate
+from ofa_planner.hardware import Hardware
+from ofa_planner.search import Proposal, describe, propose
+from ofa_planner.workload import Workload
+from ofacore.config.schema import ModelConfig
+from ofacore.plugin import UserError
 
-if TYPE_CHECKING:
-    from ofa_planner.estimate import Estimate
-    from ofa_planner.search import Proposal
-
-app = command_app()
 _GIB = 2**30
 _RATES = {"bf16": 312.0, "fp32": 19.5}
 
 
-@app.command()
 def plan_layout(
     preset: Annotated[str, typer.Option(help="Named sizes of the model.")],
     gpus: Annotated[int, typer.Option(help="Number of GPUs.")],
@@ -45,12 +44,6 @@ def plan_layout(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every layout.")] = False,
 ) -> None:
     """Propose parallel layouts: memory, bubbles, communication and speed by a cost model, nothing measured."""
-    from ofa_planner.hardware import Hardware
-    from ofa_planner.search import propose
-    from ofa_planner.workload import Workload
-    from ofacore.config.schema import ModelConfig
-    from ofacore.ground.errors import UserError
-
     numbers = {
         "--memory": memory,
         "--global-positions": global_positions,
@@ -103,7 +96,6 @@ def _report(found: Proposal) -> dict[str, Any]:
 
 
 def _entry(each: Estimate) -> dict[str, Any]:
-    from ofa_planner.search import describe
 
     layout, time, held = each.choice.layout, each.time, each.memory.held
     return {
@@ -160,7 +152,6 @@ def _print(found: Proposal, show: int) -> None:
 
 
 def _row(each: Estimate) -> tuple[str, ...]:
-    from ofa_planner.search import describe
 
     time = each.time
     sent = ", ".join(f"{kind} {size / 1e9:.2f}" for kind, size in each.sent.items() if size)

@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ofa_cli.lazy import command_app
 from ofa_cli.output import echo
 from ofa_cli.runs import run_folder
-
-app = command_app()
+from ofacore.plugin import UserError, suggest
 
 FORMATS = ("safetensors", "hf-bart")
 
 
-@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder or saved model.")],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
@@ -31,9 +28,6 @@ def export(
     which: Annotated[str, typer.Option(help="latest or best.")] = "latest",
 ) -> None:
     """Write a model for other programs."""
-    from ofacore.ground.errors import UserError
-    from ofacore.plugin import suggest
-
     if form not in FORMATS:
         raise UserError(
             f"--format {form}: {suggest(form, FORMATS) or 'there are ' + ', '.join(FORMATS)}"

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ofa_kit.checks.lightness import foreign_imports
-from ofa_kit.checks.source import NotFoundError, locate, module_file
+from ofacore.plugin.source import NotFoundError, locate, module_file
 
 CODE = """
 raise RuntimeError("executed")

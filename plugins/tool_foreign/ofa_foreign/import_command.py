@@ -7,13 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ofa_cli.lazy import command_app
 from ofa_cli.output import echo
+from ofacore.plugin import UserError
 
-app = command_app()
 
-
-@app.command("import")
 def import_(
     path: Annotated[
         Path,
@@ -43,8 +40,6 @@ def import_(
     ] = "none",
 ) -> None:
     """Make a run of another project's checkpoint; no code of the checkpoint is run."""
-    from ofacore.ground.errors import UserError
-
     if experts not in ("none", "modality"):
         raise UserError(f"--experts {experts}: there are none and modality")
 
