@@ -32,13 +32,13 @@ def steps_of(model: Any, number: int, samples: int) -> list[Any]:
     """Steps of training data; ``samples``: most in a micro-batch."""
     from ofacore.batching.cursor import Cursor
     from ofacore.batching.steps import StepLoader
-    from ofacore.generalist.fitting import loaded, loader_settings, schedule, training_data
+    from ofacore.generalist.fitting import loader_settings, schedule, training_data
 
     settings = replace(
         loader_settings(model.assembly.config.train), workers=0, samples=samples, positions=10**6
     )
     steps = StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, number)
-    return [loaded(step) for step in steps]
+    return list(steps)
 
 
 def trained(gpu: Any, model: Any, steps: list[Any]) -> dict[str, object]:

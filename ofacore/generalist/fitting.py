@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from ofacore.batching.cursor import Cursor
-from ofacore.batching.steps import LoaderSettings, Step, StepLoader
+from ofacore.batching.steps import LoaderSettings, StepLoader
 from ofacore.batching.steps import TaskData as TrainingData
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
@@ -35,9 +33,8 @@ from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.hooks import RunHooks, TrainingRun
-from ofacore.protocols import Batch, Schedule, ScheduleContext, TaskShare, Tracker
+from ofacore.protocols import Schedule, ScheduleContext, TaskShare, Tracker
 from ofacore.setup.layout_check import aggregator_problems
-from ofacore.sources.data_errors import BadRow
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.checkpointing import Checkpointing
 from ofacore.training.callbacks.fault_log import FaultLog
@@ -46,7 +43,6 @@ from ofacore.training.callbacks.progress import Progress
 from ofacore.training.callbacks.speed import Speed
 from ofacore.training.callbacks.tracking import Tracking
 from ofacore.training.callbacks.validation import Validation
-from ofacore.training.interfaces import StepData
 from ofacore.training.loop import Trainer
 from ofacore.training.optim.precision import RunFormat, choose_format, format_of_checkpoint
 from ofacore.training.state.sharded_state import restore_shards
@@ -57,51 +53,6 @@ if TYPE_CHECKING:
     from ofacore.generalist.facade import Generalist
 
 logger = logging.getLogger("ofacore.training")
-
-
-@dataclass(frozen=True)
-class LoadedStep:
-    """A loader's step as the trainer reads it."""
-
-    step: int
-    batches: Sequence[Batch]
-    counts: Mapping[str, int]
-    cursor: Mapping[str, Any]
-    bad_rows: Sequence[BadRow]
-    halves: Callable[[Batch], Sequence[Batch]]
-    """Cuts a micro-batch; see `ofacore.training.interfaces.Divisible`."""
-    origin: Step
-    """With the rows that it was made of."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Steps from a loader, for the trainer."""
-
-    loader: StepLoader
-
-    def __iter__(self) -> Generator[LoadedStep, None, None]:
-        with closing(iter(self.loader)) as steps:
-            for step in steps:
-                yield loaded(step)
-
-
-def loaded(step: Step) -> LoadedStep:
-    """The same step in the trainer's terms."""
-    return LoadedStep(
-        step.number, step.batches, step.counts, step.cursor.state(), step.bad, step.halves, step
-    )
-
-
-def rollout(generalist: Generalist) -> Callable[[StepData, nn.Module], StepData]:
-    """The pass before each step, in the trainer's terms."""
-    write = Rollout(generalist)
-
-    def ahead(step: StepData, model: nn.Module) -> StepData:
-        assert isinstance(step, LoadedStep)
-        return replace(loaded(write(step.origin, model)), step=step.step)
-
-    return ahead
 
 
 def fit(
@@ -151,10 +102,10 @@ def fit(
     )
     trainer = Trainer(
         generalist.model,
-        Steps(loader),
+        loader,
         config,
         folder,
-        rollout=rollout(generalist),
+        rollout=Rollout(generalist),
         dtype=chosen.dtype,
         aggregator=run_aggregator(config, generalist.assembly.registry),
     )

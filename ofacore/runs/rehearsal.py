@@ -12,13 +12,12 @@ from ofacore.generalist.facade import Generalist
 from ofacore.generalist.fitting import (
     check_alike,
     divide,
-    loaded,
     loader_settings,
-    rollout,
     run_format,
     schedule,
     training_data,
 )
+from ofacore.generalist.rollout import Rollout
 from ofacore.ground.machine import peak_memory
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.process_grid import described
@@ -41,7 +40,7 @@ def rehearse(generalist: Generalist, console: Console) -> None:
     loader = StepLoader(
         training_data(generalist), schedule(generalist), loader_settings(config), stop=2
     )
-    steps = [loaded(step) for step in loader]
+    steps = list(loader)
     chosen = run_format(generalist)
     console.print(f"\n{chosen.told}", highlight=False, markup=False)
     divide(generalist, chosen.dtype)
@@ -63,7 +62,7 @@ def rehearse(generalist: Generalist, console: Console) -> None:
             steps,
             config,
             Path(folder),
-            rollout=rollout(generalist),
+            rollout=Rollout(generalist),
             dtype=chosen.dtype,
         )
         for step in steps:

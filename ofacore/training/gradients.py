@@ -15,13 +15,14 @@ from typing import Any, ClassVar, NoReturn
 
 import torch
 
+from ofacore.batching.steps import Step
 from ofacore.batching.transfer import batch_on
 from ofacore.config.schema import FaultConfig
+from ofacore.model.universal import UniversalModel
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.process_groups import data_rank, data_size, layout
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
 from ofacore.sources.data_errors import BlamingBatch
-from ofacore.training.interfaces import Divisible, StepData, TrainableModel
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.aggregation import TaskGradients
 from ofacore.training.step.faults import Fault, FaultCounters
@@ -95,7 +96,7 @@ class GradientPass:
         tasks: Makes one gradient of those of the tasks, where that is not their sum.
     """
 
-    model: TrainableModel
+    model: UniversalModel
     optimizer: RunOptimizer
     policy: FaultConfig
     counters: FaultCounters
@@ -107,10 +108,8 @@ class GradientPass:
     """Losses are read once a step. Where one is not finite, the step is done again and looks at each."""
     _trusting: bool = field(default=False, init=False)
 
-    def run(self, data: StepData) -> StepGradient:
+    def run(self, data: Step) -> StepGradient:
         """Accumulate the gradients of one step.
-
-        A step that is not `Divisible` loses a faulty micro-batch as a whole.
 
         Raises:
             NonFiniteError: Under ``train.faults.nan=raise``.
@@ -129,13 +128,13 @@ class GradientPass:
             done = self._attempt(data, batches, scale, faults, lost)
             if done is None:
                 continue
-            self._whole_gradient(data.step)
+            self._whole_gradient(data.number)
             norm = float(self.optimizer.gradient_norm())
             if math.isfinite(norm):
                 sums, bad, cause = merged(
                     done.sums, [*lost.samples, *done.bad], done.cause or lost.cause
                 )
-                faults += self._skipped(data.step, "nan", bad, "loss is not finite", cause)
+                faults += self._skipped(data.number, "nan", bad, "loss is not finite", cause)
                 return StepGradient(sums.report(), norm, faults, known.samples, known.positions)
             searched = self._attempt(data, batches, scale, faults, lost, search=True)
             if searched is not None:
@@ -150,7 +149,7 @@ class GradientPass:
 
     def _attempt(
         self,
-        data: StepData,
+        data: Step,
         batches: list[Batch],
         scale: Scale,
         faults: list[Fault],
@@ -160,23 +159,23 @@ class GradientPass:
         """One try over all micro-batches; None where any process had to change its own and all start anew."""
         done, outcome = None, Outcome()
         try:
-            done = self._pass(data.step, batches, scale, search)
+            done = self._pass(data.number, batches, scale, search)
         except _DoesNotFit as fault:
             outcome = self._halve_for_memory(data, batches, fault.place)
         else:
             wrong = done.unread is not None and not self._read(done)
-            cut = done.suspects if isinstance(data, Divisible) and not search else []
+            cut = {} if search else _halved(data, batches, done.suspects)
             hopeless = [place for place in done.hopeless if place not in cut]
             for place in hopeless:
                 lost.samples += batches[place].samples
                 lost.cause = lost.cause or done.cause
                 batches[place] = Batch(None, None, (), ())
-            if isinstance(data, Divisible):
-                _cut(data, batches, cut)
+            for place in sorted(cut, reverse=True):
+                batches[place : place + 1] = cut[place]
             outcome = Outcome(again=bool(wrong or cut or hopeless))
         found = outcomes(outcome)
         for samples in (each.memory for each in found if each.memory):
-            faults += self.counters.note_memory(data.step, samples)
+            faults += self.counters.note_memory(data.number, samples)
         return None if any(each.again for each in found) else done
 
     def _read(self, done: Pass) -> bool:
@@ -369,7 +368,7 @@ class GradientPass:
     def _seed_of(self, step: int, place: int) -> int:
         return (self.seed * 1_000_003 + step) * 4099 + place * data_size() + data_rank()
 
-    def _halve_for_memory(self, data: StepData, batches: list[Batch], place: int) -> Outcome:
+    def _halve_for_memory(self, data: Step, batches: list[Batch], place: int) -> Outcome:
         """Halve the micro-batch that did not fit.
 
         Raises:
@@ -377,19 +376,21 @@ class GradientPass:
         """
         batch = batches[place]
         alone = layout().tensor * layout().pipeline == 1 and not lockstep(self.model)
-        halves = _halves(data, batch) if self.policy.out_of_memory == "split" and alone else [batch]
+        halves = [batch]
+        if self.policy.out_of_memory == "split" and alone:
+            halves = data.halves(batch)
         if len(halves) > 1:
             batches[place : place + 1] = halves
             return Outcome(True, batch.samples)
         self.optimizer.zero_grad()
         error = OutOfMemoryError(
-            data.step, batch.samples, "lower train.micro_batch_positions or _samples"
+            data.number, batch.samples, "lower train.micro_batch_positions or _samples"
         )
         if not alone or data_size() == 1:
             raise error
         return Outcome(error=str(error))
 
-    def _narrow(self, data: StepData, batches: list[Batch], culprit: int | None) -> list[Fault]:
+    def _narrow(self, data: Step, batches: list[Batch], culprit: int | None) -> list[Fault]:
         """Halve the guilty micro-batch, or drop it where it cannot be halved.
 
         Where no process can tell, the gradients are finite alone but not together: each narrows its last one.
@@ -399,11 +400,13 @@ class GradientPass:
         dropped: list[SampleInfo] = []
         if place is not None and 0 <= place < len(batches):
             batch = batches[place]
-            halves = _halves(data, batch)
+            halves = data.halves(batch)
             batches[place : place + 1] = halves if len(halves) > 1 else []
             dropped += [] if len(halves) > 1 else batch.samples
         lost = [sample for samples in everyones(dropped) for sample in samples]
-        return self._skipped(data.step, "gradient", lost, "gradient is not finite") if lost else []
+        return (
+            self._skipped(data.number, "gradient", lost, "gradient is not finite") if lost else []
+        )
 
     def _skipped(
         self, step: int, kind: str, samples: Sequence[SampleInfo], reason: str, cause: str = ""
@@ -421,10 +424,10 @@ class GradientPass:
         )
 
 
-def _cut(data: Divisible, batches: list[Batch], places: Sequence[int]) -> None:
-    """Put halves in place of some micro-batches."""
-    for place in reversed(places):
-        batches[place : place + 1] = data.halves(batches[place])
+def _halved(data: Step, batches: Sequence[Batch], places: Sequence[int]) -> dict[int, list[Batch]]:
+    """Place -> halves of the micro-batch there, of those that can be cut."""
+    halves = {place: data.halves(batches[place]) for place in places}
+    return {place: parts for place, parts in halves.items() if len(parts) > 1}
 
 
 def _of_no_task(losses: Sequence[tuple[TermGroup, Loss]], scale: Scale) -> list[Totals]:
@@ -442,10 +445,6 @@ def zeros_of(hidden: Any) -> list[Totals]:
         [] if hidden.idle is None else [hidden.idle.float()]
     )
     return [{"": zero} for zero in zeros]
-
-
-def _halves(data: StepData, batch: Batch) -> Sequence[Batch]:
-    return data.halves(batch) if isinstance(data, Divisible) else [batch]
 
 
 def raise_unless_memory(error: MemoryError | RuntimeError, place: int) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from ofacore.batching.steps import Step
 from ofacore.checkpoint import Snapshot
 from ofacore.config.schema import TrainConfig
+from ofacore.model.universal import UniversalModel
 from ofacore.parallel.agreement import everyones, stop_reason
 from ofacore.parallel.process_groups import layout
 from ofacore.protocols import TermGroup
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.gradients import GradientPass
-from ofacore.training.interfaces import Rollout, StepData, StepSource
 from ofacore.training.optim.ema import Ema
 from ofacore.training.optim.lr import lr_factor
 from ofacore.training.optim.optimizer import RunOptimizer
@@ -29,12 +30,16 @@ from ofacore.training.step.pass_report import StepReport
 from ofacore.training.stop import ECHO, StopRequest, stop_on_signals
 from ofacore.training.training_errors import RolloutMissingError
 
+Rollout = Callable[[Step, nn.Module], Step]
+"""The pass before a step, for criteria that need sequences sampled from the model: returns the step with
+those sequences as targets and a weight for each. Randomness must come from (seed, step, sample) alone."""
+
 
 class Trainer:
     """Trains a model on the steps that a loader gives.
 
     Args:
-        model: An ``nn.Module`` that also meets `TrainableModel`.
+        model: The model, or what of it this process holds.
         loader: Gives the steps from ``step`` on; after `restore` it must stand at ``cursor``.
         config: Settings.
         folder: Run folder: checkpoints and metrics.
@@ -52,8 +57,8 @@ class Trainer:
 
     def __init__(
         self,
-        model: Any,
-        loader: StepSource,
+        model: UniversalModel,
+        loader: Iterable[Step],
         config: TrainConfig,
         folder: Path,
         callbacks: Sequence[Callback] = (),
@@ -106,17 +111,17 @@ class Trainer:
         """A signal counts from here on for every process, and not before: callbacks must find the same everywhere."""
         self.stop.reason = stop_reason(self.stop.reason or asked.reason)
 
-    def train_step(self, data: StepData, began: tuple[float, float] | None = None) -> StepReport:
+    def train_step(self, data: Step, began: tuple[float, float] | None = None) -> StepReport:
         """One update from the samples of one step."""
         began = began or self._clocks()
         self.model.train()
-        bad = [row for rows in everyones(list(data.bad_rows)) for row in rows]
-        bad_rows = self.faults.note_bad_rows(data.step, bad)
+        bad = [row for rows in everyones(list(data.bad)) for row in rows]
+        bad_rows = self.faults.note_bad_rows(data.number, bad)
         gradient = self.gradients.run(self._rolled_out(data))
         factor = lr_factor(self.config.lr, self.step, self.config.steps)
         self.optimizer.clip(gradient.norm)
         self.optimizer.step(factor)
-        self.step, self.cursor = self.step + 1, dict(data.cursor)
+        self.step, self.cursor = self.step + 1, data.cursor.state()
         if self.ema:
             self.ema.update(self.step, self.optimizer.values())
         self.optimizer.zero_grad()
@@ -196,20 +201,15 @@ class Trainer:
         for callback in self.callbacks:
             callback.load_state(state.get("callbacks", {}).get(callback.name, {}))
 
-    def _rolled_out(self, data: StepData) -> StepData:
+    def _rolled_out(self, data: Step) -> Step:
         groups = [group for batch in data.batches for group in batch.terms]
         needy = next((g.criterion for g in groups if "rollout" in self._needs(g)), "")
         if needy and self.rollout is None:
             raise RolloutMissingError(needy)
-        return self.rollout(data, self._module()) if needy and self.rollout else data
+        return self.rollout(data, self.model) if needy and self.rollout else data
 
     def _needs(self, group: TermGroup) -> frozenset[str]:
-        needs: frozenset[str] = self.model.criterion(group.criterion, group.options).needs
-        return needs
-
-    def _module(self) -> nn.Module:
-        module: nn.Module = self.model
-        return module
+        return frozenset(self.model.criterion(group.criterion, group.options).needs)
 
     @contextmanager
     def _closing(self) -> Iterator[None]:
@@ -229,7 +229,7 @@ class Trainer:
 
 
 @contextmanager
-def _ended(steps: Iterator[StepData]) -> Iterator[Iterator[StepData]]:
+def _ended(steps: Iterator[Step]) -> Iterator[Iterator[Step]]:
     """Steps whose source gives back its threads and processes behind the block, after an error too."""
     try:
         yield steps

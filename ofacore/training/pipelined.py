@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from ofacore.training.step.step_scope import StepCache, StepGradients
 from ofacore.training.step.weighing import Scale, joined
 
 if TYPE_CHECKING:
-    from ofacore.model.universal import UniversalModel
+    pass
 
 _STAGE_SEEDS = 2_147_483_647
 """Distance of the random seeds of two stages."""
@@ -48,7 +48,7 @@ class PipelinePass(GradientPass):
     reads_at_the_end: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        self._staged = cast("UniversalModel", self.model)
+        self._staged = self.model
         self._refuse((part.name, part.options) for part in self._staged.needs.criteria)
         self._tied = TiedGroups(self._stage.holders.values())
 

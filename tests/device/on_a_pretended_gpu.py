@@ -15,7 +15,7 @@ from ofa_kit.accelerator import DeviceMixError, PretendedGpu
 from ofacore import Generalist, Task
 from ofacore.batching.cursor import Cursor
 from ofacore.batching.steps import LoaderSettings, StepLoader
-from ofacore.generalist.fitting import loaded, schedule, training_data
+from ofacore.generalist.fitting import schedule, training_data
 from ofacore.training.loop import Trainer
 
 SMALL = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
@@ -68,8 +68,7 @@ def made(**model: Any) -> Generalist:
 def steps(model: Generalist, samples: int) -> list[Any]:
     settings = LoaderSettings(seed=1, positions=10**6, samples=samples)
     return [
-        loaded(step)
-        for step in StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, 1)
+        step for step in StepLoader(training_data(model), schedule(model), settings, Cursor(), 0, 1)
     ]
 
 

@@ -16,7 +16,7 @@ import torch
 from ofacore import Generalist, Task
 from ofacore.batching.steps import Step, StepLoader
 from ofacore.decoding.drawing import drawn_columns
-from ofacore.generalist.fitting import loaded, loader_settings, schedule, training_data
+from ofacore.generalist.fitting import loader_settings, schedule, training_data
 from ofacore.generalist.rollout import Rollout
 from ofacore.ground.errors import UserError
 from ofacore.plugin import CONTRACT, Component, ComponentManifest, Registry
@@ -127,9 +127,7 @@ def test_nothing_is_learned_where_the_reward_equals_the_baseline(
     step = Rollout(generalist)(first_step(generalist), generalist.model)
     config = generalist.assembly.config.train
     optimizer = RunOptimizer(generalist.model, config.optimizer)
-    GradientPass(generalist.model, optimizer, config.faults, FaultCounters(config.faults)).run(
-        loaded(step)
-    )
+    GradientPass(generalist.model, optimizer, config.faults, FaultCounters(config.faults)).run(step)
     assert len(step.examples) == 16
     gradients = [p.grad for p in generalist.model.parameters() if p.grad is not None]
     assert gradients and not any(bool(gradient.any()) for gradient in gradients)

@@ -48,7 +48,7 @@ from tests.parallel.layout_cases import (
     share,
 )
 from tests.parallel.staged import ALL_NEEDS, REGISTRY, build, micro_batch, step_of, steps
-from tests.training.small import SmallModel, divisible, make_samples
+from tests.training.small import SmallModel, make_samples
 from tests.training.small import step_of as small_step
 
 ADAMW = OptimizerConfig(name="adamw", lr=1e-2, eps=1e-2, clip=0.5)
@@ -132,7 +132,7 @@ def poisoned(step: Any, bad: int) -> Any:
     ]
     start = sum(lengths[: bad % 2])
     batch.source.calls[0].features["x"][start] = float("nan")
-    return divisible(found)
+    return found
 
 
 def fault_case(kind: str) -> dict[str, Any]:
@@ -143,9 +143,7 @@ def fault_case(kind: str) -> dict[str, Any]:
         optimizer = RunOptimizer(model, SGD)
         counters = FaultCounters(FaultConfig())
         step = (
-            poisoned(None, 7)
-            if kind == "nan"
-            else divisible(small_step(make_samples(8, seed=3), (2, 4, 6)))
+            poisoned(None, 7) if kind == "nan" else small_step(make_samples(8, seed=3), (2, 4, 6))
         )
         if kind == "memory":
             model.fail_on = fails_on_pairs

@@ -18,7 +18,7 @@ from ofacore import Generalist, Task
 from ofacore.batching.cursor import Cursor
 from ofacore.batching.steps import StepLoader
 from ofacore.config.schema import FaultConfig, OptimizerConfig
-from ofacore.generalist.fitting import Steps, loader_settings, schedule, training_data
+from ofacore.generalist.fitting import loader_settings, schedule, training_data
 from ofacore.ground.errors import UserError
 from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.pipeline.stages import cut_model
@@ -362,7 +362,7 @@ def trained(folder: Path, count: int) -> tuple[list[dict[str, float]], dict[str,
         training_data(generalist), schedule(generalist), settings, Cursor(), 0, count
     )
     curve = Curve()
-    Trainer(generalist.model, Steps(loader), section, folder, [curve]).run()
+    Trainer(generalist.model, loader, section, folder, [curve]).run()
     return curve.values, generalist.model.portable_state()
 
 

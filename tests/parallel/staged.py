@@ -33,7 +33,7 @@ from tests.model.layouts import (
     random_sample,
     with_source_rows,
 )
-from tests.training.small import Step
+from tests.training.small import Step, whole_step
 
 RATE = 0.01
 LAYERS = {"encoder_layers": 3, "decoder_layers": 3}
@@ -230,7 +230,7 @@ def step_of(number: int, batches: Sequence[Batch]) -> Step:
     for group in (group for batch in batches for group in batch.terms):
         for term, count in zip(group.terms, group.counts, strict=True):
             counts[term] = counts.get(term, 0) + count
-    return Step(number, list(batches), counts)
+    return whole_step(number, batches, counts)
 
 
 def steps(count: int, packed: bool = True, contrast: bool = False) -> list[Step]:

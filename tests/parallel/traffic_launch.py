@@ -22,7 +22,7 @@ from ofacore.training.pipelined import PipelinePass
 from ofacore.training.step.faults import FaultCounters
 from tests.parallel.layout_cases import restart
 from tests.parallel.token_work import batch_of, model_of, work_of
-from tests.training.small import Step
+from tests.training.small import whole_step
 
 LAYOUTS = {
     "tensor": {"tensor": 2},
@@ -49,7 +49,7 @@ def compare(**sizes: object) -> tuple[dict[str, float], dict[str, float]]:
     passes = kind(model, optimizer, FaultConfig(), FaultCounters(FaultConfig()), 1)
     batches = [batch_of(plan, 2) for _ in range(2)]
     with CallCounter() as counter:
-        passes.run(Step(0, batches, {"task/text": plan.samples * plan.target}))
+        passes.run(whole_step(0, batches, {"task/text": plan.samples * plan.target}))
         optimizer.step(1.0)
     computed: dict[str, float] = {}
     calls = [(call, 2) for call in of_micro_batch(plan, choice, stage)] + [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ofacore.batching.steps import Step
 from ofacore.protocols import (
     AdapterCall,
     Batch,
@@ -186,24 +187,36 @@ class SmallModel(nn.Module):
 
 
 @dataclass(frozen=True)
-class Step:
-    step: int
-    batches: list[Batch]
-    counts: dict[str, int]
-    cursor: dict[str, int] = field(default_factory=dict)
-    bad_rows: list[Any] = field(default_factory=list)
+class Position:
+    """The number of the next step."""
+
+    next: int = 0
+
+    def state(self) -> dict[str, int]:
+        return {"next": self.next}
 
 
-@dataclass(frozen=True)
-class DivisibleStep(Step):
-    """Knows how to cut its micro-batches."""
+class SmallStep(Step):
+    """A step whose micro-batches are made of samples of this model."""
 
     def halves(self, batch: Batch) -> list[Batch]:
         return halves(batch)
 
 
-def divisible(step: Step) -> DivisibleStep:
-    return DivisibleStep(**vars(step))
+class WholeStep(SmallStep):
+    """Its micro-batches cannot be cut, as those of a single sample."""
+
+    def halves(self, batch: Batch) -> list[Batch]:
+        return [batch]
+
+
+def whole(step: Step) -> WholeStep:
+    return WholeStep(**vars(step))
+
+
+def whole_step(number: int, batches: Sequence[Batch], counts: Mapping[str, int]) -> WholeStep:
+    """A step of micro-batches that were made elsewhere."""
+    return WholeStep(number, list(batches), counts, Position(number + 1))
 
 
 def step_of(samples: Sequence[Sample], cuts: Sequence[int] = (), step: int = 0) -> Step:
@@ -213,7 +226,7 @@ def step_of(samples: Sequence[Sample], cuts: Sequence[int] = (), step: int = 0) 
     counts: dict[str, int] = {}
     for sample in samples:
         counts[f"{sample.task}/y"] = counts.get(f"{sample.task}/y", 0) + len(sample.features)
-    return Step(step, [batch_of(part) for part in parts], counts, {"next": step + 1})
+    return SmallStep(step, [batch_of(part) for part in parts], counts, Position(step + 1))
 
 
 def loader(start: int = 0, samples: int = 8, cuts: Sequence[int] = (3,)) -> Iterator[Step]:

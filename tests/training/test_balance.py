@@ -9,7 +9,7 @@ from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.faults import FaultCounters
 from tests.model import layouts
-from tests.training.small import Step
+from tests.training.small import whole_step
 
 ROUTER = "router.weight"
 
@@ -30,7 +30,7 @@ def gradient(weight, cuts=1):
     passing = GradientPass(
         model, optimizer, FaultConfig(), FaultCounters(FaultConfig()), loss_weights={"a": 7.0}
     )
-    result = passing.run(Step(0, batches, counts))
+    result = passing.run(whole_step(0, batches, counts))
     grads = {
         name: master.grad for name, master in optimizer.masters.items() if name.endswith(ROUTER)
     }

@@ -10,7 +10,7 @@ from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.faults import FaultCounters
 from ofacore.training.training_errors import FaultLimitError, NonFiniteError, OutOfMemoryError
-from tests.training.small import Sample, SmallModel, divisible, make_samples, step_of
+from tests.training.small import Sample, SmallModel, make_samples, step_of, whole
 
 
 def gradient(model, step, faults=None, loss_weights=None, seed=1):
@@ -125,7 +125,7 @@ def test_nan_loss_is_traced_and_left_out():
 def test_nan_input_that_poisons_gradients_is_narrowed_down(can_split):
     samples = make_samples(7, seed=1)
     step = step_of(poisoned(samples, 5, labels=False), (4,))
-    grads, result, _ = gradient(SmallModel(), divisible(step) if can_split else step)
+    grads, result, _ = gradient(SmallModel(), step if can_split else whole(step))
     dropped = {5} if can_split else {4, 5, 6}
     assert {f.row_id for f in result.faults} == {f"rows[{i}]" for i in dropped}
     reference = step_of([s for i, s in enumerate(samples) if i not in dropped])
@@ -171,7 +171,7 @@ def test_out_of_memory_halves_until_it_fits():
     samples, model = make_samples(8, seed=2), SmallModel()
     reference = gradient(SmallModel(), step_of(samples))[0]
     model.fail_on = memory_for(8)
-    grads, result, counters = gradient(model, divisible(step_of(samples, (1,))))
+    grads, result, counters = gradient(model, step_of(samples, (1,)))
     assert_equal_gradients(reference, grads)
     assert counters.totals["out_of_memory"] == len(result.faults) >= 1
 
@@ -183,7 +183,7 @@ def test_out_of_memory_without_a_way_out_names_the_rows(can_split, policy):
     model, step = SmallModel(), step_of(make_samples(3, seed=2))
     model.fail_on = memory_for(0)
     with pytest.raises(OutOfMemoryError, match="train.micro_batch_positions"):
-        gradient(model, divisible(step) if can_split else step, FaultConfig(out_of_memory=policy))
+        gradient(model, step if can_split else whole(step), FaultConfig(out_of_memory=policy))
 
 
 def test_other_errors_of_the_model_pass_unchanged():

@@ -275,7 +275,7 @@ def test_bad_rows_are_counted_logged_and_limited(tmp_path):
     def source():
         for step in range(100):
             data = step_of(make_samples(4, seed=step), (), step)
-            data.bad_rows.append(BadRow("a", f"train.csv:{step}", "column 'img': no such file"))
+            data.bad = (BadRow("a", f"train.csv:{step}", "column 'img': no such file"),)
             yield data
 
     kept = Kept()
@@ -293,9 +293,8 @@ def test_a_bad_row_counts_once_however_often_it_comes_again(tmp_path):
     def source():
         for step in range(6):
             data = step_of(make_samples(4, seed=step), (), step)
-            data.bad_rows.extend(
-                [BadRow("a", "train.csv:3", "no such file"), BadRow("b", f"x:{step % 2}", "empty")]
-            )
+            again = BadRow("a", "train.csv:3", "no such file")
+            data.bad = (again, BadRow("b", f"x:{step % 2}", "empty"))
             yield data
 
     trainer = trainer_of(

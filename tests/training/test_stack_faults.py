@@ -12,20 +12,17 @@ import torch
 from torch import Tensor
 
 from ofacore import Generalist, Task
-from ofacore.batching.steps import StepLoader
+from ofacore.batching.steps import Step, StepLoader
 from ofacore.checkpoint import find_latest, load
 from ofacore.config.schema import FaultConfig, OptimizerConfig, TrainConfig
 from ofacore.generalist.fitting import (
-    LoadedStep,
     fit,
-    loaded,
     loader_settings,
     schedule,
     training_data,
 )
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.gradients import GradientPass, StepGradient
-from ofacore.training.interfaces import Divisible
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.faults import Fault, FaultCounters
 
@@ -98,15 +95,13 @@ def generalist(poisoned: bool = True, **train: Any) -> Generalist:
     return model
 
 
-def first_step(model: Generalist) -> LoadedStep:
+def first_step(model: Generalist) -> Step:
     settings = loader_settings(model.assembly.config.train)
-    return next(
-        loaded(step) for step in StepLoader(training_data(model), schedule(model), settings, stop=1)
-    )
+    return next(iter(StepLoader(training_data(model), schedule(model), settings, stop=1)))
 
 
 def gradient(
-    model: Generalist, step: LoadedStep
+    model: Generalist, step: Step
 ) -> tuple[dict[str, Tensor | None], StepGradient, FaultCounters]:
     optimizer = RunOptimizer(model.model, OptimizerConfig(name="adamw"))
     counters = FaultCounters(FaultConfig())
@@ -118,14 +113,13 @@ def gradient(
     return found, result, counters
 
 
-def samples_of(step: LoadedStep) -> list[tuple[str, int]]:
+def samples_of(step: Step) -> list[tuple[str, int]]:
     return [(sample.task, sample.number) for batch in step.batches for sample in batch.samples]
 
 
 @pytest.mark.parametrize("packing", [True, False])
 def test_halves_hold_the_samples_of_a_micro_batch_in_order(packing):
     step = first_step(generalist(packing=packing))
-    assert isinstance(step, Divisible)
     (whole,) = step.batches
     first, second = step.halves(whole)
     assert samples_of(replace(step, batches=[first, second])) == samples_of(step)
@@ -162,7 +156,7 @@ def test_features_with_nan_cost_their_own_sample_alone():
             torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
 
 
-def singles(step: LoadedStep, batch: Any) -> list[Any]:
+def singles(step: Step, batch: Any) -> list[Any]:
     halves = step.halves(batch)
     return (
         [batch]

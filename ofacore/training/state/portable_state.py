@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Rows = Callable[[str], Mapping[str, slice]]
-"""Parameter -> portable name -> rows; see `TrainableModel.portable_rows`."""
+"""Parameter -> portable name -> rows; see `UniversalModel.portable_rows`."""
 
 
 def divided(rows: Mapping[str, slice], value: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ofacore.config.schema import FaultConfig
 from ofacore.protocols import SampleInfo
-from ofacore.training.interfaces import BadRow
+from ofacore.sources.data_errors import BadRow
 from ofacore.training.training_errors import FaultLimitError
 
 

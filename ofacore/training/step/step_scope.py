@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ofacore.model.universal import UniversalModel
 from ofacore.parallel.agreement import everyones
 from ofacore.parallel.process_groups import data_rank, data_size
 from ofacore.protocols import Batch, SampleInfo, TermGroup
-from ofacore.training.interfaces import TrainableModel
 from ofacore.training.step.loss_groups import join_groups
 from ofacore.training.step.stand_ins import lockstep
 from ofacore.training.step.weighing import Scale, TermSums, Totals, Unread, Weighed, backward, weigh
@@ -37,12 +37,12 @@ def key_of(group: TermGroup) -> Key:
     )
 
 
-def is_step_wide(model: TrainableModel, group: TermGroup) -> bool:
+def is_step_wide(model: UniversalModel, group: TermGroup) -> bool:
     """Does the group's criterion see the whole step?"""
     return model.criterion(group.criterion, group.options).scope == "step"
 
 
-def step_groups(model: TrainableModel, batch: Batch) -> list[TermGroup]:
+def step_groups(model: UniversalModel, batch: Batch) -> list[TermGroup]:
     """The groups of a micro-batch whose criterion sees the whole step."""
     return [group for group in batch.terms if is_step_wide(model, group)]
 
@@ -73,7 +73,7 @@ class StepGradients:
     """The losses themselves, as far as this process reports them."""
 
     def surrogates(
-        self, model: TrainableModel, batch: Batch, place: int, hidden: Any
+        self, model: UniversalModel, batch: Batch, place: int, hidden: Any
     ) -> list[Totals]:
         """Scalars whose gradients are those of the step's losses through this micro-batch."""
         found: list[Totals] = []
@@ -94,7 +94,7 @@ class StepCache:
     gradients of its own predictions.
     """
 
-    def __init__(self, model: TrainableModel) -> None:
+    def __init__(self, model: UniversalModel) -> None:
         self.model = model
         self.cached: dict[Key, list[Cached]] = {}
 
