@@ -1,8 +1,7 @@
-"""From files and overrides to a run: merge, ``--set``, the task ``"*"``, references, schema."""
+"""From files and overrides to a run: merge, ``--set``, the task ``"*"``, schema."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -16,7 +15,6 @@ from ofacore.config.layering import Layer, Path, dotted, merge, with_defaults_of
 from ofacore.config.overrides import apply_overrides
 from ofacore.config.problems import ConfigError, Place, Problem
 from ofacore.config.schema import DataConfig, RunConfig
-from ofacore.config.substitution import VARIABLES, substitute
 from ofacore.config.validation import explained, salvage, validate
 from ofacore.ground.excerpts import excerpt
 from ofacore.plugin import Registry, suggest
@@ -65,8 +63,6 @@ def read(
     for source in sources:
         layer = merge(layer, _source(source, registry, problems))
     layer = with_defaults_of_star(apply_overrides(layer, overrides, problems))
-    layer = substitute(layer, os.environ, problems)
-    layer.values.pop(VARIABLES, None)
     config = validate(layer, problems)
     places = {dotted(path): place for path, place in layer.places.items()}
     if config is None:

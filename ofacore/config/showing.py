@@ -10,7 +10,6 @@ from yaml.representer import BaseRepresenter
 from ofacore.config.documents import RESOLVERS
 from ofacore.config.loading import INCLUDE
 from ofacore.config.schema import RunConfig
-from ofacore.config.substitution import VARIABLES, escape
 
 _BREAKS = frozenset("\r\x85\u2028\u2029\ufeff")
 
@@ -25,9 +24,7 @@ def show(config: RunConfig, *, defaults: bool = True) -> str:
     values = config.model_dump(
         mode="json", exclude_unset=not defaults, fallback=lambda value: f"<{type(value).__name__}>"
     )
-    return str(
-        yaml.dump(_escaped(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-    )
+    return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
 
 
 def json_schema() -> dict[str, Any]:
@@ -38,8 +35,7 @@ def json_schema() -> dict[str, Any]:
         "items": {"type": "string"},
         "description": "Files that this one is laid over.",
     }
-    free = {"type": "object", "description": "Free values, there for references alone."}
-    properties = {INCLUDE: files, VARIABLES: free, **schema["properties"]}
+    properties = {INCLUDE: files, **schema["properties"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -65,11 +61,3 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _escaped(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_escaped(child) for child in value]
-    return escape(value) if isinstance(value, str) else value

@@ -16,20 +16,12 @@ from ofacore.config.problems import Problem
 from ofacore.config.schema import RunConfig, Section
 from ofacore.plugin import suggest
 
-REQUIRED = "???"
-"""Stands where a value must be given."""
 _LONGEST = 60
 _ROUNDS = 4
 
 
 def validate(layer: Layer, problems: list[Problem]) -> RunConfig | None:
     """Check values against the schema; None if there are problems, old or new."""
-    for path in _required(layer.values):
-        problems.append(
-            layer.problem(
-                path, "a value is required here", f"give it with --set {dotted(path)}=..."
-            )
-        )
     reported = {problem.path for problem in problems}
     try:
         config = RunConfig.model_validate(layer.values)
@@ -123,19 +115,6 @@ def _inner(annotation: Any, part: str | int) -> Any:
 
 def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
-
-
-def _required(value: Any, path: Path = ()) -> list[Path]:
-    if value == REQUIRED:
-        return [path]
-    pairs = (
-        value.items()
-        if isinstance(value, Mapping)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    return [found for key, child in pairs for found in _required(child, (*path, key))]
 
 
 def _by_path(error: ValidationError, values: Any) -> dict[Path, list[Any]]:

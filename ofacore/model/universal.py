@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,6 @@ from ofacore.protocols import (
     TermGroup,
     seen_as,
 )
-
-ParameterKind = Literal["matrix", "embedding", "vector"]
 
 
 class UniversalModel(nn.Module):
@@ -430,18 +428,6 @@ class UniversalModel(nn.Module):
             assert isinstance(self.backbone, ShardedBackbone)
             fsdp.shard(self.backbone.units(), dtype)
             self.gathered_as = dtype
-
-    def parameter_kinds(self) -> dict[str, ParameterKind]:
-        """Trainable parameters by name: weights of linears and convolutions, tables, and the rest."""
-        tables = (nn.Embedding, type(self.embedding.table))
-        owners = dict(self.named_modules())
-        kinds: dict[str, ParameterKind] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                owner = owners[name.rpartition(".")[0]]
-                matrix: ParameterKind = "embedding" if isinstance(owner, tables) else "matrix"
-                kinds[name] = matrix if parameter.dim() > 1 else "vector"
-        return kinds
 
     def to_bf16(self) -> UniversalModel:
         """Convert all floating-point weights and buffers to bf16 in place."""

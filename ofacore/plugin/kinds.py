@@ -58,7 +58,6 @@ CORE_KINDS: Mapping[str, Kind] = _by_name(
             "ofacore.protocols:WholeRowTransform",
             "Changes the rows of a task, all slots together, and knows how long they become.",
         ),
-        Kind("decoder", "", "Decodes a target in a way of its own."),
         Kind(
             "dataset",
             "",

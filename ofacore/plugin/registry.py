@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import sys
@@ -323,10 +321,6 @@ class Registry:
         """(name, distribution, version) of every plugin in use; a command is no part of a model."""
         used = [p.row for p in self._plugins if p.active and p.row.kind != "command"]
         return tuple((row.name, row.distribution, row.version) for row in used)
-
-    def lock_hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of `lock`; ranks of one run must agree on it."""
-        return hashlib.sha256(json.dumps(self.lock()).encode()).hexdigest()[:16]
 
     def hook_targets(self) -> tuple[tuple[PluginRow, str], ...]:
         """Rows of usable plugins of the group ``ofa.hooks`` with their ``"module:Object"``."""

@@ -31,4 +31,4 @@ def test_every_key_is_described() -> None:
 def test_the_json_schema_refuses_unknown_keys_and_knows_all_top_level_ones() -> None:
     schema = json_schema()
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == {*RunConfig.model_fields, "_include", "_vars"}
+    assert set(schema["properties"]) == {*RunConfig.model_fields, "_include"}

@@ -143,20 +143,3 @@ def test_beams_share_their_source(positions: str) -> None:
     )
     full = built.hidden(collate(rows)).target.view(2, 5, -1)
     torch.testing.assert_close(found[:, 0], full[[0, 0, 1, 1], 2], atol=1e-5, rtol=1e-4)
-
-
-@torch.no_grad()
-def test_truncate_forgets() -> None:
-    built, rows = model().eval(), rows_of(2, 5)
-    tokens = torch.from_numpy(np.stack([row.target[0].values for row in rows]))
-    cache = start(built, rows)
-    built.backbone.extend(
-        token_states(built, tokens.flip(1), line(0, 5, 2)), line(0, 5, 2), cache, adapter="token"
-    )
-    cache.truncate(0)
-    found = built.backbone.extend(
-        token_states(built, tokens, line(0, 5, 2)), line(0, 5, 2), cache, adapter="token"
-    )
-    torch.testing.assert_close(
-        found.flatten(0, 1), built.hidden(collate(rows)).target, atol=1e-5, rtol=1e-4
-    )

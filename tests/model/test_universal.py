@@ -159,14 +159,6 @@ def test_criteria_over_a_whole_step_are_left_to_the_caller() -> None:
     assert built.predict(given.terms[1], built.hidden(given)).shape == (4, 32)
 
 
-def test_kinds_of_parameters() -> None:
-    kinds = model(positions="untied").parameter_kinds()
-    assert kinds["embedding.table.weight"] == "embedding"
-    assert kinds["backbone.positions.encoder.token.tables.0.weight"] == "embedding"
-    assert kinds["backbone.decoder.0.cross.key_value.weight"] == "matrix"
-    assert kinds["backbone.decoder.0.cross.key_value.bias"] == "vector"
-
-
 @pytest.mark.parametrize("backbone", ["megatron", "two_layers"])
 def test_any_backbone_learns(backbone: str) -> None:
     given = batch(3)

@@ -29,10 +29,7 @@ configuration with every default filled in, and `ofa config check` reports every
 | Written | Meaning |
 |---|---|
 | `_include: [base.yaml]` | The file is laid over these, which are found relative to its folder. |
-| `_vars: {root: /data}` | Free values, there for `${_vars.root}`. |
-| `${train.seed}`, `${env:HOME}` | Another key's value or default; an environment variable. `$${` is `${` itself. |
 | `tasks: {"*": {weight: 2}}` | Settings that every task gets unless it says otherwise. |
-| `???` | A value that must be given: by a later file or by `--set`. |
 | `options: {tracker/wandb: {mode: offline}}` | Options of a component, by kind and name. |
 | `tasks: {name: null}` | Takes a task out that an earlier file brought; so does `--set tasks.name=null`. |
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -161,8 +161,3 @@ class TokenHead(nn.Module):
         weight, ids, columns = embedding.output_part(self._all or ctx.blocks)
         silent = tuple(sorted(embedding.silent))
         return TokenPrediction(hidden, weight, ids, columns, embedding.output_bias(ids), silent)
-
-
-def token_features(ids: Any) -> dict[str, np.ndarray]:
-    """Features of a token adapter for vocabulary ids."""
-    return {"tokens": np.asarray(ids, dtype=np.int64)}

@@ -127,12 +127,6 @@ class Cache:
         keys, values = ([part.clone() for part in layers] for layers in (self.keys, self.values))
         return replace(self, keys=keys, values=values, **parts)
 
-    def truncate(self, length: int) -> None:
-        """Forget every position after the first ``length``."""
-        self.lengths = self.lengths.clamp(max=length)
-        self.longest = min(self.longest, length)
-        self._measure()
-
     def advance(self, n: int, valid: Tensor | None = None) -> None:
         """Every row got n more positions, or as many as are ``valid``, bool [R, n]."""
         self.lengths = self.lengths + (n if valid is None else valid.sum(1))

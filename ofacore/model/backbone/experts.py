@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,22 +57,6 @@ class FeedForward(nn.Module):
         with own_random_numbers(self.training and self.rate > 0.0):
             x = dropout(x, self.rate, self.training)
         return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
-
-
-def dense_to_experts(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """The portable state of a dense model, with each feed-forward network copied into every expert of those names.
-
-    A model with fixed experts (by modality or task) that loads it computes what the dense model does.
-    """
-    spread: dict[str, Tensor] = {}
-    for name, value in state.items():
-        match = _DENSE.match(name)
-        if match is None:
-            spread[name] = value
-            continue
-        network, part = match.groups()
-        spread.update({f"{network}.each.{expert}.{part}": value.clone() for expert in names})
-    return spread
 
 
 @dataclass(frozen=True)

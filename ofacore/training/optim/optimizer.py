@@ -188,14 +188,6 @@ class RunOptimizer:
         """
         return gradient_norm(self.parameters, self.masters, self._counted, everywhere)
 
-    def non_finite(self) -> list[str]:
-        """Names of the parameters whose gradient is not finite."""
-        return [
-            n
-            for n, m in self.masters.items()
-            if m.grad is not None and not bool(m.grad.isfinite().all())
-        ]
-
     @torch.no_grad()
     def clip(self, norm: float) -> None:
         """Scale gradients of total ``norm`` down to the limit of the configuration."""

@@ -414,22 +414,6 @@ def _refusal(bench: SlotBench, slot: SlotPlan, ctx: RowContext, bad: Any) -> str
     )
 
 
-def _refused_row(bench: SlotBench, task: str, bad: Any) -> None:
-    """A whole row with a bad value is refused as well, row transforms and all."""
-    try:
-        bench.example(task, {**bench.rows[0], COLUMN: bad})
-    except RowError as error:
-        assert COLUMN in str(error), (
-            f"the refusal of a row does not name its column '{COLUMN}': {error}"
-        )
-    except Exception as error:
-        raise AssertionError(
-            f"a row with {bad!r:.60} raised a bare {type(error).__name__} ({error}): raise a RowError in the row "
-            "transform, "
-            "and let is_element and encode look at the value before they use it"
-        ) from error
-
-
 def _written_slot(bench: SlotBench) -> SlotPlan:
     if WRITE not in bench.slots:
         pytest.skip(
