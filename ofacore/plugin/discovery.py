@@ -62,11 +62,12 @@ def discover_plugins(
     if only:
         announced = [announcement for announcement in announced if announcement.kind in (only, "")]
     refused = {**_stopped(announced, allowed, cache, refused), **refused}
+    read: dict[str, list[str]] = {}
     for announcement in announced:
         if announcement.target in refused:
             plugins.append(without_manifest(announcement, "broken", refused[announcement.target]))
         elif permitted(announcement, allowed):
-            plugins.append(_examine(announcement, cache))
+            plugins.append(_examine(announcement, cache, read))
         else:
             plugins.append(without_manifest(announcement, "disabled", "not listed in OFA_PLUGINS"))
     if only:
@@ -126,8 +127,14 @@ def announcements() -> tuple[list[Announcement], list[Plugin]]:
     return installed + [dev for dev in _development() if dev.target not in known], unreadable
 
 
-def _examine(announcement: Announcement, cache: RowCache) -> Plugin:
-    """The plugin behind one entry point; whatever its import does becomes the problem of its row."""
+def _examine(announcement: Announcement, cache: RowCache, read: dict[str, list[str]]) -> Plugin:
+    """The plugin behind one entry point; whatever its import does becomes the problem of its row.
+
+    Args:
+        announcement: The entry point.
+        cache: Gets what was found.
+        read: Module -> files that its import read; several manifests may stand in one module.
+    """
     if announcement.kind == "hooks":
         return _examine_hooks(announcement)
     if plugin := cache.get(announcement):
@@ -146,7 +153,10 @@ def _examine(announcement: Announcement, cache: RowCache) -> Plugin:
         problem = f"cannot be imported from '{announcement.target}': {describe(error)}"
         return without_manifest(announcement, "broken", problem)
     _name_if_slow(announcement, time.perf_counter() - start)
-    if files := _files_read(announcement.target, before):
+    module = announcement.target.partition(":")[0]
+    if module not in before:
+        read[module] = _files_read(module, before)
+    if files := read.get(module):
         cache.put(announcement, plugin, manifest.contract, files)  # type: ignore[attr-defined]
     return plugin
 
@@ -172,12 +182,9 @@ def _examine_hooks(announcement: Announcement) -> Plugin:
     return without_manifest(announcement, "ok")
 
 
-def _files_read(target: str, before: set[str]) -> list[str]:
-    """Files of the plugin's package that the import read; none if its manifest had been imported earlier."""
-    module = target.partition(":")[0]
+def _files_read(module: str, before: set[str]) -> list[str]:
+    """Files of the plugin's package that the import of a module read."""
     package = module.partition(".")[0]
-    if module in before:
-        return []
     new = [
         name
         for name in sys.modules

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import pytest
+import typer
 
 import ofacore.plugin
 from ofacore.plugin import CONTRACT, CommandManifest, PluginError, Registry
 from ofacore.plugin.commands import PluginCommands
+from ofacore.plugin.first_party import SUBCOMMANDS
 
 CALL = "from ofa_cli.main import main; main({!r})"
 CALLS = """
@@ -132,10 +135,10 @@ def test_every_command_is_a_row_with_a_status(rows):
 def test_help_lists_them_without_importing_them(commands, rows):
     code = "import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
     done = commands.run(code + CALL.format(["--help"]))
-    listed = done.stdout.split("Commands of plugins:")[1]
-    assert "greet   Says hello. (dist-greet)" in listed
-    assert "same    (conflict: 'ofa plugins list' says why)" in listed
-    assert "broken  (broken: 'ofa plugins list' says why)" in listed
+    listed = " ".join(done.stdout.split("Commands of plugins:")[1].split())
+    assert "greet Says hello. (dist-greet)" in listed
+    assert "same (conflict: 'ofa plugins list' says why)" in listed
+    assert "broken (broken: 'ofa plugins list' says why)" in listed
     assert "imported app" not in done.stdout and "trainer" not in done.stdout
     imported = set(done.stderr.split())
     assert "dist_greet_manifest" not in imported, "known from the cache"
@@ -243,7 +246,7 @@ def test_a_command_in_development_needs_no_installation(site):
         "bad",
         OFA_PLUGIN_DEV="work=work:MANIFEST,bad=nowhere_at_all:MANIFEST",
     )
-    assert "work  Works. (dev:work)" in listed[1] and called[1] == "count 2\n"
+    assert "work Works. (dev:work)" in " ".join(listed[1].split()) and called[1] == "count 2\n"
     assert "is broken" in broken[2] and "nowhere_at_all" in broken[2]
 
 
@@ -272,7 +275,8 @@ def test_check_and_show_know_commands(commands):
     [
         ("Upper", "a:b", "no name in small letters"),
         ("-flag", "a:b", "no name in small letters"),
-        ("two words", "a:b", "no name in small letters"),
+        ("two words", "a:b", "'ofa two' has no commands below it"),
+        ("three small words", "a:b", "no name in small letters"),
         (None, "a:b", "no name in small letters"),
         ("fine", "a", "not 'package.module:app'"),
         ("fine", None, "not 'package.module:app'"),
@@ -281,6 +285,29 @@ def test_check_and_show_know_commands(commands):
 def test_a_malformed_manifest_is_refused(name, target, reason):
     with pytest.raises(PluginError, match=reason):
         Registry.of(CommandManifest(name, CONTRACT, target, ""))
+
+
+def test_a_command_may_stand_below_one_of_ofa(site):
+    tidy = "def app():\n    print('tidied')\n"
+    add_command(site, "data tidy", tidy, "dist-tidy", "Tidies.")
+    add_command(site, "data check", tidy, "dist-taken")
+    helped, called, unknown, own = calls(site, "data --help", "data tidy", "data tidi", "--help")
+    assert "tidy Tidies. (dist-tidy)" in " ".join(helped[1].split())
+    assert called[1] == "tidied\n"
+    assert "no command 'data tidi'; did you mean 'data tidy'?" in unknown[2]
+    assert "Tidies" not in own[1]
+    row = site.rows()["dist-taken"]
+    assert (
+        row["status"] == "conflict"
+        and "'ofa data check' is a command of ofa's own" in row["problem"]
+    )
+
+
+def test_commands_below_those_of_ofa_are_known_by_name():
+    """What the registry refuses to plugins is what ``ofa`` has."""
+    for group, names in SUBCOMMANDS.items():
+        app = importlib.import_module(f"ofa_cli.commands.{group}").app
+        assert set(names) == set(typer.main.get_command(app).commands), group
 
 
 def test_entry_point_and_command_have_one_name(site):
