@@ -19,13 +19,13 @@ from ofacore.batching.facts import (
     row_places,
 )
 from ofacore.batching.packing import FLOOR, pack
+from ofacore.contract.batch import LayoutFacts
 from ofacore.protocols import (
     AdapterCall,
     Batch,
     BatchSide,
     Example,
     Layout,
-    LayoutFacts,
     Piece,
     SampleInfo,
     TermGroup,

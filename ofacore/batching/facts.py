@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofacore.protocols import AdapterCall, Piece, RowPlaces
+from ofacore.contract.batch import RowPlaces
+from ofacore.protocols import AdapterCall, Piece
 
 Groups = Sequence[Sequence[Sequence[int]]]
 """Attention groups of rows of sequence numbers."""

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import torch
 
+from ofacore.contract.batch import RowPlaces
 from ofacore.parallel.host_transfer import to_device
-from ofacore.protocols import AdapterCall, Batch, BatchSide, Layout, RowPlaces, TermGroup
+from ofacore.protocols import AdapterCall, Batch, BatchSide, Layout, TermGroup
 
 
 def batch_on(batch: Batch, device: torch.device) -> Batch:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ofacore.contract.batch import RowPlaces
 from ofacore.model.backbone.attention_rows import cross_groups, places_of, self_groups, stream_of
-from ofacore.protocols import Batch, RowPlaces
+from ofacore.protocols import Batch
 from tests.device.on_a_pretended_gpu import made, steps
 
 

@@ -20,7 +20,17 @@ from ofacore.plugin.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = (
-    ("Protocols, and the data that they exchange", "ofacore.protocols", ()),
+    ("Protocols, and the data that they exchange", "ofacore.contract.values", ()),
+    ("", "ofacore.contract.segments", ()),
+    ("", "ofacore.contract.preprocessing", ()),
+    ("", "ofacore.contract.batch", ()),
+    ("", "ofacore.contract.modules", ()),
+    ("", "ofacore.contract.positions", ()),
+    ("", "ofacore.contract.backbone", ()),
+    ("", "ofacore.contract.learning", ()),
+    ("", "ofacore.contract.decoding", ()),
+    ("", "ofacore.contract.judging", ()),
+    ("", "ofacore.contract.foreign", ()),
     ("Vocabulary and artifacts", "ofacore.ground.vocabulary", ()),
     ("", "ofacore.ground.artifacts", ()),
     ("Parts", "ofacore.parts", ("ValuesPreprocessor",)),

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ofacore.contract.batch import RowPlaces
 from ofacore.model.backbone.position_kinds import note_kinds
 from ofacore.parallel.host_transfer import numbers_on
-from ofacore.protocols import Layout, PositionView, RowPlaces
+from ofacore.protocols import Layout, PositionView
 
 
 @dataclass

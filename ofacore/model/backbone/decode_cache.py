@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ofacore.contract.batch import LayoutFacts, RowPlaces
 from ofacore.model.backbone.attention_rows import runs_of
 from ofacore.parallel.host_transfer import to_device
-from ofacore.protocols import Layout, LayoutFacts, PositionView, RowPlaces
+from ofacore.protocols import Layout, PositionView
 
 
 @dataclass

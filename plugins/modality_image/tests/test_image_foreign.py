@@ -8,8 +8,9 @@ import torch
 from ofa_modality_image.patch_embed import ImagePatchEmbed
 from ofa_modality_image.resnet import ImageResnet
 from ofa_modality_image.vit import ImageVit
+from ofacore.contract.foreign import ForeignAdapter
 from ofacore.plugin import Registry
-from ofacore.protocols import BuildContext, ForeignAdapter, Vocabulary
+from ofacore.protocols import BuildContext, Vocabulary
 
 
 def built(kind, options):

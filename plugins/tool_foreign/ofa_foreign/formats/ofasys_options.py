@@ -11,8 +11,8 @@ from ofa_foreign.formats import pooling_decoders
 from ofa_foreign.formats.mapping import Shape
 from ofa_foreign.formats.ofasys_names import HEAD, TABLE, Reading
 from ofacore.checkpoint.checkpoint_errors import CheckpointError
+from ofacore.contract.foreign import ForeignAdapter
 from ofacore.ground.printable import shortened
-from ofacore.protocols import ForeignAdapter
 
 _ACTIVATIONS = {
     "gelu": "gelu",

@@ -16,13 +16,14 @@ from ofa_foreign.formats.settings import ReadSettings
 from ofacore.checkpoint import CheckpointError
 from ofacore.config.problems import ConfigError
 from ofacore.config.schema import ModelConfig, RunConfig, TaskConfig
+from ofacore.contract.foreign import ForeignAdapter, ForeignSettings
 from ofacore.ground.errors import UserError
 from ofacore.ground.printable import shortened
 from ofacore.instruction import InstructionError, Slot, parse, split_templates
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plan.generation import generation_of, misfits, taken_by, target_slots
 from ofacore.plugin import Registry
-from ofacore.protocols import ForeignAdapter, ForeignConstants, ForeignSettings, SlotPlan, seen_as
+from ofacore.protocols import ForeignConstants, SlotPlan, seen_as
 
 Tasks = Mapping[str, Mapping[str, Any]]
 """Task -> keys of its configuration."""

@@ -12,11 +12,12 @@ from ofa_foreign.formats.tokens import Placement, place_tokens
 from ofa_foreign.importing.tasks import Tasks
 from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.contract.foreign import ForeignTokens
 from ofacore.ground.artifacts import Artifact
 from ofacore.plan import plan_task
 from ofacore.plan.neighbours import with_neighbours
 from ofacore.plugin import PluginError, Registry
-from ofacore.protocols import ForeignTokens, Preprocessor
+from ofacore.protocols import Preprocessor
 from ofacore.setup.assembly import Assembly
 
 

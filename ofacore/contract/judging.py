@@ -1,0 +1,47 @@
+"""From values to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+
+class Metric(Protocol):
+    """Built as ``cls(options)``. Mergeable: ``merge`` of parts equals one pass over everything.
+
+    References, candidates and the columns of target slots in ``rows`` come as their slots take them, never raw (see
+    `AsDecoded`, `AsCompared`); a reference is a list where the row gives several, of which any will do. Rows without
+    one are not given. ``needs``, ``candidates`` and ``reference_column`` may be left out.
+    """
+
+    higher_is_better: ClassVar[bool]
+    needs: Literal["", "log_probs", "candidates", "embeddings"] = ""
+    """What predictions are, said by the class: decoded values; with ``log_probs`` the log-probabilities of the tokens
+    of each reference; with ``candidates`` the log-probability of each value in a list that the row holds; with
+    ``embeddings``, on one side of a contrast, the vectors of that side, float32 [size]: references are those of the
+    other side."""
+    candidates: str = ""
+    """Column of that list; an instance has it where ``needs`` is ``candidates``."""
+    reference_column: str = ""
+    """Another column of references; empty: what the task says."""
+
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Add decoded predictions and their references.
+
+        ``rows`` hold all columns, and what was generated for other target slots as ``predicted:<slot>``. A row whose
+        reference makes this raise, whatever is predicted, is left out and named.
+        """
+
+    def compute(self) -> dict[str, float]:
+        """Name -> value; the first name is the score."""
+
+    def merge(self, other: Any) -> None:
+        """Add what another instance has seen."""
+
+    def items(self) -> Sequence[float]:
+        """One number per sample, for bootstrap intervals; empty where the metric does not decompose."""
