@@ -45,11 +45,11 @@ MICRO_BATCHES, SAMPLES = 4, 2
 
 def layout_of(name: str):  # noqa: ANN201 - torch is imported in the measured processes only
     """The layout of a side."""
-    from ofacore.parallel.process_grid import Layout
+    from ofacore.parallel.process_grid import ProcessGrid
 
     sizes = EVERY[name]
     world = sizes.get("world", sizes.get("tensor", 1) * sizes.get("pipeline", 1))
-    return Layout(**{**sizes, "world": world})
+    return ProcessGrid(**{**sizes, "world": world})
 
 
 def run_side(name: str, preset: str, seconds: float) -> None:

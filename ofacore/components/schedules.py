@@ -105,7 +105,7 @@ class Temperature(_Drawn):
         }
 
 
-class Weights(_Drawn):
+class ByWeights(_Drawn):
     """Drawn by weight alone.
 
     Options:

@@ -19,7 +19,7 @@ from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import Generator, Options, RequestCheck, RowError, RowRequest, Vocabulary
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.datasets import TaskData
+from ofacore.setup.datasets import TaskRows
 
 _LOOKED_AT = 20
 """Rows that are read in search of a usable one."""
@@ -68,7 +68,7 @@ class RequestChecks:
                     raise UserError(str(error)) from error
 
 
-def check_generation(assembly: Assembly, data: Mapping[str, TaskData]) -> None:
+def check_generation(assembly: Assembly, data: Mapping[str, TaskRows]) -> None:
     """Try the options of every task that has any on one of its rows.
 
     Raises:
@@ -101,7 +101,7 @@ def _changed(generation: Generation, registry: Registry) -> dict[str, Options]:
 
 
 def _check(
-    assembly: Assembly, plan: TaskPlan, changed: Mapping[str, Options], data: TaskData
+    assembly: Assembly, plan: TaskPlan, changed: Mapping[str, Options], data: TaskRows
 ) -> None:
     encoder, registry = assembly.encoder(plan), assembly.registry
     request = _request(encoder, data)
@@ -113,7 +113,7 @@ def _check(
     RequestChecks(encoder, made, phrases, assembly.vocabulary, partial(who, registry))(request)
 
 
-def _request(encoder: Encoder, data: TaskData) -> Request | None:
+def _request(encoder: Encoder, data: TaskRows) -> Request | None:
     """The first row whose target can be asked for."""
     source = data.held_out() or data.train
     for index in range(min(_LOOKED_AT, 0 if source is None else len(source))):

@@ -17,7 +17,7 @@ from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse, Registry
 from ofacore.protocols import RowError
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.datasets import TaskData, readable
+from ofacore.setup.datasets import TaskRows, readable
 from ofacore.sources.data_errors import reason_at
 
 EMBEDDINGS = "embeddings"
@@ -63,7 +63,7 @@ def misplaced(use: MetricUse, plan: TaskPlan, registry: Registry) -> str:
 
 
 def score_contrast(
-    generalist: Embedding, plan: TaskPlan, data: TaskData, split: str, limit: int | None
+    generalist: Embedding, plan: TaskPlan, data: TaskRows, split: str, limit: int | None
 ) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut], int]:
     """Scores of a contrast on up to ``limit`` held-out rows, metrics that failed, rows left out, and rows in all."""
     source, registry = data.held_out(split), generalist.assembly.registry

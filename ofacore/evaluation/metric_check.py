@@ -25,7 +25,7 @@ from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse
 from ofacore.protocols import Metric, RowError, seen_as
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.datasets import TaskData, spread
+from ofacore.setup.datasets import TaskRows, spread
 from ofacore.sources import Source
 
 logger = logging.getLogger("ofacore.training")
@@ -44,7 +44,7 @@ class Tried:
     higher_is_better: bool
 
 
-def try_metrics(assembly: Assembly, data: Mapping[str, TaskData]) -> list[Tried]:
+def try_metrics(assembly: Assembly, data: Mapping[str, TaskRows]) -> list[Tried]:
     """Let every metric of every task judge a few references against themselves.
 
     Only what cannot work is an error: values that go through tokens and back are what generation gives. Anything else,
@@ -93,7 +93,7 @@ def _misplaced(plan: TaskPlan, assembly: Assembly) -> list[Problem]:
 
 
 def _tried_sides(
-    plan: TaskPlan, assembly: Assembly, data: TaskData | None
+    plan: TaskPlan, assembly: Assembly, data: TaskRows | None
 ) -> Iterator[Tried | MetricError]:
     """Metrics of embeddings, tried on rows with vectors that are made up."""
     source = None if data is None else data.held_out() or data.train
@@ -192,7 +192,7 @@ def _log_probs(metric: Metric, row: Mapping[str, Any]) -> list[float]:
     return [-0.5] * (len(row.get(column) or ()) if column else 2)
 
 
-def _rows(assembly: Assembly, plan: TaskPlan, data: TaskData) -> list[Answered]:
+def _rows(assembly: Assembly, plan: TaskPlan, data: TaskRows) -> list[Answered]:
     """Up to `LOOKED_AT` rows, of the held-out rows or else of the training rows, their references as answers."""
     source = data.held_out() or data.train
     encoder, found = assembly.encoder(plan), list[Answered]()

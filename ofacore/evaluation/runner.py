@@ -27,7 +27,7 @@ from ofacore.plugin import MetricUse
 from ofacore.plugin.blame import who
 from ofacore.protocols import RowContext, RowError, SlotPlan
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.datasets import TaskData, readable, spread
+from ofacore.setup.datasets import TaskRows, readable, spread
 from ofacore.sources import Source
 from ofacore.sources.data_errors import reason_at
 
@@ -46,7 +46,7 @@ class Evaluated(Protocol):
         """Plans, preprocessors, registry."""
 
     @property
-    def data(self) -> Mapping[str, TaskData]:
+    def data(self) -> Mapping[str, TaskRows]:
         """Task -> its rows."""
 
     @property
@@ -94,7 +94,7 @@ def evaluate_tasks(
 def evaluate_task(
     generalist: Evaluated,
     plan: TaskPlan,
-    data: TaskData,
+    data: TaskRows,
     split: str,
     limit: int | None,
     baseline: bool,
@@ -153,7 +153,7 @@ def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:
 
 
 def _baselines(
-    data: TaskData, source: Source, numbers: Sequence[int]
+    data: TaskRows, source: Source, numbers: Sequence[int]
 ) -> list[Mapping[str, Any]] | None:
     """The baseline's predictions for some rows; it predicts for all that can be read.
 
@@ -234,7 +234,7 @@ def _for(
     return judged, [kept[i] for i, _ in usable], left
 
 
-def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskData) -> float | None:
+def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskRows) -> float | None:
     """Score of the baseline on the test split, None where there is no baseline or metric.
 
     Raises:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ofacore.evaluation.report import ScoreRow
     from ofacore.model.universal import UniversalModel
     from ofacore.setup.assembly import Assembly
-    from ofacore.setup.datasets import TaskData
+    from ofacore.setup.datasets import TaskRows
 
 logger = logging.getLogger("ofacore.evaluation")
 Rows = Sequence[Mapping[str, Any]]
@@ -49,7 +49,7 @@ class Generalist:
     """
 
     def __init__(
-        self, assembly: Assembly, model: UniversalModel, data: Mapping[str, TaskData] | None = None
+        self, assembly: Assembly, model: UniversalModel, data: Mapping[str, TaskRows] | None = None
     ) -> None:
         self.assembly, self.model = assembly, model
         self.data = dict(data or {})

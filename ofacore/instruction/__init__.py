@@ -10,7 +10,6 @@ from ofacore.instruction.parser import MAX_DEPTH, parse
 from ofacore.instruction.syntax_error import InstructionError, caret
 from ofacore.instruction.templates import split_templates
 from ofacore.instruction.tree import (
-    Attribute,
     Contrast,
     Instruction,
     Node,
@@ -18,11 +17,12 @@ from ofacore.instruction.tree import (
     Plain,
     Repeat,
     Slot,
+    WrittenAttribute,
 )
 
 __all__ = [
     "MAX_DEPTH",
-    "Attribute",
+    "WrittenAttribute",
     "Contrast",
     "Instruction",
     "InstructionError",

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from ofacore.instruction.lexing import BARE_VALUE, EMPTY_REPEAT, quote
 from ofacore.instruction.tree import (
-    Attribute,
     Contrast,
     Instruction,
     Node,
@@ -15,6 +14,7 @@ from ofacore.instruction.tree import (
     Plain,
     Repeat,
     Slot,
+    WrittenAttribute,
 )
 
 _SPECIAL = re.compile(r"[\[\]]|->|\|\|\||\\(?=[\\\[\]()]|->|\|\|\||\Z)")
@@ -48,7 +48,7 @@ def _slot_body(slot: Slot) -> str:
     return ",".join([head, *map(_attribute, slot.attributes)])
 
 
-def _attribute(attribute: Attribute) -> str:
+def _attribute(attribute: WrittenAttribute) -> str:
     if attribute.value is None:
         return attribute.key
     return f"{attribute.key}={attribute.value if BARE_VALUE.fullmatch(attribute.value) else quote(attribute.value)}"

@@ -16,7 +16,7 @@ _SHORT = 60
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPart:
     """A stretch of a sentence: ``slot`` with its node, ``->``, ``(``, ``)``, ``)*``, ``)?``, or other text."""
 
     kind: str
@@ -28,7 +28,7 @@ class Piece:
 class GroupFinder:
     """Pairs parentheses over the whole instruction; a pair that holds a slot and ends in a mark is a group."""
 
-    def __init__(self, text: str, pieces: Sequence[Piece]) -> None:
+    def __init__(self, text: str, pieces: Sequence[TextPart]) -> None:
         self._text = text
         self._pieces = pieces
         self._slots = list(accumulate((piece.kind == "slot" for piece in pieces), initial=0))
@@ -75,7 +75,7 @@ class GroupFinder:
             raise self._detached_mark(opening, closing, mark)
         return closing.kind != ")"
 
-    def _attached_mark(self, slot: Piece) -> InstructionError:
+    def _attached_mark(self, slot: TextPart) -> InstructionError:
         written = self._text[slot.start : slot.end]
         written = "[ ... ]" if len(written) > _SHORT or "\n" in written else written
         message = "is this `*` text, or the mark of a repeat? Only groups are repeated"
@@ -84,7 +84,7 @@ class GroupFinder:
         )
 
     def _detached_mark(
-        self, opening: Piece, closing: Piece, mark: re.Match[str]
+        self, opening: TextPart, closing: TextPart, mark: re.Match[str]
     ) -> InstructionError:
         inside = self._text[opening.end : closing.start]
         inside = " ... " if len(inside) > _SHORT or "\n" in inside else inside
@@ -106,5 +106,5 @@ class GroupFinder:
                     "a slot follows this `(`, which is never closed", self._pieces[number], hint
                 )
 
-    def _error(self, message: str, piece: Piece, hint: str) -> InstructionError:
+    def _error(self, message: str, piece: TextPart, hint: str) -> InstructionError:
         return InstructionError(message, self._text, piece.start, hint)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ofacore.instruction.groups import GroupFinder, Piece
+from ofacore.instruction.groups import GroupFinder, TextPart
 from ofacore.instruction.lexing import tokenize, unescape
 from ofacore.instruction.slots import read_bracket
 from ofacore.instruction.syntax_error import InstructionError
@@ -52,9 +52,9 @@ def parse(text: str) -> Instruction:
     return Instruction(source, builder.sentence(arrow + 1, len(pieces)), text)
 
 
-def _pieces(text: str) -> list[Piece]:
+def _pieces(text: str) -> list[TextPart]:
     tokens = tokenize(text)
-    pieces: list[Piece] = []
+    pieces: list[TextPart] = []
     index = 0
     while (token := tokens[index]).kind != "end":
         if token.kind in _NO_SENTENCE:
@@ -62,14 +62,14 @@ def _pieces(text: str) -> list[Piece]:
             raise InstructionError(message, text, token.start, hint)
         if token.kind == "[":
             node, index = read_bracket(text, tokens, index)
-            pieces.append(Piece("slot", node.start, node.end, node))
+            pieces.append(TextPart("slot", node.start, node.end, node))
         else:
-            pieces.append(Piece(*token))
+            pieces.append(TextPart(*token))
             index += 1
     return pieces
 
 
-def _arrow(text: str, pieces: Sequence[Piece]) -> int:
+def _arrow(text: str, pieces: Sequence[TextPart]) -> int:
     """Return the number of the one arrow."""
     arrows = [number for number, piece in enumerate(pieces) if piece.kind == "->"]
     if len(arrows) > 1:
@@ -84,7 +84,7 @@ def _arrow(text: str, pieces: Sequence[Piece]) -> int:
     return arrows[0]
 
 
-def _check_slots(text: str, pieces: Sequence[Piece], arrow: int) -> None:
+def _check_slots(text: str, pieces: Sequence[TextPart], arrow: int) -> None:
     if any(piece.kind == "slot" for piece in pieces):
         return
     if text.strip() == "->":
@@ -95,7 +95,7 @@ def _check_slots(text: str, pieces: Sequence[Piece], arrow: int) -> None:
     raise InstructionError(message, text, len(text), "[TYPE:name] where the data belong")
 
 
-def _check_contrasts(text: str, pieces: Sequence[Piece], arrow: int) -> None:
+def _check_contrasts(text: str, pieces: Sequence[TextPart], arrow: int) -> None:
     contrasts = [number for number, piece in enumerate(pieces) if isinstance(piece.node, Contrast)]
     for number in contrasts:
         start, end = pieces[number].start, pieces[number].end
@@ -109,7 +109,7 @@ def _check_contrasts(text: str, pieces: Sequence[Piece], arrow: int) -> None:
 class _TreeBuilder:
     """Turns pieces into nodes and numbers plain texts and slots in reading order."""
 
-    def __init__(self, text: str, pieces: Sequence[Piece], groups: dict[int, int]) -> None:
+    def __init__(self, text: str, pieces: Sequence[TextPart], groups: dict[int, int]) -> None:
         self._text = text
         self._pieces = pieces
         self._groups = groups

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ofacore.instruction.bracket import ITEM_END, Bracket
 from ofacore.instruction.lexing import NAME, TYPE, Token, quote, unquote
 from ofacore.instruction.syntax_error import InstructionError
-from ofacore.instruction.tree import Attribute, Contrast, Slot
+from ofacore.instruction.tree import Contrast, Slot, WrittenAttribute
 
 
 def read_bracket(text: str, tokens: Sequence[Token], opening: int) -> tuple[Slot | Contrast, int]:
@@ -87,8 +87,8 @@ def _no_type(at: Bracket) -> InstructionError:
     return at.error("a slot type is written in capitals, digits and `_`", token.start, hint)
 
 
-def _attributes(at: Bracket) -> tuple[Attribute, ...]:
-    found: dict[str, Attribute] = {}
+def _attributes(at: Bracket) -> tuple[WrittenAttribute, ...]:
+    found: dict[str, WrittenAttribute] = {}
     while comma := at.accept(","):
         attribute = _attribute(at)
         if attribute.key in found:
@@ -98,14 +98,14 @@ def _attributes(at: Bracket) -> tuple[Attribute, ...]:
     return tuple(found.values())
 
 
-def _attribute(at: Bracket) -> Attribute:
+def _attribute(at: Bracket) -> WrittenAttribute:
     word = _word(at, "key")
     key = at.spelling(word)
     if not at.accept("="):
-        return Attribute(key, None, word.start, word.end, word.start)
+        return WrittenAttribute(key, None, word.start, word.end, word.start)
     token = _value(at, key)
     value = unquote(at.spelling(token)) if token.kind == "quoted" else at.spelling(token)
-    return Attribute(key, value, word.start, token.end, token.start)
+    return WrittenAttribute(key, value, word.start, token.end, token.start)
 
 
 def _word(at: Bracket, role: str) -> Token:

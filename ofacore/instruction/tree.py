@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Attribute:
+class WrittenAttribute:
     """A ``key`` or ``key=value`` of a slot."""
 
     key: str
@@ -46,7 +46,7 @@ class Slot:
     """Capitals, digits and ``_``; the registry knows which types exist."""
     name: str
     """The column's name; for an unnamed slot its position in digits."""
-    attributes: tuple[Attribute, ...]
+    attributes: tuple[WrittenAttribute, ...]
     """In the order written; every key occurs once."""
     position: int
     """Number among the plain texts and slots of the template, from 0, the target counted on."""
@@ -58,7 +58,7 @@ class Slot:
     type_start: int = field(default=0, compare=False)
     """Offset of the type."""
 
-    def attribute(self, key: str) -> Attribute | None:
+    def attribute(self, key: str) -> WrittenAttribute | None:
         """Return the attribute of that key, or None."""
         return next((attribute for attribute in self.attributes if attribute.key == key), None)
 

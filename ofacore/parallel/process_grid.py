@@ -14,7 +14,7 @@ class LayoutError(UserError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProcessGrid:
     """Sizes of the parallel groups; ``world = tensor * pipeline * data``.
 
     Ranks are numbered with the tensor group innermost, then data, then pipeline, as megatron does. Experts are spread
@@ -88,7 +88,7 @@ class Layout:
         return self.world == 1
 
 
-def described(layout: Layout) -> str:
+def described(layout: ProcessGrid) -> str:
     """A layout in the words of the command line."""
     sizes = [f"{flag} {getattr(layout, name)}" for name, flag in _FLAGS.items() if name != "world"]
     switches = {"--sp": layout.sequence, "--zero 1": layout.zero, "--fsdp": layout.fsdp}

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from ofacore.parallel import cpu
 from ofacore.parallel.megatron import megatron
-from ofacore.parallel.process_grid import Layout, LayoutError
+from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 
 TIMEOUT = timedelta(minutes=10)
 """How long a collective waits for the other processes."""
@@ -22,13 +22,13 @@ TIMEOUT = timedelta(minutes=10)
 class _Running:
     """What this process was started as; process groups are state of the whole process by their nature."""
 
-    layout: Layout = Layout()
+    layout: ProcessGrid = ProcessGrid()
 
 
 _running = _Running()
 
 
-def start(layout: Layout | None = None, timeout: timedelta = TIMEOUT) -> None:
+def start(layout: ProcessGrid | None = None, timeout: timedelta = TIMEOUT) -> None:
     """Make the process groups that parallel layers need; does nothing where they exist.
 
     A default process group that exists is used as it is. Otherwise one process becomes a world of its own, and
@@ -48,7 +48,7 @@ def start(layout: Layout | None = None, timeout: timedelta = TIMEOUT) -> None:
             )
         return
     cpu.install()
-    layout = layout or Layout(dist.get_world_size() if dist.is_initialized() else 1)
+    layout = layout or ProcessGrid(dist.get_world_size() if dist.is_initialized() else 1)
     if not dist.is_initialized():
         _connect(layout, timeout)
     if dist.get_world_size() != layout.world:
@@ -69,7 +69,7 @@ def _started() -> bool:
     return bool(megatron("parallel_state").model_parallel_is_initialized())
 
 
-def _connect(layout: Layout, timeout: timedelta) -> None:
+def _connect(layout: ProcessGrid, timeout: timedelta) -> None:
     if layout.single:
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
@@ -92,10 +92,10 @@ def stop() -> None:
         state.destroy_model_parallel()
     if dist.is_initialized():
         dist.destroy_process_group()
-    _running.layout = Layout()
+    _running.layout = ProcessGrid()
 
 
-def layout() -> Layout:
+def layout() -> ProcessGrid:
     """How the processes of this run divide the work; one process where nothing was started."""
     return _running.layout
 

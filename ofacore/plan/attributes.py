@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ofacore.instruction import Attribute as Written
-from ofacore.instruction import Instruction, Slot
+from ofacore.instruction import Instruction, Slot, WrittenAttribute
 from ofacore.plan.plan_error import PlanError
 from ofacore.plugin import Attribute, SlotType, suggest
 from ofacore.plugin.options import limits
@@ -101,7 +100,7 @@ def with_defaults(values: Mapping[str, Any], side: str, slot_type: SlotType) -> 
     return {**defaults, **values}
 
 
-def _convert(written: Written, attribute: Attribute, text: str) -> Any:
+def _convert(written: WrittenAttribute, attribute: Attribute, text: str) -> Any:
     if attribute.type == "flag":
         if written.value is not None:
             raise PlanError(
@@ -126,7 +125,7 @@ def _convert(written: Written, attribute: Attribute, text: str) -> Any:
     return value
 
 
-def _number(written: Written, attribute: Attribute, text: str) -> int | float:
+def _number(written: WrittenAttribute, attribute: Attribute, text: str) -> int | float:
     kind = int if attribute.type == "int" else float
     try:
         value = kind(written.value or "")

@@ -15,7 +15,7 @@ _HOPS = 5
 
 
 @dataclass(frozen=True)
-class Place:
+class SourcePlace:
     """Where something is."""
 
     file: str
@@ -41,7 +41,7 @@ def module_file(module: str) -> str:
     return spec.origin or next(iter(spec.submodule_search_locations or ()), module)
 
 
-def locate(target: str) -> Place:
+def locate(target: str) -> SourcePlace:
     """File and line of ``"module:Object"``.
 
     Raises:
@@ -114,17 +114,17 @@ def _spec(module: str) -> ModuleSpec:
     return spec
 
 
-def _locate(module: str, path: Sequence[str], hops: int) -> Place:
+def _locate(module: str, path: Sequence[str], hops: int) -> SourcePlace:
     file = module_file(module)
     tree = tree_of(file)
     if tree is None:
-        return Place(file)
+        return SourcePlace(file)
     found = _definition(tree, path[0])
     if found is None:
         if any(
             isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body
         ):
-            return Place(file)
+            return SourcePlace(file)
         raise NotFoundError(f"'{module}' has no '{path[0]}'")
     if isinstance(found, ast.ImportFrom) and hops:
         original = next(
@@ -136,7 +136,7 @@ def _locate(module: str, path: Sequence[str], hops: int) -> Place:
         if inner is None and not found.bases:
             raise NotFoundError(f"'{module}:{path[0]}' has no '{path[1]}'")
         found = inner or found
-    return Place(file, found.lineno)
+    return SourcePlace(file, found.lineno)
 
 
 def _definition(scope: ast.Module | ast.ClassDef, name: str) -> ast.stmt | None:

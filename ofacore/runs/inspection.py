@@ -23,7 +23,7 @@ from ofacore.plugin.blame import Blamed, who
 from ofacore.protocols import Example
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.data_check import DataReport, check_data
-from ofacore.setup.datasets import TaskData, path_columns
+from ofacore.setup.datasets import TaskRows, path_columns
 from ofacore.sources import ListSource, Source, open_source
 
 _LINES = ("csv", "tsv", "tab")
@@ -144,7 +144,7 @@ def _assembly(
 ) -> Assembly:
     task = TaskConfig(instruction=(instruction,), data=settings or DataConfig())
     config = RunConfig(tasks={"task": task}, model=ModelConfig(preset=preset))
-    data: Mapping[str, TaskData] = {"task": TaskData({"train": source})}
+    data: Mapping[str, TaskRows] = {"task": TaskRows({"train": source})}
     return Assembly.create(config, registry, dict(data))
 
 

@@ -22,7 +22,7 @@ _SECONDS = 0.002
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryEstimate:
     """Bytes of a training process, by what holds them."""
 
     base: int
@@ -42,7 +42,7 @@ class Memory:
 
 def estimate(
     model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], dtype: torch.dtype
-) -> Memory:
+) -> MemoryEstimate:
     """What training an fp32 model in a format will need.
 
     Runs a pass over the largest micro-batch in that format; gradients are forgotten, weights stay as they are.
@@ -62,7 +62,7 @@ def estimate(
 
 def _measured(
     model: UniversalModel, config: TrainConfig, batches: Sequence[Batch], base: int
-) -> Memory:
+) -> MemoryEstimate:
     trained = [p for p in model.parameters() if p.requires_grad]
     weights, gradients = (_bytes(parameters) for parameters in (model.parameters(), trained))
     weights += sum(
@@ -82,7 +82,7 @@ def _measured(
     del total
     model.zero_grad(set_to_none=True)
     activations = max(0, max(peak) - before - gradients)
-    return Memory(base, weights + gradients, _optimizer_bytes(model, config), activations)
+    return MemoryEstimate(base, weights + gradients, _optimizer_bytes(model, config), activations)
 
 
 def _optimizer_bytes(model: nn.Module, config: TrainConfig) -> int:

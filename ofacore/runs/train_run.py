@@ -36,7 +36,7 @@ from ofacore.parallel.process_groups import is_first
 from ofacore.plan.criterion_needs import attention_needs, told
 from ofacore.plugin import Registry
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.datasets import TaskData, open_tasks
+from ofacore.setup.datasets import TaskRows, open_tasks
 from ofacore.setup.run_check import check_run
 from ofacore.setup.stored_description import described_model, registry_of_run
 from ofacore.training.callbacks.base import Callback
@@ -303,7 +303,7 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
             console.print(f"task {name}: {told(criterion, layers)}", markup=False, highlight=False)
 
 
-def baseline_text(generalist: Generalist, name: str, data: TaskData) -> str:
+def baseline_text(generalist: Generalist, name: str, data: TaskRows) -> str:
     """The baseline's score and what it does."""
     from ofacore.evaluation.runner import baseline_score
 

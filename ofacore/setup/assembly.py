@@ -43,7 +43,7 @@ from ofacore.protocols import (
 )
 from ofacore.setup.bound_neighbours import FittingValues, check_built_on, neighbours
 from ofacore.setup.closed_sets import settled, with_closed_sets
-from ofacore.setup.datasets import DataError, TaskData, sampled_rows
+from ofacore.setup.datasets import DataError, TaskRows, sampled_rows
 from ofacore.setup.model_needs import own_criteria
 from ofacore.setup.origins import describe_origins, with_stored_options, with_todays_names
 
@@ -65,7 +65,7 @@ class Assembly:
 
     @classmethod
     def create(
-        cls, config: RunConfig, registry: Registry, data: Mapping[str, TaskData]
+        cls, config: RunConfig, registry: Registry, data: Mapping[str, TaskRows]
     ) -> Assembly:
         """Plan all tasks, take closed sets from the training data where none is given, fit every preprocessor.
 
@@ -267,7 +267,7 @@ class Assembly:
         """Options of a preprocessor, as `adapter_options`."""
         return dict(self.registry.component("preprocessor", name).options)
 
-    def _fit(self, data: Mapping[str, TaskData]) -> None:
+    def _fit(self, data: Mapping[str, TaskRows]) -> None:
         names = with_neighbours(_used_preprocessors(self.plans), self.registry)
         made = {name: self._build(name) for name in names}
         fitting = FittingValues(
@@ -317,7 +317,7 @@ def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:
 
 
 def _values(
-    name: str, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskData], registry: Registry
+    name: str, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskRows], registry: Registry
 ) -> Iterator[tuple[str, str, Any]]:
     """Every value that a preprocessor will see: plain text, closed sets, columns of the training rows.
 

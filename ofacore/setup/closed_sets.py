@@ -16,7 +16,7 @@ from ofacore.ground.excerpts import excerpt
 from ofacore.plan import TaskPlan
 from ofacore.plugin import Registry
 from ofacore.protocols import Preprocessor, SlotPlan
-from ofacore.setup.datasets import DataError, TaskData, sampled_rows
+from ofacore.setup.datasets import DataError, TaskRows, sampled_rows
 
 logger = logging.getLogger("ofacore.encoding")
 CLOSED_SET_LIMIT = 100_000
@@ -32,7 +32,7 @@ def choosing(plan: TaskPlan, name: str) -> list[SlotPlan]:
     ]
 
 
-def with_closed_sets(plan: TaskPlan, data: TaskData, registry: Registry) -> TaskPlan:
+def with_closed_sets(plan: TaskPlan, data: TaskRows, registry: Registry) -> TaskPlan:
     """Files are read, and sets that nobody gave are the values of the training data.
 
     Raises:
@@ -102,7 +102,7 @@ def _as_read(value: Any) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _from_data(plan: TaskPlan, data: TaskData, registry: Registry) -> dict[str, tuple[Any, ...]]:
+def _from_data(plan: TaskPlan, data: TaskRows, registry: Registry) -> dict[str, tuple[Any, ...]]:
     wanted = {
         slot.name: slot for slot in plan.slots() if slot.attributes.get("closed_set") and slot.loss
     }

@@ -26,7 +26,7 @@ class DataError(UserError):
 
 
 @dataclass(frozen=True)
-class TaskData:
+class TaskRows:
     """Rows of one task by split."""
 
     splits: Mapping[str, Source]
@@ -49,7 +49,7 @@ class TaskData:
         return self.baseline({name: list(_rows(source)) for name, source in self.splits.items()})
 
 
-def open_tasks(config: RunConfig, registry: Registry) -> dict[str, TaskData]:
+def open_tasks(config: RunConfig, registry: Registry) -> dict[str, TaskRows]:
     """Open the data of every task; starter data are fetched and prepared if need be.
 
     Raises:
@@ -59,7 +59,7 @@ def open_tasks(config: RunConfig, registry: Registry) -> dict[str, TaskData]:
     return {name: open_task(name, task, registry) for name, task in config.tasks.items()}
 
 
-def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
+def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskRows:
     """Open the data of one task."""
     given = {split: getattr(task.data, split) for split in ("train", "valid", "test")}
     given = {split: spec for split, spec in given.items() if spec is not None}
@@ -71,7 +71,7 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
         }
         for note in dict.fromkeys(note for source in opened.values() for note in notes_of(source)):
             logger.warning("task '%s': %s", name, note)
-        return TaskData(opened)
+        return TaskRows(opened)
     preset = registry.preset(task.preset) if task.preset else None
     if preset is None or not preset.data:
         remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
@@ -84,7 +84,7 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskData:
     sources = {
         split: ListSource(rows, f"{name}/{split}") for split, rows in splits.items() if len(rows)
     }
-    return TaskData(sources, baseline, preset.baseline_doc)
+    return TaskRows(sources, baseline, preset.baseline_doc)
 
 
 def path_columns(name: str, task: TaskConfig, registry: Registry) -> tuple[str, ...]:
@@ -110,11 +110,11 @@ def _warn_of_same(name: str, given: Mapping[str, Any]) -> None:
 def rows_of(
     config: RunConfig,
     registry: Registry,
-    opened: Mapping[str, TaskData],
+    opened: Mapping[str, TaskRows],
     names: Sequence[str],
     given: Mapping[str, Any] | None,
     split: str,
-) -> dict[str, TaskData]:
+) -> dict[str, TaskRows]:
     """Rows of some tasks of a model: those given now, else those opened before, else those that the tasks name.
 
     Args:
@@ -129,12 +129,12 @@ def rows_of(
         SourceError: Data cannot be opened.
         DataError: A task has rows nowhere.
     """
-    found: dict[str, TaskData] = {}
+    found: dict[str, TaskRows] = {}
     for name in names:
         task = config.tasks[name]
         if given and name in given:
             paths = path_columns(name, task, registry)
-            found[name] = TaskData({split: open_source(given[name], task.data, split, paths)})
+            found[name] = TaskRows({split: open_source(given[name], task.data, split, paths)})
         elif name in opened:
             found[name] = opened[name]
         else:
@@ -149,7 +149,7 @@ def rows_of(
 
 
 def sampled_rows(
-    plan: TaskPlan, data: TaskData, registry: Registry, most: int
+    plan: TaskPlan, data: TaskRows, registry: Registry, most: int
 ) -> Iterator[dict[str, Any]]:
     """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
     source = data.train

@@ -12,13 +12,13 @@ from ofacore.config.schema import ParallelConfig, RunConfig
 from ofacore.config.sizes import ModelSizeError, Sizes, resolve
 from ofacore.model.backbone.divisions import asked, cannot_divide
 from ofacore.parallel.cutting import refusal
-from ofacore.parallel.process_grid import Layout, LayoutError
+from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 from ofacore.plan import TaskPlan
 from ofacore.plan.configured import plan_task
 from ofacore.plugin import Registry
 
 
-def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.environ) -> Layout:
+def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.environ) -> ProcessGrid:
     """The layout that a run is configured for.
 
     The number of processes is that of the launcher which started this one (``WORLD_SIZE``), else ``nproc``.
@@ -35,7 +35,7 @@ def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.enviro
         raise LayoutError(
             f"--nproc {config.nproc}, but {started} processes were started; leave --nproc out"
         )
-    return Layout(
+    return ProcessGrid(
         world=started or config.nproc,
         tensor=config.tp,
         pipeline=config.pp,
@@ -86,7 +86,7 @@ def layout_problems(
 
 
 def aggregator_problems(
-    config: RunConfig, registry: Registry, layout: Layout | None = None
+    config: RunConfig, registry: Registry, layout: ProcessGrid | None = None
 ) -> list[Problem]:
     """Whether every process has whole gradients, where an aggregator is to see them; the rest must be right.
 
@@ -138,7 +138,7 @@ def _criteria(plan: TaskPlan) -> list[str]:
     return list(dict.fromkeys(name for name in named if name))
 
 
-def _tensor(layout: Layout, sizes: Sizes) -> list[Problem]:
+def _tensor(layout: ProcessGrid, sizes: Sizes) -> list[Problem]:
     """The vocabulary fits always: it is padded."""
     tp = layout.tensor
     if tp == 1:
@@ -154,7 +154,7 @@ def _tensor(layout: Layout, sizes: Sizes) -> list[Problem]:
     ]
 
 
-def _pipeline(layout: Layout, sizes: Sizes) -> list[Problem]:
+def _pipeline(layout: ProcessGrid, sizes: Sizes) -> list[Problem]:
     stages, layers = layout.pipeline, sizes.encoder_layers + sizes.decoder_layers
     if stages == 1 or stages <= layers:
         return []
@@ -168,7 +168,7 @@ def _pipeline(layout: Layout, sizes: Sizes) -> list[Problem]:
     ]
 
 
-def _backbone(config: RunConfig, layout: Layout, registry: Registry) -> list[Problem]:
+def _backbone(config: RunConfig, layout: ProcessGrid, registry: Registry) -> list[Problem]:
     """Ways to divide the work that the backbone's manifest does not name."""
     name, found = config.model.backbone, []
     every = {
@@ -188,7 +188,7 @@ def _core() -> Registry:
     return Registry.of(CORE)
 
 
-def _experts(config: RunConfig, layout: Layout) -> list[Problem]:
+def _experts(config: RunConfig, layout: ProcessGrid) -> list[Problem]:
     """Of experts by modality the number is known when the model is built; that of the others here."""
     kind = config.model.experts
     number = {"task": len(config.tasks), "modality": None}.get(kind, config.model.experts_number)

@@ -44,7 +44,7 @@ class _DoesNotFit(Exception):
 
 
 @dataclass
-class Pass:
+class PassReport:
     """What one try over all micro-batches gave."""
 
     sums: TermSums = field(default_factory=TermSums)
@@ -68,7 +68,7 @@ class Lost:
 
     samples: list[SampleInfo] = field(default_factory=list)
     cause: str = ""
-    """As `Pass.cause`."""
+    """As `PassReport.cause`."""
 
 
 @dataclass
@@ -155,7 +155,7 @@ class GradientPass:
         faults: list[Fault],
         lost: Lost,
         search: bool = False,
-    ) -> Pass | None:
+    ) -> PassReport | None:
         """One try over all micro-batches; None where any process had to change its own and all start anew."""
         done, outcome = None, Outcome()
         try:
@@ -178,7 +178,7 @@ class GradientPass:
             faults += self.counters.note_memory(data.number, samples)
         return None if any(each.again for each in found) else done
 
-    def _read(self, done: Pass) -> bool:
+    def _read(self, done: PassReport) -> bool:
         """Read what was left unread; False, and no more trust in this step, where something is not finite."""
         assert done.unread is not None
         found = done.unread.read()
@@ -188,11 +188,11 @@ class GradientPass:
 
     def _pass(
         self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False
-    ) -> Pass:
+    ) -> PassReport:
         self.optimizer.zero_grad()
         if self.tasks is not None:
             self.tasks.begin(batches)
-        done = Pass(unread=Unread() if self._trusting and not search else None)
+        done = PassReport(unread=Unread() if self._trusting and not search else None)
         shared = self._whole_step_losses(step, batches, scale, done)
         for place, batch in enumerate(self._in_step(batches)):
             try:
@@ -221,7 +221,7 @@ class GradientPass:
         batch: Batch,
         scale: Scale,
         shared: StepGradients | None,
-        done: Pass,
+        done: PassReport,
     ) -> None:
         self._seed(step, place)
         batch = self._placed(batch)
@@ -248,7 +248,7 @@ class GradientPass:
         hidden: Any,
         scale: Scale,
         shared: StepGradients | None,
-        done: Pass,
+        done: PassReport,
     ) -> list[Totals]:
         """What a micro-batch adds to the total of the step; notes its report and its faults in ``done``."""
         own = [
@@ -313,7 +313,7 @@ class GradientPass:
         """The micro-batch where the model is."""
         return batch_on(batch, self.optimizer.device)
 
-    def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: Pass) -> list[Totals]:
+    def _auxiliary(self, batch: Batch, hidden: Any, scale: Scale, done: PassReport) -> list[Totals]:
         """What the model adds of its own; left out where it is not finite, for the samples' losses tell whose it is."""
         finite = [
             (group, loss)
@@ -328,7 +328,7 @@ class GradientPass:
         return self.model.loss(group, self.model.predict(group, hidden), hidden)
 
     def _whole_step_losses(
-        self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass
+        self, step: int, batches: Sequence[Batch], scale: Scale, done: PassReport
     ) -> StepGradients | None:
         if not self.sees_whole_step(batches):
             return None
@@ -347,7 +347,7 @@ class GradientPass:
         return any(everyones(any(step_groups(self.model, batch) for batch in batches)))
 
     def _collected(
-        self, cache: StepCache, batches: Sequence[Batch], scale: Scale, done: Pass
+        self, cache: StepCache, batches: Sequence[Batch], scale: Scale, done: PassReport
     ) -> StepGradients | None:
         shared = cache.gradients(scale, done.unread, self._take)
         if shared is not None:

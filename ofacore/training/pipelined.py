@@ -23,7 +23,7 @@ from ofacore.parallel.pipeline import PipelineError, from_last, run_pipeline
 from ofacore.parallel.tied import TiedGroups
 from ofacore.protocols import Batch
 from ofacore.sources.data_errors import BlamingBatch
-from ofacore.training.gradients import GradientPass, Pass, raise_unless_memory, zeros_of
+from ofacore.training.gradients import GradientPass, PassReport, raise_unless_memory, zeros_of
 from ofacore.training.step.stand_ins import lockstep
 from ofacore.training.step.step_scope import StepCache, StepGradients
 from ofacore.training.step.weighing import Scale, joined
@@ -64,11 +64,11 @@ class PipelinePass(GradientPass):
 
     def _pass(
         self, step: int, batches: Sequence[Batch], scale: Scale, search: bool = False
-    ) -> Pass:
+    ) -> PassReport:
         self._refuse((group.criterion, group.options) for batch in batches for group in batch.terms)
         batches = [self._placed(batch) for batch in self._in_step(batches)]
         self.optimizer.zero_grad()
-        done, culprit = Pass(), None
+        done, culprit = PassReport(), None
         shared = self._whole_step_losses(step, batches, scale, done)
 
         def compute(place: int, received: Tensor | None) -> Tensor:
@@ -104,7 +104,7 @@ class PipelinePass(GradientPass):
         now: Boundary,
         scale: Scale,
         shared: StepGradients | None,
-        done: Pass,
+        done: PassReport,
     ) -> Tensor:
         """The micro-batch's part of the step's total; depends on what came in even where nothing is to be learned."""
         hidden = Hidden(now.memory, now.decoded, balance_of(self._staged, batch, now))
@@ -117,7 +117,7 @@ class PipelinePass(GradientPass):
         return joined([*totals, {"": (now.extra * 0).float().sum()}])[""]
 
     def _whole_step_losses(
-        self, step: int, batches: Sequence[Batch], scale: Scale, done: Pass
+        self, step: int, batches: Sequence[Batch], scale: Scale, done: PassReport
     ) -> StepGradients | None:
         """Losses over the whole step; the last stage alone knows them and their gradients."""
         if not self.sees_whole_step(batches):

@@ -16,7 +16,7 @@ KINDS = [
     schedules.All,
     schedules.Proportional,
     schedules.Temperature,
-    schedules.Weights,
+    schedules.ByWeights,
     schedules.RoundRobin,
     schedules.Curriculum,
 ]
@@ -75,8 +75,8 @@ def test_tiny_weights_get_one_sample():
         (schedules.Proportional, {}, {"a": 0.9, "b": 0.1}),
         (schedules.Temperature, {"temperature": 2}, {"a": 0.75, "b": 0.25}),
         (schedules.Temperature, {"temperature": 1e9}, {"a": 0.5, "b": 0.5}),
-        (schedules.Weights, {}, {"a": 0.5, "b": 0.5}),
-        (schedules.Weights, {"weights": {"a": 3}}, {"a": 0.75, "b": 0.25}),
+        (schedules.ByWeights, {}, {"a": 0.5, "b": 0.5}),
+        (schedules.ByWeights, {"weights": {"a": 3}}, {"a": 0.75, "b": 0.25}),
         (schedules.RoundRobin, {}, {"a": 0.5, "b": 0.5}),
     ],
 )
@@ -118,7 +118,7 @@ def test_curriculum_joins_ramps_and_leaves():
     [
         (schedules.All, {"a": TaskShare(5, 0.0)}, {}, "nothing to train on"),
         (
-            schedules.Weights,
+            schedules.ByWeights,
             {"caption": TaskShare(5)},
             {"weights": {"captoin": 2}},
             "did you mean 'caption'",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ofacore import Generalist, Task
 from ofacore.evaluation.runner import _baselines, evaluate_task
 from ofacore.ground.errors import UserError
-from ofacore.setup.datasets import TaskData, readable, spread
+from ofacore.setup.datasets import TaskRows, readable, spread
 from ofacore.sources.jsonl import JsonLinesSource
 
 WORDS = ("no", "yes")
@@ -56,7 +56,7 @@ def test_a_limit_takes_rows_from_everywhere_beside_their_baseline(
     model = Generalist.create(
         [task], preset="tiny", hidden=32, ffn=64, heads=2, encoder_layers=1, decoder_layers=1
     )
-    data = TaskData({"test": source}, echo, "itself")
+    data = TaskRows({"test": source}, echo, "itself")
     found = evaluate_task(model, model.plan("so"), data, "test", limit, True, {})
     read = [row for _, row in readable(source, limit) if isinstance(row, dict)]
     assert {row["label"] for row in read} == set(WORDS)
@@ -66,6 +66,6 @@ def test_a_limit_takes_rows_from_everywhere_beside_their_baseline(
 
 
 def test_a_baseline_of_another_length_is_told(tmp_path: Path) -> None:
-    data = TaskData({"test": lines(tmp_path)}, lambda splits: echo(splits)[:-1], "all but one")
+    data = TaskRows({"test": lines(tmp_path)}, lambda splits: echo(splits)[:-1], "all but one")
     with pytest.raises(UserError, match="'all but one' gives 38 predictions for 39 rows"):
         _baselines(data, data.splits["test"], [0])

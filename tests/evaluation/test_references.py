@@ -243,10 +243,10 @@ def test_what_was_learned_by_heart_scores_one(by_heart: Generalist) -> None:
 
 
 def evaluated(model: Generalist, name: str, rows: list[dict[str, Any]]) -> Evaluation:
-    from ofacore.setup.datasets import TaskData
+    from ofacore.setup.datasets import TaskRows
     from ofacore.sources import ListSource
 
-    model.data = {**model.data, name: TaskData({"test": ListSource(rows, "rows")})}
+    model.data = {**model.data, name: TaskRows({"test": ListSource(rows, "rows")})}
     (found,) = evaluate_tasks(model, [name], generation={"max_length": 3, "steps": 1})
     return found
 

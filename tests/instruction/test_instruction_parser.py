@@ -6,13 +6,13 @@ import pytest
 
 from ofacore.instruction import (
     MAX_DEPTH,
-    Attribute,
     Contrast,
     InstructionError,
     OptionalGroup,
     Plain,
     Repeat,
     Slot,
+    WrittenAttribute,
     format,
     parse,
     split_templates,
@@ -25,15 +25,15 @@ def _plain_texts(text: str) -> list[str]:
 
 def test_a_slot_has_a_type_a_name_and_attributes() -> None:
     instruction = parse("[IMAGE:img,augment=none,no_loss] ->")
-    attributes = (Attribute("augment", "none"), Attribute("no_loss"))
+    attributes = (WrittenAttribute("augment", "none"), WrittenAttribute("no_loss"))
     assert instruction.source == (Slot("IMAGE", "img", attributes, position=0, named=True),)
     assert instruction.target == ()
 
 
 def test_an_attribute_is_looked_up_by_its_key() -> None:
     (slot,) = parse("[BOX:b,image=img,no_loss] ->").slots()
-    assert slot.attribute("image") == Attribute("image", "img")
-    assert slot.attribute("no_loss") == Attribute("no_loss", None)
+    assert slot.attribute("image") == WrittenAttribute("image", "img")
+    assert slot.attribute("no_loss") == WrittenAttribute("no_loss", None)
     assert slot.attribute("img") is None
 
 
@@ -72,7 +72,7 @@ def test_walk_is_in_reading_order() -> None:
 )
 def test_values_are_bare_or_quoted(written: str, value: str) -> None:
     instruction = parse(f"[TEXT:a,k={written}] ->")
-    assert instruction.slots()[0].attributes == (Attribute("k", value),)
+    assert instruction.slots()[0].attributes == (WrittenAttribute("k", value),)
     assert parse(format(instruction)) == instruction
 
 

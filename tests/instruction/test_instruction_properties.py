@@ -10,7 +10,6 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ofacore.instruction import (
-    Attribute,
     Contrast,
     Instruction,
     InstructionError,
@@ -19,6 +18,7 @@ from ofacore.instruction import (
     Plain,
     Repeat,
     Slot,
+    WrittenAttribute,
     format,
     parse,
     split_templates,
@@ -143,7 +143,9 @@ values = (
     | st.text('"\\->|]', max_size=4)
 )
 attributes = st.lists(
-    st.builds(Attribute, names, values), max_size=3, unique_by=lambda attribute: attribute.key
+    st.builds(WrittenAttribute, names, values),
+    max_size=3,
+    unique_by=lambda attribute: attribute.key,
 ).map(tuple)
 plain_texts = (
     (st.text('ab \\[]()*?->|"\n', max_size=10) | st.text(max_size=5)).map(str.strip).filter(bool)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel import process_groups as groups
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.parts import SyncBatchNorm, synchronised
 from ofacore.protocols import BuildContext
 from tests.model import layouts
@@ -106,7 +106,7 @@ def normed(**options: Any) -> UniversalModel:
 def main(folder: Path) -> None:
     """One rank of two."""
     torch.set_num_threads(1)
-    groups.start(Layout(int(os.environ["WORLD_SIZE"])))
+    groups.start(ProcessGrid(int(os.environ["WORLD_SIZE"])))
     rank = groups.data_rank()
     for name, sizes in PARTS.items():
         part = slice(0, sizes[0]) if rank == 0 else slice(sizes[0], SAMPLES)

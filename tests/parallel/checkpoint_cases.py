@@ -14,7 +14,7 @@ from ofacore.checkpoint import Snapshot, load, save
 from ofacore.config.schema import CheckpointConfig, OptimizerConfig, TrainConfig
 from ofacore.model.pipeline.stages import cut_model
 from ofacore.parallel import process_groups as groups
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.training.callbacks.checkpointing import Checkpointing
 from ofacore.training.loop import Trainer
 from ofacore.training.state.sharded_state import restore_shards, sharded_snapshot
@@ -115,12 +115,12 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     for name, sizes in WRITERS.items():
-        restart(Layout(dist.get_world_size(), **sizes))
+        restart(ProcessGrid(dist.get_world_size(), **sizes))
         write(name, folder)
     wholes = {writer: load(folder / f"{writer}, whole") for writer in WRITERS}
     found: dict[str, float] = {}
     for reader, sizes in READERS.items():
-        restart(Layout(dist.get_world_size(), **sizes))
+        restart(ProcessGrid(dist.get_world_size(), **sizes))
         for writer in WRITERS:
             found[f"{writer} -> {reader}"] = read(folder / writer, wholes[writer])
     (folder / f"found.{os.environ['RANK']}.json").write_text(json.dumps(found))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ofacore import Generalist, Task
 from ofacore.evaluation.validator import Validator
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from tests.parallel.layout_cases import alone, difference, restart
 from tests.parallel.whole_run import ROWS, SIZES
 
@@ -39,7 +39,7 @@ def made() -> Generalist:
 
 def exact_case(folder: Path, **sizes: Any) -> dict[str, float]:
     """Largest differences between the weights, and between the losses, that must be the same."""
-    where = Layout(dist.get_world_size(), **sizes)
+    where = ProcessGrid(dist.get_world_size(), **sizes)
     with alone():
         begun = made().model.portable_state()
     restart(where)
@@ -74,7 +74,7 @@ def rounded_alone(returned: dict[str, Tensor], begun: dict[str, Tensor]) -> list
     ]
 
 
-def resumed(folder: Path, where: Layout, returned: dict[str, Tensor]) -> float:
+def resumed(folder: Path, where: ProcessGrid, returned: dict[str, Tensor]) -> float:
     """A run that goes on with no step to do returns what it was given."""
     restart(where)
     run = made()

@@ -14,7 +14,7 @@ from ofacore.config.schema import FaultConfig, LoraConfig, OptimizerConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.megatron import megatron
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.parallel.sharded_optimizer import whole_of
 from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
@@ -65,7 +65,7 @@ _made: dict[tuple[int, ...], dict[str, Any]] = {}
 """Sizes -> the groups that were made for them: each group of gloo costs threads that are never given back."""
 
 
-def restart(layout: Layout) -> None:
+def restart(layout: ProcessGrid) -> None:
     """Other groups over the same processes."""
     state = megatron("parallel_state")
     sizes = layout.world, layout.tensor, layout.pipeline, layout.expert
@@ -75,7 +75,7 @@ def restart(layout: Layout) -> None:
         return
     if state.model_parallel_is_initialized():
         state.destroy_model_parallel()
-    groups._running.layout = Layout()
+    groups._running.layout = ProcessGrid()
     groups.start(layout)
     _made[sizes] = {
         name: value
@@ -87,8 +87,8 @@ def restart(layout: Layout) -> None:
 @contextmanager
 def alone() -> Iterator[None]:
     """Work as if there were no other process."""
-    restart(Layout(dist.get_world_size()))
-    groups._running.layout = Layout()
+    restart(ProcessGrid(dist.get_world_size()))
+    groups._running.layout = ProcessGrid()
     yield
 
 
@@ -166,7 +166,7 @@ def plain_training(
 
 def compare(
     options: dict[str, Any],
-    layout: Layout,
+    layout: ProcessGrid,
     data: list[Step],
     course: Course,
     build: Callable[..., UniversalModel] = build,
@@ -210,7 +210,7 @@ def sharded_gradients(model: UniversalModel, optimizer: RunOptimizer) -> dict[st
 
 
 def gradients_case(layout: dict[str, Any], models: list[str]) -> dict[str, dict[str, float]]:
-    where = Layout(dist.get_world_size(), **layout)
+    where = ProcessGrid(dist.get_world_size(), **layout)
     options = {name: {**MODELS[name], **TWO_LAYERS} for name in models}
     known = known_courses(
         [

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from ofacore.parallel import process_groups as groups
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from tests.parallel import layout_runs as runs
 from tests.parallel.exact_runs import exact_case
 from tests.parallel.layout_cases import MODELS, gradients_case
@@ -76,7 +76,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
 def main(folder: Path, names: list[str]) -> None:
     """Run some cases; each rank writes ``<name>.<rank>.json``."""
     torch.set_num_threads(1)
-    groups.start(Layout(int(os.environ["WORLD_SIZE"])))
+    groups.start(ProcessGrid(int(os.environ["WORLD_SIZE"])))
     known = cases(folder)
     for name in names:
         began = time.perf_counter()

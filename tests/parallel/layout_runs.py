@@ -17,7 +17,7 @@ from ofacore.config.schema import FaultConfig, OptimizerConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.agreement import check_started_alike
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.parallel.sharding import is_partial, split_dim
 from ofacore.parts import CrossEntropy
 from ofacore.protocols import AdapterCall, Batch, CriterionContext, HeadContext
@@ -88,7 +88,7 @@ def optimizer_case(config: OptimizerConfig, name: str, **sizes: Any) -> dict[str
         begun = plain.portable_state()
         first = trained(plain, config, data[:2])
         second = trained(plain, config, data[2:], first)
-    restart(Layout(dist.get_world_size(), **sizes))
+    restart(ProcessGrid(dist.get_world_size(), **sizes))
     model = build(**MODELS[name], **SHALLOW)
     model.shard()
     model.load_portable(begun)
@@ -107,7 +107,7 @@ def bf16_case(**sizes: Any) -> dict[str, float]:
         plain = build(**MODELS["rotary"], **SHALLOW)
         begun = plain.portable_state()
         expected = trained(plain.to_bf16(), ADAMW, data)
-    restart(Layout(dist.get_world_size(), **sizes))
+    restart(ProcessGrid(dist.get_world_size(), **sizes))
     model = build(**MODELS["rotary"], **SHALLOW)
     model.load_portable(begun)
     found = trained(model.to_bf16(), ADAMW, data)
@@ -169,7 +169,7 @@ def fault_case(kind: str) -> dict[str, Any]:
 
     with alone():
         told, expected = run(lambda step: step)
-    restart(Layout(dist.get_world_size()))
+    restart(ProcessGrid(dist.get_world_size()))
     heard, found = run(own)
     return {"told": told, "heard": heard, "gradient": difference(expected, found)}
 
@@ -214,7 +214,7 @@ def mixed_modalities(build: Callable[..., UniversalModel] = build) -> dict[str, 
     batches = [micro_batch(words, rng), micro_batch(pictures, rng), micro_batch(more, rng)]
     data = [step_of(0, batches)]
     course = plain_training(MODELS["rotary"], data, build)
-    return compare(MODELS["rotary"], Layout(dist.get_world_size()), data, course, build)
+    return compare(MODELS["rotary"], ProcessGrid(dist.get_world_size()), data, course, build)
 
 
 # ---------------------------------------------------------------- dropout
@@ -222,7 +222,7 @@ def mixed_modalities(build: Callable[..., UniversalModel] = build) -> dict[str, 
 
 def dropout_case(**sizes: Any) -> dict[str, float]:
     """Everything that the tensor group shares stays equal on it, and what it splits is dropped independently."""
-    restart(Layout(dist.get_world_size(), **sizes))
+    restart(ProcessGrid(dist.get_world_size(), **sizes))
     rates = {
         "dropout": 0.2,
         "attention_dropout": 0.2,
@@ -259,7 +259,7 @@ def decoding_case(**sizes: Any) -> dict[str, float]:
         with alone():
             plain = decided(build(**MODELS[name])).eval()
             begun, expected = plain.portable_state(), stepwise(plain, rows)
-        restart(Layout(dist.get_world_size(), **sizes))
+        restart(ProcessGrid(dist.get_world_size(), **sizes))
         model = build(**MODELS[name]).eval()
         model.shard()
         model.load_portable(begun)
@@ -303,7 +303,7 @@ def cross_entropy_case() -> dict[str, float]:
             with alone():
                 plain = decided(build(**config))
                 begun, expected = plain.portable_state(), learned(plain, options, closed)
-            restart(Layout(dist.get_world_size(), tensor=dist.get_world_size()))
+            restart(ProcessGrid(dist.get_world_size(), tensor=dist.get_world_size()))
             model = build(**config)
             model.load_portable(begun)
             ours = learned(model, options, closed)
@@ -346,7 +346,7 @@ def learned(model: UniversalModel, options: dict[str, float], closed: bool) -> t
 
 
 def different_start() -> dict[str, str]:
-    restart(Layout(dist.get_world_size()))
+    restart(ProcessGrid(dist.get_world_size()))
     check_started_alike({"configuration": {"train": {"seed": 1}}})
     try:
         check_started_alike({"configuration": {"train": {"seed": dist.get_rank()}}})
@@ -357,7 +357,7 @@ def different_start() -> dict[str, str]:
 
 def marks() -> dict[str, int]:
     """How many parameters of a model are split, and how many have partial gradients under sequence parallelism."""
-    restart(Layout(dist.get_world_size(), tensor=dist.get_world_size(), sequence=True))
+    restart(ProcessGrid(dist.get_world_size(), tensor=dist.get_world_size(), sequence=True))
     parameters = list(build(**MODELS["untied"]).parameters())
     return {
         "split": sum(split_dim(p) is not None for p in parameters),
@@ -368,7 +368,7 @@ def marks() -> dict[str, int]:
 
 def training_case(folder: Path, steps_done: int, **sizes: Any) -> dict[str, Any]:
     """A whole run of a generalist, with the samples that this process took."""
-    restart(Layout(dist.get_world_size(), **sizes))
+    restart(ProcessGrid(dist.get_world_size(), **sizes))
     from tests.parallel.whole_run import run, samples_seen
 
     with samples_seen() as seen:

@@ -24,7 +24,7 @@ from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.pipeline.stages import cut_model
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel import process_groups as groups
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.protocols import Batch
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.gradients import GradientPass, StepGradient
@@ -115,7 +115,7 @@ def gradients(built: UniversalModel, optimizer: RunOptimizer) -> dict[str, Tenso
     )
 
 
-def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict[str, float]:
+def compare(name: str, layout: ProcessGrid, data: list[Step], course: Course) -> dict[str, float]:
     """Largest differences from plain training, over all ranks."""
     restart(layout)
     built = cut(build(**MODELS[name]), course.start)
@@ -137,7 +137,7 @@ def compare(name: str, layout: Layout, data: list[Step], course: Course) -> dict
 
 
 def layout_case(models: Sequence[str] = tuple(MODELS), **sizes: Any) -> dict[str, dict[str, float]]:
-    where = Layout(dist.get_world_size(), **sizes)
+    where = ProcessGrid(dist.get_world_size(), **sizes)
     coupled = ("learned", "leaning")
     data = {
         name: (several(name), "untied" not in str(MODELS[name]), name not in coupled)
@@ -202,7 +202,7 @@ def faults_case() -> dict[str, Any]:
         with alone():
             start = build().portable_state()
             expected, plain = outcome(step, start, whole=True)
-        restart(Layout(dist.get_world_size(), pipeline=dist.get_world_size()))
+        restart(ProcessGrid(dist.get_world_size(), pipeline=dist.get_world_size()))
         ours, staged = outcome(step, start, whole=False)
         found[name] = {
             "gradient": difference(ours, expected),
@@ -218,7 +218,7 @@ def faults_case() -> dict[str, Any]:
 
 def dropout_case() -> dict[str, Any]:
     """Gradients of the same step: again, with recomputed activations, with another seed."""
-    restart(Layout(dist.get_world_size(), pipeline=dist.get_world_size()))
+    restart(ProcessGrid(dist.get_world_size(), pipeline=dist.get_world_size()))
     (step,) = steps(1)
     rates = {
         "dropout": 0.2,
@@ -249,7 +249,7 @@ def bf16_case() -> dict[str, float]:
         start = built.portable_state()
         passes, optimizer = passing(built.to_bf16())
         expected = passes.run(step), gradients(built.float(), optimizer)
-    restart(Layout(dist.get_world_size(), pipeline=dist.get_world_size()))
+    restart(ProcessGrid(dist.get_world_size(), pipeline=dist.get_world_size()))
     built = cut(build(), start).to_bf16()
     passes, optimizer = passing(built)
     result, ours = passes.run(step), gradients(built.float(), optimizer)
@@ -264,7 +264,7 @@ def bf16_case() -> dict[str, float]:
 
 def refused_case() -> dict[str, str]:
     """What every rank says of things that cannot work."""
-    restart(Layout(dist.get_world_size(), pipeline=dist.get_world_size()))
+    restart(ProcessGrid(dist.get_world_size(), pipeline=dist.get_world_size()))
 
     def told(action: Callable[[], Any]) -> str:
         try:
@@ -299,7 +299,7 @@ def refused_case() -> dict[str, str]:
 def portable_case() -> dict[str, Any]:
     """A trained pipeline as a whole model: the same weights, the same losses."""
     world = dist.get_world_size()
-    restart(Layout(world, pipeline=world))
+    restart(ProcessGrid(world, pipeline=world))
     data = steps(2)
     built = cut(build(positions="untied", experts="modality"))
     passes, optimizer = passing(built, OptimizerConfig(name="muon"))
@@ -373,7 +373,7 @@ def curve_case(folder: Path, count: int = 8, **sizes: Any) -> dict[str, Any]:
     dist.broadcast_object_list(held)
     assert held[0]
     plain, expected = held[0]
-    restart(Layout(dist.get_world_size(), **sizes))
+    restart(ProcessGrid(dist.get_world_size(), **sizes))
     ours, state = trained(folder, count)
     return {
         "steps": [len(plain), len(ours)],
@@ -391,7 +391,7 @@ def resumed_case(folder: Path) -> dict[str, Any]:
     """A run of two stages, gone on with by one process and evaluated, beside a run of one process."""
     with alone():
         plain = run(folder / f"alone{dist.get_rank()}", 5)
-    restart(Layout(dist.get_world_size(), pipeline=dist.get_world_size()))
+    restart(ProcessGrid(dist.get_world_size(), pipeline=dist.get_world_size()))
     staged = run(folder / "staged", 3)
     with alone():
         resumed = run(folder / "staged", 5, resume=True) if dist.get_rank() == 0 else plain
@@ -426,7 +426,7 @@ CASES: dict[str, Callable[..., Any]] = {
 
 def main(folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
-    groups.start(Layout(int(os.environ["WORLD_SIZE"])))
+    groups.start(ProcessGrid(int(os.environ["WORLD_SIZE"])))
     for name in names:
         began = time.perf_counter()
         result = CASES[name](folder) if name in ("curve2", "curve4", "resumed") else CASES[name]()

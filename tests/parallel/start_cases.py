@@ -19,7 +19,7 @@ from ofacore.generalist import fitting
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_free, claimed
 from ofacore.parallel import process_groups as groups
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from tests.parallel.whole_run import SIZES
 
 ROWS = [{"a": f"cat {number}", "b": f"dog {number}"} for number in range(8)]
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[int, str, Callable[[Path], Any]]] = {
 def main(folder: Path) -> None:
     """One rank of two."""
     torch.set_num_threads(1)
-    groups.start(Layout(int(os.environ["WORLD_SIZE"])))
+    groups.start(ProcessGrid(int(os.environ["WORLD_SIZE"])))
     said = {name: begun(folder / name, *case) for name, case in CASES.items()}
     (folder / f"said-{groups.world_rank()}.json").write_text(json.dumps(said))
     groups.stop()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofacore.parallel import process_groups as groups
-from ofacore.parallel.process_grid import Layout, LayoutError
+from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 from ofacore.parallel.sharding import part_of
 
 SIZES = st.integers(1, 4)
@@ -16,7 +16,7 @@ SIZES = st.integers(1, 4)
 
 @given(SIZES, SIZES, SIZES, SIZES)
 def test_the_world_is_the_product_of_its_groups(tensor, pipeline, expert, copies):
-    layout = Layout(tensor * pipeline * expert * copies, tensor, pipeline, expert)
+    layout = ProcessGrid(tensor * pipeline * expert * copies, tensor, pipeline, expert)
     assert layout.data == expert * copies
     assert layout.expert_data == copies
     assert layout.single == (layout.world == 1)
@@ -41,7 +41,7 @@ def test_the_world_is_the_product_of_its_groups(tensor, pipeline, expert, copies
 )
 def test_sizes_that_do_not_fit_are_refused_with_a_way_out(sizes, said):
     with pytest.raises(LayoutError, match=said):
-        Layout(**sizes)
+        ProcessGrid(**sizes)
 
 
 def test_a_layout_needs_no_torch():
@@ -53,14 +53,14 @@ def test_several_processes_need_a_launcher(monkeypatch):
     groups.stop()
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(LayoutError, match="torchrun"):
-        groups.start(Layout(2))
-    assert groups.layout() == Layout()
+        groups.start(ProcessGrid(2))
+    assert groups.layout() == ProcessGrid()
 
 
 def test_a_running_layout_is_not_changed():
     groups.start()
     with pytest.raises(LayoutError, match="without `stop`"):
-        groups.start(Layout(2, tensor=2))
+        groups.start(ProcessGrid(2, tensor=2))
 
 
 @given(st.integers(0, 40), st.integers(1, 7))

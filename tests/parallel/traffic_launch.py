@@ -15,7 +15,7 @@ from ofacore.config.schema import FaultConfig, OptimizerConfig
 from ofacore.model.pipeline.stages import cut_model
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.counting import CallCounter
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.pipelined import PipelinePass
@@ -36,7 +36,7 @@ LAYOUTS = {
 
 def compare(**sizes: object) -> tuple[dict[str, float], dict[str, float]]:
     """Operation -> payload of one step with two micro-batches a replica: computed, counted."""
-    layout = Layout(dist.get_world_size(), **sizes)  # type: ignore[arg-type]
+    layout = ProcessGrid(dist.get_world_size(), **sizes)  # type: ignore[arg-type]
     restart(layout)
     plan = work_of(samples=4 * layout.data)
     choice, stage = Choice(layout, 2), groups.pipeline_rank()
@@ -65,7 +65,7 @@ def compare(**sizes: object) -> tuple[dict[str, float], dict[str, float]]:
 def main(folder: Path) -> None:
     """Each rank writes ``<rank>.json``."""
     torch.set_num_threads(1)
-    groups.start(Layout(int(os.environ["WORLD_SIZE"])))
+    groups.start(ProcessGrid(int(os.environ["WORLD_SIZE"])))
     found = {name: compare(**sizes) for name, sizes in LAYOUTS.items()}
     (folder / f"{dist.get_rank()}.json").write_text(json.dumps(found))
     groups.stop()

@@ -20,7 +20,7 @@ from ofa_planner.workload import Workload
 from ofacore.config.schema import ModelConfig, OptimizerConfig
 from ofacore.config.sizes import ModelSizeError
 from ofacore.model.pipeline.stages import _holders, plan_stages
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.training.optim.optimizer import RunOptimizer
 from tests.parallel.launching import launch
 from tests.parallel.token_work import batch_of, model_of, work_of
@@ -81,15 +81,15 @@ def test_parameters_operations_and_activations_are_those_of_the_model(name):
     }
     flops, kept = measured(plan, model)
     assert work.step(plan, again, plan.samples) == pytest.approx(flops, rel=0.02)
-    assert activations.of_stage(plan, Choice(Layout(), plan.samples, again), 0)[0] == pytest.approx(
-        kept, rel=0.05
-    )
+    assert activations.of_stage(plan, Choice(ProcessGrid(), plan.samples, again), 0)[
+        0
+    ] == pytest.approx(kept, rel=0.05)
 
 
 def test_activations_of_the_fused_attention_kernel():
     plan = work_of(160, 140)
     kept = measured(plan, model_of(plan))[1]
-    assert activations.of_stage(plan, Choice(Layout(), plan.samples), 0)[0] == pytest.approx(
+    assert activations.of_stage(plan, Choice(ProcessGrid(), plan.samples), 0)[0] == pytest.approx(
         kept, rel=0.05
     )
 
@@ -104,7 +104,7 @@ def test_bytes_of_weights_gradients_and_optimiser_are_exact(method, bf16):
     for master in optimizer.masters.values():
         master.grad = torch.zeros_like(master)
     optimizer.step(1.0)
-    found = held(plan, Layout(), 0)
+    found = held(plan, ProcessGrid(), 0)
     assert found.weights == sum(p.numel() * p.element_size() for p in model.parameters())
     assert found.gradients == sum(
         m.grad.numel() * m.grad.element_size() for m in optimizer.masters.values()
@@ -132,19 +132,19 @@ def test_stages_hold_what_training_gives_them(options, stages):
 
 
 def test_layouts_share_out_what_one_process_holds():
-    whole = held(LARGE, Layout(), 0)
-    split = held(LARGE, Layout(4, tensor=4), 0)
+    whole = held(LARGE, ProcessGrid(), 0)
+    split = held(LARGE, ProcessGrid(4, tensor=4), 0)
     assert whole.total / 4 < split.total < 1.01 * whole.total / 4
-    zero = held(LARGE, Layout(8, zero=True), 0)
+    zero = held(LARGE, ProcessGrid(8, zero=True), 0)
     assert (
         zero.weights == whole.weights
         and whole.optimizer / 8 < zero.optimizer < 1.5 * whole.optimizer / 8
     )
-    assert held(LARGE, Layout(8, fsdp=True), 0).total < whole.total / 2
+    assert held(LARGE, ProcessGrid(8, fsdp=True), 0).total < whole.total / 2
 
 
 def test_shares_of_time_add_up_and_bubbles_shrink_with_more_micro_batches():
-    layout = Layout(4, pipeline=4)
+    layout = ProcessGrid(4, pipeline=4)
     few, many = (estimate(LARGE, Choice(layout, size), Hardware()).time for size in (16, 4))
     assert few.bubble / few.total == pytest.approx(3 / 7, rel=0.1)
     assert many.bubble / many.total == pytest.approx(3 / 19, rel=0.1)

@@ -7,7 +7,13 @@ from torch import Tensor
 
 from ofacore.model.backbone.attention import joined
 from ofacore.model.backbone.decode_cache import Cache, SourceCache, new_positions
-from ofacore.model.backbone.incremental import Step, beams_of, blind_rows, layer_step, new_mask
+from ofacore.model.backbone.incremental import (
+    DecodeStep,
+    beams_of,
+    blind_rows,
+    layer_step,
+    new_mask,
+)
 from ofacore.model.backbone.stacks import Stacks
 from ofacore.parallel import fsdp
 from ofacore.parallel.host_transfer import numbers_on
@@ -162,7 +168,7 @@ class CachedDecoder(Stacks):
         slot: Tensor | None,
         total: int,
         adapter: str,
-    ) -> Step:
+    ) -> DecodeStep:
         scheme, n = self.scheme, states.shape[1]
         linear = [name in self.context.linear for name in self.context.adapters] or [False]
         keys = cache.view(total, numbers_on(linear, states.device))
@@ -178,7 +184,7 @@ class CachedDecoder(Stacks):
         vectors = None if vectors is None else vectors.unflatten(0, (-1, n))
         seen = None if cache.memory is None else cache.memory.seen_from(cache.source.clamp(min=0))
         cross = None if seen is None else scheme.relative("cross", queries, seen)
-        return Step(
+        return DecodeStep(
             cache,
             scheme.relative("decoder", queries, keys),
             scheme.features("decoder", "query", vectors),
@@ -194,7 +200,7 @@ class CachedDecoder(Stacks):
             cross,
         )
 
-    def _cached(self, x: Tensor, step: Step) -> Tensor:
+    def _cached(self, x: Tensor, step: DecodeStep) -> Tensor:
         with whole_positions(self.decoder), fsdp.gathered(list(self.decoder)):
             for layer in self.decoder:
                 x = layer_step(layer, x, step)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.plugin.manifest import Division
 
 
-def asked(layout: Layout) -> Iterator[tuple[Division, str, int]]:
+def asked(layout: ProcessGrid) -> Iterator[tuple[Division, str, int]]:
     """Division, key of the section ``parallel`` and its value, for all that a layout asks of a backbone."""
     if layout.tensor > 1:
         yield "tensor", "tp", layout.tensor

@@ -11,14 +11,14 @@ from ofacore.model.backbone.attention import attend, joined
 from ofacore.model.backbone.bias import Bias, bias_of
 from ofacore.model.backbone.decode_cache import Cache
 from ofacore.model.backbone.experts import Experts
-from ofacore.model.backbone.layers import Layer, _scaled
+from ofacore.model.backbone.layers import TransformerLayer, _scaled
 from ofacore.model.backbone.routing import Route
 from ofacore.parallel.host_transfer import numbers_on, to_device
 from ofacore.protocols import RelativeBias
 
 
 @dataclass
-class Step:
+class DecodeStep:
     """What all layers share in one step: n new positions in each of R rows, T keys in all."""
 
     cache: Cache
@@ -64,7 +64,7 @@ def new_mask(
     return mask.unsqueeze(1), slot
 
 
-def layer_step(layer: Layer, x: Tensor, step: Step) -> Tensor:
+def layer_step(layer: TransformerLayer, x: Tensor, step: DecodeStep) -> Tensor:
     """States [R, n, H] -> [R, n, H]; writes the new keys and values into the cache."""
     inner = layer.attention_norm(x) if layer.pre else x
     branch = _scaled(_self_attention(layer, inner, step), layer.attention_scale)
@@ -77,11 +77,11 @@ def layer_step(layer: Layer, x: Tensor, step: Step) -> Tensor:
     return _residual(layer, residual, branch.view_as(x), layer.ffn_norm)
 
 
-def _residual(layer: Layer, x: Tensor, branch: Tensor, norm: torch.nn.Module) -> Tensor:
+def _residual(layer: TransformerLayer, x: Tensor, branch: Tensor, norm: torch.nn.Module) -> Tensor:
     return x + branch if layer.pre else norm(x + branch)  # type: ignore[no-any-return]
 
 
-def _self_attention(layer: Layer, x: Tensor, step: Step) -> Tensor:
+def _self_attention(layer: TransformerLayer, x: Tensor, step: DecodeStep) -> Tensor:
     attention, cache = layer.attention, step.cache
     q, k, v = attention.project(x, len(x), step.rotation)
     q, k, v = (
@@ -103,7 +103,7 @@ def _self_attention(layer: Layer, x: Tensor, step: Step) -> Tensor:
     return attention.out(attention.merge(out))  # type: ignore[no-any-return]
 
 
-def _cross(layer: Layer, x: Tensor, step: Step) -> Tensor:
+def _cross(layer: TransformerLayer, x: Tensor, step: DecodeStep) -> Tensor:
     assert layer.cross is not None and layer.cross_norm is not None
     memory, source = step.cache.memory, step.cache.source
     if memory is None:

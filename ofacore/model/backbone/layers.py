@@ -26,7 +26,7 @@ Biases = Callable[[int], list[Bias]]
 
 
 @dataclass
-class Memory:
+class SourceMemory:
     """What cross-attention reads."""
 
     states: Tensor
@@ -41,7 +41,7 @@ class Memory:
 
 
 @dataclass
-class Pass:
+class LayerPass:
     """What all layers of one side share in one forward pass."""
 
     slots: Slots
@@ -57,13 +57,13 @@ class Pass:
     """As keys."""
     vectors: Tensor | None = None
     """[N, H]: what these were made from."""
-    memory: Memory | None = None
+    memory: SourceMemory | None = None
     attention_layers: frozenset[int] = frozenset()
     attention: dict[int, list[Tensor]] = field(default_factory=dict)
     """Layer -> cross-attention weights of each group, for the layers asked for."""
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Self-attention, cross-attention (decoder only), feed-forward, each with a residual connection.
 
     Args:
@@ -115,7 +115,7 @@ class Layer(nn.Module):
             mark_by_position(part)
 
     def forward(
-        self, x: Tensor, run: Pass, memory: Tensor | None = None
+        self, x: Tensor, run: LayerPass, memory: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """States [N, H] -> states [N, H], balance loss of a learned router.
 
@@ -129,7 +129,7 @@ class Layer(nn.Module):
             x = self._read(x, run, memory)
         return self._feed(x, run)
 
-    def _read(self, x: Tensor, run: Pass, states: Tensor | None) -> Tensor:
+    def _read(self, x: Tensor, run: LayerPass, states: Tensor | None) -> Tensor:
         """Cross-attention; positions that read nothing keep their states."""
         assert self.cross is not None and self.cross_norm is not None
         memory = run.memory
@@ -152,7 +152,7 @@ class Layer(nn.Module):
             branch = branch.masked_fill(memory.blind, 0.0)
         return self._after(x, branch, self.cross_norm, run)
 
-    def _feed(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor | None]:
+    def _feed(self, x: Tensor, run: LayerPass) -> tuple[Tensor, Tensor | None]:
         inner, balance = self._before(x, self.ffn_norm), None
         if isinstance(self.ffn, Experts):
             branch, balance = self.ffn(
@@ -166,7 +166,7 @@ class Layer(nn.Module):
     def _before(self, x: Tensor, layer_norm: nn.Module) -> Tensor:
         return layer_norm(x) if self.pre else x  # type: ignore[no-any-return]
 
-    def _after(self, x: Tensor, branch: Tensor, layer_norm: nn.Module, run: Pass) -> Tensor:
+    def _after(self, x: Tensor, branch: Tensor, layer_norm: nn.Module, run: LayerPass) -> Tensor:
         by_process = sequence_parallel() and self.training and self.rate > 0.0
         if self.path_rate and self.training:
             with own_random_numbers(by_process):

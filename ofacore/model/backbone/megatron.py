@@ -21,7 +21,7 @@ from ofacore.model.backbone.attention_rows import (
 )
 from ofacore.model.backbone.bias import Bias, bias_of
 from ofacore.model.backbone.cached_decoder import CachedDecoder
-from ofacore.model.backbone.layers import Biases, Memory, Pass
+from ofacore.model.backbone.layers import Biases, LayerPass, SourceMemory
 from ofacore.model.backbone.routing import nowhere
 from ofacore.parallel.process_groups import expert_size, layout
 from ofacore.parallel.regions import join_positions, split_positions
@@ -124,7 +124,7 @@ class MegatronBackbone(CachedDecoder):
         with set_checkpoint_early_stop(expert_size() == 1):
             return checkpoint(function, *inputs, use_reentrant=False)
 
-    def _through(self, stack: Stack, x: Tensor, run: Pass, layers: range | None) -> Tensor:
+    def _through(self, stack: Stack, x: Tensor, run: LayerPass, layers: range | None) -> Tensor:
         every = self.encoder if stack == "encoder" else self.decoder
         last_norm = self.encoder_norm if stack == "encoder" else self.decoder_norm
         chosen, positions = layers if layers is not None else range(len(every)), len(x)
@@ -139,7 +139,7 @@ class MegatronBackbone(CachedDecoder):
             self._kind(adapter, coordinates),
         )
 
-    def _run(self, layers: Sequence[nn.Module], x: Tensor, run: Pass) -> Tensor:
+    def _run(self, layers: Sequence[nn.Module], x: Tensor, run: LayerPass) -> Tensor:
         for layer in layers:
             x, balance = self._again_backward(
                 layer, x, run, run.memory.states if run.memory else None
@@ -148,10 +148,10 @@ class MegatronBackbone(CachedDecoder):
                 self.balance.append(balance)
         return x
 
-    def _pass(self, stack: Stack, states: Tensor, layout: Layout, stream: Stream) -> Pass:
+    def _pass(self, stack: Stack, states: Tensor, layout: Layout, stream: Stream) -> LayerPass:
         groups = finish(self_groups(layout, stream, stack == "encoder"), states.dtype)
         vectors = self.positions.vectors(stack, layout.coordinates, stream.kind)
-        return Pass(
+        return LayerPass(
             _slots(layout),
             self._biases(stack, groups),
             self.positions.rotation(layout.coordinates),
@@ -170,7 +170,7 @@ class MegatronBackbone(CachedDecoder):
         memory: Tensor | None,
         source: Layout | None,
         vectors: Tensor | None,
-    ) -> Memory | None:
+    ) -> SourceMemory | None:
         if memory is None or source is None or layout.memory is None or not len(memory):
             return None
         if not any(rows.shape[1] for rows in layout.memory_rows):
@@ -188,7 +188,7 @@ class MegatronBackbone(CachedDecoder):
             ]
             blind = split_positions(slots.put(each))
         read = self.positions.vectors("encoder", source.coordinates, other.kind)
-        return Memory(
+        return SourceMemory(
             memory,
             _memory_slots(layout, len(memory)),
             self._biases("cross", groups),

@@ -11,7 +11,7 @@ from ofacore.config.schema import ModelConfig
 from ofacore.config.sizes import Sizes, resolve
 from ofacore.model.backbone.attention_rows import Stream, stream_of
 from ofacore.model.backbone.experts import ExpertsPlan, Routing
-from ofacore.model.backbone.layers import Layer
+from ofacore.model.backbone.layers import TransformerLayer
 from ofacore.model.backbone.position_kinds import note_kinds
 from ofacore.model.backbone.positions import OwnHeads
 from ofacore.model.weights.initial import initialise
@@ -53,7 +53,7 @@ class Stacks(nn.Module):
         rates = torch.linspace(0, path_rate, number).tolist()
         plain = frozenset(getattr(self.positions, "plain", ()))
         return nn.ModuleList(
-            Layer(self.config, self.sizes, index, self.experts(), cross, rate, plain)
+            TransformerLayer(self.config, self.sizes, index, self.experts(), cross, rate, plain)
             for index, rate in enumerate(rates)
         )
 

@@ -16,7 +16,7 @@ from ofacore.ground.errors import UserError
 from ofacore.plugin import Component, SlotType
 from ofacore.protocols import Example, Piece, Preprocessor, RowContext, SlotPlan, Split
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.datasets import TaskData, open_tasks
+from ofacore.setup.datasets import TaskRows, open_tasks
 from ofacore.setup.task import Task
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class SlotBench:
         return RunConfig(tasks=tasks, model=model)
 
     @cached_property
-    def data(self) -> dict[str, TaskData]:
+    def data(self) -> dict[str, TaskRows]:
         """Rows of the tasks."""
         return open_tasks(self.config, self.registry)
 

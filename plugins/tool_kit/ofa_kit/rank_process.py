@@ -88,9 +88,9 @@ class _Groups:
         dist.init_process_group("gloo", store=store, rank=self._rank, world_size=self._world_size)
         if tensor > 1:
             from ofacore.parallel import process_groups as groups
-            from ofacore.parallel.process_grid import Layout
+            from ofacore.parallel.process_grid import ProcessGrid
 
-            groups.start(Layout(self._world_size, tensor=tensor))
+            groups.start(ProcessGrid(self._world_size, tensor=tensor))
         self._tensor = tensor
 
     def stop(self) -> None:

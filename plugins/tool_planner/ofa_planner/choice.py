@@ -10,7 +10,7 @@ from ofa_planner.weights import Weight
 from ofa_planner.workload import Workload
 from ofacore.model.pipeline.stage_plan import StagePlan, layer_costs
 from ofacore.parallel.cutting import cut
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 
 _LAYER = re.compile(r"backbone\.(encoder|decoder)\.(\d+)\.")
 
@@ -19,7 +19,7 @@ _LAYER = re.compile(r"backbone\.(encoder|decoder)\.(\d+)\.")
 class Choice:
     """A layout with the settings of a run that bear on its memory and speed."""
 
-    layout: Layout
+    layout: ProcessGrid
     micro_batch: int = 1
     """Samples of one micro-batch."""
     recompute: bool = False

@@ -15,7 +15,7 @@ from ofa_planner.memory import Held, by_muon, held, of_stage
 from ofa_planner.traffic import Call, of_micro_batch, of_step, stride
 from ofa_planner.work import LOGITS_BUDGET
 from ofa_planner.workload import Workload
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 
 _BUCKET = 16 * 2**20 * 4
 """Bytes of gradients that are copied together before they are summed."""
@@ -171,7 +171,7 @@ def _seconds(calls: Iterable[Call], choice: Choice, hardware: Hardware) -> float
 
 
 @lru_cache(maxsize=4096)
-def _update(work: Workload, layout: Layout, hardware: Hardware, stage: int) -> float:
+def _update(work: Workload, layout: ProcessGrid, hardware: Hardware, stage: int) -> float:
     """Every number is read and written; Muon's matrices are whole on each process of a tensor group."""
     share = layout.data if layout.zero else 1
     moved = 2.0 * held(work, layout, stage).total / hardware.memory_bandwidth

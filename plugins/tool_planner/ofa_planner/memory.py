@@ -13,7 +13,7 @@ from ofa_planner.choice import holders, stage_plan
 from ofa_planner.weights import Weight, weights
 from ofa_planner.workload import Workload
 from ofacore.config.schema import OptimizerConfig
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 
 CORE_TOKENS = 6
 """Tokens of the core's own block, which is split over the tensor group by itself."""
@@ -38,7 +38,7 @@ class Held:
         return self.weights + self.gradients + self.optimizer + self.gathered
 
 
-def local_numbers(weight: Weight, layout: Layout, fsdp: bool = True) -> int:
+def local_numbers(weight: Weight, layout: ProcessGrid, fsdp: bool = True) -> int:
     """Elements of a parameter on the first process of its groups, which holds the most."""
     shape = list(weight.shape)
     if weight.name.startswith("embedding."):
@@ -50,7 +50,7 @@ def local_numbers(weight: Weight, layout: Layout, fsdp: bool = True) -> int:
     return math.prod(shape)
 
 
-def shards(weight: Weight, layout: Layout) -> bool:
+def shards(weight: Weight, layout: ProcessGrid) -> bool:
     """Whether FSDP splits a parameter: those of layers."""
     return (
         layout.fsdp
@@ -60,7 +60,7 @@ def shards(weight: Weight, layout: Layout) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def of_stage(work: Workload, layout: Layout, stage: int) -> tuple[Weight, ...]:
+def of_stage(work: Workload, layout: ProcessGrid, stage: int) -> tuple[Weight, ...]:
     """Parameters that the first process of a stage holds, whole or in part."""
     own = range(-(-work.experts // layout.expert))
     return tuple(
@@ -78,7 +78,7 @@ def _placed(work: Workload, stages: int) -> tuple[tuple[Weight, tuple[int, ...]]
 
 
 @lru_cache(maxsize=4096)
-def sharded_numbers(work: Workload, layout: Layout, stage: int) -> int:
+def sharded_numbers(work: Workload, layout: ProcessGrid, stage: int) -> int:
     """Elements of the layers of a stage that FSDP shards, on one tensor rank, gathered."""
     own = of_stage(work, layout, stage)
     return sum(
@@ -91,7 +91,7 @@ def _number(weight: Weight) -> int:
 
 
 @lru_cache(maxsize=4096)
-def held(work: Workload, layout: Layout, stage: int) -> Held:
+def held(work: Workload, layout: ProcessGrid, stage: int) -> Held:
     """What the process of a stage holds that holds the most."""
     own = of_stage(work, layout, stage)
     numbers = [local_numbers(weight, layout) for weight in own]
@@ -110,7 +110,7 @@ def held(work: Workload, layout: Layout, stage: int) -> Held:
     )
 
 
-def _state(work: Workload, weight: Weight, numbers: int, layout: Layout) -> int:
+def _state(work: Workload, weight: Weight, numbers: int, layout: ProcessGrid) -> int:
     """Bytes that the optimiser keeps for a parameter."""
     master = 4 * numbers if work.bf16 and not shards(weight, layout) else 0
     if work.method == "sgd":
@@ -129,7 +129,7 @@ def by_muon(work: Workload, weight: Weight) -> bool:
 
 
 def _optimizer(
-    own: Sequence[Weight], numbers: Sequence[int], state: Sequence[int], layout: Layout
+    own: Sequence[Weight], numbers: Sequence[int], state: Sequence[int], layout: ProcessGrid
 ) -> int:
     if not layout.zero or layout.data == 1:
         return sum(state)
@@ -156,7 +156,7 @@ def _owners(own: Sequence[Weight], numbers: Sequence[int], size: int) -> list[tu
     return found
 
 
-def _gathered(work: Workload, own: Sequence[Weight], layout: Layout) -> int:
+def _gathered(work: Workload, own: Sequence[Weight], layout: ProcessGrid) -> int:
     """Two whole layers (one computes, the next arrives) and the whole gradient of one in fp32."""
     layers: dict[str, int] = {}
     for weight in own:

@@ -11,7 +11,7 @@ from ofa_planner.hardware import GIB, Hardware
 from ofa_planner.workload import Workload
 from ofacore.config.schema import ParallelConfig, RunConfig, TrainConfig
 from ofacore.ground.errors import UserError
-from ofacore.parallel.process_grid import Layout, LayoutError
+from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 from ofacore.setup.layout_check import layout_problems
 
 
@@ -71,7 +71,7 @@ def name_of(tensor: int, pipeline: int, data: int, expert: int = 1, more: str = 
     return f"TP{tensor} PP{pipeline} DP{data}" + (f" EP{expert}" if expert > 1 else "") + more
 
 
-def describe(layout: Layout) -> str:
+def describe(layout: ProcessGrid) -> str:
     """A layout in short, with everything that is switched on."""
     more = "".join(
         f" {name}"
@@ -114,9 +114,11 @@ def _problem(work: Workload, gpus: int, tensor: int, pipeline: int, data: int, e
     return "; ".join(problem.message for problem in layout_problems(config, {}))
 
 
-def _variants(gpus: int, tensor: int, pipeline: int, data: int, expert: int) -> Iterator[Layout]:
+def _variants(
+    gpus: int, tensor: int, pipeline: int, data: int, expert: int
+) -> Iterator[ProcessGrid]:
     for sequence in (False, True) if tensor > 1 else (False,):
-        base = Layout(gpus, tensor, pipeline, expert, sequence)
+        base = ProcessGrid(gpus, tensor, pipeline, expert, sequence)
         yield base
         if data > 1:
             yield replace(base, zero=True)
@@ -124,7 +126,7 @@ def _variants(gpus: int, tensor: int, pipeline: int, data: int, expert: int) -> 
                 yield replace(base, fsdp=True)
 
 
-def _best(work: Workload, layout: Layout, hardware: Hardware) -> Estimate | Memory:
+def _best(work: Workload, layout: ProcessGrid, hardware: Hardware) -> Estimate | Memory:
     """The fastest choice that fits, or the memory of the smallest."""
     found = []
     for choice in _choices(work, layout):
@@ -138,7 +140,7 @@ def _best(work: Workload, layout: Layout, hardware: Hardware) -> Estimate | Memo
     return min(found, key=lambda each: (each.time.total, each.memory.total))
 
 
-def _choices(work: Workload, layout: Layout) -> Iterator[Choice]:
+def _choices(work: Workload, layout: ProcessGrid) -> Iterator[Choice]:
     own, micro_batch = -(-work.samples // layout.data), 1
     while micro_batch < 2 * own:
         for recompute in (False, True):
@@ -146,7 +148,7 @@ def _choices(work: Workload, layout: Layout) -> Iterator[Choice]:
         micro_batch *= 2
 
 
-def _too_large(layout: Layout, memory: Memory, hardware: Hardware) -> LeftOut:
+def _too_large(layout: ProcessGrid, memory: Memory, hardware: Hardware) -> LeftOut:
     why = (
         f"needs {memory.total / GIB:.1f} GiB on stage {memory.stage}, even with micro-batches of one sample and "
         f"recomputation; {hardware.usable / GIB:.1f} of {hardware.memory:g} GiB are usable"

@@ -13,7 +13,7 @@ from typing import Literal
 from ofa_planner.choice import Choice, holders, stage_plan
 from ofa_planner.memory import local_numbers, of_stage, sharded_numbers, shards
 from ofa_planner.workload import Workload
-from ofacore.parallel.process_grid import Layout
+from ofacore.parallel.process_grid import ProcessGrid
 
 Operation = Literal["all-reduce", "all-gather", "reduce-scatter", "broadcast", "all-to-all", "send"]
 Group = Literal["tensor", "data", "expert", "expert data", "pipeline"]
@@ -51,7 +51,7 @@ def of_micro_batch(work: Workload, choice: Choice, stage: int) -> tuple[Call, ..
 
 
 @lru_cache(maxsize=4096)
-def of_step(work: Workload, layout: Layout, stage: int) -> tuple[Call, ...]:
+def of_step(work: Workload, layout: ProcessGrid, stage: int) -> tuple[Call, ...]:
     """What a process of a stage sends once a step, behind the last micro-batch."""
     own = of_stage(work, layout, stage)
     plan, found = stage_plan(work, layout.pipeline), []
@@ -194,7 +194,7 @@ def _fsdp(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
         yield Call("FSDP", "reduce-scatter", "data", layout.data, 4.0 * numbers)
 
 
-def stride(group: Group, layout: Layout) -> int:
+def stride(group: Group, layout: ProcessGrid) -> int:
     """How many ranks a group spans, from its first to behind its last."""
     model = layout.tensor
     spans = {

@@ -11,7 +11,7 @@ from ofa_kit.checks.findings import Finding, Subject
 from ofacore import parts
 from ofacore.plugin.source import (
     NotFoundError,
-    Place,
+    SourcePlace,
     absolute,
     is_package,
     module_file,
@@ -41,7 +41,7 @@ class Import:
     """One import that runs when a module is imported."""
 
     module: str
-    place: Place
+    place: SourcePlace
 
 
 def module_imports(module: str, types: bool = False) -> Iterator[Import]:
@@ -55,11 +55,11 @@ def module_imports(module: str, types: bool = False) -> Iterator[Import]:
     tree = tree_of(file)
     for node in top_level(tree.body, types) if tree else ():
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, Place(file, node.lineno)) for alias in node.names)
+            yield from (Import(alias.name, SourcePlace(file, node.lineno)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = absolute(node, module, is_package(module))
             for name in _sources(source, [alias.name for alias in node.names]):
-                yield Import(name, Place(file, node.lineno))
+                yield Import(name, SourcePlace(file, node.lineno))
 
 
 def _sources(source: str, names: list[str]) -> list[str]:
@@ -91,13 +91,13 @@ def own_modules(module: str) -> Iterator[str]:
         waiting += [inner for inner in found if inner.partition(".")[0] == package]
 
 
-def foreign_imports(module: str) -> dict[str, Place]:
+def foreign_imports(module: str) -> dict[str, SourcePlace]:
     """Modules outside of its package and of the standard library that importing a module imports, with the first place.
 
     Names behind ``from x import`` that are no modules are left out.
     """
     package = module.partition(".")[0]
-    found: dict[str, Place] = {}
+    found: dict[str, SourcePlace] = {}
     for name in own_modules(module):
         for entry in module_imports(name):
             top = entry.module.partition(".")[0]
