@@ -36,5 +36,4 @@ MANIFEST = grid_modality(
     to_base=to_celsius,
     from_base=to_unit,
     score=worst,
-    sample=lambda: [[12.0, 13.0, 14.5, 15.0], [11.0, 12.5, 14.0, 14.5], [10.5, 11.0, 13.0, 13.5]],
 )

@@ -198,7 +198,7 @@ MANIFEST = ComponentManifest(
         _component(
             "schedule",
             "weights",
-            f"{_SCHEDULES}:Weights",
+            f"{_SCHEDULES}:ByWeights",
             "Shares as the tasks' weights say.",
             weights=Option(
                 {}, "Task -> weight, in place of the task's own; those not named keep theirs."

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ofacore.plugin.cache import RowCache, cache_file
-from ofacore.plugin.first_party import CORE_DISTRIBUTION
+from ofacore.plugin.first_party import COMMAND_DISTRIBUTIONS, CORE_DISTRIBUTION
 from ofacore.plugin.guard import guarded
 from ofacore.plugin.plugin_errors import PluginError, UnknownNameError
 from ofacore.plugin.plugin_rows import (
@@ -240,12 +240,13 @@ def _development() -> Iterator[Announcement]:
 
 
 def permitted(announcement: Announcement, allowed: set[str] | None) -> bool:
-    """Whether a plugin may be used; the core's own components always may."""
-    return (
-        allowed is None
-        or announcement.distribution == CORE_DISTRIBUTION
-        or bool(_names(announcement) & allowed)
-    )
+    """Whether a plugin may be used; the core's own components and the commands of its tools always may."""
+    if allowed is None or announcement.distribution == CORE_DISTRIBUTION:
+        return True
+    tool = COMMAND_DISTRIBUTIONS.get(announcement.name)
+    if announcement.kind == "command" and announcement.distribution == tool:
+        return True
+    return bool(_names(announcement) & allowed)
 
 
 def allowed_names(announced: list[Announcement]) -> set[str] | None:

@@ -14,17 +14,24 @@ import pytest
 
 import ofacore
 from ofacore.plugin import Registry
-from ofacore.plugin.first_party import PLAIN_TEXT_DISTRIBUTION, SLOT_DISTRIBUTIONS
+from ofacore.plugin.first_party import (
+    COMMAND_DISTRIBUTIONS,
+    PLAIN_TEXT_DISTRIBUTION,
+    SLOT_DISTRIBUTIONS,
+)
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 VERSION = ofacore.__version__
+TOOLS = [folder for folder in FOLDERS if folder.startswith("tool_")]
+OTHERS = [folder for folder in FOLDERS if folder not in TOOLS]
 NOT_SEEN = {
     "megatron-core": "imported by name, through importlib",
     "tensorboard": "torch.utils.tensorboard needs it",
     "wandb": "imported by name, through importlib",
 }
 """Declared dependencies whose import is not seen in the sources, and why."""
+PUBLIC = "Plugins use the public names alone: ofacore, and its plugin, protocols and parts"
 BROUGHT = {"torch": "ofacore requires one exact version of it"}
 """Imports of plugins that need no declaration, and why."""
 
@@ -33,6 +40,15 @@ BROUGHT = {"torch": "ofacore requires one exact version of it"}
 def _project(folder: str = ".") -> dict:
     with (ROOT / folder / "pyproject.toml").open("rb") as file:
         return tomllib.load(file)
+
+
+def _package(folder: str) -> str:
+    """A tool is called by its name alone."""
+    return f"ofa_{folder.removeprefix('tool_')}"
+
+
+def _distribution(folder: str) -> str:
+    return _package(folder).replace("_", "-")
 
 
 def _plugin(folder: str) -> dict:
@@ -70,34 +86,48 @@ def test_there_are_plugins():
 
 def test_the_bundle_lists_every_plugin():
     bundle = _project()["project"]["optional-dependencies"]["all"]
-    assert bundle == [f"ofa-{folder.replace('_', '-')}=={VERSION}" for folder in FOLDERS]
+    assert bundle == [f"{_distribution(folder)}=={VERSION}" for folder in FOLDERS]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_plugin_is_named_after_its_folder(folder):
+def test_a_distribution_is_named_after_its_folder(folder):
     project = _plugin(folder)
-    kind, _, name = folder.partition("_")
-    group = kind if kind in ("modality", "task") else "component"
-    assert project["name"] == f"ofa-{folder.replace('_', '-')}"
+    assert project["name"] == _distribution(folder)
     assert project["version"] == VERSION
-    assert project["entry-points"] == {f"ofa.{group}": {name: f"ofa_{folder}.manifest:MANIFEST"}}
     assert f"ofacore=={VERSION}" in project["dependencies"]
     ours = [requirement for requirement in project["dependencies"] if requirement.startswith("ofa")]
     assert all(requirement.endswith(f"=={VERSION}") for requirement in ours)
 
 
+@pytest.mark.parametrize("folder", OTHERS)
+def test_a_plugin_has_one_manifest(folder):
+    kind, _, name = folder.partition("_")
+    group = kind if kind in ("modality", "task") else "component"
+    manifest = f"ofa_{folder}.manifest:MANIFEST"
+    assert _plugin(folder)["entry-points"] == {f"ofa.{group}": {name: manifest}}
+
+
+def test_commands_of_tools_are_known_where_they_are_missing():
+    """``ofa import`` without its tool says which distribution to install."""
+    commands = {
+        command: _distribution(folder)
+        for folder in TOOLS
+        for command in _plugin(folder).get("entry-points", {}).get("ofa.command", {})
+    }
+    assert dict(COMMAND_DISTRIBUTIONS) == commands
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_plugin_declares_what_it_imports_and_nothing_else(folder):
-    package = f"ofa_{folder}"
-    imported = _distributions(_imported(ROOT / "plugins" / folder / package)) - {
-        package.replace("_", "-"),
-        "ofacore",
-    }
+    imported = _distributions(_imported(ROOT / "plugins" / folder / _package(folder)))
     project = _plugin(folder)
     extras = set().union(*map(_names, project.get("optional-dependencies", {}).values()))
     declared = {
         name for name in _names(project["dependencies"]) | extras if not name.startswith("ofa")
     }
+    tools = imported & {_distribution(tool) for tool in TOOLS} - {_distribution(folder)}
+    assert tools <= _names(project["dependencies"]), "imported but not declared"
+    imported = {name for name in imported if not name.startswith("ofa")}
     assert imported - declared - set(BROUGHT) == set(), "imported but not declared"
     assert declared - imported == set(), "declared but not imported"
 
@@ -118,11 +148,12 @@ def test_the_core_declares_what_it_imports_and_nothing_else():
 
 def test_import_contracts_cover_every_plugin():
     settings = _project()["tool"]["importlinter"]
-    packages = [f"ofa_{folder}" for folder in FOLDERS]
+    packages = [_package(folder) for folder in FOLDERS]
+    plugins = [_package(folder) for folder in OTHERS]
     assert settings["root_packages"] == ["ofacore", "ofa_cli", *packages]
     contracts = {contract["name"]: contract for contract in settings["contracts"]}
-    assert contracts["Plugins use the public API alone"]["source_modules"] == packages
-    assert contracts["Plugins reach one another by registry name only"]["modules"] == packages
+    assert contracts[PUBLIC]["source_modules"] == plugins
+    assert contracts["Plugins reach one another by registry name only"]["modules"] == plugins
     above = contracts["The core knows neither the command line nor any plugin"]["forbidden_modules"]
     assert above == ["ofa_cli", *packages]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ofacore.plugin.first_party import COMMAND_DISTRIBUTIONS
+
 HOSTILE = {
     "raises": ("broken", "RuntimeError: boom"),
     "exits": ("broken", "SystemExit"),
@@ -142,9 +144,12 @@ def test_the_allow_list_disables_the_others_but_never_the_core(site):
         "not listed in OFA_PLUGINS",
     )
     assert site.rows(OFA_PLUGINS="dist-one")["dist-one"]["status"] == "ok"
-    assert {
-        row["status"] for row in site.rows(OFA_PLUGINS="").values() if row["name"] != "core"
-    } == {"disabled"}
+    rows = site.rows(OFA_PLUGINS="")
+    assert {name for name, row in rows.items() if row["status"] == "ok"} <= {
+        "ofacore",
+        *COMMAND_DISTRIBUTIONS.values(),
+    }
+    assert rows["dist-one"]["status"] == rows["ofa-modality-text"]["status"] == "disabled"
 
 
 def test_a_misspelt_allow_list_is_told(site):
