@@ -20,7 +20,7 @@ from ofacore.plugin import Registry
 from ofacore.plugin.kinds import CORE_KINDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
-PACKAGES = ("ofacore", "ofa_cli", "ofa_modality_", "ofa_task_")
+PACKAGES = ("ofacore", "ofa_")
 ITEMS = {
     "Instruction": """TEXT IMAGE BOX AUDIO MOTION PHONE VIDEO STRUCT CATEGORY preprocess adaptor no_loss closed_set
         mask_ratio noise_ratio max_length min_length uncased no_punctuation disable_auto_boseos length n_frames_per_step

@@ -44,7 +44,7 @@ def test_every_class_and_method_of_the_contract_is_explained():
     own = [
         c
         for c in vars(ofacore.protocols).values()
-        if inspect.isclass(c) and c.__module__ == "ofacore.protocols"
+        if inspect.isclass(c) and c.__module__.startswith("ofacore.contract.")
     ]
     assert len(own) > 30
     bare = [c.__name__ for c in own if not c.__doc__ or c.__doc__.startswith(f"{c.__name__}(")]
@@ -92,7 +92,7 @@ def test_the_modality_of_the_tutorial_is_small():
         ]
 
     lines = [line for name in MODALITY for line in code(EXAMPLE / "ofa_modality_colour" / name)]
-    assert len(lines) <= 60
+    assert len(lines) <= 75
 
 
 def installed(folder: Path) -> dict[str, str]:

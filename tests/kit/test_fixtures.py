@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from importlib.metadata import entry_points
 
 import pytest
 
@@ -231,8 +230,6 @@ def test_light(registry, tmp_plugin, fake_distribution):
 
 def test_a_session_that_needs_no_torch_imports_none(tmp_path):
     (tmp_path / "test_light.py").write_text(PLAIN_TEST)
-    installed = any(found.name == "ofacore" for found in entry_points(group="pytest11"))
-    plugin = [] if installed else ["-p", "ofa_kit.pytest_plugin"]
     command = [
         sys.executable,
         "-m",
@@ -240,7 +237,6 @@ def test_a_session_that_needs_no_torch_imports_none(tmp_path):
         "-q",
         "-p",
         "no:cacheprovider",
-        *plugin,
         str(tmp_path),
     ]
     done = subprocess.run(

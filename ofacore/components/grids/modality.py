@@ -28,7 +28,7 @@ _HOME = "ofacore.parts"
 
 def grid_modality(
     name: str,
-    slot: str,
+    slot: str = "",
     *,
     shape: Sequence[int | None],
     patch: Sequence[int] = (),
@@ -50,7 +50,7 @@ def grid_modality(
 
     Args:
         name: Name of the modality, its preprocessor, adapter and head; the metric is ``<name>_error``.
-        slot: Name of the slot type, as written in instructions.
+        slot: Name of the slot type, as written in instructions; by default the name in capitals.
         shape: Numbers along each axis, such as ``(4, 6)``; None for an axis of any length. An answer is then as large
             as the attribute ``size=4x6`` says, else as the row's own value, else as most training values are.
         patch: Numbers along each axis that become one position; by default 1 each. Borders are padded.
@@ -89,7 +89,7 @@ def grid_modality(
         values or f"a grid of {_written(axes)} numbers: an array, nested lists, or these as JSON"
     )
     slot_type = SlotType(
-        slot,
+        slot or name.upper(),
         title,
         name,
         accepted,
