@@ -19,7 +19,7 @@ START = """
 import os, sys
 for name in list(os.environ):
     if name.startswith(("MASTER", "RANK", "WORLD", "LOCAL", "GLOO")): del os.environ[name]
-from ofacore.parallel import groups
+from ofacore.parallel import process_groups as groups
 assert "megatron.core" not in sys.modules
 groups.start(); groups.start()
 from ofacore.parallel.split_layers import RowLinear
