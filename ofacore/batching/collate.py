@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ofacore.batching.facts import (
+    Groups,
     counts_up,
     fully_seen,
     is_plain,
@@ -65,20 +66,21 @@ def collate(
     """
     tasks = tuple(dict.fromkeys(example.task for example in examples))
     source, first_source = _stream(examples, [example.source for example in examples])
-    target, _ = _stream(
-        examples, [(example.target,) if example.target else () for example in examples]
-    )
-    memory = [first_source[i] if e.source else -1 for i, e in enumerate(examples) if e.target]
+    targets = [(example.target,) if example.target else () for example in examples]
+    target, _ = _stream(examples, targets)
+    source_side, target_side = None, None
+    if source.pieces:
+        source_side = _side(source, tasks, packing)
+    if target.pieces:
+        read = [first_source[i] if e.source else -1 for i, e in enumerate(examples) if e.target]
+        target_side = _side(target, tasks, packing, read, source.spans)
     numbers = numbers or [0] * len(examples)
-    return Batch(
-        _side(source, tasks, packing) if source.pieces else None,
-        _side(target, tasks, packing, memory, source.spans) if target.pieces else None,
-        _term_groups(examples, {"source": source, "target": target}),
-        tuple(
-            SampleInfo(e.task, e.row_id, number)
-            for e, number in zip(examples, numbers, strict=True)
-        ),
-    )
+    samples = [
+        SampleInfo(example.task, example.row_id, number)
+        for example, number in zip(examples, numbers, strict=True)
+    ]
+    terms = _term_groups(examples, {"source": source, "target": target})
+    return Batch(source_side, target_side, terms, tuple(samples))
 
 
 def split_micro_batches(
@@ -93,11 +95,9 @@ def split_micro_batches(
         by_length: Put examples of similar length together, which saves padding where nothing is packed.
     """
     lengths = [example_length(example) for example in examples]
-    order = (
-        sorted(range(len(examples)), key=lambda i: (lengths[i], i))
-        if by_length
-        else range(len(examples))
-    )
+    order = list(range(len(examples)))
+    if by_length:
+        order.sort(key=lambda number: lengths[number])
     batches: list[list[int]] = []
     room = 0
     for number in order:
@@ -136,9 +136,8 @@ def _stream(
     starts = np.cumsum([0, *(piece.length for piece in pieces)])
     bounds = np.searchsorted(owners, np.arange(len(tasks) + 1))
     spans = np.stack([starts[bounds[:-1]], starts[bounds[1:]]], axis=1)
-    return _Stream(
-        pieces, names, np.array(owners, np.int64), starts, spans, tasks, first_piece
-    ), firsts
+    owner = np.array(owners, np.int64)
+    return _Stream(pieces, names, owner, starts, spans, tasks, first_piece), firsts
 
 
 def _side(
@@ -148,20 +147,31 @@ def _side(
     memory: list[int] | None = None,
     source_spans: np.ndarray | None = None,
 ) -> BatchSide:
-    lengths = np.diff(stream.starts)
-    adapters = tuple(dict.fromkeys(piece.adapter for piece in stream.pieces))
+    """One side of a batch; ``memory`` is the source sequence that each sequence of a target reads, -1 for none."""
+    groups = _groups(stream, packing, memory, source_spans)
+    layout = _layout(stream, tasks, groups)
+    facts = _facts(stream, layout, groups, target=memory is not None)
+    if memory is not None and source_spans is not None:
+        facts = _with_memory(facts, layout, stream, groups, memory, source_spans)
+    layout.facts = facts
+    owners = layout.adapter.numpy()
+    calls = [_call(name, number, stream, owners) for number, name in enumerate(layout.adapters)]
+    return BatchSide(layout, tuple(calls), *order_of(calls))
+
+
+def _layout(stream: _Stream, tasks: tuple[str, ...], groups: Groups) -> Layout:
+    pieces, lengths = stream.pieces, np.diff(stream.starts)
+    adapters = tuple(dict.fromkeys(piece.adapter for piece in pieces))
+    numbers = [adapters.index(piece.adapter) for piece in pieces]
     own_task = np.array([tasks.index(task) for task in stream.tasks], np.int64)
     sequence = np.repeat(stream.owners, lengths)
-    groups = _groups(stream, packing, memory, source_spans)
-    layout = Layout(
+    return Layout(
         sequence=_tensor(sequence),
         segment=_tensor(np.repeat(np.arange(len(lengths)), lengths)),
-        coordinates=_tensor(np.concatenate([piece.coordinates for piece in stream.pieces])),
-        causal=_tensor(np.repeat([piece.causal for piece in stream.pieces], lengths)),
-        visible=_tensor(np.repeat([piece.visible for piece in stream.pieces], lengths)),
-        adapter=_tensor(
-            np.repeat([adapters.index(piece.adapter) for piece in stream.pieces], lengths)
-        ),
+        coordinates=_tensor(np.concatenate([piece.coordinates for piece in pieces])),
+        causal=_tensor(np.repeat([piece.causal for piece in pieces], lengths)),
+        visible=_tensor(np.repeat([piece.visible for piece in pieces], lengths)),
+        adapter=_tensor(np.repeat(numbers, lengths)),
         adapters=adapters,
         task=_tensor(own_task[sequence]),
         tasks=tasks,
@@ -169,31 +179,45 @@ def _side(
         rows=_matrices(groups, stream.spans),
         sequences=len(stream.tasks),
     )
-    plain = [
-        is_plain(stream.pieces[a:b], memory is not None) for a, b in _pieces_of_sequences(stream)
-    ]
-    counts = (stream.spans[:, 1] - stream.spans[:, 0]).tolist()
-    facts = LayoutFacts(
-        fully_seen(groups, counts, plain),
-        row_places(layout.rows, len(sequence)),
-        tuple(np.bincount(layout.adapter.numpy(), minlength=len(adapters)).tolist()),
-        tuple(np.bincount(layout.task.numpy(), minlength=len(tasks)).tolist()),
+
+
+def _facts(stream: _Stream, layout: Layout, groups: Groups, target: bool) -> LayoutFacts:
+    plain = [is_plain(stream.pieces[a:b], target) for a, b in _pieces_of_sequences(stream)]
+    by_adapter = np.bincount(layout.adapter.numpy(), minlength=len(layout.adapters))
+    by_task = np.bincount(layout.task.numpy(), minlength=len(layout.tasks))
+    return LayoutFacts(
+        fully_seen(groups, _lengths(stream.spans), plain),
+        row_places(layout.rows, len(layout.sequence)),
+        tuple(by_adapter.tolist()),
+        tuple(by_task.tolist()),
     )
-    if memory is not None and source_spans is not None:
-        layout.memory = torch.tensor(memory, dtype=torch.long)
-        read = [[[memory[s] for s in row if memory[s] >= 0] for row in rows] for rows in groups]
-        layout.memory_rows = _matrices(
-            [[list(dict.fromkeys(row)) for row in rows] for rows in read], source_spans
-        )
-        source_counts = (source_spans[:, 1] - source_spans[:, 0]).tolist()
-        full, blind = memory_seen(groups, counts, memory, source_counts)
-        places = row_places(layout.memory_rows, sum(source_counts), once=False)
-        facts = replace(facts, memory_full=full, memory_blind=blind, memory_places=places)
-    layout.facts = facts
-    calls = tuple(
-        _call(name, number, stream, layout.adapter.numpy()) for number, name in enumerate(adapters)
-    )
-    return BatchSide(layout, calls, *order_of(calls))
+
+
+def _with_memory(
+    facts: LayoutFacts,
+    layout: Layout,
+    stream: _Stream,
+    groups: Groups,
+    memory: list[int],
+    source_spans: np.ndarray,
+) -> LayoutFacts:
+    """Notes what the rows of a target read of the source; a source that several sequences of a row read stands there once."""
+    read = [[_sources_of(row, memory) for row in rows] for rows in groups]
+    source_lengths = _lengths(source_spans)
+    layout.memory = torch.tensor(memory, dtype=torch.long)
+    layout.memory_rows = _matrices(read, source_spans)
+    full, blind = memory_seen(groups, _lengths(stream.spans), memory, source_lengths)
+    places = row_places(layout.memory_rows, sum(source_lengths), once=False)
+    return replace(facts, memory_full=full, memory_blind=blind, memory_places=places)
+
+
+def _sources_of(row: Sequence[int], memory: Sequence[int]) -> list[int]:
+    return list(dict.fromkeys(memory[number] for number in row if memory[number] >= 0))
+
+
+def _lengths(spans: np.ndarray) -> list[int]:
+    found: list[int] = (spans[:, 1] - spans[:, 0]).tolist()
+    return found
 
 
 def _pieces_of_sequences(stream: _Stream) -> list[tuple[int, int]]:
@@ -204,28 +228,27 @@ def _pieces_of_sequences(stream: _Stream) -> list[tuple[int, int]]:
 
 def _groups(
     stream: _Stream, packing: bool, memory: list[int] | None, source_spans: np.ndarray | None
-) -> list[list[list[int]]]:
-    """Groups of rows of sequence numbers."""
-    lengths = (stream.spans[:, 1] - stream.spans[:, 0]).tolist()
+) -> Groups:
+    lengths = _lengths(stream.spans)
     if not packing:
         return [[[number] for number in range(len(lengths))]]
     if memory is None or source_spans is None:
         return pack([(length,) for length in lengths], (FLOOR,))
-    source_lengths = (source_spans[:, 1] - source_spans[:, 0]).tolist()
-    read = [source_lengths[s] if s >= 0 else 0 for s in memory]
+    source_lengths = _lengths(source_spans)
+    read = [source_lengths[source] if source >= 0 else 0 for source in memory]
     return pack(list(zip(lengths, read, strict=True)), (FLOOR // 2, FLOOR))
 
 
-def _matrices(groups: Sequence[Sequence[Sequence[int]]], spans: np.ndarray) -> tuple[Tensor, ...]:
+def _matrices(groups: Groups, spans: np.ndarray) -> tuple[Tensor, ...]:
     """For each group of rows of sequence numbers int64 [rows, longest] of positions, -1 where empty."""
     rows = [row for group in groups for row in group]
-    begins, ends = spans[[number for row in rows for number in row]].T
+    numbers = [number for row in rows for number in row]
+    begins, ends = spans[numbers].T
     lengths = ends - begins
     stops = lengths.cumsum()
-    positions = np.arange(stops[-1] if len(stops) else 0) + np.repeat(ends - stops, lengths)
-    sizes = np.bincount(
-        np.repeat(np.arange(len(rows)), [*map(len, rows)]), lengths, len(rows)
-    ).astype(np.int64)
+    positions = np.arange(lengths.sum()) + np.repeat(ends - stops, lengths)
+    row_of = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    sizes = np.bincount(row_of, lengths, len(rows)).astype(np.int64)
     matrices, row, place = [], 0, 0
     for group in groups:
         own = sizes[row : row + len(group)]
@@ -240,12 +263,9 @@ def _matrices(groups: Sequence[Sequence[Sequence[int]]], spans: np.ndarray) -> t
 def _call(adapter: str, number: int, stream: _Stream, owners: np.ndarray) -> AdapterCall:
     pieces = [piece for piece in stream.pieces if piece.adapter == adapter]
     features = _concatenated([piece.features for piece in pieces], f"adapter '{adapter}'")
-    return AdapterCall(
-        adapter,
-        features,
-        tuple(piece.shape for piece in pieces),
-        _tensor(np.flatnonzero(owners == number)),
-    )
+    shapes = tuple(piece.shape for piece in pieces)
+    index = _tensor(np.flatnonzero(owners == number))
+    return AdapterCall(adapter, features, shapes, index)
 
 
 def _term_groups(
@@ -254,17 +274,15 @@ def _term_groups(
     groups: dict[Any, list[tuple[int, TermItem]]] = {}
     for number, example in enumerate(examples):
         for item in example.terms:
-            options = tuple(sorted((name, repr(value)) for name, value in item.options.items()))
-            key = (
-                item.head,
-                item.criterion,
-                item.side,
-                item.blocks,
-                options,
-                tuple(sorted(item.labels)),
-            )
-            groups.setdefault(key, []).append((number, item))
+            groups.setdefault(_kind_of(item), []).append((number, item))
     return tuple(_term_group(members, streams[members[0][1].side]) for members in groups.values())
+
+
+def _kind_of(item: TermItem) -> tuple[Any, ...]:
+    """Items of one kind go through head and criterion together."""
+    options = sorted((name, repr(value)) for name, value in item.options.items())
+    labels = sorted(item.labels)
+    return item.head, item.criterion, item.side, item.blocks, tuple(options), tuple(labels)
 
 
 def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> TermGroup:
@@ -272,6 +290,8 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
     starts = stream.starts.tolist()
     index = [_positions(item, starts, stream.first_piece[number]) for number, item in members]
     items = [item for _, item in members]
+    owner = f"labels of criterion '{first.criterion}'"
+    label_lengths = {name: tuple(len(item.labels[name]) for item in items) for name in first.labels}
     whole = np.concatenate(index)
     return TermGroup(
         head=first.head,
@@ -281,12 +301,8 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
         blocks=first.blocks,
         index=_tensor(whole),
         lengths=tuple(map(len, index)),
-        labels=_concatenated(
-            [item.labels for item in items], f"labels of criterion '{first.criterion}'"
-        ),
-        label_lengths={
-            name: tuple(len(item.labels[name]) for item in items) for name in first.labels
-        },
+        labels=_concatenated([item.labels for item in items], owner),
+        label_lengths=label_lengths,
         terms=tuple(item.term for item in items),
         counts=tuple(item.count for item in items),
         weights=tuple(item.weight for item in items),

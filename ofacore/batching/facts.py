@@ -21,9 +21,9 @@ def is_plain(pieces: Sequence[Piece], target: bool) -> bool:
     Of a target later segments see earlier ones, but not the other way round.
     """
     held = [piece for piece in pieces if piece.length]
-    return not any(piece.causal and piece.length > 1 for piece in held) and not (
-        target and len(held) > 1
-    )
+    if target and len(held) > 1:
+        return False
+    return not any(piece.causal and piece.length > 1 for piece in held)
 
 
 def fully_seen(groups: Groups, lengths: Sequence[int], plain: Sequence[bool]) -> tuple[bool, ...]:
@@ -56,24 +56,31 @@ def memory_seen(
     full, blind = [], []
     for rows in groups:
         held = [[number for number in row if lengths[number]] for row in rows]
-        read = [
-            {memory[n] for n in row if memory[n] >= 0 and source_lengths[memory[n]]} for row in held
-        ]
-        sizes = [sum(source_lengths[source] for source in sources) for sources in read]
-        widest = max(sizes, default=0)
-        full.append(
-            all(
-                len(r) == 0 or (len(r) == 1 and s == widest)
-                for r, s in zip(read, sizes, strict=True)
-            )
-        )
-        places = [sum(lengths[number] for number in row) for row in rows]
-        unequal = len(set(places)) > 1
-        reads_nothing = any(
-            memory[n] < 0 or not source_lengths[memory[n]] for row in held for n in row
-        )
-        blind.append(unequal or reads_nothing)
+        read = [_sources_read(row, memory, source_lengths) for row in held]
+        full.append(_reads_all_or_none(read, source_lengths))
+        numbers = [number for row in held for number in row]
+        idle = any(memory[n] < 0 or not source_lengths[memory[n]] for n in numbers)
+        places = {sum(lengths[number] for number in row) for row in rows}
+        blind.append(idle or len(places) > 1)
     return tuple(full), tuple(blind)
+
+
+def _sources_read(
+    row: Sequence[int], memory: Sequence[int], source_lengths: Sequence[int]
+) -> set[int]:
+    """Sources with positions that the sequences of a row read."""
+    sources = {memory[number] for number in row if memory[number] >= 0}
+    return {source for source in sources if source_lengths[source]}
+
+
+def _reads_all_or_none(read: Sequence[set[int]], source_lengths: Sequence[int]) -> bool:
+    """Every row of a group reads a single source, as long as the longest, or nothing."""
+    sizes = [sum(source_lengths[source] for source in sources) for sources in read]
+    widest = max(sizes, default=0)
+    for sources, size in zip(read, sizes, strict=True):
+        if sources and (len(sources) > 1 or size != widest):
+            return False
+    return True
 
 
 def row_places(matrices: Sequence[Tensor], positions: int, once: bool = True) -> RowPlaces:

@@ -49,7 +49,7 @@ def pack(sizes: Sequence[Size], floor: Size) -> list[list[Row]]:
 def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray]:
     """Rows, and how many positions each holds: int64 [rows, parts]."""
     order = sorted(range(len(sizes)), key=lambda number: (-sum(sizes[number]), sizes[number][::-1]))
-    least = tuple(map(min, zip(*sizes, strict=True)))
+    least = [min(part) for part in zip(*sizes, strict=True)]
     rows: list[Row] = []
     rooms: dict[int, Size] = {}
     for number in order:
@@ -65,9 +65,12 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray
             del rooms[place]
         elif len(rooms) > OPEN_ROWS:
             del rooms[min(rooms, key=lambda row: sum(rooms[row]))]
-    return rows, np.array(
-        [[sum(part) for part in zip(*(sizes[n] for n in row), strict=True)] for row in rows]
-    )
+    return rows, np.array([_load([sizes[number] for number in row]) for row in rows])
+
+
+def _load(sizes: Sequence[Size]) -> list[int]:
+    """Positions of several sequences together, for each part."""
+    return [sum(part) for part in zip(*sizes, strict=True)]
 
 
 def _first_with_room(rooms: Mapping[int, Size], size: Size) -> int | None:
@@ -81,16 +84,12 @@ def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float
     """Places taken and the groups, by the best of three orders: by the last part, by the first, by the total."""
     orders = [np.argsort(loads.sum(1), kind="stable")]
     if loads.shape[1] > 1:
-        orders = [
-            np.lexsort((loads[:, 0], loads[:, -1])),
-            np.lexsort((loads[:, -1], loads[:, 0])),
-            *orders,
-        ]
+        first, last = loads[:, 0], loads[:, -1]
+        orders = [np.lexsort((first, last)), np.lexsort((last, first)), *orders]
     number, places, ends = best_cuts(loads[np.stack(orders)], max_groups)
-    order, starts = orders[number].tolist(), [0, *ends[:-1]]
-    return places, [
-        [rows[i] for i in order[start:end]] for start, end in zip(starts, ends, strict=True)
-    ]
+    ordered = [rows[place] for place in orders[number].tolist()]
+    starts = [0, *ends[:-1]]
+    return places, [ordered[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]]:
