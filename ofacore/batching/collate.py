@@ -201,7 +201,7 @@ def _with_memory(
     memory: list[int],
     source_spans: np.ndarray,
 ) -> LayoutFacts:
-    """Notes what the rows of a target read of the source; a source that several sequences of a row read stands there once."""
+    """Notes what the rows of a target read: of a source that several sequences of a row read, one copy."""
     read = [[_sources_of(row, memory) for row in rows] for rows in groups]
     source_lengths = _lengths(source_spans)
     layout.memory = torch.tensor(memory, dtype=torch.long)

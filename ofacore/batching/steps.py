@@ -349,7 +349,8 @@ def encode_sample(data: TaskData, ref: SampleRef, rows: int, seed: int) -> Encod
     bad: list[BadRow] = []
     for attempt in range(MAX_ATTEMPTS):
         place = replacement(ref, attempt, rows, seed) if attempt else ref
-        rng = item_rng(seed, ref.task, ref.number if attempt else ref.epoch, place.index, attempt)
+        number = ref.number if attempt else ref.epoch
+        rng = item_rng(seed, ref.task, number, place.index, attempt)
         name = data.source.name(place.index)
         try:
             row = data.source[place.index]

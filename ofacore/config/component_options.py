@@ -62,7 +62,9 @@ def table_entries(table: Mapping[str, Mapping[str, Any]]) -> Iterator[GivenOptio
     """The entries of a table ``kind/name`` -> options."""
     for key, options in table.items():
         kind, slash, name = key.partition("/")
-        yield GivenOptions(f"options.{key}", kind if slash else "", name if slash else key, options)
+        if not slash:
+            kind, name = "", key
+        yield GivenOptions(f"options.{key}", kind, name, options)
 
 
 def component_options(config: RunConfig) -> OptionTable:

@@ -141,7 +141,8 @@ def _problem(path: Path, errors: Sequence[Any], layer: Layer) -> Problem:
         return layer.problem(path, f"unknown key '{path[-1]}'", hint)
     if first["type"] == "missing":
         short = isinstance(first["loc"][-1], int)
-        return layer.problem(path, "this list is too short" if short else "this key is required")
+        message = "this list is too short" if short else "this key is required"
+        return layer.problem(path, message)
     expected = " or ".join(dict.fromkeys(_expected(entry) for entry in errors))
     return layer.problem(path, f"found {_shown(first['input'])}, expected {expected}", _hint(first))
 

@@ -56,9 +56,8 @@ class RequestChecks:
                 spec = self.encoder.preprocessors[slot.preprocessor].expect(slot, ctx)
             except RowError:
                 continue  # a value inside of a repeat may need what only its turn has
-            asked = RowRequest(
-                slot, ctx, spec, required=self.phrases(slot, ctx) if spec.blocks else ()
-            )
+            phrases = self.phrases(slot, ctx) if spec.blocks else ()
+            asked = RowRequest(slot, ctx, spec, required=phrases)
             with Blame(
                 self.owner("generator", slot.generator), f"check_request, slot '{slot.name}'"
             ):

@@ -60,13 +60,13 @@ class DrawnTokens:
                     values[row] += [] if token == stepper.end else [token]
                     alive[row] = token != stepper.end and len(values[row]) < limits[row]
             if any(alive):
-                scores = stepper.next(
-                    tokens, None if all(alive) else torch.tensor(alive, device=tokens.device)
-                )
+                going = None if all(alive) else torch.tensor(alive, device=tokens.device)
+                scores = stepper.next(tokens, going)
         found = [np.array(value, np.int64) for value in values]
         tell_of_cuts(self._search, options, requests[0].slot, [len(value) for value in found])
         if not requests[0].final:
-            end = np.array([] if stepper.end is None else [stepper.end], np.int64)
+            ends = [] if stepper.end is None else [stepper.end]
+            end = np.array(ends, np.int64)
             feed_tokens(session, [np.concatenate([value, end]) for value in found], slot.adapter)
             session.pending = (
                 None if requests[0].last and stepper.end is not None else session.pending

@@ -137,7 +137,8 @@ class Session:
 
     def place(self, coordinates: Sequence[np.ndarray | None]) -> None:
         """Where the positions that follow stand; see `protocols.DecodeSession.place`."""
-        self._place(coordinates, len(self.start_ids) - 1 if self._pending is None else 0)
+        before = len(self.start_ids) - 1 if self._pending is None else 0
+        self._place(coordinates, before)
 
     def _place(self, coordinates: Sequence[np.ndarray | None], before: int) -> None:
         self._placement = Placement.of(coordinates, before, self.device)

@@ -352,9 +352,8 @@ def _spec(slot: SlotPlan, ctx: RowContext, tools: Tools) -> TargetSpec:
             _check_coordinates(spec, slot, tools)
         return spec
     segments = preprocessor.encode(slot.plain, slot, ctx)
-    return TargetSpec(
-        blocks=segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ()
-    )
+    blocks = segments[0].blocks if segments and isinstance(segments[0], TokenSegment) else ()
+    return TargetSpec(blocks=blocks)
 
 
 def _check_coordinates(spec: TargetSpec, slot: SlotPlan, tools: Tools) -> None:

@@ -169,7 +169,8 @@ class Encoder:
                 )
         pieces = tuple([sequence.pieces for sequence in sources if sequence.pieces])
         keep = split != "train" or self._rolls_out if keep_context is None else keep_context
-        return Example(self.plan.name, row_id, pieces, target.pieces, terms, ctx if keep else None)
+        kept = ctx if keep else None
+        return Example(self.plan.name, row_id, pieces, target.pieces, terms, kept)
 
     def context(
         self, row: Mapping[str, Any], template: TemplatePlan, split: Split, rng: np.random.Generator

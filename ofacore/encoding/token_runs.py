@@ -97,7 +97,9 @@ def source_sequence(
         ids = part.ids if part.inputs is None else part.inputs
         before, behind = bounded and first, bounded and last
         if before or behind:
-            ids = _joined(_ONE[BOS] if before else _NONE, ids, _ONE[EOS] if behind else _NONE)
+            head = _ONE[BOS] if before else _NONE
+            tail = _ONE[EOS] if behind else _NONE
+            ids = _joined(head, ids, tail)
         if len(ids):
             places = None if part.coordinates is None else in_run(part.coordinates, before, behind)
             row.tokens(place, ids, causal=False, coordinates=places)
@@ -118,7 +120,8 @@ def target_sequence(
     builder = _Target(PieceRow(geometry, settings.restart), settings, blocks_of)
     events = _events(items)
     for index, event in enumerate(events):
-        builder.add(event, events[index + 1] if index + 1 < len(events) else None)
+        following = events[index + 1] if index + 1 < len(events) else None
+        builder.add(event, following)
     return BuiltSequence(
         builder.row.finished(settings.max_positions), tuple(p for p in builder.placed if p.pieces)
     )
@@ -206,7 +209,8 @@ class _Target:
         last = not _in_run(following)
         end = self._terminator(place.slot, segment, last)
         tail = _NONE if end is None else _ONE[end]
-        stream = self._stream(segment.ids if segment.inputs is None else segment.inputs, tail)
+        fed = segment.ids if segment.inputs is None else segment.inputs
+        stream = self._stream(fed, tail)
         count = len(segment.ids) + len(tail)
         labels = (
             stream[len(stream) - count :] if segment.inputs is None else _joined(segment.ids, tail)
@@ -265,7 +269,8 @@ class _Target:
             if unpredicted:
                 labels, learned = labels[1:], learned[1:]
             chosen = learned.nonzero()[0]
-            place.learn(chosen + offset, labels if len(chosen) == len(labels) else labels[chosen])
+            chosen_labels = labels if len(chosen) == len(labels) else labels[chosen]
+            place.learn(chosen + offset, chosen_labels)
             place.allowed += [allowed[k + unpredicted] for k in chosen] if allowed else []
 
     def _terminator(self, slot: SlotPlan, segment: TokenSegment, last: bool) -> int | None:
@@ -295,12 +300,13 @@ class _Target:
         starts = self._starts.get(end.slot.position)
         label = np.array([EOS], np.int64)
         learned = np.array([end.choice is not None])
+        allowed = [] if starts is None else [starts]
         self._feed(
             place,
             self._stream(label),
             label,
             learned,
-            [] if starts is None else [starts],
+            allowed,
             flush=False,
         )
         self._open, self._choice = False, None

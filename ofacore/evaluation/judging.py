@@ -103,11 +103,12 @@ class Judging:
             kept.append(number)
             rows.append({**mapped, column: found.value, **extra})
             answers.append(found.answers)
+        baselines = [self._baselines[i] for i in kept] if self._baselines else None
         judged = Judged(
             self.values.encoder.plan.name,
             rows,
             [self._predictions[i] for i in kept],
-            [self._baselines[i] for i in kept] if self._baselines else None,
+            baselines,
             self.baseline_doc,
             answers,
             self.unusable + len(left),

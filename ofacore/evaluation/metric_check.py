@@ -103,9 +103,8 @@ def _tried_sides(
         try:
             with blaming(plan.name, use):
                 metric = filled(judged, use, assembly.registry, judged.predictions)
-                yield Tried(
-                    plan.name, tuple(metric.compute()) if rows else (), metric.higher_is_better
-                )
+                names = tuple(metric.compute()) if rows else ()
+                yield Tried(plan.name, names, metric.higher_is_better)
         except MetricError as error:
             yield error
 

@@ -90,11 +90,12 @@ def without_refused(
     kept = [place for place, reason in enumerate(reasons) if not reason]
     if not refused or not kept:
         return judged, {}
+    baseline = None if judged.baseline is None else [judged.baseline[i] for i in kept]
     return replace(
         judged,
         rows=[judged.rows[i] for i in kept],
         predictions=[judged.predictions[i] for i in kept],
-        baseline=None if judged.baseline is None else [judged.baseline[i] for i in kept],
+        baseline=baseline,
         answers=[judged.answers[i] for i in kept],
         left_out=judged.left_out + len(refused),
     ), refused

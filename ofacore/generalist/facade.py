@@ -91,9 +91,8 @@ class Generalist:
                 "tasks": {task.name: task.config for task in tasks},
                 "model": sizes,
             }
-            config = _section(
-                RunConfig, values if options is None else {**values, "options": options}, ""
-            )
+            given = values if options is None else {**values, "options": options}
+            config = _section(RunConfig, given, "")
         if not config.tasks:
             raise UserError(
                 "a model needs at least one task; give Task(name, instruction, train=rows)"
@@ -164,9 +163,8 @@ class Generalist:
             self.data |= rows_of(
                 config, self.assembly.registry, self.data, self.tasks, data, "train"
             )
-            return fit(
-                self, Path(out) if out else Path(config.out.format(name=config.name)), resume=resume
-            )
+            folder = Path(out) if out else Path(config.out.format(name=config.name))
+            return fit(self, folder, resume=resume)
         except UserError:
             self.assembly.config, self.assembly.registry = before, registry
             raise
@@ -448,7 +446,8 @@ def _section(kind: type[Checked], values: Mapping[str, Any], key: str) -> Checke
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(explained(error, values, (key,) if key else ())) from None
+        path = (key,) if key else ()
+        raise ConfigError(explained(error, values, path)) from None
 
 
 def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
@@ -464,7 +463,8 @@ def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
     rows = [data] if isinstance(data, Mapping) else data if isinstance(data, str) else list(data)
     wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
     if wrong is not None:
-        found = type(data if isinstance(data, str) else rows[wrong]).__name__
+        odd = data if isinstance(data, str) else rows[wrong]
+        found = type(odd).__name__
         raise UserError(f"row {wrong}: a {found}, but a row is a dictionary: slot name -> value")
     return list(rows)  # type: ignore[arg-type]
 

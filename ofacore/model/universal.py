@@ -269,9 +269,8 @@ class UniversalModel(nn.Module):
             balance = self._balance()
         else:
             idle.append(self._idle("decoder"))
-        found = Hidden(
-            memory, decoded, torch.stack(balance).mean() if balance else None, idle=total(idle)
-        )
+        mean_balance = torch.stack(balance).mean() if balance else None
+        found = Hidden(memory, decoded, mean_balance, idle=total(idle))
         if self.needs.attention_layers and memory is not None and decoded is not None:
             assert batch.source is not None and batch.target is not None
             assert isinstance(self.backbone, AttentionBackbone)

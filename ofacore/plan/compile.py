@@ -86,7 +86,8 @@ def compile_task(
     for template in templates:
         _check_names(template, [(loss.hidden, "loss") for loss in losses])
         _check_names(template, [(metric.slot, "metric") for metric in metrics])
-        _check_names(template, [(prompt_slot, "prompt_slot")] if prompt_slot else [])
+        prompted = [(prompt_slot, "prompt_slot")] if prompt_slot else []
+        _check_names(template, prompted)
     named = [("row_transform", transform) for transform in options.get("row_transforms", ())]
     named += [("criterion", loss.criterion) for loss in losses]
     named += [("head", loss.head) for loss in losses if loss.head]

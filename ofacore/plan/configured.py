@@ -25,6 +25,7 @@ def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
     preset = registry.preset(config.preset) if config.preset else _EMPTY
     options: dict[str, Any] = dict(preset.options)
     generation = {key: value for key, value in config.generation.items() if value is not None}
+    weight = config.weight if "weight" in config.model_fields_set else preset.weight
     return compile_task(
         name,
         config.instruction or preset.instructions,
@@ -36,7 +37,7 @@ def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
         row_transforms=_row_transforms(preset.row_transforms, config.data.row_transforms),
         closed_sets={**preset.closed_sets, **config.closed_sets},
         generation={**preset.generation, **generation},
-        weight=config.weight if "weight" in config.model_fields_set else preset.weight,
+        weight=weight,
         loss_weight=config.loss_weight,
         decoder_plain_with_loss=config.decoder_plain_with_loss
         or bool(options.get("decoder_plain_with_loss")),

@@ -185,7 +185,8 @@ def encoded_rows(
         seed: Seed of everything that is random in them.
     """
     task = encoder.plan.name
-    for index in range(min(limit, len(source)) if limit else len(source)):
+    count = min(limit, len(source)) if limit else len(source)
+    for index in range(count):
         name = source.name(index)
         rng = item_rng(seed, task, 0, index)
         try:

@@ -115,7 +115,8 @@ def _open_object(spec: Any) -> Source:
         change = conversions(spec.features.arrow_schema, spec.features.to_dict())
         return rows if change is None else ChangedRows(rows, change)
     if hasattr(spec, "__getitem__") and hasattr(spec, "__len__"):
-        return ListSource(spec, "rows" if isinstance(spec, list) else type(spec).__name__.lower())
+        name = "rows" if isinstance(spec, list) else type(spec).__name__.lower()
+        return ListSource(spec, name)
     if isinstance(spec, Iterable):
         remedy = "give list(rows), write them to a file, or wrap them in ReplayedRows, whose price is stated there"
         raise SourceError(

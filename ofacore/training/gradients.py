@@ -192,7 +192,8 @@ class GradientPass:
         self.optimizer.zero_grad()
         if self.tasks is not None:
             self.tasks.begin(batches)
-        done = PassReport(unread=Unread() if self._trusting and not search else None)
+        unread = Unread() if self._trusting and not search else None
+        done = PassReport(unread=unread)
         shared = self._whole_step_losses(step, batches, scale, done)
         for place, batch in enumerate(self._in_step(batches)):
             try:
@@ -419,9 +420,8 @@ class GradientPass:
             raise NonFiniteError(
                 step, samples, what, f"{reason}: {told}; {way_out}" if told else way_out
             )
-        return self.counters.note_skipped(
-            step, kind, samples, f"{reason}: {told}" if told else reason, cause
-        )
+        found = f"{reason}: {told}" if told else reason
+        return self.counters.note_skipped(step, kind, samples, found, cause)
 
 
 def _halved(data: Step, batches: Sequence[Batch], places: Sequence[int]) -> dict[int, list[Batch]]:

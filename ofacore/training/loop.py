@@ -88,8 +88,9 @@ class Trainer:
 
     def run(self) -> int:
         """Train to ``config.steps``, or until something asks to stop; returns the number of steps done."""
+        echo = 0.0 if layout().single else ECHO
         with (
-            stop_on_signals(StopRequest(), 0.0 if layout().single else ECHO) as asked,
+            stop_on_signals(StopRequest(), echo) as asked,
             self._closing(),
         ):
             self._tell("on_start")

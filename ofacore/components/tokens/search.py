@@ -157,9 +157,8 @@ class Beam:
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """(columns, parent beams, totals), each [rows, beam], and for each group what `_finish_ended` needs."""
         size = self.width // self.groups
-        used = torch.zeros(
-            self.rows, scores.shape[-1] if self.groups > 1 else 0, device=scores.device
-        )
+        width = scores.shape[-1] if self.groups > 1 else 0
+        used = torch.zeros(self.rows, width, device=scores.device)
         parts, ended = [], []
         for group in range(self.groups):
             span = slice(group * size, (group + 1) * size)

@@ -63,7 +63,8 @@ class TokenGenerator:
             )
         produced = [row[: search.n_best] for row in found]
         if not final:
-            end = np.array([] if stepper.end is None else [stepper.end], np.int64)
+            ends = [] if stepper.end is None else [stepper.end]
+            end = np.array(ends, np.int64)
             feed_tokens(
                 session, [np.concatenate([row[0].value, end]) for row in produced], slot.adapter
             )
@@ -117,6 +118,7 @@ def _search(
     if options.strategy not in ("greedy", "sample"):
         return [tuple(row) for row in Beam(stepper, rules, limits).run()]
     rules.limits = limits if rules.required else None
-    found = walk(stepper, rules, limits, generator if options.strategy == "sample" else None)
+    drawing = generator if options.strategy == "sample" else None
+    found = walk(stepper, rules, limits, drawing)
     groups = (found[i * copies : (i + 1) * copies] for i in range(len(requests)))
     return [tuple(sorted(group, key=lambda h: -h.score)) for group in groups]

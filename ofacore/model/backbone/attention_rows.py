@@ -189,7 +189,8 @@ def self_groups(layout: Layout, stream: Stream, source: bool) -> list[Group]:
         mask |= torch.diag_embed(empty)
         view = _view(layout, rows, stream)
         full = bool(mask.all()) if full is None else full
-        groups.append(Group(view, view, None if full else mask, None))
+        mask_of_rows = None if full else mask
+        groups.append(Group(view, view, mask_of_rows, None))
     return groups
 
 
@@ -217,12 +218,14 @@ def cross_groups(
         mask |= blind
         full = bool(mask.all()) if full is None else full
         has_blind = bool(blind.any()) if has_blind is None else has_blind
+        mask_of_rows = None if full else mask
+        blind_rows = blind if has_blind else None
         groups.append(
             Group(
                 _view(layout, rows, stream),
                 _view(source, keys, source_stream),
-                None if full else mask,
-                blind if has_blind else None,
+                mask_of_rows,
+                blind_rows,
             )
         )
     return groups

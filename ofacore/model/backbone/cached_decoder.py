@@ -48,10 +48,8 @@ class CachedDecoder(Stacks):
             capacity: Positions to make room for; it grows on demand.
         """
         first = next(self.parameters())
-        device, shape = (
-            first.device,
-            (rows, self.sizes.heads // tensor_size(), capacity, self.sizes.head_size),
-        )
+        device = first.device
+        shape = (rows, self.sizes.heads // tensor_size(), capacity, self.sizes.head_size)
         wide = (*shape[:-1], self.sizes.head_size + self.positions.width)
         layers = range(self.sizes.decoder_layers)
         cached = None
@@ -60,17 +58,15 @@ class CachedDecoder(Stacks):
         known = None
         if row_source is None:
             known = tuple(range(rows)) if cached else (-1,) * rows
-            row_source = (
-                torch.arange(rows, device=device)
-                if cached
-                else torch.full((rows,), -1, device=device)
-            )
+            row_source = torch.tensor(known, dtype=torch.int64, device=device)
+        if task is None:
+            task = torch.zeros(rows, dtype=torch.int64, device=device)
         return Cache(
             lengths=torch.zeros(rows, dtype=torch.int64, device=device),
             source=row_source,
             memory=cached,
             known_source=known,
-            task=torch.zeros(rows, dtype=torch.int64, device=device) if task is None else task,
+            task=task,
             tasks=tasks,
             keys=[torch.zeros(wide, dtype=first.dtype, device=device) for _ in layers],
             values=[torch.zeros(shape, dtype=first.dtype, device=device) for _ in layers],
@@ -93,10 +89,12 @@ class CachedDecoder(Stacks):
         empty = frozenset(number for number, length in enumerate(lengths) if not length)
         view = PositionView(source.coordinates[index], stream.run[index], stream.kind[index])
         biased = self.scheme.relative("cross", view, view) is not None
+        source_mask = None if min(lengths) == longest else mask
+        source_view = view if biased else None
         cache = SourceCache(
-            mask=None if min(lengths) == longest else mask,
+            mask=source_mask,
             empty=empty,
-            view=view if biased else None,
+            view=source_view,
         )
         for layer in self.decoder:
             with fsdp.gathered([layer]):
@@ -184,6 +182,9 @@ class CachedDecoder(Stacks):
         vectors = None if vectors is None else vectors.unflatten(0, (-1, n))
         seen = None if cache.memory is None else cache.memory.seen_from(cache.source.clamp(min=0))
         cross = None if seen is None else scheme.relative("cross", queries, seen)
+        beams = (
+            0 if cross is not None else beams_of(cache.source, cache.sources, cache.known_source)
+        )
         return DecodeStep(
             cache,
             scheme.relative("decoder", queries, keys),
@@ -195,7 +196,7 @@ class CachedDecoder(Stacks):
             slot,
             self.positions.rotation(coordinates),
             self._routing(new_positions(cache, n, adapter, coordinates)),
-            0 if cross is not None else beams_of(cache.source, cache.sources, cache.known_source),
+            beams,
             blind_rows(cache),
             cross,
         )

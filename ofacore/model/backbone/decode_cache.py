@@ -174,6 +174,7 @@ def new_positions(cache: Cache, n: int, adapter: str, coordinates: Tensor) -> La
     sequence = torch.arange(cache.rows, device=cache.task.device).repeat_interleave(n)
     zeros, number = torch.zeros_like(sequence), cache.rows * n
     facts = LayoutFacts((), RowPlaces(None, None), (number,), (number,))
+    known = facts if len(cache.tasks) == 1 else None
     return Layout(
         sequence=sequence,
         segment=zeros,
@@ -187,5 +188,5 @@ def new_positions(cache: Cache, n: int, adapter: str, coordinates: Tensor) -> La
         slots=(),
         rows=(),
         sequences=cache.rows,
-        facts=facts if len(cache.tasks) == 1 else None,
+        facts=known,
     )

@@ -121,9 +121,8 @@ class Experts(nn.Module):
 
     def idle(self, x: Tensor, routing: Routing) -> Tensor:
         """Take part in the exchange without positions: [0, H] -> [0, H]; ``routing`` is shared as in `forward`."""
-        return self._dispatch(
-            x, routing if self.router is None else nowhere(len(self.names), x.device)
-        )
+        fixed = routing if self.router is None else nowhere(len(self.names), x.device)
+        return self._dispatch(x, fixed)
 
     def _dispatch(self, x: Tensor, routing: Routing) -> Tensor:
         there = permute(x, routing.order, routing.inverse)

@@ -113,7 +113,8 @@ def _cross(layer: TransformerLayer, x: Tensor, step: DecodeStep) -> Tensor:
     keys, values, mask = memory.keys[layer.index], memory.values[layer.index], memory.mask
     if step.beams:
         q = q.unflatten(0, (-1, step.beams)).transpose(1, 2).flatten(2, 3)
-        bias = Bias(masked(mask[:, None, None] if mask is not None else None, x.dtype))
+        wide_mask = mask[:, None, None] if mask is not None else None
+        bias = Bias(masked(wide_mask, x.dtype))
         out = attend(q, keys, values, bias, 0.0, False)
         out = out.unflatten(2, (step.beams, -1)).transpose(1, 2).flatten(0, 1)
     else:

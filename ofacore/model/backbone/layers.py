@@ -155,9 +155,8 @@ class TransformerLayer(nn.Module):
     def _feed(self, x: Tensor, run: LayerPass) -> tuple[Tensor, Tensor | None]:
         inner, balance = self._before(x, self.ffn_norm), None
         if isinstance(self.ffn, Experts):
-            branch, balance = self.ffn(
-                inner, run.routing, run.slots.positions if sequence_parallel() else None
-            )
+            positions = run.slots.positions if sequence_parallel() else None
+            branch, balance = self.ffn(inner, run.routing, positions)
         else:
             branch = self.ffn(inner)
         residual = x if self.residual_scale is None else x * self.residual_scale

@@ -129,21 +129,22 @@ class MegatronBackbone(CachedDecoder):
         last_norm = self.encoder_norm if stack == "encoder" else self.decoder_norm
         chosen, positions = layers if layers is not None else range(len(every)), len(x)
         x = self._run([every[number] for number in chosen], split_positions(x), run)
-        return join_positions(last_norm(x) if chosen.stop == len(every) else x, positions)
+        normed = last_norm(x) if chosen.stop == len(every) else x
+        return join_positions(normed, positions)
 
     def content_positions(self, side: Side, coordinates: Tensor, adapter: str) -> Tensor | None:
         """What schemes that mix positions with content add to embeddings before their norm: [n, H], or None."""
+        stack: Stack = "encoder" if side == "source" else "decoder"
         return self.positions.states(
-            "encoder" if side == "source" else "decoder",
+            stack,
             coordinates,
             self._kind(adapter, coordinates),
         )
 
     def _run(self, layers: Sequence[nn.Module], x: Tensor, run: LayerPass) -> Tensor:
         for layer in layers:
-            x, balance = self._again_backward(
-                layer, x, run, run.memory.states if run.memory else None
-            )
+            memory = run.memory.states if run.memory else None
+            x, balance = self._again_backward(layer, x, run, memory)
             if balance is not None:
                 self.balance.append(balance)
         return x
@@ -210,9 +211,8 @@ class MegatronBackbone(CachedDecoder):
 
 
 def _slots(layout: Layout) -> Slots:
-    return slots_of(
-        layout.rows, layout.positions, places=layout.facts.places if layout.facts else None
-    )
+    places = layout.facts.places if layout.facts else None
+    return slots_of(layout.rows, layout.positions, places=places)
 
 
 def _memory_slots(layout: Layout, positions: int) -> Slots:

@@ -113,7 +113,8 @@ class RouterChoice:
         """
         with Blame(self.owner, "when it chose experts"):
             found = router(layout, hidden)
-        routes = self._checked(found, layout.positions if hidden is None else len(hidden), number)
+        positions = layout.positions if hidden is None else len(hidden)
+        routes = self._checked(found, positions, number)
         try:
             routing = sort_by_expert(routes.experts, number, routes.counts)
         except ValueError as error:
@@ -169,11 +170,12 @@ class ModalityRouter:
 
     def __call__(self, layout: Layout, hidden: Tensor | None) -> Routes:
         """One expert for each position."""
+        counts = layout.facts.adapters if layout.facts else None
         return _fixed(
             self.names,
             layout.adapters,
             layout.adapter,
-            layout.facts.adapters if layout.facts else None,
+            counts,
         )
 
 
@@ -187,9 +189,8 @@ class TaskRouter:
 
     def __call__(self, layout: Layout, hidden: Tensor | None) -> Routes:
         """One expert for each position."""
-        return _fixed(
-            self.names, layout.tasks, layout.task, layout.facts.tasks if layout.facts else None
-        )
+        counts = layout.facts.tasks if layout.facts else None
+        return _fixed(self.names, layout.tasks, layout.task, counts)
 
 
 def _fixed(

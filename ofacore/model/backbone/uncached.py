@@ -157,11 +157,14 @@ class UncachedDecoder:
         like = _like(self.backbone) if memory is None else memory
         number = torch.arange(rows, device=like.device)
         none = torch.empty(rows, 0, dtype=torch.int64, device=like.device)
+        own_number = torch.full_like(number, -1) if nothing else number
+        own_memory = None if nothing else memory
+        own_source = None if nothing else source
         return Prefix(
             lengths=torch.zeros_like(number),
-            reads=torch.full_like(number, -1) if nothing else number,
-            memory=None if nothing else memory,
-            source=None if nothing else source,
+            reads=own_number,
+            memory=own_memory,
+            source=own_source,
             tasks=tasks or ("",),
             states=like.new_empty(rows, 0, 0),
             coordinates=none[..., None].expand(-1, -1, 3),

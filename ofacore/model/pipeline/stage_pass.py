@@ -51,7 +51,9 @@ def unpack(stage: Stage, batch: Batch, received: Tensor) -> Boundary:
     """What the stage before packed: every stage knows the lengths from the batch."""
     sizes = [_rows(batch.source), _rows(batch.target) if stage.decoder_began else 0, 1]
     memory, decoded, extra = received.squeeze(1).split(sizes)
-    return Boundary(memory if sizes[0] else None, decoded if sizes[1] else None, extra)
+    own_memory = memory if sizes[0] else None
+    own_decoded = decoded if sizes[1] else None
+    return Boundary(own_memory, own_decoded, extra)
 
 
 def forward_stage(model: UniversalModel, batch: Batch, received: Tensor | None) -> Boundary:
@@ -126,10 +128,13 @@ def balance_of(model: UniversalModel, batch: Batch, now: Boundary) -> Tensor | N
 def share_of(stage: Stage, batch: Batch) -> Batch:
     """The batch without features, stand-ins and loss terms that other stages use."""
     embeds = {"source": stage.first, "target": stage.starts_decoder}
+    source = batch.source if embeds["source"] else _without_features(batch.source)
+    target = batch.target if embeds["target"] else _without_features(batch.target)
+    terms = batch.terms if stage.last else ()
     return Batch(
-        batch.source if embeds["source"] else _without_features(batch.source),
-        batch.target if embeds["target"] else _without_features(batch.target),
-        batch.terms if stage.last else (),
+        source,
+        target,
+        terms,
         batch.samples,
         tuple((side, call) for side, call in batch.stand_ins if embeds[side]),
     )

@@ -124,7 +124,8 @@ class TokenEmbedding(nn.Module):
         self.table = VocabEmbedding(self.parts.rows, hidden)
         self.projection = None if tied else VocabEmbedding(self.parts.rows, hidden)
         self.bias: Tensor | None
-        self.register_buffer("bias", torch.zeros(vocabulary.size) if biased else None)
+        bias = torch.zeros(vocabulary.size) if biased else None
+        self.register_buffer("bias", bias)
         self._roots: dict[str, tuple[Tensor, _Gradient]] = {}
         self._ids: dict[tuple[str, ...], Tensor] = {}
         self._columns: dict[tuple[str, ...], Columns] = {}

@@ -104,9 +104,10 @@ class Ema:
             parameter = self.parameters[name]
             average.copy_(local(parameter.detach()))
             own = {part: state[part] for part in self.rows(name) if part in state}
+            parts = {n: part_like(v, parameter) for n, v in own.items()} if whole else own
             gather(
                 self.rows(name),
-                {n: part_like(v, parameter) for n, v in own.items()} if whole else own,
+                parts,
                 average,
             )
 
