@@ -125,13 +125,12 @@ def training_step(layout: Any, preset: str):  # noqa: ANN201
 
 def step_data(micro_batches: int):  # noqa: ANN201
     """What one replica takes in a step."""
-    from types import SimpleNamespace
+    from ofacore.batching.cursor import Cursor
+    from ofacore.batching.steps import Step
 
     batches = [train_step.our_batch() for _ in range(micro_batches)]
     own = micro_batches * SAMPLES * train_step.TARGET
-    return SimpleNamespace(
-        step=0, batches=batches, counts={"task/text": own}, cursor={}, bad_rows=[]
-    )
+    return Step(0, batches, {"task/text": own}, Cursor())
 
 
 def launch(name: str, preset: str, seconds: float) -> dict[str, Any]:

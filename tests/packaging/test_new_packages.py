@@ -32,7 +32,10 @@ def environment(layer, wheels, tmp_path_factory):
         found.folders[kind] = place / request.names.distribution
         write_package(found.folders[kind], new_package(request, registry))
     found.install(
-        [*wheels("core", "modality_text", "tool_kit", "tool_starter"), *_wheels(found.folders.values(), place / "wheels")]
+        [
+            *wheels("core", "modality_text", "tool_kit", "tool_starter"),
+            *_wheels(found.folders.values(), place / "wheels"),
+        ]
     )
     for folder in found.folders.values():
         for part in (*folder.glob("ofa_*"), folder / "build"):

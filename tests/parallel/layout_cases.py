@@ -99,7 +99,7 @@ def passing(model: UniversalModel, config: OptimizerConfig) -> tuple[GradientPas
 
 def share(step: Step) -> Step:
     """The micro-batches of this data rank, with their own counts."""
-    return step_of(step.step, step.batches[groups.data_rank() :: groups.data_size()])
+    return step_of(step.number, step.batches[groups.data_rank() :: groups.data_size()])
 
 
 def total(values: dict[str, float]) -> float:

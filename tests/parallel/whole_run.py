@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ofacore import Generalist, Task
-from ofacore.generalist import fitting
+from ofacore.batching.steps import Step, StepLoader
 
 WORDS = ("red", "green", "blue", "cat", "dog", "sun", "moon", "star", "tree")
 ROWS = [
@@ -63,18 +63,20 @@ def run(folder: Path, steps: int, resume: bool = False) -> dict[str, float]:
 def samples_seen() -> Iterator[dict[int, list[str]]]:
     """Step -> samples that this process takes, by task, row and number, while a run goes on."""
     seen: dict[int, list[str]] = {}
-    plain = fitting.loaded
+    plain = StepLoader.__iter__
 
-    def noting(step: Any) -> Any:
-        found = [sample for batch in step.batches for sample in batch.samples]
-        seen[step.number] = [f"{sample.task} {sample.row_id} {sample.number}" for sample in found]
-        return plain(step)
+    def noting(loader: StepLoader) -> Iterator[Step]:
+        with closing(plain(loader)) as steps:
+            for step in steps:
+                found = [sample for batch in step.batches for sample in batch.samples]
+                seen[step.number] = [f"{one.task} {one.row_id} {one.number}" for one in found]
+                yield step
 
-    fitting.loaded = noting
+    StepLoader.__iter__ = noting  # type: ignore[method-assign]
     try:
         yield seen
     finally:
-        fitting.loaded = plain
+        StepLoader.__iter__ = plain  # type: ignore[method-assign]
 
 
 def logged(folder: Path) -> dict[str, float]:
