@@ -18,8 +18,10 @@ from tests.api.changes import Change, compare
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).with_name("surface.json")
-MODULES = ("ofacore", "ofacore.parts", "ofacore.plugin", "ofacore.protocols", "ofa_kit")
-PACKAGES = ("ofacore", "ofa_kit")
+TOOLS = ("kit", "starter")
+"""Tools that plugins import."""
+PACKAGES = ("ofacore", *(f"ofa_{tool}" for tool in TOOLS))
+MODULES = (*PACKAGES, "ofacore.parts", "ofacore.plugin", "ofacore.protocols")
 FIXTURES = "ofa_kit.pytest_plugin"
 CALLED = ("__call__", "__init__")
 """Methods of two underscores that are part of the API."""
@@ -29,9 +31,8 @@ Described = dict[str, Any]
 
 def surface(root: Path = ROOT) -> Described:
     """Contract and exported names of every public module, by name."""
-    loader = griffe.GriffeLoader(
-        search_paths=[root, root / "plugins" / "tool_kit"], allow_inspection=False
-    )
+    paths = [root, *(root / "plugins" / f"tool_{tool}" for tool in TOOLS)]
+    loader = griffe.GriffeLoader(search_paths=paths, allow_inspection=False)
     for package in PACKAGES:
         loader.load(package)
     found = {module: _exports(loader.modules_collection, module) for module in MODULES}

@@ -83,8 +83,8 @@ def test_files_and_output_go_through_the_one_writer() -> None:
         "ofacore/plugin/trial.py",
         "ofacore/setup/origins.py",
         "plugins/tool_kit/ofa_kit/checks/running.py",
-        "plugins/tool_starter/ofa_starter/prepared.py",
-        "plugins/tool_starter/ofa_starter/fetch.py",
+        "plugins/tool_starter/ofa_starter/preparing.py",
+        "plugins/tool_starter/ofa_starter/fetching.py",
     }
     root = Path(__file__).parents[2]
     files = [path for room in ("ofacore", "cli") for path in (root / room).rglob("*.py")]

