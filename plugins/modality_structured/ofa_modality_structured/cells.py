@@ -1,0 +1,70 @@
+"""Cells: what may stand in one, as plain Python and as text."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, time
+from numbers import Integral, Real
+from typing import Any
+
+from ofacore.protocols import RowError, excerpt
+
+Cell = str | int | float | bool | None
+
+
+def as_cell(value: Any, place: str) -> Cell:
+    """A cell as text, number, true or false, or None; dates as their ISO text.
+
+    Args:
+        value: The cell as it was given; a number that is none (NaN, NaT) is an absent cell.
+        place: Column and place in it, for the message.
+
+    Raises:
+        RowError: It is something else, or an endless number.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if _is_absent(value):
+        return None
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        return _of_numpy(value, place)
+    raise RowError(
+        f"{place}: {excerpt(_shown(value))} is no cell; "
+        "a cell is a text, a finite number, true, false or None"
+    )
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell as it is written between separators; None is the empty text."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    return str(cell)
+
+
+def _of_numpy(value: Any, place: str) -> Cell:
+    plain = value.item()
+    if type(plain) is type(value):
+        raise RowError(f"{place}: a {type(value).__name__} is no cell; give a text or a number")
+    return as_cell(plain, place)
+
+
+def _is_absent(value: Any) -> bool:
+    """Whether this is a number or a date that is none, such as NaN."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, Real) and bool(value != value)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, short whatever it holds."""
+    if isinstance(value, dict | list | tuple | set):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{value!r:.80}"

@@ -1,0 +1,208 @@
+"""SQL taken apart: words, and the clauses that they stand in. No grammar: what SQLite refuses is read as well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+_WORD = re.compile(
+    r"""(?P<text>'(?:[^']|'')*')
+    | (?P<name>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])
+    | (?P<word>[^\W\d]\w*)
+    | (?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)
+    | (?P<sign><>|!=|<=|>=|==|\|\||[^\s\w])""",
+    re.VERBOSE,
+)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_SIGNS = {"<>": "!=", "==": "="}
+_CLAUSES = ("select", "from", "where", "group", "having", "order", "limit", "offset")
+_SETS = ("union", "intersect", "except")
+_JOINS = frozenset(("join", "inner", "left", "right", "full", "outer", "cross", "natural"))
+
+Words = tuple[str, ...]
+
+
+class SqlError(ValueError):
+    """A text that is no query."""
+
+
+@dataclass(frozen=True)
+class Clauses:
+    """One SELECT, its clauses as sets of items; the order of ORDER BY counts."""
+
+    select: frozenset[str]
+    source: frozenset[str]
+    """Tables and conditions of joins."""
+    where: frozenset[frozenset[str]]
+    """Conditions joined by AND, in alternatives joined by OR."""
+    group: frozenset[str]
+    having: frozenset[frozenset[str]]
+    order: tuple[str, ...]
+    limit: frozenset[str]
+    combined: str = ""
+    """How it is combined with the SELECT before it, as ``union all``."""
+
+
+def clauses(sql: str) -> tuple[Clauses, ...]:
+    """Every SELECT of a query; those in brackets are part of the clause that they stand in.
+
+    Raises:
+        SqlError: It does not begin with SELECT, or its brackets do not match.
+    """
+    words = _words(sql)
+    if not words or words[0] != "select":
+        raise SqlError("a query begins with SELECT")
+    found, combined = [], ""
+    for part in _cut(words, _SETS):
+        if part[0] in _SETS:
+            keep = 2 if part[1:2] == ("all",) else 1
+            combined, part = " ".join(part[:keep]), part[keep:]
+        found.append(_clauses_of(part, combined))
+    return tuple(found)
+
+
+def _words(sql: str) -> Words:
+    """Words in small letters, texts as they are, signs of one meaning alike; without comments."""
+    text = _without_comments(sql).strip().rstrip(";").strip()
+    return tuple(_normal(match) for match in _WORD.finditer(text))
+
+
+def _without_comments(sql: str) -> str:
+    """Comments become blanks; what looks like one inside of a text stays."""
+    parts = re.split(r"('(?:[^']|'')*')", sql)
+    return "".join(part if part.startswith("'") else _COMMENT.sub(" ", part) for part in parts)
+
+
+def _normal(match: re.Match[str]) -> str:
+    word = match.group()
+    if match["text"]:
+        return word
+    if match["name"]:
+        inside = word[1:-1].lower()
+        return inside if inside.isidentifier() else f'"{inside}"'
+    return _SIGNS.get(word, word.lower())
+
+
+def _cut(words: Words, at: Iterable[str]) -> list[Words]:
+    """Parts that begin with one of the words given, outside of brackets; the first part begins where it does."""
+    marks, parts, depth = frozenset(at), [[words[0]]], _depth(words[0])
+    for word in words[1:]:
+        if depth == 0 and word in marks:
+            parts.append([])
+        parts[-1].append(word)
+        depth += _depth(word)
+        if depth < 0:
+            raise SqlError("a bracket is closed that was not opened")
+    if depth:
+        raise SqlError("a bracket is not closed")
+    return [tuple(part) for part in parts]
+
+
+def _depth(word: str) -> int:
+    return {"(": 1, ")": -1}.get(word, 0)
+
+
+def _clauses_of(words: Words, combined: str) -> Clauses:
+    if not words or words[0] != "select":
+        raise SqlError("behind UNION, INTERSECT and EXCEPT stands SELECT")
+    found: dict[str, Words] = {}
+    for part in _cut(words, _CLAUSES):
+        skipped = 2 if part[1:2] == ("by",) else 1
+        found[part[0]] = found.get(part[0], ()) + part[skipped:]
+    names = _aliases(found.get("from", ()))
+    told = {clause: tuple(_renamed(part, names)) for clause, part in found.items()}
+    limits = [" ".join(told[name]) for name in ("limit", "offset") if name in told]
+    return Clauses(
+        frozenset(_items(told["select"])),
+        frozenset(_sources(told.get("from", ()), names)),
+        _conditions(told.get("where", ())),
+        frozenset(_items(told.get("group", ()))),
+        _conditions(told.get("having", ())),
+        tuple(item.removesuffix(" asc") for item in _items(told.get("order", ()))),
+        frozenset(limits),
+        combined,
+    )
+
+
+def _items(words: Words) -> list[str]:
+    """What stands between commas outside of brackets."""
+    if not words:
+        return []
+    first, *others = _cut(words, (",",))
+    return [" ".join(first), *(" ".join(part[1:]) for part in others)]
+
+
+def _conditions(words: Words) -> frozenset[frozenset[str]]:
+    """Alternatives of conditions; the AND of a BETWEEN belongs to it."""
+    if not words:
+        return frozenset()
+    alternatives = [_behind(part, ("or",)) for part in _cut(words, ("or",))]
+    return frozenset(frozenset(_joined(part)) for part in alternatives if part)
+
+
+def _joined(words: Words) -> Iterator[str]:
+    pending: Words = ()
+    for part in _cut(words, ("and",)):
+        pending += part if pending else _behind(part, ("and",))
+        if "between" in pending and "and" not in pending[_last(pending, "between") :]:
+            continue
+        yield " ".join(pending)
+        pending = ()
+    if pending:
+        yield " ".join(pending)
+
+
+def _last(words: Words, word: str) -> int:
+    return len(words) - 1 - words[::-1].index(word)
+
+
+def _behind(part: Words, marks: Sequence[str]) -> Words:
+    return part[1:] if part[0] in marks else part
+
+
+def _source_parts(words: Words) -> Iterator[tuple[Words, Words]]:
+    """(table with its alias, condition of its join) for each table of FROM."""
+    if not words:
+        return
+    for part in _cut(words, (",", "join")):
+        table = [word for word in _behind(part, (",", "join"))]
+        while table and table[-1] in _JOINS:
+            table.pop()
+        if table:
+            named, *conditions = _cut(tuple(table), ("on", "using"))
+            yield named, tuple(word for condition in conditions for word in condition)
+
+
+def _aliases(words: Words) -> dict[str, str]:
+    """Alias -> table, where a table has one."""
+    found = {}
+    for named, _ in _source_parts(words):
+        if len(named) > 1 and named[0] != "(":
+            found[named[-1]] = named[0]
+    return found
+
+
+def _renamed(words: Words, names: dict[str, str]) -> Iterator[str]:
+    """Words with tables in the place of their aliases; ``table . column`` as one word."""
+    text = " ".join(
+        names.get(word, word) if _next(words, i) == "." else word for i, word in enumerate(words)
+    )
+    yield from text.replace(" . ", ".").split(" ")
+
+
+def _next(words: Words, place: int) -> str:
+    return words[place + 1] if place + 1 < len(words) else ""
+
+
+def _sources(words: Words, names: dict[str, str]) -> Iterator[str]:
+    for named, condition in _source_parts(words):
+        yield named[0] if names.get(named[-1]) == named[0] and len(named) > 1 else " ".join(named)
+        if condition:
+            yield from (_even(item) for item in _joined(_behind(condition, ("on",))))
+
+
+def _even(condition: str) -> str:
+    """The two sides of an equation in one order."""
+    sides = condition.split(" = ")
+    return " = ".join(sorted(sides)) if len(sides) == 2 else condition
