@@ -52,9 +52,12 @@ def run_query(path: Path, sql: str, seconds: float, most_rows: int) -> Rows:
     try:
         with closing(open_read_only(path)) as connection:
             _confine(connection, time.monotonic() + seconds)
-            rows = connection.execute(sql).fetchmany(most_rows + 1)
+            cursor = connection.execute(sql)
+            rows = cursor.fetchmany(most_rows + 1)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as error:
         raise QueryError(_told(error, seconds)) from None
+    if cursor.description is None:
+        raise QueryError("it is no query: it gives no columns")
     if len(rows) > most_rows:
         raise QueryError(f"it gives more than {most_rows} rows")
     return rows

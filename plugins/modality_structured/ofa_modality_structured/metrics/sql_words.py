@@ -19,6 +19,8 @@ _SIGNS = {"<>": "!=", "==": "="}
 _CLAUSES = ("select", "from", "where", "group", "having", "order", "limit", "offset")
 _SETS = ("union", "intersect", "except")
 _JOINS = frozenset(("join", "inner", "left", "right", "full", "outer", "cross", "natural"))
+_INNER = frozenset(("inner", "cross", "outer"))
+"""Words of a join that add nothing to what is joined with what."""
 
 Words = tuple[str, ...]
 
@@ -86,6 +88,8 @@ def _normal(match: re.Match[str]) -> str:
 
 def _cut(words: Words, at: Iterable[str]) -> list[Words]:
     """Parts that begin with one of the words given, outside of brackets; the first part begins where it does."""
+    if not words:
+        return []
     marks, parts, depth = frozenset(at), [[words[0]]], _depth(words[0])
     for word in words[1:]:
         if depth == 0 and word in marks:
@@ -111,11 +115,11 @@ def _clauses_of(words: Words, combined: str) -> Clauses:
         skipped = 2 if part[1:2] == ("by",) else 1
         found[part[0]] = found.get(part[0], ()) + part[skipped:]
     names = _aliases(found.get("from", ()))
-    told = {clause: tuple(_renamed(part, names)) for clause, part in found.items()}
+    told = {clause: _renamed(part, names) for clause, part in found.items()}
     limits = [" ".join(told[name]) for name in ("limit", "offset") if name in told]
     return Clauses(
         frozenset(_items(told["select"])),
-        frozenset(_sources(told.get("from", ()), names)),
+        frozenset(_sources(told.get("from", ()))),
         _conditions(told.get("where", ())),
         frozenset(_items(told.get("group", ()))),
         _conditions(told.get("having", ())),
@@ -161,45 +165,66 @@ def _behind(part: Words, marks: Sequence[str]) -> Words:
     return part[1:] if part[0] in marks else part
 
 
-def _source_parts(words: Words) -> Iterator[tuple[Words, Words]]:
-    """(table with its alias, condition of its join) for each table of FROM."""
+@dataclass(frozen=True)
+class _Source:
+    """One table of FROM."""
+
+    kind: str
+    """Of its join: ``left``, ``natural`` ...; empty for an inner one."""
+    table: Words
+    """With its alias, if it has one."""
+    condition: Words
+
+    @property
+    def alias(self) -> str:
+        """Its other name; empty if it has none, or is a SELECT in brackets."""
+        return self.table[-1] if len(self.table) > 1 and self.table[0] != "(" else ""
+
+
+def _source_parts(words: Words) -> Iterator[_Source]:
     if not words:
         return
+    kind = ""
     for part in _cut(words, (",", "join")):
-        table = [word for word in _behind(part, (",", "join"))]
+        table = list(_behind(part, (",", "join")))
+        following = []
         while table and table[-1] in _JOINS:
-            table.pop()
+            following.append(table.pop())
         if table:
             named, *conditions = _cut(tuple(table), ("on", "using"))
-            yield named, tuple(word for condition in conditions for word in condition)
+            joined = tuple(word for condition in conditions for word in condition)
+            yield _Source(kind, named, joined)
+        kind = " ".join(word for word in reversed(following) if word not in _INNER)
 
 
 def _aliases(words: Words) -> dict[str, str]:
     """Alias -> table, where a table has one."""
-    found = {}
-    for named, _ in _source_parts(words):
-        if len(named) > 1 and named[0] != "(":
-            found[named[-1]] = named[0]
-    return found
+    return {part.alias: part.table[0] for part in _source_parts(words) if part.alias}
 
 
-def _renamed(words: Words, names: dict[str, str]) -> Iterator[str]:
+def _renamed(words: Words, names: dict[str, str]) -> Words:
     """Words with tables in the place of their aliases; ``table . column`` as one word."""
-    text = " ".join(
-        names.get(word, word) if _next(words, i) == "." else word for i, word in enumerate(words)
-    )
-    yield from text.replace(" . ", ".").split(" ")
+    found: list[str] = []
+    for place, word in enumerate(words):
+        name = names.get(word, word) if _next(words, place) == "." else word
+        if found and (name == "." or found[-1].endswith(".")):
+            found[-1] += name
+        else:
+            found.append(name)
+    return tuple(found)
 
 
 def _next(words: Words, place: int) -> str:
     return words[place + 1] if place + 1 < len(words) else ""
 
 
-def _sources(words: Words, names: dict[str, str]) -> Iterator[str]:
-    for named, condition in _source_parts(words):
-        yield named[0] if names.get(named[-1]) == named[0] and len(named) > 1 else " ".join(named)
-        if condition:
-            yield from (_even(item) for item in _joined(_behind(condition, ("on",))))
+def _sources(words: Words) -> Iterator[str]:
+    """Tables by their names, with how they are joined, and the conditions of the joins."""
+    for part in _source_parts(words):
+        table = part.table[0] if part.alias else " ".join(part.table)
+        yield f"{part.kind} {table}".strip()
+        if part.condition:
+            yield from (_even(item) for item in _joined(_behind(part.condition, ("on",))))
 
 
 def _even(condition: str) -> str:
