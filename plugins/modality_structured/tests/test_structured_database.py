@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ofa_modality_structured.forms import Writing, written
+from ofa_modality_structured.preprocessor import StructurePreprocessor
 from ofa_modality_structured.reading import read_back
 from ofa_modality_structured.values import Asked, as_structure
 from ofacore.protocols import RowContext, RowError, SlotPlan
@@ -118,13 +119,8 @@ def slot(**attributes):
     return SlotPlan("db", "STRUCT", "source", 0, "structure", "token", attributes)
 
 
-def test_the_question_is_that_of_the_named_slot(path):
-    from ofa_modality_structured.preprocessor import _asked
-
-    assert _asked(slot(question="q"), context({"q": "Ann?"})) == Asked("Ann?", 2)
-    assert _asked(slot(question="q", max_values=5), context({"q": "a"})).most_values == 5
-    assert _asked(slot(), context({"q": "Ann?"})) == Asked()
-    with pytest.raises(
-        RowError, match="column 'db': question=q is to be a text, but column 'q' holds a list"
-    ):
-        _asked(slot(question="q"), context({"q": ["a"]}))
+def test_a_question_that_is_no_text_is_refused(path):
+    preprocessor = StructurePreprocessor({})
+    message = "column 'db': question=q is to be a text, but column 'q' holds a list; name a slot"
+    with pytest.raises(RowError, match=message):
+        preprocessor.encode(path, slot(question="q"), context({"q": ["a"]}))
