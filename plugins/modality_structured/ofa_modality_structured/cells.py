@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import date, time
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
-from ofacore.protocols import RowError, excerpt
+from ofacore.protocols import RowError
 
+_LONGEST = 10_000
+"""Bits of a whole number; Python reads no longer ones from text."""
 Cell = str | int | float | bool | None
 
 
@@ -28,14 +31,16 @@ def as_cell(value: Any, place: str) -> Cell:
         return None
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, Integral):
+    if isinstance(value, Decimal):
+        return as_cell(_of_decimal(value), place)
+    if isinstance(value, Integral) and int(value).bit_length() <= _LONGEST:
         return int(value)
-    if isinstance(value, Real) and math.isfinite(value):
+    if isinstance(value, Real) and not isinstance(value, Integral) and math.isfinite(value):
         return float(value)
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         return _of_numpy(value, place)
     raise RowError(
-        f"{place}: {excerpt(_shown(value))} is no cell; "
+        f"{place}: {_shown(value)} is no cell; "
         "a cell is a text, a finite number, true, false or None"
     )
 
@@ -47,6 +52,15 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
     return str(cell)
+
+
+def _of_decimal(value: Decimal) -> int | float:
+    """A whole number where it is one; else the nearest float, which may be endless."""
+    if value.is_nan():
+        return math.nan
+    if value.is_finite() and value == value.to_integral_value():
+        return int(value)
+    return float(value)
 
 
 def _of_numpy(value: Any, place: str) -> Cell:
@@ -67,4 +81,6 @@ def _shown(value: Any) -> str:
     """A value for a message, short whatever it holds."""
     if isinstance(value, dict | list | tuple | set):
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int):
+        return f"a number of {value.bit_length()} bits"
     return f"{value!r:.80}"

@@ -55,17 +55,18 @@ def read_schema(
     Raises:
         RowError: It is no SQLite database, is damaged or has no table.
     """
-    shown = source if isinstance(source, Path) else "the content"
     try:
         with closing(open_read_only(source)) as connection:
             schema = _schema(connection, name, _Search(question, most_values))
     except sqlite3.Error as error:
         raise RowError(
-            f"column '{column}': {shown} cannot be read as an SQLite database ({error}); "
+            f"column '{column}': {shown(source)} cannot be read as an SQLite database ({error}); "
             "give a whole database file of SQLite 3"
         ) from None
     if not schema.tables:
-        raise RowError(f"column '{column}': the database {shown} has no table; create one first")
+        raise RowError(
+            f"column '{column}': the database {shown(source)} has no table; create one first"
+        )
     return schema
 
 
@@ -93,6 +94,11 @@ class _Search:
         if len(words) < _SHORTEST or words not in self.question:
             return False
         return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", self.question) is not None
+
+
+def shown(source: Path | bytes) -> str:
+    """A file, or the content of one, in a message."""
+    return str(source) if isinstance(source, Path) else "the content"
 
 
 def quoted(name: str) -> str:

@@ -8,15 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ofa_modality_structured.database import MAGIC
+from ofa_modality_structured.database import MAGIC, shown
 from ofa_modality_structured.tables import Table, as_table
 from ofacore.protocols import RowError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": ","}
 _DATABASES = (".sqlite", ".sqlite3", ".db")
 _TAKEN = "a CSV (.csv, .tsv), JSON (.json) or SQLite file (.sqlite, .db)"
-_LONGEST_CELL = 10_000_000
-"""Characters of one field of a CSV file."""
 
 
 def content_of(value: str | Path | bytes, column: str) -> Path | bytes:
@@ -65,7 +63,7 @@ def read_table_file(source: Path | bytes, column: str) -> Table:
     if suffix == ".json" or text.lstrip()[:1] in ("[", "{"):
         return as_table(from_json(text, column), column)
     if suffix not in _DELIMITERS:
-        raise RowError(f"column '{column}': {source} is no table; give {_TAKEN}")
+        raise RowError(f"column '{column}': {shown(source)} is no table; give {_TAKEN}")
     return _of_csv(text, _DELIMITERS[suffix], column)
 
 
@@ -86,7 +84,6 @@ def from_json(text: str, column: str) -> Any:
 def _of_csv(text: str, delimiter: str, column: str) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
-    earlier = csv.field_size_limit(_LONGEST_CELL)
     try:
         for row in reader:
             if row and rows and len(row) != len(rows[0]):
@@ -97,10 +94,8 @@ def _of_csv(text: str, delimiter: str, column: str) -> Table:
             rows += [row] if row else []
     except csv.Error as error:
         raise RowError(
-            f"column '{column}': line {reader.line_num} is no CSV ({error}); correct its quotes"
+            f"column '{column}': line {reader.line_num} is no CSV ({error}); correct its quotes, or give JSON"
         ) from None
-    finally:
-        csv.field_size_limit(earlier)
     if not rows:
         raise RowError(f"column '{column}': the CSV is empty; give a head and rows")
     return as_table(rows, column)
@@ -119,9 +114,9 @@ def _text(source: Path | bytes, column: str) -> str:
         content = source if isinstance(source, bytes) else source.read_bytes()
         return content.decode("utf-8-sig")
     except OSError as error:
-        raise RowError(f"column '{column}': {source} cannot be read: {error.strerror}") from None
+        problem = f"{shown(source)} cannot be read: {error.strerror}"
+        raise RowError(f"column '{column}': {problem}") from None
     except UnicodeDecodeError as error:
-        shown = source if isinstance(source, Path) else "the content"
         raise RowError(
-            f"column '{column}': {shown} is no text in UTF-8 (byte {error.start}); give {_TAKEN}"
+            f"column '{column}': {shown(source)} is no text in UTF-8 (byte {error.start}); give {_TAKEN}"
         ) from None

@@ -17,6 +17,7 @@ from ofacore.protocols import RowError
 FORMS = ("json", "table", "database", "grid")
 CELLS = " : "
 ROWS = " | "
+_MARKS = (CELLS, ROWS, "\n", "[table ")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _as_rows(table: Table, writing: Writing, column: str) -> str:
     named = isinstance(table.plain, dict) and "table_content" in table.plain
     rows = table.rows if named or not table.head else (table.head, *table.rows)
     if writing.target:
-        _check_separators((*rows, table.head), column)
+        _check_separators((*rows, table.head, (table.name,)), column)
     text = ROWS.join(_row(row, kinds, column) for row in rows)
     if named:
         head = CELLS.join(cell_text(cell) for cell in table.head)
@@ -124,10 +125,10 @@ def _check_separators(rows: Iterable[Iterable[Cell]], column: str) -> None:
     """What is to be read back may not hold what parts cells and rows."""
     for cell in (cell_text(cell) for row in rows for cell in row):
         padded = f" {cell} "
-        if CELLS in padded or ROWS in padded or "\n" in padded:
+        if any(mark in padded for mark in _MARKS):
             raise RowError(
-                f"column '{column}': the cell {cell!r:.60} holds ':', '|' or a line break between blanks, which "
-                "part the cells and rows of form=table; use form=json"
+                f"column '{column}': the cell {cell!r:.60} holds ':' or '|' between blanks, a line break or "
+                "'[table', which part the cells and rows of form=table; use form=json"
             )
 
 

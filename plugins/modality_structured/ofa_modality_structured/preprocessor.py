@@ -115,9 +115,9 @@ def _asked(slot: SlotPlan, ctx: RowContext) -> Asked:
     question = ctx.row.get(name)
     if question is None:
         return Asked()
-    if not isinstance(question, str):
+    if isinstance(question, bool) or not isinstance(question, str | int | float):
         raise RowError(
             f"column '{slot.name}': question={name} is to be a text, but column '{name}' holds a "
             f"{type(question).__name__}; name a slot that holds a text"
         )
-    return Asked(question, slot.attributes.get("max_values", 2))
+    return Asked(str(question), slot.attributes.get("max_values", 2))

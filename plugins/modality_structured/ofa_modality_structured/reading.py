@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ofa_modality_structured.forms import CELLS, ROWS
-from ofa_modality_structured.recognition import is_structure
+from ofa_modality_structured.values import held_structure
 
 _NAMED = re.compile(
     r"^\[table name\](?P<name>.*?)\[table head\](?P<head>.*?)\[table content\](?P<content>.*)$",
@@ -18,8 +18,8 @@ _NAMED = re.compile(
 def read_back(text: str, form: str) -> Any:
     """The value that a text stands for in a form of a target; the text itself where it stands for none.
 
-    Of ``json`` lists, dicts and cells; of ``grid`` rows of whole numbers; of ``table`` rows of texts, or a dict with
-    name, head and content. A database in its own form stays text.
+    Of ``json`` a value that STRUCT takes; of ``grid`` rows of whole numbers; of ``table`` rows of texts, or a dict
+    with name, head and content. A database in its own form stays text.
     """
     readers = {"json": _json, "grid": read_grid, "table": _table}
     found = readers[form](text) if form in readers else None
@@ -40,7 +40,7 @@ def _json(text: str) -> Any:
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    known = isinstance(value, list | dict) and is_structure(value)
+    known = isinstance(value, list | dict) and held_structure(value) is not None
     return value if known else None
 
 
@@ -52,11 +52,11 @@ def _table(text: str) -> Any:
     named = _NAMED.match(text.strip())
     if named is None:
         return _rows(text)
-    head = _cells(named["head"])
+    head, content = named["head"].strip(), named["content"].strip()
     return {
         "table_name": named["name"].strip(),
-        "table_head": head,
-        "table_content": _rows(named["content"]),
+        "table_head": _cells(head) if head else [],
+        "table_content": _rows(content) if content else [],
     }
 
 

@@ -57,6 +57,8 @@ def score(path, prediction, reference, **options):
             "SELECT a FROM (SELECT a FROM t ORDER BY 1)",
             1,
         ),
+        ("SELECT a FROM t", "WITH s AS (SELECT 1) SELECT a FROM t ORDER BY a DESC", 0),
+        ("SELECT a FROM t", "WITH s AS (SELECT 1 ORDER BY 1) SELECT a FROM t", 1),
         ("WITH s AS (SELECT a FROM t) SELECT a FROM s", "SELECT a FROM t", 1),
         ("SELECT wrong FROM t", "SELECT a FROM t", 0),
         ("", "SELECT a FROM t", 0),

@@ -93,7 +93,7 @@ def test_a_form_that_a_value_does_not_have_is_refused(value, attributes, message
         text(value, **attributes)
 
 
-@pytest.mark.parametrize("cell", ["a : b", "a | b", ": a", "b |", "a\nb"])
+@pytest.mark.parametrize("cell", ["a : b", "a | b", ": a", "b |", "a\nb", "[table head] x"])
 def test_cells_that_could_not_be_read_back_are_refused_in_a_target(cell):
     assert text([["head"], [cell]], form="table")
     with pytest.raises(RowError, match="part the cells and rows of form=table; use form=json"):
@@ -150,8 +150,9 @@ def test_a_table_reads_back_or_is_refused(rows):
     assert read_back(line, "table") == [[cell.strip() for cell in row] for row in rows]
 
 
-def test_a_named_table_reads_back():
-    value = {"table_name": "t", "table_head": ["a", "b"], "table_content": [["x", ""], ["", "y"]]}
+@pytest.mark.parametrize("content", [[["x", ""], ["", "y"]], []])
+def test_a_named_table_reads_back(content):
+    value = {"table_name": "t", "table_head": ["a", "b"], "table_content": content}
     assert read_back(text(value, "target", form="table"), "table") == value
 
 
@@ -162,6 +163,9 @@ def test_a_named_table_reads_back():
         ("NaN", "json"),
         ("7", "json"),
         ("[]", "json"),
+        ('[["a"], [1e999]]', "json"),
+        ('[["a"], ["b", "c"]]', "json"),
+        ('{"a": {"b": 1}}', "json"),
         ("[" * 100_000, "json"),
         ("1 : 2 | 3", "grid"),
         ("a : b", "grid"),

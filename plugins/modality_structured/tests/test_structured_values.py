@@ -7,6 +7,7 @@ import datetime
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ class Frame:
         ({"a": np.array([1, 2])}, {"a": [1, 2]}),
         ([["when"], [datetime.date(2020, 1, 2)]], [["when"], ["2020-01-02"]]),
         ([["x", "y"], [np.bool_(True), np.float32(0.5)]], [["x", "y"], [True, 0.5]]),
+        ([["x"], [Decimal("1.50")], [Decimal(3)]], [["x"], [1.5], [3]]),
         (b"a,b\n1,\xc3\xa9\n", [["a", "b"], ["1", "é"]]),
     ],
 )
@@ -86,10 +88,12 @@ RING["self"] = RING
         ([[], []], "column 't': a table without columns"),
         ({}, "column 't': an empty dict"),
         ([{}], "column 't': its dicts are empty"),
-        (LOOP, "column 't', row 1: 'a list of 1' is no cell"),
-        (RING, "column 't', 'self': 'a dict of 2' is no cell"),
-        ([["a"], [{"b": 1}]], "row 2: 'a dict of 1' is no cell; a cell is a text"),
-        ([["a"], [float("inf")]], "row 2: 'inf' is no cell"),
+        (LOOP, "column 't', row 1: a list of 1 is no cell"),
+        (RING, "column 't', 'self': a dict of 2 is no cell"),
+        ([["a"], [{"b": 1}]], "row 2: a dict of 1 is no cell; a cell is a text"),
+        ([["a"], [float("inf")]], "row 2: inf is no cell"),
+        ([["a"], [10**5000]], "row 2: a number of 16610 bits is no cell"),
+        ([["a"], [Decimal("Infinity")]], "row 2: inf is no cell"),
         ([["a"], [1j]], "row 2: .* is no cell"),
         ({"a": [1, 2], "b": [1]}, "'b' has 1 cells, but 'a' has 2"),
         ({1: "x"}, "the name 1 is no text"),
@@ -104,7 +108,7 @@ RING["self"] = RING
         ("x" * 5000, "there is no file"),
         ('[["a"', "is no JSON"),
         ("[" * 100_000, "is no JSON"),
-        ('[["a"], [[1]]]', "row 2: 'a list of 1' is no cell"),
+        ('[["a"], [[1]]]', "row 2: a list of 1 is no cell"),
         ({"database": "d", "tables": [{"columns": []}]}, "a database as a dict has .* KeyError"),
         ({"database": "d", "tables": 5}, "a database as a dict has"),
         (b"\xff\xfe", "is no text in UTF-8"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ofa_modality_structured.metrics.collecting import MeanMetric
 from ofa_modality_structured.metrics.sandbox import QueryError, Rows, run_query
-from ofa_modality_structured.metrics.sql_words import SqlError, clauses
+from ofa_modality_structured.metrics.sql_words import is_ordered
 
 _DIGITS = 9
 """Significant digits in which sums of floating-point numbers are compared."""
@@ -31,7 +31,7 @@ class ExecutionAccuracy(MeanMetric):
             ValueError: The row names no database, or a reference fails.
         """
         path = self._database(row)
-        wanted = [(self._reference(path, sql), _is_ordered(sql)) for sql in references]
+        wanted = [(self._reference(path, sql), is_ordered(sql)) for sql in references]
         if not isinstance(prediction, str):
             return 0.0
         try:
@@ -64,13 +64,6 @@ class ExecutionAccuracy(MeanMetric):
 
     def _run(self, path: Path, sql: str) -> Rows:
         return run_query(path, sql, self.options["seconds"], self.options["max_rows"])
-
-
-def _is_ordered(sql: str) -> bool:
-    try:
-        return any(part.order for part in clauses(sql))
-    except SqlError:
-        return False
 
 
 def _same(given: Rows, wanted: Rows, ordered: bool) -> bool:

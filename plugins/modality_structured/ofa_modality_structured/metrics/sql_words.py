@@ -64,6 +64,16 @@ def clauses(sql: str) -> tuple[Clauses, ...]:
     return tuple(found)
 
 
+def is_ordered(sql: str) -> bool:
+    """Whether a query as a whole says ORDER BY, not only a part in brackets."""
+    words, depth = _words(sql), 0
+    for place, word in enumerate(words):
+        depth += _depth(word)
+        if depth == 0 and words[place : place + 2] == ("order", "by"):
+            return True
+    return False
+
+
 def _words(sql: str) -> Words:
     """Words in small letters, texts as they are, signs of one meaning alike; without comments."""
     text = _without_comments(sql).strip().rstrip(";").strip()
