@@ -27,22 +27,19 @@ def as_cell(value: Any, place: str) -> Cell:
     """
     if value is None or isinstance(value, str | bool):
         return value
+    if isinstance(value, Decimal):
+        value = _of_decimal(value)
     if _is_absent(value):
         return None
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, Decimal):
-        return as_cell(_of_decimal(value), place)
-    if isinstance(value, Integral) and int(value).bit_length() <= _LONGEST:
-        return int(value)
-    if isinstance(value, Real) and not isinstance(value, Integral) and math.isfinite(value):
-        return float(value)
+    number = _as_number(value)
+    if number is not None:
+        return number
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         return _of_numpy(value, place)
-    raise RowError(
-        f"{place}: {_shown(value)} is no cell; "
-        "a cell is a text, a finite number, true, false or None"
-    )
+    ways = "a cell is a text, a finite number, true, false or None"
+    raise RowError(f"{place}: {_shown(value)} is no cell; {ways}")
 
 
 def cell_text(cell: Cell) -> str:
@@ -52,6 +49,15 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
     return str(cell)
+
+
+def _as_number(value: Any) -> int | float | None:
+    """A number that JSON can hold and read back; None of anything else."""
+    if isinstance(value, Integral):
+        return int(value) if int(value).bit_length() <= _LONGEST else None
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    return None
 
 
 def _of_decimal(value: Decimal) -> int | float:

@@ -36,6 +36,7 @@ def open_read_only(source: Path | bytes) -> sqlite3.Connection:
     else:
         connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
     connection.text_factory = _as_text
     return connection
 
@@ -48,25 +49,23 @@ def read_schema(
     Args:
         source: The file, or its content.
         name: Of the database.
-        question: Text whose words are looked for in cells; empty: none are.
+        question: Text that is looked for in cells; empty: none is.
         most_values: At most this many values of each column.
         column: Name of the slot, for messages.
 
     Raises:
         RowError: It is no SQLite database, is damaged or has no table.
     """
+    place = f"column '{column}': {shown(source)}"
     try:
         with closing(open_read_only(source)) as connection:
             schema = _schema(connection, name, _Search(question, most_values))
     except sqlite3.Error as error:
-        raise RowError(
-            f"column '{column}': {shown(source)} cannot be read as an SQLite database ({error}); "
-            "give a whole database file of SQLite 3"
-        ) from None
+        remedy = "give a whole database file of SQLite 3"
+        problem = f"cannot be read as an SQLite database ({error}); {remedy}"
+        raise RowError(f"{place} {problem}") from None
     if not schema.tables:
-        raise RowError(
-            f"column '{column}': the database {shown(source)} has no table; create one first"
-        )
+        raise RowError(f"{place} is a database without tables; create one first")
     return schema
 
 
@@ -125,16 +124,18 @@ def _foreign_keys(
     connection: sqlite3.Connection, table: SchemaTable, tables: tuple[SchemaTable, ...]
 ) -> Iterator[tuple[str, str]]:
     """Pairs of columns; a key that names no column refers to the primary key of the other table."""
-    primary = {
-        other.name.casefold(): [column.name for column in other.columns if column.primary]
-        for other in tables
-    }
+    primary = {other.name.casefold(): _primary(other) for other in tables}
     for here, other, there, number in connection.execute(_FOREIGN, (table.name,)).fetchall():
         known = primary.get(other.casefold(), [])
         if there is None and number < len(known):
             there = known[number]
         if there is not None:
             yield f"{table.name}.{here}", f"{other}.{there}"
+
+
+def _primary(table: SchemaTable) -> list[str]:
+    """Names of the columns of a table's primary key."""
+    return [column.name for column in table.columns if column.primary]
 
 
 def _as_text(content: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ofa_modality_structured.cells import Cell, cell_text
 from ofa_modality_structured.original import KINDS, cleaned
-from ofa_modality_structured.schema import Column, Schema, schema_dict
+from ofa_modality_structured.schema import Column, Schema, SchemaTable, schema_dict
 from ofa_modality_structured.tables import Table
 from ofa_modality_structured.values import Structure
 from ofacore.protocols import RowError
@@ -69,7 +69,7 @@ def written(structure: Structure, writing: Writing, column: str) -> str:
     if form == "table":
         return _as_rows(table, writing, column)
     if form == "grid" and table.is_grid:
-        return ROWS.join(CELLS.join(str(cell) for cell in row) for row in table.rows)
+        return ROWS.join(_digits(row) for row in table.rows)
     remedy = "form=table or form=json"
     needs = {"database": "a database", "grid": "a list of rows of whole numbers"}[form]
     raise RowError(f"column '{column}': form={form} needs {needs}, and this is a table; {remedy}")
@@ -97,6 +97,10 @@ def _as_rows(table: Table, writing: Writing, column: str) -> str:
         head = CELLS.join(cell_text(cell) for cell in table.head)
         text = f"[table name] {table.name} [table head] {head} [table content] {text}"
     return text.lower()
+
+
+def _digits(row: Iterable[Cell]) -> str:
+    return CELLS.join(str(cell) for cell in row)
 
 
 def _kinds(written: str, column: str) -> list[str]:
@@ -134,11 +138,7 @@ def _check_separators(rows: Iterable[Iterable[Cell]], column: str) -> None:
 
 def _as_schema(schema: Schema, writing: Writing) -> str:
     """``| name | table : column , column ( values )``, and keys where they are asked for."""
-    tables = [
-        f"| {table.name.lower()} : "
-        + " , ".join(_column(column, writing.types) for column in table.columns)
-        for table in schema.tables
-    ]
+    tables = [_schema_table(table, writing.types) for table in schema.tables]
     parts = [f"| {schema.name}", *tables]
     if writing.keys and schema.primary_keys:
         parts.append("| primary keys : " + " , ".join(schema.primary_keys).lower())
@@ -146,6 +146,11 @@ def _as_schema(schema: Schema, writing: Writing) -> str:
         pairs = " , ".join(f"{one} = {other}" for one, other in schema.foreign_keys)
         parts.append(f"| foreign keys : {pairs.lower()}")
     return " ".join(parts)
+
+
+def _schema_table(table: SchemaTable, types: bool) -> str:
+    columns = " , ".join(_column(column, types) for column in table.columns)
+    return f"| {table.name.lower()} : {columns}"
 
 
 def _column(column: Column, types: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ofa_modality_structured.cells import cell_text
-from ofa_modality_structured.schema import Schema
+from ofa_modality_structured.schema import Schema, SchemaTable
 from ofa_modality_structured.values import held_structure
 
 _SHOWN = 200
@@ -20,16 +20,14 @@ def as_html(value: Any) -> str:
     if structure is None:
         return f'<span style="white-space:pre-wrap">{html.escape(str(value))}</span>'
     if isinstance(structure, Schema):
-        tables = [
-            _table(
-                table.name,
-                ("column", "type", "key"),
-                [(column.name, column.type, _key(column.primary)) for column in table.columns],
-            )
-            for table in structure.tables
-        ]
+        tables = [_schema_table(table) for table in structure.tables]
         return "\n".join(tables) or html.escape(structure.name)
     return _table(structure.name, structure.head, structure.rows)
+
+
+def _schema_table(table: SchemaTable) -> str:
+    rows = [(column.name, column.type, _key(column.primary)) for column in table.columns]
+    return _table(table.name, ("column", "type", "key"), rows)
 
 
 def _key(primary: bool) -> str:

@@ -29,10 +29,14 @@ def read_back(text: str, form: str) -> Any:
 def read_grid(text: str) -> list[list[int]] | None:
     """Rows of whole numbers, equally many in each; None where a text is no grid."""
     try:
-        rows = [[int(cell) for cell in row.split(":")] for row in text.split("|")]
+        rows = [_whole_numbers(row) for row in text.split("|")]
     except ValueError:
         return None
     return rows if len({len(row) for row in rows}) == 1 else None
+
+
+def _whole_numbers(row: str) -> list[int]:
+    return [int(cell) for cell in row.split(":")]
 
 
 def _json(text: str) -> Any:

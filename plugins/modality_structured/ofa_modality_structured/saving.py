@@ -41,5 +41,6 @@ def _save_rows(structure: Structure | None, path: Path) -> None:
         raise ValueError("this value has no rows: write it as .json or .txt")
     head = [structure.head] if structure.head else []
     with path.open("w", encoding="utf-8", newline="") as file:
-        rows = [[cell_text(cell) for cell in row] for row in (*head, *structure.rows)]
-        csv.writer(file).writerows(rows)
+        writer = csv.writer(file)
+        for row in (*head, *structure.rows):
+            writer.writerow([cell_text(cell) for cell in row])

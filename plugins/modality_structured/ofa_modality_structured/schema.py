@@ -59,10 +59,7 @@ def schema_dict(schema: Schema) -> dict[str, Any]:
     """A schema as dicts and lists, for JSON; `schema_of` reads it back."""
     return {
         "database": schema.name,
-        "tables": [
-            {"table": table.name, "columns": [_column_dict(column) for column in table.columns]}
-            for table in schema.tables
-        ],
+        "tables": [_table_dict(table) for table in schema.tables],
         "foreign_keys": [list(pair) for pair in schema.foreign_keys],
     }
 
@@ -93,6 +90,10 @@ def _column_of(column: Mapping[str, Any]) -> Column:
     values = tuple(str(value) for value in column.get("values", ()))
     primary = column.get("primary_key", False) is True
     return Column(str(column["column"]), str(column.get("type", "")), primary, values)
+
+
+def _table_dict(table: SchemaTable) -> dict[str, Any]:
+    return {"table": table.name, "columns": [_column_dict(column) for column in table.columns]}
 
 
 def _column_dict(column: Column) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_modality_structured.cells import Cell, as_cell
+from ofa_modality_structured.cells import Cell, as_cell, cell_text
 from ofa_modality_structured.recognition import is_array, is_frame, is_rows
 from ofacore.protocols import RowError, listing
 
@@ -96,8 +96,8 @@ def _of_records(records: Sequence[Mapping[Any, Any]], column: str) -> Table:
     head = tuple(dict.fromkeys(key for record in plain for key in record))
     if not head:
         raise RowError(f"column '{column}': its dicts are empty; give them the cells of a row")
-    rows = tuple(tuple(record.get(key) for key in head) for record in plain)
-    return Table(plain, rows, head)
+    rows = [tuple(map(record.get, head)) for record in plain]
+    return Table(plain, tuple(rows), head)
 
 
 def _of_mapping(value: Mapping[Any, Any], column: str) -> Table:
@@ -127,30 +127,34 @@ def _of_columns(value: Mapping[Any, Any], column: str) -> Table:
 
 def _named_table(value: Mapping[Any, Any], column: str) -> Table:
     """A dict with ``table_name``, ``table_head`` (names, or one text) and ``table_content``."""
-    odd = [str(key) for key in value if key not in NAMED]
-    if odd:
-        raise RowError(
-            f"column '{column}': a table with 'table_content' has no {listing(odd)}; "
-            f"its keys are {', '.join(NAMED)}"
-        )
+    _check_keys(value, column)
     content = value["table_content"]
     if not is_rows(content):
         raise RowError(
             f"column '{column}': 'table_content' is no list of rows; give lists of cells"
         )
     rows = checked_rows(content, column)
-    name, head = value.get("table_name"), value.get("table_head")
+    head = value.get("table_head")
     cells = _head_cells(head, column)
     if rows and len(cells) > 1 and len(cells) != len(rows[0]):
         raise RowError(
             f"column '{column}': 'table_head' has {len(cells)} names for {len(rows[0])} cells a row"
         )
-    title = as_cell(name, f"column '{column}', 'table_name'")
+    title = cell_text(as_cell(value.get("table_name"), f"column '{column}', 'table_name'"))
     plain = {key: value[key] for key in NAMED if key in value}
     plain |= {"table_content": [list(row) for row in rows]}
     if isinstance(head, list | tuple):
         plain["table_head"] = list(cells)
-    return Table(plain, rows, cells, "" if title is None else str(title))
+    return Table(plain, rows, cells, title)
+
+
+def _check_keys(value: Mapping[Any, Any], column: str) -> None:
+    odd = [str(key) for key in value if key not in NAMED]
+    if odd:
+        raise RowError(
+            f"column '{column}': a table with 'table_content' has no {listing(odd)}; "
+            f"its keys are {', '.join(NAMED)}"
+        )
 
 
 def _head_cells(head: Any, column: str) -> Row:

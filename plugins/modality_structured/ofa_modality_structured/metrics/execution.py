@@ -67,10 +67,13 @@ class ExecutionAccuracy(MeanMetric):
 
 
 def _same(given: Rows, wanted: Rows, ordered: bool) -> bool:
-    ours, theirs = (
-        [tuple(_comparable(cell) for cell in row) for row in rows] for rows in (given, wanted)
-    )
+    ours = [_comparable_row(row) for row in given]
+    theirs = [_comparable_row(row) for row in wanted]
     return ours == theirs if ordered else Counter(ours) == Counter(theirs)
+
+
+def _comparable_row(row: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(_comparable(cell) for cell in row)
 
 
 def _comparable(cell: Any) -> Any:

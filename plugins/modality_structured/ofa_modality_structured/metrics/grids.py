@@ -60,10 +60,7 @@ class GridCells(_GridMetric):
         given = as_grid(prediction)
         if given is None or _size(given) != _size(references[0]):
             return 0.0
-        shares = [
-            sum(given[y][x] == right[y][x] for y, x in blanks) / len(blanks) for right in references
-        ]
-        return max(shares)
+        return max(_share(given, right, blanks) for right in references)
 
     def _blanks(self, row: Mapping[str, Any], references: Sequence[Grid]) -> list[tuple[int, int]]:
         column = self.options["puzzle"]
@@ -75,7 +72,7 @@ class GridCells(_GridMetric):
         if any(_size(puzzle) != _size(right) for right in references):
             raise ValueError(f"{self.name}: the puzzle in column '{column}' has another size")
         blanks = [
-            (y, x) for y, line in enumerate(puzzle) for x, cell in enumerate(line) if cell == 0
+            (y, x) for y, line in enumerate(puzzle) for x, cell in enumerate(line) if not cell
         ]
         if not blanks:
             raise ValueError(f"{self.name}: the puzzle in column '{column}' has no blank cell (0)")
@@ -91,6 +88,11 @@ def as_grid(value: Any) -> Grid | None:
     if not isinstance(structure, Table) or not structure.is_grid:
         return None
     return [list(row) for row in structure.rows]
+
+
+def _share(given: Grid, right: Grid, cells: Sequence[tuple[int, int]]) -> float:
+    """Share of cells, as (row, column), that are right."""
+    return sum(given[y][x] == right[y][x] for y, x in cells) / len(cells)
 
 
 def _size(grid: Grid) -> tuple[int, int]:
