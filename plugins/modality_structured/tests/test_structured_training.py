@@ -94,3 +94,31 @@ def test_metrics_judge_a_run(database, tmp_path):
     model.fit(steps=60, samples=4, out=tmp_path / "run", precision="fp32", optimizer={"lr": 3e-3})
     scores = {row.metric: row.score for row in model.evaluate()}
     assert scores["execution_accuracy"] == scores["sql_match"] == 1.0, scores
+
+
+def test_grids_are_learned_and_judged(tmp_path):
+    puzzles = [[[1, 0], [0, 2]], [[0, 2], [1, 0]]]
+    solutions = [[[1, 2], [1, 2]], [[2, 2], [1, 1]]]
+    rows = [{"p": p, "s": s} for p, s in zip(puzzles, solutions, strict=True)]
+    metrics = [
+        {"metric": "grid_solved", "slot": "s"},
+        {"metric": "grid_cells", "slot": "s", "options": {"puzzle": "p"}},
+    ]
+    line = "solve [STRUCT:p,level=character] -> [STRUCT:s,form=grid,level=character]"
+    task = Task("sudoku", line, train=rows, test=rows, metrics=metrics)
+    model = Generalist.create([task], registry=registry(), **SIZES)
+    model.fit(steps=100, samples=4, out=tmp_path / "run", precision="fp32", optimizer={"lr": 3e-3})
+    assert [output.structure for output in model.infer("sudoku", rows)] == solutions
+    scores = {row.metric: row.score for row in model.evaluate()}
+    assert scores == {"grid_solved": 1.0, "grid_cells": 1.0}
+
+
+def test_a_row_whose_reference_fails_is_left_out(database, tmp_path):
+    rows = [{"ask": "q", "db": str(database), "sql": "SELECT a FROM t"} for _ in range(3)]
+    rows.append({**rows[0], "sql": "SELECT nowhere FROM t"})
+    metrics = [{"metric": "execution_accuracy", "slot": "sql", "options": {"database": "db"}}]
+    task = Task("sql", "[TEXT:ask] -> [TEXT:sql]", train=rows, test=rows, metrics=metrics)
+    model = Generalist.create([task], registry=registry(), **SIZES)
+    model.fit(steps=1, samples=4, out=tmp_path / "run", precision="fp32")
+    (row,) = model.evaluate()
+    assert (row.samples, row.left_out) == (3, 1)
