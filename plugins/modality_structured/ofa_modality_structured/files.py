@@ -17,25 +17,31 @@ _DATABASES = (".sqlite", ".sqlite3", ".db")
 _TAKEN = "a CSV (.csv, .tsv), JSON (.json) or SQLite file (.sqlite, .db)"
 
 
-def content_of(value: str | Path | bytes, column: str) -> Path | bytes:
+def content_of(value: str | Path | bytes, column: str, folder: str = "") -> Path | bytes:
     """The file that a value names, or the content that it is.
+
+    A relative path is looked for in the working directory, then in ``folder``.
 
     Raises:
         RowError: There is no such file.
     """
     if isinstance(value, bytes):
         return value
-    path = Path(value)
-    try:
-        found = path.is_file()
-    except (OSError, ValueError):
-        found = False
-    if not found:
+    places = [Path(value), Path(folder, value)]
+    path = next((place for place in places if _is_file(place)), None)
+    if path is None:
         raise RowError(
             f"column '{column}': there is no file {str(value)!r:.120}; give the path of {_TAKEN}, "
             "or the value itself"
         )
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def is_database(source: Path | bytes, column: str) -> bool:

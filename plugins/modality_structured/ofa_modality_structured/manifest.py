@@ -80,6 +80,7 @@ _ATTRIBUTES = (
 
 _USES = {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"}
 _METRICS = "ofa_modality_structured.metrics"
+_FOLDER = Option("", "Where relative paths are looked for behind the working directory.")
 _PUZZLE = Option("puzzle", "Column that holds the grid with its blanks, each written as 0.")
 
 MANIFEST = ModalityManifest(
@@ -97,7 +98,6 @@ MANIFEST = ModalityManifest(
             attributes=_ATTRIBUTES,
             views=("structure",),
             sample="ofa_modality_structured.sample:table",
-            takes_files=True,
             widget="text",
         ),
     ),
@@ -108,6 +108,7 @@ MANIFEST = ModalityManifest(
             "ofa_modality_structured.preprocessor:StructurePreprocessor",
             "One text in the form of the slot, with the tokens of `text`.",
             _USES,
+            {"folder": _FOLDER},
             builds_on=("text",),
         ),
         Component(
@@ -118,6 +119,7 @@ MANIFEST = ModalityManifest(
             options={
                 "database": Option("database", "Column that holds the path of the SQLite file."),
                 "file": Option("", "One SQLite file for all rows; empty: the column says which."),
+                "folder": _FOLDER,
                 "seconds": Option(5.0, "Longest time of one query.", minimum=0.01),
                 "max_rows": Option(10_000, "Most rows that a query may give.", minimum=1),
             },

@@ -12,7 +12,7 @@ from ofa_modality_structured.forms import Writing, written
 from ofa_modality_structured.markup import as_html
 from ofa_modality_structured.reading import read_back
 from ofa_modality_structured.saving import save_structure
-from ofa_modality_structured.values import Asked, as_structure
+from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import (
     Artifact,
     Block,
@@ -32,9 +32,14 @@ _OF_TEXT = ("max_length", "uncased", "level", "mask_ratio", "noise_ratio", "disa
 
 
 class StructurePreprocessor:
-    """Preprocessor of STRUCT: writes a structure in one of the forms, with the tokens of the preprocessor ``text``."""
+    """Preprocessor of STRUCT: writes a structure in one of the forms, with the tokens of the preprocessor ``text``.
+
+    Options:
+        folder: Where relative paths are looked for behind the working directory.
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        self._folder = options.get("folder", "")
         self._text: Neighbour
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> None:
@@ -60,7 +65,7 @@ class StructurePreprocessor:
         Raises:
             RowError: The value cannot be used.
         """
-        return [_write(value, slot, Asked())]
+        return [_write(value, slot, Lookup(folder=self._folder))]
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
         """Token segments of the written value.
@@ -68,7 +73,7 @@ class StructurePreprocessor:
         Raises:
             RowError: It is no structure, or has no such form.
         """
-        text = _write(value, slot, _asked(slot, ctx))
+        text = _write(value, slot, _lookup(slot, ctx, self._folder))
         return self._text.encode(text, slot, ctx, **_of_text(slot))
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
@@ -93,8 +98,8 @@ class StructurePreprocessor:
         save_structure(value, path)
 
 
-def _write(value: Any, slot: SlotPlan, asked: Asked) -> str:
-    structure = as_structure(value, slot.name, asked)
+def _write(value: Any, slot: SlotPlan, lookup: Lookup) -> str:
+    structure = as_structure(value, slot.name, lookup)
     return written(structure, Writing.of(slot.attributes, slot.side), slot.name)
 
 
@@ -103,21 +108,19 @@ def _of_text(slot: SlotPlan) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _asked(slot: SlotPlan, ctx: RowContext) -> Asked:
+def _lookup(slot: SlotPlan, ctx: RowContext, folder: str) -> Lookup:
     """The text of the slot that ``question`` names.
 
     Raises:
         RowError: That slot holds no text.
     """
     name = slot.attributes.get("question")
-    if not name:
-        return Asked()
-    question = ctx.row.get(name)
+    question = ctx.row.get(name) if name else None
     if question is None:
-        return Asked()
+        return Lookup(folder=folder)
     if isinstance(question, bool) or not isinstance(question, str | int | float):
         raise RowError(
             f"column '{slot.name}': question={name} is to be a text, but column '{name}' holds a "
             f"{type(question).__name__}; name a slot that holds a text"
         )
-    return Asked(str(question), slot.attributes.get("max_values", 2))
+    return Lookup(str(question), slot.attributes.get("max_values", 2), folder)

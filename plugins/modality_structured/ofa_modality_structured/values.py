@@ -16,22 +16,24 @@ Structure = Table | Schema
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is looked for in a database."""
+class Lookup:
+    """What is looked for in a database, and where files are."""
 
     question: str = ""
     """Text whose words are looked for in its cells."""
     most_values: int = 0
     """At most this many cell values of each column."""
+    folder: str = ""
+    """Where relative paths are looked for behind the working directory; empty: nowhere else."""
 
 
-def as_structure(value: Any, column: str, asked: Asked) -> Structure:
+def as_structure(value: Any, column: str, lookup: Lookup) -> Structure:
     """The table or database that a value is, or that it names.
 
     Args:
         value: Any form that STRUCT takes; a text is JSON where it begins with ``[`` or ``{``, else the path of a file.
         column: Name of the slot, for messages.
-        asked: What is looked for in a database.
+        lookup: What is looked for in a database, and where files are.
 
     Raises:
         RowError: The value cannot be used; tells what is wrong and what would be right.
@@ -39,7 +41,7 @@ def as_structure(value: Any, column: str, asked: Asked) -> Structure:
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         value = from_json(value, column)
     if isinstance(value, str | Path | bytes):
-        return _of_file(value, column, asked)
+        return _of_file(value, column, lookup)
     if is_schema(value):
         return schema_of(value, column)
     return as_table(value, column)
@@ -53,14 +55,14 @@ def held_structure(value: Any) -> Structure | None:
     if isinstance(value, str) and value.lstrip()[:1] not in ("[", "{"):
         return None
     try:
-        return as_structure(value, "", Asked())
+        return as_structure(value, "", Lookup())
     except RowError:
         return None
 
 
-def _of_file(value: str | Path | bytes, column: str, asked: Asked) -> Structure:
-    source = content_of(value, column)
+def _of_file(value: str | Path | bytes, column: str, lookup: Lookup) -> Structure:
+    source = content_of(value, column, lookup.folder)
     if not is_database(source, column):
         return read_table_file(source, column)
     name = source.stem if isinstance(source, Path) else "database"
-    return read_schema(source, name, asked.question, asked.most_values, column)
+    return read_schema(source, name, lookup.question, lookup.most_values, column)

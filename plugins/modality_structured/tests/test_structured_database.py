@@ -12,7 +12,7 @@ import pytest
 from ofa_modality_structured.forms import Writing, written
 from ofa_modality_structured.preprocessor import StructurePreprocessor
 from ofa_modality_structured.reading import read_back
-from ofa_modality_structured.values import Asked, as_structure
+from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import RowContext, RowError, SlotPlan
 
 SCRIPT = """
@@ -38,7 +38,7 @@ def path(tmp_path):
 
 
 def text(value, question="", most=2, side="source", **attributes):
-    structure = as_structure(value, "db", Asked(question, most))
+    structure = as_structure(value, "db", Lookup(question, most))
     return written(structure, Writing.of(attributes, side), "db")
 
 

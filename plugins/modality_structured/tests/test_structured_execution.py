@@ -13,7 +13,7 @@ from ofa_kit import MetricConformance
 from ofa_modality_structured.metrics.execution import ExecutionAccuracy
 from ofa_modality_structured.metrics.sandbox import QueryError, run_query
 
-OPTIONS = {"database": "database", "file": "", "seconds": 5.0, "max_rows": 1000}
+OPTIONS = {"database": "database", "file": "", "folder": "", "seconds": 5.0, "max_rows": 1000}
 NEVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
@@ -135,7 +135,11 @@ def test_a_query_gives_at_most_so_many_rows(path):
     ("row", "reference", "message"),
     [
         ({}, "SELECT 1", "column 'database' of the row names no SQLite file; name another column"),
-        ({"database": "missing.db"}, "SELECT 1", "there is no database 'missing.db'"),
+        (
+            {"database": "missing.db"},
+            "SELECT 1",
+            "column 'database': there is no file 'missing.db'",
+        ),
         (
             None,
             "SELECT wrong FROM t",
@@ -152,6 +156,12 @@ def test_references_and_databases_that_cannot_be_used_are_told(path, row, refere
     with pytest.raises(ValueError, match=message):
         metric.update(["SELECT 1", "SELECT 1"], ["SELECT 1", reference], rows)
     assert metric.items() == [], "nothing of a call that fails is kept"
+
+
+def test_relative_paths_are_looked_for_in_a_folder(path):
+    metric = ExecutionAccuracy({**OPTIONS, "folder": str(path.parent)})
+    metric.update(["SELECT a FROM t"], ["SELECT a FROM t"], [{"database": path.name}])
+    assert metric.compute() == {"execution_accuracy": 1.0}
 
 
 def test_one_file_may_serve_all_rows(path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ofa_modality_structured.forms import Writing, written
 from ofa_modality_structured.reading import read_back
-from ofa_modality_structured.values import Asked, as_structure
+from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import RowError
 
 TRIPLES = [["Mars Hill College", "JOINED", "1973"], ["Mars_Hill", "location(city)", 'a, "b"']]
@@ -19,7 +19,7 @@ SUDOKU = [[5, 3, 0, 0], [6, 0, 0, 1]]
 
 
 def text(value, side="source", **attributes):
-    structure = as_structure(value, "t", Asked())
+    structure = as_structure(value, "t", Lookup())
     return written(structure, Writing.of(attributes, side), "t")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sqlite3
 from contextlib import closing
 
@@ -94,6 +96,27 @@ def test_metrics_judge_a_run(database, tmp_path):
     model.fit(steps=60, samples=4, out=tmp_path / "run", precision="fp32", optimizer={"lr": 3e-3})
     scores = {row.metric: row.score for row in model.evaluate()}
     assert scores["execution_accuracy"] == scores["sql_match"] == 1.0, scores
+
+
+def test_rows_of_a_file_hold_tables_as_json_and_databases_by_relative_paths(database, tmp_path):
+    cells = [["name", "how far"], ["Dr. Ann", 3.5], ["no_file.png", None]]
+    row = {"ask": "red?", "db": database.name, "table": cells, "sql": "SELECT a FROM t"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow({**row, "table": json.dumps(cells)})
+    line = "[TEXT:ask] [STRUCT:db,question=ask] [STRUCT:table] -> [TEXT:sql]"
+    judged = {"metric": "execution_accuracy", "slot": "sql"}
+    judged["options"] = {"database": "db", "folder": str(tmp_path)}
+    options = {"preprocessor/structure": {"folder": str(tmp_path)}}
+    for name in ("rows.jsonl", "rows.csv"):
+        data = str(tmp_path / name)
+        task = Task("sql", line, train=data, test=data, metrics=[judged])
+        model = Generalist.create([task], registry=registry(), options=options, **SIZES)
+        model.fit(steps=2, samples=2, out=tmp_path / f"run_{name}", precision="fp32")
+        (scored,) = model.evaluate()
+        assert (scored.samples, scored.left_out, scored.problem) == (1, 0, "")
 
 
 def test_grids_are_learned_and_judged(tmp_path):

@@ -15,12 +15,12 @@ import pytest
 from ofa_modality_structured.markup import as_html
 from ofa_modality_structured.recognition import is_structure
 from ofa_modality_structured.saving import save_structure
-from ofa_modality_structured.values import Asked, as_structure
+from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import RowError
 
 
 def plain(value):
-    return as_structure(value, "t", Asked()).plain
+    return as_structure(value, "t", Lookup()).plain
 
 
 class Frame:
@@ -117,7 +117,7 @@ RING["self"] = RING
 )
 def test_what_cannot_be_used_is_named(value, message):
     with pytest.raises(RowError, match=message):
-        as_structure(value, "t", Asked())
+        as_structure(value, "t", Lookup())
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_files_that_cannot_be_used_are_named(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(RowError, match=f"column 't'.*{message}"):
-        as_structure(str(path), "t", Asked())
+        as_structure(str(path), "t", Lookup())
 
 
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(RowError, match="there is no file"):
-        as_structure(tmp_path, "t", Asked())
+        as_structure(tmp_path, "t", Lookup())
 
 
 def test_nothing_of_the_callers_value_changes():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ofa_modality_structured.files import content_of
 from ofa_modality_structured.metrics.collecting import MeanMetric
 from ofa_modality_structured.metrics.sandbox import QueryError, Rows, run_query
 from ofa_modality_structured.metrics.sql_words import is_ordered
@@ -28,7 +29,7 @@ class ExecutionAccuracy(MeanMetric):
         """1 if the rows are those of one reference, else 0.
 
         Raises:
-            ValueError: The row names no database, or a reference fails.
+            ValueError: The row names no database, there is none (a RowError), or a reference fails.
         """
         path = self._database(row)
         wanted = [(self._reference(path, sql), is_ordered(sql)) for sql in references]
@@ -48,9 +49,9 @@ class ExecutionAccuracy(MeanMetric):
                 f"{self.name}: column '{column}' of the row names no SQLite file; name another column by the option "
                 "'database', or one file for all rows by the option 'file'"
             )
-        if not Path(named).is_file():
-            raise ValueError(f"{self.name}: there is no database '{named}'")
-        return Path(named)
+        found = content_of(named, column, self.options["folder"])
+        assert isinstance(found, Path)
+        return found
 
     def _reference(self, path: Path, sql: Any) -> Rows:
         if not isinstance(sql, str):
