@@ -51,3 +51,20 @@ class TestGridSolved(MetricConformance):
 class TestGridCells(TestGridSolved):
     metric = "grid_cells"
     rows = [{"puzzle": [[0, 0], [0, 4]]}, {"puzzle": [[0, 1], [0, 0]]}] * 2
+
+
+class TestDatabase(TestStructure):
+    values = [
+        {
+            "database": "music",
+            "tables": [
+                {
+                    "table": "singer",
+                    "columns": [{"column": "id", "type": "INTEGER", "primary_key": True}],
+                },
+                {"table": "song", "columns": [{"column": "by", "values": ["Ann"]}]},
+            ],
+            "foreign_keys": [["song.by", "singer.id"]],
+        }
+    ]
+    bad_values = ({"database": "music", "tables": [{}]}, b"SQLite format 3\0 and no more")
