@@ -10,6 +10,7 @@ SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "BOX": "ofa-modality-box",
         "IMAGE": "ofa-modality-image",
         "MOTION": "ofa-modality-motion",
+        "STRUCT": "ofa-modality-structured",
         "TEXT": "ofa-modality-text",
     }
 )

@@ -1,0 +1,92 @@
+"""Cells: what may stand in one, as plain Python and as text."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, time
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+from ofacore.protocols import RowError
+
+_LONGEST = 10_000
+"""Bits of a whole number; Python reads no longer ones from text."""
+Cell = str | int | float | bool | None
+
+
+def as_cell(value: Any, place: str) -> Cell:
+    """A cell as text, number, true or false, or None; dates as their ISO text.
+
+    Args:
+        value: The cell as it was given; a number that is none (NaN, NaT) is an absent cell.
+        place: Column and place in it, for the message.
+
+    Raises:
+        RowError: It is something else, or an endless number.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Decimal):
+        value = _of_decimal(value)
+    if _is_absent(value):
+        return None
+    if isinstance(value, date | time):
+        return value.isoformat()
+    number = _as_number(value)
+    if number is not None:
+        return number
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        return _of_numpy(value, place)
+    ways = "a cell is a text, a finite number, true, false or None"
+    raise RowError(f"{place}: {_shown(value)} is no cell; {ways}")
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell as it is written between separators; None is the empty text."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    return str(cell)
+
+
+def _as_number(value: Any) -> int | float | None:
+    """A number that JSON can hold and read back; None of anything else."""
+    if isinstance(value, Integral):
+        return int(value) if int(value).bit_length() <= _LONGEST else None
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _of_decimal(value: Decimal) -> int | float:
+    """A whole number where it is one; else the nearest float, which may be endless."""
+    if value.is_nan():
+        return math.nan
+    if value.is_finite() and value == value.to_integral_value():
+        return int(value)
+    return float(value)
+
+
+def _of_numpy(value: Any, place: str) -> Cell:
+    plain = value.item()
+    if type(plain) is type(value):
+        raise RowError(f"{place}: a {type(value).__name__} is no cell; give a text or a number")
+    return as_cell(plain, place)
+
+
+def _is_absent(value: Any) -> bool:
+    """Whether this is a number or a date that is none, such as NaN."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, Real) and bool(value != value)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, short whatever it holds."""
+    if isinstance(value, dict | list | tuple | set):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int):
+        return f"a number of {value.bit_length()} bits"
+    return f"{value!r:.80}"

@@ -1,0 +1,14 @@
+"""How the original cleans the cells of a table before it writes them."""
+
+from __future__ import annotations
+
+_DROPPED = str.maketrans({"(": "", ")": "", '"': "", ",": " ", "_": " "})
+_BRACKETS = str.maketrans({"(": "", ")": "", "_": " "})
+KINDS = ("c", "k")
+
+
+def cleaned(cell: str, kind: str) -> str:
+    """A cell without brackets, and words that ``_`` joins apart; kind ``c`` loses quotes and commas too."""
+    if kind == "k":
+        return " ".join(cell.translate(_BRACKETS).split())
+    return cell.strip().translate(_DROPPED)
