@@ -21,7 +21,7 @@ WITH_DATA = (
             MetricUse("grid_solved", "solution"),
             MetricUse("grid_cells", "solution", {"puzzle": "puzzle"}),
         ),
-        generation={"max_length": 512},
+        generation={"max_length": 384},
         data=f"{_DATA}.sudoku:build",
         baseline=f"{_DATA}.sudoku:baseline",
         baseline_doc="what the row lacks",
@@ -71,15 +71,15 @@ PLAIN = (
         "A text that says what triples hold, as of DART",
         {
             "database": "triples: a list of lists of three, or a text `a : b : c | d : e : f`",
-            "tgt": "a text, or several joined by `&&` or in a list, the first of which is learned",
-            "refs": "all of these, for evaluation; may be mapped to the same file column as `tgt`",
+            "tgt": "a text; of several, joined by `&&` or in a list, the first is learned",
+            "references": "all texts that are right, joined or in a list, for evaluation",
         },
         transforms={
             "database": ("triples",),
             "tgt": ("first_reference",),
-            "refs": ("split_references",),
+            "references": ("split_references",),
         },
-        metrics=(MetricUse("bleu", "tgt", references="refs"),),
+        metrics=(MetricUse("bleu", "tgt", references="references"),),
         generation=_TEXT_GENERATION,
     ),
     TaskPreset(

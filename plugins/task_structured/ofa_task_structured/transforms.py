@@ -1,4 +1,4 @@
-"""Transforms of raw columns as the data sets of this family are published: linear tables, grids, SQL, names of databases.
+"""Transforms of raw columns as data sets of this family are published: lines, grids, SQL, names of databases.
 
 Each leaves alone what it does not know by its form, such as a list, JSON text or the path of a file.
 """
@@ -51,7 +51,7 @@ def marked_table(value: Any) -> Any:
     if found is None:
         return value
     name, head, content = found.groups()
-    rows = [row for row in content.split(" | ") if row.strip(" |")]
+    rows = content.strip().removesuffix("|").split(" | ")
     return {
         "table_name": name.strip(),
         "table_head": _cells(head),
