@@ -114,8 +114,11 @@ class TaskCheck:
 
     def _slots(self) -> Iterator[Problem]:
         config = self._config
-        for slot in config.data.columns:
-            yield from self._slot(f"{self._path}.data.columns.{slot}", slot)
+        metrics = config.metrics or self._preset.metrics
+        references = {metric.references for metric in metrics}
+        for name in config.data.columns:
+            if name not in references:
+                yield from self._slot(f"{self._path}.data.columns.{name}", name)
         if config.prompt_slot:
             yield from self._slot(f"{self._path}.prompt_slot", config.prompt_slot)
         for slot, values in config.closed_sets.items():

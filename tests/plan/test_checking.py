@@ -220,3 +220,17 @@ def test_missing_columns_are_found_optional_ones_aside(
 
 def test_a_run_without_tasks_is_a_problem() -> None:
     assert "tasks" in found({})
+
+
+def test_a_column_may_be_named_for_the_references_of_a_metric():
+    metric = {"metric": "iou", "slot": "label", "references": "answers"}
+    columns = {"answers": "all_answers", "answer": "first"}
+    task = {
+        "instruction": "[WORD:text] -> [WORD:label]",
+        "metrics": [metric],
+        "data": {"columns": columns},
+    }
+    config = RunConfig.model_validate({"tasks": {"t": task}})
+    found = [problem.path for problem in check(config, REGISTRY)]
+    assert "tasks.t.data.columns.answer" in found
+    assert "tasks.t.data.columns.answers" not in found
