@@ -16,7 +16,7 @@ import typer
 from ofa_cli.failures import is_user_error
 from ofa_cli.lazy import LazyGroup
 from ofa_cli.output import guard_logs
-from ofa_cli.ranks import tell
+from ofa_cli.ranks import end_group_member, tell
 from ofacore.ground.printable import escaped
 
 GLOBAL_FLAGS = ("--debug", "--no-plugins")
@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             print(escaped(traceback.format_exc()), file=sys.stderr)
         tell(error, sys.stderr)
-        sys.exit(2 if is_user_error(error) else 1)
+        code = 2 if is_user_error(error) else 1
+        end_group_member(code)
+        sys.exit(code)
 
 
 def _flags_first(given: list[str]) -> list[str]:

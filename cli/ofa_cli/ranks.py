@@ -41,3 +41,17 @@ def tell(error: BaseException, stream: TextIO) -> None:
             return
         text = f"rank {own}: {text}"
     print(f"{'error' if user else 'failure'}: {text}", file=stream)
+
+
+def end_group_member(code: int) -> None:
+    """End this process at once if it is in groups with others; else do nothing.
+
+    After an error the groups cannot be left together, and their threads may abort an interpreter that takes its time to
+    end: the launcher would see a signal in place of the exit code.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
