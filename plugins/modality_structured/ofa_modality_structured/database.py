@@ -95,6 +95,15 @@ class _Search:
         return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", self.question) is not None
 
 
+def is_sqlite(path: Path) -> bool:
+    """Whether a file begins as an SQLite database does; False where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
 def shown(source: Path | bytes) -> str:
     """A file, or the content of one, in a message."""
     return str(source) if isinstance(source, Path) else "the content"

@@ -27,14 +27,19 @@ def content_of(value: str | Path | bytes, column: str, folder: str = "") -> Path
     """
     if isinstance(value, bytes):
         return value
-    places = [Path(value), Path(folder, value)]
-    path = next((place for place in places if _is_file(place)), None)
+    path = found_file(value, folder)
     if path is None:
         raise RowError(
             f"column '{column}': there is no file {str(value)!r:.120}; give the path of {_TAKEN}, "
             "or the value itself"
         )
     return path
+
+
+def found_file(value: str | Path, folder: str = "") -> Path | None:
+    """The file of that path, looked for in the working directory, then in ``folder``; None where there is none."""
+    places = [Path(value), Path(folder, value)]
+    return next((place for place in places if _is_file(place)), None)
 
 
 def _is_file(path: Path) -> bool:

@@ -158,6 +158,18 @@ def test_references_and_databases_that_cannot_be_used_are_told(path, row, refere
     assert metric.items() == [], "nothing of a call that fails is kept"
 
 
+def test_a_file_for_all_rows_that_is_no_database_is_told_by_its_option(tmp_path):
+    """Even where the reference reads no table, so that SQLite would not open the file."""
+    (tmp_path / "words.txt").write_text("no database")
+    for file, message in (
+        (tmp_path / "words.txt", "option 'file': .*words.txt is no SQLite database"),
+        (tmp_path / "gone.db", "option 'file': there is no file '.*gone.db'"),
+    ):
+        metric = ExecutionAccuracy({**OPTIONS, "file": str(file)})
+        with pytest.raises(ValueError, match=message):
+            metric.update(["SELECT 1"], ["SELECT 1"], [{}])
+
+
 def test_relative_paths_are_looked_for_in_a_folder(path):
     metric = ExecutionAccuracy({**OPTIONS, "folder": str(path.parent)})
     metric.update(["SELECT a FROM t"], ["SELECT a FROM t"], [{"database": path.name}])

@@ -95,17 +95,15 @@ class AdapterChecks(SlotSuite):
             first, second = bench.module(name, seed=1), bench.module(name, seed=2)
             missing, unexpected = second.load_state_dict(first.state_dict(), strict=False)
             assert not missing and not unexpected, (
-                f"adapter '{name}': two instances with the same options have different parameters: "
-                f"{missing + unexpected}; "
-                "make the same modules in every __init__"
+                f"adapter '{name}': two instances with the same options have different "
+                f"parameters: {missing + unexpected}; make the same modules in every __init__"
             )
             with torch.no_grad():
                 found = difference(embed(first, pieces), embed(second, pieces), 1e-6, "its states")
             assert not found, (
-                f"adapter '{name}': loading the state dict of another instance does not give the same states: "
-                f"{found}. A "
-                "tensor is in no state dict: wrap it in nn.Parameter, or self.register_buffer(...), or make it from "
-                "constants alone"
+                f"adapter '{name}': loading the state dict of another instance does not give the "
+                f"same states: {found}. A tensor is in no state dict: wrap it in nn.Parameter, or "
+                "self.register_buffer(...), or make it from constants alone"
             )
 
     def test_gradients_are_finite(self, bench: SlotBench) -> None:
@@ -176,10 +174,10 @@ class AdapterChecks(SlotSuite):
             ):
                 wrong = difference(expected, found, CLOSE, "what it computes")
                 assert not wrong, (
-                    f"adapter '{name}': rank {rank} of 2 tensor-parallel ranks differs from one process: {wrong}. "
-                    "Plugin "
-                    "modules are replicated: every rank gets the same features and computes the same; use no "
-                    "torch.distributed, no rank number and no parallel layers in embed"
+                    f"adapter '{name}': rank {rank} of 2 tensor-parallel ranks differs from one "
+                    f"process: {wrong}. Plugin modules are replicated: every rank gets the same "
+                    "features and computes the same; use no torch.distributed, no rank number and "
+                    "no parallel layers in embed"
                 )
 
 
@@ -254,9 +252,8 @@ def _distinct(bench: SlotBench) -> Iterator[tuple[str, Piece]]:
 
 def _check_coordinates(places: np.ndarray, length: int, where: str) -> None:
     assert places.ndim == 2 and places.shape == (length, 3) and places.dtype.kind in "iu", (
-        f"{where}: coordinates has shape {places.shape} and type {places.dtype}, but length says {length}: return "
-        "int64 "
-        "[length, 3], a row (t, y, x) for every position"
+        f"{where}: coordinates has shape {places.shape} and type {places.dtype}, but length says "
+        f"{length}: return int64 [length, 3], a row (t, y, x) for every position"
     )
     assert not length or int(places.min()) == 0, (
         f"{where}: the smallest coordinate is {places.min()}; count from 0, the core moves a segment to its place"

@@ -168,9 +168,8 @@ class CriterionConformance(DeclarationChecks):
             return
         found = float(twice.values[0].detach()) / (float(once.values[0].detach()) or 1.0)
         assert found > 1 + (share - 1) / 2, (
-            f"an item with {share:g} times the count has {found:.3g} times the loss: sum over the counted units, do "
-            "not take "
-            "the mean; the core divides by the count of the whole step"
+            f"an item with {share:g} times the count has {found:.3g} times the loss: sum over the "
+            "counted units, do not take the mean; the core divides by the count of the whole step"
         )
 
     def test_order_of_items_does_not_matter(self, bench: CriterionBench) -> None:
@@ -192,9 +191,9 @@ class CriterionConformance(DeclarationChecks):
             alone = self._loss(bench, [item], states).values
             found = difference(alone[0], together[i], CLOSE, "its loss")
             assert not found, (
-                f"item {i} has another loss beside others than alone: {found}. Sum each item's own positions "
-                "(ctx.lengths); "
-                "if items are meant to be compared, set scope = 'step' and batch_coupled = True"
+                f"item {i} has another loss beside others than alone: {found}. Sum each item's "
+                "own positions (ctx.lengths); if items are meant to be compared, set scope = "
+                "'step' and batch_coupled = True"
             )
 
     def test_empty_item_costs_nothing(self, bench: CriterionBench) -> None:
@@ -209,9 +208,9 @@ class CriterionConformance(DeclarationChecks):
             "count of an item without positions must be 0"
         )
         assert loss.values.shape == (2,) and float(loss.values[1].detach()) == 0.0, (
-            f"an item without positions has the loss {loss.values.tolist()[1:]}: it must be 0; a mean over nothing "
-            "is nan, sum "
-            "instead. If your items are never empty, set empty_items = False"
+            f"an item without positions has the loss {loss.values.tolist()[1:]}: it must be 0; a "
+            "mean over nothing is nan, sum instead. If your items are never empty, set "
+            "empty_items = False"
         )
 
     def test_gradient_is_finite(self, bench: CriterionBench) -> None:

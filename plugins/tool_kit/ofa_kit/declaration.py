@@ -75,9 +75,8 @@ class DeclarationChecks(Suite):
         )
         kind = found.kind or _KINDS[type(manifest)]
         assert kind == _KINDS[type(manifest)], (
-            f"'{found.name}' is announced in the group ofa.{kind}, but it is a {type(manifest).__name__}: announce "
-            "it in "
-            f"the group {group}"
+            f"'{found.name}' is announced in the group ofa.{kind}, but it is a "
+            f"{type(manifest).__name__}: announce it in the group {group}"
         )
         problem = contract_problem(manifest.contract, found.distribution)
         assert not problem, f"the contract of '{manifest.name}' does not fit: {problem}"
@@ -90,9 +89,9 @@ class DeclarationChecks(Suite):
             f"the manifest '{target}' cannot be imported by a fresh interpreter:\n{error}"
         )
         assert not imported, (
-            f"importing '{target}' imports {', '.join(imported)}: name implementations as 'module:Object' strings, "
-            "which "
-            "are imported at first use, and move code that needs these libraries out of the manifest's module"
+            f"importing '{target}' imports {', '.join(imported)}: name implementations as "
+            "'module:Object' strings, which are imported at first use, and move code that needs "
+            "these libraries out of the manifest's module"
         )
 
     def test_names_resolve(self) -> None:
@@ -117,10 +116,9 @@ class DeclarationChecks(Suite):
                 )
         for owner, kind, name in uses(manifest):
             assert name in registry.names(kind), (
-                f"{owner} names the {kind} '{name}', which neither this plugin nor the core has; there are "
-                f"{', '.join(registry.names(kind))}. If another plugin brings it, list that plugin in `requires` "
-                "here and "
-                "in the dependencies of pyproject.toml"
+                f"{owner} names the {kind} '{name}', which neither this plugin nor the core has; "
+                f"there are {', '.join(registry.names(kind))}. If another plugin brings it, list "
+                "that plugin in `requires` here and in the dependencies of pyproject.toml"
             )
 
     def test_options_are_declared(self) -> None:

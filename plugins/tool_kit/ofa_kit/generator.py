@@ -97,9 +97,9 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
                 second = bench.produce(options, seed=7)
             found = difference(_values(first), _values(second), 1e-5, "what is produced")
             assert not found and not touched, (
-                f"with {options} the same seed produced {found or 'the same, but global random numbers were drawn'}: "
-                "draw every "
-                "random number with generator=generator"
+                f"with {options} the same seed produced "
+                f"{found or 'the same, but global random numbers were drawn'}: draw every random "
+                "number with generator=generator"
             )
 
     def test_options_are_left_as_they_are(self, bench: GeneratorBench) -> None:
@@ -304,9 +304,8 @@ def _check_candidates(row: Any, number: int) -> None:
         assert (
             isinstance(value, np.ndarray) and value.dtype.kind in "if" and np.isfinite(value).all()
         ), (
-            f"row {number}: the value is a {type(value).__name__} {getattr(value, 'dtype', '')}; give a numpy array, "
-            "int64 ids "
-            "or finite float32 features"
+            f"row {number}: the value is a {type(value).__name__} {getattr(value, 'dtype', '')}; "
+            "give a numpy array, int64 ids or finite float32 features"
         )
 
 

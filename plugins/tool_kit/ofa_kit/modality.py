@@ -63,9 +63,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             )
             found = bench.suite.compare(value, decoded)
             assert not found, (
-                f"{value!r:.80} is not the same after encode and decode: {found}. decode undoes what encode and the "
-                "row "
-                "transform did, in the caller's units; if a loss is meant, set tolerance or override compare"
+                f"{value!r:.80} is not the same after encode and decode: {found}. decode undoes "
+                "what encode and the row transform did, in the caller's units; if a loss is "
+                "meant, set tolerance or override compare"
             )
 
     def test_references_look_like_answers(self, bench: SlotBench) -> None:
@@ -97,9 +97,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                 with other_random_state(2):
                     second = digest(bench.example(task, row, "train", seed=3))
                 assert first == second, (
-                    f"encoding {row[COLUMN]!r:.60} twice with the same generator gave different features: draw all "
-                    "random "
-                    "numbers from ctx.rng; not from `random`, np.random or torch, and keep nothing from call to call"
+                    f"encoding {row[COLUMN]!r:.60} twice with the same generator gave different "
+                    "features: draw all random numbers from ctx.rng; not from `random`, np.random "
+                    "or torch, and keep nothing from call to call"
                 )
 
     def test_values_are_left_as_they_are(self, bench: SlotBench) -> None:
@@ -162,9 +162,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                     row, split="valid", rng=rng, row_id="values"
                 )
                 assert digest(example) == digest(bench.example(task, row)), (
-                    f"a preprocessor that got its artifact by bind encodes {row[COLUMN]!r:.60} differently from the "
-                    "one that "
-                    "was fitted: put everything fit learns into the artifact, and read it in bind"
+                    f"a preprocessor that got its artifact by bind encodes {row[COLUMN]!r:.60} "
+                    "differently from the one that was fitted: put everything fit learns into the "
+                    "artifact, and read it in bind"
                 )
 
     def test_batches_do_not_change_losses(self, bench: SlotBench) -> None:
@@ -178,9 +178,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                         value, together[i, term[1]], CLOSE * max(1.0, abs(value)), "its loss"
                     )
                     assert not found, (
-                        f"task '{bench.instruction(task)}': sample {i} has another loss in a batch than alone: "
-                        f"{found}. Head "
-                        "and criterion may not mix items: split by ctx.lengths, and return one sum for each item"
+                        f"task '{bench.instruction(task)}': sample {i} has another loss in a "
+                        f"batch than alone: {found}. Head and criterion may not mix items: split "
+                        "by ctx.lengths, and return one sum for each item"
                     )
 
     def test_packing_changes_nothing(self, bench: SlotBench) -> None:
@@ -193,9 +193,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             for key, value in apart.items():
                 found = difference(value, packed[key], CLOSE * max(1.0, abs(value)), "its loss")
                 assert not found, (
-                    f"task '{bench.instruction(task)}': sample {key[0]} has another loss when rows are packed: "
-                    f"{found}. Do "
-                    "not rely on the order or number of segments in a call"
+                    f"task '{bench.instruction(task)}': sample {key[0]} has another loss when "
+                    f"rows are packed: {found}. Do not rely on the order or number of segments in "
+                    "a call"
                 )
 
     def test_absent_from_a_step(self, bench: SlotBench) -> None:
@@ -208,9 +208,8 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
             filter(None, (difference(v, mixed[k], CLOSE, "its loss") for k, v in alone.items())), ""
         )
         assert not worst, (
-            f"a sample without {bench.slot_type.name} has another loss when the batch holds one: {worst}. An adapter "
-            "may "
-            "change nothing but the states it returns"
+            f"a sample without {bench.slot_type.name} has another loss when the batch holds one: "
+            f"{worst}. An adapter may change nothing but the states it returns"
         )
         before = copy.deepcopy(model.state_dict())
         model.train()
@@ -220,9 +219,9 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
         touched = sorted(name for name, p in own_parameters(bench) if p.grad is not None)
         model.zero_grad(set_to_none=True)
         assert not touched, (
-            f"a step without any {bench.slot_type.name} gave a gradient to {touched}: parameters may be used in "
-            "embed, in "
-            "the head and in the criterion only; remove hooks on shared modules"
+            f"a step without any {bench.slot_type.name} gave a gradient to {touched}: parameters "
+            "may be used in embed, in the head and in the criterion only; remove hooks on shared "
+            "modules"
         )
         moved = [
             n

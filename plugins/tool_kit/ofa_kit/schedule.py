@@ -50,10 +50,10 @@ class ScheduleConformance(DeclarationChecks):
             (i for i in range(LOOKED_AT) if not forward[i] == backward[i] == fresh[i]), None
         )
         assert wrong is None, (
-            f"step {wrong}: counts are {forward[wrong or 0]}, asked again in another order {backward[wrong or 0]}, "
-            "of a new "
-            f"schedule {fresh[wrong or 0]}. counts(step) must be pure: draw from np.random.Generator(np.random.Philox("
-            "key=[seed, step])) and keep no counter, so that resuming a run gives the same steps"
+            f"step {wrong}: counts are {forward[wrong or 0]}, asked again in another order "
+            f"{backward[wrong or 0]}, of a new schedule {fresh[wrong or 0]}. counts(step) must be "
+            "pure: draw from np.random.Generator(np.random.Philox(key=[seed, step])) and keep no "
+            "counter, so that resuming a run gives the same steps"
         )
 
     def test_counts_sum_to_the_samples(self) -> None:
@@ -63,9 +63,8 @@ class ScheduleConformance(DeclarationChecks):
             for step in range(LOOKED_AT):
                 counts = schedule.counts(step)
                 assert sum(counts.values()) == samples, (
-                    f"step {step}: {counts} are {sum(counts.values())} samples, not {samples}; give what rounding "
-                    "leaves over "
-                    "to the largest remainders"
+                    f"step {step}: {counts} are {sum(counts.values())} samples, not {samples}; "
+                    "give what rounding leaves over to the largest remainders"
                 )
                 wrong = {
                     n: c
@@ -116,9 +115,8 @@ class ScheduleConformance(DeclarationChecks):
         for name, share in self.shares.items():
             found = totals.get(name, 0) / everything
             assert abs(found - share) <= self.tolerance, (
-                f"task '{name}' gets {found:.3f} of the samples over {MANY} steps, not {share:.3f}: correct the "
-                "weights, or "
-                "`shares` in the suite"
+                f"task '{name}' gets {found:.3f} of the samples over {MANY} steps, not "
+                f"{share:.3f}: correct the weights, or `shares` in the suite"
             )
 
     def test_can_be_built_from_declared_options(self) -> None:

@@ -88,9 +88,9 @@ class SlotSuite(Suite):
         slot = self.slot_type()
         if not slot.sample:
             pytest.fail(
-                f"{slot.name} has no sample value: give SlotType(sample='your_package.sample:function'), a function "
-                "that "
-                f"returns one valid value, or set values = [...] in {type(self).__name__}",
+                f"{slot.name} has no sample value: give "
+                "SlotType(sample='your_package.sample:function'), a function that returns one "
+                f"valid value, or set values = [...] in {type(self).__name__}",
                 pytrace=False,
             )
         return [self.closed_registry().resolve(slot.sample)()]

@@ -44,9 +44,9 @@ class SlotTypeChecks(SlotSuite):
                 "return True for everything that encode accepts"
             )
             assert not is_element([value, value]), (
-                f"is_element says that a list of values is one value, so [{bench.slot_type.name}:x] in a repeat "
-                "group would "
-                "not be taken apart: return False for lists of values"
+                "is_element says that a list of values is one value, so "
+                f"[{bench.slot_type.name}:x] in a repeat group would not be taken apart: return "
+                "False for lists of values"
             )
         for odd in (object(), None, {}, [], (), b"", 1.5, "x", {1, 2}):
             try:

@@ -222,9 +222,8 @@ class TaskConformance(DeclarationChecks):
             model.fit(2, out=tmp_path, faults={"bad_rows": "raise", "nan": "raise"}, **steps)
         except UserError as error:
             raise AssertionError(
-                f"the presets do not train on their sample rows: {error}\nIf the rows made from sample values do not "
-                "fit, set "
-                "rows = {'preset': [{column: value}]} in the suite"
+                f"the presets do not train on their sample rows: {error}\nIf the rows made from "
+                "sample values do not fit, set rows = {'preset': [{column: value}]} in the suite"
             ) from error
 
 

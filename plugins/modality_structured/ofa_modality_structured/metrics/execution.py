@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ofa_modality_structured.files import content_of
+from ofa_modality_structured.database import is_sqlite
+from ofa_modality_structured.files import found_file
 from ofa_modality_structured.metrics.collecting import MeanMetric
 from ofa_modality_structured.metrics.sandbox import QueryError, Rows, run_query
 from ofa_modality_structured.metrics.sql_words import is_ordered
+from ofacore.protocols import RowError
 
 _DIGITS = 9
 """Significant digits in which sums of floating-point numbers are compared."""
@@ -42,15 +44,20 @@ class ExecutionAccuracy(MeanMetric):
         return float(any(_same(given, rows, ordered) for rows, ordered in wanted))
 
     def _database(self, row: Mapping[str, Any]) -> Path:
-        column = self.options["database"]
-        named = self.options["file"] or row.get(column)
+        column, file = self.options["database"], self.options["file"]
+        place = "option 'file'" if file else f"column '{column}'"
+        named = file or row.get(column)
         if not isinstance(named, str | Path):
             raise ValueError(
                 f"{self.name}: column '{column}' of the row names no SQLite file; name another column by the option "
                 "'database', or one file for all rows by the option 'file'"
             )
-        found = content_of(named, column, self.options["folder"])
-        assert isinstance(found, Path)
+        found = found_file(named, self.options["folder"])
+        if found is None:
+            missing = f"{place}: there is no file {str(named)!r:.120}"
+            raise RowError(f"{missing}; give the path of an SQLite file")
+        if not is_sqlite(found):
+            raise RowError(f"{place}: {found} is no SQLite database; give the path of one")
         return found
 
     def _reference(self, path: Path, sql: Any) -> Rows:
