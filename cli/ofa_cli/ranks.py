@@ -52,6 +52,8 @@ def end_group_member(code: int) -> None:
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return
+    if distributed.get_world_size() == 1:
+        return
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

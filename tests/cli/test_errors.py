@@ -6,6 +6,8 @@ import contextlib
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -128,3 +130,20 @@ def test_a_setting_of_the_environment_that_means_nothing_is_told(monkeypatch, ca
         main(["doctor"])
     assert caught.value.code == 2
     assert "OFA_BF16='yes': expected on or off" in capsys.readouterr().err
+
+
+ALONE_IN_A_GROUP = """
+import torch.distributed as dist
+from ofa_cli.main import main
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+try:
+    main(["explain", "[TEXT:a] > [TEXT:b]"])
+except SystemExit as end:
+    print("left by SystemExit", end.code)
+"""
+
+
+def test_a_process_alone_in_its_group_may_handle_the_exit() -> None:
+    command = [sys.executable, "-c", ALONE_IN_A_GROUP]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "left by SystemExit 2" in done.stdout
