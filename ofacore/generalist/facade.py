@@ -82,7 +82,7 @@ class Generalist:
         from ofacore.evaluation.metric_check import try_metrics
         from ofacore.setup.assembly import Assembly
         from ofacore.setup.datasets import open_tasks
-        from ofacore.setup.run_check import check_run
+        from ofacore.setup.run_check import checked_run
 
         if config is None:
             _check_names(tasks)
@@ -98,11 +98,9 @@ class Generalist:
                 "a model needs at least one task; give Task(name, instruction, train=rows)"
             )
         registry = registry or Registry.discover(config.plugins.prefer)
-        problems = check_run(config, registry)
-        if problems:
-            raise ConfigError(problems)
-        data = open_tasks(config, registry)
-        assembly = Assembly.create(config, registry, data)
+        run = checked_run(config, registry)
+        data = open_tasks(run)
+        assembly = Assembly.create(run, data)
         try_metrics(assembly, data)
         check_generation(assembly, data)
         return cls(assembly, build_model(assembly), data)
@@ -160,9 +158,7 @@ class Generalist:
             self.assembly.registry = registry.pinned(component_options(config))
         self.assembly.config = config
         try:
-            self.data |= rows_of(
-                config, self.assembly.registry, self.data, self.tasks, data, "train"
-            )
+            self.data |= rows_of(self.assembly.run, self.data, self.tasks, data, "train")
             folder = Path(out) if out else Path(config.out.format(name=config.name))
             return fit(self, folder, resume=resume)
         except UserError:
@@ -376,9 +372,7 @@ class Generalist:
         names = tuple(data or self.tasks) if task is None else (task,)
         self._check_options(names, generation)
         judged = copy(self)
-        judged.data = rows_of(
-            self.assembly.config, self.assembly.registry, self.data, names, data, split
-        )
+        judged.data = rows_of(self.assembly.run, self.data, names, data, split)
         found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
         for notice in (notice for evaluation in found for notice in evaluation.notices):
             logger.warning("%s", notice)

@@ -18,13 +18,12 @@ from ofacore.config.preset_options import with_preset_options
 from ofacore.config.problems import NOWHERE, ConfigError, Place, Problem
 from ofacore.config.schema import RunConfig
 from ofacore.ground.excerpts import excerpt
-from ofacore.instruction import InstructionError
-from ofacore.plan.configured import plan_task
 from ofacore.plan.generation import generation_of, misfits, target_slots, unknown_options, untaken
 from ofacore.plan.lookups import option_problems, unknown, unknown_component
+from ofacore.plan.planned_run import PlanFailure, plan_each, planned_of
 from ofacore.plan.task_checking import TaskCheck
 from ofacore.plan.types import TaskPlan
-from ofacore.plugin import PluginError, Registry, suggest
+from ofacore.plugin import Registry, suggest
 
 Columns = Callable[[str, str], Iterable[str]]
 """(task, split) -> names of the columns of that data; none where they are unknown."""
@@ -36,6 +35,7 @@ def check(
     *,
     places: Mapping[str, Place] | None = None,
     columns: Columns | None = None,
+    attempts: Mapping[str, TaskPlan | PlanFailure] | None = None,
 ) -> list[Problem]:
     """Everything that is wrong with a run, all at once.
 
@@ -47,11 +47,17 @@ def check(
         registry: What is installed.
         places: Where values were written (`ofacore.config.read`), for the report.
         columns: Tells the columns of a task's data; it is asked only where all files exist.
+        attempts: What `plan_each` found; default: the tasks are planned here.
 
     Returns:
         The problems, in the order of the configuration; none: the run can start.
     """
-    found = [*_tasks(config, registry, columns), *_generation(config, registry)]
+    if attempts is None:
+        attempts = plan_each(config, registry)
+    found = [
+        *_tasks(config, registry, attempts, columns),
+        *_generation(config, registry, planned_of(attempts)),
+    ]
     found += [
         *_model(config, registry),
         *_options(config, registry, places or {}),
@@ -61,16 +67,22 @@ def check(
     return [_placed(problem, places or {}) for problem in found]
 
 
-def _tasks(config: RunConfig, registry: Registry, columns: Columns | None) -> Iterator[Problem]:
+def _tasks(
+    config: RunConfig,
+    registry: Registry,
+    attempts: Mapping[str, TaskPlan | PlanFailure],
+    columns: Columns | None,
+) -> Iterator[Problem]:
     if not config.tasks:
         yield Problem("tasks", "there is no task", hint="name one, or take 'starter'")
     for name, task in config.tasks.items():
-        yield from TaskCheck(name, task, registry, columns).problems()
+        yield from TaskCheck(name, task, registry, attempts[name], columns).problems()
 
 
-def _generation(config: RunConfig, registry: Registry) -> Iterator[Problem]:
+def _generation(
+    config: RunConfig, registry: Registry, planned: Mapping[str, TaskPlan]
+) -> Iterator[Problem]:
     """Options that nobody takes, values that are not allowed, and what contradicts each other once put together."""
-    planned = dict(_planned(config, registry))
     used = [slot for plan in planned.values() for slot in target_slots(plan)]
     wide = unknown_options("generation", config.generation, registry)
     wide += misfits("generation", config.generation, used, registry)
@@ -98,15 +110,6 @@ def _together(
         yield from (
             replace(problem, path=f"tasks.{name}.{problem.path}") for problem in error.problems
         )
-
-
-def _planned(config: RunConfig, registry: Registry) -> Iterator[tuple[str, TaskPlan]]:
-    """Tasks that can be planned; what is wrong with others is told elsewhere."""
-    for name, task in config.tasks.items():
-        try:
-            yield name, plan_task(name, task, registry)
-        except (InstructionError, PluginError):
-            continue
 
 
 def _model(config: RunConfig, registry: Registry) -> Iterator[Problem]:

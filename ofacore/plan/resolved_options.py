@@ -7,10 +7,9 @@ from typing import Any
 
 from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig
-from ofacore.instruction import InstructionError
-from ofacore.plan.configured import plan_task
+from ofacore.plan.planned_run import plan_each, planned_of
 from ofacore.plan.types import TaskPlan
-from ofacore.plugin import Registry, UserError
+from ofacore.plugin import Registry
 
 _READING = ("preprocessor", "adapter")
 _LEARNING = ("head", "criterion", "generator", "corruption")
@@ -55,11 +54,8 @@ def components_of(plan: TaskPlan, *, used: bool = False) -> Iterator[tuple[str, 
 
 
 def _of_run(config: RunConfig, registry: Registry) -> Iterator[tuple[str, str]]:
-    for name, task in config.tasks.items():
-        try:
-            yield from components_of(plan_task(name, task, registry), used=True)
-        except (InstructionError, UserError):
-            continue
+    for plan in planned_of(plan_each(config, registry)).values():
+        yield from components_of(plan, used=True)
     yield "positions", config.model.positions
     yield "backbone", config.model.backbone
     yield "router", config.model.experts

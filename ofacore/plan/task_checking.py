@@ -13,7 +13,6 @@ from ofacore.ground.excerpts import excerpt, listing
 from ofacore.ground.patterns import is_remote, named_files
 from ofacore.instruction import InstructionError, split_templates
 from ofacore.plan.compile import compile_instruction
-from ofacore.plan.configured import plan_task
 from ofacore.plan.lookups import (
     begins_with,
     delimiter_of,
@@ -22,7 +21,8 @@ from ofacore.plan.lookups import (
     unknown,
     unknown_slot,
 )
-from ofacore.plan.types import TemplatePlan
+from ofacore.plan.planned_run import PlanFailure
+from ofacore.plan.types import TaskPlan, TemplatePlan
 from ofacore.plugin import PluginError, Registry, SlotType, TaskPreset, suggest
 
 _SPLITS = ("train", "valid", "test")
@@ -37,9 +37,11 @@ class TaskCheck:
         name: str,
         config: TaskConfig,
         registry: Registry,
+        attempt: TaskPlan | PlanFailure,
         columns: Callable[[str, str], Iterable[str]] | None = None,
     ) -> None:
         self._name, self._config, self._registry, self._columns = name, config, registry, columns
+        self._attempt = attempt
         self._path = f"tasks.{name}"
         self._preset = _NO_PRESET
         self._templates: list[TemplatePlan] = []
@@ -207,11 +209,9 @@ class TaskCheck:
             )
 
     def _as_a_whole(self) -> list[Problem]:
-        try:
-            plan_task(self._name, self._config, self._registry)
-        except (InstructionError, PluginError) as error:
-            return [Problem(self._path, f"this task cannot be planned:\n{error}")]
-        return []
+        if isinstance(self._attempt, TaskPlan):
+            return []
+        return [Problem(self._path, f"this task cannot be planned:\n{self._attempt}")]
 
     def _missing_columns(self) -> Iterator[Problem]:
         for split in _SPLITS if self._columns else ():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_place
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import begins_with, column_hint, needed_columns
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blamed, who
 from ofacore.protocols import Example
@@ -43,7 +43,7 @@ def describe_model(instruction: str, preset: str = "tiny") -> dict[str, Any]:
     registry = Registry.discover()
     template = compile_instruction(instruction, registry)
     row = sample_row(template, registry)
-    assembly = _assembly(instruction, ListSource([row]), registry, preset)
+    assembly = _assembly(_run(instruction, registry, preset, DataConfig()), ListSource([row]))
     model = build_model(assembly).eval()
     rng = np.random.default_rng(0)
     example = assembly.encoders["task"].encode(row, split="valid", rng=rng, row_id="sample")
@@ -110,12 +110,13 @@ def check_file(
     if html is not None:
         check_place(html)
     data = data or DataConfig()
-    paths = path_columns("task", TaskConfig(instruction=(instruction,), data=data), registry)
+    run = _run(instruction, registry, "tiny", data)
+    paths = path_columns(run.plans["task"], registry)
     source = open_source(str(file), data, paths=paths)
     if not len(source):
         raise UserError(f"{file} has no rows; it must hold at least one")
     _check_columns(file, template, source, data)
-    assembly = _assembly(instruction, source, registry, "tiny", data)
+    assembly = _assembly(run, source)
     report = check_data(source, assembly.plans["task"], assembly.encoders["task"], shown=rows)
     if html is not None:
         html.write_text(report.html(), encoding="utf-8")
@@ -135,17 +136,14 @@ def _check_columns(file: Path, template: TemplatePlan, source: Source, data: Dat
             raise UserError(f"{file} has no column '{name}', which the instruction names; {hint}")
 
 
-def _assembly(
-    instruction: str,
-    source: Source,
-    registry: Registry,
-    preset: str,
-    settings: DataConfig | None = None,
-) -> Assembly:
-    task = TaskConfig(instruction=(instruction,), data=settings or DataConfig())
+def _run(instruction: str, registry: Registry, preset: str, settings: DataConfig) -> PlannedRun:
+    task = TaskConfig(instruction=(instruction,), data=settings)
     config = RunConfig(tasks={"task": task}, model=ModelConfig(preset=preset))
-    data: Mapping[str, TaskRows] = {"task": TaskRows({"train": source})}
-    return Assembly.create(config, registry, dict(data))
+    return PlannedRun.of(config, registry)
+
+
+def _assembly(run: PlannedRun, source: Source) -> Assembly:
+    return Assembly.create(run, {"task": TaskRows({"train": source})})
 
 
 def _positions(example: Example) -> dict[str, int]:

@@ -15,7 +15,6 @@ from rich.table import Table
 from ofacore.checkpoint import CheckpointError, find_latest, load_state
 from ofacore.components.schedules import expected_shares
 from ofacore.config.component_options import OLDER, OptionTable, by_key, of_loop, of_model
-from ofacore.config.problems import ConfigError
 from ofacore.config.schema import RunConfig
 from ofacore.decoding.checking import check_generation
 from ofacore.evaluation.evaluation_errors import EvaluationError, MetricError
@@ -34,11 +33,11 @@ from ofacore.parallel import process_groups as groups
 from ofacore.parallel.process import tune_process
 from ofacore.parallel.process_groups import is_first
 from ofacore.plan.criterion_needs import attention_needs, told
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, open_tasks
-from ofacore.setup.run_check import check_run
-from ofacore.setup.stored_description import described_model, registry_of_run
+from ofacore.setup.stored_description import described_model
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.loop import Trainer
 from ofacore.training.stop import SIGNALS
@@ -47,7 +46,7 @@ logger = logging.getLogger("ofacore.training")
 
 
 def train_run(
-    config: RunConfig,
+    run: PlannedRun,
     *,
     resume: bool = False,
     dry_run: bool = False,
@@ -57,7 +56,7 @@ def train_run(
     """Train a configured run, score it on held-out rows and write its report.
 
     Args:
-        config: The run.
+        run: What `checked_run` found right; where the run goes on, with the plugins that it began with.
         resume: Go on from the folder's latest checkpoint.
         dry_run: Print plans, sizes, memory and shares, run two steps on all processes, write nothing.
         folder: Run folder; default: what the configuration says.
@@ -67,33 +66,27 @@ def train_run(
         The run folder.
 
     Raises:
-        ConfigError: With everything that is wrong with the configuration.
         UserError: Data, folder or rows cannot be used.
         SystemExit: A signal ended the run, after it was saved; the code is 128 + its number, as shells have it.
     """
-    registry = registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
-    problems = check_run(config, registry)
-    if problems:
-        raise ConfigError(problems)
-    tune_process(config.train.threads)
-    with joined(config.parallel) as watch:
+    folder = folder or Path(run.config.out.format(name=run.config.name))
+    tune_process(run.config.train.threads)
+    with joined(run.config.parallel) as watch:
         console = console or Console(soft_wrap=True, quiet=not is_first())
-        return _train(config, registry, resume, dry_run, folder, console, watch)
+        return _train(run, resume, dry_run, folder, console, watch)
 
 
 def _train(
-    config: RunConfig,
-    registry: Registry,
+    run: PlannedRun,
     resume: bool,
     dry_run: bool,
-    folder: Path | None,
+    folder: Path,
     console: Console,
     watch: Sequence[Heartbeat],
 ) -> Path:
-    folder = folder or Path(config.out.format(name=config.name))
     if not dry_run:
         check_folder_together(folder, resume)
-    generalist = _generalist(config, registry, folder, resume)
+    generalist = _generalist(run, folder, resume)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
     console.print(
         f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}"
@@ -130,15 +123,16 @@ class _Ending(Callback):
         return next((int(number) for number in SIGNALS if number.name == reason), 0)
 
 
-def _generalist(config: RunConfig, registry: Registry, folder: Path, resume: bool) -> Generalist:
+def _generalist(run: PlannedRun, folder: Path, resume: bool) -> Generalist:
     """A new model; when resuming, one with the vocabulary and artifacts that the run began with."""
     place = find_latest(folder) if resume else None
-    data = open_tasks(config, registry)
+    data = open_tasks(run)
     if place is None:
-        assembly = Assembly.create(config, registry, data)
+        assembly = Assembly.create(run, data)
         try_metrics(assembly, data)
         check_generation(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
+    config, registry = run.config, run.registry
     begun = load(place, registry)
     state = described_model(place, load_state(place))
     stored = RunConfig.model_validate(state["config"])

@@ -25,8 +25,9 @@ from ofacore.ground.json_text import NotJsonError, json_text
 from ofacore.ground.vocabulary import Block, Vocabulary
 from ofacore.model.backbone.abilities import restarts
 from ofacore.model.backbone.attention_items import layers_of
-from ofacore.plan import LossPlan, TaskPlan, plan_task
+from ofacore.plan import LossPlan, TaskPlan
 from ofacore.plan.neighbours import with_neighbours
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plan.shared import with_shared_options
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
@@ -64,22 +65,21 @@ class Assembly:
     preprocessors: dict[str, Preprocessor] = field(default_factory=dict)
 
     @classmethod
-    def create(
-        cls, config: RunConfig, registry: Registry, data: Mapping[str, TaskRows]
-    ) -> Assembly:
-        """Plan all tasks, take closed sets from the training data where none is given, fit every preprocessor.
+    def create(cls, run: PlannedRun, data: Mapping[str, TaskRows]) -> Assembly:
+        """Take closed sets from the training data where none is given, fit every preprocessor.
 
         Raises:
             UserError: A plan, a preprocessor or the data cannot be used.
         """
-        config = with_todays_names(config, registry)
-        registry = registry.pinned(component_options(config))
-        given = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
-        plans = {name: with_closed_sets(plan, data[name], registry) for name, plan in given.items()}
+        config = with_todays_names(run.config, run.registry)
+        registry = run.registry.pinned(component_options(config))
+        plans = {
+            name: with_closed_sets(plan, data[name], registry) for name, plan in run.plans.items()
+        }
         registry = with_shared_options(registry, plans, component_options(config))
         assembly = cls(config, registry, plans, {}, Vocabulary())
         assembly._fit(data)
-        for name, plan in given.items():
+        for name, plan in run.plans.items():
             plans[name] = settled(plans[name], plan, assembly.preprocessors)
         assembly._check_storable()
         return assembly
@@ -92,13 +92,18 @@ class Assembly:
         registry = with_stored_options(registry, state.get("components", {}))
         config = with_todays_names(RunConfig.model_validate(state["config"]), registry)
         registry = registry.pinned(component_options(config))
-        plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+        plans = dict(PlannedRun.of(config, registry).plans)
         registry = with_shared_options(registry, plans, component_options(config))
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
         assembly = cls(config, registry, plans, dict(artifacts), vocabulary)
         for name in with_neighbours(_used_preprocessors(plans), registry):
             assembly.preprocessor(name)
         return assembly
+
+    @property
+    def run(self) -> PlannedRun:
+        """Its configuration, plugins and plans."""
+        return PlannedRun(self.config, self.registry, self.plans)
 
     def state(self) -> dict[str, Any]:
         """JSON-ready; data given as Python objects are left out, options of all components are in the table."""

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.config.schema import TaskConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
-from ofacore.plan import TaskPlan, plan_task
+from ofacore.plan import TaskPlan
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blamed, who
 from ofacore.protocols import RowError
@@ -49,23 +50,27 @@ class TaskRows:
         return self.baseline({name: list(_rows(source)) for name, source in self.splits.items()})
 
 
-def open_tasks(config: RunConfig, registry: Registry) -> dict[str, TaskRows]:
+def open_tasks(run: PlannedRun) -> dict[str, TaskRows]:
     """Open the data of every task; starter data are fetched and prepared if need be.
 
     Raises:
         SourceError: A file cannot be opened.
         DataError: A task names no data and its preset has none.
     """
-    return {name: open_task(name, task, registry) for name, task in config.tasks.items()}
+    return {
+        name: open_task(plan, run.config.tasks[name], run.registry)
+        for name, plan in run.plans.items()
+    }
 
 
-def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskRows:
+def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry) -> TaskRows:
     """Open the data of one task."""
+    name = plan.name
     given = {split: getattr(task.data, split) for split in ("train", "valid", "test")}
     given = {split: spec for split, spec in given.items() if spec is not None}
     if given:
         _warn_of_same(name, given)
-        paths = path_columns(name, task, registry)
+        paths = path_columns(plan, registry)
         opened = {
             split: open_source(spec, task.data, split, paths) for split, spec in given.items()
         }
@@ -87,9 +92,8 @@ def open_task(name: str, task: TaskConfig, registry: Registry) -> TaskRows:
     return TaskRows(sources, baseline, preset.baseline_doc)
 
 
-def path_columns(name: str, task: TaskConfig, registry: Registry) -> tuple[str, ...]:
+def path_columns(plan: TaskPlan, registry: Registry) -> tuple[str, ...]:
     """Columns of a task whose text may name files."""
-    plan = plan_task(name, task, registry)
     return tuple(plan.columns.get(slot, slot) for slot in file_slots(plan.slots(), registry))
 
 
@@ -108,8 +112,7 @@ def _warn_of_same(name: str, given: Mapping[str, Any]) -> None:
 
 
 def rows_of(
-    config: RunConfig,
-    registry: Registry,
+    run: PlannedRun,
     opened: Mapping[str, TaskRows],
     names: Sequence[str],
     given: Mapping[str, Any] | None,
@@ -118,8 +121,7 @@ def rows_of(
     """Rows of some tasks of a model: those given now, else those opened before, else those that the tasks name.
 
     Args:
-        config: The model's configuration.
-        registry: Where starter data are found.
+        run: The model's tasks and their plans.
         opened: Task -> its data, as far as it is open.
         names: The tasks.
         given: Task -> rows in any form, for one split.
@@ -131,15 +133,15 @@ def rows_of(
     """
     found: dict[str, TaskRows] = {}
     for name in names:
-        task = config.tasks[name]
+        task, plan = run.config.tasks[name], run.plans[name]
         if given and name in given:
-            paths = path_columns(name, task, registry)
+            paths = path_columns(plan, run.registry)
             found[name] = TaskRows({split: open_source(given[name], task.data, split, paths)})
         elif name in opened:
             found[name] = opened[name]
         else:
             try:
-                found[name] = open_task(name, task, registry)
+                found[name] = open_task(plan, task, run.registry)
             except DataError:
                 lost = "its rows were given as Python objects, which a saved model does not keep"
                 raise DataError(

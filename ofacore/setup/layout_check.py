@@ -14,7 +14,7 @@ from ofacore.model.backbone.divisions import asked, cannot_divide
 from ofacore.parallel.cutting import refusal
 from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 from ofacore.plan import TaskPlan
-from ofacore.plan.configured import plan_task
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 
 
@@ -114,19 +114,19 @@ def aggregator_problems(
     return [Problem("train.aggregator.name", problem)]
 
 
-def stage_problems(config: RunConfig, registry: Registry) -> list[Problem]:
+def stage_problems(run: PlannedRun) -> list[Problem]:
     """Criteria of a run's tasks that do not work across pipeline stages; the rest of the run must be right.
 
     Implementations are loaded, since a criterion itself says what it needs.
     """
-    if config.parallel.pp == 1:
+    if run.config.parallel.pp == 1:
         return []
-    return [
-        Problem(f"tasks.{name}", refusal(criterion, need))
-        for name, task in config.tasks.items()
-        for criterion in _criteria(plan_task(name, task, registry))
-        for need in sorted(registry.load("criterion", criterion).needs)
-    ]
+    found: list[Problem] = []
+    for name, plan in run.plans.items():
+        for criterion in _criteria(plan):
+            needs = sorted(run.registry.load("criterion", criterion).needs)
+            found += [Problem(f"tasks.{name}", refusal(criterion, need)) for need in needs]
+    return found
 
 
 def _criteria(plan: TaskPlan) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ofacore.config import ConfigError, Loaded, Place, Problem, read
+from ofacore.config import ConfigError, Place, Problem, read
 from ofacore.config.schema import RunConfig
 from ofacore.config.sizes import ModelSizeError, resolve
 from ofacore.ground.errors import UserError
 from ofacore.plan.checking import check
+from ofacore.plan.planned_run import PlannedRun, plan_each, planned_of
 from ofacore.plugin import Registry
 from ofacore.setup.layout_check import aggregator_problems, layout_problems, stage_problems
 from ofacore.sources import open_source
@@ -21,8 +22,8 @@ def read_checked(
     *,
     resume: bool = False,
     folder: Path | None = None,
-) -> tuple[Loaded, Registry]:
-    """A configuration that can be run, and the plugins it is for.
+) -> PlannedRun:
+    """A configuration that can be run, the plugins it is for, and its plans.
 
     Args:
         sources: Files, or words that stand for built-in ones.
@@ -38,10 +39,7 @@ def read_checked(
     except ConfigError as error:
         raise ConfigError([*error.problems, *_of_the_rest(error)]) from None
     registry = _registry(loaded.config, resume, folder)
-    problems = check_run(loaded.config, registry, loaded.places)
-    if problems:
-        raise ConfigError(problems)
-    return loaded, registry
+    return checked_run(loaded.config, registry, loaded.places)
 
 
 def _registry(config: RunConfig, resume: bool, folder: Path | None) -> Registry:
@@ -54,20 +52,29 @@ def _registry(config: RunConfig, resume: bool, folder: Path | None) -> Registry:
     return registry_of_run(config, folder or Path(config.out.format(name=config.name)), resume)
 
 
-def check_run(
+def checked_run(
     config: RunConfig, registry: Registry, places: Mapping[str, Place] | None = None
-) -> list[Problem]:
-    """Everything that is wrong with a run, all at once; data are opened, but no row is encoded.
+) -> PlannedRun:
+    """A run with its plans, if nothing is wrong with it; data are opened, but no row is encoded.
 
     Args:
         config: A configuration that fits the schema.
         registry: What is installed.
         places: Where values were written, for the report.
+
+    Raises:
+        ConfigError: With everything that is wrong, all at once.
     """
     data = _Columns(config)
-    found = check(config, registry, places=places, columns=data)
+    attempts = plan_each(config, registry)
+    found = check(config, registry, places=places, columns=data, attempts=attempts)
     found += [*data.problems, *_sizes(config), *layout_problems(config, registry=registry)]
-    return found or [*aggregator_problems(config, registry), *stage_problems(config, registry)]
+    run = PlannedRun(config, registry, planned_of(attempts))
+    if not found:
+        found = [*aggregator_problems(config, registry), *stage_problems(run)]
+    if found:
+        raise ConfigError(found)
+    return run
 
 
 class _Columns:
@@ -105,7 +112,13 @@ def _of_the_rest(error: ConfigError) -> list[Problem]:
     if error.salvaged is None:
         return []
     config = error.salvaged.config
-    found = check_run(config, Registry.discover(config.plugins.prefer), error.salvaged.places)
+    registry = Registry.discover(config.plugins.prefer)
+    try:
+        checked_run(config, registry, error.salvaged.places)
+    except ConfigError as more:
+        found = list(more.problems)
+    else:
+        return []
     unread = any(
         not known.path for known in error.problems
     )  # a file that cannot be read may hold what is missing here

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
+from ofacore.config import ConfigError
 from ofacore.config.schema import RunConfig
 from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.protocols import AggregatorContext
-from ofacore.setup.run_check import check_run
+from ofacore.setup.run_check import checked_run
 from tests.contract import surgery
 
 WORDS = ["red", "green", "blue", "cat", "dog"]
@@ -226,7 +227,13 @@ def test_a_layout_that_cuts_gradients_is_refused_before_anything_starts(plugged,
     with pytest.raises(UserError, match=message):
         Generalist.create(config=RunConfig.model_validate(values), registry=plugged)
     values["train"] = {"aggregator": "sum"}
-    assert not check_run(RunConfig.model_validate(values), plugged)
+    checked_run(RunConfig.model_validate(values), plugged)
+
+
+def problems_of(values, registry):
+    with pytest.raises(ConfigError) as caught:
+        checked_run(RunConfig.model_validate(values), registry)
+    return caught.value.problems
 
 
 def test_names_and_options_are_checked_before_any_work(plugged):
@@ -234,8 +241,8 @@ def test_names_and_options_are_checked_before_any_work(plugged):
         "tasks": {"turn": {"instruction": TASKS["turn"], "data": {"train": ROWS}}},
         "train": {"aggregator": {"name": "normalise", "options": {"norm": -1}}},
     }
-    (found,) = check_run(RunConfig.model_validate(values), plugged)
+    (found,) = problems_of(values, plugged)
     assert found.path == "train.aggregator.options.norm" and "expected at least 0" in found.message
     values["train"] = {"aggregator": "projekt"}
-    (found,) = check_run(RunConfig.model_validate(values), plugged)
+    (found,) = problems_of(values, plugged)
     assert found.path == "train.aggregator.name" and found.hint == "did you mean 'project'?"

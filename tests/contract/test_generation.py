@@ -57,8 +57,8 @@ def configured(folder: Path, text: str, *overrides: str) -> Generalist:
     sizes = ", ".join(f"{key}: {value}" for key, value in SIZES.items())
     file = folder / "run.yaml"
     file.write_text(f"model: {{{sizes}}}\n{text}".replace("ROWS", str(folder / "rows.jsonl")))
-    loaded, registry = read_checked([str(file)], overrides)
-    return Generalist.create(config=loaded.config, registry=registry)
+    run = read_checked([str(file)], overrides)
+    return Generalist.create(config=run.config, registry=run.registry)
 
 
 def test_an_option_of_a_plugin_is_given_with_a_call(model: Generalist) -> None:

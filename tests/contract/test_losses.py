@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from ofa_cli.commands.explain import app
 from ofacore import Generalist, Task
+from ofacore.config import ConfigError
 from ofacore.config.schema import RunConfig
 from ofacore.ground.errors import UserError
 from ofacore.plan import as_text, attention_needs
 from ofacore.plugin import Registry
-from ofacore.setup.run_check import check_run
+from ofacore.setup.run_check import checked_run
 
 WORDS = ["red", "green", "blue", "cat", "dog"]
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}"} for x in WORDS for y in WORDS]
@@ -170,7 +171,9 @@ def test_pipeline_stages_refuse_it_before_anything_starts(plugged):
         "model": SIZES,
         "parallel": {"nproc": 2, "pp": 2},
     }
-    (found,) = check_run(RunConfig.model_validate(values), plugged)
+    with pytest.raises(ConfigError) as caught:
+        checked_run(RunConfig.model_validate(values), plugged)
+    (found,) = caught.value.problems
     assert found.path == "tasks.turn"
     assert (
         "criterion 'diagonal' reads attention weights" in found.message

@@ -22,6 +22,8 @@ from ofacore.plugin import (
 )
 from ofacore.plugin.options import declaration_fault, options_table
 from ofacore.runs.train_run import changed_keys, train_run
+from ofacore.setup.run_check import checked_run
+from ofacore.setup.stored_description import registry_of_run
 from tests.contract import chosen
 
 ROWS = [{"a": f"red {x}", "b": f"{x} red", "l": x / 8} for x in range(8)]
@@ -230,11 +232,13 @@ def test_a_run_that_goes_on_keeps_the_model_and_takes_trackers_and_schedule_as_t
     plugged, tmp_path, caplog
 ):
     table = {"tracker/book": {"depth": 2}, "adapter/level": {"depth": 2}}
-    train_run(configured(options=table), folder=tmp_path / "run")
+    train_run(checked_run(configured(options=table), plugged), folder=tmp_path / "run")
     assert chosen.SEEN["tracker"]["depth"] == 2
     train = {**settings()["train"], "steps": 2}
     after = {"schedule/turns": {"depth": 5}, "adapter/level": {"depth": 8}}
-    train_run(configured(options=after, train=train), folder=tmp_path / "run", resume=True)
+    changed = configured(options=after, train=train)
+    began_with = registry_of_run(changed, tmp_path / "run", resume=True)
+    train_run(checked_run(changed, began_with), folder=tmp_path / "run", resume=True)
     depths = [chosen.SEEN[kind]["depth"] for kind in ("tracker", "schedule", "adapter")]
     assert depths == [3, 5, 2]
     assert "options.adapter/level differs from what the run began with" in caplog.text

@@ -20,9 +20,11 @@ from ofacore.components.trackers import Jsonl
 from ofacore.config.schema import RunConfig
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_free, check_place, check_writable, claimed
+from ofacore.plan.planned_run import PlannedRun
+from ofacore.plugin import Registry
 from ofacore.runs.inspection import check_file
 from ofacore.runs.train_run import changed_keys, train_run
-from ofacore.setup.run_check import read_checked
+from ofacore.setup.run_check import checked_run, read_checked
 
 SMALL: dict[str, Any] = {
     "preset": "tiny",
@@ -286,6 +288,10 @@ def test_low_rank_updates_of_nothing_are_refused() -> None:
         )
 
 
+def checked(config: RunConfig) -> PlannedRun:
+    return checked_run(config, Registry.discover())
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_run_ended_by_a_signal_is_saved_and_exits_as_shells_have_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
@@ -297,7 +303,7 @@ def test_a_run_ended_by_a_signal_is_saved_and_exits_as_shells_have_it(
     )
     monkeypatch.setattr("ofacore.training.loop.stop_reason", lambda reason: name)
     with pytest.raises(SystemExit) as caught:
-        train_run(config, folder=tmp_path / "run", console=Console(file=StringIO()))
+        train_run(checked(config), folder=tmp_path / "run", console=Console(file=StringIO()))
     assert caught.value.code == code and find_latest(tmp_path / "run") is not None
 
 
@@ -318,11 +324,14 @@ def test_a_resumed_run_keeps_its_tasks(tmp_path: Path, caplog: pytest.LogCapture
         )
         for name in "tu"
     ]
-    train_run(configs[0], folder=tmp_path / "run", console=Console(file=StringIO()))
+    train_run(checked(configs[0]), folder=tmp_path / "run", console=Console(file=StringIO()))
     assert "task 't': valid and train are the same data" in caplog.text
     with pytest.raises(UserError, match="the run began with tasks t, the configuration has u"):
         train_run(
-            configs[1], folder=tmp_path / "run", resume=True, console=Console(file=StringIO())
+            checked(configs[1]),
+            folder=tmp_path / "run",
+            resume=True,
+            console=Console(file=StringIO()),
         )
 
 

@@ -47,7 +47,7 @@ def check(sources: Sources = None, overrides: Overrides = None) -> None:
     """Report every problem of a configuration at once."""
     from ofacore.setup.run_check import read_checked
 
-    config = read_checked(sources or [], overrides or [])[0].config
+    config = read_checked(sources or [], overrides or []).config
     typer.echo(f"ok: {len(config.tasks)} task{'s' if len(config.tasks) != 1 else ''}")
 
 

@@ -84,13 +84,14 @@ def train(
     from ofacore.setup.run_check import read_checked
 
     resume = resume or _restarted()
-    run = read_checked([source], settings, resume=resume, folder=out)[0].config
-    if run.parallel.nproc > 1 and rank() is None:
+    run = read_checked([source], settings, resume=resume, folder=out)
+    parallel = run.config.parallel
+    if parallel.nproc > 1 and rank() is None:
         if not dry_run:
-            check_writable(out or Path(run.out.format(name=run.name)))
+            check_writable(out or Path(run.config.out.format(name=run.config.name)))
         debug = ["--debug"] if context.find_root().params.get("debug") else []
         arguments = [*debug, "train", *_arguments(config, every, settings, out)]
-        _launch(run.parallel, arguments, resume, dry_run)
+        _launch(parallel, arguments, resume, dry_run)
         return
 
     from ofacore.runs.train_run import train_run

@@ -13,6 +13,7 @@ from ofacore.config.schema import ModelConfig, RunConfig
 from ofacore.encoding.encoder import Encoder
 from ofacore.encoding.pieces import Geometry
 from ofacore.ground.errors import UserError
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Component, SlotType
 from ofacore.protocols import Example, Piece, Preprocessor, RowContext, SlotPlan, Split
 from ofacore.setup.assembly import Assembly
@@ -121,14 +122,19 @@ class SlotBench:
         return RunConfig(tasks=tasks, model=model)
 
     @cached_property
+    def run(self) -> PlannedRun:
+        """The tasks' plans."""
+        return PlannedRun.of(self.config, self.registry)
+
+    @cached_property
     def data(self) -> dict[str, TaskRows]:
         """Rows of the tasks."""
-        return open_tasks(self.config, self.registry)
+        return open_tasks(self.run)
 
     @cached_property
     def assembly(self) -> Assembly:
         """Plans, fitted preprocessors, vocabulary."""
-        return Assembly.create(self.config, self.registry, self.data)
+        return Assembly.create(self.run, self.data)
 
     @cached_property
     def slots(self) -> dict[str, SlotPlan]:

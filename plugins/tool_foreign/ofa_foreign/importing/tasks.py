@@ -22,6 +22,7 @@ from ofacore.ground.printable import shortened
 from ofacore.instruction import InstructionError, Slot, parse, split_templates
 from ofacore.plan import TaskPlan, plan_task
 from ofacore.plan.generation import generation_of, misfits, taken_by, target_slots
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 from ofacore.protocols import ForeignConstants, SlotPlan, seen_as
 
@@ -228,7 +229,7 @@ def configuration(
         name = ".".join(map(str, first["loc"]))
         what = f"its settings make {name} {first['input']!r}: {first['msg'].lower()}"
         raise CheckpointError(foreign.path, what) from error
-    plans = [plan_task(name, task, registry) for name, task in config.tasks.items()]
+    plans = list(PlannedRun.of(config, registry).plans.values())
     slots = [slot for plan in plans for slot in target_slots(plan)]
     if wrong := misfits("generation", config.generation, slots, registry):
         raise CheckpointError(foreign.path, f"its settings make {wrong[0]}")

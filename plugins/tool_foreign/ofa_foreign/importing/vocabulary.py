@@ -16,6 +16,7 @@ from ofacore.contract.foreign import ForeignTokens
 from ofacore.ground.artifacts import Artifact
 from ofacore.plan import plan_task
 from ofacore.plan.neighbours import with_neighbours
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import Preprocessor
 from ofacore.setup.assembly import Assembly
@@ -32,7 +33,7 @@ def assemble(
     registry = registry.pinned(component_options(config))
     reserved = {known[0] for known in core if known}
     free = ["" if name in reserved else name for name in names]
-    plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
+    plans = PlannedRun.of(config, registry).plans
     used = with_neighbours(
         (slot.preprocessor for plan in plans.values() for slot in plan.slots()), registry
     )
