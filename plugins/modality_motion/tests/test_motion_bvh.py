@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import pytorch3d.transforms  # noqa: F401  # loads for seconds, which no example may wait for
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
