@@ -8,6 +8,7 @@ from types import MappingProxyType
 SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
     {
         "BOX": "ofa-modality-box",
+        "CATEGORY": "ofa-modality-text",
         "IMAGE": "ofa-modality-image",
         "MOTION": "ofa-modality-motion",
         "STRUCT": "ofa-modality-structured",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,48 @@ _SHOWN = 5
 
 
 class CategoryPreprocessor:
-    """``category``: the classes are all values that the training data show, or those of option ``classes``."""
+    """Preprocessor of CATEGORY, ``category``: one token for each class.
+
+    The classes are all values that the training data show, or those of option ``classes``. A target is one of those
+    that its own slot showed in training, or of its closed set.
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._given = [str(name) for name in options.get("classes", ())]
         self._block = Block("category:0", 0)
         self._classes: list[str] = []
+        self._of_slot: Mapping[str, Sequence[str]] = {}
         self._tokens: dict[str, int] = {}
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact:
-        """Collect the classes.
+        """Collect the classes of values whose slots are not known.
 
         Raises:
             PluginError: There are none.
         """
-        classes = list(dict.fromkeys(self._given)) or sorted(set(texts_of(values)))
+        return self._artifact(set(texts_of(values)), {})
+
+    def fit_slots(
+        self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator
+    ) -> Artifact:
+        """Collect the classes, and which of them each slot shows.
+
+        Raises:
+            PluginError: There are none.
+        """
+        shown: dict[str, set[str]] = {}
+        for slot, value in values:
+            shown.setdefault(slot.name, set()).update(texts_of([value]))
+        found = set().union(*shown.values())
+        return self._artifact(found, {name: sorted(seen) for name, seen in shown.items()})
+
+    def _artifact(self, found: set[str], of_slot: Mapping[str, Sequence[str]]) -> Artifact:
+        classes = list(dict.fromkeys(self._given)) or sorted(found)
         if not classes:
             raise PluginError(
                 "preprocessor 'category': no value tells its classes; set its option classes"
             )
-        return Artifact.of_json(_FILE, classes)
+        return Artifact.of_json(_FILE, {"classes": classes, "slots": dict(of_slot)})
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """One token for each class."""
@@ -58,14 +80,15 @@ class CategoryPreprocessor:
             raise PluginError(
                 f"preprocessor 'category' needs its {_FILE}; create the model first, or load it whole"
             )
-        size = len(_classes(artifact))
+        size = len(_stored(artifact)["classes"])
         return (Block(f"category:{size}:{artifact.digest}", size),)
 
     def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
         """Take the place of the block in the vocabulary."""
         (self._block,) = self.blocks(artifact)
         assert artifact is not None
-        self._classes, start = _classes(artifact), vocabulary.offset(self._block.name)
+        stored, start = _stored(artifact), vocabulary.offset(self._block.name)
+        self._classes, self._of_slot = stored["classes"], stored["slots"]
         self._tokens = {name: start + number for number, name in enumerate(self._classes)}
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
@@ -89,12 +112,10 @@ class CategoryPreprocessor:
         ]
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
-        """One token: any class, or those of the closed set that was given."""
-        given = (
-            ctx.closed_sets.get(slot.name, ())
-            if slot.attributes.get("closed_set")
-            else self._classes
-        )
+        """One token: a class of the closed set that was given, else of those that the slot showed in training."""
+        given = self._of_slot.get(slot.name, ())
+        if slot.attributes.get("closed_set"):
+            given = ctx.closed_sets.get(slot.name, ())
         known = [str(name) for name in given if str(name) in self._tokens] or self._classes
         members = tuple(np.array([self._tokens[name]]) for name in known)
         return TargetSpec((self._block.name,), open=False, length=1, closed_set=members)
@@ -119,7 +140,10 @@ class CategoryPreprocessor:
         Path(path).write_text(str(value), encoding="utf-8")
 
 
-def _classes(artifact: Artifact) -> list[str]:
+def _stored(artifact: Artifact) -> dict[str, Any]:
+    """``classes``, and ``slots``: name -> those it showed; earlier versions stored the classes alone."""
     found = artifact.json(_FILE)
-    assert isinstance(found, list)
-    return [str(name) for name in found]
+    if isinstance(found, list):
+        return {"classes": found, "slots": {}}
+    assert isinstance(found, dict)
+    return found

@@ -19,6 +19,11 @@ def is_text(value: Any) -> bool:
     return getattr(value, "ndim", None) == 1 and kind in ("i", "u")
 
 
+_CLOSED_SET = Attribute(
+    "closed_set",
+    sides=("target",),
+    doc="The value is one of a set given by the task; only its members can be learned and generated.",
+)
 _ATTRIBUTES = (
     Attribute(
         "max_length",
@@ -70,11 +75,7 @@ _ATTRIBUTES = (
         sides=("target",),
         doc="In training this share of what the decoder reads is replaced by random tokens; the labels stay.",
     ),
-    Attribute(
-        "closed_set",
-        sides=("target",),
-        doc="The value is one of a set given by the task; only its members can be learned and generated.",
-    ),
+    _CLOSED_SET,
     Attribute(
         "disable_auto_boseos",
         doc="No `<bos>` and `<eos>` around the run of tokens that this slot begins.",
@@ -117,6 +118,17 @@ MANIFEST = ModalityManifest(
             views=("text",),
             sample="ofa_modality_text.sample:text",
             serves_plain_text=True,
+            widget="text",
+        ),
+        SlotType(
+            name="CATEGORY",
+            doc="The name of a class, which is one token.",
+            preprocessor="category",
+            values="a string or a number; a target is one of the values that the training data show",
+            is_element=is_text,
+            attributes=(_CLOSED_SET,),
+            views=("text",),
+            sample="ofa_modality_text.sample:name",
             widget="text",
         ),
     ),

@@ -4,3 +4,8 @@
 def text() -> str:
     """One short text."""
     return "a dog runs across the meadow"
+
+
+def name() -> str:
+    """The name of one class."""
+    return "dog"

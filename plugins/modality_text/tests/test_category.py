@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ofa_modality_text.category import CategoryPreprocessor
+from ofacore import Generalist, Task
 from ofacore.plugin import PluginError
-from ofacore.protocols import Block, Hypothesis, RowError, Vocabulary
+from ofacore.protocols import Artifact, Block, Hypothesis, RowError, Vocabulary
 
 VALUES = ["big dog", "cat", "big dog", 3]
 
@@ -47,3 +50,36 @@ def test_a_closed_set_narrows_the_classes(slot, context):
 def test_without_values_there_are_no_classes():
     with pytest.raises(PluginError, match="set its option classes"):
         CategoryPreprocessor({}).fit([], np.random.default_rng(0))
+
+
+def test_a_slot_is_offered_the_classes_that_it_showed(slot, context):
+    kind, size = replace(slot(), name="kind"), replace(slot(), name="size")
+    category = CategoryPreprocessor({})
+    values = [(kind, "dog"), (size, "big"), (kind, "cat"), (size, 3)]
+    artifact = category.fit_slots(values, np.random.default_rng(0))
+    category.bind(Vocabulary().extend(category.blocks(artifact)), artifact)
+    assert names(category, kind, context()) == ["cat", "dog"]
+    assert names(category, size, context()) == ["3", "big"]
+    assert names(category, replace(slot(), name="new"), context()) == ["3", "big", "cat", "dog"]
+
+
+def names(category, of, ctx):
+    members = category.expect(of, ctx).closed_set
+    return [category.decode(Hypothesis(ids), of, ctx) for ids in members]
+
+
+def test_classes_stored_by_earlier_versions_are_read(slot, context):
+    artifact = Artifact.of_json("classes.json", ["cat", "dog"])
+    category = CategoryPreprocessor({})
+    category.bind(Vocabulary().extend(category.blocks(artifact)), artifact)
+    assert names(category, slot(), context()) == ["cat", "dog"]
+
+
+def test_a_line_with_categories_learns_and_answers_with_a_class():
+    rows = [{"text": f"{size} {kind}", "kind": kind} for size in "abc" for kind in ("cat", "dog")]
+    task = Task("name", "[TEXT:text] what is it? -> [CATEGORY:kind]", train=rows)
+    sizes = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    model = Generalist.create([task], **sizes)
+    model.fit(steps=60, samples=6, optimizer={"lr": 1e-2})
+    answers = [model.infer("name", {"text": row["text"]}).text for row in rows]
+    assert answers == [row["kind"] for row in rows]
