@@ -25,8 +25,8 @@ def as_cell(value: Any, place: str) -> Cell:
     Raises:
         RowError: It is something else, or an endless number.
     """
-    if value is None or isinstance(value, str | bool):
-        return value
+    if _is_plain(value):
+        return value  # type: ignore[no-any-return]
     if isinstance(value, Decimal):
         value = _of_decimal(value)
     if _is_absent(value):
@@ -49,6 +49,16 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
     return str(cell)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a cell may stay as it is; told by exact types first, which most cells have."""
+    kind = type(value)
+    if kind is int:
+        return value.bit_length() <= _LONGEST  # type: ignore[no-any-return]
+    if kind is float:
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | bool)
 
 
 def _as_number(value: Any) -> int | float | None:
