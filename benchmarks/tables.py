@@ -4,7 +4,7 @@
 
 Both write a row as ``column : column | cell : cell``, with the same tokens. The peer is a `datasets.Dataset` read in
 batches of 64: texts, calls of the tokenizer for a batch, padded tensors of ids and of labels. Ours goes the whole way
-of a task: row, structure, text, tokens, segments, pieces, one batch with its losses. By wall time and by processor time,
+of a task: row, structure, text, tokens, segments, pieces, one batch with losses. By wall time and by processor time,
 which says more on a machine that does other work.
 """
 
