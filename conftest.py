@@ -6,6 +6,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+"""The first example of a property may load a library, which takes seconds on a slow machine."""
 
 
 def pytest_report_header() -> str:
