@@ -41,7 +41,7 @@ from ofacore.protocols import (
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.bound_neighbours import neighbours
 
-BATCHES = 200
+BATCHES = 80
 LEAK = 256
 """Bytes a batch that memory may grow by."""
 QUICK = {"max_length": 8, "steps": 2}
@@ -335,7 +335,7 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                     ) from error
 
     def test_memory_does_not_grow(self, bench: SlotBench) -> None:
-        """Two hundred batches of fresh copies of the values leave nothing behind."""
+        """Many batches of fresh copies of the values leave nothing behind."""
         modules = {name: bench.module(name) for name, _ in bench.groups}
 
         def batch(number: int) -> None:
