@@ -74,11 +74,12 @@ def test_inference_after_more_training_uses_the_new_weights(
     used: list[torch.Tensor], tmp_path: Path
 ) -> None:
     task = Task("turn", "turn it [TEXT:a] -> [TEXT:b,max_length=6]", train=ROWS)
-    trained = Generalist.create([task], preset="tiny")
+    sizes = {"hidden": 64, "ffn": 128, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    trained = Generalist.create([task], **sizes)
     before = trained.infer(task, ROWS[:4])
     trained.fit(steps=3, out=tmp_path / "one")
     after = trained.infer(task, ROWS[:4])
-    fresh = Generalist.create([task], preset="tiny")
+    fresh = Generalist.create([task], **sizes)
     fresh.fit(steps=3, out=tmp_path / "other")
     assert [out.text for out in after] == [out.text for out in fresh.infer(task, ROWS[:4])]
     assert [out.score for out in after] != [out.score for out in before]
