@@ -63,7 +63,7 @@ def written(structure: Structure, writing: Writing, column: str) -> str:
     form = writing.form_of(structure)
     if isinstance(structure, Schema):
         return _written_schema(structure, form, writing, column)
-    table = _shortened(structure, writing.max_rows)
+    table = shortened(structure, writing.max_rows)
     if form == "json":
         return json.dumps(table.plain, ensure_ascii=False, allow_nan=False)
     if form == "table":
@@ -160,8 +160,8 @@ def _column(column: Column, types: bool) -> str:
     return f"{text} ( {' , '.join(column.values)} )" if column.values else text
 
 
-def _shortened(table: Table, most: int | None) -> Table:
-    """The first rows; the first of a list of rows is its head and does not count."""
+def shortened(table: Table, most: int | None) -> Table:
+    """A table with its first rows alone; the first of a list of rows is its head and does not count."""
     if most is None:
         return table
     plain = table.plain

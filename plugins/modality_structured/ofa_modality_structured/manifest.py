@@ -34,6 +34,14 @@ _ATTRIBUTES = (
         doc="Only the first rows of a table are written; a head does not count.",
     ),
     Attribute(
+        "numbers",
+        "choice",
+        default="text",
+        choices=("text", "digits", "bins"),
+        sides=("source",),
+        doc="How a table's numbers are read: as text; digit by digit; or as the bin of their column they fall into.",
+    ),
+    Attribute(
         "col_type",
         "str",
         doc="How `table` cleans each column, parted by `:`: `c` a cell, `k` a key, as in `col_type='c:k:c'`.",
@@ -108,7 +116,10 @@ MANIFEST = ModalityManifest(
             "ofa_modality_structured.preprocessor:StructurePreprocessor",
             "One text in the form of the slot, with the tokens of `text`.",
             _USES,
-            {"folder": _FOLDER},
+            {
+                "folder": _FOLDER,
+                "bins": Option(64, "Most bins of a column with `numbers=bins`.", minimum=2),
+            },
             builds_on=("text",),
         ),
         Component(

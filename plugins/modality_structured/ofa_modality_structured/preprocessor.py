@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ofa_modality_structured.forms import Writing, written
+from ofa_modality_structured.forms import Writing, shortened, written
 from ofa_modality_structured.markup import as_html
+from ofa_modality_structured.number_bins import ColumnBins, parts, with_digits, without_bins
 from ofa_modality_structured.reading import read_back
 from ofa_modality_structured.saving import save_structure
+from ofa_modality_structured.tables import Table
 from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import (
     Artifact,
@@ -24,8 +27,11 @@ from ofacore.protocols import (
     Segment,
     SlotPlan,
     TargetSpec,
+    TokenSegment,
     Vocabulary,
 )
+
+_FILE = "bins.json"
 
 _OF_TEXT = ("max_length", "uncased", "level", "mask_ratio", "noise_ratio", "disable_auto_boseos")
 """Attributes that the preprocessor of text gets as they are."""
@@ -36,18 +42,40 @@ class StructurePreprocessor:
 
     Options:
         folder: Where relative paths are looked for behind the working directory.
+        bins: Most bins of a column, where a slot says ``numbers=bins``.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._folder = options.get("folder", "")
+        self._most = int(options.get("bins", 64))
+        self._bins: dict[str, ColumnBins] = {}
+        self._block = Block("", 0)
+        self._offset = 0
         self._text: Neighbour
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> None:
         """Nothing: the preprocessor of text is fitted on what it is handed."""
 
+    def fit_slots(
+        self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator
+    ) -> Artifact | None:
+        """Bins of the columns of slots with ``numbers=bins``; nothing where there are none."""
+        tables: dict[str, list[Table]] = {}
+        for slot, value in values:
+            if slot.attributes.get("numbers") == "bins":
+                tables.setdefault(slot.name, []).extend(_tables(value, slot, self._folder))
+        if not tables:
+            return None
+        fitted = {name: ColumnBins.fitted(seen, self._most) for name, seen in tables.items()}
+        edges = {name: dict(found.edges) for name, found in fitted.items()}
+        return Artifact.of_json(_FILE, {"bins": self._most, "slots": edges})
+
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
-        """None of its own."""
-        return ()
+        """The bins, where there are any."""
+        if artifact is None:
+            return ()
+        size = artifact.json(_FILE)["bins"]
+        return (Block(f"structure/bins:{size}", size),)
 
     def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
         """Never called; see `bind_with`."""
@@ -56,16 +84,22 @@ class StructurePreprocessor:
     def bind_with(
         self, vocabulary: Vocabulary, artifact: Artifact | None, others: Neighbours
     ) -> None:
-        """Receive the preprocessor of text."""
+        """Receive the preprocessor of text, and the place of the bins."""
         self._text = others["text"]
+        if artifact is None:
+            return
+        (self._block,) = self.blocks(artifact)
+        self._offset = vocabulary.offset(self._block.name)
+        edges = artifact.json(_FILE)["slots"]
+        self._bins = {name: ColumnBins(found) for name, found in edges.items()}
 
     def handed_on(self, name: str, value: Any, slot: SlotPlan) -> Iterable[Any]:
-        """The text that a value becomes, without cell values of a question.
+        """The text that a value becomes, without cell values of a question and without bins.
 
         Raises:
             RowError: The value cannot be used.
         """
-        return [_write(value, slot, Lookup(folder=self._folder))]
+        return [without_bins(self._write(value, slot, Lookup(folder=self._folder)))]
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
         """Token segments of the written value.
@@ -73,8 +107,38 @@ class StructurePreprocessor:
         Raises:
             RowError: It is no structure, or has no such form.
         """
-        text = _write(value, slot, _lookup(slot, ctx, self._folder))
+        text = self._write(value, slot, _lookup(slot, ctx, self._folder))
+        if slot.attributes.get("numbers") == "bins":
+            return [self._with_bins(text, slot, ctx)]
         return self._text.encode(text, slot, ctx, **_of_text(slot))
+
+    def _with_bins(self, text: str, slot: SlotPlan, ctx: RowContext) -> TokenSegment:
+        """One run of the tokens of text and of bins."""
+        ids: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
+        whole = self._text.encode("", slot, ctx, **_of_text(slot))[0]
+        for part in parts(text):
+            if isinstance(part, int):
+                ids.append(np.array([self._offset + part]))
+                continue
+            found = self._text.encode(part, slot, ctx, **_of_text(slot))
+            ids += [segment.ids for segment in found if isinstance(segment, TokenSegment)]
+        assert isinstance(whole, TokenSegment)
+        run = np.concatenate(ids)[: slot.attributes.get("max_length")]
+        return replace(whole, ids=run, blocks=(*whole.blocks, self._block.name))
+
+    def _write(self, value: Any, slot: SlotPlan, lookup: Lookup) -> str:
+        structure = as_structure(value, slot.name, lookup)
+        numbers = slot.attributes.get("numbers")
+        writing = Writing.of(slot.attributes, slot.side)
+        if isinstance(structure, Table) and numbers in ("bins", "digits"):
+            _check_form(slot)
+            writing = replace(writing, form="table")
+            structure = shortened(structure, writing.max_rows)
+            if numbers == "digits":
+                structure = with_digits(structure)
+            else:
+                structure = self._bins.get(slot.name, ColumnBins({})).marked(structure)
+        return written(structure, writing, slot.name)
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """Tokens of text, any number."""
@@ -98,9 +162,22 @@ class StructurePreprocessor:
         save_structure(value, path)
 
 
-def _write(value: Any, slot: SlotPlan, lookup: Lookup) -> str:
-    structure = as_structure(value, slot.name, lookup)
-    return written(structure, Writing.of(slot.attributes, slot.side), slot.name)
+def _tables(value: Any, slot: SlotPlan, folder: str) -> list[Table]:
+    """The table that a value is; none where it is a database, or cannot be used, which encoding tells."""
+    try:
+        structure = as_structure(value, slot.name, Lookup(folder=folder))
+    except RowError:
+        return []
+    return [structure] if isinstance(structure, Table) else []
+
+
+def _check_form(slot: SlotPlan) -> None:
+    form, numbers = slot.attributes.get("form"), slot.attributes["numbers"]
+    if form not in (None, "table"):
+        raise RowError(
+            f"column '{slot.name}': numbers={numbers} belongs to form=table, and the slot says form={form}; "
+            "leave one of them out"
+        )
 
 
 def _of_text(slot: SlotPlan) -> dict[str, Any]:

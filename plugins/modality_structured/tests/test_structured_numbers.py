@@ -1,0 +1,65 @@
+"""Numbers of tables by digits and by bins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ofa_modality_structured.number_bins import ColumnBins, parts, with_digits, without_bins
+from ofa_modality_structured.tables import as_table
+from ofacore import Generalist, Task
+
+SIZES = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+
+
+def test_bins_of_a_column_hold_equally_many_numbers():
+    numbers = np.random.default_rng(0).normal(size=400) ** 3
+    bins = ColumnBins.fitted([as_table({"x": numbers.tolist(), "y": [1] * 400}, "t")], 8)
+    marked = bins.marked(as_table([{"x": float(number), "y": 1} for number in numbers], "t"))
+    found = [int(str(row[0]).strip("\0")) for row in marked.rows]
+    assert np.bincount(found).tolist() == [50] * 8
+    order = np.argsort(numbers)
+    assert (np.diff(np.array(found)[order]) >= 0).all()
+
+
+def test_a_column_that_training_did_not_show_and_a_number_beyond_floats_have_a_bin():
+    bins = ColumnBins.fitted([as_table([{"x": 1}, {"x": 10**400}], "t")], 4)
+    (row,) = bins.marked(as_table({"x": -(10**400), "new": 3}, "t")).rows
+    assert row == ("\x000\x00", "\x000\x00")
+
+
+def test_texts_keep_their_place_between_bins_and_can_hold_no_mark():
+    (row,) = ColumnBins({"a": [5.0]}).marked(as_table({"a": 7, "b": "x\0" + "1\0"}, "t")).rows
+    text = f"{row[0]} : {row[1]}"
+    assert list(parts(text)) == [1, " : x1"] and without_bins(text) == " : x1"
+
+
+def test_digits_stand_apart():
+    (row,) = with_digits(as_table({"a": -1.25, "b": True, "c": "12", "d": 40}, "t")).rows
+    assert row == ("- 1 . 2 5", True, "12", "4 0")
+
+
+@pytest.mark.parametrize("numbers", ["text", "digits", "bins"])
+def test_a_class_is_learned_from_numbers_and_a_loaded_model_answers_alike(numbers, tmp_path):
+    rng = np.random.default_rng(1)
+    rows = [
+        {"row": {"size": round(float(n), 2), "kind": "a"}, "c": str(n > 5)}
+        for n in rng.uniform(0, 10, 60)
+    ]
+    line = f"[STRUCT:row,numbers={numbers}] large? -> [TEXT:c,closed_set]"
+    model = Generalist.create([Task("t", line, train=rows)], **SIZES)
+    model.fit(steps=60, samples=16, optimizer={"lr": 1e-2}, out=tmp_path / "run")
+    answers = [model.infer("t", {"row": row["row"]}).text for row in rows]
+    right = sum(answer == row["c"] for answer, row in zip(answers, rows, strict=True))
+    assert right > 45
+    model.save(tmp_path / "saved")
+    again = Generalist.from_pretrained(tmp_path / "saved")
+    assert [again.infer("t", {"row": row["row"]}).text for row in rows] == answers
+
+
+def test_bins_belong_to_the_form_table(tmp_path):
+    rows = [{"row": {"a": 1}, "c": "x"}]
+    task = Task("t", "[STRUCT:row,form=json,numbers=bins] -> [TEXT:c]", train=rows)
+    model = Generalist.create([task], **SIZES)
+    with pytest.raises(ValueError, match="numbers=bins belongs to form=table"):
+        model.infer("t", {"row": {"a": 1}})
