@@ -1,4 +1,4 @@
-"""What this plugin offers: the slot type STRUCT, the preprocessor `structure`, and metrics of SQL and grids."""
+"""What this plugin offers: the slot type STRUCT, the preprocessor `structure`, metrics of SQL, grids and numbers."""
 
 from __future__ import annotations
 
@@ -140,6 +140,12 @@ MANIFEST = ModalityManifest(
             "sql_match",
             f"{_METRICS}.sql_match:SqlMatch",
             "share of SQL queries whose clauses are those of the reference",
+        ),
+        Component(
+            "metric",
+            "absolute_error",
+            f"{_METRICS}.numbers:AbsoluteError",
+            "mean distance of numbers from their references",
         ),
         Component(
             "metric",

@@ -68,3 +68,12 @@ class TestDatabase(TestStructure):
         }
     ]
     bad_values = ({"database": "music", "tables": [{}]}, b"SQLite format 3\0 and no more")
+
+
+class TestAbsoluteError(MetricConformance):
+    plugin = PLUGIN
+    requires = TEXT
+    metric = "absolute_error"
+    references = [1.5, "2", -3, 40]
+    predictions = ["1.5", "3", "none", "39"]
+    bounds = (0.0, float("inf"))

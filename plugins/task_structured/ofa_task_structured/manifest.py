@@ -39,9 +39,32 @@ WITH_DATA = (
         baseline=f"{_DATA}.rows:baseline",
         baseline_doc="majority",
     ),
+    TaskPreset(
+        "row_regression",
+        ("[STRUCT:row,numbers=bins] what number belongs to it? -> [TEXT:value,level=character]",),
+        "A number that belongs to a row of a table; the data it comes with are patients",
+        {"row": "a dict, column name -> cell", "value": "the number"},
+        metrics=(MetricUse("absolute_error", "value"),),
+        generation={"max_length": 16},
+        data=f"{_DATA}.progress:build",
+        baseline=f"{_DATA}.progress:baseline",
+        baseline_doc="mean",
+    ),
 )
 
 PLAIN = (
+    TaskPreset(
+        "column_type",
+        (
+            "[STRUCT:column,form=table,max_rows=16] what do these cells hold? -> [TEXT:type,closed_set]",
+        ),
+        "What kind of thing the cells of a column are, such as names of towns",
+        {
+            "column": "a dict of one column, name -> list of cells, or a list of rows of one cell",
+            "type": "name of the kind; without a closed set those of the training rows",
+        },
+        metrics=(MetricUse("accuracy", "type"),),
+    ),
     TaskPreset(
         "text_to_sql",
         (

@@ -22,6 +22,7 @@ def sample_rows(tmp_path, monkeypatch):
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("CREATE TABLE car (name TEXT, year INTEGER)")
     rows = {
+        "row_regression": [{"value": "7"}],
         "sudoku": [{"puzzle": PUZZLE, "solution": SOLUTION}],
         "text_to_sql": [{"database": str(path), "tgt": "SELECT name FROM car"}],
     }
