@@ -102,7 +102,7 @@ class ContainerClip:
     def _length(self) -> float:
         """Seconds of the track: what it says, else what the file says, else what its packets say."""
         if self._stream.duration:
-            return float(self._stream.duration * self._base)
+            return max(float(self._stream.duration * self._base), self._indexed())
         if self._container.duration:
             return float(self._container.duration / av.time_base)
         ends = []
@@ -116,6 +116,12 @@ class ContainerClip:
             raise self._damaged("it has no frames")
         self._seek(self._origin)
         return max((max(ends) - self._origin) * self._base, 1.0 / self._rate)
+
+    def _indexed(self) -> float:
+        """Seconds up to the last frame of the index, which a track with gaps may not count."""
+        entries = self._stream.index_entries
+        last = entries[-1].timestamp - self._origin if len(entries) else 0
+        return float(last * self._base)
 
     def _seek(self, ticks: int) -> None:
         """Decode from the key frame before a time stamp on."""
