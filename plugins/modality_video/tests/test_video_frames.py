@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -81,7 +84,7 @@ def test_moments_of_training_stay_within_their_part():
         even = moments(Sampling(4), 1.0, 3.0, rng)
         assert ((even - 1.0) // 0.5).tolist() == [0, 1, 2, 3]
         steady = moments(Sampling(4, fps=5.0), 0.0, 3.0, rng)
-        assert np.diff(steady) == pytest.approx(0.2) and 0 <= steady[0] and steady[-1] < 3.0
+        assert np.diff(steady) == pytest.approx(0.2) and steady[0] >= 0 and steady[-1] < 3.0
         short = moments(Sampling(9, fps=5.0), 0.0, 1.0, rng)
         assert len(short) == 5 and short[-1] < 1.0
     assert len(moments(Sampling(4, fps=1.0), 0.0, 0.3, None)) == 1
@@ -126,11 +129,13 @@ def test_several_clips_stand_in_one_row():
     assert shapes == [(6, 16, 16), (2, 16, 16)]
 
 
-def test_bad_clips_are_counted_and_the_run_goes_on(tmp_path):
-    (tmp_path / "text.mp4").write_text("no video")
+def test_bad_clips_are_counted_and_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("text.mp4").write_text("no video")
     good = [{"v": CLIP, "says": "yes"}, {"v": CLIP[:1], "says": "no"}]
-    bad = [{"v": str(tmp_path / "text.mp4"), "says": "no"}, {"v": CLIP[:0], "says": "no"}]
+    bad = [{"v": "text.mp4", "says": "no"}, {"v": CLIP[:0], "says": "no"}]
     task = Task("t", "[VIDEO:v,size=16] ? -> [TEXT:says,closed_set]", train=good + bad)
-    model = Generalist.create([task], **SIZES)
-    report = model.fit(steps=3, samples=4)
-    assert report is not None
+    folder = Generalist.create([task], **SIZES).fit(steps=3, samples=4)
+    faults = [json.loads(line) for line in (folder / "faults.jsonl").read_text().splitlines()]
+    assert {fault["row_id"] for fault in faults} == {"rows[2]", "rows[3]"}
+    assert all("column 'v'" in fault["reason"] for fault in faults)

@@ -25,8 +25,9 @@ CLIPS: dict[Split, int] = {"train": 2, "valid": 1, "test": 1}
 def moving_digits(cache: Path | None = None) -> Splits:
     """Rows of 1,797 pictures of digits; no picture is in two splits.
 
-    ``video`` is uint8 [8, 32, 32], light on dark; ``box`` is [x0, y0, x1, y1] of the digit in the last frame, in
-    pixels; every second clip asks for its digit, the others for its direction.
+    ``video`` is uint8 [8, 32, 32], light on dark. What leaves on one side comes in on the other, and clips begin
+    anywhere, so that no single frame tells the direction. ``box`` is [x0, y0, x1, y1] of the digit in the last frame, in
+    pixels; None where that frame cuts it. Every second clip asks for its digit, the others for its direction.
     """
     return prepared("moving_digits", _rows, cache=cache)
 
@@ -46,7 +47,12 @@ def _rows() -> Splits:
 
 def _row(sprite: np.ndarray, digit: str, rng: np.random.Generator) -> Row:
     direction = DIRECTIONS[rng.integers(len(DIRECTIONS))]
-    video, (x, y) = _clip(sprite, direction, rng)
+    x, y = (int(place) for place in rng.integers(SIDE, size=2))
+    across, down = STEPS[direction]
+    still = np.zeros((SIDE, SIDE), np.uint8)
+    still[:SIZE, :SIZE] = sprite
+    places = [(y + number * down, x + number * across) for number in range(FRAMES)]
+    video = np.stack([np.roll(still, place, (0, 1)) for place in places])
     asked = int(rng.integers(len(QUESTIONS)))
     return {
         "video": video,
@@ -55,25 +61,12 @@ def _row(sprite: np.ndarray, digit: str, rng: np.random.Generator) -> Row:
         "cap": f"the {digit} moves {direction}",
         "question": QUESTIONS[asked],
         "answer": (digit, direction)[asked],
-        "box": [x, y, x + SIZE, y + SIZE],
+        "box": _box(places[-1]),
     }
 
 
-def _clip(
-    sprite: np.ndarray, direction: str, rng: np.random.Generator
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """A clip in which the whole digit stays in sight, and its left upper corner in the last frame."""
-    across, down = STEPS[direction]
-    x, y = _start(across, rng), _start(down, rng)
-    video = np.zeros((FRAMES, SIDE, SIDE), np.uint8)
-    for number, frame in enumerate(video):
-        left, top = x + number * across, y + number * down
-        frame[top : top + SIZE, left : left + SIZE] = sprite
-    last = FRAMES - 1
-    return video, (x + last * across, y + last * down)
-
-
-def _start(step: int, rng: np.random.Generator) -> int:
-    """Where a digit begins along an axis."""
-    way = step * (FRAMES - 1)
-    return int(rng.integers(max(0, -way), SIDE - SIZE - max(0, way), endpoint=True))
+def _box(place: tuple[int, int]) -> list[int] | None:
+    """Of a digit whose upper left corner is at ``place`` (y, x), where it is not cut."""
+    y, x = (number % SIDE for number in place)
+    whole = max(x, y) <= SIDE - SIZE
+    return [x, y, x + SIZE, y + SIZE] if whole else None
