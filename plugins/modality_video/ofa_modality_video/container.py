@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import io
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from ofacore.protocols import RowError
@@ -19,6 +22,11 @@ _TURNS = {
     270: Image.Transpose.ROTATE_270,
 }
 """Degrees counterclockwise that a frame is to be turned by -> how Pillow does that."""
+_SIDEWAYS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
+_WORTH = 16
+"""Frames that a seek has to spare; fewer cost less than to start the decoder again."""
+_TOLERANCE = 1e-6
+"""Seconds that rounding may take from a time."""
 _FAR = 10.0
 """Seconds ahead that are worth a seek where a file has no index."""
 _SLACK = 0.5
@@ -56,23 +64,28 @@ class ContainerClip:
         self._base = float(self._stream.time_base)
         self._origin = self._stream.start_time or 0
         self._rate = float(self._stream.average_rate or DEFAULT_FPS)
+        self.size: tuple[int, int] | None = None
+        self._converter = VideoReformatter()
         self._frame: Any = None
         self._ahead: Any = None
-        self._frames: Iterator[Any] = self._container.decode(self._stream)
+        self._wanted: Sequence[float] = ()
+        self._seen: list[int] = []
+        self._skips = True
+        self._frames: Iterator[Any] = self._decoded()
         self.duration = self._length()
 
     def shown(self, times: Sequence[float], least: int) -> Iterator[Image.Image]:
         """See `ofa_modality_video.clip.Clip.shown`."""
-        before, waiting = None, None
+        before, self._wanted = None, times
         for time in times:
             frame = self._at(time)
-            if frame is before:
-                continue
-            if waiting is not None:
-                yield self._picture(waiting, least)
-            before = waiting = frame
-        if waiting is not None:
-            yield self._picture(waiting, 0)
+            if frame is not before:
+                before = frame
+                yield self._picture(frame, least)
+
+    def whole(self) -> Image.Image:
+        """See `ofa_modality_video.clip.Clip.whole`."""
+        return self._picture(self._frame, 0)
 
     def close(self) -> None:
         """Close the file."""
@@ -126,23 +139,59 @@ class ContainerClip:
     def _seek(self, ticks: int) -> None:
         """Decode from the key frame before a time stamp on."""
         self._container.seek(ticks, stream=self._stream, backward=True)
-        self._frames = self._container.decode(self._stream)
+        self._frames = self._decoded()
+        self._seen = []
         self._frame = self._ahead = None
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames from here on; those that nobody wants, and no other frame is told by, are left out."""
+        decoder = self._stream.codec_context
+        for packet in self._container.demux(self._stream):
+            if packet.pts is not None:
+                self._seen.append(packet.pts)
+            decoder.skip_frame = "DEFAULT" if self._needed(packet) else "NONREF"
+            yield from packet.decode()
+
+    def _needed(self, packet: Any) -> bool:
+        """Whether a frame may be on screen at a wanted time, as far as its packet tells."""
+        if not self._skips or packet.pts is None or not packet.duration:
+            return True
+        begin = (packet.pts - self._origin) * self._base - _TOLERANCE
+        end = begin + packet.duration * self._base + 2 * _TOLERANCE
+        place = bisect.bisect_left(self._wanted, begin)
+        return place < len(self._wanted) and self._wanted[place] <= end
 
     def _at(self, time: float) -> Any:
         """The frame on screen at a time; ascending times cost the least."""
-        wanted = time + 1e-6
         try:
-            if self._far(wanted):
-                self._seek(round(time / self._base) + self._origin)
-            if self._frame is None:
-                self._begin(wanted)
-            while self._ahead is not None and self._time(self._ahead) <= wanted:
-                self._frame, self._ahead = self._ahead, next(self._frames, None)
+            self._advance(time)
+            if self._passed_over(time):
+                self._skips = False
+                self._seek(self._ticks(time))
+                self._advance(time)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._damaged(reason(error)) from error
         self._check_end(time)
         return self._frame
+
+    def _advance(self, time: float) -> None:
+        wanted = time + _TOLERANCE
+        if self._far(wanted):
+            self._seek(self._ticks(time))
+        if self._frame is None:
+            self._begin(wanted)
+        while self._ahead is not None and self._time(self._ahead) <= wanted:
+            self._frame, self._ahead = self._ahead, next(self._frames, None)
+
+    def _passed_over(self, time: float) -> bool:
+        """Whether the frame on screen was left out, because its packet says that it is shorter than it is."""
+        if not self._skips or self._frame.pts is None:
+            return False
+        latest = self._ticks(time + _TOLERANCE)
+        return any(self._frame.pts < ticks <= latest for ticks in self._seen)
+
+    def _ticks(self, time: float) -> int:
+        return math.floor(time / self._base) + int(self._origin)
 
     def _begin(self, wanted: float) -> None:
         """The first two frames; those of the very begin where a seek went too far."""
@@ -165,7 +214,7 @@ class ContainerClip:
             return False
         key = (entries[number].timestamp - self._origin) * self._base
         latest = here if self._ahead is None else self._time(self._ahead)
-        return bool(key > latest + 2.0 / self._rate)
+        return bool(key > latest + _WORTH / self._rate)
 
     def _time(self, frame: Any) -> float:
         """Seconds from the begin of the track."""
@@ -185,15 +234,17 @@ class ContainerClip:
         """RGB and upright; no smaller than needed."""
         shorter = min(frame.width, frame.height)
         try:
+            width, height = frame.width, frame.height
             if least and shorter >= 2 * least:
-                scale = least / shorter
-                size = {"width": round(frame.width * scale), "height": round(frame.height * scale)}
-                picture = frame.to_image(**size, interpolation="AREA")
-            else:
-                picture = frame.to_image()
+                width, height = (round(side * least / shorter) for side in (width, height))
+            picture = self._converter.reformat(
+                frame, width, height, "rgb24", interpolation="AREA", threads=1
+            ).to_image()
         except (av.FFmpegError, ValueError) as error:
             raise self._damaged(reason(error)) from error
         turn = _TURNS.get(round(frame.rotation) % 360)
+        across, down = (frame.width, frame.height)
+        self.size = (down, across) if turn in _SIDEWAYS else (across, down)
         return picture if turn is None else picture.transpose(turn)
 
     def _damaged(self, problem: str) -> RowError:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ofa_modality_video.clip import Clip
 from ofa_modality_video.opening import open_clip
 from ofa_modality_video.sampling import moments, span
 from ofa_modality_video.settings import Settings
@@ -41,10 +42,20 @@ def framed(
         for picture in clip.shown(times.tolist(), settings.least):
             cut, view = _cut(picture, slot, ctx, settings, seed)
             pictures.append(cut)
+        assert view is not None, "a clip gives a frame for every time"
+        return FramedClip(tuple(pictures), seed), _of_whole(view, clip, ctx)
     finally:
         clip.close()
-    assert view is not None, "a clip gives a frame for every time"
-    return FramedClip(tuple(pictures), seed), view
+
+
+def _of_whole(view: PlaneView, clip: Clip, ctx: RowContext) -> PlaneView:
+    """The view of the last frame as it is in the video, where a smaller one was cut."""
+    if clip.size is None or clip.size == view.size:
+        return view
+    sides = zip(view.size, clip.size, strict=True)
+    scales = [smaller / larger for smaller, larger in sides]
+    original = None if ctx.split == "train" else clip.whole()
+    return PlaneView(clip.size, view.affine @ np.diag([*scales, 1.0]), view.view, original)
 
 
 def _cut(

@@ -29,7 +29,7 @@ def write(path, frames, codec="libx264", fps=FPS, times=None, options=None, turn
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv444p" if codec == "libx264" else "yuv420p"
         stream.gop_size = 12
-        stream.codec_context.max_b_frames = 2 if codec == "libx264" and times is None else 0
+        stream.codec_context.max_b_frames = 2 if codec == "libx264" else 0
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         if turn:

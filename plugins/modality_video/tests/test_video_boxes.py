@@ -72,3 +72,22 @@ def test_the_box_of_a_report_is_drawn_on_the_last_frame_that_is_seen():
     assert last.shape == (32, 48, 3)
     wanted = clip()[8]
     assert (last == wanted).all()
+
+
+def test_boxes_of_a_large_video_are_in_its_own_pixels(tmp_path):
+    large = STILL.repeat(12, axis=1).repeat(12, axis=2)
+    path = str(write(tmp_path / "large.mp4", large))
+    row = {"v": path, "b": [432, 144, 528, 240]}
+    model = Generalist.create([Task("t", LINE, train=[row])], **SIZES)
+    encoder = model.assembly.encoders["t"]
+    for split in ("train", "test"):
+        rng = item_rng(0, "t", 0, 0)
+        example = encoder.encode(row, split=split, rng=rng, row_id="0", keep_context=True)
+        view = example.context.published.one("v", PlaneView)
+        assert view.size == (576, 384)
+        assert (view.original is None) == (split == "train")
+        last = example.source[0][0].features["pixels"].reshape(-1, 16, 16, 3)[-1, :, :, 0]
+        y, x = np.nonzero(last > 150)
+        middle = view.affine @ np.array([480.0, 192.0, 1.0])
+        assert middle == pytest.approx([x.mean() + 0.5, y.mean() + 0.5], abs=0.8)
+    assert view.original.size == (576, 384)

@@ -26,8 +26,8 @@ def moving_digits(cache: Path | None = None) -> Splits:
     """Rows of 1,797 pictures of digits; no picture is in two splits.
 
     ``video`` is uint8 [8, 32, 32], light on dark. What leaves on one side comes in on the other, and clips begin
-    anywhere, so that no single frame tells the direction. ``box`` is [x0, y0, x1, y1] of the digit in the last frame, in
-    pixels; None where that frame cuts it. Every second clip asks for its digit, the others for its direction.
+    anywhere, so that no single frame tells the direction. ``box`` is [x0, y0, x1, y1] of the digit in the last frame,
+    in pixels; None where that frame cuts it. Half of the clips, at random, ask for the digit, the others for its way.
     """
     return prepared("moving_digits", _rows, cache=cache)
 
