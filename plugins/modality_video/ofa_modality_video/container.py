@@ -145,11 +145,14 @@ class ContainerClip:
 
     def _decoded(self) -> Iterator[Any]:
         """Frames from here on; those that nobody wants, and no other frame is told by, are left out."""
-        decoder = self._stream.codec_context
+        decoder, whole = self._stream.codec_context, True
+        decoder.skip_frame = "DEFAULT"
         for packet in self._container.demux(self._stream):
             if packet.pts is not None:
                 self._seen.append(packet.pts)
-            decoder.skip_frame = "DEFAULT" if self._needed(packet) else "NONREF"
+            needed = self._needed(packet)
+            if needed != whole:
+                whole, decoder.skip_frame = needed, "DEFAULT" if needed else "NONREF"
             yield from packet.decode()
 
     def _needed(self, packet: Any) -> bool:

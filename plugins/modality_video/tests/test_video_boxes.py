@@ -8,14 +8,13 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from video_clips import numbered, write
 
 from ofa_modality_video.preview import moving_picture
 from ofa_modality_video.sample import clip
 from ofacore import Generalist, Task
 from ofacore.batching.permutation import item_rng
 from ofacore.parts import PlaneView
-
-from .clips import numbered, write
 
 SIZES = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 STILL = clip()[-1:].repeat(6, 0)

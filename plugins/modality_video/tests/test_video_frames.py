@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from video_clips import numbered, write
 
 from ofa_modality_video.sampling import Sampling, moments, span
 from ofacore import Generalist, Task
 from ofacore.batching.permutation import item_rng
 from ofacore.protocols import RowError
-
-from .clips import numbered, write
 
 SIZES = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 CLIP = np.random.default_rng(0).integers(0, 256, (1, 40, 40, 3), dtype=np.uint8).repeat(6, 0)

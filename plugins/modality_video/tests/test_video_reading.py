@@ -8,12 +8,11 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from video_clips import number_of, numbered, write, write_sound
 
 from ofa_modality_video import container
 from ofa_modality_video.opening import open_clip
 from ofacore.protocols import RowError
-
-from .clips import number_of, numbered, write, write_sound
 
 COUNT = 40
 

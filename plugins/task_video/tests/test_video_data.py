@@ -113,4 +113,5 @@ def test_scenes_are_apart_in_time():
             for split, rows in splits.items()
         }
         latest = max(end for _, end in ends["train"])
-        assert latest <= min(start for start, _ in ends["test"] + ends["valid"]) + 1e-3
+        assert [len(ends[split]) for split in ("train", "valid", "test")] == [60, 10, 10]
+        assert latest <= min(start for start, _ in ends["test"] + ends["valid"]) + 2e-3

@@ -28,8 +28,10 @@ SCENES = {"bikes": "bikes", "cartoon": "bigbuckbunny", "phone call": "carphone_p
 NAMES = tuple(SCENES)
 TRAINED = 0.7
 """Share of each film, from its start, that is trained on."""
-LENGTH, STRIDE = 0.5, 0.1
-"""Seconds of a clip, and from one to the next."""
+LENGTH = 0.5
+"""Seconds of a clip."""
+CLIPS = (60, 20)
+"""Clips of each film in training, and behind it; evenly spread, so that neighbours overlap."""
 
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
@@ -39,8 +41,8 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
         path = folder / f"{name}.mp4"
         duration = _seconds(path)
         cut = TRAINED * duration
-        splits["train"] += _clips(path, scene, 0.0, cut)
-        later = _clips(path, scene, cut, duration)
+        splits["train"] += _clips(path, scene, 0.0, cut, CLIPS[0])
+        later = _clips(path, scene, cut, duration, CLIPS[1])
         splits["valid"] += later[::2]
         splits["test"] += later[1::2]
     return splits
@@ -51,8 +53,8 @@ def baseline(splits: Splits) -> list[Row]:
     return majority(splits, "scene")
 
 
-def _clips(path: Path, scene: str, begin: float, end: float) -> list[Row]:
-    starts = np.arange(begin, end - LENGTH + 1e-6, STRIDE).round(3).tolist()
+def _clips(path: Path, scene: str, begin: float, end: float, count: int) -> list[Row]:
+    starts = np.linspace(begin, end - LENGTH, count).round(3).tolist()
     return [
         {
             "video": {"path": str(path), "start": start, "end": round(start + LENGTH, 3)},
@@ -66,5 +68,4 @@ def _seconds(path: Path) -> float:
     import av
 
     with av.open(str(path)) as container:
-        track = container.streams.video[0]
-        return float(track.duration * track.time_base)
+        return float((container.duration or 0) / av.time_base)
