@@ -13,6 +13,7 @@ SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "MOTION": "ofa-modality-motion",
         "STRUCT": "ofa-modality-structured",
         "TEXT": "ofa-modality-text",
+        "VIDEO": "ofa-modality-video",
     }
 )
 COMPONENT_DISTRIBUTIONS: Mapping[tuple[str, str], str] = MappingProxyType(

@@ -25,8 +25,9 @@ _ATTRIBUTES = (
     Attribute(
         "image",
         "slot",
-        choices=("IMAGE",),
-        doc="The image that the box lies in; default: the nearest before it in the same turn.",
+        choices=("IMAGE", "VIDEO"),
+        doc="The image that the box lies in, or the video in whose last frame that is seen it does; default: the "
+        "nearest before it in the same turn.",
     ),
     Attribute(
         "format",
