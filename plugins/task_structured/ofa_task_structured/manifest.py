@@ -28,7 +28,7 @@ WITH_DATA = (
     ),
     TaskPreset(
         "row_classification",
-        ("[STRUCT:row] what class is it? -> [TEXT:class,closed_set]",),
+        ("[STRUCT:row,numbers=bins] what class is it? -> [TEXT:class,closed_set]",),
         "Class of one row of a table; the data it comes with are wines and tumours",
         {
             "row": "a dict, column name -> cell",
@@ -41,7 +41,7 @@ WITH_DATA = (
     ),
     TaskPreset(
         "row_regression",
-        ("[STRUCT:row,numbers=bins] what number belongs to it? -> [TEXT:value,level=character]",),
+        ("[STRUCT:row,numbers=digits] what number belongs to it? -> [TEXT:value,level=character]",),
         "A number that belongs to a row of a table; the data it comes with are patients",
         {"row": "a dict, column name -> cell", "value": "the number"},
         metrics=(MetricUse("absolute_error", "value"),),
