@@ -70,7 +70,11 @@ class SlotBench:
     @cached_property
     def writable(self) -> bool:
         """Whether a value can be a target."""
-        default = self.registry.component("preprocessor", self.slot_type.preprocessor)
+        from ofacore.plan import compile_instruction
+
+        read = compile_instruction(self.instruction(READ), self.registry).named(COLUMN)
+        assert read is not None
+        default = self.registry.component("preprocessor", read.preprocessor)
         return {"head", "criterion", "generator"} <= set(default.uses) | (
             {"generator"} if self._generator else set()
         )
