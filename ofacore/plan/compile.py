@@ -191,9 +191,7 @@ def _resolve(
     values = with_defaults(values, side, slot_type)
     learned = side == "target" and may_learn and not values.get("no_loss")
     usual = (learned and slot_type.target_preprocessor) or slot_type.preprocessor
-    preprocessor = _component(
-        node, tree, registry, "preprocessor", values.pop("preprocess", usual)
-    )
+    preprocessor = _component(node, tree, registry, "preprocessor", values.pop("preprocess", usual))
     try:
         with_neighbours([preprocessor], registry)
     except PluginError as error:

@@ -51,8 +51,8 @@ class FlowCorruption:
 class FlowCriterion:
     """``image_flow``: squared error of the velocity, mean over the numbers of a patch, summed over patches.
 
-    Prediction [m, W], the clean patches; labels ``values`` [m, W] and ``weight`` [m, 1], what errors are multiplied with
-    before they are squared.
+    Prediction [m, W], the clean patches; labels ``values`` [m, W], and ``weight`` [m, 1] that errors are multiplied
+    with before they are squared.
     """
 
     scope: ClassVar[Literal["position", "segment", "step"]] = "position"

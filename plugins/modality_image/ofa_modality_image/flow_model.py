@@ -80,7 +80,9 @@ class FlowAdapter(nn.Module):
         states = self.norm(self.patches(patches.to(dtype)))
         scale, shift = self.level(_waves(level).to(dtype)).chunk(2, dim=1)
         noisy = (level < 1)[:, None].to(dtype)
-        tables = {shape: place(*shape, patches.device).to(dtype) for shape in set(map(tuple, shapes))}
+        tables = {
+            shape: place(*shape, patches.device).to(dtype) for shape in set(map(tuple, shapes))
+        }
         places = torch.cat([tables[tuple(shape)] for shape in shapes])
         return states * (1 + noisy * scale) + noisy * shift + self.position(places)
 

@@ -23,6 +23,33 @@ _FLOW_USES = {
     "generator": "image_flow",
     "corruption": "image_flow",
 }
+_CODES_USES = {
+    "adapter": "image_vqgan",
+    "head": "token",
+    "criterion": "cross_entropy",
+    "generator": "token",
+}
+_CODEC = {
+    "path": Option(
+        "",
+        "Folder of a codec: of `ofa train-tokenizer`, or a VQModel of diffusers; empty: train one.",
+    ),
+    "factor": Option(4, "Of a codec trained here: pixels on a side of a code's cell.", minimum=2),
+    "levels": Option([8, 5, 5, 5], "And levels of each number of a code."),
+    "width": Option(64, "And channels of its layers.", minimum=8),
+    "fit_steps": Option(400, "And steps that it is trained.", minimum=1),
+    "fit_pictures": Option(4096, "And most pictures that it is trained on.", minimum=1),
+}
+_MASKGIT = {
+    "steps": Option(8, "Steps until no code is hidden.", minimum=1, maximum=10_000),
+    "temperature": Option(1.0, "Of the codes that are drawn; 0: the likeliest.", minimum=0),
+    "choice_temperature": Option(4.5, "Chance in which codes are kept.", minimum=0),
+    "order": Option(
+        "confidence", "Which codes are kept first.", choices=("confidence", "random", "raster")
+    ),
+    "guidance": Option(1.0, "Scale of classifier-free guidance; 1: off.", minimum=0, maximum=1e3),
+    "n_best": Option(1, "Number of pictures that are drawn.", minimum=1, maximum=100_000),
+}
 _FLOW_PATCH = {"patch": Option(8, "Pixels on a side of a patch.", minimum=1)}
 _FLOW_GENERATION = {
     "steps": Option(25, "Steps from noise to picture.", minimum=1, maximum=1000),
@@ -257,6 +284,34 @@ COMPONENTS = (
         options=_FLOW_GENERATION,
     ),
     Component(
+        "preprocessor",
+        "image_vqgan",
+        f"{_PACKAGE}.codes_preprocessor:CodesPreprocessor",
+        "a grid of codes by a codec: one after the other, or filled in",
+        _CODES_USES,
+        {**_OPTIONS, **_CODEC},
+    ),
+    Component(
+        "adapter",
+        "image_vqgan",
+        f"{_PACKAGE}.codes_model:CodesAdapter",
+        "embedding of codes, and the places of their cells",
+        options=_GRID,
+    ),
+    Component(
+        "corruption",
+        "masked_codes",
+        f"{_PACKAGE}.masked_codes:MaskedCodes",
+        "hides a random share of the codes",
+    ),
+    Component(
+        "generator",
+        "maskgit",
+        f"{_PACKAGE}.maskgit:MaskgitGenerator",
+        "fills in all codes in a few steps",
+        options=_MASKGIT,
+    ),
+    Component(
         "metric",
         "psnr",
         f"{_PACKAGE}.metrics:Psnr",
@@ -267,6 +322,23 @@ COMPONENTS = (
         "ssim",
         f"{_PACKAGE}.metrics:Ssim",
         "structural similarity",
+    ),
+    Component(
+        "metric",
+        "image_retrieval",
+        f"{_PACKAGE}.retrieval:ImageRetrieval",
+        "is a picture's own reference among the nearest",
+        options={"k": Option(10, "How many of the nearest references count.", minimum=1)},
+    ),
+    Component(
+        "metric",
+        "clip_ti",
+        f"{_PACKAGE}.clip_ti:ClipTi",
+        "agreement with the caption by a local encoder",
+        options={
+            "path": Option("", "Folder of a CLIP or SigLIP of transformers, with its processor."),
+            "caption": Option("text", "Column of the captions."),
+        },
     ),
     Component(
         "adapter",

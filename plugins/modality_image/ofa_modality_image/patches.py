@@ -16,7 +16,7 @@ def to_patches(pixels: np.ndarray, patch: int) -> np.ndarray:
 
 
 def from_patches(values: np.ndarray, rows: int, patch: int) -> np.ndarray:
-    """uint8 [height, width, 3] of patches float [patches, patch * patch * 3] in ``rows`` rows; what is beyond is cut."""
+    """uint8 [height, width, 3] of patches float [patches, patch * patch * 3] in ``rows`` rows; larger ones are cut."""
     columns = len(values) // rows
     whole = values.reshape(rows, columns, patch, patch, CHANNELS).transpose(0, 2, 1, 3, 4)
     return to_pixels(whole.reshape(rows * patch, columns * patch, CHANNELS))

@@ -33,6 +33,7 @@ POLICIES: Mapping[str, Policy] = {
     "imagenet": Policy(geometry.random_resized, geometry.centre_square, flips=True),
     "imagepretrain": Policy(geometry.zoomed),
     "image_flow": Policy(geometry.whole),
+    "image_vqgan": Policy(geometry.whole),
 }
 """Preprocessor -> framing."""
 

@@ -43,7 +43,7 @@ class WrittenPictures(ImagePreprocessor):
             image = draw_view(slot, ctx, image.size, side).apply(image, settings.resample)
         if image.size != (side, side):
             image = image.resize((side, side), settings.resample)
-        return np.asarray(image)
+        return np.array(image)
 
     def hidden(self, slot: SlotPlan, ctx: RowContext) -> np.ndarray | None:
         """bool [size, size]: pixels to be written; None: all of them.

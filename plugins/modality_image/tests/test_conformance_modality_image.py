@@ -45,6 +45,38 @@ class TestFlow(_Written):
     attributes = "preprocess=image_flow"
 
 
+TINY = {"size": 16, "factor": 4, "levels": [4, 3], "width": 8, "fit_steps": 2}
+
+
+class _Codes(ModalityConformance):
+    """A codec of two steps gives no picture back, but always the same."""
+
+    plugin = PLUGIN
+    values = [value.resize((16, 16)) for value in PICTURES]
+    bad_values = (object(), "no/such/file.png", b"no picture", np.zeros((4, 4, 3)))
+    model = {"preprocessors": {"image_vqgan": TINY}}
+    tolerance = 256
+
+
+class TestCodes(_Codes):
+    attributes = "preprocess=image_vqgan"
+
+
+class TestMaskedCodes(_Codes):
+    attributes = "preprocess=image_vqgan"
+    target_attributes = "corruption=masked_codes,generator=maskgit"
+
+
+class TestMaskgit(GeneratorConformance):
+    plugin = PLUGIN
+    generator = "maskgit"
+    values = PICTURES
+    attributes = "preprocess=image_vqgan"
+    target_attributes = "corruption=masked_codes"
+    model = {"preprocessors": {"image_vqgan": TINY}}
+    generation = ({}, {"order": "raster", "temperature": 0.0}, {"order": "random", "steps": 5})
+
+
 class TestFlowCriterion(CriterionConformance):
     plugin = PLUGIN
     criterion = "image_flow"

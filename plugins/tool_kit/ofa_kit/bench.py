@@ -89,7 +89,8 @@ class SlotBench:
             )
         )
         slot = f"[{self.slot_type.name}:{COLUMN}{attributes}]"
-        target = slot[:-1] + (f",generator={self._generator}]" if self._generator else "]")
+        generator = f"generator={self._generator}" if self._generator else ""
+        target = ",".join(filter(None, [slot[:-1], self.suite.target_attributes, generator])) + "]"
         return {
             READ: f"{context} {slot} -> [PROBE:probe]",
             WRITE: f"{context} [PROBE:probe] -> {target}",
