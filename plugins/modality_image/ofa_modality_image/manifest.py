@@ -37,7 +37,7 @@ _CODEC = {
     "factor": Option(4, "Of a codec trained here: pixels on a side of a code's cell.", minimum=2),
     "levels": Option([8, 5, 5, 5], "And levels of each number of a code."),
     "width": Option(64, "And channels of its layers.", minimum=8),
-    "fit_steps": Option(400, "And steps that it is trained.", minimum=1),
+    "fit_steps": Option(600, "And steps that it is trained.", minimum=1),
     "fit_pictures": Option(4096, "And most pictures that it is trained on.", minimum=1),
 }
 _MASKGIT = {

@@ -36,8 +36,8 @@ def train_tokenizer(
     factor: Annotated[int, typer.Option(help="Pixels on a side of a code's cell.", min=2)] = 4,
     levels: Annotated[str, typer.Option(help="Levels of each number of a code.")] = "8,5,5,5",
     width: Annotated[int, typer.Option(help="Channels of its layers.", min=8)] = 64,
-    steps: Annotated[int, typer.Option(help="Steps of training.", min=1)] = 1000,
-    batch: Annotated[int, typer.Option(help="Pictures of a step.", min=1)] = 32,
+    steps: Annotated[int, typer.Option(help="Steps of training.", min=1)] = 1500,
+    batch: Annotated[int, typer.Option(help="Pictures of a step.", min=1)] = 16,
     seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
 ) -> None:
     """Train a codec of pictures (finite scalar quantisation) for the preprocessor image_vqgan."""

@@ -121,8 +121,17 @@ def _widths(shape: CodecShape) -> list[int]:
 
 
 def _halving(before: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(before, width, 4, stride=2, padding=1), nn.GELU())
+    return nn.Sequential(
+        nn.Conv2d(before, width, 4, stride=2, padding=1),
+        nn.GroupNorm(_GROUPS, width),
+        nn.GELU(),
+    )
 
 
 def _doubling(before: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(before, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.GELU())
+    return nn.Sequential(
+        nn.Conv2d(before, 4 * width, 3, padding=1),
+        nn.PixelShuffle(2),
+        nn.GroupNorm(_GROUPS, width),
+        nn.GELU(),
+    )

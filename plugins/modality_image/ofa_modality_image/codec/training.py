@@ -13,7 +13,7 @@ from torch.nn import functional
 from ofa_modality_image.codec.codec_error import CodecError
 from ofa_modality_image.codec.network import CodecShape, FsqCodec
 
-_RATE = 2e-3
+_RATE = 3e-3
 _WARMUP = 20
 _HALF = 127.5
 
@@ -26,7 +26,7 @@ class CodecTraining:
     """How long, and on how much at a time."""
 
     steps: int = 600
-    batch: int = 32
+    batch: int = 16
     seed: int = 0
 
 
