@@ -71,7 +71,7 @@ class Upgradable(Protocol):
 class Adapter(Protocol):
     """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
 
-    ``axes``, ``grid``, ``collective`` and ``stored_options`` may be left out.
+    ``axes``, ``grid``, ``collective``, ``located`` and ``stored_options`` may be left out.
     """
 
     axes: int = 3
@@ -80,6 +80,11 @@ class Adapter(Protocol):
     """Where its cells stand in tables of learned positions; None: they stand in none."""
     collective: bool = False
     """It takes part in communication, by the options that it has; the manifest may say so of all of them."""
+
+    located: bool = False
+    """``embed`` has a third argument, ``coordinates=None``: int64 [sum of lengths, 3], where its positions stand in the
+    row; None where that does not matter, as on ranks without a value. For tokens with coordinates of their own, whose
+    shape does not tell them."""
 
     @staticmethod
     @optional

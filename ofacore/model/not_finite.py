@@ -69,7 +69,7 @@ def _embeds_finite(model: UniversalModel, call: AdapterCall) -> bool:
         for name, value in call.features.items():
             if value.is_floating_point():
                 features[name] = value.to(model.dtype)
-        return _is_finite(module.embed(features, call.shapes))  # type: ignore[operator]
+        return _is_finite(model.embedded(call.adapter, features, call.shapes, None))
 
 
 def _breaks(model: UniversalModel, group: TermGroup, prediction: Any, hidden: Hidden) -> bool:

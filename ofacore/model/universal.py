@@ -189,7 +189,7 @@ class UniversalModel(nn.Module):
             for name, value in call.features.items()
         }
         with Blame(self._owner("adapter", call.adapter), place):
-            states = self.adapters[call.adapter].embed(features, call.shapes)
+            states = self.embedded(call.adapter, features, call.shapes, coordinates)
             if coordinates is not None and len(states) != len(coordinates):
                 wanted = f"{len(coordinates)} that length says, for shapes {list(call.shapes[:4])}"
                 raise ValueError(f"embed gave {len(states)} positions, not {wanted}")
@@ -203,6 +203,23 @@ class UniversalModel(nn.Module):
         states = states + self.types[kind] if kind in self.types else states
         layer_norm = self.source_norm if side == "source" else self.target_norm
         return layer_norm[call.adapter](states) if isinstance(layer_norm, nn.ModuleDict) else states
+
+    def embedded(
+        self,
+        name: str,
+        features: Mapping[str, Tensor],
+        shapes: Sequence[tuple[int, ...]],
+        coordinates: Tensor | None,
+    ) -> Tensor:
+        """What an adapter makes of features; one that wants to know where its positions stand is told."""
+        where = (coordinates,) if name in self._located else ()
+        return self.adapters[name].embed(features, shapes, *where)  # type: ignore[no-any-return,operator]
+
+    @cached_property
+    def _located(self) -> frozenset[str]:
+        """Adapters that want to know where their positions stand."""
+        wanted = {name for name, built in self.adapters.items() if seen_as(Adapter, built).located}
+        return frozenset(wanted)
 
     def _prepared(self, side: Side, states: Tensor) -> Tensor:
         layer_norm = self.source_norm if side == "source" else self.target_norm

@@ -189,16 +189,15 @@ def _resolve(
 ) -> SlotPlan:
     """Choose the components of a slot: what it says itself, else what its preprocessor declares."""
     values = with_defaults(values, side, slot_type)
-    preprocessor = _component(
-        node, tree, registry, "preprocessor", values.pop("preprocess", slot_type.preprocessor)
-    )
+    learned = side == "target" and may_learn and not values.get("no_loss")
+    usual = (learned and slot_type.target_preprocessor) or slot_type.preprocessor
+    preprocessor = _component(node, tree, registry, "preprocessor", values.pop("preprocess", usual))
     try:
         with_neighbours([preprocessor], registry)
     except PluginError as error:
         raise PlanError(str(error), tree.text, node.start) from error
     serving = dict(registry.component("preprocessor", preprocessor).uses)
     serving.update({kind: values.pop(kind) for kind in _SERVING if kind in values})
-    learned = side == "target" and may_learn and not values.get("no_loss")
     serving = {
         kind: _component(node, tree, registry, kind, component)
         for kind, component in serving.items()

@@ -48,6 +48,7 @@ COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "plugins check": "ofa-kit",
         "plugins doctor": "ofa-kit",
         "plugins new": "ofa-kit",
+        "train-tokenizer": "ofa-modality-image",
     }
 )
 """Command -> first-party distribution that brings it. Add a line with each such package."""

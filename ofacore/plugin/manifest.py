@@ -145,6 +145,9 @@ class SlotType:
     parse: str = ""
     """``"package.module:function"`` from what was entered to the value: text, a number, or of ``file`` the path of a
     file or its bytes. A ``ValueError`` says what is wrong. Empty: what was entered is the value."""
+    target_preprocessor: str = ""
+    """Default preprocessor of slots that are learned, where what is read takes another form than what is written;
+    empty: ``preprocessor``."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ofacore.protocols import BuildContext, Options
 
-_BANDS = 6
+BANDS = 6
 DEFAULT_GRID = 42
 """Cells on a side of the tables of learned positions: pictures up to 672 pixels at 16 pixels a cell."""
 
@@ -42,7 +42,7 @@ class PictureAdapter(nn.Module):
         self.options = dict(context.options)
         self.bare = bool(self.options.get("bare", False))
         if not self.bare:
-            self.position = nn.Linear(4 * _BANDS, context.hidden)
+            self.position = nn.Linear(4 * BANDS, context.hidden)
         side = int(self.options.get("grid", DEFAULT_GRID))
         self.grid = PositionGrid(side, side, bool(self.options.get("class_token")))
         largest, deviations = torch.tensor(LARGEST).unsqueeze(1), torch.tensor(DEVIATIONS)
@@ -126,7 +126,7 @@ class PictureAdapter(nn.Module):
 
 def place(rows: int, columns: int, device: torch.device) -> Tensor:
     """[cells, 4 * bands]: sine and cosine of each cell's relative place in the picture, in octaves."""
-    frequencies = torch.pi * 2.0 ** torch.arange(_BANDS, device=device)
+    frequencies = torch.pi * 2.0 ** torch.arange(BANDS, device=device)
     y = (torch.arange(rows, device=device) + 0.5)[:, None] / rows * frequencies
     x = (torch.arange(columns, device=device) + 0.5)[:, None] / columns * frequencies
     vertical = torch.cat([y.sin(), y.cos()], dim=1)[:, None].expand(-1, columns, -1)

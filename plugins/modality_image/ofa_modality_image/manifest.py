@@ -1,6 +1,8 @@
-"""What this package adds: the slot type IMAGE, its preprocessors and adapters."""
+"""What this package adds: the slot type IMAGE and everything that reads and writes it."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from ofa_modality_image.values import is_image
 from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
@@ -14,6 +16,46 @@ _OPTIONS = {
     "interpolation": Option("bicubic", "How pictures are resized.", choices=_INTERPOLATIONS),
 }
 _USES = {"adapter": "image_conv"}
+_FLOW_USES = {
+    "adapter": "image_flow",
+    "head": "image_flow",
+    "criterion": "image_flow",
+    "generator": "image_flow",
+    "corruption": "image_flow",
+}
+_CODES_USES = {
+    "adapter": "image_vqgan",
+    "head": "token",
+    "criterion": "cross_entropy",
+    "generator": "token",
+}
+_CODEC = {
+    "path": Option(
+        "",
+        "Folder of a codec: of `ofa train-tokenizer`, or a VQModel of diffusers; empty: train one.",
+    ),
+    "factor": Option(4, "Of a codec trained here: pixels on a side of a code's cell.", minimum=2),
+    "levels": Option([8, 5, 5, 5], "And levels of each number of a code."),
+    "width": Option(64, "And channels of its layers.", minimum=8),
+    "fit_steps": Option(600, "And steps that it is trained.", minimum=1),
+    "fit_pictures": Option(4096, "And most pictures that it is trained on.", minimum=1),
+}
+_MASKGIT = {
+    "steps": Option(8, "Steps until no code is hidden.", minimum=1, maximum=10_000),
+    "temperature": Option(1.0, "Of the codes that are drawn; 0: the likeliest.", minimum=0),
+    "choice_temperature": Option(4.5, "Chance in which codes are kept.", minimum=0),
+    "order": Option(
+        "confidence", "Which codes are kept first.", choices=("confidence", "random", "raster")
+    ),
+    "guidance": Option(1.0, "Scale of classifier-free guidance; 1: off.", minimum=0, maximum=1e3),
+    "n_best": Option(1, "Number of pictures that are drawn.", minimum=1, maximum=100_000),
+}
+_FLOW_PATCH = {"patch": Option(8, "Pixels on a side of a patch.", minimum=1)}
+_FLOW_GENERATION = {
+    "steps": Option(25, "Steps from noise to picture.", minimum=1, maximum=1000),
+    "guidance": Option(1.0, "Scale of classifier-free guidance; 1: off.", minimum=0, maximum=1e3),
+    "n_best": Option(1, "Number of pictures that are drawn.", minimum=1, maximum=100_000),
+}
 _TOWER = {
     "pretrained": Option("", "File of weights to begin with."),
     "frozen": Option(False, "Its weights are not trained."),
@@ -151,10 +193,25 @@ ATTRIBUTES = (
         choices=("upright", "stored"),
     ),
     Attribute(
+        "grey",
+        "flag",
+        False,
+        "without its colours",
+        sides=("source",),
+    ),
+    Attribute(
+        "inpaint",
+        "str",
+        None,
+        "what is to be written, the rest is given by the row's own picture: a share of the area, a square in its"
+        " centre; or a column with a picture that is white there",
+        sides=("target",),
+    ),
+    Attribute(
         "length",
         "int",
         None,
-        "number of codes of a generated picture",
+        "number of patches or codes of a generated picture, as a check",
         sides=("target",),
         minimum=1,
     ),
@@ -184,6 +241,104 @@ COMPONENTS = (
         "enlarged 1 to 1.5 times, central crop, colours",
         _USES,
         _OPTIONS,
+    ),
+    Component(
+        "preprocessor",
+        "image_flow",
+        f"{_PACKAGE}.flow_preprocessor:FlowPreprocessor",
+        "patches of pixels, written by flow",
+        _FLOW_USES,
+        {**_OPTIONS, "patch": replace(_FLOW_PATCH["patch"], shared=True)},
+    ),
+    Component(
+        "adapter",
+        "image_flow",
+        f"{_PACKAGE}.flow_model:FlowAdapter",
+        "MLP on patches, and how much noise is in them",
+        options={**_FLOW_PATCH, **_GRID},
+    ),
+    Component(
+        "head",
+        "image_flow",
+        f"{_PACKAGE}.flow_model:FlowHead",
+        "clean patches",
+        options=_FLOW_PATCH,
+    ),
+    Component(
+        "corruption",
+        "image_flow",
+        f"{_PACKAGE}.flow_learning:FlowCorruption",
+        "a point between noise and picture",
+    ),
+    Component(
+        "criterion",
+        "image_flow",
+        f"{_PACKAGE}.flow_learning:FlowCriterion",
+        "squared error of the velocity",
+    ),
+    Component(
+        "generator",
+        "image_flow",
+        f"{_PACKAGE}.flow_generator:FlowGenerator",
+        "from noise to a picture",
+        options=_FLOW_GENERATION,
+    ),
+    Component(
+        "preprocessor",
+        "image_vqgan",
+        f"{_PACKAGE}.codes_preprocessor:CodesPreprocessor",
+        "a grid of codes by a codec: one after the other, or filled in",
+        _CODES_USES,
+        {**_OPTIONS, **_CODEC},
+    ),
+    Component(
+        "adapter",
+        "image_vqgan",
+        f"{_PACKAGE}.codes_model:CodesAdapter",
+        "embedding of codes, and the places of their cells",
+        options=_GRID,
+    ),
+    Component(
+        "corruption",
+        "masked_codes",
+        f"{_PACKAGE}.masked_codes:MaskedCodes",
+        "hides a random share of the codes",
+    ),
+    Component(
+        "generator",
+        "maskgit",
+        f"{_PACKAGE}.maskgit:MaskgitGenerator",
+        "fills in all codes in a few steps",
+        options=_MASKGIT,
+    ),
+    Component(
+        "metric",
+        "psnr",
+        f"{_PACKAGE}.metrics:Psnr",
+        "peak signal-to-noise ratio in dB",
+    ),
+    Component(
+        "metric",
+        "ssim",
+        f"{_PACKAGE}.metrics:Ssim",
+        "structural similarity",
+    ),
+    Component(
+        "metric",
+        "image_retrieval",
+        f"{_PACKAGE}.retrieval:ImageRetrieval",
+        "is a picture's own reference among the nearest",
+        options={"k": Option(10, "How many of the nearest references count.", minimum=1)},
+    ),
+    Component(
+        "metric",
+        "clip_ti",
+        f"{_PACKAGE}.clip_ti:ClipTi",
+        "agreement with the caption by a local encoder",
+        options={
+            "path": Option("", "Folder of a CLIP or SigLIP of transformers, with its processor."),
+            "caption": Option("text", "Column of the captions."),
+        },
     ),
     Component(
         "adapter",
@@ -225,12 +380,13 @@ COMPONENTS = (
 MANIFEST = ModalityManifest(
     name="image",
     contract=(2, 0),
-    doc="Pictures as input.",
+    doc="Pictures as input, and as output by flow or by codes.",
     slots=(
         SlotType(
             name="IMAGE",
             doc="A picture.",
             preprocessor="image",
+            target_preprocessor="image_flow",
             values="a path, bytes, base64 text, a PIL image, a dict with 'bytes' or 'path', a uint8 array [height,"
             " width(, channels)], or a float array [height, width, 3] that is normalised already",
             is_element=is_image,

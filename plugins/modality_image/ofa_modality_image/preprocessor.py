@@ -112,6 +112,8 @@ class ImagePreprocessor:
             image = draw_view(slot, ctx, image.size, size).apply(image, settings.resample)
         if image.size != (size, size):
             image = image.resize((size, size), settings.resample)
+        if slot.attributes.get("grey"):
+            image = image.convert("L").convert("RGB")
         if not augmented(slot, ctx):
             return np.asarray(image)
         if slot.attributes.get("augment") == "rand":
@@ -123,12 +125,11 @@ class ImagePreprocessor:
         return np.asarray(image)
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
-        """A picture of the slot's size: its number of pixels."""
-        size = int(slot.attributes.get("size") or self._size)
-        return TargetSpec(open=False, length=size * size)
+        """Nothing is written: a picture that is a target has another preprocessor."""
+        return TargetSpec(open=False)
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Image.Image:
-        """A PIL picture from values [height, width, 3] in 0 to 255."""
+        """A PIL picture of pixels [height, width, 3] in 0 to 255."""
         return Image.fromarray(hypothesis.value.clip(0, 255).round().astype(np.uint8))
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:

@@ -32,6 +32,8 @@ POLICIES: Mapping[str, Policy] = {
     "image": Policy(geometry.jittered),
     "imagenet": Policy(geometry.random_resized, geometry.centre_square, flips=True),
     "imagepretrain": Policy(geometry.zoomed),
+    "image_flow": Policy(geometry.whole),
+    "image_vqgan": Policy(geometry.whole),
 }
 """Preprocessor -> framing."""
 
@@ -74,32 +76,43 @@ class ImageTransform:
             RowError: A value is no picture.
         """
         changed = dict(row)
-        for slot in {slot.name: slot for slot in reversed(slots)}.values():
-            if row.get(slot.name) is not None:
+        for name in dict.fromkeys(slot.name for slot in slots):
+            if row.get(name) is not None:
+                same = [slot for slot in slots if slot.name == name]
                 views: list[PlaneView] = []
-                changed[slot.name] = self._column(row[slot.name], slot, ctx, views)
-                ctx.published.put(slot.name, *views)
+                changed[name] = self._column(row[name], same, ctx, views)
+                ctx.published.put(name, *views)
         return changed
 
-    def _column(self, value: Any, slot: SlotPlan, ctx: RowContext, views: list[PlaneView]) -> Any:
-        """The column with views of its pictures, each of which is noted."""
+    def _column(
+        self, value: Any, slots: Sequence[SlotPlan], ctx: RowContext, views: list[PlaneView]
+    ) -> Any:
+        """The column of some slots with views of its pictures, each of which is noted."""
         if is_image(value) or not isinstance(value, (list, tuple)):
-            picture, view = self._picture(value, slot, ctx)
+            picture, view = self._picture(value, slots, ctx)
             views.append(view)
             return picture
         return [
-            None if element is None else self._column(element, slot, ctx, views)
+            None if element is None else self._column(element, slots, ctx, views)
             for element in value
         ]
 
-    def _picture(self, value: Any, slot: SlotPlan, ctx: RowContext) -> tuple[Any, PlaneView]:
+    def _picture(
+        self, value: Any, slots: Sequence[SlotPlan], ctx: RowContext
+    ) -> tuple[Any, PlaneView]:
+        """The view that the first slot asks for, as large as that slot asks which wants most pixels."""
         if is_normalised(value):
             size = (value.shape[1], value.shape[0])
             return value, PlaneView(size, np.eye(2, 3), size)
-        settings = Settings.of(slot, {**self._options, **ctx.options.get(slot.preprocessor, {})})
+        slot, wanted = slots[0], [self._settings(slot, ctx) for slot in slots]
+        settings, sides = wanted[0], [one.size for one in wanted]
+        side = None if None in sides else max(filter(None, sides))
         loaded = read_image(value, slot.name, settings.depth, settings.stored)
-        view = draw_view(slot, ctx, loaded.image.size, settings.size)
+        view = draw_view(slot, ctx, loaded.image.size, side)
         published = PlaneView(
             loaded.image.size, view.affine(), view.size, loaded.image, loaded.turned
         )
         return view.apply(loaded.image, settings.resample), published
+
+    def _settings(self, slot: SlotPlan, ctx: RowContext) -> Settings:
+        return Settings.of(slot, {**self._options, **ctx.options.get(slot.preprocessor, {})})

@@ -1,4 +1,4 @@
-"""Task presets on pictures: classification, captions, questions, entailment, matching."""
+"""Task presets on pictures: classification, captions, questions, entailment, matching, pictures that are written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from ofacore.plugin import Component, LossUse, MetricUse, TaskManifest, TaskPres
 
 _DATA = "ofa_task_vision.data"
 _IMAGE = "a picture"
+_CODES = "preprocess=image_vqgan"
+_FILLED = f"{_CODES},corruption=masked_codes,generator=maskgit"
+_GUIDED = {"prompt_slot": "text", "drop_prompt": 0.1}
+_LIKENESS = (MetricUse("psnr", "img"), MetricUse("ssim", "img"))
 _CAPTION_GENERATION = {"strategy": "beam", "beam": 5, "max_length": 32, "no_repeat_ngram": 3}
 
 STARTER = (
@@ -93,6 +97,94 @@ STARTER = (
         data=f"{_DATA}.emoji_caption_multi:build",
         baseline=f"{_DATA}.emoji_caption_multi:baseline",
         baseline_doc="frequent words",
+    ),
+    TaskPreset(
+        "emoji_image",
+        (
+            (f"draw the emoji [TEXT:cap] -> [IMAGE:img,size=32,{_FILLED}]", 2.0),
+            (f"draw the emoji [TEXT:cap] -> [IMAGE:img,size=32,{_CODES}]", 1.0),
+        ),
+        "Picture of a named emoji, as codes that are filled in (or written one after the other)",
+        {"cap": "its English name", "img": _IMAGE},
+        metrics=(
+            MetricUse("image_retrieval", "img"),
+            MetricUse("psnr", "img"),
+            MetricUse("ssim", "img"),
+        ),
+        generation={"steps": 8, "temperature": 0.0, "choice_temperature": 1.0},
+        data=f"{_DATA}.emoji_image:build",
+        baseline=f"{_DATA}.emoji_image:baseline",
+        baseline_doc="mean picture",
+        options={"prompt_slot": "cap", "drop_prompt": 0.1},
+    ),
+)
+
+WRITTEN = (
+    TaskPreset(
+        "image_gen",
+        (
+            (f"what is the complete image? caption: [TEXT:text] -> [IMAGE:img,{_FILLED}]", 1.0),
+            (f"what is the complete image? caption: [TEXT:text] -> [IMAGE:img,{_CODES}]", 1.0),
+        ),
+        "Pictures from captions as codes, with guidance: the caption is dropped in a tenth of the training samples",
+        {"text": "a caption", "img": _IMAGE},
+        transforms={"text": ("caption_text",)},
+        options=_GUIDED,
+    ),
+    TaskPreset(
+        "image_gen_flow",
+        ("what is the complete image? caption: [TEXT:text] -> [IMAGE:img]",),
+        "Pictures from captions by flow, with guidance",
+        {"text": "a caption", "img": _IMAGE},
+        transforms={"text": ("caption_text",)},
+        options=_GUIDED,
+    ),
+    TaskPreset(
+        "image_infilling",
+        (
+            (
+                'what is the complete image of " [IMAGE:img,mask_ratio=0.5,augment=none] "?'
+                f" -> [IMAGE:img,{_FILLED}]",
+                1.0,
+            ),
+            (
+                'what is the complete image of " [IMAGE:img,mask_ratio=0.5,augment=none] "?'
+                f" -> [IMAGE:img,{_CODES}]",
+                1.0,
+            ),
+        ),
+        "The whole of a picture whose centre is hidden, as codes",
+        {"img": _IMAGE},
+        metrics=_LIKENESS,
+    ),
+    TaskPreset(
+        "image_inpaint",
+        ("fill in the image [IMAGE:img,mask_ratio=0.25,augment=none] -> [IMAGE:img,inpaint=0.25]",),
+        "The hidden centre of a picture by flow; all around it is given and stays as it is",
+        {"img": _IMAGE},
+        metrics=_LIKENESS,
+    ),
+    TaskPreset(
+        "image_edit",
+        ("[IMAGE:before,augment=none] [TEXT:text] -> [IMAGE:after]",),
+        "A picture changed as a text says, by flow",
+        {"before": _IMAGE, "text": "what is to be changed", "after": _IMAGE},
+        metrics=(MetricUse("psnr", "after"), MetricUse("ssim", "after")),
+        options=_GUIDED,
+    ),
+    TaskPreset(
+        "image_colourise",
+        ("add colours to [IMAGE:img,grey,augment=none] -> [IMAGE:img]",),
+        "The colours of a grey picture, by flow",
+        {"img": _IMAGE},
+        metrics=_LIKENESS,
+    ),
+    TaskPreset(
+        "image_upscale",
+        ("what is the sharp image of [IMAGE:img,size=16,augment=none] -> [IMAGE:img,size=64]",),
+        "A picture at four times its size, by flow",
+        {"img": _IMAGE},
+        metrics=_LIKENESS,
     ),
 )
 
@@ -200,4 +292,6 @@ COMPONENTS = (
     *TRANSFORMS,
 )
 
-MANIFEST = TaskManifest("vision", (2, 0), STARTER + PLAIN, COMPONENTS, "Tasks on pictures.")
+MANIFEST = TaskManifest(
+    "vision", (2, 0), STARTER + PLAIN + WRITTEN, COMPONENTS, "Tasks on pictures."
+)

@@ -71,7 +71,11 @@ class SlotBench:
     @cached_property
     def writable(self) -> bool:
         """Whether a value can be a target."""
-        default = self.registry.component("preprocessor", self.slot_type.preprocessor)
+        from ofacore.plan import compile_instruction
+
+        read = compile_instruction(self.instruction(READ), self.registry).named(COLUMN)
+        assert read is not None
+        default = self.registry.component("preprocessor", read.preprocessor)
         return {"head", "criterion", "generator"} <= set(default.uses) | (
             {"generator"} if self._generator else set()
         )
@@ -86,7 +90,8 @@ class SlotBench:
             )
         )
         slot = f"[{self.slot_type.name}:{COLUMN}{attributes}]"
-        target = slot[:-1] + (f",generator={self._generator}]" if self._generator else "]")
+        generator = f"generator={self._generator}" if self._generator else ""
+        target = ",".join(filter(None, [slot[:-1], self.suite.target_attributes, generator])) + "]"
         return {
             READ: f"{context} {slot} -> [PROBE:probe]",
             WRITE: f"{context} [PROBE:probe] -> {target}",

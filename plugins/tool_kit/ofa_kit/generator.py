@@ -17,7 +17,7 @@ from ofa_kit.recorder import ProtocolBreach, Recorder
 from ofa_kit.slot_suite import SlotSuite
 from ofacore.batching.collate import collate
 from ofacore.decoding.session import Session
-from ofacore.encoding.encoder import Request
+from ofacore.encoding.encoder import Request, expected
 from ofacore.plan.generation import generation_of, taken_by, untaken
 from ofacore.protocols import BOS, EOS, Hypothesis, Options, Produced, RowRequest
 
@@ -160,7 +160,7 @@ class GeneratorConformance(DeclarationChecks, SlotSuite):
 
     def test_begins_runs_as_the_session_says(self, bench: GeneratorBench) -> None:
         """A run of tokens begins with `DecodeSession.start_ids`, which models may choose."""
-        if not bench.specs[0].blocks:
+        if not bench.specs[0].in_run:
             return
         for options in bench.options:
             session, fed = bench.session(bench.requests, START), list[int]()
@@ -225,11 +225,12 @@ class GeneratorBench(SlotBench):
     def row_requests(self, requests: Sequence[Request], final: bool) -> list[RowRequest]:
         """Requests as a generator gets them."""
         slot = self.slots[WRITE]
+        corruption = self.encoder(WRITE).corruptions.get(slot.corruption)
         return [
             RowRequest(
                 slot,
                 request.context,
-                self.preprocessor.expect(slot, request.context),
+                expected(self.preprocessor, corruption, slot, request.context),
                 last=True,
                 final=final,
             )

@@ -25,6 +25,7 @@ class SlotSuite(Suite):
         bad_values: Values that must be refused with a `RowError`. Default: an `object`.
         tolerance: Largest difference of a number after encode and decode, in the caller's units. Default: 1e-3.
         attributes: Attributes written in the slot, as ``"max_length=20,uncased"``. Default: none.
+        target_attributes: Those written besides where the slot is a target, as ``"corruption=masked"``. Default: none.
         context: What stands before the slot in the source, as ``"[OTHER:x]"``. Default: nothing.
         row: Values of the columns that ``context`` reads.
         model: Keys of the model section of a configuration. Default: a model of one layer, 32 wide.
@@ -35,6 +36,7 @@ class SlotSuite(Suite):
     bad_values: ClassVar[Sequence[Any]] = (object(),)
     tolerance: ClassVar[float] = 1e-3
     attributes: ClassVar[str] = ""
+    target_attributes: ClassVar[str] = ""
     context: ClassVar[str] = ""
     row: ClassVar[Mapping[str, Any]] = {}
     model: ClassVar[Mapping[str, Any]] = {}

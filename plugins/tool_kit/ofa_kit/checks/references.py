@@ -81,6 +81,8 @@ def used_names(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
         )
     for slot in manifest.slots if isinstance(manifest, ModalityManifest) else ():
         yield slot.name, "preprocessor", slot.preprocessor
+        if slot.target_preprocessor:
+            yield slot.name, "preprocessor", slot.target_preprocessor
         for attribute in slot.attributes:
             if attribute.type == "slot":
                 yield from (

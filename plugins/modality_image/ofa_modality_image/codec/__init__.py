@@ -1,0 +1,1 @@
+"""Codecs of pictures: from pixels to a grid of codes, and back."""

@@ -1,0 +1,201 @@
+"""Pictures as grids of codes: tokens with two coordinates, and pictures of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ofa_modality_image.canvas import Canvas, cells_of, hidden_cells
+from ofa_modality_image.codec.codec_error import CodecError
+from ofa_modality_image.codec.folder import (
+    PictureCodec,
+    artifact_in,
+    artifact_of,
+    described,
+    load_codec,
+)
+from ofa_modality_image.codec.network import CodecShape
+from ofa_modality_image.codec.training import CodecTraining, train_codec
+from ofa_modality_image.grid import grid_coordinates
+from ofa_modality_image.loading import load_image
+from ofa_modality_image.written import WrittenPictures, covered
+from ofacore.protocols import (
+    Artifact,
+    Block,
+    Hypothesis,
+    Options,
+    RowContext,
+    RowError,
+    Segment,
+    SlotPlan,
+    TargetSpec,
+    TokenSegment,
+    Vocabulary,
+)
+
+
+class CodesPreprocessor(WrittenPictures):
+    """``image_vqgan``: one token for each cell of ``factor`` x ``factor`` pixels, by a codec.
+
+    The codec is that of the folder ``path``; without one it is trained, ``fit_steps`` steps, on the pictures of the
+    tasks when the model is created. It is stored with the model.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._artifact: Artifact | None = None
+        self._codec: PictureCodec | None = None
+        self._block, self._first, self._count, self._factor = "", 0, 0, 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers get the path of the codec, not the codec."""
+        return {**self.__dict__, "_codec": None}
+
+    def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
+        """The codec: that of ``path``, or one trained on at most ``fit_pictures`` of the pictures.
+
+        Raises:
+            CodecError: The folder holds no codec, or there is no picture to train one on.
+        """
+        if path := str(self._options.get("path") or ""):
+            return artifact_in(Path(path))
+        shape = CodecShape(
+            int(self._options["factor"]),
+            tuple(int(level) for level in self._options["levels"]),
+            int(self._options["width"]),
+        )
+        seed = int(rng.integers(2**31))
+        training = CodecTraining(int(self._options["fit_steps"]), seed=seed)
+        return artifact_of(train_codec(self._gathered(values, rng), shape, training))
+
+    def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
+        """One block, named by the number of codes and by the codec."""
+        if artifact is None:
+            raise CodecError(
+                "image_vqgan has no codec: fit was not called, or its artifact is missing"
+            )
+        count, _ = described(artifact)
+        return (Block(f"image/codes:{count}:{artifact.digest}", count),)
+
+    def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
+        """Take the place of the block in the vocabulary; the codec is read when it is first needed."""
+        (block,) = self.blocks(artifact)
+        assert artifact is not None
+        self._artifact, self._codec = artifact, None
+        self._count, self._factor = described(artifact)
+        self._block, self._first = block.name, vocabulary.offset(block.name)
+
+    def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
+        """One segment of tokens, row by row, with the coordinates of their cells.
+
+        Codes that are given are those of the picture without its hidden part, so that they tell nothing of it.
+
+        Raises:
+            RowError: The value is no picture, ``inpaint`` cannot be used, or cells do not fill the size.
+        """
+        cells = self._cells(slot)
+        pixels = self.pixels(value, slot, ctx)
+        ids = self._ids(pixels)
+        coordinates = grid_coordinates(cells, cells)
+        segment = TokenSegment(ids, (self._block,), open=False, coordinates=coordinates)
+        if slot.side == "source":
+            return [segment]
+        if not slot.loss:
+            segment.weights = np.zeros(len(ids), bool)
+            return [segment]
+        _check_filling(slot)
+        hidden = self.hidden(slot, ctx)
+        if hidden is not None:
+            learned = hidden_cells(hidden, cells)
+            segment.weights = learned
+            segment.inputs = np.where(learned, ids, self._ids(covered(pixels, hidden)))
+        return [segment]
+
+    def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
+        """A code for each cell. Publishes a `Canvas` for generators that fill in.
+
+        Raises:
+            RowError: Parts should be given, but the row has no picture; or cells do not fill the size.
+        """
+        cells, own, hidden = self._cells(slot), None, None
+        _check_filling(slot)
+        if ctx.split != "train":
+            own, hidden = self.own(slot, ctx), self.hidden(slot, ctx)
+        given, known = np.zeros(cells * cells, np.int64), np.zeros(cells * cells, bool)
+        if own is not None and hidden is not None:
+            given, known = self._ids(covered(own, hidden)), ~hidden_cells(hidden, cells)
+        ctx.published.put(slot.name, Canvas((cells, cells), given, known))
+        return TargetSpec(
+            (self._block,),
+            open=False,
+            length=cells * cells,
+            coordinates=grid_coordinates(cells, cells),
+        )
+
+    def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Image.Image:
+        """An RGB picture of PIL; a token that is no code counts as the first."""
+        cells = self._cells(slot)
+        local = np.asarray(hypothesis.value, np.int64).reshape(-1) - self._first
+        codes = np.zeros(cells * cells, np.int64)
+        shown = local[: len(codes)]
+        codes[: len(shown)] = np.where((shown >= 0) & (shown < self._count), shown, 0)
+        return Image.fromarray(self.codec.decode(codes.reshape(1, cells, cells))[0])
+
+    @property
+    def codec(self) -> PictureCodec:
+        """The codec, read at first use.
+
+        Raises:
+            CodecError: It is not bound, or its weights do not fit.
+        """
+        if self._codec is None:
+            if self._artifact is None:
+                raise CodecError("image_vqgan has no codec yet: bind was not called")
+            self._codec = load_codec(self._artifact)
+        return self._codec
+
+    def _ids(self, pixels: np.ndarray) -> np.ndarray:
+        return self.codec.encode(pixels[None]).reshape(-1).astype(np.int64) + self._first
+
+    def _cells(self, slot: SlotPlan) -> int:
+        return cells_of(self.side(slot), self._factor, slot)
+
+    def _gathered(self, values: Iterable[Any], rng: np.random.Generator) -> np.ndarray:
+        """uint8 [N, size, size, 3]: all usable pictures, or that many of them drawn at random (Vitter 1985)."""
+        side, most = int(self._options["size"]), int(self._options["fit_pictures"])
+        kept: list[np.ndarray] = []
+        seen = 0
+        for value in values:
+            place = seen if seen < most else int(rng.integers(seen + 1))
+            try:
+                if place >= most:
+                    continue
+                pixels = np.array(
+                    load_image(value, "").resize((side, side), Image.Resampling.BICUBIC)
+                )
+            except RowError:
+                continue
+            finally:
+                seen += 1
+            if place < len(kept):
+                kept[place] = pixels
+            else:
+                kept.append(pixels)
+        return np.stack(kept) if kept else np.zeros((0, side, side, 3), np.uint8)
+
+
+def _check_filling(slot: SlotPlan) -> None:
+    """Codes one after the other cannot go around what is given.
+
+    Raises:
+        RowError: They should.
+    """
+    if slot.attributes.get("inpaint") and not slot.corruption:
+        raise RowError(
+            f"column '{slot.name}': inpaint needs codes that are filled in, not written one after the other; "
+            "write corruption=masked_codes,generator=maskgit"
+        )

@@ -1,0 +1,173 @@
+"""All codes of a picture in a few steps (MaskGIT, Chang et al. 2022), against a decode session alone.
+
+Letters in names: R rows, N codes of a picture, V codes that there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofa_modality_image.canvas import Canvas
+from ofa_modality_image.guidance import led_away, twin_of
+from ofacore.parts import to_device
+from ofacore.plugin import PluginError
+from ofacore.protocols import (
+    MASK,
+    DecodeSession,
+    HeadContext,
+    Hypothesis,
+    Options,
+    Produced,
+    RowRequest,
+)
+
+_NEVER = float("-inf")
+_SMALLEST = 1e-20
+_CORE = MASK + 1
+
+
+class MaskgitGenerator:
+    """``maskgit``: predicts every hidden code, keeps the surest, hides the others again; ``steps`` times.
+
+    Options: ``steps``; ``temperature`` of the codes that are drawn, 0: the likeliest; ``choice_temperature``, how much
+    chance there is in what is kept, less with each step; ``order``: ``confidence``, ``random`` or ``raster`` (row by
+    row, which with as many steps as codes is one after the other); ``guidance``; ``n_best``.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = _Sampling(
+            int(options["steps"]),
+            float(options["temperature"]),
+            float(options["choice_temperature"]),
+            str(options["order"]),
+            float(options["guidance"]),
+        )
+        self._number = int(options["n_best"])
+
+    @property
+    def guided(self) -> bool:
+        """Whether the answer without the prompt is needed too."""
+        return self._options.guidance != 1.0
+
+    def __call__(
+        self,
+        session: DecodeSession,
+        requests: Sequence[RowRequest],
+        generator: torch.Generator,
+    ) -> list[Produced]:
+        """``n_best`` candidates for each row, all of score 0; the first is committed unless nothing follows.
+
+        Raises:
+            PluginError: The slot is not learned by filling in, or guidance has no unconditional twin.
+        """
+        slot, spec = requests[0].slot, requests[0].spec
+        if spec.shift:
+            problem = f"slot '{slot.name}': generator maskgit fills in what was hidden in training"
+            raise PluginError(f"{problem}; write corruption=masked_codes in the slot")
+        canvases = [request.ctx.published.one(slot.name, Canvas) for request in requests]
+        given_RN = torch.from_numpy(np.stack([canvas.given for canvas in canvases]))
+        known_RN = torch.from_numpy(np.stack([canvas.known for canvas in canvases]))
+        twin = twin_of(session, self._options.guidance)
+        filling = _Filling(session, twin, requests[0], self._options, generator)
+        given_RN, known_RN = given_RN.to(session.device), known_RN.to(session.device)
+        drawn = [filling(given_RN, known_RN) for _ in range(self._number)]
+        if not all(request.final for request in requests):
+            shapes = [(given_RN.shape[1],)] * len(requests)
+            session.commit({"tokens": drawn[0].flatten()}, slot.adapter, shapes)
+        found = [sample.cpu().numpy() for sample in drawn]
+        return [tuple(Hypothesis(sample[row]) for sample in found) for row in range(len(requests))]
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """The options of one call."""
+
+    steps: int
+    temperature: float
+    choice_temperature: float
+    order: str
+    guidance: float
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """Fills pictures of one size, each time with the next numbers of the generator."""
+
+    session: DecodeSession
+    twin: DecodeSession | None
+    request: RowRequest
+    options: _Sampling
+    generator: torch.Generator
+
+    def __call__(self, given_RN: Tensor, known_RN: Tensor) -> Tensor:
+        """Ids int64 [R, N]."""
+        tokens_RN = torch.where(known_RN, given_RN, MASK)
+        wanted_R = (~known_RN).sum(1)
+        ranks_RN = self._uniform(known_RN) if self.options.order == "random" else None
+        for step in range(self.options.steps):
+            hidden_RN = tokens_RN == MASK
+            drawn_RN, logs_RN = self._drawn(tokens_RN)
+            filled_RN = torch.where(hidden_RN, drawn_RN, tokens_RN)
+            sureness_RN = self._sureness(logs_RN, ranks_RN, step)
+            sureness_RN = sureness_RN.masked_fill(~hidden_RN, float("inf"))
+            left_R = self._left(wanted_R, step + 1)
+            order_RN = sureness_RN.argsort(dim=1, stable=True).argsort(dim=1)
+            tokens_RN = torch.where(order_RN < left_R[:, None], MASK, filled_RN)
+        return tokens_RN
+
+    def _left(self, wanted_R: Tensor, done: int) -> Tensor:
+        """int64 [R]: how many codes stay hidden after so many steps: by the cosine, or evenly row by row."""
+        share = done / self.options.steps
+        kept = 1 - share if self.options.order == "raster" else math.cos(math.pi / 2 * share)
+        return (
+            (wanted_R * kept + 1e-6).floor().long() if done < self.options.steps else wanted_R * 0
+        )
+
+    def _sureness(self, logs_RN: Tensor, ranks_RN: Tensor | None, step: int) -> Tensor:
+        """[R, N]: the greater, the sooner a code is kept."""
+        if self.options.order == "raster":
+            places = torch.arange(logs_RN.shape[1], device=logs_RN.device)
+            return -places.to(logs_RN.dtype).expand_as(logs_RN)
+        if ranks_RN is not None:
+            return ranks_RN
+        chance = self.options.choice_temperature * (1 - (step + 1) / self.options.steps)
+        return logs_RN + chance * self._gumbel(logs_RN)
+
+    def _drawn(self, tokens_RN: Tensor) -> tuple[Tensor, Tensor]:
+        """A code for each cell, int64 [R, N], and its log-probability."""
+        logits_RNV, ids_V = self._logits(self.session, tokens_RN)
+        if self.twin is not None:
+            free_RNV, _ = self._logits(self.twin, tokens_RN)
+            logits_RNV = led_away(logits_RNV, free_RNV, self.options.guidance)
+        logs_RNV = logits_RNV.log_softmax(-1)
+        scores_RNV = logs_RNV
+        if self.options.temperature:
+            scores_RNV = logs_RNV / self.options.temperature + self._gumbel(logs_RNV)
+        chosen_RN = scores_RNV.argmax(-1)
+        return ids_V[chosen_RN], logs_RNV.gather(2, chosen_RN[..., None])[..., 0]
+
+    def _logits(self, session: DecodeSession, tokens_RN: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [R, N, V] and ids [V] of codes, without the core's tokens."""
+        rows, count = tokens_RN.shape
+        slot, blocks = self.request.slot, self.request.spec.blocks
+        features = {"tokens": tokens_RN.flatten()}
+        hidden = session.denoise(features, slot.adapter, [(count,)] * rows)
+        context = HeadContext((count,) * rows, blocks)
+        prediction = session.predict(slot.head, hidden, context)
+        own = prediction.ids >= _CORE
+        logits = prediction.logits().float()[:, own]
+        return logits.unflatten(0, (rows, count)), prediction.ids[own]
+
+    def _uniform(self, like: Tensor) -> Tensor:
+        drawn = torch.rand(like.shape, generator=self.generator, device=self.generator.device)
+        return to_device(drawn, like.device)
+
+    def _gumbel(self, like: Tensor) -> Tensor:
+        uniform = self._uniform(like).clamp(min=_SMALLEST)
+        return -(-uniform.log()).clamp(min=_SMALLEST).log()

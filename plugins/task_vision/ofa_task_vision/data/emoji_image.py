@@ -1,0 +1,27 @@
+"""Picture of an emoji by its English name, rows ``cap, img``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ofa_starter import Row, Splits
+from ofa_task_vision.data import emoji_caption
+
+
+def build(cache: Path | None = None, seed: int = 0) -> Splits:
+    """The rows of `emoji_caption` with ``cap`` and ``img`` (uint8 [32, 32, 3]); ``seed`` has no effect."""
+    splits = emoji_caption.build(cache)
+    return {name: [_row(row) for row in rows] for name, rows in splits.items()}
+
+
+def _row(row: Row) -> Row:
+    return {"cap": row["cap"], "img": row["img"]}
+
+
+def baseline(splits: Splits) -> list[Row]:
+    """The mean of all training pictures, whatever the name."""
+    mean = np.mean([row["img"] for row in splits["train"]], axis=0)
+    picture = mean.round().astype(np.uint8)
+    return [{"img": picture} for _ in splits["test"]]
