@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
     {
+        "AUDIO": "ofa-modality-speech",
         "BOX": "ofa-modality-box",
         "IMAGE": "ofa-modality-image",
         "MOTION": "ofa-modality-motion",
