@@ -97,7 +97,7 @@ class DecodeSession(Protocol):
         """Encoder output [sum of lengths, H] of one slot of each row's source, row by row, and the lengths.
 
         Args:
-            slot: Its name; empty: the first segment of the source. Segments of a repeated slot stand behind one another.
+            slot: Its name; empty: the first segment of the source. All turns of a repeated slot belong to it.
 
         Raises:
             ValueError: A row has no source, or no such slot in it.

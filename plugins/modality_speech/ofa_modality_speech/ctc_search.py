@@ -69,7 +69,7 @@ def prefix_beam(log_probs: np.ndarray, beam: int, tokens: int = 20) -> list[Foun
         beam: Prefixes that are kept.
         tokens: Tokens that may follow at each position: the likeliest.
     """
-    kept = [((), _Ends(blank=0.0))]
+    kept: list[tuple[tuple[int, ...], _Ends]] = [((), _Ends(blank=0.0))]
     for row in log_probs:
         likely = _likeliest(row, tokens)
         grown = _Beam()

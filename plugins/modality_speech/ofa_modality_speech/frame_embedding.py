@@ -35,7 +35,13 @@ class FrameEmbedding(nn.Module):
     def forward(
         self, clips: Sequence[Tensor], levels: Sequence[Tensor], steps: Sequence[int]
     ) -> list[Tensor]:
-        """States [positions, H] of each clip [frames, bins], with the noise [positions] and the frames of a position."""
+        """States [positions, H] of each clip.
+
+        Args:
+            clips: Frames [frames, bins].
+            levels: Share of noise [positions] of each.
+            steps: Frames of a position of each.
+        """
         rows = [self._packed(clip, step) for clip, step in zip(clips, steps, strict=True)]
         places = torch.cat([_places(len(own), own.device) for own in rows])
         joined, noise = torch.cat(rows), torch.cat(list(levels))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ofa_modality_speech.files import FileProblem, read_content, read_file
 from ofa_modality_speech.wave import Wave, as_floats
-from ofacore.protocols import RowError, excerpt
+from ofacore.protocols import RowError, excerpt, listing
 
 ACCEPTED = (
     "a path, bytes or base64 text of a sound file, a dict with 'array' and 'sampling_rate', 'bytes' or 'path' and, if "
@@ -22,6 +22,7 @@ ACCEPTED = (
 )
 MOST_CHANNELS = 64
 _SHORTEST_BASE64 = 32
+_KEYS_TOLD = 8
 _RATE_KEYS = ("sampling_rate", "sample_rate", "rate")
 
 
@@ -81,7 +82,7 @@ class Loader:
             return self._of_text(value["path"], start, end)
         if value.get("frames") is not None:
             return self._of_series(value["frames"])
-        keys = excerpt(", ".join(repr(key) for key in value)) or "nothing"
+        keys = listing([repr(key) for key in value], _KEYS_TOLD) or "nothing"
         raise self._error(f"a dict with {keys} holds no sound; expected {ACCEPTED}")
 
     def _span(self, value: Mapping[str, Any]) -> tuple[float, float | None]:

@@ -56,7 +56,7 @@ ATTRIBUTES = (
         "speed",
         "str",
         None,
-        "in training it is played at one of these speeds, as in 0.9:1:1.1",
+        "in training it is played at one of these speeds, as in 0.9/1/1.1",
         sides=("source",),
     ),
     Attribute(

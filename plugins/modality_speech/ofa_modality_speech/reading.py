@@ -87,15 +87,15 @@ def _speed(slot: SlotPlan, ctx: RowContext | None) -> float:
 
 
 def speeds(text: str, column: str) -> list[float]:
-    """Factors of ``0.9:1:1.1``.
+    """Factors of ``0.9/1/1.1``.
 
     Raises:
         RowError: It is written otherwise.
     """
     try:
-        factors = [float(part) for part in text.split(":")]
+        factors = [float(part) for part in text.split("/")]
     except ValueError as error:
-        raise RowError(f"column '{column}': speed={text} is not such as 0.9:1:1.1") from error
+        raise RowError(f"column '{column}': speed={text} is not such as 0.9/1/1.1") from error
     if not all(0.25 <= factor <= 4 for factor in factors):
         raise RowError(f"column '{column}': speed={text} goes beyond 0.25 to 4")
     return factors

@@ -10,8 +10,6 @@ import numpy as np
 from ofa_modality_speech.metrics.cepstrum import samples_of
 from ofacore.protocols import Options
 
-_FEWEST = 2
-
 
 class DurationCorrelation:
     """Pearson's correlation of the lengths of sounds with those of their references; nan where all are equally long."""
@@ -38,7 +36,7 @@ class DurationCorrelation:
     def compute(self) -> dict[str, float]:
         """``duration_correlation``, -1 to 1."""
         lengths = np.array(sorted(self._pairs)).reshape(-1, 2)
-        spread = lengths.std(axis=0) if len(lengths) >= _FEWEST else np.zeros(2)
+        spread = np.ptp(lengths, axis=0) if len(lengths) else np.zeros(2)
         if not spread.all():
             return {"duration_correlation": float("nan")}
         return {"duration_correlation": float(np.corrcoef(lengths.T)[0, 1])}
@@ -47,9 +45,9 @@ class DurationCorrelation:
         """Add what another instance has seen."""
         self._pairs += other._pairs
 
-    def items(self) -> Sequence[float] | None:
-        """None: a correlation belongs to no single pair."""
-        return None
+    def items(self) -> Sequence[float]:
+        """Empty: a correlation belongs to no single pair."""
+        return ()
 
 
 def _seconds(value: Any) -> float:
