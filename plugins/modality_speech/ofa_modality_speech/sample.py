@@ -1,4 +1,4 @@
-"""A sound for checks and documentation."""
+"""A sound and phonemes for checks and documentation."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def sound() -> dict[str, Any]:
     seconds = np.arange(int(0.4 * RATE)) / RATE
     phase = 2 * np.pi * (200 * seconds + 750 * seconds**2)
     return {"array": (0.5 * np.sin(phase)).astype(np.float32), "sampling_rate": RATE}
+
+
+def phonemes() -> str:
+    """How 'hello world' is pronounced."""
+    return "HH AH0 L OW1 | W ER1 L D"

@@ -1,4 +1,4 @@
-"""Which Python values are sounds, decided without reading them or importing a library."""
+"""Which Python values are sounds and texts of phonemes, decided without reading them or importing a library."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def is_audio(value: Any) -> bool:
     if hasattr(value, "ndim"):
         return bool(value.ndim in (1, 2))
     return hasattr(value, "get_all_samples") or _is_series(value)
+
+
+def is_text(value: Any) -> bool:
+    """True for one text."""
+    return isinstance(value, str)
 
 
 def _is_series(value: Any) -> bool:

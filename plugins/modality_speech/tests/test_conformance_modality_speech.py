@@ -1,6 +1,7 @@
 """The conformance kit on this plugin."""
 
 import numpy as np
+import pytest
 
 from ofa_kit import (
     AdapterConformance,
@@ -81,3 +82,39 @@ class TestAudioLength(CriterionConformance):
             "values": rng.standard_normal((length, 6)).astype(np.float32),
             "mask": np.ones((length, 6), bool),
         }
+
+
+class TestPhone(ModalityConformance):
+    plugin = PLUGIN
+    slot = "PHONE"
+    values = ("HH AH0 L OW1", "W ER1 L D | P IY1 S", "AA")
+    bad_values = ("", "HH XX", 7, object())
+
+
+class TestIpa(TestPhone):
+    model = {"preprocessors": {"phone": {"inventory": "ipa"}}}
+    values = ("həlˈoʊ", "wˈɜːld|pˈiːs", "ɡ")
+    bad_values = ("", "7", object())
+
+
+class TestTextPhone(TestPhone):
+    attributes = "preprocess=text_phone"
+    values = ("hello", "Hello, world!", "world hello")
+    bad_values = ("", "hullo", "12", object())
+
+    @pytest.fixture(autouse=True)
+    def words(self, tmp_path, monkeypatch):
+        path = tmp_path / "words.dict"
+        path.write_text("hello HH AH0 L OW1\nhello(2) HH EH0 L OW1\nworld W ER1 L D # of CMU\n")
+        options = {"preprocessors": {"text_phone": {"dictionary": str(path)}}}
+        monkeypatch.setattr(type(self), "model", options)
+
+    def compare(self, given, decoded):
+        """What is produced are phonemes, of a text too."""
+        if given == decoded:
+            return ""
+        spoken = {"hello": "HH AH0 L OW1", "world": "W ER1 L D"}
+        words = "".join(c for c in given.lower() if c.isalpha() or c == " ").split()
+        known = all(word in spoken for word in words)
+        right = " | ".join(spoken[word] for word in words) if known else given
+        return difference(right, decoded)
