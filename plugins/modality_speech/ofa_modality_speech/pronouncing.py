@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ofa_modality_speech.inventories import BOUNDARY
 from ofacore.plugin import UserError, suggest
@@ -101,16 +102,29 @@ def by_phonemizer(text: str, language: str) -> list[str]:
 
 
 @lru_cache(maxsize=8)
-def _speaker(language: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  # a class of an optional package
+def _speaker(language: str) -> Any:
     try:
         from phonemizer.backend import EspeakBackend
     except ImportError as error:
         raise UserError(
-            "text_phone with pronounce=phonemizer needs `pip install phonemizer`, and espeak-ng"
+            "text_phone with pronounce=phonemizer needs `pip install phonemizer espeakng-loader`"
         ) from error
+    _use_packaged_espeak()
     try:
         return EspeakBackend(language, with_stress=True)
     except RuntimeError as error:
         known = EspeakBackend.supported_languages() if EspeakBackend.is_available() else {}
         hint = suggest(language, list(known)) or "install espeak-ng, or name another language"
         raise UserError(f"phonemizer, language '{language}': {error}; {hint}") from error
+
+
+def _use_packaged_espeak() -> None:
+    """The library and voices of the package `espeakng-loader`, where it is installed."""
+    try:
+        import espeakng_loader
+    except ImportError:
+        return
+    from phonemizer.backend.espeak.wrapper import EspeakWrapper
+
+    EspeakWrapper.set_library(espeakng_loader.get_library_path())
+    EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
