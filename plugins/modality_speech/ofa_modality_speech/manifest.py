@@ -110,6 +110,30 @@ READING = (
         },
     ),
 )
+TOWER = (
+    Component(
+        "preprocessor",
+        "audio_wave",
+        f"{_PACKAGE}.wave_preprocessor:WavePreprocessor",
+        "samples, for a tower",
+        {"adapter": "audio_tower"},
+    ),
+    Component(
+        "adapter",
+        "audio_tower",
+        f"{_PACKAGE}.tower:AudioTower",
+        "a speech encoder of transformers: wav2vec 2, HuBERT, WavLM, Whisper",
+        options={
+            "path": Option("", "Its folder, as `save_pretrained` writes it."),
+            "frozen": Option(False, "Its weights are not trained."),
+            "layer": Option(-1, "Whose states are taken; -1: the output."),
+            "normalize": Option(
+                True, "Samples have mean 0 and deviation 1; what its folder says goes before."
+            ),
+            "config": Option({}, "In place of a path: its configuration, without weights."),
+        },
+    ),
+)
 RECOGNITION = (
     Component("head", "ctc", f"{_PACKAGE}.ctc:CtcHead", "a blank, and the tokens of a text"),
     Component(
@@ -268,5 +292,5 @@ MANIFEST = ModalityManifest(
     contract=(2, 0),
     doc="Sounds, as input and output, and phonemes.",
     slots=(AUDIO, PHONE),
-    components=READING + RECOGNITION + SYNTHESIS + PHONES + METRICS,
+    components=READING + TOWER + RECOGNITION + SYNTHESIS + PHONES + METRICS,
 )

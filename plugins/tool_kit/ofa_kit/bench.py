@@ -70,10 +70,17 @@ class SlotBench:
     @cached_property
     def writable(self) -> bool:
         """Whether a value can be a target."""
-        default = self.registry.component("preprocessor", self.slot_type.preprocessor)
-        return {"head", "criterion", "generator"} <= set(default.uses) | (
+        serving = self.registry.component("preprocessor", self._preprocessor)
+        return {"head", "criterion", "generator"} <= set(serving.uses) | (
             {"generator"} if self._generator else set()
         )
+
+    @property
+    def _preprocessor(self) -> str:
+        """The one that the suite's attributes name, else that of the slot type."""
+        parts = [part.strip().partition("=") for part in self.suite.attributes.split(",")]
+        named = [value for key, _, value in parts if key == "preprocess"]
+        return named[0] if named else self.slot_type.preprocessor
 
     def instruction(self, task: str, further: str = "") -> str:
         """The instruction of a task; ``further`` attributes are written in its slot."""
