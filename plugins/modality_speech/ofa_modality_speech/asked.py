@@ -19,6 +19,8 @@ class AskedAudio:
     """Frames of a position."""
     bins: int
     """Numbers of a frame."""
+    width: int
+    """Numbers of a position."""
     asked: bool
     """The slot or its row says how long it lasts, so that nothing is predicted."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ofa_modality_speech.ctc_options import CTC_OPTIONS, JOINT_OPTIONS
 from ofa_modality_speech.flow_options import FLOW_OPTIONS
+from ofa_modality_speech.tacotron_options import GUIDE_OPTIONS, STEP_OPTIONS, STOP_WEIGHT
 from ofa_modality_speech.values import is_audio, is_text
 from ofacore.plugin import Attribute, Component, ModalityManifest, Option, SlotType
 
@@ -193,6 +194,72 @@ SYNTHESIS = (
     ),
 )
 
+_STEP_USES = {
+    "adapter": "audio_tgt_fbank",
+    "head": "audio_steps",
+    "criterion": "audio_steps",
+    "generator": "audio_steps",
+}
+AUTOREGRESSION = (
+    Component(
+        "preprocessor",
+        "audio_steps",
+        f"{_PACKAGE}.tacotron_preprocessor:StepPreprocessor",
+        "log-mel frames, one step after the other",
+        _STEP_USES,
+        {**_SHARED, "vocoder": _VOCODER},
+    ),
+    Component(
+        "adapter",
+        "audio_tgt_fbank",
+        f"{_PACKAGE}.tacotron_modules:FrameByFrameAdapter",
+        "a prenet over the frames before",
+        options=_WIDTH,
+    ),
+    Component(
+        "head",
+        "audio_steps",
+        f"{_PACKAGE}.tacotron_modules:FrameByFrameHead",
+        "frames of a step before and after a postnet, and the end",
+        options={**_WIDTH, "postnet": Option(512, "Channels of the postnet.", minimum=1)},
+    ),
+    Component(
+        "criterion",
+        "audio_steps",
+        f"{_PACKAGE}.tacotron_criteria:StepCriterion",
+        "errors of frames, and of the end",
+        options={"stop_weight": STOP_WEIGHT},
+    ),
+    Component(
+        "criterion",
+        "audio_steps_guided",
+        f"{_PACKAGE}.tacotron_criteria:GuidedStepCriterion",
+        "the same, and attention that goes along the text",
+        options={"stop_weight": STOP_WEIGHT, **GUIDE_OPTIONS},
+    ),
+    Component(
+        "generator",
+        "audio_steps",
+        f"{_PACKAGE}.tacotron_generator:StepGenerator",
+        "frames one step after the other",
+        options=STEP_OPTIONS,
+    ),
+)
+PRETRAINING = (
+    Component(
+        "head",
+        "audio_masked",
+        f"{_PACKAGE}.masked:MaskedHead",
+        "the frames that a position stands for",
+        options={"bins": _BINS},
+    ),
+    Component(
+        "criterion",
+        "audio_masked",
+        f"{_PACKAGE}.masked:MaskedCriterion",
+        "error of frames that use_mask hides",
+    ),
+)
 _INVENTORY = Option(
     "arpabet",
     "Phonemes that there are; `fitted`: those of the training values.",
@@ -292,5 +359,12 @@ MANIFEST = ModalityManifest(
     contract=(2, 0),
     doc="Sounds, as input and output, and phonemes.",
     slots=(AUDIO, PHONE),
-    components=READING + TOWER + RECOGNITION + SYNTHESIS + PHONES + METRICS,
+    components=READING
+    + TOWER
+    + RECOGNITION
+    + SYNTHESIS
+    + AUTOREGRESSION
+    + PRETRAINING
+    + PHONES
+    + METRICS,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofa_modality_speech.asked import AskedAudio, asked_frames
+from ofa_modality_speech.masked import hidden_labels
 from ofa_modality_speech.masking import MASK_LENGTH, MASK_SHARE, hidden_spans, spec_augmented
 from ofa_modality_speech.picture import player
 from ofa_modality_speech.reading import (
@@ -48,7 +49,8 @@ class AudioPreprocessor:
 
     Features: ``frames`` float32 [T, bins], zeros behind a value's own numbers; ``level`` float32 [positions], the share
     of noise at each: 0 where it is clean, and 1 where ``use_mask`` hides a position. Labels of a target: ``values``
-    float32 and ``mask`` bool [positions, bins * max_frames_per_step].
+    float32 and ``mask`` bool [positions, bins * max_frames_per_step]; of a source with ``use_mask`` those of
+    `hidden_labels`.
 
     Args:
         options: ``bins``, ``max_frames_per_step`` and ``vocoder``.
@@ -103,13 +105,15 @@ class AudioPreprocessor:
         frames = self._padded(normalised(found, slot, self._statistics))
         if slot.side == "target":
             return [self._written(frames, found, slot)]
-        shape = (len(frames),)
+        shape, labels = (len(frames),), None
         level = np.zeros(positions_of(shape), np.float32)
+        if ctx.split in ("train", "valid") and slot.attributes.get("use_mask"):
+            hidden = hidden_spans(len(level), MASK_SHARE, MASK_LENGTH, ctx.rng)
+            level[hidden] = 1.0
+            labels = hidden_labels(frames, hidden)
         if ctx.split == "train" and slot.attributes.get("spec_augment"):
             frames = spec_augmented(frames, ctx.rng)
-        if ctx.split in ("train", "valid") and slot.attributes.get("use_mask"):
-            level[hidden_spans(len(level), MASK_SHARE, MASK_LENGTH, ctx.rng)] = 1.0
-        return [DenseSegment({"frames": frames, "level": level}, shape)]
+        return [DenseSegment({"frames": frames, "level": level}, shape, labels)]
 
     def _written(self, frames: np.ndarray, found: Frames, slot: SlotPlan) -> DenseSegment:
         if found.key.startswith(SERIES):
@@ -143,7 +147,8 @@ class AudioPreprocessor:
             frames = len(slot_frames(own, slot, None, self.bins).values)
         if frames is None:
             frames = round(self._own_statistics(slot).length)
-        ctx.published.put(slot.name, AskedAudio(frames, step, self.bins, asked))
+        width = self.bins * self.most_packed
+        ctx.published.put(slot.name, AskedAudio(frames, step, self.bins, width, asked))
         return TargetSpec(open=False, length=positions_of((frames, step)))
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> dict[str, Any]:

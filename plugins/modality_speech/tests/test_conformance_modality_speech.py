@@ -11,12 +11,16 @@ from ofa_kit import (
 )
 from ofa_kit.compare import difference
 from ofa_modality_speech.sample import sound
+from ofa_modality_speech.tacotron_modules import StepPrediction
 
 PLUGIN = "ofa_modality_speech.manifest:MANIFEST"
 SMALL = {
-    "adapters": {"audio_fbank": {"bins": 16, "max_frames_per_step": 2, "channels": 8}},
-    "heads_options": {"audio_frames": {"bins": 16, "max_frames_per_step": 2}},
-    "preprocessors": {"audio": {"bins": 16, "max_frames_per_step": 2}},
+    "adapters": {"audio_fbank": {"channels": 8}},
+    "preprocessors": {
+        "audio": {"bins": 16, "max_frames_per_step": 2},
+        "audio_steps": {"bins": 16, "max_frames_per_step": 2},
+    },
+    "heads_options": {"audio_steps": {"postnet": 8}},
 }
 
 
@@ -37,7 +41,7 @@ class TestAudio(ModalityConformance):
 
     def hypothesis(self, segments):
         (segment,) = segments
-        return segment.features["frames"]
+        return segment.labels["values"][segment.labels["mask"]].reshape(-1, 16)
 
     def compare(self, given, decoded):
         """Phases are made up by Griffin-Lim: what is heard are the magnitudes."""
@@ -118,3 +122,57 @@ class TestTextPhone(TestPhone):
         known = all(word in spoken for word in words)
         right = " | ".join(spoken[word] for word in words) if known else given
         return difference(right, decoded)
+
+
+class TestSteps(TestAudio):
+    attributes = "preprocess=audio_steps"
+
+
+class TestStepAdapter(AdapterConformance):
+    plugin = PLUGIN
+    adapter = "audio_tgt_fbank"
+    attributes = "preprocess=audio_steps"
+    values = SOUNDS
+    model = SMALL
+
+
+class TestStepGenerator(GeneratorConformance):
+    plugin = PLUGIN
+    generator = "audio_steps"
+    attributes = "preprocess=audio_steps"
+    values = SOUNDS
+    model = SMALL
+    generation = ({"max_frames": 5}, {"max_frames": 6, "stop_threshold": 0.4})
+    depends_on_rows = False
+
+
+class TestStepCriterion(CriterionConformance):
+    plugin = PLUGIN
+    criterion = "audio_steps"
+
+    def prediction(self, states, ctx):
+        return StepPrediction(states[:, :8], states[:, 8:16], states[:, 16])
+
+    def labels(self, length, item, rng):
+        return {
+            "values": rng.standard_normal((length, 8)).astype(np.float32),
+            "mask": np.ones((length, 8), bool),
+            "stop": np.eye(1, length, length - 1, dtype=np.float32)[0],
+        }
+
+
+class TestGuidedStepCriterion(TestStepCriterion):
+    criterion = "audio_steps_guided"
+
+
+class TestMaskedCriterion(CriterionConformance):
+    plugin = PLUGIN
+    criterion = "audio_masked"
+    head = "audio_masked"
+    head_options = {"bins": 8}
+
+    def labels(self, length, item, rng):
+        return {
+            "values": rng.standard_normal((length, 32)).astype(np.float32),
+            "hidden": np.ones(length, bool),
+        }
