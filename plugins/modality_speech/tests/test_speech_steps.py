@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -139,10 +141,6 @@ def test_a_model_learns_what_was_hidden(tmp_path):
         optimizer={"lr": 3e-3},
         log_every=5,
     )
-    written = next(tmp_path.rglob("metrics.jsonl")).read_text()
-    values = [
-        float(line.partition('"train/hear/wav/loss":')[2].split(",")[0].rstrip("}"))
-        for line in written.splitlines()
-        if '"train/hear/wav/loss"' in line
-    ]
-    assert values[-1] < 0.8 * values[0]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    values = [json.loads(line)["train/hear/wav"] for line in lines if '"train/hear/wav"' in line]
+    assert values[-1] < 0.7 * values[0]

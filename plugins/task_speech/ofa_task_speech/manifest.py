@@ -78,6 +78,16 @@ PLAIN = (
         generation={"steps": 16, "lengths": "predicted", "text": "text"},
     ),
     TaskPreset(
+        "audio_pretraining",
+        ("[AUDIO:wav,use_mask] -> [AUDIO:fbank,preprocess=audio_steps,n_frames_per_step=4]",),
+        "What is hidden of a sound, told from what is around it, and the whole sound again",
+        {"wav": _SOUND, "fbank": "the same sound: columns {fbank: wav}"},
+        losses=(
+            LossUse("audio_masked", "wav", head="audio_masked"),
+            LossUse("audio_steps", "fbank"),
+        ),
+    ),
+    TaskPreset(
         "phone_to_text",
         ("[PHONE:phone,mask_ratio=0.15] what is the text? -> [TEXT:text]",),
         "A text from its phonemes, of which some are hidden in training",
