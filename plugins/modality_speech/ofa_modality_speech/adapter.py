@@ -30,7 +30,7 @@ class AudioAdapter(nn.Module):
         self._bins = int(options["bins"])
         channels = int(options["channels"]) or hidden
         self.subsample = ConvolutionalSubsampling(self._bins, channels, hidden)
-        self.mask = nn.Parameter(torch.empty(hidden).uniform_())
+        self.mask_emb = nn.Parameter(torch.empty(hidden).uniform_())
         self.frames = FrameEmbedding(self._bins * int(options["max_frames_per_step"]), hidden)
 
     @staticmethod
@@ -77,11 +77,11 @@ class AudioAdapter(nn.Module):
         numbers = [number for number, shape in enumerate(shapes) if len(shape) == 1]
         if not numbers:
             return {}
-        dtype = self.mask.dtype
+        dtype = self.mask_emb.dtype
         states = self.subsample([clips[number].to(dtype) for number in numbers])
         hidden = [levels[number][:, None] > 0 for number in numbers]
         masked = [
-            torch.where(gone, self.mask, own) for gone, own in zip(hidden, states, strict=True)
+            torch.where(gone, self.mask_emb, own) for gone, own in zip(hidden, states, strict=True)
         ]
         return dict(zip(numbers, masked, strict=True))
 

@@ -109,11 +109,8 @@ def ctc_losses(
         target_lengths: Labels of each item.
     """
     padded = pad_sequence(list(log_probs.split(list(lengths))))
-    fits = [
-        count > 0 and count >= needed
-        for count, needed in zip(lengths, _needed(targets, target_lengths), strict=True)
-    ]
-    known = torch.tensor(fits, device=log_probs.device)
+    there = torch.tensor(lengths, device=log_probs.device)
+    known = (there > 0) & (there >= _needed(targets, target_lengths))
     found = ctc_loss(
         padded,
         targets,
@@ -126,9 +123,10 @@ def ctc_losses(
     return torch.where(known, found, torch.inf)
 
 
-def _needed(targets: Tensor, target_lengths: tuple[int, ...]) -> list[int]:
-    """Positions that each item needs: one a label, and one between two equal ones."""
-    found = []
-    for own in targets.cpu().split(list(target_lengths)):
-        found.append(len(own) + int((own[1:] == own[:-1]).sum()))
-    return found
+def _needed(targets: Tensor, target_lengths: tuple[int, ...]) -> Tensor:
+    """int64 [items]: positions that each item needs: one a label, and one between two equal ones."""
+    counts = torch.tensor(target_lengths)
+    items = torch.repeat_interleave(torch.arange(len(counts)), counts).to(targets.device)
+    same = (targets[1:] == targets[:-1]) & (items[1:] == items[:-1])
+    needed = counts.to(targets.device)
+    return needed.index_add(0, items[1:], same.long())

@@ -12,6 +12,7 @@ from torch import Tensor
 from ofa_modality_speech.ctc import CtcPrediction, ctc_losses
 from ofa_modality_speech.ctc_search import Found, best_path, prefix_beam
 from ofacore.parts import TokenGenerator, feed_tokens
+from ofacore.plugin import UserError
 from ofacore.protocols import (
     EOS,
     SEP,
@@ -54,10 +55,23 @@ class Heard:
 
 
 def hear(session: DecodeSession, request: RowRequest, listen: str) -> Iterator[Heard]:
-    """What CTC says of the sound of each row, one after the other."""
-    hidden, lengths = session.source(listen) if listen else session.source()
-    blocks = request.spec.blocks
-    prediction: CtcPrediction = session.predict(HEAD, hidden, HeadContext(lengths, blocks))
+    """What CTC says of the sound of each row, one after the other.
+
+    Raises:
+        UserError: The model has no such head, or its rows no such sound.
+    """
+    try:
+        hidden, lengths = session.source(listen) if listen else session.source()
+    except ValueError as error:
+        raise UserError(f"option listen: {error}") from error
+    context = HeadContext(lengths, request.spec.blocks)
+    try:
+        prediction: CtcPrediction = session.predict(HEAD, hidden, context)
+    except KeyError as error:
+        raise UserError(
+            f"slot '{request.slot.name}': the model has no head 'ctc'; train it with a loss "
+            "{criterion: ctc, head: ctc} on the sound"
+        ) from error
     ids = prediction.ids.cpu().numpy()
     for own in prediction.log_probs.cpu().split(list(lengths)):
         yield Heard(own, ids)

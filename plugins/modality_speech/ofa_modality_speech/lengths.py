@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ofa_modality_speech.asked import AskedAudio
+from ofacore.plugin import UserError
 from ofacore.protocols import CriterionContext, DecodeSession, HeadContext, Loss, Options
 
 if TYPE_CHECKING:
@@ -69,9 +70,22 @@ class LengthCriterion:
 def predicted_frames(
     session: DecodeSession, asked: Sequence[AskedAudio], slot: str = ""
 ) -> list[int]:
-    """Frames of each row: those that it asks for, else those that the head predicts from a slot of its source."""
-    hidden, lengths = session.source(slot) if slot else session.source()
-    logs = session.predict(HEAD, hidden, HeadContext(lengths)).cpu()
+    """Frames of each row: those that it asks for, else those that the head predicts from a slot of its source.
+
+    Raises:
+        UserError: The model has no such head, or its rows no such slot.
+    """
+    try:
+        hidden, lengths = session.source(slot) if slot else session.source()
+    except ValueError as error:
+        raise UserError(f"option text: {error}") from error
+    try:
+        logs = session.predict(HEAD, hidden, HeadContext(lengths)).cpu()
+    except KeyError as error:
+        raise UserError(
+            "lengths=predicted: the model has no head 'audio_length'; train it with a loss "
+            "{criterion: audio_length, head: audio_length} on the text, or use lengths=given"
+        ) from error
     found = []
     for own, log in zip(asked, logs.tolist(), strict=True):
         frames = round(float(np.exp(log)) / own.bins)

@@ -194,6 +194,7 @@ SYNTHESIS = (
     ),
 )
 
+_DROPOUT = Option(0.5, "Share of its states that training drops.", minimum=0, maximum=1)
 _STEP_USES = {
     "adapter": "audio_tgt_fbank",
     "head": "audio_steps",
@@ -214,14 +215,18 @@ AUTOREGRESSION = (
         "audio_tgt_fbank",
         f"{_PACKAGE}.tacotron_modules:FrameByFrameAdapter",
         "a prenet over the frames before",
-        options=_WIDTH,
+        options={**_WIDTH, "dropout": _DROPOUT},
     ),
     Component(
         "head",
         "audio_steps",
         f"{_PACKAGE}.tacotron_modules:FrameByFrameHead",
         "frames of a step before and after a postnet, and the end",
-        options={**_WIDTH, "postnet": Option(512, "Channels of the postnet.", minimum=1)},
+        options={
+            **_WIDTH,
+            "postnet": Option(512, "Channels of the postnet.", minimum=1),
+            "dropout": _DROPOUT,
+        },
     ),
     Component(
         "criterion",

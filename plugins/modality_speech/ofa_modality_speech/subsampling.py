@@ -25,7 +25,7 @@ class ConvolutionalSubsampling(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(1, channels, 3, 2), nn.ReLU(), nn.Conv2d(channels, channels, 3, 2), nn.ReLU()
         )
-        self.out = nn.Linear(channels * ((((max(bins, SHORTEST)) - 1) // 2 - 1) // 2), hidden)
+        self.out = nn.Sequential(nn.Linear(channels * subsampled(bins), hidden))
 
     def forward(self, clips: Sequence[Tensor]) -> list[Tensor]:
         """States [positions, H] of each clip [frames, bins]; what stands beside a clip changes nothing of it."""

@@ -15,15 +15,16 @@ from torch.nn.utils.rnn import pad_sequence
 if TYPE_CHECKING:
     from ofacore.protocols import BuildContext, HeadContext, Options
 
-_PRENET, _PRENET_LAYERS, _PRENET_DROPOUT = 256, 2, 0.5
-_KERNEL, _POSTNET_LAYERS, _POSTNET_DROPOUT = 5, 5, 0.5
+_PRENET, _PRENET_LAYERS = 256, 2
+_KERNEL, _POSTNET_LAYERS = 5, 5
 
 
 class Prenet(nn.Module):
     """Two narrow layers whose states are dropped by half in training, so that frames before tell little."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, share: float) -> None:
         super().__init__()
+        self.share = share
         sizes = [width] + [_PRENET] * _PRENET_LAYERS
         pairs = zip(sizes[:-1], sizes[1:], strict=True)
         self.layers = nn.ModuleList([nn.Linear(before, after) for before, after in pairs])
@@ -32,7 +33,7 @@ class Prenet(nn.Module):
     def forward(self, steps: Tensor) -> Tensor:
         """[n, hidden] of steps [n, width]."""
         for layer in self.layers:
-            steps = dropout(layer(steps).relu(), _PRENET_DROPOUT, self.training)
+            steps = dropout(layer(steps).relu(), self.share, self.training)
         return self.out(steps)  # type: ignore[no-any-return]
 
 
@@ -45,7 +46,7 @@ class FrameByFrameAdapter(nn.Module):
         super().__init__()
         options = context.options
         self._width = int(options["bins"]) * int(options["max_frames_per_step"])
-        self.prenet = Prenet(self._width, context.hidden)
+        self.prenet = Prenet(self._width, context.hidden, float(options["dropout"]))
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:
@@ -91,8 +92,9 @@ class StepPrediction:
 class Postnet(nn.Module):
     """Five convolutions over the steps of one sound; layers are normalised by position, so that sounds do not mix."""
 
-    def __init__(self, width: int, channels: int) -> None:
+    def __init__(self, width: int, channels: int, share: float) -> None:
         super().__init__()
+        self.share = share
         sizes = [width] + [channels] * (_POSTNET_LAYERS - 1) + [width]
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         self.convolutions = nn.ModuleList(
@@ -112,7 +114,7 @@ class Postnet(nn.Module):
             states = self.norms[number](states)
             if number < _POSTNET_LAYERS - 1:
                 states = states.tanh()
-            states = dropout(states, _POSTNET_DROPOUT, self.training)
+            states = dropout(states, self.share, self.training)
         return states[real]
 
 
@@ -127,7 +129,7 @@ class FrameByFrameHead(nn.Module):
         width = int(options["bins"]) * int(options["max_frames_per_step"])
         self.frames = nn.Linear(hidden, width)
         self.stop = nn.Linear(hidden, 1)
-        self.postnet = Postnet(width, int(options["postnet"]))
+        self.postnet = Postnet(width, int(options["postnet"]), float(options["dropout"]))
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> StepPrediction:
         """Prediction for states [m, H] of whole sounds."""

@@ -111,7 +111,7 @@ def test_attention_along_the_text_costs_less_than_attention_away_from_it():
 
 def test_sounds_do_not_mix_in_the_postnet():
     torch.manual_seed(0)
-    postnet = Postnet(6, 8).eval()
+    postnet = Postnet(6, 8, 0.5).eval()
     clips = [torch.randn(n, 6) for n in (3, 9, 1)]
     alone = torch.cat([postnet([clip]) for clip in clips])
     assert torch.allclose(postnet(clips), alone, atol=1e-5)

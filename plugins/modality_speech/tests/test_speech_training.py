@@ -7,6 +7,7 @@ import pytest
 
 from ofa_kit import ClosedRegistry
 from ofacore import Generalist, Task
+from ofacore.plugin import UserError
 
 SIZES = {
     "preset": "tiny",
@@ -90,5 +91,12 @@ def test_candidates_of_ctc_have_the_probability_of_all_alignments(listener):
 def test_the_slot_that_is_listened_to_may_be_named(listener):
     line = f"listen: {LINE.replace('level', 'generator=ctc,level')}"
     assert listener.infer(line, {"wav": tune("ab")}, listen="wav").text
-    with pytest.raises(Exception, match="no value of 'sound'"):
+    with pytest.raises(UserError, match="option listen: row 0 has no value of 'sound'"):
         listener.infer(line, {"wav": tune("ab")}, listen="sound")
+
+
+def test_a_model_that_did_not_learn_ctc_says_so():
+    sizes = {**SIZES, "hidden": 16, "ffn": 16}
+    model = Generalist.create([Task("hear", LINE, train=rows())], registry=registry(), **sizes)
+    with pytest.raises(UserError, match="no head 'ctc'"):
+        model.infer(LINE.replace("level", "generator=ctc,level"), {"wav": tune("ab")})
