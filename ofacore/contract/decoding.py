@@ -93,8 +93,15 @@ class DecodeSession(Protocol):
     ) -> None:
         """Append one finished bidirectional segment for each row, that later ones see."""
 
-    def source(self) -> tuple[Tensor, tuple[int, ...]]:
-        """Encoder output [sum of lengths, H] of the first segment of each row's source, row by row, and the lengths."""
+    def source(self, slot: str = "") -> tuple[Tensor, tuple[int, ...]]:
+        """Encoder output [sum of lengths, H] of one slot of each row's source, row by row, and the lengths.
+
+        Args:
+            slot: Its name; empty: the first segment of the source. All turns of a repeated slot belong to it.
+
+        Raises:
+            ValueError: A row has no source, or no such slot in it.
+        """
 
     def predict(self, head: str, hidden: Tensor, ctx: HeadContext) -> Any:
         """Apply a head of the model to hidden states [m, H]."""

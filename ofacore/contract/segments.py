@@ -47,7 +47,8 @@ class DenseSegment:
     shape: tuple[int, ...]
     """What `Adapter.length` and `Adapter.coordinates` need to know."""
     labels: Mapping[str, np.ndarray] | None = None
-    """For the criterion, concatenated along axis 0; None on the source or without loss."""
+    """For the criterion, concatenated along axis 0; None without loss. A source has labels where something of it was
+    hidden: they are learned by a loss that names the slot, and a head."""
     causal: bool = False
     """Positions see only earlier ones of this segment. Such a segment brings its inputs already shifted."""
     context: Mapping[str, np.ndarray] | None = None

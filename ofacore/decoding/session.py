@@ -239,21 +239,18 @@ class Session:
         call = AdapterCall(adapter, dict(features), tuple(shapes), torch.empty(0, dtype=torch.long))
         return self._model.embed("target", call, coordinates)
 
-    def source(self) -> tuple[Tensor, tuple[int, ...]]:
+    def source(self, slot: str = "") -> tuple[Tensor, tuple[int, ...]]:
         """See `protocols.DecodeSession.source`."""
         if self._source is None:
             raise ValueError("these rows have no source")
         memory, layout = self._source
-        sequence = layout.sequence.contiguous()
-        starts = torch.searchsorted(
-            sequence, torch.arange(layout.sequences, device=layout.sequence.device)
-        )
-        first = layout.segment == layout.segment[starts][layout.sequence]
-        parts = memory[first].split(
-            torch.bincount(layout.sequence[first], minlength=layout.sequences).tolist()
-        )
-        chosen = [parts[row] for row in self._reads.tolist()]
-        return torch.cat(chosen), tuple(len(part) for part in chosen)
+        chosen = _in_slot(layout, slot) if slot else _in_first_segment(layout)
+        sizes = torch.bincount(layout.sequence[chosen], minlength=layout.sequences).tolist()
+        if not all(sizes):
+            raise ValueError(f"row {sizes.index(0)} has no value of '{slot}' in its source")
+        parts = memory[chosen].split(sizes)
+        read = [parts[row] for row in self._reads.tolist()]
+        return torch.cat(read), tuple(len(part) for part in read)
 
     def predict(self, head: str, hidden: Tensor, ctx: HeadContext) -> Any:
         """Apply a head of the model to hidden states [m, H]."""
@@ -278,6 +275,20 @@ class Session:
         twin._placement = copy.copy(self._placement)
         twin.unconditional = None if self.unconditional is None else self.unconditional.fork()
         return twin
+
+
+def _in_first_segment(layout: Layout) -> Tensor:
+    """bool [N]: the position belongs to the first segment of its sequence."""
+    sequence = layout.sequence.contiguous()
+    numbers = torch.arange(layout.sequences, device=sequence.device)
+    starts = torch.searchsorted(sequence, numbers)
+    return layout.segment == layout.segment[starts][layout.sequence]
+
+
+def _in_slot(layout: Layout, slot: str) -> Tensor:
+    """bool [N]: the position belongs to a value of the slot."""
+    named = [name.rpartition("/")[2] == slot for name in layout.slots]
+    return torch.tensor(named, device=layout.segment.device)[layout.segment]
 
 
 def _device_of(model: DecodingModel, memory: Tensor | None) -> torch.device:

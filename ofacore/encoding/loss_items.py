@@ -88,6 +88,7 @@ class TermBuilder:
             for place in target.placed:
                 if place.named.name == loss.hidden:
                     yield from self._own(place, name, _rule(loss, place.slot.head))
+            yield from self._of_source(loss, name, sources)
             return
         givers = [
             place
@@ -97,6 +98,17 @@ class TermBuilder:
         ]
         for place, side, shift in _holders(loss.hidden, sources, target):
             yield self._borrowed(place, _giver(place, givers, loss), name, loss, side, shift)
+
+    def _of_source(
+        self, loss: LossPlan, name: str, sources: Sequence[BuiltSequence]
+    ) -> Iterator[TermItem]:
+        """Terms from labels that a source segment brings itself, such as what was hidden of it."""
+        shift = 0
+        for sequence in sources:
+            for place in sequence.placed:
+                if place.slot.name == loss.hidden and _is_labelled(place):
+                    yield self._borrowed(place, place, name, loss, "source", shift)
+            shift += len(sequence.pieces)
 
     def _own(self, place: Placed, name: str, rule: LossRule) -> Iterator[TermItem]:
         """Terms from the labels that stand on the occurrence itself."""
@@ -231,6 +243,12 @@ def _giver(place: Placed, givers: Sequence[Placed], loss: LossPlan) -> Placed:
             f"the loss '{loss.criterion}' on '{loss.hidden}' finds no value of '{loss.labels}' in this row"
         )
     return max(fitting, key=lambda giver: len(giver.turn))
+
+
+def _is_labelled(place: Placed) -> bool:
+    return any(
+        isinstance(part, DenseSegment) and part.labels is not None for part in place.segments
+    )
 
 
 def _clean_labels(giver: Placed) -> tuple[Labels, tuple[str, ...]]:

@@ -7,10 +7,12 @@ from types import MappingProxyType
 
 SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
     {
+        "AUDIO": "ofa-modality-speech",
         "BOX": "ofa-modality-box",
         "CATEGORY": "ofa-modality-text",
         "IMAGE": "ofa-modality-image",
         "MOTION": "ofa-modality-motion",
+        "PHONE": "ofa-modality-speech",
         "STRUCT": "ofa-modality-structured",
         "TEXT": "ofa-modality-text",
         "VIDEO": "ofa-modality-video",

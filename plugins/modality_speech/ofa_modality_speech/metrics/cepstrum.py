@@ -1,0 +1,89 @@
+"""``mel_cepstral_distance``: how far apart two voices sound, whatever their tempo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ofa_modality_speech.features import log_mel
+from ofa_modality_speech.loading import Features, Loader
+from ofa_modality_speech.metrics.warping import warped
+from ofa_modality_speech.wave import resampled
+from ofacore.protocols import Options
+
+RATE, BINS = 22_050, 80
+_DECIBELS = 10.0 * np.sqrt(2.0) / np.log(10.0)
+
+
+class MelCepstralDistance:
+    """Mean distance in decibels along the warped path of two sounds (Kubichek 1993).
+
+    Mel cepstra are the cosine transform of log-mel frames at 22,050 Hz; the first, their loudness, is left out. Option
+    ``coefficients``: how many there are, that one included.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, options: Options) -> None:
+        self._coefficients = int(options.get("coefficients", 13))
+        self._distances: list[float] = []
+
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Add pairs of sounds.
+
+        Raises:
+            ValueError: One of them is no sound.
+        """
+        for prediction, reference in zip(predictions, references, strict=True):
+            ours, theirs = self._cepstra(prediction), self._cepstra(reference)
+            gaps = ours[:, None] - theirs[None]
+            total, pairs = warped(_DECIBELS * np.sqrt((gaps**2).sum(axis=2)))
+            self._distances.append(total / pairs)
+
+    def compute(self) -> dict[str, float]:
+        """``mel_cepstral_distance`` in decibels; nan where nothing was added."""
+        mean = float(np.mean(self._distances)) if self._distances else float("nan")
+        return {"mel_cepstral_distance": mean}
+
+    def merge(self, other: MelCepstralDistance) -> None:
+        """Add what another instance has seen."""
+        self._distances += other._distances
+
+    def items(self) -> Sequence[float]:
+        """The distance of each pair."""
+        return self._distances
+
+    def _cepstra(self, value: Any) -> np.ndarray:
+        """float64 [frames, coefficients - 1]."""
+        frames = log_mel_of(value)
+        angles = (np.arange(frames.shape[1]) + 0.5) * np.pi / frames.shape[1]
+        orders = np.arange(1, self._coefficients)
+        waves = np.cos(angles[:, None] * orders) * np.sqrt(2.0 / frames.shape[1])
+        return frames.astype(np.float64) @ waves
+
+
+def log_mel_of(value: Any) -> np.ndarray:
+    """float32 [frames, bins] that a value brings, else those of its samples at 22,050 Hz."""
+    if isinstance(value, Mapping) and value.get("frames") is not None:
+        return np.asarray(value["frames"], np.float32)
+    samples, rate = samples_of(value)
+    return log_mel(resampled(samples, rate, RATE), RATE, BINS)
+
+
+def samples_of(value: Any) -> tuple[np.ndarray, int]:
+    """float32 [samples] and their rate.
+
+    Raises:
+        ValueError: The value has no samples.
+    """
+    loaded = Loader("audio").load(value)
+    if isinstance(loaded, Features):
+        raise ValueError("these are features, which have no samples to judge")
+    return loaded.mono(), loaded.rate

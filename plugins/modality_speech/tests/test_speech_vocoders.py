@@ -1,0 +1,85 @@
+"""Vocoders: Griffin-Lim gives back the pitch; a HiFi-GAN is the same from either kind of folder."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ofa_modality_speech.features import log_mel
+from ofa_modality_speech.hifigan import load_hifigan
+from ofa_modality_speech.vocoders import waveform
+from ofacore.plugin import PluginError
+
+RATE = 22_050
+SIZES = {
+    "upsample_initial_channel": 8,
+    "upsample_rates": [16, 16],
+    "upsample_kernel_sizes": [32, 32],
+    "resblock_kernel_sizes": [3, 5],
+    "resblock_dilation_sizes": [[1, 3], [1, 3]],
+}
+
+
+@pytest.mark.parametrize("frequency", [220.0, 1000.0, 3000.0])
+def test_griffin_lim_gives_back_the_pitch(frequency):
+    seconds = np.arange(RATE // 2) / RATE
+    tone = (0.5 * np.sin(2 * np.pi * frequency * seconds)).astype(np.float32)
+    samples = waveform(log_mel(tone, RATE, 80), RATE)
+    spectrum = np.abs(np.fft.rfft(samples))
+    found = np.argmax(spectrum) * RATE / len(samples)
+    assert abs(len(samples) - len(tone)) <= 256 and abs(found - frequency) < 0.06 * frequency
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_the_shortest_series_have_samples(frames):
+    samples = waveform(np.full((frames, 80), -3.0, np.float32), RATE)
+    assert len(samples) == max(1, frames - 1) * 256 and np.isfinite(samples).all()
+
+
+def normed(name, weight):
+    """A weight as the authors' program stores it."""
+    size = weight.flatten(1).norm(dim=1).reshape(-1, *[1] * (weight.dim() - 1))
+    stem = name.replace("upsampler.", "ups.").removesuffix(".weight")
+    return {f"{stem}.weight_g": size, f"{stem}.weight_v": weight * 3}
+
+
+@pytest.fixture
+def generator():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.SpeechT5HifiGanConfig(**SIZES, normalize_before=False)
+    return transformers.SpeechT5HifiGan(config).eval()
+
+
+def test_both_kinds_of_folders_give_the_same_samples(generator, tmp_path):
+    theirs, own = tmp_path / "transformers", tmp_path / "authors"
+    generator.save_pretrained(theirs)
+    own.mkdir()
+    (own / "config.json").write_text(json.dumps({**SIZES, "num_mels": 80}))
+    state = {}
+    for name, values in generator.state_dict().items():
+        if name.endswith(".weight"):
+            state |= normed(name, values)
+        elif name not in ("mean", "scale"):
+            state[name.replace("upsampler.", "ups.")] = values
+    torch.save({"generator": state}, own / "g_00001")
+    frames = np.random.default_rng(0).normal(size=(6, 80)).astype(np.float32)
+    with torch.no_grad():
+        right = generator(torch.from_numpy(frames)).numpy()
+    assert right.shape == (6 * 256,)
+    for folder in (theirs, own):
+        assert np.allclose(waveform(frames, RATE, str(folder)), right, atol=1e-5)
+
+
+def test_folders_that_are_none_are_told(generator, tmp_path):
+    with pytest.raises(PluginError, match="neither griffin_lim nor a folder"):
+        load_hifigan(str(tmp_path / "none"))
+    (tmp_path / "config.json").write_text(json.dumps(SIZES))
+    with pytest.raises(PluginError, match="there is no file"):
+        load_hifigan(str(tmp_path))
+    torch.save({"generator": {"conv_pre.bias": torch.zeros(8)}}, tmp_path / "g_1")
+    with pytest.raises(PluginError, match="lack conv_post"):
+        load_hifigan(str(tmp_path))
