@@ -39,6 +39,8 @@ WITH_DATA = (
         data=f"{_DATA}.spoken_words:build",
         baseline=f"{_DATA}.spoken_words:baseline",
         baseline_doc="majority",
+        weight=0.5,
+        starter=True,
     ),
     TaskPreset(
         "speakers",

@@ -38,6 +38,8 @@ WITH_DATA = (
         data=f"{_DATA}.rows:build",
         baseline=f"{_DATA}.rows:baseline",
         baseline_doc="majority",
+        weight=0.4,
+        starter=True,
     ),
     TaskPreset(
         "row_regression",

@@ -24,6 +24,8 @@ WITH_DATA = (
         data=f"{_DATA}.moving_direction:build",
         baseline=f"{_DATA}.moving_direction:baseline",
         baseline_doc="majority",
+        weight=0.5,
+        starter=True,
     ),
     TaskPreset(
         "moving_caption",
