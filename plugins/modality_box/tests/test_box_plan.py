@@ -16,4 +16,4 @@ def test_the_preprocessor_keeps_the_contract():
 def test_boxes_are_bound_to_images():
     slot = MANIFEST.slots[0]
     (binding,) = [attribute for attribute in slot.attributes if attribute.name == slot.bound_to]
-    assert (binding.type, binding.choices) == ("slot", ("IMAGE",))
+    assert (binding.type, binding.choices) == ("slot", ("IMAGE", "VIDEO"))

@@ -45,6 +45,8 @@ class ListedClip:
     read: Callable[[int], Any]
     """Number of a frame -> a picture that IMAGE takes."""
     size: tuple[int, int] | None = None
+    release: Callable[[], None] | None = None
+    """Closes what `read` reads from."""
 
     @classmethod
     def steady(cls, count: int, fps: float, read: Callable[[int], Any]) -> ListedClip:
@@ -62,4 +64,6 @@ class ListedClip:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Close what is read from, if anything."""
+        if self.release is not None:
+            self.release()

@@ -107,20 +107,41 @@ def _of_content(content: bytes, name: str, column: str) -> Clip:
 def _of_animation(source: Path | io.BytesIO, name: str, column: str) -> ListedClip | None:
     """Frames of a GIF, WebP or PNG, which Pillow reads; None where it is none of them (AVI begins as WebP does)."""
     try:
-        with Image.open(source) as image:
-            frames, lengths = [], []
-            for number in range(getattr(image, "n_frames", 1)):
-                image.seek(number)
-                frames.append(image.convert("RGBA"))
-                lengths.append(image.info.get("duration", 0) / 1000 or _PAUSE)
+        image = Image.open(source)
     except UnidentifiedImageError:
         return None
     except Exception as error:  # decoders of Pillow raise anything on damaged files
-        raise RowError(
-            f"column '{column}': {name} is damaged or truncated ({str(error)[:80]}); write or fetch it again"
-        ) from error
-    ends = np.cumsum(lengths)
-    return ListedClip(np.concatenate([[0.0], ends[:-1]]), float(ends[-1]), frames.__getitem__)
+        raise _damaged_animation(name, column, error) from error
+    try:
+        ends = np.cumsum([_seconds(image, number) for number in range(_frames(image))])
+    except Exception as error:  # likewise
+        image.close()
+        raise _damaged_animation(name, column, error) from error
+
+    def read(number: int) -> Image.Image:
+        image.seek(number)
+        return image.convert("RGBA")
+
+    starts = np.concatenate([[0.0], ends[:-1]])
+    return ListedClip(starts, float(ends[-1]), read, release=image.close)
+
+
+def _frames(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
+
+
+def _seconds(image: Image.Image, number: int) -> float:
+    """How long a frame is shown; decodes it."""
+    image.seek(number)
+    image.load()
+    return image.info.get("duration", 0) / 1000 or _PAUSE
+
+
+def _damaged_animation(name: str, column: str, error: Exception) -> RowError:
+    problem = str(error)[:80] or type(error).__name__
+    return RowError(
+        f"column '{column}': {name} is damaged or truncated ({problem}); write or fetch it again"
+    )
 
 
 def _of_folder(path: Path, column: str, rate: float) -> Clip:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
 
 import av
 import numpy as np
@@ -188,7 +189,8 @@ def test_animations_keep_their_times(folder, ending):
     path = folder / f"moves.{ending}"
     lengths = [100, 500, 100, 300]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=lengths)
-    assert open_clip(path, "v").duration == pytest.approx(1.0)
+    with closing(open_clip(path, "v")) as clip:
+        assert clip.duration == pytest.approx(1.0)
     assert numbers(path, [0.05, 0.15, 0.55, 0.65, 0.95], 4) == [0, 1, 2, 3]
     assert numbers(path.read_bytes(), [0.65], 4) == [2]
     assert "truncated" in refusal(path.read_bytes()[:-40])
