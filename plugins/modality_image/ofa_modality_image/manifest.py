@@ -42,7 +42,7 @@ _CODEC = {
 }
 _MASKGIT = {
     "steps": Option(8, "Steps until no code is hidden.", minimum=1, maximum=10_000),
-    "temperature": Option(1.0, "Of the codes that are drawn; 0: the likeliest.", minimum=0),
+    "code_temperature": Option(1.0, "Of the codes that are drawn; 0: the likeliest.", minimum=0),
     "choice_temperature": Option(4.5, "Chance in which codes are kept.", minimum=0),
     "order": Option(
         "confidence", "Which codes are kept first.", choices=("confidence", "random", "raster")
