@@ -38,6 +38,7 @@ _CODEC = {
     "levels": Option([8, 5, 5, 5], "And levels of each number of a code."),
     "width": Option(64, "And channels of its layers.", minimum=8),
     "fit_steps": Option(600, "And steps that it is trained.", minimum=1),
+    "fit_passes": Option(20, "And most passes over the pictures.", minimum=1),
     "fit_pictures": Option(4096, "And most pictures that it is trained on.", minimum=1),
 }
 _MASKGIT = {
