@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,10 @@ from ofa_modality_image.codec.folder import (
     described,
     load_codec,
 )
+from ofa_modality_image.codec.gathering import pictures_to_fit
 from ofa_modality_image.codec.network import CodecShape
 from ofa_modality_image.codec.training import CodecTraining, train_codec
 from ofa_modality_image.grid import grid_coordinates
-from ofa_modality_image.loading import load_image
 from ofa_modality_image.written import WrittenPictures, covered
 from ofacore.protocols import (
     Artifact,
@@ -37,30 +39,46 @@ from ofacore.protocols import (
     Vocabulary,
 )
 
+_MOST_KNOWN = 8192
+"""Pictures whose codes are kept."""
+
 
 class CodesPreprocessor(WrittenPictures):
     """``image_vqgan``: one token for each cell of ``factor`` x ``factor`` pixels, by a codec.
 
-    The codec is that of the folder ``path``; without one it is trained, ``fit_steps`` steps, on the pictures of the
-    tasks when the model is created. It is stored with the model.
+    The codec is that of the folder ``path``; without one it is trained on the pictures of the tasks when the model is
+    created: ``fit_steps`` steps, but no more than ``fit_passes`` passes. It is stored with the model.
     """
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._artifact: Artifact | None = None
         self._codec: PictureCodec | None = None
+        self._known: dict[bytes, np.ndarray] = {}
         self._block, self._first, self._count, self._factor = "", 0, 0, 1
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers get the path of the codec, not the codec."""
-        return {**self.__dict__, "_codec": None}
+        return {**self.__dict__, "_codec": None, "_known": {}}
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> Artifact | None:
-        """The codec: that of ``path``, or one trained on at most ``fit_pictures`` of the pictures.
+        """`fit_slots` of values that belong to no slot: they have the size of the options."""
+        side = int(self._options["size"])
+        return self._fitted(((side, value) for value in values), rng)
+
+    def fit_slots(
+        self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator
+    ) -> Artifact | None:
+        """The codec: that of ``path``, or one trained on at most ``fit_pictures`` pictures at the size of their slots.
 
         Raises:
             CodecError: The folder holds no codec, or there is no picture to train one on.
         """
+        return self._fitted(((self.side(slot), value) for slot, value in values), rng)
+
+    def _fitted(
+        self, values: Iterable[tuple[int, Any]], rng: np.random.Generator
+    ) -> Artifact | None:
         if path := str(self._options.get("path") or ""):
             return artifact_in(Path(path))
         shape = CodecShape(
@@ -69,8 +87,11 @@ class CodesPreprocessor(WrittenPictures):
             int(self._options["width"]),
         )
         seed = int(rng.integers(2**31))
-        training = CodecTraining(int(self._options["fit_steps"]), seed=seed)
-        return artifact_of(train_codec(self._gathered(values, rng), shape, training))
+        pixels = pictures_to_fit(values, int(self._options["fit_pictures"]), rng)
+        training = CodecTraining(seed=seed)
+        passes = -(-int(self._options["fit_passes"]) * len(pixels) // training.batch)
+        steps = min(int(self._options["fit_steps"]), passes)
+        return artifact_of(train_codec(pixels, shape, replace(training, steps=steps)))
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """One block, named by the number of codes and by the codec."""
@@ -85,7 +106,7 @@ class CodesPreprocessor(WrittenPictures):
         """Take the place of the block in the vocabulary; the codec is read when it is first needed."""
         (block,) = self.blocks(artifact)
         assert artifact is not None
-        self._artifact, self._codec = artifact, None
+        self._artifact, self._codec, self._known = artifact, None, {}
         self._count, self._factor = described(artifact)
         self._block, self._first = block.name, vocabulary.offset(block.name)
 
@@ -159,33 +180,16 @@ class CodesPreprocessor(WrittenPictures):
         return self._codec
 
     def _ids(self, pixels: np.ndarray) -> np.ndarray:
-        return self.codec.encode(pixels[None]).reshape(-1).astype(np.int64) + self._first
+        """int64 [cells], of a picture that was seen lately without asking the codec again."""
+        key = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self.codec.encode(pixels[None]).reshape(-1).astype(np.int32)
+        return self._known[key].astype(np.int64) + self._first
 
     def _cells(self, slot: SlotPlan) -> int:
         return cells_of(self.side(slot), self._factor, slot)
-
-    def _gathered(self, values: Iterable[Any], rng: np.random.Generator) -> np.ndarray:
-        """uint8 [N, size, size, 3]: all usable pictures, or that many of them drawn at random (Vitter 1985)."""
-        side, most = int(self._options["size"]), int(self._options["fit_pictures"])
-        kept: list[np.ndarray] = []
-        seen = 0
-        for value in values:
-            place = seen if seen < most else int(rng.integers(seen + 1))
-            try:
-                if place >= most:
-                    continue
-                pixels = np.array(
-                    load_image(value, "").resize((side, side), Image.Resampling.BICUBIC)
-                )
-            except RowError:
-                continue
-            finally:
-                seen += 1
-            if place < len(kept):
-                kept[place] = pixels
-            else:
-                kept.append(pixels)
-        return np.stack(kept) if kept else np.zeros((0, side, side, 3), np.uint8)
 
 
 def _check_filling(slot: SlotPlan) -> None:

@@ -38,11 +38,12 @@ _CODEC = {
     "levels": Option([8, 5, 5, 5], "And levels of each number of a code."),
     "width": Option(64, "And channels of its layers.", minimum=8),
     "fit_steps": Option(600, "And steps that it is trained.", minimum=1),
+    "fit_passes": Option(20, "And most passes over the pictures.", minimum=1),
     "fit_pictures": Option(4096, "And most pictures that it is trained on.", minimum=1),
 }
 _MASKGIT = {
     "steps": Option(8, "Steps until no code is hidden.", minimum=1, maximum=10_000),
-    "temperature": Option(1.0, "Of the codes that are drawn; 0: the likeliest.", minimum=0),
+    "code_temperature": Option(1.0, "Of the codes that are drawn; 0: the likeliest.", minimum=0),
     "choice_temperature": Option(4.5, "Chance in which codes are kept.", minimum=0),
     "order": Option(
         "confidence", "Which codes are kept first.", choices=("confidence", "random", "raster")

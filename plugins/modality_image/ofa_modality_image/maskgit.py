@@ -1,6 +1,6 @@
 """All codes of a picture in a few steps (MaskGIT, Chang et al. 2022), against a decode session alone.
 
-Letters in names: R rows, N codes of a picture, V codes that there are.
+Letters in names: R rows, N codes of a picture, M hidden ones of all rows, V codes that there are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CORE = MASK + 1
 class MaskgitGenerator:
     """``maskgit``: predicts every hidden code, keeps the surest, hides the others again; ``steps`` times.
 
-    Options: ``steps``; ``temperature`` of the codes that are drawn, 0: the likeliest; ``choice_temperature``, how much
+    Options: ``steps``; ``code_temperature`` of those that are drawn, 0: the likeliest; ``choice_temperature``, how much
     chance there is in what is kept, less with each step; ``order``: ``confidence``, ``random`` or ``raster`` (row by
     row, which with as many steps as codes is one after the other); ``guidance``; ``n_best``.
     """
@@ -43,7 +43,7 @@ class MaskgitGenerator:
     def __init__(self, options: Options) -> None:
         self._options = _Sampling(
             int(options["steps"]),
-            float(options["temperature"]),
+            float(options["code_temperature"]),
             float(options["choice_temperature"]),
             str(options["order"]),
             float(options["guidance"]),
@@ -112,8 +112,9 @@ class _Filling:
         ranks_RN = self._uniform(known_RN) if self.options.order == "random" else None
         for step in range(self.options.steps):
             hidden_RN = tokens_RN == MASK
-            drawn_RN, logs_RN = self._drawn(tokens_RN)
-            filled_RN = torch.where(hidden_RN, drawn_RN, tokens_RN)
+            if not hidden_RN.any():
+                break
+            filled_RN, logs_RN = self._drawn(tokens_RN)
             sureness_RN = self._sureness(logs_RN, ranks_RN, step)
             sureness_RN = sureness_RN.masked_fill(~hidden_RN, float("inf"))
             left_R = self._left(wanted_R, step + 1)
@@ -140,29 +141,35 @@ class _Filling:
         return logs_RN + chance * self._gumbel(logs_RN)
 
     def _drawn(self, tokens_RN: Tensor) -> tuple[Tensor, Tensor]:
-        """A code for each cell, int64 [R, N], and its log-probability."""
-        logits_RNV, ids_V = self._logits(self.session, tokens_RN)
+        """A code for each cell that is hidden, int64 [R, N], and its log-probability."""
+        hidden_RN = tokens_RN == MASK
+        logits_MV, ids_V = self._logits(self.session, tokens_RN, hidden_RN)
         if self.twin is not None:
-            free_RNV, _ = self._logits(self.twin, tokens_RN)
-            logits_RNV = led_away(logits_RNV, free_RNV, self.options.guidance)
-        logs_RNV = logits_RNV.log_softmax(-1)
-        scores_RNV = logs_RNV
+            free_MV, _ = self._logits(self.twin, tokens_RN, hidden_RN)
+            logits_MV = led_away(logits_MV, free_MV, self.options.guidance)
+        logs_MV = logits_MV.log_softmax(-1)
+        scores_MV = logs_MV
         if self.options.temperature:
-            scores_RNV = logs_RNV / self.options.temperature + self._gumbel(logs_RNV)
-        chosen_RN = scores_RNV.argmax(-1)
-        return ids_V[chosen_RN], logs_RNV.gather(2, chosen_RN[..., None])[..., 0]
+            scores_MV = logs_MV / self.options.temperature + self._gumbel(logs_MV)
+        chosen_M = scores_MV.argmax(-1)
+        logs_M = logs_MV.gather(1, chosen_M[:, None])[:, 0]
+        drawn_RN = tokens_RN.masked_scatter(hidden_RN, ids_V[chosen_M])
+        logs_RN = torch.zeros_like(tokens_RN, dtype=logs_M.dtype).masked_scatter(hidden_RN, logs_M)
+        return drawn_RN, logs_RN
 
-    def _logits(self, session: DecodeSession, tokens_RN: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [R, N, V] and ids [V] of codes, without the core's tokens."""
+    def _logits(
+        self, session: DecodeSession, tokens_RN: Tensor, hidden_RN: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [M, V] of the M codes that are hidden, and ids [V] of codes, without the core's tokens."""
         rows, count = tokens_RN.shape
         slot, blocks = self.request.slot, self.request.spec.blocks
         features = {"tokens": tokens_RN.flatten()}
-        hidden = session.denoise(features, slot.adapter, [(count,)] * rows)
-        context = HeadContext((count,) * rows, blocks)
-        prediction = session.predict(slot.head, hidden, context)
+        states = session.denoise(features, slot.adapter, [(count,)] * rows)
+        states = states[hidden_RN.flatten()]
+        context = HeadContext(tuple(hidden_RN.sum(1).tolist()), blocks)
+        prediction = session.predict(slot.head, states, context)
         own = prediction.ids >= _CORE
-        logits = prediction.logits().float()[:, own]
-        return logits.unflatten(0, (rows, count)), prediction.ids[own]
+        return prediction.logits().float()[:, own], prediction.ids[own]
 
     def _uniform(self, like: Tensor) -> Tensor:
         drawn = torch.rand(like.shape, generator=self.generator, device=self.generator.device)

@@ -74,7 +74,7 @@ class TestMaskgit(GeneratorConformance):
     attributes = "preprocess=image_vqgan"
     target_attributes = "corruption=masked_codes"
     model = {"preprocessors": {"image_vqgan": TINY}}
-    generation = ({}, {"order": "raster", "temperature": 0.0}, {"order": "random", "steps": 5})
+    generation = ({}, {"order": "raster", "code_temperature": 0.0}, {"order": "random", "steps": 5})
 
 
 class TestFlowCriterion(CriterionConformance):

@@ -101,14 +101,14 @@ def test_the_same_seed_gives_the_same_codec():
 
 @pytest.mark.parametrize("line", [WRITTEN, FILLED])
 def test_the_same_weights_write_codes_in_turn_and_at_once(model, line):
-    options = {"steps": 4, "temperature": 0.0} if line == FILLED else {}
+    options = {"steps": 4, "code_temperature": 0.0} if line == FILLED else {}
     found = [nearest(model.infer(line, {"cap": row["cap"]}, **options).image) for row in ROWS]
     right = sum(name == row["cap"] for name, row in zip(found, ROWS, strict=True))
     assert right >= 7, found
 
 
 def test_masked_weights_write_codes_one_after_the_other(model):
-    options = {"steps": 16, "order": "raster", "temperature": 0.0, "guidance": 1.5}
+    options = {"steps": 16, "order": "raster", "code_temperature": 0.0, "guidance": 1.5}
     answer = model.infer(FILLED, {"cap": "red blue"}, **options)
     assert nearest(answer.image) == "red blue"
 
@@ -118,7 +118,7 @@ def test_given_parts_keep_their_codes(model, folder):
     own = ROWS[1]["img"]
     other = own.copy()
     other[4:12, 4:12] = 255
-    options = {"steps": 4, "temperature": 0.0, "choice_temperature": 0.0}
+    options = {"steps": 4, "code_temperature": 0.0, "choice_temperature": 0.0}
     answers = [
         np.asarray(model.infer(HOLE, {"cap": "red green", "img": img}, **options).image)
         for img in (own, other)

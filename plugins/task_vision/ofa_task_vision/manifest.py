@@ -111,7 +111,7 @@ STARTER = (
             MetricUse("psnr", "img"),
             MetricUse("ssim", "img"),
         ),
-        generation={"steps": 8, "temperature": 0.001, "choice_temperature": 1.0},
+        generation={"steps": 8, "code_temperature": 0.0, "choice_temperature": 1.0},
         data=f"{_DATA}.emoji_image:build",
         baseline=f"{_DATA}.emoji_image:baseline",
         baseline_doc="mean picture",
