@@ -1,4 +1,4 @@
-"""A step that mixes the nine tasks of the starter run: padding, packed against padded, and where its time goes.
+"""A step that mixes the tasks of the starter run: padding, packed against padded, and where its time goes.
 
     python benchmarks/mixed_step.py --threads 2
 

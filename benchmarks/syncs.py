@@ -2,7 +2,7 @@
 
     python benchmarks/syncs.py
 
-Counted on a CPU, on the pretended GPU of `ofa_kit`: the nine tasks of the starter run, 96 samples a step, with
+Counted on a CPU, on the pretended GPU of `ofa_kit`: the tasks of the starter run, 96 samples a step, with
 one micro-batch and with several; the greedy answer of one of its tasks, and a beam. Fetches the starter data at first
 use.
 """
