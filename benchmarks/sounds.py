@@ -2,10 +2,10 @@
 
     python benchmarks/sounds.py
 
-Both read the same WAV files of 22,050 samples a second with `soundfile`, resample them to 16,000 and make Kaldi filterbanks
-of 80 bands, normalised by utterance. The peer pads them to one tensor. Ours goes the whole way of a task: row, reading,
-features, segments, pieces, one batch with the loss of a text. By wall time and by processor time, which says more on a
-machine that does other work.
+Both read the same WAV files of 22,050 samples a second with `soundfile`, resample them to 16,000 and make Kaldi
+filterbanks of 80 bands, normalised by utterance. The peer pads them to one tensor. Ours goes the whole way of a task:
+row, reading, features, segments, pieces, one batch with the loss of a text. By wall time and by processor time, which
+says more on a machine that does other work.
 """
 
 from __future__ import annotations

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torchaudio.transforms import Resample
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,21 @@ class Wave:
 
 
 def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """float32 [samples] at another rate, by windowed sinc interpolation (`torchaudio.functional.resample`)."""
+    """float32 [samples] at another rate, by windowed sinc interpolation (`torchaudio.transforms.Resample`)."""
     if rate == wanted:
         return samples
     import torch
-    from torchaudio.functional import resample
 
-    return resample(torch.from_numpy(samples), rate, wanted).numpy()
+    return _resampler(rate, wanted)(torch.from_numpy(samples)).numpy()
+
+
+@lru_cache(maxsize=16)
+def _resampler(rate: int, wanted: int) -> Resample:
+    """With its filter, whose making takes longer than its use."""
+    import torch
+    from torchaudio.transforms import Resample
+
+    return Resample(rate, wanted, dtype=torch.float32)
 
 
 def faster(samples: np.ndarray, factor: float) -> np.ndarray:
