@@ -22,12 +22,13 @@ TEXTS = {
     "translate_en_fr": ("en",),
     "emoji_category": ("name",),
     "emoji_caption": ("cap",),
+    "emoji_image": ("cap",),
     "grounding": ("cap",),
     "region_caption": ("cap",),
     "detection": ("names",),
 }
 """Task -> columns whose English texts are the items."""
-PICTURES = ("digits", "emoji_category", "emoji_caption", "emoji_caption_multi")
+PICTURES = ("digits", "emoji_category", "emoji_caption", "emoji_caption_multi", "emoji_image")
 """Tasks whose pictures are the items, at one size."""
 CLIPS = ("actions", "text_to_motion")
 

@@ -6,6 +6,7 @@ the loss is that of the velocity that follows from them (Li & He 2025).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -33,7 +34,7 @@ class FlowCorruption:
         if segment.labels is None:
             return segment
         clean = segment.features["patches"]
-        level = np.float32(1 / (1 + np.exp(-rng.standard_normal())))
+        level = np.float32(1 / (1 + math.exp(-rng.standard_normal())))
         noise = rng.standard_normal(clean.shape, dtype=np.float32)
         learned = np.ones(len(clean), bool)
         if segment.loss_positions is not None:
@@ -43,7 +44,8 @@ class FlowCorruption:
             "patches": np.where(learned[:, None], noised, clean),
             "level": np.where(learned, level, np.float32(1)),
         }
-        weight = np.full((int(learned.sum()), 1), 1 / max(1 - level, _NEAREST), np.float32)
+        factor = 1 / max(1 - float(level), _NEAREST)
+        weight = np.full((int(learned.sum()), 1), factor, np.float32)
         labels = {**segment.labels, "weight": weight}
         return replace(segment, features=features, labels=labels, context=segment.features)
 

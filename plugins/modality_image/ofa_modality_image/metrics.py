@@ -83,7 +83,7 @@ class Ssim(_PictureScore):
         from torchmetrics.functional.image import structural_similarity_index_measure
 
         side = min(right.shape[2:])
-        found = structural_similarity_index_measure(
+        found: Any = structural_similarity_index_measure(
             given,
             right,
             gaussian_kernel=side > _WINDOW,

@@ -4,8 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from ofa_modality_image.flow_learning import FlowCorruption
@@ -43,9 +41,9 @@ def model(tmp_path_factory):
     return made
 
 
-@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 9))
-def test_patches_put_together_are_the_picture(patch, rows, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (rows * patch, 3 * patch, 3), np.uint8)
+@pytest.mark.parametrize(("patch", "rows"), [(1, 1), (2, 3), (4, 5), (3, 2)])
+def test_patches_put_together_are_the_picture(patch, rows):
+    pixels = np.random.default_rng(patch).integers(0, 256, (rows * patch, 3 * patch, 3), np.uint8)
     assert np.array_equal(from_patches(to_patches(pixels, patch), rows, patch), pixels)
 
 

@@ -16,7 +16,7 @@ def _imported(module: str, library: str) -> bool:
     return found.stdout.strip() == "True"
 
 
-@pytest.mark.parametrize("module", ["preprocessor", "transform"])
+@pytest.mark.parametrize("module", ["preprocessor", "transform", "flow_preprocessor"])
 def test_encoding_needs_no_torch(module: str) -> None:
     assert not _imported(f"{PACKAGE}.{module}", "torch")
 

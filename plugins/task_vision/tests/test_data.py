@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from ofa_starter import is_fetched
-from ofa_task_vision.data import digits, emoji_caption, emoji_caption_multi, emoji_category
+from ofa_task_vision.data import (
+    digits,
+    emoji_caption,
+    emoji_caption_multi,
+    emoji_category,
+    emoji_image,
+)
 from ofa_task_vision.data.openmoji import OpenMoji
 from ofa_task_vision.manifest import MANIFEST
 
@@ -69,3 +75,14 @@ def test_every_training_picture_has_a_name_in_every_language():
         emoji_caption_multi.LANGUAGES.values()
     )
     assert len(splits["train"]) == 8 * len(emoji_caption.build()["train"])
+
+
+@pytest.mark.data
+@fetched
+def test_the_mean_picture_is_the_best_guess_without_a_name():
+    splits = emoji_image.build()
+    (first, *_), test = emoji_image.baseline(splits), splits["test"]
+    assert first["img"].shape == (32, 32, 3) and first["img"].dtype == np.uint8
+    pictures = np.stack([row["img"] for row in test]).astype(float)
+    white = ((pictures - 255.0) ** 2).mean()
+    assert ((pictures - first["img"]) ** 2).mean() < white
