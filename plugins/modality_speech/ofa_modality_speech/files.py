@@ -58,7 +58,7 @@ def _read(file: BinaryIO, start: float, end: float | None, most: float | None) -
     wave = _by_soundfile(file, start, end)
     if wave is None:
         file.seek(0)
-        wave = _by_av(file).cut(start, end)
+        wave = _by_av(file, end).cut(start, end)
     return wave
 
 
@@ -78,15 +78,15 @@ def _by_soundfile(file: BinaryIO, start: float, end: float | None) -> Wave | Non
     return Wave(np.ascontiguousarray(samples.T), rate)
 
 
-def _by_av(file: BinaryIO) -> Wave:
+def _by_av(file: BinaryIO, end: float | None) -> Wave:
     import av
 
     try:
         with av.open(file, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise FileProblem("has no audio track")
-            pieces = list(_frames(container))
             rate = container.streams.audio[0].rate
+            pieces = list(_frames(container, None if end is None else end * rate))
     except av.error.FFmpegError as error:
         reason = str(getattr(error, "strerror", "") or error)
         raise FileProblem(f"is no sound that can be read ({reason})") from error
@@ -95,11 +95,15 @@ def _by_av(file: BinaryIO) -> Wave:
     return Wave(np.concatenate(pieces, axis=1), int(rate))
 
 
-def _frames(container: Any) -> Iterator[np.ndarray]:
-    """float32 [channels, samples] of each frame."""
+def _frames(container: Any, most: float | None) -> Iterator[np.ndarray]:
+    """float32 [channels, samples] of each frame, until there are ``most`` samples."""
     from av.audio.resampler import AudioResampler
 
-    planar = AudioResampler(format="fltp")
+    planar, count = AudioResampler(format="fltp"), 0
     for frame in container.decode(audio=0):
         for part in planar.resample(frame):
-            yield part.to_ndarray()
+            samples = part.to_ndarray()
+            count += samples.shape[1]
+            yield samples
+        if most is not None and count >= most:
+            return

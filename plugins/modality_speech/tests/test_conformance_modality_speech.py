@@ -30,7 +30,7 @@ def shorter(share):
     return {**whole, "array": samples[: int(len(samples) * share)]}
 
 
-SOUNDS = [sound(), shorter(0.5), shorter(0.8)]
+SOUNDS = [shorter(0.5), shorter(0.25), shorter(0.4)]
 
 
 class TestAudio(ModalityConformance):
@@ -93,12 +93,6 @@ class TestPhone(ModalityConformance):
     slot = "PHONE"
     values = ("HH AH0 L OW1", "W ER1 L D | P IY1 S", "AA")
     bad_values = ("", "HH XX", 7, object())
-
-
-class TestIpa(TestPhone):
-    model = {"preprocessors": {"phone": {"inventory": "ipa"}}}
-    values = ("həlˈoʊ", "wˈɜːld|pˈiːs", "ɡ")
-    bad_values = ("", "7", object())
 
 
 class TestTextPhone(TestPhone):

@@ -79,6 +79,7 @@ def test_files_that_only_pyav_knows(tmp_path, name, codec):
     wave = load(encoded(tmp_path / name, codec))
     assert wave.rate == RATE and abs(wave.seconds - 0.4) < 0.2
     assert 0.2 < np.abs(wave.mono()).max() < 0.8
+    assert load(encoded(tmp_path / name, codec), most=0.1).samples.shape == (1, 1600)
 
 
 def test_arrays_pairs_and_columns_of_hugging_face():

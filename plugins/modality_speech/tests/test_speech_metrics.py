@@ -82,6 +82,15 @@ def test_loudness_does_not_count():
     assert score(quiet, noise(6400)) < 0.1
 
 
+def test_all_cepstra_together_are_the_distance_of_the_spectra():
+    """Parseval: 2 sum c_k^2 is the mean square of what the cosine series stands for, without its mean."""
+    ours, theirs = np.random.default_rng(0).normal(size=(2, 1, 80))
+    metric = MelCepstralDistance({"coefficients": 80})
+    metric.update([{**sound(), "frames": ours}], [{**sound(), "frames": theirs}], [{}])
+    right = 10 / np.log(10) * (ours - theirs).std()
+    assert metric.compute()["mel_cepstral_distance"] == pytest.approx(right, rel=1e-5)
+
+
 def test_frames_that_an_answer_brings_are_taken():
     frames = np.random.default_rng(0).normal(size=(9, 80))
     assert score({**sound(), "frames": frames}, {**noise(90), "frames": frames}) == 0

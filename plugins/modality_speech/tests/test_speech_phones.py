@@ -90,7 +90,7 @@ def test_a_share_of_the_phonemes_is_hidden_in_training_alone():
     assert 0.4 < shares["train"] < 0.6 and shares["test"] == 0
 
 
-def test_words_are_learned_from_phonemes_and_back(words):
+def test_words_are_learned_from_phonemes_and_back(words, tmp_path):
     rows = [{"p": "DH AH0", "t": "the"}, {"p": "K AE1 T", "t": "cat"}]
     tasks = [
         Task("read", "what is [PHONE:p]? -> [TEXT:t,level=character]", train=rows),
@@ -104,7 +104,7 @@ def test_words_are_learned_from_phonemes_and_back(words):
         decoder_layers=1,
         options={"preprocessor/text_phone": {"dictionary": words}},
     )
-    model.fit(steps=60, samples=4, precision="fp32", optimizer={"lr": 1e-2}, trackers=[])
+    model.fit(steps=60, samples=4, out=tmp_path / "run", precision="fp32", optimizer={"lr": 1e-2})
     assert [out.text for out in model.infer("read", [{"p": r["p"]} for r in rows])] == [
         "the",
         "cat",

@@ -18,6 +18,11 @@ def _heard(sound: str, text: str) -> tuple[LossUse, ...]:
     )
 
 
+def _alike(sound: str) -> tuple[MetricUse, ...]:
+    """How near a sound comes to the real one, and whether it is as long."""
+    return (MetricUse("mel_cepstral_distance", sound), MetricUse("duration_correlation", sound))
+
+
 def _spoken(sound: str, text: str) -> tuple[LossUse, ...]:
     """The loss of the frames, and that of their number."""
     return (
@@ -41,6 +46,21 @@ WITH_DATA = (
         baseline_doc="majority",
         weight=0.5,
         starter=True,
+    ),
+    TaskPreset(
+        "said_words",
+        (
+            "[TEXT:word,level=character] spoken by [TEXT:voice,level=character]"
+            " -> [AUDIO:wav,n_frames_per_step=2]",
+        ),
+        "Speaks a word with a voice; the data it comes with are synthetic, pairs of the test unheard",
+        {"word": "what is said", "voice": "a name of the voice, such as `en-us+f1`", "wav": _SOUND},
+        losses=_spoken("wav", "word"),
+        metrics=_alike("wav"),
+        generation={"steps": 16, "lengths": "predicted", "text": "word"},
+        data=f"{_DATA}.said_words:build",
+        baseline=f"{_DATA}.said_words:baseline",
+        baseline_doc="one sound for all",
     ),
     TaskPreset(
         "speakers",
@@ -73,10 +93,7 @@ PLAIN = (
         "Speech from a text, as of LJSpeech, by flow matching; its length is predicted",
         {"text": "phonemes; in a slot with preprocess=text_phone what is said", "fbank": _SOUND},
         losses=_spoken("fbank", "text"),
-        metrics=(
-            MetricUse("mel_cepstral_distance", "fbank"),
-            MetricUse("duration_correlation", "fbank"),
-        ),
+        metrics=_alike("fbank"),
         generation={"steps": 16, "lengths": "predicted", "text": "text"},
     ),
     TaskPreset(

@@ -20,8 +20,8 @@ _DECIBELS = 10.0 * np.sqrt(2.0) / np.log(10.0)
 class MelCepstralDistance:
     """Mean distance in decibels along the warped path of two sounds (Kubichek 1993).
 
-    Mel cepstra are the cosine transform of log-mel frames at 22,050 Hz; the first, their loudness, is left out. Option
-    ``coefficients``: how many there are, that one included.
+    Mel cepstra are the coefficients of a cosine series of log-mel frames at 22,050 Hz; the first, their loudness, is
+    left out. Option ``coefficients``: how many there are, that one included.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -63,10 +63,10 @@ class MelCepstralDistance:
     def _cepstra(self, value: Any) -> np.ndarray:
         """float64 [frames, coefficients - 1]."""
         frames = log_mel_of(value)
-        angles = (np.arange(frames.shape[1]) + 0.5) * np.pi / frames.shape[1]
-        orders = np.arange(1, self._coefficients)
-        waves = np.cos(angles[:, None] * orders) * np.sqrt(2.0 / frames.shape[1])
-        return frames.astype(np.float64) @ waves
+        bins = frames.shape[1]
+        angles = (np.arange(bins) + 0.5) * np.pi / bins
+        waves = np.cos(angles[:, None] * np.arange(1, self._coefficients))
+        return frames.astype(np.float64) @ waves / bins
 
 
 def log_mel_of(value: Any) -> np.ndarray:

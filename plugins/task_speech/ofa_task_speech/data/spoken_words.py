@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ofa_starter import Row, Split, Splits, empty_splits, majority, prepared
+from ofa_starter import Row, Split, Splits, empty_splits, majority, prepared, split_of
 from ofa_task_speech.data.espeak import ESPEAKNG, Speaker
 
 RATE = 22_050
@@ -58,6 +58,11 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
     }
 
 
+def pair_split(word: str, voice: str) -> Split:
+    """Where a voice of the training says a word: one that is to be spoken in a test is not heard in training either."""
+    return split_of(f"said/{word}/{voice}")
+
+
 def baseline(splits: Splits) -> list[Row]:
     """The most frequent word; all are equally frequent."""
     return majority(splits, "word")
@@ -67,6 +72,8 @@ def _rows(cache: Path | None) -> Splits:
     speaker, splits = Speaker(cache), empty_splits()
     for split, voice, tempo in _voices():
         for word in WORDS:
+            if split == "train" and pair_split(word, voice) != "train":
+                continue
             sound = speaker.say(word, voice, tempo)
             splits[split].append({"wav": sound, "word": word, "voice": voice})
     return splits

@@ -19,7 +19,12 @@ from ofacore.plugin.source import (
     tree_of,
 )
 
-LIGHT = ("ofacore.plugin", "ofacore", "ofacore.components.grids.modality")
+LIGHT = (
+    "ofacore.plugin",
+    "ofacore",
+    "ofacore.components.grids.modality",
+    "ofacore.components.tokens.search_options",
+)
 """Modules of the core that a manifest may import."""
 HEAVY = (
     "torch",
