@@ -116,12 +116,11 @@ def test_foreign_words_would_be_found():
 
 
 def _used_names(plugin: Path, manifest: object) -> Iterator[tuple[str, str]]:
-    """(kind, name) of all that a plugin reaches by name."""
+    """(kind, name) of all that a plugin reaches by name; of several types that a slot may name, the first."""
     if isinstance(manifest, ModalityManifest):
         for slot in manifest.slots:
-            yield from (
-                ("slot", name) for a in slot.attributes if a.type == "slot" for name in a.choices
-            )
+            named = [a.choices[:1] for a in slot.attributes if a.type == "slot"]
+            yield from (("slot", name) for first in named for name in first)
         for component in manifest.components:
             yield from ((kind, name) for kind, name in component.uses.items() if name)
     if isinstance(manifest, TaskManifest):
