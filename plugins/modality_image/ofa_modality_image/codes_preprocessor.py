@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,8 @@ from ofacore.protocols import (
 
 _MOST_KNOWN = 8192
 """Pictures whose codes are kept."""
+
+logger = logging.getLogger("ofacore.training")
 
 
 class CodesPreprocessor(WrittenPictures):
@@ -91,6 +94,11 @@ class CodesPreprocessor(WrittenPictures):
         training = CodecTraining(seed=seed)
         passes = -(-int(self._options["fit_passes"]) * len(pixels) // training.batch)
         steps = min(int(self._options["fit_steps"]), passes)
+        logger.warning(
+            "image_vqgan: a codec is trained for %d steps on %d pictures; `ofa train-tokenizer` makes one to keep",
+            steps,
+            len(pixels),
+        )
         return artifact_of(train_codec(pixels, shape, replace(training, steps=steps)))
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
