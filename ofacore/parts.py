@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         unspaced,
     )
     from ofacore.components.vectors.contrastive import Contrastive
+    from ofacore.components.vectors.guidance import led_away, unconditional_twin
     from ofacore.components.vectors.pooling import EmbeddingHead
     from ofacore.components.vectors.regression import OneShotGenerator, SquaredError, ValuesHead
     from ofacore.components.vectors.retrieval import Recall
@@ -87,6 +88,7 @@ __all__ = [
     "keep_part",
     "kinds_in",
     "join_blanks",
+    "led_away",
     "linear_cross_entropy",
     "lower",
     "numbers_on",
@@ -103,6 +105,7 @@ __all__ = [
     "to_device",
     "to_parts",
     "truncate_words",
+    "unconditional_twin",
     "unspaced",
 ]
 
@@ -143,6 +146,7 @@ _HOMES = {
     "keep_part": "ofacore.components.head_shares",
     "kinds_in": "ofacore.model.backbone.position_kinds",
     "join_blanks": "ofacore.components.transforms",
+    "led_away": "ofacore.components.vectors.guidance",
     "linear_cross_entropy": "ofacore.components.tokens.fused_cross_entropy",
     "lower": "ofacore.components.transforms",
     "numbers_on": "ofacore.parallel.host_transfer",
@@ -159,6 +163,7 @@ _HOMES = {
     "to_device": "ofacore.parallel.host_transfer",
     "to_parts": "ofacore.components.head_shares",
     "truncate_words": "ofacore.components.transforms",
+    "unconditional_twin": "ofacore.components.vectors.guidance",
     "unspaced": "ofacore.components.transforms",
 }
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ofa_modality_image.canvas import Canvas
-from ofa_modality_image.guidance import led_away, twin_of
-from ofacore.parts import to_device
+from ofacore.parts import led_away, to_device, unconditional_twin
 from ofacore.protocols import (
     DecodeSession,
     HeadContext,
@@ -53,7 +52,7 @@ class FlowGenerator:
         slot = requests[0].slot
         canvases = [request.ctx.published.one(slot.name, Canvas) for request in requests]
         stage = _Stage.of(canvases, session.device)
-        twin = twin_of(session, self._guidance)
+        twin = unconditional_twin(session, self._guidance)
         samples = []
         for _ in range(self._number):
             samples.append(self._sample(_Seen(session, twin, slot, stage), generator))

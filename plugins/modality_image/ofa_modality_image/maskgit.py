@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from ofa_modality_image.canvas import Canvas
-from ofa_modality_image.guidance import led_away, twin_of
-from ofacore.parts import to_device
+from ofacore.parts import led_away, to_device, unconditional_twin
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
     MASK,
@@ -73,7 +72,7 @@ class MaskgitGenerator:
         canvases = [request.ctx.published.one(slot.name, Canvas) for request in requests]
         given_RN = torch.from_numpy(np.stack([canvas.given for canvas in canvases]))
         known_RN = torch.from_numpy(np.stack([canvas.known for canvas in canvases]))
-        twin = twin_of(session, self._options.guidance)
+        twin = unconditional_twin(session, self._options.guidance)
         filling = _Filling(session, twin, requests[0], self._options, generator)
         given_RN, known_RN = given_RN.to(session.device), known_RN.to(session.device)
         drawn = [filling(given_RN, known_RN) for _ in range(self._number)]

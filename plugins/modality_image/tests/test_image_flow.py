@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from ofa_modality_image.flow_learning import FlowCorruption
-from ofa_modality_image.guidance import twin_of
 from ofa_modality_image.patches import from_patches, to_patches
 from ofacore import Generalist, Task
+from ofacore.parts import unconditional_twin
 from ofacore.plugin import PluginError, Registry
 from ofacore.protocols import DenseSegment
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_written_is_told_by_name(model, line, row, said):
 
 def test_guidance_needs_a_session_without_the_prompt():
     with pytest.raises(PluginError, match="prompt that can be dropped"):
-        twin_of(SimpleNamespace(unconditional=None), 2.0)
+        unconditional_twin(SimpleNamespace(unconditional=None), 2.0)
 
 
 def test_a_column_that_two_slots_show_at_two_sizes_is_as_sharp_as_the_larger():

@@ -13,8 +13,7 @@ from torch import Tensor
 from ofa_modality_motion.canvas import Canvas
 from ofa_modality_motion.options import DIFFUSION_OPTIONS
 from ofa_modality_motion.schedulers import build_scheduler
-from ofacore.parts import to_device
-from ofacore.plugin import PluginError
+from ofacore.parts import led_away, to_device, unconditional_twin
 from ofacore.protocols import (
     DecodeSession,
     HeadContext,
@@ -56,7 +55,7 @@ class DiffusionGenerator:
             PluginError: Guidance without an unconditional twin of the session, an unknown scheduler, or too many steps.
         """
         options = self._options
-        twin = _twin(session, options)
+        twin = unconditional_twin(session, options.guidance)
         slot = requests[0].slot
         stage = _stage(
             [request.ctx.published.one(slot.name, Canvas) for request in requests], session.device
@@ -118,18 +117,6 @@ def _stage(canvases: Sequence[Canvas], device: torch.device) -> _Stage:
     )
 
 
-def _twin(session: DecodeSession, options: _Sampling) -> DecodeSession | None:
-    """The session without the prompt, needed where ``guidance`` is not 1."""
-    if options.guidance == 1.0:
-        return None
-    if session.unconditional is None:
-        raise PluginError(
-            f"guidance={options.guidance:g} needs a prompt that can be dropped: name it by the task options "
-            "prompt_slot and drop_prompt and train with them, or use guidance=1"
-        )
-    return session.unconditional
-
-
 @dataclass
 class _Sampler:
     """Runs from noise to frames, each with the next numbers of the generator."""
@@ -164,7 +151,7 @@ class _Sampler:
         if self.twin is None:
             return conditional
         free = self._predict(self.twin, frames, level)
-        return free + self.options.guidance * (conditional - free)
+        return led_away(conditional, free, self.options.guidance)
 
     def _predict(self, session: DecodeSession, frames: Tensor, level: int) -> Tensor:
         hidden = session.denoise(

@@ -12,8 +12,7 @@ from ofa_modality_speech.asked import AskedAudio
 from ofa_modality_speech.flow_options import FLOW_OPTIONS
 from ofa_modality_speech.lengths import predicted_frames
 from ofa_modality_speech.shapes import positions_of
-from ofacore.parts import to_device
-from ofacore.plugin import PluginError
+from ofacore.parts import led_away, to_device, unconditional_twin
 from ofacore.protocols import (
     DecodeSession,
     HeadContext,
@@ -55,7 +54,8 @@ class FlowGenerator:
             frames = predicted_frames(session, asked, self._options.text)
         steps = [one.step for one in asked]
         stage = Stage(slot, tuple(zip(frames, steps, strict=True)), asked[0].bins)
-        sampler = _Sampler(session, _twin(session, self._options), stage, self._options, generator)
+        twin = unconditional_twin(session, self._options.guidance)
+        sampler = _Sampler(session, twin, stage, self._options, generator)
         samples = [sampler() for _ in range(self._options.n_best)]
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 0.0), slot.adapter, stage.shapes)
@@ -119,18 +119,6 @@ class Stage:
         return torch.cat(rows)
 
 
-def _twin(session: DecodeSession, options: _Sampling) -> DecodeSession | None:
-    """The session without the prompt, needed where ``guidance`` is not 1."""
-    if options.guidance == 1.0:
-        return None
-    if session.unconditional is None:
-        raise PluginError(
-            f"guidance={options.guidance:g} needs a prompt that can be dropped: name it by the task options "
-            "prompt_slot and drop_prompt and train with them, or use guidance=1"
-        )
-    return session.unconditional
-
-
 @dataclass
 class _Sampler:
     """Runs from noise to frames, each with the next numbers of the generator."""
@@ -157,7 +145,7 @@ class _Sampler:
         if self.twin is None:
             return conditional
         free = self._predict(self.twin, frames, level)
-        return free + self.options.guidance * (conditional - free)
+        return led_away(conditional, free, self.options.guidance)
 
     def _predict(self, session: DecodeSession, frames: Tensor, level: float) -> Tensor:
         stage = self.stage

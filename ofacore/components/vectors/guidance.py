@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ofacore.protocols import DecodeSession
 
 
-def twin_of(session: DecodeSession, guidance: float) -> DecodeSession | None:
-    """The session without the prompt; None where ``guidance`` is 1 and nobody asks it.
+def unconditional_twin(session: DecodeSession, guidance: float) -> DecodeSession | None:
+    """The session without the prompt; None where ``guidance`` is 1 and nobody asks for it.
 
     Raises:
         PluginError: There is none.
