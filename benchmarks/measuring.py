@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -53,6 +54,45 @@ def in_turn(
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found[side].append(json.loads(done.stdout.splitlines()[-1]))
     return found
+
+
+def against_peer(
+    script: str, doc: str, sides: Mapping[str, Callable[[], object]], count: int, unit: str
+) -> None:
+    """Command line of a benchmark with the sides ``ours`` and ``peer``; their ratio is to reach 1.0.
+
+    Args:
+        script: Its path; results are saved under its name.
+        doc: What it measures.
+        sides: Name -> what makes the work of that side.
+        count: How many ``unit`` one call of the work does.
+        unit: Such as ``rows``.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--side", choices=list(sides), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side is not None:
+        settle(True, 1)
+        work = sides[args.side]()
+        print(json.dumps(timed(work, args.seconds)))  # type: ignore[arg-type]
+        return
+    results: dict[str, object] = {}
+    rates: dict[str, dict[str, float]] = {}
+    found = in_turn(script, list(sides), args.rounds, ["--seconds", str(args.seconds)])
+    for side, runs in found.items():
+        rates[side] = {key: count / middle(runs, key) for key in ("times", "busy")}
+        wall, busy = rates[side]["times"], rates[side]["busy"]
+        print(f"{side}: {wall:7.0f} {unit}/s, {busy:7.0f} by processor time")
+        results[side] = {f"{unit} a second": wall, "by processor time": busy}
+    ratios = {key: rates["ours"][key] / rates["peer"][key] for key in ("times", "busy")}
+    print(f"ratio {ratios['times']:.2f}, by processor time {ratios['busy']:.2f}; to reach: 1.0")
+    results["ratio"] = {"wall": ratios["times"], "by processor time": ratios["busy"]}
+    results["to reach"] = 1.0
+    save(Path(script).stem, results)
 
 
 def middle(runs: Sequence[Mapping[str, Any]], key: str) -> float:

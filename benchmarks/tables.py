@@ -10,12 +10,10 @@ which says more on a machine that does other work.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
-from measuring import in_turn, middle, save, settle, timed
+from measuring import against_peer
 
 BATCH, ROWS = 64, 1024
 LINE = "[STRUCT:row] what class is it? -> [TEXT:class]"
@@ -93,36 +91,7 @@ def peer(rows: list[dict[str, Any]]) -> Callable[[], object]:
     return run
 
 
-SIDES = {"ours": ours, "peer": peer}
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.side is not None:
-        settle(True, 1)
-        print(json.dumps(timed(SIDES[args.side](table_rows()), args.seconds)))
-        return
-    results: dict[str, object] = {}
-    rates: dict[str, dict[str, float]] = {}
-    found = in_turn(__file__, list(SIDES), args.rounds, ["--seconds", str(args.seconds)])
-    for side, runs in found.items():
-        rates[side] = {key: ROWS / middle(runs, key) for key in ("times", "busy")}
-        wall, busy = rates[side]["times"], rates[side]["busy"]
-        print(f"{side}: {wall:7.0f} rows/s, {busy:7.0f} by processor time")
-        results[side] = {"rows a second": wall, "by processor time": busy}
-    ratios = {key: rates["ours"][key] / rates["peer"][key] for key in ("times", "busy")}
-    print(f"ratio {ratios['times']:.2f}, by processor time {ratios['busy']:.2f}; to reach: 1.0")
-    results["ratio"] = {"wall": ratios["times"], "by processor time": ratios["busy"]}
-    results["to reach"] = 1.0
-    save("tables", results)
-
+SIDES = {"ours": lambda: ours(table_rows()), "peer": lambda: peer(table_rows())}
 
 if __name__ == "__main__":
-    main()
+    against_peer(__file__, __doc__, SIDES, ROWS, "rows")

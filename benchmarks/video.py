@@ -10,13 +10,13 @@ time, which says more on a machine that does other work.
 
 from __future__ import annotations
 
-import argparse
-import json
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from measuring import in_turn, middle, save, settle, timed
+from measuring import against_peer
 
 CLIPS, SECONDS, FPS, FRAMES, SIZE = 8, 4, 25, 8, 64
 HEIGHT, WIDTH = 240, 320
@@ -98,38 +98,14 @@ def peer(paths: list[Path]) -> Callable[[], object]:
     return run
 
 
-SIDES = {"ours": ours, "peer": peer}
+def in_folder(side: Callable[[list[Path]], Callable[[], object]]) -> Callable[[], object]:
+    """The work of a side on clips that are written first, and read as long as this process lives."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return side(write_clips(folder))
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.side is not None:
-        settle(True, 1)
-        with tempfile.TemporaryDirectory() as folder:
-            run = SIDES[args.side](write_clips(Path(folder)))
-            print(json.dumps(timed(run, args.seconds)))
-        return
-    results: dict[str, object] = {}
-    rates: dict[str, dict[str, float]] = {}
-    found = in_turn(__file__, list(SIDES), args.rounds, ["--seconds", str(args.seconds)])
-    for side, runs in found.items():
-        rates[side] = {key: CLIPS * FRAMES / middle(runs, key) for key in ("times", "busy")}
-        wall, busy = rates[side]["times"], rates[side]["busy"]
-        print(f"{side}: {wall:7.0f} frames/s, {busy:7.0f} by processor time")
-        results[side] = {"frames a second": wall, "by processor time": busy}
-    ratios = {key: rates["ours"][key] / rates["peer"][key] for key in ("times", "busy")}
-    print(f"ratio {ratios['times']:.2f}, by processor time {ratios['busy']:.2f}; to reach: 1.0")
-    results["ratio"] = {"wall": ratios["times"], "by processor time": ratios["busy"]}
-    results["to reach"] = 1.0
-    save("video", results)
-
+SIDES = {"ours": lambda: in_folder(ours), "peer": lambda: in_folder(peer)}
 
 if __name__ == "__main__":
-    main()
+    against_peer(__file__, __doc__, SIDES, CLIPS * FRAMES, "frames")
