@@ -155,8 +155,9 @@ def _way_out(name: str, taken: Iterable[str], registry: Registry) -> str:
     installed = _installed(registry)
     owners = [f"'{owner}'" for owner, known in installed.items() if name in known]
     if owners:
-        plural = "s" if len(owners) > 1 else ""
-        return f"it is an option of generator{plural} {' and '.join(owners)}"
+        if len(owners) == 1:
+            return f"it is an option of generator {owners[0]}"
+        return f"it is an option of generators {', '.join(owners[:-1])} and {owners[-1]}"
     names = list(dict.fromkeys(taken))
     every = [option for known in installed.values() for option in known]
     return suggest(name, names) or suggest(name, every) or f"there are: {', '.join(names)}"

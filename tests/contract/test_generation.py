@@ -104,7 +104,7 @@ def test_the_command_line_gives_them_too(
     with pytest.raises(SystemExit) as done:
         main([*asked, "--set", "guidance=2"])
     assert done.value.code == 2
-    told = "generation.guidance: no generator of 'picked' takes 'guidance'; it is an option of generator 'diffusion'"
+    told = "generation.guidance: no generator of 'picked' takes 'guidance'; it is an option of generators 'audio_flow', 'diffusion'"
     assert told in capsys.readouterr().err
 
 
@@ -127,7 +127,7 @@ def test_each_slot_gets_the_options_of_its_generator(model: Generalist) -> None:
         (
             "picked",
             {"beam": 2},
-            "no generator of 'picked' takes 'beam'; it is an option of generator 'token'",
+            "no generator of 'picked' takes 'beam'; it is an option of generators 'ctc', 'ctc_attention' and 'token'",
         ),
         (
             "picked",

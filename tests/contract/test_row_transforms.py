@@ -9,6 +9,7 @@ from ofa_kit import ClosedRegistry
 from ofacore import Generalist, Task
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.plan import as_text, plan_task
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plan.task_checking import TaskCheck
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import open_tasks
@@ -29,7 +30,8 @@ def encoder(registry, transforms=None, preset="pair", **more):
     data = {"train": ROWS, "row_transforms": transforms or {}}
     source = {"preset": preset} if preset else {"instruction": "[TEXT:a] , [TEXT:b] -> [TEXT:c]"}
     config = RunConfig.model_validate({"tasks": {"pair": {**source, "data": data}}, **more})
-    return Assembly.create(config, registry, open_tasks(config, registry)).encoders["pair"]
+    run = PlannedRun.of(config, registry)
+    return Assembly.create(run, open_tasks(run)).encoders["pair"]
 
 
 def encoded(made, row, split="train", seed=0):
