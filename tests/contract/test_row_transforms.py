@@ -9,8 +9,8 @@ from ofa_kit import ClosedRegistry
 from ofacore import Generalist, Task
 from ofacore.config.schema import RunConfig, TaskConfig
 from ofacore.plan import as_text, plan_task
+from ofacore.plan.checking import check
 from ofacore.plan.planned_run import PlannedRun
-from ofacore.plan.task_checking import TaskCheck
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import open_tasks
 from tests.contract import budgets
@@ -113,8 +113,8 @@ def test_errors_name_task_row_and_component(registry):
 
 def test_a_configuration_is_checked(registry):
     data = {"train": ROWS, "row_transforms": {"budgett": {}, "budget": {"limit": 3, "limits": 3}}}
-    config = TaskConfig.model_validate({"preset": "pair", "data": data})
-    told = "\n".join(str(problem) for problem in TaskCheck("pair", config, registry).problems())
+    config = RunConfig.model_validate({"tasks": {"pair": {"preset": "pair", "data": data}}})
+    told = "\n".join(str(problem) for problem in check(config, registry))
     assert "did you mean 'budget'" in told and "at least 8" in told and "no option 'limits'" in told
 
 
