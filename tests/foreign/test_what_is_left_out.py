@@ -19,7 +19,7 @@ TEXT = "[TEXT:source] -> [TEXT:target]"
 NOT_OURS = {
     "codes": (
         "[TEXT:a] -> [IMAGE,preprocess=image_vqgan,adaptor=image_vqgan]",
-        "no preprocessor 'image_vqgan'",
+        "no weights of adapter 'image_vqgan'",
     ),
     "motion": (
         "[TEXT:a] -> [MOTION:m,preprocess=motion_6d,adaptor=motion_6d]",
