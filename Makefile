@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml $(addsuffix pyproject.toml,$(PLUGINS))
 train: dev
 	$(BIN)/ofa train starter $(ARGS)
 
-# Offline, tests that need data are skipped, and told at the end. Once fetched, the data stay in the cache (370 MB).
+# Offline, tests that need data are skipped, and told at the end. Once fetched, the data stay in the cache (390 MB).
 test: check
 	PIP_RETRIES=0 $(BIN)/ofa data fetch --all > /dev/null || true
 	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not dist" $(ARGS) || test $$? = 5

@@ -123,7 +123,10 @@ def _starter(word: str, registry: Registry, problems: list[Problem]) -> Layer:
     wanted = [
         p for p in registry.presets().values() if p.data and (p.starter or word == "starter-all")
     ]
-    tasks = Layer({"tasks": {preset.name: {"preset": preset.name} for preset in wanted}})
+    entries = {
+        preset.name: {"preset": preset.name, "data": {"optional": True}} for preset in wanted
+    }
+    tasks = Layer({"tasks": entries})
     tasks.places.update({("tasks", preset.name): Place(word) for preset in wanted})
     return merge(tasks, layer)
 

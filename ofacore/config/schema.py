@@ -75,6 +75,10 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the rows of a task come from."""
 
+    optional: bool = Field(
+        False,
+        description="Where the preset's starter data cannot be had, the task is left out, with a warning.",
+    )
     train: Any = Field(
         None,
         description="File, folder, list of files, dataset name, or rows; None: the preset's starter data.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ofacore.config.schema import RunConfig
@@ -32,6 +32,13 @@ class PlannedRun:
         """
         plans = {name: plan_task(name, task, registry) for name, task in config.tasks.items()}
         return cls(config, registry, plans)
+
+    def only(self, names: Iterable[str]) -> PlannedRun:
+        """The run with these of its tasks alone."""
+        kept = set(names)
+        tasks = {name: task for name, task in self.config.tasks.items() if name in kept}
+        plans = {name: plan for name, plan in self.plans.items() if name in kept}
+        return PlannedRun(self.config.model_copy(update={"tasks": tasks}), self.registry, plans)
 
 
 def plan_each(config: RunConfig, registry: Registry) -> dict[str, TaskPlan | PlanFailure]:

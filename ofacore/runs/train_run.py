@@ -36,7 +36,7 @@ from ofacore.plan.criterion_needs import attention_needs, told
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.datasets import TaskRows, open_tasks
+from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.stored_description import described_model
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.loop import Trainer
@@ -126,7 +126,7 @@ class _Ending(Callback):
 def _generalist(run: PlannedRun, folder: Path, resume: bool) -> Generalist:
     """A new model; when resuming, one with the vocabulary and artifacts that the run began with."""
     place = find_latest(folder) if resume else None
-    data = open_tasks(run)
+    run, data = open_available(run)
     if place is None:
         assembly = Assembly.create(run, data)
         try_metrics(assembly, data)

@@ -63,6 +63,32 @@ def open_tasks(run: PlannedRun) -> dict[str, TaskRows]:
     }
 
 
+def open_available(run: PlannedRun) -> tuple[PlannedRun, dict[str, TaskRows]]:
+    """As `open_tasks`, but tasks with ``data.optional`` whose starter data cannot be had are left out, and told.
+
+    Returns:
+        The run with the other tasks, and their data.
+
+    Raises:
+        UserError: Data of a task that is not optional, or of all tasks, cannot be had.
+    """
+    opened: dict[str, TaskRows] = {}
+    failures: dict[str, UserError] = {}
+    for name, plan in run.plans.items():
+        task = run.config.tasks[name]
+        try:
+            opened[name] = open_task(plan, task, run.registry)
+        except UserError as error:
+            if not task.data.optional:
+                raise
+            failures[name] = error
+    if failures and not opened:
+        raise next(iter(failures.values()))
+    for name, failure in failures.items():
+        logger.warning("task '%s' is left out: %s", name, failure)
+    return run.only(opened), opened
+
+
 def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry) -> TaskRows:
     """Open the data of one task."""
     name = plan.name
