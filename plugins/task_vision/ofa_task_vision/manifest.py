@@ -116,7 +116,6 @@ STARTER = (
         baseline=f"{_DATA}.emoji_image:baseline",
         baseline_doc="mean picture",
         weight=0.6,
-        starter=True,
         options={"prompt_slot": "cap", "drop_prompt": 0.1},
     ),
 )
