@@ -16,7 +16,7 @@ from ofa_modality_image.codec.network import CodecShape, FsqCodec
 from ofa_modality_image.codec.training import CodecTraining, train_codec
 from ofa_modality_image.loading import load_image
 from ofa_modality_image.metrics import Psnr, Ssim
-from ofacore.plugin import Registry, UserError
+from ofacore.plugin import Registry, UserError, suggest
 from ofacore.protocols import RowError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -106,8 +106,12 @@ def _values(data: str, column: str) -> Iterator[Any]:
     if folder.is_dir():
         return _of_folder(folder)
     registry = Registry.discover()
-    if data not in registry.names("preset"):
-        raise UserError(f"{data}: it is neither a folder of pictures nor the name of a task")
+    names = registry.names("preset")
+    if data not in names:
+        hint = suggest(data, names) or "`ofa tasks list` shows the tasks"
+        raise UserError(
+            f"{data}: it is neither a folder of pictures nor the name of a task; {hint}"
+        )
     preset = registry.preset(data)
     if not preset.data:
         raise UserError(f"{data}: this task has no data of its own; give a folder of pictures")

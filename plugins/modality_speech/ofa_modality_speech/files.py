@@ -89,7 +89,8 @@ def _by_av(file: BinaryIO, end: float | None) -> Wave:
             pieces = list(_frames(container, None if end is None else end * rate))
     except av.error.FFmpegError as error:
         reason = str(getattr(error, "strerror", "") or error)
-        raise FileProblem(f"is no sound that can be read ({reason})") from error
+        ways = "WAV, FLAC, OGG, MP3 and other files with an audio track are"
+        raise FileProblem(f"is no sound that can be read ({reason}); {ways}") from error
     if not pieces:
         raise FileProblem("has an audio track without a single sample")
     return Wave(np.concatenate(pieces, axis=1), int(rate))
