@@ -9,6 +9,7 @@ from typing import Any
 from ofacore.config.closed_values import is_misfit, quoted
 from ofacore.config.problems import Problem
 from ofacore.config.schema import TaskConfig
+from ofacore.ground.addresses import address_problem
 from ofacore.ground.excerpts import excerpt, listing
 from ofacore.ground.patterns import is_remote, named_files
 from ofacore.instruction import InstructionError, split_templates
@@ -255,13 +256,8 @@ def _absent(path: str, spec: Any) -> list[Problem]:
     """One problem for each file that is named and does not exist."""
     if isinstance(spec, str | Path):
         if is_remote(str(spec)):
-            return [
-                Problem(
-                    path,
-                    f"{excerpt(str(spec), 200)} is remote",
-                    hint="download it and give its path",
-                )
-            ]
+            problem = address_problem(str(spec))
+            return [Problem(path, problem)] if problem else []
         missing = named_files(str(spec))[1]
         if not missing:
             return []

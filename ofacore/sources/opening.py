@@ -24,6 +24,7 @@ from ofacore.sources.folder import nearest, open_folder
 from ofacore.sources.jsonl import JsonLinesSource, json_rows
 from ofacore.sources.parquet import ParquetSource
 from ofacore.sources.python import ListSource
+from ofacore.sources.remote import fetched
 from ofacore.sources.spelling import repeated
 from ofacore.sources.webdataset import WebDatasetSource
 
@@ -71,8 +72,9 @@ def open_source(
     """Open data of any accepted form.
 
     Args:
-        spec: A path (file, folder, or pattern such as ``shards/*.tar``), a list of paths, a list of rows, a source, a
-            map-style torch dataset, a Hugging Face dataset or dataset dictionary, or a data frame.
+        spec: A path (file, folder, or pattern such as ``shards/*.tar``), an address
+            (``s3://bucket/*.parquet``), a list of those, a list of rows, a source, a map-style
+            torch dataset, a Hugging Face dataset or dataset dictionary, or a data frame.
         config: Format, header, column names, quoting, encoding, and what an empty field means.
         split: Which split of a dataset dictionary is meant.
         paths: Columns whose text may name a file; a relative one is looked for beside the table too.
@@ -159,9 +161,10 @@ def _of_split(spec: Mapping[str, Any], split: str) -> Any:
 
 def _open_path(text: str, config: DataConfig, split: str, paths: frozenset[str]) -> Source:
     if is_remote(text):
-        remedy = "download it and give its path; a dataset of the Hugging Face hub is named without address, format: hf"
-        raise SourceError(f"{cut(text, 200)} is remote: {remedy}")
-    found, missing = named_files(text)
+        found = [str(path) for path in fetched(text)]
+        missing: list[str] = []
+    else:
+        found, missing = named_files(text)
     if config.format == "hf" and not found:
         return _download(text, split)
     if missing:

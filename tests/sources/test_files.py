@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from fsspec import AbstractFileSystem, filesystem
 from PIL import Image
 
 from ofacore.config import ConfigError
-from ofacore.ground.patterns import alternatives, is_remote, named_files
+from ofacore.ground.patterns import alternatives, named_files
 from ofacore.protocols import RowError
 from ofacore.runs.inspection import check_file
 from ofacore.setup.run_check import read_checked
@@ -58,17 +61,96 @@ def test_every_file_of_a_range_must_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["https://a.org/x.csv", "s3://b/x.tar", "hf://datasets/a/b", "pipe:curl x"]
+    ("address", "reason"),
+    [
+        ("pipe:curl x", "commands are not run; save what it gives as a file"),
+        ("hf://datasets/a/b", "is named without address, with format: hf"),
+        ("sftpp://b/x.tar", r"cannot be fetched by sftpp://; did you mean sftp://\?"),
+        ("dbfs+x://b/x.tar", r"cannot be fetched by dbfs\+x://"),
+        ("gs://b/x.tar", "needs a package that is not installed: .*gcsfs"),
+    ],
 )
-def test_what_lies_elsewhere_must_be_downloaded(tmp_path: Path, address: str) -> None:
-    assert is_remote(address)
-    with pytest.raises(SourceError, match="is remote: download it and give its path"):
+def test_what_cannot_be_fetched_is_told_before_anything_starts(
+    tmp_path: Path, address: str, reason: str
+) -> None:
+    if address.startswith("gs") and find_spec("gcsfs"):
+        pytest.skip("gcsfs is installed")
+    with pytest.raises(SourceError, match=reason):
         open_source(address)
-    (tmp_path / "run.yaml").write_text(
-        f"tasks: {{t: {{instruction: '[TEXT:a] -> [TEXT:b]', data: {{train: '{address}'}}}}}}\n"
+    with pytest.raises(ConfigError, match=reason):
+        read_checked([str(with_data(tmp_path, address))])
+
+
+def test_files_of_a_store_are_brought_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: AbstractFileSystem
+) -> None:
+    """Braces and patterns name several; what lies in the cache is not fetched again, what changed is."""
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path / "cache"))
+    for number in range(3):
+        store.pipe(f"/set/x{number}.csv", f"x,y\na,{number}\n".encode())
+    read_checked([str(with_data(tmp_path, "memory://set/x{0..1}.csv"))])
+    assert len(list((tmp_path / "cache").rglob("*.csv"))) == 2
+    assert [row["y"] for row in open_source("memory://set/*.csv")] == ["0", "1", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "get_file", None)
+        assert [row["y"] for row in open_source("memory://set/x{1..2}.csv")] == ["1", "2"]
+    store.pipe("/set/x1.csv", b"x,y\na,seven\n")
+    assert open_source("memory://set/x1.csv")[0]["y"] == "seven"
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("memory://set/x9.csv", "memory://set/x9.csv cannot be fetched: FileNotFoundError"),
+        ("memory://set/y*.csv", "nothing lies at memory://set/y"),
+        ("memory://set", r"memory:///?set is a folder; name its files"),
+    ],
+)
+def test_nothing_is_left_of_what_cannot_be_brought(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    store: AbstractFileSystem,
+    address: str,
+    reason: str,
+) -> None:
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path / "cache"))
+    store.pipe("/set/x0.csv", b"x,y\na,0\n")
+    with pytest.raises(SourceError, match=reason):
+        open_source(address)
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_a_file_that_breaks_off_is_fetched_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: AbstractFileSystem
+) -> None:
+    monkeypatch.setenv("OFA_CACHE", str(tmp_path / "cache"))
+    store.pipe("/set/x0.csv", b"x,y\na,0\n")
+
+    def broken(source: str, target: str) -> None:
+        Path(target).write_text("x,y\na")
+        raise ConnectionError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "get_file", broken)
+        with pytest.raises(SourceError, match="the line went dead; see that the address"):
+            open_source("memory://set/x0.csv")
+    assert open_source("memory://set/x0.csv")[0] == {"x": "a", "y": "0"}
+
+
+@pytest.fixture
+def store() -> Iterator[AbstractFileSystem]:
+    """A store of objects: the one in memory."""
+    system = filesystem("memory")
+    yield system
+    system.rm("/", recursive=True)
+
+
+def with_data(folder: Path, address: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(
+        f"tasks: {{t: {{instruction: '[TEXT:x] -> [TEXT:y]', data: {{train: '{address}'}}}}}}\n"
     )
-    with pytest.raises(ConfigError, match="is remote; download it"):
-        read_checked([str(tmp_path / "run.yaml")])
+    return path
 
 
 def test_pictures_beside_the_table_are_found_in_any_spelling(
