@@ -22,7 +22,7 @@ def interval(
         return float("nan"), float("nan")
     if np.isin(values, (0.0, 1.0)).all():
         return share_interval(float(values.mean()), len(values), share=share)
-    return drawn_interval(values, share=share, rounds=rounds, seed=seed)
+    return drawn_interval(items, share=share, rounds=rounds, seed=seed)
 
 
 def drawn_interval(

@@ -11,8 +11,9 @@ import numpy as np
 
 from ofacore.decoding.output import Field, Output
 from ofacore.evaluation.judging import Judging
-from ofacore.evaluation.references import Reference
+from ofacore.evaluation.references import Reference, undisturbed
 from ofacore.evaluation.report import ScoreRow
+from ofacore.protocols import RowContext
 
 LARGEST = 1000
 """Numbers of an array that are kept; of a larger one its shape is."""
@@ -43,7 +44,7 @@ class Prediction:
             "row": self.row,
             "values": {name: _kept(value) for name, value in self.values.items()},
             "references": {name: _kept(value) for name, value in self.references.items()},
-            "scores": dict(self.scores),
+            "scores": {name: one for name, one in self.scores.items() if math.isfinite(one)},
             "confidences": dict(self.confidences),
             "log_prob": self.log_prob,
             "problem": self.problem,
@@ -61,6 +62,7 @@ def predictions_of(
 ) -> list[Prediction]:
     """Answered rows with their outputs, and the numbers that metrics have for each."""
     found = []
+    closed = _closed_slots(outputs[0]) if outputs else []
     for number, (row, output) in enumerate(zip(judging.rows, outputs, strict=True)):
         references = judging.references[number]
         found.append(
@@ -69,23 +71,32 @@ def predictions_of(
                 judging.predictions[number],
                 {n: one.value for n, one in references.items() if isinstance(one, Reference)},
                 scores[number],
-                _confidences(output),
+                _confidences(output, closed),
                 output.log_prob,
             )
         )
     return found
 
 
-def _confidences(output: Output) -> dict[str, float]:
-    chosen = {name: _chosen(entry) for name, entry in output.fields.items()}
-    return {name: math.exp(min(0.0, log)) for name, log in chosen.items() if log is not None}
+def _closed_slots(output: Output) -> list[str]:
+    """Target slots whose values are chosen from a closed set, those inside of a repeat left out."""
+    fields = {name: one for name, one in output.fields.items() if not one.repeated}
+    ctx = undisturbed(output.context)
+    return [name for name, one in fields.items() if _is_closed(one, ctx)]
 
 
-def _chosen(entry: Field) -> float | None:
-    """Log-probability of the chosen member of a closed set; None outside of one, and inside a repeat."""
-    if entry.repeated or not entry.slot.attributes.get("closed_set") or not entry.turns:
-        return None
-    return entry.turns[0][0].log_prob
+def _is_closed(entry: Field, ctx: RowContext) -> bool:
+    try:
+        return bool(entry.preprocessor.expect(entry.slot, ctx).closed_set)
+    except Exception:  # anybody's code: scores must not be lost with it
+        return False
+
+
+def _confidences(output: Output, closed: Sequence[str]) -> dict[str, float]:
+    """Closed slot -> probability of the chosen member."""
+    turns = {name: output.fields[name].turns for name in closed if name in output.fields}
+    logs = {name: found[0][0].log_prob for name, found in turns.items() if found}
+    return {name: math.exp(min(0.0, log)) for name, log in logs.items() if log is not None}
 
 
 def mistakes(

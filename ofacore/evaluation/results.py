@@ -42,8 +42,9 @@ def write_results(folder: Path, evaluations: Sequence[Evaluation]) -> None:
     rows = [row.plain() for row in [*kept, *scores]]
     for done in evaluations:
         answers = (one.plain() for one in done.predictions)
+        shown = [*done.samples, *done.worst]
         _write(_place(folder, PREDICTIONS, done.task), _lines(answers))
-        _write(_place(folder, SAMPLES, done.task), _lines(map(asdict, done.samples)))
+        _write(_place(folder, SAMPLES, done.task), _lines(map(asdict, shown)))
     _write(folder / SCORES, json_text(rows, indent=1) + "\n")
 
 

@@ -20,7 +20,7 @@ from ofacore.evaluation.naming import called
 from ofacore.evaluation.predictions import Prediction, mistakes, predictions_of
 from ofacore.evaluation.references import Found, Reference, TargetValues
 from ofacore.evaluation.report import Sample, ScoreRow
-from ofacore.evaluation.scoring import Judged, blaming, checked_needs, filled, score, unscored
+from ofacore.evaluation.scoring import Judged, Row, blaming, checked_needs, filled, score, unscored
 from ofacore.ground.errors import UserError
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
@@ -76,6 +76,8 @@ class Evaluation:
     """How many rows were left out, which, and why."""
     predictions: Sequence[Prediction] = ()
     """What was answered for each row, those that could not be used at the end."""
+    worst: Sequence[Sample] = ()
+    """The worst answers, of equally bad ones the surest first; their ``note`` says what is wrong."""
 
 
 def evaluate_tasks(
@@ -113,12 +115,11 @@ def evaluate_task(
     assert source is not None
     read = list(readable(source, limit or None))
     named = [(i, row) for i, row in read if not isinstance(row, RowError)]
-    rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
-    outputs = inference(rows, on_error="keep")
-    baselines = (
-        _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
-    )
+    outputs = inference([row for _, row in named], on_error="keep")
+    baselines = None
+    if baseline and split == "test":
+        baselines = _baselines(data, source, [i for i, _ in named])
     answered = [
         Answered(
             source.name(i),
@@ -130,12 +131,7 @@ def evaluate_task(
         for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
         if not output.problem
     ]
-    errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
-    unread = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
-    pairs = zip(named, outputs, strict=True)
-    unread += [
-        LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem
-    ]
+    unread = _unread(source, read, named, outputs)
     judging = Judging(
         TargetValues.of(generalist.assembly.encoder(plan)),
         answered,
@@ -151,16 +147,48 @@ def evaluate_task(
         scores, failures, left = _scored(generalist, plan, judging, unread, by_row)
     shown = [output for output in outputs if not output.problem]
     predictions = predictions_of(judging, shown, by_row)
-    decisive = next((row for row in scores if row.items), None)
-    worst = dict(mistakes(predictions, decisive, MISTAKES if split == "test" else 0))
-    samples = [
-        _sample(generalist, plan, shown[k], judging.references[k], worst.get(k, ""))
-        for k in [*(k for k in spread(len(shown), SAMPLES) if k not in worst), *worst]
-    ]
+    samples: list[Sample] = []
+    worst: list[Sample] = []
+    if split != "valid":
+        decisive = next((row for row in scores if row.items), None)
+        chosen = [(number, "") for number in spread(len(shown), SAMPLES)]
+        samples = _samples(generalist, plan, shown, judging, chosen)
+        noted = mistakes(predictions, decisive, MISTAKES)
+        worst = _samples(generalist, plan, shown, judging, noted)
     told = tuple(notices(plan.name, len(read), [*unread, *left]))
     predictions += [Prediction(one.name, problem=one.reason) for one in unread]
     scores = [replace(row, available=len(source)) for row in scores]
-    return Evaluation(plan.name, scores, samples, _told(unread), failures, told, predictions)
+    lost = _told(unread)
+    return Evaluation(plan.name, scores, samples, lost, failures, told, predictions, worst)
+
+
+def _unread(
+    source: Source,
+    read: Sequence[tuple[int, Row | RowError]],
+    named: Sequence[tuple[int, Row]],
+    outputs: Sequence[Output],
+) -> list[LeftOut]:
+    """Rows that could not be read, then those that could not be answered."""
+    errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
+    left = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
+    pairs = zip(named, outputs, strict=True)
+    return left + [
+        LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem
+    ]
+
+
+def _samples(
+    generalist: Evaluated,
+    plan: TaskPlan,
+    outputs: Sequence[Output],
+    judging: Judging,
+    chosen: Sequence[tuple[int, str]],
+) -> list[Sample]:
+    """The answers of some numbers, each with its note."""
+    return [
+        _sample(generalist, plan, outputs[number], judging.references[number], note)
+        for number, note in chosen
+    ]
 
 
 def _contrast(

@@ -166,12 +166,11 @@ def _checkpoint_at(folder: Path, which: str) -> Path:
     found = [path for path in there if step.isdecimal() and path == step_folder(folder, int(step))]
     if found:
         return found[0]
-    names = [*(["latest"] if there else []), *(["best"] if read_pointer(folder, "best") else [])]
-    names += [
-        str(int(path.name.removeprefix("step-"))) for path in there if path.name[5:].isdecimal()
-    ]
-    listed_names = f"there are {', '.join(names)}" if names else "there is none"
-    raise CheckpointError(folder, f"no checkpoint is called '{which}'; {listed_names}")
+    steps = [path.name.removeprefix("step-").lstrip("0") or "0" for path in there]
+    more = f", and the steps {', '.join(steps)}" if steps else ""
+    raise CheckpointError(
+        folder, f"no checkpoint is called '{which}'; there are latest and best{more}"
+    )
 
 
 def restored(

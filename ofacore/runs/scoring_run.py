@@ -109,11 +109,12 @@ def finish(
         return
     print_scores([row for evaluation in done for row in evaluation.scores], console)
     for line in _remarks(done, folder):
-        console.print(escaped(line), markup=False, highlight=False)
+        console.print(escaped(line), markup=False, highlight=False, soft_wrap=True)
     _store(folder, done, generalist.registry)
     report = folder / "report.html"
     where = f"   report: {report}" if report.is_file() else ""
-    console.print(f"run folder: {folder}{where}", markup=False, highlight=False)
+    told = f"run folder: {folder}{where}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
@@ -138,19 +139,20 @@ def _remarks(done: Sequence[Evaluation], folder: Path) -> list[str]:
     """What is to be said below the table: some answers, rows left out, metrics that failed, which step is best."""
     lines: list[str] = []
     for evaluation in done:
-        plain = [sample for sample in evaluation.samples if not sample.note]
-        lines += [*plain_samples(plain[:2]), *evaluation.notices]
+        lines += [*plain_samples(evaluation.samples[:2]), *evaluation.notices]
         for error in evaluation.failures:
             lines.append(f"not scored: {evaluation.task}, metric {_told(error)}")
     if any(0 < row.samples + row.left_out < row.available for one in done for row in one.scores):
-        lines.append("scored on some of the test rows, evenly spread; all of them: ofa eval RUN")
+        lines.append(
+            f"scored on some of the test rows, evenly spread; all of them: ofa eval {folder}"
+        )
     best = pointer_facts(folder, "best")
     if "step" in best:
         score = best.get("score")
         by = f", by {best['by']}" if best.get("by") else ""
         told = f" ({score:.4g}{by})" if isinstance(score, float | int) else by
         lines.append(
-            f"best checkpoint: step {best['step']}{told}; to score it: ofa eval RUN --which best"
+            f"best checkpoint: step {best['step']}{told}; to score it: ofa eval {folder} --which best"
         )
     return lines
 

@@ -78,7 +78,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_the_screen_says_what_was_scored_and_which_step_is_best(trained: Trained) -> None:
     assert "held-out scores of step-000020" in trained.shown
-    assert trained.shown.count("10 of 15") == 2 and "ofa eval RUN" in trained.shown
+    assert trained.shown.count("10 of 15") == 2 and f"ofa eval {trained.folder}" in trained.shown
     best = pointer_facts(trained.folder, "best")
     assert f"best checkpoint: step {best['step']} " in trained.shown
     assert best["by"] == "kinds/kind/accuracy" and best["by"] in trained.shown
@@ -142,7 +142,9 @@ def test_other_rows_and_another_checkpoint_are_kept_apart(trained: Trained) -> N
 
 def test_mistakes_are_told_before_any_work(trained: Trained) -> None:
     place = trained.folder.parent
-    with pytest.raises(CheckpointError, match="'30'; there are latest, best, 10, 20"):
+    with pytest.raises(
+        CheckpointError, match="'30'; there are latest and best, and the steps 10, 20"
+    ):
         evaluate_run(trained.folder, which="30")
     unlike = written(place / "unlike.jsonl", [{"text": "cat 1", "kind": "cat", "n": "1"}])
     with pytest.raises(UserError, match=r"no row .* answered: .*'a'.*its columns are text, kind"):

@@ -14,6 +14,9 @@ _STYLE = {
     "svg.fonttype": "none",
     "font.size": 9,
     "font.family": ["sans-serif"],
+    "font.sans-serif": [
+        "DejaVu Sans"
+    ],  # the fallbacks of the default would be written with each word
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
@@ -47,20 +50,19 @@ def matrix_chart(title: str, names: Sequence[str], counts: Sequence[Sequence[int
     with _figure(title, (size + 0.8, size)) as (figure, svg):
         axes = figure.subplots()
         shades = [[count / max(1, sum(row)) for count in row] for row in counts]
-        mesh = axes.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1, edgecolors="#ddd", lw=0.5)
+        shaded = axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, interpolation="none")
         for row, line in enumerate(counts):
             for column, count in enumerate(line):
                 colour = "white" if shades[row][column] > 0.5 else "#333"
                 if count:
-                    place = (column + 0.5, row + 0.5)
-                    axes.text(*place, str(count), ha="center", va="center", color=colour)
-        ticks = [number + 0.5 for number in range(len(names))]
+                    text = str(count)
+                    axes.text(column, row, text, ha="center", va="center", color=colour)
+        ticks = range(len(names))
         labels = [_text(name, 24) for name in names]
         axes.set_xticks(ticks, labels, rotation=90)
         axes.set_yticks(ticks, labels)
-        axes.invert_yaxis()
         axes.set(xlabel="answer", ylabel="reference", title=_text(title))
-        figure.colorbar(mesh, label="share of the reference's rows")
+        figure.colorbar(shaded, label="share of the reference's rows")
     return _inline(title, svg)
 
 
@@ -87,8 +89,7 @@ def interval_chart(title: str, rows: Sequence[tuple[str, str, float, float, floa
                 label=_text(group),
             )
         axes.set_yticks(range(len(rows)), [_text(row[0]) for row in rows])
-        axes.invert_yaxis()
-        axes.set(xlabel=x, title=_text(title))
+        axes.set(xlabel=x, title=_text(title), ylim=(len(rows) - 0.5, -0.5))
         axes.legend(fontsize=8)
     return _inline(title, svg)
 
