@@ -5,6 +5,7 @@ from ofacore.checkpoint.portable import Snapshot, load, load_state, save, save_s
 from ofacore.checkpoint.run_folder import (
     checkpoints,
     find_latest,
+    pointer_facts,
     prune,
     read_pointer,
     step_folder,
@@ -21,6 +22,7 @@ __all__ = [
     "is_sharded",
     "load",
     "load_state",
+    "pointer_facts",
     "prune",
     "read_pointer",
     "read_shards",

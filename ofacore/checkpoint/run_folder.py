@@ -83,6 +83,14 @@ def _named(run: Path, name: Pointer) -> Path | None:
     return run / "checkpoints" / str(found)
 
 
+def pointer_facts(run: Path, name: Pointer) -> dict[str, Any]:
+    """What `write_pointer` was told of a pointer, such as step and score; empty where there is none to read."""
+    try:
+        return read_object(run / "checkpoints" / name)
+    except (JsonError, OSError):
+        return {}
+
+
 def find_latest(run: Path) -> Path | None:
     """The checkpoint to resume from: ``latest``, or the newest complete one where that is of no use."""
     named, found = read_pointer(run, "latest"), checkpoints(run)

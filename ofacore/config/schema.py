@@ -388,7 +388,7 @@ class CheckpointConfig(Section):
     keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     best: str = Field(
         "",
-        description="Value of validation that decides `best`, such as `task/metric`; empty: mean validation loss.",
+        description="Value of validation that decides `best`, such as `task/metric`; empty: the tasks' metrics.",
     )
     higher_is_better: bool | None = Field(
         None, description="How `best` is compared; unset: as the metric says."
@@ -410,7 +410,15 @@ class ValidationConfig(Section):
     patience: int = Field(
         0, ge=0, description="Validations without improvement before stopping; 0: never."
     )
-    generate: bool = Field(False, description="Also compute metrics by generation.")
+    generate: bool | None = Field(
+        None,
+        description="Also compute metrics by generation; unset: where `every` is set, so that `best` goes by them.",
+    )
+
+    @property
+    def measures(self) -> bool:
+        """Whether metrics are computed."""
+        return self.every > 0 if self.generate is None else self.generate
 
 
 class FaultConfig(Section):
@@ -474,6 +482,11 @@ class TrainConfig(Section):
     )
     faults: FaultConfig = Field(
         FaultConfig(), description="What happens when something goes wrong."
+    )
+    test_rows: int = Field(
+        300,
+        ge=0,
+        description="Most test rows of each task that the finished run is scored on; 0: all.",
     )
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.")
     trackers: tuple[str, ...] = Field(("jsonl", "tensorboard"), description="Where metrics go.")

@@ -1,8 +1,10 @@
-"""Percentile bootstrap intervals (Efron, 1979) of scores over samples."""
+"""Intervals of scores over samples: shares have Wilson's (1927), all else the bootstrap's (Efron, 1979)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 
@@ -10,7 +12,7 @@ import numpy as np
 def interval(
     items: Sequence[float], *, share: float = 0.95, rounds: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Interval of the mean of one number per sample.
+    """Interval of the mean of one number per sample; where all of them are 0 or 1, that of a share.
 
     Returns:
         (low, high); (nan, nan) without samples.
@@ -18,9 +20,27 @@ def interval(
     values = np.asarray(items, dtype=np.float64)
     if len(values) == 0:
         return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
+    if np.isin(values, (0.0, 1.0)).all():
+        return share_interval(float(values.mean()), len(values), share=share)
+    return drawn_interval(items, share=share, rounds=rounds, seed=seed)
+
+
+def drawn_interval(
+    items: Sequence[float], *, share: float = 0.95, rounds: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Interval of the mean of any numbers, at least one, by drawing them again and again."""
+    values, rng = np.asarray(items, dtype=np.float64), np.random.default_rng(seed)
     means = values[rng.integers(0, len(values), (rounds, len(values)))].mean(1)
     return _limits(means, share)
+
+
+def share_interval(found: float, samples: int, *, share: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share: it knows that 9 right of 9 may be luck, where drawing them again cannot tell."""
+    z = NormalDist().inv_cdf((1 + share) / 2)
+    weight = 1 / (1 + z * z / samples)
+    centre = weight * (found + z * z / (2 * samples))
+    half = weight * z * sqrt(found * (1 - found) / samples + (z / (2 * samples)) ** 2)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def resampled(

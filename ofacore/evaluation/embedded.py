@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ofacore.decoding.embedding import Vectors, embed_sides
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.judging import LeftOut
+from ofacore.evaluation.naming import called
 from ofacore.evaluation.report import ScoreRow
 from ofacore.evaluation.scoring import Judged, blaming, score, unscored
 from ofacore.model.universal import UniversalModel
@@ -64,8 +66,8 @@ def misplaced(use: MetricUse, plan: TaskPlan, registry: Registry) -> str:
 
 def score_contrast(
     generalist: Embedding, plan: TaskPlan, data: TaskRows, split: str, limit: int | None
-) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut], int]:
-    """Scores of a contrast on up to ``limit`` held-out rows, metrics that failed, rows left out, and rows in all."""
+) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut], list[str]]:
+    """Scores of a contrast on up to ``limit`` held-out rows, failed metrics, rows left out, names of the others."""
     source, registry = data.held_out(split), generalist.assembly.registry
     assert source is not None
     encoder = generalist.assembly.encoder(plan)
@@ -80,25 +82,30 @@ def score_contrast(
     found = embed_sides(generalist.model, encoder, [row for _, row in named])
     rows: list[Mapping[str, Any]] = []
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    judged_names: list[str] = []
     for (name, row), vectors in zip(named, found, strict=True):
         if isinstance(vectors, RowError):
             left.append(LeftOut(name, "", reason_at(name, vectors)))
             continue
+        judged_names.append(name)
         rows.append(encoder.columns.apply(row))
         pairs.append(vectors)
     scores: list[ScoreRow] = []
     failures: list[MetricError] = []
-    for use in plan.metrics if read else ():
+    for number, use in enumerate(plan.metrics if read else ()):
         judged = judged_sides(use, plan, rows, pairs, len(left))
         try:
             with blaming(plan.name, use):
                 if not rows:
                     raise ValueError(f"no row can be used: {left[0].name}: {left[0].reason}")
-                scores += score(judged, use, registry)
+                found_rows = score(judged, use, registry)
         except MetricError as error:
             failures.append(error)
-            scores.append(unscored(judged, use, error))
-    return scores, tuple(failures), left, len(read)
+            found_rows = [unscored(judged, use, error)]
+        scores += [
+            replace(row, metric=called(row.metric, number, plan.metrics)) for row in found_rows
+        ]
+    return scores, tuple(failures), left, judged_names
 
 
 def judged_sides(

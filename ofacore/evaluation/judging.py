@@ -107,7 +107,7 @@ class Judging:
         judged = Judged(
             self.values.encoder.plan.name,
             rows,
-            [self._predictions[i] for i in kept],
+            [self.predictions[i] for i in kept],
             baselines,
             self.baseline_doc,
             answers,
@@ -138,7 +138,8 @@ class Judging:
         return self.values.encoder.columns.apply(row.raw) if row.mapped is None else row.mapped
 
     @cached_property
-    def _predictions(self) -> list[dict[str, Any]]:
+    def predictions(self) -> list[dict[str, Any]]:
+        """For each row: target slot -> the answer as metrics compare it."""
         return [self.values.predictions(row.values, row.context) for row in self.rows]
 
     @cached_property

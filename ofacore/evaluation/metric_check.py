@@ -12,6 +12,7 @@ from ofacore.config.problems import ConfigError, Problem
 from ofacore.evaluation.embedded import example_sides, judged_sides, misplaced, sides
 from ofacore.evaluation.evaluation_errors import MetricError, reason_of
 from ofacore.evaluation.judging import Answered, Judging
+from ofacore.evaluation.naming import called
 from ofacore.evaluation.references import Reference, TargetValues
 from ofacore.evaluation.scoring import (
     blaming,
@@ -63,7 +64,7 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskRows]) -> list[Tried]
         if sides(plan) is not None:
             for number, result in enumerate(_tried_sides(plan, assembly, data.get(name))):
                 if isinstance(result, Tried):
-                    tried.append(result)
+                    tried.append(_named(result, number, plan))
                 else:
                     problems.append(Problem(f"tasks.{name}.metrics.{number}", str(result)))
             continue
@@ -72,7 +73,7 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskRows]) -> list[Tried]
         for number, use in enumerate(plan.metrics if rows else ()):
             found = _try(use, judging)
             if isinstance(found, Tried):
-                tried.append(found)
+                tried.append(_named(found, number, plan))
             else:
                 problems.append(
                     Problem(f"tasks.{name}.metrics.{number}", _message(plan, use, found))
@@ -80,6 +81,11 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskRows]) -> list[Tried]
     if problems:
         raise ConfigError(problems)
     return tried
+
+
+def _named(tried: Tried, number: int, plan: TaskPlan) -> Tried:
+    """With the names that its numbers have among those of the task."""
+    return replace(tried, names=tuple(called(name, number, plan.metrics) for name in tried.names))
 
 
 def _misplaced(plan: TaskPlan, assembly: Assembly) -> list[Problem]:

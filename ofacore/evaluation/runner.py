@@ -16,9 +16,11 @@ from ofacore.evaluation.embedded import score_contrast, sides
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.forced import candidate_log_probs, reference_log_probs
 from ofacore.evaluation.judging import Answered, Judging, LeftOut, notices
+from ofacore.evaluation.naming import called
+from ofacore.evaluation.predictions import Prediction, mistakes, predictions_of
 from ofacore.evaluation.references import Found, Reference, TargetValues
 from ofacore.evaluation.report import Sample, ScoreRow
-from ofacore.evaluation.scoring import Judged, blaming, checked_needs, filled, score, unscored
+from ofacore.evaluation.scoring import Judged, Row, blaming, checked_needs, filled, score, unscored
 from ofacore.ground.errors import UserError
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
@@ -36,6 +38,8 @@ LIKELY = -0.5
 """A log-probability that no metric can object to."""
 SAMPLES = 6
 """Samples of each task that a report shows."""
+MISTAKES = 12
+"""Mistakes of each task that a report shows."""
 
 
 class Evaluated(Protocol):
@@ -70,6 +74,10 @@ class Evaluation:
     """Metrics that could not be computed."""
     notices: tuple[str, ...] = ()
     """How many rows were left out, which, and why."""
+    predictions: Sequence[Prediction] = ()
+    """What was answered for each row, those that could not be used at the end."""
+    worst: Sequence[Sample] = ()
+    """The worst answers, of equally bad ones the surest first; their ``note`` says what is wrong."""
 
 
 def evaluate_tasks(
@@ -102,20 +110,16 @@ def evaluate_task(
 ) -> Evaluation:
     """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit)."""
     if sides(plan) is not None:
-        scores, failed, left, total = score_contrast(generalist, plan, data, split, limit)
-        return Evaluation(
-            plan.name, scores, [], _told(left), failed, tuple(notices(plan.name, total, left))
-        )
+        return _contrast(generalist, plan, data, split, limit)
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
     named = [(i, row) for i, row in read if not isinstance(row, RowError)]
-    rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
-    outputs = inference(rows, on_error="keep")
-    baselines = (
-        _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
-    )
+    outputs = inference([row for _, row in named], on_error="keep")
+    baselines = None
+    if baseline and split == "test":
+        baselines = _baselines(data, source, [i for i, _ in named])
     answered = [
         Answered(
             source.name(i),
@@ -127,12 +131,7 @@ def evaluate_task(
         for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
         if not output.problem
     ]
-    errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
-    unread = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
-    pairs = zip(named, outputs, strict=True)
-    unread += [
-        LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem
-    ]
+    unread = _unread(source, read, named, outputs)
     judging = Judging(
         TargetValues.of(generalist.assembly.encoder(plan)),
         answered,
@@ -140,12 +139,74 @@ def evaluate_task(
         data.baseline_doc,
         len(unread),
     )
-    scores, failures, left = _scored(generalist, plan, judging, unread) if read else ([], (), [])
+    by_row: list[dict[str, float]] = [{} for _ in answered]
+    scores: list[ScoreRow] = []
+    failures: tuple[MetricError, ...] = ()
+    left: list[LeftOut] = []
+    if read:
+        scores, failures, left = _scored(generalist, plan, judging, unread, by_row)
     shown = [output for output in outputs if not output.problem]
-    chosen = spread(len(shown), SAMPLES)
-    samples = [_sample(generalist, plan, shown[k], judging.references[k]) for k in chosen]
+    predictions = predictions_of(judging, shown, by_row)
+    samples: list[Sample] = []
+    worst: list[Sample] = []
+    if split != "valid":
+        decisive = next((row for row in scores if row.items), None)
+        chosen = [(number, "") for number in spread(len(shown), SAMPLES)]
+        samples = _samples(generalist, plan, shown, judging, chosen)
+        noted = mistakes(predictions, decisive, MISTAKES)
+        worst = _samples(generalist, plan, shown, judging, noted)
     told = tuple(notices(plan.name, len(read), [*unread, *left]))
-    return Evaluation(plan.name, scores, samples, _told(unread), failures, told)
+    predictions += [Prediction(one.name, problem=one.reason) for one in unread]
+    scores = [replace(row, available=len(source)) for row in scores]
+    lost = _told(unread)
+    return Evaluation(plan.name, scores, samples, lost, failures, told, predictions, worst)
+
+
+def _unread(
+    source: Source,
+    read: Sequence[tuple[int, Row | RowError]],
+    named: Sequence[tuple[int, Row]],
+    outputs: Sequence[Output],
+) -> list[LeftOut]:
+    """Rows that could not be read, then those that could not be answered."""
+    errors = [(source.name(i), row) for i, row in read if isinstance(row, RowError)]
+    left = [LeftOut(name, "", reason_at(name, error)) for name, error in errors]
+    pairs = zip(named, outputs, strict=True)
+    return left + [
+        LeftOut(source.name(i), "", output.problem) for (i, _), output in pairs if output.problem
+    ]
+
+
+def _samples(
+    generalist: Evaluated,
+    plan: TaskPlan,
+    outputs: Sequence[Output],
+    judging: Judging,
+    chosen: Sequence[tuple[int, str]],
+) -> list[Sample]:
+    """The answers of some numbers, each with its note."""
+    return [
+        _sample(generalist, plan, outputs[number], judging.references[number], note)
+        for number, note in chosen
+    ]
+
+
+def _contrast(
+    generalist: Evaluated, plan: TaskPlan, data: TaskRows, split: str, limit: int | None
+) -> Evaluation:
+    """A contrast: nothing is generated, vectors are compared."""
+    source = data.held_out(split)
+    assert source is not None
+    scores, failed, left, names = score_contrast(generalist, plan, data, split, limit)
+    of_rows = [row for row in scores if row.items]
+    predictions = [
+        Prediction(name, scores={row.metric: row.items[k] for row in of_rows})
+        for k, name in enumerate(names)
+    ]
+    predictions += [Prediction(one.name, problem=one.reason) for one in left]
+    told = tuple(notices(plan.name, len(names) + len(left), left))
+    scores = [replace(row, available=len(source)) for row in scores]
+    return Evaluation(plan.name, scores, [], _told(left), failed, told, predictions)
 
 
 def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:
@@ -172,13 +233,20 @@ def _baselines(
 
 
 def _scored(
-    generalist: Evaluated, plan: TaskPlan, judging: Judging, unread: Sequence[LeftOut]
+    generalist: Evaluated,
+    plan: TaskPlan,
+    judging: Judging,
+    unread: Sequence[LeftOut],
+    by_row: Sequence[dict[str, float]],
 ) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut]]:
-    """Rows of all metrics; one that fails leaves a row that says why, and the others go on."""
+    """Rows of all metrics; one that fails leaves a row that says why, and the others go on.
+
+    What a metric says of each answered row is put into ``by_row``.
+    """
     scores: list[ScoreRow] = []
     failures: list[MetricError] = []
     left: list[LeftOut] = []
-    for use in plan.metrics:
+    for number, use in enumerate(plan.metrics):
         judged = Judged(plan.name, [], [], left_out=len(judging.rows) + len(unread))
         try:
             with blaming(plan.name, use):
@@ -186,12 +254,17 @@ def _scored(
                     raise UserError(f"no row can be used: {unread[0].name}: {unread[0].reason}")
                 judged, kept, lacking = judging.judged(use)
                 judged, kept, unscorable = _for(use, judged, generalist, plan, judging, kept)
-                judged, _, refused = judging.accepted(judged, use, kept)
-                scores += score(judged, use, generalist.assembly.registry)
+                judged, kept, refused = judging.accepted(judged, use, kept)
+                found = score(judged, use, generalist.assembly.registry)
                 left += [*lacking, *unscorable, *refused]
         except MetricError as error:
             failures.append(error)
-            scores.append(unscored(judged, use, error))
+            found = [unscored(judged, use, error)]
+        named = [replace(row, metric=called(row.metric, number, plan.metrics)) for row in found]
+        scores += named
+        for row in named:
+            for place, item in zip(kept, row.items, strict=True) if row.items else ():
+                by_row[place][row.metric] = item
     return scores, tuple(failures), left
 
 
@@ -264,7 +337,11 @@ def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskRows) -> float 
 
 
 def _sample(
-    generalist: Evaluated, plan: TaskPlan, output: Output, references: Mapping[str, Found]
+    generalist: Evaluated,
+    plan: TaskPlan,
+    output: Output,
+    references: Mapping[str, Found],
+    note: str = "",
 ) -> Sample:
     template, assembly = plan.templates[0], generalist.assembly
     parts = []
@@ -285,7 +362,7 @@ def _sample(
     except Exception as error:
         answer = _not_shown("the answer", f"task '{plan.name}'", error)
     return Sample(
-        plan.name, template.text, "".join(parts), answer, " ".join(filter(None, expected))
+        plan.name, template.text, "".join(parts), answer, " ".join(filter(None, expected)), note
     )
 
 

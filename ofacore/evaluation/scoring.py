@@ -73,6 +73,7 @@ def unscored(judged: Judged, use: MetricUse, error: MetricError) -> ScoreRow:
         size,
         problem=error.reason,
         left_out=judged.left_out,
+        slot=use.slot,
     )
 
 
@@ -135,6 +136,7 @@ def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> 
     if judged.baseline is not None:
         baselines[first] = filled(judged, use, registry, judged.baseline).compute()[first]
     limits, size = _intervals(judged, use, registry, metric, values, rounds), len(judged.rows)
+    items = tuple(float(one) for one in metric.items())
     return [
         ScoreRow(
             judged.task,
@@ -146,6 +148,8 @@ def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> 
             size,
             metric.higher_is_better,
             left_out=judged.left_out,
+            slot=use.slot,
+            items=items if name == first and len(items) == size else (),
         )
         for name, value in values.items()
     ]

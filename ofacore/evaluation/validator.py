@@ -27,6 +27,8 @@ class Validator:
     """Mean loss of every term on a fixed sample of each task's validation rows; metrics too, where asked."""
 
     generalist: Evaluated
+    deciding: dict[str, bool] = field(default_factory=dict)
+    """The first metric of each task, once it was measured -> whether higher is better."""
     _told: set[str] = field(default_factory=set)
 
     @torch.no_grad()
@@ -39,7 +41,7 @@ class Validator:
             values |= self._losses(
                 _examples(name, source, encoder, config.validation.samples, config.seed), config
             )
-        return values | (self._metrics() if config.validation.generate else {})
+        return values | (self._metrics() if config.validation.measures else {})
 
     def known(self) -> dict[str, bool]:
         """What a call will give, found without generating: name -> whether higher is better."""
@@ -52,7 +54,7 @@ class Validator:
             found |= {
                 f"valid/{term.term}/loss": False for example in examples for term in example.terms
             }
-        if assembly.config.train.validation.generate:
+        if assembly.config.train.validation.measures:
             judged = {name: self.generalist.data[name] for name in sources}
             for tried in try_metrics(assembly, judged):
                 found |= {
@@ -99,12 +101,14 @@ class Validator:
             self._tell(f"validation: {notice}")
         for failure in (failure for done in found for failure in done.failures):
             self._tell(f"validation goes on without a metric: {failure}")
-        return {
-            f"valid/{row.task}/{row.metric}": row.score
-            for done in found
-            for row in done.scores
-            if not row.problem
-        }
+        values: dict[str, float] = {}
+        for done in found:
+            measured = [row for row in done.scores if not row.problem]
+            values |= {f"valid/{row.task}/{row.metric}": row.score for row in measured}
+            self.deciding |= {
+                f"valid/{row.task}/{row.metric}": row.higher_is_better for row in measured[:1]
+            }
+        return values
 
     def _tell(self, message: str) -> None:
         if message not in self._told:

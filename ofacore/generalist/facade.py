@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ofacore.evaluation")
 Rows = Sequence[Mapping[str, Any]]
-SPLITS = ("train", "valid", "test")
 Checked = TypeVar("Checked", bound=Section)
 
 
@@ -158,7 +156,9 @@ class Generalist:
             self.assembly.registry = registry.pinned(component_options(config))
         self.assembly.config = config
         try:
-            self.data |= rows_of(self.assembly.run, self.data, self.tasks, data, "train")
+            self.data |= rows_of(
+                self.assembly.run, self.data, self.tasks, data, "train", training=True
+            )
             folder = Path(out) if out else Path(config.out.format(name=config.name))
             return fit(self, folder, resume=resume)
         except UserError:
@@ -343,7 +343,7 @@ class Generalist:
         data: Mapping[str, Any] | None = None,
         **generation: Any,
     ) -> list[ScoreRow]:
-        """Scores on held-out rows, with 95 % bootstrap intervals.
+        """Scores on held-out rows, with 95 % intervals.
 
         Args:
             task: One task; default: all that have metrics and held-out rows.
@@ -357,38 +357,22 @@ class Generalist:
             UserError: No such task or split, rows are named nowhere, or an option that none of the tasks takes.
             EvaluationError: Some metrics could not be computed; its ``scores`` hold everything that could.
         """
-        from ofacore.evaluation.evaluation_errors import EvaluationError
-        from ofacore.evaluation.runner import evaluate_tasks
-        from ofacore.setup.datasets import rows_of
+        from ofacore.generalist.evaluating import evaluations, scores_of
 
-        for name in [*([] if task is None else [task]), *(data or ())]:
-            if name not in self.tasks:
-                hint = suggest(name, self.tasks) or f"there are {', '.join(self.tasks)}"
-                raise UserError(f"no task '{name}' in this model; {hint}")
-        if split not in SPLITS:
-            raise UserError(
-                f"no split '{split}'; {suggest(split, SPLITS) or 'there are ' + ', '.join(SPLITS)}"
+        found = list(
+            evaluations(
+                self,
+                [] if task is None else [task],
+                split=split,
+                limit=limit,
+                baseline=baseline,
+                data=data,
+                generation=generation,
             )
-        names = tuple(data or self.tasks) if task is None else (task,)
-        self._check_options(names, generation)
-        judged = copy(self)
-        judged.data = rows_of(self.assembly.run, self.data, names, data, split)
-        found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
+        )
         for notice in (notice for evaluation in found for notice in evaluation.notices):
             logger.warning("%s", notice)
-        scores = [row for evaluation in found for row in evaluation.scores]
-        failures = [failure for evaluation in found for failure in evaluation.failures]
-        if failures:
-            raise EvaluationError(failures, scores)
-        return scores
-
-    def _check_options(self, names: Iterable[str], generation: Mapping[str, Any]) -> None:
-        """Every option is taken by one of the tasks."""
-        plans = {name: self.assembly.plans[name] for name in names}
-        slots = [slot for plan in plans.values() for slot in target_slots(plan)]
-        whose = ", ".join(f"'{name}'" for name in plans)
-        if problems := untaken("generation", generation, slots, self.assembly.registry, whose):
-            raise ConfigError(problems)
+        return scores_of(found)
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, plans, vocabulary and artifacts; `from_pretrained` reads them."""
@@ -405,7 +389,7 @@ class Generalist:
         Args:
             folder: What `save` wrote, a run folder, or one of its checkpoints.
             registry: Plugins to use; default: all that are installed.
-            which: Of a run folder: ``latest`` or ``best``.
+            which: Of a run folder: ``latest``, ``best``, or the step of a checkpoint.
         """
         from ofacore.generalist.storing import load
 

@@ -38,6 +38,7 @@ from ofacore.setup.layout_check import aggregator_problems
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.checkpointing import Checkpointing
 from ofacore.training.callbacks.fault_log import FaultLog
+from ofacore.training.callbacks.joined_metrics import JoinedMetrics
 from ofacore.training.callbacks.plugin_hooks import PluginHooks
 from ofacore.training.callbacks.progress import Progress
 from ofacore.training.callbacks.speed import Speed
@@ -321,7 +322,11 @@ def _callbacks(
     validator = Validator(generalist)
     known = validator.known() if config.checkpoint.best else None
     validation = Validation(
-        on_whole_model(validator, generalist), config.validation, config.checkpoint, known
+        on_whole_model(validator, generalist),
+        config.validation,
+        config.checkpoint,
+        known,
+        JoinedMetrics(validator.deciding),
     )
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()

@@ -14,10 +14,12 @@ from torch import Tensor
 from ofacore.checkpoint import (
     CheckpointError,
     Snapshot,
+    checkpoints,
     find_latest,
     read_pointer,
     save_sharded,
     standing,
+    step_folder,
 )
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
@@ -138,9 +140,7 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
     if (standing(folder) / "COMPLETE").is_file():
         return standing(folder)
     if which not in ("latest", "best"):
-        raise CheckpointError(
-            folder, f"no checkpoint is called '{which}'; there are latest and best"
-        )
+        return _checkpoint_at(folder, which)
     found = read_pointer(folder, "best") if which == "best" else find_latest(folder)
     if found is None:
         missing = (
@@ -153,6 +153,24 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
             f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote",
         )
     return found
+
+
+def _checkpoint_at(folder: Path, which: str) -> Path:
+    """The checkpoint of a step, ``400`` or ``step-000400``.
+
+    Raises:
+        CheckpointError: There is none; names those that there are.
+    """
+    there = checkpoints(folder)
+    step = which.removeprefix("step-")
+    found = [path for path in there if step.isdecimal() and path == step_folder(folder, int(step))]
+    if found:
+        return found[0]
+    steps = [path.name.removeprefix("step-").lstrip("0") or "0" for path in there]
+    more = f", and the steps {', '.join(steps)}" if steps else ""
+    raise CheckpointError(
+        folder, f"no checkpoint is called '{which}'; there are latest and best{more}"
+    )
 
 
 def restored(

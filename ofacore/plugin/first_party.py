@@ -50,6 +50,7 @@ COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "plugins check": "ofa-kit",
         "plugins doctor": "ofa-kit",
         "plugins new": "ofa-kit",
+        "report": "ofa-report",
         "train-tokenizer": "ofa-modality-image",
     }
 )

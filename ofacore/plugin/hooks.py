@@ -61,6 +61,10 @@ class HookSpecs:
         """A checkpoint is complete in the folder ``path``."""
 
     @hookspec
+    def ofa_scored(self, folder: Path) -> None:
+        """A run was scored: its ``folder`` holds ``scores.json``, predictions and samples."""
+
+    @hookspec
     def ofa_run_end(self) -> None:
         """Training is over, also after an error."""
 

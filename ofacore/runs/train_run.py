@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ofacore.checkpoint import CheckpointError, find_latest, load_state
@@ -17,16 +14,11 @@ from ofacore.components.schedules import expected_shares
 from ofacore.config.component_options import OLDER, OptionTable, by_key, of_loop, of_model
 from ofacore.config.schema import RunConfig
 from ofacore.decoding.checking import check_generation
-from ofacore.evaluation.evaluation_errors import EvaluationError, MetricError
+from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.metric_check import try_metrics
-from ofacore.evaluation.report import ScoreRow, write_report
-from ofacore.evaluation.runner import Evaluation, evaluate_tasks
-from ofacore.evaluation.samples import plain_samples
 from ofacore.generalist.facade import Generalist, build_model
 from ofacore.generalist.fitting import check_folder_together, fit, schedule
 from ofacore.generalist.storing import load
-from ofacore.ground.json_text import json_text
-from ofacore.ground.printable import escaped
 from ofacore.launch.heartbeat import Heartbeat
 from ofacore.launch.joining import joined
 from ofacore.parallel import process_groups as groups
@@ -35,6 +27,7 @@ from ofacore.parallel.process_groups import is_first
 from ofacore.plan.criterion_needs import attention_needs, told
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
+from ofacore.runs.scoring_run import finish
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.stored_description import described_model
@@ -195,84 +188,6 @@ def changed_keys(stored: RunConfig, config: RunConfig) -> list[str]:
     return keys
 
 
-def evaluate_run(
-    folder: Path,
-    tasks: Sequence[str] | None = None,
-    *,
-    split: str = "test",
-    limit: int | None = None,
-) -> list[ScoreRow]:
-    """Score a trained run on held-out rows.
-
-    Args:
-        folder: Run folder or saved model.
-        tasks: Which tasks; default: all.
-        split: Which rows.
-        limit: Most rows of each task.
-
-    Raises:
-        EvaluationError: Some metrics could not be computed; it holds the scores of the others.
-    """
-    tune_process()
-    generalist = load(folder, None)
-    scores: list[ScoreRow] = []
-    failures: list[MetricError] = []
-    names: Sequence[str | None] = tasks or [None]
-    for task in names:
-        try:
-            scores += generalist.evaluate(task, split=split, limit=limit)
-        except EvaluationError as error:
-            scores, failures = [*scores, *error.scores], [*failures, *error.failures]
-    if failures:
-        raise EvaluationError(failures, scores)
-    return scores
-
-
-def finish(
-    generalist: Generalist,
-    folder: Path,
-    console: Console,
-    limit: int | None = 300,
-    watch: Sequence[Heartbeat] = (),
-) -> None:
-    """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``.
-
-    All processes of a run score together; the first prints and writes. ``watch`` hears of every task.
-    """
-    done: list[Evaluation] = []
-    for found in evaluate_tasks(generalist, generalist.tasks, "test", limit):
-        done.append(found)
-        for each in watch:
-            each.alive()
-        if is_first():
-            print(f"scored {found.task}", file=sys.stderr)
-    if not is_first():
-        return
-    scores = [row for evaluation in done for row in evaluation.scores]
-    print_scores(scores, console)
-    for evaluation in done:
-        for line in plain_samples(evaluation.samples[:2]):
-            console.print(escaped(line), markup=False, highlight=False)
-        for notice in evaluation.notices:
-            console.print(escaped(notice), markup=False, highlight=False)
-        for error in evaluation.failures:
-            console.print(
-                f"not scored: {evaluation.task}, metric {_told(error)}",
-                markup=False,
-                highlight=False,
-            )
-    (folder / "scores.json").write_text(
-        json_text([row.plain() for row in scores], indent=1) + "\n", encoding="utf-8"
-    )
-    samples = [sample for evaluation in done for sample in evaluation.samples]
-    report = write_report(folder, folder.name, scores, samples)
-    console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)
-
-
-def _told(error: MetricError) -> str:
-    return f"'{error.use.metric}' on slot '{error.use.slot}': {error.reason}"
-
-
 def print_tasks(generalist: Generalist, console: Console) -> None:
     """The tasks with their metric, baseline and expected share of samples."""
     config = generalist.assembly.config.train
@@ -307,27 +222,3 @@ def baseline_text(generalist: Generalist, name: str, data: TaskRows) -> str:
     except MetricError as error:
         return f"not scored: {error.reason}"
     return "" if value is None else f"{value:.3f} ({data.baseline_doc})"
-
-
-def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
-    """The table of scores; the interval is the 95 % bootstrap."""
-    if not scores:
-        console.print("no scores: no task has both metrics and held-out rows", highlight=False)
-        return
-    table = Table(
-        "task",
-        "metric",
-        "score",
-        "95 % interval",
-        "baseline",
-        "",
-        title="held-out scores",
-        title_justify="left",
-    )
-    for row in scores:
-        interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
-        baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
-        verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
-        score = "not scored" if row.problem else f"{row.score:.3f}"
-        table.add_row(escape(row.task), row.metric, score, interval, baseline, verdict)
-    console.print(table)

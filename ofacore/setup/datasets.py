@@ -89,13 +89,16 @@ def open_available(run: PlannedRun) -> tuple[PlannedRun, dict[str, TaskRows]]:
     return run.only(opened), opened
 
 
-def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry) -> TaskRows:
-    """Open the data of one task."""
+def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry, held_out: str = "") -> TaskRows:
+    """Open the data of one task; with ``held_out`` of the user's files only those that `TaskRows.held_out` takes."""
     name = plan.name
     given = {split: getattr(task.data, split) for split in ("train", "valid", "test")}
     given = {split: spec for split, spec in given.items() if spec is not None}
     if given:
         _warn_of_same(name, given)
+        sought = (held_out, "test", "valid") if held_out else ()
+        if wanted := next((split for split in sought if split in given), ""):
+            given = {wanted: given[wanted]}
         paths = path_columns(plan, registry)
         opened = {
             split: open_source(spec, task.data, split, paths) for split, spec in given.items()
@@ -143,6 +146,8 @@ def rows_of(
     names: Sequence[str],
     given: Mapping[str, Any] | None,
     split: str,
+    *,
+    training: bool = False,
 ) -> dict[str, TaskRows]:
     """Rows of some tasks of a model: those given now, else those opened before, else those that the tasks name.
 
@@ -152,6 +157,7 @@ def rows_of(
         names: The tasks.
         given: Task -> rows in any form, for one split.
         split: That split.
+        training: Open all splits that the tasks name; otherwise only the one asked for.
 
     Raises:
         SourceError: Data cannot be opened.
@@ -167,7 +173,7 @@ def rows_of(
             found[name] = opened[name]
         else:
             try:
-                found[name] = open_task(plan, task, run.registry)
+                found[name] = open_task(plan, task, run.registry, "" if training else split)
             except DataError:
                 lost = "its rows were given as Python objects, which a saved model does not keep"
                 raise DataError(

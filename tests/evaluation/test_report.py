@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ofacore.evaluation.bootstrap import interval, resampled
-from ofacore.evaluation.report import Sample, ScoreRow, write_report
+from ofacore.evaluation.report import Sample, ScoreRow
 from ofacore.evaluation.samples import plain_samples
 from ofacore.evaluation.scoring import Judged, score
 from ofacore.plugin import MetricUse, Registry
@@ -67,18 +66,20 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
     assert row(0.6, 0.5, 0.7, None).beats_baseline is None
 
 
-def test_the_page_shows_curves_scores_and_samples_escaped(tmp_path: Path) -> None:
-    lines = [
-        {"step": step, "train/task/slot": 5.0 / step, "valid/task/slot/loss": 6.0 / step}
-        for step in (1, 2, 3)
-    ]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    sample = Sample("task", "[TEXT:a] -> [TEXT:b]", "<img src='data:,'>", "<b>x</b> &lt;y&gt;", "z")
-    page = write_report(tmp_path, "a <run>", [row(0.6, 0.5, 0.7, 0.4)], [sample]).read_text()
-    assert "a &lt;run&gt;" in page and "0.600" in page and "0.500 to 0.700" in page
-    polylines = [part.split('"')[0] for part in page.split('points="')[1:]]
-    assert [len(points.split()) for points in polylines] == [3, 3]
-    assert "http" not in page.replace("http://www.w3.org", "")
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),
+    [(9, 9, 0.7009, 1.0), (0, 10, 0.0, 0.2775), (15, 50, 0.1910, 0.4375), (1, 1, 0.2065, 1.0)],
+)
+def test_a_share_has_wilsons_interval(right: int, of: int, low: float, high: float) -> None:
+    items = [1.0] * right + [0.0] * (of - right)
+    assert interval(items) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_row_tells_of_how_many_rows_it_is() -> None:
+    one = row(0.6, 0.5, 0.7, None)
+    assert one.rows == "100" and replace(one, left_out=2).rows == "100 (2 left out)"
+    assert replace(one, samples=298, left_out=2, available=2000).rows == "298 of 2,000 (2 left out)"
+    assert replace(one, samples=98, left_out=2, available=100).rows == "98 (2 left out)"
 
 
 def test_samples_read_as_plain_lines() -> None:

@@ -34,6 +34,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the latest checkpoint.")
     ] = False,
+    all_rows: Annotated[
+        bool, typer.Option("--all-rows", help="Score all test rows at the end, not only 300.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print plans, sizes and shares; run two steps.")
     ] = False,
@@ -77,6 +80,7 @@ def train(
     settings = [
         *(overrides or []),
         *([f"train.steps={steps}"] if steps is not None else []),
+        *(["train.test_rows=0"] if all_rows else []),
         *chosen,
     ]
     source = "starter-all" if every else config

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ofacore.config.schema import CheckpointConfig, ValidationConfig
 from ofacore.plugin import suggest
 from ofacore.training.callbacks.base import Callback
+from ofacore.training.callbacks.joined_metrics import JoinedMetrics
 from ofacore.training.training_errors import TrainingError
 
 if TYPE_CHECKING:
     from ofacore.training.loop import Trainer
     from ofacore.training.step.pass_report import StepReport
 
+_LOSS = "mean validation loss"
 logger = logging.getLogger("ofacore.training")
 Validate = Callable[[int], Mapping[str, float]]
 """Steps done -> ``valid/task/metric`` -> value."""
@@ -29,6 +31,7 @@ class Validation(Callback):
         config: How often, and when to stop.
         checkpoint: Which value decides.
         known: Name of a value -> whether higher is better, where that is known before the first validation.
+        joined: Makes one number of the tasks' metrics, which decides where ``checkpoint.best`` is empty.
 
     Raises:
         TrainingError: ``train.checkpoint.best`` is none of the known names.
@@ -37,6 +40,8 @@ class Validation(Callback):
         values: Result of the last validation.
         validated: Step of the last validation.
         best: Best score so far, None before the first.
+        best_step: Step of that validation, -1 before the first.
+        by: What decides, in words.
         improved: The last validation was the best so far.
     """
 
@@ -48,6 +53,7 @@ class Validation(Callback):
         config: ValidationConfig,
         checkpoint: CheckpointConfig,
         known: Mapping[str, bool] | None = None,
+        joined: JoinedMetrics | None = None,
     ) -> None:
         self.validate, self.config, self.checkpoint = validate, config, checkpoint
         self._names = (checkpoint.best, f"valid/{checkpoint.best}")
@@ -56,7 +62,10 @@ class Validation(Callback):
         self.higher = bool(checkpoint.higher_is_better)
         if checkpoint.best and checkpoint.higher_is_better is None:
             self.higher = any((known or {}).get(name, False) for name in self._names)
+        self.joined = joined or JoinedMetrics()
+        self.by = checkpoint.best or _LOSS
         self.values: dict[str, float] = {}
+        self.best_step = -1
         self.validated, self.best, self.improved, self.waited = -1, None, False, 0
 
     best: float | None
@@ -75,7 +84,8 @@ class Validation(Callback):
         self.validated = step
         found = self.score(self.values)
         self.improved = self._is_better(found)
-        self.best = found if self.improved else self.best
+        if self.improved:
+            self.best, self.best_step = found, step
         self.waited = 0 if self.improved else self.waited + 1
         if self.config.patience and self.waited >= self.config.patience:
             trainer.stop.reason = (
@@ -83,11 +93,15 @@ class Validation(Callback):
             )
 
     def score(self, values: Mapping[str, float]) -> float:
-        """The value that ``train.checkpoint.best`` names, else the mean of all validation losses.
+        """The value that ``train.checkpoint.best`` names, else the tasks' metrics joined, else the mean of all losses.
 
         nan where validation did not give that value this time, which is told: a run is not lost for it.
         """
         if not self.checkpoint.best:
+            points = self.joined(values)
+            self._judge_by(_LOSS if points is None else self.joined.told, points is not None)
+            if points is not None:
+                return points
             losses = [value for name, value in values.items() if name.endswith("/loss")]
             return sum(losses) / len(losses) if losses else math.nan
         found = next((values[name] for name in self._names if name in values), None)
@@ -98,16 +112,31 @@ class Validation(Callback):
             )
         return math.nan if found is None else found
 
+    def _judge_by(self, by: str, higher: bool) -> None:
+        """What was best by another measure counts no more."""
+        if by != self.by:
+            self.best, self.best_step, self.waited = None, -1, 0
+        self.by, self.higher = by, higher or bool(self.checkpoint.higher_is_better)
+
     def _is_better(self, score: float) -> bool:
         if not math.isfinite(score):
             return False
         return self.best is None or (score > self.best if self.higher else score < self.best)
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "validated": self.validated}
+        return {
+            "best": self.best,
+            "best_step": self.best_step,
+            "by": self.by,
+            "first": self.joined.first,
+            "waited": self.waited,
+            "validated": self.validated,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.best = state.get("best")
+        self.best, self.best_step = state.get("best"), state.get("best_step", -1)
+        self.by = state.get("by", self.by)
+        self.joined.first = dict(state.get("first", {}))
         self.waited, self.validated = state.get("waited", 0), state.get("validated", -1)
 
 
@@ -119,7 +148,7 @@ def _unknown(wanted: str, known: Mapping[str, bool], config: ValidationConfig) -
     hint = suggest(wanted, [*known, *(name.removeprefix("valid/") for name in known)])
     generate = (
         ""
-        if config.generate
+        if config.measures
         else "; metrics are measured only with train.validation.generate: true"
     )
     names = f"there are {', '.join(sorted(known))}"

@@ -1,0 +1,91 @@
+"""Scoring what a user asks for: tasks, rows and options are checked, then each task is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from ofacore.config.problems import ConfigError
+from ofacore.evaluation.evaluation_errors import EvaluationError
+from ofacore.evaluation.given_rows import check_rows
+from ofacore.evaluation.report import ScoreRow
+from ofacore.evaluation.runner import Evaluation, evaluate_tasks
+from ofacore.ground.errors import UserError
+from ofacore.plan.generation import target_slots, untaken
+from ofacore.plugin import suggest
+from ofacore.setup.datasets import rows_of
+
+if TYPE_CHECKING:
+    from ofacore.generalist.facade import Generalist
+
+SPLITS = ("train", "valid", "test")
+
+
+def evaluations(
+    generalist: Generalist,
+    tasks: Iterable[str] = (),
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    baseline: bool = True,
+    data: Mapping[str, Any] | None = None,
+    generation: Mapping[str, Any] | None = None,
+) -> Iterator[Evaluation]:
+    """Evaluate tasks, one after the other; everything is checked before the first.
+
+    Args:
+        generalist: The model.
+        tasks: Which; none: those that ``data`` names, else all.
+        split: Which rows.
+        limit: Most rows of each task.
+        baseline: Score the presets' baselines too.
+        data: Task -> rows to score on; default: those that the tasks name. Nothing else is read.
+        generation: Options of generation.
+
+    Raises:
+        UserError: No such task or split, rows that do not fit, or an option that none of the tasks takes.
+    """
+    given = dict(data or {})
+    for name in (*tasks, *given):
+        if name not in generalist.tasks:
+            hint = suggest(name, generalist.tasks) or f"there are {', '.join(generalist.tasks)}"
+            raise UserError(f"no task '{name}' in this model; {hint}")
+    if split not in SPLITS:
+        hint = suggest(split, SPLITS) or f"there are {', '.join(SPLITS)}"
+        raise UserError(f"no split '{split}'; {hint}")
+    names = tuple(dict.fromkeys(tasks)) or tuple(given) or generalist.tasks
+    _check_options(generalist, names, generation or {})
+    judged = copy(generalist)
+    judged.data = rows_of(generalist.assembly.run, generalist.data, names, given, split)
+    for name in given.keys() & set(names):
+        source = judged.data[name].held_out(split)
+        encoder = generalist.assembly.encoder(generalist.assembly.plans[name])
+        if source is not None:
+            check_rows(source, encoder, generalist.registry)
+    return evaluate_tasks(judged, names, split, limit, baseline, generation)
+
+
+def scores_of(found: Iterable[Evaluation]) -> list[ScoreRow]:
+    """The scores of all evaluations.
+
+    Raises:
+        EvaluationError: Some metrics could not be computed; its ``scores`` hold everything that could.
+    """
+    done = list(found)
+    scores = [row for evaluation in done for row in evaluation.scores]
+    failures = [failure for evaluation in done for failure in evaluation.failures]
+    if failures:
+        raise EvaluationError(failures, scores)
+    return scores
+
+
+def _check_options(
+    generalist: Generalist, names: Iterable[str], generation: Mapping[str, Any]
+) -> None:
+    """Every option is taken by one of the tasks."""
+    plans = {name: generalist.assembly.plans[name] for name in names}
+    slots = [slot for plan in plans.values() for slot in target_slots(plan)]
+    whose = ", ".join(f"'{name}'" for name in plans)
+    if problems := untaken("generation", generation, slots, generalist.registry, whose):
+        raise ConfigError(problems)

@@ -1,0 +1,194 @@
+"""Scoring whole runs, as the command line does it: when they end, and again whenever a user asks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ofacore.checkpoint import find_latest, pointer_facts
+from ofacore.evaluation.evaluation_errors import MetricError
+from ofacore.evaluation.report import ScoreRow
+from ofacore.evaluation.results import write_results
+from ofacore.evaluation.runner import Evaluation, evaluate_tasks
+from ofacore.evaluation.samples import plain_samples
+from ofacore.generalist.evaluating import evaluations, scores_of
+from ofacore.generalist.facade import Generalist
+from ofacore.generalist.storing import checkpoint_of, load
+from ofacore.ground.errors import UserError
+from ofacore.ground.folders import check_free, check_writable
+from ofacore.ground.printable import escaped
+from ofacore.launch.heartbeat import Heartbeat
+from ofacore.parallel.process import tune_process
+from ofacore.parallel.process_groups import is_first
+from ofacore.plugin import Registry
+from ofacore.plugin.hooks import RunHooks
+
+logger = logging.getLogger("ofacore.evaluation")
+
+
+def evaluate_run(
+    folder: Path,
+    tasks: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    data: Mapping[str, Any] | None = None,
+    generation: Mapping[str, Any] | None = None,
+    which: str = "latest",
+    keep: Path | None = None,
+) -> list[ScoreRow]:
+    """Score a trained run on held-out rows.
+
+    What is scored as the end of its training scores it, the latest checkpoint on the test rows that it names, becomes
+    part of the run: scores, predictions and samples are written there. Anything else is kept where ``keep`` says.
+
+    Args:
+        folder: Run folder or saved model.
+        tasks: Which tasks; default: those that ``data`` names, else all.
+        split: Which rows.
+        limit: Most rows of each task.
+        data: Task -> rows to score on, in any form that a task takes.
+        generation: Options of generation.
+        which: Of a run folder: ``latest``, ``best``, or the step of a checkpoint.
+        keep: New folder for what is scored; it can be reported on and compared as a run can.
+
+    Raises:
+        UserError: Something that is asked for is not there, or does not fit; told before any work.
+        EvaluationError: Some metrics could not be computed; it holds the scores of the others.
+    """
+    if keep is not None:
+        _check_new(keep)
+    tune_process()
+    place = checkpoint_of(folder, which)
+    _tell_if_training(folder, place)
+    generalist = load(place, None)
+    done = []
+    for found in evaluations(
+        generalist, tasks or (), split=split, limit=limit, data=data, generation=generation
+    ):
+        done.append(_of_checkpoint(found, place))
+        for notice in found.notices:
+            logger.warning("%s", notice)
+    as_trained = which == "latest" and split == "test" and not (data or generation or limit)
+    if keep is not None:
+        _store(keep, done, generalist.registry)
+    elif as_trained and (folder / "checkpoints").is_dir():
+        _store(folder, done, generalist.registry)
+    return scores_of(done)
+
+
+def finish(
+    generalist: Generalist,
+    folder: Path,
+    console: Console,
+    watch: Sequence[Heartbeat] = (),
+) -> None:
+    """Score on the test split, print the table and some answers, and keep them in the run.
+
+    All processes of a run score together; the first prints and writes. ``watch`` hears of every task.
+    """
+    done: list[Evaluation] = []
+    latest = find_latest(folder)
+    limit = generalist.assembly.config.train.test_rows or None
+    for found in evaluate_tasks(generalist, generalist.tasks, "test", limit):
+        done.append(_of_checkpoint(found, latest))
+        for each in watch:
+            each.alive()
+        if is_first():
+            print(f"scored {found.task}", file=sys.stderr)
+    if not is_first():
+        return
+    print_scores([row for evaluation in done for row in evaluation.scores], console)
+    for line in _remarks(done, folder):
+        console.print(escaped(line), markup=False, highlight=False, soft_wrap=True)
+    _store(folder, done, generalist.registry)
+    report = folder / "report.html"
+    where = f"   report: {report}" if report.is_file() else ""
+    told = f"run folder: {folder}{where}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
+    """The table of scores, each with its 95 % interval."""
+    if not scores:
+        console.print("no scores: no task has both metrics and held-out rows", highlight=False)
+        return
+    which = scores[0].checkpoint
+    title = f"held-out scores of {which}" if which else "held-out scores"
+    titles = ("task", "metric", "score", "95 % interval", "rows", "baseline", "")
+    table = Table(*titles, title=title, title_justify="left")
+    for row in scores:
+        interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
+        baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
+        verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
+        score = "not scored" if row.problem else f"{row.score:.3f}"
+        table.add_row(escape(row.task), row.metric, score, interval, row.rows, baseline, verdict)
+    console.print(table)
+
+
+def _remarks(done: Sequence[Evaluation], folder: Path) -> list[str]:
+    """What is to be said below the table: some answers, rows left out, metrics that failed, which step is best."""
+    lines: list[str] = []
+    for evaluation in done:
+        lines += [*plain_samples(evaluation.samples[:2]), *evaluation.notices]
+        for error in evaluation.failures:
+            lines.append(f"not scored: {evaluation.task}, metric {_told(error)}")
+    if any(0 < row.samples + row.left_out < row.available for one in done for row in one.scores):
+        lines.append(
+            f"scored on some of the test rows, evenly spread; all of them: ofa eval {folder}"
+        )
+    best = pointer_facts(folder, "best")
+    if "step" in best:
+        score = best.get("score")
+        by = f", by {best['by']}" if best.get("by") else ""
+        told = f" ({score:.4g}{by})" if isinstance(score, float | int) else by
+        lines.append(
+            f"best checkpoint: step {best['step']}{told}; to score it: ofa eval {folder} --which best"
+        )
+    return lines
+
+
+def _told(error: MetricError) -> str:
+    return f"'{error.use.metric}' on slot '{error.use.slot}': {error.reason}"
+
+
+def _store(folder: Path, done: Sequence[Evaluation], registry: Registry) -> None:
+    """Keep what was scored in the run; scores that were computed are not lost to a folder that cannot be written."""
+    try:
+        write_results(folder, done)
+    except OSError as error:
+        logger.warning("'%s' keeps no scores: %s", folder, error.strerror or error)
+        return
+    RunHooks(registry).call("ofa_scored", folder=folder)
+
+
+def _of_checkpoint(found: Evaluation, place: Path | None) -> Evaluation:
+    name = "" if place is None else place.name
+    return replace(found, scores=[replace(row, checkpoint=name) for row in found.scores])
+
+
+def _check_new(folder: Path) -> None:
+    """Make sure that a folder for results is not there, and can be made.
+
+    Raises:
+        UserError: Something is there, or it cannot be made.
+    """
+    if folder.exists():
+        raise UserError(f"--keep '{folder}': it exists; name a new folder")
+    check_writable(folder)
+
+
+def _tell_if_training(folder: Path, place: Path) -> None:
+    try:
+        check_free(folder)
+    except UserError:
+        logger.warning("'%s' is being trained: what is scored is its %s", folder, place.name)
