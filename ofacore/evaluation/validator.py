@@ -77,16 +77,17 @@ class Validator:
             for group, loss in self.generalist.model.losses(
                 collate(own[start : start + 32], packing=config.packing)
             ):
+                units = group.counts if loss.units is None else loss.units.tolist()
                 for term, value, count in zip(
-                    group.terms, loss.values.tolist(), group.counts, strict=True
+                    group.terms, loss.values.tolist(), units, strict=True
                 ):
                     totals[term] = totals.get(term, 0.0) + value
-                    counts[term] = counts.get(term, 0) + count
+                    counts[term] = counts.get(term, 0) + int(count)
         found = everyones((totals, counts))
         terms = dict.fromkeys(term for each, _ in found for term in each)
         return {
             f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found)
-            / sum(n.get(term, 0) for _, n in found)
+            / max(1, sum(n.get(term, 0) for _, n in found))
             for term in terms
         }
 
