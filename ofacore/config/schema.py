@@ -62,6 +62,9 @@ def _without_numpy(values: dict[str, Any]) -> dict[str, Any]:
 
 GenerationValues = Annotated[dict[str, Any], AfterValidator(_without_numpy)]
 """Option of generation -> value; which there are say the generators."""
+Factor = Annotated[float, Field(ge=0)]
+ClassWeights = Literal["balanced"] | dict[str, Factor]
+"""``balanced``: each class in inverse proportion to its rows; or value -> factor."""
 ClosedValues = Annotated[Any, BeforeValidator(closed_values)]
 """A list of plain values, a file with one a line, or {column: name}."""
 
@@ -165,6 +168,14 @@ class TaskConfig(Section):
     closed_sets: dict[str, ClosedValues] = Field(
         default_factory=dict,
         description="Slot -> list of values, file with one a line, or {column: name}.",
+    )
+    class_weights: dict[str, ClassWeights] = Field(
+        default_factory=dict,
+        description="Target slot -> balanced (in inverse proportion to the training rows of each value), or value -> "
+        "factor on the loss of rows that have it.",
+    )
+    label_smoothing: float | None = Field(
+        None, ge=0, lt=1, description="Of this task, in place of train.label_smoothing."
     )
     generation: GenerationValues = Field(
         default_factory=dict,

@@ -36,9 +36,11 @@ class Validator:
         values: dict[str, float] = {}
         for name, source in self._sources().items():
             encoder = self.generalist.assembly.encoders[name]
-            values |= self._losses(
-                _examples(name, source, encoder, config.validation.samples, config.seed), config
+            examples, left = _examples(
+                name, source, encoder, config.validation.samples, config.seed
             )
+            self._tell_left_out(name, len(examples) + len(left), left)
+            values |= self._losses(examples, config)
         return values | (self._metrics() if config.validation.generate else {})
 
     def known(self) -> dict[str, bool]:
@@ -46,7 +48,7 @@ class Validator:
         assembly, found = self.generalist.assembly, dict[str, bool]()
         sources = self._sources()
         for name, source in sources.items():
-            examples = _examples(
+            examples, _ = _examples(
                 name, source, assembly.encoders[name], 2, assembly.config.train.seed
             )
             found |= {
@@ -107,15 +109,25 @@ class Validator:
             if not row.problem
         }
 
+    def _tell_left_out(self, task: str, looked_at: int, left: Sequence[str]) -> None:
+        if left:
+            more = f"; and {len(left) - 1} more" if len(left) > 1 else ""
+            self._tell(
+                f"validation of task '{task}': {len(left)} of {looked_at} rows are left out: {left[0]}{more}"
+            )
+
     def _tell(self, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
             logger.warning(message)
 
 
-def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int) -> list[Example]:
-    """Encoded validation rows, evenly spread; rows that cannot be used are left out."""
-    examples = []
+def _examples(
+    task: str, source: Source, encoder: Encoder, most: int, seed: int
+) -> tuple[list[Example], list[str]]:
+    """Encoded validation rows, evenly spread, and why others cannot be used."""
+    examples: list[Example] = []
+    left: list[str] = []
     for index in spread(len(source), most):
         rng = item_rng(seed, task, 0, index, 0)
         try:
@@ -123,5 +135,5 @@ def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int)
                 encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index))
             )
         except RowError as error:
-            logger.debug("left out of validation: %s", error)
-    return examples
+            left.append(str(error))
+    return examples, left

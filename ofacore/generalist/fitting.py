@@ -267,12 +267,14 @@ def _claimed_together(folder: Path) -> Iterator[None]:
 
 
 def training_data(generalist: Generalist) -> dict[str, TrainingData]:
-    """Rows and encoders of all tasks that have training rows."""
-    encoders = generalist.assembly.encoders
+    """Rows and encoders of the tasks that are trained and have training rows."""
+    encoders, trained = generalist.assembly.encoders, generalist.trained
     return {
         name: TrainingData(data.train, encoders[name])
         for name, data in generalist.data.items()
-        if data.train is not None and generalist.assembly.plans[name].weight > 0
+        if data.train is not None
+        and generalist.assembly.plans[name].weight > 0
+        and (trained is None or name in trained)
     }
 
 
