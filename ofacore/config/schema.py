@@ -63,6 +63,7 @@ def _without_numpy(values: dict[str, Any]) -> dict[str, Any]:
 GenerationValues = Annotated[dict[str, Any], AfterValidator(_without_numpy)]
 """Option of generation -> value; which there are say the generators."""
 Factor = Annotated[float, Field(ge=0)]
+Epochs = Annotated[float, Field(gt=0, le=10**9)]
 ClassWeights = Literal["balanced"] | dict[str, Factor]
 """``balanced``: each class in inverse proportion to its rows; or value -> factor."""
 ClosedValues = Annotated[Any, BeforeValidator(closed_values)]
@@ -446,6 +447,11 @@ class TrainConfig(Section):
     """The loop."""
 
     steps: int = Field(1000, ge=0, le=10**12, description="Optimiser steps.")
+    epochs: Epochs | dict[str, Epochs] | None = Field(
+        None,
+        description="In place of steps: passes over the rows of all tasks together, as many samples as they have; or "
+        "task -> passes over its own rows, where the longest of these runs counts.",
+    )
     samples: int = Field(64, gt=0, le=10**9, description="Samples in a step, over all tasks.")
     micro_batch_positions: int = Field(
         16384, gt=0, description="Most positions (source and target) in one micro-batch."
@@ -488,6 +494,12 @@ class TrainConfig(Section):
     )
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.")
     trackers: tuple[str, ...] = Field(("jsonl", "tensorboard"), description="Where metrics go.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        if self.epochs is not None and "steps" in self.model_fields_set:
+            raise ValueError("steps or epochs, not both")
+        return self
 
 
 class ParallelConfig(Section):

@@ -27,6 +27,8 @@ class Validator:
     """Mean loss of every term on a fixed sample of each task's validation rows; metrics too, where asked."""
 
     generalist: Evaluated
+    higher: dict[str, bool] = field(default_factory=dict)
+    """Name of a measured metric -> whether higher is better."""
     _told: set[str] = field(default_factory=set)
 
     @torch.no_grad()
@@ -102,12 +104,9 @@ class Validator:
             self._tell(f"validation: {notice}")
         for failure in (failure for done in found for failure in done.failures):
             self._tell(f"validation goes on without a metric: {failure}")
-        return {
-            f"valid/{row.task}/{row.metric}": row.score
-            for done in found
-            for row in done.scores
-            if not row.problem
-        }
+        scores = [row for done in found for row in done.scores if not row.problem]
+        self.higher |= {f"valid/{row.task}/{row.metric}": row.higher_is_better for row in scores}
+        return {f"valid/{row.task}/{row.metric}": row.score for row in scores}
 
     def _tell_left_out(self, task: str, looked_at: int, left: Sequence[str]) -> None:
         if left:

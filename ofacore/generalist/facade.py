@@ -138,7 +138,7 @@ class Generalist:
                 names more; default: the rows that the tasks name.
             tasks: Which tasks to train; default: those of ``data``, or all.
             options: Options of trackers and of the schedule, ``{"tracker/wandb": {"project": "mine"}}``.
-            train: Further keys of the training configuration, ``samples=32``.
+            train: Further keys of the training configuration, ``samples=32``, or ``epochs=3`` in place of ``steps``.
 
         Returns:
             The run folder.
@@ -147,12 +147,15 @@ class Generalist:
             UserError: A task, a key or the data cannot be used.
         """
         from ofacore.generalist.fitting import fit
+        from ofacore.generalist.run_length import settle_steps
         from ofacore.plan.checking import check_loop_options
         from ofacore.setup.datasets import rows_of
 
         chosen = self._chosen(data, tasks)
         given = {**train, **({} if steps is None else {"steps": steps})}
         base = self.assembly.config.train.model_dump(exclude_unset=True)
+        if given.keys() & {"steps", "epochs"}:
+            base = {key: value for key, value in base.items() if key not in ("steps", "epochs")}
         before, registry = self.assembly.config, self.assembly.registry
         table = {
             key: {**before.options.get(key, {}), **asked} for key, asked in (options or {}).items()
@@ -170,6 +173,7 @@ class Generalist:
             rows = rows_of(self.assembly.run, self.data, chosen or self.tasks, data, "train")
             self.data |= {name: self._with_held_out(name, found) for name, found in rows.items()}
             self.trained = chosen
+            settle_steps(self)
             folder = Path(out) if out else Path(config.out.format(name=config.name))
             return fit(self, folder, resume=resume)
         except UserError:

@@ -41,6 +41,7 @@ from ofacore.training.callbacks.fault_log import FaultLog
 from ofacore.training.callbacks.plugin_hooks import PluginHooks
 from ofacore.training.callbacks.progress import Progress
 from ofacore.training.callbacks.speed import Speed
+from ofacore.training.callbacks.time_left import TimeLeft
 from ofacore.training.callbacks.tracking import Tracking
 from ofacore.training.callbacks.validation import Validation
 from ofacore.training.loop import Trainer
@@ -286,17 +287,16 @@ def shares(generalist: Generalist) -> dict[str, TaskShare]:
     }
 
 
-def schedule(generalist: Generalist) -> Schedule:
-    """The configured schedule."""
+def schedule(generalist: Generalist, length_known: bool = True) -> Schedule:
+    """The configured schedule; it is told how many steps the run has, where that is known."""
     config, registry = generalist.assembly.config.train, generalist.assembly.registry
     name = config.schedule.name
     options = {**registry.component("schedule", name).options, **config.schedule.options}
     build, tasks = registry.load("schedule", name), shares(generalist)
     owner = who(registry, "schedule", name)
     with Blame(owner, "when it was built"):
-        made = build_schedule(
-            build, tasks, config.samples, config.seed, options, ScheduleContext(config.steps)
-        )
+        context = ScheduleContext(config.steps) if length_known else None
+        made = build_schedule(build, tasks, config.samples, config.seed, options, context)
     return CheckedSchedule(made, owner, tuple(tasks), config.samples)
 
 
@@ -323,7 +323,11 @@ def _callbacks(
     validator = Validator(generalist)
     known = validator.known() if config.checkpoint.best else None
     validation = Validation(
-        on_whole_model(validator, generalist), config.validation, config.checkpoint, known
+        on_whole_model(validator, generalist),
+        config.validation,
+        config.checkpoint,
+        known,
+        validator.higher,
     )
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()
@@ -335,12 +339,24 @@ def _callbacks(
     )
     hooks = RunHooks(assembly.registry)
     hooks.call("ofa_configure", config=assembly.config)
+    left = TimeLeft(validation, written)
+    rows = {name: len(data.source) for name, data in training_data(generalist).items()}
+    progress = Progress(
+        config.log_every,
+        opening=opening or "",
+        time_left=left,
+        validation=validation,
+        rows=rows,
+    )
+    logged = list(trackers.values())
+    tracking = Tracking(logged, config.log_every, speed, validation, owners, left, rows)
     run = TrainingRun(folder, assembly.config, tuple(generalist.data), generalist.model)
     return [
-        *([] if opening is None else [Progress(config.log_every, opening=opening)]),
+        left,
         speed,
         validation,
-        Tracking(list(trackers.values()), config.log_every, speed, validation, owners),
+        *([] if opening is None else [progress]),
+        tracking,
         *([FaultLog()] if first else []),
         written,
         PluginHooks(hooks, run, validation, written),

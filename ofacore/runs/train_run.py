@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ofacore.checkpoint import CheckpointError, find_latest, load_state
 from ofacore.components.schedules import expected_shares
@@ -24,9 +22,11 @@ from ofacore.evaluation.runner import Evaluation, evaluate_tasks
 from ofacore.evaluation.samples import plain_samples
 from ofacore.generalist.facade import Generalist, build_model
 from ofacore.generalist.fitting import check_folder_together, fit, schedule
+from ofacore.generalist.run_length import settle_steps
 from ofacore.generalist.storing import load
 from ofacore.ground.json_text import json_text
 from ofacore.ground.printable import escaped
+from ofacore.ground.tables import table_lines
 from ofacore.launch.heartbeat import Heartbeat
 from ofacore.launch.joining import joined
 from ofacore.parallel import process_groups as groups
@@ -87,6 +87,7 @@ def _train(
     if not dry_run:
         check_folder_together(folder, resume)
     generalist = _generalist(run, folder, resume)
+    settle_steps(generalist)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
     console.print(
         f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}"
@@ -277,21 +278,18 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
     """The tasks with their metric, baseline and expected share of samples."""
     config = generalist.assembly.config.train
     shares = expected_shares(schedule(generalist), config.steps)
-    table = Table(
-        "task", "metric", "baseline", "share", "train rows", title="tasks", title_justify="left"
-    )
+    lines = []
     for name, plan in generalist.assembly.plans.items():
         data = generalist.data[name]
         metric = plan.metrics[0].metric if plan.metrics else ""
         rows = len(data.train) if data.train is not None else 0
-        table.add_row(
-            name,
-            metric,
-            baseline_text(generalist, name, data),
-            f"{shares.get(name, 0):.1%}",
-            str(rows),
-        )
-    console.print(table)
+        share = shares.get(name, 0)
+        passes = share * config.samples * config.steps / rows if rows else 0.0
+        baseline = baseline_text(generalist, name, data)
+        lines.append((name, metric, baseline, f"{share:.1%}", str(rows), f"{passes:.3g}"))
+    console.print(f"tasks, {config.steps} steps", highlight=False)
+    titles = ("task", "metric", "baseline", "share", "train rows", "epochs")
+    _print_table(titles, lines, console)
     for name, plan in generalist.assembly.plans.items():
         for criterion, layers in attention_needs(plan, generalist.assembly.registry).items():
             console.print(f"task {name}: {told(criterion, layers)}", markup=False, highlight=False)
@@ -314,20 +312,21 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     if not scores:
         console.print("no scores: no task has both metrics and held-out rows", highlight=False)
         return
-    table = Table(
-        "task",
-        "metric",
-        "score",
-        "95 % interval",
-        "baseline",
-        "",
-        title="held-out scores",
-        title_justify="left",
-    )
+    lines = []
     for row in scores:
         interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
         baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
         verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
         score = "not scored" if row.problem else f"{row.score:.3f}"
-        table.add_row(escape(row.task), row.metric, score, interval, baseline, verdict)
-    console.print(table)
+        lines.append((row.task, row.metric, score, interval, baseline, verdict))
+    console.print("held-out scores", highlight=False)
+    _print_table(
+        ("task", "metric", "score", "95 % interval", "baseline", "verdict"), lines, console
+    )
+
+
+def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """As wide as the terminal; without one each row is a line, however long."""
+    width = console.width if console.is_terminal else None
+    for line in table_lines(titles, rows, width):
+        console.print(escaped(line), markup=False, highlight=False)

@@ -170,7 +170,7 @@ def rows_of(
                 found[name] = open_task(plan, task, run.registry)
             except DataError:
                 lost = "its rows were given as Python objects, which a saved model does not keep"
-                remedy = "give them again (argument data), or name a file when the model is made"
+                remedy = f"in Python give data={{'{name}': rows}}; to keep them, make the model from files"
                 raise DataError(f"task '{name}': {lost}; {remedy}") from None
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ import torch
 
 from ofacore import Generalist, Task
 from ofacore.config import ConfigError
+from ofacore.config.schema import TrainConfig
+from ofacore.generalist.run_length import settle_steps
 from ofacore.ground.errors import UserError
 
 SIZES = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
@@ -110,6 +113,36 @@ def test_held_out_values_outside_of_a_closed_set_are_counted_and_named(made):
     assert "'new', 'strange'" in told and "list the values in tasks.sort.closed_sets.kind" in told
     (left,) = [line for line in made[2] if line.startswith("validation of task 'sort'")]
     assert "2 of 5 rows are left out" in left and "closed set" in left
+
+
+def test_a_record_tells_passes_over_the_rows_of_each_task(made):
+    lines = (made[1] / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    (last,) = [record for record in records if record["step"] == 12 and "run/steps" in record]
+    assert last["epoch/sort"] == 12 * 2 / 8 and last["epoch/count"] == 12 * 2 / 2
+    assert records[-1] == {"step": 12, "run/ended": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps"), [(2.0, 5), ({"sort": 1.5}, 6), ({"sort": 1, "count": 0.5}, 4)]
+)
+def test_steps_may_be_said_in_passes(made, epochs, steps):
+    """Ten rows, eight of them of one task; two samples of each task in a step of four."""
+    model = made[0]
+    before = model.assembly.config
+    given = before.train.model_dump(exclude={"steps", "epochs"})
+    train = TrainConfig(**given, epochs=epochs)
+    model.assembly.config = before.model_copy(update={"train": train})
+    settle_steps(model)
+    found, model.assembly.config = model.assembly.config.train, before
+    assert (found.steps, found.epochs) == (steps, None)
+
+
+def test_passes_that_cannot_be_are_refused(made):
+    with pytest.raises(UserError, match="steps or epochs, not both"):
+        made[0].fit(steps=1, epochs=2)
+    with pytest.raises(ConfigError, match=r"train.epochs.srt: no such task is trained.*sort"):
+        made[0].fit(epochs={"srt": 2}, **QUIET)
 
 
 def test_data_of_one_task_train_that_task_alone(loaded, tmp_path):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ofacore.config.schema import CheckpointConfig, ValidationConfig
 from ofacore.plugin import suggest
 from ofacore.training.callbacks.base import Callback
+from ofacore.training.callbacks.run_view import Score
 from ofacore.training.training_errors import TrainingError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Validation(Callback):
         config: How often, and when to stop.
         checkpoint: Which value decides.
         known: Name of a value -> whether higher is better, where that is known before the first validation.
+        higher: The same, of whatever has been measured; filled by ``validate``.
 
     Raises:
         TrainingError: ``train.checkpoint.best`` is none of the known names.
@@ -38,6 +41,9 @@ class Validation(Callback):
         validated: Step of the last validation.
         best: Best score so far, None before the first.
         improved: The last validation was the best so far.
+        bests: Name of a value -> its best so far, and the step of that.
+        spent: Seconds that validations of this process took.
+        runs: How many there were.
     """
 
     name = "validation"
@@ -48,6 +54,7 @@ class Validation(Callback):
         config: ValidationConfig,
         checkpoint: CheckpointConfig,
         known: Mapping[str, bool] | None = None,
+        higher: Mapping[str, bool] | None = None,
     ) -> None:
         self.validate, self.config, self.checkpoint = validate, config, checkpoint
         self._names = (checkpoint.best, f"valid/{checkpoint.best}")
@@ -58,6 +65,9 @@ class Validation(Callback):
             self.higher = any((known or {}).get(name, False) for name in self._names)
         self.values: dict[str, float] = {}
         self.validated, self.best, self.improved, self.waited = -1, None, False, 0
+        self.bests: dict[str, tuple[float, int]] = {}
+        self.spent, self.runs = 0.0, 0
+        self._higher: Mapping[str, bool] = {} if higher is None else higher
 
     best: float | None
 
@@ -70,9 +80,12 @@ class Validation(Callback):
             self._run(trainer, trainer.step)
 
     def _run(self, trainer: Trainer, step: int) -> None:
+        began = time.perf_counter()
         with trainer.evaluating():
             self.values = dict(self.validate(step))
+        self.spent, self.runs = self.spent + time.perf_counter() - began, self.runs + 1
         self.validated = step
+        self._note_bests(step)
         found = self.score(self.values)
         self.improved = self._is_better(found)
         self.best = found if self.improved else self.best
@@ -81,6 +94,21 @@ class Validation(Callback):
             trainer.stop.reason = (
                 f"no improvement in {self.waited} validations (train.validation.patience)"
             )
+
+    def _note_bests(self, step: int) -> None:
+        for name, value in self.values.items():
+            best, _ = self.bests.get(name, (math.nan, -1))
+            better = value > best if self._higher.get(name, False) else value < best
+            if math.isfinite(value) and (math.isnan(best) or better):
+                self.bests[name] = value, step
+
+    def scores(self) -> dict[str, Score]:
+        """``task/slot/loss`` or ``task/metric`` -> value of the last validation, with the best so far."""
+        found = {}
+        for name, value in self.values.items():
+            best, step = self.bests.get(name, (value, self.validated))
+            found[name.removeprefix("valid/")] = Score(value, best, step)
+        return found
 
     def score(self, values: Mapping[str, float]) -> float:
         """The value that ``train.checkpoint.best`` names, else the mean of all validation losses.
@@ -104,11 +132,15 @@ class Validation(Callback):
         return self.best is None or (score > self.best if self.higher else score < self.best)
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "validated": self.validated}
+        bests = {name: list(best) for name, best in self.bests.items()}
+        found = {"best": self.best, "waited": self.waited, "validated": self.validated}
+        return {**found, "bests": bests}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.best = state.get("best")
         self.waited, self.validated = state.get("waited", 0), state.get("validated", -1)
+        bests = state.get("bests", {}).items()
+        self.bests = {name: (float(value), int(step)) for name, (value, step) in bests}
 
 
 def _unknown(wanted: str, known: Mapping[str, bool], config: ValidationConfig) -> str:
