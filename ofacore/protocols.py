@@ -97,7 +97,15 @@ from ofacore.contract.segments import (
     TermItem,
     TokenSegment,
 )
-from ofacore.contract.values import Options, Published, RowContext, RowError, SlotPlan, Split
+from ofacore.contract.values import (
+    Options,
+    Published,
+    RedrawError,
+    RowContext,
+    RowError,
+    SlotPlan,
+    Split,
+)
 from ofacore.ground.artifacts import Artifact
 from ofacore.ground.excerpts import excerpt, listing
 from ofacore.ground.vocabulary import BOS, EOS, MASK, PAD, SEP, UNK, Block, Vocabulary
@@ -167,6 +175,7 @@ __all__ = [
     "Published",
     "Record",
     "RequestCheck",
+    "RedrawError",
     "RelativeBias",
     "Router",
     "Routes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import typer
 
 from ofacore.ground.json_text import json_text
 from ofacore.ground.printable import escaped, printable
+from ofacore.ground.tables import table_lines
 
 _CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What JSON leaves as it is and a terminal obeys."""
@@ -57,12 +59,7 @@ def number(value: float | None) -> str:
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns as wide as their longest cell; the last one is not padded."""
-    cells = [
-        [str(title).upper() for title in titles],
-        *[[str(cell) or "-" for cell in row] for row in rows],
-    ]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
-    for row in cells:
-        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        echo("  ".join(padded).rstrip())
+    """A table that fits the terminal; without one each row is a line, however long."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table_lines(titles, rows, width):
+        echo(line)

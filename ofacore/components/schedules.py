@@ -184,9 +184,9 @@ def build_schedule(
     samples: int,
     seed: int,
     options: Mapping[str, Any],
-    context: ScheduleContext,
+    context: ScheduleContext | None,
 ) -> Schedule:
-    """A schedule, told of the run where its constructor has a parameter ``context``."""
+    """A schedule, told of the run where its constructor has a parameter ``context``; None: its length is not known."""
     known = {"context": context} if "context" in signature(build).parameters else {}
     made: Schedule = build(tasks, samples, seed, options, **known)
     return made

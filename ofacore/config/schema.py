@@ -62,6 +62,10 @@ def _without_numpy(values: dict[str, Any]) -> dict[str, Any]:
 
 GenerationValues = Annotated[dict[str, Any], AfterValidator(_without_numpy)]
 """Option of generation -> value; which there are say the generators."""
+Factor = Annotated[float, Field(ge=0)]
+Epochs = Annotated[float, Field(gt=0, le=10**9)]
+ClassWeights = Literal["balanced"] | dict[str, Factor]
+"""``balanced``: each class in inverse proportion to its rows; or value -> factor."""
 ClosedValues = Annotated[Any, BeforeValidator(closed_values)]
 """A list of plain values, a file with one a line, or {column: name}."""
 
@@ -165,6 +169,14 @@ class TaskConfig(Section):
     closed_sets: dict[str, ClosedValues] = Field(
         default_factory=dict,
         description="Slot -> list of values, file with one a line, or {column: name}.",
+    )
+    class_weights: dict[str, ClassWeights] = Field(
+        default_factory=dict,
+        description="Target slot -> balanced (in inverse proportion to the training rows of each value), or value -> "
+        "factor on the loss of rows that have it.",
+    )
+    label_smoothing: float | None = Field(
+        None, ge=0, lt=1, description="Of this task, in place of train.label_smoothing."
     )
     generation: GenerationValues = Field(
         default_factory=dict,
@@ -443,6 +455,11 @@ class TrainConfig(Section):
     """The loop."""
 
     steps: int = Field(1000, ge=0, le=10**12, description="Optimiser steps.")
+    epochs: Epochs | dict[str, Epochs] | None = Field(
+        None,
+        description="In place of steps: passes over the rows of all tasks together, as many samples as they have; or "
+        "task -> passes over its own rows, where the longest of these runs counts.",
+    )
     samples: int = Field(64, gt=0, le=10**9, description="Samples in a step, over all tasks.")
     micro_batch_positions: int = Field(
         16384, gt=0, description="Most positions (source and target) in one micro-batch."
@@ -490,6 +507,12 @@ class TrainConfig(Section):
     )
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.")
     trackers: tuple[str, ...] = Field(("jsonl", "tensorboard"), description="Where metrics go.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        if self.epochs is not None and "steps" in self.model_fields_set:
+            raise ValueError("steps or epochs, not both")
+        return self
 
 
 class ParallelConfig(Section):

@@ -20,6 +20,9 @@ class Loss:
     """fp32 [items]: the SUM over each item's counted units."""
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     """fp32 [items] each: for reports only, detached."""
+    units: Tensor | None = None
+    """fp32 [items]: units that means in reports are taken over, where some counted units tell nothing, such as tokens
+    without an alternative; None: those that the criterion counts. The gradient is divided by its count all the same."""
 
 
 @dataclass(frozen=True)

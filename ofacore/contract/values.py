@@ -22,6 +22,13 @@ class RowError(ValueError):
     """
 
 
+class RedrawError(RowError):
+    """A random change of training, such as a crop, left a value unusable: the changes of the row are drawn again.
+
+    A row transform raises it while ``RowContext.held_back`` is below 1.
+    """
+
+
 @dataclass(frozen=True)
 class SlotPlan:
     """One slot of a validated instruction, with everything that was decided about it."""
@@ -215,6 +222,11 @@ class RowContext:
     """Slot name -> allowed values, for slots with ``closed_set``."""
     options: Mapping[str, Options] = field(default_factory=dict)
     """Preprocessor -> its options as the model has them, for row transforms: these are built once, of its type."""
+    held_back: float = 0.0
+    """How far random changes that may leave a value unusable are held back, 0 to 1: at 1 nothing is changed.
+
+    It grows each time that they are drawn again; see `RedrawError`.
+    """
 
     def __post_init__(self) -> None:
         if not isinstance(self.published, Published):

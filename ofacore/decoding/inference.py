@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from ofacore.plugin import Registry
 from ofacore.plugin.blame import who
 from ofacore.protocols import BatchSide, Example, Generator, RowContext, RowError, Split, Vocabulary
 from ofacore.sources.data_errors import Blaming, blamed_column, reason_at
+
+logger = logging.getLogger("ofacore.decoding")
 
 
 @dataclass(frozen=True)
@@ -84,20 +87,32 @@ class Inference:
                     outputs[i] = output
         if ranks > 1:
             self._fill(outputs, dict(usable))
-        return [output for output in outputs if output is not None]
+        found = [output for output in outputs if output is not None]
+        self._tell_cuts(found)
+        return found
+
+    def _tell_cuts(self, outputs: Sequence[Output]) -> None:
+        """Values that are missing must not look as if the model did not know them."""
+        most = self.generation.max_turns
+        if any(output.cut for output in outputs):
+            _tell_once(
+                f"task '{self.encoder.plan.name}': a repeat was cut off after {most} turns, where the model would have "
+                f"gone on; the option of generation max_turns allows more"
+            )
 
     def _fill(self, outputs: list[Output | None], requests: Mapping[int, Request]) -> None:
         """Take over what other data ranks generated."""
         own = {
-            i: _values(output)
+            i: (_values(output), output.cut)
             for i, output in enumerate(outputs)
             if output is not None and i in requests
         }
         for shown in everyones(own):
-            for i, values in shown.items():
+            for i, (values, cut) in shown.items():
                 if outputs[i] is None:
                     row = Row(requests[i].context, requests[i].context.row, fields=dict(values))
-                    outputs[i] = Output(self._fields(row, requests[i].template), row.ctx)
+                    fields = self._fields(row, requests[i].template)
+                    outputs[i] = Output(fields, row.ctx, cut=cut)
 
     def _request(self, row: Mapping[str, Any], number: int, on_error: str) -> Request | RowError:
         rng = np.random.default_rng(stable_key("infer", self.generation.seed, number))
@@ -156,7 +171,7 @@ class Inference:
         session = self._session([request.source for request in requests], unconditional)
         rows = [Row(r.context, r.context.row, row_id=r.source.row_id) for r in requests]
         generate_target(session, rows, self._tools(template))
-        return [Output(self._fields(row, template), row.ctx) for row in rows]
+        return [Output(self._fields(row, template), row.ctx, cut=row.cut) for row in rows]
 
     def _session(self, examples: Sequence[Example], unconditional: Session | None) -> Session:
         side: BatchSide | None = (
@@ -224,6 +239,12 @@ class Inference:
             for name, slot in slots.items()
             if name in row.fields
         }
+
+
+@lru_cache(maxsize=256)
+def _tell_once(message: str) -> None:
+    """Log a message; once in each process."""
+    logger.warning("%s", message)
 
 
 def _values(output: Output) -> dict[str, list[Any]]:

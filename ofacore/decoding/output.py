@@ -72,6 +72,8 @@ class Output:
     context: RowContext
     problem: str = ""
     """Why nothing could be generated; empty if all went well."""
+    cut: int = 0
+    """Turns after which a repeat was cut off (`max_turns`) while the model would have gone on; 0: none was."""
     _views: Mapping[str, Field] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:

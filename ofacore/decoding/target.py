@@ -51,6 +51,8 @@ class Row:
     """Slot name -> candidates of every turn."""
     row_id: str = ""
     """Where the row is found, for messages; empty: unknown."""
+    cut: int = 0
+    """Turns after which a repeat was cut off while the model would have gone on; 0: none was."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,11 @@ def _end_some(
 ) -> tuple[DecodeSession, list[Row]]:
     """Rows whose repeat ends here go on with what follows it; the others are returned for another turn."""
     first = tools.template.slots[_leaves(turn.repeat.items)[0].position]
-    ends = (
-        _decide(session, rows, first, tools)
-        if turn.number < tools.max_turns
-        else [True] * len(rows)
-    )
+    ends = _decide(session, rows, first, tools)
+    if turn.number >= tools.max_turns:
+        for row, done in zip(rows, ends, strict=True):
+            row.cut = row.cut if done else turn.number
+        ends = [True] * len(rows)
     if not any(ends):
         return session, rows
     ended = [row for row, done in zip(rows, ends, strict=True) if done]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,23 @@ def _confused(
             )
         seen[key] = value
     return ""
+
+
+def stranger_test(
+    members: Sequence[Any], slot: SlotPlan, preprocessors: Mapping[str, Preprocessor]
+) -> Callable[[Any], bool]:
+    """Tells of a value whether a slot reads it as none of the members of its closed set."""
+    preprocessor = preprocessors[slot.preprocessor]
+    known = {_tokens(member, slot, preprocessor) for member in members}
+    return lambda value: _read(value, slot, preprocessor) not in known
+
+
+def _read(value: Any, slot: SlotPlan, preprocessor: Preprocessor) -> bytes | None:
+    """The ids of a value; of one that the slot refuses no member's."""
+    try:
+        return _tokens(value, slot, preprocessor)
+    except RowError:
+        return b""
 
 
 def _takes(slot: SlotPlan, value: Any, preprocessors: Mapping[str, Preprocessor]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from ofacore.protocols import (
     Example,
     Options,
     Preprocessor,
+    RedrawError,
     RowContext,
     RowError,
     RowLengths,
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 
 
 _NOTHING = frozenset[int]()
+_DRAWS = 10
+"""Most times that the random changes of a row are drawn; the last time nothing is left of them."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,27 @@ class Encoder:
         """
         values = self.columns.apply(row, partial=split == "infer")
         sets = self._closed_sets(values)
-        ctx = RowContext(values, self.plan.name, split, rng, closed_sets=sets, options=self.options)
+        draws = _DRAWS if split == "train" else 1
+        for draw in range(draws):
+            ctx = RowContext(
+                values,
+                self.plan.name,
+                split,
+                rng,
+                closed_sets=sets,
+                options=self.options,
+                held_back=draw / (_DRAWS - 1),
+            )
+            with suppress(RedrawError) if draw + 1 < draws else nullcontext():
+                return self._transformed(ctx, template)
+        raise AssertionError("the last draw returns or raises")
+
+    def _transformed(self, ctx: RowContext, template: TemplatePlan) -> RowContext:
+        """The row behind the transforms of its slots and of its task.
+
+        Raises:
+            RedrawError: What is random in them left a value unusable.
+        """
         for name, members in self._order(template).transforms.items():
             owner = self.origins.get(name, f"row transform '{name}'")
             with blamed_column(members[0].name), Blame(owner, f"slot '{members[0].name}'"):
@@ -201,7 +225,7 @@ class Encoder:
                 row = transform(
                     dict(ctx.row), slots, ctx, lambda row: self.lengths(row, ctx, template)
                 )
-            except ColumnError:
+            except (ColumnError, RedrawError):
                 raise
             except RowError as error:
                 raise RowError(f"row transform '{name}': {error}") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ofacore.config.closed_values import plain_value
 from ofacore.encoding.pieces import Placed
 from ofacore.encoding.token_runs import BuiltSequence
 from ofacore.plugin import PluginError
@@ -71,7 +72,8 @@ class TermBuilder:
         if not self.plan.losses:
             for place in target.placed:
                 criterion = place.slot.criterion
-                rule = LossRule(place.slot.head, criterion, criterion)
+                options = self.plan.criterion_options.get(criterion, {})
+                rule = LossRule(place.slot.head, criterion, criterion, options=options)
                 found += self._own(place, place.named.name, rule)
         for loss in self.plan.losses:
             found += self._declared(loss, sources, target)
@@ -114,6 +116,7 @@ class TermBuilder:
         """Terms from the labels that stand on the occurrence itself."""
         if place.ids:
             labels = _token_labels(place)
+            rule = replace(rule, weight=rule.weight * self._class_weight(place))
             positions = (
                 None if sum(map(len, place.positions)) == place.length else _whole(place.positions)
             )
@@ -124,6 +127,13 @@ class TermBuilder:
             yield self._item(
                 name, "target", place.pieces, dict(part.labels), rule, positions, part.blocks
             )
+
+    def _class_weight(self, place: Placed) -> float:
+        """Factor on the loss of the occurrence's value."""
+        weights = self.plan.class_weights.get(place.slot.name)
+        if not isinstance(weights, Mapping):
+            return 1.0
+        return weights.get(str(plain_value(place.value)), 1.0)
 
     def _borrowed(
         self, place: Placed, giver: Placed, name: str, loss: LossPlan, side: Side, shift: int

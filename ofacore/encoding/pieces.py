@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,8 @@ class Placed:
     """Slot whose loss term it counts in; differs for the choice to go on with a repeat."""
     segments: tuple[Segment, ...] = ()
     """What its preprocessor made of the value."""
+    value: Any = None
+    """The value."""
     pieces: list[int] = field(default_factory=list)
     """Numbers of its pieces within the sequence."""
     length: int = 0

@@ -154,7 +154,7 @@ def _events(items: Sequence[Occurrence | RepeatEnd]) -> list[_Event]:
 
 
 def _place(one: Occurrence) -> Placed:
-    return Placed(one.item.slot, one.item.turn, one.item.slot, one.segments)
+    return Placed(one.item.slot, one.item.turn, one.item.slot, one.segments, one.item.value)
 
 
 def _in_run(event: _Event | None) -> bool:

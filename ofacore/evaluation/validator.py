@@ -29,6 +29,8 @@ class Validator:
     generalist: Evaluated
     deciding: dict[str, bool] = field(default_factory=dict)
     """The first metric of each task, once it was measured -> whether higher is better."""
+    higher: dict[str, bool] = field(default_factory=dict)
+    """Name of a measured metric -> whether higher is better."""
     _told: set[str] = field(default_factory=set)
 
     @torch.no_grad()
@@ -38,9 +40,11 @@ class Validator:
         values: dict[str, float] = {}
         for name, source in self._sources().items():
             encoder = self.generalist.assembly.encoders[name]
-            values |= self._losses(
-                _examples(name, source, encoder, config.validation.samples, config.seed), config
+            examples, left = _examples(
+                name, source, encoder, config.validation.samples, config.seed
             )
+            self._tell_left_out(name, len(examples) + len(left), left)
+            values |= self._losses(examples, config)
         return values | (self._metrics() if config.validation.measures else {})
 
     def known(self) -> dict[str, bool]:
@@ -48,7 +52,7 @@ class Validator:
         assembly, found = self.generalist.assembly, dict[str, bool]()
         sources = self._sources()
         for name, source in sources.items():
-            examples = _examples(
+            examples, _ = _examples(
                 name, source, assembly.encoders[name], 2, assembly.config.train.seed
             )
             found |= {
@@ -79,16 +83,17 @@ class Validator:
             for group, loss in self.generalist.model.losses(
                 collate(own[start : start + 32], packing=config.packing)
             ):
+                units = group.counts if loss.units is None else loss.units.tolist()
                 for term, value, count in zip(
-                    group.terms, loss.values.tolist(), group.counts, strict=True
+                    group.terms, loss.values.tolist(), units, strict=True
                 ):
                     totals[term] = totals.get(term, 0.0) + value
-                    counts[term] = counts.get(term, 0) + count
+                    counts[term] = counts.get(term, 0) + int(count)
         found = everyones((totals, counts))
         terms = dict.fromkeys(term for each, _ in found for term in each)
         return {
             f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found)
-            / sum(n.get(term, 0) for _, n in found)
+            / max(1, sum(n.get(term, 0) for _, n in found))
             for term in terms
         }
 
@@ -104,11 +109,18 @@ class Validator:
         values: dict[str, float] = {}
         for done in found:
             measured = [row for row in done.scores if not row.problem]
+            names = {f"valid/{row.task}/{row.metric}": row.higher_is_better for row in measured}
             values |= {f"valid/{row.task}/{row.metric}": row.score for row in measured}
-            self.deciding |= {
-                f"valid/{row.task}/{row.metric}": row.higher_is_better for row in measured[:1]
-            }
+            self.higher |= names
+            self.deciding |= dict(list(names.items())[:1])
         return values
+
+    def _tell_left_out(self, task: str, looked_at: int, left: Sequence[str]) -> None:
+        if left:
+            more = f"; and {len(left) - 1} more" if len(left) > 1 else ""
+            self._tell(
+                f"validation of task '{task}': {len(left)} of {looked_at} rows are left out: {left[0]}{more}"
+            )
 
     def _tell(self, message: str) -> None:
         if message not in self._told:
@@ -116,9 +128,12 @@ class Validator:
             logger.warning(message)
 
 
-def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int) -> list[Example]:
-    """Encoded validation rows, evenly spread; rows that cannot be used are left out."""
-    examples = []
+def _examples(
+    task: str, source: Source, encoder: Encoder, most: int, seed: int
+) -> tuple[list[Example], list[str]]:
+    """Encoded validation rows, evenly spread, and why others cannot be used."""
+    examples: list[Example] = []
+    left: list[str] = []
     for index in spread(len(source), most):
         rng = item_rng(seed, task, 0, index, 0)
         try:
@@ -126,5 +141,5 @@ def _examples(task: str, source: Source, encoder: Encoder, most: int, seed: int)
                 encoder.encode(source[index], split="valid", rng=rng, row_id=source.name(index))
             )
         except RowError as error:
-            logger.debug("left out of validation: %s", error)
-    return examples
+            left.append(str(error))
+    return examples, left

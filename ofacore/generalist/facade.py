@@ -21,7 +21,7 @@ from ofacore.config.validation import explained
 from ofacore.ground.errors import UserError
 from ofacore.instruction import format, parse
 from ofacore.plan import TaskPlan, compile_task
-from ofacore.plan.generation import generation_of, target_slots, untaken
+from ofacore.plan.generation import generation_of, target_slots, untaken, usual_options
 from ofacore.plugin import Registry, suggest
 from ofacore.setup.task import Task
 
@@ -51,6 +51,8 @@ class Generalist:
     ) -> None:
         self.assembly, self.model = assembly, model
         self.data = dict(data or {})
+        self.trained: tuple[str, ...] | None = None
+        """Tasks that the next training takes samples from; None: all that have training rows."""
 
     @classmethod
     def create(
@@ -120,6 +122,7 @@ class Generalist:
         out: str | Path | None = None,
         resume: bool = False,
         data: Mapping[str, Any] | None = None,
+        tasks: Sequence[str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         **train: Any,
     ) -> Path:
@@ -129,19 +132,28 @@ class Generalist:
             steps: Steps in all; default: those of the configuration.
             out: Run folder; default: ``runs/<name>``.
             resume: Go on from the folder's latest checkpoint.
-            data: Task -> training rows, in any form that `Task` takes; default: those that the tasks name.
+            data: Task -> training rows, in any form that `Task` takes: these tasks alone are trained, unless ``tasks``
+                names more; default: the rows that the tasks name.
+            tasks: Which tasks to train; default: those of ``data``, or all.
             options: Options of trackers and of the schedule, ``{"tracker/wandb": {"project": "mine"}}``.
-            train: Further keys of the training configuration, ``samples=32``.
+            train: Further keys of the training configuration, ``samples=32``, or ``epochs=3`` in place of ``steps``.
 
         Returns:
             The run folder.
+
+        Raises:
+            UserError: A task, a key or the data cannot be used.
         """
         from ofacore.generalist.fitting import fit
+        from ofacore.generalist.run_length import settle_steps
         from ofacore.plan.checking import check_loop_options
         from ofacore.setup.datasets import rows_of
 
+        chosen = self._chosen(data, tasks)
         given = {**train, **({} if steps is None else {"steps": steps})}
         base = self.assembly.config.train.model_dump(exclude_unset=True)
+        if given.keys() & {"steps", "epochs"}:
+            base = {key: value for key, value in base.items() if key not in ("steps", "epochs")}
         before, registry = self.assembly.config, self.assembly.registry
         table = {
             key: {**before.options.get(key, {}), **asked} for key, asked in (options or {}).items()
@@ -156,14 +168,41 @@ class Generalist:
             self.assembly.registry = registry.pinned(component_options(config))
         self.assembly.config = config
         try:
-            self.data |= rows_of(
-                self.assembly.run, self.data, self.tasks, data, "train", training=True
-            )
+            names = chosen or self.tasks
+            rows = rows_of(self.assembly.run, self.data, names, data, "train", training=True)
+            self.data |= {name: self._with_held_out(name, found) for name, found in rows.items()}
+            self.trained = chosen
+            settle_steps(self)
             folder = Path(out) if out else Path(config.out.format(name=config.name))
             return fit(self, folder, resume=resume)
         except UserError:
             self.assembly.config, self.assembly.registry = before, registry
             raise
+
+    def _chosen(
+        self, data: Mapping[str, Any] | None, tasks: Sequence[str] | None
+    ) -> tuple[str, ...] | None:
+        """The tasks to train; None: all.
+
+        Raises:
+            UserError: There is no such task, or one that has new rows is not among them.
+        """
+        asked = [tasks] if isinstance(tasks, str) else list(tasks or ())
+        for name in [*(data or ()), *asked]:
+            if name not in self.tasks:
+                hint = suggest(name, self.tasks) or f"there are {', '.join(self.tasks)}"
+                raise UserError(f"no task '{name}' in this model; {hint}")
+        idle = next((name for name in data or () if asked and name not in asked), None)
+        if idle is not None:
+            raise UserError(f"data has rows for '{idle}', which tasks does not name: add it there")
+        return tuple(asked or data or ()) or None
+
+    def _with_held_out(self, name: str, rows: TaskRows) -> TaskRows:
+        """New training rows beside the held-out rows that the task had before."""
+        known = self.data.get(name)
+        if known is None or known is rows:
+            return rows
+        return replace(known, splits={**known.splits, **rows.splits})
 
     def infer(
         self,
@@ -218,9 +257,8 @@ class Generalist:
         whose = f"'{plan.name}'" if plan.name in self.tasks else f"'{plan.templates[0].text}'"
         if problems := untaken("generation", generation, slots, registry, whose):
             raise ConfigError(problems)
-        options = generation_of(
-            slots, registry, self.assembly.config.generation, plan.generation, generation
-        )
+        layers = (usual_options(plan), self.assembly.config.generation, plan.generation, generation)
+        options = generation_of(slots, registry, *layers)
         self.model.eval()
         encoder = self.assembly.encoder(plan)
         if batch_size < 1:

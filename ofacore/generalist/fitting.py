@@ -42,6 +42,7 @@ from ofacore.training.callbacks.joined_metrics import JoinedMetrics
 from ofacore.training.callbacks.plugin_hooks import PluginHooks
 from ofacore.training.callbacks.progress import Progress
 from ofacore.training.callbacks.speed import Speed
+from ofacore.training.callbacks.time_left import TimeLeft
 from ofacore.training.callbacks.tracking import Tracking
 from ofacore.training.callbacks.validation import Validation
 from ofacore.training.loop import Trainer
@@ -268,12 +269,14 @@ def _claimed_together(folder: Path) -> Iterator[None]:
 
 
 def training_data(generalist: Generalist) -> dict[str, TrainingData]:
-    """Rows and encoders of all tasks that have training rows."""
-    encoders = generalist.assembly.encoders
+    """Rows and encoders of the tasks that are trained and have training rows."""
+    encoders, trained = generalist.assembly.encoders, generalist.trained
     return {
         name: TrainingData(data.train, encoders[name])
         for name, data in generalist.data.items()
-        if data.train is not None and generalist.assembly.plans[name].weight > 0
+        if data.train is not None
+        and generalist.assembly.plans[name].weight > 0
+        and (trained is None or name in trained)
     }
 
 
@@ -285,17 +288,16 @@ def shares(generalist: Generalist) -> dict[str, TaskShare]:
     }
 
 
-def schedule(generalist: Generalist) -> Schedule:
-    """The configured schedule."""
+def schedule(generalist: Generalist, length_known: bool = True) -> Schedule:
+    """The configured schedule; it is told how many steps the run has, where that is known."""
     config, registry = generalist.assembly.config.train, generalist.assembly.registry
     name = config.schedule.name
     options = {**registry.component("schedule", name).options, **config.schedule.options}
     build, tasks = registry.load("schedule", name), shares(generalist)
     owner = who(registry, "schedule", name)
     with Blame(owner, "when it was built"):
-        made = build_schedule(
-            build, tasks, config.samples, config.seed, options, ScheduleContext(config.steps)
-        )
+        context = ScheduleContext(config.steps) if length_known else None
+        made = build_schedule(build, tasks, config.samples, config.seed, options, context)
     return CheckedSchedule(made, owner, tuple(tasks), config.samples)
 
 
@@ -327,6 +329,7 @@ def _callbacks(
         config.checkpoint,
         known,
         JoinedMetrics(validator.deciding),
+        validator.higher,
     )
     speed, first = Speed(), groups.is_first()
     names = config.trackers if first else ()
@@ -338,12 +341,24 @@ def _callbacks(
     )
     hooks = RunHooks(assembly.registry)
     hooks.call("ofa_configure", config=assembly.config)
+    left = TimeLeft(validation, written)
+    rows = {name: len(data.source) for name, data in training_data(generalist).items()}
+    progress = Progress(
+        config.log_every,
+        opening=opening or "",
+        time_left=left,
+        validation=validation,
+        rows=rows,
+    )
+    logged = list(trackers.values())
+    tracking = Tracking(logged, config.log_every, speed, validation, owners, left, rows)
     run = TrainingRun(folder, assembly.config, tuple(generalist.data), generalist.model)
     return [
-        *([] if opening is None else [Progress(config.log_every, opening=opening)]),
+        left,
         speed,
         validation,
-        Tracking(list(trackers.values()), config.log_every, speed, validation, owners),
+        *([] if opening is None else [progress]),
+        tracking,
         *([FaultLog()] if first else []),
         written,
         PluginHooks(hooks, run, validation, written),

@@ -96,6 +96,22 @@ def check_free(folder: Path) -> None:
         pass
 
 
+def is_claimed(folder: Path) -> bool:
+    """Whether a run is training in a folder, as far as the file system tells; it does not wait."""
+    from filelock import lock_descriptor
+
+    try:
+        handle = _opened(folder)
+    except OSError:  # no folder, or no lock file: nobody has ever claimed it
+        return False
+    try:
+        return not lock_descriptor(handle, blocking=False)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
 def _opened(folder: Path, flags: int = 0) -> int:
     """A descriptor to lock: of the folder itself, or where folders cannot be opened, as on Windows, of a file in it."""
     try:

@@ -34,7 +34,8 @@ def checked_loss(found: Any, prediction: Any, items: int, owner: str, place: str
 def _problem(found: Any, prediction: Any, items: int) -> str:
     if not isinstance(found, Loss) or not isinstance(found.values, Tensor):
         return f"gives {type(found).__name__}, no Loss of a tensor"
-    for name, values in {"values": found.values, **found.parts}.items():
+    units = {} if found.units is None else {"units": found.units}
+    for name, values in {"values": found.values, **found.parts, **units}.items():
         shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         if shape != [items]:
             wanted = f"wanted is [{items}], one for each"

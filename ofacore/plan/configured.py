@@ -41,6 +41,8 @@ def plan_task(name: str, config: TaskConfig, registry: Registry) -> TaskPlan:
         loss_weight=config.loss_weight,
         decoder_plain_with_loss=config.decoder_plain_with_loss
         or bool(options.get("decoder_plain_with_loss")),
+        class_weights=dict(config.class_weights),
+        label_smoothing=config.label_smoothing,
         prompt_slot=config.prompt_slot or str(options.get("prompt_slot", "")),
         drop_prompt=config.drop_prompt or float(options.get("drop_prompt", 0.0)),
     )

@@ -6,6 +6,7 @@ task, call) is a plain mapping, name -> value: each target slot's generator gets
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,11 +28,18 @@ CORE_OPTIONS: Mapping[str, Option] = MappingProxyType(
             minimum=0,
             maximum=10**18,
         ),
-        "max_turns": Option(30, "Most turns of a repeat group.", minimum=1, maximum=10**6),
+        "max_turns": Option(
+            30,
+            "Most turns of a repeat group; of a task whose training data have more: a quarter more than these.",
+            minimum=1,
+            maximum=10**6,
+        ),
     }
 )
 """What generation itself takes, whatever the target is."""
 _CORE = ""
+_MORE_TURNS = 1.25
+"""What a repeat may have, of the most turns that it has in the training data."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,12 @@ class Generation:
     """Generator of a target slot -> every option that it declares."""
     seed: int = 0
     max_turns: int = 30
+
+
+def usual_options(plan: TaskPlan) -> dict[str, Any]:
+    """What a task's training data say of its generation, to go before everything that is set."""
+    turns = math.ceil(plan.turns * _MORE_TURNS)
+    return {"max_turns": turns} if turns > CORE_OPTIONS["max_turns"].default else {}
 
 
 def target_slots(plan: TaskPlan) -> tuple[SlotPlan, ...]:

@@ -127,6 +127,8 @@ class TaskCheck:
         for slot, values in config.closed_sets.items():
             path = f"{self._path}.closed_sets.{slot}"
             yield from self._slot(path, slot, targets=True) or self._closed_set(path, slot, values)
+        for slot in config.class_weights:
+            yield from self._slot(f"{self._path}.class_weights.{slot}", slot, targets=True)
 
     def _slot(
         self, path: str, slot: str, targets: bool = False, judged: bool = False
@@ -211,8 +213,19 @@ class TaskCheck:
 
     def _as_a_whole(self) -> list[Problem]:
         if isinstance(self._attempt, TaskPlan):
-            return []
+            return self._smoothing(self._attempt)
         return [Problem(self._path, f"this task cannot be planned:\n{self._attempt}")]
+
+    def _smoothing(self, plan: TaskPlan) -> list[Problem]:
+        """A label smoothing that none of the task's losses has."""
+        names = [slot.criterion for slot in plan.slots() if slot.loss and not plan.losses]
+        names += [loss.criterion for loss in plan.all_losses()]
+        known = [self._registry.component("criterion", name).options for name in names]
+        if plan.label_smoothing is None or any("label_smoothing" in options for options in known):
+            return []
+        told = ", ".join(dict.fromkeys(names))
+        message = f"no loss of this task smooths labels ({told})"
+        return [Problem(f"{self._path}.label_smoothing", message, hint="take it out")]
 
     def _missing_columns(self) -> Iterator[Problem]:
         for split in _SPLITS if self._columns else ():

@@ -105,6 +105,14 @@ class TaskPlan:
     decoder_plain_with_loss: bool = False
     prompt_slot: str = ""
     drop_prompt: float = 0.0
+    class_weights: Mapping[str, str | Mapping[str, float]] = field(default_factory=dict)
+    """Target slot -> value, as text -> factor on its loss; ``balanced`` until the training data are looked at."""
+    label_smoothing: float | None = None
+    """In place of the run's."""
+    criterion_options: Mapping[str, Options] = field(default_factory=dict)
+    """Criterion of a target slot -> options of this task, where it declares no losses."""
+    turns: int = 0
+    """Most turns that a repeat of its targets has in the training data; 0: unknown."""
 
     def all_losses(self) -> tuple[LossPlan, ...]:
         """Losses that are declared, that of a contrast too."""

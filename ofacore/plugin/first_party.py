@@ -30,6 +30,7 @@ CORE_DISTRIBUTION = "ofacore"
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "train": "Train a generalist on the tasks of a configuration, or on the starter tasks.",
+        "watch": "Follow a run that trains elsewhere.",
         "eval": "Score a trained run on its tasks.",
         "infer": "Answer one instruction with a trained run.",
         "explain": "Show what an instruction becomes.",

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ofacore.checkpoint import find_latest, pointer_facts
 from ofacore.evaluation.evaluation_errors import MetricError
@@ -26,6 +24,7 @@ from ofacore.generalist.storing import checkpoint_of, load
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_free, check_writable
 from ofacore.ground.printable import escaped
+from ofacore.ground.tables import table_lines
 from ofacore.launch.heartbeat import Heartbeat
 from ofacore.parallel.process import tune_process
 from ofacore.parallel.process_groups import is_first
@@ -122,17 +121,25 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     if not scores:
         console.print("no scores: no task has both metrics and held-out rows", highlight=False)
         return
-    which = scores[0].checkpoint
-    title = f"held-out scores of {which}" if which else "held-out scores"
-    titles = ("task", "metric", "score", "95 % interval", "rows", "baseline", "")
-    table = Table(*titles, title=title, title_justify="left")
+    lines = []
     for row in scores:
         interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
         baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
         verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
         score = "not scored" if row.problem else f"{row.score:.3f}"
-        table.add_row(escape(row.task), row.metric, score, interval, row.rows, baseline, verdict)
-    console.print(table)
+        lines.append((row.task, row.metric, score, interval, row.rows, baseline, verdict))
+    which = scores[0].checkpoint
+    title = f"held-out scores of {which}" if which else "held-out scores"
+    console.print(title, highlight=False)
+    titles = ("task", "metric", "score", "95 % interval", "rows", "baseline", "verdict")
+    print_table(titles, lines, console)
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """As wide as the terminal; without one each row is a line, however long."""
+    width = console.width if console.is_terminal else None
+    for line in table_lines(titles, rows, width):
+        console.print(escaped(line), markup=False, highlight=False)
 
 
 def _remarks(done: Sequence[Evaluation], folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from ofacore.checkpoint import CheckpointError, find_latest, load_state
 from ofacore.components.schedules import expected_shares
@@ -18,7 +17,9 @@ from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.metric_check import try_metrics
 from ofacore.generalist.facade import Generalist, build_model
 from ofacore.generalist.fitting import check_folder_together, fit, schedule
+from ofacore.generalist.run_length import settle_steps
 from ofacore.generalist.storing import load
+from ofacore.ground.printable import escaped
 from ofacore.launch.heartbeat import Heartbeat
 from ofacore.launch.joining import joined
 from ofacore.parallel import process_groups as groups
@@ -27,7 +28,7 @@ from ofacore.parallel.process_groups import is_first
 from ofacore.plan.criterion_needs import attention_needs, told
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
-from ofacore.runs.scoring_run import finish
+from ofacore.runs.scoring_run import finish, print_table
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.stored_description import described_model
@@ -80,6 +81,7 @@ def _train(
     if not dry_run:
         check_folder_together(folder, resume)
     generalist = _generalist(run, folder, resume)
+    settle_steps(generalist)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
     console.print(
         f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}"
@@ -192,21 +194,18 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
     """The tasks with their metric, baseline and expected share of samples."""
     config = generalist.assembly.config.train
     shares = expected_shares(schedule(generalist), config.steps)
-    table = Table(
-        "task", "metric", "baseline", "share", "train rows", title="tasks", title_justify="left"
-    )
+    lines = []
     for name, plan in generalist.assembly.plans.items():
         data = generalist.data[name]
         metric = plan.metrics[0].metric if plan.metrics else ""
         rows = len(data.train) if data.train is not None else 0
-        table.add_row(
-            name,
-            metric,
-            baseline_text(generalist, name, data),
-            f"{shares.get(name, 0):.1%}",
-            str(rows),
-        )
-    console.print(table)
+        share = shares.get(name, 0)
+        passes = share * config.samples * config.steps / rows if rows else 0.0
+        baseline = baseline_text(generalist, name, data)
+        lines.append((name, metric, baseline, f"{share:.1%}", str(rows), f"{passes:.3g}"))
+    console.print(f"tasks, {config.steps} steps", highlight=False)
+    titles = ("task", "metric", "baseline", "share", "train rows", "epochs")
+    print_table(titles, lines, console)
     for name, plan in generalist.assembly.plans.items():
         for criterion, layers in attention_needs(plan, generalist.assembly.registry).items():
             console.print(f"task {name}: {told(criterion, layers)}", markup=False, highlight=False)

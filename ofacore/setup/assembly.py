@@ -44,9 +44,11 @@ from ofacore.protocols import (
 )
 from ofacore.setup.bound_neighbours import FittingValues, check_built_on, neighbours
 from ofacore.setup.closed_sets import settled, with_closed_sets
+from ofacore.setup.data_facts import facts_of, with_facts, with_stored_facts
 from ofacore.setup.datasets import DataError, TaskRows, sampled_rows
 from ofacore.setup.model_needs import own_criteria
 from ofacore.setup.origins import describe_origins, with_stored_options, with_todays_names
+from ofacore.setup.strangers import tell_strangers
 
 logger = logging.getLogger("ofacore.training")
 FIT_ROWS = 20_000
@@ -80,7 +82,9 @@ class Assembly:
         assembly = cls(config, registry, plans, {}, Vocabulary())
         assembly._fit(data)
         for name, plan in run.plans.items():
-            plans[name] = settled(plans[name], plan, assembly.preprocessors)
+            plan = settled(plans[name], plan, assembly.preprocessors)
+            plans[name] = with_facts(plan, data[name], registry)
+            tell_strangers(plans[name], data[name], registry, assembly.preprocessors)
         assembly._check_storable()
         return assembly
 
@@ -92,7 +96,11 @@ class Assembly:
         registry = with_stored_options(registry, state.get("components", {}))
         config = with_todays_names(RunConfig.model_validate(state["config"]), registry)
         registry = registry.pinned(component_options(config))
-        plans = dict(PlannedRun.of(config, registry).plans)
+        facts = state.get("from_data", {})
+        plans = {
+            name: with_stored_facts(plan, facts.get(name, {}))
+            for name, plan in PlannedRun.of(config, registry).plans.items()
+        }
         registry = with_shared_options(registry, plans, component_options(config))
         vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
         assembly = cls(config, registry, plans, dict(artifacts), vocabulary)
@@ -125,6 +133,7 @@ class Assembly:
         return {
             "config": config,
             "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks],
+            "from_data": {name: facts_of(plan) for name, plan in self.plans.items()},
             "components": describe_origins(
                 self.plans, self.config.model, registry, of_model(self.config)
             ),
@@ -245,12 +254,22 @@ class Assembly:
 
     def with_loss_options(self, plan: TaskPlan) -> TaskPlan:
         """The plan, each of its losses with every option of its criterion."""
-        losses = tuple(self._with_options(loss) for loss in plan.losses)
-        contrast = None if plan.contrast is None else self._with_options(plan.contrast)
-        return replace(plan, losses=losses, contrast=contrast)
+        losses = tuple(self._with_options(loss, plan) for loss in plan.losses)
+        contrast = None if plan.contrast is None else self._with_options(plan.contrast, plan)
+        own = {name: self._task_options(name, plan) for name in own_criteria(plan)}
+        return replace(plan, losses=losses, contrast=contrast, criterion_options=own)
 
-    def _with_options(self, loss: LossPlan) -> LossPlan:
-        return replace(loss, options={**self.criterion_options(loss.criterion), **loss.options})
+    def _with_options(self, loss: LossPlan, plan: TaskPlan) -> LossPlan:
+        usual = self.criterion_options(loss.criterion)
+        own = self._task_options(loss.criterion, plan)
+        return replace(loss, options={**usual, **own, **loss.options})
+
+    def _task_options(self, criterion: str, plan: TaskPlan) -> dict[str, Any]:
+        """Options of a criterion that a task sets for all its losses."""
+        takes = "label_smoothing" in self.registry.component("criterion", criterion).options
+        if plan.label_smoothing is None or not takes:
+            return {}
+        return {"label_smoothing": plan.label_smoothing}
 
     def attention_layers(self, name: str, options: Options) -> tuple[int, ...]:
         """Decoder layers whose cross-attention a criterion asks for.

@@ -111,7 +111,7 @@ def _from_data(plan: TaskPlan, data: TaskRows, registry: Registry) -> dict[str, 
     found: dict[str, dict[str, Any]] = {name: {} for name in tests}
     for row in sampled_rows(plan, data, registry, CLOSED_SET_LIMIT) if found else ():
         for name, seen in found.items():
-            for value in _values(row.get(name), wanted[name], tests[name]):
+            for value in values_of(row.get(name), wanted[name], tests[name]):
                 plain = plain_value(value)
                 if plain is not None:
                     seen.setdefault(str(plain), plain)
@@ -121,7 +121,7 @@ def _from_data(plan: TaskPlan, data: TaskRows, registry: Registry) -> dict[str, 
     }
 
 
-def _values(value: Any, slot: SlotPlan, is_element: Callable[[Any], bool]) -> list[Any]:
+def values_of(value: Any, slot: SlotPlan, is_element: Callable[[Any], bool]) -> list[Any]:
     """The values that a row gives to a slot; none where it is no value of its type."""
     if slot.repeat or is_element(value):
         return list(elements_of(value, is_element))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape, unescape
@@ -45,7 +46,7 @@ class SeenRow:
     """Positions of each source sequence, piece by piece, in words."""
     target: str
     counts: Mapping[str, int]
-    """Loss term -> units."""
+    """Loss term -> units, over all turns of a repeat."""
 
 
 @dataclass
@@ -208,7 +209,9 @@ def _seen(example: Example, encoder: Encoder) -> SeenRow:
         for name, slot in slots.items()
         if row.get(name) is not None
     ]
-    counts = {item.term: item.count for item in example.terms}
+    counts = Counter[str]()
+    for item in example.terms:
+        counts[item.term] += item.count
     source = tuple(_in_words(sequence) for sequence in example.source)
     return SeenRow(example.row_id, tuple(shown), source, _in_words(example.target), counts)
 

@@ -176,9 +176,8 @@ def rows_of(
                 found[name] = open_task(plan, task, run.registry, "" if training else split)
             except DataError:
                 lost = "its rows were given as Python objects, which a saved model does not keep"
-                raise DataError(
-                    f"task '{name}': {lost}; give them as data={{'{name}': rows}}"
-                ) from None
+                remedy = f"in Python give data={{'{name}': rows}}; to keep them, make the model from files"
+                raise DataError(f"task '{name}': {lost}; {remedy}") from None
     return found
 
 
@@ -186,7 +185,13 @@ def sampled_rows(
     plan: TaskPlan, data: TaskRows, registry: Registry, most: int
 ) -> Iterator[dict[str, Any]]:
     """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
-    source = data.train
+    return (row for _, row in named_rows(plan, data.train, registry, most))
+
+
+def named_rows(
+    plan: TaskPlan, source: Source | None, registry: Registry, most: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """As `sampled_rows`, of any split, each with the name of its place."""
     if source is None or not len(source):
         return
     columns = ColumnMap.of(
@@ -195,7 +200,7 @@ def sampled_rows(
     step = max(1, len(source) // most)
     for index in range(0, len(source), step):
         try:
-            yield columns.apply(source[index])
+            yield source.name(index), columns.apply(source[index])
         except RowError:
             continue
 

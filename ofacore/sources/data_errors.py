@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ofacore.ground.excerpts import cut, listing
-from ofacore.protocols import RowError, SampleInfo
+from ofacore.protocols import RedrawError, RowError, SampleInfo
 
 _ROWS = 8
 _TASKS = 4
@@ -117,7 +117,7 @@ def blamed_column(column: str) -> Iterator[None]:
     """Gives an error of a row its column."""
     try:
         yield
-    except ColumnError:
+    except (ColumnError, RedrawError):
         raise
     except RowError as error:
         raise column_error(column, error) from error

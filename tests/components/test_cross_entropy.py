@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional
 
 from ofacore.parts import CrossEntropy, LabelError, TokenPrediction, linear_cross_entropy
-from ofacore.protocols import CriterionContext
+from ofacore.protocols import CriterionContext, TermGroup
+from ofacore.training.step.weighing import TermSums
 
 
 def inputs(m: int = 13, v: int = 29, width: int = 8):
@@ -100,6 +101,34 @@ def test_closed_sets_share_the_softmax_among_allowed_tokens_alone(smoothing: flo
     ]
     torch.testing.assert_close(loss.values, torch.stack(expected))
     assert bool(torch.autograd.grad(loss.values.sum(), hidden)[0].isfinite().all())
+
+
+def test_what_is_shown_of_closed_sets_is_a_mean_over_decisions_alone() -> None:
+    """Every second token has no alternative: it is never wrong, and neither makes a coin toss look better."""
+    hidden, weight, labels, _ = inputs()
+    scores = prediction(hidden, weight)
+    allowed = [
+        [int(label)] if k % 2 else [int(label), (int(label) + 1) % 29]
+        for k, label in enumerate(labels)
+    ]
+    given = {
+        "ids": scores.ids[labels],
+        "allowed": scores.ids[torch.tensor(sum(allowed, []))],
+        "allowed_lengths": torch.tensor([len(a) for a in allowed]),
+    }
+    loss = CrossEntropy({})(scores, given, CriterionContext((13,), {}))
+    pairs = (hidden @ weight.T)[torch.arange(0, 13, 2)[:, None], torch.tensor(allowed[::2])]
+    right = float((pairs[:, 0] > pairs[:, 1]).sum())
+    index = torch.arange(13)
+    own = (("t/s",), (13,), (1.0,), (0,))
+    group = TermGroup("token", "cross_entropy", "target", {}, (), index, (13,), given, {}, *own)
+    sums = TermSums()
+    sums.add(group, loss, [True])
+    shown = sums.report()
+    assert shown["train/t/s/accuracy"] == pytest.approx(right / 7)
+    assert shown["train/t/s"] == pytest.approx(
+        float(-pairs.detach().log_softmax(1)[:, 0].mean()), rel=1e-5
+    )
 
 
 def test_a_label_that_is_not_allowed_is_an_error() -> None:

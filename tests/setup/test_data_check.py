@@ -32,6 +32,12 @@ def test_the_first_rows_are_shown_as_the_model_sees_them(tmp_path):
     )
 
 
+def test_all_turns_of_a_repeat_count_as_learned():
+    made = encoder("[WORD:a] -> ([WORD:t])*")
+    found = check_data(open_source([{"a": "hi", "t": ["ab", "c", "de"]}]), made.plan, made)
+    assert found.seen[0].counts == {"toy/t": 3 + 2 + 3 + 1}
+
+
 def test_the_page_is_escaped_and_whole(tmp_path):
     page = report(tmp_path)[1].html()
     assert "<b>x</b>" not in page and "&lt;b&gt;x&lt;/b&gt;" in page

@@ -69,6 +69,7 @@ def infer(
             "score": output.score,
             "log_prob": output.log_prob,
             "mean_log_prob": output.mean_log_prob,
+            "cut": output.cut,
         }
         print_json({"values": output.values, **known, "candidates": _candidates(output)})
         return

@@ -47,19 +47,28 @@ class CrossEntropy(nn.Module):
     def forward(
         self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext
     ) -> Loss:
-        """Sums of each item's losses; parts ``nll`` and ``accuracy`` (numbers of right positions)."""
+        """Sums of each item's losses; parts ``nll`` and ``accuracy`` (numbers of right positions).
+
+        In a closed set, tokens without an alternative count in no mean that is shown: their loss is 0, and none of them
+        can be wrong.
+        """
         local = prediction.local(labels["ids"])
         if "allowed" in labels:
             total, nll, right = self._closed(prediction, local, labels)
         else:
             total, nll, right = prediction.cross_entropy(local, self.label_smoothing)
         lengths = ctx.lengths
+        decided = (labels["allowed_lengths"] > 1).float() if "allowed" in labels else None
         if self.drop_worst_ratio:
             keep = _best(total.detach(), lengths, self.drop_worst_ratio)
             total, nll, right = total * keep, nll * keep, right * keep
+            decided = None if decided is None else decided * keep
+        if decided is not None:
+            right = right * decided
         return Loss(
             values=_sums(total, lengths),
             parts={"nll": _sums(nll.detach(), lengths), "accuracy": _sums(right.detach(), lengths)},
+            units=None if decided is None else _sums(decided, lengths),
         )
 
     def _closed(

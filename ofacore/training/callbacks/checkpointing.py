@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -43,6 +44,8 @@ class Checkpointing(Callback):
     Attributes:
         saved: Step of the last checkpoint, -1 before the first of this process.
         folder: Where the last one is.
+        spent: Seconds that training waited for checkpoints of this process.
+        saves: How many there were.
     """
 
     name = "checkpointing"
@@ -58,6 +61,7 @@ class Checkpointing(Callback):
         self.config, self.describe, self.artifacts = config, describe, dict(artifacts or {})
         self.validation, self.resume_command = validation, resume_command
         self.saved, self.best_step, self.folder = -1, -1, Path()
+        self.spent, self.saves = 0.0, 0
         self._writer = ThreadPoolExecutor(1, "ofa-checkpoint")
         self._writing: Future[None] | None = None
         self._group: dist.ProcessGroup | None = None
@@ -91,6 +95,12 @@ class Checkpointing(Callback):
 
         Every process must call this together.
         """
+        began = time.perf_counter()
+        folder = self._save(trainer)
+        self.spent, self.saves = self.spent + time.perf_counter() - began, self.saves + 1
+        return folder
+
+    def _save(self, trainer: Trainer) -> Path:
         is_best = self._is_new_best(trainer.step)
         self.best_step = trainer.step if is_best else self.best_step
         folder = step_folder(trainer.folder, trainer.step)

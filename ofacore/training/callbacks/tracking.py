@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ofacore.plugin.blame import Blame
 from ofacore.protocols import Record, Tracker
 from ofacore.training.callbacks.base import Callback
+from ofacore.training.callbacks.run_view import epochs
 
 if TYPE_CHECKING:
     from ofacore.training.callbacks.speed import Speed
+    from ofacore.training.callbacks.time_left import TimeLeft
     from ofacore.training.callbacks.validation import Validation
     from ofacore.training.loop import Trainer
     from ofacore.training.step.pass_report import StepReport
@@ -24,7 +26,9 @@ logger = logging.getLogger("ofacore.training")
 class Tracking(Callback):
     """Logs every ``log_every`` steps, the first and the last, and every validation.
 
-    To be put behind `Speed` and `Validation`. Losses are means over the steps since the last record.
+    To be put behind `Speed`, `TimeLeft` and `Validation`. Losses are means over the steps since the last record. Beside
+    what was measured a record tells how far the run is: ``epoch/TASK``, ``run/steps`` in all, ``run/seconds_left``; the
+    last one says ``run/ended``. A validation tells ``best/TASK/...`` so far, and its step.
     """
 
     name = "tracking"
@@ -36,7 +40,10 @@ class Tracking(Callback):
         speed: Speed | None = None,
         validation: Validation | None = None,
         owners: Sequence[str] = (),
+        time_left: TimeLeft | None = None,
+        rows: Mapping[str, int] | None = None,
     ) -> None:
+        self.time_left, self.rows = time_left, dict(rows or {})
         self._owners = tuple(owners) or tuple(
             f"tracker {type(tracker).__name__}" for tracker in trackers
         )
@@ -59,6 +66,7 @@ class Tracking(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         self._log_validation()
+        self._log(trainer.step, {"run/ended": 1.0})
 
     def close(self) -> None:
         for tracker, owner in zip(self.trackers, self._owners, strict=True):
@@ -76,6 +84,10 @@ class Tracking(Callback):
             f"train/faults/{kind}": float(count) for kind, count in trainer.faults.totals.items()
         }
         values |= self.speed.read() if self.speed else {}
+        values |= {f"epoch/{name}": n for name, n in epochs(trainer.cursor, self.rows).items()}
+        values["run/steps"] = float(trainer.config.steps)
+        if self.time_left:
+            values["run/seconds_left"] = self.time_left.seconds(trainer)
         self._sums.clear()
         self._log(report.step, values)
 
@@ -83,7 +95,10 @@ class Tracking(Callback):
         found = self.validation
         if found and found.values and found.validated != self._validated:
             self._validated = found.validated
-            self._log(found.validated, found.values)
+            bests: dict[str, float] = {}
+            for name, score in found.scores().items():
+                bests |= {f"best/{name}": score.best, f"best_step/{name}": float(score.step)}
+            self._log(found.validated, {**found.values, **bests})
 
     def _log(self, step: int, values: dict[str, float]) -> None:
         record = Record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from ofacore.config.schema import CheckpointConfig, ValidationConfig
 from ofacore.plugin import suggest
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.joined_metrics import JoinedMetrics
+from ofacore.training.callbacks.run_view import Score
 from ofacore.training.training_errors import TrainingError
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Validation(Callback):
         checkpoint: Which value decides.
         known: Name of a value -> whether higher is better, where that is known before the first validation.
         joined: Makes one number of the tasks' metrics, which decides where ``checkpoint.best`` is empty.
+        higher: The same, of whatever has been measured; filled by ``validate``.
 
     Raises:
         TrainingError: ``train.checkpoint.best`` is none of the known names.
@@ -43,6 +46,9 @@ class Validation(Callback):
         best_step: Step of that validation, -1 before the first.
         by: What decides, in words.
         improved: The last validation was the best so far.
+        bests: Name of a value -> its best so far, and the step of that.
+        spent: Seconds that validations of this process took.
+        runs: How many there were.
     """
 
     name = "validation"
@@ -54,6 +60,7 @@ class Validation(Callback):
         checkpoint: CheckpointConfig,
         known: Mapping[str, bool] | None = None,
         joined: JoinedMetrics | None = None,
+        higher: Mapping[str, bool] | None = None,
     ) -> None:
         self.validate, self.config, self.checkpoint = validate, config, checkpoint
         self._names = (checkpoint.best, f"valid/{checkpoint.best}")
@@ -67,6 +74,9 @@ class Validation(Callback):
         self.values: dict[str, float] = {}
         self.best_step = -1
         self.validated, self.best, self.improved, self.waited = -1, None, False, 0
+        self.bests: dict[str, tuple[float, int]] = {}
+        self.spent, self.runs = 0.0, 0
+        self._higher: Mapping[str, bool] = {} if higher is None else higher
 
     best: float | None
 
@@ -79,9 +89,12 @@ class Validation(Callback):
             self._run(trainer, trainer.step)
 
     def _run(self, trainer: Trainer, step: int) -> None:
+        began = time.perf_counter()
         with trainer.evaluating():
             self.values = dict(self.validate(step))
+        self.spent, self.runs = self.spent + time.perf_counter() - began, self.runs + 1
         self.validated = step
+        self._note_bests(step)
         found = self.score(self.values)
         self.improved = self._is_better(found)
         if self.improved:
@@ -91,6 +104,21 @@ class Validation(Callback):
             trainer.stop.reason = (
                 f"no improvement in {self.waited} validations (train.validation.patience)"
             )
+
+    def _note_bests(self, step: int) -> None:
+        for name, value in self.values.items():
+            best, _ = self.bests.get(name, (math.nan, -1))
+            better = value > best if self._higher.get(name, False) else value < best
+            if math.isfinite(value) and (math.isnan(best) or better):
+                self.bests[name] = value, step
+
+    def scores(self) -> dict[str, Score]:
+        """``task/slot/loss`` or ``task/metric`` -> value of the last validation, with the best so far."""
+        found = {}
+        for name, value in self.values.items():
+            best, step = self.bests.get(name, (value, self.validated))
+            found[name.removeprefix("valid/")] = Score(value, best, step)
+        return found
 
     def score(self, values: Mapping[str, float]) -> float:
         """The value that ``train.checkpoint.best`` names, else the tasks' metrics joined, else the mean of all losses.
@@ -131,6 +159,7 @@ class Validation(Callback):
             "first": self.joined.first,
             "waited": self.waited,
             "validated": self.validated,
+            "bests": {name: list(best) for name, best in self.bests.items()},
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -138,6 +167,8 @@ class Validation(Callback):
         self.by = state.get("by", self.by)
         self.joined.first = dict(state.get("first", {}))
         self.waited, self.validated = state.get("waited", 0), state.get("validated", -1)
+        bests = state.get("bests", {}).items()
+        self.bests = {name: (float(value), int(step)) for name, (value, step) in bests}
 
 
 def _unknown(wanted: str, known: Mapping[str, bool], config: ValidationConfig) -> str:

@@ -59,12 +59,14 @@ class TermSums:
 
     values: dict[str, float] = field(default_factory=dict)
     units: dict[str, int] = field(default_factory=dict)
+    """Units that means are taken over; see `Loss.units`."""
     parts: dict[str, float] = field(default_factory=dict)
 
     def add(self, group: TermGroup, loss: Loss, good: Sequence[bool]) -> None:
         """Add the items of a group for which ``good`` holds."""
         parts = {name: part.detach().tolist() for name, part in loss.parts.items()}
-        self.add_read(group, loss.values.detach().tolist(), parts, good)
+        units = group.counts if loss.units is None else loss.units.tolist()
+        self.add_read(group, loss.values.detach().tolist(), parts, good, units)
 
     def add_read(
         self,
@@ -72,13 +74,14 @@ class TermSums:
         values: Sequence[float],
         parts: Mapping[str, Sequence[float]],
         good: Sequence[bool],
+        units: Sequence[float],
     ) -> None:
         """The same with the numbers of a loss."""
         for item, value in enumerate(values):
             if good[item]:
                 term = group.terms[item]
                 self.values[term] = self.values.get(term, 0.0) + value
-                self.units[term] = self.units.get(term, 0) + group.counts[item]
+                self.units[term] = self.units.get(term, 0) + int(units[item])
         for name, part in parts.items():
             for item, value in enumerate(part):
                 if good[item]:
@@ -137,7 +140,7 @@ class Unread:
     def read(self) -> TermSums | None:
         """Sums of all that was noted; None where an item is not finite."""
         losses = [loss for held, _ in self.noted for _, loss in held]
-        tensors = [tensor for loss in losses for tensor in (loss.values, *loss.parts.values())]
+        tensors = [tensor for loss in losses for tensor in _tensors(loss)]
         numbers = iter(torch.cat(tensors).tolist() if tensors else [])
         sums = TermSums()
         for held, report in self.noted:
@@ -147,16 +150,24 @@ class Unread:
                 parts = {
                     name: list(islice(numbers, len(part))) for name, part in loss.parts.items()
                 }
+                units = group.counts if loss.units is None else list(islice(numbers, len(values)))
                 if not all(map(math.isfinite, values)):
                     return None
-                own.add_read(group, values, parts, [True] * len(values))
+                own.add_read(group, values, parts, [True] * len(values), units)
             if report:
                 sums.merge(own)
         return sums
 
 
+def _tensors(loss: Loss) -> list[Tensor]:
+    """Everything that is read of a loss, in the order in which it is."""
+    units = [] if loss.units is None else [loss.units]
+    return [loss.values, *loss.parts.values(), *units]
+
+
 def _detached(loss: Loss) -> Loss:
-    return Loss(loss.values.detach(), {name: part.detach() for name, part in loss.parts.items()})
+    parts = {name: part.detach() for name, part in loss.parts.items()}
+    return Loss(loss.values.detach(), parts, loss.units)
 
 
 def _factors(group: TermGroup, loss: Loss, batch: Batch, scale: Scale) -> Tensor:

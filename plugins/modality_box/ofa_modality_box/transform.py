@@ -1,4 +1,4 @@
-"""The row transform of BOX: boxes that were cropped away leave their list, and take their labels along."""
+"""The row transform of BOX: what becomes of boxes that a crop leaves out of view."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from ofa_modality_box.geometry import find_geometry
 from ofa_modality_box.manifest import is_box
-from ofa_modality_box.values import Frame, box_numbers
-from ofacore.protocols import RowContext, RowError, SlotPlan
+from ofa_modality_box.values import Frame, box_list, box_numbers
+from ofacore.protocols import RedrawError, RowContext, RowError, SlotPlan
 
 
 class BoxTransform:
@@ -17,6 +17,8 @@ class BoxTransform:
     A list of boxes loses those of which less than ``min_visible`` of the area is left in the view. The other columns
     of the same repeat (`SlotPlan.repeat`) lose the same places. Boxes keep the coordinates they came with. At
     inference nothing is dropped: what a caller asks about is answered, or refused when it is encoded.
+
+    A crop of training that leaves no box of a list, or not the one box of a slot, is drawn again, and is larger then.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -25,16 +27,21 @@ class BoxTransform:
     def __call__(
         self, row: dict[str, Any], slots: Sequence[SlotPlan], ctx: RowContext
     ) -> dict[str, Any]:
-        """The row with shorter lists; itself where everything stays."""
+        """The row with shorter lists; itself where everything stays.
+
+        Raises:
+            RedrawError: In training, nothing of a slot is left in view.
+        """
         if ctx.split == "infer":
             return row
         for slot in {slot.name: slot for slot in slots}.values():
-            boxes = row.get(slot.name)
-            if isinstance(boxes, str) or is_box(boxes) or not isinstance(boxes, Iterable):
-                continue
+            boxes, several = _boxes(row.get(slot.name), slot)
             kept = [number for number, box in enumerate(boxes) if self._stays(box, slot, ctx)]
-            if len(kept) < len(boxes):
-                row = {**row, **_places(row, (slot.name, *slot.repeat), kept, len(boxes))}
+            if ctx.split == "train" and ctx.held_back < 1 and boxes and not kept:
+                raise RedrawError(f"column '{slot.name}': the crop leaves no box in view")
+            if several and len(kept) < len(boxes):
+                columns = (slot.name, *slot.repeat)
+                row = {**row, **_places({**row, slot.name: boxes}, columns, kept, len(boxes))}
         return row
 
     def _stays(self, box: Any, slot: SlotPlan, ctx: RowContext) -> bool:
@@ -54,6 +61,15 @@ class BoxTransform:
         return faulty or geometry.visible(corners) >= float(
             options.get("min_visible", self.min_visible)
         )
+
+
+def _boxes(value: Any, slot: SlotPlan) -> tuple[list[Any], bool]:
+    """The boxes of a column, and whether it may hold several."""
+    if isinstance(value, str) and slot.attributes.get("many"):
+        return box_list(value), True
+    if isinstance(value, str) or is_box(value) or not isinstance(value, Iterable):
+        return [value], False
+    return list(value), True
 
 
 def _places(

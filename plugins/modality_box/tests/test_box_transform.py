@@ -7,7 +7,7 @@ import pytest
 
 from ofa_modality_box.transform import BoxTransform
 from ofacore.parts import PlaneView
-from ofacore.protocols import Published, RowContext, SlotPlan
+from ofacore.protocols import Published, RedrawError, RowContext, SlotPlan
 
 BOXES = [[0, 0, 20, 20], [0, 0, 100, 10], [60, 60, 90, 90], "none", [41, 0, 51, 10]]
 
@@ -61,10 +61,24 @@ def test_a_list_outside_a_repeat_gets_shorter_by_itself():
 
 
 @pytest.mark.parametrize(
-    "value", [[0, 0, 20, 20], "none", None, 5, [[60, 60, 90, 90]], ["not", "boxes"], [[9, 9, 1, 1]]]
+    "value",
+    [[60, 0, 90, 20], "none", None, 5, [[60, 60, 90, 90]], ["not", "boxes"], [[9, 9, 1, 1]]],
 )
 def test_everything_else_is_left_as_it_is(value):
     assert run({"b": value, "t": ["x"]}) == {"b": value, "t": ["x"]}
+
+
+@pytest.mark.parametrize(
+    "value", [[0, 0, 20, 20], "0,0,20,20", [[0, 0, 20, 20], [5, 5, 9, 9]], [45, 0, 52, 10]]
+)
+def test_a_crop_of_training_that_leaves_no_box_in_view_is_drawn_again(value):
+    """Of the last box a seventh is seen, less than what must remain of one."""
+    with pytest.raises(RedrawError, match="column 'b'.*no box in view"):
+        BoxTransform({"min_visible": 0.3})({"b": value}, [slot()], context())
+
+
+def test_several_boxes_in_one_text_lose_those_that_were_cropped_away():
+    assert run({"b": "0,0,20,20; 60,60,90,90"}, slot((), many=True))["b"] == [" 60,60,90,90"]
 
 
 def test_at_inference_nothing_is_dropped():

@@ -87,6 +87,21 @@ def centre_square(size: Size, rng: np.random.Generator) -> CropBox:
     return _centred(size, side, side)
 
 
+def widened(crop: CropBox, size: Size, share: float) -> CropBox:
+    """A crop whose edges are moved towards those of the picture by a share of their way; 1: the whole picture."""
+    left, top, right, bottom = crop
+    width, height = size
+    if share >= 1:
+        return (0, 0, width, height)
+    kept = 1 - share
+    return (
+        left * kept,
+        top * kept,
+        width - (width - right) * kept,
+        height - (height - bottom) * kept,
+    )
+
+
 Draw = Callable[[Size, np.random.Generator], CropBox]
 
 

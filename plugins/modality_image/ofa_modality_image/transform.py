@@ -50,6 +50,8 @@ def draw_view(
     policy = POLICIES.get(slot.preprocessor, POLICIES["image"])
     random = augmented(slot, ctx)
     crop = (policy.train if random else policy.evaluate)(size, ctx.rng)
+    if random and ctx.held_back:
+        crop = geometry.widened(crop, size, ctx.held_back)
     flips = random and (policy.flips or slot.attributes.get("augment") == "flip")
     flip = bool(flips and ctx.rng.random() < _FLIP_SHARE)
     if side:

@@ -303,7 +303,10 @@ class TextPreprocessor:
         """The encoded closed set; sets are recognised by identity, the latest ones are kept."""
         values = ctx.closed_sets.get(slot.name)
         if not values:
-            remedy = f"give closed_set={{'{slot.name}': [...]}}, or set closed_sets of the task"
+            remedy = (
+                f"set tasks.{ctx.task}.closed_sets.{slot.name}, or give them with the call: "
+                f"--closed-set {slot.name}=VALUE for each, closed_set in Python"
+            )
             raise RowError(f"column '{slot.name}': its closed_set has no values; {remedy}")
         key = (id(values), *(slot.attributes.get(name) for name in _SHAPING))
         found = self._closed.get(key)

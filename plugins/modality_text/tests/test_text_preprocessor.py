@@ -214,6 +214,18 @@ def test_a_value_is_saved_as_a_picture_below_that_of_its_row(tmp_path, value):
         TEXT.save(value, None, tmp_path / "out.wav")
 
 
+def test_a_picture_of_a_text_shows_all_pictures_of_its_row(tmp_path):
+    ctx = _context("infer")
+    for name, colour in (("left", "red"), ("right", "blue")):
+        picture = Image.new("RGB", (100, 60), colour)
+        ctx.published.put(name, PlaneView((100, 60), np.eye(2, 3), (100, 60), picture))
+    TEXT.save("different", ctx, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as both:
+        middle = both.width // 2
+        assert both.getpixel((middle - 50, 30)) == (255, 0, 0)
+        assert both.getpixel((middle + 50, 30)) == (0, 0, 255)
+
+
 def test_a_target_to_be_generated_is_open_unless_its_length_is_given():
     spec = TEXT.expect(_slot(), _context("infer"))
     assert (spec.blocks, spec.open, spec.length, spec.closed_set) == (

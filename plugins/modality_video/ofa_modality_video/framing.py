@@ -68,6 +68,7 @@ def _cut(
         ctx.split,
         np.random.default_rng((seed, _CUT)),
         options=ctx.options,
+        held_back=ctx.held_back,
     )
     row = picture_transform()({slot.name: picture}, [as_image(slot, settings)], surroundings)
     return row[slot.name], surroundings.published.one(slot.name, PlaneView)

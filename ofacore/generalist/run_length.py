@@ -1,0 +1,66 @@
+"""How many steps a run has, where it is said in passes over the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ofacore.config.problems import ConfigError, Problem
+from ofacore.generalist.fitting import schedule, shares
+from ofacore.plugin import suggest
+from ofacore.protocols import Schedule
+
+if TYPE_CHECKING:
+    from ofacore.generalist.facade import Generalist
+
+_IDLE = 100_000
+"""Steps without a sample of a task after which it is taken to have none."""
+
+
+def settle_steps(generalist: Generalist) -> None:
+    """Say ``train.epochs``, if it is set, in ``train.steps`` of the model's configuration.
+
+    Raises:
+        ConfigError: It names a task that is not trained, or that the schedule never takes samples from.
+    """
+    config = generalist.assembly.config
+    if config.train.epochs is None:
+        return
+    steps = _steps(generalist, config.train.epochs)
+    train = config.train.model_copy(update={"steps": steps, "epochs": None})
+    generalist.assembly.config = config.model_copy(update={"train": train})
+
+
+def _steps(generalist: Generalist, epochs: float | Mapping[str, float]) -> int:
+    config, tasks = generalist.assembly.config.train, shares(generalist)
+    if not isinstance(epochs, Mapping):
+        rows = sum(share.rows for share in tasks.values())
+        return math.ceil(round(epochs * rows / config.samples, 9))
+    wanted: dict[str, int] = {}
+    for name, passes in epochs.items():
+        if name not in tasks:
+            hint = suggest(name, tasks) or f"there are {', '.join(tasks)}"
+            raise ConfigError(
+                [Problem(f"train.epochs.{name}", "no such task is trained", hint=hint)]
+            )
+        wanted[name] = math.ceil(round(passes * tasks[name].rows, 9))
+    return _until(schedule(generalist, length_known=False), wanted)
+
+
+def _until(schedule: Schedule, wanted: Mapping[str, int]) -> int:
+    """Steps until a schedule has taken so many samples of each task."""
+    missing = {name: number for name, number in wanted.items() if number > 0}
+    step = idle = 0
+    while missing:
+        counts = schedule.counts(step)
+        step += 1
+        taken = {name: counts.get(name, 0) for name in missing}
+        idle = 0 if any(taken.values()) else idle + 1
+        if idle > _IDLE:
+            name = next(iter(missing))
+            message = f"the schedule takes no samples of it from step {step - idle} on"
+            raise ConfigError([Problem(f"train.epochs.{name}", message)])
+        left = {name: number - taken[name] for name, number in missing.items()}
+        missing = {name: number for name, number in left.items() if number > 0}
+    return step

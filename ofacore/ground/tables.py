@@ -1,0 +1,79 @@
+"""Tables of text that fit a width: names stay whole, whatever has to give way for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
+
+from rich.cells import cell_len
+
+_GAP = "  "
+_NOTHING = "-"
+
+
+def table_lines(
+    titles: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None
+) -> list[str]:
+    """The lines of a table.
+
+    Where it is too wide, cells go on in further lines at their blanks; where that is not enough, each row becomes a
+    block of its own, one cell a line.
+
+    Args:
+        titles: Of the columns, shown in capitals.
+        rows: Their cells; an empty one is shown as ``-``.
+        width: Columns of the screen; None: as wide as need be, one line a row.
+    """
+    heads = [title.upper() for title in titles]
+    cells = [[str(cell) or _NOTHING for cell in row] for row in rows]
+    columns = list(zip(heads, *cells, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    if width is None or _total(widths) <= width:
+        return [_line(row, widths) for row in (heads, *cells)]
+    least = [max(cell_len(word) for cell in column for word in cell.split()) for column in columns]
+    if _total(least) > width:
+        return _blocks(heads, cells)
+    widths = _shared(least, widths, width)
+    return [line for row in (heads, *cells) for line in _lines(row, widths)]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _shared(least: Sequence[int], wanted: Sequence[int], width: int) -> list[int]:
+    """Widths of columns, from what they need, as far as the room goes; the narrow ones get theirs first."""
+    found, room = list(least), width - _total(least)
+    for column in sorted(range(len(found)), key=lambda column: wanted[column] - least[column]):
+        more = min(room, wanted[column] - least[column])
+        found[column] += more
+        room -= more
+    return found
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """A row whose cells may take several lines."""
+    parts = [
+        wrap(cell, size, break_long_words=False, break_on_hyphens=False)
+        for cell, size in zip(row, widths, strict=True)
+    ]
+    height = max(map(len, parts))
+    filled = [part + [""] * (height - len(part)) for part in parts]
+    return [_line(line, widths) for line in zip(*filled, strict=True)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        cell + " " * (size - cell_len(cell)) for cell, size in zip(cells, widths, strict=True)
+    ]
+    return _GAP.join(padded).rstrip()
+
+
+def _blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    size = max(map(cell_len, heads))
+    blocks = [
+        [_line((head, cell), (size, 0)) for head, cell in zip(heads, row, strict=True)]
+        for row in rows
+    ]
+    return [line for block in blocks for line in (*block, "")][:-1]
