@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "train": "Train a generalist on the tasks of a configuration, or on the starter tasks.",
         "eval": "Score a trained run on its tasks.",
         "infer": "Answer one instruction with a trained run.",
+        "predict": "Answer every row of a file, a folder or a stream with a trained run.",
         "explain": "Show what an instruction becomes.",
         "tasks": "Task presets that are installed.",
         "plugins": "Plugins that are installed.",

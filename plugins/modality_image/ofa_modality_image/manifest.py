@@ -397,6 +397,7 @@ MANIFEST = ModalityManifest(
             row_transform=f"{_PACKAGE}.transform:ImageTransform",
             takes_files=True,
             widget="file",
+            saved_as=".png",
         ),
     ),
     components=COMPONENTS,

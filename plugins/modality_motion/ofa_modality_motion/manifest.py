@@ -142,6 +142,7 @@ MANIFEST = ModalityManifest(
             sample=f"{_PACKAGE}.sample:clip",
             takes_files=True,
             widget="file",
+            saved_as=".npy",
         ),
     ),
     components=COMPONENTS,

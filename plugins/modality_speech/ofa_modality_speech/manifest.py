@@ -334,6 +334,7 @@ AUDIO = SlotType(
     sample=f"{_PACKAGE}.sample:sound",
     takes_files=True,
     widget="file",
+    saved_as=".wav",
 )
 
 PHONE = SlotType(
