@@ -40,8 +40,9 @@ class AskedRow:
 class AskedRows(Protocol):
     """Rows in their order, read as they are asked for."""
 
-    total: int | None
-    """How many there are; None where nobody knows before the end."""
+    @property
+    def total(self) -> int | None:
+        """How many there are; None where nobody knows before the end."""
 
     def read(self, start: int = 0) -> Iterator[AskedRow]:
         """Those from number ``start`` on."""
@@ -78,7 +79,10 @@ class LineRows:
     slot: str
     """The slot whose value a line is that holds no object; empty: every line must hold one."""
     given: Mapping[str, Any]
-    total: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        return None
 
     def read(self, start: int = 0) -> Iterator[AskedRow]:
         number = 0

@@ -398,6 +398,7 @@ MANIFEST = ModalityManifest(
             takes_files=True,
             widget="file",
             saved_as=".png",
+            default_metrics={"": "psnr"},
         ),
     ),
     components=COMPONENTS,

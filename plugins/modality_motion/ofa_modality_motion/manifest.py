@@ -143,6 +143,7 @@ MANIFEST = ModalityManifest(
             takes_files=True,
             widget="file",
             saved_as=".npy",
+            default_metrics={"": "motion_mse"},
         ),
     ),
     components=COMPONENTS,
