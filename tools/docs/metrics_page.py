@@ -24,12 +24,13 @@ tasks:
     metrics: [{metric: accuracy, slot: kind}, {metric: f1, slot: kind, options: {average: macro}}]
 ```
 
-`references` names another column that holds what is right; a list in it is several references, of which any will do. A run
-[from one line](training.md#from-one-line) takes the default of the target slot's type. What a score compares, and how its interval is
-found, is told in [inference](inference.md#evaluate); how a package brings a metric of its own, in
+`references` names another column that holds what is right; a list in it is several references, of which any will do.
+A run [from one line](training.md#from-one-line) takes the default of the target slot's type. What a score compares, and
+how its interval is found, is told in [inference](inference.md#evaluate); how a package brings a metric of its own, in
 [components](plugins/components.md).
 
-A metric takes any slot whose values it understands. The column *slots* says where it is the default or a preset uses it.
+A metric takes any slot whose values it understands. The column *slots* says where it is the default or a preset uses
+it.
 *Needs* says what is computed besides answers: log-probabilities of references, of candidates, or vectors.
 This page is generated from the installed metrics.
 """
