@@ -12,6 +12,7 @@ from ofacore.batching.permutation import item_rng
 from ofacore.decoding.inference import Inference
 from ofacore.decoding.output import Output
 from ofacore.encoding.slot_kinds import shown
+from ofacore.evaluation.baselines import best_baseline
 from ofacore.evaluation.embedded import score_contrast, sides
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.forced import candidate_log_probs, reference_log_probs
@@ -113,9 +114,10 @@ def evaluate_task(
     rows = [row for _, row in named]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     outputs = inference(rows, on_error="keep")
-    baselines = (
-        _baselines(data, source, [i for i, _ in named]) if baseline and split == "test" else None
-    )
+    baselines, baseline_doc = None, data.baseline_doc
+    if baseline and split == "test":
+        own = _baselines(data, source, [i for i, _ in named])
+        baselines, baseline_doc = best_baseline(generalist.assembly, plan, data, rows, own)
     answered = [
         Answered(
             source.name(i),
@@ -137,7 +139,7 @@ def evaluate_task(
         TargetValues.of(generalist.assembly.encoder(plan)),
         answered,
         generalist.assembly.registry,
-        data.baseline_doc,
+        baseline_doc,
         len(unread),
     )
     scores, failures, left = _scored(generalist, plan, judging, unread) if read else ([], (), [])

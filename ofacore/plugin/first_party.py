@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 """Command of ``ofa`` itself -> its line in ``ofa --help``. No plugin can replace one."""
 COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
     {
+        "baselines": "ofa-baselines",
         "export": "ofa-foreign",
         "import": "ofa-foreign",
         "plan-layout": "ofa-planner",

@@ -139,14 +139,14 @@ def _answered(
     start = Standing()
     if places is None:
         writer = AnswerWriter(None, Path(), asked.n_best > 1, asked.kept)
-        return _run(rows, inference, writer, _Printed(sys.stdout), window, start)
+        return answer_all(rows, inference, writer, _Printed(sys.stdout), window, start)
     if places.begun:
         start = standing(places, window, rows.total)
     base = places.final.parent
     writer = AnswerWriter(places.files, base, asked.n_best > 1, asked.kept)
     with Journal(places, start) as journal:
         places.about.write_text(json_text(about, indent=1) + "\n", encoding="utf-8")
-        done = _run(rows, inference, writer, journal, window, start)
+        done = answer_all(rows, inference, writer, journal, window, start)
     done.places = places
     if places.final != places.journal:
         write_table(places.journal, places.final)
@@ -173,7 +173,7 @@ class _Printed:
         self._told += len(bad)
 
 
-def _run(
+def answer_all(
     rows: AskedRows,
     inference: Inference,
     writer: AnswerWriter,
@@ -181,6 +181,16 @@ def _run(
     window: int,
     start: Standing,
 ) -> Done:
+    """Read rows by windows, answer them, hand the lines on.
+
+    Args:
+        rows: What is asked.
+        inference: What answers.
+        writer: Makes a record of an answer.
+        sink: Where lines go.
+        window: Rows of a window.
+        start: What is done already.
+    """
     done, rate = Done(before=start.rows), Rate(rows.total, start.rows)
     reader = rows.read(start.rows)
     while asked := list(islice(reader, window)):
