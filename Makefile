@@ -9,7 +9,7 @@ STAMP := $(VENV)/.ofa-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests plugins
 WORKERS ?= 2
-BENCHMARKS ?= bench_start train_step generation preprocessing mixed_step parallel picture_codes sounds tables video
+BENCHMARKS ?= bench_start train_step generation predict preprocessing mixed_step parallel picture_codes sounds tables video
 
 .PHONY: dev train test check api wheels bench
 

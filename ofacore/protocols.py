@@ -37,7 +37,7 @@ from ofacore.contract.decoding import (
     RowRequest,
 )
 from ofacore.contract.foreign import ForeignConstants
-from ofacore.contract.judging import Metric
+from ofacore.contract.judging import Baseline, BaselineAnswers, BaselineTask, Metric
 from ofacore.contract.learning import (
     Aggregator,
     AggregatorContext,
@@ -133,6 +133,9 @@ __all__ = [
     "BackboneConfig",
     "BackboneContext",
     "Batch",
+    "Baseline",
+    "BaselineAnswers",
+    "BaselineTask",
     "BatchSide",
     "Block",
     "BuildContext",

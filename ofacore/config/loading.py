@@ -26,6 +26,14 @@ STARTER = {"starter": "starter.yaml", "starter-all": "starter_all.yaml"}
 
 
 @dataclass(frozen=True)
+class ConfigText:
+    """A configuration that is no file: its YAML, and what messages call it."""
+
+    text: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A configuration that remembers where its values were written."""
 
@@ -35,7 +43,7 @@ class Loaded:
 
 
 def load(
-    sources: Sequence[str | FilePath],
+    sources: Sequence[str | FilePath | ConfigText],
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> RunConfig:
@@ -53,7 +61,7 @@ def load(
 
 
 def read(
-    sources: Sequence[str | FilePath],
+    sources: Sequence[str | FilePath | ConfigText],
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Loaded:
@@ -112,7 +120,11 @@ def read_generation(overrides: Sequence[str]) -> dict[str, Any]:
     return layer.values
 
 
-def _source(source: str | FilePath, registry: Registry | None, problems: list[Problem]) -> Layer:
+def _source(
+    source: str | FilePath | ConfigText, registry: Registry | None, problems: list[Problem]
+) -> Layer:
+    if isinstance(source, ConfigText):
+        return read_document(source.text, source.name, problems)
     if isinstance(source, str) and source in STARTER:
         return _starter(source, registry or Registry.discover(), problems)
     return _file(FilePath(source), (), Place(), problems)

@@ -76,6 +76,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class SplitConfig(Section):
+    """Rows held out of `train` where `valid` or `test` is not given, by a hash of what they hold."""
+
+    valid: float = Field(0.1, ge=0, lt=1, description="Share for validation; 0: none.")
+    test: float = Field(0.1, ge=0, lt=1, description="Share for the test; 0: none.")
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> SplitConfig:
+        if self.valid + self.test >= 1:
+            raise ValueError("shares that leave rows for training: below 1 together")
+        return self
+
+
 class DataConfig(Section):
     """Where the rows of a task come from."""
 
@@ -89,6 +102,10 @@ class DataConfig(Section):
     )
     valid: Any = Field(None, description="As train.")
     test: Any = Field(None, description="As train.")
+    split: SplitConfig | None = Field(
+        None,
+        description="Rows held out of train for validation and test; rows that are alike stay on one side.",
+    )
     format: Literal[
         "auto", "csv", "tsv", "jsonl", "json", "parquet", "folder", "webdataset", "hf"
     ] = Field(

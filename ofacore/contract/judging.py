@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 
@@ -45,3 +46,36 @@ class Metric(Protocol):
 
     def items(self) -> Sequence[float]:
         """One number per sample, for bootstrap intervals; empty where the metric does not decompose."""
+
+
+@dataclass(frozen=True)
+class BaselineTask:
+    """One target slot of a task, as a quick method gets it."""
+
+    train: Sequence[Mapping[str, Any]]
+    """Inputs of the training rows: source slot -> a text, a number, or a float32 array [n], of one size in all rows."""
+    targets: Sequence[Any]
+    """Values of the target slot of the training rows, as the data have them."""
+    test: Sequence[Mapping[str, Any]]
+    """Inputs of the rows that are to be answered; a slot may be missing."""
+    types: Mapping[str, str]
+    """Source slot -> its type."""
+    closed: bool = False
+    """The target is one of a closed set."""
+
+
+@dataclass(frozen=True)
+class BaselineAnswers:
+    """What a quick method answers."""
+
+    name: str
+    """The method in a few words: ``tf-idf + logistic regression``."""
+    values: Sequence[Any]
+    """One for each row, as the data would have it."""
+
+
+class Baseline(Protocol):
+    """A quick method that a score is compared with. Built as ``cls(options)``."""
+
+    def __call__(self, task: BaselineTask) -> BaselineAnswers | None:
+        """Learn from the training rows, and answer the others; None where the method does not apply."""

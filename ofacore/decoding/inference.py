@@ -49,20 +49,27 @@ class Inference:
 
     @torch.no_grad()
     def __call__(
-        self, rows: Sequence[Mapping[str, Any]], *, on_error: str = "raise"
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        on_error: str = "raise",
+        numbers: Sequence[int] | None = None,
     ) -> list[Output]:
         """One output for each row, in order.
 
         Args:
             rows: Slot or column name -> value.
             on_error: ``raise``, or ``keep``: a row that cannot be used gives an output that says why.
+            numbers: Of the rows, where these are a part of more: what is drawn at random depends on them; default:
+                their places here.
 
         Raises:
             EncodeError: A row cannot be used.
             UserError: No value can be as the options of generation ask.
         """
         requests: list[Request | RowError] = [
-            self._request(row, i, on_error) for i, row in enumerate(rows)
+            self._request(row, i if numbers is None else numbers[i], on_error)
+            for i, row in enumerate(rows)
         ]
         outputs: list[Output | None] = [
             Output(

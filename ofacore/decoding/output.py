@@ -140,8 +140,13 @@ class Output:
             name: list(entry.turns[0]) if entry.turns else [] for name, entry in self.fields.items()
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write the last target slot in the form that the suffix asks for: ``out.png``, ``out.gif``, ``out.txt``.
+    def save(self, path: str | Path, *, slot: str = "", turn: int | None = None) -> Path:
+        """Write a target slot in the form that the suffix asks for: ``out.png``, ``out.gif``, ``out.txt``.
+
+        Args:
+            path: The file.
+            slot: Which slot; default: the last.
+            turn: Of a slot inside a repeat: one of its values; default: all.
 
         Raises:
             SaveError: The slot's type writes no files, or none of this kind, or the place is not writable.
@@ -150,11 +155,16 @@ class Output:
             raise SaveError(
                 f"there is nothing to save as '{path}': {self.problem or 'no target slot was generated'}"
             )
-        entry = list(self.fields.values())[-1]
+        name = slot or list(self.fields)[-1]
+        if name not in self.fields:
+            hint = suggest(name, self.fields) or f"there are {', '.join(self.fields)}"
+            raise SaveError(f"no target slot '{name}' to save as '{path}'; {hint}")
+        entry = self.fields[name]
         if not isinstance(entry.preprocessor, FileWriting):
             raise SaveError(f"values of type {entry.slot.type} cannot be saved as a file")
+        value = entry.value if turn is None else entry.turns[turn][0].value
         try:
-            entry.preprocessor.save(entry.value, self.context, Path(path))
+            entry.preprocessor.save(value, self.context, Path(path))
         except (ValueError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             raise SaveError(

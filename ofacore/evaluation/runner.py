@@ -12,6 +12,7 @@ from ofacore.batching.permutation import item_rng
 from ofacore.decoding.inference import Inference
 from ofacore.decoding.output import Output
 from ofacore.encoding.slot_kinds import shown
+from ofacore.evaluation.baselines import best_baseline
 from ofacore.evaluation.embedded import score_contrast, sides
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.forced import candidate_log_probs, reference_log_probs
@@ -116,10 +117,12 @@ def evaluate_task(
     read = list(readable(source, limit or None))
     named = [(i, row) for i, row in read if not isinstance(row, RowError)]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
-    outputs = inference([row for _, row in named], on_error="keep")
-    baselines = None
+    rows = [row for _, row in named]
+    outputs = inference(rows, on_error="keep")
+    baselines, baseline_doc = None, data.baseline_doc
     if baseline and split == "test":
-        baselines = _baselines(data, source, [i for i, _ in named])
+        own = _baselines(data, source, [i for i, _ in named])
+        baselines, baseline_doc = best_baseline(generalist.assembly, plan, data, rows, own)
     answered = [
         Answered(
             source.name(i),
@@ -136,7 +139,7 @@ def evaluate_task(
         TargetValues.of(generalist.assembly.encoder(plan)),
         answered,
         generalist.assembly.registry,
-        data.baseline_doc,
+        baseline_doc,
         len(unread),
     )
     by_row: list[dict[str, float]] = [{} for _ in answered]

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "watch": "Follow a run that trains elsewhere.",
         "eval": "Score a trained run on its tasks.",
         "infer": "Answer one instruction with a trained run.",
+        "predict": "Answer every row of a file, a folder or a stream with a trained run.",
         "explain": "Show what an instruction becomes.",
         "tasks": "Task presets that are installed.",
         "plugins": "Plugins that are installed.",
@@ -45,6 +46,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 """Command of ``ofa`` itself -> its line in ``ofa --help``. No plugin can replace one."""
 COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
     {
+        "baselines": "ofa-baselines",
         "export": "ofa-foreign",
         "import": "ofa-foreign",
         "plan-layout": "ofa-planner",

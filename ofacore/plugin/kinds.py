@@ -25,6 +25,11 @@ CORE_KINDS: Mapping[str, Kind] = _by_name(
         Kind("generator", "ofacore.protocols:Generator", "Produces the values of a target slot."),
         Kind("metric", "ofacore.protocols:Metric", "Scores answers against references."),
         Kind(
+            "baseline",
+            "ofacore.protocols:Baseline",
+            "A quick method that a score is compared with.",
+        ),
+        Kind(
             "schedule", "ofacore.protocols:Schedule", "How many samples of each task a step holds."
         ),
         Kind(

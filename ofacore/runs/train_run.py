@@ -19,7 +19,6 @@ from ofacore.generalist.facade import Generalist, build_model
 from ofacore.generalist.fitting import check_folder_together, fit, schedule
 from ofacore.generalist.run_length import settle_steps
 from ofacore.generalist.storing import load
-from ofacore.ground.printable import escaped
 from ofacore.launch.heartbeat import Heartbeat
 from ofacore.launch.joining import joined
 from ofacore.parallel import process_groups as groups

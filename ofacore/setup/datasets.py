@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ofacore.config.schema import TaskConfig
+from ofacore.config.schema import SplitConfig, TaskConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
@@ -17,6 +18,7 @@ from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blamed, who
 from ofacore.protocols import RowError
 from ofacore.sources import ListSource, Source, notes_of, open_source
+from ofacore.sources.held_out import held_out
 
 logger = logging.getLogger("ofacore.training")
 Baseline = Callable[[Mapping[str, Any]], list[Mapping[str, Any]]]
@@ -105,7 +107,7 @@ def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry, held_out: st
         }
         for note in dict.fromkeys(note for source in opened.values() for note in notes_of(source)):
             logger.warning("task '%s': %s", name, note)
-        return TaskRows(opened)
+        return TaskRows(_with_held_out(name, opened, task.data.split, paths))
     preset = registry.preset(task.preset) if task.preset else None
     if preset is None or not preset.data:
         remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
@@ -121,6 +123,20 @@ def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry, held_out: st
     return TaskRows(sources, baseline, preset.baseline_doc)
 
 
+def _with_held_out(
+    name: str, opened: dict[str, Source], split: SplitConfig | None, paths: Sequence[str]
+) -> dict[str, Source]:
+    """The splits, with those that are cut off from the training rows."""
+    if split is None or "train" not in opened:
+        return opened
+    wanted = {"valid": split.valid, "test": split.test}
+    shares = {key: share for key, share in wanted.items() if share and key not in opened}
+    found = {**opened, **held_out(opened["train"], shares, paths)}
+    sizes = ", ".join(f"{key} {len(source)}" for key, source in found.items())
+    logger.info("task '%s': rows held out by a hash of each: %s", name, sizes)
+    return found
+
+
 def path_columns(plan: TaskPlan, registry: Registry) -> tuple[str, ...]:
     """Columns of a task whose text may name files."""
     return tuple(plan.columns.get(slot, slot) for slot in file_slots(plan.slots(), registry))
@@ -134,6 +150,7 @@ def _warn_of_same(name: str, given: Mapping[str, Any]) -> None:
             and "train" in given
             and isinstance(given[split], str)
             and given[split] == given["train"]
+            and not Path(given[split], "dataset_dict.json").is_file()
         ):
             logger.warning(
                 "task '%s': %s and train are the same data, %s", name, split, given[split]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ofacore.config import ConfigError, Place, Problem, read
+from ofacore.config.loading import ConfigText
 from ofacore.config.schema import RunConfig
 from ofacore.config.sizes import ModelSizeError, resolve
 from ofacore.ground.errors import UserError
@@ -17,7 +18,7 @@ from ofacore.sources import open_source
 
 
 def read_checked(
-    sources: Sequence[str],
+    sources: Sequence[str | ConfigText],
     overrides: Sequence[str] = (),
     *,
     resume: bool = False,

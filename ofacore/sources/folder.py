@@ -92,6 +92,15 @@ def open_folder(
     if (folder / _LOG).is_dir():
         remedy = "only its log says which files count; write what it holds as Parquet"
         raise SourceError(f"{folder}: the folder is a Delta table; {remedy}")
+    return files_of(folder)
+
+
+def files_of(folder: Path) -> ListSource:
+    """One row for each file of a folder: ``file_name`` is its path, ``label`` the name of the folder that holds it.
+
+    Raises:
+        SourceError: There are none, or tables alone.
+    """
     files = sorted(path for path in _files(folder, frozenset()) if not _is_mark(path))
     if not files:
         raise SourceError(

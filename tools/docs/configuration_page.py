@@ -19,8 +19,8 @@ from ofacore.config.schema import RunConfig, Section
 _HEAD = """# Configuration
 
 A run is described by YAML files, later ones laid over earlier ones, and by `--set key=value` over all files:
-`ofa train run.yaml --set train.steps=500`. The words `starter` and
-`starter-all` in place of a file stand for the built-in runs.
+`ofa train run.yaml --set train.steps=500`. The words `starter` and `starter-all` in place of a file stand for the
+built-in runs, an instruction and its rows for [a run from one line](training.md#from-one-line).
 This page is generated from the schema; `ofa config schema` prints the same as JSON Schema, `ofa config show` prints a
 configuration with every default filled in, and `ofa config check` reports every problem of one at once.
 

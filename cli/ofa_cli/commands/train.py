@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ofa_cli.lazy import command_app
+from ofa_cli.output import echo
 from ofa_cli.ranks import quieten, rank
 
 if TYPE_CHECKING:
+    from ofacore.config.loading import ConfigText
     from ofacore.config.schema import ParallelConfig
 
 app = command_app()
@@ -24,8 +26,13 @@ def train(
     context: typer.Context,
     config: Annotated[
         str,
-        typer.Argument(help="A YAML file, or 'starter' for the tasks that come with the plugins."),
+        typer.Argument(
+            help="A YAML file, 'starter' for the tasks that come with the plugins, or an instruction."
+        ),
     ],
+    data: Annotated[
+        str | None, typer.Argument(help="With an instruction: its rows, a file or a folder.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Set a key: train.steps=100.")
     ] = None,
@@ -40,6 +47,10 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print plans, sizes and shares; run two steps.")
     ] = False,
+    save_config: Annotated[
+        Path | None,
+        typer.Option(help="With an instruction: also write the YAML that the line stands for."),
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="With 'starter': every starter task, for longer.")
     ] = False,
@@ -83,18 +94,26 @@ def train(
         *(["train.test_rows=0"] if all_rows else []),
         *chosen,
     ]
-    source = "starter-all" if every else config
+    source: str | ConfigText = "starter-all" if every else config
+    from ofacore.config.showing import show
     from ofacore.ground.folders import check_writable
     from ofacore.setup.run_check import read_checked
 
     resume = resume or _restarted()
+    if _is_one_line(config, data, save_config):
+        source = _from_line(config, data or "", save_config, resume, out)
     run = read_checked([source], settings, resume=resume, folder=out)
+    if save_config is not None and rank() in (None, 0):
+        save_config.write_text(show(run.config, defaults=False), encoding="utf-8")
     parallel = run.config.parallel
     if parallel.nproc > 1 and rank() is None:
         if not dry_run:
             check_writable(out or Path(run.config.out.format(name=run.config.name)))
         debug = ["--debug"] if context.find_root().params.get("debug") else []
-        arguments = [*debug, "train", *_arguments(config, every, settings, out)]
+        words, place = [config], out
+        if data is not None:
+            words, place = [config, data], out or Path(run.config.out.format(name=run.config.name))
+        arguments = [*debug, "train", *_arguments(words, every, settings, place)]
         _launch(parallel, arguments, resume, dry_run)
         return
 
@@ -108,11 +127,52 @@ def _restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def _arguments(config: str, every: bool, settings: Sequence[str], out: Path | None) -> list[str]:
+def _is_one_line(config: str, data: str | None, save_config: Path | None) -> bool:
+    """Whether an instruction with its rows stands in place of a file.
+
+    Raises:
+        UserError: One stands without the other.
+    """
+    from ofacore.ground.errors import UserError
+
+    if "->" in config:
+        if data is None:
+            raise UserError(
+                f"an instruction needs rows: ofa train '{config}' rows.csv (or a folder)"
+            )
+        return True
+    if data is not None or save_config is not None:
+        what = f"'{data}'" if data is not None else "--save-config"
+        raise UserError(
+            f"{what} goes with an instruction, '[TEXT:a] -> [TEXT:b]', but '{config}' is none"
+        )
+    return False
+
+
+def _from_line(
+    instruction: str, data: str, save_config: Path | None, resume: bool, out: Path | None
+) -> ConfigText:
+    """The configuration that a line stands for; what was chosen is told."""
+    from ofacore.ground.folders import check_place
+    from ofacore.plugin import Registry
+    from ofacore.setup.one_line import one_line
+
+    if save_config is not None:
+        check_place(save_config)
+    found = one_line(instruction, data, Registry.discover(), resume=resume, numbered=out is None)
+    if rank() in (None, 0):
+        for note in found.notes:
+            echo(note)
+    return found.config
+
+
+def _arguments(
+    words: Sequence[str], every: bool, settings: Sequence[str], out: Path | None
+) -> list[str]:
     """This command again, for each process."""
     flags = ["--all"] if every else []
     folder = ["--out", str(out)] if out else []
-    return [config, *flags, *folder, *(word for setting in settings for word in ("--set", setting))]
+    return [*words, *flags, *folder, *(word for setting in settings for word in ("--set", setting))]
 
 
 def _launch(config: ParallelConfig, arguments: list[str], resume: bool, dry_run: bool) -> None:

@@ -96,6 +96,7 @@ def grid_modality(
         is_element or IsGrid(len(axes)),
         wanted,
         sample=named["sample"] or None,
+        default_metrics={"": f"{name}_error"},
     )
     components = _components(
         name,

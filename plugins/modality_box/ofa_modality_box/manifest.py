@@ -76,6 +76,7 @@ MANIFEST = ModalityManifest(
             row_transform="ofa_modality_box.transform:BoxTransform",
             bound_to="image",
             widget="text",
+            default_metrics={"many": "detection_map", "": "iou_accuracy"},
         ),
     ),
     components=(

@@ -397,6 +397,8 @@ MANIFEST = ModalityManifest(
             row_transform=f"{_PACKAGE}.transform:ImageTransform",
             takes_files=True,
             widget="file",
+            saved_as=".png",
+            default_metrics={"": "psnr"},
         ),
     ),
     components=COMPONENTS,

@@ -142,6 +142,8 @@ MANIFEST = ModalityManifest(
             sample=f"{_PACKAGE}.sample:clip",
             takes_files=True,
             widget="file",
+            saved_as=".npy",
+            default_metrics={"": "motion_mse"},
         ),
     ),
     components=COMPONENTS,

@@ -334,6 +334,8 @@ AUDIO = SlotType(
     sample=f"{_PACKAGE}.sample:sound",
     takes_files=True,
     widget="file",
+    saved_as=".wav",
+    default_metrics={"": "mel_cepstral_distance"},
 )
 
 PHONE = SlotType(
@@ -357,6 +359,7 @@ PHONE = SlotType(
     views=("phones",),
     sample=f"{_PACKAGE}.sample:phonemes",
     widget="text",
+    default_metrics={"": "per"},
 )
 
 MANIFEST = ModalityManifest(

@@ -107,6 +107,7 @@ MANIFEST = ModalityManifest(
             views=("structure",),
             sample="ofa_modality_structured.sample:table",
             widget="text",
+            default_metrics={"": "accuracy"},
         ),
     ),
     components=(

@@ -119,6 +119,7 @@ MANIFEST = ModalityManifest(
             sample="ofa_modality_text.sample:text",
             serves_plain_text=True,
             widget="text",
+            default_metrics={"closed_set": "accuracy", "": "chrf"},
         ),
         SlotType(
             name="CATEGORY",
@@ -130,6 +131,7 @@ MANIFEST = ModalityManifest(
             views=("text",),
             sample="ofa_modality_text.sample:name",
             widget="text",
+            default_metrics={"": "accuracy"},
         ),
     ),
     components=(

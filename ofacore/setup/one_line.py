@@ -1,0 +1,221 @@
+"""A run from one line: an instruction and rows become the configuration that a user would write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from ofacore.config.loading import ConfigText
+from ofacore.config.schema import DataConfig, RunConfig
+from ofacore.config.showing import show
+from ofacore.encoding.slot_kinds import file_slots
+from ofacore.ground.errors import UserError
+from ofacore.plan import TemplatePlan, compile_instruction
+from ofacore.plan.lookups import needed_columns
+from ofacore.plugin import Registry
+from ofacore.protocols import SlotPlan
+from ofacore.sources import ListSource, Source, open_source
+from ofacore.sources.folder import FILE_COLUMN, nearest
+
+SHARE = 0.1
+"""Of the rows that are held out for validation, and for the test, where the data have no such split."""
+_SPLITS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "val", "dev"),
+    "test": ("test",),
+}
+_LABEL = "label"
+_SAVED = "dataset_dict.json"
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Model and length of a run for so many training rows."""
+
+    rows: float
+    """Up to so many."""
+    model: Mapping[str, Any]
+    samples: int
+    epochs: float
+
+
+_SCALES = (
+    _Scale(1_000, {"preset": "starter", "hidden": 128, "ffn": 256}, 32, 40),
+    _Scale(10_000, {"preset": "starter"}, 64, 20),
+    _Scale(100_000, {"preset": "starter"}, 96, 6),
+    _Scale(float("inf"), {"preset": "tiny"}, 128, 2),
+)
+_LEAST_STEPS, _MOST_STEPS = 200, 4_000
+
+
+@dataclass(frozen=True)
+class OneLine:
+    """A run that one line stands for."""
+
+    config: ConfigText
+    """As YAML, which trains the same run."""
+    notes: tuple[str, ...]
+    """What was chosen, for the user."""
+
+
+def is_instruction(text: str) -> bool:
+    """Whether a word of the command line is an instruction, not the name of a file."""
+    return "->" in text
+
+
+def one_line(
+    instruction: str, data: str, registry: Registry, *, resume: bool = False, numbered: bool = True
+) -> OneLine:
+    """The run of an instruction and its rows.
+
+    Args:
+        instruction: A template.
+        data: A file, a folder with a table, a folder of class folders, one of ``train``, ``valid`` and ``test``, or a
+            saved dataset of Hugging Face.
+        registry: What is installed.
+        resume: The run goes on, in the last folder of its name.
+        numbered: The run folder is the next free one of its name; False: another is given.
+
+    Raises:
+        InstructionError: It cannot be used; draws where.
+        UserError: The data are not there, or cannot be opened.
+    """
+    template = compile_instruction(instruction, registry)
+    if not Path(data).exists() and not any(mark in data for mark in "*?["):
+        raise UserError(f"no file or folder {data}{nearest(Path(data))}")
+    splits = _splits(data)
+    task = _name(template)
+    section: dict[str, Any] = dict(splits)
+    shares = {name: SHARE for name in ("valid", "test") if name not in splits}
+    if shares:
+        section["split"] = {"valid": 0.0, "test": 0.0, **shares}
+    source = open_source(splits["train"], DataConfig())
+    if columns := _columns(source, template, registry):
+        section["columns"] = columns
+    metrics = list(_metrics(template, registry))
+    rows = len(source)
+    scale = next(scale for scale in _SCALES if rows <= scale.rows)
+    trained = rows * (1 - sum(shares.values()))
+    steps = min(_MOST_STEPS, max(_LEAST_STEPS, ceil(trained * scale.epochs / scale.samples)))
+    name = _free_name(task, resume) if numbered else task
+    values = {
+        "name": name,
+        "tasks": {task: {"instruction": instruction.strip(), "data": section, "metrics": metrics}},
+        "model": {**scale.model, "dropout": 0.05, "tied_head": False},
+        "train": _training(steps, scale.samples),
+    }
+    if not metrics:
+        del values["tasks"][task]["metrics"]
+    text = show(RunConfig.model_validate(values), defaults=False)
+    return OneLine(ConfigText(text, "(one line)"), tuple(_notes(rows, shares, metrics, data)))
+
+
+def _training(steps: int, samples: int) -> dict[str, Any]:
+    return {
+        "steps": steps,
+        "samples": samples,
+        "log_every": max(1, steps // 20),
+        "optimizer": {
+            "name": "muon",
+            "lr": 1e-3,
+            "muon_lr": 0.02,
+            "weight_decay": 0.0,
+            "clip": 1.0,
+        },
+        "lr": {"name": "wsd", "warmup": 0.1, "decay": 0.25},
+        "checkpoint": {"every": ceil(steps / 4)},
+        "validation": {"every": ceil(steps / 4), "samples": 64},
+    }
+
+
+def _notes(
+    rows: int, shares: Mapping[str, float], metrics: list[dict[str, str]], data: str
+) -> Iterator[str]:
+    if shares:
+        parts = " and ".join(f"{share:.0%} {name}" for name, share in shares.items())
+        yield f"{data}: {rows} rows, of which {parts} are held out by a hash of each row"
+    for use in metrics:
+        yield f"score: {use['metric']} of '{use['slot']}'"
+    if not metrics:
+        yield "score: none; --set 'tasks.NAME.metrics=[{metric: NAME, slot: SLOT}]' names one"
+
+
+def _splits(data: str) -> dict[str, str]:
+    """The splits that the data have by their names: those of a saved dataset, or folders."""
+    folder = Path(data)
+    if (folder / _SAVED).is_file():
+        present = {entry.name for entry in folder.iterdir()}
+        found = {split: data for split, names in _SPLITS.items() if present & set(names)}
+        if "train" not in found:
+            raise UserError(f"{data}: the dataset has no split 'train' to learn from")
+        return found
+    if not folder.is_dir():
+        return {"train": data}
+    named = {entry.name.lower(): str(entry) for entry in folder.iterdir() if entry.is_dir()}
+    found = {
+        split: next(named[name] for name in names if name in named)
+        for split, names in _SPLITS.items()
+        if set(names) & named.keys()
+    }
+    return found if "train" in found else {"train": data}
+
+
+def _columns(source: Source, template: TemplatePlan, registry: Registry) -> dict[str, str]:
+    """Of files sorted into folders: the slot that takes them, and the target that is the folder's name."""
+    if not isinstance(source, ListSource) or set(source.columns) != {FILE_COLUMN, _LABEL}:
+        return {}
+    needed = needed_columns(template)
+    slots = [slot for slot in template.slots.values() if slot.name in needed]
+    files = file_slots([slot for slot in slots if slot.side == "source"], registry)
+    targets = [slot.name for slot in slots if slot.side == "target" and slot.loss]
+    found = dict(zip(files, [FILE_COLUMN] * (len(files) == 1), strict=False))
+    if len(targets) == 1:
+        found[targets[0]] = _LABEL
+    return {slot: column for slot, column in found.items() if slot != column}
+
+
+def _metrics(template: TemplatePlan, registry: Registry) -> Iterator[dict[str, str]]:
+    """The default metric of each learned slot, if it is installed."""
+    for slot in _learned(template):
+        name = default_metric(slot, registry)
+        if name and not slot.repeat:
+            yield {"metric": name, "slot": slot.name}
+
+
+def default_metric(slot: SlotPlan, registry: Registry) -> str:
+    """What a slot is scored by where nobody says so, by its attributes and type; empty if nothing is installed."""
+    known = registry.slot(slot.type).default_metrics
+    fitting = [name for key, name in known.items() if key and slot.attributes.get(key)]
+    installed = registry.names("metric")
+    return next((name for name in [*fitting, known.get("", "")] if name in installed), "")
+
+
+def _learned(template: TemplatePlan) -> list[SlotPlan]:
+    return [
+        slot
+        for slot in template.slots.values()
+        if slot.side == "target" and slot.loss and slot.plain is None
+    ]
+
+
+def _name(template: TemplatePlan) -> str:
+    """Of the task: by what is learned."""
+    names = [slot.name for slot in _learned(template)] or list(needed_columns(template))
+    text = re.sub(r"[^A-Za-z0-9]+", "_", "_".join(dict.fromkeys(names))).strip("_").lower()
+    return text[:40] or "task"
+
+
+def _free_name(name: str, resume: bool) -> str:
+    """The next name whose run folder is not there; when resuming, the last one that is."""
+    number = 1
+    while Path("runs", _numbered(name, number)).exists():
+        number += 1
+    return _numbered(name, max(1, number - 1) if resume else number)
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"

@@ -1,0 +1,1 @@
+"""Quick methods of scikit-learn that a score has to be compared with."""

@@ -1,0 +1,133 @@
+"""``ofa train "INSTRUCTION" rows.csv``: a run from one line, its held-out rows, and the file that it stands for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ofa_cli.main import main
+from ofacore.config.schema import DataConfig
+from ofacore.plugin import Registry
+from ofacore.setup.one_line import one_line
+from ofacore.sources import ListSource, open_source
+from ofacore.sources.held_out import held_out
+
+KIND = "[IMAGE:img,size=16] which kind? -> [TEXT:kind,closed_set]"
+WORD = "what is [TEXT:word]? -> [TEXT:kind,closed_set]"
+SHARES = {"valid": 0.1, "test": 0.2}
+
+
+def chosen(rows: list[dict[str, Any]], paths: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+    splits = held_out(ListSource(rows), SHARES, paths)
+    return {name: [source[n] for n in range(len(source))] for name, source in splits.items()}
+
+
+@given(st.lists(st.integers(0, 50), min_size=3, max_size=60), st.integers(0, 60))
+def test_held_out_rows_are_a_split_that_added_rows_do_not_move(
+    numbers: list[int], cut: int
+) -> None:
+    rows = [{"n": number, "t": "x" * number} for number in numbers]
+    splits = chosen(rows)
+    assert sorted(row["n"] for part in splits.values() for row in part) == sorted(numbers)
+    sides = {row["n"]: name for name, part in splits.items() for row in part}
+    for name, part in splits.items():
+        assert all(sides[row["n"]] == name for row in part)  # rows that are alike are together
+    many = [{"n": number, "t": "x" * number} for number in range(51)]
+    before, after = chosen(many), chosen([*rows, *many])
+    for name, part in before.items():
+        assert {row["n"] for row in part} == {row["n"] for row in after[name]}
+
+
+def test_shares_are_about_what_was_asked_and_a_moved_folder_changes_nothing() -> None:
+    rows = [{"img": f"/here/cats/{n}.png"} for n in range(1000)]
+    moved = [{"img": row["img"].replace("/here", "there/far")} for row in rows]
+    splits, again = chosen(rows, ("img",)), chosen(moved, ("img",))
+    assert 60 < len(splits["valid"]) < 140 and 150 < len(splits["test"]) < 250
+    for name, part in splits.items():
+        names = [Path(row["img"]).name for row in part]
+        assert names == [Path(row["img"]).name for row in again[name]]
+
+
+def pictures(folder: Path, number: int = 2) -> None:
+    for colour in ("red", "blue"):
+        (folder / colour).mkdir(parents=True)
+        for n in range(number):
+            Image.new("RGB", (16, 16), colour).save(folder / colour / f"{n}.png")
+
+
+def written(instruction: str, data: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    found = yaml.safe_load(one_line(instruction, data, Registry.discover()).config.text)
+    (task,) = found["tasks"].values()
+    return found, task
+
+
+def test_class_folders_and_folders_by_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pictures(Path("plain"))
+    found, task = written(KIND, "plain")
+    assert task["data"]["columns"] == {"img": "file_name", "kind": "label"}
+    assert task["metrics"] == [{"metric": "accuracy", "slot": "kind"}]
+    assert task["data"]["split"] == {"valid": 0.1, "test": 0.1} and found["name"] == "kind"
+    Path("runs/kind").mkdir(parents=True)
+    pictures(Path("parts/train"))
+    pictures(Path("parts/val"))
+    found, task = written(KIND, "parts")
+    assert task["data"]["valid"] == "parts/val" and found["name"] == "kind-2"
+    assert task["data"]["split"] == {"valid": 0.0, "test": 0.1}
+
+
+def test_a_saved_dataset_keeps_its_splits(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_list([{"word": f"w{n}", "kind": "a"} for n in range(20)])
+    place = str(tmp_path / "saved")
+    datasets.DatasetDict({"train": rows, "test": rows.select(range(3))}).save_to_disk(place)
+    _, task = written(WORD, place)
+    assert task["data"]["test"] == place and task["data"]["split"]["valid"] == 0.1
+    assert len(open_source(place, DataConfig(), "test")) == 3
+
+
+def test_every_type_that_is_learned_has_a_metric_of_its_own() -> None:
+    registry = Registry.discover()
+    known = {slot.name: slot.default_metrics for slot in registry.slots().values()}
+    for metrics in known.values():
+        assert set(metrics.values()) <= set(registry.names("metric"))
+    assert known["TEXT"]["closed_set"] == "accuracy" and known["BOX"][""] == "iou_accuracy"
+
+
+def test_the_file_that_is_written_trains_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{colour} {n},{colour}" for colour in ("red", "blue") for n in range(20)]
+    Path("rows.csv").write_text("\n".join(["word,kind", *lines]))
+    small = ["hidden=32", "ffn=32", "heads=2", "encoder_layers=1", "decoder_layers=1"]
+    words = [word for size in small for word in ("--set", f"model.{size}")]
+
+    def ofa(*arguments: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["train", *arguments])
+        said = capsys.readouterr()
+        assert (ended.value.code or 0) == code, said.err
+        return said.out + said.err
+
+    told = ofa(WORD, "rows.csv", "--steps", "2", "--save-config", "kind.yaml", *words)
+    assert "40 rows, of which 10% valid and 10% test are held out" in told
+    ofa("kind.yaml", "--out", "again")
+    losses = []
+    for run in ("runs/kind", "again"):
+        lines = Path(run, "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line).get("train/kind/kind") for line in lines])
+    assert losses[0] == losses[1] and any(losses[0])
+    assert "an instruction needs rows" in ofa(WORD, code=2)
+    assert "goes with an instruction" in ofa("kind.yaml", "rows.csv", code=2)
+    assert "did you mean rows.csv" in ofa(WORD, "row.csv", code=2)
+    assert "did you mean 'closed_set'?" in ofa(WORD.replace("closed", "close"), "rows.csv", code=2)
