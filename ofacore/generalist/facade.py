@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -53,6 +53,9 @@ class Generalist:
     ) -> None:
         self.assembly, self.model = assembly, model
         self.data = dict(data or {})
+        """Task -> rows, of the tasks that `fit` trains on."""
+        self.aside: dict[str, TaskRows | None] = {}
+        """Tasks that `fit` leaves out, with their rows as far as they are open; they answer and are scored."""
 
     @classmethod
     def create(
@@ -115,6 +118,45 @@ class Generalist:
         """The plugins, whose components have the options that this model was made with."""
         return self.assembly.registry
 
+    def extend(
+        self,
+        tasks: Sequence[Task],
+        *,
+        keep: Sequence[str] | Literal["all"] = (),
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Generalist:
+        """This model with more tasks: what they need is added, what is there stays as it is.
+
+        Vocabulary blocks, adapters, heads, experts and artifacts are appended; until it is trained, every old task
+        answers bit for bit as here. This model is left as it is.
+
+        Args:
+            tasks: What it shall learn besides; their names are new.
+            keep: Old tasks that `fit` goes on training, ``"all"`` for every one; the others stay and answer.
+            options: Options of components that are new to the model, ``{"adapter/image_conv": {"channels": 32}}``.
+
+        Raises:
+            UserError: A task, plan or data cannot be used, or something asks for another model.
+        """
+        from ofacore.generalist.extending import extend
+
+        _check_names(tasks)
+        values = {"tasks": {task.name: task.config for task in tasks}, "keep": keep}
+        if not isinstance(keep, str):
+            values["keep"] = tuple(keep)
+        given = values if options is None else {**values, "options": options}
+        return extend(self, _section(RunConfig, given, ""))
+
+    def only(self, tasks: Sequence[str]) -> Generalist:
+        """The slim model of some of its tasks, which answers as this one does: without what the others alone need.
+
+        Raises:
+            UserError: No such task, or none is named.
+        """
+        from ofacore.generalist.extending import only
+
+        return only(self, [tasks] if isinstance(tasks, str) else list(tasks))
+
     def fit(
         self,
         steps: int | None = None,
@@ -131,7 +173,8 @@ class Generalist:
             steps: Steps in all; default: those of the configuration.
             out: Run folder; default: ``runs/<name>``.
             resume: Go on from the folder's latest checkpoint.
-            data: Task -> training rows, in any form that `Task` takes; default: those that the tasks name.
+            data: Task -> training rows, in any form that `Task` takes; default: those that the tasks name. A task that
+                `extend` left out is trained again where rows are given.
             options: Options of trackers and of the schedule, ``{"tracker/wandb": {"project": "mine"}}``.
             train: Further keys of the training configuration, ``samples=32``.
 
@@ -158,7 +201,9 @@ class Generalist:
             self.assembly.registry = registry.pinned(component_options(config))
         self.assembly.config = config
         try:
-            self.data |= rows_of(self.assembly.run, self.data, self.tasks, data, "train")
+            names = [name for name in self.tasks if name not in self.aside or name in (data or ())]
+            self.data |= rows_of(self.assembly.run, self.data, names, data, "train")
+            self.aside = {name: rows for name, rows in self.aside.items() if name not in names}
             folder = Path(out) if out else Path(config.out.format(name=config.name))
             return fit(self, folder, resume=resume)
         except UserError:
@@ -372,7 +417,8 @@ class Generalist:
         names = tuple(data or self.tasks) if task is None else (task,)
         self._check_options(names, generation)
         judged = copy(self)
-        judged.data = rows_of(self.assembly.run, self.data, names, data, split)
+        beside = {name: rows for name, rows in self.aside.items() if rows is not None}
+        judged.data = rows_of(self.assembly.run, {**beside, **self.data}, names, data, split)
         found = list(evaluate_tasks(judged, names, split, limit, baseline, generation))
         for notice in (notice for evaluation in found for notice in evaluation.notices):
             logger.warning("%s", notice)

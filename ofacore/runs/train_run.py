@@ -35,6 +35,14 @@ from ofacore.parallel.process_groups import is_first
 from ofacore.plan.criterion_needs import attention_needs, told
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
+from ofacore.runs.extended_run import Extension, begin, set_aside
+from ofacore.runs.extension_tables import (
+    Known,
+    print_change,
+    print_extension,
+    scores_before,
+    scores_left,
+)
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.stored_description import described_model
@@ -43,11 +51,14 @@ from ofacore.training.loop import Trainer
 from ofacore.training.stop import SIGNALS
 
 logger = logging.getLogger("ofacore.training")
+SCORED = 300
+"""Most rows of each task that are scored at the end of a run."""
 
 
 def train_run(
     run: PlannedRun,
     *,
+    extension: Extension | None = None,
     resume: bool = False,
     dry_run: bool = False,
     folder: Path | None = None,
@@ -57,6 +68,7 @@ def train_run(
 
     Args:
         run: What `checked_run` found right; where the run goes on, with the plugins that it began with.
+        extension: The model that it starts from, and what the run adds to it; None: it starts from nothing.
         resume: Go on from the folder's latest checkpoint.
         dry_run: Print plans, sizes, memory and shares, run two steps on all processes, write nothing.
         folder: Run folder; default: what the configuration says.
@@ -73,11 +85,12 @@ def train_run(
     tune_process(run.config.train.threads)
     with joined(run.config.parallel) as watch:
         console = console or Console(soft_wrap=True, quiet=not is_first())
-        return _train(run, resume, dry_run, folder, console, watch)
+        return _train(run, extension, resume, dry_run, folder, console, watch)
 
 
 def _train(
     run: PlannedRun,
+    extension: Extension | None,
     resume: bool,
     dry_run: bool,
     folder: Path,
@@ -86,12 +99,16 @@ def _train(
 ) -> Path:
     if not dry_run:
         check_folder_together(folder, resume)
-    generalist = _generalist(run, folder, resume)
+    generalist = _generalist(run, extension, folder, resume)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
     console.print(
         f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}"
     )
     print_tasks(generalist, console)
+    before: Known = {}
+    if extension is not None:
+        before = {} if dry_run else scores_before(generalist, extension, folder, SCORED)
+        print_extension(generalist, extension, before, console)
     if dry_run:
         from ofacore.runs.rehearsal import rehearse
 
@@ -103,7 +120,10 @@ def _train(
         raise SystemExit(128 + ending.signal)
     if ending.signal:  # a launcher would take another exit code for a failure
         return folder
-    finish(generalist, folder, console, watch=watch)
+    scores = finish(generalist, folder, console, watch=watch)
+    if extension is not None:
+        after = [*scores, *scores_left(generalist)]
+        print_change(extension, before, after, console)
     return folder
 
 
@@ -123,22 +143,27 @@ class _Ending(Callback):
         return next((int(number) for number in SIGNALS if number.name == reason), 0)
 
 
-def _generalist(run: PlannedRun, folder: Path, resume: bool) -> Generalist:
-    """A new model; when resuming, one with the vocabulary and artifacts that the run began with."""
+def _generalist(
+    run: PlannedRun, extension: Extension | None, folder: Path, resume: bool
+) -> Generalist:
+    """A new model, or a grown one; when resuming, one with the vocabulary and artifacts that the run began with."""
     place = find_latest(folder) if resume else None
+    if place is None and extension is not None:
+        return begin(extension, run)
     run, data = open_available(run)
     if place is None:
         assembly = Assembly.create(run, data)
         try_metrics(assembly, data)
         check_generation(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
-    config, registry = run.config, run.registry
+    config = run.config if extension is None else extension.config
+    registry = run.registry
     begun = load(place, registry)
     state = described_model(place, load_state(place))
     stored = RunConfig.model_validate(state["config"])
     if set(stored.tasks) != set(config.tasks):
         began, now = (", ".join(sorted(tasks)) for tasks in (stored.tasks, config.tasks))
-        remedy = "go on with the same tasks, or begin another run with --out"
+        remedy = "go on with the same tasks (and --from, if it began so), or begin another run with --out"
         raise CheckpointError(
             place, f"the run began with tasks {began}, the configuration has {now}; {remedy}"
         )
@@ -151,6 +176,8 @@ def _generalist(run: PlannedRun, folder: Path, resume: bool) -> Generalist:
     begun.assembly.config = stored.model_copy(update=kept)
     begun.assembly.registry = begun.assembly.registry.pinned(loop_options(stored, config, registry))
     begun.data = data
+    if extension is not None:
+        set_aside(begun, data)
     return begun
 
 
@@ -232,9 +259,9 @@ def finish(
     generalist: Generalist,
     folder: Path,
     console: Console,
-    limit: int | None = 300,
+    limit: int | None = SCORED,
     watch: Sequence[Heartbeat] = (),
-) -> None:
+) -> list[ScoreRow]:
     """Score on the test split, print the table and some answers, write ``scores.json`` and ``report.html``.
 
     All processes of a run score together; the first prints and writes. ``watch`` hears of every task.
@@ -246,9 +273,9 @@ def finish(
             each.alive()
         if is_first():
             print(f"scored {found.task}", file=sys.stderr)
-    if not is_first():
-        return
     scores = [row for evaluation in done for row in evaluation.scores]
+    if not is_first():
+        return scores
     print_scores(scores, console)
     for evaluation in done:
         for line in plain_samples(evaluation.samples[:2]):
@@ -267,6 +294,7 @@ def finish(
     samples = [sample for evaluation in done for sample in evaluation.samples]
     report = write_report(folder, folder.name, scores, samples)
     console.print(f"run folder: {folder}   report: {report}", markup=False, highlight=False)
+    return scores
 
 
 def _told(error: MetricError) -> str:
@@ -280,8 +308,8 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
     table = Table(
         "task", "metric", "baseline", "share", "train rows", title="tasks", title_justify="left"
     )
-    for name, plan in generalist.assembly.plans.items():
-        data = generalist.data[name]
+    for name, data in generalist.data.items():
+        plan = generalist.assembly.plans[name]
         metric = plan.metrics[0].metric if plan.metrics else ""
         rows = len(data.train) if data.train is not None else 0
         table.add_row(

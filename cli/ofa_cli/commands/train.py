@@ -12,6 +12,7 @@ import typer
 
 from ofa_cli.lazy import command_app
 from ofa_cli.ranks import quieten, rank
+from ofa_cli.runs import run_folder
 
 if TYPE_CHECKING:
     from ofacore.config.schema import ParallelConfig
@@ -31,6 +32,10 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Run or saved model to start from; CONFIG names what is new."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the latest checkpoint.")
     ] = False,
@@ -84,19 +89,25 @@ def train(
     from ofacore.setup.run_check import read_checked
 
     resume = resume or _restarted()
-    run = read_checked([source], settings, resume=resume, folder=out)
+    extension = None
+    if start is None:
+        run = read_checked([source], settings, resume=resume, folder=out)
+    else:
+        from ofacore.runs.extended_run import read_extension
+
+        run, extension = read_extension([source], settings, run_folder(start), out)
     parallel = run.config.parallel
     if parallel.nproc > 1 and rank() is None:
         if not dry_run:
             check_writable(out or Path(run.config.out.format(name=run.config.name)))
         debug = ["--debug"] if context.find_root().params.get("debug") else []
-        arguments = [*debug, "train", *_arguments(config, every, settings, out)]
+        arguments = [*debug, "train", *_arguments(config, every, settings, out, start)]
         _launch(parallel, arguments, resume, dry_run)
         return
 
     from ofacore.runs.train_run import train_run
 
-    train_run(run, resume=resume, dry_run=dry_run, folder=out)
+    train_run(run, extension=extension, resume=resume, dry_run=dry_run, folder=out)
 
 
 def _restarted() -> bool:
@@ -104,11 +115,20 @@ def _restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def _arguments(config: str, every: bool, settings: Sequence[str], out: Path | None) -> list[str]:
+def _arguments(
+    config: str, every: bool, settings: Sequence[str], out: Path | None, start: Path | None
+) -> list[str]:
     """This command again, for each process."""
     flags = ["--all"] if every else []
     folder = ["--out", str(out)] if out else []
-    return [config, *flags, *folder, *(word for setting in settings for word in ("--set", setting))]
+    begun = ["--from", str(start)] if start else []
+    return [
+        config,
+        *flags,
+        *folder,
+        *begun,
+        *(word for setting in settings for word in ("--set", setting)),
+    ]
 
 
 def _launch(config: ParallelConfig, arguments: list[str], resume: bool, dry_run: bool) -> None:
