@@ -134,10 +134,10 @@ def print_change(
 
 
 def _verdict(before: float, row: ScoreRow) -> str:
-    """Whether the interval of the score after training has the one before in it."""
+    """Whether the interval of the score after training has the one before in it: ``held``, ``won`` or ``lost``."""
     if not math.isfinite(row.low):
         return "the same" if before == row.score else ""
     if row.low <= before <= row.high:
-        return "kept"
+        return "held"
     won = row.score > before if row.higher_is_better else row.score < before
     return "won" if won else "lost"

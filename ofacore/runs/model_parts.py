@@ -13,6 +13,9 @@ from ofacore.parallel.sharding import whole_shape
 from ofacore.plan import criterion_key
 from ofacore.setup.model_needs import model_needs
 
+_ALWAYS = ("backbone", "norms")
+"""Parts that every task uses."""
+
 
 @dataclass
 class Part:
@@ -40,7 +43,7 @@ def parts_of(generalist: Generalist, stored: Collection[str]) -> list[Part]:
             state = "frozen"
         elif name not in stored:
             state = "new"
-        elif part not in used and part != "backbone":
+        elif part not in used and part not in _ALWAYS:
             state = "not trained"
         entry = found.setdefault((part, state), Part(part, 0, state))
         entry.parameters += size
@@ -75,7 +78,7 @@ def _part_of(name: str) -> str:
         return f"{kind} {rest.partition('.')[0]}"
     if room == "types":
         return f"adapter {rest.partition('/')[2]}"
-    return "backbone"
+    return "norms" if room.endswith("_norm") else room
 
 
 def _used(generalist: Generalist) -> set[str]:
