@@ -105,8 +105,10 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(below)
     for key, value in above.items():
         other = found.get(key)
-        nested = isinstance(value, Mapping) and isinstance(other, Mapping)
-        found[key] = _over(other, value) if nested else value
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            found[key] = _over(other, value)
+        else:
+            found[key] = value
     return found
 
 
