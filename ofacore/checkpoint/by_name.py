@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from ofacore.checkpoint.checkpoint_errors import CheckpointError, check_fit
 from ofacore.checkpoint.portable import check_complete, load, save, standing
 from ofacore.checkpoint.run_folder import find_latest, read_pointer
-from ofacore.checkpoint.sharded import is_sharded, read_shards, stored
+from ofacore.checkpoint.sharded import Stored, is_sharded, read_shards, stored
 from ofacore.ground.folders import check_writable
 from ofacore.ground.printable import shortened
 
@@ -30,11 +31,13 @@ class Weights(Mapping[str, Tensor]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._floating: dict[str, bool] = {}
         self._places: dict[str, tuple[str, str]] = {}
         """Name -> file and the name in it; of a sharded checkpoint kind and name."""
         for kind in (_MODEL, "ema"):
-            for name, shape in self._listed(kind).items():
+            for name, (shape, floating) in self._listed(kind).items():
                 self._shapes[name], self._places[name] = shape, (kind, name)
+                self._floating[name] = floating
 
     def __getitem__(self, name: str) -> Tensor:
         """One tensor.
@@ -45,7 +48,7 @@ class Weights(Mapping[str, Tensor]):
         """
         kind, key = self._places[name]
         if is_sharded(self.folder):
-            entry = stored(self.folder)[f"{kind}/{key}"]
+            entry = self._sharded[f"{kind}/{key}"]
             value = torch.empty(entry.shape, dtype=entry.dtype)
             read_shards(self.folder, {f"{kind}/{key}": value})
             return value
@@ -59,6 +62,10 @@ class Weights(Mapping[str, Tensor]):
             ) from error
         return found
 
+    @cached_property
+    def _sharded(self) -> dict[str, Stored]:
+        return stored(self.folder)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
 
@@ -69,11 +76,16 @@ class Weights(Mapping[str, Tensor]):
         """Shape of a tensor, which is not read."""
         return self._shapes[name]
 
-    def _listed(self, kind: str) -> dict[str, tuple[int, ...]]:
+    def is_floating(self, name: str) -> bool:
+        """Whether a tensor holds floating-point numbers; it is not read."""
+        return self._floating[name]
+
+    def _listed(self, kind: str) -> dict[str, tuple[tuple[int, ...], bool]]:
+        """Name -> shape, and whether its numbers are floating-point."""
         if is_sharded(self.folder):
-            found = stored(self.folder)
+            found = self._sharded
             return {
-                name.partition("/")[2]: e.shape
+                name.partition("/")[2]: (e.shape, e.dtype.is_floating_point)
                 for name, e in found.items()
                 if name.startswith(f"{kind}/")
             }
@@ -82,7 +94,11 @@ class Weights(Mapping[str, Tensor]):
             return {}
         try:
             with safe_open(str(path), framework="pt") as file:
-                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                return {
+                    name: (tuple(part.get_shape()), "F" in part.get_dtype())
+                    for name, part in slices.items()
+                }
         except (SafetensorError, OSError) as error:
             raise CheckpointError(path, f"damaged or not a safetensors file ({error})") from error
 

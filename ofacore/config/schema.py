@@ -591,6 +591,11 @@ class RunConfig(Section):
         default_factory=dict, description="The same for all tasks whose generators have them."
     )
     plugins: PluginsConfig = Field(PluginsConfig(), description="Plugins.")
+    keep: tuple[str, ...] | Literal["all"] = Field(
+        (),
+        description="With `ofa train --from RUN`: tasks of that model that go on being trained with their data; all: "
+        "every one.",
+    )
     out: Annotated[str, AfterValidator(_names_a_folder)] = Field(
         "runs/{name}", description="Run folder."
     )

@@ -116,10 +116,18 @@ class HeadContext:
 class Head(Protocol):
     """An ``nn.Module`` from states to a prediction. Built as ``cls(context: BuildContext)``.
 
-    ``positionwise``: gets the positions with loss alone; otherwise whole items, in order.
+    ``positionwise``: gets the positions with loss alone; otherwise whole items, in order. ``scores_founders`` may be
+    left out.
     """
 
     positionwise: ClassVar[bool]
+
+    @staticmethod
+    @optional
+    def scores_founders(options: Options) -> bool:
+        """Whether it scores tokens of every block that the model was made with, whatever the slot: a model of some of
+        the tasks keeps these blocks."""
+        return False
 
     def __call__(self, hidden: Tensor, ctx: HeadContext) -> Any:
         """Prediction for states [m, H]; any object that its criteria and generators understand."""

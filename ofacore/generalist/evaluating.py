@@ -57,7 +57,9 @@ def evaluations(
     names = tuple(dict.fromkeys(tasks)) or tuple(given) or generalist.tasks
     _check_options(generalist, names, generation or {})
     judged = copy(generalist)
-    judged.data = rows_of(generalist.assembly.run, generalist.data, names, given, split)
+    aside = {name: rows for name, rows in generalist.aside.items() if rows is not None}
+    known = {**aside, **generalist.data}
+    judged.data = rows_of(generalist.assembly.run, known, names, given, split)
     for name in given.keys() & set(names):
         source = judged.data[name].held_out(split)
         encoder = generalist.assembly.encoder(generalist.assembly.plans[name])

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -51,6 +51,9 @@ class Generalist:
     ) -> None:
         self.assembly, self.model = assembly, model
         self.data = dict(data or {})
+        """Task -> rows."""
+        self.aside: dict[str, TaskRows | None] = {}
+        """Tasks that training leaves out, with their rows as far as they are open; they answer and are scored."""
         self.trained: tuple[str, ...] | None = None
         """Tasks that the next training takes samples from; None: all that have training rows."""
 
@@ -115,6 +118,45 @@ class Generalist:
         """The plugins, whose components have the options that this model was made with."""
         return self.assembly.registry
 
+    def extend(
+        self,
+        tasks: Sequence[Task],
+        *,
+        keep: Sequence[str] | Literal["all"] = (),
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Generalist:
+        """This model with more tasks: what they need is added, what is there stays as it is.
+
+        Vocabulary blocks, adapters, heads, experts and artifacts are appended; until it is trained, every old task
+        answers bit for bit as here. This model is left as it is.
+
+        Args:
+            tasks: What it shall learn besides; their names are new.
+            keep: Old tasks that `fit` goes on training, ``"all"`` for every one; the others stay and answer.
+            options: Options of components that are new to the model, ``{"adapter/image_conv": {"channels": 32}}``.
+
+        Raises:
+            UserError: A task, plan or data cannot be used, or something asks for another model.
+        """
+        from ofacore.generalist.extending import extend
+
+        _check_names(tasks)
+        values = {"tasks": {task.name: task.config for task in tasks}, "keep": keep}
+        if not isinstance(keep, str):
+            values["keep"] = tuple(keep)
+        given = values if options is None else {**values, "options": options}
+        return extend(self, _section(RunConfig, given, ""))
+
+    def only(self, tasks: Sequence[str]) -> Generalist:
+        """The slim model of some of its tasks, which answers as this one does: without what the others alone need.
+
+        Raises:
+            UserError: No such task, or none is named.
+        """
+        from ofacore.generalist.extending import only
+
+        return only(self, [tasks] if isinstance(tasks, str) else list(tasks))
+
     def fit(
         self,
         steps: int | None = None,
@@ -134,7 +176,7 @@ class Generalist:
             resume: Go on from the folder's latest checkpoint.
             data: Task -> training rows, in any form that `Task` takes: these tasks alone are trained, unless ``tasks``
                 names more; default: the rows that the tasks name.
-            tasks: Which tasks to train; default: those of ``data``, or all.
+            tasks: Which tasks to train; default: those of ``data``, or all but those that `extend` left out.
             options: Options of trackers and of the schedule, ``{"tracker/wandb": {"project": "mine"}}``.
             train: Further keys of the training configuration, ``samples=32``, or ``epochs=3`` in place of ``steps``.
 
@@ -168,9 +210,10 @@ class Generalist:
             self.assembly.registry = registry.pinned(component_options(config))
         self.assembly.config = config
         try:
-            names = chosen or self.tasks
+            names = chosen or [name for name in self.tasks if name not in self.aside]
             rows = rows_of(self.assembly.run, self.data, names, data, "train", training=True)
             self.data |= {name: self._with_held_out(name, found) for name, found in rows.items()}
+            self.aside = {name: rows for name, rows in self.aside.items() if name not in names}
             self.trained = chosen
             settle_steps(self)
             folder = Path(out) if out else Path(config.out.format(name=config.name))

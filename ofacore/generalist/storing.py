@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from ofacore.checkpoint import (
     Snapshot,
     checkpoints,
     find_latest,
+    load_state,
     read_pointer,
     save_sharded,
     standing,
@@ -23,6 +26,7 @@ from ofacore.checkpoint import (
 )
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
+from ofacore.checkpoint.by_name import Weights
 from ofacore.checkpoint.checkpoint_errors import listed
 from ofacore.config.sizes import ModelSizeError
 from ofacore.config.validation import explained
@@ -105,30 +109,113 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
     """
     from ofacore.generalist.facade import Generalist
 
+    found = read_model(folder, registry, which)
+    return Generalist(found.assembly, built_from(found, found.assembly)[0].eval())
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model on disk: everything around its weights, and the weights by name, read when they are asked for."""
+
+    place: Path
+    """The checkpoint."""
+    assembly: Assembly
+    weights: Mapping[str, Tensor]
+    components: Mapping[str, Any]
+    """Origins of its components; see `ofacore.setup.origins`."""
+
+
+def read_model(folder: Path, registry: Registry | None, which: str = "latest") -> StoredModel:
+    """Open a saved model, a run folder, or one of its checkpoints; no weight is read yet.
+
+    Raises:
+        CheckpointError: Nothing usable is there, or plugins are missing; names what and where.
+    """
     place = checkpoint_of(folder, which)
-    snapshot = load_snapshot(place, optimizer=False)
+    state = described_model(place, load_state(place))
+    stored = state.get("components", {})
+    if registry is None:
+        registry = preferring(stored, state["config"].get("plugins", {}).get("prefer", {}))
+    whole = is_outdated(stored, registry)
+    snapshot = load_snapshot(place, optimizer=False, tensors=whole)
     assembly, snapshot = restored(place, snapshot, registry)
+    weights = {**snapshot.model, **snapshot.ema} if whole else Weights(place)
+    return StoredModel(place, assembly, weights, stored)
+
+
+def built_from(found: StoredModel, assembly: Assembly) -> tuple[UniversalModel, list[str]]:
+    """A model with stored weights, tensor by tensor: at no time is it there twice.
+
+    Args:
+        found: Gives the weights.
+        assembly: What is built: that of ``found``, or one that has grown from it.
+
+    Returns:
+        The model, and the portable names of what it has and the checkpoint lacks, where it has grown.
+
+    Raises:
+        CheckpointError: They do not fit; names what and where.
+    """
     from ofacore.generalist.facade import build_model
 
-    weights = {**snapshot.model, **snapshot.ema}
+    place, weights = found.place, found.weights
+    grown = assembly is not found.assembly
+    watched = Watched(weights)
     try:
         check_counts(assembly.config.model, len(weights))
-        with Allowance(sum(tensor.numel() for tensor in weights.values())):
+        if grown:
             model = build_model(assembly)
+        else:
+            with Allowance(sum(math.prod(shape_of(weights, name)) for name in weights)):
+                model = build_model(assembly)
     except ModelSizeError as error:
         raise CheckpointError(place, f"its settings do not fit its weights: {error}") from error
     try:
-        load_weights(place, model, weights)
+        missing = load_weights(place, model, watched, strict=not grown)
     except CheckpointError as error:
-        changed = changed_versions(_components(snapshot), assembly.registry)
+        changed = changed_versions(found.components, assembly.registry)
         if not changed:
             raise
         remedy = "install that version, or one whose upgrade_state knows these parameters"
         raise CheckpointError(
             place, f"was made with {', '.join(changed)}: {remedy}\n{error}"
         ) from error
-    _tell_broken(place, weights)
-    return Generalist(assembly, model.eval())
+    _tell_broken(place, watched)
+    return model, missing
+
+
+def shape_of(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    """Shape of a stored tensor, which is not read where that can be told without."""
+    return weights.shape(name) if isinstance(weights, Weights) else tuple(weights[name].shape)
+
+
+def _is_floating(weights: Mapping[str, Tensor], name: str) -> bool:
+    if isinstance(weights, Weights):
+        return weights.is_floating(name)
+    return weights[name].is_floating_point()
+
+
+class Watched(Mapping[str, Tensor]):
+    """Weights that note, as they are read, which of them are no numbers."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self.weights = weights
+        self.broken: dict[str, None] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        found = self.weights[name]
+        if not bool(found.isfinite().all()):
+            self.broken[name] = None
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
 
 
 def checkpoint_of(folder: Path, which: str = "latest") -> Path:
@@ -173,18 +260,13 @@ def _checkpoint_at(folder: Path, which: str) -> Path:
     )
 
 
-def restored(
-    place: Path, snapshot: Snapshot, registry: Registry | None
-) -> tuple[Assembly, Snapshot]:
+def restored(place: Path, snapshot: Snapshot, registry: Registry) -> tuple[Assembly, Snapshot]:
     """The assembly of a checkpoint, and the checkpoint as today's plugins would have written it.
 
     What plugins it misses is told with the command that installs them.
     """
     state = described_model(place, snapshot.state)
     stored = state.get("components", {})
-    if registry is None:
-        chosen = state["config"].get("plugins", {}).get("prefer", {})
-        registry = preferring(stored, chosen)
     changed = changed_versions(stored, registry)
     if changed:
         logger.warning("%s was made with %s; it may answer otherwise", place, ", ".join(changed))
@@ -216,21 +298,16 @@ def restored(
         ) from error
 
 
-def _components(snapshot: Snapshot) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = snapshot.state.get("assembly", {}).get("components", {})
-    return found
-
-
-def _tell_broken(place: Path, weights: Mapping[str, Tensor]) -> None:
+def _tell_broken(place: Path, watched: Watched) -> None:
     """Weights that are no numbers answer nothing: that is said, as the file is whole."""
-    broken = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
+    broken = list(watched.broken)
     if broken:
         what = "NaN or infinity, so its answers mean nothing: use an earlier checkpoint, or `best`"
         logger.warning(
             "%s: %d of %d tensors hold %s (%s)",
             place,
             len(broken),
-            len(weights),
+            len(watched),
             what,
             listed(broken),
         )
@@ -245,23 +322,37 @@ def missing_plugins(state: Mapping[str, Any], registry: Registry) -> list[str]:
     return sorted(f"{distribution}=={version}" for distribution, version in wanted)
 
 
-def load_weights(place: Path, model: UniversalModel, weights: Mapping[str, Any]) -> None:
+def load_weights(
+    place: Path, model: UniversalModel, watched: Watched, strict: bool = True
+) -> list[str]:
     """Copy stored weights into a model.
+
+    Args:
+        place: Where they are, for messages.
+        model: What takes them.
+        watched: The weights.
+        strict: The model has nothing that they lack.
+
+    Returns:
+        Names of what it has and they lack.
 
     Raises:
         CheckpointError: Names or shapes differ, or numbers are whole where weights are not.
     """
-    own = stored(model)
+    own, weights = stored(model), watched.weights
     whole = [
         name
-        for name, tensor in weights.items()
-        if not tensor.is_floating_point()
+        for name in weights
+        if not _is_floating(weights, name)
         and (name.startswith("embedding.") or (name in own and own[name].is_floating_point()))
     ]
     if whole:
         what = f"{len(whole)} tensors hold whole numbers, as quantised weights do: {listed(whole)}"
         raise CheckpointError(place, f"{what}; expected floating-point numbers")
     try:
-        model.load_portable(weights)
+        missing, unknown = model.load_portable(watched, strict)
     except ValueError as error:
         raise CheckpointError(place, str(error)) from error
+    if unknown:
+        raise CheckpointError(place, f"holds weights that the model has not: {listed(unknown)}")
+    return missing

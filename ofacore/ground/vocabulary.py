@@ -32,6 +32,8 @@ class Vocabulary:
     """
 
     blocks: tuple[Block, ...] = field(default=(CORE,))
+    founding: int | None = None
+    """Blocks that the model was made with, the first ones; None: all of them, no task joined later."""
 
     @cached_property
     def _offsets(self) -> dict[str, int]:
@@ -45,6 +47,11 @@ class Vocabulary:
     def size(self) -> int:
         """Number of tokens, core tokens included."""
         return sum(block.size for block in self.blocks)
+
+    @property
+    def founders(self) -> tuple[Block, ...]:
+        """The blocks that the model was made with."""
+        return self.blocks[: self.founding]
 
     def __contains__(self, name: str) -> bool:
         return name in self._offsets
@@ -81,4 +88,4 @@ class Vocabulary:
                 raise ValueError(
                     f"block '{block.name}' has {known.size} tokens in this model, not {block.size}"
                 )
-        return Vocabulary(tuple(joined))
+        return Vocabulary(tuple(joined), self.founding)

@@ -90,7 +90,7 @@ def finish(
     folder: Path,
     console: Console,
     watch: Sequence[Heartbeat] = (),
-) -> None:
+) -> list[ScoreRow]:
     """Score on the test split, print the table and some answers, and keep them in the run.
 
     All processes of a run score together; the first prints and writes. ``watch`` hears of every task.
@@ -104,9 +104,10 @@ def finish(
             each.alive()
         if is_first():
             print(f"scored {found.task}", file=sys.stderr)
+    scores = [row for evaluation in done for row in evaluation.scores]
     if not is_first():
-        return
-    print_scores([row for evaluation in done for row in evaluation.scores], console)
+        return scores
+    print_scores(scores, console)
     for line in _remarks(done, folder):
         console.print(escaped(line), markup=False, highlight=False, soft_wrap=True)
     _store(folder, done, generalist.registry)
@@ -114,6 +115,7 @@ def finish(
     where = f"   report: {report}" if report.is_file() else ""
     told = f"run folder: {folder}{where}"
     console.print(told, markup=False, highlight=False, soft_wrap=True)
+    return scores
 
 
 def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:

@@ -27,6 +27,14 @@ from ofacore.parallel.process_groups import is_first
 from ofacore.plan.criterion_needs import attention_needs, told
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
+from ofacore.runs.extended_run import Extension, begin, set_aside
+from ofacore.runs.extension_tables import (
+    Known,
+    print_change,
+    print_extension,
+    scores_before,
+    scores_left,
+)
 from ofacore.runs.scoring_run import finish, print_table
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, open_available
@@ -41,6 +49,7 @@ logger = logging.getLogger("ofacore.training")
 def train_run(
     run: PlannedRun,
     *,
+    extension: Extension | None = None,
     resume: bool = False,
     dry_run: bool = False,
     folder: Path | None = None,
@@ -50,6 +59,7 @@ def train_run(
 
     Args:
         run: What `checked_run` found right; where the run goes on, with the plugins that it began with.
+        extension: The model that it starts from, and what the run adds to it; None: it starts from nothing.
         resume: Go on from the folder's latest checkpoint.
         dry_run: Print plans, sizes, memory and shares, run two steps on all processes, write nothing.
         folder: Run folder; default: what the configuration says.
@@ -66,11 +76,12 @@ def train_run(
     tune_process(run.config.train.threads)
     with joined(run.config.parallel) as watch:
         console = console or Console(soft_wrap=True, quiet=not is_first())
-        return _train(run, resume, dry_run, folder, console, watch)
+        return _train(run, extension, resume, dry_run, folder, console, watch)
 
 
 def _train(
     run: PlannedRun,
+    extension: Extension | None,
     resume: bool,
     dry_run: bool,
     folder: Path,
@@ -79,13 +90,17 @@ def _train(
 ) -> Path:
     if not dry_run:
         check_folder_together(folder, resume)
-    generalist = _generalist(run, folder, resume)
+    generalist = _generalist(run, extension, folder, resume)
     settle_steps(generalist)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
     console.print(
         f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}"
     )
     print_tasks(generalist, console)
+    before: Known = {}
+    if extension is not None:
+        before = {} if dry_run else scores_before(generalist, extension, folder)
+        print_extension(generalist, extension, before, console)
     if dry_run:
         from ofacore.runs.rehearsal import rehearse
 
@@ -97,7 +112,10 @@ def _train(
         raise SystemExit(128 + ending.signal)
     if ending.signal:  # a launcher would take another exit code for a failure
         return folder
-    finish(generalist, folder, console, watch=watch)
+    scores = finish(generalist, folder, console, watch=watch)
+    if extension is not None:
+        after = [*scores, *scores_left(generalist)]
+        print_change(extension, before, after, console)
     return folder
 
 
@@ -117,22 +135,27 @@ class _Ending(Callback):
         return next((int(number) for number in SIGNALS if number.name == reason), 0)
 
 
-def _generalist(run: PlannedRun, folder: Path, resume: bool) -> Generalist:
-    """A new model; when resuming, one with the vocabulary and artifacts that the run began with."""
+def _generalist(
+    run: PlannedRun, extension: Extension | None, folder: Path, resume: bool
+) -> Generalist:
+    """A new model, or a grown one; when resuming, one with the vocabulary and artifacts that the run began with."""
     place = find_latest(folder) if resume else None
+    if place is None and extension is not None:
+        return begin(extension, run)
     run, data = open_available(run)
     if place is None:
         assembly = Assembly.create(run, data)
         try_metrics(assembly, data)
         check_generation(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
-    config, registry = run.config, run.registry
+    config = run.config if extension is None else extension.config
+    registry = run.registry
     begun = load(place, registry)
     state = described_model(place, load_state(place))
     stored = RunConfig.model_validate(state["config"])
     if set(stored.tasks) != set(config.tasks):
         began, now = (", ".join(sorted(tasks)) for tasks in (stored.tasks, config.tasks))
-        remedy = "go on with the same tasks, or begin another run with --out"
+        remedy = "go on with the same tasks (and --from, if it began so), or begin another run with --out"
         raise CheckpointError(
             place, f"the run began with tasks {began}, the configuration has {now}; {remedy}"
         )
@@ -145,6 +168,8 @@ def _generalist(run: PlannedRun, folder: Path, resume: bool) -> Generalist:
     begun.assembly.config = stored.model_copy(update=kept)
     begun.assembly.registry = begun.assembly.registry.pinned(loop_options(stored, config, registry))
     begun.data = data
+    if extension is not None:
+        set_aside(begun, data)
     return begun
 
 
@@ -194,8 +219,8 @@ def print_tasks(generalist: Generalist, console: Console) -> None:
     config = generalist.assembly.config.train
     shares = expected_shares(schedule(generalist), config.steps)
     lines = []
-    for name, plan in generalist.assembly.plans.items():
-        data = generalist.data[name]
+    for name, data in generalist.data.items():
+        plan = generalist.assembly.plans[name]
         metric = plan.metrics[0].metric if plan.metrics else ""
         rows = len(data.train) if data.train is not None else 0
         share = shares.get(name, 0)

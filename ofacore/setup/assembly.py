@@ -85,7 +85,7 @@ class Assembly:
             plan = settled(plans[name], plan, assembly.preprocessors)
             plans[name] = with_facts(plan, data[name], registry)
             tell_strangers(plans[name], data[name], registry, assembly.preprocessors)
-        assembly._check_storable()
+        assembly.check_storable()
         return assembly
 
     @classmethod
@@ -102,7 +102,8 @@ class Assembly:
             for name, plan in PlannedRun.of(config, registry).plans.items()
         }
         registry = with_shared_options(registry, plans, component_options(config))
-        vocabulary = Vocabulary(tuple(Block(name, size) for name, size in state["vocabulary"]))
+        blocks = tuple(Block(name, size) for name, size in state["vocabulary"])
+        vocabulary = Vocabulary(blocks, state.get("founding"))
         assembly = cls(config, registry, plans, dict(artifacts), vocabulary)
         for name in with_neighbours(_used_preprocessors(plans), registry):
             assembly.preprocessor(name)
@@ -130,16 +131,18 @@ class Assembly:
         registry = self.registry.pinned(
             {("adapter", name): options for name, options in reduced.items()}
         )
+        founding = self.vocabulary.founding
         return {
             "config": config,
             "vocabulary": [[block.name, block.size] for block in self.vocabulary.blocks],
             "from_data": {name: facts_of(plan) for name, plan in self.plans.items()},
+            **({} if founding is None else {"founding": founding}),
             "components": describe_origins(
                 self.plans, self.config.model, registry, of_model(self.config)
             ),
         }
 
-    def _check_storable(self) -> None:
+    def check_storable(self) -> None:
         """A checkpoint can hold the configuration: this is told before training, not at the first one.
 
         Raises:
@@ -181,6 +184,10 @@ class Assembly:
             self._bind(name, built)
             self.preprocessors[name] = built
         return self.preprocessors[name]
+
+    def blocks_of(self, name: str) -> tuple[Block, ...]:
+        """Vocabulary blocks of a preprocessor."""
+        return self._blocks(name, self.preprocessor(name))
 
     def _blocks(self, name: str, built: Preprocessor) -> tuple[Block, ...]:
         with Blame(who(self.registry, "preprocessor", name), "blocks"):
@@ -293,15 +300,45 @@ class Assembly:
 
     def _fit(self, data: Mapping[str, TaskRows]) -> None:
         names = with_neighbours(_used_preprocessors(self.plans), self.registry)
-        made = {name: self._build(name) for name in names}
+        seed = self.config.train.seed
+        rngs = {name: np.random.default_rng([seed, number]) for number, name in enumerate(names)}
+        self._fit_each(rngs, self.plans, data)
+        for name, built in self.preprocessors.items():
+            self._bind(name, built)
+
+    def fit_further(self, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskRows]) -> None:
+        """Fit what tasks that join need and the model lacks; what it has is bound again and never fitted.
+
+        Args:
+            plans: Of the tasks that join; `plans` has them already.
+            data: Their rows.
+        """
+        needed = with_neighbours(_used_preprocessors(plans), self.registry)
+        before = {name: plan for name, plan in self.plans.items() if name not in plans}
+        known = with_neighbours(_used_preprocessors(before), self.registry)
+        for name in known:
+            self.preprocessor(name)
+        rngs = {name: _rng_of(name, self.config.train.seed) for name in needed if name not in known}
+        self._fit_each(rngs, plans, data)
+        for name in rngs:
+            self._bind(name, self.preprocessors[name])
+
+    def _fit_each(
+        self,
+        rngs: Mapping[str, np.random.Generator],
+        plans: Mapping[str, TaskPlan],
+        data: Mapping[str, TaskRows],
+    ) -> None:
+        """Build and fit preprocessors on the rows of some tasks, and give their blocks a place; name -> its numbers."""
+        made = {name: self._build(name) for name in rngs}
         fitting = FittingValues(
             made,
-            self.plans,
+            plans,
             self.registry,
-            lambda name: _values(name, self.plans, data, self.registry),
+            lambda name: _values(name, plans, data, self.registry),
         )
-        for number, (name, built) in enumerate(made.items()):
-            rng = np.random.default_rng([self.config.train.seed, number])
+        for name, built in made.items():
+            rng = rngs[name]
             with Blame(who(self.registry, "preprocessor", name), "fit"):
                 if isinstance(built, SlotFitting):
                     artifact = built.fit_slots(fitting.with_slots(name), rng)
@@ -313,8 +350,6 @@ class Assembly:
                 self.artifacts[name] = artifact
             self.vocabulary = self.vocabulary.extend(self._blocks(name, built))
             self.preprocessors[name] = built
-        for name, built in self.preprocessors.items():
-            self._bind(name, built)
 
     def _criteria(self, plan: TaskPlan) -> dict[str, Criterion]:
         """By name; those of losses by name and options."""
@@ -331,6 +366,11 @@ class Assembly:
     def _corruptions(self, plan: TaskPlan) -> dict[str, Corruption]:
         names = {slot.corruption for slot in plan.slots() if slot.corruption}
         return {name: self.registry.make("corruption", name) for name in names}
+
+
+def _rng_of(name: str, seed: int) -> np.random.Generator:
+    """Numbers that depend on a name and a seed alone, not on what else joins."""
+    return np.random.default_rng([seed, *name.encode()])
 
 
 def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:

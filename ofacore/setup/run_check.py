@@ -10,7 +10,7 @@ from ofacore.config.loading import ConfigText
 from ofacore.config.schema import RunConfig
 from ofacore.config.sizes import ModelSizeError, resolve
 from ofacore.ground.errors import UserError
-from ofacore.plan.checking import check
+from ofacore.plan.checking import check, place_of
 from ofacore.plan.planned_run import PlannedRun, plan_each, planned_of
 from ofacore.plugin import Registry
 from ofacore.setup.layout_check import aggregator_problems, layout_problems, stage_problems
@@ -39,6 +39,10 @@ def read_checked(
         loaded = read(sources, overrides)
     except ConfigError as error:
         raise ConfigError([*error.problems, *_of_the_rest(error)]) from None
+    if loaded.config.keep:
+        hint = "name it, as in ofa train own.yaml --from RUN"
+        place = place_of("keep", loaded.places)
+        raise ConfigError([Problem("keep", "there is no model to start from", place, hint)])
     registry = _registry(loaded.config, resume, folder)
     return checked_run(loaded.config, registry, loaded.places)
 

@@ -13,6 +13,7 @@ import typer
 from ofa_cli.lazy import command_app
 from ofa_cli.output import echo
 from ofa_cli.ranks import quieten, rank
+from ofa_cli.runs import run_folder
 
 if TYPE_CHECKING:
     from ofacore.config.loading import ConfigText
@@ -38,6 +39,10 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Run or saved model to start from; CONFIG names what is new."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the latest checkpoint.")
     ] = False,
@@ -102,7 +107,13 @@ def train(
     resume = resume or _restarted()
     if _is_one_line(config, data, save_config):
         source = _from_line(config, data or "", save_config, resume, out)
-    run = read_checked([source], settings, resume=resume, folder=out)
+    extension = None
+    if start is None:
+        run = read_checked([source], settings, resume=resume, folder=out)
+    else:
+        from ofacore.runs.extended_run import read_extension
+
+        run, extension = read_extension([source], settings, run_folder(start), out)
     if save_config is not None and rank() in (None, 0):
         save_config.write_text(show(run.config, defaults=False), encoding="utf-8")
     parallel = run.config.parallel
@@ -113,13 +124,13 @@ def train(
         words, place = [config], out
         if data is not None:
             words, place = [config, data], out or Path(run.config.out.format(name=run.config.name))
-        arguments = [*debug, "train", *_arguments(words, every, settings, place)]
+        arguments = [*debug, "train", *_arguments(words, every, settings, place, start)]
         _launch(parallel, arguments, resume, dry_run)
         return
 
     from ofacore.runs.train_run import train_run
 
-    train_run(run, resume=resume, dry_run=dry_run, folder=out)
+    train_run(run, extension=extension, resume=resume, dry_run=dry_run, folder=out)
 
 
 def _restarted() -> bool:
@@ -167,12 +178,18 @@ def _from_line(
 
 
 def _arguments(
-    words: Sequence[str], every: bool, settings: Sequence[str], out: Path | None
+    words: Sequence[str],
+    every: bool,
+    settings: Sequence[str],
+    out: Path | None,
+    start: Path | None,
 ) -> list[str]:
     """This command again, for each process."""
     flags = ["--all"] if every else []
     folder = ["--out", str(out)] if out else []
-    return [*words, *flags, *folder, *(word for setting in settings for word in ("--set", setting))]
+    begun = ["--from", str(start)] if start else []
+    changes = [word for setting in settings for word in ("--set", setting)]
+    return [*words, *flags, *folder, *begun, *changes]
 
 
 def _launch(config: ParallelConfig, arguments: list[str], resume: bool, dry_run: bool) -> None:

@@ -143,7 +143,8 @@ class TokenPrediction:
 class TokenHead(nn.Module):
     """Projects states on the blocks of a slot and the core tokens.
 
-    Options: ``whole`` lets the tokens of all blocks compete, as in models that know one dictionary only.
+    Options: ``whole`` lets the tokens of all blocks compete, as in models that know one dictionary only; blocks that
+    joined the model later compete in their own slots alone.
     """
 
     positionwise: ClassVar[bool] = True
@@ -152,12 +153,19 @@ class TokenHead(nn.Module):
         super().__init__()
         self._embedding = (context.embedding,)
         self._all = (
-            tuple(b.name for b in context.vocabulary.blocks) if context.options.get("whole") else ()
+            tuple(b.name for b in context.vocabulary.founders)
+            if context.options.get("whole")
+            else ()
         )
+
+    @staticmethod
+    def scores_founders(options: Options) -> bool:
+        """With ``whole``."""
+        return bool(options.get("whole"))
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> TokenPrediction:
         """Prediction for states [m, H]."""
         embedding = self._embedding[0]
-        weight, ids, columns = embedding.output_part(self._all or ctx.blocks)
+        weight, ids, columns = embedding.output_part((*self._all, *ctx.blocks))
         silent = tuple(sorted(embedding.silent))
         return TokenPrediction(hidden, weight, ids, columns, embedding.output_bias(ids), silent)

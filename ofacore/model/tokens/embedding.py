@@ -285,7 +285,8 @@ class TokenEmbedding(nn.Module):
                     )
                 table.weight[rows.start : rows.stop] = values[part_of(block.size)]
         for name, own in self.bias_rows().items():
-            own.copy_(state.get(f"{name}.bias", torch.zeros(len(own))))
+            known = f"{name}.bias" in state
+            own.copy_(state[f"{name}.bias"] if known else torch.zeros(len(own)))
 
     def _tables(self) -> list[tuple[str, VocabEmbedding]]:
         tables = [("", self.table)]

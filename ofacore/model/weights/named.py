@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -89,25 +89,40 @@ def missing_and_unknown(
 
 @torch.no_grad()
 def take_over(model: UniversalModel, state: Mapping[str, Tensor]) -> None:
-    """Copy whole tensors into what this process holds.
+    """Copy whole tensors into what this process holds; each is read once, and let go before the next.
 
     Raises:
         ValueError: A shape differs.
     """
-    model.embedding.load_portable(
-        {n.removeprefix("embedding."): v for n, v in state.items() if _in_table(n)}
-    )
+    model.embedding.load_portable(Below("embedding.", state))
     for name, value in stored(model).items():
         if name in state:
-            if whole_shape(value) != state[name].shape:
+            whole = state[name]
+            if whole_shape(value) != whole.shape:
                 raise ValueError(
-                    f"'{name}': stored {tuple(state[name].shape)}, here {whole_shape(value)}"
+                    f"'{name}': stored {tuple(whole.shape)}, here {whole_shape(value)}"
                 )
-            local(value).copy_(part_like(state[name], value))
+            local(value).copy_(part_like(whole, value))
 
 
-def _in_table(name: str) -> bool:
-    return name.startswith("embedding.")
+class Below(Mapping[str, Tensor]):
+    """The tensors whose names begin alike, by the rest of their names; none is read before it is asked for."""
+
+    def __init__(self, prefix: str, state: Mapping[str, Tensor]) -> None:
+        self.prefix, self.state = prefix, state
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.state[self.prefix + name]
+
+    def __contains__(self, name: object) -> bool:
+        return f"{self.prefix}{name}" in self.state
+
+    def __iter__(self) -> Iterator[str]:
+        own = (name for name in self.state if name.startswith(self.prefix))
+        return (name.removeprefix(self.prefix) for name in own)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _of_other_rank(model: UniversalModel, name: str) -> bool:

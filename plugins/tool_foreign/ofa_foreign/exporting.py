@@ -31,15 +31,18 @@ from ofacore.ground.folders import check_writable
 from ofacore.ground.json_text import json_text
 
 
-def export_run(run: Path, out: Path, form: str, which: str = "latest") -> Path:
+def export_run(
+    run: Path, out: Path, form: str, which: str = "latest", tasks: Sequence[str] = ()
+) -> Path:
     """Write the model of a run.
 
     Args:
         run: Run folder or saved model.
         out: Folder to make; it appears whole or not at all.
-        form: ``safetensors``: an imported model under the names that it came with, any other under ours; or
-            ``hf-bart``: what `transformers.BartForConditionalGeneration` reads.
+        form: ``safetensors``: an imported model under the names that it came with, any other under ours;
+            ``hf-bart``: what `transformers.BartForConditionalGeneration` reads; or ``ofa``: a saved model.
         which: Of a run folder: ``latest`` or ``best``.
+        tasks: Only these, without what the others alone need, under our names; none: all.
 
     Returns:
         The folder.
@@ -51,6 +54,11 @@ def export_run(run: Path, out: Path, form: str, which: str = "latest") -> Path:
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(out, "is not empty; choose another folder with --out")
     generalist = load(run, None, which)
+    if tasks:
+        generalist = generalist.only(tasks)
+        generalist.assembly.artifacts.pop(ARTIFACT, None)
+    if form == "ofa":
+        return generalist.save(out)
     artifact = generalist.assembly.artifacts.get(ARTIFACT)
     came = (
         artifact
