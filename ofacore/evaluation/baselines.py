@@ -105,7 +105,9 @@ def ranked(
     metric = assembly.registry.load("metric", use.metric)
     if checked_needs(metric, use.metric):
         return []
-    answers = [] if own is None else [(data.baseline_doc, 0.0, list(own))]
+    answers: list[tuple[str, float, list[Row]]] = []
+    if own is not None:
+        answers.append((data.baseline_doc, 0.0, list(own)))
     names = assembly.registry.names("baseline")
     task = _task(assembly, plan, data, rows) if names else None
     for name in names if task is not None else ():
@@ -119,16 +121,16 @@ def ranked(
             logger.warning("task '%s': baseline '%s' is left out: %s", plan.name, name, told)
             continue
         if found is not None and found.name not in [doc for doc, _, _ in answers]:
-            predicted = [{use.slot: value} for value in found.values]
+            predicted: list[Row] = [{use.slot: value} for value in found.values]
             answers.append((found.name, time.perf_counter() - started, predicted))
     scored = []
-    for doc, seconds, predicted in answers:
+    for doc, seconds, given in answers:
         try:
-            value = _score(assembly, plan, rows, predicted)
+            value = _score(assembly, plan, rows, given)
         except MetricError as error:
             logger.warning("task '%s': baseline '%s': %s", plan.name, doc, error.reason)
             continue
-        scored.append(Compared(use.metric, doc, value, seconds, predicted))
+        scored.append(Compared(use.metric, doc, value, seconds, given))
     return sorted(scored, key=lambda one: one.score, reverse=metric.higher_is_better)
 
 
