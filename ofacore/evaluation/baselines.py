@@ -105,7 +105,9 @@ def ranked(
     metric = assembly.registry.load("metric", use.metric)
     if checked_needs(metric, use.metric):
         return []
-    answers = [] if own is None else [(data.baseline_doc, 0.0, list(own))]
+    answers: list[tuple[str, float, list[Row]]] = []
+    if own is not None:
+        answers.append((data.baseline_doc, 0.0, list(own)))
     names = assembly.registry.names("baseline")
     task = _task(assembly, plan, data, rows) if names else None
     for name in names if task is not None else ():
@@ -118,17 +120,17 @@ def ranked(
             told = reason_of(error)
             logger.warning("task '%s': baseline '%s' is left out: %s", plan.name, name, told)
             continue
-        if found is not None:
-            predicted = [{use.slot: value} for value in found.values]
+        if found is not None and found.name not in [doc for doc, _, _ in answers]:
+            predicted: list[Row] = [{use.slot: value} for value in found.values]
             answers.append((found.name, time.perf_counter() - started, predicted))
     scored = []
-    for doc, seconds, predicted in answers:
+    for doc, seconds, given in answers:
         try:
-            value = _score(assembly, plan, rows, predicted)
+            value = _score(assembly, plan, rows, given)
         except MetricError as error:
             logger.warning("task '%s': baseline '%s': %s", plan.name, doc, error.reason)
             continue
-        scored.append(Compared(use.metric, doc, value, seconds, predicted))
+        scored.append(Compared(use.metric, doc, value, seconds, given))
     return sorted(scored, key=lambda one: one.score, reverse=metric.higher_is_better)
 
 
@@ -194,7 +196,9 @@ def _of_slot(encoder: Encoder, slot: SlotPlan, ctx: RowContext) -> dict[str, Any
     dense = [segment for segment in segments if isinstance(segment, DenseSegment)]
     if dense:
         arrays = [np.asarray(array) for one in dense[:1] for array in one.features.values()]
-        return {slot.name: max(arrays, key=lambda array: array.size)}
+        largest = max(arrays, key=lambda array: array.size)
+        sizes = [min(_CELLS, length) for length in largest.shape[:-1]] + [*largest.shape[-1:]]
+        return {slot.name: _resized(largest, sizes)}
     if isinstance(value, str | int | float):
         return {slot.name: value}
     if isinstance(value, Mapping) and all(
@@ -217,7 +221,7 @@ def _pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             sizes = [max(1, size // 2) for size in sizes[:-1]] + sizes[-1:]
         for row in found:
             if isinstance(row.get(name), np.ndarray):
-                row[name] = _resized(row[name], sizes)
+                row[name] = _resized(row[name], sizes).ravel()
     return found
 
 
@@ -232,7 +236,7 @@ def _resized(array: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     for axis, size in enumerate(sizes):
         length = array.shape[axis]
         if not length:
-            return np.zeros(int(np.prod(sizes)), np.float32)
+            return np.zeros(sizes, np.float32)
         starts = np.arange(size) * length // size
         if length > size:
             counts = np.diff([*starts, length])
@@ -240,7 +244,7 @@ def _resized(array: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
             array = np.add.reduceat(array, starts, axis) / counts.reshape(shape)
         elif length < size:
             array = array.take(starts, axis)
-    return array.astype(np.float32).ravel()
+    return array.astype(np.float32)
 
 
 def _score(

@@ -102,14 +102,15 @@ def one_line(
     trained = rows * (1 - sum(shares.values()))
     steps = min(_MOST_STEPS, max(_LEAST_STEPS, ceil(trained * scale.epochs / scale.samples)))
     name = _free_name(task, resume) if numbered else task
+    entry: dict[str, Any] = {"instruction": instruction.strip(), "data": section}
+    if metrics:
+        entry["metrics"] = metrics
     values = {
         "name": name,
-        "tasks": {task: {"instruction": instruction.strip(), "data": section, "metrics": metrics}},
+        "tasks": {task: entry},
         "model": {**scale.model, "dropout": 0.05, "tied_head": False},
         "train": _training(steps, scale.samples),
     }
-    if not metrics:
-        del values["tasks"][task]["metrics"]
     text = show(RunConfig.model_validate(values), defaults=False)
     return OneLine(ConfigText(text, "(one line)"), tuple(_notes(rows, shares, metrics, data)))
 

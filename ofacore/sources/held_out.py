@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,9 @@ _PARTS = 2
 
 
 class ChosenRows:
-    """Some rows of a source, in its order."""
+    """Rows of a source by their numbers, int64 [rows]."""
 
-    def __init__(self, source: Source, numbers: Sequence[int]) -> None:
+    def __init__(self, source: Source, numbers: np.ndarray) -> None:
         self._source, self._numbers = source, np.asarray(numbers, np.int64)
 
     def __len__(self) -> int:

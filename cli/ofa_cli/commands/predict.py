@@ -23,7 +23,7 @@ app = command_app()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     instruction: Annotated[
-        str, typer.Argument(help="A task of the run, or '[TEXT:question] -> [TEXT:answer]'.")
+        str, typer.Argument(help="A task of the run, or an instruction, as for `ofa infer`.")
     ],
     source: Annotated[
         str,

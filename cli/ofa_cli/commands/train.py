@@ -155,7 +155,7 @@ def _is_one_line(config: str, data: str | None, save_config: Path | None) -> boo
     if data is not None or save_config is not None:
         what = f"'{data}'" if data is not None else "--save-config"
         raise UserError(
-            f"{what} goes with an instruction, '[TEXT:a] -> [TEXT:b]', but '{config}' is none"
+            f"{what} goes with an instruction, 'source -> target', but '{config}' is none"
         )
     return False
 

@@ -16,6 +16,10 @@ _MANY = 30
 """Classes from which the same loss is minimised by stochastic steps, which is faster."""
 
 
+_PASSES = 50
+"""Most steps of the solver, which on pictures beside texts would take thousands."""
+
+
 class Linear:
     """Option ``classes``: most classes."""
 
@@ -46,7 +50,7 @@ class Linear:
 
 
 def _ridge() -> Any:
-    return library("linear_model").Ridge(alpha=1.0)
+    return library("linear_model").Ridge(alpha=1.0, solver="sparse_cg", max_iter=_PASSES, tol=1e-3)
 
 
 def _classifier(count: int) -> Any:
