@@ -122,10 +122,8 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     if not scores:
         console.print("no scores: no task has both metrics and held-out rows", highlight=False)
         return
-    which = scores[0].checkpoint
-    title = f"held-out scores of {which}" if which else "held-out scores"
     titles = ("task", "metric", "score", "95 % interval", "rows", "baseline", "")
-    table = Table(*titles, title=title, title_justify="left")
+    table = Table(*titles, title="held-out scores", title_justify="left")
     for row in scores:
         interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
         baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
@@ -146,6 +144,9 @@ def _remarks(done: Sequence[Evaluation], folder: Path) -> list[str]:
         lines.append(
             f"scored on some of the test rows, evenly spread; all of them: ofa eval {folder}"
         )
+    used = next((row.checkpoint for one in done for row in one.scores if row.checkpoint), "")
+    if used:
+        lines.append(f"scored: the last checkpoint, {used}")
     best = pointer_facts(folder, "best")
     if "step" in best:
         score = best.get("score")

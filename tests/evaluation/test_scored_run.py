@@ -77,7 +77,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def test_the_screen_says_what_was_scored_and_which_step_is_best(trained: Trained) -> None:
-    assert "held-out scores of step-000020" in trained.shown
+    assert "scored: the last checkpoint, step-000020" in trained.shown
     assert trained.shown.count("10 of 15") == 2 and f"ofa eval {trained.folder}" in trained.shown
     best = pointer_facts(trained.folder, "best")
     assert f"best checkpoint: step {best['step']} " in trained.shown
@@ -121,6 +121,7 @@ def test_what_is_scored_as_training_does_becomes_part_of_the_run(trained: Traine
         right = [one.values[row.slot] == one.references[row.slot] for one in predictions]
         assert items == right and row.score == pytest.approx(sum(items) / 15)
     assert all(1 / 3 < one.confidences["kind"] <= 1 for one in predictions)
+    assert all(one.closed == ["kind", "n"] for one in predictions)
     samples = read_samples(trained.folder)["kinds"]
     worst = [sample.note for sample in samples if sample.note]
     wrong = [one.row for one in predictions if not one.scores["kind/accuracy"]]

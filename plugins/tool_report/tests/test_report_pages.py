@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ofa_cli.plugin_commands import plugin_command
-from ofa_report.calibration import calibration
+from ofa_report.calibration import calibrated_slots, calibration
 from ofa_report.classes import class_scores, confusion, pairs
 from ofa_report.comparing import differences, read_runs
 from ofa_report.run_page import write_run_page
@@ -44,6 +44,7 @@ def predictions(given: list[str], folder: str = "/data") -> list[Prediction]:
             {"kind": truth},
             {"accuracy": float(answer == truth)},
             {"kind": float(sure[i])},
+            ["kind"],
             float(np.log(sure[i])),
         )
         for i, (answer, truth) in enumerate(zip(given, TRUTH, strict=True))
@@ -113,7 +114,7 @@ def test_the_page_of_a_run_has_everything_and_asks_for_nothing(tmp_path: Path) -
     links = Links()
     links.feed(text)
     assert not links.asked and "script" not in links.tags and links.tags.count("svg") == 4
-    assert not re.search(r"@import|url\((?!#)", text)
+    assert not re.search(r"@import|url\((?!#)", text) and "default-src 'none'" in text
     assert len(text) < 250_000
 
 
@@ -148,6 +149,8 @@ def test_a_model_that_is_as_right_as_it_is_sure_is_calibrated() -> None:
     wrong = calibration(always, "k")
     assert wrong is not None and wrong.error == 1.0
     assert calibration(always, "other") is None
+    boxes = [Prediction("", {"b": [1.0, 2.0]}, {"b": [1.0, 2.0]}, {}, {"b": 0.5})]
+    assert calibrated_slots(always) == ["k"] and calibrated_slots(boxes) == []
 
 
 def test_runs_are_compared_row_by_row(tmp_path: Path) -> None:
