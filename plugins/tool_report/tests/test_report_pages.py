@@ -17,6 +17,7 @@ from ofa_cli.plugin_commands import plugin_command
 from ofa_report.calibration import calibrated_slots, calibration
 from ofa_report.classes import class_scores, confusion, pairs
 from ofa_report.comparing import differences, read_runs
+from ofa_report.paired import paired_interval
 from ofa_report.run_page import write_run_page
 from ofacore.evaluation.predictions import Prediction
 from ofacore.evaluation.report import Sample, ScoreRow
@@ -168,6 +169,22 @@ def test_runs_are_compared_row_by_row(tmp_path: Path) -> None:
     assert (better.verdict, same.verdict) == ("better", "not told apart")
     worse, _ = differences(read_runs([folders[1], folders[0], folders[2]]))
     assert worse.verdict == "worse" and worse.difference == pytest.approx(-better.difference)
+
+
+def test_paired_intervals_know_small_numbers_and_agree_with_the_bootstrap() -> None:
+    low, high = paired_interval([1.0] * 10, [1.0] * 10)
+    assert low < -0.2 and high > 0.2
+    # Newcombe (1998), table II: 36 both, 12 the first alone, 2 the second alone, 0 neither: 0.0569 to 0.3404
+    before = [1.0] * 36 + [1.0] * 12 + [0.0] * 2
+    after = [1.0] * 36 + [0.0] * 12 + [1.0] * 2
+    low, high = paired_interval(after, before)
+    assert (low, high) == pytest.approx((0.0569, 0.3404), abs=1e-4)
+    rng = np.random.default_rng(1)
+    old = rng.normal(size=300)
+    gains = rng.normal(0.1, 0.5, 300)
+    low, high = paired_interval(list(old), list(old + gains))
+    middle, error = gains.mean(), gains.std() / np.sqrt(300)
+    assert (low, high) == pytest.approx((middle - 1.96 * error, middle + 1.96 * error), abs=0.01)
 
 
 def test_rows_that_are_not_the_same_are_left_out_of_a_comparison(tmp_path: Path) -> None:
