@@ -32,7 +32,9 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Metric -> its number for this row, where it has one."""
     confidences: Mapping[str, float] = field(default_factory=dict)
-    """Target slot with a closed set -> probability of the member that was chosen."""
+    """Target slot -> probability of the value that was generated, where its generator tells one."""
+    closed: Sequence[str] = ()
+    """Target slots that were chosen from a closed set."""
     log_prob: float | None = None
     """Of the whole answer."""
     problem: str = ""
@@ -46,10 +48,11 @@ class Prediction:
             "references": {name: _kept(value) for name, value in self.references.items()},
             "scores": {name: one for name, one in self.scores.items() if math.isfinite(one)},
             "confidences": dict(self.confidences),
+            "closed": list(self.closed),
             "log_prob": self.log_prob,
             "problem": self.problem,
         }
-        return {key: value for key, value in found.items() if value not in ("", None, {})}
+        return {key: value for key, value in found.items() if value not in ("", None, {}, [])}
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Prediction:
@@ -71,7 +74,8 @@ def predictions_of(
                 judging.predictions[number],
                 {n: one.value for n, one in references.items() if isinstance(one, Reference)},
                 scores[number],
-                _confidences(output, closed),
+                _confidences(output),
+                closed,
                 output.log_prob,
             )
         )
@@ -80,9 +84,8 @@ def predictions_of(
 
 def _closed_slots(output: Output) -> list[str]:
     """Target slots whose values are chosen from a closed set, those inside of a repeat left out."""
-    fields = {name: one for name, one in output.fields.items() if not one.repeated}
     ctx = undisturbed(output.context)
-    return [name for name, one in fields.items() if _is_closed(one, ctx)]
+    return [n for n, one in output.fields.items() if not one.repeated and _is_closed(one, ctx)]
 
 
 def _is_closed(entry: Field, ctx: RowContext) -> bool:
@@ -92,10 +95,10 @@ def _is_closed(entry: Field, ctx: RowContext) -> bool:
         return False
 
 
-def _confidences(output: Output, closed: Sequence[str]) -> dict[str, float]:
-    """Closed slot -> probability of the chosen member."""
-    turns = {name: output.fields[name].turns for name in closed if name in output.fields}
-    logs = {name: found[0][0].log_prob for name, found in turns.items() if found}
+def _confidences(output: Output) -> dict[str, float]:
+    """Slot -> probability of its value, those inside of a repeat left out."""
+    fields = {name: one for name, one in output.fields.items() if one.turns and not one.repeated}
+    logs = {name: one.turns[0][0].log_prob for name, one in fields.items()}
     return {name: math.exp(min(0.0, log)) for name, log in logs.items() if log is not None}
 
 
@@ -118,15 +121,13 @@ def mistakes(
 
 
 def _sureness(one: Prediction) -> float:
-    if one.confidences:
-        return math.prod(one.confidences.values())
-    return one.log_prob if one.log_prob is not None else -math.inf
+    return -math.inf if one.log_prob is None else one.log_prob
 
 
 def _said(one: Prediction, decisive: ScoreRow) -> str:
     told = f"{one.row}: {decisive.metric} {one.scores[decisive.metric]:.3g}"
     for name, confidence in one.confidences.items():
-        told += f", {name} with probability {confidence:.2f}"
+        told += f", {name} with probability {confidence:.2g}"
     return told
 
 

@@ -130,9 +130,7 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
         verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
         score = "not scored" if row.problem else f"{row.score:.3f}"
         lines.append((row.task, row.metric, score, interval, row.rows, baseline, verdict))
-    which = scores[0].checkpoint
-    title = f"held-out scores of {which}" if which else "held-out scores"
-    console.print(title, highlight=False)
+    console.print("held-out scores", highlight=False)
     titles = ("task", "metric", "score", "95 % interval", "rows", "baseline", "verdict")
     print_table(titles, lines, console)
 
@@ -155,6 +153,9 @@ def _remarks(done: Sequence[Evaluation], folder: Path) -> list[str]:
         lines.append(
             f"scored on some of the test rows, evenly spread; all of them: ofa eval {folder}"
         )
+    used = next((row.checkpoint for one in done for row in one.scores if row.checkpoint), "")
+    if used:
+        lines.append(f"scored: the last checkpoint, {used}")
     best = pointer_facts(folder, "best")
     if "step" in best:
         score = best.get("score")

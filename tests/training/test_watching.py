@@ -70,14 +70,14 @@ def run(tmp_path_factory):
         return {"valid/a/accuracy": accuracy, "valid/a/y/loss": 1.0 / number}
 
     higher = {"valid/a/accuracy": True}
-    validation = Validation(validate, config.validation, config.checkpoint, None, higher)
+    validation = Validation(validate, config.validation, config.checkpoint, higher=higher)
     left, rows = TimeLeft(validation), {"a": 18}
     progress = Progress(3, stream, time_left=left, validation=validation, rows=rows)
     tracking = Tracking([memory], 3, validation=validation, time_left=left, rows=rows)
     callbacks = [left, validation, progress, tracking]
     folder = tmp_path_factory.mktemp("run")
     Trainer(SmallModel(), loader(), config, folder, callbacks).run()
-    again = Validation(validate, config.validation, config.checkpoint, None, higher)
+    again = Validation(validate, config.validation, config.checkpoint, higher=higher)
     again.load_state(validation.state())
     return stream.getvalue().splitlines(), memory.records, validation, again
 

@@ -33,9 +33,22 @@ class Calibration:
     """Expected calibration error: mean distance of confidence and share, weighted by rows."""
 
 
+def calibrated_slots(predictions: Sequence[Prediction]) -> list[str]:
+    """Target slots with confidences whose answers are right or wrong: from a closed set, or texts."""
+    names = dict.fromkeys(name for one in predictions for name in one.confidences)
+    return [name for name in names if all(_is_right_or_wrong(one, name) for one in predictions)]
+
+
+def _is_right_or_wrong(one: Prediction, slot: str) -> bool:
+    return slot in one.closed or isinstance(one.values.get(slot, ""), str)
+
+
 def calibration(predictions: Sequence[Prediction], slot: str) -> Calibration | None:
     """Of the rows that have a reference and a confidence; None without any."""
-    rows = [one for one in predictions if slot in one.confidences and slot in one.references]
+    has = (
+        one.confidences.keys() & one.references.keys() & one.values.keys() for one in predictions
+    )
+    rows = [one for one, names in zip(predictions, has, strict=True) if slot in names]
     if not rows:
         return None
     right = np.array([reference == answer for reference, answer in pairs(rows, slot)], float)

@@ -29,7 +29,7 @@ class ClassScore:
 
 def closed_slots(predictions: Sequence[Prediction]) -> list[str]:
     """Target slots that are chosen from a closed set."""
-    return list(dict.fromkeys(name for one in predictions for name in one.confidences))
+    return list(dict.fromkeys(name for one in predictions for name in one.closed))
 
 
 def pairs(predictions: Iterable[Prediction], slot: str) -> list[Pair]:

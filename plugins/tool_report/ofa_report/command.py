@@ -11,7 +11,7 @@ import typer
 
 from ofa_cli.output import echo, number, print_json, print_table
 from ofa_cli.runs import run_folder
-from ofa_report.calibration import calibration
+from ofa_report.calibration import calibrated_slots, calibration
 from ofa_report.classes import class_scores, closed_slots, pairs
 from ofa_report.comparing import ScoredRun, differences, keys, read_runs
 from ofa_report.comparison_page import (
@@ -77,9 +77,10 @@ def _print_run(run: ScoredRun, json: bool) -> None:
             print_table((slot, "precision", "recall", "F1", "rows"), cells)
             if len(found) > SHOWN:
                 echo(f"and {len(found) - SHOWN} rarer ones, in the page")
+        for slot in calibrated_slots(predictions):
             measured = calibration(predictions, slot)
             if measured is not None:
-                echo(f"expected calibration error: {measured.error:.3f}")
+                echo(f"{task}: expected calibration error of {slot}: {measured.error:.3f}")
 
 
 def _share(value: float) -> str:
@@ -88,15 +89,18 @@ def _share(value: float) -> str:
 
 
 def _run_values(run: ScoredRun) -> dict[str, Any]:
-    tasks: dict[str, Any] = {}
+    classes: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     for task, predictions in run.predictions.items():
         for slot in closed_slots(predictions):
-            measured = calibration(predictions, slot)
-            tasks.setdefault(task, {})[slot] = {
-                "classes": [asdict(one) for one in class_scores(pairs(predictions, slot))],
-                "calibration": None if measured is None else asdict(measured),
-            }
-    return {"scores": [row.plain() for row in run.scores.values()], "closed_sets": tasks}
+            found = class_scores(pairs(predictions, slot))
+            classes.setdefault(task, {})[slot] = [asdict(one) for one in found]
+        for slot in calibrated_slots(predictions):
+            of_slot = calibration(predictions, slot)
+            if of_slot is not None:
+                measured.setdefault(task, {})[slot] = asdict(of_slot)
+    scores = [row.plain() for row in run.scores.values()]
+    return {"scores": scores, "classes": classes, "calibration": measured}
 
 
 def _print_comparison(runs: list[ScoredRun], json: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
-from ofacore.evaluation.bootstrap import drawn_interval
+from ofa_report.paired import paired_interval
 from ofacore.evaluation.predictions import Prediction
 from ofacore.evaluation.report import ScoreRow
 from ofacore.evaluation.results import read_predictions, read_scores
@@ -38,7 +38,7 @@ class Difference:
     """Over the rows that both have; of the whole scores where rows have no numbers of their own."""
     low: float = nan
     high: float = nan
-    """Ends of the 95 % bootstrap interval over rows; nan where rows have no numbers of their own."""
+    """Ends of the paired 95 % interval over rows; nan where rows have no numbers of their own."""
     rows: int = 0
     """Rows that both have."""
     unlike: int = 0
@@ -94,9 +94,10 @@ def _difference(key: Key, first: ScoredRun, other: ScoredRun) -> Difference:
     if not alike:
         whole = other.scores[key].score - first.scores[key].score
         return Difference(task, metric, other.name, higher, whole, unlike=len(both))
-    gains = [after[name].scores[metric] - before[name].scores[metric] for name in alike]
-    mean = sum(gains) / len(gains)
-    low, high = drawn_interval(gains)
+    old = [before[name].scores[metric] for name in alike]
+    new = [after[name].scores[metric] for name in alike]
+    mean = (sum(new) - sum(old)) / len(alike)
+    low, high = paired_interval(old, new)
     unlike = len(both) - len(alike)
     return Difference(task, metric, other.name, higher, mean, low, high, len(alike), unlike)
 

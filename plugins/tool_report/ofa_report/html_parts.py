@@ -19,13 +19,18 @@ figure{margin:0}figure svg{max-width:100%;height:auto}
 """
 
 
+_ALLOWED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+"""What a browser may load: what is in the page itself, whatever fragments of plugins ask for."""
+
+
 class Marked(str):
     """HTML that may stand as it is."""
 
 
 def page(title: str, parts: Iterable[str]) -> str:
     """A whole page."""
-    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{_STYLE}</style>"
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_ALLOWED}">'
+    head = f"<meta charset='utf-8'>{policy}<title>{escape(title)}</title><style>{_STYLE}</style>"
     icon = "<link rel='icon' href='data:,'>"  # a browser would ask for one otherwise
     body = "\n".join(part for part in parts if part)
     return f"<!doctype html><html lang='en'>{head}{icon}<h1>{escape(title)}</h1>{body}</html>\n"

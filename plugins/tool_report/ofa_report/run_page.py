@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from ofa_report.calibration import calibration
+from ofa_report.calibration import calibrated_slots, calibration
 from ofa_report.charts import line_chart, matrix_chart
 from ofa_report.classes import class_scores, closed_slots, confused, confusion, pairs
 from ofa_report.curves import loss_lines, metric_lines
@@ -68,7 +68,7 @@ def _task(task: str, predictions: Sequence[Prediction], samples: Sequence[Sample
         parts.append(f"<p><code>{escape(samples[0].instruction)}</code></p>")
     for slot in closed_slots(predictions):
         parts += _classes(task, slot, predictions)
-        parts.append(_calibration(task, slot, predictions))
+    parts += [_calibration(task, slot, predictions) for slot in calibrated_slots(predictions)]
     worst = [sample for sample in samples if sample.note]
     parts += _cards("The worst answers, of these the surest first", worst)
     return parts + _cards("Samples", [sample for sample in samples if not sample.note])

@@ -14,9 +14,10 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ofa_cli.plugin_commands import plugin_command
-from ofa_report.calibration import calibration
+from ofa_report.calibration import calibrated_slots, calibration
 from ofa_report.classes import class_scores, confusion, pairs
 from ofa_report.comparing import differences, read_runs
+from ofa_report.paired import paired_interval
 from ofa_report.run_page import write_run_page
 from ofacore.evaluation.predictions import Prediction
 from ofacore.evaluation.report import Sample, ScoreRow
@@ -44,6 +45,7 @@ def predictions(given: list[str], folder: str = "/data") -> list[Prediction]:
             {"kind": truth},
             {"accuracy": float(answer == truth)},
             {"kind": float(sure[i])},
+            ["kind"],
             float(np.log(sure[i])),
         )
         for i, (answer, truth) in enumerate(zip(given, TRUTH, strict=True))
@@ -113,7 +115,7 @@ def test_the_page_of_a_run_has_everything_and_asks_for_nothing(tmp_path: Path) -
     links = Links()
     links.feed(text)
     assert not links.asked and "script" not in links.tags and links.tags.count("svg") == 4
-    assert not re.search(r"@import|url\((?!#)", text)
+    assert not re.search(r"@import|url\((?!#)", text) and "default-src 'none'" in text
     assert len(text) < 250_000
 
 
@@ -148,6 +150,8 @@ def test_a_model_that_is_as_right_as_it_is_sure_is_calibrated() -> None:
     wrong = calibration(always, "k")
     assert wrong is not None and wrong.error == 1.0
     assert calibration(always, "other") is None
+    boxes = [Prediction("", {"b": [1.0, 2.0]}, {"b": [1.0, 2.0]}, {}, {"b": 0.5})]
+    assert calibrated_slots(always) == ["k"] and calibrated_slots(boxes) == []
 
 
 def test_runs_are_compared_row_by_row(tmp_path: Path) -> None:
@@ -165,6 +169,22 @@ def test_runs_are_compared_row_by_row(tmp_path: Path) -> None:
     assert (better.verdict, same.verdict) == ("better", "not told apart")
     worse, _ = differences(read_runs([folders[1], folders[0], folders[2]]))
     assert worse.verdict == "worse" and worse.difference == pytest.approx(-better.difference)
+
+
+def test_paired_intervals_know_small_numbers_and_agree_with_the_bootstrap() -> None:
+    low, high = paired_interval([1.0] * 10, [1.0] * 10)
+    assert low < -0.2 and high > 0.2
+    # Newcombe (1998), table II: 36 both, 12 the first alone, 2 the second alone, 0 neither: 0.0569 to 0.3404
+    before = [1.0] * 36 + [1.0] * 12 + [0.0] * 2
+    after = [1.0] * 36 + [0.0] * 12 + [1.0] * 2
+    low, high = paired_interval(after, before)
+    assert (low, high) == pytest.approx((0.0569, 0.3404), abs=1e-4)
+    rng = np.random.default_rng(1)
+    old = rng.normal(size=300)
+    gains = rng.normal(0.1, 0.5, 300)
+    low, high = paired_interval(list(old), list(old + gains))
+    middle, error = gains.mean(), gains.std() / np.sqrt(300)
+    assert (low, high) == pytest.approx((middle - 1.96 * error, middle + 1.96 * error), abs=0.01)
 
 
 def test_rows_that_are_not_the_same_are_left_out_of_a_comparison(tmp_path: Path) -> None:
