@@ -179,6 +179,22 @@ class SlotFitting(Protocol):
 
 
 @runtime_checkable
+class Growing(Protocol):
+    """What a `Preprocessor` may offer besides, where it must learn more for tasks that join a model which has it."""
+
+    def grow(
+        self,
+        artifact: Artifact | None,
+        values: Iterable[tuple[str, SlotPlan, Any]],
+        rng: np.random.Generator,
+    ) -> Artifact | None:
+        """The artifact with what values of the new tasks need besides: (task, slot, value).
+
+        Everything that it says of older tasks stays. Its `blocks` begin with those of before, by name and size.
+        """
+
+
+@runtime_checkable
 class FileWriting(Protocol):
     """What a `Preprocessor` may offer besides, so that its values can be written to files: `Output.save`."""
 

@@ -50,6 +50,8 @@ _REQUIREMENT = re.compile(
 """A package's name and its version (PEP 508 and 440): nothing that a shell would take for more."""
 
 
+_JOINING = 2**30
+"""Numbers that parts which join a stored model may have: it does not tell of them."""
 logger = logging.getLogger("ofacore.training")
 
 
@@ -163,11 +165,10 @@ def built_from(found: StoredModel, assembly: Assembly) -> tuple[UniversalModel, 
     watched = Watched(weights)
     try:
         check_counts(assembly.config.model, len(weights))
-        if grown:
+        numbers = sum(math.prod(shape_of(weights, name)) for name in weights)
+        joining = _JOINING if grown else 0
+        with Allowance(numbers + joining):
             model = build_model(assembly)
-        else:
-            with Allowance(sum(math.prod(shape_of(weights, name)) for name in weights)):
-                model = build_model(assembly)
     except ModelSizeError as error:
         raise CheckpointError(place, f"its settings do not fit its weights: {error}") from error
     try:

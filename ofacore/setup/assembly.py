@@ -29,7 +29,7 @@ from ofacore.plan import LossPlan, TaskPlan
 from ofacore.plan.neighbours import with_neighbours
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plan.shared import with_shared_options
-from ofacore.plugin import Registry
+from ofacore.plugin import PluginError, Registry
 from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import (
     Adapter,
@@ -37,6 +37,7 @@ from ofacore.protocols import (
     ColumnFitting,
     Corruption,
     Criterion,
+    Growing,
     Options,
     Preprocessor,
     SlotFitting,
@@ -307,7 +308,7 @@ class Assembly:
             self._bind(name, built)
 
     def fit_further(self, plans: Mapping[str, TaskPlan], data: Mapping[str, TaskRows]) -> None:
-        """Fit what tasks that join need and the model lacks; what it has is bound again and never fitted.
+        """Fit what tasks that join need and the model lacks; what it has is not fitted again, and at most learns more.
 
         Args:
             plans: Of the tasks that join; `plans` has them already.
@@ -316,12 +317,47 @@ class Assembly:
         needed = with_neighbours(_used_preprocessors(plans), self.registry)
         before = {name: plan for name, plan in self.plans.items() if name not in plans}
         known = with_neighbours(_used_preprocessors(before), self.registry)
+        seed = self.config.train.seed
+        self._grow([name for name in needed if name in known], plans, data)
         for name in known:
             self.preprocessor(name)
-        rngs = {name: _rng_of(name, self.config.train.seed) for name in needed if name not in known}
+        rngs = {name: _rng_of(name, seed) for name in needed if name not in known}
         self._fit_each(rngs, plans, data)
         for name in rngs:
             self._bind(name, self.preprocessors[name])
+
+    def _grow(
+        self,
+        names: Sequence[str],
+        plans: Mapping[str, TaskPlan],
+        data: Mapping[str, TaskRows],
+    ) -> None:
+        """Let preprocessors that the model has learn what tasks that join need besides.
+
+        Raises:
+            PluginError: One changes what it had.
+        """
+        made = {name: self._build(name) for name in names}
+        values = FittingValues(
+            made, plans, self.registry, lambda name: _values(name, plans, data, self.registry)
+        )
+        for name, built in made.items():
+            if not isinstance(built, Growing):
+                continue
+            before, owner = self._blocks(name, built), who(self.registry, "preprocessor", name)
+            with Blame(owner, "grow"):
+                grown = built.grow(
+                    self.artifacts.get(name),
+                    values.with_tasks(name),
+                    _rng_of(name, self.config.train.seed),
+                )
+            if grown is not None:
+                self.artifacts[name] = grown
+            after = self._blocks(name, built)
+            if after[: len(before)] != before:
+                wanted = f"they must begin with those of before, {_named(before)}"
+                raise PluginError(f"{owner}: grow gives blocks {_named(after)}; {wanted}")
+            self.vocabulary = self.vocabulary.extend(after)
 
     def _fit_each(
         self,
@@ -371,6 +407,10 @@ class Assembly:
 def _rng_of(name: str, seed: int) -> np.random.Generator:
     """Numbers that depend on a name and a seed alone, not on what else joins."""
     return np.random.default_rng([seed, *name.encode()])
+
+
+def _named(blocks: Sequence[Block]) -> str:
+    return ", ".join(block.name for block in blocks) or "none"
 
 
 def _used_preprocessors(plans: Mapping[str, TaskPlan]) -> list[str]:

@@ -99,10 +99,11 @@ class FittingValues:
 
     def with_slots(self, name: str) -> Iterator[tuple[SlotPlan, Any]]:
         """Values with the first slot that reads them; plain text with its own."""
-        for _, slot, value in self._slot_values(name):
+        for _, slot, value in self.with_tasks(name):
             yield slot, value
 
-    def _slot_values(self, name: str) -> Iterator[tuple[str, SlotPlan, Any]]:
+    def with_tasks(self, name: str) -> Iterator[tuple[str, SlotPlan, Any]]:
+        """As `with_slots`, with the task in front."""
         slots: dict[tuple[str, str, str | None], SlotPlan] = {}
         for task, plan in self.plans.items():
             for slot in plan.slots():
@@ -121,7 +122,7 @@ class FittingValues:
             ).builds_on or not isinstance(built, BuiltOnOthers):
                 continue
             shared = Neighbour(name, self.made[name], (), _defaults(name, self.registry))
-            for task, slot, value in self._slot_values(giver):
+            for task, slot, value in self.with_tasks(giver):
                 for part in _given(
                     name, built, value, slot, who(self.registry, "preprocessor", giver)
                 ):

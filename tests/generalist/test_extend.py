@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,6 +117,27 @@ def test_experts_and_positions_of_new_tasks_are_added(model: dict[str, str]) -> 
         assert torch.equal(logits(old, task), logits(grown, task))
     for task in ("sort", "move"):
         assert logits(grown, task).isfinite().all()
+
+
+def test_new_classes_and_sizes_join_what_the_model_has_fitted(grown: Generalist) -> None:
+    sizes = [{**row, "kind": "long" if len(row["a"]) > 3 else "c"} for row in ROWS]
+    wide = [{**row, "m": np.repeat(row["m"], 2, axis=1)} for row in ROWS]
+    more = grown.extend(
+        [
+            Task("size", "how long is [TEXT:a]? -> [CATEGORY:kind]", train=sizes),
+            Task("wider", "[MOTION:m,min_length=0] is what? -> [TEXT:a]", train=wide),
+        ]
+    )
+    for task in grown.tasks:
+        assert torch.equal(logits(grown, task), logits(more, task))
+    found = more.infer("size", [{"a": row["a"]} for row in ROWS])
+    assert {out["kind"] for out in found} <= {"long", "c"}
+    kinds = {out["kind"] for out in more.infer("sort", [{"a": row["a"]} for row in ROWS])}
+    assert kinds <= {row["kind"] for row in ROWS}
+    assert more.infer("wider", {"m": wide[0]["m"]}, max_length=2).text is not None
+    blocks = grown.assembly.vocabulary.blocks
+    assert more.assembly.vocabulary.blocks[: len(blocks)] == blocks
+    assert len(more.assembly.vocabulary.blocks) == len(blocks) + 1
 
 
 def test_what_asks_for_another_model_is_refused_with_both_sides(old: Generalist) -> None:

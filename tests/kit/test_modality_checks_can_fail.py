@@ -144,6 +144,9 @@ CASES = {
         (built_on(preprocessors.HandsOn), "handed_on gives nothing for 'probe'"),
         (built_on(preprocessors.HandsOnWords), "gives 'soft' for 'probe', which does not take it"),
     ],
+    "growing_keeps_what_older_tasks_have": [
+        (touch(preprocessors.FitsAgain), "after grow, .* is encoded differently: .*beside it")
+    ],
     "components_have_what_their_protocol_asks": [
         (
             touch(adapter=adapters.NoLength),

@@ -24,7 +24,7 @@ from ofa_modality_motion.features import (
 from ofa_modality_motion.forms import DEFAULT_FPS, FORMS, with_skeleton
 from ofa_modality_motion.picture import data_uri
 from ofa_modality_motion.skeleton import Skeleton
-from ofa_modality_motion.statistics import Totals, from_artifact, to_artifact
+from ofa_modality_motion.statistics import Totals, from_artifact, joined, to_artifact
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
     Artifact,
@@ -79,6 +79,16 @@ class MotionPreprocessor:
             if column:
                 sizes[task, column][features.shape[1]] += 1
         return to_artifact(totals, sizes)
+
+    def grow(
+        self,
+        artifact: Artifact | None,
+        values: Iterable[tuple[str, SlotPlan, Any]],
+        rng: np.random.Generator,
+    ) -> Artifact | None:
+        """Statistics of clips of sizes that the model has not seen, and which columns have them; the others stay."""
+        named = ((task, slot.name, value) for task, slot, value in values)
+        return joined(artifact, self.fit_columns(named, rng))
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """No tokens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -115,6 +116,19 @@ def _usual(counts: Counter[int]) -> int | None:
     (size, most), *_ = counts.most_common(1)
     others = counts.total() - most
     return size if others < most and others <= max(1, counts.total() // 10) else None
+
+
+def joined(before: Artifact | None, more: Artifact | None) -> Artifact | None:
+    """Statistics of both; the first ones stay as they are, and get the columns of the others."""
+    if before is None or more is None:
+        return before or more
+    found: Any = {}
+    old: Any = before.json(_FILE)
+    new: Any = more.json(_FILE)
+    for dims, own in {**new, **old}.items():
+        columns = [*own.get("columns", ()), *new.get(dims, {}).get("columns", ())]
+        found[dims] = {**own, "columns": list(dict.fromkeys(map(tuple, columns)))}
+    return Artifact.of_json(_FILE, found)
 
 
 def from_artifact(artifact: Artifact | None) -> dict[int, Signature]:

@@ -24,7 +24,7 @@ from ofa_modality_speech.reading import (
 )
 from ofa_modality_speech.saving import save_sound
 from ofa_modality_speech.shapes import packed, positions_of, used_mask
-from ofa_modality_speech.statistics import Statistics, Totals, from_artifact, to_artifact
+from ofa_modality_speech.statistics import Statistics, Totals, from_artifact, joined, to_artifact
 from ofa_modality_speech.vocoders import waveform
 from ofacore.protocols import (
     Artifact,
@@ -86,6 +86,15 @@ class AudioPreprocessor:
                 continue
             totals.setdefault(frames.key, Totals()).add(frames.values)
         return to_artifact(totals)
+
+    def grow(
+        self,
+        artifact: Artifact | None,
+        values: Iterable[tuple[str, SlotPlan, Any]],
+        rng: np.random.Generator,
+    ) -> Artifact | None:
+        """Statistics of kinds of features that the model has not seen; the others stay."""
+        return joined(artifact, self.fit_slots(((slot, value) for _, slot, value in values), rng))
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """No tokens."""

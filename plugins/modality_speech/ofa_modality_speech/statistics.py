@@ -81,6 +81,15 @@ def to_artifact(totals: Mapping[str, Totals]) -> Artifact | None:
     return Artifact.of_json(FILE, {kind: totals[kind].json() for kind in sorted(totals)})
 
 
+def joined(before: Artifact | None, more: Artifact | None) -> Artifact | None:
+    """Statistics of both; the first ones stay as they are."""
+    if before is None or more is None:
+        return before or more
+    old: Any = before.json(FILE)
+    new: Any = more.json(FILE)
+    return Artifact.of_json(FILE, {**new, **old}) if new.keys() - old.keys() else before
+
+
 def from_artifact(artifact: Artifact | None) -> dict[str, Statistics]:
     """Kind of features -> its statistics; empty without an artifact."""
     stored: Any = {} if artifact is None else artifact.json(FILE)

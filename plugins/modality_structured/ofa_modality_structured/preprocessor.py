@@ -70,6 +70,23 @@ class StructurePreprocessor:
         edges = {name: dict(found.edges) for name, found in fitted.items()}
         return Artifact.of_json(_FILE, {"bins": self._most, "slots": edges})
 
+    def grow(
+        self,
+        artifact: Artifact | None,
+        values: Iterable[tuple[str, SlotPlan, Any]],
+        rng: np.random.Generator,
+    ) -> Artifact | None:
+        """Bins of columns that the model has not seen; the others stay."""
+        more = self.fit_slots(((slot, value) for _, slot, value in values), rng)
+        if artifact is None or more is None:
+            return artifact or more
+        stored: Any = artifact.json(_FILE)
+        slots = dict(stored["slots"])
+        fresh: Any = more.json(_FILE)
+        for name, edges in fresh["slots"].items():
+            slots[name] = {**edges, **slots.get(name, {})}
+        return Artifact.of_json(_FILE, {**stored, "slots": slots})
+
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """The bins, where there are any."""
         if artifact is None:

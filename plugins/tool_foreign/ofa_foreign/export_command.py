@@ -27,7 +27,7 @@ def export(
         ),
     ] = None,
     tasks: Annotated[
-        str, typer.Option(help="Only these tasks, and what they need of the model: caption,vqa.")
+        str, typer.Option(help="Only these tasks, and what they need of the model: one,another.")
     ] = "",
     which: Annotated[str, typer.Option(help="latest or best.")] = "latest",
 ) -> None:

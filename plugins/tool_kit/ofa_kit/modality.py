@@ -33,6 +33,7 @@ from ofacore.protocols import (
     AsDecoded,
     BuiltOnOthers,
     FileWriting,
+    Growing,
     Hypothesis,
     RowContext,
     RowError,
@@ -335,6 +336,29 @@ class ModalityConformance(SlotTypeChecks, SegmentChecks, AdapterChecks, Declarat
                     raise AssertionError(
                         f"handed_on gives {part!r:.60} for '{name}', which does not take it: {error}"
                     ) from error
+
+    def test_growing_keeps_what_older_tasks_have(self, bench: SlotBench) -> None:
+        """What a preprocessor learns for tasks that join a model changes nothing for the tasks that it has."""
+        name, assembly = bench.serving.name, bench.assembly
+        built = bench.registry.make("preprocessor", name)
+        if not isinstance(built, Growing):
+            return
+        values = [
+            ("joining", slot, value) for slot in bench.slots.values() for value in bench.values
+        ]
+        grown = built.grow(assembly.artifacts.get(name), values, np.random.default_rng(0))
+        artifacts = dict(assembly.artifacts)
+        if grown is not None:
+            artifacts[name] = grown
+        joined = Assembly.restore(assembly.state(), artifacts, bench.registry)
+        for task in bench.slots:
+            for row in bench.rows:
+                rng = np.random.default_rng(0)
+                example = joined.encoders[task].encode(row, split="valid", rng=rng, row_id="values")
+                assert digest(example) == digest(bench.example(task, row)), (
+                    f"after grow, {row[COLUMN]!r:.60} of a task that was there before is encoded differently: what the "
+                    "artifact says of older tasks stays, what is new is put beside it"
+                )
 
     def test_memory_does_not_grow(self, bench: SlotBench) -> None:
         """Many batches of fresh copies of the values leave nothing behind."""

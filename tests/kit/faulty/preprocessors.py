@@ -68,6 +68,13 @@ class UnlikeForms(Touch):
         )
 
 
+class FitsAgain(Touch):
+    """Takes the scale of what joins for all."""
+
+    def grow(self, artifact, values, rng):
+        return Artifact.of_json("scale.json", 2 * float(artifact.json("scale.json")))
+
+
 class GlobalNoise(Touch):
     def encode(self, value, slot, ctx):
         (part,) = super().encode(value, slot, ctx)
