@@ -221,7 +221,10 @@ class ModelConfig(Section):
     """The universal model. Unset sizes come from the preset."""
 
     preset: str = Field(
-        "tiny", description="Named sizes: tiny, small, base, large, huge, or ofa-tiny to ofa-10b."
+        "tiny",
+        description="Named sizes: tiny, small, base, large, huge; starter, that of the built-in runs; of OFA ofa-tiny, "
+        "ofa-medium, ofa-base, ofa-large, ofa-huge, ofa-6b, ofa-8b, ofa-10b; of OFASys's speech ofa-asr-small and "
+        "ofa-asr-base.",
     )
     backbone: str = Field("megatron", description="Name of an installed backbone.")
     hidden: int | None = Field(None, gt=0, description="Width.")

@@ -164,8 +164,8 @@ class Generalist:
         out: str | Path | None = None,
         resume: bool = False,
         data: Mapping[str, Any] | None = None,
-        tasks: Sequence[str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        tasks: Sequence[str] | None = None,
         **train: Any,
     ) -> Path:
         """Train on the tasks' data.
@@ -176,8 +176,8 @@ class Generalist:
             resume: Go on from the folder's latest checkpoint.
             data: Task -> training rows, in any form that `Task` takes: these tasks alone are trained, unless ``tasks``
                 names more; default: the rows that the tasks name.
-            tasks: Which tasks to train; default: those of ``data``, or all but those that `extend` left out.
             options: Options of trackers and of the schedule, ``{"tracker/wandb": {"project": "mine"}}``.
+            tasks: Which tasks to train; default: those of ``data``, or all but those that `extend` left out.
             train: Further keys of the training configuration, ``samples=32``, or ``epochs=3`` in place of ``steps``.
 
         Returns:

@@ -37,6 +37,7 @@ from ofacore.protocols import Schedule, ScheduleContext, TaskShare, Tracker
 from ofacore.setup.layout_check import aggregator_problems
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.checkpointing import Checkpointing
+from ofacore.training.callbacks.end_mark import EndMark
 from ofacore.training.callbacks.fault_log import FaultLog
 from ofacore.training.callbacks.joined_metrics import JoinedMetrics
 from ofacore.training.callbacks.plugin_hooks import PluginHooks
@@ -116,7 +117,8 @@ def fit(
         *before, checkpointing, plugins = _callbacks(
             generalist, folder, begun[0], opening
         )  # trackers write from here
-        trainer.callbacks = (*before, *callbacks, checkpointing, plugins)
+        marks = [EndMark()] if groups.is_first() else []
+        trainer.callbacks = (*before, *callbacks, checkpointing, plugins, *marks)
         if snapshot and place:
             _restore(trainer, snapshot, place, whole)
         trainer.run()

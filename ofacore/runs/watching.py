@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.live import Live
 
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import is_claimed
+from ofacore.training.callbacks.end_mark import read_end
 from ofacore.training.callbacks.run_view import RunView, Score
 
 FILE = "metrics.jsonl"
@@ -34,15 +35,10 @@ class Followed:
     values: dict[str, float] = field(default_factory=dict)
     """Name -> its last value."""
     validated: int = -1
-    ended: bool = False
 
     def take(self, record: Mapping[str, Any]) -> None:
         """One record of the file."""
         step, values = int(record["step"]), {k: v for k, v in record.items() if k != "step"}
-        if values.keys() == {"run/ended"}:
-            self.step, self.ended = step, True
-            return
-        self.ended = False
         self.step = step
         self.validated = (
             step if any(name.startswith("valid/") for name in values) else self.validated
@@ -107,11 +103,11 @@ def watch(folder: Path, console: Console, patience: float = PATIENCE) -> Followe
     try:
         if live:
             live.start()
-        for record in follow(path, folder, patience, lambda: found.ended):
+        for record in follow(path, folder, patience):
             found.take(record)
             if live:
                 live.update(found.view().table(), refresh=True)
-            elif not found.ended:
+            else:
                 _print(found, console)
     finally:
         if live:
@@ -120,26 +116,27 @@ def watch(folder: Path, console: Console, patience: float = PATIENCE) -> Followe
     return found
 
 
-def follow(
-    path: Path, folder: Path, patience: float, ended: Callable[[], bool]
-) -> Iterator[dict[str, Any]]:
+def follow(path: Path, folder: Path, patience: float) -> Iterator[dict[str, Any]]:
     """Records of a file that grows, as they come, until no process holds the folder any more.
 
-    ``ended`` tells whether the run said that it has; without that, it is waited for ``patience`` seconds. A run that
-    resumes writes the file anew: where that is shorter it is read from its beginning.
+    Where the run has not said that it ended, it is waited for ``patience`` seconds. A run that resumes writes the file
+    anew: where that is shorter it is read from its beginning.
     """
     place = 0
     heard = time.monotonic()
     while True:
+        ended = not is_claimed(folder) and bool(
+            read_end(folder) or _is_silent(path, heard, patience)
+        )
         lines, place = _new_lines(path, place)
         records = [record for line in lines if (record := _record(line)) is not None]
         yield from records
         if records:
             heard = time.monotonic()
-            continue
-        if not is_claimed(folder) and (ended() or _is_silent(path, heard, patience)):
+        elif ended:
             return
-        time.sleep(_LOOK_SECONDS)
+        else:
+            time.sleep(_LOOK_SECONDS)
 
 
 def _is_silent(path: Path, heard: float, patience: float) -> bool:
@@ -177,12 +174,12 @@ def _print(found: Followed, console: Console) -> None:
 
 
 def _tell_end(found: Followed, folder: Path, console: Console) -> None:
-    steps = int(found.values.get("run/steps", 0))
-    if not found.ended:
+    end = read_end(folder)
+    if end is None:
         remedy = "its last checkpoint goes on with ofa train CONFIG --resume --out"
         raise DeadRunError(f"the run in '{folder}' died after step {found.step}; {remedy} {folder}")
-    told = "done" if found.step >= steps else f"stopped before its {steps} steps"
-    console.print(f"{told}, step {found.step}", highlight=False, markup=False)
+    told = f"stopped ({end['reason']})" if end["reason"] else "done"
+    console.print(f"{told}, step {end['step']}", highlight=False, markup=False)
 
 
 def _below(prefix: str, values: Mapping[str, float]) -> dict[str, float]:

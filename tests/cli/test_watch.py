@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 
 import pytest
@@ -24,15 +25,17 @@ RECORDS = [
         10, {"valid/sort/accuracy": 0.7, "best/sort/accuracy": 0.9, "best_step/sort/accuracy": 5.0}
     ),
     Record(20, {"train/sort/kind": 0.25, **SPEED, "run/seconds_left": 0.0}),
-    Record(20, {"run/ended": 1.0}),
 ]
+END = {"step": 20, "reason": ""}
 
 
-def written(folder, records=RECORDS):
+def written(folder, records=RECORDS, end=None):
     tracker = Jsonl(folder)
     for record in records:
         tracker.log(record)
     tracker.close()
+    if end is not None:
+        (folder / "ended.json").write_text(json.dumps(end))
     return folder
 
 
@@ -42,7 +45,7 @@ def watched(folder, **options):
 
 
 def test_a_run_that_has_ended_is_told_whole(tmp_path):
-    _, lines = watched(written(tmp_path))
+    _, lines = watched(written(tmp_path, end=END))
     assert lines == [
         "step 10/20  64 samples/s  left 0:01:15  epoch 1.25  sort/kind 0.500",
         "validation, step 10  sort/accuracy 0.700 (best 0.900, step 5)",
@@ -59,7 +62,7 @@ def test_a_run_is_followed_while_it_trains(tmp_path):
         with claimed(tmp_path):
             begun.set()
             go_on.wait(10)
-            written(tmp_path)
+            written(tmp_path, end=END)
 
     run = threading.Thread(target=train)
     run.start()
@@ -67,22 +70,17 @@ def test_a_run_is_followed_while_it_trains(tmp_path):
     threading.Timer(0.3, go_on.set).start()
     found, lines = watched(tmp_path, patience=0.0)
     run.join()
-    assert found.ended and len(lines) == 4 and lines[-1] == "done, step 20"
+    assert found.step == 20 and len(lines) == 4 and lines[-1] == "done, step 20"
 
 
 def test_a_run_that_died_is_told(tmp_path):
     with pytest.raises(DeadRunError, match=r"died after step 20; .*--resume"):
-        watched(written(tmp_path, RECORDS[:3]), patience=0.0)
+        watched(written(tmp_path), patience=0.0)
 
 
 def test_a_run_that_was_stopped_is_told(tmp_path):
-    records = [*RECORDS[:2], Record(10, {"run/ended": 1.0})]
-    assert watched(written(tmp_path, records))[1][-1] == "stopped before its 20 steps, step 10"
-
-
-def test_a_run_that_goes_on_after_an_end_is_followed_further(tmp_path):
-    records = [*RECORDS[:2], Record(10, {"run/ended": 1.0}), *RECORDS[2:]]
-    assert watched(written(tmp_path, records))[1][-1] == "done, step 20"
+    end = {"step": 10, "reason": "SIGTERM"}
+    assert watched(written(tmp_path, RECORDS[:2], end))[1][-1] == "stopped (SIGTERM), step 10"
 
 
 def test_a_folder_without_a_run_is_told(tmp_path, capsys):

@@ -1,9 +1,16 @@
 """Sizes by name."""
 
+import re
+
 import pytest
 
 from ofacore.config.schema import ModelConfig
 from ofacore.config.sizes import PRESETS, ModelSizeError, Sizes, resolve, with_preset_options
+
+
+def test_the_reference_names_every_preset() -> None:
+    told = ModelConfig.model_fields["preset"].description or ""
+    assert [name for name in PRESETS if name not in re.split(r"[ ,;.:]+", told)] == []
 
 
 def test_a_size_that_is_set_wins_over_the_preset() -> None:

@@ -15,6 +15,7 @@ from ofacore.config import ConfigError
 from ofacore.config.schema import TrainConfig
 from ofacore.generalist.run_length import settle_steps
 from ofacore.ground.errors import UserError
+from ofacore.training.callbacks.end_mark import read_end
 
 SIZES = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 QUIET = {"samples": 4, "trackers": ("jsonl",), "precision": "fp32", "threads": 1}
@@ -120,7 +121,7 @@ def test_a_record_tells_passes_over_the_rows_of_each_task(made):
     records = [json.loads(line) for line in lines]
     (last,) = [record for record in records if record["step"] == 12 and "run/steps" in record]
     assert last["epoch/sort"] == 12 * 2 / 8 and last["epoch/count"] == 12 * 2 / 2
-    assert records[-1] == {"step": 12, "run/ended": 1.0}
+    assert read_end(made[1]) == {"step": 12, "reason": ""}
 
 
 @pytest.mark.parametrize(

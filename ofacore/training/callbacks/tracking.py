@@ -27,8 +27,8 @@ class Tracking(Callback):
     """Logs every ``log_every`` steps, the first and the last, and every validation.
 
     To be put behind `Speed`, `TimeLeft` and `Validation`. Losses are means over the steps since the last record. Beside
-    what was measured a record tells how far the run is: ``epoch/TASK``, ``run/steps`` in all, ``run/seconds_left``; the
-    last one says ``run/ended``. A validation tells ``best/TASK/...`` so far, and its step.
+    what was measured a record tells how far the run is: ``epoch/TASK``, ``run/steps`` in all, ``run/seconds_left``.
+    A validation tells ``best/TASK/...`` so far, and its step.
     """
 
     name = "tracking"
@@ -66,7 +66,6 @@ class Tracking(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         self._log_validation()
-        self._log(trainer.step, {"run/ended": 1.0})
 
     def close(self) -> None:
         for tracker, owner in zip(self.trackers, self._owners, strict=True):
