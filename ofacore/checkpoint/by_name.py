@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,7 +15,7 @@ from torch import Tensor
 from ofacore.checkpoint.checkpoint_errors import CheckpointError, check_fit
 from ofacore.checkpoint.portable import check_complete, load, save, standing
 from ofacore.checkpoint.run_folder import find_latest, read_pointer
-from ofacore.checkpoint.sharded import is_sharded, read_shards, stored
+from ofacore.checkpoint.sharded import SHARDS, is_sharded, read_shards, stored
 from ofacore.ground.folders import check_writable
 from ofacore.ground.printable import shortened
 
@@ -140,3 +142,27 @@ def write_checkpoint(
     }
     snapshot = load(base.folder, optimizer=False, tensors=False)
     return save(out, replace(snapshot, model=exact))
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the files that hold the weights of a checkpoint: equal weights, written alike, have an equal one."""
+    total = hashlib.sha256()
+    files = (folder / f"{kind}.safetensors" for kind in (_MODEL, "ema"))
+    for path in [*files, *sorted((folder / SHARDS).glob("*"))]:
+        if path.is_file():
+            with path.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def origin_of(folder: Path) -> dict[str, Any]:
+    """What a run notes of the checkpoint that it begins with: ``folder`` and ``weights``; nothing where it is gone."""
+    if not (folder / "COMPLETE").is_file():
+        return {}
+    return {"folder": str(folder.absolute()), "weights": digest_of(folder)}
+
+
+def origin_in(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the state of a checkpoint says its weights were before training; empty where it does not say."""
+    found = state.get("origin")
+    return dict(found) if isinstance(found, dict) else {}

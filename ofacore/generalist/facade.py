@@ -53,6 +53,8 @@ class Generalist:
     ) -> None:
         self.assembly, self.model = assembly, model
         self.data = dict(data or {})
+        self.source: Path | None = None
+        """The checkpoint that the weights were read from, or written to by `fit`; None: they are in none."""
 
     @classmethod
     def create(

@@ -21,6 +21,7 @@ from ofacore.checkpoint import (
 )
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
+from ofacore.checkpoint.by_name import origin_in
 from ofacore.checkpoint.checkpoint_errors import listed
 from ofacore.config.sizes import ModelSizeError
 from ofacore.config.validation import explained
@@ -89,10 +90,11 @@ def convert(source: Path, out: Path, *, sharded: bool = False, which: str = "lat
 
 def described(assembly: Assembly) -> dict[str, Any]:
     """What a checkpoint says about its model, JSON-ready."""
-    return {
+    found = {
         "assembly": assembly.state(),
         "plugins": [list(entry) for entry in assembly.registry.lock()],
     }
+    return {**found, "origin": assembly.origin} if assembly.origin else found
 
 
 def load(folder: Path, registry: Registry | None, which: str = "latest") -> Generalist:
@@ -126,7 +128,10 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
             place, f"was made with {', '.join(changed)}: {remedy}\n{error}"
         ) from error
     _tell_broken(place, weights)
-    return Generalist(assembly, model.eval())
+    assembly.origin = origin_in(snapshot.state)
+    generalist = Generalist(assembly, model.eval())
+    generalist.source = place
+    return generalist
 
 
 def checkpoint_of(folder: Path, which: str = "latest") -> Path:

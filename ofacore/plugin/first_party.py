@@ -46,6 +46,7 @@ COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
     {
         "export": "ofa-foreign",
         "import": "ofa-foreign",
+        "merge": "ofa-merge",
         "plan-layout": "ofa-planner",
         "plugins check": "ofa-kit",
         "plugins doctor": "ofa-kit",
