@@ -15,7 +15,7 @@ from torch import Tensor
 from ofacore.checkpoint.checkpoint_errors import CheckpointError, check_fit
 from ofacore.checkpoint.portable import check_complete, load, save, standing
 from ofacore.checkpoint.run_folder import find_latest, read_pointer
-from ofacore.checkpoint.sharded import SHARDS, is_sharded, read_shards, stored
+from ofacore.checkpoint.sharded import SHARDS, ShardIndex, is_sharded
 from ofacore.ground.folders import check_writable
 from ofacore.ground.printable import shortened
 
@@ -34,6 +34,7 @@ class Weights(Mapping[str, Tensor]):
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[str, str]] = {}
         """Name -> file and the name in it; of a sharded checkpoint kind and name."""
+        self._shards = ShardIndex(folder) if is_sharded(folder) else None
         for kind in (_MODEL, "ema"):
             for name, shape in self._listed(kind).items():
                 self._shapes[name], self._places[name] = shape, (kind, name)
@@ -46,11 +47,8 @@ class Weights(Mapping[str, Tensor]):
             CheckpointError: Its file is damaged.
         """
         kind, key = self._places[name]
-        if is_sharded(self.folder):
-            entry = stored(self.folder)[f"{kind}/{key}"]
-            value = torch.empty(entry.shape, dtype=entry.dtype)
-            read_shards(self.folder, {f"{kind}/{key}": value})
-            return value
+        if self._shards is not None:
+            return self._shards.read(f"{kind}/{key}")
         path = self.folder / f"{kind}.safetensors"
         try:
             with safe_open(str(path), framework="pt") as file:
@@ -72,11 +70,10 @@ class Weights(Mapping[str, Tensor]):
         return self._shapes[name]
 
     def _listed(self, kind: str) -> dict[str, tuple[int, ...]]:
-        if is_sharded(self.folder):
-            found = stored(self.folder)
+        if self._shards is not None:
             return {
                 name.partition("/")[2]: e.shape
-                for name, e in found.items()
+                for name, e in self._shards.tensors.items()
                 if name.startswith(f"{kind}/")
             }
         path = self.folder / f"{kind}.safetensors"

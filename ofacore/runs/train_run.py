@@ -35,6 +35,7 @@ from ofacore.parallel.process_groups import is_first
 from ofacore.plan.criterion_needs import attention_needs, told
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
+from ofacore.runs.trained_parts import print_trained, trained_parts
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.stored_description import described_model
@@ -92,6 +93,8 @@ def _train(
         f"model: {size / 1e6:.1f} M parameters, vocabulary {generalist.assembly.vocabulary.size}"
     )
     print_tasks(generalist, console)
+    optimizer = generalist.assembly.config.train.optimizer
+    print_trained(trained_parts(generalist.model, optimizer), console)
     if dry_run:
         from ofacore.runs.rehearsal import rehearse
 

@@ -69,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         metrics=[{"metric": "exact_match", "slot": "b"}],
     )
     base = Generalist.create([first, last], **SIZES)
-    base.fit(1, out=root / "base", **TRAIN)
+    base.fit(1, out=root / "base", checkpoint={"form": "sharded"}, **TRAIN)
     for name in ("first", "last"):
         only = {"name": "weights", "options": {"weights": {"first": 0, "last": 0, name: 1}}}
         run = Generalist.from_pretrained(root / "base")
@@ -77,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     tokens = root / "tokenizer.json"
     tokens.write_bytes(base.assembly.artifacts["text"].files["tokenizer.json"])
     words = {"preprocessor/text": {"path": str(tokens), "tokenizer": "hf"}}
-    for one, more in ((first, {}), (last, {"lora": {"rank": 2, "alpha": 3.0}})):
+    for one, more in ((first, {}), (last, {"lora": {"rank": 2, "alpha": 3.0, "per": "task"}})):
         run = Generalist.create([one], options=words, **SIZES, **more)
         run.fit(2, out=root / f"seed-{one.name}", **TRAIN)
     return SimpleNamespace(root=root, runs=[root / "first", root / "last"])

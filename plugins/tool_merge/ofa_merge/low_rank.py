@@ -8,8 +8,7 @@ from torch import Tensor
 
 from ofacore import Weights
 from ofacore.config.schema import LoraConfig
-
-_DOWN, _UP = ".low_rank.down", ".low_rank.up"
+from ofacore.model.weights.lora import place_of_update
 
 
 class Folded(Mapping[str, Tensor]):
@@ -18,11 +17,14 @@ class Folded(Mapping[str, Tensor]):
     Args:
         weights: Of a checkpoint.
         lora: Of its configuration.
+        task: Its task, where each has an update of its own.
     """
 
-    def __init__(self, weights: Weights, lora: LoraConfig) -> None:
+    def __init__(self, weights: Weights, lora: LoraConfig, task: str = "") -> None:
         self._weights, self._scale = weights, lora.alpha / max(1, lora.rank)
-        self._names = [name for name in weights if not name.endswith((_DOWN, _UP))]
+        place = place_of_update(lora, task)
+        self._down, self._up = f"{place}.down", f"{place}.up"
+        self._names = [name for name in weights if ".low_rank." not in name]
 
     def __getitem__(self, name: str) -> Tensor:
         """One tensor, read now.
@@ -35,8 +37,9 @@ class Folded(Mapping[str, Tensor]):
         if not value.is_floating_point():
             return value
         linear = name.removesuffix(".weight")
-        if linear != name and linear + _DOWN in self._weights:
-            update = self._weights[linear + _UP].float() @ self._weights[linear + _DOWN].float()
+        if linear != name and linear + self._down in self._weights:
+            down, up = self._weights[linear + self._down], self._weights[linear + self._up]
+            update = up.float() @ down.float()
             return value.float() + update * self._scale
         return value.float()
 

@@ -67,5 +67,11 @@ def open_run(path: Path, which: str = "latest", registry: Registry | None = None
     if odd is not None:
         remedy = "merge the update into the weights first"
         raise CheckpointError(place, f"holds a low-rank update of its backbone ('{odd}'); {remedy}")
-    folded = Folded(weights, assembly.config.model.lora)
+    lora, tasks = assembly.config.model.lora, tuple(assembly.plans)
+    if lora.rank and lora.per == "task" and len(tasks) > 1:
+        several = (
+            f"each of {', '.join(tasks)} has low-rank updates of its own (model.lora.per: task)"
+        )
+        raise CheckpointError(place, f"{several}, which one set of weights cannot hold")
+    folded = Folded(weights, lora, tasks[0])
     return OpenedRun(str(path), place, assembly, folded, origin_in(snapshot.state))
