@@ -13,6 +13,7 @@ SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "IMAGE": "ofa-modality-image",
         "MOTION": "ofa-modality-motion",
         "PHONE": "ofa-modality-speech",
+        "PROMPT": "ofa-modality-text",
         "STRUCT": "ofa-modality-structured",
         "TEXT": "ofa-modality-text",
         "VIDEO": "ofa-modality-video",

@@ -148,6 +148,8 @@ class SlotType:
     target_preprocessor: str = ""
     """Default preprocessor of slots that are learned, where what is read takes another form than what is written;
     empty: ``preprocessor``."""
+    needs_column: bool = True
+    """False: rows need no column for a slot of this type, as its ``row_transform`` gives them a value."""
 
 
 @dataclass(frozen=True)

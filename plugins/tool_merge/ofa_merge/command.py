@@ -34,6 +34,7 @@ def merge(
     base: Annotated[
         Path | None, typer.Option(help="What the runs began with. Default: what they say.")
     ] = None,
+    which: Annotated[str, typer.Option(help="Of run folders: latest or best.")] = "latest",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="An option of the method: density=0.3.")
     ] = None,
@@ -49,7 +50,7 @@ def merge(
     """Make one model, with the tasks of all, of several runs that began alike; nothing is trained."""
     folders = [run_folder(run) for run in runs]
     if listed:
-        _list(folders, base, json)
+        _list(folders, base, which, json)
         return
     if out is None:
         raise UserError("--out is missing: name the run folder to make, or compare runs by --list")
@@ -67,6 +68,7 @@ def merge(
         weights=None if weights is None else read_weights(weights),
         search=search,
         base=base,
+        which=which,
         options=read_settings(settings or []),
         score=score,
         limit=limit or None,
@@ -102,10 +104,10 @@ def _print(report: MergeReport) -> None:
             echo(f"not scored: {row.task}: {row.problem}")
 
 
-def _list(folders: list[Path], base: Path | None, json: bool) -> None:
+def _list(folders: list[Path], base: Path | None, which: str, json: bool) -> None:
     from ofa_merge.vectors import list_vectors
 
-    found = list_vectors(folders, base)
+    found = list_vectors(folders, base, which)
     if json:
         rows = [row.plain() for row in found.rows]
         print_json({"ancestor": found.ancestor, "runs": found.runs, "parts": rows})

@@ -68,6 +68,7 @@ def merge(
     weights: Sequence[float] | None = None,
     search: bool = False,
     base: str | Path | None = None,
+    which: str = "latest",
     options: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     score: bool = True,
@@ -85,6 +86,7 @@ def merge(
         weights: One for each run; default: the method's. Of a method that learns them: where it begins.
         search: Choose weights by the loss on validation rows.
         base: What the runs began with; default: what they say themselves.
+        which: Of run folders: ``latest`` or ``best``.
         options: Of the method.
         data: Task -> rows to choose weights by and to score on; default: those that the tasks name.
         score: Score the merged model and the runs on held-out rows.
@@ -97,7 +99,7 @@ def merge(
     settings = with_defaults(chosen, dict(options or {}))
     names = [str(run) for run in runs]
     _check_call(names, chosen, weights, search)
-    opened = [open_run(Path(run)) for run in runs]
+    opened = [open_run(Path(run), which) for run in runs]
     place = Path(out)
     check_out(place, {run.name: run.place for run in opened})
     check_alike(opened)

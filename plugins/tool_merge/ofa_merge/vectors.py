@@ -87,17 +87,20 @@ class VectorList:
     rows: tuple[PartRow, ...]
 
 
-def list_vectors(runs: Sequence[str | Path], base: str | Path | None = None) -> VectorList:
+def list_vectors(
+    runs: Sequence[str | Path], base: str | Path | None = None, which: str = "latest"
+) -> VectorList:
     """Compare what training added in each run, over the tensors that it shares with the ancestor.
 
     Args:
         runs: Run folders or saved models.
         base: What they began with; default: what they say.
+        which: Of run folders: ``latest`` or ``best``.
 
     Raises:
         UserError: Runs differ in size, tokens or options, or have no common ancestor.
     """
-    opened = [open_run(Path(run)) for run in runs]
+    opened = [open_run(Path(run), which) for run in runs]
     check_alike(opened)
     merged = union(opened, "merged")
     ancestor = find_ancestor(opened, merged, None if base is None else Path(base))
