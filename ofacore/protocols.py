@@ -26,6 +26,7 @@ from ofacore.contract.backbone import (
     Routes,
     ShardedBackbone,
     StagedBackbone,
+    TaskedBackbone,
 )
 from ofacore.contract.batch import AdapterCall, Batch, BatchSide, Layout, SampleInfo, TermGroup
 from ofacore.contract.decoding import (
@@ -200,6 +201,7 @@ __all__ = [
     "Split",
     "Stack",
     "StagedBackbone",
+    "TaskedBackbone",
     "TargetSpec",
     "TaskShare",
     "TermGroup",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,7 +15,7 @@ from torch import Tensor
 from ofacore.checkpoint.checkpoint_errors import CheckpointError, check_fit
 from ofacore.checkpoint.portable import check_complete, load, save, standing
 from ofacore.checkpoint.run_folder import find_latest, read_pointer
-from ofacore.checkpoint.sharded import Stored, is_sharded, read_shards, stored
+from ofacore.checkpoint.sharded import SHARDS, ShardIndex, is_sharded
 from ofacore.ground.folders import check_writable
 from ofacore.ground.printable import shortened
 
@@ -34,6 +35,7 @@ class Weights(Mapping[str, Tensor]):
         self._floating: dict[str, bool] = {}
         self._places: dict[str, tuple[str, str]] = {}
         """Name -> file and the name in it; of a sharded checkpoint kind and name."""
+        self._shards = ShardIndex(folder) if is_sharded(folder) else None
         for kind in (_MODEL, "ema"):
             for name, (shape, floating) in self._listed(kind).items():
                 self._shapes[name], self._places[name] = shape, (kind, name)
@@ -47,11 +49,8 @@ class Weights(Mapping[str, Tensor]):
             CheckpointError: Its file is damaged.
         """
         kind, key = self._places[name]
-        if is_sharded(self.folder):
-            entry = self._sharded[f"{kind}/{key}"]
-            value = torch.empty(entry.shape, dtype=entry.dtype)
-            read_shards(self.folder, {f"{kind}/{key}": value})
-            return value
+        if self._shards is not None:
+            return self._shards.read(f"{kind}/{key}")
         path = self.folder / f"{kind}.safetensors"
         try:
             with safe_open(str(path), framework="pt") as file:
@@ -61,10 +60,6 @@ class Weights(Mapping[str, Tensor]):
                 path, f"damaged, or changed since it was opened ({error})"
             ) from error
         return found
-
-    @cached_property
-    def _sharded(self) -> dict[str, Stored]:
-        return stored(self.folder)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -82,11 +77,10 @@ class Weights(Mapping[str, Tensor]):
 
     def _listed(self, kind: str) -> dict[str, tuple[tuple[int, ...], bool]]:
         """Name -> shape, and whether its numbers are floating-point."""
-        if is_sharded(self.folder):
-            found = self._sharded
+        if self._shards is not None:
             return {
                 name.partition("/")[2]: (e.shape, e.dtype.is_floating_point)
-                for name, e in found.items()
+                for name, e in self._shards.tensors.items()
                 if name.startswith(f"{kind}/")
             }
         path = self.folder / f"{kind}.safetensors"
@@ -156,3 +150,27 @@ def write_checkpoint(
     }
     snapshot = load(base.folder, optimizer=False, tensors=False)
     return save(out, replace(snapshot, model=exact))
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the files that hold the weights of a checkpoint: equal weights, written alike, have an equal one."""
+    total = hashlib.sha256()
+    files = (folder / f"{kind}.safetensors" for kind in (_MODEL, "ema"))
+    for path in [*files, *sorted((folder / SHARDS).glob("*"))]:
+        if path.is_file():
+            with path.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def origin_of(folder: Path) -> dict[str, Any]:
+    """What a run notes of the checkpoint that it begins with: ``folder`` and ``weights``; nothing where it is gone."""
+    if not (folder / "COMPLETE").is_file():
+        return {}
+    return {"folder": str(folder.absolute()), "weights": digest_of(folder)}
+
+
+def origin_in(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the state of a checkpoint says its weights were before training; empty where it does not say."""
+    found = state.get("origin")
+    return dict(found) if isinstance(found, dict) else {}

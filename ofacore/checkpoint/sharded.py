@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -75,18 +76,67 @@ def stored(folder: Path) -> dict[str, Stored]:
     Raises:
         CheckpointError: A file is damaged.
     """
+    return ShardIndex(folder).tensors
+
+
+class ShardIndex:
+    """Where the tensors of a sharded checkpoint lie: for readers of one after the other, who look that up once.
+
+    Args:
+        folder: The checkpoint.
+
+    Raises:
+        CheckpointError: A file is damaged.
+
+    Attributes:
+        tensors: Name with the kind in front -> what it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = _metadata(folder)
+        self.tensors = {
+            name: Stored(tuple(entry.size), entry.properties.dtype)
+            for name, entry in found.state_dict_metadata.items()
+        }
+        self._pieces: dict[str, list[tuple[Path, tuple[int, ...]]]] = {}
+        """Name -> the files that hold pieces of it, each with its place in the whole."""
+        for index, info in found.storage_data.items():
+            place = Path(info.relative_path), tuple(index.offset or ())
+            self._pieces.setdefault(index.fqn, []).append(place)
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, whole.
+
+        Raises:
+            CheckpointError: A file is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        entry = self.tensors[name]
+        whole = torch.empty(entry.shape, dtype=entry.dtype)
+        for path, offset in self._pieces[name]:
+            try:
+                with safe_open(str(path), framework="pt") as file:
+                    piece = file.get_tensor(name)
+            except (SafetensorError, OSError) as error:
+                reason = f"damaged, or changed since it was opened ({error})"
+                raise CheckpointError(path, reason) from error
+            sizes = zip(offset, piece.shape, strict=True)
+            whole[tuple(slice(start, start + size) for start, size in sizes)] = piece
+        return whole
+
+
+def _metadata(folder: Path) -> Any:
+    """What the headers of all files say."""
     from safetensors import SafetensorError
     from torch.distributed.checkpoint import HuggingFaceStorageReader
 
     try:
-        found = HuggingFaceStorageReader(str(folder / SHARDS)).read_metadata().state_dict_metadata
+        return HuggingFaceStorageReader(str(folder / SHARDS)).read_metadata()
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             folder / SHARDS, f"damaged or not safetensors files ({error})"
         ) from error
-    return {
-        name: Stored(tuple(entry.size), entry.properties.dtype) for name, entry in found.items()
-    }
 
 
 def read_shards(folder: Path, into: Mapping[str, Tensor]) -> None:

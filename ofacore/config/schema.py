@@ -212,6 +212,10 @@ class LoraConfig(Section):
     """Low-rank updates of linear layers."""
 
     rank: int = Field(0, ge=0, description="0: off.")
+    per: Literal["all", "task"] = Field(
+        "all",
+        description="all: one update of a linear for all tasks; task: one for each, in the backbone alone.",
+    )
     alpha: float = Field(16.0, description="The update is scaled by alpha / rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the input of the update.")
     targets: tuple[Pattern, ...] = Field((r".*",), description="Patterns of the linears' names.")

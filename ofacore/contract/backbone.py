@@ -112,8 +112,8 @@ class Backbone(Protocol):
       absent: any number. Generation ends there.
 
     What it may offer besides, each a protocol of its own: `CachedBackbone`, `AddedPositions`, `AttentionBackbone`,
-    `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`. In how many ways its work can be
-    divided its manifest says, ``Component(divides=...)``.
+    `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`, `TaskedBackbone`. In how
+    many ways its work can be divided its manifest says, ``Component(divides=...)``.
     """
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
@@ -261,3 +261,11 @@ class StagedBackbone(CollectiveBackbone, Protocol):
 
     def readers(self, name: str) -> Iterable[tuple[Stack, int | None]] | None:
         """Who uses one of its parameters or buffers: (stack, number of the layer or None for all); None: everybody."""
+
+
+@runtime_checkable
+class TaskedBackbone(Protocol):
+    """What a `Backbone` may offer besides, so that low-rank updates of its linears can differ by task."""
+
+    def side_of(self, name: str) -> Side | None:
+        """The side whose stream [N, H] a linear of that name reads, position by position; None: it reads otherwise."""

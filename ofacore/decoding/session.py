@@ -71,11 +71,13 @@ class Session:
         self._model, self._coordinates = model, coordinates
         if source is not None and getattr(model, "device", None) is not None:
             source = batch_on(Batch(source, None, (), ()), model.device).source  # type: ignore[attr-defined]
+        self._task = task
         memory = None if source is None else model.hidden(Batch(source, None, (), ())).source
         layout: Layout | None = None if source is None else source.layout
         self._source = None if memory is None or layout is None else (memory, layout)
         own = isinstance(model.backbone, CachedBackbone)
         self._decoder: CachedBackbone = model.backbone if own else UncachedDecoder(model.backbone)
+        self._tell_task()
         self._cache = self._decoder.start_cache(rows, memory, layout, tasks=(task,))
         self._next = torch.zeros(rows, dtype=torch.int64, device=_device_of(model, memory))
         self._reads = torch.arange(rows)
@@ -83,6 +85,12 @@ class Session:
         self._pending: Tensor | None = None
         self._placement: Placement | None = None
         self.unconditional, self.start_ids = unconditional, start_ids
+
+    def _tell_task(self) -> None:
+        """Other sessions may have decoded for other tasks in between."""
+        tell = getattr(self._model, "for_task", None)
+        if tell is not None:
+            tell(self._task)
 
     @property
     def pending(self) -> Tensor | None:
@@ -159,6 +167,7 @@ class Session:
             self.rows, n, -1
         )
         counts = torch.full_like(self._next, n) if valid is None else valid.sum(1)
+        self._tell_task()
         hidden = self._decoder.extend(states, places, self._cache, valid, adapter)
         if self._placement is None:
             self._next = self._next + counts
@@ -221,6 +230,7 @@ class Session:
             .unflatten(0, held.shape)
         )
         valid = None if held.all() else to_device(torch.from_numpy(held), self.device)
+        self._tell_task()
         hidden = self._decoder.extend(
             states, coordinates, self._cache, valid, adapter, causal=False, keep=keep
         )

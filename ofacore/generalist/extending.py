@@ -37,6 +37,7 @@ def extend(generalist: Generalist, given: RunConfig) -> Generalist:
     model = build_model(assembly).to(generalist.model.dtype)
     model.load_portable(generalist.model.portable_state(), strict=False)
     found = Generalist(assembly, model.eval(), data)
+    found.source, assembly.origin = generalist.source, generalist.assembly.origin
     known: dict[str, TaskRows | None] = {**generalist.aside, **generalist.data}
     for name in before.plans:
         rows = known.get(name)

@@ -56,6 +56,8 @@ class Generalist:
         """Tasks that training leaves out, with their rows as far as they are open; they answer and are scored."""
         self.trained: tuple[str, ...] | None = None
         """Tasks that the next training takes samples from; None: all that have training rows."""
+        self.source: Path | None = None
+        """The checkpoint that the weights were read from, or written to by `fit`; None: they are in none."""
 
     @classmethod
     def create(

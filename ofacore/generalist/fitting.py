@@ -15,6 +15,7 @@ from ofacore.batching.steps import LoaderSettings, StepLoader
 from ofacore.batching.steps import TaskData as TrainingData
 from ofacore.checkpoint import CheckpointError, Snapshot, find_latest, is_sharded
 from ofacore.checkpoint import load as load_snapshot
+from ofacore.checkpoint.by_name import origin_in, origin_of
 from ofacore.checkpoint.sharded import stored
 from ofacore.components.schedules import build_schedule
 from ofacore.config.problems import ConfigError
@@ -91,6 +92,7 @@ def fit(
     logger.info(chosen.told)
     divide(generalist, chosen.dtype)
     begun = _begun(place, snapshot.state) if snapshot and place else (0, Cursor())
+    generalist.assembly.origin = _origin(generalist, snapshot)
     if begun[0] >= config.steps:
         logger.warning(
             "%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps
@@ -124,6 +126,7 @@ def fit(
         trainer.run()
     trainer.leave()
     generalist.model = whole_model(generalist).eval()
+    generalist.source = find_latest(folder)
     return folder
 
 
@@ -192,6 +195,15 @@ def _begun(place: Path, state: Mapping[str, Any]) -> tuple[int, Cursor]:
         raise CheckpointError(
             place, f"holds no state of a training run ({error!r}); {remedy}"
         ) from error
+
+
+def _origin(generalist: Generalist, snapshot: Snapshot | None) -> dict[str, Any]:
+    """What the weights are before this run trains them; of a run that goes on, what they were when it began."""
+    if snapshot is not None:
+        return origin_in(snapshot.state)
+    if generalist.source is None:
+        return generalist.assembly.origin
+    return origin_of(generalist.source) if groups.is_first() else {}  # the first process writes
 
 
 def _stored_state(generalist: Generalist, place: Path) -> tuple[Snapshot, bool]:

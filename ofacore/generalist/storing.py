@@ -26,7 +26,7 @@ from ofacore.checkpoint import (
 )
 from ofacore.checkpoint import load as load_snapshot
 from ofacore.checkpoint import save as save_snapshot
-from ofacore.checkpoint.by_name import Weights
+from ofacore.checkpoint.by_name import Weights, origin_in
 from ofacore.checkpoint.checkpoint_errors import listed
 from ofacore.config.sizes import ModelSizeError
 from ofacore.config.validation import explained
@@ -97,10 +97,11 @@ def convert(source: Path, out: Path, *, sharded: bool = False, which: str = "lat
 
 def described(assembly: Assembly) -> dict[str, Any]:
     """What a checkpoint says about its model, JSON-ready."""
-    return {
+    found = {
         "assembly": assembly.state(),
         "plugins": [list(entry) for entry in assembly.registry.lock()],
     }
+    return {**found, "origin": assembly.origin} if assembly.origin else found
 
 
 def load(folder: Path, registry: Registry | None, which: str = "latest") -> Generalist:
@@ -112,7 +113,9 @@ def load(folder: Path, registry: Registry | None, which: str = "latest") -> Gene
     from ofacore.generalist.facade import Generalist
 
     found = read_model(folder, registry, which)
-    return Generalist(found.assembly, built_from(found, found.assembly)[0].eval())
+    generalist = Generalist(found.assembly, built_from(found, found.assembly)[0].eval())
+    generalist.source = found.place
+    return generalist
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def read_model(folder: Path, registry: Registry | None, which: str = "latest") -
     whole = is_outdated(stored, registry)
     snapshot = load_snapshot(place, optimizer=False, tensors=whole)
     assembly, snapshot = restored(place, snapshot, registry)
+    assembly.origin = origin_in(snapshot.state)
     weights = {**snapshot.model, **snapshot.ema} if whole else Weights(place)
     return StoredModel(place, assembly, weights, stored)
 

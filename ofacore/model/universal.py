@@ -27,7 +27,7 @@ from ofacore.model.not_finite import source_of_not_finite
 from ofacore.model.pipeline.stages import Stage
 from ofacore.model.tokens.embedding import TokenEmbedding
 from ofacore.model.weights.initial import seeded
-from ofacore.model.weights.lora import add_low_rank
+from ofacore.model.weights.lora import RowTasks, add_low_rank
 from ofacore.model.weights.named import (
     freeze,
     missing_and_unknown,
@@ -116,8 +116,10 @@ class UniversalModel(nn.Module):
         self.source_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
         self.target_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
         self.backbone = assembly.backbone(config, self.adapters, needs, registry, seed)
+        by_task = config.lora.rank and config.lora.per == "task"
+        self.row_tasks = RowTasks() if by_task else None
         if config.lora.rank:
-            add_low_rank(self, config.lora, seed)
+            add_low_rank(self, config.lora, seed, needs.tasks, self.row_tasks)
 
     def criterion(self, name: str, options: Mapping[str, Any]) -> Any:
         """The criterion of that name, built at first use; ``options`` go before those that the model was built with."""
@@ -270,6 +272,8 @@ class UniversalModel(nn.Module):
         """Hidden states of a micro-batch; begins a new forward pass."""
         self.embedding.begin()
         self.finite_states.clear()
+        if self.row_tasks is not None:
+            self._note_tasks(self.row_tasks, batch)
         source, zeros = self.stream("source", batch)
         target, more = self.stream("target", batch)
         memory = decoded = None
@@ -294,6 +298,18 @@ class UniversalModel(nn.Module):
             found.attention = self.backbone.attention
             found.layouts = batch.source.layout, batch.target.layout
         return found
+
+    @staticmethod
+    def _note_tasks(rows: RowTasks, batch: Batch) -> None:
+        if batch.source is not None:
+            rows.note("source", batch.source.layout)
+        if batch.target is not None:
+            rows.note("target", batch.target.layout)
+
+    def for_task(self, task: str) -> None:
+        """What the backbone decodes from now on belongs to this task, until the next micro-batch."""
+        if self.row_tasks is not None:
+            self.row_tasks.note_one(task)
 
     def _through(self, method: str, states: Tensor, *rest: Any) -> Tensor:
         """What `Backbone.encode` or `Backbone.decode` gives for states [N, H]."""

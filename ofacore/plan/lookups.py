@@ -117,10 +117,15 @@ def unknown_slot(path: str, slot: str, slots: Iterable[str]) -> list[Problem]:
     ]
 
 
-def needed_columns(template: TemplatePlan) -> tuple[str, ...]:
-    """Slots of a template that every row must have a value for: all but those of optional groups."""
+def needed_columns(template: TemplatePlan, registry: Registry) -> tuple[str, ...]:
+    """Slots of a template that every row must have a value for.
+
+    All but those of optional groups, and those whose type needs no column.
+    """
     nodes = (*template.tree.source, *template.tree.target)
-    return tuple(dict.fromkeys(slot.name for node in nodes for slot in _always(node)))
+    slots = [slot for node in nodes for slot in _always(node)]
+    needed = [slot.name for slot in slots if registry.slot(slot.type).needs_column]
+    return tuple(dict.fromkeys(needed))
 
 
 def _always(node: Node) -> Iterator[Slot]:

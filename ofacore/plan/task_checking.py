@@ -252,7 +252,11 @@ class TaskCheck:
 
     def _needed(self) -> tuple[str, ...]:
         """Slots that a value is needed for in every row."""
-        names = (name for template in self._templates for name in needed_columns(template))
+        names = [
+            name
+            for template in self._templates
+            for name in needed_columns(template, self._registry)
+        ]
         return tuple(dict.fromkeys(names))
 
 

@@ -154,6 +154,8 @@ class SlotType:
     saved_as: str = ""
     """Ending of the files that generated values are kept in, such as ``.png``, where a table of answers cannot hold
     them; its preprocessors write such files (`ofacore.protocols.FileWriting`). Empty: values are plain."""
+    needs_column: bool = True
+    """False: rows need no column for a slot of this type, as its ``row_transform`` gives them a value."""
 
 
 @dataclass(frozen=True)

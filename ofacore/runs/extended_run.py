@@ -113,6 +113,7 @@ def begin(extension: Extension, run: PlannedRun) -> Generalist:
     model, missing = built_from(extension.model, assembly)
     _check_new(extension.model.place, missing, before, assembly)
     generalist = Generalist(assembly, model.eval(), data)
+    generalist.source = extension.model.place
     set_aside(generalist, data)
     return generalist
 

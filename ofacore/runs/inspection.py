@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def check_file(
     source = open_source(str(file), data, paths=paths)
     if not len(source):
         raise UserError(f"{file} has no rows; it must hold at least one")
-    _check_columns(file, template, source, data)
+    needed = needed_columns(template, registry)
+    _check_columns(file, needed, source, data)
     assembly = _assembly(run, source)
     report = check_data(source, assembly.plans["task"], assembly.encoders["task"], shown=rows)
     if html is not None:
@@ -123,14 +125,13 @@ def check_file(
     return report
 
 
-def _check_columns(file: Path, template: TemplatePlan, source: Source, data: DataConfig) -> None:
+def _check_columns(file: Path, needed: Sequence[str], source: Source, data: DataConfig) -> None:
     known = source.columns
     lines = data.header and (
         data.format in _LINES or Path(file).suffix.lower().lstrip(".") in _LINES
     )
-    for name in (
-        [data.columns.get(slot, slot) for slot in needed_columns(template)] if known else ()
-    ):
+    for slot in needed if known else ():
+        name = data.columns.get(slot, slot)
         if not begins_with(name, known):
             hint = column_hint(name, known, lines)
             raise UserError(f"{file} has no column '{name}', which the instruction names; {hint}")

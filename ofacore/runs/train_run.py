@@ -36,6 +36,7 @@ from ofacore.runs.extension_tables import (
     scores_left,
 )
 from ofacore.runs.scoring_run import finish, print_table
+from ofacore.runs.trained_parts import print_trained, trained_parts
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.stored_description import described_model
@@ -101,6 +102,9 @@ def _train(
     if extension is not None:
         before = {} if dry_run else scores_before(generalist, extension, folder)
         print_extension(generalist, extension, before, console)
+    trained = trained_parts(generalist.model, generalist.assembly.config.train.optimizer)
+    if dry_run or any(part.trained < part.parameters for part in trained):
+        print_trained(trained, console)
     if dry_run:
         from ofacore.runs.rehearsal import rehearse
 

@@ -66,6 +66,11 @@ class Assembly:
     artifacts: dict[str, Artifact]
     vocabulary: Vocabulary
     preprocessors: dict[str, Preprocessor] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
+    """What the weights were before any training: ``seed``, or ``folder`` and ``weights`` (a digest) of a checkpoint.
+
+    Empty where nobody knows.
+    """
 
     @classmethod
     def create(cls, run: PlannedRun, data: Mapping[str, TaskRows]) -> Assembly:
@@ -80,12 +85,15 @@ class Assembly:
             name: with_closed_sets(plan, data[name], registry) for name, plan in run.plans.items()
         }
         registry = with_shared_options(registry, plans, component_options(config))
-        assembly = cls(config, registry, plans, {}, Vocabulary())
+        origin = {"seed": config.train.seed}
+        assembly = cls(config, registry, plans, {}, Vocabulary(), origin=origin)
         assembly._fit(data)
         for name, plan in run.plans.items():
             plan = settled(plans[name], plan, assembly.preprocessors)
             plans[name] = with_facts(plan, data[name], registry)
             tell_strangers(plans[name], data[name], registry, assembly.preprocessors)
+        if assembly._reduced_options():
+            assembly.origin = {}  # files give initial values too, and are not kept
         assembly.check_storable()
         return assembly
 

@@ -67,6 +67,7 @@ def layout_problems(
         return []
     found = [*_tensor(layout, sizes), *_pipeline(layout, sizes), *_experts(config, layout)]
     found += _backbone(config, layout, registry or _core())
+    found += _low_rank(config, layout)
     if layout.sequence and layout.tensor == 1:
         found.append(
             Problem(
@@ -83,6 +84,18 @@ def layout_problems(
             )
         )
     return found
+
+
+def _low_rank(config: RunConfig, layout: ProcessGrid) -> list[Problem]:
+    """Updates by task gather positions of a task from the stream of a whole layer."""
+    if not config.model.lora.rank or config.model.lora.per != "task":
+        return []
+    cut = {"tp": layout.tensor > 1, "pp": layout.pipeline > 1, "fsdp": layout.fsdp}
+    keys = ", ".join(f"parallel.{key}" for key, used in cut.items() if used)
+    if not keys:
+        return []
+    problem = f"updates by task need whole layers, which {keys} divides; use data ranks alone, or per: all"
+    return [Problem("model.lora.per", problem)]
 
 
 def aggregator_problems(

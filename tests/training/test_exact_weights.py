@@ -143,6 +143,24 @@ def test_what_is_not_trained_keeps_its_bits_and_buffers_too(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["muon", "adamw", "sgd"])
+def test_a_frozen_parameter_is_bit_equal_after_training(
+    method: str, precision: str, tmp_path: Path
+) -> None:
+    run = made()
+    before = run.model.portable_state()
+    rules = [{"pattern": "(encoder|embedding|types)", "freeze": True}]
+    optimizer = {"name": method, "weight_decay": 0.5, "rules": rules}
+    settings = {**TRAIN, "precision": precision, "ema": 0.9, "optimizer": optimizer}
+    run.fit(2, out=tmp_path / "run", **{**settings, "validation": {"every": 0}})
+    changed = set(unequal(before, run.model.portable_state()))
+    frozen = {name for name in before if re.search(rules[0]["pattern"], name)}
+    assert frozen and changed and not frozen & changed
+    stored = Generalist.from_pretrained(tmp_path / "run").model.portable_state()
+    assert not frozen & set(unequal(before, stored))
+
+
 def as_once_written(folder: Path, place: Path) -> None:
     """A checkpoint as earlier versions wrote it in bf16: rounded weights, masters with the optimiser's state."""
     now = load(folder)

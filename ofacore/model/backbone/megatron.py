@@ -61,6 +61,14 @@ class MegatronBackbone(CachedDecoder):
         known = getattr(self.positions, "readers", None)
         return known(rest) if part == "positions" and known is not None else None
 
+    def side_of(self, name: str) -> Side | None:
+        """See `ofacore.protocols.TaskedBackbone`; experts read positions sorted by expert."""
+        part = name.partition(".")[0]
+        if part not in _STACKS or ".ffn.each." in name:
+            return None
+        reads_source = part == "encoder" or name.endswith(".cross.key_value")
+        return "source" if reads_source else "target"
+
     def encode(self, states: Tensor, layout: Layout, layers: range | None = None) -> Tensor:
         """Source states [N, H] -> hidden [N, H].
 

@@ -7,6 +7,7 @@ and its parallel variant expects megatron's pair of outputs; a forward hook does
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from ofacore.model.weights.initial import normal
 from ofacore.parallel.process_groups import tensor_size
 from ofacore.parallel.regions import each_position_summed, summed, summed_by_position, to_parts
 from ofacore.parallel.sharding import mark_partial, mark_split, own_part, split_dim, whole_shape
+from ofacore.protocols import Layout, Side, TaskedBackbone
 
 
 class LowRank(nn.Module):
@@ -62,12 +64,120 @@ class LowRank(nn.Module):
         return nn.functional.linear(low, self.up) * self.scale
 
 
+class RowTasks:
+    """Which task the positions of both streams belong to, in the latest pass; that is all a per-task update asks."""
+
+    def __init__(self) -> None:
+        self._parts: dict[Side, list[tuple[str, Tensor | None]]] = {}
+
+    def of(self, side: Side) -> list[tuple[str, Tensor | None]]:
+        """Tasks of one side, each with its rows int64 [n] of the stream; None: all rows are its."""
+        return self._parts.get(side, [])
+
+    def note(self, side: Side, layout: Layout) -> None:
+        """A pass over a micro-batch begins."""
+        counts = layout.facts.tasks if layout.facts else None
+        if counts is None:
+            counts = tuple(torch.bincount(layout.task, minlength=len(layout.tasks)).tolist())
+        sizes = dict(zip(layout.tasks, counts, strict=True))
+        present = [name for name, size in sizes.items() if size]
+        if len(present) == 1:
+            self._parts[side] = [(present[0], None)]
+            return
+        parts = torch.argsort(layout.task, stable=True).split(list(counts))
+        self._parts[side] = list(zip(layout.tasks, parts, strict=True))
+
+    def note_one(self, task: str) -> None:
+        """Everything that follows belongs to one task."""
+        self._parts = {"source": [(task, None)], "target": [(task, None)]}
+
+
+class LowRankByTask(nn.Module):
+    """An update for each task; positions of a task that has none keep the linear's output.
+
+    Args:
+        linear: What they update; it reads the stream of ``side``.
+        name: Name of the linear.
+        config: Rank, scale, dropout.
+        seed: Seed of the initial values.
+        tasks: Names.
+        side: Whose positions the linear reads.
+        rows: Tells their tasks.
+    """
+
+    def __init__(
+        self,
+        linear: nn.Module,
+        name: str,
+        config: LoraConfig,
+        seed: int,
+        tasks: Sequence[str],
+        side: Side,
+        rows: RowTasks,
+    ) -> None:
+        super().__init__()
+        self.each = nn.ModuleDict(
+            {_key(task): LowRank(linear, f"{name}.{task}", config, seed) for task in tasks}
+        )
+        self.outputs = whole_shape(linear.weight)[0]  # type: ignore[arg-type]
+        self.side, self.rows = side, rows
+
+    def forward(self, x: Tensor, by_position: bool = False) -> Tensor:
+        """[N, inputs] in the order of the stream, or any shape where all of it belongs to one task."""
+        total = x.new_zeros(*x.shape[:-1], self.outputs)
+        for task, rows in self.rows.of(self.side):
+            if _key(task) not in self.each:
+                continue
+            update = self.each[_key(task)]
+            if rows is None:
+                return update(x)  # type: ignore[no-any-return]
+            total = total.index_add(0, rows, update(x.index_select(0, rows)).to(total.dtype))
+        return total
+
+
+def _key(task: str) -> str:
+    """A task's name as the name of a module, which holds no dots."""
+    return task.replace(".", "%2E")
+
+
+def place_of_update(config: LoraConfig, task: str = "") -> str:
+    """What stands between the name of a linear and ``.down`` or ``.up`` of its update, or of a task's update."""
+    return f".low_rank.each.{_key(task)}" if config.per == "task" else ".low_rank"
+
+
+def folded(state: Mapping[str, Tensor], config: LoraConfig, task: str = "") -> dict[str, Tensor]:
+    """Weights of a model with their low-rank updates added: ``W + B A alpha / rank``.
+
+    Args:
+        state: Portable name -> tensor.
+        config: Of the updates.
+        task: Whose update, where every task has its own.
+    """
+    own = place_of_update(config, task)
+    found = {name: value for name, value in state.items() if ".low_rank." not in name}
+    for name, down in state.items():
+        linear = name.removesuffix(f"{own}.down")
+        if linear != name:
+            update = state[f"{linear}{own}.up"].float() @ down.float()
+            weight = found[f"{linear}.weight"]
+            found[f"{linear}.weight"] = weight + update * (config.alpha / config.rank)
+    return found
+
+
 def _add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     return output + module.low_rank(inputs[0], getattr(module, "sequence_parallel", False))  # type: ignore[no-any-return]
 
 
-def add_low_rank(model: nn.Module, config: LoraConfig, seed: int = 1) -> list[str]:
-    """Freeze a model and give every linear whose name matches a trainable low-rank update.
+def add_low_rank(
+    model: nn.Module,
+    config: LoraConfig,
+    seed: int = 1,
+    tasks: Sequence[str] = (),
+    rows: RowTasks | None = None,
+) -> list[str]:
+    """Freeze a model and give every linear whose name matches a trainable low-rank update, or one for each task.
+
+    Updates by task are those of the backbone's linears alone, which read a stream.
 
     The output of torch's `nn.MultiheadAttention` is left out: attention reads its weight and never calls it.
 
@@ -99,12 +209,45 @@ def add_low_rank(model: nn.Module, config: LoraConfig, seed: int = 1) -> list[st
         raise UserError(
             f"model.lora.targets: no linear matches {list(config.targets)}; names look like '{linears[0][0]}'"
         )
+    sides = _sides(model, chosen) if rows is not None else {}
+    if rows is not None:
+        chosen = [(name, module) for name, module in chosen if name in sides]
     model.requires_grad_(False)
     for name, module in chosen:
-        module.low_rank = LowRank(module, name, config, seed)
+        if rows is None:
+            module.low_rank = LowRank(module, name, config, seed)
+        else:
+            module.low_rank = LowRankByTask(module, name, config, seed, tasks, sides[name], rows)
         module.register_forward_hook(_add_update)
     return [name for name, _ in chosen]
 
 
 def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or type(module).__name__ in ("ColumnLinear", "RowLinear")
+
+
+def _sides(model: nn.Module, chosen: Sequence[tuple[str, nn.Module]]) -> dict[str, Side]:
+    """Linear of the backbone -> side whose stream it reads.
+
+    Raises:
+        UserError: The backbone does not tell, or none of the linears reads a stream.
+    """
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, TaskedBackbone):
+        kind = type(backbone).__name__
+        raise UserError(
+            f"model.lora.per: {kind} does not tell which positions its linears read, so updates cannot differ by "
+            "task; set model.lora.per=all"
+        )
+    found: dict[str, Side] = {}
+    for name, _ in chosen:
+        prefix, _, own = name.partition(".")
+        side = backbone.side_of(own) if prefix == "backbone" else None
+        if side is not None:
+            found[name] = side
+    if not found:
+        raise UserError(
+            f"model.lora.targets: updates by task are those of the backbone, and '{chosen[0][0]}' is none of its "
+            "linears that read a stream; name others, or set model.lora.per=all"
+        )
+    return found

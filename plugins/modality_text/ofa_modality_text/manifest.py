@@ -102,6 +102,7 @@ _OPTIONS: Mapping[str, Option] = {
         0.0, "Share of mask tokens that become random tokens.", minimum=0, maximum=1
     ),
 }
+_VECTORS = Option(64, "Vectors that the model has for prompts.", minimum=1, shared=True)
 
 MANIFEST = ModalityManifest(
     name="text",
@@ -132,6 +133,35 @@ MANIFEST = ModalityManifest(
             sample="ofa_modality_text.sample:name",
             widget="text",
             default_metrics={"": "accuracy"},
+        ),
+        SlotType(
+            name="PROMPT",
+            doc="Learned vectors in the source, for prompt tuning; rows need no column for it.",
+            preprocessor="prompt",
+            values="anything: it is not looked at",
+            is_element=is_text,
+            attributes=(
+                Attribute(
+                    "length",
+                    "int",
+                    default=16,
+                    minimum=1,
+                    sides=("source",),
+                    doc="Number of vectors.",
+                ),
+                Attribute(
+                    "first",
+                    "int",
+                    default=0,
+                    minimum=0,
+                    sides=("source",),
+                    doc="The first of the model's vectors that it takes: prompts of different tasks begin elsewhere, "
+                    "or share some.",
+                ),
+            ),
+            sample="ofa_modality_text.sample:name",
+            row_transform="ofa_modality_text.prompt:FillPrompts",
+            needs_column=False,
         ),
     ),
     components=(
@@ -167,6 +197,21 @@ MANIFEST = ModalityManifest(
             "A closed list of names, each one token: option `classes`, or all values of the training data.",
             _USES,
             {"classes": Option((), "The names; empty: all values of the training data.")},
+        ),
+        Component(
+            "preprocessor",
+            "prompt",
+            "ofa_modality_text.prompt:PromptPreprocessor",
+            "Learned vectors by their numbers.",
+            {"adapter": "prompt"},
+            {"vectors": _VECTORS},
+        ),
+        Component(
+            "adapter",
+            "prompt",
+            "ofa_modality_text.prompt_adapter:PromptAdapter",
+            "The vectors of learned prompts (Lester et al. 2021).",
+            options={"vectors": _VECTORS},
         ),
     ),
 )

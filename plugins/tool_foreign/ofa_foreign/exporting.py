@@ -24,6 +24,7 @@ from ofacore.checkpoint import CheckpointError
 from ofacore.checkpoint.durable import sync_tree, write_json
 from ofacore.config import show
 from ofacore.generalist.facade import Generalist
+from ofacore.generalist.low_rank import without_low_rank
 from ofacore.generalist.storing import described, load
 from ofacore.ground.artifacts import Artifact
 from ofacore.ground.errors import UserError
@@ -53,7 +54,7 @@ def export_run(
     check_writable(out)
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(out, "is not empty; choose another folder with --out")
-    generalist = load(run, None, which)
+    generalist = without_low_rank(load(run, None, which))
     if tasks:
         generalist = generalist.only(tasks)
         generalist.assembly.artifacts.pop(ARTIFACT, None)

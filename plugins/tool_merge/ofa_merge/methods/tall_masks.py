@@ -1,0 +1,38 @@
+"""Consensus of TALL masks: what matters to too few runs is left out of the sum of task vectors."""
+
+import torch
+from torch import Tensor
+
+from ofa_merge.method import Method, Shared, weighted_sum
+from ofacore.plugin import Option
+
+
+def merge(shared: Shared) -> Tensor:
+    """``theta_0 + m tau``, tau the weighted sum of the task vectors.
+
+    A number matters to run t where ``|tau_t| >= threshold |tau - tau_t|``; m keeps those that matter to ``agree`` runs.
+    """
+    total = weighted_sum(shared.vectors, shared.weights)
+    threshold = shared.options["threshold"]
+    matters = [
+        (vector.abs() >= threshold * (total - vector).abs()) & (vector != 0)
+        for vector in shared.vectors
+    ]
+    votes = torch.stack(matters).sum(0)
+    needed = min(shared.options["agree"], len(shared.vectors))
+    return shared.moved(total * (votes >= needed))
+
+
+METHOD = Method(
+    "tall-masks",
+    "The sum of task vectors where it matters to several runs.",
+    "Wang et al. 2024, Localizing task information",
+    merge,
+    weight=0.4,
+    options={
+        "threshold": Option(
+            0.4, "How large a run's part must be, measured by the rest of the sum.", minimum=0.0
+        ),
+        "agree": Option(2, "Runs that a number must matter to.", minimum=1),
+    },
+)
