@@ -26,6 +26,7 @@ from ofacore.contract.backbone import (
     Routes,
     ShardedBackbone,
     StagedBackbone,
+    TokenRows,
 )
 from ofacore.contract.batch import AdapterCall, Batch, BatchSide, Layout, SampleInfo, TermGroup
 from ofacore.contract.decoding import (
@@ -190,6 +191,7 @@ __all__ = [
     "TaskShare",
     "TermGroup",
     "TermItem",
+    "TokenRows",
     "TokenSegment",
     "Tracker",
     "Upgradable",
