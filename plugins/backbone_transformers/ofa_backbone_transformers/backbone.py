@@ -12,6 +12,7 @@ from ofa_backbone_transformers.decoder_only import DecoderOnly
 from ofa_backbone_transformers.encoder_decoder import EncoderDecoder
 from ofa_backbone_transformers.folder import (
     BackboneError,
+    prompt_tokens,
     special_tokens,
     stored_architecture,
 )
@@ -19,6 +20,7 @@ from ofa_backbone_transformers.loading import parts_of
 from ofa_backbone_transformers.step_cache import StepCache
 from ofa_backbone_transformers.stepping import stepper_of
 from ofa_backbone_transformers.tokens import rows_of, silent_in
+from ofa_backbone_transformers.whisper import WhisperLayers
 from ofacore.parts import UncachedDecoder
 from ofacore.plugin import UserError
 from ofacore.protocols import BackboneConfig, BackboneContext, Layout, Options, Stack, Vocabulary
@@ -43,7 +45,9 @@ class TransformersBackbone(nn.Module):
         parts = parts_of(context.options)
         _check_sizes(config, parts.config, parts.rows)
         self.options = dict(context.options)
-        self.special = special_tokens(self.options)
+        prompt = prompt_tokens(self.options)
+        self.special = special_tokens(self.options) | ({"start": prompt[-1]} if prompt else {})
+        self.ahead = max(0, len(prompt) - 1)
         self.seed = context.seed
         self.architecture = parts.config
         self._rows: Mapping[str, Tensor] = parts.rows
@@ -51,7 +55,8 @@ class TransformersBackbone(nn.Module):
         if parts.encoder is None:
             self.model = DecoderOnly(parts, bool(self.options.get("joined", True)))
         else:
-            self.model = EncoderDecoder(parts)
+            whisper = parts.config.model_type == "whisper"
+            self.model = WhisperLayers(parts) if whisper else EncoderDecoder(parts)
         self._layers = [layer for stack in self._stacks() for layer in _layers_of(stack)]
         if config.checkpoint_activations:
             self._checkpoint()
@@ -59,8 +64,9 @@ class TransformersBackbone(nn.Module):
     @staticmethod
     def stored_options(options: Options) -> dict[str, Any]:
         """Options to build it again from a checkpoint, without the folder that it came from."""
-        own = {"config": stored_architecture(options), "tokens": special_tokens(options)}
-        return {**options, "path": "", **own}
+        tokens: dict[str, Any] = {**special_tokens(options), "prompt": prompt_tokens(options)}
+        kept = {"config": stored_architecture(options), "tokens": tokens}
+        return {**options, "path": "", "prompt": [], **kept}
 
     @property
     def most(self) -> int | None:
@@ -69,7 +75,7 @@ class TransformersBackbone(nn.Module):
             return None
         names = ("max_target_positions", "max_position_embeddings")
         found = [getattr(self.architecture, name, None) for name in names]
-        return next((int(number) for number in found if isinstance(number, int)), None)
+        return next((int(number) - self.ahead for number in found if isinstance(number, int)), None)
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
         """Source states [N, H] -> hidden [N, H]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,8 @@ def special_tokens(options: Options) -> dict[str, int]:
     ``start`` is what a decoder reads first. Of several ends the first counts.
     """
     if options.get("config"):
-        return {name: int(number) for name, number in options.get("tokens", {}).items()}
+        kept = options.get("tokens", {})
+        return {name: int(number) for name, number in kept.items() if name != "prompt"}
     folder = folder_of(options)
     config = architecture(options).to_dict()
     file = folder / "generation_config.json"
@@ -75,6 +76,59 @@ def special_tokens(options: Options) -> dict[str, int]:
         if isinstance(number, int):
             found[name] = number
     return {**_named_tokens(folder), **found}
+
+
+def prompt_tokens(options: Options) -> list[int]:
+    """What the decoder of an encoder-decoder reads before an answer; the last of them is the start of a target.
+
+    Raises:
+        BackboneError: The option ``prompt`` is needed, or names a token that there is none of.
+    """
+    if options.get("config"):
+        return [int(number) for number in options.get("tokens", {}).get("prompt", ())]
+    folder, config = folder_of(options), architecture(options)
+    if not config.is_encoder_decoder:
+        return []
+    special = special_tokens(options)
+    start = special.get("start", special.get("eos", 0))
+    names = list(options.get("prompt") or ())
+    if not names and config.model_type == "whisper":
+        return [start, *_prompt_of_whisper(folder)]
+    return [start, *_numbers(names, folder)]
+
+
+def _prompt_of_whisper(folder: Path) -> list[int]:
+    """What an English Whisper reads behind its start, as its options of generation say.
+
+    Raises:
+        BackboneError: It knows several languages.
+    """
+    file = folder / "generation_config.json"
+    generation = read_json(file) if file.is_file() else {}
+    if generation.get("is_multilingual"):
+        raise BackboneError(
+            f"'{folder}' is a Whisper of many languages; say what its decoder shall read first: "
+            "model.backbone: {..., prompt: ['<|en|>', '<|transcribe|>', '<|notimestamps|>']}"
+        )
+    number = generation.get("no_timestamps_token_id")
+    return [number] if isinstance(number, int) else []
+
+
+def _numbers(names: Sequence[str], folder: Path) -> list[int]:
+    """Numbers of tokens by name."""
+    if not names:
+        return []
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    found = []
+    for name in names:
+        number = tokenizer.token_to_id(str(name))
+        if number is None:
+            hint = suggest(str(name), list(tokenizer.get_vocab())) or "look in tokenizer.json"
+            raise BackboneError(f"option prompt: no token '{name}' in '{folder}'; {hint}")
+        found.append(number)
+    return found
 
 
 def stored_architecture(options: Options) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ofa_backbone_transformers.folder import BackboneError, architecture, folder_of
+from ofa_backbone_transformers.folder import BackboneError, architecture, folder_of, prompt_tokens
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -34,6 +34,7 @@ class Parts:
         scale_source: Factor on embeddings before the first layer of the encoder.
         scale_target: The same of the decoder.
         scale_out: Factor on hidden states before logits.
+        prompt: [p, H]: rows of what the decoder reads before the token that a target begins with; None: nothing.
         rows: ``table`` [V, H], ``output`` [V, H] where untied, ``bias`` [V] where there is one; empty without weights.
     """
 
@@ -44,6 +45,7 @@ class Parts:
     scale_target: float
     scale_out: float
     rows: Mapping[str, Tensor]
+    prompt: Tensor | None = None
 
 
 def parts_of(options: Options) -> Parts:
@@ -55,12 +57,22 @@ def parts_of(options: Options) -> Parts:
     config = architecture(options)
     with quiet():
         if options.get("config"):
-            return _taken_apart(_class_of(config)._from_config(config, dtype=torch.float32), False)
+            parts = _taken_apart(_class_of(config)._from_config(config, dtype=torch.float32), False)
+            return _with_prompt(parts, options)
         model = _loaded(options, config)
         probe = _Probe(model)
         parts = _taken_apart(model, True)
     probe.check(parts, str(folder_of(options)))
-    return parts
+    return _with_prompt(parts, options)
+
+
+def _with_prompt(parts: Parts, options: Options) -> Parts:
+    """With the rows of what the decoder reads first; zeros without weights."""
+    ahead = prompt_tokens(options)[:-1]
+    if not ahead:
+        return parts
+    zeros = torch.zeros(len(ahead), parts.config.hidden_size)
+    return replace(parts, prompt=parts.rows["table"][ahead].clone() if parts.rows else zeros)
 
 
 def cache_name(layers: nn.Module) -> str:
@@ -70,13 +82,19 @@ def cache_name(layers: nn.Module) -> str:
 
 
 def _class_of(config: PretrainedConfig) -> Any:
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        WhisperForConditionalGeneration,
+    )
 
     mapping = (
         MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
         if config.is_encoder_decoder
         else MODEL_FOR_CAUSAL_LM_MAPPING
     )
+    if config.model_type == "whisper":
+        return WhisperForConditionalGeneration
     kind = str(config.model_type)
     if type(config) not in mapping:
         raise BackboneError(

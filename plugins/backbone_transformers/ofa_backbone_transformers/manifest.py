@@ -22,6 +22,10 @@ MANIFEST = ComponentManifest(
                     "Of a decoder alone: the target goes on right behind the source; otherwise it begins with a token "
                     "of its own.",
                 ),
+                "prompt": Option(
+                    (),
+                    "Tokens, by name, that the decoder of an encoder-decoder reads behind its start: a language.",
+                ),
                 "peft": Option(
                     {},
                     "What peft adds to the layers, which are then frozen: `{r: 8, target_modules: [q_proj]}`, or any "
@@ -32,6 +36,16 @@ MANIFEST = ComponentManifest(
             },
             divides=("fsdp",),
             settings=f"{_PACKAGE}.settings:settings",
+        ),
+        Component(
+            "adapter",
+            "whisper",
+            f"{_PACKAGE}.whisper:WhisperSound",
+            "Sounds for a Whisper as backbone: `[AUDIO:x,preprocess=audio_wave,adapter=whisper]`.",
+            options={
+                "path": Option("", "Folder of the model; the backbone sets it."),
+                "config": Option({}, "In place of a path: what is needed of its configuration."),
+            },
         ),
     ),
     "Models of transformers as backbones.",

@@ -10,6 +10,7 @@ from ofa_backbone_transformers.folder import (
     BackboneError,
     architecture,
     folder_of,
+    prompt_tokens,
     special_tokens,
 )
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
     from ofacore.protocols import Options
 
+_HEARING = {
+    "slots": {"AUDIO": "preprocess=audio_wave,adapter=whisper"},
+    "instruction": "[AUDIO:wav] what did the person say? -> [TEXT:text]",
+}
+"""What an import makes of a model that hears: how slots are read, and what it is asked where nothing is said."""
 _BIASES = ("final_logits_bias", "lm_head.bias")
 _BOUNDARIES: Mapping[tuple[bool, bool], bool | str] = {
     (True, True): True,
@@ -36,18 +42,25 @@ def settings(options: Options) -> dict[str, Any]:
     folder, config, special = folder_of(options), architecture(options), special_tokens(options)
     if "eos" not in special:
         raise BackboneError(f"'{folder}': its configuration names no eos_token_id")
-    starts = _starts(bool(config.is_encoder_decoder), special)
+    prompt = prompt_tokens(options)
+    starts = _starts(special | ({"start": prompt[-1]} if prompt else {}), bool(prompt))
+    hears = config.model_type == "whisper"
     model = {
         **_sizes(config),
         "tied_head": bool(config.tie_word_embeddings),
         "output_bias": _has_bias(folder),
-        "source_boundaries": _boundaries(folder, special),
+        "source_boundaries": False if hears else _boundaries(folder, special),
         "target_start": starts,
         "layernorm_embedding": False,
         "type_embedding": False,
         "dropout": 0.0,
     }
-    return {"model": model, "options": {"preprocessor/text": {"tokenizer": str(folder)}}}
+    table = {"preprocessor/text": {"tokenizer": str(folder)}}
+    if hears:
+        model["max_positions"] = config.max_source_positions + config.max_target_positions
+        table["adapter/whisper"] = {"path": str(folder)}
+    found: dict[str, Any] = {"model": model, "options": table}
+    return {**found, **_HEARING} if hears else found
 
 
 def _sizes(config: PretrainedConfig) -> dict[str, int]:
@@ -78,7 +91,7 @@ def _first(config: PretrainedConfig, *names: str) -> int | None:
     return None
 
 
-def _starts(encodes: bool, special: Mapping[str, int]) -> str:
+def _starts(special: Mapping[str, int], encodes: bool) -> str:
     """What a target begins with; `<bos>` has the row of the token that the decoder reads first."""
     if not encodes or special.get("start", special["eos"]) != special["eos"]:
         return "bos"

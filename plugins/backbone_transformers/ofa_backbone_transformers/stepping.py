@@ -15,7 +15,7 @@ from ofa_backbone_transformers.decoder_only import (
     joined_cache,
     prefix_of,
 )
-from ofa_backbone_transformers.encoder_decoder import EncoderDecoder, Reads
+from ofa_backbone_transformers.encoder_decoder import EncoderDecoder
 from ofa_backbone_transformers.key_values import chosen_rows, copied, new_cache
 from ofacore.protocols import Layout
 
@@ -34,7 +34,7 @@ class ReadingSteps:
 
     def step(self, states: Tensor, adapter: str) -> Tensor:
         """Hidden states [R, n, H] of the next positions."""
-        hidden = self.model.step(states, self.cache, self.read, self.real)
+        hidden = self.model.step(states, self.cache, self.read, self.real, not self.begun)
         if not self.begun:
             self.begun, self.read = True, self.read[:1].expand(len(states), -1, -1)
         return hidden
@@ -107,7 +107,7 @@ def stepper_of(
     if isinstance(model, EncoderDecoder):
         like = next(model.parameters()) if memory is None else memory
         width = model.decoder.config.hidden_size
-        reads = Reads(memory, source, rows, like.detach().reshape(-1)[:1].expand(width))
+        reads = model.reads(memory, source, rows, like.detach().reshape(-1)[:1].expand(width))
         read, real = reads.of(rows)
         return ReadingSteps(model, new_cache(both=True), read, real)
     prefix = prefix_of(memory)
