@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ofa_backbone_transformers.decoder_only import DecoderOnly
 from ofa_backbone_transformers.encoder_decoder import EncoderDecoder
+from ofa_backbone_transformers.exporting import write_folder
 from ofa_backbone_transformers.folder import (
     BackboneError,
     prompt_tokens,
@@ -17,6 +21,7 @@ from ofa_backbone_transformers.folder import (
     stored_architecture,
 )
 from ofa_backbone_transformers.loading import parts_of
+from ofa_backbone_transformers.peft_layers import add_peft, merged_state
 from ofa_backbone_transformers.step_cache import StepCache
 from ofa_backbone_transformers.stepping import stepper_of
 from ofa_backbone_transformers.tokens import rows_of, silent_in
@@ -57,6 +62,8 @@ class TransformersBackbone(nn.Module):
         else:
             whisper = parts.config.model_type == "whisper"
             self.model = WhisperLayers(parts) if whisper else EncoderDecoder(parts)
+        if self.options.get("peft"):
+            add_peft(self.model, self.options["peft"])
         self._layers = [layer for stack in self._stacks() for layer in _layers_of(stack)]
         if config.checkpoint_activations:
             self._checkpoint()
@@ -99,6 +106,23 @@ class TransformersBackbone(nn.Module):
     def silent_tokens(self, vocabulary: Vocabulary) -> frozenset[int]:
         """See `ofacore.protocols.TokenRows.silent_tokens`."""
         return silent_in(self.special, int(self.architecture.vocab_size), vocabulary)
+
+    def write_folder(
+        self, folder: Path, state: Mapping[str, Tensor], vocabulary: Vocabulary
+    ) -> None:
+        """Write the model as `save_pretrained` does, what peft added merged.
+
+        Args:
+            folder: Where to; it exists.
+            state: The whole model's weights by name.
+            vocabulary: Its blocks.
+        """
+        layers = merged_state(self.model)
+        stacks = {
+            name: {k.partition(".")[2]: v for k, v in layers.items() if k.startswith(f"{name}.")}
+            for name in ("encoder", "decoder")
+        }
+        write_folder(folder, self.architecture, self.special, stacks, state, vocabulary)
 
     # ------------------------------------------------------------ generating
 
@@ -156,6 +180,21 @@ class TransformersBackbone(nn.Module):
         rest = () if stack == "encoder" else (None, None)
         return (run(one, _one_position(like.device), *rest) * 0).sum()
 
+    def _apply(self, fn: Any, recurse: bool = True) -> TransformersBackbone:
+        """As of any module, but that frequencies of rotations stay in fp32, as in transformers."""
+        exact = [
+            (module, name, buffer)
+            for module in self.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+            if name in module._non_persistent_buffers_set and buffer.dtype == torch.float32
+        ]
+        super()._apply(fn, recurse)
+        for module, name, before in exact:
+            now = getattr(module, name)
+            if now.dtype != before.dtype and before.device.type != "meta":
+                setattr(module, name, before.to(now.device))
+        return self
+
     def _see_division(self) -> None:
         """Where layers are split, every process calls each of them once a pass."""
         from torch.distributed.tensor import DTensor
@@ -173,7 +212,10 @@ class TransformersBackbone(nn.Module):
                 raise UserError(
                     f"model.checkpoint_activations: a {self.architecture.model_type} cannot; leave it out"
                 )
-            stack.gradient_checkpointing_enable({"use_reentrant": False})
+            for module in stack.modules():
+                if hasattr(module, "gradient_checkpointing"):
+                    module.gradient_checkpointing = True
+                    module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
         if isinstance(self.model, DecoderOnly):
             self.model.recomputes = True
 

@@ -57,7 +57,7 @@ def parts_of(options: Options) -> Parts:
     config = architecture(options)
     with quiet():
         if options.get("config"):
-            parts = _taken_apart(_class_of(config)._from_config(config, dtype=torch.float32), False)
+            parts = _taken_apart(class_of(config)._from_config(config, dtype=torch.float32), False)
             return _with_prompt(parts, options)
         model = _loaded(options, config)
         probe = _Probe(model)
@@ -81,7 +81,12 @@ def cache_name(layers: nn.Module) -> str:
     return "cache" if "cache" in known else "past_key_values"
 
 
-def _class_of(config: PretrainedConfig) -> Any:
+def class_of(config: PretrainedConfig) -> Any:
+    """The class of a language model of `transformers`.
+
+    Raises:
+        BackboneError: There is none that can be a backbone.
+    """
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
@@ -117,7 +122,7 @@ def _class_of(config: PretrainedConfig) -> Any:
 def _loaded(options: Options, config: PretrainedConfig) -> PreTrainedModel:
     folder = str(folder_of(options))
     try:
-        model, info = _class_of(config).from_pretrained(
+        model, info = class_of(config).from_pretrained(
             folder,
             config=config,
             local_files_only=True,

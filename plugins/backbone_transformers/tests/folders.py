@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 SPECIALS = ["<pad>", "</s>", "<s>", "<unk>", "<mask>"]
 PAD, EOS, BOS = 0, 1, 2
@@ -140,4 +141,25 @@ def save(family: str, folder: Path) -> Path:
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(names))
+    return folder
+
+
+def whisper(folder: Path) -> Path:
+    """A tiny Whisper that hears half a minute."""
+    torch.manual_seed(3)
+    config = WhisperConfig(
+        vocab_size=ROWS, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_mel_bins=80, max_target_positions=64,
+        decoder_start_token_id=BOS, suppress_tokens=[7, 9], begin_suppress_tokens=[EOS, 11], **_BOTH,
+    )  # fmt: skip
+    model = WhisperForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.model.decoder.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(8)
+    model.generation_config.update(
+        suppress_tokens=[7, 9], begin_suppress_tokens=[EOS, 11], decoder_start_token_id=BOS, **_BOTH
+    )
+    model.save_pretrained(folder)
+    tokenizer(False, False).save(str(folder / "tokenizer.json"))
     return folder

@@ -11,7 +11,7 @@ from ofa_cli.output import echo
 from ofa_cli.runs import run_folder
 from ofacore.plugin import UserError, suggest
 
-FORMATS = ("safetensors", "hf-bart")
+FORMATS = ("safetensors", "hf-bart", "transformers")
 
 
 def export(
@@ -22,7 +22,8 @@ def export(
         typer.Option(
             "--format",
             help="safetensors: tensors and settings, an imported model under its own names; "
-            "hf-bart: a folder that BartForConditionalGeneration reads.",
+            "hf-bart: a folder that BartForConditionalGeneration reads; transformers: the folder of a model whose "
+            "backbone came from one.",
         ),
     ] = "safetensors",
     which: Annotated[str, typer.Option(help="latest or best.")] = "latest",
