@@ -27,6 +27,7 @@ from ofacore.contract.backbone import (
     ShardedBackbone,
     StagedBackbone,
     TaskedBackbone,
+    TokenRows,
 )
 from ofacore.contract.batch import AdapterCall, Batch, BatchSide, Layout, SampleInfo, TermGroup
 from ofacore.contract.decoding import (
@@ -206,6 +207,7 @@ __all__ = [
     "TaskShare",
     "TermGroup",
     "TermItem",
+    "TokenRows",
     "TokenSegment",
     "Tracker",
     "Upgradable",

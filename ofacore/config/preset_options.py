@@ -49,6 +49,26 @@ def with_preset_options(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update=missing)
 
 
+def with_named_backbone(values: Any) -> Any:
+    """A model section whose ``backbone`` is a name; ``{name: ..., OPTION: ...}`` gives options of it, too.
+
+    Raises:
+        ValueError: There are options without a name, or options twice.
+    """
+    if not isinstance(values, Mapping) or not isinstance(values.get("backbone"), Mapping):
+        return values
+    options = dict(values["backbone"])
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError("backbone: {...} needs a name, such as {name: transformers, path: FOLDER}")
+    twice = sorted(options.keys() & dict(values.get("options") or {}).keys())
+    if twice:
+        raise ValueError(f"backbone and options both give '{twice[0]}'; delete one of them")
+    merged = {**dict(values.get("options") or {}), **options}
+    found = {**values, "backbone": name}
+    return {**found, "options": merged} if merged else found
+
+
 def with_moved_keys(values: Any) -> Any:
     """A model section whose old keys stand among the options of the position scheme.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ofacore.config.closed_values import closed_values
-from ofacore.config.preset_options import with_moved_keys
+from ofacore.config.preset_options import with_moved_keys, with_named_backbone
 
 
 def _compiles(text: str) -> str:
@@ -230,7 +230,10 @@ class ModelConfig(Section):
         "ofa-medium, ofa-base, ofa-large, ofa-huge, ofa-6b, ofa-8b, ofa-10b; of OFASys's speech ofa-asr-small and "
         "ofa-asr-base.",
     )
-    backbone: str = Field("megatron", description="Name of an installed backbone.")
+    backbone: str = Field(
+        "megatron",
+        description="Name of an installed backbone; or {name: ..., OPTION: ...}, with its options.",
+    )
     hidden: int | None = Field(None, gt=0, description="Width.")
     ffn: int | None = Field(None, gt=0, description="Width of the feed-forward layers.")
     heads: int | None = Field(None, gt=0, description="Attention heads.")
@@ -311,8 +314,10 @@ class ModelConfig(Section):
     checkpoint_activations: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, more time."
     )
-    source_boundaries: bool = Field(
-        True, description="Token runs of the source get `<bos>` and `<eos>`."
+    source_boundaries: bool | Literal["bos", "eos"] = Field(
+        True,
+        description="Token runs of the source get `<bos>` and `<eos>`; bos: the first run gets `<bos>`, no other gets "
+        "anything; eos: the last one gets `<eos>`.",
     )
     separator: bool = Field(True, description="Open slots inside a run end with `<sep>`.")
     target_start: Literal["bos", "eos", "eos bos"] = Field(
@@ -338,7 +343,7 @@ class ModelConfig(Section):
     @classmethod
     def _moved(cls, values: Any) -> Any:
         """Keys of before, at their new place."""
-        return with_moved_keys(values)
+        return with_moved_keys(with_named_backbone(values))
 
 
 class GroupRule(Section):

@@ -10,6 +10,7 @@ from ofacore.contract.batch import Layout
 from ofacore.contract.modules import PositionGrid
 from ofacore.contract.positions import Positions, PositionsContext, Stack
 from ofacore.contract.values import Options
+from ofacore.ground.vocabulary import Vocabulary
 from ofacore.plugin.manifest import Side
 
 if TYPE_CHECKING:
@@ -111,9 +112,12 @@ class Backbone(Protocol):
     - ``most``: positions in a run, or in a sequence where coordinates do not restart, that it tells apart; None or
       absent: any number. Generation ends there.
 
-    What it may offer besides, each a protocol of its own: `CachedBackbone`, `AddedPositions`, `AttentionBackbone`,
-    `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`, `TaskedBackbone`. In how
-    many ways its work can be divided its manifest says, ``Component(divides=...)``.
+    - ``stored_options(options) -> Options``, a static method: what a checkpoint keeps of its options, without the files
+      that nobody needs once the weights are stored.
+
+    What it may offer besides, each a protocol of its own: `CachedBackbone`, `AddedPositions`, `TokenRows`,
+    `AttentionBackbone`, `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`, `TaskedBackbone`. In
+    how many ways its work can be divided its manifest says, ``Component(divides=...)``.
     """
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
@@ -204,6 +208,20 @@ class AddedPositions(Protocol):
 
     def content_positions(self, side: Side, coordinates: Tensor, adapter: str) -> Tensor | None:
         """Coordinates int64 [n, 3] of one adapter's positions -> [n, H] to add, or None."""
+
+
+@runtime_checkable
+class TokenRows(Protocol):
+    """What a `Backbone` may offer besides, where it stands for a model that knows tokens: the rows of its table."""
+
+    def token_rows(self, vocabulary: Vocabulary) -> Mapping[str, Tensor]:
+        """Initial rows: ``<block>`` -> [size, H], ``<block>.output`` of an untied output, ``<block>.bias`` [size].
+
+        Empty where the weights come from a checkpoint. Blocks that are left out start as they always do.
+        """
+
+    def silent_tokens(self, vocabulary: Vocabulary) -> frozenset[int]:
+        """Ids that have no part in any prediction, such as the twin of a core token in the model's own table."""
 
 
 @runtime_checkable

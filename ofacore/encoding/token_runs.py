@@ -37,8 +37,8 @@ class RunSettings:
     """What the model's configuration says about sequences."""
 
     max_positions: int = 1024
-    source_boundaries: bool = True
-    """Token runs of the source get ``<bos>`` and ``<eos>``."""
+    source_boundaries: bool | str = True
+    """Token runs of the source get ``<bos>`` and ``<eos>``; ``bos``: the first gets that, ``eos``: the last that."""
     separator: bool = True
     """Open slots inside a run end with ``<sep>``. False: a run has one open slot at most, and ends with ``<eos>``."""
     target_start: str = "bos"
@@ -84,6 +84,7 @@ def source_sequence(
         for place, one in zip(placed, occurrences, strict=True)
         for part in one.segments
     ]
+    tokens = [index for index, (_, part) in enumerate(flat) if isinstance(part, TokenSegment)]
     bounded = False
     for index, (place, part) in enumerate(flat):
         if isinstance(part, DenseSegment):
@@ -96,6 +97,9 @@ def source_sequence(
             row.begin_run()
         ids = part.ids if part.inputs is None else part.inputs
         before, behind = bounded and first, bounded and last
+        if isinstance(settings.source_boundaries, str):
+            before = before and settings.source_boundaries == "bos" and index == tokens[0]
+            behind = behind and settings.source_boundaries == "eos" and index == tokens[-1]
         if before or behind:
             head = _ONE[BOS] if before else _NONE
             tail = _ONE[EOS] if behind else _NONE

@@ -60,6 +60,7 @@ from ofacore.protocols import (
     Side,
     Stack,
     TermGroup,
+    TokenRows,
     seen_as,
 )
 
@@ -116,10 +117,19 @@ class UniversalModel(nn.Module):
         self.source_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
         self.target_norm = assembly.embedding_norm(config, self.adapters, self.sizes.hidden)
         self.backbone = assembly.backbone(config, self.adapters, needs, registry, seed)
+        if isinstance(self.backbone, TokenRows):
+            self._take_tokens(self.backbone)
         by_task = config.lora.rank and config.lora.per == "task"
         self.row_tasks = RowTasks() if by_task else None
         if config.lora.rank:
             add_low_rank(self, config.lora, seed, needs.tasks, self.row_tasks)
+
+    def _take_tokens(self, backbone: TokenRows) -> None:
+        """Rows of the token table that the backbone brings, and which tokens it never predicts."""
+        rows = backbone.token_rows(self.vocabulary)
+        if rows:
+            self.embedding.load_portable(rows)
+        self.embedding.silent |= backbone.silent_tokens(self.vocabulary)
 
     def criterion(self, name: str, options: Mapping[str, Any]) -> Any:
         """The criterion of that name, built at first use; ``options`` go before those that the model was built with."""

@@ -21,6 +21,7 @@ SLOT_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
 )
 COMPONENT_DISTRIBUTIONS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
+        ("backbone", "transformers"): "ofa-backbone-transformers",
         ("positions", "untied"): "ofa-positions-untied",
     }
 )

@@ -87,6 +87,11 @@ class Component:
     whether a slot uses them or not; see `ofacore.protocols.BuiltOnOthers`."""
     aliases: tuple[str, ...] = ()
     """Names that it had in older versions: configurations, instructions and checkpoints may go on using them."""
+    settings: str = ""
+    """For a backbone that stands for a finished model: ``"package.module:function"``, called as ``function(options)``
+    before a new model is planned. It gives what the configuration shall be unless it says otherwise: ``{"model": {key:
+    value}, "options": {"kind/name": {option: value}}}``. An import reads two more: ``"instruction"``, what such a model
+    is asked, and ``"slots"``, type -> attributes of slots. It raises `PluginError` where the options mean no model."""
 
     def __post_init__(self) -> None:
         declared: dict[str, Option] = {}

@@ -322,10 +322,12 @@ def _check_targets(components: Iterable[Component]) -> None:
             raise PluginError(
                 f"{component.kind} '{component.name}' has target '{component.target}', not 'package.module:Object'"
             )
-        if component.check and not _TARGET.fullmatch(component.check):
-            raise PluginError(
-                f"{component.kind} '{component.name}' has check '{component.check}', not 'package.module:function'"
-            )
+        for what in ("check", "settings"):
+            target = getattr(component, what)
+            if target and not _TARGET.fullmatch(target):
+                raise PluginError(
+                    f"{component.kind} '{component.name}' has {what} '{target}', not 'package.module:function'"
+                )
 
 
 def _declared_kinds(manifest: Manifest) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ofacore.config.component_options import component_options, in_the_table, of_model
+from ofacore.config.component_options import (
+    OptionTable,
+    by_key,
+    component_options,
+    in_the_table,
+    of_model,
+)
 from ofacore.config.problems import ConfigError, Problem
 from ofacore.config.schema import RunConfig
 from ofacore.config.sizes import resolve, with_preset_options
@@ -135,11 +141,8 @@ class Assembly:
             }
         reduced = self._reduced_options()
         if reduced:
-            table = {f"adapter/{name}": options for name, options in reduced.items()}
-            config["options"] = {**config.get("options", {}), **table}
-        registry = self.registry.pinned(
-            {("adapter", name): options for name, options in reduced.items()}
-        )
+            config["options"] = {**config.get("options", {}), **by_key(reduced)}
+        registry = self.registry.pinned(reduced)
         founding = self.vocabulary.founding
         return {
             "config": config,
@@ -163,9 +166,15 @@ class Assembly:
             message = f"{error.found} cannot be kept in a checkpoint; give text, finite numbers, or lists of these"
             raise ConfigError([Problem(error.path.removeprefix("config."), message)]) from None
 
-    def _reduced_options(self) -> dict[str, dict[str, Any]]:
-        """Adapters -> options, of those that keep others in a checkpoint: without files that only built the model."""
-        found: dict[str, dict[str, Any]] = {}
+    def _reduced_options(self) -> OptionTable:
+        """Options of adapters and backbone that keep others in a checkpoint: without files that built the model."""
+        found: OptionTable = {}
+        backbone = self.config.model.backbone
+        reduce = getattr(self.registry.load("backbone", backbone), "stored_options", None)
+        if reduce is not None:
+            found["backbone", backbone] = dict(
+                reduce(self.registry.component("backbone", backbone).options)
+            )
         for name in dict.fromkeys(
             slot.adapter for plan in self.plans.values() for slot in plan.slots()
         ):
@@ -174,7 +183,7 @@ class Assembly:
                 seen_as(Adapter, self.registry.load("adapter", name)).stored_options(options)
             )
             if kept != options:
-                found[name] = kept
+                found["adapter", name] = kept
         return found
 
     def preprocessor(self, name: str) -> Preprocessor:

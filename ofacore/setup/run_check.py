@@ -13,6 +13,7 @@ from ofacore.ground.errors import UserError
 from ofacore.plan.checking import check, place_of
 from ofacore.plan.planned_run import PlannedRun, plan_each, planned_of
 from ofacore.plugin import Registry
+from ofacore.setup.backbone_settings import with_backbone_settings
 from ofacore.setup.layout_check import aggregator_problems, layout_problems, stage_problems
 from ofacore.sources import open_source
 
@@ -70,6 +71,10 @@ def checked_run(
     Raises:
         ConfigError: With everything that is wrong, all at once.
     """
+    try:
+        config = with_backbone_settings(config, registry)
+    except UserError as error:
+        raise ConfigError([Problem("model.backbone", str(error))]) from error
     data = _Columns(config)
     attempts = plan_each(config, registry)
     found = check(config, registry, places=places, columns=data, attempts=attempts)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.components.tokens.fused_cross_entropy import linear_cross_entropy
+from ofacore.ground.vocabulary import CORE
 from ofacore.parallel.cross_entropy import Columns, chosen_logits, split_cross_entropy, split_logits
 from ofacore.parallel.host_transfer import numbers_on
 from ofacore.parallel.products import projected
@@ -167,5 +168,21 @@ class TokenHead(nn.Module):
         """Prediction for states [m, H]."""
         embedding = self._embedding[0]
         weight, ids, columns = embedding.output_part((*self._all, *ctx.blocks))
-        silent = tuple(sorted(embedding.silent))
+        silent = silent_columns(embedding.silent, ids)
         return TokenPrediction(hidden, weight, ids, columns, embedding.output_bias(ids), silent)
+
+
+def silent_columns(silent: frozenset[int], ids: Tensor) -> tuple[int, ...]:
+    """Which columns of logits have no part in them.
+
+    Args:
+        silent: Vocabulary ids.
+        ids: int64 [v], ascending: the vocabulary id of each column; the core tokens come first.
+    """
+    core = tuple(sorted(token for token in silent if token < CORE.size))
+    others = [token for token in sorted(silent) if token >= CORE.size]
+    if not others:
+        return core
+    places = torch.searchsorted(ids, numbers_on(tuple(others), ids.device)).tolist()
+    there = [place for place in places if place < len(ids)]
+    return core + tuple(place for place in there if int(ids[place]) in silent)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofacore.components.tokens.token_model import TokenPrediction
+from ofacore.components.tokens.token_model import TokenPrediction, silent_columns
 from ofacore.ground.errors import UserError
 from ofacore.protocols import (
     BuildContext,
@@ -78,7 +78,7 @@ class PoolingHead(nn.Module):
             ids,
             columns,
             embedding.output_bias(ids),
-            tuple(sorted(embedding.silent)),
+            silent_columns(embedding.silent, ids),
         )
 
 

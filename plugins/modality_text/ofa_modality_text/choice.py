@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ofa_modality_text.foreign import TOKENIZER, import_tokenizer
+from ofa_modality_text.foreign import TOKENIZER, import_tokenizer, token_artifact
 from ofa_modality_text.local_files import bert_artifact, bert_imported, gpt2_artifact
-from ofa_modality_text.tokenizer import TokenizerError, named_tokenizer
+from ofa_modality_text.tokenizer import (
+    TokenizerError,
+    named_tokenizer,
+    rows_of_model,
+    table_size,
+)
 from ofacore.plugin import suggest
 from ofacore.protocols import Artifact
 
@@ -47,7 +52,11 @@ def imported_tokenizer(folder: Path, names: Sequence[str]) -> Artifact:
 
 
 def _named(path: str | Path) -> Artifact:
-    return Artifact({TOKENIZER: named_tokenizer(str(path)).to_str().encode()})
+    tokenizer = named_tokenizer(str(path))
+    rows = rows_of_model(Path(path))
+    if rows > table_size(tokenizer):
+        return token_artifact(tokenizer, (), leading_blank=False, rows=rows)
+    return Artifact({TOKENIZER: tokenizer.to_str().encode()})
 
 
 KINDS: Mapping[str, Callable[[Path], Artifact]] = {

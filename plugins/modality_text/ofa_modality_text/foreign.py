@@ -182,6 +182,7 @@ def token_artifact(
     leading_blank: bool,
     core: Mapping[str, int] | None = None,
     strips: bool = False,
+    rows: int = 0,
 ) -> Artifact:
     """A tokenizer with the names of its tokens in the dictionary of the model that it belongs to.
 
@@ -191,6 +192,7 @@ def token_artifact(
         leading_blank: It is given texts behind a blank, word by word.
         core: Token -> core token of the model that stands for it.
         strips: Blanks at both ends of a text are taken away, as the original does.
+        rows: Tokens of the block, where the model has more than the tokenizer.
     """
     kept: dict[str, Any] = {
         "names": list(names),
@@ -198,6 +200,7 @@ def token_artifact(
         **({"core": core} if core else {}),
     }
     kept |= {"strips": True} if strips else {}
+    kept |= {"rows": rows} if rows else {}
     return Artifact(
         {
             TOKENIZER: tokenizer.to_str().encode(),

@@ -119,7 +119,8 @@ class TextPreprocessor:
         """One block, as large as the tokenizer, named by its kind, size and digest."""
         tokenizer = _load(artifact)
         assert artifact is not None
-        kind, size = type(tokenizer.model).__name__.lower(), table_size(tokenizer)
+        kind = type(tokenizer.model).__name__.lower()
+        size = max(table_size(tokenizer), int(origin(artifact).get("rows", 0)))
         return (Block(f"text/{kind}:{size}:{artifact.digest}", size),)
 
     def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -76,6 +77,16 @@ def named_tokenizer(name: str) -> Tokenizer:
     if not isinstance(backend, Tokenizer):
         raise TokenizerError(f"tokenizer '{name}' has no fast implementation (tokenizer.json)")
     return _without_limits(Tokenizer.from_str(backend.to_str()))
+
+
+def rows_of_model(folder: Path) -> int:
+    """Rows of the token table of the model whose folder this is, which may have more than the tokenizer; 0: of none."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
+    rows = content.get("vocab_size") if isinstance(content, dict) else None
+    return rows if isinstance(rows, int) else 0
 
 
 def table_size(tokenizer: Tokenizer) -> int:

@@ -11,7 +11,7 @@ from ofa_cli.output import echo
 from ofa_cli.runs import run_folder
 from ofacore.plugin import UserError, suggest
 
-FORMATS = ("safetensors", "hf-bart", "ofa")
+FORMATS = ("safetensors", "hf-bart", "transformers", "ofa")
 
 
 def export(
@@ -22,8 +22,8 @@ def export(
         typer.Option(
             "--format",
             help="safetensors: tensors and settings, an imported model under its own names; "
-            "hf-bart: a folder that BartForConditionalGeneration reads; ofa: a saved model, as other commands read it. "
-            "Default: safetensors, with --tasks ofa.",
+            "hf-bart: a folder that BartForConditionalGeneration reads; transformers: the folder of a model whose "
+            "backbone came from one; ofa: a saved model, as other commands read it. Default: safetensors, with --tasks ofa.",
         ),
     ] = None,
     tasks: Annotated[

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_writable
 from ofacore.ground.json_text import json_text
 
+_TOKENIZER = "tokenizer.json"
+
 
 def export_run(
     run: Path, out: Path, form: str, which: str = "latest", tasks: Sequence[str] = ()
@@ -41,7 +44,8 @@ def export_run(
         run: Run folder or saved model.
         out: Folder to make; it appears whole or not at all.
         form: ``safetensors``: an imported model under the names that it came with, any other under ours;
-            ``hf-bart``: what `transformers.BartForConditionalGeneration` reads; or ``ofa``: a saved model.
+            ``hf-bart``: what `transformers.BartForConditionalGeneration` reads; ``transformers``: the folder of a model
+            whose backbone came from one; or ``ofa``: a saved model.
         which: Of a run folder: ``latest`` or ``best``.
         tasks: Only these, without what the others alone need, under our names; none: all.
 
@@ -60,6 +64,8 @@ def export_run(
         generalist.assembly.artifacts.pop(ARTIFACT, None)
     if form == "ofa":
         return generalist.save(out)
+    if form == "transformers":
+        return _to_transformers(generalist, run, out)
     artifact = generalist.assembly.artifacts.get(ARTIFACT)
     came = (
         artifact
@@ -100,6 +106,26 @@ def _as_bart(generalist: Generalist, run: Path) -> tuple[dict[str, Tensor], dict
     return found, {
         "config.json": json_text(bart_export.settings(config, vocabulary), indent=1).encode()
     }
+
+
+def _to_transformers(generalist: Generalist, run: Path, out: Path) -> Path:
+    """The folder of a model that stands on one of transformers: weights, configuration, tokenizer.
+
+    Raises:
+        CheckpointError: Its backbone is another.
+    """
+    write: Any = getattr(generalist.model.backbone, "write_folder", None)
+    if write is None:
+        name = generalist.assembly.config.model.backbone
+        raise CheckpointError(
+            run, f"its backbone is '{name}', none of transformers; choose --format safetensors"
+        )
+    with _appearing(out) as temporary:
+        write(temporary, generalist.model.portable_state(), generalist.assembly.vocabulary)
+        for artifact in generalist.assembly.artifacts.values():
+            if _TOKENIZER in artifact.files:
+                (temporary / _TOKENIZER).write_bytes(artifact.files[_TOKENIZER])
+    return out
 
 
 def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
@@ -183,11 +209,7 @@ def _side_files(artifact: Artifact) -> dict[str, bytes]:
 def _write(
     out: Path, tensors: Mapping[str, Tensor], files: Mapping[str, bytes], generalist: Generalist
 ) -> None:
-    out = out.resolve()
-    temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with _appearing(out) as temporary:
         stored = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
         save_file(stored, str(temporary / "model.safetensors"), metadata={"format": "pt"})
         for name, content in files.items():
@@ -196,6 +218,17 @@ def _write(
         (temporary / "ofacore.yaml").write_text(
             show(generalist.assembly.config, defaults=False), encoding="utf-8"
         )
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes ``out`` when all is written, and is gone where that fails."""
+    out = out.resolve()
+    temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
         sync_tree(temporary)
         if out.exists():
             out.rmdir()

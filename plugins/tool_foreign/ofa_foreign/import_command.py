@@ -14,7 +14,9 @@ from ofacore.plugin import UserError
 def import_(
     path: Annotated[
         Path,
-        typer.Argument(help="A checkpoint of OFASys, OFA or a Hugging Face BART: file or folder."),
+        typer.Argument(
+            help="A checkpoint of OFASys, OFA or a Hugging Face BART, or another model's folder of transformers."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Run folder to make.")],
     instruction: Annotated[

@@ -15,6 +15,7 @@ import torch
 from ofa_foreign.formats.dialects import dialect_of
 from ofa_foreign.formats.reading import Foreign, read_foreign
 from ofa_foreign.formats.tokens import core_names
+from ofa_foreign.importing.backbone import is_for_backbone, on_backbone
 from ofa_foreign.importing.own_run import is_own_run, with_experts
 from ofa_foreign.importing.tasks import (
     adapter,
@@ -129,6 +130,8 @@ def import_run(
             registry,
         )
     registry = registry or Registry.discover()
+    if is_for_backbone(path, registry):
+        return _on_backbone(path, out, instructions, registry)
     foreign = read_foreign(path)
     load = partial(adapter, registry)
     dialect = dialect_of(foreign, load)
@@ -165,6 +168,19 @@ def import_run(
         tuple(allowed),
         tuple(left_out),
         _notes(foreign),
+    )
+
+
+def _on_backbone(
+    path: Path, out: Path, instructions: Sequence[str], registry: Registry
+) -> ImportReport:
+    """A folder of transformers becomes a run that stands on it."""
+    made = on_backbone(path, instructions, registry)
+    write_run(made, out)
+    tasks = {name: str(task.instruction) for name, task in made.assembly.config.tasks.items()}
+    sizes = sum(tensor.numel() for tensor in made.model.portable_state().values())
+    return ImportReport(
+        out, "transformers", tasks, sizes, made.assembly.vocabulary.size, (), (), ()
     )
 
 

@@ -1,0 +1,186 @@
+"""What a folder of transformers says about its model, before any weight is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofacore.plugin import PluginError, suggest
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from ofacore.protocols import Options
+
+_ASK = "give model.backbone: {name: transformers, path: FOLDER}, a folder as `save_pretrained` writes it"
+_SPECIAL = {
+    "bos": "bos_token_id",
+    "eos": "eos_token_id",
+    "pad": "pad_token_id",
+    "start": "decoder_start_token_id",
+    "forced": "forced_bos_token_id",
+}
+
+
+class BackboneError(PluginError):
+    """A folder that holds no model, or one that cannot be a backbone."""
+
+
+def architecture(options: Options) -> PretrainedConfig:
+    """The configuration of the model, from its folder or from what a checkpoint kept of it.
+
+    Raises:
+        BackboneError: There is no folder, no configuration in it, or one of an unknown kind of model.
+    """
+    if options.get("config"):
+        return _known(options["config"], "the option config")
+    folder = folder_of(options)
+    return _known(read_json(folder / "config.json"), f"'{folder}'")
+
+
+def folder_of(options: Options) -> Path:
+    """The folder that the option ``path`` names.
+
+    Raises:
+        BackboneError: It is none, or holds no model.
+    """
+    path = str(options.get("path") or "")
+    if not path:
+        raise BackboneError(f"backbone 'transformers' has no path; {_ASK}")
+    folder = Path(path).expanduser()
+    if not (folder / "config.json").is_file():
+        raise BackboneError(f"'{path}' holds no config.json; {_ASK}")
+    return folder
+
+
+def special_tokens(options: Options) -> dict[str, int]:
+    """Numbers of ``bos``, ``eos``, ``pad``, ``start``, ``forced``, ``unk`` and ``mask``, those that there are.
+
+    ``start`` is what a decoder reads first. Of several ends the first counts.
+    """
+    if options.get("config"):
+        kept = options.get("tokens", {})
+        return {name: int(number) for name, number in kept.items() if name != "prompt"}
+    folder = folder_of(options)
+    config = architecture(options).to_dict()
+    file = folder / "generation_config.json"
+    generation = read_json(file) if file.is_file() else {}
+    found: dict[str, int] = {}
+    for name, key in _SPECIAL.items():
+        number = generation.get(key)
+        number = config.get(key) if number is None else number
+        number = number[0] if isinstance(number, list) and number else number
+        if isinstance(number, int):
+            found[name] = number
+    return {**_named_tokens(folder), **found}
+
+
+def prompt_tokens(options: Options) -> list[int]:
+    """What the decoder of an encoder-decoder reads before an answer; the last of them is the start of a target.
+
+    Raises:
+        BackboneError: The option ``prompt`` is needed, or names a token that there is none of.
+    """
+    if options.get("config"):
+        return [int(number) for number in options.get("tokens", {}).get("prompt", ())]
+    folder, config = folder_of(options), architecture(options)
+    if not config.is_encoder_decoder:
+        return []
+    special = special_tokens(options)
+    start = special.get("start", special.get("eos", 0))
+    names = list(options.get("prompt") or ())
+    if not names and config.model_type == "whisper":
+        return [start, *_prompt_of_whisper(folder)]
+    return [start, *_numbers(names, folder)]
+
+
+def _prompt_of_whisper(folder: Path) -> list[int]:
+    """What an English Whisper reads behind its start, as its options of generation say.
+
+    Raises:
+        BackboneError: It knows several languages.
+    """
+    file = folder / "generation_config.json"
+    generation = read_json(file) if file.is_file() else {}
+    if generation.get("is_multilingual"):
+        raise BackboneError(
+            f"'{folder}' is a Whisper of many languages; say what its decoder shall read first: "
+            "model.backbone: {..., prompt: ['<|en|>', '<|transcribe|>', '<|notimestamps|>']}"
+        )
+    number = generation.get("no_timestamps_token_id")
+    return [number] if isinstance(number, int) else []
+
+
+def _numbers(names: Sequence[str], folder: Path) -> list[int]:
+    """Numbers of tokens by name."""
+    if not names:
+        return []
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    found = []
+    for name in names:
+        number = tokenizer.token_to_id(str(name))
+        if number is None:
+            hint = suggest(str(name), list(tokenizer.get_vocab())) or "look in tokenizer.json"
+            raise BackboneError(f"option prompt: no token '{name}' in '{folder}'; {hint}")
+        found.append(number)
+    return found
+
+
+def stored_architecture(options: Options) -> dict[str, Any]:
+    """The configuration as JSON values."""
+    found: dict[str, Any] = json.loads(architecture(options).to_json_string(use_diff=False))
+    return {name: value for name, value in found.items() if not name.startswith("_")}
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The content of a file.
+
+    Raises:
+        BackboneError: It cannot be read.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"'{file}' cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise BackboneError(f"'{file}' holds no object of JSON")
+    return found
+
+
+def _named_tokens(folder: Path) -> dict[str, int]:
+    """Numbers of the unknown token and the mask, which the tokenizer's files name."""
+    file, tokens = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    if not (file.is_file() and tokens.is_file()):
+        return {}
+    from tokenizers import Tokenizer
+
+    names, tokenizer = read_json(file), Tokenizer.from_file(str(tokens))
+    found = {}
+    for name in ("unk", "mask"):
+        token = names.get(f"{name}_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        number = tokenizer.token_to_id(token) if isinstance(token, str) else None
+        if number is not None:
+            found[name] = number
+    return found
+
+
+def _known(content: Mapping[str, Any], place: str) -> PretrainedConfig:
+    return _from_text(json.dumps(dict(content), sort_keys=True), place)
+
+
+@lru_cache(maxsize=8)
+def _from_text(text: str, place: str) -> PretrainedConfig:
+    from transformers import CONFIG_MAPPING
+
+    content = json.loads(text)
+    kind = content.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        hint = suggest(str(kind), list(CONFIG_MAPPING)) or _ASK
+        raise BackboneError(f"{place} names the model_type {kind!r}, which is unknown; {hint}")
+    return CONFIG_MAPPING[kind].from_dict(content)  # type: ignore[no-any-return]

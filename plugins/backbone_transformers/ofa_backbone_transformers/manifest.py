@@ -1,0 +1,52 @@
+"""What this plugin offers: the backbone `transformers`."""
+
+from __future__ import annotations
+
+from ofacore.plugin import Component, ComponentManifest, Option
+
+_PACKAGE = "ofa_backbone_transformers"
+
+MANIFEST = ComponentManifest(
+    "transformers",
+    (2, 0),
+    (
+        Component(
+            "backbone",
+            "transformers",
+            f"{_PACKAGE}.backbone:TransformersBackbone",
+            "An encoder-decoder or a decoder of transformers, from a local folder.",
+            options={
+                "path": Option("", "Its folder, as `save_pretrained` writes it."),
+                "joined": Option(
+                    True,
+                    "Of a decoder alone: the target goes on right behind the source; otherwise it begins with a token "
+                    "of its own.",
+                ),
+                "prompt": Option(
+                    (),
+                    "Tokens, by name, that the decoder of an encoder-decoder reads behind its start: a language.",
+                ),
+                "peft": Option(
+                    {},
+                    "What peft adds to the layers, which are then frozen: `{r: 8, target_modules: [q_proj]}`, or any "
+                    "other keys of its configurations.",
+                ),
+                "config": Option({}, "In place of a path: its configuration, without weights."),
+                "tokens": Option({}, "Beside `config`: numbers of its special tokens."),
+            },
+            divides=("fsdp",),
+            settings=f"{_PACKAGE}.settings:settings",
+        ),
+        Component(
+            "adapter",
+            "whisper",
+            f"{_PACKAGE}.whisper:WhisperSound",
+            "Sounds for a Whisper as backbone: `[AUDIO:x,preprocess=audio_wave,adapter=whisper]`.",
+            options={
+                "path": Option("", "Folder of the model; the backbone sets it."),
+                "config": Option({}, "In place of a path: what is needed of its configuration."),
+            },
+        ),
+    ),
+    "Models of transformers as backbones.",
+)

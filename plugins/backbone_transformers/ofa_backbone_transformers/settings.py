@@ -1,0 +1,145 @@
+"""What a configuration becomes on a folder of transformers: sizes, and how rows are written for its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofa_backbone_transformers.folder import (
+    BackboneError,
+    architecture,
+    folder_of,
+    prompt_tokens,
+    special_tokens,
+)
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from ofacore.protocols import Options
+
+_HEARING = {
+    "slots": {"AUDIO": "preprocess=audio_wave,adapter=whisper"},
+    "instruction": "[AUDIO:wav] what did the person say? -> [TEXT:text]",
+}
+"""What an import makes of a model that hears: how slots are read, and what it is asked where nothing is said."""
+_BIASES = ("final_logits_bias", "lm_head.bias")
+_BOUNDARIES: Mapping[tuple[bool, bool], bool | str] = {
+    (True, True): True,
+    (True, False): "bos",
+    (False, True): "eos",
+    (False, False): False,
+}
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """What the configuration shall be unless it says otherwise; see `ofacore.plugin.Component.settings`.
+
+    Raises:
+        BackboneError: The folder holds no model that can be a backbone.
+    """
+    folder, config, special = folder_of(options), architecture(options), special_tokens(options)
+    if "eos" not in special:
+        raise BackboneError(f"'{folder}': its configuration names no eos_token_id")
+    prompt = prompt_tokens(options)
+    starts = _starts(special | ({"start": prompt[-1]} if prompt else {}), bool(prompt))
+    hears = config.model_type == "whisper"
+    model = {
+        **_sizes(config),
+        "tied_head": bool(config.tie_word_embeddings),
+        "output_bias": _has_bias(folder),
+        "source_boundaries": False if hears else _boundaries(folder, special),
+        "target_start": starts,
+        "layernorm_embedding": False,
+        "type_embedding": False,
+        "dropout": 0.0,
+    }
+    table = {"preprocessor/text": {"tokenizer": str(folder)}}
+    if hears:
+        model["max_positions"] = config.max_source_positions + config.max_target_positions
+        table["adapter/whisper"] = {"path": str(folder)}
+    found: dict[str, Any] = {"model": model, "options": table}
+    return {**found, **_HEARING} if hears else found
+
+
+def _sizes(config: PretrainedConfig) -> dict[str, int]:
+    hidden, layers = config.hidden_size, config.num_hidden_layers
+    heads = int(getattr(config, "num_attention_heads", 1))
+    encoder = getattr(config, "encoder_layers", layers) if config.is_encoder_decoder else 0
+    decoder = _first(config, "decoder_layers", "num_decoder_layers") or layers
+    found = {
+        "hidden": hidden,
+        "ffn": _first(config, "encoder_ffn_dim", "d_ff", "intermediate_size", "n_inner")
+        or 4 * hidden,
+        "heads": heads if hidden % heads == 0 else 1,
+        "encoder_layers": encoder,
+        "decoder_layers": decoder,
+    }
+    most = _first(config, "max_position_embeddings", "max_target_positions")
+    if most and not hasattr(config, "relative_attention_num_buckets"):
+        found["max_positions"] = most
+    return found
+
+
+def _first(config: PretrainedConfig, *names: str) -> int | None:
+    """The first of some sizes that a configuration has."""
+    for name in names:
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _starts(special: Mapping[str, int], encodes: bool) -> str:
+    """What a target begins with; `<bos>` has the row of the token that the decoder reads first."""
+    if not encodes or special.get("start", special["eos"]) != special["eos"]:
+        return "bos"
+    forced = special.get("forced")
+    return "eos bos" if forced is not None and forced == special.get("bos") else "eos"
+
+
+def _boundaries(folder: Path, special: Mapping[str, int]) -> bool | str:
+    """What the tokenizer puts around a text.
+
+    Raises:
+        BackboneError: There is no tokenizer, or it puts other tokens there than `<bos>` and `<eos>`.
+    """
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise BackboneError(
+            f"'{folder}' holds no tokenizer.json; save its tokenizer there in the fast form "
+            "(`AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER)`)"
+        )
+    tokenizer = Tokenizer.from_file(str(file))
+    whole, bare = (tokenizer.encode("a", add_special_tokens=wanted).ids for wanted in (True, False))
+    begin = len(whole) - len(bare)
+    for before in range(begin + 1):
+        if whole[before : before + len(bare)] == bare:
+            around = (whole[:before], whole[before + len(bare) :])
+            break
+    else:
+        around = (whole, [])
+    first = [special["bos"]] if "bos" in special else []
+    last = [special["eos"]]
+    if around[0] not in ([], first) or around[1] not in ([], last):
+        raise BackboneError(
+            f"'{file}' puts the tokens {around[0]} and {around[1]} around a text; only <bos> in front and <eos> behind "
+            "can be written by a model of this kind"
+        )
+    return _BOUNDARIES[bool(around[0]), bool(around[1])]
+
+
+def _has_bias(folder: Path) -> bool:
+    """Whether a number other than 0 is added to the logit of some token."""
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(str(file), "pt") as tensors:
+            names = tensors.keys()
+            for name in names:
+                if name.endswith(_BIASES) and bool(tensors.get_tensor(name).any()):
+                    return True
+    return False
