@@ -11,7 +11,7 @@ from ofacore.decoding.embedding import Vectors, embed_sides
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.judging import LeftOut
 from ofacore.evaluation.report import ScoreRow
-from ofacore.evaluation.scoring import Judged, blaming, score, unscored
+from ofacore.evaluation.scoring import Judged, JudgedMetric, blaming, score, unscored
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse, Registry
@@ -63,9 +63,17 @@ def misplaced(use: MetricUse, plan: TaskPlan, registry: Registry) -> str:
 
 
 def score_contrast(
-    generalist: Embedding, plan: TaskPlan, data: TaskRows, split: str, limit: int | None
+    generalist: Embedding,
+    plan: TaskPlan,
+    data: TaskRows,
+    split: str,
+    limit: int | None,
+    given: list[JudgedMetric] | None = None,
 ) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut], int]:
-    """Scores of a contrast on up to ``limit`` held-out rows, metrics that failed, rows left out, and rows in all."""
+    """Scores of a contrast on up to ``limit`` held-out rows, metrics that failed, rows left out, and rows in all.
+
+    ``given`` takes what those that do not fail have judged.
+    """
     source, registry = data.held_out(split), generalist.assembly.registry
     assert source is not None
     encoder = generalist.assembly.encoder(plan)
@@ -79,12 +87,14 @@ def score_contrast(
     generalist.model.eval()
     found = embed_sides(generalist.model, encoder, [row for _, row in named])
     rows: list[Mapping[str, Any]] = []
+    names: list[str] = []
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for (name, row), vectors in zip(named, found, strict=True):
         if isinstance(vectors, RowError):
             left.append(LeftOut(name, "", reason_at(name, vectors)))
             continue
         rows.append(encoder.columns.apply(row))
+        names.append(name)
         pairs.append(vectors)
     scores: list[ScoreRow] = []
     failures: list[MetricError] = []
@@ -95,6 +105,8 @@ def score_contrast(
                 if not rows:
                     raise ValueError(f"no row can be used: {left[0].name}: {left[0].reason}")
                 scores += score(judged, use, registry)
+                if given is not None:
+                    given.append(JudgedMetric(use, judged, tuple(names)))
         except MetricError as error:
             failures.append(error)
             scores.append(unscored(judged, use, error))

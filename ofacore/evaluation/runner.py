@@ -18,7 +18,15 @@ from ofacore.evaluation.forced import candidate_log_probs, reference_log_probs
 from ofacore.evaluation.judging import Answered, Judging, LeftOut, notices
 from ofacore.evaluation.references import Found, Reference, TargetValues
 from ofacore.evaluation.report import Sample, ScoreRow
-from ofacore.evaluation.scoring import Judged, blaming, checked_needs, filled, score, unscored
+from ofacore.evaluation.scoring import (
+    Judged,
+    JudgedMetric,
+    blaming,
+    checked_needs,
+    filled,
+    score,
+    unscored,
+)
 from ofacore.ground.errors import UserError
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
@@ -70,6 +78,8 @@ class Evaluation:
     """Metrics that could not be computed."""
     notices: tuple[str, ...] = ()
     """How many rows were left out, which, and why."""
+    judged: tuple[JudgedMetric, ...] = ()
+    """What the metrics that could be computed were given."""
 
 
 def evaluate_tasks(
@@ -102,10 +112,10 @@ def evaluate_task(
 ) -> Evaluation:
     """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit)."""
     if sides(plan) is not None:
-        scores, failed, left, total = score_contrast(generalist, plan, data, split, limit)
-        return Evaluation(
-            plan.name, scores, [], _told(left), failed, tuple(notices(plan.name, total, left))
-        )
+        sided: list[JudgedMetric] = []
+        scores, failed, left, total = score_contrast(generalist, plan, data, split, limit, sided)
+        noticed = tuple(notices(plan.name, total, left))
+        return Evaluation(plan.name, scores, [], _told(left), failed, noticed, tuple(sided))
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
@@ -140,12 +150,15 @@ def evaluate_task(
         data.baseline_doc,
         len(unread),
     )
-    scores, failures, left = _scored(generalist, plan, judging, unread) if read else ([], (), [])
+    given: list[JudgedMetric] = []
+    scores, failures, left = (
+        _scored(generalist, plan, judging, unread, given) if read else ([], (), [])
+    )
     shown = [output for output in outputs if not output.problem]
     chosen = spread(len(shown), SAMPLES)
     samples = [_sample(generalist, plan, shown[k], judging.references[k]) for k in chosen]
     told = tuple(notices(plan.name, len(read), [*unread, *left]))
-    return Evaluation(plan.name, scores, samples, _told(unread), failures, told)
+    return Evaluation(plan.name, scores, samples, _told(unread), failures, told, tuple(given))
 
 
 def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:
@@ -172,9 +185,16 @@ def _baselines(
 
 
 def _scored(
-    generalist: Evaluated, plan: TaskPlan, judging: Judging, unread: Sequence[LeftOut]
+    generalist: Evaluated,
+    plan: TaskPlan,
+    judging: Judging,
+    unread: Sequence[LeftOut],
+    given: list[JudgedMetric],
 ) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut]]:
-    """Rows of all metrics; one that fails leaves a row that says why, and the others go on."""
+    """Rows of all metrics; one that fails leaves a row that says why, and the others go on.
+
+    ``given`` takes what those that do not fail have judged.
+    """
     scores: list[ScoreRow] = []
     failures: list[MetricError] = []
     left: list[LeftOut] = []
@@ -186,8 +206,10 @@ def _scored(
                     raise UserError(f"no row can be used: {unread[0].name}: {unread[0].reason}")
                 judged, kept, lacking = judging.judged(use)
                 judged, kept, unscorable = _for(use, judged, generalist, plan, judging, kept)
-                judged, _, refused = judging.accepted(judged, use, kept)
+                judged, kept, refused = judging.accepted(judged, use, kept)
                 scores += score(judged, use, generalist.assembly.registry)
+                names = tuple(judging.rows[number].name for number in kept)
+                given.append(JudgedMetric(use, judged, names))
                 left += [*lacking, *unscorable, *refused]
         except MetricError as error:
             failures.append(error)
