@@ -16,6 +16,9 @@ from ofa_retention.study import (
     read_variants,
 )
 
+SNAPSHOTS = 4
+"""Checkpoints of each generalist that ``--transfer`` looks at."""
+
 
 def report_retention(
     config: Annotated[
@@ -40,6 +43,9 @@ def report_retention(
         list[str] | None,
         typer.Option(help="Score a task on rows of another source, too: task=file."),
     ] = None,
+    transfer: Annotated[
+        bool, typer.Option("--transfer", help="Measure, too, which task helps which.")
+    ] = False,
     rows: Annotated[int, typer.Option(min=0, help="Held-out rows of each task; 0: all.")] = 300,
     jobs: Annotated[int, typer.Option(min=1, help="Models that are trained at a time.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/retention"),
@@ -65,6 +71,7 @@ def report_retention(
         shifts=read_shifts(data or ()),
         out=out,
         keep=keep,
+        snapshots=SNAPSHOTS if transfer else 0,
     )
     logging.getLogger("ofacore").setLevel(logging.WARNING)
 

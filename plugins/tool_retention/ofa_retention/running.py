@@ -11,6 +11,7 @@ import typer
 
 from ofa_cli.output import echo
 from ofa_retention.figures import Mean, Retained, of_tasks, of_variants, plain
+from ofa_retention.helping import TRANSFER, helping, print_helping, section
 from ofa_retention.page import page
 from ofa_retention.printing import print_report
 from ofa_retention.study import Study
@@ -48,12 +49,26 @@ def report(study: Study, trainings: list[Training]) -> None:
     settings = _settings(study, trainings)
     replace_json(study.out / SETTINGS, settings)
     replace_json(study.out / RESULTS, _results(rows, shifted, means))
-    made = page(f"Retention: {study.source}", rows, shifted, means, json_text(settings, indent=1))
+    helped = _helping(study, trainings)
+    told = json_text(settings, indent=1)
+    extra = "" if helped is None else helped[1]
+    made = page(f"Retention: {study.source}", rows, shifted, means, told, extra)
     _replace(study.out / PAGE, made)
     print_report(rows, means)
     if shifted:
         print_report(shifted, (), shifted=True)
+    if helped is not None:
+        print_helping(helped[0])
     echo(f"report: {study.out / PAGE}")
+
+
+def _helping(study: Study, trainings: list[Training]) -> tuple[dict[str, Any], str] | None:
+    """Who helps whom, and its part of the page; None where it is not asked for."""
+    if not study.snapshots:
+        return None
+    found = helping(trainings)
+    replace_json(study.out / TRANSFER, found)
+    return found, section(found)
 
 
 def _results(rows: list[Retained], shifted: list[Retained], means: list[Mean]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -51,7 +53,7 @@ def work_through(trainings: Sequence[Training], jobs: int) -> Iterator[Training]
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+        jobs, get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
     )
     with pool:
         waiting = {pool.submit(work, training): training for training in trainings}
@@ -62,6 +64,19 @@ def work_through(trainings: Sequence[Training], jobs: int) -> Iterator[Training]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _begin_worker(threads: int) -> None:
+    """A share of the cores; and no worker outlives the process that started it, which would keep its folder claimed."""
+    torch.set_num_threads(threads)
+    parent = parent_process()
+    assert parent is not None  # this is a process of a pool
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def work(training: Training) -> None:

@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 
@@ -84,6 +85,7 @@ def asked(toy: Path, out: Path, **changed) -> Study:
         "rows": 0,
         "shifts": read_shifts([f"animal={toy / 'other.csv'}"]),
         "out": out,
+        "snapshots": 2,
     }
     return Study(**{**given, **changed})
 
@@ -143,10 +145,23 @@ def test_rows_of_another_source_are_scored_without_training(done):
 def test_the_page_is_whole_and_its_bars_have_axis_and_legend(done):
     text = (done / "report.html").read_text(encoding="utf-8")
     drawn = [part.partition("</svg>")[0] for part in text.split("<svg")[1:]]
-    assert len(drawn) >= 2
-    for svg in drawn:
-        words = list(ElementTree.fromstring(f"<svg{svg}</svg>").itertext())
-        assert {"dense", *TASKS} <= set(words) and "1" in words
+    assert len(drawn) == 4, "bars twice, matrices twice"
+    words = [set(ElementTree.fromstring(f"<svg{svg}</svg>").itertext()) for svg in drawn]
+    assert all(set(TASKS) <= each for each in words)
+    assert all({"dense", "1"} <= each for each in words[:2])
+    assert "step on  \u2193   loss of  \u2192" in words[2]
+
+
+def test_who_helps_whom_is_measured_along_the_run(done):
+    found = read(done / "transfer.json")["dense"]
+    assert found["tasks"] == list(TASKS)
+    assert [moment["step"] for moment in found["along the run"]] == [6, 12]
+    for name in ("lookahead", "cosine"):
+        mean = np.mean([moment[name] for moment in found["along the run"]], axis=0)
+        assert np.array(found[name]) == pytest.approx(mean, abs=1e-6)
+    assert np.diag(found["cosine"]) == pytest.approx(1.0, abs=1e-3)
+    assert np.isfinite(found["lookahead"]).all() and np.ptp(found["lookahead"]) > 0
+    assert sorted(task for group in found["groups"] for task in group) == sorted(TASKS)
 
 
 def test_started_again_it_trains_nothing_and_says_the_same(toy, done, capsys):
@@ -165,6 +180,7 @@ def test_killed_it_goes_on_to_the_same_figures(toy, done, tmp_path):
     out = tmp_path / "killed"
     command = ["report", "retention", str(toy / "toy.yaml"), "--out", str(out), "--rows", "0"]
     command += ["--only", "generalist", "--variant", "dense"]
+    command += ["--set", "train.checkpoint.every=6"]
     command += ["--data", f"animal={toy / 'other.csv'}"]
     child = subprocess.Popen(
         [sys.executable, "-m", "ofa_cli.main", *command],
