@@ -23,7 +23,9 @@ SNAPSHOTS = 4
 def report_retention(
     config: Annotated[
         str,
-        typer.Argument(help="A YAML file, or 'starter' for the tasks that come with the plugins."),
+        typer.Argument(
+            help="A YAML file, or 'starter' (or 'starter-all') for the tasks that come with the plugins."
+        ),
     ] = "starter",
     seeds: Annotated[
         str, typer.Option(help="Seeds, each of which trains all models: 1,2,3.")

@@ -8,7 +8,7 @@ from math import isfinite
 from ofa_cli.output import echo, print_table
 from ofa_retention.figures import Mean, Retained
 
-_TITLES = ("task", "base", "special.", "general.", "difference, 95 %", "ratio", "normal.", "")
+_TITLES = ("task", "base", "special.", "general.", "difference, 95 %", "ratio", "normal.")
 
 
 def print_report(rows: Sequence[Retained], means: Sequence[Mean], shifted: bool = False) -> None:
@@ -17,6 +17,9 @@ def print_report(rows: Sequence[Retained], means: Sequence[Mean], shifted: bool 
         own = [row for row in rows if row.variant == variant]
         echo(f"generalist '{variant}'" + (", rows of other sources" if shifted else ""))
         print_table(_TITLES, [_cells(row) for row in own])
+        below = [row.task for row in own if row.clears is False]
+        if below:
+            echo(f"not above their baseline by the interval: {', '.join(below)}")
         for row in own:
             if row.problem:
                 echo(f"{row.task}: {row.problem}")
@@ -26,7 +29,6 @@ def print_report(rows: Sequence[Retained], means: Sequence[Mean], shifted: bool 
 
 
 def _cells(row: Retained) -> tuple[str, ...]:
-    verdict = {True: "", False: "not above its baseline", None: ""}[row.clears]
     interval = ""
     if isfinite(row.difference_low):
         interval = f"{row.difference_low:+.3f} to {row.difference_high:+.3f}"
@@ -38,7 +40,6 @@ def _cells(row: Retained) -> tuple[str, ...]:
         interval,
         short(row.ratio),
         short(row.normalised),
-        verdict,
     )
 
 

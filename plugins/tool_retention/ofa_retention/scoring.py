@@ -10,13 +10,11 @@ import numpy as np
 
 from ofacore import Generalist
 from ofacore.evaluation.runner import evaluate_task
-from ofacore.evaluation.scoring import Judged, JudgedMetric, filled
+from ofacore.evaluation.scoring import RECOMPUTED, Judged, JudgedMetric, filled
 from ofacore.plugin import MetricUse, Registry
 from ofacore.protocols import RowError
 from ofacore.setup.datasets import TaskRows, sampled_rows, spread
 
-DRAWS = 100
-"""Draws of rows on which a metric that gives no number for each row is computed anew."""
 _LEARNED = 5000
 """Training rows among which the most frequent answer is looked for."""
 
@@ -87,7 +85,7 @@ def _drawn(
     rng = np.random.default_rng(0)
     place = {name: number for number, name in enumerate(given.names)}
     found: list[float | None] = []
-    for _ in range(DRAWS):
+    for _ in range(RECOMPUTED):
         drawn = [names[number] for number in rng.integers(0, len(names), len(names))]
         picked = [place[name] for name in drawn if name in place]
         found.append(_again(given, registry, predictions, picked))

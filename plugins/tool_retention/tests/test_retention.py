@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ofa_cli.main import main
 from ofa_retention.running import run
 from ofa_retention.study import Study, read_seeds, read_shifts, read_variants
 from ofa_retention.trainings import own_steps
@@ -182,16 +181,20 @@ def test_killed_it_goes_on_to_the_same_figures(toy, done, tmp_path):
     command += ["--only", "generalist", "--variant", "dense"]
     command += ["--set", "train.checkpoint.every=6"]
     command += ["--data", f"animal={toy / 'other.csv'}"]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "ofa_cli.main", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    child = os.fork()
+    if child == 0:
+        try:
+            main(command)
+        finally:
+            os._exit(0)
     checkpoints = out / "seed-1" / "dense" / "checkpoints"
-    while child.poll() is None and not list(checkpoints.glob("*/COMPLETE")):
+    ended = (0, 0)
+    while ended[0] == 0 and not list(checkpoints.glob("*/COMPLETE")):
         time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+        ended = os.waitpid(child, os.WNOHANG)
+    assert ended[0] == 0, "it ended by itself"
+    os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert not (out / "seed-1" / "dense" / "training.json").exists()
     shutil.copytree(done / "seed-1" / "specialists", out / "seed-1" / "specialists")
     run(asked(toy, out))
