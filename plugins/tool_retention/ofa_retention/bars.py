@@ -8,7 +8,7 @@ from html import escape
 from math import isfinite
 
 WIDTH, LEFT, RIGHT = 900, 210, 60
-THICK, GAP = 13, 12
+THICK, GAP = 14, 12
 COLOURS = ("#3b6fb6", "#d1733b", "#4b9b5f", "#9a5bb0", "#8a7a3b", "#b64a6b")
 _FARTHEST = (-0.5, 2.0)
 """Bars that reach farther end here, so that one task does not flatten all others; their number stands beside."""

@@ -15,6 +15,7 @@ body{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:2rem auto;paddi
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}.bad{color:#a33}
 pre{background:#f4f4f4;padding:.6rem;overflow-x:auto;font-size:12px}figcaption{color:#555}figure{margin:1rem 0}
+.curves{display:flex;flex-wrap:wrap;gap:.5rem}.curves figure{width:320px;margin:0}.title{font-size:13px;color:#555}
 """
 _HEADS = (
     "task",

@@ -12,6 +12,7 @@ import typer
 from ofa_cli.output import echo
 from ofa_retention.figures import Mean, Retained, of_tasks, of_variants, plain
 from ofa_retention.helping import TRANSFER, helping, print_helping, section
+from ofa_retention.learning_curves import curves
 from ofa_retention.page import page
 from ofa_retention.printing import print_report
 from ofa_retention.study import Study
@@ -51,7 +52,7 @@ def report(study: Study, trainings: list[Training]) -> None:
     replace_json(study.out / RESULTS, _results(rows, shifted, means))
     helped = _helping(study, trainings)
     told = json_text(settings, indent=1)
-    extra = "" if helped is None else helped[1]
+    extra = curves(trainings) + ("" if helped is None else helped[1])
     made = page(f"Retention: {study.source}", rows, shifted, means, told, extra)
     _replace(study.out / PAGE, made)
     print_report(rows, means)

@@ -144,7 +144,9 @@ def test_rows_of_another_source_are_scored_without_training(done):
 def test_the_page_is_whole_and_its_bars_have_axis_and_legend(done):
     text = (done / "report.html").read_text(encoding="utf-8")
     drawn = [part.partition("</svg>")[0] for part in text.split("<svg")[1:]]
-    assert len(drawn) == 4, "bars twice, matrices twice"
+    assert len(drawn) == 4 + len(TASKS), "bars twice, a curve for each task, matrices twice"
+    curves, drawn = drawn[2 : 2 + len(TASKS)], drawn[:2] + drawn[-2:]
+    assert all(each.count("<polyline") == 2 for each in curves), "specialist and generalist"
     words = [set(ElementTree.fromstring(f"<svg{svg}</svg>").itertext()) for svg in drawn]
     assert all(set(TASKS) <= each for each in words)
     assert all({"dense", "1"} <= each for each in words[:2])
