@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ofacore.plugin.first_party import COMMANDS
+from ofacore.plugin.first_party import COMMANDS, WITH_ARGUMENTS
 
 
 class LazyGroup(TyperGroup):
@@ -33,6 +33,18 @@ class LazyGroup(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """A plugin's command of two words comes before the command of ``ofa`` that its first word is."""
+        if len(args) > 1 and args[0] in WITH_ARGUMENTS:
+            from ofa_cli.plugin_commands import has_command, plugin_command
+
+            name = f"{args[0]} {args[1]}"
+            if has_command(name):
+                command = plugin_command(name)
+                command.name = name
+                return name, command, args[2:]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

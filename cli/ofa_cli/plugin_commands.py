@@ -22,6 +22,11 @@ def command_lines(group: str = "") -> tuple[dict[str, str], str]:
     return {name: shortened(line) for name, line in lines.items()}, ""
 
 
+def has_command(name: str) -> bool:
+    """Whether a plugin's command of that name is known."""
+    return PluginCommands().has(name)
+
+
 def plugin_command(name: str) -> Any:
     """The command of a plugin, imported now.
 

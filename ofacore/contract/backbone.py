@@ -116,8 +116,8 @@ class Backbone(Protocol):
       that nobody needs once the weights are stored.
 
     What it may offer besides, each a protocol of its own: `CachedBackbone`, `AddedPositions`, `TokenRows`,
-    `AttentionBackbone`, `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`, `TaskedBackbone`. In
-    how many ways its work can be divided its manifest says, ``Component(divides=...)``.
+    `AttentionBackbone`, `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`,
+    `TaskedBackbone`. In how many ways its work can be divided its manifest says, ``Component(divides=...)``.
     """
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:

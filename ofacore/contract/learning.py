@@ -130,6 +130,21 @@ class Aggregator(Protocol):
         """
 
 
+class LossWeighing(Protocol):
+    """An aggregator that weighs the losses of tasks and needs no gradients: one backward pass, as with the sum.
+
+    Built as ``cls(options)``. One that learns has ``state`` and ``load_state``, as `Aggregator`.
+    """
+
+    weighs_losses: ClassVar[bool] = True
+
+    def weights(self, tasks: Sequence[str]) -> Mapping[str, float]:
+        """Task -> factor on its losses in the step to come, finite and from 0; 1 for those left out."""
+
+    def learn(self, losses: Mapping[str, float]) -> None:
+        """What the step gave: task -> its loss before factors, as a mean over counted units, summed over its terms."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One line of metrics."""

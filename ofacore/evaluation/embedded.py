@@ -13,7 +13,7 @@ from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.judging import LeftOut
 from ofacore.evaluation.naming import called
 from ofacore.evaluation.report import ScoreRow
-from ofacore.evaluation.scoring import Judged, blaming, score, unscored
+from ofacore.evaluation.scoring import Judged, JudgedMetric, blaming, score, unscored
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
 from ofacore.plugin import MetricUse, Registry
@@ -65,9 +65,17 @@ def misplaced(use: MetricUse, plan: TaskPlan, registry: Registry) -> str:
 
 
 def score_contrast(
-    generalist: Embedding, plan: TaskPlan, data: TaskRows, split: str, limit: int | None
+    generalist: Embedding,
+    plan: TaskPlan,
+    data: TaskRows,
+    split: str,
+    limit: int | None,
+    given: list[JudgedMetric] | None = None,
 ) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut], list[str]]:
-    """Scores of a contrast on up to ``limit`` held-out rows, failed metrics, rows left out, names of the others."""
+    """Scores of a contrast on up to ``limit`` held-out rows, failed metrics, rows left out, names of the others.
+
+    ``given`` takes what the metrics that do not fail have judged.
+    """
     source, registry = data.held_out(split), generalist.assembly.registry
     assert source is not None
     encoder = generalist.assembly.encoder(plan)
@@ -99,6 +107,8 @@ def score_contrast(
                 if not rows:
                     raise ValueError(f"no row can be used: {left[0].name}: {left[0].reason}")
                 found_rows = score(judged, use, registry)
+                if given is not None:
+                    given.append(JudgedMetric(use, judged, tuple(judged_names)))
         except MetricError as error:
             failures.append(error)
             found_rows = [unscored(judged, use, error)]

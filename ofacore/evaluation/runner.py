@@ -21,7 +21,16 @@ from ofacore.evaluation.naming import called
 from ofacore.evaluation.predictions import Prediction, mistakes, predictions_of
 from ofacore.evaluation.references import Found, Reference, TargetValues
 from ofacore.evaluation.report import Sample, ScoreRow
-from ofacore.evaluation.scoring import Judged, Row, blaming, checked_needs, filled, score, unscored
+from ofacore.evaluation.scoring import (
+    Judged,
+    JudgedMetric,
+    Row,
+    blaming,
+    checked_needs,
+    filled,
+    score,
+    unscored,
+)
 from ofacore.ground.errors import UserError
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
@@ -79,6 +88,8 @@ class Evaluation:
     """What was answered for each row, those that could not be used at the end."""
     worst: Sequence[Sample] = ()
     """The worst answers, of equally bad ones the surest first; their ``note`` says what is wrong."""
+    judged: Sequence[JudgedMetric] = ()
+    """What the metrics that could be computed were given."""
 
 
 def evaluate_tasks(
@@ -146,8 +157,9 @@ def evaluate_task(
     scores: list[ScoreRow] = []
     failures: tuple[MetricError, ...] = ()
     left: list[LeftOut] = []
+    given: list[JudgedMetric] = []
     if read:
-        scores, failures, left = _scored(generalist, plan, judging, unread, by_row)
+        scores, failures, left = _scored(generalist, plan, judging, unread, by_row, given)
     shown = [output for output in outputs if not output.problem]
     predictions = predictions_of(judging, shown, by_row)
     samples: list[Sample] = []
@@ -162,7 +174,7 @@ def evaluate_task(
     predictions += [Prediction(one.name, problem=one.reason) for one in unread]
     scores = [replace(row, available=len(source)) for row in scores]
     lost = _told(unread)
-    return Evaluation(plan.name, scores, samples, lost, failures, told, predictions, worst)
+    return Evaluation(plan.name, scores, samples, lost, failures, told, predictions, worst, given)
 
 
 def _unread(
@@ -200,7 +212,8 @@ def _contrast(
     """A contrast: nothing is generated, vectors are compared."""
     source = data.held_out(split)
     assert source is not None
-    scores, failed, left, names = score_contrast(generalist, plan, data, split, limit)
+    given: list[JudgedMetric] = []
+    scores, failed, left, names = score_contrast(generalist, plan, data, split, limit, given)
     of_rows = [row for row in scores if row.items]
     predictions = [
         Prediction(name, scores={row.metric: row.items[k] for row in of_rows})
@@ -209,7 +222,8 @@ def _contrast(
     predictions += [Prediction(one.name, problem=one.reason) for one in left]
     told = tuple(notices(plan.name, len(names) + len(left), left))
     scores = [replace(row, available=len(source)) for row in scores]
-    return Evaluation(plan.name, scores, [], _told(left), failed, told, predictions)
+    lost = _told(left)
+    return Evaluation(plan.name, scores, [], lost, failed, told, predictions, judged=given)
 
 
 def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:
@@ -241,10 +255,11 @@ def _scored(
     judging: Judging,
     unread: Sequence[LeftOut],
     by_row: Sequence[dict[str, float]],
+    given: list[JudgedMetric],
 ) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut]]:
     """Rows of all metrics; one that fails leaves a row that says why, and the others go on.
 
-    What a metric says of each answered row is put into ``by_row``.
+    What a metric says of each answered row is put into ``by_row``, and what it judged into ``given``.
     """
     scores: list[ScoreRow] = []
     failures: list[MetricError] = []
@@ -259,6 +274,8 @@ def _scored(
                 judged, kept, unscorable = _for(use, judged, generalist, plan, judging, kept)
                 judged, kept, refused = judging.accepted(judged, use, kept)
                 found = score(judged, use, generalist.assembly.registry)
+                names = tuple(judging.rows[place].name for place in kept)
+                given.append(JudgedMetric(use, judged, names))
                 left += [*lacking, *unscorable, *refused]
         except MetricError as error:
             failures.append(error)

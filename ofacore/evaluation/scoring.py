@@ -36,6 +36,16 @@ class Judged:
     """Rows of the split that are not among these."""
 
 
+@dataclass(frozen=True)
+class JudgedMetric:
+    """What one metric of a task was given."""
+
+    use: MetricUse
+    judged: Judged
+    names: tuple[str, ...]
+    """For each judged row: where a user finds it."""
+
+
 def score(
     judged: Judged, use: MetricUse, registry: Registry, *, rounds: int = 1000
 ) -> list[ScoreRow]:

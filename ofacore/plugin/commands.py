@@ -6,7 +6,12 @@ from typing import Any
 
 from ofacore.plugin.blame import who
 from ofacore.plugin.discovery import discover_plugins
-from ofacore.plugin.first_party import COMMAND_DISTRIBUTIONS, COMMANDS, SUBCOMMANDS
+from ofacore.plugin.first_party import (
+    COMMAND_DISTRIBUTIONS,
+    COMMANDS,
+    SUBCOMMANDS,
+    WITH_ARGUMENTS,
+)
 from ofacore.plugin.manifest import CommandManifest
 from ofacore.plugin.plugin_errors import PluginError, suggest
 from ofacore.plugin.plugin_rows import Plugin, PluginRow
@@ -34,6 +39,8 @@ class PluginCommands:
             if row.kind != _KIND or row.status == "disabled" or row.name in COMMANDS:
                 continue
             place, _, name = row.name.rpartition(" ")
+            if place in WITH_ARGUMENTS:
+                place, name = "", row.name  # its own help has arguments to tell, no commands
             if place == group and name not in SUBCOMMANDS.get(group, ()):
                 found[name] = _line(plugin)
         return dict(sorted(found.items()))
@@ -52,13 +59,19 @@ class PluginCommands:
         target = import_for(manifest.target, row.name, row.distribution, f"command '{name}'")
         return target, who(self._registry, _KIND, name)
 
+    def has(self, name: str) -> bool:
+        """Whether a command of that name is known: installed, in whatever state, or one to install."""
+        return name in COMMAND_DISTRIBUTIONS or any(
+            row.name == name and row.kind in (_KIND, "") for row in self._registry.rows
+        )
+
     def _missing(self, name: str) -> str:
         for row in self._rows(name):
             return f"command '{name}' of distribution '{row.distribution}' is {row.status}: {row.problem}"
         if distribution := COMMAND_DISTRIBUTIONS.get(name):
             return f"command '{name}' is not installed: pip install {distribution}"
         group = name.rpartition(" ")[0]
-        own = [f"{group} {below}" for below in SUBCOMMANDS[group]] if group else COMMANDS
+        own = [f"{group} {below}" for below in SUBCOMMANDS.get(group, ())] if group else COMMANDS
         known = {*own, *self._registry.names(_KIND), *COMMAND_DISTRIBUTIONS}
         listing = f"ofa {group} --help" if group else "ofa --help"
         return f"no command '{name}'; {suggest(name, known) or f'{listing} lists them'}"

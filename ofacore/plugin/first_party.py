@@ -57,6 +57,7 @@ COMMAND_DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
         "plugins doctor": "ofa-kit",
         "plugins new": "ofa-kit",
         "report": "ofa-report",
+        "report retention": "ofa-retention",
         "train-tokenizer": "ofa-modality-image",
     }
 )
@@ -71,3 +72,5 @@ SUBCOMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Command of ``ofa`` that has commands of its own -> their names; plugins may add others below it."""
+WITH_ARGUMENTS: frozenset[str] = frozenset({"report"})
+"""Commands of ``ofa``, here or to come, that take arguments and below which plugins add commands all the same."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from ofacore.plugin.first_party import SUBCOMMANDS
+from ofacore.plugin.first_party import SUBCOMMANDS, WITH_ARGUMENTS
 from ofacore.plugin.guard import guarded
 from ofacore.plugin.kinds import CORE_KINDS, RESERVED
 from ofacore.plugin.manifest import (
@@ -365,7 +365,7 @@ def _commands(manifest: Manifest) -> tuple[tuple[str, str], ...]:
             f"'data tidy-up'"
         )
     group = str(name).rpartition(" ")[0]
-    if group and group not in SUBCOMMANDS:
+    if group and group not in SUBCOMMANDS and group not in WITH_ARGUMENTS:
         raise PluginError(
             f"command '{name}': 'ofa {group}' has no commands below it; "
             f"those that have some: {', '.join(SUBCOMMANDS)}"

@@ -117,7 +117,10 @@ def aggregator_problems(
         "ep": layout.expert > 1,
         "fsdp": layout.fsdp,
     }
-    if not any(cut.values()) or getattr(registry.load("aggregator", name), "plain_sum", False):
+    if not any(cut.values()):
+        return []
+    loaded = registry.load("aggregator", name)
+    if getattr(loaded, "plain_sum", False) or getattr(loaded, "weighs_losses", False):
         return []
     keys = ", ".join(f"parallel.{key}" for key, used in cut.items() if used)
     problem = (

@@ -24,7 +24,7 @@ from ofacore.parallel.process_groups import data_rank, data_size, layout
 from ofacore.protocols import Batch, Loss, SampleInfo, TermGroup
 from ofacore.sources.data_errors import BlamingBatch
 from ofacore.training.optim.optimizer import RunOptimizer
-from ofacore.training.step.aggregation import TaskGradients
+from ofacore.training.step.aggregation import RunAggregator, TaskGradients, losses_of_tasks
 from ofacore.training.step.faults import Fault, FaultCounters
 from ofacore.training.step.loss_groups import without
 from ofacore.training.step.pass_report import positions_of
@@ -104,6 +104,8 @@ class GradientPass:
     loss_weights: dict[str, float] = field(default_factory=dict)
     tasks: TaskGradients | None = None
     """Gradients kept apart by task until all are there; None: their sum alone is needed."""
+    weigher: RunAggregator | None = None
+    """Weighs the losses of tasks anew in each step; None: ``loss_weights`` stay."""
     reads_at_the_end: ClassVar[bool] = True
     """Losses are read once a step. Where one is not finite, the step is done again and looks at each."""
     _trusting: bool = field(default=False, init=False)
@@ -120,7 +122,8 @@ class GradientPass:
         known = step_facts(
             data.counts, sum(len(batch.samples) for batch in batches), positions_of(batches)
         )
-        scale = Scale(known.counts, known.samples, self.loss_weights, self.tasks is not None)
+        weights = self._weights(data)
+        scale = Scale(known.counts, known.samples, weights, self.tasks is not None)
         faults: list[Fault] = []
         lost = Lost()
         self._trusting = self.reads_at_the_end
@@ -135,10 +138,19 @@ class GradientPass:
                     done.sums, [*lost.samples, *done.bad], done.cause or lost.cause
                 )
                 faults += self._skipped(data.number, "nan", bad, "loss is not finite", cause)
+                if self.weigher is not None:
+                    self.weigher.learn(data.number, losses_of_tasks(sums, sorted(data.samples)))
                 return StepGradient(sums.report(), norm, faults, known.samples, known.positions)
             searched = self._attempt(data, batches, scale, faults, lost, search=True)
             if searched is not None:
                 faults += self._narrow(data, batches, searched.culprit)
+
+    def _weights(self, data: Step) -> dict[str, float]:
+        if self.weigher is None:
+            return self.loss_weights
+        found = self.weigher.weights(data.number, sorted(data.samples))
+        own = {task: self.loss_weights.get(task, 1.0) * factor for task, factor in found.items()}
+        return {**self.loss_weights, **own}
 
     def _whole_gradient(self, step: int) -> None:
         """Make what this process accumulated the gradient of the whole step."""

@@ -75,10 +75,12 @@ class Trainer:
         weights = dict(loss_weights or {})
         passing = PipelinePass if getattr(model, "stage", None) else GradientPass
         self.aggregator = aggregator
-        tasks = TaskGradients(self.optimizer, aggregator) if aggregator else None
+        weighs = aggregator is not None and aggregator.weighs_losses
+        tasks = TaskGradients(self.optimizer, aggregator) if aggregator and not weighs else None
         self.gradients = passing(
             model, self.optimizer, config.faults, self.faults, config.seed, weights, tasks
         )
+        self.gradients.weigher = aggregator if weighs else None
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
 
     def _average(self) -> Ema:

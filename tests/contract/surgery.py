@@ -87,6 +87,23 @@ class Remembers:
         self.first = dict(state["first"])
 
 
+class Weighs:
+    """Weighs losses by its option; keeps what it learned from."""
+
+    weighs_losses = True
+    seen: list = []
+
+    def __init__(self, options):
+        self.given = options["weights"]
+
+    def weights(self, tasks):
+        self.seen.append(list(tasks))
+        return self.given
+
+    def learn(self, losses):
+        self.seen.append(dict(losses))
+
+
 class Wrong:
     """Gives what cannot be a gradient."""
 
@@ -133,6 +150,9 @@ MANIFEST = ComponentManifest(
         ),
         Component("aggregator", "written_out", f"{__name__}:WrittenOut", "The sum."),
         Component("aggregator", "remembers", f"{__name__}:Remembers", "By progress."),
+        Component(
+            "aggregator", "weighs", f"{__name__}:Weighs", "By option.", options={"weights": {}}
+        ),
         Component("aggregator", "wrong", f"{__name__}:Wrong", "Faulty.", options={"fault": "none"}),
     ),
 )

@@ -171,6 +171,37 @@ def test_what_it_learned_goes_with_the_checkpoint(plugged, tmp_path):
     assert distance(straight, resumed) == 0.0
 
 
+def test_weights_of_losses_cost_no_pass_and_without_any_all_is_as_with_the_sum(plugged, tmp_path):
+    surgery.Weighs.seen.clear()
+    plain = trained(plugged, tmp_path / "plain", steps=2)
+    weighed = trained(plugged, tmp_path / "weighed", steps=2, aggregator="weighs")
+    assert distance(plain, weighed) == 0.0
+    tasks, seen = surgery.Weighs.seen[:2]
+    assert tasks == ["copy", "turn"] and sorted(seen) == tasks
+    told = losses(tmp_path / "weighed")
+    assert [seen["turn"], seen["copy"]] == pytest.approx(told[:2], abs=1e-5)
+
+
+def test_a_task_of_weight_0_is_not_learned(plugged, tmp_path):
+    """As if its losses had that factor in the configuration; the loss that is learned from has no factor."""
+    surgery.Weighs.seen.clear()
+    none = {"name": "weighs", "options": {"weights": {"turn": 0.0, "copy": 0.0}}}
+    model = made(plugged)
+    before = {name: value.clone() for name, value in model.model.portable_state().items()}
+    still = {"optimizer": {"name": "sgd", "lr": 1.0, "weight_decay": 0.0}}
+    after = trained(plugged, tmp_path / "run", model=model, steps=1, aggregator=none, **still)
+    assert distance(before, after) == 0.0
+    assert surgery.Weighs.seen[1]["turn"] > 0
+
+
+def test_weights_that_are_no_numbers_are_refused_with_their_plugin(plugged, tmp_path):
+    wrong = {"name": "weighs", "options": {"weights": {"turn": -1.0}}}
+    with pytest.raises(
+        UserError, match="aggregator 'weighs'.*task 'turn' the weight -1.0, no number"
+    ):
+        trained(plugged, tmp_path / "run", aggregator=wrong)
+
+
 FAULTS = {
     "none": "no mapping from parameters",
     "unknown": "'nothing.weight', which is no trained parameter",

@@ -303,6 +303,16 @@ def test_a_command_may_stand_below_one_of_ofa(site):
     )
 
 
+def test_a_command_of_two_words_comes_before_the_command_of_its_first(site):
+    """``report`` takes arguments, so it is no group; a plugin's ``report sums`` is found all the same."""
+    sums = "def app(number: int = 1):\n    print('sums', number)\n"
+    add_command(site, "report sums", sums, doc="Adds up.", distribution="dist-sums")
+    called, unknown, listed = calls(site, "report sums --number 3", "report sumz", "--help")
+    assert (called[0], called[1]) == (0, "sums 3\n")
+    assert unknown[0] == 2 and "report" in unknown[2]
+    assert "report sums" in listed[1] and "Adds up. (dist-sums)" in listed[1]
+
+
 def test_commands_below_those_of_ofa_are_known_by_name():
     """What the registry refuses to plugins is what ``ofa`` has."""
     for group, names in SUBCOMMANDS.items():

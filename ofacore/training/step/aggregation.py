@@ -21,7 +21,7 @@ from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
 from ofacore.protocols import Aggregator, AggregatorContext, Batch, Options
 from ofacore.training.optim.optimizer import RunOptimizer
-from ofacore.training.step.weighing import Totals
+from ofacore.training.step.weighing import TermSums, Totals
 from ofacore.training.training_errors import AggregatorError
 
 Gradients = Mapping[str, Tensor]
@@ -82,6 +82,30 @@ class RunAggregator:
             raise AggregatorError(f"{self.owner}: at step {step} it {problem}")
         return found
 
+    @property
+    def weighs_losses(self) -> bool:
+        """Whether it is an `ofacore.protocols.LossWeighing`, which needs no gradients of tasks."""
+        return bool(getattr(self.aggregate, "weighs_losses", False))
+
+    def weights(self, step: int, tasks: Sequence[str]) -> dict[str, float]:
+        """Factors on the losses of a step's tasks.
+
+        Raises:
+            AggregatorError: They are no numbers from 0.
+        """
+        with Blame(self.owner, f"when it weighed the losses of step {step}"):
+            found = dict(self.aggregate.weights(tasks))  # type: ignore[attr-defined]
+        for task, weight in found.items():
+            if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
+                told = f"at step {step} it gives task {task!r:.60} the weight {weight!r:.40}"
+                raise AggregatorError(f"{self.owner}: {told}, no number from 0")
+        return found
+
+    def learn(self, step: int, losses: Mapping[str, float]) -> None:
+        """Hand on what a step gave."""
+        with Blame(self.owner, f"when it learned from step {step}"):
+            self.aggregate.learn(losses)  # type: ignore[attr-defined]
+
     def state(self) -> Mapping[str, Any]:
         """JSON-ready: what it learned, as far as it keeps anything."""
         state = getattr(self.aggregate, "state", None)
@@ -106,6 +130,16 @@ def _problem(found: Any, parameters: Mapping[str, Tensor]) -> str:
         if not bool(gradient.isfinite().all()):
             return f"gives '{name}' a gradient that is not finite, from gradients that are"
     return ""
+
+
+def losses_of_tasks(sums: TermSums, tasks: Iterable[str]) -> dict[str, float]:
+    """Task -> mean loss over counted units, summed over its terms; tasks without a finite one are left out."""
+    found: dict[str, float] = {}
+    for term, value in sums.values.items():
+        task = next((name for name in tasks if term.startswith(f"{name}/")), None)
+        if task is not None:
+            found[task] = found.get(task, 0.0) + value / max(1, sums.units[term])
+    return found
 
 
 def run_aggregator(config: TrainConfig, registry: Registry) -> RunAggregator | None:

@@ -23,7 +23,8 @@ def export(
             "--format",
             help="safetensors: tensors and settings, an imported model under its own names; "
             "hf-bart: a folder that BartForConditionalGeneration reads; transformers: the folder of a model whose "
-            "backbone came from one; ofa: a saved model, as other commands read it. Default: safetensors, with --tasks ofa.",
+            "backbone came from one; ofa: a saved model, as other commands read it. "
+            "Default: safetensors, with --tasks ofa.",
         ),
     ] = None,
     tasks: Annotated[

@@ -1,0 +1,1 @@
+"""Aggregators of the gradients of tasks."""

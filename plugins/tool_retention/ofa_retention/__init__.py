@@ -1,0 +1,1 @@
+"""A generalist beside its specialists."""

@@ -1,0 +1,269 @@
+"""From scores to what the report says of each task, and of all together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+
+from ofa_retention.paired import drawn_together, limits, over_seeds, over_tasks
+from ofa_retention.study import SPECIALISTS, Shift, Study
+from ofa_retention.trainings import Training
+from ofa_retention.working import is_trained, taken, wanted
+
+
+@dataclass(frozen=True)
+class Retained:
+    """One task of one generalist, beside its specialist. Numbers are means over seeds; nan: not known."""
+
+    variant: str
+    task: str
+    metric: str
+    higher_is_better: bool
+    seeds: int
+    """Seeds with a score of both."""
+    baseline: float
+    baseline_doc: str
+    specialist: float
+    generalist: float
+    difference: float
+    """Generalist - specialist; of errors, where less is better, specialist - generalist."""
+    difference_low: float
+    difference_high: float
+    ratio: float
+    """Generalist / specialist; of errors specialist / generalist."""
+    normalised: float
+    """(generalist - baseline) / (specialist - baseline); nan where the specialist is not above the baseline."""
+    normalised_low: float
+    normalised_high: float
+    clears: bool | None
+    """Whether the generalist is better than the baseline by the 95 % interval; None without a baseline."""
+    samples: int
+    """Of training, for either model."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A generalist over its tasks."""
+
+    variant: str
+    tasks: int
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    normalised: float
+    normalised_low: float
+    normalised_high: float
+    normalised_tasks: int
+    """Tasks whose specialist is above the baseline."""
+    clear: int
+    """Tasks above their baseline by the interval."""
+    parameters: int
+    """Of the generalist, of the first seed."""
+    specialists_parameters: int
+    """Of all its specialists together."""
+    seconds: float
+    """Of training, mean over seeds."""
+    specialists_seconds: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Scores of one task and seed, on rows as they are, and on drawn rows [rounds]."""
+
+    points: tuple[float, float, float]
+    """Specialist, generalist, baseline; errors are negated."""
+    draws: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @property
+    def difference(self) -> np.ndarray:
+        return self.draws[1] - self.draws[0]
+
+    @property
+    def ratio(self) -> np.ndarray:
+        return _ratio(self.draws[0], self.draws[1])
+
+    @property
+    def normalised(self) -> np.ndarray:
+        return _normalised(*self.draws)
+
+
+def _ratio(specialist: Any, generalist: Any) -> np.ndarray:
+    """Of errors, which are negated, the other way round."""
+    upper, lower = np.asarray(generalist, dtype=float), np.asarray(specialist, dtype=float)
+    errors = (upper < 0) | (lower < 0)
+    above, below = np.where(errors, lower, upper), np.where(errors, upper, lower)
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
+
+
+def _normalised(specialist: Any, generalist: Any, baseline: Any) -> np.ndarray:
+    above = np.asarray(generalist, dtype=float) - np.asarray(baseline, dtype=float)
+    room = np.asarray(specialist, dtype=float) - np.asarray(baseline, dtype=float)
+    return np.divide(above, room, out=np.full_like(above, np.nan), where=room > 0)
+
+
+def of_tasks(
+    study: Study, trainings: Sequence[Training], shift: Shift | None = None
+) -> list[Retained]:
+    """Every variant and task, of which at least one model has a score; those of a shift, if given."""
+    variants = [variant.name for variant in study.variants]
+    tasks = dict.fromkeys(task for training in trainings for task in training.tasks)
+    wanted_tasks = [task for task in tasks if shift is None or task == shift.task]
+    return [
+        _retained(variant, task, trainings, shift) for variant in variants for task in wanted_tasks
+    ]
+
+
+def _retained(
+    variant: str, task: str, trainings: Sequence[Training], shift: Shift | None
+) -> Retained:
+    alone = _scores(SPECIALISTS, task, trainings, shift)
+    whole = _scores(variant, task, trainings, shift)
+    problems = [s["problem"] for s in [*alone.values(), *whole.values()] if s["problem"]]
+    alone, whole = _usable(alone), _usable(whole)
+    any_score = next(iter([*whole.values(), *alone.values()]), {})
+    sign = 1.0 if any_score.get("higher_is_better", True) else -1.0
+    pairs = [_pair(alone[seed], whole[seed], sign) for seed in alone if seed in whole]
+    rng = np.random.default_rng(0)
+    difference = over_seeds([p.difference for p in pairs], rng) if pairs else np.array([])
+    normalised = over_seeds([p.normalised for p in pairs], rng) if pairs else np.array([])
+    low, high = limits(difference)
+    normal_low, normal_high = limits(normalised)
+    specialist, generalist = _mean_score(alone), _mean_score(whole)
+    baseline = _mean_score({k: v["baseline"] for k, v in alone.items() if v["baseline"]})
+    if not isfinite(baseline):
+        baseline = _mean_score({k: v["baseline"] for k, v in whole.items() if v["baseline"]})
+    ratio = float(_ratio(sign * specialist, sign * generalist)) if pairs else nan
+    share = float(_normalised(sign * specialist, sign * generalist, sign * baseline))
+    samples = next((t.samples[task] for t in trainings if task in t.tasks), 0)
+    return Retained(
+        variant,
+        shift.label if shift else task,
+        any_score.get("metric", ""),
+        sign > 0,
+        len(pairs),
+        baseline,
+        any_score.get("baseline_doc", ""),
+        specialist,
+        generalist,
+        sign * (generalist - specialist),
+        low,
+        high,
+        ratio,
+        share,
+        normal_low if isfinite(share) else nan,
+        normal_high if isfinite(share) else nan,
+        _clears(pairs),
+        samples,
+        problems[0] if problems else "",
+    )
+
+
+def _scores(
+    model: str, task: str, trainings: Sequence[Training], shift: Shift | None
+) -> dict[int, dict[str, Any]]:
+    """Seed -> score of a model on a task."""
+    found: dict[int, dict[str, Any]] = {}
+    for training in trainings:
+        if training.model == model and task in training.tasks:
+            score = wanted(training, task, shift)
+            if score is not None:
+                found[training.seed] = score
+    return found
+
+
+def _usable(scores: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    return {seed: score for seed, score in scores.items() if not score["problem"]}
+
+
+def _mean_score(scores: Mapping[int, Mapping[str, Any]]) -> float:
+    values = [score["score"] for score in scores.values() if score["score"] is not None]
+    return float(np.mean(values)) if values else nan
+
+
+def _pair(alone: Mapping[str, Any], whole: Mapping[str, Any], sign: float) -> _Pair:
+    baseline = alone["baseline"] or whole["baseline"]
+    scores = [alone, whole, baseline] if baseline else [alone, whole]
+    draws = [sign * draw for draw in drawn_together(scores)]
+    points = [sign * score["score"] for score in scores]
+    if not baseline:
+        draws.append(np.full_like(draws[0], np.nan))
+        points.append(nan)
+    return _Pair((points[0], points[1], points[2]), (draws[0], draws[1], draws[2]))
+
+
+def _clears(pairs: Sequence[_Pair]) -> bool | None:
+    if not pairs or not isfinite(pairs[0].points[2]):
+        return None
+    above = over_seeds([p.draws[1] - p.draws[2] for p in pairs], np.random.default_rng(0))
+    return limits(above)[0] > 0
+
+
+def of_variants(study: Study, trainings: Sequence[Training]) -> list[Mean]:
+    """Means over the tasks for which specialist and generalist have scores of every seed."""
+    rows = of_tasks(study, trainings)
+    found: list[Mean] = []
+    for variant in study.variants:
+        own = [row for row in rows if row.variant == variant.name and row.seeds]
+        if own:
+            found.append(_mean(variant.name, own, trainings))
+    return found
+
+
+def _mean(variant: str, rows: Sequence[Retained], trainings: Sequence[Training]) -> Mean:
+    most = max(row.seeds for row in rows)
+    rows = [row for row in rows if row.seeds == most]
+    pairs = [_pairs(variant, row.task, trainings) for row in rows]
+    ratios = over_tasks([[p.ratio for p in own] for own in pairs])
+    normal = [row for row in rows if isfinite(row.normalised)]
+    shares = [
+        [p.normalised for p in own]
+        for row, own in zip(rows, pairs, strict=True)
+        if isfinite(row.normalised)
+    ]
+    share_limits = limits(over_tasks(shares)) if shares else (nan, nan)
+    known = [row.ratio for row in rows if isfinite(row.ratio)]
+    names = {row.task for row in rows}
+    own_runs = _taken([t for t in trainings if t.model == variant])
+    alone = [t for t in trainings if t.model == SPECIALISTS and set(t.tasks) <= names]
+    first = min((t.seed for t in alone), default=0)
+    return Mean(
+        variant,
+        len(rows),
+        float(np.mean(known)) if known else nan,
+        *limits(ratios),
+        float(np.mean([row.normalised for row in normal])) if normal else nan,
+        *share_limits,
+        len(normal),
+        sum(row.clears is True for row in rows),
+        own_runs[0]["parameters"] if own_runs else 0,
+        sum(run["parameters"] for run in _taken([t for t in alone if t.seed == first])),
+        sum(run["seconds"] for run in own_runs) / max(1, len(own_runs)),
+        sum(run["seconds"] for run in _taken(alone)) / most,
+        own_runs[0]["samples"] if own_runs else 0,
+    )
+
+
+def _pairs(variant: str, task: str, trainings: Sequence[Training]) -> list[_Pair]:
+    alone = _usable(_scores(SPECIALISTS, task, trainings, None))
+    whole = _usable(_scores(variant, task, trainings, None))
+    any_score = next(iter(whole.values()))
+    sign = 1.0 if any_score["higher_is_better"] else -1.0
+    return [_pair(alone[seed], whole[seed], sign) for seed in sorted(alone) if seed in whole]
+
+
+def _taken(trainings: Sequence[Training]) -> list[dict[str, Any]]:
+    return [taken(training) for training in trainings if is_trained(training)]
+
+
+def plain(row: Retained | Mean) -> dict[str, Any]:
+    """As JSON has it: numbers that are not finite are null."""
+    return {
+        key: None if isinstance(value, float) and not isfinite(value) else value
+        for key, value in asdict(row).items()
+    }

@@ -1,0 +1,194 @@
+"""Which models are to be trained, each with its configuration and its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ofa_retention.study import SPECIALISTS, Shift, Study
+from ofacore.components.schedules import build_schedule
+from ofacore.config.component_options import component_options
+from ofacore.config.schema import AggregatorConfig, RunConfig, ScheduleConfig
+from ofacore.plan.planned_run import PlannedRun
+from ofacore.plugin import UserError, suggest
+from ofacore.protocols import ScheduleContext, TaskShare
+from ofacore.setup.datasets import TaskRows, open_available
+from ofacore.setup.run_check import read_checked
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model: trained in a folder of its own, then scored on its tasks."""
+
+    model: str
+    """Name of a variant, or ``specialists``."""
+    seed: int
+    config: RunConfig
+    folder: Path
+    samples: Mapping[str, int]
+    """Task -> samples that the run takes."""
+    rows: int
+    """Most held-out rows of each task; 0: all."""
+    shifts: tuple[Shift, ...] = ()
+    keep: bool = False
+    """Its checkpoints stay."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of its tasks."""
+        return tuple(self.config.tasks)
+
+    @property
+    def label(self) -> str:
+        """How progress calls it."""
+        name = f"specialist of {self.tasks[0]}" if self.model == SPECIALISTS else self.model
+        return f"seed {self.seed}: {name}"
+
+
+def planned(study: Study) -> list[Training]:
+    """All models of a report: of each seed the specialists, then the generalists.
+
+    Raises:
+        UserError: A configuration, a task or data cannot be used; nothing has been trained yet.
+    """
+    recipe = _checked(study, ["model.experts=none"])
+    recipe, data = open_available(recipe.only(_tasks(study, recipe.config)))
+    for shift in study.shifts:
+        _known(shift.task, recipe.config, "--data")
+    samples = samples_of(recipe, data)
+    found: list[Training] = []
+    variants = {
+        variant.name: _checked(study, variant.settings).only(recipe.config.tasks)
+        for variant in study.variants
+    }
+    for seed in study.seeds:
+        place = study.out / f"seed-{seed}"
+        if study.only != "generalist":
+            found += [
+                _specialist(study, recipe.config, task, samples[task], seed, place)
+                for task in recipe.config.tasks
+            ]
+        if study.only != SPECIALISTS:
+            found += [
+                _generalist(study, name, run, samples_of(run, data), seed, place)
+                for name, run in variants.items()
+            ]
+    return found
+
+
+def _checked(study: Study, settings: Sequence[str]) -> PlannedRun:
+    run = read_checked([study.source], [*study.overrides, *settings])
+    if run.config.parallel.nproc > 1:
+        raise UserError(
+            "parallel.nproc: each model is trained in one process here; set parallel.nproc=1 and "
+            "train several models at a time with --jobs"
+        )
+    return run
+
+
+def _tasks(study: Study, config: RunConfig) -> Iterable[str]:
+    for name in study.tasks:
+        _known(name, config, "--tasks")
+    return study.tasks or config.tasks
+
+
+def _known(name: str, config: RunConfig, option: str) -> None:
+    if name not in config.tasks:
+        hint = suggest(name, config.tasks) or f"there are {', '.join(config.tasks)}"
+        raise UserError(f"{option}: no task '{name}'; {hint}")
+
+
+def samples_of(run: PlannedRun, data: Mapping[str, TaskRows]) -> dict[str, int]:
+    """Samples that each task gives to a whole run.
+
+    Raises:
+        UserError: A task gives none, so that there is nothing to compare.
+    """
+    train = run.config.train
+    shares = {
+        name: TaskShare(len(rows.train), run.plans[name].weight)
+        for name, rows in data.items()
+        if rows.train is not None and run.plans[name].weight > 0
+    }
+    registry = run.registry.pinned(component_options(run.config))
+    name = train.schedule.name
+    options = {**registry.component("schedule", name).options, **train.schedule.options}
+    build = registry.load("schedule", name)
+    context = ScheduleContext(train.steps)
+    schedule = build_schedule(build, shares, train.samples, train.seed, options, context)
+    totals = dict.fromkeys(data, 0)
+    for step in range(train.steps):
+        for task, count in schedule.counts(step).items():
+            totals[task] += count
+    without = next((task for task, total in totals.items() if not total), None)
+    if without is not None:
+        raise UserError(
+            f"task '{without}' gives no sample to the run: raise train.samples, train.steps or its "
+            "weight, give it training rows, or leave it out with --tasks"
+        )
+    return totals
+
+
+def own_steps(samples: int, steps: int) -> tuple[int, int]:
+    """(steps, samples of each) of a specialist that takes as many samples of its task as a run of ``steps``.
+
+    >>> own_steps(1200, 400), own_steps(1100, 400)
+    ((400, 3), (367, 3))
+    """
+    each = max(1, round(samples / steps))
+    return max(1, round(samples / each)), each
+
+
+def _specialist(
+    study: Study, recipe: RunConfig, task: str, samples: int, seed: int, place: Path
+) -> Training:
+    """The recipe on one task: as many of its samples, in steps that hold no others."""
+    steps, each = own_steps(samples, recipe.train.steps)
+    warmup = recipe.train.lr.warmup
+    if warmup >= 1:
+        warmup = round(warmup * steps / recipe.train.steps)
+    train = recipe.train.model_copy(
+        update={
+            "steps": steps,
+            "samples": each,
+            "seed": seed,
+            "schedule": ScheduleConfig(),
+            "aggregator": AggregatorConfig(),
+            "lr": recipe.train.lr.model_copy(update={"warmup": warmup}),
+            "checkpoint": recipe.train.checkpoint.model_copy(update={"best": "", "keep_last": 1}),
+        }
+    )
+    config = _named(recipe, [task], f"{task}-alone", train)
+    folder = place / SPECIALISTS / quote(task, safe=" ")
+    shifts = tuple(shift for shift in study.shifts if shift.task == task)
+    return Training(
+        SPECIALISTS,
+        seed,
+        config,
+        folder,
+        {task: steps * each},
+        study.rows,
+        shifts,
+        study.keep,
+    )
+
+
+def _generalist(
+    study: Study, name: str, run: PlannedRun, samples: Mapping[str, int], seed: int, place: Path
+) -> Training:
+    train = run.config.train.model_copy(update={"seed": seed})
+    if study.snapshots:
+        every = max(1, train.steps // study.snapshots)
+        kept = {"every": every, "keep_last": study.snapshots}
+        checkpoint = train.checkpoint.model_copy(update=kept)
+        train = train.model_copy(update={"checkpoint": checkpoint})
+    config = _named(run.config, run.config.tasks, name, train)
+    return Training(name, seed, config, place / name, samples, study.rows, study.shifts, True)
+
+
+def _named(config: RunConfig, tasks: Iterable[str], name: str, train: Any) -> RunConfig:
+    kept = {task: config.tasks[task] for task in tasks}
+    return config.model_copy(update={"tasks": kept, "name": name, "train": train})

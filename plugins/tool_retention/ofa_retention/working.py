@@ -1,0 +1,204 @@
+"""Training and scoring one model; whatever was done before is found and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import torch
+
+from ofa_retention.scoring import scored
+from ofa_retention.stopwatch import Stopwatch
+from ofa_retention.study import Shift
+from ofa_retention.trainings import Training
+from ofacore import Generalist
+from ofacore.checkpoint import find_latest
+from ofacore.checkpoint.durable import replace_json
+from ofacore.config.schema import RunConfig
+from ofacore.generalist.fitting import fit
+from ofacore.generalist.storing import load
+from ofacore.ground.json_files import read_object
+from ofacore.ground.json_text import json_text
+from ofacore.parallel.process import tune_process
+from ofacore.plugin import UserError
+from ofacore.setup.datasets import open_task, open_tasks, rows_of
+
+MODEL, TRAINED, RECIPE, SCORES = "model", "training.json", "recipe.json", "scores"
+"""What a folder holds: the trained weights, what training took, what it was asked, a file for each score."""
+_SIDE = ("out", "name")
+_SIDE_OF_TRAINING = ("checkpoint", "log_every", "trackers")
+"""Settings that decide no figure."""
+
+
+def work_through(trainings: Sequence[Training], jobs: int) -> Iterator[Training]:
+    """Train and score, up to ``jobs`` at a time, in any order; yields what is done.
+
+    Raises:
+        UserError: A model cannot be trained; what is done stays.
+        SystemExit: A signal ended a training, after it was saved.
+    """
+    if jobs == 1:
+        for training in trainings:
+            work(training)
+            yield training
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = ProcessPoolExecutor(
+        jobs, get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
+    )
+    with pool:
+        waiting = {pool.submit(work, training): training for training in trainings}
+        try:
+            for done in as_completed(waiting):
+                done.result()
+                yield waiting[done]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin_worker(threads: int) -> None:
+    """A share of the cores; and no worker outlives the process that started it, which would keep its folder claimed."""
+    torch.set_num_threads(threads)
+    parent = parent_process()
+    assert parent is not None  # this is a process of a pool
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def work(training: Training) -> None:
+    """Do what is left to do for one model.
+
+    Raises:
+        UserError: The folder holds a model of another recipe, or it cannot be trained.
+    """
+    check_recipe(training)
+    generalist = None if is_trained(training) else _train(training)
+    for task in training.tasks:
+        if wanted(training, task) is None:
+            generalist = generalist or load(training.folder / MODEL, None)
+            _score(generalist, training, task, None)
+    for shift in training.shifts:
+        if wanted(training, shift.task, shift) is None:
+            generalist = generalist or load(training.folder / MODEL, None)
+            _score(generalist, training, shift.task, shift)
+
+
+def is_trained(training: Training) -> bool:
+    """Whether nothing is left to train."""
+    return (training.folder / TRAINED).is_file()
+
+
+def taken(training: Training) -> dict[str, Any]:
+    """What training took: steps, samples, seconds, parameters."""
+    return read_object(training.folder / TRAINED)
+
+
+def wanted(training: Training, task: str, shift: Shift | None = None) -> dict[str, Any] | None:
+    """A score that is there, on the rows that are asked for."""
+    file = _score_file(training, task, shift)
+    if not file.is_file():
+        return None
+    found = read_object(file)
+    source = shift.file if shift else ""
+    return found if (found["most"], found["source"]) == (training.rows, source) else None
+
+
+def _score_file(training: Training, task: str, shift: Shift | None) -> Path:
+    name = shift.label if shift else task
+    return training.folder / SCORES / f"{quote(name, safe=' @')}.json"
+
+
+def check_recipe(training: Training) -> None:
+    """Note what the model is trained by, at its first start; later it must be the same.
+
+    Raises:
+        UserError: It differs; names the first setting that does.
+    """
+    file, recipe = training.folder / RECIPE, _recipe(training.config)
+    if not file.is_file():
+        training.folder.mkdir(parents=True, exist_ok=True)
+        replace_json(file, recipe)
+        return
+    begun = read_object(file)
+    differing = next(_differences(begun, recipe, ""), None)
+    if differing:
+        raise UserError(
+            f"'{training.folder}' was begun with other settings: {differing}; choose another folder "
+            "with --out, or give the settings of before"
+        )
+
+
+def _recipe(config: RunConfig) -> dict[str, Any]:
+    """What decides the figures, as JSON gives it back."""
+    settings = config.model_dump(mode="json", exclude=set(_SIDE))
+    for key in _SIDE_OF_TRAINING:
+        settings["train"].pop(key)
+    read: dict[str, Any] = json.loads(json_text(settings))
+    return read
+
+
+def _differences(before: Any, now: Any, path: str) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            below = f"{path}.{key}" if path else str(key)
+            yield from _differences(before.get(key), now.get(key), below)
+    elif before != now:
+        yield f"{path} was {before!r:.60} and is {now!r:.60}"
+
+
+def _train(training: Training) -> Generalist:
+    folder, config = training.folder, training.config
+    tune_process(config.train.threads)
+    begun = find_latest(folder) is not None
+    if begun:
+        generalist = load(folder, None)
+        generalist.data = open_tasks(generalist.assembly.run)
+    else:
+        generalist = Generalist.create(config=config)
+    watch = Stopwatch()
+    fit(generalist, folder, resume=begun, callbacks=[watch], quiet=True)
+    if watch.signal:
+        raise SystemExit(128 + watch.signal)
+    generalist.save(folder / MODEL)
+    parameters = sum(parameter.numel() for parameter in generalist.model.parameters())
+    replace_json(
+        folder / TRAINED,
+        {
+            "steps": watch.steps,
+            "samples": watch.samples,
+            "seconds": watch.seconds,
+            "parameters": parameters,
+        },
+    )
+    if not training.keep:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return generalist
+
+
+def _score(generalist: Generalist, training: Training, task: str, shift: Shift | None) -> None:
+    run = generalist.assembly.run
+    if task not in generalist.data:
+        plan, settings = run.plans[task], run.config.tasks[task]
+        generalist.data[task] = open_task(plan, settings, run.registry)
+    learned = data = generalist.data[task]
+    if shift is not None:
+        data = rows_of(run, {}, [task], {task: shift.file}, "test")[task]
+    found = scored(generalist, task, data, learned, training.rows)
+    source = shift.file if shift is not None else ""
+    file = _score_file(training, task, shift)
+    file.parent.mkdir(exist_ok=True)
+    replace_json(file, {**found, "most": training.rows, "source": source})

@@ -1,0 +1,250 @@
+"""``ofa report retention`` on three tasks of text that a tiny model trains on in seconds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import time
+from itertools import product
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+
+from ofa_cli.main import main
+from ofa_retention.running import run
+from ofa_retention.study import Study, read_seeds, read_shifts, read_variants
+from ofa_retention.trainings import own_steps
+from ofacore.plugin import UserError
+
+WORDS = ("red", "green", "blue", "cat", "dog", "owl")
+ANSWERS = {
+    "first": lambda row: row[0],
+    "last": lambda row: row[2],
+    "animal": lambda row: "yes" if WORDS.index(row[0]) > 2 else "no",
+}
+TASKS = tuple(ANSWERS)
+
+
+def write_rows(file: Path, answer, rows) -> None:
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["a", "b"])
+        writer.writerows([" ".join(row), answer(row)] for row in rows)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> Path:
+    """A configuration of three tasks, beside its data."""
+    folder = tmp_path_factory.mktemp("toy")
+    rows = list(product(WORDS, repeat=3))
+    tasks = {}
+    for name, answer in ANSWERS.items():
+        files = {split: str(folder / f"{name}-{split}.csv") for split in ("train", "test")}
+        write_rows(Path(files["train"]), answer, rows[::2])
+        write_rows(Path(files["test"]), answer, rows[1::7])
+        tasks[name] = {
+            "instruction": f"{name} [TEXT:a] -> [TEXT:b,closed_set]",
+            "metrics": [{"metric": "exact_match", "slot": "b"}],
+            "data": files,
+        }
+    write_rows(folder / "other.csv", ANSWERS["animal"], rows[3::11])
+    sizes = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    settings = {
+        "name": "toy",
+        "tasks": tasks,
+        "model": {"preset": "tiny", "dropout": 0.0, **sizes},
+        "train": {
+            "steps": 12,
+            "samples": 36,
+            "precision": "fp32",
+            "threads": 1,
+            "trackers": ["jsonl"],
+            "optimizer": {"lr": 5e-3},
+            "checkpoint": {"every": 4},
+        },
+    }
+    (folder / "toy.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return folder
+
+
+def asked(toy: Path, out: Path, **changed) -> Study:
+    given = {
+        "source": str(toy / "toy.yaml"),
+        "overrides": (),
+        "seeds": (1,),
+        "variants": read_variants(["dense"]),
+        "tasks": (),
+        "only": "",
+        "rows": 0,
+        "shifts": read_shifts([f"animal={toy / 'other.csv'}"]),
+        "out": out,
+        "snapshots": 2,
+    }
+    return Study(**{**given, **changed})
+
+
+@pytest.fixture(scope="module")
+def done(toy, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "retention"
+    run(asked(toy, out))
+    return out
+
+
+def read(file: Path):
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def without_time(value):
+    if isinstance(value, dict):
+        return {key: without_time(each) for key, each in value.items() if "seconds" not in key}
+    return [without_time(each) for each in value] if isinstance(value, list) else value
+
+
+def test_every_task_of_every_generalist_is_compared_with_its_specialist(done):
+    results = read(done / "results.json")
+    assert [(row["variant"], row["task"]) for row in results["tasks"]] == [
+        ("dense", task) for task in TASKS
+    ]
+    for row in results["tasks"]:
+        alone = read(
+            done / "seed-1" / "specialists" / row["task"] / "scores" / f"{row['task']}.json"
+        )
+        whole = read(done / "seed-1" / row["variant"] / "scores" / f"{row['task']}.json")
+        assert (row["specialist"], row["generalist"]) == (alone["score"], whole["score"])
+        assert row["difference"] == pytest.approx(whole["score"] - alone["score"])
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+        assert alone["items"].keys() == whole["items"].keys()
+        assert row["baseline_doc"] == "most frequent answer" and row["baseline"] > 0
+    for mean in results["means"]:
+        assert mean["tasks"] == 3
+        share = mean["parameters"] / mean["specialists_parameters"]
+        assert 0.3 < share < 0.4
+
+
+def test_specialists_take_as_many_samples_of_their_task_as_the_generalist(done):
+    for task in TASKS:
+        took = read(done / "seed-1" / "specialists" / task / "training.json")
+        assert (took["steps"], took["samples"]) == (12, 12 * 12)
+    assert read(done / "seed-1" / "dense" / "training.json")["samples"] == 12 * 36
+    assert not (done / "seed-1" / "specialists" / "first" / "checkpoints").exists()
+
+
+def test_rows_of_another_source_are_scored_without_training(done):
+    found = read(done / "results.json")["other sources"]
+    assert [row["task"] for row in found] == ["animal @ other.csv"]
+    assert all(row["samples"] and row["generalist"] is not None for row in found)
+
+
+def test_the_page_is_whole_and_its_bars_have_axis_and_legend(done):
+    text = (done / "report.html").read_text(encoding="utf-8")
+    drawn = [part.partition("</svg>")[0] for part in text.split("<svg")[1:]]
+    assert len(drawn) == 4 + len(TASKS), "bars twice, a curve for each task, matrices twice"
+    curves, drawn = drawn[2 : 2 + len(TASKS)], drawn[:2] + drawn[-2:]
+    assert all(each.count("<polyline") == 2 for each in curves), "specialist and generalist"
+    words = [set(ElementTree.fromstring(f"<svg{svg}</svg>").itertext()) for svg in drawn]
+    assert all(set(TASKS) <= each for each in words)
+    assert all({"dense", "1"} <= each for each in words[:2])
+    assert "step on  \u2193   loss of  \u2192" in words[2]
+
+
+def test_who_helps_whom_is_measured_along_the_run(done):
+    found = read(done / "transfer.json")["dense"]
+    assert found["tasks"] == list(TASKS)
+    assert [moment["step"] for moment in found["along the run"]] == [6, 12]
+    for name in ("lookahead", "cosine"):
+        mean = np.mean([moment[name] for moment in found["along the run"]], axis=0)
+        assert np.array(found[name]) == pytest.approx(mean, abs=1e-6)
+    assert np.diag(found["cosine"]) == pytest.approx(1.0, abs=1e-3)
+    assert np.isfinite(found["lookahead"]).all() and np.ptp(found["lookahead"]) > 0
+    assert sorted(task for group in found["groups"] for task in group) == sorted(TASKS)
+
+
+def test_started_again_it_trains_nothing_and_says_the_same(toy, done, capsys):
+    before, stamp = (
+        read(done / "results.json"),
+        os.stat(done / "seed-1" / "dense" / "training.json"),
+    )
+    run(asked(toy, done))
+    assert read(done / "results.json") == before
+    assert os.stat(done / "seed-1" / "dense" / "training.json").st_mtime_ns == stamp.st_mtime_ns
+    assert "generalist 'dense'" in capsys.readouterr().out
+
+
+def test_killed_it_goes_on_to_the_same_figures(toy, done, tmp_path):
+    """SIGKILL in the middle of the generalist's training; all processes are gone, nothing was told."""
+    out = tmp_path / "killed"
+    command = ["report", "retention", str(toy / "toy.yaml"), "--out", str(out), "--rows", "0"]
+    command += ["--only", "generalist", "--variant", "dense"]
+    command += ["--set", "train.checkpoint.every=6"]
+    command += ["--data", f"animal={toy / 'other.csv'}"]
+    child = os.fork()
+    if child == 0:
+        try:
+            main(command)
+        finally:
+            os._exit(0)
+    checkpoints = out / "seed-1" / "dense" / "checkpoints"
+    ended = (0, 0)
+    while ended[0] == 0 and not list(checkpoints.glob("*/COMPLETE")):
+        time.sleep(0.005)
+        ended = os.waitpid(child, os.WNOHANG)
+    assert ended[0] == 0, "it ended by itself"
+    os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert not (out / "seed-1" / "dense" / "training.json").exists()
+    shutil.copytree(done / "seed-1" / "specialists", out / "seed-1" / "specialists")
+    run(asked(toy, out))
+    assert without_time(read(out / "results.json")) == without_time(read(done / "results.json"))
+
+
+REFUSED = {
+    "other settings": ({"overrides": ("train.steps=13",)}, "train.steps was 12 and is 13.*--out"),
+    "no such task": ({"tasks": ("frist",)}, "--tasks: no task 'frist'; did you mean 'first'"),
+    "several processes": ({"overrides": ("parallel.nproc=2",)}, "parallel.nproc.*--jobs"),
+    "no sample": ({"overrides": ("tasks.last.weight=0",)}, "task 'last' gives no sample.*--tasks"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_compared_is_refused_with_the_way_out(toy, done, case):
+    changed, message = REFUSED[case]
+    with pytest.raises(UserError, match=message):
+        run(asked(toy, done, **changed))
+
+
+WRONG = {
+    "1,x": (read_seeds, "'x' is no seed"),
+    "1,1": (read_seeds, "twice"),
+    "wide": (lambda text: read_variants([text]), "has no settings: write wide:key=value"),
+    "specialists:a=1": (lambda text: read_variants([text]), "cannot be its name"),
+    "wide:hidden": (lambda text: read_variants([text]), "key=value,key=value"),
+    "animal": (lambda text: read_shifts([text]), "write task=file"),
+    "animal=nowhere.csv": (lambda text: read_shifts([text]), "no file or folder 'nowhere.csv'"),
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_options_that_cannot_be_read_are_refused(text):
+    reads, message = WRONG[text]
+    with pytest.raises(UserError, match=message):
+        reads(text)
+
+
+def test_settings_of_a_variant_may_hold_lists():
+    (found,) = read_variants(["even:train.trackers=[jsonl,tensorboard],model.hidden=64"])
+    assert found.settings == ("train.trackers=[jsonl,tensorboard]", "model.hidden=64")
+
+
+def test_steps_of_a_specialist_take_the_samples_of_its_task():
+    assert own_steps(1200, 400) == (400, 3)
+    steps, each = own_steps(130, 400)
+    assert (steps, each) == (130, 1)
+    for samples in range(1, 2000, 7):
+        steps, each = own_steps(samples, 100)
+        assert abs(steps * each - samples) <= each / 2
