@@ -107,7 +107,9 @@ def _train(
     print_tasks(generalist, console)
     before: Known = {}
     if extension is not None:
-        before = {} if dry_run else scores_before(generalist, extension, folder, SCORED)
+        if not dry_run:
+            goes_on = resume and find_latest(folder) is not None
+            before = scores_before(generalist, extension, folder, SCORED, goes_on)
         print_extension(generalist, extension, before, console)
     if dry_run:
         from ofacore.runs.rehearsal import rehearse
