@@ -92,8 +92,8 @@ def source_sequence(
             continue
         first = index == 0 or isinstance(flat[index - 1][1], DenseSegment)
         last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
-        bounded = part.boundaries and settings.source_boundaries if first else bounded
         if first:
+            bounded = part.boundaries and bool(settings.source_boundaries)
             row.begin_run()
         ids = part.ids if part.inputs is None else part.inputs
         before, behind = bounded and first, bounded and last

@@ -84,10 +84,7 @@ def read_extension(
         kept = kept_tasks(model.assembly, given)
         config = joined_config(model.assembly, given, kept)
         _check_rows(config, kept)
-    except ConfigError as error:
-        raise ConfigError(_placed(error.problems, loaded.places)) from None
-    new = tuple(name for name in given.tasks if name not in model.assembly.plans)
-    try:
+        new = tuple(name for name in given.tasks if name not in model.assembly.plans)
         run = joining(model.assembly, config, [*kept, *new])
     except ConfigError as error:
         raise ConfigError(_placed(error.problems, loaded.places)) from None

@@ -29,15 +29,19 @@ Known = dict[tuple[str, str], float]
 """(task, metric) -> score."""
 
 
-def scores_before(generalist: Generalist, extension: Extension, folder: Path) -> Known:
+def scores_before(
+    generalist: Generalist, extension: Extension, folder: Path, goes_on: bool
+) -> Known:
     """What old tasks score before the first step; of a run that goes on, what was found then.
 
     All processes of a run score together; the first writes.
     """
-    if (folder / BEFORE).is_file():
+    if goes_on:
+        if not (folder / BEFORE).is_file():
+            return {}
         rows = read_object(folder / BEFORE).get("scores", [])
         return {(row["task"], row["metric"]): float(row["score"]) for row in rows}
-    if is_first() and extension.model.assembly.plans:
+    if is_first():
         print("scoring the tasks that the model knows", file=sys.stderr)
     limit = generalist.assembly.config.train.test_rows or None
     trained = _scored(generalist, extension.kept, limit)

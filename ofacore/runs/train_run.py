@@ -100,7 +100,9 @@ def _train(
     print_tasks(generalist, console)
     before: Known = {}
     if extension is not None:
-        before = {} if dry_run else scores_before(generalist, extension, folder)
+        if not dry_run:
+            goes_on = resume and find_latest(folder) is not None
+            before = scores_before(generalist, extension, folder, goes_on)
         print_extension(generalist, extension, before, console)
     trained = trained_parts(generalist.model, generalist.assembly.config.train.optimizer)
     if dry_run or any(part.trained < part.parameters for part in trained):

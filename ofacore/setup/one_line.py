@@ -88,7 +88,7 @@ def one_line(
     if not Path(data).exists() and not any(mark in data for mark in "*?["):
         raise UserError(f"no file or folder {data}{nearest(Path(data))}")
     splits = _splits(data)
-    task = _name(template)
+    task = _name(template, registry)
     section: dict[str, Any] = dict(splits)
     shares = {name: SHARE for name in ("valid", "test") if name not in splits}
     if shares:
@@ -169,7 +169,7 @@ def _columns(source: Source, template: TemplatePlan, registry: Registry) -> dict
     """Of files sorted into folders: the slot that takes them, and the target that is the folder's name."""
     if not isinstance(source, ListSource) or set(source.columns) != {FILE_COLUMN, _LABEL}:
         return {}
-    needed = needed_columns(template)
+    needed = needed_columns(template, registry)
     slots = [slot for slot in template.slots.values() if slot.name in needed]
     files = file_slots([slot for slot in slots if slot.side == "source"], registry)
     targets = [slot.name for slot in slots if slot.side == "target" and slot.loss]
@@ -203,9 +203,9 @@ def _learned(template: TemplatePlan) -> list[SlotPlan]:
     ]
 
 
-def _name(template: TemplatePlan) -> str:
+def _name(template: TemplatePlan, registry: Registry) -> str:
     """Of the task: by what is learned."""
-    names = [slot.name for slot in _learned(template)] or list(needed_columns(template))
+    names = [slot.name for slot in _learned(template)] or list(needed_columns(template, registry))
     text = re.sub(r"[^A-Za-z0-9]+", "_", "_".join(dict.fromkeys(names))).strip("_").lower()
     return text[:40] or "task"
 

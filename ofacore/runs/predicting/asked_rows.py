@@ -131,7 +131,7 @@ def asked_rows(
         UserError: A column is missing, there are no rows, or a folder has no slot to go to.
         SourceError: It cannot be opened.
     """
-    needed = _needed(plan.templates[0], given)
+    needed = _needed(plan.templates[0], given, registry)
     if data == STANDARD_INPUT:
         return LineRows(sys.stdin, "line", _only(needed), given)
     path = Path(data)
@@ -208,14 +208,15 @@ class _Named:
         return (self.slot,)
 
 
-def _needed(template: TemplatePlan, given: Mapping[str, Any]) -> list[str]:
+def _needed(template: TemplatePlan, given: Mapping[str, Any], registry: Registry) -> list[str]:
     """Slots that every row must give: those of the source, and those of the target that are not generated."""
     read = {
         slot.name
         for slot in template.slots.values()
         if slot.plain is None and not (slot.side == "target" and slot.loss)
     }
-    return [name for name in needed_columns(template) if name in read and name not in given]
+    needed = needed_columns(template, registry)
+    return [name for name in needed if name in read and name not in given]
 
 
 def _only(needed: Sequence[str]) -> str:
