@@ -227,7 +227,7 @@ class ModelConfig(Section):
     preset: str = Field(
         "tiny",
         description="Named sizes: tiny, small, base, large, huge; starter, that of the built-in runs; of OFA ofa-tiny, "
-        "ofa-medium, ofa-base, ofa-large, ofa-huge, ofa-6b, ofa-8b, ofa-10b; of OFASys's speech ofa-asr-small and "
+        "ofa-medium, ofa-base, ofa-large, ofa-huge, ofa-6b, ofa-8b, ofa-10b; of OFASys ofa-asr-small and "
         "ofa-asr-base.",
     )
     backbone: str = Field(

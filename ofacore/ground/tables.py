@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
-
-from rich.cells import cell_len
 
 _GAP = "  "
 _NOTHING = "-"
@@ -28,14 +27,25 @@ def table_lines(
     heads = [title.upper() for title in titles]
     cells = [[str(cell) or _NOTHING for cell in row] for row in rows]
     columns = list(zip(heads, *cells, strict=True))
-    widths = [max(map(cell_len, column)) for column in columns]
+    widths = [max(map(screen_width, column)) for column in columns]
     if width is None or _total(widths) <= width:
         return [_line(row, widths) for row in (heads, *cells)]
-    least = [max(cell_len(word) for cell in column for word in cell.split()) for column in columns]
+    least = [
+        max(screen_width(word) for cell in column for word in cell.split()) for column in columns
+    ]
     if _total(least) > width:
         return _blocks(heads, cells)
     widths = _shared(least, widths, width)
     return [line for row in (heads, *cells) for line in _lines(row, widths)]
+
+
+def screen_width(text: str) -> int:
+    """Columns that a text takes on a screen: two for a wide letter, none for a mark on another (UAX 11)."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    marks = sum(unicodedata.combining(letter) > 0 for letter in text)
+    return len(text) + wide - marks
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -65,13 +75,13 @@ def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [
-        cell + " " * (size - cell_len(cell)) for cell, size in zip(cells, widths, strict=True)
+        cell + " " * (size - screen_width(cell)) for cell, size in zip(cells, widths, strict=True)
     ]
     return _GAP.join(padded).rstrip()
 
 
 def _blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    size = max(map(cell_len, heads))
+    size = max(map(screen_width, heads))
     blocks = [
         [_line((head, cell), (size, 0)) for head, cell in zip(heads, row, strict=True)]
         for row in rows

@@ -83,7 +83,11 @@ def _parameters(path: str, old: Described, new: Described) -> Iterator[Change]:
 def _positional(after: Described, shared: list[str]) -> bool:
     """Whether a new parameter stands before one that may be given by place."""
     last = max(
-        (list(after).index(name) for name in shared if after[name]["kind"] != "keyword-only"),
+        (
+            list(after).index(name)
+            for name in shared
+            if after[name]["kind"] not in ("keyword-only", "variadic keyword")
+        ),
         default=-1,
     )
     return any(name not in shared for name in list(after)[:last])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.ground.tables import table_lines
+from ofacore.ground.tables import screen_width, table_lines
 
 TITLES = ("task", "metric", "score", "95 % interval", "baseline", "rows")
 LONG = ("compositional_grounding", "iou_accuracy_at_half", "iou_accuracy_at_three_quarters")
@@ -39,6 +39,11 @@ def test_a_table_that_is_too_wide_for_its_names_becomes_blocks():
         "METRIC         iou_accuracy_at_half",
     ]
     assert lines[6] == "" and len(lines) == 13
+
+
+def test_wide_letters_and_marks_keep_columns_in_line():
+    lines = table_lines(("a", "b"), [("日本", "x"), ("e\u0301te", "x"), ("four", "x")])
+    assert [screen_width(line) for line in lines] == [7, 7, 7, 7]
 
 
 @given(st.lists(st.tuples(cells, cells, cells), max_size=4), st.integers(20, 90))
