@@ -32,6 +32,7 @@ def test_without_metrics_there_are_no_points_and_one_that_is_missing_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert JoinedMetrics()({"valid/a/b/loss": 1.0}) is None
+    assert JoinedMetrics({}, {"valid/a/f1": 0.5})({"valid/a/b/loss": 1.0}) is None
     joined = JoinedMetrics({"valid/a/f1": True})
     assert joined({"valid/a/f1": 0.5}) == 0.5
     assert math.isnan(joined({"valid/a/b/loss": 1.0}) or 0.0)

@@ -29,6 +29,8 @@ class JoinedMetrics:
 
     def __call__(self, values: Mapping[str, float]) -> float | None:
         """The points; None where no task has a metric, nan where one of them was not measured this time."""
+        if not self.deciding:  # a run may go on without metrics that it had before
+            return None
         if not self.first:
             there = {name: values.get(name, math.nan) for name in self.deciding}
             self.first = {name: value for name, value in there.items() if math.isfinite(value)}
