@@ -73,4 +73,4 @@ SUBCOMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Command of ``ofa`` that has commands of its own -> their names; plugins may add others below it."""
 WITH_ARGUMENTS: frozenset[str] = frozenset({"report"})
-"""Commands of ``ofa``, here or to come, that take arguments and below which plugins add commands all the same."""
+"""Commands that take arguments of their own, and below which plugins add commands all the same."""
