@@ -92,7 +92,7 @@ def source_sequence(
             continue
         first = index == 0 or isinstance(flat[index - 1][1], DenseSegment)
         last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
-        bounded = part.boundaries and settings.source_boundaries if first else bounded
+        bounded = part.boundaries and bool(settings.source_boundaries) if first else bounded
         if first:
             row.begin_run()
         ids = part.ids if part.inputs is None else part.inputs
