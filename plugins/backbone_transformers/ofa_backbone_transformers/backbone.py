@@ -175,7 +175,8 @@ class TransformersBackbone(nn.Module):
         if not self.model.one_group:
             return None
         like = next(self.parameters())
-        one = like.new_zeros(1, self.architecture.hidden_size, requires_grad=True)
+        width = self.architecture.hidden_size
+        one = torch.zeros(1, width, dtype=like.dtype, device=like.device, requires_grad=True)
         run = self.model.encode if stack == "encoder" else self.model.decode
         rest = () if stack == "encoder" else (None, None)
         return (run(one, _one_position(like.device), *rest) * 0).sum()
@@ -220,10 +221,13 @@ class TransformersBackbone(nn.Module):
             self.model.recomputes = True
 
 
-def _layers_of(stack: Any) -> list[nn.Module]:
-    """The blocks of a stack: the longest list of modules in it."""
-    lists = [list(module) for module in stack.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=len) if lists else []
+def _layers_of(stack: nn.Module) -> list[nn.Module]:
+    """The blocks of a stack: the longest of its outermost lists of modules."""
+    lists = {
+        name: list(part) for name, part in stack.named_modules() if isinstance(part, nn.ModuleList)
+    }
+    depth = min((name.count(".") for name in lists), default=0)
+    return max((found for name, found in lists.items() if name.count(".") == depth), key=len)
 
 
 def _check_sizes(config: BackboneConfig, own: Any, rows: Mapping[str, Tensor]) -> None:

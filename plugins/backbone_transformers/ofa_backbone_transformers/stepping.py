@@ -105,9 +105,10 @@ def stepper_of(
         source: Its layout, or None.
     """
     if isinstance(model, EncoderDecoder):
-        like = next(model.parameters()) if memory is None else memory
+        own = next(model.parameters())
         width = model.decoder.config.hidden_size
-        reads = model.reads(memory, source, rows, like.detach().reshape(-1)[:1].expand(width))
+        like = torch.zeros(width, dtype=own.dtype, device=own.device)
+        reads = model.reads(memory, source, rows, like)
         read, real = reads.of(rows)
         return ReadingSteps(model, new_cache(both=True), read, real)
     prefix = prefix_of(memory)
