@@ -18,7 +18,7 @@ from ofa_merge.opened import OpenedRun, open_run
 from ofa_merge.rows import open_rows
 from ofa_merge.scoring import KeptRow, keep_table
 from ofa_merge.union import union
-from ofa_merge.validation import RelativeLoss, best_losses, with_valid
+from ofa_merge.validation import RelativeLoss, loss_ranges, with_valid
 from ofa_merge.weighing import check_weights, search_weights
 from ofa_merge.writing import check_out, made_whole, write_run
 from ofacore.generalist.facade import Generalist, build_model
@@ -177,11 +177,11 @@ def _searched(
 ) -> _Weights:
     valid = with_valid(rows)
     runs: Sequence[OpenedRun] = combination.runs
-    objective = RelativeLoss(combination, _model(merged, valid), best_losses(runs, valid))
+    objective = RelativeLoss(combination, _model(merged, valid), loss_ranges(runs, valid))
     found = search_weights(objective, start, shares=not combination.method.from_ancestor)
     note = (
-        f"searched {found.tried} sets of weights on validation rows: loss {found.objective:.3f} times that of the "
-        f"best runs, {found.begun:.3f} with the weights at the beginning"
+        f"searched {found.tried} sets of weights: validation loss {found.objective:.3f}, at the beginning "
+        f"{found.begun:.3f} (0: as the best run of each task, 1: as the worst)"
     )
     return _Weights(lambda name: found.weights, list(found.weights), (note,))
 

@@ -1,4 +1,4 @@
-"""The validation loss of a merged model, measured by what the best of the runs reaches on each task."""
+"""The validation loss of a merged model, measured by those of the runs on each task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ofacore.ground.errors import UserError
 from ofacore.setup.datasets import TaskRows
 
 _LEAST = 1e-3
-"""A loss that is as good as none: ratios to smaller ones would say nothing."""
+"""The smallest difference of losses that others are measured by."""
 
 
 def with_valid(data: Mapping[str, TaskRows]) -> dict[str, TaskRows]:
@@ -40,44 +40,56 @@ def task_losses(generalist: Generalist) -> dict[str, float]:
     return {task: sum(values) / len(values) for task, values in by_task.items()}
 
 
+@dataclass(frozen=True)
+class LossRange:
+    """Validation losses of one task over the runs that have it."""
+
+    best: float
+    worst: float
+
+    def placed(self, loss: float) -> float:
+        """0: as good as the best run, 1: as bad as the worst; where one run alone has the task, twice its loss is 1."""
+        width = self.worst - self.best
+        if width < _LEAST:
+            width = max(self.best, _LEAST)
+        return (loss - self.best) / width
+
+
 @dataclass
 class RelativeLoss:
-    """Weights -> mean over tasks of the merged model's validation loss, each divided by the best run's.
+    """Weights -> mean over tasks of where the merged model's validation loss lies among those of the runs.
 
-    1 is as good as the specialists. What is measured depends on the weights alone.
+    Losses themselves would let the task decide that is easiest to spoil.
     """
 
     combination: Combination
     generalist: Generalist
     """The merged model; its weights are replaced at every call."""
-    best: Mapping[str, float]
-    """Task -> the smallest loss of a run."""
+    ranges: Mapping[str, LossRange]
 
     def __call__(self, weights: Sequence[float]) -> float:
         self.generalist.model.load_portable(self.combination.all(lambda name: weights))
         losses = task_losses(self.generalist)
-        shares = [
-            value / max(self.best[task], _LEAST)
-            for task, value in losses.items()
-            if task in self.best
+        placed = [
+            self.ranges[task].placed(loss) for task, loss in losses.items() if task in self.ranges
         ]
-        found = sum(shares) / len(shares)
+        found = sum(placed) / len(placed)
         return found if isfinite(found) else float("inf")
 
 
-def best_losses(runs: Sequence[OpenedRun], data: Mapping[str, TaskRows]) -> dict[str, float]:
-    """Task -> the smallest validation loss of a run that has it; one model is in memory at a time.
+def loss_ranges(runs: Sequence[OpenedRun], data: Mapping[str, TaskRows]) -> dict[str, LossRange]:
+    """Task -> validation losses of the runs that have it; one model is in memory at a time.
 
     Raises:
         UserError: No task has a loss that can be compared.
     """
-    best: dict[str, float] = {}
+    known: dict[str, list[float]] = {}
     for run in runs:
         generalist = load(run.place, None)
         generalist.data = {name: data[name] for name in run.tasks if name in data}
         for task, value in task_losses(generalist).items():
             if isfinite(value):
-                best[task] = min(value, best.get(task, value))
-    if not best:
+                known.setdefault(task, []).append(value)
+    if not known:
         raise UserError("no task has a validation loss to choose weights by; give --weights")
-    return best
+    return {task: LossRange(min(values), max(values)) for task, values in known.items()}
