@@ -131,6 +131,12 @@ def test_a_stream_is_lines_or_objects(ask, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("sys.stdin", io.StringIO('{"a": "red"}\n{"a": \n'))
     said = ask("say", "-")
     assert len(said.out.splitlines()) == 1 and "not answered" in said.err
+    Path("words.txt").write_text("red\n\nblue\n")
+    said = ask("say", "words.txt")
+    assert [json.loads(line)["at"] for line in said.out.splitlines()] == [
+        "words.txt:1",
+        "words.txt:3",
+    ]
 
 
 def test_files_of_a_folder_and_values_that_are_files(ask) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,7 +76,8 @@ class TableRows:
 class LineRows:
     """Lines, each an object of JSON, or the value of the one slot that is read. Blank lines are passed over."""
 
-    lines: Iterable[str]
+    lines: Callable[[], AbstractContextManager[Iterable[str]]]
+    """Opens them."""
     name: str
     slot: str
     """The slot whose value a line is that holds no object; empty: every line must hold one."""
@@ -86,13 +89,14 @@ class LineRows:
 
     def read(self, start: int = 0) -> Iterator[AskedRow]:
         number = 0
-        for place, line in enumerate(self.lines, 1):
-            text = line.removesuffix("\n").removesuffix("\r")
-            if not text.strip():
-                continue
-            if number >= start:
-                yield AskedRow(number, f"{self.name}:{place}", self._content(text))
-            number += 1
+        with self.lines() as lines:
+            for place, line in enumerate(lines, 1):
+                text = line.removesuffix("\n").removesuffix("\r")
+                if not text.strip():
+                    continue
+                if number >= start:
+                    yield AskedRow(number, f"{self.name}:{place}", self._content(text))
+                number += 1
 
     def _content(self, text: str) -> Row | RowError:
         if self.slot and not text.lstrip().startswith("{"):
@@ -133,13 +137,13 @@ def asked_rows(
     """
     needed = _needed(plan.templates[0], given, registry)
     if data == STANDARD_INPUT:
-        return LineRows(sys.stdin, "line", _only(needed), given)
+        return LineRows(lambda: nullcontext(sys.stdin), "line", _only(needed), given)
     path = Path(data)
     if path.suffix.lower() in _LINES and path.is_file() and config.format == "auto":
         if kept:
             raise UserError(f"--keep: {path} holds lines, which have no columns")
-        lines = path.open(encoding=config.encoding or "utf-8", errors="surrogateescape")
-        return LineRows(lines, str(path), _only(needed), given)
+        opened = partial(path.open, encoding=config.encoding or "utf-8", errors="surrogateescape")
+        return LineRows(opened, str(path), _only(needed), given)
     columns = tuple(plan.columns.get(slot, slot) for slot in files)
     if path.is_dir():
         found = _of_folder(path, plan, config, needed, files, columns)
