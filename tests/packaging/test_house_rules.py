@@ -28,6 +28,7 @@ EXAMPLES = {
     "cli/ofa_cli/commands/explain.py": "help",
     "cli/ofa_cli/commands/infer.py": "help",
     "cli/ofa_cli/commands/tasks.py": "help",
+    "plugins/tool_foreign/ofa_foreign/importing/backbone.py": "the task of a language model that comes without one",
     "plugins/tool_foreign/ofa_foreign/formats/ofa_names.py": "names in the files of another project",
     "tools/docs/instructions_page.py": "opens a page of the documentation",
     "tools/docs/metrics_page.py": "an example on the page",

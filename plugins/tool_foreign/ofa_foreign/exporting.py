@@ -58,10 +58,11 @@ def export_run(
     check_writable(out)
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(out, "is not empty; choose another folder with --out")
-    generalist = without_low_rank(load(run, None, which))
+    generalist = load(run, None, which)
     if tasks:
         generalist = generalist.only(tasks)
         generalist.assembly.artifacts.pop(ARTIFACT, None)
+    generalist = without_low_rank(generalist)
     if form == "ofa":
         return generalist.save(out)
     if form == "transformers":
