@@ -14,6 +14,8 @@ from ofacore.protocols import BaselineTask
 
 _WORDS, _LETTERS = 20_000, 20_000
 """Most features of words, and of runs of characters."""
+_WIDE, _KEPT = 64, 256
+"""Dense features from which texts beside them are reduced to so many, as products of both would be slow."""
 Inputs = Sequence[Mapping[str, Any]]
 
 
@@ -37,6 +39,8 @@ class Matrix:
         parts = [part for name in _columns(task) if (part := found._part(name)) is not None]
         if not parts:
             return None
+        if sum(part[0].shape[1] for part in parts if not sparse.issparse(part[0])) > _WIDE:
+            parts = [_reduced(*part) if sparse.issparse(part[0]) else part for part in parts]
         found.train, found.test = (_joined([part[i] for part in parts]) for i in (0, 1))
         found.numeric = found.names == ["columns"]
         return found
@@ -123,6 +127,15 @@ def _texts(train: Sequence[str], test: Sequence[str]) -> tuple[Any, Any]:
     if not parts:
         return np.zeros((len(train), 1)), np.zeros((len(test), 1))
     return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
+
+
+def _reduced(train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Sparse features as their strongest components."""
+    most = min(_KEPT, min(train.shape) - 1)
+    if most < 1:
+        return train.toarray(), test.toarray()
+    model = library("decomposition").TruncatedSVD(most, random_state=0)
+    return model.fit_transform(train), model.transform(test)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -53,6 +53,18 @@ def test_boxes_have_a_mean_and_arrays_a_neighbour() -> None:
     assert answered("nearest", table(clips)).values[3].tolist() == clips[3].tolist()
 
 
+def test_texts_beside_wide_arrays_become_dense() -> None:
+    rows = [
+        {"t": f"the {WORDS[n]['word']}", "v": RNG.normal(size=100).astype(np.float32)}
+        for n in range(48)
+    ]
+    kinds = [row["kind"] for row in WORDS]
+    task = BaselineTask(rows, kinds, [*rows[:3], {}], {"t": "TEXT", "v": "IMAGE"}, True)
+    found = answered("linear", task)
+    assert found.name == "tf-idf + image + logistic regression" and found.values[:3] == kinds[:3]
+    assert answered("nearest", task).values[:3] == kinds[:3]
+
+
 def test_a_text_without_words_is_no_failure() -> None:
     rows = [{"t": "??"}] * 30
     task = BaselineTask(rows, ["a", "b"] * 15, [{}, {"t": ""}], {"t": "TEXT"}, True)
