@@ -34,7 +34,7 @@ from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, readable
 
 logger = logging.getLogger("ofacore.training")
-MOST_ROWS, LEAST_ROWS = 20_000, 20
+MOST_ROWS, LEAST_ROWS = 3_000, 20
 """Training rows that a method sees, and from which on it is fitted."""
 _CELLS, _NUMBERS = 16, 4096
 """Most places along an axis of an encoded value, but the last, and most numbers in all."""

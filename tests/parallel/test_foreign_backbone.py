@@ -43,7 +43,7 @@ def test_two_ranks_learn_what_one_does(place: Path, family: str) -> None:
             assert torch.allclose(found[name], tensor, atol=1e-5), (layout, name)
 
 
-@pytest.mark.parametrize("parallel", [{"tp": 2}, {"pp": 2}])
+@pytest.mark.parametrize("parallel", [{"nproc": 2, "tp": 2}, {"nproc": 2, "pp": 2}])
 def test_layers_are_not_cut(parallel: dict[str, int]) -> None:
     named = {"name": "transformers", "path": "somewhere"}
     config = RunConfig.model_validate({"model": {"backbone": named}, "parallel": parallel})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ofacore.protocols import Options
 
+_ASKED = "[TEXT:text] -> [TEXT:answer]"
 _HEARING = {
     "slots": {"AUDIO": "preprocess=audio_wave,adapter=whisper"},
     "instruction": "[AUDIO:wav] what did the person say? -> [TEXT:text]",
@@ -59,7 +60,7 @@ def settings(options: Options) -> dict[str, Any]:
     if hears:
         model["max_positions"] = config.max_source_positions + config.max_target_positions
         table["adapter/whisper"] = {"path": str(folder)}
-    found: dict[str, Any] = {"model": model, "options": table}
+    found: dict[str, Any] = {"model": model, "options": table, "instruction": _ASKED}
     return {**found, **_HEARING} if hears else found
 
 

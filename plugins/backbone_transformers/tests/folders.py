@@ -42,9 +42,17 @@ def t5() -> Any:
     from transformers import T5Config, T5ForConditionalGeneration
 
     config = T5Config(
-        vocab_size=ROWS, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0,
-        decoder_start_token_id=PAD, eos_token_id=EOS, pad_token_id=PAD,
-    )  # fmt: skip
+        vocab_size=ROWS,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        decoder_start_token_id=PAD,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+    )
     return T5ForConditionalGeneration(config), (False, True)
 
 
@@ -52,9 +60,18 @@ def mt5() -> Any:
     from transformers import MT5Config, MT5ForConditionalGeneration
 
     config = MT5Config(
-        vocab_size=ROWS, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0,
-        decoder_start_token_id=PAD, eos_token_id=EOS, pad_token_id=PAD, tie_word_embeddings=False,
-    )  # fmt: skip
+        vocab_size=ROWS,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        decoder_start_token_id=PAD,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        tie_word_embeddings=False,
+    )
     return MT5ForConditionalGeneration(config), (False, True)
 
 
@@ -62,11 +79,22 @@ def bart() -> Any:
     from transformers import BartConfig, BartForConditionalGeneration
 
     config = BartConfig(
-        vocab_size=ROWS, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=300,
-        dropout=0.0, decoder_start_token_id=EOS, forced_bos_token_id=None, forced_eos_token_id=None,
-        scale_embedding=True, **_BOTH,
-    )  # fmt: skip
+        vocab_size=ROWS,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        max_position_embeddings=300,
+        dropout=0.0,
+        decoder_start_token_id=EOS,
+        forced_bos_token_id=None,
+        forced_eos_token_id=None,
+        scale_embedding=True,
+        **_BOTH,
+    )
     model = BartForConditionalGeneration(config)
     model.final_logits_bias.copy_(torch.randn(1, ROWS))
     return model, (True, True)
@@ -76,11 +104,22 @@ def marian() -> Any:
     from transformers import MarianConfig, MarianMTModel
 
     config = MarianConfig(
-        vocab_size=ROWS, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=300,
-        dropout=0.0, decoder_start_token_id=PAD, pad_token_id=PAD, eos_token_id=EOS, forced_eos_token_id=None,
+        vocab_size=ROWS,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        max_position_embeddings=300,
+        dropout=0.0,
+        decoder_start_token_id=PAD,
+        pad_token_id=PAD,
+        eos_token_id=EOS,
+        forced_eos_token_id=None,
         scale_embedding=True,
-    )  # fmt: skip
+    )
     return MarianMTModel(config), (False, True)
 
 
@@ -88,9 +127,16 @@ def gpt2() -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=ROWS, n_embd=32, n_layer=2, n_head=4, n_positions=300, resid_pdrop=0.0, embd_pdrop=0.0,
-        attn_pdrop=0.0, **_BOTH,
-    )  # fmt: skip
+        vocab_size=ROWS,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=300,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        **_BOTH,
+    )
     return GPT2LMHeadModel(config), (False, False)
 
 
@@ -98,8 +144,13 @@ def llama() -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=ROWS, hidden_size=32, num_key_value_heads=2, tie_word_embeddings=False, **_SMALL, **_BOTH
-    )  # fmt: skip
+        vocab_size=ROWS,
+        hidden_size=32,
+        num_key_value_heads=2,
+        tie_word_embeddings=False,
+        **_SMALL,
+        **_BOTH,
+    )
     return LlamaForCausalLM(config), (True, False)
 
 
@@ -107,9 +158,16 @@ def qwen2() -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
-        vocab_size=ROWS, hidden_size=32, num_key_value_heads=2, use_sliding_window=True, sliding_window=6,
-        max_window_layers=1, tie_word_embeddings=True, **_SMALL, **_BOTH,
-    )  # fmt: skip
+        vocab_size=ROWS,
+        hidden_size=32,
+        num_key_value_heads=2,
+        use_sliding_window=True,
+        sliding_window=6,
+        max_window_layers=1,
+        tie_word_embeddings=True,
+        **_SMALL,
+        **_BOTH,
+    )
     return Qwen2ForCausalLM(config), (False, False)
 
 
@@ -118,7 +176,7 @@ def gemma() -> Any:
 
     config = GemmaConfig(
         vocab_size=ROWS, hidden_size=32, num_key_value_heads=1, head_dim=8, **_SMALL, **_BOTH
-    )  # fmt: skip
+    )
     return GemmaForCausalLM(config), (True, False)
 
 
@@ -148,10 +206,21 @@ def whisper(folder: Path) -> Path:
     """A tiny Whisper that hears half a minute."""
     torch.manual_seed(3)
     config = WhisperConfig(
-        vocab_size=ROWS, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_mel_bins=80, max_target_positions=64,
-        decoder_start_token_id=BOS, suppress_tokens=[7, 9], begin_suppress_tokens=[EOS, 11], **_BOTH,
-    )  # fmt: skip
+        vocab_size=ROWS,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        num_mel_bins=80,
+        max_target_positions=64,
+        decoder_start_token_id=BOS,
+        suppress_tokens=[7, 9],
+        begin_suppress_tokens=[EOS, 11],
+        **_BOTH,
+    )
     model = WhisperForConditionalGeneration(config)
     with torch.no_grad():
         for parameter in model.model.decoder.parameters():

@@ -27,7 +27,6 @@ BACKBONE = "transformers"
 _OWN = ("bart", "ofa")
 """Kinds of models whose weights become those of our own layers."""
 _UNBOUNDED = 1 << 30
-_PLAIN = "[TEXT:text] -> [TEXT:answer]"
 
 
 def is_for_backbone(path: Path, registry: Registry) -> bool:
@@ -48,7 +47,7 @@ def on_backbone(path: Path, instructions: Sequence[str], registry: Registry) -> 
         UserError: The folder holds no model that can be a backbone, or an instruction needs data to be fitted on.
     """
     config, settings = _settings(path, registry)
-    asked = list(instructions) or [settings.get("instruction", _PLAIN)]
+    asked = list(instructions) or [settings["instruction"]]
     slots = settings.get("slots", {})
     tasks = {
         f"imported{number or ''}": {"instruction": with_attributes(line, slots)}
