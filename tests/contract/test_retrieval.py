@@ -83,7 +83,7 @@ def test_retrieval_over_all_rows_improves_when_it_is_trained(plugged, tmp_path):
     model.fit(steps=60, samples=8, out=tmp_path / "run", precision="fp32", **train)
     rows = {row.metric: row for row in model.evaluate()}
     assert rows["mean_rank"].score == 1.0 < before["mean_rank"]
-    assert rows["recall@1"].score == 1.0 > before["recall@1"] and rows["recall@1"].low == 1.0
+    assert rows["recall@1"].score == 1.0 > before["recall@1"] and 0.6 < rows["recall@1"].low < 1.0
     assert "valid/match/mean_rank" in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 

@@ -215,11 +215,8 @@ MISTAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "cut pickle": (cut_pickle, ("a.pt", "damaged or cut off", "900 bytes")),
     "harmful": (harmful, ("posix.system", "run code", "refused")),
     "harmful bin": (harmful_bin, ("posix.system", "pytorch_model.bin")),
-    "T5": (other(T5Config), ("found a model of type 't5'", "expected model_type bart or ofa")),
-    "Llama": (
-        other(LlamaConfig),
-        ("found a model of type 'llama'", "expected model_type bart or ofa"),
-    ),
+    "T5": (other(T5Config), ("holds no tokenizer.json", "AutoTokenizer")),
+    "Llama": (other(LlamaConfig), ("holds no tokenizer.json", "AutoTokenizer")),
     "another state": (other_state, ("another architecture", "backbone.stem.weight", "expected")),
     "no model": (
         no_model,

@@ -38,7 +38,7 @@ def open_rows(
             found[name] = TaskRows({"valid": rows, "test": rows})
             continue
         try:
-            found |= rows_of(run, {}, [name], None, "test")
+            found |= rows_of(run, {}, [name], None, "test", training=True)
         except UserError as error:
             lost[name] = str(error)
     return found, lost

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig
 from ofacore.generalist.facade import Generalist, build_model
 from ofacore.ground.artifacts import Artifact
+from ofacore.ground.json_files import read_json
 from ofacore.ground.vocabulary import BOS, Vocabulary
 from ofacore.plan.neighbours import with_neighbours
 from ofacore.plan.planned_run import PlannedRun
@@ -32,7 +32,8 @@ _UNBOUNDED = 1 << 30
 def is_for_backbone(path: Path, registry: Registry) -> bool:
     """Whether a path is a folder of transformers that becomes a backbone."""
     kind = _json(path / "config.json").get("model_type") if path.is_dir() else None
-    return bool(kind) and kind not in _OWN and BACKBONE in registry.names("backbone")
+    known = isinstance(kind, str) and kind not in _OWN
+    return known and BACKBONE in registry.names("backbone")
 
 
 def on_backbone(path: Path, instructions: Sequence[str], registry: Registry) -> Generalist:
@@ -139,9 +140,12 @@ def _with_search(config: RunConfig, path: Path, vocabulary: Vocabulary) -> RunCo
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """The content of a file; empty where there is none."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The content of a file; empty where there is none.
+
+    Raises:
+        JsonError: It cannot be read as JSON.
+    """
+    if not file.is_file():
         return {}
+    found = read_json(file)
     return found if isinstance(found, dict) else {}
