@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ofacore.batching.permutation import item_rng
 from ofacore.decoding.inference import Inference
@@ -117,10 +117,13 @@ def evaluate_task(
     data: TaskRows,
     split: str,
     limit: int | None,
-    baseline: bool,
+    baseline: bool | Literal["own"],
     generation: Mapping[str, Any],
 ) -> Evaluation:
-    """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit)."""
+    """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit).
+
+    With ``baseline="own"`` beside the baseline of the task's preset alone; True: the best of all that are installed.
+    """
     if sides(plan) is not None:
         return _contrast(generalist, plan, data, split, limit)
     source = data.held_out(split)
@@ -130,10 +133,13 @@ def evaluate_task(
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     rows = [row for _, row in named]
     outputs = inference(rows, on_error="keep")
-    baselines, baseline_doc = None, data.baseline_doc
+    baselines: Sequence[Row] | None = None
+    baseline_doc = data.baseline_doc
     if baseline and split == "test":
-        own = _baselines(data, source, [i for i, _ in named])
-        baselines, baseline_doc = best_baseline(generalist.assembly, plan, data, rows, own)
+        baselines = _baselines(data, source, [i for i, _ in named])
+        if baseline != "own":
+            assembly = generalist.assembly
+            baselines, baseline_doc = best_baseline(assembly, plan, data, rows, baselines)
     answered = [
         Answered(
             source.name(i),

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ofa_cli.output import print_table
 from ofacore.evaluation.report import ScoreRow
-from ofacore.runs.train_run import print_scores
+from ofacore.runs.scoring_run import print_scores
 
 NAMES = ("compositional_grounding", "iou_accuracy_at_half", "iou_accuracy_at_three_quarters")
 BASELINE = "the box in the middle of the picture"

@@ -36,7 +36,7 @@ def test_core_and_text_know_text_only_and_motion_adds_motion_only(text_only, whe
     before = text_only.plugins()
     assert {name: (row["status"], row["slots"]) for name, row in before.items()} == {
         "ofacore": ("ok", []),
-        "ofa-modality-text": ("ok", ["TEXT", "CATEGORY"]),
+        "ofa-modality-text": ("ok", ["TEXT", "CATEGORY", "PROMPT"]),
     }
     assert "[TEXT:b]" in text_only.run("ofa", "explain", "[TEXT:a] -> [TEXT:b]")
     text_only.install(wheels("modality_motion"))

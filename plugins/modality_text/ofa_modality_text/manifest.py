@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, time
 from decimal import Decimal
 from numbers import Real
@@ -102,7 +103,7 @@ _OPTIONS: Mapping[str, Option] = {
         0.0, "Share of mask tokens that become random tokens.", minimum=0, maximum=1
     ),
 }
-_VECTORS = Option(64, "Vectors that the model has for prompts.", minimum=1, shared=True)
+_VECTORS = Option(64, "Vectors that the model has for prompts.", minimum=1)
 
 MANIFEST = ModalityManifest(
     name="text",
@@ -204,7 +205,7 @@ MANIFEST = ModalityManifest(
             "ofa_modality_text.prompt:PromptPreprocessor",
             "Learned vectors by their numbers.",
             {"adapter": "prompt"},
-            {"vectors": _VECTORS},
+            {"vectors": replace(_VECTORS, shared=True)},
         ),
         Component(
             "adapter",

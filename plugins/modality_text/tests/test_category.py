@@ -75,11 +75,11 @@ def test_classes_stored_by_earlier_versions_are_read(slot, context):
     assert names(category, slot(), context()) == ["cat", "dog"]
 
 
-def test_a_line_with_categories_learns_and_answers_with_a_class():
+def test_a_line_with_categories_learns_and_answers_with_a_class(tmp_path):
     rows = [{"text": f"{size} {kind}", "kind": kind} for size in "abc" for kind in ("cat", "dog")]
     task = Task("name", "[TEXT:text] what is it? -> [CATEGORY:kind]", train=rows)
     sizes = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
     model = Generalist.create([task], **sizes)
-    model.fit(steps=60, samples=6, optimizer={"lr": 1e-2})
+    model.fit(steps=60, samples=6, out=tmp_path / "run", optimizer={"lr": 1e-2})
     answers = [model.infer("name", {"text": row["text"]}).text for row in rows]
     assert answers == [row["kind"] for row in rows]

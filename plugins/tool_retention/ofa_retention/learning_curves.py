@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ofa_retention.curve_chart import Point, chart
 from ofa_retention.study import SPECIALISTS
 from ofa_retention.trainings import Training
-from ofacore.evaluation.curves import Point, chart
 
 METRICS = "metrics.jsonl"
 

@@ -35,7 +35,7 @@ def scored(
     source = data.held_out("test")
     if not plan.metrics or source is None:
         return {"problem": "the task has no metric" if source else "the task has no held-out rows"}
-    found = evaluate_task(generalist, plan, data, "test", most or None, True, {})
+    found = evaluate_task(generalist, plan, data, "test", most or None, "own", {})
     given = next((each for each in found.judged if each.use == plan.metrics[0]), None)
     if given is None:
         reasons = [failure.reason for failure in found.failures]
