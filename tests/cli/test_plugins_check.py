@@ -172,13 +172,14 @@ def test_what_a_manifest_names_must_be_there(run, faulty, fault):
     assert "transformers" not in done.stdout
 
 
-def test_a_manifest_that_hangs_is_found_and_stops_no_other(run, faulty):
+def test_a_manifest_that_hangs_is_found_and_stops_no_other(run, static, faulty):
+    """All others are known since the check before, and are not imported again."""
     (faulty[0] / "stuck_manifest.py").write_text("import time\ntime.sleep(1000)\n")
     settings = {
         "OFA_PLUGIN_DEV": "stuck=stuck_manifest:MANIFEST,sound=sound_manifest:MANIFEST",
         "OFA_PLUGINS": "stuck,sound",
     }
-    done = run("--imports", "--timeout", "3", "--json", **settings)
+    done = run("stuck", "sound", "--imports", "--timeout", "3", "--json", **settings)
     told = {
         finding["plugin"]: finding["message"] for finding in json.loads(done.stdout)["findings"]
     }
