@@ -11,6 +11,7 @@ import torch
 from ofacore import Generalist, Task
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.process_grid import ProcessGrid
+from tests.parallel.layout_cases import restart
 
 ROWS = [{"a": f"cat {number}", "b": f"dog {number} and {number}"} for number in range(8)]
 FAMILIES = ("t5", "gpt2")
@@ -42,9 +43,9 @@ def main(folder: Path) -> None:
     """One rank of two."""
     torch.set_num_threads(1)
     for layout, given in LAYOUTS.items():
-        groups.start(ProcessGrid(int(os.environ["WORLD_SIZE"]), **given))
+        restart(ProcessGrid(int(os.environ["WORLD_SIZE"]), **given))
         for family in FAMILIES:
             state = trained(folder / family, folder / f"{layout} {family}")
             if groups.is_first():
                 torch.save(state, folder / f"{layout} {family}.pt")
-        groups.stop()
+    groups.stop()
