@@ -45,6 +45,7 @@ WITH_DATA = (
         baseline=f"{_DATA}.spoken_words:baseline",
         baseline_doc="majority",
         weight=0.5,
+        starter=True,
     ),
     TaskPreset(
         "said_words",

@@ -39,6 +39,7 @@ WITH_DATA = (
         baseline=f"{_DATA}.rows:baseline",
         baseline_doc="majority",
         weight=0.4,
+        starter=True,
     ),
     TaskPreset(
         "row_regression",

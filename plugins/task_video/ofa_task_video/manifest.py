@@ -25,6 +25,7 @@ WITH_DATA = (
         baseline=f"{_DATA}.moving_direction:baseline",
         baseline_doc="majority",
         weight=0.5,
+        starter=True,
     ),
     TaskPreset(
         "moving_caption",
