@@ -82,8 +82,10 @@ def print_extension(
     lines = []
     for name, plan in generalist.assembly.plans.items():
         metric = plan.metrics[0].metric if plan.metrics else ""
-        score = before.get((name, metric))
-        now = "" if score is None else f"{score:.3f}"
+        scored = [(what, score) for (task, what), score in before.items() if task == name]
+        now = ""
+        if scored:
+            metric, now = scored[0][0], f"{scored[0][1]:.3f}"
         lines.append((name, extension.state_of(name), metric, now))
     console.print("starting from a model", highlight=False)
     print_table(("task", "state", "metric", "score now"), lines, console)
