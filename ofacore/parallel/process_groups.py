@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -55,14 +57,27 @@ def start(layout: ProcessGrid | None = None, timeout: timedelta = TIMEOUT) -> No
         raise LayoutError(
             f"{dist.get_world_size()} processes were started for a layout of {layout.world}"
         )
-    megatron("parallel_state").initialize_model_parallel(
-        tensor_model_parallel_size=layout.tensor,
-        pipeline_model_parallel_size=layout.pipeline,
-        expert_model_parallel_size=layout.expert,
-        distributed_timeout_minutes=max(1, round(timeout.total_seconds() / 60)),
-        create_gloo_process_groups=False,
-    )
+    groups = _groups_are_the_world() if layout.single else nullcontext()
+    with groups:
+        megatron("parallel_state").initialize_model_parallel(
+            tensor_model_parallel_size=layout.tensor,
+            pipeline_model_parallel_size=layout.pipeline,
+            expert_model_parallel_size=layout.expert,
+            distributed_timeout_minutes=max(1, round(timeout.total_seconds() / 60)),
+            create_gloo_process_groups=False,
+        )
     _running.layout = layout
+
+
+@contextmanager
+def _groups_are_the_world() -> Iterator[None]:
+    """In a world of one process each new group is the world: 18 of its own would poll with three threads each."""
+    made = dist.new_group
+    dist.new_group = lambda *_, **__: dist.group.WORLD
+    try:
+        yield
+    finally:
+        dist.new_group = made
 
 
 def _started() -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
+
+from tests.warm import run_program
 
 Ofa = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -17,9 +18,8 @@ def ofa() -> Ofa:
     """``ofa("plugins", "list")`` runs the command in a process of its own."""
 
     def run(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ofa_cli.main", *arguments]
         variables = {**os.environ, "COLUMNS": "100", **environment}
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        done = run_program(["-m", "ofa_cli.main", *arguments], env=variables)
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr or "--debug" in arguments
         return done

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from ofa_kit.scaffold.names import checked_names
 from ofa_kit.scaffold.package import new_package, request_of
 from ofa_kit.scaffold.writing import write_package
 from ofacore.plugin import Registry, UserError
+from tests.warm import run_program
 
 KINDS = {
     "modality": ("modality", "heart-rate", "", ""),
@@ -62,7 +61,7 @@ def _announce(folder: Path, site: Path) -> None:
         (site / package.name).symlink_to(package)
 
 
-def _run(packages, *command, cwd=None):
+def _run(packages, *program, cwd=None):
     site = next(iter(packages.values())).parent / "site"
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
@@ -70,32 +69,26 @@ def _run(packages, *command, cwd=None):
         "PYTHONPATH": os.pathsep.join(paths),
         "OFA_CACHE": str(site.parent / "cache"),
     }
-    done = subprocess.run(
-        command, env=environment, cwd=cwd, capture_output=True, text=True, check=False
-    )
+    done = run_program(program, env=environment, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_every_package_is_clean_by_its_own_settings(packages):
     root = next(iter(packages.values())).parent
-    _run(packages, sys.executable, "-m", "ruff", "check", "--no-cache", str(root))
-    _run(packages, sys.executable, "-m", "ruff", "format", "--no-cache", "--check", str(root))
+    _run(packages, "-m", "ruff", "check", "--no-cache", str(root))
+    _run(packages, "-m", "ruff", "format", "--no-cache", "--check", str(root))
 
 
 @pytest.mark.slow
 def test_packages_are_typed(packages, tmp_path):
     for name in ("modality", "grid", "task", "criterion", "generator"):
-        _run(
-            packages, sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), cwd=packages[name]
-        )
+        _run(packages, "-m", "mypy", "--cache-dir", str(tmp_path), cwd=packages[name])
 
 
 def test_every_package_passes_the_static_check_strictly(packages):
     for name, words in KINDS.items():
-        told = _run(
-            packages, sys.executable, "-m", "ofa_cli.main", "plugins", "check", words[1], "--strict"
-        )
+        told = _run(packages, "-m", "ofa_cli.main", "plugins", "check", words[1], "--strict")
         assert told == "1 checked, 0 problems, 0 warnings\n", name
 
 
@@ -199,7 +192,6 @@ def test_names_follow_from_one_word():
 
 def test_a_fresh_modality_learns_several_numbers(packages):
     command = (
-        sys.executable,
         "-m",
         "pytest",
         "-q",
@@ -214,7 +206,6 @@ def test_a_fresh_modality_learns_several_numbers(packages):
 @pytest.mark.slow
 def test_a_fresh_grid_passes_its_tests(packages):
     command = (
-        sys.executable,
         "-m",
         "pytest",
         "-q",
@@ -233,7 +224,6 @@ def test_a_fresh_grid_passes_its_tests(packages):
 def test_a_fresh_package_passes_the_running_check(packages):
     told = _run(
         packages,
-        sys.executable,
         "-m",
         "ofa_cli.main",
         "plugins",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 
 from ofacore.generalist.facade import Generalist
 from ofacore.setup.task import Task
+from tests.warm import run_program
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "grid_plugin"
@@ -87,8 +86,7 @@ def test_it_fits_on_a_screen():
 def test_its_suites_pass(installed):
     """But for those that take long: several processes, and hundreds of batches."""
     chosen = ["-m", "not dist", "-k", "not memory and not batches and not worker"]
-    command = [
-        sys.executable,
+    program = [
         "-m",
         "pytest",
         "-q",
@@ -97,9 +95,7 @@ def test_its_suites_pass(installed):
         *chosen,
         str(EXAMPLE),
     ]
-    done = subprocess.run(
-        command, env=installed, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run_program(program, env=installed, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-4000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 30
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.docs.page import RUN, blocks
+from tests.warm import run_program
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -18,15 +18,7 @@ RUNNER = Path(__file__).with_name("page.py")
 
 def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OFA_CACHE": str(folder / "cache")}
-    return subprocess.run(
-        [sys.executable, str(RUNNER), str(page)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
+    return run_program([str(RUNNER), str(page)], cwd=folder, env=environment, timeout=500)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

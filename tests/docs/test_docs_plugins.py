@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 import ofacore.protocols
 from ofacore.plugin.hooks import HookSpecs
 from tests.docs.page import blocks
+from tests.warm import run_program
 from tools.docs.plugins_page import page
 
 ROOT = Path(__file__).parents[2]
@@ -129,13 +128,6 @@ def installed(folder: Path) -> dict[str, str]:
     ],
 )
 def test_what_the_pages_show_works(name, tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(RUNNER), str(DOCS / name)],
-        cwd=tmp_path,
-        env={**os.environ, **installed(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    variables = {**os.environ, **installed(tmp_path)}
+    done = run_program([str(RUNNER), str(DOCS / name)], cwd=tmp_path, env=variables)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

@@ -24,6 +24,8 @@ assert "megatron.core" not in sys.modules
 groups.start(); groups.start()
 from ofacore.parallel.split_layers import RowLinear
 assert groups.tensor_size() == 1 and groups.tensor_rank() == 0
+threads = "/proc/self/task"  # of Linux
+assert not os.path.isdir(threads) or len(os.listdir(threads)) < 12, "groups have threads of their own"
 groups.stop(); groups.stop()
 """
 

@@ -43,10 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under xdist (``--dist loadgroup``) all tests on ranks go to one worker, so that there is one pool of ranks."""
+    """Under xdist (``--dist loadgroup``) all tests on ranks go to one worker: one pool of ranks, one group at a time."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            if "rank_pools" in getattr(item, "fixturenames", ()):
+            pooled = "rank_pools" in getattr(item, "fixturenames", ())
+            if pooled or item.get_closest_marker("dist"):
                 item.add_marker(pytest.mark.xdist_group("ranks"))
 
 
