@@ -101,13 +101,13 @@ def peer(folder: Path, batch: int) -> Callable[[list[str]], int]:
 
 def ours(folder: Path) -> Callable[[list[str]], int]:
     """What `ofa predict` does once the model is loaded, file to file."""
+    from ofa_cli.predicting.answers import AnswerWriter
+    from ofa_cli.predicting.asked_rows import asked_rows
+    from ofa_cli.predicting.journal import Journal, Standing
+    from ofa_cli.predicting.places import AnswerPlaces
+    from ofa_cli.predicting.predict import WINDOW, answer_all
     from ofacore import Generalist
     from ofacore.config.schema import DataConfig
-    from ofacore.runs.predicting.answers import AnswerWriter
-    from ofacore.runs.predicting.asked_rows import asked_rows
-    from ofacore.runs.predicting.journal import Journal, Standing
-    from ofacore.runs.predicting.places import AnswerPlaces
-    from ofacore.runs.predicting.predict import WINDOW, answer_all
 
     model = Generalist.from_pretrained(folder / "run")
     plan = model.plan(INSTRUCTION)

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from ofa_cli.main import main
+from ofa_cli.watching import DeadRunError, watch
 from ofacore.components.trackers import Jsonl
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import claimed
 from ofacore.protocols import Record
-from ofacore.runs.watching import DeadRunError, watch
 
 SPEED = {"train/samples_per_second": 64.0, "run/steps": 20.0, "run/seconds_left": 75.0}
 RECORDS = [

@@ -14,7 +14,7 @@ from ofa_cli.runs import run_folder
 from ofacore.ground.errors import UserError
 
 if TYPE_CHECKING:
-    from ofacore.runs.predicting.predict import Done
+    from ofa_cli.predicting.predict import Done
 
 app = command_app()
 
@@ -78,8 +78,8 @@ def predict(
         raise ConfigError(problems)
     read = read_data(reading or []).model_dump(exclude_unset=True)
 
-    from ofacore.runs.predicting.predict import Asked
-    from ofacore.runs.predicting.predict import predict as answer
+    from ofa_cli.predicting.predict import Asked
+    from ofa_cli.predicting.predict import predict as answer
 
     asked = Asked(
         folder,

@@ -164,9 +164,9 @@ def _from_line(
     instruction: str, data: str, save_config: Path | None, resume: bool, out: Path | None
 ) -> ConfigText:
     """The configuration that a line stands for; what was chosen is told."""
+    from ofa_cli.one_line import one_line
     from ofacore.ground.folders import check_place
     from ofacore.plugin import Registry
-    from ofacore.setup.one_line import one_line
 
     if save_config is not None:
         check_place(save_config)

@@ -25,7 +25,7 @@ def watch(
 
     from rich.console import Console
 
-    from ofacore.runs.watching import watch as follow
+    from ofa_cli.watching import watch as follow
 
     try:
         follow(folder, Console(soft_wrap=True))

@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under xdist (``--dist loadgroup``) all tests on ranks go to one worker: one pool of ranks, one group at a time."""
+    """Under xdist (``--dist loadgroup``) tests on ranks go to one worker: one pool, one group at a time."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             pooled = "rank_pools" in getattr(item, "fixturenames", ())

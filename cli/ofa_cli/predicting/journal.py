@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple
 
-from ofacore.runs.predicting.places import AnswerPlaces
+from ofa_cli.predicting.places import AnswerPlaces
 
 
 class Standing(NamedTuple):

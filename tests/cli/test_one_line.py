@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ofa_cli.main import main
+from ofa_cli.one_line import one_line
 from ofacore.config.schema import DataConfig
 from ofacore.plugin import Registry
-from ofacore.setup.one_line import one_line
 from ofacore.sources import ListSource, open_source
 from ofacore.sources.held_out import held_out
 

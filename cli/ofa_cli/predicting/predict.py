@@ -11,6 +11,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from ofa_cli.predicting.answers import AnswerWriter
+from ofa_cli.predicting.asked_rows import AskedRow, AskedRows, TableRows, asked_rows
+from ofa_cli.predicting.journal import Journal, Standing, standing
+from ofa_cli.predicting.places import AnswerPlaces, answer_places
+from ofa_cli.predicting.rate import Rate
+from ofa_cli.predicting.tables import write_table
 from ofacore.config.schema import DataConfig
 from ofacore.decoding.inference import Inference
 from ofacore.decoding.output import Output, SaveError
@@ -26,12 +32,6 @@ from ofacore.plan import TaskPlan
 from ofacore.plan.generation import target_slots
 from ofacore.plugin import Registry
 from ofacore.protocols import RowError
-from ofacore.runs.predicting.answers import AnswerWriter
-from ofacore.runs.predicting.asked_rows import AskedRow, AskedRows, TableRows, asked_rows
-from ofacore.runs.predicting.journal import Journal, Standing, standing
-from ofacore.runs.predicting.places import AnswerPlaces, answer_places
-from ofacore.runs.predicting.rate import Rate
-from ofacore.runs.predicting.tables import write_table
 from ofacore.sources.data_errors import reason_at
 
 WINDOW = 16

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ofa_cli.predicting.asked_rows import AskedRow
 from ofacore.decoding.output import Candidate, Field, Output
-from ofacore.runs.predicting.asked_rows import AskedRow
 
 
 @dataclass(frozen=True)
