@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ofacore.components.grids.modality import IsGrid, grid_modality
     from ofacore.components.head_shares import keep_part, own_heads, to_parts
     from ofacore.components.published import AskedValues, PlaneView
+    from ofacore.components.quiet_transformers import quiet_transformers
     from ofacore.components.tokens.cross_entropy import CrossEntropy, LabelError
     from ofacore.components.tokens.fused_cross_entropy import linear_cross_entropy
     from ofacore.components.tokens.named_tokens import TokensPreprocessor
@@ -95,6 +96,7 @@ __all__ = [
     "own_heads",
     "pad_sequences",
     "positions_of_kind",
+    "quiet_transformers",
     "read_sequences",
     "replace_underscores",
     "spaced",
@@ -153,6 +155,7 @@ _HOMES = {
     "own_heads": "ofacore.components.head_shares",
     "pad_sequences": "ofacore.model.backbone.sequences",
     "positions_of_kind": "ofacore.model.backbone.position_kinds",
+    "quiet_transformers": "ofacore.components.quiet_transformers",
     "read_sequences": "ofacore.model.backbone.sequences",
     "replace_underscores": "ofacore.components.transforms",
     "spaced": "ofacore.components.transforms",

@@ -221,6 +221,15 @@ class LoraConfig(Section):
     targets: tuple[Pattern, ...] = Field((r".*",), description="Patterns of the linears' names.")
 
 
+class PrefixConfig(Section):
+    """Prefix tuning: learned keys and values before those of each attention; all else is frozen."""
+
+    length: int = Field(0, ge=0, description="Number of keys of each attention; 0: off.")
+    per: Literal["all", "task"] = Field(
+        "all", description="all: the same for all tasks; task: each task has its own."
+    )
+
+
 class ModelConfig(Section):
     """The universal model. Unset sizes come from the preset."""
 
@@ -325,6 +334,9 @@ class ModelConfig(Section):
         description="What the decoder reads first; BART's reads `<eos>`, and behind it a forced `<bos>`.",
     )
     lora: LoraConfig = Field(LoraConfig(), description="Low-rank updates of linear layers.")
+    prefix: PrefixConfig = Field(
+        PrefixConfig(), description="Learned keys and values before those of each attention."
+    )
     adapters: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Older spelling of `options: {adapter/NAME: {...}}`."
     )

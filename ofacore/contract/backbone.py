@@ -117,7 +117,8 @@ class Backbone(Protocol):
 
     What it may offer besides, each a protocol of its own: `CachedBackbone`, `AddedPositions`, `TokenRows`,
     `AttentionBackbone`, `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`,
-    `TaskedBackbone`. In how many ways its work can be divided its manifest says, ``Component(divides=...)``.
+    `TaskedBackbone`, `RowedBackbone`. In how many ways its work can be divided its manifest says,
+    ``Component(divides=...)``.
     """
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
@@ -212,7 +213,14 @@ class AddedPositions(Protocol):
 
 @runtime_checkable
 class TokenRows(Protocol):
-    """What a `Backbone` may offer besides, where it stands for a model that knows tokens: the rows of its table."""
+    """What a `Backbone` may offer besides, where it stands for a model that knows tokens: the rows of its table.
+
+    It may declare, too,
+
+    - ``logit_cap``: a number c; logits are ``c * tanh(logit / c)``. None or absent: they are as they are;
+    - ``end_tokens(vocabulary) -> Sequence[int]``: ids that end a text as ``<eos>`` does; of all ends the likeliest one
+      counts.
+    """
 
     def token_rows(self, vocabulary: Vocabulary) -> Mapping[str, Tensor]:
         """Initial rows: ``<block>`` -> [size, H], ``<block>.output`` of an untied output, ``<block>.bias`` [size].
@@ -287,3 +295,15 @@ class TaskedBackbone(Protocol):
 
     def side_of(self, name: str) -> Side | None:
         """The side whose stream [N, H] a linear of that name reads, position by position; None: it reads otherwise."""
+
+
+@runtime_checkable
+class RowedBackbone(TaskedBackbone, Protocol):
+    """What a `TaskedBackbone` may offer besides, whose linears read rows that it makes of the stream."""
+
+    def rows_by_task(self) -> Sequence[tuple[str, Tensor | None]]:
+        """Tasks of what its linears read now, each with its rows int64 [n] along the first dimension.
+
+        None in place of rows: all of them are the task's. It is asked while a layer runs, and when activations are
+        computed again, too.
+        """

@@ -44,7 +44,7 @@ class DecodeSession(Protocol):
     """Incremental decoding over R rows. Generators are written against this and nothing else.
 
     ``pending`` int64 [R] holds the next input token of a running token run; None where a run begins: there
-    `ofacore.parts.begin_run` gives it. ``start_ids`` and ``room`` may be left out.
+    `ofacore.parts.begin_run` gives it. ``start_ids``, ``end_ids`` and ``room`` may be left out.
     """
 
     pending: Tensor | None
@@ -53,6 +53,11 @@ class DecodeSession(Protocol):
     def start_ids(self) -> tuple[int, ...]:
         """Tokens that a run of tokens begins with, in order."""
         return (BOS,)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens besides ``<eos>`` that end a text as it does."""
+        return ()
 
     @property
     def room(self) -> int | None:

@@ -85,6 +85,7 @@ class Session:
         self._pending: Tensor | None = None
         self._placement: Placement | None = None
         self.unconditional, self.start_ids = unconditional, start_ids
+        self.end_ids = _further_ends(model)
 
     def _tell_task(self) -> None:
         """Other sessions may have decoded for other tasks in between."""
@@ -307,3 +308,9 @@ def _device_of(model: DecodingModel, memory: Tensor | None) -> torch.device:
     if known is not None:
         return known
     return torch.device("cpu") if memory is None else memory.device
+
+
+def _further_ends(model: Any) -> tuple[int, ...]:
+    """Tokens that end a text as ``<eos>`` does, of a backbone that knows some; see `ofacore.protocols.TokenRows`."""
+    known = getattr(model.backbone, "end_tokens", None)
+    return () if known is None else tuple(known(model.vocabulary))

@@ -31,6 +31,8 @@ class ModelNeeds:
     slots: tuple[str, ...] = ()
     attention_layers: tuple[int, ...] = ()
     """Decoder layers whose cross-attention weights some criterion needs."""
+    separator: bool = True
+    """Some target may hold several values in a run, which ``<sep>`` parts."""
     sides: Mapping[str, frozenset[Side]] = field(default_factory=dict)
     """Adapter -> sides that it serves; both where absent."""
 

@@ -27,8 +27,9 @@ from ofacore.model.not_finite import source_of_not_finite
 from ofacore.model.pipeline.stages import Stage
 from ofacore.model.tokens.embedding import TokenEmbedding
 from ofacore.model.weights.initial import seeded
-from ofacore.model.weights.lora import RowTasks, add_low_rank
+from ofacore.model.weights.lora import add_low_rank
 from ofacore.model.weights.named import (
+    HeldWeights,
     freeze,
     missing_and_unknown,
     names_everywhere,
@@ -36,8 +37,10 @@ from ofacore.model.weights.named import (
     take_over,
     whole_state,
 )
+from ofacore.model.weights.prefix import add_prefixes
+from ofacore.model.weights.row_tasks import RowTasks
 from ofacore.parallel import fsdp
-from ofacore.parallel.process_groups import layout
+from ofacore.parallel.process_groups import expert_size, layout
 from ofacore.parallel.sync_batch_norm import uncounted
 from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
@@ -119,10 +122,25 @@ class UniversalModel(nn.Module):
         self.backbone = assembly.backbone(config, self.adapters, needs, registry, seed)
         if isinstance(self.backbone, TokenRows):
             self._take_tokens(self.backbone)
-        by_task = config.lora.rank and config.lora.per == "task"
-        self.row_tasks = RowTasks() if by_task else None
-        if config.lora.rank:
-            add_low_rank(self, config.lora, seed, needs.tasks, self.row_tasks)
+        self.row_tasks: RowTasks | None = None
+        self._add_small_parts()
+
+    def _add_small_parts(self) -> None:
+        """What is learned in place of the weights, which are frozen: low-rank updates, keys and values."""
+        lora, prefix, tasks = self.config.lora, self.config.prefix, self.needs.tasks
+        if not (lora.rank or prefix.length):
+            return
+        low_rank_by_task = bool(lora.rank) and lora.per == "task"
+        prefix_by_task = bool(prefix.length) and prefix.per == "task"
+        if low_rank_by_task or prefix_by_task:
+            self.row_tasks = RowTasks()
+        self.requires_grad_(False)
+        if lora.rank:
+            rows = self.row_tasks if low_rank_by_task else None
+            add_low_rank(self, lora, self.seed, tasks, rows)
+        if prefix.length:
+            rows = self.row_tasks if prefix_by_task else None
+            add_prefixes(self, prefix, self.seed, tasks, rows)
 
     def _take_tokens(self, backbone: TokenRows) -> None:
         """Rows of the token table that the backbone brings, and which tokens it never predicts."""
@@ -130,6 +148,9 @@ class UniversalModel(nn.Module):
         if rows:
             self.embedding.load_portable(rows)
         self.embedding.silent |= backbone.silent_tokens(self.vocabulary)
+        self.embedding.cap = getattr(backbone, "logit_cap", None)
+        if not self.needs.separator:
+            self.embedding.silent |= {SEP}
 
     def criterion(self, name: str, options: Mapping[str, Any]) -> Any:
         """The criterion of that name, built at first use; ``options`` go before those that the model was built with."""
@@ -488,6 +509,14 @@ class UniversalModel(nn.Module):
         call this together.
         """
         return whole_state(self)
+
+    def held_weights(self) -> Mapping[str, Tensor]:
+        """The same, each tensor when it is asked for, and not to be changed: no second model is made of them.
+
+        All processes must call this together, and ask for the same tensors in the same order.
+        """
+        apart = self.stage is not None or expert_size() > 1
+        return self.portable_state() if apart else HeldWeights(self)
 
     def portable_rows(self, name: str) -> dict[str, slice]:
         """Portable name -> rows of a parameter: one for each block of a token table, else the parameter itself.

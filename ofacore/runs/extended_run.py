@@ -158,7 +158,7 @@ def _check_new(place: Path, missing: Sequence[str], before: Assembly, after: Ass
         CheckpointError: It lacks parts of its own.
     """
     known = _names(before)
-    joined = _names(after) - known
+    joined = _names(after) - known | _marks(before.config, after.config)
     lacking = [name for name in missing if not any(part in name for part in joined)]
     if lacking:
         raise CheckpointError(place, f"lacks weights of its own tasks: {listed(lacking)}")
@@ -170,3 +170,13 @@ def _names(assembly: Assembly) -> set[str]:
     parts = [*needs.adapters, *needs.heads, *needs.criteria]
     blocks = [block.name for block in assembly.vocabulary.blocks]
     return {*blocks, *needs.tasks, *(part.name for part in parts)}
+
+
+def _marks(before: RunConfig, after: RunConfig) -> set[str]:
+    """What names of low-rank updates and prefixes hold, where the model had none."""
+    found = set()
+    if before.model.lora != after.model.lora:
+        found.add(".low_rank.")
+    if before.model.prefix != after.model.prefix:
+        found.add(".prefix.")
+    return found

@@ -16,8 +16,8 @@ from ofacore.training.optim.parameters import Treatment, first_match, treatments
 
 _DEEP = ("backbone", "adapters", "heads", "criteria")
 """Parts of the model that have parts of their own."""
-LOW_RANK = ".low_rank."
-"""In the names of low-rank updates."""
+_SMALL = {".low_rank.": "low rank", ".prefix.": "prefix"}
+"""In the names of what is learned in place of weights -> how it is called."""
 
 
 @dataclass
@@ -62,7 +62,8 @@ def trained_parts(model: nn.Module, config: OptimizerConfig) -> list[TrainedPart
 def _part_of(name: str) -> str:
     steps = name.split(".")
     part = ".".join(steps[:2]) if steps[0] in _DEEP else steps[0]
-    return f"{part}, low rank" if LOW_RANK in name else part
+    kind = next((told for mark, told in _SMALL.items() if mark in name), "")
+    return f"{part}, {kind}" if kind else part
 
 
 def print_trained(rows: Sequence[TrainedPart], console: Console) -> None:

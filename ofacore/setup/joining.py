@@ -8,7 +8,7 @@ from typing import Any
 from ofacore.config.component_options import LOOP_KINDS, OLDER, component_options
 from ofacore.config.preset_options import with_preset_options
 from ofacore.config.problems import ConfigError, Problem
-from ofacore.config.schema import RunConfig, TaskConfig, TrainConfig
+from ofacore.config.schema import RunConfig, Section, TaskConfig, TrainConfig
 from ofacore.config.sizes import resolve
 from ofacore.ground.excerpts import excerpt
 from ofacore.plugin import suggest
@@ -17,6 +17,8 @@ from ofacore.setup.assembly import Assembly
 _SIZES = ("hidden", "ffn", "heads", "encoder_layers", "decoder_layers")
 _COMPONENTS = frozenset({*OLDER, "positions_options"})
 """Keys of the model section that are options of components."""
+_SMALL_PARTS = {"lora": "rank", "prefix": "length"}
+"""Keys of the model section that add to a model -> what is 0 in one that has nothing of the kind."""
 _OF_TASKS = ("schedule", "aggregator")
 """Keys of the train section that may name tasks: a run with other tasks does not inherit them."""
 _OF_KEPT = frozenset({"data", "weight", "loss_weight"})
@@ -73,11 +75,21 @@ def joined_config(assembly: Assembly, given: RunConfig, kept: Sequence[str]) -> 
             "plugins": given.plugins.model_copy(
                 update={"prefer": {**before.plugins.prefer, **given.plugins.prefer}}
             ),
+            "model": before.model.model_copy(update=added_parts(before, given)),
             "parallel": given.parallel,
             "out": given.out,
             "name": given.name,
         }
     )
+
+
+def added_parts(before: RunConfig, given: RunConfig) -> dict[str, Section]:
+    """Low-rank updates and prefixes that a model gets which has none: key of the model section -> what is asked."""
+    return {
+        key: getattr(given.model, key)
+        for key, size in _SMALL_PARTS.items()
+        if key in given.model.model_fields_set and not getattr(getattr(before.model, key), size)
+    }
 
 
 def _tasks(before: RunConfig, given: RunConfig) -> dict[str, TaskConfig]:
@@ -114,7 +126,8 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _model_problems(assembly: Assembly, given: RunConfig) -> Iterator[Problem]:
     own, sizes = with_preset_options(assembly.config.model), resolve(assembly.config.model)
-    for key in sorted(given.model.model_fields_set - _COMPONENTS):
+    added = added_parts(assembly.config, given)
+    for key in sorted(given.model.model_fields_set - _COMPONENTS - set(added)):
         asked = getattr(given.model, key)
         has = getattr(sizes, key) if key in _SIZES else getattr(own, key)
         if asked != has and not (key in _SIZES and asked is None):

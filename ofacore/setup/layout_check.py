@@ -67,7 +67,7 @@ def layout_problems(
         return []
     found = [*_tensor(layout, sizes), *_pipeline(layout, sizes), *_experts(config, layout)]
     found += _backbone(config, layout, registry or _core())
-    found += _low_rank(config, layout)
+    found += _by_task(config, layout)
     if layout.sequence and layout.tensor == 1:
         found.append(
             Problem(
@@ -86,16 +86,19 @@ def layout_problems(
     return found
 
 
-def _low_rank(config: RunConfig, layout: ProcessGrid) -> list[Problem]:
-    """Updates by task gather positions of a task from the stream of a whole layer."""
-    if not config.model.lora.rank or config.model.lora.per != "task":
-        return []
+def _by_task(config: RunConfig, layout: ProcessGrid) -> list[Problem]:
+    """What each task has for itself finds the positions of a task in the stream of a whole layer."""
+    lora, prefix = config.model.lora, config.model.prefix
+    used = {
+        "lora": lora.rank and lora.per == "task",
+        "prefix": prefix.length and prefix.per == "task",
+    }
     cut = {"tp": layout.tensor > 1, "pp": layout.pipeline > 1, "fsdp": layout.fsdp}
-    keys = ", ".join(f"parallel.{key}" for key, used in cut.items() if used)
+    keys = ", ".join(f"parallel.{key}" for key, divides in cut.items() if divides)
     if not keys:
         return []
-    problem = f"updates by task need whole layers, which {keys} divides; use data ranks alone, or per: all"
-    return [Problem("model.lora.per", problem)]
+    problem = f"what differs by task needs whole layers, which {keys} divides; use data ranks alone, or per: all"
+    return [Problem(f"model.{part}.per", problem) for part, by_task in used.items() if by_task]
 
 
 def aggregator_problems(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ofacore.instruction import Slot
 from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.plan import TaskPlan, criterion_key
 from ofacore.protocols import Options, SlotPlan
@@ -34,6 +35,7 @@ def model_needs(plans: Iterable[TaskPlan], options: OptionSource) -> ModelNeeds:
         heads=tuple(Part(name, options.head_options(name)) for name in _heads(plans)),
         criteria=criteria,
         tasks=tuple(plan.name for plan in plans),
+        separator=any(_may_part(plan) for plan in plans),
         sides={
             name: frozenset(slot.side for slot in slots if slot.adapter == name)
             for name in adapters
@@ -43,6 +45,12 @@ def model_needs(plans: Iterable[TaskPlan], options: OptionSource) -> ModelNeeds:
         ),
         attention_layers=tuple(sorted(layers)),
     )
+
+
+def _may_part(plan: TaskPlan) -> bool:
+    """Whether a target of a task is more than one slot."""
+    targets = [template.tree.target for template in plan.templates]
+    return any(len(each) > 1 or not isinstance(each[0], Slot) for each in targets if each)
 
 
 def own_criteria(plan: TaskPlan) -> list[str]:

@@ -134,6 +134,21 @@ def test_a_rule_freezes_what_the_model_knew(place: Path) -> None:
     assert kept and all(torch.equal(before[name], after[name]) for name in kept)
 
 
+def test_a_model_without_small_parts_gets_some_and_keeps_the_rest(place: Path) -> None:
+    small = {"lora": {"rank": 2, "per": "task"}, "prefix": {"length": 2}}
+    run, extension = read_extension([own(place, model=small, keep="all")], [], place / "old")
+    grown = begin(extension, run)
+    grown.fit(1, out=place / "small")
+    before = Generalist.from_pretrained(place / "old").model.portable_state()
+    after = Generalist.from_pretrained(place / "small").model.portable_state()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    added = [name for name in after if ".low_rank." in name or ".prefix." in name]
+    assert any("each.sort." in name for name in added) and not set(added) & set(before)
+    more = own(place, model={"prefix": {"length": 4}}, keep="all", tasks={})
+    with pytest.raises(UserError, match="model.prefix: found .*, but the model .* has"):
+        read_extension([more], [], place / "small")
+
+
 @pytest.mark.parametrize(
     ("more", "overrides", "said"),
     [
@@ -162,6 +177,21 @@ def test_what_asks_for_another_model_is_refused_before_anything_starts(
     overrides = [each.replace("out=old", f"out={place / 'old'}") for each in overrides]
     with pytest.raises(UserError, match=said):
         read_extension([own(place, **more)], overrides, place / "old")
+
+
+def test_a_file_of_what_is_new_is_checked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = own(place, keep=["shout"])
+    told = []
+    for more in ([], ["--from", str(place / "old")]):
+        with pytest.raises(SystemExit) as ended:
+            main(["config", "check", file, *more])
+        assert not ended.value.code
+        told.append(capsys.readouterr().out.replace("\n", " "))
+    assert told[0].startswith("ok: 1 task; what it keeps") and "--from RUN" in told[0]
+    assert "sort joins; shout kept; hush left" in told[1]
+    with pytest.raises(SystemExit) as ended:
+        main(["config", "check", own(place, keep=["shot"]), "--from", str(place / "old")])
+    assert ended.value.code == 2 and "did you mean 'shout'" in capsys.readouterr().err
 
 
 def test_a_checkpoint_whose_plugin_is_missing_is_refused(place: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.config.schema import FaultConfig, LoraConfig, OptimizerConfig
+from ofacore.config.schema import FaultConfig, LoraConfig, OptimizerConfig, PrefixConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.megatron import megatron
@@ -53,7 +53,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "entangled": {"positions": "untied", "entangle_positions": True, "scale_resids": True},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
     "leaning": {"experts": "leaning", "experts_k": 2, "experts_number": 3},
-    "lora": {"positions": "untied", "lora": LoraConfig(rank=2, alpha=0.1)},
+    "lora": {
+        "positions": "untied",
+        "lora": LoraConfig(rank=2, alpha=0.1),
+        "prefix": PrefixConfig(length=3),
+    },
     "whole heads": {"positions": "whole_heads"},
     "biased": {"positions": "untied", "output_bias": True, "separator": False},
 }

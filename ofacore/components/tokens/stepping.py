@@ -79,6 +79,11 @@ class Stepper:
     def _allowed(self, logits: Tensor) -> Tensor:
         """Log-probabilities, with tokens that no value has at minus infinity."""
         scores = torch.log_softmax(logits, dim=-1)
+        if len(self._ends):
+            column = self.column(EOS)
+            likeliest = scores[:, self._ends].amax(-1)
+            scores[:, column] = torch.maximum(scores[:, column], likeliest)
+            scores[:, self._ends] = NEVER
         if self.options.repetition_penalty != 1.0:
             self.total = torch.logsumexp(logits, dim=-1)
         scores[:, self._banned] = NEVER
@@ -89,7 +94,7 @@ class Stepper:
     @property
     def choices(self) -> int:
         """How many different tokens a value may have; known behind the first step."""
-        ends = self.end is not None
+        ends = (self.end is not None) + len(self._ends)
         return len(self.ids) - len(self._banned) - ends
 
     def _remember(self, ids: Tensor) -> None:
@@ -101,6 +106,8 @@ class Stepper:
         if self.options.core_tokens:
             never = {EOS, SEP} if self.options.pad_tokens else {PAD, EOS, SEP}
         self.known = frozenset(ids.tolist())
+        ends = seen_as(DecodeSession, self.session).end_ids if self.end == EOS else ()
+        self._ends = self.columns(sorted(set(ends) & self.known))
         never |= {ids[0] for ids in self.options.banned_tokens if len(ids) == 1}
         self._banned = self.columns(sorted((never - {self.end}) & self.known))
 

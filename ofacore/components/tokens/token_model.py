@@ -52,6 +52,7 @@ class TokenPrediction:
         columns: Who computes which logits; None: this process computes them all.
         bias: [v], added to the logits; None: nothing is.
         silent: Columns that have no part: their logits are minus infinity.
+        cap: Logits are bent to lie between minus this and this, ``cap * tanh(logit / cap)``; None: they are not.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class TokenPrediction:
         columns: Columns | None = None,
         bias: Tensor | None = None,
         silent: tuple[int, ...] = (),
+        cap: float | None = None,
     ) -> None:
         self.hidden, self.weight, self.ids, self.columns = hidden, weight, ids, columns
-        self.bias, self.silent = bias, silent
+        self.bias, self.silent, self.cap = bias, silent, cap
 
     def logits(self) -> Tensor:
         """fp32 [m, v]."""
@@ -73,12 +75,18 @@ class TokenPrediction:
         else:
             logits = split_logits(self.hidden, self.weight, self.columns).float()
         logits = logits if self.bias is None else logits + self.bias.float()
+        logits = self._bent(logits)
         if not self.silent:
             return logits
         return logits.index_fill(1, numbers_on(self.silent, logits.device), -torch.inf)
 
+    def _bent(self, logits: Tensor) -> Tensor:
+        return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
+
     def factors(self) -> tuple[Tensor, Tensor]:
-        """States [m, K] and rows [v, K] whose products are the logits: a bias is the weight of one more feature.
+        """States [m, K] and rows [v, K] whose products are the logits, before these are bent.
+
+        A bias is the weight of one more feature.
 
         Where the tensor group splits the rows: those of this process.
         """
@@ -94,19 +102,36 @@ class TokenPrediction:
         """fp32 [m, c]: logits of some columns int64 [c] alone."""
         hidden, weight = self.factors()
         if self.columns is not None:
-            return chosen_logits(hidden, weight, self.columns, chosen).float()
-        return (hidden @ weight[chosen].T).float()
+            return self._bent(chosen_logits(hidden, weight, self.columns, chosen).float())
+        return self._bent((hidden @ weight[chosen].T).float())
 
     def cross_entropy(
         self, labels: Tensor, smoothing: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, negative log-likelihood and rightness [m] each of labels [m] (columns); no logits are kept."""
+        if self.cap is not None:
+            return self._bent_cross_entropy(labels, smoothing)
         hidden, weight = self.factors()
         if self.columns is not None:
             return split_cross_entropy(
                 hidden, weight, labels, self.columns.without(self.silent), smoothing
             )
         return linear_cross_entropy(hidden, weight, labels, smoothing, silent=self.silent)
+
+    def _bent_cross_entropy(
+        self, labels: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `cross_entropy`; logits that are bent are no product that could be made piece by piece."""
+        logits = self.logits()
+        log_probs = logits.log_softmax(-1)
+        nll = -log_probs.gather(1, labels[:, None])[:, 0]
+        loss = nll
+        if smoothing:
+            even = -log_probs.masked_fill(logits.isneginf(), 0.0).sum(-1)
+            even = even / (logits.shape[1] - len(self.silent))
+            loss = (1 - smoothing) * nll + smoothing * even
+        right = logits.gather(1, labels[:, None])[:, 0] == logits.amax(-1)
+        return loss, nll.detach(), right.float()
 
     @property
     def log_probs(self) -> Tensor:
@@ -169,7 +194,8 @@ class TokenHead(nn.Module):
         embedding = self._embedding[0]
         weight, ids, columns = embedding.output_part((*self._all, *ctx.blocks))
         silent = silent_columns(embedding.silent, ids)
-        return TokenPrediction(hidden, weight, ids, columns, embedding.output_bias(ids), silent)
+        bias = embedding.output_bias(ids)
+        return TokenPrediction(hidden, weight, ids, columns, bias, silent, embedding.cap)
 
 
 def silent_columns(silent: frozenset[int], ids: Tensor) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from ofacore.model.backbone.attention_rows import Slots
 from ofacore.model.backbone.bias import Bias
 from ofacore.model.backbone.dropout import dropout, own_random_numbers
 from ofacore.model.backbone.positions import rotate
+from ofacore.model.backbone.prefixed import Ahead, LearnedKeys
 from ofacore.model.backbone.recomputed import recomputed_attention
 from ofacore.parallel.process_groups import tensor_size
 from ofacore.parallel.regions import gathered, padded, unpadded
@@ -103,6 +104,7 @@ class Attention(nn.Module):
         )
         if self.head_scale is not None:
             mark_split(self.head_scale, 0)
+        self.prefix: nn.Module | None = None
         for part in (self.query_norm, self.key_norm):
             if part is not None:
                 mark_partial(part)
@@ -116,6 +118,10 @@ class Attention(nn.Module):
         """Queries [..., h, d] times the scale, with a position scheme's features behind."""
         return joined(q * self.scale, features)
 
+    def learned(self) -> LearnedKeys | None:
+        """Keys and values that prefix tuning has learned for this pass."""
+        return None if self.prefix is None else self.prefix()  # type: ignore[no-any-return]
+
     def rows(
         self,
         queries: list[Tensor],
@@ -124,14 +130,19 @@ class Attention(nn.Module):
         biases: list[Bias],
         weights: list[Tensor] | None = None,
         features: Sequence[tuple[Tensor, Tensor]] = (),
+        ahead: Sequence[Ahead] = (),
     ) -> list[Tensor]:
-        """Attention of every group: [R, L, h, d] each -> [R, L, h * d]; ``features`` [R, L, h, w] stand behind."""
+        """Attention of every group: [R, L, h, d] each -> [R, L, h * d]; ``features`` [R, L, h, w] stand behind.
+
+        ``ahead``: keys and values in front of each group's; empty: there are none.
+        """
         outputs, rate = [], self.rate if self.training else 0.0
         for number, (q, k, v, bias) in enumerate(zip(queries, keys, values, biases, strict=True)):
             own, other = features[number] if features else (None, None)
             if (
                 own is not None
                 and other is not None
+                and not ahead
                 and _apart(q.shape[1], k.shape[1], bias, rate, weights)
             ):
                 apart = own.transpose(1, 2), other.transpose(1, 2)
@@ -141,7 +152,11 @@ class Attention(nn.Module):
             else:
                 q, k = joined(q, own), joined(k, other)
                 q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+                if ahead:
+                    k, v, bias = ahead[number].put(k, v, bias)
                 mixed = attend(q, k, v, bias, self.rate, self.training, weights)
+                if ahead and weights is not None:
+                    weights[-1] = weights[-1][..., len(ahead[number].keys) :]
             outputs.append(self.merge(mixed))
         return outputs
 
@@ -184,7 +199,9 @@ class SelfAttention(Attention):
         queries, keys, values = slots.take(q * self.scale), slots.take(k), slots.take(v)
         taken = [slots.take(part) for part in features if part is not None]
         shared = list(zip(*taken, strict=True)) if len(taken) == len(features) else []
-        mixed = self.rows(queries, keys, values, biases, features=shared)
+        learned = self.learned()
+        ahead = [] if learned is None else learned.of_groups(slots)
+        mixed = self.rows(queries, keys, values, biases, features=shared, ahead=ahead)
         return self.out(padded(slots.put(mixed)))  # type: ignore[no-any-return]
 
 
@@ -220,4 +237,7 @@ class CrossAttention(Attention):
         queries = slots.take(self.scaled(self.project(x, slots.positions), features[0]))
         k, v = self.project_memory(memory)
         keys, values = memory_slots.take(joined(k, features[1])), memory_slots.take(v)
-        return self.out(padded(slots.put(self.rows(queries, keys, values, biases, weights))))  # type: ignore[no-any-return]
+        learned = self.learned()
+        ahead = [] if learned is None else learned.of_groups(slots)
+        mixed = self.rows(queries, keys, values, biases, weights, ahead=ahead)
+        return self.out(padded(slots.put(mixed)))  # type: ignore[no-any-return]

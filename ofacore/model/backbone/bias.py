@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,6 +34,29 @@ class Bias:
             part = functional.embedding(index[:, queries], self.table).permute(0, 3, 1, 2)
             total = part if total is None else part + total
         return total
+
+    def behind(self, ahead: int, keys: int, seen: Tensor | None, dtype: torch.dtype) -> Bias:
+        """The addend with more keys in front, to which nothing is added.
+
+        Args:
+            ahead: Their number P.
+            keys: That of the others, K.
+            seen: bool [R, 1, L, P]: query sees key in front; None: every one does.
+            dtype: Of the scores.
+        """
+        mask = self.mask
+        if seen is not None:
+            front = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+            front = front.masked_fill(~seen, -torch.inf)
+            own = front.new_zeros(1) if mask is None else mask
+            mask = torch.cat([front, own.expand(*seen.shape[:-1], keys)], dim=-1)
+        elif mask is not None:
+            mask = functional.pad(mask, (ahead, 0))
+        if self.table is None:
+            return Bias(mask)
+        none = len(self.table)
+        indices = [functional.pad(index, (ahead, 0), value=none) for index in self.indices]
+        return Bias(mask, functional.pad(self.table, (0, 0, 0, 1)), tuple(indices))
 
 
 def own_bias(found: RelativeBias) -> RelativeBias:

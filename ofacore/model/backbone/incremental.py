@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ofacore.model.backbone.attention import attend, joined
+from ofacore.model.backbone.attention import Attention, attend, joined
 from ofacore.model.backbone.bias import Bias, bias_of
 from ofacore.model.backbone.decode_cache import Cache
 from ofacore.model.backbone.experts import Experts
 from ofacore.model.backbone.layers import TransformerLayer, _scaled
+from ofacore.model.backbone.prefixed import Ahead
 from ofacore.model.backbone.routing import Route
 from ofacore.parallel.host_transfer import numbers_on, to_device
 from ofacore.protocols import RelativeBias
@@ -99,8 +100,17 @@ def _self_attention(layer: TransformerLayer, x: Tensor, step: DecodeStep) -> Ten
         values.scatter_(2, where.expand_as(v), v)
     mask = masked(step.mask, x.dtype)
     bias = bias_of(step.relative, layer.index, mask)
-    out = attend(q, keys[:, :, : step.total], values[:, :, : step.total], bias, 0.0, False)
+    seen = keys[:, :, : step.total], values[:, :, : step.total]
+    out = _attend(attention, q, *seen, bias)
     return attention.out(attention.merge(out))  # type: ignore[no-any-return]
+
+
+def _attend(attention: Attention, q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> Tensor:
+    """Attention without dropout, behind what prefix tuning has learned for the task of all rows."""
+    learned = attention.learned()
+    if learned is not None:
+        k, v, bias = Ahead(learned.keys, learned.values).put(k, v, bias)
+    return attend(q, k, v, bias, 0.0, False)
 
 
 def _cross(layer: TransformerLayer, x: Tensor, step: DecodeStep) -> Tensor:
@@ -115,13 +125,13 @@ def _cross(layer: TransformerLayer, x: Tensor, step: DecodeStep) -> Tensor:
         q = q.unflatten(0, (-1, step.beams)).transpose(1, 2).flatten(2, 3)
         wide_mask = mask[:, None, None] if mask is not None else None
         bias = Bias(masked(wide_mask, x.dtype))
-        out = attend(q, keys, values, bias, 0.0, False)
+        out = _attend(layer.cross, q, keys, values, bias)
         out = out.unflatten(2, (step.beams, -1)).transpose(1, 2).flatten(0, 1)
     else:
         row = source.clamp(min=0)
         chosen = mask[row][:, None, None] if mask is not None else None
         bias = bias_of(step.cross, layer.index, masked(chosen, x.dtype))
-        out = attend(q, keys[row], values[row], bias, 0.0, False)
+        out = _attend(layer.cross, q, keys[row], values[row], bias)
     branch = _scaled(layer.cross.out(layer.cross.merge(out)), layer.cross_scale)
     if step.blind is not None:
         branch = torch.where(step.blind, 0.0, branch)

@@ -119,6 +119,8 @@ class TokenEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.silent = silent
+        self.cap: float | None = None
+        """What bounds logits, where a backbone says so; see `TokenPrediction`."""
         self.vocabulary, self.hidden, self.tied, self.seed = vocabulary, hidden, tied, seed
         self.parts = VocabularyParts(vocabulary)
         self.table = VocabEmbedding(self.parts.rows, hidden)
@@ -255,15 +257,23 @@ class TokenEmbedding(nn.Module):
 
         Those of all processes of the tensor group, which must call this together.
         """
-        state = {}
+        return {name: self.whole_rows(name).clone() for name in self.portable_names()}
+
+    def whole_rows(self, name: str) -> Tensor:
+        """One of `portable_state`, in the memory of the model where this process has all of it.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        for block, rows in self.bias_rows().items():
+            if name == f"{block}.bias":
+                return rows
         for suffix, table in self._tables():
-            for block in self.vocabulary.blocks:
-                rows = self.parts.own(block.name)
-                state[block.name + suffix] = whole_tensor(
-                    table.weight.detach()[rows.start : rows.stop].clone(), 0
-                )
-        state.update((f"{name}.bias", rows.clone()) for name, rows in self.bias_rows().items())
-        return state
+            for each in self.vocabulary.blocks:
+                if name == each.name + suffix:
+                    own = self.parts.own(each.name)
+                    return whole_tensor(table.weight.detach()[own.start : own.stop], 0)
+        raise KeyError(name)
 
     @torch.no_grad()
     def load_portable(self, state: Mapping[str, Tensor]) -> None:

@@ -7,7 +7,8 @@ and its parallel variant expects megatron's pair of outputs; a forward hook does
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from ofacore.config.schema import LoraConfig
 from ofacore.ground.errors import UserError
 from ofacore.model.weights.initial import normal
+from ofacore.model.weights.row_tasks import RowsOfTask, RowTasks, task_key
 from ofacore.parallel.process_groups import tensor_size
 from ofacore.parallel.regions import each_position_summed, summed, summed_by_position, to_parts
 from ofacore.parallel.sharding import mark_partial, mark_split, own_part, split_dim, whole_shape
-from ofacore.protocols import Layout, Side, TaskedBackbone
+from ofacore.protocols import RowedBackbone, Side, TaskedBackbone
 
 
 class LowRank(nn.Module):
@@ -64,45 +66,16 @@ class LowRank(nn.Module):
         return nn.functional.linear(low, self.up) * self.scale
 
 
-class RowTasks:
-    """Which task the positions of both streams belong to, in the latest pass; that is all a per-task update asks."""
-
-    def __init__(self) -> None:
-        self._parts: dict[Side, list[tuple[str, Tensor | None]]] = {}
-
-    def of(self, side: Side) -> list[tuple[str, Tensor | None]]:
-        """Tasks of one side, each with its rows int64 [n] of the stream; None: all rows are its."""
-        return self._parts.get(side, [])
-
-    def note(self, side: Side, layout: Layout) -> None:
-        """A pass over a micro-batch begins."""
-        counts = layout.facts.tasks if layout.facts else None
-        if counts is None:
-            counts = tuple(torch.bincount(layout.task, minlength=len(layout.tasks)).tolist())
-        sizes = dict(zip(layout.tasks, counts, strict=True))
-        present = [name for name, size in sizes.items() if size]
-        if len(present) == 1:
-            self._parts[side] = [(present[0], None)]
-            return
-        parts = torch.argsort(layout.task, stable=True).split(list(counts))
-        self._parts[side] = list(zip(layout.tasks, parts, strict=True))
-
-    def note_one(self, task: str) -> None:
-        """Everything that follows belongs to one task."""
-        self._parts = {"source": [(task, None)], "target": [(task, None)]}
-
-
 class LowRankByTask(nn.Module):
     """An update for each task; positions of a task that has none keep the linear's output.
 
     Args:
-        linear: What they update; it reads the stream of ``side``.
+        linear: What they update.
         name: Name of the linear.
         config: Rank, scale, dropout.
         seed: Seed of the initial values.
         tasks: Names.
-        side: Whose positions the linear reads.
-        rows: Tells their tasks.
+        whose: Tells the tasks of the rows that it reads now.
     """
 
     def __init__(
@@ -112,37 +85,42 @@ class LowRankByTask(nn.Module):
         config: LoraConfig,
         seed: int,
         tasks: Sequence[str],
-        side: Side,
-        rows: RowTasks,
+        whose: Callable[[], Sequence[RowsOfTask]],
     ) -> None:
         super().__init__()
         self.each = nn.ModuleDict(
-            {_key(task): LowRank(linear, f"{name}.{task}", config, seed) for task in tasks}
+            {task_key(task): LowRank(linear, f"{name}.{task}", config, seed) for task in tasks}
         )
         self.outputs = whole_shape(linear.weight)[0]  # type: ignore[arg-type]
-        self.side, self.rows = side, rows
+        self.name, self.whose = name, whose
 
     def forward(self, x: Tensor, by_position: bool = False) -> Tensor:
-        """[N, inputs] in the order of the stream, or any shape where all of it belongs to one task."""
+        """[rows, ..., inputs] -> [rows, ..., outputs]; any shape where all of it belongs to one task.
+
+        Raises:
+            UserError: The linear reads other rows than those whose tasks are known.
+        """
         total = x.new_zeros(*x.shape[:-1], self.outputs)
-        for task, rows in self.rows.of(self.side):
-            if _key(task) not in self.each:
+        parts = self.whose()
+        known = sum(len(rows) for _, rows in parts if rows is not None)
+        if known and known != len(x):
+            raise UserError(
+                f"model.lora: '{self.name}' mixes the rows of several tasks, so its update cannot differ by task; "
+                "leave it out of model.lora.targets, or set model.lora.per=all"
+            )
+        for task, rows in parts:
+            if task_key(task) not in self.each:
                 continue
-            update = self.each[_key(task)]
+            update = self.each[task_key(task)]
             if rows is None:
                 return update(x)  # type: ignore[no-any-return]
             total = total.index_add(0, rows, update(x.index_select(0, rows)).to(total.dtype))
         return total
 
 
-def _key(task: str) -> str:
-    """A task's name as the name of a module, which holds no dots."""
-    return task.replace(".", "%2E")
-
-
 def place_of_update(config: LoraConfig, task: str = "") -> str:
     """What stands between the name of a linear and ``.down`` or ``.up`` of its update, or of a task's update."""
-    return f".low_rank.each.{_key(task)}" if config.per == "task" else ".low_rank"
+    return f".low_rank.each.{task_key(task)}" if config.per == "task" else ".low_rank"
 
 
 def folded(state: Mapping[str, Tensor], config: LoraConfig, task: str = "") -> dict[str, Tensor]:
@@ -175,7 +153,7 @@ def add_low_rank(
     tasks: Sequence[str] = (),
     rows: RowTasks | None = None,
 ) -> list[str]:
-    """Freeze a model and give every linear whose name matches a trainable low-rank update, or one for each task.
+    """Give every linear whose name matches a trainable low-rank update, or one for each task.
 
     Updates by task are those of the backbone's linears alone, which read a stream.
 
@@ -212,18 +190,25 @@ def add_low_rank(
     sides = _sides(model, chosen) if rows is not None else {}
     if rows is not None:
         chosen = [(name, module) for name, module in chosen if name in sides]
-    model.requires_grad_(False)
     for name, module in chosen:
         if rows is None:
             module.low_rank = LowRank(module, name, config, seed)
         else:
-            module.low_rank = LowRankByTask(module, name, config, seed, tasks, sides[name], rows)
+            whose = _whose(model, sides[name], rows)
+            module.low_rank = LowRankByTask(module, name, config, seed, tasks, whose)
         module.register_forward_hook(_add_update)
     return [name for name, _ in chosen]
 
 
 def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or type(module).__name__ in ("ColumnLinear", "RowLinear")
+
+
+def _whose(model: Any, side: Side, rows: RowTasks) -> Callable[[], Sequence[RowsOfTask]]:
+    """What tells the tasks of rows: the backbone, where it makes rows of its own, else the latest pass."""
+    if isinstance(model.backbone, RowedBackbone):
+        return model.backbone.rows_by_task
+    return partial(rows.of, side)
 
 
 def _sides(model: nn.Module, chosen: Sequence[tuple[str, nn.Module]]) -> dict[str, Side]:

@@ -75,6 +75,35 @@ def whole_state(model: UniversalModel) -> dict[str, Tensor]:
     return from_all(state, pipeline_group()) if model.stage else state
 
 
+class HeldWeights(Mapping[str, Tensor]):
+    """Whole tensors by portable name, each made when it is asked for; mostly the very memory of the model.
+
+    Of a model that is not cut into stages, and has no experts on other ranks. Processes of a tensor group must ask for
+    the same names in the same order.
+    """
+
+    def __init__(self, model: UniversalModel) -> None:
+        self._model, self._own = model, stored(model)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in self._own:
+            value = self._own[name]
+            return whole_of(local(value.detach()), value)
+        return self._model.embedding.whole_rows(name.removeprefix("embedding."))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._names(), *self._own])
+
+    def __len__(self) -> int:
+        return len(self._own) + len(self._names())
+
+    def _names(self) -> list[str]:
+        return [f"embedding.{name}" for name in self._model.embedding.portable_names()]
+
+
 def missing_and_unknown(
     model: UniversalModel, state: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:

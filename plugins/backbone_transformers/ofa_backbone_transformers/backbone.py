@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ofa_backbone_transformers.decoder_only import DecoderOnly
 from ofa_backbone_transformers.encoder_decoder import EncoderDecoder
 from ofa_backbone_transformers.exporting import write_folder
 from ofa_backbone_transformers.folder import (
     BackboneError,
+    further_ends,
     prompt_tokens,
     special_tokens,
     stored_architecture,
 )
 from ofa_backbone_transformers.loading import parts_of
 from ofa_backbone_transformers.peft_layers import add_peft, merged_state
+from ofa_backbone_transformers.row_owners import RowsOfTask
 from ofa_backbone_transformers.step_cache import StepCache
 from ofa_backbone_transformers.stepping import stepper_of
-from ofa_backbone_transformers.tokens import rows_of, silent_in
+from ofa_backbone_transformers.tokens import ends_in, rows_of, silent_in
 from ofa_backbone_transformers.whisper import WhisperLayers
 from ofacore.parts import UncachedDecoder
 from ofacore.plugin import UserError
-from ofacore.protocols import BackboneConfig, BackboneContext, Layout, Options, Stack, Vocabulary
+from ofacore.protocols import (
+    BackboneConfig,
+    BackboneContext,
+    Layout,
+    Options,
+    Side,
+    Stack,
+    Vocabulary,
+)
 
 
 class TransformersBackbone(nn.Module):
@@ -53,6 +61,8 @@ class TransformersBackbone(nn.Module):
         prompt = prompt_tokens(self.options)
         self.special = special_tokens(self.options) | ({"start": prompt[-1]} if prompt else {})
         self.ahead = max(0, len(prompt) - 1)
+        self.ends = further_ends(self.options)
+        self.logit_cap = getattr(parts.config, "final_logit_softcapping", None)
         self.seed = context.seed
         self.architecture = parts.config
         self._rows: Mapping[str, Tensor] = parts.rows
@@ -71,7 +81,11 @@ class TransformersBackbone(nn.Module):
     @staticmethod
     def stored_options(options: Options) -> dict[str, Any]:
         """Options to build it again from a checkpoint, without the folder that it came from."""
-        tokens: dict[str, Any] = {**special_tokens(options), "prompt": prompt_tokens(options)}
+        tokens: dict[str, Any] = {
+            **special_tokens(options),
+            "prompt": prompt_tokens(options),
+            "ends": further_ends(options),
+        }
         kept = {"config": stored_architecture(options), "tokens": tokens}
         return {**options, "path": "", "prompt": [], **kept}
 
@@ -96,6 +110,19 @@ class TransformersBackbone(nn.Module):
         self._see_division()
         return self.model.decode(states, layout, memory, source)
 
+    # ------------------------------------------------------------ updates by task
+
+    def side_of(self, name: str) -> Side | None:
+        """See `ofacore.protocols.TaskedBackbone`; of a decoder alone all linears read both sides."""
+        part, _, rest = name.partition(".")
+        if part != "model":
+            return None
+        return "source" if rest.startswith("encoder.") else "target"
+
+    def rows_by_task(self) -> Sequence[RowsOfTask]:
+        """See `ofacore.protocols.RowedBackbone.rows_by_task`."""
+        return self.model.owners.now()
+
     # ------------------------------------------------------------ tokens
 
     def token_rows(self, vocabulary: Vocabulary) -> Mapping[str, Tensor]:
@@ -106,6 +133,10 @@ class TransformersBackbone(nn.Module):
     def silent_tokens(self, vocabulary: Vocabulary) -> frozenset[int]:
         """See `ofacore.protocols.TokenRows.silent_tokens`."""
         return silent_in(self.special, int(self.architecture.vocab_size), vocabulary)
+
+    def end_tokens(self, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """See `ofacore.protocols.TokenRows`."""
+        return ends_in(self.ends, int(self.architecture.vocab_size), vocabulary)
 
     def write_folder(
         self, folder: Path, state: Mapping[str, Tensor], vocabulary: Vocabulary
@@ -139,7 +170,12 @@ class TransformersBackbone(nn.Module):
         device = next(self.parameters()).device
         origin = torch.arange(rows, device=device)
         own = stepper_of(self.model, origin, memory, source)
-        return StepCache(origin, lambda: plain.start_cache(rows, memory, source, tasks=tasks), own)
+        return StepCache(
+            origin,
+            lambda: plain.start_cache(rows, memory, source, tasks=tasks),
+            own,
+            task=next(iter(tasks), ""),
+        )
 
     def extend(
         self,
@@ -155,6 +191,7 @@ class TransformersBackbone(nn.Module):
         plain = UncachedDecoder(self)
         in_step = causal and keep and (valid is None or bool(valid.all()))
         if cache.own is not None and in_step:
+            self.model.owners.note_one(cache.task)
             hidden: Tensor = cache.own.step(states, adapter)
             cache.note(adapter, states, coordinates)
             return hidden
@@ -216,7 +253,7 @@ class TransformersBackbone(nn.Module):
             for module in stack.modules():
                 if hasattr(module, "gradient_checkpointing"):
                     module.gradient_checkpointing = True
-                    module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+                    module._gradient_checkpointing_func = self.model.owners.checkpoint
         if isinstance(self.model, DecoderOnly):
             self.model.recomputes = True
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ofa_backbone_transformers.key_values import KeyValues, chosen_rows, new_cache
 from ofa_backbone_transformers.loading import Parts, cache_name
+from ofa_backbone_transformers.row_owners import RowOwners
 from ofa_backbone_transformers.rows import (
     WASTE,
     Group,
@@ -60,6 +61,7 @@ class DecoderOnly(nn.Module):
         self.window, self.kinds = _window(parts.config)
         self.one_group = False
         self.recomputes = False
+        self.owners = RowOwners()
 
     @property
     def waste(self) -> int:
@@ -79,6 +81,7 @@ class DecoderOnly(nn.Module):
                 self._mask(_seen_in_source(layout, group, dense), states.dtype) if dense else None
             )
             kept = None if self._again() else new_cache()
+            self.owners.note(layout, group.index[:, 0])
             parts.append(self._run(group.rows(states), mask, kept))
             prefix.groups.append(group)
             prefix.caches += [] if kept is None else [kept]
@@ -147,6 +150,7 @@ class DecoderOnly(nn.Module):
             group = lengths.group(numbers)
             mask = None if forward else self._mask(seen_in(layout, group), states.dtype)
             groups.append(group)
+            self.owners.note(layout, group.index[:, 0])
             parts.append(self._run(group.rows(states), mask, None))
         return as_stream(groups, parts, states)
 
@@ -176,6 +180,7 @@ class DecoderOnly(nn.Module):
     ) -> Tensor:
         """Hidden states [s, L, H] of targets behind sources of one group."""
         assert layout.memory is not None
+        self.owners.note(layout, group.index[:, 0])
         source, rows = prefix.groups[number], states.shape[-1]
         reads = layout.memory[group.sequences]
         row = _row_in(source, reads)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_backbone_transformers.loading import Parts, cache_name
+from ofa_backbone_transformers.row_owners import RowOwners
 from ofa_backbone_transformers.rows import (
     WASTE,
     Group,
@@ -42,6 +43,7 @@ class EncoderDecoder(nn.Module):
         self.cache_name = cache_name(self.decoder)
         self.masked = "encoder_attention_mask" in inspect.signature(self.decoder.forward).parameters
         self.one_group = False
+        self.owners = RowOwners()
         self.prompt = None if parts.prompt is None else nn.Parameter(parts.prompt)
 
     @property
@@ -55,10 +57,11 @@ class EncoderDecoder(nn.Module):
         chosen = like_lengths(lengths.host, range(layout.sequences), self.waste)
         groups = [lengths.group(numbers) for numbers in chosen]
         states = states * self.scale_source
-        parts = [self._encoded(group, states) for group in groups]
+        parts = [self._encoded(group, states, layout) for group in groups]
         return as_stream(groups, parts, states)
 
-    def _encoded(self, group: Group, states: Tensor) -> Tensor:
+    def _encoded(self, group: Group, states: Tensor, layout: Layout) -> Tensor:
+        self.owners.note(layout, group.index[:, 0])
         mask = None if group.full else group.real.long()
         found = self.encoder(inputs_embeds=group.rows(states), attention_mask=mask)
         return found.last_hidden_state  # type: ignore[no-any-return]
@@ -79,6 +82,7 @@ class EncoderDecoder(nn.Module):
             seen = None if forward else _behind_prompt(seen_in(layout, group), ahead)
             mask = None if seen is None else as_scores(seen, states.dtype)
             read, real = reads.of(group.sequences)
+            self.owners.note(layout, group.index[:, 0])
             found = self.decoder(
                 inputs_embeds=rows,
                 attention_mask=mask,

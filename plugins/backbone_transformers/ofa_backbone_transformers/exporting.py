@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ofa_backbone_transformers.loading import class_of, quiet
+from ofa_backbone_transformers.loading import class_of
 from ofa_backbone_transformers.tokens import text_block
+from ofacore.parts import quiet_transformers
 from ofacore.protocols import BOS, EOS, Vocabulary
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def write_folder(
         state: The whole model's, for rows of tokens.
         vocabulary: Its blocks.
     """
-    with quiet():
+    with quiet_transformers():
         model = class_of(config)._from_config(config, dtype=torch.float32)
         encodes = config.is_encoder_decoder
         parts = {"decoder": model.get_decoder() if encodes else model.base_model}

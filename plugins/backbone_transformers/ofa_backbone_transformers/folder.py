@@ -59,23 +59,35 @@ def folder_of(options: Options) -> Path:
 def special_tokens(options: Options) -> dict[str, int]:
     """Numbers of ``bos``, ``eos``, ``pad``, ``start``, ``forced``, ``unk`` and ``mask``, those that there are.
 
-    ``start`` is what a decoder reads first. Of several ends the first counts.
+    ``start`` is what a decoder reads first. Of several ends it is the first; see `further_ends`.
     """
     if options.get("config"):
         kept = options.get("tokens", {})
-        return {name: int(number) for name, number in kept.items() if name != "prompt"}
+        return {name: int(number) for name, number in kept.items() if isinstance(number, int)}
     folder = folder_of(options)
-    config = architecture(options).to_dict()
-    file = folder / "generation_config.json"
-    generation = read_json(file) if file.is_file() else {}
     found: dict[str, int] = {}
     for name, key in _SPECIAL.items():
-        number = generation.get(key)
-        number = config.get(key) if number is None else number
+        number = _said(options, key)
         number = number[0] if isinstance(number, list) and number else number
         if isinstance(number, int):
             found[name] = number
     return {**_named_tokens(folder), **found}
+
+
+def further_ends(options: Options) -> list[int]:
+    """Tokens that end a text besides ``eos``."""
+    if options.get("config"):
+        return [int(number) for number in options.get("tokens", {}).get("ends", ())]
+    said = _said(options, "eos_token_id")
+    return [int(number) for number in said[1:]] if isinstance(said, list) else []
+
+
+def _said(options: Options, key: str) -> Any:
+    """What the options of generation of a folder say, else its configuration."""
+    file = folder_of(options) / "generation_config.json"
+    generation = read_json(file) if file.is_file() else {}
+    said = generation.get(key)
+    return architecture(options).to_dict().get(key) if said is None else said
 
 
 def prompt_tokens(options: Options) -> list[int]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_backbone_transformers.folder import BackboneError, architecture, folder_of, prompt_tokens
+from ofacore.parts import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -55,7 +55,7 @@ def parts_of(options: Options) -> Parts:
         BackboneError: The folder cannot be read, or the model cannot be a backbone.
     """
     config = architecture(options)
-    with quiet():
+    with quiet_transformers():
         if options.get("config"):
             parts = _taken_apart(class_of(config)._from_config(config, dtype=torch.float32), False)
             return _with_prompt(parts, options)
@@ -111,10 +111,6 @@ def class_of(config: PretrainedConfig) -> Any:
         raise BackboneError(
             f"a {kind} keeps a state instead of keys and values, which samples side by side would share; "
             "choose a model with attention alone"
-        )
-    if getattr(config, "final_logit_softcapping", None):
-        raise BackboneError(
-            f"a {kind} bends its logits (final_logit_softcapping), which no head here does; choose another model"
         )
     return found
 
@@ -253,25 +249,11 @@ class _Probe:
         hidden = parts.decoder(**given).last_hidden_state[0] * parts.scale_out
         found = hidden @ parts.rows.get("output", parts.rows["table"]).T
         found = found + parts.rows["bias"] if "bias" in parts.rows else found
+        cap = getattr(parts.config, "final_logit_softcapping", None)
+        found = found if cap is None else torch.tanh(found / cap) * cap
         off = float((found - self.logits).abs().max())
         if not off <= _TOLERANCE * (1 + float(self.logits.abs().max())):
             raise BackboneError(
                 f"'{place}': a {parts.config.model_type} computes something around its layers that is not known here "
                 f"(logits differ by {off:.2g}); choose another model"
             )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No report and no progress bar of transformers: what matters becomes an error."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

@@ -26,7 +26,11 @@ def add_peft(layers: nn.Module, given: Mapping[str, Any]) -> None:
         UserError: It finds no layer of these names.
     """
     try:
-        from peft import PEFT_TYPE_TO_CONFIG_MAPPING, inject_adapter_in_model
+        from peft import (
+            PEFT_TYPE_TO_CONFIG_MAPPING,
+            PromptLearningConfig,
+            inject_adapter_in_model,
+        )
     except ImportError as error:
         raise BackboneError(
             "option peft needs `pip install ofa-backbone-transformers[peft]`"
@@ -39,6 +43,11 @@ def add_peft(layers: nn.Module, given: Mapping[str, Any]) -> None:
     if kind not in kinds:
         hint = suggest(kind, kinds) or f"there are {', '.join(sorted(kinds))}"
         raise BackboneError(f"option peft: no peft_type '{kind}'; {hint}")
+    if issubclass(kinds[kind], PromptLearningConfig):
+        raise BackboneError(
+            f"option peft: {kind} learns what stands before a whole model of peft, and layers alone have no place for "
+            "it; learn a slot [PROMPT:p,length=8], or updates of layers (peft_type: LORA, or model.lora)"
+        )
     try:
         config = kinds[kind](**options)
     except (TypeError, ValueError) as error:

@@ -41,6 +41,8 @@ class StepCache:
     """What the layers keep, for `reorder` and `fork` of its own; None: the uncached way answers."""
     plain: Any = None
     """The uncached way, once it was needed."""
+    task: str = ""
+    """Of all rows; empty: unknown."""
     segments: list[list[Held]] = field(default_factory=lambda: [[]])
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,6 +31,12 @@ def text_block(vocabulary: Vocabulary, size: int) -> Block:
             "options.preprocessor/text"
         )
     return found[0]
+
+
+def ends_in(ends: Sequence[int], size: int, vocabulary: Vocabulary) -> tuple[int, ...]:
+    """Ids of the model's own tokens by their number."""
+    first = vocabulary.offset(text_block(vocabulary, size).name)
+    return tuple(first + number for number in ends)
 
 
 def silent_in(special: Mapping[str, int], size: int, vocabulary: Vocabulary) -> frozenset[int]:

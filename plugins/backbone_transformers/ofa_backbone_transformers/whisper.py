@@ -116,6 +116,7 @@ class WhisperLayers(EncoderDecoder):
         hidden = states[heard].unflatten(0, (-1, self.each)) if bool(heard.any()) else None
         if hidden is None:
             return states * 0
+        self.owners.note(layout, heard.nonzero()[:: self.each, 0])
         encoder: Any = self.encoder
         for layer in encoder.layers:
             hidden = layer(hidden, None)

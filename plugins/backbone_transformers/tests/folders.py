@@ -180,7 +180,43 @@ def gemma() -> Any:
     return GemmaForCausalLM(config), (True, False)
 
 
-FAMILIES = {made.__name__: made for made in (t5, mt5, bart, marian, gpt2, llama, qwen2, gemma)}
+def gemma2() -> Any:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    config = Gemma2Config(
+        vocab_size=ROWS,
+        hidden_size=32,
+        num_key_value_heads=1,
+        head_dim=8,
+        sliding_window=6,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0,
+        **_SMALL,
+        **_BOTH,
+    )
+    return Gemma2ForCausalLM(config), (True, False)
+
+
+def gemma3() -> Any:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    config = Gemma3TextConfig(
+        vocab_size=ROWS,
+        hidden_size=32,
+        num_key_value_heads=1,
+        head_dim=8,
+        sliding_window=6,
+        query_pre_attn_scalar=8,
+        layer_types=["sliding_attention", "full_attention"],
+        **_SMALL,
+        **_BOTH,
+    )
+    return Gemma3ForCausalLM(config), (True, False)
+
+
+_MADE = (t5, mt5, bart, marian, gpt2, llama, qwen2, gemma, gemma2, gemma3)
+FAMILIES = {made.__name__: made for made in _MADE}
 
 
 def save(family: str, folder: Path) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from ofacore import Generalist, Task
 from ofacore.batching.collate import collate
-from ofacore.protocols import EOS
+from ofacore.protocols import EOS, SEP
 
 ROWS = [
     {"a": "the cat sat", "b": "on the mat"},
@@ -27,14 +30,14 @@ class Pair:
     def __init__(self, folder):
         task = Task("t", "[TEXT:a] -> [TEXT:b]", train=ROWS)
         named = {"name": "transformers", "path": str(folder)}
-        self.ours = Generalist.create([task], backbone=named, separator=False)
+        self.ours = Generalist.create([task], backbone=named)
         self.encodes = self.ours.assembly.config.model.encoder_layers > 0
         kind = AutoModelForSeq2SeqLM if self.encodes else AutoModelForCausalLM
         self.theirs = kind.from_pretrained(folder).eval()
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     @torch.no_grad()
-    def our_logits(self):
+    def our_log_probs(self):
         """Of each row in one packed batch, without the core tokens, the end where theirs is."""
         encoder = self.ours.assembly.encoders["t"]
         rng = np.random.default_rng(0)
@@ -42,19 +45,21 @@ class Pair:
         examples = [encoder.encode(r, split="test", rng=rng, row_id=str(n)) for n, r in rows]
         batch, model = collate(examples, packing=True), self.ours.model.eval()
         (group,) = batch.terms
-        logits = model.predict(group, model.hidden(batch)).logits()
-        theirs = logits[:, 6:].clone()
-        theirs[:, self.theirs.config.eos_token_id] = logits[:, EOS]
+        found = model.predict(group, model.hidden(batch)).log_probs
+        theirs = found[:, 6:].clone()
+        theirs[:, self.theirs.config.eos_token_id] = found[:, EOS]
         return theirs.split(group.lengths)
 
     @torch.no_grad()
-    def their_logits(self, row):
+    def their_log_probs(self, row):
         source = self.tokenizer.encode(row["a"]).ids
         target = self.tokenizer.encode(row["b"], add_special_tokens=False).ids
         if not self.encodes:
-            return self.theirs(torch.tensor([source + target])).logits[0, len(source) - 1 :]
+            logits = self.theirs(torch.tensor([source + target])).logits[0, len(source) - 1 :]
+            return logits.log_softmax(-1)
         read = torch.tensor([[self.theirs.config.decoder_start_token_id, *target]])
-        return self.theirs(torch.tensor([source]), decoder_input_ids=read).logits[0]
+        logits = self.theirs(torch.tensor([source]), decoder_input_ids=read).logits[0]
+        return logits.log_softmax(-1)
 
     def their_text(self, row, beams):
         source = torch.tensor([self.tokenizer.encode(row["a"]).ids])
@@ -70,13 +75,45 @@ class Pair:
         return self.tokenizer.decode(ids[0, skipped:].tolist(), skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("family", ["t5", "bart", "marian", "gpt2", "llama", "qwen2", "gemma"])
+FAMILIES = ["t5", "bart", "marian", "gpt2", "llama", "qwen2", "gemma", "gemma2", "gemma3"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_equals_transformers(family, folder_of):
     pair = Pair(folder_of(family))
-    for row, ours in zip(ROWS, pair.our_logits(), strict=True):
-        assert torch.allclose(ours, pair.their_logits(row), rtol=1e-5, atol=1e-5)
+    for row, ours in zip(ROWS, pair.our_log_probs(), strict=True):
+        assert torch.allclose(ours, pair.their_log_probs(row), rtol=1e-5, atol=1e-4)
     for strategy, beams in (("greedy", 1), ("beam", 3)):
         found = pair.ours.infer("t", ROWS, strategy=strategy, beam=3, **LIKE_THEIRS)
         theirs = [pair.their_text(row, beams) for row in ROWS]
         assert [one.text for one in found] == theirs
         assert any(theirs)
+
+
+def test_every_end_ends_a_text(folder_of, tmp_path):
+    plain = Pair(folder_of("llama"))
+    source = torch.tensor([plain.tokenizer.encode(ROWS[0]["a"]).ids])
+    ids = plain.theirs.generate(source, max_new_tokens=LONGEST, do_sample=False)[
+        0, source.shape[1] :
+    ]
+    more = int(ids[2])
+    folder = shutil.copytree(folder_of("llama"), tmp_path / "folder")
+    file = folder / "generation_config.json"
+    ends = {"eos_token_id": [plain.theirs.config.eos_token_id, more]}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **ends}))
+    pair = Pair(folder)
+    for strategy, beams in (("greedy", 1), ("beam", 3)):
+        found = pair.ours.infer("t", ROWS, strategy=strategy, beam=3, **LIKE_THEIRS)
+        assert [one.text for one in found] == [pair.their_text(row, beams) for row in ROWS]
+    (cut,) = pair.ours.infer("t", ROWS[:1], strategy="greedy", **LIKE_THEIRS)
+    assert cut.text == pair.tokenizer.decode(ids[: ids.tolist().index(more)].tolist())
+    pair.ours.save(tmp_path / "saved")
+    again = Generalist.from_pretrained(tmp_path / "saved")
+    assert again.model.backbone.ends == [more]
+
+
+def test_sep_counts_where_a_task_has_several_values(folder_of):
+    line, named = "[TEXT:a] -> [TEXT:b] and [TEXT:a]", {"name": "transformers"}
+    named["path"] = str(folder_of("llama"))
+    several = Generalist.create([Task("t", line, train=ROWS)], backbone=named)
+    assert SEP not in several.model.embedding.silent

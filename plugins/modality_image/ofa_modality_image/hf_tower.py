@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from ofa_modality_image.tower_config import (
     tower_cells,
     tower_config,
 )
+from ofacore.parts import quiet_transformers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,7 +134,7 @@ def _class_of(config: PretrainedConfig) -> Any:
 
 def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     try:
-        with _quiet():
+        with quiet_transformers():
             tower, info = _class_of(config).from_pretrained(
                 path,
                 config=config,
@@ -180,19 +179,3 @@ def _rest_unused(tower: nn.Module) -> None:
     for name, parameter in tower.named_parameters():
         if any(part in name for part in unused):
             parameter.requires_grad_(False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No report and no progress bar of transformers: what matters becomes an error."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from ofa_modality_speech.tower_config import (
     tower_config,
     tower_positions,
 )
+from ofacore.parts import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -172,7 +172,7 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     from transformers import AutoModel
 
     try:
-        with _quiet():
+        with quiet_transformers():
             model, info = AutoModel.from_pretrained(
                 path,
                 config=config,
@@ -191,19 +191,3 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     if missing:
         raise TowerError(f"audio_tower: the weights in '{path}' lack {sorted(missing)[0]}")
     return model  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No report and no progress bar of transformers: what matters becomes an error."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()
