@@ -62,6 +62,7 @@ from ofacore.contract.modules import (
     HeadContext,
     ModuleFactory,
     PositionGrid,
+    PositionLine,
     Upgradable,
 )
 from ofacore.contract.positions import (
@@ -174,6 +175,7 @@ __all__ = [
     "Options",
     "Piece",
     "PositionGrid",
+    "PositionLine",
     "PositionView",
     "Positions",
     "PositionsContext",

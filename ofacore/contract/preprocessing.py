@@ -76,7 +76,7 @@ class Neighbour:
     owner: str = ""
     """Whose it is, for messages."""
     _made: dict[int, tuple[SlotPlan, Options, SlotPlan]] = field(
-        default_factory=dict, repr=False, compare=False
+        default_factory=dict, init=False, repr=False, compare=False
     )
     """Of each slot that came last: the slot, its attributes here, and what was made of them."""
 
