@@ -63,6 +63,7 @@ from ofacore.contract.modules import (
     HeadContext,
     ModuleFactory,
     PositionGrid,
+    PositionLine,
     Upgradable,
 )
 from ofacore.contract.positions import (
@@ -175,6 +176,7 @@ __all__ = [
     "Options",
     "Piece",
     "PositionGrid",
+    "PositionLine",
     "PositionView",
     "Positions",
     "PositionsContext",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from ofacore.contract.batch import Layout
-from ofacore.contract.modules import PositionGrid
+from ofacore.contract.modules import PositionGrid, PositionLine
 from ofacore.contract.positions import Positions, PositionsContext, Stack
 from ofacore.contract.values import Options
 from ofacore.ground.vocabulary import Vocabulary
@@ -97,6 +97,8 @@ class BackboneContext:
     """How positions find their experts, for an `ExpertBackbone`; None: layers are dense."""
     options: Options = field(default_factory=dict)
     """Every option that the component declares, with what the configuration sets before the default."""
+    lines: Mapping[str, PositionLine] = field(default_factory=dict)
+    """Adapters on a line that have tables of learned positions of their own size."""
 
 
 class Backbone(Protocol):

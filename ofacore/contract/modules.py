@@ -48,6 +48,18 @@ class PositionGrid:
     """There is a bias for each pair of distances (y, x) between two cells, up to a whole grid."""
 
 
+@dataclass(frozen=True)
+class PositionLine:
+    """Where positions of an adapter on a line stand in tables of learned positions, if not where tokens do."""
+
+    rows: int
+    """Rows of the absolute table; what stands behind the last has the last."""
+    reach: int
+    """Longest distance that biases tell apart."""
+    buckets: int
+    """Half the number of distances that have a bias; beyond half of these, buckets widen as their logarithm."""
+
+
 @runtime_checkable
 class Upgradable(Protocol):
     """What a component with parameters may offer besides, so that models of older versions go on working.
@@ -71,13 +83,15 @@ class Upgradable(Protocol):
 class Adapter(Protocol):
     """An ``nn.Module`` that embeds features. Built as ``cls(context: BuildContext)``.
 
-    ``axes``, ``grid``, ``collective``, ``located`` and ``stored_options`` may be left out.
+    ``axes``, ``grid``, ``line``, ``collective``, ``located`` and ``stored_options`` may be left out.
     """
 
     axes: int = 3
     """1: its positions lie on a line, their three coordinates are equal. 3: they differ."""
     grid: PositionGrid | None = None
     """Where its cells stand in tables of learned positions; None: they stand in none."""
+    line: PositionLine | None = None
+    """With ``axes = 1``: where its positions stand in such tables; None: where tokens do."""
     collective: bool = False
     """It takes part in communication, by the options that it has; the manifest may say so of all of them."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from ofacore.contract.modules import PositionGrid
+from ofacore.contract.modules import PositionGrid, PositionLine
 from ofacore.contract.values import Options
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class PositionsContext:
     """Adapter -> its ``grid``, where it has one."""
     options: Options = field(default_factory=dict)
     """Every option that the scheme declares."""
+    lines: Mapping[str, PositionLine] = field(default_factory=dict)
+    """Adapter -> its ``line``, where it has one."""
 
     @property
     def head_size(self) -> int:

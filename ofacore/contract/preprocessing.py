@@ -19,6 +19,8 @@ from ofacore.plugin.blame import Blame
 from ofacore.plugin.manifest import Side
 from ofacore.plugin.plugin_errors import PluginError
 
+_KEPT_SLOTS = 64
+
 
 @runtime_checkable
 class Preprocessor(Protocol):
@@ -73,11 +75,22 @@ class Neighbour:
     """Side -> attributes of the slot type that it serves by default."""
     owner: str = ""
     """Whose it is, for messages."""
+    _made: dict[int, tuple[SlotPlan, Options, SlotPlan]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Of each slot that came last: the slot, its attributes here, and what was made of them."""
 
     def slot(self, slot: SlotPlan, **attributes: Any) -> SlotPlan:
         """The slot as this preprocessor gets it."""
+        known = self._made.get(id(slot))
+        if known is not None and known[0] is slot and known[1] == attributes:
+            return known[2]
         given = {**self.defaults.get(slot.side, {}), **attributes}
-        return replace(slot, preprocessor=self.name, attributes=given)
+        found = replace(slot, preprocessor=self.name, attributes=given)
+        if len(self._made) >= _KEPT_SLOTS:
+            self._made.clear()
+        self._made[id(slot)] = slot, attributes, found
+        return found
 
     def encode(
         self, value: Any, slot: SlotPlan, ctx: RowContext, **attributes: Any

@@ -18,7 +18,14 @@ from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
 from ofacore.plugin.guard import guarded_building
-from ofacore.protocols import Adapter, BackboneContext, BuildContext, PositionGrid, seen_as
+from ofacore.protocols import (
+    Adapter,
+    BackboneContext,
+    BuildContext,
+    PositionGrid,
+    PositionLine,
+    seen_as,
+)
 
 
 def parts(
@@ -82,6 +89,7 @@ def backbone(
         seed,
         router_of(config.experts, registry),
         {**declared.options, **config.options},
+        _lines(adapters),
     )
     build, given = registry.load("backbone", name), with_sizes(config, sizes_of(config, registry))
     with (
@@ -100,6 +108,25 @@ def _axes(name: str, module: nn.Module) -> int:
     if axes not in (1, 3):
         raise PluginError(f"adapter '{name}': axes = {axes!r}; 1 for positions on a line, or 3")
     return axes
+
+
+def _lines(adapters: nn.ModuleDict) -> dict[str, PositionLine]:
+    """Adapter -> its own places on a line, of those that have any.
+
+    Raises:
+        PluginError: They are given in another form, or the adapter's positions do not lie on a line.
+    """
+    found: dict[str, PositionLine] = {}
+    for name, module in adapters.items():
+        line = seen_as(Adapter, module).line
+        if line is None:
+            continue
+        if not isinstance(line, PositionLine) or _axes(name, module) != 1:
+            raise PluginError(
+                f"adapter '{name}': line is {line!r:.60}; give a PositionLine with axes = 1, or None"
+            )
+        found[name] = line
+    return found
 
 
 def _grid(name: str, module: nn.Module) -> PositionGrid | None:

@@ -90,18 +90,23 @@ class TokensPreprocessor:
             raise PluginError(
                 f"{lists}, and there is no training value to learn those of '{self.block}' from"
             )
-        return Artifact.of_json(_FILE, sorted(found))
+        return self.artifact_of(sorted(found))
+
+    @staticmethod
+    def artifact_of(names: Sequence[str]) -> Artifact:
+        """What a model stores of tokens that the class does not list."""
+        return Artifact.of_json(_FILE, list(names))
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """One block, named by its size and by what its tokens are."""
-        names = self._table(artifact)
-        digest = Artifact.of_json(_FILE, list(names)).digest
+        names = self.token_names(artifact)
+        digest = self.artifact_of(names).digest
         return (Block(f"{self.block}:{len(names)}:{digest}", len(names)),)
 
     def bind(self, vocabulary: Vocabulary, artifact: Artifact | None) -> None:
         """Take the place of the block in the vocabulary."""
         (block,) = self.blocks(artifact)
-        self._names, self._block_name = self._table(artifact), block.name
+        self._names, self._block_name = self.token_names(artifact), block.name
         self._first = vocabulary.offset(block.name)
         self._ids = {name: self._first + number for number, name in enumerate(self._names)}
 
@@ -137,8 +142,13 @@ class TokensPreprocessor:
         """The value as text."""
         return f"<code>{html.escape(str(value))}</code>"
 
-    def _table(self, artifact: Artifact | None) -> tuple[str, ...]:
-        if self.tokens:
+    def token_names(self, artifact: Artifact | None) -> tuple[str, ...]:
+        """Every token: those that are stored, else those that the class lists.
+
+        Raises:
+            PluginError: There are neither.
+        """
+        if artifact is None and self.tokens:
             return tuple(self.tokens)
         if artifact is None:
             raise PluginError(

@@ -118,4 +118,5 @@ def _positions_context(
         adapters=context.adapters,
         linear=context.linear,
         grids=context.grids,
+        lines=context.lines,
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from ofa_modality_speech.foreign import line_of, reading_options
 from ofa_modality_speech.frame_embedding import FrameEmbedding
 from ofa_modality_speech.shapes import positions_of
 from ofa_modality_speech.subsampling import ConvolutionalSubsampling
+from ofacore.plugin import PluginError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class AudioAdapter(nn.Module):
-    """``audio_fbank``: convolutions over what is read, an MLP over what is written."""
+    """``audio_fbank``: convolutions over what is read, an MLP over what is written.
+
+    With ``bare`` it is the adapter of OFASys, as far as that reads: nothing embeds a target.
+    """
 
     axes: ClassVar[int] = 1
 
@@ -28,10 +33,19 @@ class AudioAdapter(nn.Module):
         super().__init__()
         options, hidden = context.options, context.hidden
         self._bins = int(options["bins"])
+        self.line = line_of(options["line"])
         channels = int(options["channels"]) or hidden
         self.subsample = ConvolutionalSubsampling(self._bins, channels, hidden)
         self.mask_emb = nn.Parameter(torch.empty(hidden).uniform_())
-        self.frames = FrameEmbedding(self._bins * int(options["max_frames_per_step"]), hidden)
+        if not options["bare"]:
+            self.frames = FrameEmbedding(self._bins * int(options["max_frames_per_step"]), hidden)
+
+    @staticmethod
+    def foreign_options(
+        shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """See `ofacore.protocols.ForeignAdapter`."""
+        return reading_options(shapes, settings)
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:
@@ -95,6 +109,11 @@ class AudioAdapter(nn.Module):
         numbers = [number for number, shape in enumerate(shapes) if len(shape) == 2]
         if not numbers:
             return {}
+        if not hasattr(self, "frames"):
+            raise PluginError(
+                "adapter audio_fbank: option bare=true, as of a model of OFASys, leaves out what embeds a target; "
+                "write [AUDIO:x,preprocess=audio_steps], or set options.adapter/audio_fbank.bare=false"
+            )
         states = self.frames(
             [clips[number] for number in numbers],
             [levels[number] for number in numbers],

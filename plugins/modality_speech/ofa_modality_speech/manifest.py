@@ -23,6 +23,13 @@ _SHARED = {
     "max_frames_per_step": Option(4, _PACKED.doc, minimum=1, shared=True),
 }
 _WIDTH = {"bins": _BINS, "max_frames_per_step": _PACKED}
+_LINE = {
+    "line": Option(
+        (),
+        "Tables of positions of its own with `positions: untied`: rows, longest distance, half the number of "
+        "distances; empty: as tokens have them.",
+    )
+}
 _VOCODER = Option(
     "griffin_lim", "How frames become samples: `griffin_lim`, or a HiFi-GAN's folder."
 )
@@ -108,6 +115,8 @@ READING = (
         options={
             **_WIDTH,
             "channels": Option(0, "Of the convolutions; 0: as wide as the model.", minimum=0),
+            "bare": Option(False, "As in OFASys: it reads, and nothing embeds a target."),
+            **_LINE,
         },
     ),
 )
@@ -215,7 +224,7 @@ AUTOREGRESSION = (
         "audio_tgt_fbank",
         f"{_PACKAGE}.tacotron_modules:FrameByFrameAdapter",
         "a prenet over the frames before",
-        options={**_WIDTH, "dropout": _DROPOUT},
+        options={**_WIDTH, "dropout": _DROPOUT, **_LINE},
     ),
     Component(
         "head",
@@ -225,6 +234,11 @@ AUTOREGRESSION = (
         options={
             **_WIDTH,
             "postnet": Option(512, "Channels of the postnet.", minimum=1),
+            "norm": Option(
+                "layer",
+                "Of the postnet; `batch`: by stored statistics, as a model of OFASys has them.",
+                choices=("layer", "batch"),
+            ),
             "dropout": _DROPOUT,
         },
     ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ofacore.parts import TokensPreprocessor
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
     MASK,
+    Artifact,
     Options,
     RowContext,
     RowError,
@@ -22,6 +24,9 @@ from ofacore.protocols import (
     TokenSegment,
     excerpt,
 )
+
+_FOREIGN, _EDGES = "<phone>_", ("dict_begin", "dict_end")
+"""How OFASys' dictionary names phonemes, and what stands at the ends of their block."""
 
 
 class PhonePreprocessor(TokensPreprocessor):
@@ -42,6 +47,27 @@ class PhonePreprocessor(TokensPreprocessor):
         own["tokens"] = () if self.inventory == FITTED else INVENTORIES[self.inventory]()
         own["block"] = f"speech/{self.inventory}"
         super().__init__(options)
+
+    def import_files(self, folder: Path, names: Sequence[str]) -> Artifact | None:
+        """The phonemes of another project's dictionary, in place of the inventory.
+
+        Raises:
+            PluginError: It has none.
+        """
+        known = [name.removeprefix(_FOREIGN) for name in names if name.startswith(_FOREIGN)]
+        found = [name for name in known if name not in _EDGES]
+        if not found:
+            raise PluginError(
+                f"the dictionary has no phonemes; expected tokens such as {_FOREIGN}AH0"
+            )
+        return self.artifact_of(found)
+
+    def foreign_names(self, artifact: Artifact | None) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """OFASys writes ``<phone>_`` before the name of a phoneme."""
+        if artifact is None:
+            return {}
+        (block,) = self.blocks(artifact)
+        return {block.name: [(f"{_FOREIGN}{name}",) for name in self.token_names(artifact)]}
 
     def to_tokens(self, value: Any) -> Sequence[str]:
         """Names of phonemes.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ofa_modality_speech.asked import AskedAudio, asked_frames
+from ofa_modality_speech.features import F_MAX, F_MIN, HOP, WINDOW
+from ofa_modality_speech.foreign import stored_statistics
 from ofa_modality_speech.masked import hidden_labels
 from ofa_modality_speech.masking import MASK_LENGTH, MASK_SHARE, hidden_spans, spec_augmented
 from ofa_modality_speech.picture import player
@@ -56,6 +58,16 @@ class AudioPreprocessor:
         options: ``bins``, ``max_frames_per_step`` and ``vocoder``.
     """
 
+    foreign_fixed: ClassVar[Mapping[str, Any]] = {
+        "input_type": "wave",
+        "output_type": "fbank",
+        "win_length": WINDOW,
+        "hop_length": HOP,
+        "n_fft": WINDOW,
+        "f_min": F_MIN,
+        "f_max": F_MAX,
+    }
+
     def __init__(self, options: Options) -> None:
         self.bins = int(options.get("bins", 80))
         self.most_packed = int(options.get("max_frames_per_step", 4))
@@ -95,6 +107,23 @@ class AudioPreprocessor:
     ) -> Artifact | None:
         """Statistics of kinds of features that the model has not seen; the others stay."""
         return joined(artifact, self.fit_slots(((slot, value) for _, slot, value in values), rng))
+
+    @staticmethod
+    def foreign_settings(settings: Mapping[str, Any]) -> Options:
+        """OFASys calls the bands ``output_frame_dim``."""
+        return {"bins": int(settings.get("output_frame_dim") or 80)}
+
+    def import_files(self, folder: Path, names: Sequence[str]) -> Artifact | None:
+        """Statistics of another project's model; see `stored_statistics`.
+
+        Raises:
+            PluginError: Their file is damaged.
+        """
+        return stored_statistics(folder, self.bins)
+
+    def foreign_names(self, artifact: Artifact | None) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """No tokens."""
+        return {}
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """No tokens."""

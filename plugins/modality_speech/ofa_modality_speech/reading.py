@@ -10,7 +10,7 @@ import numpy as np
 
 from ofa_modality_speech.features import fbank, log_mel
 from ofa_modality_speech.loading import Features, Loader
-from ofa_modality_speech.statistics import Statistics, of_one
+from ofa_modality_speech.statistics import ANY, Statistics, of_one
 from ofa_modality_speech.wave import Wave, faster, resampled
 from ofacore.protocols import RowContext, RowError, SlotPlan
 
@@ -144,11 +144,13 @@ def _usual_manner(frames: Frames, slot: SlotPlan) -> str:
 
 
 def statistics_of(key: str, column: str, known: Mapping[str, Statistics]) -> Statistics:
-    """Fitted statistics of some features.
+    """Fitted statistics of some features; of an imported model those that it came with.
 
     Raises:
         RowError: The model was fitted on none of them.
     """
+    if ANY in known:
+        return known[ANY]
     if key not in known:
         kinds = ", ".join(known) or "none"
         raise RowError(

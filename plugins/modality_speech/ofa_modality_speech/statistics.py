@@ -11,6 +11,8 @@ import numpy as np
 from ofacore.protocols import Artifact
 
 FILE = "audio.json"
+ANY = "any"
+"""Statistics of all features of an imported model, which goes on with what it was trained on."""
 _SMALLEST_DEVIATION = 1e-3
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pad_sequence
+
+from ofa_modality_speech.foreign import line_of, writing_options
 
 if TYPE_CHECKING:
     from ofacore.protocols import BuildContext, HeadContext, Options
@@ -46,7 +48,15 @@ class FrameByFrameAdapter(nn.Module):
         super().__init__()
         options = context.options
         self._width = int(options["bins"]) * int(options["max_frames_per_step"])
+        self.line = line_of(options["line"])
         self.prenet = Prenet(self._width, context.hidden, float(options["dropout"]))
+
+    @staticmethod
+    def foreign_options(
+        shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """See `ofacore.protocols.ForeignAdapter`."""
+        return writing_options(shapes, settings)
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:
@@ -89,10 +99,25 @@ class StepPrediction:
     """[m]: logit of this being the last step."""
 
 
+class StoredNorm(nn.BatchNorm1d):
+    """Batch normalisation of OFASys' postnet over [sounds, steps, numbers]: always by the statistics that it has."""
+
+    def train(self, mode: bool = True) -> StoredNorm:
+        """Statistics of a batch would mix its sounds."""
+        return super().train(False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """The same shape."""
+        return super().forward(states.transpose(1, 2)).transpose(1, 2)
+
+
+_NORMS = {"layer": nn.LayerNorm, "batch": StoredNorm}
+
+
 class Postnet(nn.Module):
     """Five convolutions over the steps of one sound; layers are normalised by position, so that sounds do not mix."""
 
-    def __init__(self, width: int, channels: int, share: float) -> None:
+    def __init__(self, width: int, channels: int, share: float, norm: str = "layer") -> None:
         super().__init__()
         self.share = share
         sizes = [width] + [channels] * (_POSTNET_LAYERS - 1) + [width]
@@ -100,7 +125,7 @@ class Postnet(nn.Module):
         self.convolutions = nn.ModuleList(
             [nn.Conv1d(before, after, _KERNEL, padding=_KERNEL // 2) for before, after in pairs]
         )
-        self.norms = nn.ModuleList([nn.LayerNorm(after) for _, after in pairs])
+        self.norms = nn.ModuleList([_NORMS[norm](after) for _, after in pairs])
 
     def forward(self, clips: Sequence[Tensor]) -> Tensor:
         """[sum of steps, width] of clips [steps, width]."""
@@ -129,7 +154,8 @@ class FrameByFrameHead(nn.Module):
         width = int(options["bins"]) * int(options["max_frames_per_step"])
         self.frames = nn.Linear(hidden, width)
         self.stop = nn.Linear(hidden, 1)
-        self.postnet = Postnet(width, int(options["postnet"]), float(options["dropout"]))
+        share, norm = float(options["dropout"]), str(options["norm"])
+        self.postnet = Postnet(width, int(options["postnet"]), share, norm)
 
     def forward(self, hidden: Tensor, ctx: HeadContext) -> StepPrediction:
         """Prediction for states [m, H] of whole sounds."""

@@ -25,7 +25,7 @@ def as_cell(value: Any, place: str) -> Cell:
     Raises:
         RowError: It is something else, or an endless number.
     """
-    if _is_plain(value):
+    if is_plain(value):
         return value  # type: ignore[no-any-return]
     if isinstance(value, Decimal):
         value = _of_decimal(value)
@@ -51,9 +51,11 @@ def cell_text(cell: Cell) -> str:
     return str(cell)
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether a cell may stay as it is; told by exact types first, which most cells have."""
     kind = type(value)
+    if kind is str:
+        return True
     if kind is int:
         return value.bit_length() <= _LONGEST  # type: ignore[no-any-return]
     if kind is float:

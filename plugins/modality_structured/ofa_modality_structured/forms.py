@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ofa_modality_structured.cells import Cell, cell_text
-from ofa_modality_structured.original import KINDS, cleaned
+from ofa_modality_structured.original import KINDS, cleaned, cleaned_cells
 from ofa_modality_structured.schema import Column, Schema, SchemaTable, schema_dict
 from ofa_modality_structured.tables import Table
 from ofa_modality_structured.values import Structure
@@ -115,13 +115,14 @@ def _kinds(written: str, column: str) -> list[str]:
 
 
 def _row(row: Iterable[Cell], kinds: list[str], column: str) -> str:
-    cells = [cell_text(cell) for cell in row]
-    if kinds and len(kinds) != len(cells):
+    cells = [cell if type(cell) is str else cell_text(cell) for cell in row]
+    if not kinds:
+        return cleaned_cells(cells, CELLS)
+    if len(kinds) != len(cells):
         raise RowError(
             f"column '{column}': col_type names {len(kinds)} columns, but its rows have {len(cells)}; "
             "name each of them, parted by ':'"
         )
-    kinds = kinds or ["c"] * len(cells)
     return CELLS.join(cleaned(cell, kind) for cell, kind in zip(cells, kinds, strict=True)).strip()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_modality_structured.cells import Cell, as_cell, cell_text
+from ofa_modality_structured.cells import Cell, as_cell, cell_text, is_plain
 from ofa_modality_structured.recognition import is_array, is_frame, is_rows
 from ofacore.protocols import RowError, listing
 
@@ -30,9 +30,11 @@ class Table:
     @property
     def is_grid(self) -> bool:
         """Whether it is a list of rows of whole numbers."""
+        if not isinstance(self.plain, list) or self.head:
+            return False
         cells = [cell for row in self.rows for cell in row]
         whole = all(isinstance(cell, int) and not isinstance(cell, bool) for cell in cells)
-        return bool(cells) and whole and isinstance(self.plain, list) and not self.head
+        return bool(cells) and whole
 
 
 def as_table(value: Any, column: str) -> Table:
@@ -105,8 +107,7 @@ def _of_mapping(value: Mapping[Any, Any], column: str) -> Table:
         raise RowError(f"column '{column}': an empty dict; give it columns or cells")
     if "table_content" in value:
         return _named_table(value, column)
-    columns = [isinstance(cells, list | tuple) or _is_line(cells) for cells in value.values()]
-    if all(columns):
+    if all(map(_is_column, value.values())):
         return _of_columns(value, column)
     record = _checked_record(value, column)
     return Table(record, (tuple(record.values()),), tuple(record))
@@ -166,7 +167,7 @@ def _head_cells(head: Any, column: str) -> Row:
 
 def _checked_record(record: Mapping[Any, Any], column: str) -> dict[str, Cell]:
     return {
-        _key(key, column): as_cell(cell, f"column '{column}', '{key}'")
+        _key(key, column): cell if is_plain(cell) else as_cell(cell, f"column '{column}', '{key}'")
         for key, cell in record.items()
     }
 
@@ -175,6 +176,10 @@ def _key(key: Any, column: str) -> str:
     if not isinstance(key, str):
         raise RowError(f"column '{column}': the name {key!r:.60} is no text; name columns by texts")
     return key
+
+
+def _is_column(cells: Any) -> bool:
+    return isinstance(cells, (list, tuple)) or _is_line(cells)
 
 
 def _is_line(cells: Any) -> bool:

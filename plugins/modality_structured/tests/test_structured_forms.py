@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ofa_modality_structured.forms import Writing, written
+from ofa_modality_structured.original import cleaned, cleaned_cells
 from ofa_modality_structured.reading import read_back
 from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import RowError
@@ -187,3 +188,10 @@ def test_what_cannot_be_read_back_stays_text(line, form):
 @given(line=st.text(), form=st.sampled_from(["json", "table", "grid", "database"]))
 def test_reading_never_raises(line, form):
     read_back(line, form)
+
+
+@given(st.lists(st.text(alphabet=' ab(")_,:|\t', max_size=8), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_a_row_is_cleaned_at_once_as_cell_by_cell(cells):
+    one_by_one = " : ".join(cleaned(cell, "c") for cell in cells).strip()
+    assert cleaned_cells(cells, " : ") == one_by_one

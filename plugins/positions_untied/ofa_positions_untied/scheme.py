@@ -176,6 +176,9 @@ def _table(tables: Sequence[nn.ModuleList], layer: int) -> Tensor:
 
 def _places(name: str, context: PositionsContext) -> list[Places]:
     most = context.max_positions
+    if name in context.lines:
+        own = context.lines[name]
+        return [LinePlaces(0, own.rows, own.reach + 1, own.buckets)]
     line = LinePlaces(0, most + 2, most, int(context.options["buckets"]))
     if name in context.linear:
         return [line]

@@ -16,6 +16,7 @@ from ofa_foreign.formats import (
     ofasys_names,
     ofasys_options,
     pooling_decoders,
+    speech_parts,
 )
 from ofa_foreign.formats.mapping import Entry
 from ofa_foreign.formats.reading import Foreign
@@ -51,6 +52,7 @@ class Dialect:
         parts: (our side, our adapter) of each tensor that belongs to an adapter.
         target_adapters: Our adapters that the decoder has weights for.
         heads: Our head -> its options.
+        preprocessors: Our preprocessor -> options that its tensors tell.
         banned: Sequences of its token ids that are never generated.
         left_out: What of its settings has no counterpart here.
     """
@@ -71,6 +73,7 @@ class Dialect:
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     target_adapters: tuple[str, ...] = ("token",)
     heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    preprocessors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     banned: tuple[tuple[int, ...], ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -233,9 +236,19 @@ def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
     options = ofasys_options.model_options(config, state, foreign.path)
     adapters = ofasys_options.adapter_options(config, state, load)
     options |= {"experts": "modality"} if state.experts else {}
-    pooling = (
-        pooling_decoders.options(config, state.shapes, state.pooling) if state.pooling else None
-    )
+    heads: dict[str, Mapping[str, Any]] = {}
+    preprocessors: dict[str, Mapping[str, Any]] = {}
+    if state.pooling:
+        heads[pooling_decoders.HEAD] = pooling_decoders.options(config, state.shapes, state.pooling)
+    if speech_parts.WRITER in adapters:
+        writer = adapters[speech_parts.WRITER]
+        given = ofasys_options.adapter_settings(config, speech_parts.WRITER)
+        heads[speech_parts.HEAD] = speech_parts.head_options(writer, state.shapes, given)
+        preprocessors[speech_parts.HEAD] = speech_parts.frame_options(writer)
+    if speech_parts.READER in adapters:
+        bins = adapters[speech_parts.READER]["bins"]
+        preprocessors[speech_parts.SOUNDS] = {"bins": bins}
+    writes = [name for name in state.adapters("decoder").values() if name != speech_parts.READER]
     present_adapters = {*state.adapters("encoder"), *state.adapters("decoder")}
     unread = unread_lines(config, present_adapters) if foreign.form == "ofasys" else []
     return Dialect(
@@ -251,8 +264,9 @@ def _ofa(foreign: Foreign, load: Adapters, uses: Uses) -> Dialect:
         whole=whole,
         head=own_head,
         parts=ofasys_names.parts(state),
-        target_adapters=tuple(state.adapters("decoder").values()),
-        heads={pooling_decoders.HEAD: pooling} if pooling is not None else {},
+        target_adapters=tuple(writes),
+        heads=heads,
+        preprocessors=preprocessors,
         left_out=tuple(unread),
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ofa_foreign.formats import pooling_decoders
+from ofa_foreign.formats import pooling_decoders, speech_parts
 from ofa_foreign.formats.mapping import Ahead, Entry, Heads, Reshaped, Same, Shape
 
 TABLE = "encoder.adaptor.embed_tokens.weight"
@@ -27,6 +27,7 @@ _OLD_TABLE = "embed_tokens.weight"
 """Copies of the token table in every adapter, likewise."""
 _NO_PARAMETERS = ("layernorm_embedding.", "layernorm_position.", "type_embedding.", _OLD_TABLE)
 """Beginnings of names in an adapter that are no parameters of its own."""
+_SPEECH = (speech_parts.READER, speech_parts.WRITER)
 _SIDES = (("encoder", "source"), ("decoder", "target"))
 _SHARED = frozenset({"embed_tokens", "pos_q_linear", "pos_k_linear"})
 _LAYER = re.compile(r"^(encoder|decoder)\.layers\.(\d{1,9})\.")
@@ -152,6 +153,8 @@ def _is_idle(name: str, reading: Reading) -> bool:
         return reading.entangled
     if _RELATIVE.match(rest):
         return not reading.attention_bias
+    if theirs in _SPEECH and speech_parts.is_idle(theirs, side, rest):
+        return True
     return theirs in reading.adapters("encoder") and theirs in reading.adapters("decoder")
 
 
@@ -213,7 +216,11 @@ def _adapter(reading: Reading, side: str, ours: str, theirs: str, name: str) -> 
         if name in reading.target_adapters or theirs not in reading.adapters("encoder")
         else "encoder"
     )
-    for rest in reading.parts.get((side, theirs), ()):
+    parameters = reading.parts.get((side, theirs), [])
+    renamed: dict[str, str] | None = None
+    if theirs in _SPEECH:
+        renamed = speech_parts.own_names(theirs, side, owner, parameters)
+    for rest in parameters:
         full = f"{prefix}.{rest}"
         if _COMPUTED.search(full):
             continue
@@ -224,6 +231,9 @@ def _adapter(reading: Reading, side: str, ours: str, theirs: str, name: str) -> 
         elif match := _RELATIVE.match(rest):
             if reading.attention_bias:
                 yield Same(f"{places}.relative.{match[1]}.0.weight", full)
+        elif renamed is not None:
+            if rest in renamed:
+                yield Same(renamed[rest], full)
         elif side == owner:
             yield Same(f"adapters.{name}.{rest}", full)
 

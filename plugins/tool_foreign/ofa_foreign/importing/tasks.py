@@ -111,7 +111,9 @@ def _usual_tasks(dialect: Dialect, registry: Registry) -> dict[str, str]:
         if not isinstance(adapter(registry, name), ForeignAdapter):
             continue
         for kind in registry.names("slot"):
-            if registry.owner("slot", kind) == registry.owner("adapter", name):
+            if registry.owner("slot", kind) != registry.owner("adapter", name):
+                continue
+            if not _is_tokens(kind, registry) and not _own_preprocessor(name, kind, registry):
                 slot = f"[{kind}:{kind.lower()},adapter={name}]"
                 found[f"imported_{name}"] = f"{slot} {found['imported']}"
     return found
@@ -154,16 +156,44 @@ def with_adapters(instruction: str, available: Sequence[str], registry: Registry
 def _with_adapters(template: str, available: Sequence[str], registry: Registry) -> str:
     tree = parse(template)
     for slot in sorted(tree.slots(), key=lambda slot: -slot.end):
-        chosen = _adapter_of(slot, available, registry)
+        chosen = _chosen(slot, available, registry)
         if chosen:
-            template = f"{template[: slot.end - 1]},adapter={chosen}{template[slot.end - 1 :]}"
+            template = f"{template[: slot.end - 1]},{chosen}{template[slot.end - 1 :]}"
     return template
+
+
+def _is_tokens(slot_type: str, registry: Registry) -> bool:
+    """Whether values of a slot type usually become tokens."""
+    usual = registry.component("preprocessor", registry.slot(slot_type).preprocessor)
+    return usual.uses.get("adapter") == TOKEN
+
+
+def _own_preprocessor(adapter_name: str, slot_type: str, registry: Registry) -> str:
+    """The preprocessor of the slot type's plugin that goes with an adapter, where that is not the type's usual one."""
+    owner, usual = registry.owner("slot", slot_type), registry.slot(slot_type).preprocessor
+    found = [
+        name
+        for name in registry.names("preprocessor")
+        if registry.owner("preprocessor", name) == owner
+        and registry.component("preprocessor", name).uses.get("adapter") == adapter_name
+    ]
+    return found[0] if len(found) == 1 and found[0] != usual else ""
+
+
+def _chosen(slot: Slot, available: Sequence[str], registry: Registry) -> str:
+    """The attribute that a slot lacks: of an adapter's name its preprocessor, else an adapter that has weights."""
+    if slot.attribute("preprocess"):
+        return ""
+    named = slot.attribute("adapter") or slot.attribute("adaptor")
+    if named is None:
+        found = _adapter_of(slot, available, registry)
+        return f"adapter={found}" if found else ""
+    found = _own_preprocessor(str(named.value), slot.type, registry)
+    return f"preprocess={found}" if found else ""
 
 
 def _adapter_of(slot: Slot, available: Sequence[str], registry: Registry) -> str:
     """An adapter of the slot's own plugin that the checkpoint has and the slot would not get by itself, or nothing."""
-    if any(slot.attribute(key) for key in ("adapter", "adaptor", "preprocess")):
-        return ""
     usual = registry.component("preprocessor", registry.slot(slot.type).preprocessor).uses.get(
         "adapter", ""
     )
@@ -247,7 +277,7 @@ def _configuration(
     parts = {
         "adapter": dialect.model.get("adapters", {}),
         "head": {"token": {"whole": True}, **dialect.heads},
-        "preprocessor": preprocessing,
+        "preprocessor": {**dialect.preprocessors, **preprocessing},
     }
     table = {
         f"{kind}/{name}": dict(options)
