@@ -12,7 +12,7 @@ class Metric(Protocol):
 
     References, candidates and the columns of target slots in ``rows`` come as their slots take them, never raw (see
     `AsDecoded`, `AsCompared`); a reference is a list where the row gives several, of which any will do. Rows without
-    one are not given. ``needs``, ``candidates`` and ``reference_column`` may be left out.
+    one are not given. ``needs``, ``candidates``, ``redrawn`` and ``reference_column`` may be left out.
     """
 
     higher_is_better: ClassVar[bool]
@@ -23,6 +23,9 @@ class Metric(Protocol):
     other side."""
     candidates: str = ""
     """Column of that list; an instance has it where ``needs`` is ``candidates``."""
+    redrawn: bool = True
+    """Whether a score that is no mean has an interval, from drawing rows again with some of them repeated; False where
+    repeated rows mislead, as in distances of distributions."""
     reference_column: str = ""
     """Another column of references; empty: what the task says."""
 

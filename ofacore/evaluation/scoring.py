@@ -197,7 +197,7 @@ def _intervals(
     """By name of the number; from one number a row for the first of them, where the metric gives that."""
     items = metric.items()
     found = {next(iter(values)): interval(items, rounds=rounds)} if len(items) else {}
-    if len(found) == len(values):
+    if len(found) == len(values) or not seen_as(Metric, metric).redrawn:
         return found
 
     def again(picked: Sequence[int]) -> Mapping[str, float]:

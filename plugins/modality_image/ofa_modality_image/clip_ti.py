@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ofa_modality_image.encoders import load_encoder
 from ofa_modality_image.loading import load_image
 from ofacore.plugin import UserError
 from ofacore.protocols import Options
@@ -82,22 +82,9 @@ def _vectors(features: Any) -> Any:
 
 
 def _encoder(path: str) -> tuple[Any, Any]:
-    """A model and its processor; nothing is fetched, no code of the folder is run."""
+    """A model of texts and pictures, and its processor."""
     wanted = "the folder of a CLIP or SigLIP of transformers, with its processor"
-    if not path or not Path(path).is_dir():
-        raise UserError(f"clip_ti: option path='{path}' is no folder; give {wanted}")
-    try:
-        from transformers import AutoModel, AutoProcessor
-    except ImportError as error:
-        raise UserError(
-            "clip_ti needs transformers; pip install ofa-modality-image[towers]"
-        ) from error
-    try:
-        model = AutoModel.from_pretrained(path, local_files_only=True, use_safetensors=True)
-        processor = AutoProcessor.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"clip_ti: '{path}' cannot be read ({reason}); give {wanted}") from error
+    model, processor = load_encoder(path, "clip_ti", wanted, "AutoProcessor")
     if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
         raise UserError(f"clip_ti: '{path}' does not embed both texts and pictures; give {wanted}")
-    return model.eval(), processor
+    return model, processor

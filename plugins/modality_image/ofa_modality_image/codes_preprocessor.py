@@ -24,6 +24,7 @@ from ofa_modality_image.codec.folder import (
 from ofa_modality_image.codec.gathering import pictures_to_fit
 from ofa_modality_image.codec.network import CodecShape
 from ofa_modality_image.codec.training import CodecTraining, train_codec
+from ofa_modality_image.codec.use import codes_used
 from ofa_modality_image.grid import grid_coordinates
 from ofa_modality_image.written import WrittenPictures, covered
 from ofacore.protocols import (
@@ -88,6 +89,9 @@ class CodesPreprocessor(WrittenPictures):
             int(self._options["factor"]),
             tuple(int(level) for level in self._options["levels"]),
             int(self._options["width"]),
+            quantiser=str(self._options["quantiser"]),
+            codebook=int(self._options["codebook"]),
+            commitment=float(self._options["commitment"]),
         )
         seed = int(rng.integers(2**31))
         pixels = pictures_to_fit(values, int(self._options["fit_pictures"]), rng)
@@ -99,7 +103,15 @@ class CodesPreprocessor(WrittenPictures):
             steps,
             len(pixels),
         )
-        return artifact_of(train_codec(pixels, shape, replace(training, steps=steps)))
+        codec = train_codec(pixels, shape, replace(training, steps=steps))
+        use = codes_used(codec, pixels)
+        logger.warning(
+            "image_vqgan: %.0f%% of the codec's %d codes are in use, as many as %.0f used evenly",
+            100 * use["codes_in_use"],
+            shape.codes,
+            use["code_perplexity"],
+        )
+        return artifact_of(codec)
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """One block, named by the number of codes and by the codec."""

@@ -35,11 +35,16 @@ _CODEC = {
         "Folder of a codec: of `ofa train-tokenizer`, or a VQModel of diffusers; empty: train one.",
     ),
     "factor": Option(4, "Of a codec trained here: pixels on a side of a code's cell.", minimum=2),
-    "levels": Option([8, 5, 5, 5], "And levels of each number of a code."),
-    "width": Option(64, "And channels of its layers.", minimum=8),
-    "fit_steps": Option(600, "And steps that it is trained.", minimum=1),
-    "fit_passes": Option(20, "And most passes over the pictures.", minimum=1),
-    "fit_pictures": Option(4096, "And most pictures that it is trained on.", minimum=1),
+    "quantiser": Option(
+        "fsq", "And what codes are: finite scalars, or a learned codebook.", choices=("fsq", "vq")
+    ),
+    "levels": Option([8, 5, 5, 5], "fsq: levels of each number of a code."),
+    "codebook": Option(1024, "vq: vectors of the codebook.", minimum=2),
+    "commitment": Option(0.25, "vq: how strongly latents are held near their vectors.", minimum=0),
+    "width": Option(64, "Channels of its layers.", minimum=8),
+    "fit_steps": Option(600, "Steps that it is trained.", minimum=1),
+    "fit_passes": Option(20, "Most passes over the pictures.", minimum=1),
+    "fit_pictures": Option(4096, "Most pictures that it is trained on.", minimum=1),
 }
 _MASKGIT = {
     "steps": Option(8, "Steps until no code is hidden.", minimum=1, maximum=10_000),
@@ -339,6 +344,16 @@ COMPONENTS = (
         options={
             "path": Option("", "Folder of a CLIP or SigLIP of transformers, with its processor."),
             "caption": Option("text", "Column of the captions."),
+        },
+    ),
+    Component(
+        "metric",
+        "fid",
+        f"{_PACKAGE}.fid:Fid",
+        "distance of all written pictures from all references (Fréchet), by Inception or a local encoder",
+        options={
+            "path": Option("", "Folder of an image encoder of transformers; empty: Inception."),
+            "weights": Option("", "File of Inception's weights; empty: where torch keeps them."),
         },
     ),
     Component(

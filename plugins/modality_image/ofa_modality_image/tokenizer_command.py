@@ -12,8 +12,9 @@ import typer
 from PIL import Image
 
 from ofa_modality_image.codec.folder import PictureCodec, save_codec
-from ofa_modality_image.codec.network import CodecShape, FsqCodec
+from ofa_modality_image.codec.network import FSQ, QUANTISERS, CodecShape, ConvCodec
 from ofa_modality_image.codec.training import CodecTraining, train_codec
+from ofa_modality_image.codec.use import codes_used
 from ofa_modality_image.loading import load_image
 from ofa_modality_image.metrics import Psnr, Ssim
 from ofacore.plugin import Registry, UserError, suggest
@@ -34,14 +35,31 @@ def train_tokenizer(
     column: Annotated[str, typer.Option(help="Column of the task's pictures.")] = "img",
     size: Annotated[int, typer.Option(help="Pixels on a side of a picture.", min=2)] = 32,
     factor: Annotated[int, typer.Option(help="Pixels on a side of a code's cell.", min=2)] = 4,
-    levels: Annotated[str, typer.Option(help="Levels of each number of a code.")] = "8,5,5,5",
+    quantiser: Annotated[
+        str, typer.Option(help="What codes are: fsq, finite scalars; vq, a learned codebook.")
+    ] = FSQ,
+    levels: Annotated[str, typer.Option(help="fsq: levels of each number of a code.")] = "8,5,5,5",
+    codebook: Annotated[int, typer.Option(help="vq: vectors of the codebook.", min=2)] = 1024,
+    commitment: Annotated[
+        float, typer.Option(help="vq: how strongly latents are held near their vectors.", min=0)
+    ] = 0.25,
     width: Annotated[int, typer.Option(help="Channels of its layers.", min=8)] = 64,
     steps: Annotated[int, typer.Option(help="Steps of training.", min=1)] = 1500,
     batch: Annotated[int, typer.Option(help="Pictures of a step.", min=1)] = 16,
     seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
 ) -> None:
-    """Train a codec of pictures (finite scalar quantisation) for the preprocessor image_vqgan."""
-    shape = CodecShape(factor, _levels(levels), width)
+    """Train a codec of pictures for the preprocessor image_vqgan."""
+    if quantiser not in QUANTISERS:
+        hint = suggest(quantiser, QUANTISERS)
+        raise UserError(f"--quantiser {quantiser}: it is none of {', '.join(QUANTISERS)}. {hint}")
+    shape = CodecShape(
+        factor,
+        _levels(levels),
+        width,
+        quantiser=quantiser,
+        codebook=codebook,
+        commitment=commitment,
+    )
     if (out / "config.json").exists():
         raise UserError(f"{out}: there is a codec already; name another folder, or remove it")
     pixels, bad = _pictures(_values(data, column), size)
@@ -58,23 +76,25 @@ def train_tokenizer(
     print(f"{len(train)} pictures, {held} held out; {cells} codes each, of {shape.codes}")
     codec = train_codec(train, shape, CodecTraining(steps, batch, seed), _Told(steps))
     scores = reconstruction(codec, test)
-    save_codec(codec, out, {"size": size, **scores})
+    use = codes_used(codec, train)
+    save_codec(codec, out, {"size": size, **scores, **use})
     told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
     print(f"held-out pictures, coded and decoded: {told}")
+    even = use["code_perplexity"]
+    print(f"codes in use: {use['codes_in_use']:.1%}, as many as {even:.0f} that are used evenly")
     print(f"wrote {out}; use it by options: preprocessor/image_vqgan: {{path: {out}}}")
 
 
-def reconstruction(codec: FsqCodec, pixels: np.ndarray) -> dict[str, float]:
-    """PSNR and SSIM of uint8 pictures [N, Y, X, 3] that were coded and decoded, and the share of codes in use."""
+def reconstruction(codec: ConvCodec, pixels: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM of uint8 pictures [N, Y, X, 3] that were coded and decoded."""
     coded = PictureCodec(codec, codec.shape.codes, codec.shape.factor)
-    codes = coded.encode(pixels)
-    back = [Image.fromarray(picture) for picture in coded.decode(codes)]
+    back = [Image.fromarray(picture) for picture in coded.decode(coded.encode(pixels))]
     clean = [Image.fromarray(picture) for picture in pixels]
     found: dict[str, float] = {}
     for metric in (Psnr({}), Ssim({})):
         metric.update(back, clean, [{}] * len(back))
         found.update(metric.compute())
-    return {**found, "codes_in_use": len(np.unique(codes)) / codec.shape.codes}
+    return found
 
 
 class _Told:

@@ -46,6 +46,7 @@ def test_it_writes_a_codec_and_tells_how_good_it_is(pictures, tmp_path):
     assert "left out" in found.output and "damaged.png" in found.output
     settings = json.loads((tmp_path / "codec" / "config.json").read_text())
     assert settings["size"] == 8 and 0 < settings["codes_in_use"] <= 1
+    assert "codes in use: " in found.output and 1 <= settings["code_perplexity"] <= 16
     codec = load_codec(artifact_in(tmp_path / "codec"))
     assert codec.decode(codec.encode(np.zeros((1, 16, 8, 3), np.uint8))).shape == (1, 16, 8, 3)
 
@@ -56,6 +57,7 @@ def test_it_writes_a_codec_and_tells_how_good_it_is(pictures, tmp_path):
         (["--levels", "8,x"], "write numbers with commas"),
         (["--factor", "3"], "power of two"),
         (["--size", "9"], "no multiple"),
+        (["--quantiser", "vqq"], "it is none of fsq, vq"),
     ],
 )
 def test_options_that_make_no_codec_are_told(pictures, tmp_path, further, said):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ofa_modality_image.codec.codec_error import CodecError
-from ofa_modality_image.codec.network import CodecShape, FsqCodec
+from ofa_modality_image.codec.network import CodecShape, ConvCodec
 from ofa_modality_image.codec.training import to_tensor, to_uint8
 from ofacore.protocols import Artifact
 
@@ -71,7 +71,7 @@ class _Vqgan(PictureCodec):
         return self.network.decoder(states, latents if spatial else None)  # type: ignore[operator,no-any-return]
 
 
-def save_codec(codec: FsqCodec, folder: Path, settings: Mapping[str, Any]) -> None:
+def save_codec(codec: ConvCodec, folder: Path, settings: Mapping[str, Any]) -> None:
     """Write a codec of our own: settings as JSON, weights as safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"kind": KIND, **codec.shape.json(), **settings}
@@ -79,14 +79,14 @@ def save_codec(codec: FsqCodec, folder: Path, settings: Mapping[str, Any]) -> No
     write_weights(codec, folder / WEIGHTS)
 
 
-def write_weights(codec: FsqCodec, path: Path) -> None:
+def write_weights(codec: ConvCodec, path: Path) -> None:
     """Write the weights as safetensors."""
     from safetensors.torch import save_file
 
     save_file(codec.state_dict(), path)
 
 
-def artifact_of(codec: FsqCodec) -> Artifact:
+def artifact_of(codec: ConvCodec) -> Artifact:
     """What a model keeps of a codec that was trained for it: settings in memory, weights as a file by reference."""
     written = Artifact.written(WEIGHTS, lambda path: write_weights(codec, path))
     described = Artifact.of_json(_DESCRIPTION, {"kind": KIND, **codec.shape.json()})
@@ -134,7 +134,7 @@ def described(artifact: Artifact) -> tuple[int, int]:
     """How many codes a codec has, and its factor, without reading its weights."""
     settings: Any = artifact.json(_DESCRIPTION)
     if settings.get("kind") == KIND:
-        shape = _shape(settings)
+        shape = CodecShape.of(settings)
         return shape.codes, shape.factor
     return int(settings["num_vq_embeddings"]), 2 ** (len(settings["block_out_channels"]) - 1)
 
@@ -163,18 +163,9 @@ def _missing(settings: Mapping[str, Any]) -> str:
     return ", ".join(name for name in wanted if name not in settings)
 
 
-def _shape(settings: Mapping[str, Any]) -> CodecShape:
-    try:
-        sizes = {name: int(settings[name]) for name in ("factor", "width", "blocks")}
-        levels = tuple(int(level) for level in settings["levels"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CodecError(f"the settings of a codec lack or misspell {error}") from error
-    return CodecShape(levels=levels, **sizes)
-
-
 def _own(settings: Mapping[str, Any]) -> PictureCodec:
-    shape = _shape(settings)
-    return PictureCodec(FsqCodec(shape), shape.codes, shape.factor)
+    shape = CodecShape.of(settings)
+    return PictureCodec(ConvCodec(shape), shape.codes, shape.factor)
 
 
 def _vqgan(settings: Mapping[str, Any], place: str) -> PictureCodec:

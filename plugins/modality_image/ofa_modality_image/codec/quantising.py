@@ -39,6 +39,13 @@ class FiniteScalars(nn.Module):
         half = self.levels // 2
         return (digits - half) / half
 
+    def commitment(self, z: Tensor, quantised: Tensor) -> Tensor:
+        """0: there is no codebook to be held to."""
+        return z.new_zeros(())
+
+    def learn(self, z: Tensor, draw: torch.Generator) -> None:
+        """Nothing: levels stand where they stand."""
+
     def _bounded(self, z: Tensor) -> Tensor:
         half = (self.levels - 1) * (1 + _MARGIN) / 2
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ofa_modality_image.codec.codec_error import CodecError
-from ofa_modality_image.codec.network import CodecShape, FsqCodec
+from ofa_modality_image.codec.network import CodecShape, ConvCodec
 
 _RATE = 3e-3
 _WARMUP = 20
@@ -48,8 +48,8 @@ def train_codec(
     shape: CodecShape,
     training: CodecTraining,
     progress: Progress | None = None,
-) -> FsqCodec:
-    """A codec of uint8 pictures [N, Y, X, 3], by the absolute error of pixels.
+) -> ConvCodec:
+    """A codec of uint8 pictures [N, Y, X, 3], by the absolute error of pixels; a codebook adds its commitment.
 
     The same pictures and seed give the same codec on the same machine.
 
@@ -65,7 +65,7 @@ def train_codec(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        codec = FsqCodec(shape)
+        codec = ConvCodec(shape)
     draw = torch.Generator().manual_seed(training.seed)
     optimizer = torch.optim.AdamW(codec.parameters(), lr=_RATE, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -74,13 +74,16 @@ def train_codec(
     for step in range(training.steps):
         chosen = torch.randint(len(pixels), (training.batch,), generator=draw)
         clean = to_tensor(pixels[chosen.numpy()])
-        loss = functional.l1_loss(codec(clean), clean)
+        found = codec(clean)
+        error = functional.l1_loss(found.pixels, clean)
+        loss = error + codec.quantise.commitment(found.latents, found.values)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        codec.quantise.learn(found.latents.detach(), draw)
         if progress is not None:
-            progress(step + 1, float(loss.detach()))
+            progress(step + 1, float(error.detach()))
     return codec.eval()
 
 
