@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -88,7 +89,7 @@ class EncoderDecoder(nn.Module):
                 attention_mask=mask,
                 encoder_hidden_states=read,
                 use_cache=False,
-                **({"encoder_attention_mask": real} if self.masked else {}),
+                **self.seen(real, states),
             )
             parts.append(found.last_hidden_state[:, ahead:])
         return as_stream(groups, parts, states) * self.scale_out
@@ -98,6 +99,15 @@ class EncoderDecoder(nn.Module):
     ) -> Reads:
         """What target sequences read; see `Reads`."""
         return Reads(memory, None if source is None else lengths_of(source), which, like)
+
+    def seen(self, real: Tensor | None, like: Tensor) -> Mapping[str, Tensor | None]:
+        """What tells the decoder where there is something to read.
+
+        Args:
+            real: int64 [s, K]: 1 where there is; None: everywhere.
+            like: Of the type of states.
+        """
+        return {"encoder_attention_mask": real} if self.masked else {}
 
     def _prompted(self, rows: Tensor) -> Tensor:
         """Rows [s, L, H] behind what the decoder reads first: [s, p + L, H]."""
@@ -119,10 +129,7 @@ class EncoderDecoder(nn.Module):
             begins: Nothing came before.
         """
         n, rows = states.shape[1], states * self.scale_target
-        given = {
-            self.cache_name: cache,
-            **({"encoder_attention_mask": real} if self.masked else {}),
-        }
+        given = {self.cache_name: cache, **self.seen(real, states)}
         found = self.decoder(
             inputs_embeds=self._prompted(rows) if begins else rows,
             encoder_hidden_states=read,

@@ -40,11 +40,18 @@ MANIFEST = ComponentManifest(
         Component(
             "adapter",
             "whisper",
-            f"{_PACKAGE}.whisper:WhisperSound",
+            f"{_PACKAGE}.whisper_sound:WhisperSound",
             "Sounds for a Whisper as backbone: `[AUDIO:x,preprocess=audio_wave,adapter=whisper]`.",
             options={
                 "path": Option("", "Folder of the model; the backbone sets it."),
                 "config": Option({}, "In place of a path: what is needed of its configuration."),
+                "pad_seconds": Option(
+                    30,
+                    "Sounds are filled up with silence to a multiple of so many seconds, 30 at most; 30 is what a "
+                    "Whisper knows, less is faster and has to be learned.",
+                    minimum=1,
+                    maximum=30,
+                ),
             },
         ),
     ),

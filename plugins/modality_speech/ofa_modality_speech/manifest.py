@@ -140,6 +140,12 @@ TOWER = (
             "normalize": Option(
                 True, "Samples have mean 0 and deviation 1; what its folder says goes before."
             ),
+            "pad_seconds": Option(
+                30,
+                "Of Whisper: sounds are filled up with silence to a multiple of so many seconds, 30 at most.",
+                minimum=1,
+                maximum=30,
+            ),
             "config": Option({}, "In place of a path: its configuration, without weights."),
         },
     ),

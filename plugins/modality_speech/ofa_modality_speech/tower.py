@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from ofa_modality_speech.tower_config import (
     fewest_samples,
     is_whisper,
     normalises,
+    padded_seconds,
     stored_config,
     tower_config,
     tower_positions,
@@ -25,7 +27,7 @@ from ofa_modality_speech.tower_config import (
 from ofacore.parts import quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, WhisperFeatureExtractor
 
     from ofacore.protocols import BuildContext, Options
 
@@ -42,6 +44,7 @@ class AudioTower(nn.Module):
         frozen: The tower rests in evaluation mode; only the projection is learned.
         layer: Which hidden states; -1 the tower's output, -2 one layer before.
         normalize: Samples have mean 0 and deviation 1; the folder's ``preprocessor_config.json`` goes before.
+        pad_seconds: Of Whisper: a sound is filled up with silence to a multiple of so many seconds, at most 30.
         config: In place of ``path``, the configuration of a tower whose weights come from elsewhere.
     """
 
@@ -123,22 +126,41 @@ class AudioTower(nn.Module):
     def _whisper(self, clips: Sequence[Tensor]) -> list[Tensor]:
         """[positions, width] of each, half a minute after the other."""
         windows = [window for clip in clips for window in clip.split(WHISPER_WINDOW)]
-        states = list(self._states(self._log_mel(windows)).unbind())
-        found = []
+        alike: dict[int, list[int]] = defaultdict(list)
+        for number, window in enumerate(windows):
+            alike[padded_seconds(len(window), self.options)].append(number)
+        heard: dict[int, Tensor] = {}
+        for seconds, numbers in alike.items():
+            log_mel = self._log_mel([windows[number] for number in numbers], seconds)
+            whole = seconds * RATE == WHISPER_WINDOW
+            states = self._states(log_mel) if whole else self._short_states(log_mel)
+            heard |= dict(zip(numbers, states, strict=True))
+        found, begin = [], 0
         for clip in clips:
-            count = len(clip.split(WHISPER_WINDOW))
-            found.append(torch.cat(states[:count]))
-            states = states[count:]
+            end = begin + len(clip.split(WHISPER_WINDOW))
+            found.append(torch.cat([heard[number] for number in range(begin, end)]))
+            begin = end
         return found
 
-    def _log_mel(self, windows: Sequence[Tensor]) -> Tensor:
-        """[windows, bands, 3000], by the extractor of `transformers`."""
-        from transformers import WhisperFeatureExtractor
-
-        extract = WhisperFeatureExtractor(feature_size=self.tower.config.num_mel_bins)
+    def _log_mel(self, windows: Sequence[Tensor], seconds: int) -> Tensor:
+        """[windows, bands, frames], by the extractor of `transformers`."""
+        extract = _extractor(self.tower.config.num_mel_bins, seconds)
         numbers = [window.detach().float().cpu().numpy() for window in windows]
         found = extract(numbers, sampling_rate=RATE, return_tensors="pt").input_features
         return found.to(windows[0].device, windows[0].dtype)  # type: ignore[no-any-return]
+
+    def _short_states(self, log_mel: Tensor) -> Tensor:
+        """What `_states` gives, of less than half a minute: the tower itself takes no other length."""
+        tower: Any = self.tower
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = nn.functional.gelu(tower.conv1(log_mel))
+            states = nn.functional.gelu(tower.conv2(states)).transpose(1, 2)
+            states = states + tower.embed_positions.weight[: states.shape[1]]
+            layers = [states]
+            for layer in tower.layers:
+                layers.append(layer(layers[-1], None))
+            layers[-1] = tower.layer_norm(layers[-1])
+        return self._chosen(layers)
 
     def _states(self, values: Tensor) -> Tensor:
         """Hidden states [clips, positions, width] of the chosen layer."""
@@ -147,13 +169,25 @@ class AudioTower(nn.Module):
             output = self.tower(values, output_hidden_states=layer != -1)
         if layer == -1:
             return output.last_hidden_state  # type: ignore[no-any-return]
-        layers = output.hidden_states
+        return self._chosen(output.hidden_states)
+
+    def _chosen(self, layers: Sequence[Tensor]) -> Tensor:
+        """Of the states before, between and behind the layers those that the options name."""
+        layer = int(self.options["layer"])
         if not -len(layers) <= layer < len(layers):
             raise TowerError(
                 f"audio_tower: layer={layer}, but a tower of {len(layers) - 1} layers has {-len(layers)} to "
                 f"{len(layers) - 1}"
             )
-        return layers[layer]  # type: ignore[no-any-return]
+        return layers[layer]
+
+
+@lru_cache(maxsize=32)
+def _extractor(bands: int, seconds: int) -> WhisperFeatureExtractor:
+    """What makes log-mel frames of so many seconds."""
+    from transformers import WhisperFeatureExtractor
+
+    return WhisperFeatureExtractor(feature_size=bands, chunk_length=seconds)
 
 
 def _normalised(clip: Tensor) -> Tensor:

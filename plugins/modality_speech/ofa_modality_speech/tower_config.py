@@ -55,6 +55,13 @@ def is_whisper(config: PretrainedConfig) -> bool:
     return str(config.model_type) == "whisper"
 
 
+def padded_seconds(samples: int, options: Options) -> int:
+    """How long a window of Whisper is with the silence that fills it up."""
+    step = int(options.get("pad_seconds", WHISPER_WINDOW // RATE))
+    wanted = max(1, math.ceil(samples / (RATE * step))) * step
+    return min(wanted, WHISPER_WINDOW // RATE)
+
+
 def fewest_samples(config: PretrainedConfig) -> int:
     """Samples that become one position."""
     needed = 1

@@ -108,6 +108,25 @@ def test_what_stands_beside_a_sound_changes_nothing(folder):
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
+@torch.no_grad()
+def test_a_whisper_hears_short_sounds_at_their_length(tmp_path):
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(KINDS["whisper"])
+    model.save_pretrained(tmp_path / "tower")
+    adapter = built(tmp_path / "tower", pad_seconds=1)
+    noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+    clips = [torch.from_numpy(noise[:length]) for length in (3_000, 24_000, 16_000)]
+    shapes = [(len(clip),) for clip in clips]
+    found = adapter.embed({"samples": torch.cat(clips)}, shapes)
+    alone = [adapter.embed({"samples": clip}, [(len(clip),)]) for clip in clips]
+    assert [len(states) for states in alone] == [10, 75, 50]
+    assert torch.allclose(found, torch.cat(alone), atol=1e-5)
+    for layer in (-1, -2, 0):
+        adapter = built(tmp_path / "tower", layer=layer)
+        whole = adapter._log_mel(clips, 30)
+        assert torch.allclose(adapter._short_states(whole), adapter._states(whole), atol=1e-6)
+
+
 def test_a_frozen_tower_learns_nothing(folder):
     adapter = built(folder, frozen=True, layer=-2).train()
     adapter.embed(*features(3000)).sum().backward()

@@ -103,6 +103,34 @@ _OPTIONS: Mapping[str, Option] = {
         0.0, "Share of mask tokens that become random tokens.", minimum=0, maximum=1
     ),
 }
+_TOWER_PATH = Option("", "Folder of the tower, as `save_pretrained` writes it.")
+_TOWER = (
+    Component(
+        "preprocessor",
+        "text_tower",
+        "ofa_modality_text.tower_preprocessor:TowerTextPreprocessor",
+        "Tokens of a tower's own tokenizer, for sources.",
+        {"adapter": "text_tower"},
+        {"path": replace(_TOWER_PATH, shared=True)},
+    ),
+    Component(
+        "adapter",
+        "text_tower",
+        "ofa_modality_text.tower:TextTower",
+        "A text encoder of transformers: BERT, RoBERTa, MiniLM, T5's encoder.",
+        options={
+            "path": _TOWER_PATH,
+            "frozen": Option(False, "Its weights are not trained."),
+            "layer": Option(-1, "Whose states are taken; -1: the output."),
+            "pool": Option(
+                "states",
+                "`states` of all tokens, their `mean`, or the `first` one: one position for a text.",
+                choices=("states", "mean", "first"),
+            ),
+            "config": Option({}, "In place of a path: its configuration, without weights."),
+        },
+    ),
+)
 _VECTORS = Option(64, "Vectors that the model has for prompts.", minimum=1)
 
 MANIFEST = ModalityManifest(
@@ -214,5 +242,6 @@ MANIFEST = ModalityManifest(
             "The vectors of learned prompts (Lester et al. 2021).",
             options={"vectors": _VECTORS},
         ),
+        *_TOWER,
     ),
 )
