@@ -21,6 +21,7 @@ from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_free
 from ofacore.ground.json_files import JsonError, read_object
 from ofacore.ground.json_text import json_text
+from ofacore.ground.rate import Rate
 from ofacore.parallel.process import tune_process
 from ofacore.plan import TaskPlan
 from ofacore.plan.generation import target_slots
@@ -30,7 +31,6 @@ from ofacore.runs.predicting.answers import AnswerWriter
 from ofacore.runs.predicting.asked_rows import AskedRow, AskedRows, TableRows, asked_rows
 from ofacore.runs.predicting.journal import Journal, Standing, standing
 from ofacore.runs.predicting.places import AnswerPlaces, answer_places
-from ofacore.runs.predicting.rate import Rate
 from ofacore.runs.predicting.tables import write_table
 from ofacore.sources.data_errors import reason_at
 
