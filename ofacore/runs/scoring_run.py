@@ -149,10 +149,9 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     lines = []
     for row in scores:
         interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
-        baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
-        verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
         score = "not scored" if row.problem else f"{row.score:.3f}"
-        lines.append((row.task, row.metric, score, interval, row.rows, baseline, verdict))
+        told = (row.rows, row.told_baseline, row.verdict)
+        lines.append((row.task, row.metric, score, interval, *told))
     console.print("held-out scores", highlight=False)
     titles = ("task", "metric", "score", "95 % interval", "rows", "baseline", "verdict")
     print_table(titles, lines, console)
