@@ -40,7 +40,15 @@ from ofacore.contract.decoding import (
     RowRequest,
 )
 from ofacore.contract.foreign import ForeignConstants
-from ofacore.contract.judging import Baseline, BaselineAnswers, BaselineTask, Metric
+from ofacore.contract.judging import (
+    Baseline,
+    BaselineAnswers,
+    BaselineTask,
+    ContrastAnswers,
+    ContrastBaseline,
+    ContrastTask,
+    Metric,
+)
 from ofacore.contract.learning import (
     Aggregator,
     AggregatorContext,
@@ -149,6 +157,9 @@ __all__ = [
     "CachedBackbone",
     "CollectiveBackbone",
     "ColumnFitting",
+    "ContrastAnswers",
+    "ContrastBaseline",
+    "ContrastTask",
     "Corruption",
     "Criterion",
     "CriterionContext",

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
 from ofacore.config.loading import ConfigText
 from ofacore.config.schema import DataConfig, RunConfig
 from ofacore.config.showing import show
+from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import needed_columns
 from ofacore.plugin import Registry
-from ofacore.protocols import SlotPlan
+from ofacore.protocols import RowError, SlotPlan
+from ofacore.setup.datasets import readable
 from ofacore.sources import ListSource, Source, open_source
 from ofacore.sources.folder import FILE_COLUMN, nearest
 
@@ -50,6 +52,8 @@ _SCALES = (
     _Scale(float("inf"), {"preset": "tiny"}, 128, 2),
 )
 _LEAST_STEPS, _MOST_STEPS = 200, 4_000
+_LOOKED_AT = 200
+"""Rows whose values tell whether a slot holds numbers."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ def one_line(
     source = open_source(splits["train"], DataConfig())
     if columns := _columns(source, template, registry):
         section["columns"] = columns
-    metrics = list(_metrics(template, registry))
     rows = len(source)
+    metrics = list(_metrics(template, registry, _Values(source, columns)))
     scale = next(scale for scale in _SCALES if rows <= scale.rows)
     trained = rows * (1 - sum(shares.values()))
     steps = min(_MOST_STEPS, max(_LEAST_STEPS, ceil(trained * scale.epochs / scale.samples)))
@@ -179,20 +183,63 @@ def _columns(source: Source, template: TemplatePlan, registry: Registry) -> dict
     return {slot: column for slot, column in found.items() if slot != column}
 
 
-def _metrics(template: TemplatePlan, registry: Registry) -> Iterator[dict[str, str]]:
+@dataclass(frozen=True)
+class _Values:
+    """Values of the columns of some training rows."""
+
+    source: Source
+    columns: Mapping[str, str]
+    """Slot -> column, where they differ."""
+
+    def are_numbers(self, slot: str) -> bool:
+        """Whether all of them are, of the rows that have one and can be read."""
+        columns, known = ColumnMap(self.columns), []
+        for _, row in readable(self.source, _LOOKED_AT):
+            try:
+                value = {} if isinstance(row, RowError) else columns.apply(row)
+            except RowError:
+                continue
+            if value.get(slot) not in (None, ""):
+                known.append(value[slot])
+        return bool(known) and all(_is_number(value) for value in known)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    try:
+        return isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def _metrics(
+    template: TemplatePlan, registry: Registry, values: _Values
+) -> Iterator[dict[str, str]]:
     """The default metric of each learned slot, if it is installed."""
     for slot in _learned(template):
-        name = default_metric(slot, registry)
-        if name and not slot.repeat:
+        known = registry.slot(slot.type).default_metrics
+        numbers = "numbers" in known and not slot.repeat and values.are_numbers(slot.name)
+        if name := default_metric(slot, registry, numbers=numbers):
             yield {"metric": name, "slot": slot.name}
 
 
-def default_metric(slot: SlotPlan, registry: Registry) -> str:
-    """What a slot is scored by where nobody says so, by its attributes and type; empty if nothing is installed."""
-    known = registry.slot(slot.type).default_metrics
-    fitting = [name for key, name in known.items() if key and slot.attributes.get(key)]
-    installed = registry.names("metric")
-    return next((name for name in [*fitting, known.get("", "")] if name in installed), "")
+def default_metric(slot: SlotPlan, registry: Registry, *, numbers: bool = False) -> str:
+    """What a slot is scored by where nobody says so; empty if nothing is installed.
+
+    Args:
+        slot: Its attributes and type decide, and whether it stands in a repeat.
+        registry: What is installed.
+        numbers: All values of its training rows are numbers.
+    """
+    known, installed = registry.slot(slot.type).default_metrics, registry.names("metric")
+    facts = {key for key in known if key and slot.attributes.get(key)}
+    if numbers:
+        facts.add("numbers")
+    if slot.repeat:
+        facts = {"repeat"}
+    fitting = [name for key, name in known.items() if key in facts or not (key or slot.repeat)]
+    return next((name for name in fitting if name in installed), "")
 
 
 def _learned(template: TemplatePlan) -> list[SlotPlan]:

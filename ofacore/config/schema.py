@@ -132,7 +132,8 @@ class DataConfig(Section):
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Slot name -> column name, where they differ; answers.text.0 is a place inside of a column.",
+        description="Slot name -> column name, where they differ; answers.text.0 is a place inside of a column, "
+        "'*' one object of all columns that nothing else reads.",
     )
     transforms: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Column -> transforms, in order."

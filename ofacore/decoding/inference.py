@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -46,6 +46,8 @@ class Inference:
     split: Split = "infer"
     shared: bool = False
     """Data ranks, which all call this together with the same rows, each generate for a share of them."""
+    progress: Callable[[int], None] | None = None
+    """Is told of each batch how many rows it answered."""
 
     @torch.no_grad()
     def __call__(
@@ -92,6 +94,8 @@ class Inference:
                     batch, self._generate([request for _, request in batch]), strict=True
                 ):
                     outputs[i] = output
+                if self.progress is not None:
+                    self.progress(len(batch))
         if ranks > 1:
             self._fill(outputs, dict(usable))
         found = [output for output in outputs if output is not None]

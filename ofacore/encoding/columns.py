@@ -8,6 +8,7 @@ from typing import Any
 
 from ofacore.encoding.nested import NoPlaceError, root_of, value_at
 from ofacore.ground.excerpts import cut, excerpt, listing
+from ofacore.plan.lookups import ALL
 from ofacore.plugin import suggest
 from ofacore.sources.data_errors import ColumnError
 from ofacore.sources.value_files import file_value
@@ -30,6 +31,8 @@ class ColumnMap:
     """Column or slot name -> functions, in order."""
     files: tuple[str, ...] = ()
     """Slots whose values may name files."""
+    read: frozenset[str] = frozenset()
+    """Columns that something else reads, which a slot that takes all others does not get."""
 
     @classmethod
     def of(
@@ -38,6 +41,7 @@ class ColumnMap:
         transforms: Mapping[str, tuple[str, ...]],
         load: LoadComponent,
         files: Iterable[str] = (),
+        read: Iterable[str] = (),
     ) -> ColumnMap:
         """With transforms looked up by name.
 
@@ -46,6 +50,7 @@ class ColumnMap:
             transforms: Column or slot name -> names of transforms.
             load: Gives the function of a name.
             files: Slots whose values may name files.
+            read: Columns that a slot which takes all others does not get.
 
         Raises:
             UnknownNameError: No transform of that name is installed.
@@ -54,7 +59,7 @@ class ColumnMap:
             key: tuple(load("transform", name) for name in names)
             for key, names in transforms.items()
         }
-        return cls(dict(columns), functions, tuple(files))
+        return cls(dict(columns), functions, tuple(files), frozenset(read))
 
     def apply(self, row: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
         """The new row: all raw columns, and every mapped slot name.
@@ -79,7 +84,7 @@ class ColumnMap:
     def missing(self, slot: str, row: Mapping[str, Any]) -> str:
         """Why a mapped slot has no value in a row: its column is missing, with what may be meant; else empty."""
         column = self.columns.get(slot)
-        if column is None:
+        if column is None or column == ALL:
             return ""
         if root_of(column, row) in row:
             return _no_place(row, column)
@@ -90,6 +95,10 @@ class ColumnMap:
         """Slot -> value of its column; None where the row lacks the column."""
         found: dict[str, Any] = {}
         for slot, column in self.columns.items():
+            if column == ALL:
+                if not (partial and slot in row):
+                    found[slot] = self._others(row)
+                continue
             try:
                 found[slot] = row[column] if column in row else value_at(row, column)
             except NoPlaceError:
@@ -98,6 +107,10 @@ class ColumnMap:
                 if not partial:
                     found[slot] = None
         return found
+
+    def _others(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The columns that nothing else reads; None where there are none."""
+        return {name: value for name, value in row.items() if name not in self.read} or None
 
     def _transform(self, row: dict[str, Any], keys: list[str]) -> None:
         for key in keys:

@@ -25,6 +25,7 @@ from ofacore.encoding.token_runs import (
     source_sequence,
     target_sequence,
 )
+from ofacore.plan.lookups import read_columns
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, blame, who
 from ofacore.protocols import (
@@ -119,7 +120,11 @@ class Encoder:
             criteria,
             Kinds.of(plan.slots(), registry),
             ColumnMap.of(
-                plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry)
+                plan.columns,
+                plan.transforms,
+                registry.make,
+                file_slots(plan.slots(), registry),
+                read_columns(plan),
             ),
             corruptions or {},
             settings or RunSettings(),

@@ -1,43 +1,33 @@
 """What a score is compared with: the preset's own baseline, and quick methods that are fitted on the same rows.
 
-The methods are components of the kind ``baseline``. They see what the model sees of a row: texts and numbers as they
-are written, anything else as its preprocessor encodes it.
+The methods are components of the kind ``baseline``; `baseline_inputs` says what they see of a row.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ofacore.batching.permutation import item_rng
-from ofacore.encoding.encoder import Encoder
-from ofacore.evaluation.embedded import sides
+from ofacore.evaluation.allowance import Deadline, fitted, told
+from ofacore.evaluation.baseline_inputs import baseline_task, contrast_task
+from ofacore.evaluation.embedded import judged_sides, sides
 from ofacore.evaluation.evaluation_errors import MetricError, reason_of
 from ofacore.evaluation.judging import Answered, Judging
 from ofacore.evaluation.references import TargetValues
 from ofacore.evaluation.scoring import blaming, checked_needs, filled
-from ofacore.ground.json_text import json_text
 from ofacore.plan import TaskPlan
-from ofacore.protocols import (
-    BaselineTask,
-    DenseSegment,
-    RowContext,
-    RowError,
-    SlotPlan,
-)
+from ofacore.protocols import BaselineTask, ContrastTask, RowError
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, readable
 
 logger = logging.getLogger("ofacore.training")
-MOST_ROWS, LEAST_ROWS = 3_000, 20
-"""Training rows that a method sees, and from which on it is fitted."""
-_CELLS, _NUMBERS = 16, 4096
-"""Most places along an axis of an encoded value, but the last, and most numbers in all."""
+MOST_ROWS = 3_000
+"""Training rows that a method sees."""
+NO_DEADLINE = Deadline()
 Row = Mapping[str, Any]
 
 
@@ -50,8 +40,8 @@ class Compared:
     score: float
     seconds: float
     """That it took to fit and answer; 0 for a preset's own."""
-    rows: Sequence[Row]
-    """Its answer for each row."""
+    rows: Sequence[Row] = ()
+    """Its answer for each row; of a contrast there is none."""
 
 
 def compared(
@@ -62,11 +52,14 @@ def compared(
     if test is None:
         return []
     named = [(i, row) for i, row in readable(test, limit) if not isinstance(row, RowError)]
+    rows = [row for _, row in named]
+    if sides(plan) is not None:
+        return ranked_pairs(assembly, plan, data, rows)
     own = data.baseline_rows()
     chosen = None
     if own is not None and len(own) == len(test):
         chosen = [own[i] for i, _ in named]
-    return ranked(assembly, plan, data, [row for _, row in named], chosen)
+    return ranked(assembly, plan, data, rows, chosen)
 
 
 def best_baseline(
@@ -75,10 +68,11 @@ def best_baseline(
     data: TaskRows,
     rows: Sequence[Row],
     own: Sequence[Row] | None,
+    deadline: Deadline = NO_DEADLINE,
 ) -> tuple[Sequence[Row] | None, str]:
     """The answers of the best baseline and what it does, as `ranked`; the preset's own where no method is installed."""
     if assembly.registry.names("baseline"):
-        for best in ranked(assembly, plan, data, rows, own):
+        for best in ranked(assembly, plan, data, rows, own, deadline):
             return best.rows, best.doc
     return own, data.baseline_doc
 
@@ -89,6 +83,7 @@ def ranked(
     data: TaskRows,
     rows: Sequence[Row],
     own: Sequence[Row] | None,
+    deadline: Deadline = NO_DEADLINE,
 ) -> list[Compared]:
     """The preset's own baseline and the fitted ones, for some rows, best first; one that fails is told and left out.
 
@@ -98,6 +93,7 @@ def ranked(
         data: Its training rows.
         rows: What is answered, raw.
         own: What the preset's baseline answers; None: it has none.
+        deadline: When the methods have to be done; they learn from fewer rows where all of them take too long.
     """
     if not rows or not plan.metrics or sides(plan) is not None:
         return []
@@ -105,146 +101,112 @@ def ranked(
     metric = assembly.registry.load("metric", use.metric)
     if checked_needs(metric, use.metric):
         return []
-    answers: list[tuple[str, float, list[Row]]] = []
+    found: list[Compared] = []
     if own is not None:
-        answers.append((data.baseline_doc, 0.0, list(own)))
-    names = assembly.registry.names("baseline")
-    task = _task(assembly, plan, data, rows) if names else None
-    for name in names if task is not None else ():
+        found += _scored(assembly, plan, rows, data.baseline_doc, 0.0, list(own))
+    task = None
+    if data.train is not None and assembly.registry.names("baseline"):
+        encoder, most = assembly.encoder(plan), rows_seen(assembly)
+        task = baseline_task(encoder, use.slot, data.train, rows, most, deadline)
+    if task is not None:
+        for doc, seconds, answers in _answers(assembly, plan, task, len(rows), deadline):
+            if doc not in [one.doc for one in found]:
+                given = [{use.slot: value} for value in answers.values]
+                found += _scored(assembly, plan, rows, doc, seconds, given)
+    return sorted(found, key=lambda one: one.score, reverse=metric.higher_is_better)
+
+
+def ranked_pairs(
+    assembly: Assembly,
+    plan: TaskPlan,
+    data: TaskRows,
+    rows: Sequence[Row],
+    deadline: Deadline = NO_DEADLINE,
+) -> list[Compared]:
+    """As `ranked`, of a contrast: how often methods that embed both sides find the partner of a row."""
+    if not rows or not plan.metrics or data.train is None:
+        return []
+    registry, encoder, use = assembly.registry, assembly.encoder(plan), plan.metrics[0]
+    if not _methods(assembly, plan, embeds=True):
+        return []
+    task = contrast_task(encoder, data.train, rows, rows_seen(assembly), deadline)
+    if task is None:
+        return []
+    metric = registry.load("metric", use.metric)
+    found = []
+    for doc, seconds, answers in _answers(assembly, plan, task, len(rows), deadline):
+        pairs = list(zip(answers.left, answers.right, strict=True))
+        judged = judged_sides(use, plan, [encoder.columns.apply(row) for row in rows], pairs)
+        with blaming(plan.name, use):
+            values = filled(judged, use, registry, judged.predictions).compute()
+        found.append(Compared(use.metric, doc, next(iter(values.values())), seconds))
+    return sorted(found, key=lambda one: one.score, reverse=metric.higher_is_better)
+
+
+def _answers(
+    assembly: Assembly,
+    plan: TaskPlan,
+    task: BaselineTask | ContrastTask,
+    count: int,
+    deadline: Deadline,
+) -> Iterator[tuple[str, float, Any]]:
+    """What each method that is made for the task answers: its name, seconds and answers."""
+    methods = _methods(assembly, plan, embeds=isinstance(task, ContrastTask))
+    for place, (name, method) in enumerate(methods.items()):
         started = time.perf_counter()
         try:
-            found = assembly.registry.make("baseline", name)(task)
-            if found is not None and len(found.values) != len(rows):
-                raise ValueError(f"it gives {len(found.values)} answers for {len(rows)} rows")
+            found, seen = fitted(method, task, deadline.part(len(methods) - place))
+            given = (
+                0 if found is None else len(getattr(found, "values", getattr(found, "left", ())))
+            )
+            if found is not None and given != count:
+                raise ValueError(f"it gives {given} answers for {count} rows")
         except Exception as error:  # a baseline is anybody's code, and must not cost the scores
-            told = reason_of(error)
-            logger.warning("task '%s': baseline '%s' is left out: %s", plan.name, name, told)
+            _leave_out(plan, name, error)
             continue
-        if found is not None and found.name not in [doc for doc, _, _ in answers]:
-            predicted: list[Row] = [{use.slot: value} for value in found.values]
-            answers.append((found.name, time.perf_counter() - started, predicted))
-    scored = []
-    for doc, seconds, given in answers:
-        try:
-            value = _score(assembly, plan, rows, given)
-        except MetricError as error:
-            logger.warning("task '%s': baseline '%s': %s", plan.name, doc, error.reason)
-            continue
-        scored.append(Compared(use.metric, doc, value, seconds, given))
-    return sorted(scored, key=lambda one: one.score, reverse=metric.higher_is_better)
+        if found is not None:
+            yield told(found.name, seen, len(task)), time.perf_counter() - started, found
 
 
-def _task(
-    assembly: Assembly, plan: TaskPlan, data: TaskRows, rows: Sequence[Row]
-) -> BaselineTask | None:
-    """What methods learn from; None where there are too few rows, or the slot is repeated."""
-    encoder, use = assembly.encoder(plan), plan.metrics[0]
-    template = plan.templates[0]
-    target = next((slot for slot in template.targets() if slot.name == use.slot), None)
-    if data.train is None or target is None or target.repeat:
-        return None
-    train, targets = [], []
-    for _, row in readable(data.train, rows_seen(assembly)):
-        if isinstance(row, RowError):
-            continue
+def _methods(assembly: Assembly, plan: TaskPlan, embeds: bool) -> dict[str, Callable[[Any], Any]]:
+    """Those for contrasts, or those for all else; one that cannot be loaded is told and left out."""
+    registry = assembly.registry
+    found = {}
+    for name in registry.names("baseline"):
         try:
-            value = encoder.columns.apply(row).get(target.name)
-            inputs = _inputs(encoder, row)
-        except RowError:
-            continue
-        if value is not None:
-            train.append(inputs)
-            targets.append(value)
-    if len(train) < LEAST_ROWS:
-        return None
-    asked = [_inputs_or_none(encoder, row) for row in rows]
-    types = {slot.name: slot.type for slot in template.slots.values() if slot.side == "source"}
-    fitted = _pooled([*train, *asked])
-    closed = bool(target.attributes.get("closed_set"))
-    return BaselineTask(fitted[: len(train)], targets, fitted[len(train) :], types, closed)
+            if bool(getattr(registry.load("baseline", name), "embeds", False)) == embeds:
+                found[name] = registry.make("baseline", name)
+        except Exception as error:  # it is anybody's code
+            _leave_out(plan, name, error)
+    return found
+
+
+def _leave_out(plan: TaskPlan, name: str, error: Exception) -> None:
+    reason = reason_of(error)
+    logger.warning("task '%s': baseline '%s' is left out: %s", plan.name, name, reason)
+
+
+def _scored(
+    assembly: Assembly,
+    plan: TaskPlan,
+    rows: Sequence[Row],
+    doc: str,
+    seconds: float,
+    given: Sequence[Row],
+) -> list[Compared]:
+    """What a baseline's answers are worth; none where the metric cannot judge them."""
+    try:
+        value = _score(assembly, plan, rows, given)
+    except MetricError as error:
+        logger.warning("task '%s': baseline '%s': %s", plan.name, doc, error.reason)
+        return []
+    return [Compared(plan.metrics[0].metric, doc, value, seconds, given)]
 
 
 def rows_seen(assembly: Assembly) -> int:
     """Rows that a method sees: no more than the run takes samples of a task."""
     train, tasks = assembly.config.train, max(1, len(assembly.plans))
     return max(1, min(MOST_ROWS, train.steps * train.samples // tasks))
-
-
-def _inputs_or_none(encoder: Encoder, row: Row) -> dict[str, Any]:
-    try:
-        return _inputs(encoder, row)
-    except RowError:
-        return {}
-
-
-def _inputs(encoder: Encoder, row: Row) -> dict[str, Any]:
-    """Source slot -> text, number or arrays of its encoded value; the parts of a record each for itself."""
-    template = encoder.plan.templates[0]
-    ctx = encoder.context(row, template, "test", np.random.default_rng(0))
-    found: dict[str, Any] = {}
-    for slot in template.slots.values():
-        if slot.side == "source" and slot.plain is None and slot.name in ctx.row:
-            found |= _of_slot(encoder, slot, ctx)
-    return found
-
-
-def _of_slot(encoder: Encoder, slot: SlotPlan, ctx: RowContext) -> dict[str, Any]:
-    value = ctx.row[slot.name]
-    if slot.repeat or value is None:
-        return {} if value is None else {slot.name: json_text(value)}
-    segments = encoder.preprocessors[slot.preprocessor].encode(value, slot, ctx)
-    dense = [segment for segment in segments if isinstance(segment, DenseSegment)]
-    if dense:
-        arrays = [np.asarray(array) for one in dense[:1] for array in one.features.values()]
-        largest = max(arrays, key=lambda array: array.size)
-        sizes = [min(_CELLS, length) for length in largest.shape[:-1]] + [*largest.shape[-1:]]
-        return {slot.name: _resized(largest, sizes)}
-    if isinstance(value, str | int | float):
-        return {slot.name: value}
-    if isinstance(value, Mapping) and all(
-        isinstance(part, str | int | float | None) for part in value.values()
-    ):
-        return {f"{slot.name}.{name}": part for name, part in value.items()}
-    return {slot.name: json_text(value)}
-
-
-def _pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Arrays of each slot brought to one size, as float32 [n]."""
-    names = {name for row in rows for name, value in row.items() if isinstance(value, np.ndarray)}
-    found = [dict(row) for row in rows]
-    for name in names:
-        arrays = [row[name] for row in rows if isinstance(row.get(name), np.ndarray)]
-        depth = max(array.ndim for array in arrays)
-        shape = [max(_length(array, axis) for array in arrays) for axis in range(depth)]
-        sizes = [min(_CELLS, size) for size in shape[:-1]] + shape[-1:]
-        while np.prod(sizes) > _NUMBERS and max(sizes[:-1], default=1) > 1:
-            sizes = [max(1, size // 2) for size in sizes[:-1]] + sizes[-1:]
-        for row in found:
-            if isinstance(row.get(name), np.ndarray):
-                row[name] = _resized(row[name], sizes).ravel()
-    return found
-
-
-def _length(array: np.ndarray, axis: int) -> int:
-    return array.shape[axis] if axis < array.ndim else 1
-
-
-def _resized(array: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Means of as many stretches along each axis as are wanted; a shorter axis repeats its places."""
-    array = array.astype(np.float32)
-    array = array.reshape(*array.shape, *([1] * (len(sizes) - array.ndim)))
-    for axis, size in enumerate(sizes):
-        length = array.shape[axis]
-        if not length:
-            return np.zeros(sizes, np.float32)
-        starts = np.arange(size) * length // size
-        if length > size:
-            counts = np.diff([*starts, length])
-            shape = [-1 if one == axis else 1 for one in range(array.ndim)]
-            array = np.add.reduceat(array, starts, axis) / counts.reshape(shape)
-        elif length < size:
-            array = array.take(starts, axis)
-    return array.astype(np.float32)
 
 
 def _score(

@@ -71,8 +71,10 @@ def score_contrast(
     split: str,
     limit: int | None,
     given: list[JudgedMetric] | None = None,
-) -> tuple[list[ScoreRow], tuple[MetricError, ...], list[LeftOut], list[str]]:
-    """Scores of a contrast on up to ``limit`` held-out rows, failed metrics, rows left out, names of the others.
+) -> tuple[
+    list[ScoreRow], tuple[MetricError, ...], list[LeftOut], list[tuple[str, Mapping[str, Any]]]
+]:
+    """Scores of a contrast on up to ``limit`` held-out rows, failed metrics, rows left out, and the others by name.
 
     ``given`` takes what the metrics that do not fail have judged.
     """
@@ -90,12 +92,12 @@ def score_contrast(
     found = embed_sides(generalist.model, encoder, [row for _, row in named])
     rows: list[Mapping[str, Any]] = []
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    judged_names: list[str] = []
+    kept: list[tuple[str, Mapping[str, Any]]] = []
     for (name, row), vectors in zip(named, found, strict=True):
         if isinstance(vectors, RowError):
             left.append(LeftOut(name, "", reason_at(name, vectors)))
             continue
-        judged_names.append(name)
+        kept.append((name, row))
         rows.append(encoder.columns.apply(row))
         pairs.append(vectors)
     scores: list[ScoreRow] = []
@@ -108,14 +110,14 @@ def score_contrast(
                     raise ValueError(f"no row can be used: {left[0].name}: {left[0].reason}")
                 found_rows = score(judged, use, registry)
                 if given is not None:
-                    given.append(JudgedMetric(use, judged, tuple(judged_names)))
+                    given.append(JudgedMetric(use, judged, tuple(name for name, _ in kept)))
         except MetricError as error:
             failures.append(error)
             found_rows = [unscored(judged, use, error)]
         scores += [
             replace(row, metric=called(row.metric, number, plan.metrics)) for row in found_rows
         ]
-    return scores, tuple(failures), left, judged_names
+    return scores, tuple(failures), left, kept
 
 
 def judged_sides(

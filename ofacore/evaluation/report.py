@@ -50,6 +50,16 @@ class ScoreRow:
             return None
         return self.low > self.baseline if self.higher_is_better else self.high < self.baseline
 
+    @property
+    def verdict(self) -> str:
+        """The same in words; empty where it is not known."""
+        return {True: "better", False: "not better", None: ""}[self.beats_baseline]
+
+    @property
+    def told_baseline(self) -> str:
+        """The baseline's score and what it does; empty without one."""
+        return "" if self.baseline is None else f"{self.baseline:.3f} ({self.baseline_doc})"
+
     def plain(self) -> dict[str, Any]:
         """As JSON has it: numbers that are not finite are null."""
         names = [each.name for each in fields(self) if each.name != "items"]

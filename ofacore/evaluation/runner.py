@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, Literal, Protocol
@@ -12,7 +13,8 @@ from ofacore.batching.permutation import item_rng
 from ofacore.decoding.inference import Inference
 from ofacore.decoding.output import Output
 from ofacore.encoding.slot_kinds import shown
-from ofacore.evaluation.baselines import best_baseline
+from ofacore.evaluation.allowance import Allowance
+from ofacore.evaluation.baselines import best_baseline, ranked_pairs
 from ofacore.evaluation.embedded import score_contrast, sides
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.forced import candidate_log_probs, reference_log_probs
@@ -32,6 +34,7 @@ from ofacore.evaluation.scoring import (
     unscored,
 )
 from ofacore.ground.errors import UserError
+from ofacore.ground.rate import Rate
 from ofacore.model.universal import UniversalModel
 from ofacore.plan import TaskPlan
 from ofacore.plan.generation import taken_by, target_slots
@@ -99,16 +102,23 @@ def evaluate_tasks(
     limit: int | None = None,
     baseline: bool = True,
     generation: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
+    shows: bool = False,
 ) -> Iterator[Evaluation]:
     """Evaluate tasks one after the other; tasks without metrics or held-out rows are passed over.
 
-    Each gets the options of generation that its generators have.
+    Each gets the options of generation that its generators have. The quick methods that stand beside them take so many
+    ``seconds`` in all; None: as long as they need. ``shows``: on standard error it is told how many rows are answered.
     """
+    chosen: list[tuple[TaskPlan, TaskRows]] = []
     for name in names:
         data, plan = generalist.data.get(name), generalist.assembly.plans[name]
         if data is not None and plan.metrics and data.held_out(split) is not None:
-            own = taken_by(target_slots(plan), generalist.assembly.registry, generation or {})
-            yield evaluate_task(generalist, plan, data, split, limit, baseline, own)
+            chosen.append((plan, data))
+    allowance = Allowance(seconds, len(chosen))
+    for plan, data in chosen:
+        own = taken_by(target_slots(plan), generalist.assembly.registry, generation or {})
+        yield evaluate_task(generalist, plan, data, split, limit, baseline, own, allowance, shows)
 
 
 def evaluate_task(
@@ -119,27 +129,36 @@ def evaluate_task(
     limit: int | None,
     baseline: bool | Literal["own"],
     generation: Mapping[str, Any],
+    allowance: Allowance | None = None,
+    shows: bool = False,
 ) -> Evaluation:
     """Scores of one task on up to ``limit`` held-out rows, evenly spread (all without a limit).
 
-    With ``baseline="own"`` beside the baseline of the task's preset alone; True: the best of all that are installed.
+    With ``baseline="own"`` beside the baseline of the task's preset alone; True: the best of all that are installed,
+    in the time of the ``allowance``. ``shows``: how many rows are answered is told on standard error.
     """
+    allowance = allowance or Allowance()
     if sides(plan) is not None:
-        return _contrast(generalist, plan, data, split, limit)
+        fits = baseline is True and split == "test"
+        return _contrast(generalist, plan, data, split, limit, allowance if fits else None)
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
     named = [(i, row) for i, row in read if not isinstance(row, RowError)]
     inference = replace(generalist.inference(plan, **generation), split="test", shared=True)
     rows = [row for _, row in named]
-    outputs = inference(rows, on_error="keep")
+    with _shown_progress(plan.name, len(rows), shows) as progress:
+        outputs = replace(inference, progress=progress)(rows, on_error="keep")
     baselines: Sequence[Row] | None = None
     baseline_doc = data.baseline_doc
     if baseline and split == "test":
         baselines = _baselines(data, source, [i for i, _ in named])
         if baseline != "own":
             assembly = generalist.assembly
-            baselines, baseline_doc = best_baseline(assembly, plan, data, rows, baselines)
+            with allowance.of_task() as deadline:
+                baselines, baseline_doc = best_baseline(
+                    assembly, plan, data, rows, baselines, deadline
+                )
     answered = [
         Answered(
             source.name(i),
@@ -183,6 +202,19 @@ def evaluate_task(
     return Evaluation(plan.name, scores, samples, lost, failures, told, predictions, worst, given)
 
 
+@contextmanager
+def _shown_progress(task: str, rows: int, shows: bool) -> Iterator[Callable[[int], None] | None]:
+    """What tells how many rows of a task are answered."""
+    if not shows:
+        yield None
+        return
+    rate = Rate(rows, name=task)
+    try:
+        yield rate.add
+    finally:
+        rate.close()
+
+
 def _unread(
     source: Source,
     read: Sequence[tuple[int, Row | RowError]],
@@ -213,21 +245,32 @@ def _samples(
 
 
 def _contrast(
-    generalist: Evaluated, plan: TaskPlan, data: TaskRows, split: str, limit: int | None
+    generalist: Evaluated,
+    plan: TaskPlan,
+    data: TaskRows,
+    split: str,
+    limit: int | None,
+    allowance: Allowance | None,
 ) -> Evaluation:
-    """A contrast: nothing is generated, vectors are compared."""
+    """A contrast: nothing is generated, vectors are compared, those of quick methods too where they have time."""
     source = data.held_out(split)
     assert source is not None
     given: list[JudgedMetric] = []
-    scores, failed, left, names = score_contrast(generalist, plan, data, split, limit, given)
+    scores, failed, left, kept = score_contrast(generalist, plan, data, split, limit, given)
     of_rows = [row for row in scores if row.items]
     predictions = [
         Prediction(name, scores={row.metric: row.items[k] for row in of_rows})
-        for k, name in enumerate(names)
+        for k, (name, _) in enumerate(kept)
     ]
     predictions += [Prediction(one.name, problem=one.reason) for one in left]
-    told = tuple(notices(plan.name, len(names) + len(left), left))
+    told = tuple(notices(plan.name, len(kept) + len(left), left))
     scores = [replace(row, available=len(source)) for row in scores]
+    if allowance is not None and given and not scores[0].problem:
+        with allowance.of_task() as deadline:
+            rows = [row for _, row in kept]
+            found = ranked_pairs(generalist.assembly, plan, data, rows, deadline)
+        for best in found[:1]:
+            scores[0] = replace(scores[0], baseline=best.score, baseline_doc=best.doc)
     lost = _told(left)
     return Evaluation(plan.name, scores, [], lost, failed, told, predictions, judged=given)
 

@@ -8,7 +8,10 @@ from html import unescape
 
 from ofacore.evaluation.report import Sample
 
-_PICTURE = re.compile(r"<(img|svg|figure).*?(/?>|</svg>|</figure>)", re.DOTALL)
+_CAPTIONED = re.compile(r"<figure>.*?<figcaption>(.*?)</figcaption></figure>", re.DOTALL)
+_NAMED = re.compile(r'<img[^>]*\balt="([^"]*)"[^>]*>')
+_PICTURE = re.compile(r"<img[^>]*>|<svg.*?</svg>", re.DOTALL)
+_SOUND = re.compile(r"<audio[^>]*>")
 _TAG = re.compile(r"<[^>]+>")
 _LONGEST = 100
 
@@ -23,7 +26,9 @@ def plain_samples(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _text(html: str) -> str:
-    """Text of an HTML fragment; pictures are named."""
-    text = _TAG.sub(" ", _PICTURE.sub(" (picture) ", html))
+    """Text of an HTML fragment: sounds and pictures by what they are, those with a caption by that."""
+    text = _NAMED.sub(r" (\1) ", _CAPTIONED.sub(r" \1 ", html))
+    text = _SOUND.sub(" (sound) ", _PICTURE.sub(" (picture) ", text))
+    text = _TAG.sub(" ", text)
     text = " ".join(unescape(text).split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ofacore.config.problems import ConfigError
@@ -14,7 +15,7 @@ from ofacore.evaluation.runner import Evaluation, evaluate_tasks
 from ofacore.ground.errors import UserError
 from ofacore.plan.generation import target_slots, untaken
 from ofacore.plugin import suggest
-from ofacore.setup.datasets import rows_of
+from ofacore.setup.datasets import TaskRows, open_task, rows_of
 
 if TYPE_CHECKING:
     from ofacore.generalist.facade import Generalist
@@ -31,6 +32,8 @@ def evaluations(
     baseline: bool = True,
     data: Mapping[str, Any] | None = None,
     generation: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
+    shows: bool = False,
 ) -> Iterator[Evaluation]:
     """Evaluate tasks, one after the other; everything is checked before the first.
 
@@ -42,6 +45,8 @@ def evaluations(
         baseline: Score the presets' baselines too.
         data: Task -> rows to score on; default: those that the tasks name. Nothing else is read.
         generation: Options of generation.
+        seconds: That quick methods may take in all; None: as long as they need.
+        shows: Tell on standard error how many rows are answered.
 
     Raises:
         UserError: No such task or split, rows that do not fit, or an option that none of the tasks takes.
@@ -60,12 +65,16 @@ def evaluations(
     aside = {name: rows for name, rows in generalist.aside.items() if rows is not None}
     known = {**aside, **generalist.data}
     judged.data = rows_of(generalist.assembly.run, known, names, given, split)
+    if baseline and split == "test" and generalist.registry.names("baseline"):
+        judged.data = {
+            name: _with_training(generalist, name, rows) for name, rows in judged.data.items()
+        }
     for name in given.keys() & set(names):
         source = judged.data[name].held_out(split)
         encoder = generalist.assembly.encoder(generalist.assembly.plans[name])
         if source is not None:
             check_rows(source, encoder, generalist.registry)
-    return evaluate_tasks(judged, names, split, limit, baseline, generation)
+    return evaluate_tasks(judged, names, split, limit, baseline, generation, seconds, shows)
 
 
 def scores_of(found: Iterable[Evaluation]) -> list[ScoreRow]:
@@ -80,6 +89,19 @@ def scores_of(found: Iterable[Evaluation]) -> list[ScoreRow]:
     if failures:
         raise EvaluationError(failures, scores)
     return scores
+
+
+def _with_training(generalist: Generalist, name: str, rows: TaskRows) -> TaskRows:
+    """Also with the training rows, which quick methods learn from, where these can still be opened."""
+    if rows.train is not None or generalist.assembly.config.tasks[name].data.train is None:
+        return rows
+    plan, run = generalist.assembly.plans[name], generalist.assembly.run
+    try:
+        opened = open_task(plan, run.config.tasks[name], run.registry, "train")
+    except UserError:
+        return rows
+    training = {} if opened.train is None else {"train": opened.train}
+    return replace(rows, splits={**rows.splits, **training})
 
 
 def _check_options(

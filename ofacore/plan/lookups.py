@@ -8,9 +8,12 @@ from typing import Any
 from ofacore.config.problems import Problem
 from ofacore.ground.excerpts import excerpt, listing
 from ofacore.instruction import Contrast, Node, Repeat, Slot
-from ofacore.plan.types import TemplatePlan
+from ofacore.plan.types import TaskPlan, TemplatePlan
 from ofacore.plugin import Option, PluginError, Registry, UnknownNameError, suggest
 from ofacore.plugin.options import unfit
+
+ALL = "*"
+"""In place of a column: an object of all columns that nothing else of the task reads."""
 
 
 def unknown(path: str, kind: str, name: str, registry: Registry) -> list[Problem]:
@@ -138,9 +141,24 @@ def _always(node: Node) -> Iterator[Slot]:
         yield from (side for side in (node.left, node.right) if isinstance(side, Slot))
 
 
+def read_columns(plan: TaskPlan) -> frozenset[str]:
+    """Columns that slots, closed sets and metrics of a task read, and slots by their own names."""
+    slots = [slot.name for slot in plan.slots() if slot.plain is None]
+    paths = [plan.columns.get(slot, slot) for slot in slots]
+    paths += [use.references for use in plan.metrics if use.references]
+    paths += [given["column"] for given in plan.closed_sets.values() if isinstance(given, Mapping)]
+    found = {*slots, *paths}
+    for path in paths:
+        steps = path.replace("[", ".").split(".")
+        found |= {".".join(steps[:end]) for end in range(1, len(steps))}
+    return frozenset(found)
+
+
 def begins_with(column: str, known: Sequence[str]) -> bool:
-    """Whether a column, or a place inside of one such as ``answers.text.0``, belongs to the known ones."""
-    return column in known or any(column.startswith((f"{name}.", f"{name}[")) for name in known)
+    """Whether a column, or a place inside of one such as ``answers.text.0``, belongs to the known ones; `ALL` does."""
+    return column in (ALL, *known) or any(
+        column.startswith((f"{name}.", f"{name}[")) for name in known
+    )
 
 
 def delimiter_of(columns: Sequence[str], wanted: str = "") -> str:

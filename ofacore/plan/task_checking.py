@@ -28,6 +28,8 @@ from ofacore.plugin import PluginError, Registry, SlotType, TaskPreset, suggest
 
 _SPLITS = ("train", "valid", "test")
 _NO_PRESET = TaskPreset("", ())
+_WIDE = 8
+"""Columns of a table that may be meant as one object."""
 
 
 class TaskCheck:
@@ -244,6 +246,8 @@ class TaskCheck:
                         )
                         break
                     hint = suggest(column, there) or f"there are: {listing(there)}"
+                    if len(there) >= _WIDE:
+                        hint += f"; data.columns: {{{slot}: '*'}} makes one object of all that nothing else reads"
                     yield Problem(
                         f"{self._path}.data.{split}",
                         f"slot '{slot}' reads column '{column}', which is missing",

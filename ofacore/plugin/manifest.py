@@ -155,7 +155,9 @@ class SlotType:
     empty: ``preprocessor``."""
     default_metrics: Mapping[str, str] = field(default_factory=dict)
     """Attribute of a target slot -> the metric that it is scored by where nobody names one; the empty key is for slots
-    that have none of the attributes. A metric that is not installed is passed over."""
+    that have none of the attributes. Two keys are facts of the data: ``numbers``, all values of the training rows are
+    numbers, and ``repeat``, the slot stands in a repeat, where no other key counts. A metric that is not installed is
+    passed over."""
     saved_as: str = ""
     """Ending of the files that generated values are kept in, such as ``.png``, where a table of answers cannot hold
     them; its preprocessors write such files (`ofacore.protocols.FileWriting`). Empty: values are plain."""

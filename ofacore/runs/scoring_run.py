@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from ofacore.checkpoint import find_latest, pointer_facts
+from ofacore.evaluation.allowance import SHARE
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.report import ScoreRow
 from ofacore.evaluation.results import write_results
@@ -30,6 +31,7 @@ from ofacore.parallel.process import tune_process
 from ofacore.parallel.process_groups import is_first
 from ofacore.plugin import Registry
 from ofacore.plugin.hooks import RunHooks
+from ofacore.training.callbacks.end_mark import training_seconds
 
 logger = logging.getLogger("ofacore.evaluation")
 
@@ -72,9 +74,17 @@ def evaluate_run(
     generalist = load(place, None)
     done = []
     for found in evaluations(
-        generalist, tasks or (), split=split, limit=limit, data=data, generation=generation
+        generalist,
+        tasks or (),
+        split=split,
+        limit=limit,
+        data=data,
+        generation=generation,
+        seconds=_for_baselines(folder),
+        shows=True,
     ):
         done.append(_of_checkpoint(found, place))
+        print(f"scored {found.task}", file=sys.stderr)
         for notice in found.notices:
             logger.warning("%s", notice)
     as_trained = which == "latest" and split == "test" and not (data or generation or limit)
@@ -98,7 +108,14 @@ def finish(
     done: list[Evaluation] = []
     latest = find_latest(folder)
     limit = generalist.assembly.config.train.test_rows or None
-    for found in evaluate_tasks(generalist, generalist.tasks, "test", limit):
+    for found in evaluate_tasks(
+        generalist,
+        generalist.tasks,
+        "test",
+        limit,
+        seconds=_for_baselines(folder),
+        shows=is_first(),
+    ):
         done.append(_of_checkpoint(found, latest))
         for each in watch:
             each.alive()
@@ -118,6 +135,12 @@ def finish(
     return scores
 
 
+def _for_baselines(folder: Path) -> float | None:
+    """Seconds that quick methods may take beside a run; None where it is not known how long it trained."""
+    trained = training_seconds(folder)
+    return None if trained is None else SHARE * trained
+
+
 def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     """The table of scores, each with its 95 % interval."""
     if not scores:
@@ -126,10 +149,9 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
     lines = []
     for row in scores:
         interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
-        baseline = "" if row.baseline is None else f"{row.baseline:.3f} ({row.baseline_doc})"
-        verdict = {True: "better", False: "not better", None: ""}[row.beats_baseline]
         score = "not scored" if row.problem else f"{row.score:.3f}"
-        lines.append((row.task, row.metric, score, interval, row.rows, baseline, verdict))
+        told = (row.rows, row.told_baseline, row.verdict)
+        lines.append((row.task, row.metric, score, interval, *told))
     console.print("held-out scores", highlight=False)
     titles = ("task", "metric", "score", "95 % interval", "rows", "baseline", "verdict")
     print_table(titles, lines, console)

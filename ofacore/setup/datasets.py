@@ -13,6 +13,7 @@ from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
 from ofacore.plan import TaskPlan
+from ofacore.plan.lookups import read_columns
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blamed, who
@@ -212,7 +213,11 @@ def named_rows(
     if source is None or not len(source):
         return
     columns = ColumnMap.of(
-        plan.columns, plan.transforms, registry.make, file_slots(plan.slots(), registry)
+        plan.columns,
+        plan.transforms,
+        registry.make,
+        file_slots(plan.slots(), registry),
+        read_columns(plan),
     )
     step = max(1, len(source) // most)
     for index in range(0, len(source), step):

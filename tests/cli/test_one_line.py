@@ -103,6 +103,20 @@ def test_every_type_that_is_learned_has_a_metric_of_its_own() -> None:
     assert known["TEXT"]["closed_set"] == "accuracy" and known["BOX"][""] == "iou_accuracy"
 
 
+def test_numbers_and_repeats_have_metrics_of_their_own(tmp_path: Path) -> None:
+    rows = [{"x": "a", "n": str(n / 2), "m": n or "none", "kinds": ["a", "b"]} for n in range(40)]
+    data = str(tmp_path / "rows.jsonl")
+    Path(data).write_text("\n".join(map(json.dumps, rows)))
+
+    def metrics(target: str) -> list[str]:
+        return [use["metric"] for use in written(f"[TEXT:x] -> {target}", data)[1]["metrics"]]
+
+    assert metrics("[TEXT:n]") == ["absolute_error"] and metrics("[TEXT:m]") == ["chrf"]
+    assert metrics("[TEXT:n,closed_set]") == ["accuracy"]
+    assert metrics("([TEXT:kinds])*") == metrics("([CATEGORY:kinds])*") == ["multilabel_f1"]
+    assert metrics("([TEXT:kinds,closed_set])* [TEXT:m]") == ["multilabel_f1", "chrf"]
+
+
 def test_the_file_that_is_written_trains_the_same_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from ofacore import Generalist, Task
 from ofacore.evaluation.report import Sample
 from ofacore.evaluation.runner import evaluate_tasks
+from ofacore.evaluation.samples import plain_samples
 from ofacore.plugin import Registry
 
 SMALL: dict[str, Any] = {
@@ -66,3 +67,14 @@ def test_each_picture_of_a_repeated_source_slot_is_shown() -> None:
     rows = [{"imgs": [np.zeros((8, 8, 3), np.uint8)] * number, "t": "a"} for number in (2, 3)]
     found = samples("([IMAGE:imgs,size=32])* what? -> [TEXT:t]", rows, "exact_match", "t")
     assert [sample.inputs.count("<img") for sample in found] == [2, 3]
+
+
+def test_on_a_terminal_a_value_is_named_by_what_it_is() -> None:
+    sound = '<b>wav</b> <audio controls src="data:x"></audio><img src="data:y" alt="spectrogram">'
+    boxes = (
+        '<figure><img src="data:z" alt="1, 2, 3, 4"><figcaption>1, 2, 3, 4</figcaption></figure>'
+    )
+    grid = "<b>g</b> <svg viewBox='0'><rect/></svg>"
+    _, first, second = plain_samples([Sample("t", "[AUDIO:wav] ->", sound, boxes, grid)])
+    assert first == "  in   wav (sound) (spectrogram)"
+    assert second == "  out  1, 2, 3, 4   (reference: g (picture))"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ofacore import Generalist, Task
 from ofacore.config.schema import DataConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.nested import value_at
@@ -65,6 +66,29 @@ def test_what_a_row_lacks_is_absent() -> None:
     assert columns.apply({"meta": {}, "b": "not meant"}) == {"meta": {}, "a": None, "b": None}
     assert "'meta' has no 'caption'" in columns.missing("a", {"meta": {"x": 1}})
     assert columns.apply({"b": "given by its slot"}, partial=True) == {"b": "given by its slot"}
+
+
+def test_a_slot_may_take_all_columns_that_nothing_else_reads(tmp_path: Path) -> None:
+    rows = [{"size": n, "place": "", "meta": {"kind": "ab"[n % 2]}, "right": "x"} for n in range(9)]
+    path = tmp_path / "wide.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = "[STRUCT:row] -> [TEXT:kind,closed_set]"
+    data = DataConfig(columns={"row": "*", "kind": "meta.kind"}, empty="absent")
+    report = check_file(path, text, data=data)
+    assert report.ok and not report.notes
+    task = Task(
+        "t",
+        text,
+        train=str(path),
+        columns={"row": "*", "kind": "meta.kind"},
+        metrics=[{"metric": "accuracy", "slot": "kind", "references": "right"}],
+    )
+    model = Generalist.create(
+        [task], preset="tiny", hidden=32, heads=2, encoder_layers=1, decoder_layers=1
+    )
+    columns = model.assembly.encoder(model.assembly.plans["t"]).columns
+    assert columns.apply(rows[1])["row"] == {"size": 1, "place": ""}
+    assert columns.apply({"row": {"size": 3}}, partial=True) == {"row": {"size": 3}}
 
 
 def test_optional_columns_may_come_late_and_needed_ones_are_told_with_the_way_out(

@@ -17,7 +17,7 @@ from ofacore.ground.errors import UserError
 if TYPE_CHECKING:
     from ofacore.evaluation.report import ScoreRow
 
-TITLES = ("task", "metric", "score", "95 % interval", "baseline", "rows")
+TITLES = ("task", "metric", "score", "95 % interval", "rows", "baseline", "verdict")
 
 app = command_app()
 
@@ -101,6 +101,7 @@ def _print(scores: list[ScoreRow], json: bool) -> None:
 
 def _cells(row: ScoreRow) -> tuple[str, ...]:
     if row.problem:
-        return row.task, row.metric, "not scored", "", "", row.rows
+        return row.task, row.metric, "not scored", "", row.rows, "", ""
     interval = f"{number(row.low)} to {number(row.high)}" if isfinite(row.low) else ""
-    return row.task, row.metric, number(row.score), interval, number(row.baseline), row.rows
+    told = (row.rows, row.told_baseline, row.verdict)
+    return row.task, row.metric, number(row.score), interval, *told

@@ -15,7 +15,6 @@ from ofa_cli.predicting.answers import AnswerWriter
 from ofa_cli.predicting.asked_rows import AskedRow, AskedRows, TableRows, asked_rows
 from ofa_cli.predicting.journal import Journal, Standing, standing
 from ofa_cli.predicting.places import AnswerPlaces, answer_places
-from ofa_cli.predicting.rate import Rate
 from ofa_cli.predicting.tables import write_table
 from ofacore.config.schema import DataConfig
 from ofacore.decoding.inference import Inference
@@ -27,6 +26,7 @@ from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_free
 from ofacore.ground.json_files import JsonError, read_object
 from ofacore.ground.json_text import json_text
+from ofacore.ground.rate import Rate
 from ofacore.parallel.process import tune_process
 from ofacore.plan import TaskPlan
 from ofacore.plan.generation import target_slots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,25 @@ FILE = "ended.json"
 
 
 class EndMark(Callback):
-    """Writes ``ended.json``: the step, and the reason where the run was stopped. To be put last of all."""
+    """Writes ``ended.json``: the step, the reason where the run was stopped, and the seconds that it took in all.
+
+    To be put last of all.
+    """
 
     name = "end_mark"
 
     def on_start(self, trainer: Trainer) -> None:
+        self._before = training_seconds(trainer.folder) or 0.0
+        self._began = time.perf_counter()
         (trainer.folder / FILE).unlink(missing_ok=True)
 
     def on_end(self, trainer: Trainer) -> None:
-        told = {"step": trainer.step, "reason": trainer.stop.reason}
+        seconds = self._before + time.perf_counter() - self._began
+        told = {
+            "step": trainer.step,
+            "reason": trainer.stop.reason,
+            "seconds": round(seconds, 1),
+        }
         (trainer.folder / FILE).write_text(json_text(told) + "\n", encoding="utf-8")
 
 
@@ -35,3 +46,9 @@ def read_end(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and {"step", "reason"} <= found.keys() else None
+
+
+def training_seconds(folder: Path) -> float | None:
+    """How long the training took that a run folder's mark tells of; None where it does not."""
+    found = (read_end(folder) or {}).get("seconds")
+    return float(found) if isinstance(found, int | float) else None

@@ -76,7 +76,11 @@ MANIFEST = ModalityManifest(
             row_transform="ofa_modality_box.transform:BoxTransform",
             bound_to="image",
             widget="text",
-            default_metrics={"many": "detection_map", "": "iou_accuracy"},
+            default_metrics={
+                "repeat": "detection_map",
+                "many": "detection_map",
+                "": "iou_accuracy",
+            },
         ),
     ),
     components=(

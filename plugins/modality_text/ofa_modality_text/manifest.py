@@ -149,7 +149,12 @@ MANIFEST = ModalityManifest(
             sample="ofa_modality_text.sample:text",
             serves_plain_text=True,
             widget="text",
-            default_metrics={"closed_set": "accuracy", "": "chrf"},
+            default_metrics={
+                "repeat": "multilabel_f1",
+                "closed_set": "accuracy",
+                "numbers": "absolute_error",
+                "": "chrf",
+            },
         ),
         SlotType(
             name="CATEGORY",
@@ -161,7 +166,7 @@ MANIFEST = ModalityManifest(
             views=("text",),
             sample="ofa_modality_text.sample:name",
             widget="text",
-            default_metrics={"": "accuracy"},
+            default_metrics={"repeat": "multilabel_f1", "": "accuracy"},
         ),
         SlotType(
             name="PROMPT",

@@ -207,6 +207,8 @@ class TextPreprocessor:
             value = f"token ids {excerpt(list(value), 200)}, which are {excerpt(meaning)}"
         elif isinstance(value, Decimal | date | time):
             value = as_text(value, "")
+        if not str(value).strip():
+            return "<i>empty</i>"
         return f'<span style="white-space:pre-wrap">{html.escape(str(value))}</span>'
 
     def save(self, value: Any, ctx: RowContext | None, path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ofa_modality_text.tower_config import TowerError, folder_of, stored_config, tower_config
+from ofacore.parts import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -131,7 +131,7 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     from transformers import AutoModel
 
     try:
-        with _quiet():
+        with quiet_transformers():
             model, info = AutoModel.from_pretrained(
                 path,
                 config=config,
@@ -151,19 +151,3 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     if missing:
         raise TowerError(f"text_tower: the weights in '{path}' lack {sorted(missing)[0]}")
     return model  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No report and no progress bar of transformers: what matters becomes an error."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

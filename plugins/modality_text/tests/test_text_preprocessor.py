@@ -187,6 +187,7 @@ def test_the_manifest_can_be_read_without_heavy_libraries():
 
 def test_a_value_is_shown_escaped_and_saved_as_text(tmp_path):
     assert "&lt;b&gt;" in TEXT.render("<b>")
+    assert "empty" in TEXT.render(" ")
     TEXT.save("déjà\nvu", None, tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == "déjà\nvu"
 

@@ -79,6 +79,13 @@ class TestF1(_Labels):
     bounds = (0.0, 1.0)
 
 
+class TestMultilabelF1(_Labels):
+    metric = "multilabel_f1"
+    predictions = (["a", "b"], ["c"], [], ["a"])
+    references = (["b", "a"], ["c", "d"], [], ["b"])
+    bounds = (0.0, 1.0)
+
+
 class TestMatthews(_Labels):
     metric = "matthews"
     bounds = (-1.0, 1.0)

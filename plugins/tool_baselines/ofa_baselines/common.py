@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ofa_baselines.targets import as_written, numbers
+from ofa_baselines.targets import as_written, is_labels, numbers
 from ofacore.protocols import BaselineAnswers, BaselineTask, Options
 
 
@@ -25,9 +26,15 @@ class Common:
             name = "mean" if several else "median"
             (value,) = as_written(task, middle[None])
             return BaselineAnswers(name, [value] * len(task.test))
-        if not all(isinstance(value, str | int | float | bool) for value in task.targets):
-            return None
-        counts: Counter[Any] = Counter(task.targets)
-        most = max(counts.values())
-        best = min((value for value, count in counts.items() if count == most), key=str)
-        return BaselineAnswers("majority", [best] * len(task.test))
+        if all(isinstance(value, str | int | float | bool) for value in task.targets):
+            return BaselineAnswers("majority", [_most_frequent(task.targets)] * len(task.test))
+        if all(is_labels(value) for value in task.targets):
+            best = list(_most_frequent([tuple(value) for value in task.targets]))
+            return BaselineAnswers("majority", [best] * len(task.test))
+        return None
+
+
+def _most_frequent(values: Sequence[Any]) -> Any:
+    counts: Counter[Any] = Counter(values)
+    most = max(counts.values())
+    return min((value for value, count in counts.items() if count == most), key=str)

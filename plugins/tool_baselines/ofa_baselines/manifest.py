@@ -38,6 +38,25 @@ MANIFEST = ComponentManifest(
             "ofa_baselines.nearest:Nearest",
             "The target of the nearest training row.",
         ),
+        Component(
+            "baseline",
+            "several",
+            "ofa_baselines.several:Several",
+            "Logistic regression of each label, where a row has several.",
+            options={"classes": Option(200, "Most different labels.", minimum=2)},
+        ),
+        Component(
+            "baseline",
+            "shared_words",
+            "ofa_baselines.contrast:SharedWords",
+            "Of a contrast of texts: words that both sides share.",
+        ),
+        Component(
+            "baseline",
+            "neighbour_pairs",
+            "ofa_baselines.contrast:NeighbourPairs",
+            "Of a contrast: the partners of the nearest training rows.",
+        ),
     ),
     "Quick methods that a score has to be compared with.",
 )

@@ -40,7 +40,7 @@ class Matrix:
         if not parts:
             return None
         if sum(part[0].shape[1] for part in parts if not sparse.issparse(part[0])) > _WIDE:
-            parts = [_reduced(*part) if sparse.issparse(part[0]) else part for part in parts]
+            parts = [reduced(*part) for part in parts]
         found.train, found.test = (_joined([part[i] for part in parts]) for i in (0, 1))
         found.numeric = found.names == ["columns"]
         return found
@@ -129,8 +129,10 @@ def _texts(train: Sequence[str], test: Sequence[str]) -> tuple[Any, Any]:
     return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
 
 
-def _reduced(train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Sparse features as their strongest components."""
+def reduced(train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Sparse features as their strongest components; dense ones as they are."""
+    if not sparse.issparse(train):
+        return train, test
     most = min(_KEPT, min(train.shape) - 1)
     if most < 1:
         return train.toarray(), test.toarray()

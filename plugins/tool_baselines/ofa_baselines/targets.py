@@ -23,6 +23,11 @@ def classes(task: BaselineTask, most: int) -> list[Any] | None:
     return values if 1 < different <= limit else None
 
 
+def is_labels(value: Any) -> bool:
+    """Whether a target is a list of texts."""
+    return isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
+
+
 def numbers(task: BaselineTask) -> np.ndarray | None:
     """float64 [rows, count] of targets that are numbers, or lists of equally many; None where they are not."""
     if task.closed:

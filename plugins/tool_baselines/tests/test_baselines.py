@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from PIL import Image
 
 from ofacore import Generalist, Task
+from ofacore.evaluation.allowance import Allowance, Deadline, fitted, told
 from ofacore.evaluation.baselines import compared
 from ofacore.plugin import Registry
-from ofacore.protocols import BaselineTask
+from ofacore.protocols import BaselineAnswers, BaselineTask, ContrastTask
 
 KINDS = {"animal": ["cat", "dog", "cow"], "colour": ["red", "green", "blue"]}
 WORDS = [
@@ -20,6 +22,8 @@ WORDS = [
     for word in words
     for number in range(8)
 ]
+SEVERAL = [{"word": row["word"], "kinds": [row["kind"], "word"]} for row in WORDS]
+SAID = [{"word": row["word"], "said": f"he said {row['word']} aloud"} for row in WORDS]
 RNG = np.random.default_rng(0)
 
 
@@ -85,8 +89,14 @@ def model() -> Generalist:
         for n in range(60)
     ]
 
-    def task(name: str, instruction: str, rows: list[dict[str, Any]]) -> Task:
-        use = [{"metric": "accuracy", "slot": "kind"}]
+    def task(
+        name: str,
+        instruction: str,
+        rows: list[dict[str, Any]],
+        metric: str = "accuracy",
+        slot: str = "kind",
+    ) -> Task:
+        use = [{"metric": metric, "slot": slot}]
         order = [rows[int(place)] for place in RNG.permutation(len(rows))]
         return Task(name, instruction, train=order[:-10], test=order[-10:], metrics=use)
 
@@ -94,6 +104,8 @@ def model() -> Generalist:
         task("word", "what is [TEXT:word]? -> [TEXT:kind,closed_set]", WORDS),
         task("picture", "[IMAGE:img,size=32] -> [TEXT:kind,closed_set]", pictures),
         task("record", "[STRUCT:row] how big? -> [TEXT:kind,closed_set]", records),
+        task("several", "[TEXT:word] has -> ([TEXT:kinds])*", SEVERAL, "multilabel_f1", "kinds"),
+        task("pairs", "[TEXT:word|TEXT:said] ->", SAID, "recall", "word"),
     ]
     sizes = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
     return Generalist.create(tasks, **sizes)
@@ -108,8 +120,8 @@ def test_every_kind_of_input_becomes_features(model: Generalist) -> None:
     assert "tf-idf + logistic regression" in names["word"]
     assert "image + logistic regression" in names["picture"]
     assert any("columns" in doc for doc in names["record"])
-    for several in found.values():
-        assert several[0].score == 1.0 and "majority" in {one.doc for one in several}
+    for name, several in found.items():
+        assert several[0].score == 1.0 and (name == "pairs" or "majority" in names[name])
         assert several == sorted(several, key=lambda one: -one.score)
 
 
@@ -117,4 +129,98 @@ def test_the_best_stands_beside_the_score(model: Generalist) -> None:
     (row,) = model.evaluate("word")
     assert row.baseline == 1.0 and "tf-idf" in row.baseline_doc
     (row,) = model.evaluate("word", baseline=False)
+    assert row.baseline is None
+
+
+def test_several_labels_and_repeats_have_methods() -> None:
+    rows = [{"t": f"{word} {n}"} for n, word in enumerate(["cat", "dog", "both"] * 20)]
+    kinds = [
+        ["animal", word] if word != "both" else ["cat", "dog"] for word in ("cat", "dog", "both")
+    ] * 20
+    task = BaselineTask(rows, kinds, rows[:3], {"t": "TEXT"})
+    assert answered("common", task).values[2] == ["animal", "cat"]
+    assert [sorted(labels) for labels in answered("several", task).values] == kinds[:3]
+    assert answered("nearest", task).values == kinds[:3]
+    assert answered("several", table(["a", "b"] * 20)) is None
+
+
+def test_both_sides_of_a_contrast_are_embedded() -> None:
+    words = [{"w": row["word"]} for row in WORDS]
+    said = [{"s": row["said"]} for row in SAID]
+    task = ContrastTask(words[:40], said[:40], words[40:], said[40:], {"w": "TEXT", "s": "TEXT"})
+    found = answered("shared_words", task)
+    products = np.asarray(found.left) @ np.asarray(found.right).T
+    assert (products.argmax(axis=1) == np.arange(8)).mean() > 0.7
+    pictures = [{"i": RNG.normal(size=30).astype(np.float32)} for _ in range(40)]
+    task = ContrastTask(pictures, said[:40], pictures[:8], said[:8], {"i": "IMAGE", "s": "TEXT"})
+    assert answered("shared_words", task) is None
+    found = answered("neighbour_pairs", task)
+    products = np.asarray(found.left) @ np.asarray(found.right).T
+    assert (products.argmax(axis=1) == np.arange(8)).mean() > 0.7
+    assert found.name == "image + nearest neighbours"
+
+
+def test_they_stand_beside_scores_of_repeats_and_contrasts(model: Generalist) -> None:
+    (several,), pairs = model.evaluate("several"), model.evaluate("pairs")
+    assert several.baseline == 1.0 and several.beats_baseline is False
+    assert pairs[0].baseline is not None and pairs[0].baseline > 0.5
+    assert "tf-idf" in pairs[0].baseline_doc and pairs[1].baseline is None
+
+
+class Slow:
+    """A method that takes a second for every ten rows."""
+
+    def __init__(self) -> None:
+        self.now, self.seen = 0.0, list[int]()
+
+    def __call__(self, task: BaselineTask) -> BaselineAnswers:
+        self.now += len(task) / 10
+        self.seen.append(len(task))
+        return BaselineAnswers("slow", [0] * len(task.test))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "seen"), [(None, [800]), (200.0, [100, 800]), (40.0, [100, 300])]
+)
+def test_a_method_learns_from_the_rows_that_there_is_time_for(
+    seconds: float | None, seen: list[int]
+) -> None:
+    slow = Slow()
+    found, rows = fitted(slow, table([0] * 800), Deadline(seconds, lambda: slow.now))
+    assert slow.seen == seen and rows == seen[-1] and found is not None
+    assert told("slow", rows, 800) == ("slow" if rows == 800 else "slow, 300 rows")
+
+
+def test_time_that_one_task_leaves_is_for_the_others() -> None:
+    slow = Slow()
+    allowance = Allowance(30.0, 3, lambda: slow.now)
+    ends = []
+    for seconds in (2.0, 14.0, 10.0):
+        with allowance.of_task() as deadline:
+            assert deadline.until is not None
+            ends.append(deadline.until - slow.now)
+            slow.now += seconds
+    assert ends == [10.0, 14.0, 14.0]
+
+
+def test_a_stored_model_has_them_where_its_training_rows_are(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    lines = [f"{row['word']},{row['kind']}" for row in WORDS]
+    train.write_text("\n".join(["word,kind", *lines[::2], *lines[1::2]]) + "\n")
+    test.write_text("\n".join(["word,kind", *lines[::3]]) + "\n")
+    use = [{"metric": "accuracy", "slot": "kind"}]
+    task = Task(
+        "word",
+        "what is [TEXT:word]? -> [TEXT:kind,closed_set]",
+        train=str(train),
+        test=str(test),
+        metrics=use,
+    )
+    sizes = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    Generalist.create([task], **sizes).save(tmp_path / "model")
+    loaded = Generalist.from_pretrained(tmp_path / "model")
+    (row,) = loaded.evaluate("word")
+    assert row.baseline == 1.0 and "tf-idf" in row.baseline_doc
+    train.unlink()
+    (row,) = Generalist.from_pretrained(tmp_path / "model").evaluate("word")
     assert row.baseline is None

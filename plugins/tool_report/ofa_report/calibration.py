@@ -44,7 +44,7 @@ def _is_right_or_wrong(one: Prediction, slot: str) -> bool:
 
 
 def calibration(predictions: Sequence[Prediction], slot: str) -> Calibration | None:
-    """Of the rows that have a reference and a confidence; None without any."""
+    """Of the rows that have a reference and a confidence; None without any, and of open values that are never right."""
     has = (
         one.confidences.keys() & one.references.keys() & one.values.keys() for one in predictions
     )
@@ -52,6 +52,8 @@ def calibration(predictions: Sequence[Prediction], slot: str) -> Calibration | N
     if not rows:
         return None
     right = np.array([reference == answer for reference, answer in pairs(rows, slot)], float)
+    if not right.any() and not any(slot in one.closed for one in rows):
+        return None
     sure = np.array([one.confidences[slot] for one in rows])
     places = np.minimum((sure * BINS).astype(int), BINS - 1)
     bins = tuple(

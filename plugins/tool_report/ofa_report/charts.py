@@ -26,10 +26,15 @@ _STYLE = {
 def line_chart(
     title: str, lines: Mapping[str, Sequence[Point]], x: str, y: str, diagonal: str = ""
 ) -> str:
-    """Lines through (x, y) points with the names of the axes; ``diagonal`` names a line of x = y between 0 and 1."""
+    """Lines through (x, y) points with the names of the axes; ``diagonal`` names a line of x = y between 0 and 1.
+
+    Without a diagonal x counts something: it has whole numbers.
+    """
     drawn = {name: points for name, points in lines.items() if points}
     if not drawn:
         return ""
+    from matplotlib.ticker import MaxNLocator
+
     with _figure(title, (5.2, 3.0)) as (figure, svg):
         axes = figure.subplots()
         if diagonal:
@@ -40,6 +45,8 @@ def line_chart(
             xs, ys = zip(*points, strict=True)
             axes.plot(xs, ys, label=_text(name), color=colour, marker=marker, markersize=3)
         axes.set(xlabel=x, ylabel=y, title=_text(title))
+        if not diagonal:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
     return _inline(title, svg)
 

@@ -21,6 +21,7 @@ from ofa_report.comparison_page import (
     score_rows,
     write_comparison,
 )
+from ofa_report.html_parts import interval
 from ofa_report.run_page import write_run_page
 from ofacore.ground.folders import check_place
 from ofacore.plugin import UserError
@@ -64,8 +65,11 @@ def _print_run(run: ScoredRun, json: bool) -> None:
     if json:
         print_json(_run_values(run))
         return
-    rows = [(*key, _share(row.score), row.rows) for key, row in run.scores.items()]
-    print_table(("task", "metric", "score", "rows"), rows)
+    rows = [
+        (*key, _share(row.score), interval(row.low, row.high), row.told_baseline, row.rows)
+        for key, row in run.scores.items()
+    ]
+    print_table(("task", "metric", "score", "95 % interval", "baseline", "rows"), rows)
     for task, predictions in run.predictions.items():
         for slot in closed_slots(predictions):
             found = class_scores(pairs(predictions, slot))

@@ -36,7 +36,11 @@ def write_run_page(folder: Path, out: Path | None = None) -> Path:
     name = folder.resolve().name
     parts = ["<h2>Scores on held-out rows</h2>" if scores else "", _score_table(scores)]
     charts = [line_chart(task, lines, "step", "loss") for task, lines in losses.items()]
-    charts += [line_chart(task, lines, "step", "metric") for task, lines in metrics.items()]
+    charts += [
+        line_chart(task, lines, "step", "metric")
+        for task, lines in metrics.items()
+        if any(len(points) > 1 for points in lines.values())
+    ]
     if any(charts):
         parts += ["<h2>Curves</h2><div class='charts'>", *charts, "</div>"]
     for task in dict.fromkeys([*samples, *predictions]):
@@ -53,12 +57,11 @@ def _score_table(scores: Sequence[ScoreRow]) -> str:
         score = coloured(number(row.score), colour)
         if row.problem:
             score = coloured(f"not scored: {row.problem}", "flat")
-        baseline = number(row.baseline)
-        if baseline:
-            baseline += f" ({row.baseline_doc})"
         limits = interval(row.low, row.high)
-        rows.append((row.task, row.metric, score, limits, baseline, row.rows, row.checkpoint))
-    titles = ("task", "metric", "score", "95 % interval", "baseline", "rows", "checkpoint")
+        cells = (score, limits, row.told_baseline, row.verdict, row.rows, row.checkpoint)
+        rows.append((row.task, row.metric, *cells))
+    named = ("score", "95 % interval", "baseline", "verdict", "rows", "checkpoint")
+    titles = ("task", "metric", *named)
     return table(titles, rows, texts=2)
 
 

@@ -116,7 +116,15 @@ def test_the_page_of_a_run_has_everything_and_asks_for_nothing(tmp_path: Path) -
     links.feed(text)
     assert not links.asked and "script" not in links.tags and links.tags.count("svg") == 4
     assert not re.search(r"@import|url\((?!#)", text) and "default-src 'none'" in text
-    assert len(text) < 250_000
+    assert len(text) < 250_000 and ">0.300 (majority)</td><td>better</td>" in text
+
+
+def test_a_metric_that_was_measured_once_is_no_chart(tmp_path: Path) -> None:
+    folder = scored(tmp_path / "run", answers(0.7, 1))
+    first, *_ = (folder / "metrics.jsonl").read_text().splitlines()
+    (folder / "metrics.jsonl").write_text(first + "\n")
+    text = write_run_page(folder).read_text()
+    assert "validation: kind/loss" in text and "validation: accuracy" not in text
 
 
 def test_classes_are_those_of_sklearn() -> None:
@@ -146,7 +154,9 @@ def test_a_model_that_is_as_right_as_it_is_sure_is_calibrated() -> None:
     ]
     found = calibration(rows, "k")
     assert found is not None and found.error < 0.02 and sum(b.count for b in found.bins) == 20_000
-    always = [Prediction("", {"k": "a"}, {"k": "b"}, {}, {"k": 1.0})] * 5
+    always = [Prediction("", {"k": "a"}, {"k": "b"}, {}, {"k": 1.0}, ["k"])] * 5
+    never = [Prediction("", {"k": "1.5"}, {"k": "1.6"}, {}, {"k": 0.1})] * 5
+    assert calibration(never, "k") is None  # an open value that is never right, as a number
     wrong = calibration(always, "k")
     assert wrong is not None and wrong.error == 1.0
     assert calibration(always, "other") is None
@@ -211,7 +221,11 @@ def test_the_command_prints_tables_and_writes_pages(
         return capsys.readouterr().out
 
     alone = printed(first)
-    assert "classes of kind" in alone and "expected calibration error" in alone
+    assert (
+        "0.300 (majority)" in alone
+        and "classes of kind" in alone
+        and "expected calibration error" in alone
+    )
     assert (tmp_path / "first" / "report.html").is_file()
     both = printed(first, second)
     assert "differences to first" in both and "better" in both

@@ -27,6 +27,16 @@ METRICS: tuple[Component, ...] = (
     _metric("accuracy", "labels:Accuracy", "share of predictions equal to the reference"),
     _metric("f1", "labels:F1", "F1 of labels (scikit-learn)", average=_AVERAGE, positive=_POSITIVE),
     _metric(
+        "multilabel_f1",
+        "label_sets:MultilabelF1",
+        "F1 of rows that have several labels, as a repeat gives them",
+        average=Option(
+            "samples",
+            "The mean over rows, over all labels at once, or the mean over labels.",
+            choices=("samples", "micro", "macro"),
+        ),
+    ),
+    _metric(
         "matthews",
         "labels:Matthews",
         "Matthews correlation of labels (scikit-learn)",

@@ -9,7 +9,6 @@ from ofa_kit.checks.findings import Finding, Subject
 from ofa_kit.checks.running import STOPPED, check_imports, check_manifest_import
 from ofa_kit.checks.static import check_plugin, subject_of
 from ofacore.plugin import PluginRow, Registry, UnknownNameError
-from ofacore.plugin.cache import RowCache, cache_file
 from ofacore.plugin.discovery import allowed_names, announcements, discover_plugins, permitted
 from ofacore.plugin.plugin_rows import Announcement
 
@@ -67,13 +66,15 @@ def check_plugins(*names: str, imports: bool = False, timeout: float = 20.0) -> 
 
 
 def _try_manifests(names: Sequence[str], timeout: float) -> _Hostile:
-    """Import manifests in processes of their own before any is imported here: those to be checked, and new ones."""
-    hostile, cache, everything = _Hostile(), RowCache.read(cache_file()), announcements()[0]
+    """Import the manifests to be checked in processes of their own before any is imported here.
+
+    New ones of other plugins are tried by `discover_plugins`, all of them in one process.
+    """
+    hostile, everything = _Hostile(), announcements()[0]
     allowed = allowed_names(everything)
     for announced in everything:
         chosen = not names or bool({announced.name, announced.distribution} & set(names))
-        wanted = announced.kind != "hooks" and permitted(announced, allowed)
-        if not wanted or not (chosen or cache.get(announced) is None):
+        if not chosen or announced.kind == "hooks" or not permitted(announced, allowed):
             continue
         found = check_manifest_import(_subject(announced), announced.target, timeout)
         hostile.findings[announced.name, announced.distribution] = found

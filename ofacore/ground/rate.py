@@ -18,12 +18,21 @@ class Rate:
         total: Rows in all; None if unknown.
         done: Rows that were answered before.
         stream: Where to; default standard error.
+        name: What stands before the numbers.
     """
 
-    def __init__(self, total: int | None, done: int = 0, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        done: int = 0,
+        stream: TextIO | None = None,
+        name: str = "",
+    ) -> None:
         self._total, self._first, self._done = total, done, done
-        self._stream = stream or sys.stderr
+        self._stream, self._name = stream or sys.stderr, f"{name}: " if name else ""
         self._start = self._shown = time.monotonic()
+        if self._stream.isatty():
+            self._show(f"{self._name}{done} of {total} rows" if total else f"{self._name}0 rows")
 
     @property
     def rows(self) -> int:
@@ -42,8 +51,7 @@ class Rate:
         if time.monotonic() - self._shown < (_OFTEN if live else _SELDOM):
             return
         self._shown = time.monotonic()
-        self._stream.write(f"\r{self._line()}\x1b[K" if live else f"{self._line()}\n")
-        self._stream.flush()
+        self._show(self._line())
 
     def close(self) -> None:
         """Take the changing line away."""
@@ -51,8 +59,14 @@ class Rate:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
+    def _show(self, line: str) -> None:
+        self._stream.write(f"\r{line}\x1b[K" if self._stream.isatty() else f"{line}\n")
+        self._stream.flush()
+
     def _line(self) -> str:
         if self._total is None:
-            return f"{self._done} rows  {self.a_second:.1f} rows/s"
+            return f"{self._name}{self._done} rows  {self.a_second:.1f} rows/s"
         left = timedelta(seconds=round((self._total - self._done) / max(self.a_second, 1e-9)))
-        return f"{self._done}/{self._total} rows  {self.a_second:.1f} rows/s  left {left}"
+        return (
+            f"{self._name}{self._done}/{self._total} rows  {self.a_second:.1f} rows/s  left {left}"
+        )

@@ -1,0 +1,91 @@
+"""The time that quick methods may take beside a training: a tenth of it, and fewer rows where that is not enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from ofacore.protocols import BaselineTask, ContrastTask
+from ofacore.setup.datasets import spread
+
+SHARE = 0.1
+"""Of the time of the training."""
+LEAST_ROWS = 20
+"""Training rows from which on a method is fitted."""
+_TRIAL = 8
+"""A method is first tried on one of so many rows, to learn how long all of them take."""
+Task = TypeVar("Task", BaselineTask, ContrastTask)
+Answers = TypeVar("Answers")
+
+
+@dataclass
+class Allowance:
+    """Seconds for the quick methods of all tasks; what one task leaves, the others may use.
+
+    Args:
+        seconds: For all tasks together; None: as long as they take.
+        tasks: How many there are.
+    """
+
+    seconds: float | None = None
+    tasks: int = 1
+    clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
+
+    @contextmanager
+    def of_task(self) -> Iterator[Deadline]:
+        """The time of the next task; what it takes is taken off."""
+        began = self.clock()
+        share = None if self.seconds is None else max(0.0, self.seconds) / max(1, self.tasks)
+        yield Deadline(None if share is None else began + share, self.clock)
+        self.tasks -= 1
+        if self.seconds is not None:
+            self.seconds -= self.clock() - began
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When the methods of one task have to be done."""
+
+    until: float | None = None
+    """By the clock; None: never."""
+    clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
+
+    def part(self, parts: int) -> Deadline:
+        """The end of one of so many equal parts of what is left."""
+        if self.until is None:
+            return self
+        now = self.clock()
+        return replace(self, until=now + max(0.0, self.until - now) / max(1, parts))
+
+    def rows(self, most: int, tried: int, seconds: float) -> int:
+        """How many of at most so many rows there is time for, where some were tried and took so long."""
+        if self.until is None or not tried:
+            return most
+        left = max(0.0, self.until - self.clock())
+        return max(0, min(most, int(left * tried / max(seconds, 1e-9))))
+
+
+def fitted(
+    method: Callable[[Task], Answers | None], task: Task, deadline: Deadline
+) -> tuple[Answers | None, int]:
+    """What a method answers when it has learned from as many rows as there is time for, and how many these are."""
+    rows = len(task)
+    few = max(LEAST_ROWS, rows // _TRIAL)
+    if deadline.until is None or few >= rows:
+        return method(task), rows
+    began = deadline.clock()
+    found = method(task.some(spread(rows, few)))
+    count = deadline.rows(rows, few, deadline.clock() - began)
+    if found is not None and count <= few:
+        return found, few
+    if found is None:  # it may need more rows to see that it applies
+        count = rows
+    return method(task.some(spread(rows, count))), count
+
+
+def told(name: str, rows: int, of: int) -> str:
+    """The name of a method, with the number of its rows where these are not all."""
+    return name if rows >= of else f"{name}, {rows:,} rows"
