@@ -1,9 +1,10 @@
-"""Peak memory of a model that takes a task, and of one that is loaded, against the size of its weights.
+"""Peak memory of a model that takes a task, from the disk and beside another one, and of one that is loaded.
 
     python benchmarks/extend_memory.py --hidden 1024
 
-Each side runs in a process of its own and tells how much more it held at its peak than before it began. glibc is told
-to give freed memory back (``MALLOC_MMAP_THRESHOLD_``), so that the numbers are those of the tensors.
+Each side runs in a process of its own and tells how much more it held at its peak than before it began, against the
+size of its weights. With ``--allocator plain`` glibc keeps freed memory as it does anywhere; by default it is told to
+give it back (``MALLOC_MMAP_THRESHOLD_``), so that the numbers are those of the tensors.
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ def measured(side: str, folder: Path) -> dict[str, float]:
     from ofacore.runs.extended_run import begin, read_extension
 
     Generalist.create([Task("t", LINE, train=ROWS)], **TINY)
+    old = Generalist.from_pretrained(folder / "old") if side == "beside" else None
     before = peak_memory()
-    if side == "load":
+    if old is not None:
+        line = "which? [TEXT:a] -> [CATEGORY:kind]"
+        model = old.extend([Task("s", line, train=ROWS)])
+    elif side == "load":
         model = Generalist.from_pretrained(folder / "old")
     else:
         run, extension = read_extension([str(folder / "own.yaml")], [], folder / "old")
@@ -56,6 +61,7 @@ def main() -> None:
     """Make the model, then measure each side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hidden", type=int, default=1024, help="Width: 1024 is 450 MB.")
+    parser.add_argument("--allocator", choices=("told", "plain"), default="told")
     parser.add_argument("--side", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -65,9 +71,10 @@ def main() -> None:
         else:
             print(json.dumps(measured(given.side, given.folder)))
         return
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
+    told = {"MALLOC_MMAP_THRESHOLD_": "1000000"} if given.allocator == "told" else {}
+    environment = {**os.environ, **told}
     with TemporaryDirectory() as folder:
-        for side in ("make", "extend", "load"):
+        for side in ("make", "extend", "beside", "load"):
             own = [sys.executable, __file__, "--side", side, "--folder", folder]
             command = [*own, "--hidden", str(given.hidden)]
             done = subprocess.run(

@@ -38,7 +38,7 @@ def write_results(folder: Path, evaluations: Sequence[Evaluation]) -> None:
     """
     tasks = {done.task for done in evaluations}
     scores = [row for done in evaluations for row in done.scores]
-    kept = [row for row in _read_scores_or_none(folder) if row.task not in tasks]
+    kept = [row for row in scores_or_none(folder) if row.task not in tasks]
     rows = [row.plain() for row in [*kept, *scores]]
     for done in evaluations:
         answers = (one.plain() for one in done.predictions)
@@ -89,7 +89,8 @@ def read_samples(folder: Path) -> dict[str, list[Sample]]:
     }
 
 
-def _read_scores_or_none(folder: Path) -> list[ScoreRow]:
+def scores_or_none(folder: Path) -> list[ScoreRow]:
+    """The scores of a run; none where it has none that can be read."""
     try:
         return read_scores(folder)
     except ResultsError:

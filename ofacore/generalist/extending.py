@@ -35,7 +35,7 @@ def extend(generalist: Generalist, given: RunConfig) -> Generalist:
     try_metrics(assembly, data)
     check_generation(assembly, data)
     model = build_model(assembly).to(generalist.model.dtype)
-    model.load_portable(generalist.model.portable_state(), strict=False)
+    model.load_portable(generalist.model.held_weights(), strict=False)
     found = Generalist(assembly, model.eval(), data)
     found.source, assembly.origin = generalist.source, generalist.assembly.origin
     known: dict[str, TaskRows | None] = {**generalist.aside, **generalist.data}
@@ -69,7 +69,7 @@ def only(generalist: Generalist, names: Sequence[str]) -> Generalist:
         raise UserError(f"no task is named; there are {', '.join(known)}")
     assembly = reduced(generalist.assembly, names)
     model: UniversalModel = build_model(assembly).to(generalist.model.dtype)
-    state = generalist.model.portable_state()
+    state = generalist.model.held_weights()
     own = {name: state[name] for name in model.portable_names()}
     model.load_portable(own)
     data = {name: rows for name, rows in generalist.data.items() if name in names}

@@ -27,6 +27,7 @@ def _config(sequence: bool) -> object:
         tensor_model_parallel_size=tensor_size(),
         sequence_parallel=sequence and sequence_parallel(),
         use_cpu_initialization=True,  # the whole model moves to its device at once, when it is built
+        perform_initialization=False,  # it makes the whole matrix twice more on its way
         params_dtype=torch.float32,
     )
 
@@ -36,8 +37,14 @@ def _group() -> object:
     return megatron("parallel_state").get_tensor_model_parallel_group()
 
 
-def _unset(weight: Tensor) -> Tensor:
-    return nn.init.zeros_(weight)
+def _unset(linear: nn.Module, dim: int) -> None:
+    """Zeros in place, and the marks that megatron's own initialisation sets."""
+    weight, bias = linear.weight, linear.bias
+    nn.init.zeros_(weight)  # type: ignore[arg-type]
+    if bias is not None:
+        nn.init.zeros_(bias)  # type: ignore[arg-type]
+    weight.tensor_model_parallel = True  # type: ignore[union-attr]
+    weight.partition_dim, weight.partition_stride = dim, 1  # type: ignore[union-attr]
 
 
 class _CurrentGroup:
@@ -68,11 +75,12 @@ class ColumnLinear(_CurrentGroup, _layers.ColumnParallelLinear):  # type: ignore
             inputs,
             outputs,
             config=_config(sequence),
-            init_method=_unset,
+            init_method=nn.init.zeros_,
             bias=bias,
             gather_output=False,
             tp_group=_group(),
         )
+        _unset(self, 0)
         self.single = tensor_size() == 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,12 +110,13 @@ class RowLinear(_CurrentGroup, _layers.RowParallelLinear):  # type: ignore[misc,
             inputs,
             outputs,
             config=_config(sequence),
-            init_method=_unset,
+            init_method=nn.init.zeros_,
             bias=bias,
             input_is_parallel=True,
             skip_bias_add=False,
             tp_group=_group(),
         )
+        _unset(self, 1)
         self.single = tensor_size() == 1
 
     def forward(self, x: Tensor) -> Tensor:

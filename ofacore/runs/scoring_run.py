@@ -16,13 +16,14 @@ from ofacore.checkpoint import find_latest, pointer_facts
 from ofacore.evaluation.allowance import SHARE
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.report import ScoreRow
-from ofacore.evaluation.results import write_results
+from ofacore.evaluation.results import scores_or_none, write_results
 from ofacore.evaluation.runner import Evaluation, evaluate_tasks
 from ofacore.evaluation.samples import plain_samples
 from ofacore.generalist.evaluating import evaluations, scores_of
 from ofacore.generalist.facade import Generalist
 from ofacore.generalist.storing import checkpoint_of, load
 from ofacore.ground.errors import UserError
+from ofacore.ground.excerpts import listing
 from ofacore.ground.folders import check_free, check_writable
 from ofacore.ground.printable import escaped
 from ofacore.ground.tables import table_lines
@@ -72,7 +73,7 @@ def evaluate_run(
     place = checkpoint_of(folder, which)
     _tell_if_training(folder, place)
     generalist = load(place, None)
-    done = []
+    done: list[Evaluation] = []
     for found in evaluations(
         generalist,
         tasks or (),
@@ -88,6 +89,8 @@ def evaluate_run(
         for notice in found.notices:
             logger.warning("%s", notice)
     as_trained = which == "latest" and split == "test" and not (data or generation or limit)
+    if as_trained:
+        done = _with_stored_baselines(folder, done)
     if keep is not None:
         _store(keep, done, generalist.registry)
     elif as_trained and (folder / "checkpoints").is_dir():
@@ -206,6 +209,33 @@ def _store(folder: Path, done: Sequence[Evaluation], registry: Registry) -> None
 def _of_checkpoint(found: Evaluation, place: Path | None) -> Evaluation:
     name = "" if place is None else place.name
     return replace(found, scores=[replace(row, checkpoint=name) for row in found.scores])
+
+
+def _with_stored_baselines(folder: Path, done: Sequence[Evaluation]) -> list[Evaluation]:
+    """With baselines that a run was scored with, where there are none now: training rows are not read again."""
+    stored = {
+        (row.task, row.metric): row for row in scores_or_none(folder) if row.baseline is not None
+    }
+    found, tasks = [], []
+    for evaluation in done:
+        rows = [_beside(row, stored.get((row.task, row.metric))) for row in evaluation.scores]
+        if rows != list(evaluation.scores):
+            tasks.append(evaluation.task)
+        found.append(replace(evaluation, scores=rows))
+    if tasks:
+        told = "baselines of %s are those that the run has: training rows are not read again"
+        logger.warning(told, listing(tasks))
+    return found
+
+
+def _beside(row: ScoreRow, stored: ScoreRow | None) -> ScoreRow:
+    """A score with the baseline of a stored one; its name says where that was for other rows."""
+    if stored is None or row.baseline is not None or row.problem:
+        return row
+    doc = stored.baseline_doc
+    if stored.samples != row.samples and " of the rows" not in doc:
+        doc = f"{doc}, on {stored.samples} of the rows"
+    return replace(row, baseline=stored.baseline, baseline_doc=doc)
 
 
 def _check_new(folder: Path) -> None:

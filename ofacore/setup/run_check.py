@@ -24,6 +24,7 @@ def read_checked(
     *,
     resume: bool = False,
     folder: Path | None = None,
+    joins: bool = False,
 ) -> PlannedRun:
     """A configuration that can be run, the plugins it is for, and its plans.
 
@@ -32,6 +33,7 @@ def read_checked(
         overrides: ``key=value``.
         resume: The run goes on, with the plugins that it began with.
         folder: Run folder; default: what the configuration says.
+        joins: It may be meant for a model that it does not know: what it keeps of that is not looked at.
 
     Raises:
         ConfigError: With every problem: of the files, of the schema, and of everything that the keys name.
@@ -40,7 +42,7 @@ def read_checked(
         loaded = read(sources, overrides)
     except ConfigError as error:
         raise ConfigError([*error.problems, *_of_the_rest(error)]) from None
-    if loaded.config.keep:
+    if loaded.config.keep and not (joins and loaded.config.tasks):
         hint = "name it, as in ofa train own.yaml --from RUN"
         place = place_of("keep", loaded.places)
         raise ConfigError([Problem("keep", "there is no model to start from", place, hint)])

@@ -110,9 +110,16 @@ def test_a_run_is_scored_again_to_the_last_digit_from_its_test_file_alone(traine
     assert read_scores(trained.folder)[0].samples == 10  # some of the rows are not the run's own
 
 
-def test_what_is_scored_as_training_does_becomes_part_of_the_run(trained: Trained) -> None:
-    all_rows = evaluate_run(trained.folder)
+def test_what_is_scored_as_training_does_becomes_part_of_the_run(
+    trained: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = [(row.baseline, f"{row.baseline_doc}, on 10 of the rows") for row in trained.scores]
+    with caplog.at_level(logging.WARNING, "ofacore.evaluation"):
+        all_rows = evaluate_run(trained.folder)
     assert [row.rows for row in all_rows] == ["15", "15"]
+    fitted = [(row.baseline, row.baseline_doc) for row in all_rows if row.baseline is not None]
+    assert fitted == [pair for pair in before if pair[0] is not None] and fitted
+    assert "baselines of kinds are those that the run has" in caplog.text
     assert [row.plain() for row in read_scores(trained.folder)] == [r.plain() for r in all_rows]
     predictions = read_predictions(trained.folder)["kinds"]
     assert [Path(one.row).name for one in predictions] == [f"test.jsonl:{i}" for i in range(1, 16)]

@@ -217,6 +217,9 @@ def test_the_command_merges_and_lists(made):
     arguments = ["--method", "dare", "--weights", "0.5,0.5", "--set", "drop=0.2", "--limit", "5"]
     done = CliRunner().invoke(OFA, [*runs, *arguments, "--out", str(out)], catch_exceptions=False)
     assert "2 runs by dare, which began with" in done.stdout and "KEPT" in done.stdout
+    assert "merging " in done.stderr and "(model 1 of 3)" in done.stderr
+    with pytest.raises(UserError, match="alone is nothing to merge: give two or more"):
+        command([made.runs[0]])
     assert json.loads((out / "merge.json").read_text())["options"] == {"drop": 0.2, "seed": 1}
     listed = CliRunner().invoke(OFA, [*runs, "--list"], catch_exceptions=False)
     assert WHOLE in listed.stdout and "cosine of two task vectors" in listed.stdout
@@ -245,6 +248,7 @@ def test_mistakes_are_told_before_anything_is_written(made, tmp_path):
     refused(told="is not empty", out=made.root)
     refused(made.runs[0], made.runs[0], told="given twice")
     refused(made.runs[0], told="give two or more")
+    refused(made.runs[0], told="give two or more", method="ties")
     refused(told="1 weight for 2 runs", weights=(1.0,))
     refused(told="leave out", weights=(1.0, 1.0), search=True)
     refused(told="did you mean 'ties'", method="tis")

@@ -12,7 +12,7 @@ from tests.training.test_exact_weights import made
 
 
 def test_the_table_tells_parts_shares_and_rates(capsys: pytest.CaptureFixture[str]) -> None:
-    model = made(lora={"rank": 2, "targets": ["decoder"]}).model
+    model = made(lora={"rank": 2, "targets": ["decoder"]}, prefix={"length": 3}).model
     rules = (
         GroupRule(pattern="cross.*low_rank", freeze=True),
         GroupRule(pattern="low_rank", lr=0.5),
@@ -31,6 +31,8 @@ def test_the_table_tells_parts_shares_and_rates(capsys: pytest.CaptureFixture[st
     )
     assert 0 < update.trained == expected < update.parameters
     assert update.told == "adamw 0.005"
+    prefix = rows["backbone.encoder, prefix"]
+    assert prefix.trained == prefix.parameters and prefix.told == "adamw 0.01"
     assert all(
         parameter.requires_grad for name, parameter in model.named_parameters() if "low" in name
     )

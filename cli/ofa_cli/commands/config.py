@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,12 +44,40 @@ def show(
 
 
 @app.command()
-def check(sources: Sources = None, overrides: Overrides = None) -> None:
+def check(
+    sources: Sources = None,
+    overrides: Overrides = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Run or saved model that it is to start from."),
+    ] = None,
+) -> None:
     """Report every problem of a configuration at once."""
+    if start is not None:
+        _check_joining(sources or [], overrides or [], start)
+        return
     from ofacore.setup.run_check import read_checked
 
-    config = read_checked(sources or [], overrides or []).config
-    typer.echo(f"ok: {len(config.tasks)} task{'s' if len(config.tasks) != 1 else ''}")
+    config = read_checked(sources or [], overrides or [], joins=True).config
+    told = f"ok: {_counted(len(config.tasks))}"
+    if config.keep:
+        told += "; what it keeps, and whether it fits the model, is checked with --from RUN"
+    typer.echo(told)
+
+
+def _check_joining(sources: list[str], overrides: list[str], start: Path) -> None:
+    """A configuration of what is new, against the model that it starts from."""
+    from ofa_cli.runs import run_folder
+    from ofacore.runs.extended_run import read_extension
+
+    _, extension = read_extension(sources, overrides, run_folder(start))
+    names = {"joins": extension.new, "kept": extension.kept, "left": extension.left}
+    parts = [f"{', '.join(each)} {word}" for word, each in names.items() if each]
+    typer.echo(f"ok: {_counted(len(extension.new))} for {start}: {'; '.join(parts)}")
+
+
+def _counted(tasks: int) -> str:
+    return f"{tasks} task{'s' if tasks != 1 else ''}"
 
 
 @app.command()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ofacore.ground.vocabulary import CORE, Vocabulary
 from ofacore.model.tokens.vocabulary_parts import VocabularyParts
-from ofacore.model.weights.initial import normal
+from ofacore.model.weights.initial import fill_normal
 from ofacore.parallel.cross_entropy import Columns
 from ofacore.parallel.host_transfer import distinct, to_device
 from ofacore.parallel.process_groups import tensor_size
@@ -285,15 +285,16 @@ class TokenEmbedding(nn.Module):
         for suffix, table in self._tables():
             for block in self.vocabulary.blocks:
                 rows, shape = self.parts.own(block.name), (block.size, self.hidden)
-                name = block.name + suffix
-                values = (
-                    state[name] if name in state else normal(f"embedding.{name}", shape, self.seed)
-                )
+                name, part = block.name + suffix, table.weight[rows.start : rows.stop]
+                if name not in state:
+                    fill_normal(part, f"embedding.{name}", shape, self.seed, 0)
+                    continue
+                values = state[name]
                 if values.shape != shape:
                     raise ValueError(
                         f"block '{block.name}': stored rows {tuple(values.shape)}, here {shape}"
                     )
-                table.weight[rows.start : rows.stop] = values[part_of(block.size)]
+                part.copy_(values[part_of(block.size)])
         for name, own in self.bias_rows().items():
             known = f"{name}.bias" in state
             own.copy_(state[f"{name}.bias"] if known else torch.zeros(len(own)))

@@ -34,6 +34,30 @@ def normal(name: str, shape: tuple[int, ...], seed: int, std: float = _STD) -> T
 
 
 @torch.no_grad()
+def fill_normal(
+    part: Tensor, name: str, shape: tuple[int, ...], seed: int, dim: int | None
+) -> None:
+    """Put `normal` of that name into a parameter, or into what this process holds of it.
+
+    A whole one gets them where it is: no second one is made.
+
+    Args:
+        part: The parameter.
+        name: Of the values.
+        shape: Of the whole parameter.
+        seed: Seed of the values.
+        dim: Along which it is split; None: it is whole.
+    """
+    own = part.detach()
+    plain = own.device.type == "cpu" and own.dtype == torch.float32 and own.is_contiguous()
+    if plain and own.shape == shape:
+        generator = torch.Generator().manual_seed(seed_of(name, seed))
+        torch.randn(shape, generator=generator, out=own).mul_(_STD)
+    else:
+        own.copy_(own_part(normal(name, shape, seed), dim))
+
+
+@torch.no_grad()
 def initialise(module: nn.Module, prefix: str, seed: int) -> None:
     """Give the parameters of a core module their initial values, in place.
 
@@ -42,5 +66,10 @@ def initialise(module: nn.Module, prefix: str, seed: int) -> None:
     """
     for name, parameter in module.named_parameters():
         if parameter.dim() > 1:
-            whole = normal(f"{prefix}.{name}", whole_shape(parameter), seed)
-            parameter.copy_(own_part(whole, split_dim(parameter)))
+            fill_normal(
+                parameter,
+                f"{prefix}.{name}",
+                whole_shape(parameter),
+                seed,
+                split_dim(parameter),
+            )

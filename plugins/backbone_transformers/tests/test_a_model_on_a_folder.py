@@ -83,10 +83,9 @@ def test_several_slots_and_closed_sets_are_answered(trained):
 def test_the_folder_that_is_written_gives_the_same(trained, tmp_path):
     model, run = trained
     out = export_run(run, tmp_path / "out", "transformers")
-    kept = model.assembly.config.model.tied_head
-    again = made(out, TASKS[1:])
-    theirs = losses(again)
-    assert torch.allclose(losses(model)[-len(theirs) :], theirs, atol=1e-4), kept
+    kept, read = model.assembly.config.model.tied_head, slice(-len(ROWS), None)
+    again = made(out)
+    assert torch.allclose(losses(model)[read], losses(again)[read], atol=1e-4), kept
 
 
 @pytest.mark.parametrize("family", ["bart", "llama"])

@@ -72,7 +72,10 @@ class Pair:
             do_sample=False,
             early_stopping=False,
         )
-        return self.tokenizer.decode(ids[0, skipped:].tolist(), skip_special_tokens=True)
+        said = ids[0, skipped:].tolist()
+        ends = np.atleast_1d(self.theirs.generation_config.eos_token_id)
+        until = next((place for place, number in enumerate(said) if number in ends), len(said))
+        return self.tokenizer.decode(said[:until], skip_special_tokens=True)
 
 
 FAMILIES = ["t5", "bart", "marian", "gpt2", "llama", "qwen2", "gemma", "gemma2", "gemma3"]

@@ -75,7 +75,10 @@ def test_gradients_are_recomputed_for_the_rows_of_each_group(folder_of):
 
 def test_the_update_of_one_task_is_merged_into_the_folder(folder_of, tmp_path):
     model = made(folder_of("t5"), TASKS[:1])
+    before = {name: value.detach().clone() for name, value in model.model.named_parameters()}
     model.fit(steps=1, samples=2, out=tmp_path / "run", precision="bf16")
+    changed = {n for n, p in model.model.named_parameters() if not torch.equal(p, before[n])}
+    assert changed and all(".low_rank.each.one%2Ex." in name for name in changed)
     again = Generalist.from_pretrained(tmp_path / "run")
     rows = examples(model, ["one.x"])
     assert torch.equal(losses(model, rows), losses(again, rows))

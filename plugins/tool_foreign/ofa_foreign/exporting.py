@@ -73,6 +73,11 @@ def export_run(
         if artifact is not None and (form != "hf-bart" or _form(artifact)["form"] == "bart")
         else None
     )
+    if came is not None and generalist.assembly.config.model.prefix.length:
+        raise CheckpointError(
+            run,
+            "its prefix (model.prefix) has no name in the files that the model came in; choose --format ofa",
+        )
     if came is not None:
         tensors, files = theirs(generalist, came), _side_files(came)
         tensors = tensors if form == "hf-bart" else _as_in_the_file(tensors, _form(came))

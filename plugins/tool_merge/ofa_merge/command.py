@@ -52,6 +52,11 @@ def merge(
     if listed:
         _list(folders, base, which, json)
         return
+    if len(runs) < 2 and weights is None:
+        raise UserError(
+            f"'{runs[0]}' alone is nothing to merge: give two or more runs; to weaken what one run learned, or to "
+            "take it away, give its weight (--weights=-0.5 --method task-arithmetic)"
+        )
     if out is None:
         raise UserError("--out is missing: name the run folder to make, or compare runs by --list")
     if limit < 0:
@@ -72,6 +77,7 @@ def merge(
         options=read_settings(settings or []),
         score=score,
         limit=limit or None,
+        tell=lambda told: typer.echo(told, err=True),
     )
     if json:
         print_json(report.plain())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def merge(
     data: Mapping[str, Any] | None = None,
     score: bool = True,
     limit: int | None = 200,
+    tell: Callable[[str], None] = lambda told: None,
 ) -> MergeReport:
     """Merge runs into one that has the tasks of all of them.
 
@@ -91,6 +92,7 @@ def merge(
         data: Task -> rows to choose weights by and to score on; default: those that the tasks name.
         score: Score the merged model and the runs on held-out rows.
         limit: Most rows of a task that are scored; None: all.
+        tell: Is told what is being done, a line each time.
 
     Raises:
         UserError: The runs cannot be merged in this way; nothing is then written.
@@ -99,6 +101,7 @@ def merge(
     settings = with_defaults(chosen, dict(options or {}))
     names = [str(run) for run in runs]
     _check_call(names, chosen, weights, search)
+    tell(f"reading {len(names)} runs")
     opened = [open_run(Path(run), which) for run in runs]
     place = Path(out)
     check_out(place, {run.name: run.place for run in opened})
@@ -106,18 +109,22 @@ def merge(
     merged = union(opened, place.name)
     ancestor = None
     if chosen.from_ancestor:
+        tell("looking for what they began with")
         ancestor = find_ancestor(opened, merged, None if base is None else Path(base))
     combination = Combination(opened, chosen, settings, ancestor)
     rows, lost = open_rows(merged.run, tuple(merged.plans), data)
     start = tuple(chosen.default_weights(len(opened)) if weights is None else weights)
     found = _Weights(lambda name: start, list(start), ())
     if search:
+        tell("searching weights by the loss on validation rows")
         found = _searched(combination, merged, rows, start)
     elif chosen.learns:
+        tell(f"learning weights, {settings['steps']} steps")
         found = _learned(combination, merged, rows, start)
     with made_whole(place) as folder:
+        tell(f"merging {len(combination.owners)} tensors")
         write_run(folder, merged, combination.all(found.of))
-        kept = keep_table(folder, opened, rows, lost, limit) if score else []
+        kept = keep_table(folder, opened, rows, lost, limit, tell) if score else []
         report = MergeReport(
             place,
             chosen.name,
@@ -141,7 +148,7 @@ def _check_call(
     Raises:
         UserError: Too few runs, one of them twice, or weights that do not fit.
     """
-    if len(names) < 2 and not (names and method.from_ancestor):
+    if len(names) < 2 and not (names and method.from_ancestor and weights is not None):
         raise UserError(f"'{method.name}' merges several runs; give two or more")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -58,6 +58,7 @@ def keep_table(
     data: Mapping[str, TaskRows],
     lost: Mapping[str, str],
     limit: int | None,
+    tell: Callable[[str], None],
 ) -> list[KeptRow]:
     """Score the merged model and every run on held-out rows of the tasks; one model is in memory at a time.
 
@@ -67,8 +68,13 @@ def keep_table(
         data: Task -> rows.
         lost: Task -> why it has no rows.
         limit: Most rows of a task.
+        tell: Is told which model is scored.
     """
-    scores = {run.name: _scores(run.place, data, limit, baseline=False) for run in runs}
+    scores = {}
+    for number, run in enumerate(runs):
+        tell(f"scoring '{run.name}' (model {number + 1} of {len(runs) + 1})")
+        scores[run.name] = _scores(run.place, data, limit, baseline=False)
+    tell(f"scoring the merged model ({len(runs) + 1} of {len(runs) + 1})")
     found = []
     for (task, metric), row in _scores(merged, data, limit, baseline=True).items():
         rivals = {name: own[task, metric] for name, own in scores.items() if (task, metric) in own}
