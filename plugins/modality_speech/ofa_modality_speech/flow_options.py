@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ofacore.plugin import Option
 
 FLOW_OPTIONS: Mapping[str, Option] = {
-    "steps": Option(16, "Steps from noise to frames.", minimum=1, maximum=1000),
+    "steps": Option(8, "Steps from noise to frames.", minimum=1, maximum=1000),
     "guidance": Option(1.0, "Scale of classifier-free guidance; 1: off.", minimum=0, maximum=1e3),
     "sway": Option(-1.0, "Below 0 more of the steps lie near the noise.", minimum=-1, maximum=1.75),
     "temperature": Option(1.0, "Deviation of the noise.", minimum=0, maximum=10),

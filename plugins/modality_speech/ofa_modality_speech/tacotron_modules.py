@@ -144,7 +144,10 @@ class Postnet(nn.Module):
 
 
 class FrameByFrameHead(nn.Module):
-    """``audio_steps``: frames of each step, before and after a postnet, and whether the sound ends."""
+    """``audio_steps``: frames of each step, before and after a postnet, and whether the sound ends.
+
+    Outside of training the postnet leaves out what is one step alone, as every step is while a sound is written.
+    """
 
     positionwise: ClassVar[bool] = False
 
@@ -161,5 +164,6 @@ class FrameByFrameHead(nn.Module):
         """Prediction for states [m, H] of whole sounds."""
         before = self.frames(hidden)
         lengths = [length for length in ctx.lengths if length]
-        after = before + self.postnet(before.split(lengths)) if lengths else before
+        refined = any(length > 1 for length in lengths) or (bool(lengths) and self.training)
+        after = before + self.postnet(before.split(lengths)) if refined else before
         return StepPrediction(before, after, self.stop(hidden)[:, 0])

@@ -37,9 +37,10 @@ _ATTRIBUTES = (
         "numbers",
         "choice",
         default="text",
-        choices=("text", "digits", "bins"),
+        choices=("text", "digits", "bins", "continuous"),
         sides=("source",),
-        doc="How a table's numbers are read: as text; digit by digit; or as the bin of their column they fall into.",
+        doc="How a table's numbers are read: as text; digit by digit; as the bin of their column they fall into; or "
+        "`continuous`, with `adapter=structure_cells`, as a vector made of the number itself.",
     ),
     Attribute(
         "col_type",
@@ -122,6 +123,12 @@ MANIFEST = ModalityManifest(
                 "bins": Option(64, "Most bins of a column with `numbers=bins`.", minimum=2),
             },
             builds_on=("text",),
+        ),
+        Component(
+            "adapter",
+            "structure_cells",
+            "ofa_modality_structured.cells_adapter:CellsAdapter",
+            "tokens of text, and numbers by an MLP over periodic features",
         ),
         Component(
             "metric",

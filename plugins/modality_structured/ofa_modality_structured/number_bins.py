@@ -13,8 +13,8 @@ import numpy as np
 from ofa_modality_structured.cells import Cell, cell_text
 from ofa_modality_structured.tables import Row, Table
 
-_MARK = "\0"
-_MARKED = re.compile(f"{_MARK}(\\d+){_MARK}")
+MARK = "\0"
+_MARKED = re.compile(f"{MARK}(\\d+){MARK}")
 _LARGEST = 1e300
 """Whole numbers may be beyond what a float holds."""
 Edges = Mapping[str, Sequence[float]]
@@ -32,7 +32,7 @@ class ColumnBins:
         """From the numbers of tables, at most so many bins a column."""
         seen: dict[str, list[float]] = {}
         for table in tables:
-            for name, number in _numbers(table):
+            for name, number in numbers_of(table):
                 seen.setdefault(name, []).append(number)
         shares = np.linspace(0, 1, most + 1)[1:-1]
         edges = {name: np.unique(np.quantile(found, shares)) for name, found in seen.items()}
@@ -40,7 +40,7 @@ class ColumnBins:
 
     def marked(self, table: Table) -> Table:
         """The table with the bins of its numbers in their place, as marks that `parts` finds."""
-        names = _columns(table)
+        names = columns_of(table)
         rows = [self._marked_row(row, names) for row in table.rows]
         return replace(table, rows=tuple(rows))
 
@@ -48,16 +48,21 @@ class ColumnBins:
         return tuple(self._marked_cell(cell, name) for cell, name in zip(row, names, strict=True))
 
     def _marked_cell(self, cell: Cell, name: str) -> Cell:
-        if not _is_number(cell):
-            return cell_text(cell).replace(_MARK, "")
+        if not is_number(cell):
+            return cell_text(cell).replace(MARK, "")
         number = bisect_right(self.edges.get(name, ()), cell)  # type: ignore[type-var]
-        return f"{_MARK}{number}{_MARK}"
+        return marked(number)
 
 
 def with_digits(table: Table) -> Table:
     """The table with blanks between the digits of its numbers, so that each is a token."""
     rows = [tuple(map(_apart, row)) for row in table.rows]
     return replace(table, rows=tuple(rows))
+
+
+def marked(number: int) -> str:
+    """A number in the place of a cell, which `parts` finds."""
+    return f"{MARK}{number}{MARK}"
 
 
 def parts(text: str) -> Iterator[str | int]:
@@ -75,18 +80,24 @@ def without_bins(text: str) -> str:
 
 
 def _apart(cell: Cell) -> Cell:
-    return " ".join(str(cell)) if _is_number(cell) else cell
+    return " ".join(str(cell)) if is_number(cell) else cell
 
 
-def _numbers(table: Table) -> Iterator[tuple[str, float]]:
-    names = _columns(table)
+def as_float(cell: Cell) -> float:
+    """A number as a float, however large it is."""
+    return float(min(max(cell, -_LARGEST), _LARGEST))  # type: ignore[type-var, operator]
+
+
+def numbers_of(table: Table) -> Iterator[tuple[str, float]]:
+    """(Column, number) of every number of a table."""
+    names = columns_of(table)
     for row in table.rows:
         for name, cell in zip(names, row, strict=True):
-            if _is_number(cell):
-                yield name, float(min(max(cell, -_LARGEST), _LARGEST))  # type: ignore[type-var, operator]
+            if is_number(cell):
+                yield name, as_float(cell)
 
 
-def _columns(table: Table) -> list[str]:
+def columns_of(table: Table) -> list[str]:
     """Names of the columns; their numbers where the form tells none, or not one for each."""
     width = len(table.rows[0]) if table.rows else 0
     if len(table.head) == width:
@@ -94,5 +105,6 @@ def _columns(table: Table) -> list[str]:
     return [str(number) for number in range(width)]
 
 
-def _is_number(cell: Any) -> bool:
+def is_number(cell: Any) -> bool:
+    """Whether a cell is one; true and false are none."""
     return isinstance(cell, int | float) and not isinstance(cell, bool)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ofa_modality_structured.continuous import ADAPTER, WIDTH, ColumnScales
 from ofa_modality_structured.forms import Writing, shortened, written
 from ofa_modality_structured.markup import as_html
 from ofa_modality_structured.number_bins import ColumnBins, parts, with_digits, without_bins
@@ -17,8 +18,12 @@ from ofa_modality_structured.saving import save_structure
 from ofa_modality_structured.tables import Table
 from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import (
+    BOS,
+    EOS,
+    UNK,
     Artifact,
     Block,
+    DenseSegment,
     Hypothesis,
     Neighbour,
     Neighbours,
@@ -32,7 +37,9 @@ from ofacore.protocols import (
 )
 
 _FILE = "bins.json"
+_SCALES = "scales.json"
 
+_NO_NUMBER = (0.0, 0.0, 0.0)
 _OF_TEXT = ("max_length", "uncased", "level", "mask_ratio", "noise_ratio", "disable_auto_boseos")
 """Attributes that the preprocessor of text gets as they are."""
 
@@ -49,6 +56,7 @@ class StructurePreprocessor:
         self._folder = options.get("folder", "")
         self._most = int(options.get("bins", 64))
         self._bins: dict[str, ColumnBins] = {}
+        self._scales: dict[str, ColumnScales] = {}
         self._block = Block("", 0)
         self._offset = 0
         self._text: Neighbour
@@ -59,16 +67,22 @@ class StructurePreprocessor:
     def fit_slots(
         self, values: Iterable[tuple[SlotPlan, Any]], rng: np.random.Generator
     ) -> Artifact | None:
-        """Bins of the columns of slots with ``numbers=bins``; nothing where there are none."""
-        tables: dict[str, list[Table]] = {}
+        """Bins and scales of the columns of slots with ``numbers=bins`` and ``continuous``; nothing without any."""
+        tables: dict[tuple[str, str], list[Table]] = {}
         for slot, value in values:
-            if slot.attributes.get("numbers") == "bins":
-                tables.setdefault(slot.name, []).extend(_tables(value, slot, self._folder))
-        if not tables:
-            return None
-        fitted = {name: ColumnBins.fitted(seen, self._most) for name, seen in tables.items()}
-        edges = {name: dict(found.edges) for name, found in fitted.items()}
-        return Artifact.of_json(_FILE, {"bins": self._most, "slots": edges})
+            manner = slot.attributes.get("numbers")
+            if manner in ("bins", "continuous"):
+                found = _tables(value, slot, self._folder)
+                tables.setdefault((manner, slot.name), []).extend(found)
+        files: dict[str, dict[str, Any]] = {}
+        for (manner, name), seen in tables.items():
+            if manner == "bins":
+                own = files.setdefault(_FILE, {"bins": self._most, "slots": {}})
+                own["slots"][name] = dict(ColumnBins.fitted(seen, self._most).edges)
+            else:
+                own = files.setdefault(_SCALES, {"slots": {}})
+                own["slots"][name] = dict(ColumnScales.fitted(seen).scales)
+        return _stored(files)
 
     def grow(
         self,
@@ -76,20 +90,21 @@ class StructurePreprocessor:
         values: Iterable[tuple[str, SlotPlan, Any]],
         rng: np.random.Generator,
     ) -> Artifact | None:
-        """Bins of columns that the model has not seen; the others stay."""
+        """Bins and scales of columns that the model has not seen; the others stay."""
         more = self.fit_slots(((slot, value) for _, slot, value in values), rng)
         if artifact is None or more is None:
             return artifact or more
-        stored: Any = artifact.json(_FILE)
-        slots = dict(stored["slots"])
-        fresh: Any = more.json(_FILE)
-        for name, edges in fresh["slots"].items():
-            slots[name] = {**edges, **slots.get(name, {})}
-        return Artifact.of_json(_FILE, {**stored, "slots": slots})
+        files: dict[str, Any] = {name: artifact.json(name) for name in artifact.files}
+        for name in more.files:
+            fresh: Any = more.json(name)
+            known = files.setdefault(name, {**fresh, "slots": {}})
+            for slot, columns in fresh["slots"].items():
+                known["slots"][slot] = {**columns, **known["slots"].get(slot, {})}
+        return _stored(files)
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:
         """The bins, where there are any."""
-        if artifact is None:
+        if artifact is None or _FILE not in artifact.files:
             return ()
         size = artifact.json(_FILE)["bins"]
         return (Block(f"structure/bins:{size}", size),)
@@ -105,6 +120,11 @@ class StructurePreprocessor:
         self._text = others["text"]
         if artifact is None:
             return
+        if _SCALES in artifact.files:
+            scales = artifact.json(_SCALES)["slots"]
+            self._scales = {name: ColumnScales(found) for name, found in scales.items()}
+        if _FILE not in artifact.files:
+            return
         (self._block,) = self.blocks(artifact)
         self._offset = vocabulary.offset(self._block.name)
         edges = artifact.json(_FILE)["slots"]
@@ -119,12 +139,16 @@ class StructurePreprocessor:
         return [without_bins(self._write(value, slot, Lookup(folder=self._folder)))]
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
-        """Token segments of the written value.
+        """Token segments of the written value; with ``numbers=continuous`` one dense segment of tokens and numbers.
 
         Raises:
             RowError: It is no structure, or has no such form.
         """
-        text = self._write(value, slot, _lookup(slot, ctx, self._folder))
+        _check_adapter(slot)
+        lookup = _lookup(slot, ctx, self._folder)
+        if slot.attributes.get("numbers") == "continuous":
+            return [self._with_numbers(value, slot, ctx, lookup)]
+        text = self._write(value, slot, lookup)
         if slot.attributes.get("numbers") == "bins":
             return [self._with_bins(text, slot, ctx)]
         return self._text.encode(text, slot, ctx, **_of_text(slot))
@@ -143,7 +167,50 @@ class StructurePreprocessor:
         run = np.concatenate(ids)[: slot.attributes.get("max_length")]
         return replace(whole, ids=run, blocks=(*whole.blocks, self._block.name))
 
+    def _with_numbers(
+        self, value: Any, slot: SlotPlan, ctx: RowContext, lookup: Lookup
+    ) -> DenseSegment:
+        """Tokens of text and numbers, in order."""
+        text, numbers = self._numbered(value, slot, lookup)
+        whole = self._text.encode("", slot, ctx, **_of_text(slot))[0]
+        ids: list[int] = []
+        told: list[tuple[float, float, float]] = []
+        for part in parts(text):
+            if isinstance(part, int):
+                ids.append(UNK)
+                told.append((1.0, *numbers[part]))
+                continue
+            own = self._text.tokens(part, slot, ctx, **_of_text(slot)).tolist()
+            ids += own
+            told += [_NO_NUMBER] * len(own)
+        most = slot.attributes.get("max_length")
+        ids, told = ids[:most], told[:most]
+        if isinstance(whole, TokenSegment) and whole.boundaries:
+            ids, told = [BOS, *ids, EOS], [_NO_NUMBER, *told, _NO_NUMBER]
+        features = {
+            "tokens": np.array(ids, np.int64),
+            "numbers": np.array(told, np.float32).reshape(-1, WIDTH),
+        }
+        return DenseSegment(features, (len(ids),))
+
+    def _numbered(
+        self, value: Any, slot: SlotPlan, lookup: Lookup
+    ) -> tuple[str, list[tuple[float, float]]]:
+        """The value as text with marks in place of its numbers, and what is told of each of them."""
+        structure = as_structure(value, slot.name, lookup)
+        writing = Writing.of(slot.attributes, slot.side)
+        if not isinstance(structure, Table):
+            return written(structure, writing, slot.name), []
+        _check_form(slot)
+        writing = replace(writing, form="table")
+        structure = shortened(structure, writing.max_rows)
+        scales = self._scales.get(slot.name, ColumnScales({}))
+        structure, numbers = scales.marked(structure)
+        return written(structure, writing, slot.name), numbers
+
     def _write(self, value: Any, slot: SlotPlan, lookup: Lookup) -> str:
+        if slot.attributes.get("numbers") == "continuous":
+            return self._numbered(value, slot, lookup)[0]
         structure = as_structure(value, slot.name, lookup)
         numbers = slot.attributes.get("numbers")
         writing = Writing.of(slot.attributes, slot.side)
@@ -186,6 +253,27 @@ def _tables(value: Any, slot: SlotPlan, folder: str) -> list[Table]:
     except RowError:
         return []
     return [structure] if isinstance(structure, Table) else []
+
+
+def _stored(files: Mapping[str, Any]) -> Artifact | None:
+    if not files:
+        return None
+    parts_of = [Artifact.of_json(name, content) for name, content in files.items()]
+    return Artifact({name: content for part in parts_of for name, content in part.files.items()})
+
+
+def _check_adapter(slot: SlotPlan) -> None:
+    """Numbers and the adapter that embeds them go together.
+
+    Raises:
+        RowError: One is there without the other.
+    """
+    continuous = slot.attributes.get("numbers") == "continuous"
+    if continuous != (slot.adapter == ADAPTER):
+        raise RowError(
+            f"column '{slot.name}': numbers=continuous and adapter={ADAPTER} belong together; write "
+            f"[STRUCT:{slot.name},numbers=continuous,adapter={ADAPTER}], or neither of them"
+        )
 
 
 def _check_form(slot: SlotPlan) -> None:

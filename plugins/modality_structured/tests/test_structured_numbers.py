@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
+from ofa_modality_structured.continuous import ColumnScales
 from ofa_modality_structured.number_bins import ColumnBins, parts, with_digits, without_bins
 from ofa_modality_structured.tables import as_table
 from ofacore import Generalist, Task
@@ -39,7 +42,19 @@ def test_digits_stand_apart():
     assert row == ("- 1 . 2 5", True, "12", "4 0")
 
 
-@pytest.mark.parametrize("numbers", ["text", "digits", "bins"])
+def test_continuous_numbers_keep_their_place_and_their_size():
+    scales = ColumnScales.fitted([as_table({"x": [1.0, 3.0], "y": [7, 7]}, "t")])
+    given = as_table({"x": 4.0, "b": "w\0", "y": 8, "new": -1, "far": 10**400}, "t")
+    table, numbers = scales.marked(given)
+    assert table.rows == (("\x000\x00", "w", "\x001\x00", "\x002\x00", "\x003\x00"),)
+    assert numbers[0] == (2.0, math.log(5)) and numbers[1][0] == 1.0
+    assert numbers[2] == (-1.0, -math.log(2)) and numbers[3][0] == 100.0
+
+
+CONTINUOUS = "continuous,adapter=structure_cells"
+
+
+@pytest.mark.parametrize("numbers", ["text", "digits", "bins", CONTINUOUS])
 def test_a_class_is_learned_from_numbers_and_a_loaded_model_answers_alike(numbers, tmp_path):
     rng = np.random.default_rng(1)
     rows = [
@@ -55,6 +70,16 @@ def test_a_class_is_learned_from_numbers_and_a_loaded_model_answers_alike(number
     model.save(tmp_path / "saved")
     again = Generalist.from_pretrained(tmp_path / "saved")
     assert [again.infer("t", {"row": row["row"]}).text for row in rows] == answers
+
+
+@pytest.mark.parametrize("attributes", ["numbers=continuous", "adapter=structure_cells"])
+def test_continuous_numbers_and_their_adapter_go_together(attributes):
+    rows = [{"row": {"a": 1}, "c": "x"}]
+    model = Generalist.create(
+        [Task("t", f"[STRUCT:row,{attributes}] -> [TEXT:c]", train=rows)], **SIZES
+    )
+    with pytest.raises(ValueError, match="numbers=continuous,adapter=structure_cells"):
+        model.infer("t", {"row": {"a": 1}})
 
 
 def test_bins_belong_to_the_form_table(tmp_path):
