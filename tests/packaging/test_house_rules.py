@@ -32,6 +32,7 @@ EXAMPLES = {
     "plugins/tool_foreign/ofa_foreign/formats/ofa_names.py": "names in the files of another project",
     "tools/docs/instructions_page.py": "opens a page of the documentation",
     "tools/docs/metrics_page.py": "an example on the page",
+    "tools/docs/pictures.py": "draws what first-party modalities do",
     "ofacore/plugin/first_party.py": "hints of what to install",
 }
 """Files of the core in which such words may stand, and why."""

@@ -46,12 +46,15 @@ class MetricConformance(DeclarationChecks):
         )
 
     def test_says_what_it_judges(self) -> None:
-        """`needs`, `candidates` and `reference_column` are what the core understands."""
+        """`needs`, `redrawn`, `candidates` and `reference_column` are what the core understands."""
         kind = seen_as(Metric, self._class())
         assert kind.needs in ("", "log_probs", "candidates", "embeddings"), (
             f"metric '{self.metric}': needs = {kind.needs!r}; 'log_probs', 'candidates', 'embeddings', or leave it out"
         )
         built = seen_as(Metric, self._new())
+        assert isinstance(built.redrawn, bool), (
+            f"metric '{self.metric}': redrawn is {built.redrawn!r}; True, False, or leave it out"
+        )
         for name in ("candidates", "reference_column"):
             column = getattr(built, name)
             assert isinstance(column, str), (
