@@ -189,11 +189,10 @@ class TransformersBackbone(nn.Module):
     ) -> Tensor:
         """See `ofacore.protocols.CachedBackbone.extend`."""
         plain = UncachedDecoder(self)
-        in_step = causal and keep and (valid is None or bool(valid.all()))
-        if cache.own is not None and in_step:
+        if causal and keep and cache.in_step(valid):
             self.model.owners.note_one(cache.task)
             hidden: Tensor = cache.own.step(states, adapter)
-            cache.note(adapter, states, coordinates)
+            cache.note(adapter, states, coordinates, valid)
             return hidden
         before = cache.plain if cache.plain is not None else cache.uncached(plain.extend)
         if keep:

@@ -1,8 +1,9 @@
 """What rows hold while a target is generated: the layers' own cache as long as rows go in step.
 
-Rows that grow by different numbers of positions, and segments that see themselves, have no place in a cache that
-counts its places alike for all rows. From there on `ofacore.parts.UncachedDecoder` answers, which is exact: what came
-before is kept beside the cache, as embedded positions.
+Rows that are finished go on in step with the others; what they take in then is never looked at. Rows that grow on
+behind that, rows that grow by different numbers of positions, and segments that see themselves, have no place in a
+cache that counts its places alike for all rows. From there on `ofacore.parts.UncachedDecoder` answers, which is exact:
+what came before is kept beside the cache, as embedded positions.
 """
 
 from __future__ import annotations
@@ -27,6 +28,21 @@ class Held:
     """[R, n, H]."""
     coordinates: Tensor
     """int64 [R, n, 3]."""
+    valid: Tensor
+    """bool [R, n]: the position is one of the row's; those of finished rows are not."""
+
+    def chosen(self, rows: Tensor) -> Held:
+        """The same of rows by index int64 [R']."""
+        return Held(self.adapter, self.states[rows], self.coordinates[rows], self.valid[rows])
+
+    def followed_by(self, other: Held) -> Held:
+        """With positions of the same adapter behind them."""
+        return Held(
+            self.adapter,
+            torch.cat([self.states, other.states], dim=1),
+            torch.cat([self.coordinates, other.coordinates], dim=1),
+            torch.cat([self.valid, other.valid], dim=1),
+        )
 
 
 @dataclass
@@ -44,6 +60,19 @@ class StepCache:
     task: str = ""
     """Of all rows; empty: unknown."""
     segments: list[list[Held]] = field(default_factory=lambda: [[]])
+    finished: Tensor | None = None
+    """bool [R]: rows that a step has left out; None: there is none."""
+
+    def in_step(self, valid: Tensor | None) -> bool:
+        """Whether rows still go in step after positions of which bool [R, n] are theirs, None: all of them."""
+        if self.own is None:
+            return False
+        if valid is None:
+            return self.finished is None
+        left = ~valid.any(1)
+        whole = valid.all(1) | left
+        again = left.new_zeros(()) if self.finished is None else (self.finished & ~left).any()
+        return bool(whole.all() & ~again)
 
     @property
     def rows(self) -> int:
@@ -78,10 +107,9 @@ class StepCache:
             return
         if self.own is not None:
             self.own = self.own.reordered(rows)
-        self.segments = [
-            [Held(held.adapter, held.states[rows], held.coordinates[rows]) for held in segment]
-            for segment in self.segments
-        ]
+        if self.finished is not None:
+            self.finished = self.finished[rows]
+        self.segments = [[held.chosen(rows) for held in segment] for segment in self.segments]
 
     def fork(self) -> StepCache:
         """An independent cache in the same state."""
@@ -91,18 +119,17 @@ class StepCache:
         twin.own = None if self.own is None else self.own.copied()
         return twin
 
-    def note(self, adapter: str, states: Tensor, coordinates: Tensor) -> None:
+    def note(self, adapter: str, states: Tensor, coordinates: Tensor, valid: Tensor | None) -> None:
         """Positions of all rows joined what came before."""
-        segment = self.segments[-1]
+        if valid is None:
+            valid = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        elif not bool(valid.all()):
+            self.finished = ~valid.any(1)
+        held, segment = Held(adapter, states, coordinates, valid), self.segments[-1]
         if segment and segment[-1].adapter == adapter:
-            last = segment[-1]
-            segment[-1] = Held(
-                adapter,
-                torch.cat([last.states, states], dim=1),
-                torch.cat([last.coordinates, coordinates], dim=1),
-            )
+            segment[-1] = segment[-1].followed_by(held)
         else:
-            segment.append(Held(adapter, states, coordinates))
+            segment.append(held)
 
     def uncached(self, extend: Callable[..., Tensor]) -> Any:
         """The uncached way with all that came before, apart from this cache."""
@@ -112,5 +139,5 @@ class StepCache:
             if number:
                 found.begin_segment()
             for held in segment:
-                extend(held.states, held.coordinates, found, None, held.adapter)
+                extend(held.states, held.coordinates, found, held.valid, held.adapter)
         return found

@@ -106,7 +106,8 @@ def _heard(layout: Layout) -> Tensor:
     others = [name for name in layout.adapters if name not in (ADAPTER, _TEXT)]
     if others:
         raise UserError(
-            f"Whisper's encoder hears sounds, by the adapter 'whisper'; it has no place for '{others[0]}'"
+            f"Whisper's encoder hears sounds alone, and has no place for the adapter '{others[0]}'; a sound is written "
+            "as [AUDIO:wav,preprocess=audio_wave,adapter=whisper]"
         )
     sounds = torch.tensor(
         [name == ADAPTER for name in layout.adapters], device=layout.adapter.device

@@ -69,7 +69,8 @@ class WhisperSound(nn.Module):
         """
         if shape[0] > _RATE * _SECONDS:
             raise RowError(
-                f"a sound of {shape[0] / _RATE:.0f} s; Whisper hears {_SECONDS} s at once: cut it"
+                f"a sound of {shape[0] / _RATE:.0f} s; Whisper hears {_SECONDS} s at once: cut it, or write "
+                f"max_seconds={_SECONDS} in its slot"
             )
         return _seconds(shape[0], options) * _RATE // _STEP
 

@@ -10,6 +10,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 from ofacore import Generalist, Task
 from ofacore.batching.collate import collate
 from ofacore.ground.errors import UserError
+from ofacore.protocols import RowError
 
 RATE = 16_000
 LINE = "[AUDIO:wav,preprocess=audio_wave,adapter=whisper] what? -> [TEXT:t]"
@@ -34,11 +35,10 @@ def folder(folders, tmp_path_factory):
     return folders.whisper(tmp_path_factory.mktemp("whisper") / "folder")
 
 
-def made(folder, **options):
+def made(folder, pad_seconds=1, **model):
     backbone = {"name": "transformers", "path": str(folder)}
-    return Generalist.create(
-        TASKS, backbone=backbone, options={"adapter/whisper": {"pad_seconds": 1, **options}}
-    )
+    options = {"adapter/whisper": {"pad_seconds": pad_seconds}}
+    return Generalist.create(TASKS, backbone=backbone, options=options, **model)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,8 @@ def test_a_sound_is_heard_as_by_a_whisper_of_its_length(model, folder):
 
 
 def test_mixed_lengths_share_a_batch(model, folder):
-    again = made(folder)
+    again = made(folder, checkpoint_activations=True)
+    again.model.train()
     again.model.load_state_dict(model.model.state_dict())
     alone = torch.cat([losses(model, [asked]) for asked in MIXED])
     alone.sum().backward()
@@ -105,5 +106,7 @@ def test_the_length_is_stored(model, tmp_path):
 def test_mistakes_are_told(model, folder):
     with pytest.raises(UserError, match="pad_seconds"):
         made(folder, pad_seconds=0)
+    with pytest.raises(RowError, match="a sound of 31 s; .* write max_seconds=30 in its slot"):
+        batch(model, [("hear", {**ROWS[0], "wav": (np.zeros(31 * RATE, np.float32), RATE)})])
     with pytest.raises(UserError, match="reads one sound for each answer, not several"):
         model.model(batch(model, [("twice", ROWS[0])]))
