@@ -52,6 +52,8 @@ _SCALES = (
     _Scale(float("inf"), {"preset": "tiny"}, 128, 2),
 )
 _LEAST_STEPS, _MOST_STEPS = 200, 4_000
+_LEAST_ROWS = 3
+"""Training rows without which nothing is started."""
 _LOOKED_AT = 200
 """Rows whose values tell whether a slot holds numbers."""
 
@@ -101,6 +103,11 @@ def one_line(
     if columns := _columns(source, template, registry):
         section["columns"] = columns
     rows = len(source)
+    if rows < _LEAST_ROWS:
+        told = "no rows" if not rows else f"{rows} row{'s' * (rows > 1)}"
+        raise UserError(
+            f"{splits['train']} has {told}: too few to learn from and to hold some out; give {_LEAST_ROWS} or more"
+        )
     metrics = list(_metrics(template, registry, _Values(source, columns)))
     scale = next(scale for scale in _SCALES if rows <= scale.rows)
     trained = rows * (1 - sum(shares.values()))

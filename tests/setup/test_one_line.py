@@ -14,6 +14,7 @@ from PIL import Image
 
 from ofa_cli.main import main
 from ofacore.config.schema import DataConfig
+from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.setup.one_line import one_line
 from ofacore.sources import ListSource, open_source
@@ -115,6 +116,14 @@ def test_numbers_and_repeats_have_metrics_of_their_own(tmp_path: Path) -> None:
     assert metrics("[TEXT:n,closed_set]") == ["accuracy"]
     assert metrics("([TEXT:kinds])*") == metrics("([CATEGORY:kinds])*") == ["multilabel_f1"]
     assert metrics("([TEXT:kinds,closed_set])* [TEXT:m]") == ["multilabel_f1", "chrf"]
+
+
+@pytest.mark.parametrize(("rows", "said"), [(0, "no rows"), (1, "1 row:"), (2, "2 rows:")])
+def test_a_table_of_hardly_any_rows_is_refused(tmp_path: Path, rows: int, said: str) -> None:
+    data = tmp_path / "few.csv"
+    data.write_text("word,kind\n" + "a cat,animal\n" * rows)
+    with pytest.raises(UserError, match=rf"few.csv has {said}.* give 3 or more"):
+        written(WORD, str(data))
 
 
 def test_the_file_that_is_written_trains_the_same_run(
