@@ -11,14 +11,19 @@ from typing import TypeVar
 from ofacore.protocols import BaselineTask, ContrastTask
 from ofacore.setup.datasets import spread
 
-SHARE = 0.1
-"""Of the time of the training."""
+_SHARE, _LEAST_SECONDS = 0.1, 5.0
+"""Of the time of the training that all methods may take, and what they may take after a short one."""
 LEAST_ROWS = 20
 """Training rows from which on a method is fitted."""
 _TRIAL = 8
 """A method is first tried on one of so many rows, to learn how long all of them take."""
 Task = TypeVar("Task", BaselineTask, ContrastTask)
 Answers = TypeVar("Answers")
+
+
+def beside(training: float | None) -> float | None:
+    """Seconds for the methods beside a training that took so long; None: as long as they take."""
+    return None if training is None else max(_LEAST_SECONDS, _SHARE * training)
 
 
 @dataclass
@@ -76,6 +81,7 @@ def fitted(
     few = max(LEAST_ROWS, rows // _TRIAL)
     if deadline.until is None or few >= rows:
         return method(task), rows
+    method(task.some(spread(rows, LEAST_ROWS)))  # what is imported at first use is no time of rows
     began = deadline.clock()
     found = method(task.some(spread(rows, few)))
     count = deadline.rows(rows, few, deadline.clock() - began)
