@@ -15,6 +15,7 @@ from ofacore.config.showing import show
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
+from ofacore.ground.patterns import is_remote
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import needed_columns
 from ofacore.plugin import Registry
@@ -52,6 +53,8 @@ _SCALES = (
     _Scale(float("inf"), {"preset": "tiny"}, 128, 2),
 )
 _LEAST_STEPS, _MOST_STEPS = 200, 4_000
+_LEAST_ROWS = 3
+"""Training rows without which nothing is started."""
 _LOOKED_AT = 200
 """Rows whose values tell whether a slot holds numbers."""
 
@@ -89,7 +92,8 @@ def one_line(
         UserError: The data are not there, or cannot be opened.
     """
     template = compile_instruction(instruction, registry)
-    if not Path(data).exists() and not any(mark in data for mark in "*?["):
+    named = is_remote(data) or any(mark in data for mark in "*?[{")
+    if not named and not Path(data).exists():
         raise UserError(f"no file or folder {data}{nearest(Path(data))}")
     splits = _splits(data)
     task = _name(template, registry)
@@ -101,6 +105,11 @@ def one_line(
     if columns := _columns(source, template, registry):
         section["columns"] = columns
     rows = len(source)
+    if rows < _LEAST_ROWS:
+        told = "no rows" if not rows else f"{rows} row{'s' * (rows > 1)}"
+        raise UserError(
+            f"{splits['train']} has {told}: too few to learn from and to hold some out; give {_LEAST_ROWS} or more"
+        )
     metrics = list(_metrics(template, registry, _Values(source, columns)))
     scale = next(scale for scale in _SCALES if rows <= scale.rows)
     trained = rows * (1 - sum(shares.values()))

@@ -11,14 +11,19 @@ from typing import TypeVar
 from ofacore.protocols import BaselineTask, ContrastTask
 from ofacore.setup.datasets import spread
 
-SHARE = 0.1
-"""Of the time of the training."""
+_SHARE, _LEAST_SECONDS = 0.1, 5.0
+"""Of the time of the training that all methods may take, and what they may take after a short one."""
 LEAST_ROWS = 20
 """Training rows from which on a method is fitted."""
-_TRIAL = 8
-"""A method is first tried on one of so many rows, to learn how long all of them take."""
+_FIRST, _GROWTH, _WORTH = 16, 4, 1.5
+"""A method first learns from one of so many rows; then from at most so many times as many, and at least so many."""
 Task = TypeVar("Task", BaselineTask, ContrastTask)
 Answers = TypeVar("Answers")
+
+
+def beside(training: float | None) -> float | None:
+    """Seconds for the methods beside a training that took so long; None: as long as they take."""
+    return None if training is None else max(_LEAST_SECONDS, _SHARE * training)
 
 
 @dataclass
@@ -71,19 +76,24 @@ class Deadline:
 def fitted(
     method: Callable[[Task], Answers | None], task: Task, deadline: Deadline
 ) -> tuple[Answers | None, int]:
-    """What a method answers when it has learned from as many rows as there is time for, and how many these are."""
+    """What a method answers when it has learned from as many rows as there is time for, and how many these are.
+
+    It begins with few rows, and goes on with up to four times as many while the time of the last is worth that.
+    """
     rows = len(task)
-    few = max(LEAST_ROWS, rows // _TRIAL)
-    if deadline.until is None or few >= rows:
-        return method(task), rows
-    began = deadline.clock()
-    found = method(task.some(spread(rows, few)))
-    count = deadline.rows(rows, few, deadline.clock() - began)
-    if found is not None and count <= few:
-        return found, few
-    if found is None:  # it may need more rows to see that it applies
-        count = rows
-    return method(task.some(spread(rows, count))), count
+    count = rows if deadline.until is None else min(rows, max(LEAST_ROWS, rows // _FIRST))
+    while True:
+        began = deadline.clock()
+        found = method(task if count == rows else task.some(spread(rows, count)))
+        if count == rows:
+            return found, rows
+        if found is None:  # it may need more rows to see that it applies
+            count = rows
+            continue
+        possible = deadline.rows(rows, count, deadline.clock() - began)
+        if possible < _WORTH * count:
+            return found, count
+        count = min(possible, _GROWTH * count)
 
 
 def told(name: str, rows: int, of: int) -> str:

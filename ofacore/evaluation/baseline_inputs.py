@@ -5,7 +5,6 @@ What is neither goes through its preprocessor, and the arrays that come out are 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,18 +30,30 @@ _CELLS, _NUMBERS = 16, 4096
 Row = Mapping[str, Any]
 
 
+def affordable(encoder: Encoder, train: Source, asked: int, wanted: int, deadline: Deadline) -> int:
+    """How many of the wanted training rows can be encoded, beside those that are asked, in half of the time."""
+    wanted, half = min(wanted, len(train)), deadline.part(2)
+    if half.until is None or wanted <= LEAST_ROWS:
+        return wanted
+    sources, tried, began = _sources(encoder), 0, half.clock()
+    for row in _readable(train, LEAST_ROWS):
+        _inputs_or_none(encoder, row, sources)
+        tried += 1
+    possible = half.rows(wanted + asked, tried, half.clock() - began) - asked
+    return max(min(wanted, 2 * LEAST_ROWS), possible)
+
+
 def baseline_task(
-    encoder: Encoder, slot: str, train: Source, rows: Sequence[Row], most: int, deadline: Deadline
+    encoder: Encoder, slot: str, train: Source, rows: Sequence[Row], most: int
 ) -> BaselineTask | None:
     """What methods learn from for a target slot; None where there are too few rows, or no such slot.
 
     Args:
         encoder: Of the task.
         slot: Its target.
-        train: Training rows, of which up to ``most`` are read: fewer where half of the time is not enough.
+        train: Training rows.
         rows: What is to be answered, raw.
-        most: See ``train``.
-        deadline: When the methods have to be done.
+        most: Training rows that are read at most, evenly spread.
     """
     template = encoder.plan.templates[0]
     target = next((found for found in template.targets() if found.name == slot), None)
@@ -50,7 +61,7 @@ def baseline_task(
         return None
     sources = _sources(encoder)
     found, targets = [], []
-    for row in _training_rows(encoder, sources, train, len(rows), most, deadline):
+    for row in _readable(train, most):
         try:
             value = encoder.columns.apply(row).get(target.name)
             inputs = _inputs(encoder, row, sources)
@@ -69,7 +80,7 @@ def baseline_task(
 
 
 def contrast_task(
-    encoder: Encoder, train: Source, rows: Sequence[Row], most: int, deadline: Deadline
+    encoder: Encoder, train: Source, rows: Sequence[Row], most: int
 ) -> ContrastTask | None:
     """What methods learn from for a contrast, as `baseline_task`."""
     contrast = encoder.plan.templates[0].contrast
@@ -78,7 +89,7 @@ def contrast_task(
     sides = [[slot] for slot in _sides(encoder, contrast)]
     both = [slot for side in sides for slot in side]
     found = []
-    for row in _training_rows(encoder, both, train, len(rows), most, deadline):
+    for row in _readable(train, most):
         pair = [_inputs_or_none(encoder, row, side) for side in sides]
         if all(pair):
             found.append(pair)
@@ -100,24 +111,8 @@ def _sides(encoder: Encoder, contrast: Contrast) -> list[SlotPlan]:
     return [by_name[contrast.left.name], by_name[contrast.right.name]]
 
 
-def _training_rows(
-    encoder: Encoder,
-    slots: Sequence[SlotPlan],
-    train: Source,
-    asked: int,
-    most: int,
-    deadline: Deadline,
-) -> Iterator[Row]:
-    """Up to ``most`` rows that can be read, evenly spread; fewer where encoding all of them would take too long."""
-    half = deadline.part(2)
-    if half.until is not None and most > LEAST_ROWS:
-        began, tried = time.perf_counter(), 0
-        for _, row in readable(train, LEAST_ROWS):
-            if not isinstance(row, RowError):
-                _inputs_or_none(encoder, row, slots)
-                tried += 1
-        seconds = time.perf_counter() - began
-        most = max(2 * LEAST_ROWS, half.rows(most + asked, tried, seconds) - asked)
+def _readable(train: Source, most: int) -> Iterator[Row]:
+    """Up to so many rows, evenly spread, without those that cannot be read."""
     return (row for _, row in readable(train, most) if not isinstance(row, RowError))
 
 

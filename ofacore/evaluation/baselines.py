@@ -13,7 +13,7 @@ from typing import Any
 
 from ofacore.batching.permutation import item_rng
 from ofacore.evaluation.allowance import Deadline, fitted, told
-from ofacore.evaluation.baseline_inputs import baseline_task, contrast_task
+from ofacore.evaluation.baseline_inputs import affordable, baseline_task, contrast_task
 from ofacore.evaluation.embedded import judged_sides, sides
 from ofacore.evaluation.evaluation_errors import MetricError, reason_of
 from ofacore.evaluation.judging import Answered, Judging
@@ -106,10 +106,12 @@ def ranked(
         found += _scored(assembly, plan, rows, data.baseline_doc, 0.0, list(own))
     task = None
     if data.train is not None and assembly.registry.names("baseline"):
-        encoder, most = assembly.encoder(plan), rows_seen(assembly)
-        task = baseline_task(encoder, use.slot, data.train, rows, most, deadline)
+        encoder, wanted = assembly.encoder(plan), min(rows_seen(assembly), len(data.train))
+        most = affordable(encoder, data.train, len(rows), wanted, deadline)
+        task = baseline_task(encoder, use.slot, data.train, rows, most)
     if task is not None:
-        for doc, seconds, answers in _answers(assembly, plan, task, len(rows), deadline):
+        of = wanted if most < wanted else len(task)
+        for doc, seconds, answers in _answers(assembly, plan, task, of, len(rows), deadline):
             if doc not in [one.doc for one in found]:
                 given = [{use.slot: value} for value in answers.values]
                 found += _scored(assembly, plan, rows, doc, seconds, given)
@@ -129,12 +131,15 @@ def ranked_pairs(
     registry, encoder, use = assembly.registry, assembly.encoder(plan), plan.metrics[0]
     if not _methods(assembly, plan, embeds=True):
         return []
-    task = contrast_task(encoder, data.train, rows, rows_seen(assembly), deadline)
+    wanted = min(rows_seen(assembly), len(data.train))
+    most = affordable(encoder, data.train, len(rows), wanted, deadline)
+    task = contrast_task(encoder, data.train, rows, most)
     if task is None:
         return []
+    of = wanted if most < wanted else len(task)
     metric = registry.load("metric", use.metric)
     found = []
-    for doc, seconds, answers in _answers(assembly, plan, task, len(rows), deadline):
+    for doc, seconds, answers in _answers(assembly, plan, task, of, len(rows), deadline):
         pairs = list(zip(answers.left, answers.right, strict=True))
         judged = judged_sides(use, plan, [encoder.columns.apply(row) for row in rows], pairs)
         with blaming(plan.name, use):
@@ -147,10 +152,14 @@ def _answers(
     assembly: Assembly,
     plan: TaskPlan,
     task: BaselineTask | ContrastTask,
+    of: int,
     count: int,
     deadline: Deadline,
 ) -> Iterator[tuple[str, float, Any]]:
-    """What each method that is made for the task answers: its name, seconds and answers."""
+    """What each method that is made for the task answers: its name, seconds and answers.
+
+    ``of`` is the number of training rows without a deadline, ``count`` that of the rows that are asked.
+    """
     methods = _methods(assembly, plan, embeds=isinstance(task, ContrastTask))
     for place, (name, method) in enumerate(methods.items()):
         started = time.perf_counter()
@@ -165,7 +174,7 @@ def _answers(
             _leave_out(plan, name, error)
             continue
         if found is not None:
-            yield told(found.name, seen, len(task)), time.perf_counter() - started, found
+            yield told(found.name, seen, of), time.perf_counter() - started, found
 
 
 def _methods(assembly: Assembly, plan: TaskPlan, embeds: bool) -> dict[str, Callable[[Any], Any]]:

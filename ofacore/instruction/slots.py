@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -137,6 +138,8 @@ def _bad_word(at: Bracket, role: str) -> InstructionError:
     if bad := re.search(r"[^A-Za-z0-9_\s]", written):
         hint = at.repaired(token.start, end, _as_name(written) or role)
         message = f"a {role} holds letters (A-Z, a-z), digits and `_` only"
+        if role == "name":
+            message += "; data.columns maps it to another column"
         return at.error(message, token.start + bad.start(), hint)
     if after.kind == "=":
         hint = at.repaired(token.start, token.start, "name,")
@@ -177,4 +180,7 @@ def _missing_comma(at: Bracket, token: Token, after: Token) -> InstructionError:
 
 
 def _as_name(written: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "_", written).strip("_")
+    """The same in ASCII, letters without their accents."""
+    parts = unicodedata.normalize("NFKD", written)
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
+    return re.sub(r"[^A-Za-z0-9_]+", "_", plain).strip("_")

@@ -246,8 +246,9 @@ class TaskCheck:
                         )
                         break
                     hint = suggest(column, there) or f"there are: {listing(there)}"
+                    hint += f"; data.columns: {{{slot}: NAME}} reads another one"
                     if len(there) >= _WIDE:
-                        hint += f"; data.columns: {{{slot}: '*'}} makes one object of all that nothing else reads"
+                        hint += ", '*' an object of all that nothing else reads"
                     yield Problem(
                         f"{self._path}.data.{split}",
                         f"slot '{slot}' reads column '{column}', which is missing",

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from ofacore.checkpoint import find_latest, pointer_facts
-from ofacore.evaluation.allowance import SHARE
+from ofacore.evaluation.allowance import beside
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.report import ScoreRow
 from ofacore.evaluation.results import scores_or_none, write_results
@@ -81,7 +81,7 @@ def evaluate_run(
         limit=limit,
         data=data,
         generation=generation,
-        seconds=_for_baselines(folder),
+        seconds=beside(training_seconds(folder)),
         shows=True,
     ):
         done.append(_of_checkpoint(found, place))
@@ -116,7 +116,7 @@ def finish(
         generalist.tasks,
         "test",
         limit,
-        seconds=_for_baselines(folder),
+        seconds=beside(training_seconds(folder)),
         shows=is_first(),
     ):
         done.append(_of_checkpoint(found, latest))
@@ -136,12 +136,6 @@ def finish(
     told = f"run folder: {folder}{where}"
     console.print(told, markup=False, highlight=False, soft_wrap=True)
     return scores
-
-
-def _for_baselines(folder: Path) -> float | None:
-    """Seconds that quick methods may take beside a run; None where it is not known how long it trained."""
-    trained = training_seconds(folder)
-    return None if trained is None else SHARE * trained
 
 
 def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:

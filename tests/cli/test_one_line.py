@@ -15,6 +15,7 @@ from PIL import Image
 from ofa_cli.main import main
 from ofa_cli.one_line import one_line
 from ofacore.config.schema import DataConfig
+from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.sources import ListSource, open_source
 from ofacore.sources.held_out import held_out
@@ -117,6 +118,23 @@ def test_numbers_and_repeats_have_metrics_of_their_own(tmp_path: Path) -> None:
     assert metrics("([TEXT:kinds,closed_set])* [TEXT:m]") == ["multilabel_f1", "chrf"]
 
 
+def test_rows_may_lie_in_several_files(tmp_path: Path) -> None:
+    for number in (0, 1):
+        (tmp_path / f"part-{number}.csv").write_text("word,kind\na cat,animal\na rose,plant\n")
+    _, task = written(WORD, str(tmp_path / "part-{0..1}.csv"))
+    assert task["data"]["train"].endswith("part-{0..1}.csv")
+    with pytest.raises(UserError, match="part-2.csv"):
+        written(WORD, str(tmp_path / "part-{0..2}.csv"))
+
+
+@pytest.mark.parametrize(("rows", "said"), [(0, "no rows"), (1, "1 row:"), (2, "2 rows:")])
+def test_a_table_of_hardly_any_rows_is_refused(tmp_path: Path, rows: int, said: str) -> None:
+    data = tmp_path / "few.csv"
+    data.write_text("word,kind\n" + "a cat,animal\n" * rows)
+    with pytest.raises(UserError, match=rf"few.csv has {said}.* give 3 or more"):
+        written(WORD, str(data))
+
+
 def test_the_file_that_is_written_trains_the_same_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +160,7 @@ def test_the_file_that_is_written_trains_the_same_run(
         losses.append([json.loads(line).get("train/kind/kind") for line in lines])
     assert losses[0] == losses[1] and any(losses[0])
     assert "an instruction needs rows" in ofa(WORD, code=2)
+    assert "'rows.csv' exists" in ofa(WORD, "rows.csv", "--save-config", "rows.csv", code=2)
     assert "goes with an instruction" in ofa("kind.yaml", "rows.csv", code=2)
     assert "did you mean rows.csv" in ofa(WORD, "row.csv", code=2)
     assert "did you mean 'closed_set'?" in ofa(WORD.replace("closed", "close"), "rows.csv", code=2)

@@ -23,6 +23,12 @@ line 1, column 6: a slot type is written in capitals, digits and `_`
 try: [TEXT:x]
 """,
     r"""
+line 1, column 11: a name holds letters (A-Z, a-z), digits and `_` only; data.columns maps it to another column
+  [TEXT:inglés] -> [TEXT:b]
+            ^
+try: [TEXT:ingles]
+""",
+    r"""
 line 1, column 5: this `[` opens no slot
   see [figure 1] -> [TEXT:y]
       ^

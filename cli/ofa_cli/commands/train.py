@@ -165,11 +165,14 @@ def _from_line(
 ) -> ConfigText:
     """The configuration that a line stands for; what was chosen is told."""
     from ofa_cli.one_line import one_line
+    from ofacore.ground.errors import UserError
     from ofacore.ground.folders import check_place
     from ofacore.plugin import Registry
 
     if save_config is not None:
         check_place(save_config)
+        if save_config.exists() and not resume:
+            raise UserError(f"--save-config '{save_config}' exists; name another file")
     found = one_line(instruction, data, Registry.discover(), resume=resume, numbered=out is None)
     if rank() in (None, 0):
         for note in found.notes:

@@ -36,7 +36,9 @@ class SharedWords:
             return None
         _, vectors = reduced(matrix.train, matrix.test)
         count = len(task.test_left)
-        return ContrastAnswers(matrix.told, unit(vectors[:count]), unit(vectors[count:]))
+        return ContrastAnswers(
+            matrix.told, list(unit(vectors[:count])), list(unit(vectors[count:]))
+        )
 
 
 class NeighbourPairs:
@@ -59,7 +61,7 @@ class NeighbourPairs:
         partners, asked = (unit(vectors) for vectors in reduced(right.train, right.test))
         weights = np.maximum(1.0 - distances, 1e-6)[..., None]
         found = (partners[places] * weights).sum(axis=1)
-        return ContrastAnswers(f"{left.told} + nearest neighbours", unit(found), asked)
+        return ContrastAnswers(f"{left.told} + nearest neighbours", list(unit(found)), list(asked))
 
 
 def unit(vectors: Any) -> np.ndarray:

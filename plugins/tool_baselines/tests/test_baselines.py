@@ -180,7 +180,7 @@ class Slow:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "seen"), [(None, [800]), (200.0, [100, 800]), (40.0, [100, 300])]
+    ("seconds", "seen"), [(None, [800]), (200.0, [50, 200, 800]), (60.0, [50, 200, 350])]
 )
 def test_a_method_learns_from_the_rows_that_there_is_time_for(
     seconds: float | None, seen: list[int]
@@ -188,7 +188,7 @@ def test_a_method_learns_from_the_rows_that_there_is_time_for(
     slow = Slow()
     found, rows = fitted(slow, table([0] * 800), Deadline(seconds, lambda: slow.now))
     assert slow.seen == seen and rows == seen[-1] and found is not None
-    assert told("slow", rows, 800) == ("slow" if rows == 800 else "slow, 300 rows")
+    assert told("slow", rows, 800) == ("slow" if rows == 800 else "slow, 350 rows")
 
 
 def test_time_that_one_task_leaves_is_for_the_others() -> None:
