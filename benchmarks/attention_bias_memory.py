@@ -96,7 +96,7 @@ def model_and_batch(adapter: str) -> tuple[Any, Any]:
     import numpy as np
 
     from ofacore.batching.collate import collate
-    from ofacore.config.schema import ModelConfig
+    from ofacore.config.model_section import ModelConfig
     from ofacore.ground.vocabulary import Block, Vocabulary
     from ofacore.model.item_needs import ModelNeeds, Part
     from ofacore.model.universal import UniversalModel

@@ -62,7 +62,7 @@ def ours(preset: str) -> dict[str, Callable[[], object]]:
     import numpy as np
     import torch
 
-    from ofacore.config.schema import ModelConfig
+    from ofacore.config.model_section import ModelConfig
     from ofacore.decoding.session import Session
     from ofacore.ground.vocabulary import Block, Vocabulary
     from ofacore.model.backbone.blocked import blocked_weights

@@ -90,7 +90,8 @@ def agreed_steps(step: Any, seconds: float) -> int:
 
 def training_step(layout: Any, preset: str):  # noqa: ANN201
     """A step as the training loop makes it, without reading data."""
-    from ofacore.config.schema import FaultConfig, ModelConfig, OptimizerConfig
+    from ofacore.config.model_section import ModelConfig
+    from ofacore.config.train_section import FaultConfig, OptimizerConfig
     from ofacore.ground.vocabulary import Block, Vocabulary
     from ofacore.model.item_needs import ModelNeeds, Part
     from ofacore.model.pipeline.stages import cut_model

@@ -107,7 +107,7 @@ def ours(folder: Path) -> Callable[[list[str]], int]:
     from ofa_cli.predicting.places import AnswerPlaces
     from ofa_cli.predicting.predict import WINDOW, answer_all
     from ofacore import Generalist
-    from ofacore.config.schema import DataConfig
+    from ofacore.config.task_section import DataConfig
 
     model = Generalist.from_pretrained(folder / "run")
     plan = model.plan(INSTRUCTION)

@@ -108,7 +108,8 @@ def run_ours(
     """The universal model with its token adapter, head and criterion, and the optimiser of the training loop."""
     import torch
 
-    from ofacore.config.schema import ModelConfig, OptimizerConfig
+    from ofacore.config.model_section import ModelConfig
+    from ofacore.config.train_section import OptimizerConfig
     from ofacore.ground.vocabulary import Block, Vocabulary
     from ofacore.model.item_needs import ModelNeeds, Part
     from ofacore.model.universal import UniversalModel

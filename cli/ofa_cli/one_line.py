@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ofacore.config.loading import ConfigText
-from ofacore.config.schema import DataConfig, RunConfig
+from ofacore.config.schema import RunConfig
 from ofacore.config.showing import show
+from ofacore.config.task_section import DataConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError

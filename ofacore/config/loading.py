@@ -14,7 +14,8 @@ from ofacore.config.documents import read_document
 from ofacore.config.layering import Layer, Path, dotted, merge, with_defaults_of_star
 from ofacore.config.overrides import apply_overrides
 from ofacore.config.problems import ConfigError, Place, Problem
-from ofacore.config.schema import DataConfig, RunConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.config.validation import explained, salvage, validate
 from ofacore.ground.excerpts import excerpt
 from ofacore.plugin import Registry, suggest

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ofacore.config.schema import ModelConfig
+    from ofacore.config.model_section import ModelConfig
 
 _FAMILY = "ofa-"
 _FAMILY_OPTIONS: Mapping[str, Any] = MappingProxyType(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.preset_options import with_preset_options as with_preset_options
-from ofacore.config.schema import ModelConfig
 from ofacore.ground.errors import UserError
 from ofacore.plugin import suggest
 

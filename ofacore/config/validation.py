@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from ofacore.config.layering import Layer, Path, dotted
 from ofacore.config.problems import Problem
-from ofacore.config.schema import RunConfig, Section
+from ofacore.config.schema import RunConfig
+from ofacore.config.section import Section
 from ofacore.plugin import suggest
 
 _LONGEST = 60

@@ -10,7 +10,7 @@ import torch
 
 from ofacore.batching.collate import collate
 from ofacore.batching.permutation import item_rng
-from ofacore.config.schema import TrainConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.encoding.encoder import Encoder
 from ofacore.evaluation.metric_check import try_metrics
 from ofacore.evaluation.runner import Evaluated, evaluate_tasks

@@ -15,8 +15,11 @@ from pydantic import ValidationError
 
 from ofacore.config.closed_values import members
 from ofacore.config.component_options import component_options
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.problems import ConfigError
-from ofacore.config.schema import ModelConfig, RunConfig, Section, TrainConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.section import Section
+from ofacore.config.train_section import TrainConfig
 from ofacore.config.validation import explained
 from ofacore.ground.errors import UserError
 from ofacore.instruction import format, parse

@@ -19,7 +19,7 @@ from ofacore.checkpoint.by_name import origin_in, origin_of
 from ofacore.checkpoint.sharded import stored
 from ofacore.components.schedules import build_schedule
 from ofacore.config.problems import ConfigError
-from ofacore.config.schema import TrainConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.evaluation.validator import Validator
 from ofacore.generalist.rollout import Rollout
 from ofacore.generalist.storing import described

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import with_sizes
 from ofacore.model.backbone.abilities import check_divisions, check_members, check_wishes, sizes_of
 from ofacore.model.backbone.positions import scheme_of

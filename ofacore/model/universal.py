@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.batching.transfer import batch_on
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import with_preset_options
 from ofacore.ground.artifacts import Artifact
 from ofacore.ground.errors import UserError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ofacore.config.schema import LossConfig, TaskConfig
+from ofacore.config.task_section import LossConfig, TaskConfig
 from ofacore.plan.compile import compile_task
 from ofacore.plan.types import LossPlan, TaskPlan
 from ofacore.plugin import LossUse, MetricUse, Registry, TaskPreset

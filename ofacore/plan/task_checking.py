@@ -8,7 +8,7 @@ from typing import Any
 
 from ofacore.config.closed_values import is_misfit, quoted
 from ofacore.config.problems import Problem
-from ofacore.config.schema import TaskConfig
+from ofacore.config.task_section import TaskConfig
 from ofacore.ground.addresses import address_problem
 from ofacore.ground.excerpts import excerpt, listing
 from ofacore.ground.patterns import is_remote, named_files

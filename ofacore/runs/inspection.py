@@ -12,7 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ofacore.batching.collate import collate
 from ofacore.batching.transfer import batch_on
-from ofacore.config.schema import DataConfig, ModelConfig, RunConfig, TaskConfig
+from ofacore.config.model_section import ModelConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.task_section import DataConfig, TaskConfig
 from ofacore.generalist.facade import build_model
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_place

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ofacore.config.schema import TrainConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.ground.machine import current_memory
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import Batch

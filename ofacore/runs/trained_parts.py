@@ -9,7 +9,7 @@ from math import prod
 from rich.console import Console
 from torch import nn
 
-from ofacore.config.schema import OptimizerConfig
+from ofacore.config.train_section import OptimizerConfig
 from ofacore.parallel.sharding import whole_shape
 from ofacore.runs.scoring_run import print_table
 from ofacore.training.optim.parameters import Treatment, first_match, treatments

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ofacore.config.component_options import component_options
-from ofacore.config.schema import ModelConfig, RunConfig
+from ofacore.config.model_section import ModelConfig
+from ofacore.config.schema import RunConfig
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofacore.config.schema import SplitConfig, TaskConfig
+from ofacore.config.task_section import SplitConfig, TaskConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError

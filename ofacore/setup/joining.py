@@ -8,8 +8,11 @@ from typing import Any
 from ofacore.config.component_options import LOOP_KINDS, OLDER, component_options
 from ofacore.config.preset_options import with_preset_options
 from ofacore.config.problems import ConfigError, Problem
-from ofacore.config.schema import RunConfig, Section, TaskConfig, TrainConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.section import Section
 from ofacore.config.sizes import resolve
+from ofacore.config.task_section import TaskConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.ground.excerpts import excerpt
 from ofacore.plugin import suggest
 from ofacore.setup.assembly import Assembly

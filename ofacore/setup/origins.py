@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.preset_options import with_preset_options
-from ofacore.config.schema import ModelConfig, RunConfig
+from ofacore.config.schema import RunConfig
 from ofacore.plan import TaskPlan
 from ofacore.plan.neighbours import with_neighbours
 from ofacore.plan.resolved_options import components_of

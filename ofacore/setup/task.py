@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ofacore.config.schema import TaskConfig
+from ofacore.config.task_section import TaskConfig
 from ofacore.config.validation import explained
 from ofacore.ground.errors import UserError
 

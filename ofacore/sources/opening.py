@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.ground.excerpts import cut, excerpt
 from ofacore.ground.patterns import is_remote, named_files
 from ofacore.sources.arrow_values import conversions

@@ -17,7 +17,7 @@ import torch
 
 from ofacore.batching.steps import Step
 from ofacore.batching.transfer import batch_on
-from ofacore.config.schema import FaultConfig
+from ofacore.config.train_section import FaultConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.process_groups import data_rank, data_size, layout

@@ -13,7 +13,7 @@ from torch import nn
 
 from ofacore.batching.steps import Step
 from ofacore.checkpoint import Snapshot
-from ofacore.config.schema import TrainConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel.agreement import everyones, stop_reason
 from ofacore.parallel.process_groups import layout

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ofa_cli.main import main
 from ofa_cli.one_line import one_line
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.sources import ListSource, open_source

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ofacore.config import json_schema
 from ofacore.config import schema as module
-from ofacore.config.schema import RunConfig, Section
+from ofacore.config.schema import RunConfig
+from ofacore.config.section import Section
 from tools.docs.configuration_page import reference_markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"

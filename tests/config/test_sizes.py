@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import PRESETS, ModelSizeError, Sizes, resolve, with_preset_options
 
 

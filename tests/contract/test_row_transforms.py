@@ -7,7 +7,8 @@ import pytest
 
 from ofa_kit import ClosedRegistry
 from ofacore import Generalist, Task
-from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.task_section import TaskConfig
 from ofacore.plan import as_text, plan_task
 from ofacore.plan.checking import check
 from ofacore.plan.planned_run import PlannedRun

@@ -12,7 +12,7 @@ import torch
 
 from ofacore import Generalist, Task
 from ofacore.config import ConfigError
-from ofacore.config.schema import TrainConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.generalist.run_length import settle_steps
 from ofacore.ground.errors import UserError
 from ofacore.training.callbacks.end_mark import read_end

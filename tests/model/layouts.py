@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ofa_positions_untied.manifest import MANIFEST as UNTIED
 from ofacore.components.manifest import MANIFEST as CORE
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.ground.vocabulary import Block, Vocabulary
 from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from ofa_foreign.exporting import export_run
 from ofacore import Generalist, Task
-from ofacore.config.schema import LoraConfig, RunConfig
+from ofacore.config.model_section import LoraConfig
+from ofacore.config.schema import RunConfig
 from ofacore.evaluation.forced import reference_log_probs
 from ofacore.generalist.low_rank import without_low_rank
 from ofacore.model.universal import UniversalModel

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ofacore import Generalist, Task
-from ofacore.config.schema import LoraConfig, PrefixConfig, RunConfig
+from ofacore.config.model_section import LoraConfig, PrefixConfig
+from ofacore.config.schema import RunConfig
 from ofacore.evaluation.forced import reference_log_probs
 from ofacore.model.universal import UniversalModel
 from ofacore.parts import UncachedDecoder

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ofacore.config.schema import LoraConfig
+from ofacore.config.model_section import LoraConfig
 from ofacore.ground.vocabulary import Block, Vocabulary
 from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from ofacore.checkpoint import Snapshot, load, save
-from ofacore.config.schema import CheckpointConfig, OptimizerConfig, TrainConfig
+from ofacore.config.train_section import CheckpointConfig, OptimizerConfig, TrainConfig
 from ofacore.model.pipeline.stages import cut_model
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.process_grid import ProcessGrid

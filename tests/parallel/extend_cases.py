@@ -13,7 +13,7 @@ import torch.distributed as dist
 from ofacore import Generalist
 from ofacore.batching.collate import collate
 from ofacore.batching.permutation import item_rng
-from ofacore.config.schema import OptimizerConfig
+from ofacore.config.train_section import OptimizerConfig
 from ofacore.generalist.fitting import divide
 from ofacore.generalist.whole_model import whole_model
 from ofacore.parallel import process_groups as groups

@@ -10,7 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofacore.config.schema import FaultConfig, LoraConfig, OptimizerConfig, PrefixConfig
+from ofacore.config.model_section import LoraConfig, PrefixConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.megatron import megatron

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.nn.functional import all_reduce
 
-from ofacore.config.schema import FaultConfig, OptimizerConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.model.universal import UniversalModel
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.agreement import check_started_alike

@@ -17,7 +17,7 @@ from torch import Tensor
 from ofacore import Generalist, Task
 from ofacore.batching.cursor import Cursor
 from ofacore.batching.steps import StepLoader
-from ofacore.config.schema import FaultConfig, OptimizerConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.generalist.fitting import loader_settings, schedule, training_data
 from ofacore.ground.errors import UserError
 from ofacore.model.item_needs import ModelNeeds, Part

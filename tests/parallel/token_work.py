@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ofa_planner.workload import Workload
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.ground.vocabulary import Block, Vocabulary
 from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from ofa_planner.choice import Choice
 from ofa_planner.traffic import of_micro_batch, of_step
-from ofacore.config.schema import FaultConfig, OptimizerConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.model.pipeline.stages import cut_model
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.counting import CallCounter

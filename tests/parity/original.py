@@ -18,7 +18,7 @@ from torch import Tensor
 from ofa_foreign.formats import ofasys_names, ofasys_options
 from ofa_foreign.formats.mapping import given, taken
 from ofacore.batching.collate import collate
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.ground.vocabulary import BOS, EOS, MASK, PAD, UNK, Block, Vocabulary
 from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.model.universal import UniversalModel

@@ -17,8 +17,9 @@ from ofa_planner.memory import held
 from ofa_planner.search import NothingFitsError, propose
 from ofa_planner.weights import weights
 from ofa_planner.workload import Workload
-from ofacore.config.schema import ModelConfig, OptimizerConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import ModelSizeError
+from ofacore.config.train_section import OptimizerConfig
 from ofacore.model.pipeline.stages import _holders, plan_stages
 from ofacore.parallel.process_grid import ProcessGrid
 from ofacore.training.optim.optimizer import RunOptimizer

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.config.schema import ModelConfig, ParallelConfig, RunConfig, TrainConfig
+from ofacore.config.model_section import ModelConfig
+from ofacore.config.schema import ParallelConfig, RunConfig
 from ofacore.config.sizes import PRESETS
+from ofacore.config.train_section import TrainConfig
 from ofacore.parallel.process_grid import LayoutError
 from ofacore.setup.layout_check import layout_of, layout_problems, near
 

@@ -92,7 +92,7 @@ def test_what_pandas_takes_for_missing_is_absent() -> None:
 
 
 def test_dates_and_decimals_are_text_and_truth_values_need_a_transform(tmp_path: Path) -> None:
-    from ofacore.config.schema import DataConfig
+    from ofacore.config.task_section import DataConfig
 
     table = pyarrow.table(
         {
@@ -182,7 +182,7 @@ def test_small_floats_and_classes_inside_of_other_columns(tmp_path: Path) -> Non
 
 
 def test_a_map_is_an_object(tmp_path: Path) -> None:
-    from ofacore.config.schema import DataConfig
+    from ofacore.config.task_section import DataConfig
 
     kind = pyarrow.map_(pyarrow.string(), pyarrow.float32())
     table = pyarrow.table(
@@ -263,7 +263,7 @@ def test_an_unknown_time_zone_is_one_bad_row_with_a_way_out(tmp_path: Path) -> N
 def test_durations_and_uuids_need_a_transform(tmp_path: Path) -> None:
     import uuid
 
-    from ofacore.config.schema import DataConfig
+    from ofacore.config.task_section import DataConfig
 
     table = pyarrow.table({"q": pyarrow.array([86400], pyarrow.duration("s")), "y": ["a"]})
     path = parquet(tmp_path / "x.parquet", table)

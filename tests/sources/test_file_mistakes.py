@@ -109,7 +109,7 @@ def test_a_table_that_is_read_in_another_way_than_meant_is_told(
 
 
 def test_lists_in_a_csv_file_need_a_transform(tmp_path: Path) -> None:
-    from ofacore.config.schema import DataConfig
+    from ofacore.config.task_section import DataConfig
 
     (tmp_path / "x.csv").write_text('a,b\n"[""x"", ""y""]","[""1"", ""2""]"\n')
     text = "([TEXT:a] is [TEXT:b])* -> [TEXT:a]"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.protocols import RowError
 from ofacore.sources import SourceError, open_source
 

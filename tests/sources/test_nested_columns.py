@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofacore import Generalist, Task
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.nested import value_at
 from ofacore.runs.inspection import check_file

@@ -113,7 +113,7 @@ def test_links_among_members_are_refused(tmp_path: Path) -> None:
 
 
 def test_arrays_and_json_of_a_shard_reach_their_slots(tmp_path: Path) -> None:
-    from ofacore.config.schema import DataConfig
+    from ofacore.config.task_section import DataConfig
 
     members = [
         member

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.protocols import RowError
 from ofacore.sources import ConcatSource, ListSource, ReplayedRows, SourceError, open_source
 from ofacore.sources.offsets import cached_index

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ofacore.config import read_data
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.protocols import RowError
 from ofacore.runs.inspection import check_file
 from ofacore.sources import Source, SourceError, notes_of, open_source

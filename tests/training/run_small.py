@@ -11,7 +11,12 @@ import torch
 
 from ofacore.checkpoint import find_latest, load
 from ofacore.components.trackers import Jsonl
-from ofacore.config.schema import CheckpointConfig, OptimizerConfig, TrainConfig, ValidationConfig
+from ofacore.config.train_section import (
+    CheckpointConfig,
+    OptimizerConfig,
+    TrainConfig,
+    ValidationConfig,
+)
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.checkpointing import Checkpointing
 from ofacore.training.callbacks.tracking import Tracking

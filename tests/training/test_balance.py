@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofacore.config.schema import FaultConfig, OptimizerConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.faults import FaultCounters

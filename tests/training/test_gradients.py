@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofacore.config.schema import FaultConfig, OptimizerConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.faults import FaultCounters

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ofacore.config.schema import CheckpointConfig, ValidationConfig
+from ofacore.config.train_section import CheckpointConfig, ValidationConfig
 from ofacore.training.callbacks.joined_metrics import JoinedMetrics
 from ofacore.training.callbacks.validation import Validation
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ofacore.checkpoint import checkpoints, find_latest, load, read_pointer
-from ofacore.config.schema import (
+from ofacore.config.train_section import (
     CheckpointConfig,
     FaultConfig,
     LrConfig,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofacore.config.schema import LrConfig
+from ofacore.config.train_section import LrConfig
 from ofacore.training.optim.lr import lr_factor, warmup_steps
 
 NAMES = ("cosine", "polynomial", "wsd", "constant")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ofacore.config.schema import GroupRule, OptimizerConfig
+from ofacore.config.train_section import GroupRule, OptimizerConfig
 from ofacore.training.optim import muon
 from ofacore.training.optim.muon import Muon, orthogonal_updates, orthogonalise, stacked
 from ofacore.training.optim.optimizer import RunOptimizer

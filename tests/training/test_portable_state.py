@@ -2,7 +2,7 @@
 
 import torch
 
-from ofacore.config.schema import OptimizerConfig
+from ofacore.config.train_section import OptimizerConfig
 from ofacore.ground.vocabulary import Block, Vocabulary
 from ofacore.training.optim.ema import Ema
 from ofacore.training.optim.optimizer import RunOptimizer

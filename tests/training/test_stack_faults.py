@@ -14,7 +14,7 @@ from torch import Tensor
 from ofacore import Generalist, Task
 from ofacore.batching.steps import Step, StepLoader
 from ofacore.checkpoint import find_latest, load
-from ofacore.config.schema import FaultConfig, OptimizerConfig, TrainConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig, TrainConfig
 from ofacore.generalist.fitting import (
     fit,
     loader_settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from ofacore.config.schema import GroupRule, OptimizerConfig
+from ofacore.config.train_section import GroupRule, OptimizerConfig
 from ofacore.runs.trained_parts import print_trained, trained_parts
 from ofacore.training.training_errors import RuleError
 from tests.training.test_exact_weights import made

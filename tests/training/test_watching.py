@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from ofacore.config.schema import ValidationConfig
+from ofacore.config.train_section import ValidationConfig
 from ofacore.training.callbacks.progress import Progress
 from ofacore.training.callbacks.run_view import RunView, Score, epochs
 from ofacore.training.callbacks.time_left import TimeLeft

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ofacore.config.schema import RunConfig, Section
+from ofacore.config.schema import RunConfig
+from ofacore.config.section import Section
 
 _HEAD = """# Configuration
 

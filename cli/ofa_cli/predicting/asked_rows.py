@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.ground.errors import UserError
 from ofacore.ground.excerpts import listing
 from ofacore.plan import TaskPlan, TemplatePlan

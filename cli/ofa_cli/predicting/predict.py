@@ -16,7 +16,7 @@ from ofa_cli.predicting.asked_rows import AskedRow, AskedRows, TableRows, asked_
 from ofa_cli.predicting.journal import Journal, Standing, standing
 from ofa_cli.predicting.places import AnswerPlaces, answer_places
 from ofa_cli.predicting.tables import write_table
-from ofacore.config.schema import DataConfig
+from ofacore.config.task_section import DataConfig
 from ofacore.decoding.inference import Inference
 from ofacore.decoding.output import Output, SaveError
 from ofacore.encoding.slot_kinds import file_slots

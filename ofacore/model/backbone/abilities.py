@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import Sizes, resolve, with_sizes
 from ofacore.ground.errors import UserError
 from ofacore.model.backbone.divisions import asked, cannot_divide

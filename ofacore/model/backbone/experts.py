@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import Sizes
 from ofacore.model.backbone.attention_rows import permute
 from ofacore.model.backbone.dropout import dropout, own_random_numbers

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import Sizes
 from ofacore.model.backbone.attention import CrossAttention, SelfAttention
 from ofacore.model.backbone.attention_rows import Slots

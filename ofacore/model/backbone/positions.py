@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.model.backbone.bias import own_bias
 from ofacore.model.item_needs import Components
 from ofacore.parallel.host_transfer import to_device

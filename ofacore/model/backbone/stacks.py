@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import Sizes, resolve
 from ofacore.model.backbone.attention_rows import Stream, stream_of
 from ofacore.model.backbone.experts import ExpertsPlan, Routing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import Sizes
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofacore.config.schema import LoraConfig
+from ofacore.config.model_section import LoraConfig
 from ofacore.ground.errors import UserError
 from ofacore.model.weights.initial import normal
 from ofacore.model.weights.row_tasks import RowsOfTask, RowTasks, task_key

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ofacore.config.schema import PrefixConfig
+from ofacore.config.model_section import PrefixConfig
 from ofacore.ground.errors import UserError
 from ofacore.model.backbone.attention import Attention
 from ofacore.model.backbone.prefixed import LearnedKeys

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from ofacore.checkpoint import Snapshot, prune, save, save_sharded, step_folder, write_pointer
 from ofacore.checkpoint.artifact_files import FOLDER, keep
 from ofacore.checkpoint.sharded import KINDS, on_first
-from ofacore.config.schema import CheckpointConfig
+from ofacore.config.train_section import CheckpointConfig
 from ofacore.ground.artifacts import Artifact
 from ofacore.parallel.held_parts import on_cpu
 from ofacore.parallel.process_groups import is_first, layout

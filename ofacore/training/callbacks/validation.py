@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ofacore.config.schema import CheckpointConfig, ValidationConfig
+from ofacore.config.train_section import CheckpointConfig, ValidationConfig
 from ofacore.plugin import suggest
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.joined_metrics import JoinedMetrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ofacore.config.schema import LrConfig
+from ofacore.config.train_section import LrConfig
 
 
 def warmup_steps(config: LrConfig, steps: int) -> int:

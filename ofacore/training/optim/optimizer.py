@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofacore.config.schema import OptimizerConfig
+from ofacore.config.train_section import OptimizerConfig
 from ofacore.parallel.clipping import gradient_norm
 from ofacore.parallel.gradients import sum_gradients
 from ofacore.parallel.process_groups import data_group, layout, pipeline_group

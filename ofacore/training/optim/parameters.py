@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import nn
 
-from ofacore.config.schema import GroupRule, OptimizerConfig
+from ofacore.config.train_section import GroupRule, OptimizerConfig
 from ofacore.parallel.sharding import whole_shape
 from ofacore.training.training_errors import RuleError
 

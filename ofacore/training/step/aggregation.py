@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofacore.config.schema import TrainConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.parallel.agreement import everyones
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import Blame, who

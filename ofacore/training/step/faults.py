@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ofacore.config.schema import FaultConfig
+from ofacore.config.train_section import FaultConfig
 from ofacore.protocols import SampleInfo
 from ofacore.sources.data_errors import BadRow
 from ofacore.training.training_errors import FaultLimitError

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ofa_kit.declaration import DeclarationChecks
 from ofacore.batching.collate import collate
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.ground.errors import UserError
 from ofacore.model import building as assembly
 from ofacore.model.item_needs import ModelNeeds

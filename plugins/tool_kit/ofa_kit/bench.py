@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofacore.config.schema import ModelConfig, RunConfig
+from ofacore.config.model_section import ModelConfig
+from ofacore.config.schema import RunConfig
 from ofacore.encoding.encoder import Encoder
 from ofacore.encoding.pieces import Geometry
 from ofacore.ground.errors import UserError

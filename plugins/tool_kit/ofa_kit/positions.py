@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ofa_kit.declaration import DeclarationChecks
 from ofa_kit.modules import HEADS, HIDDEN, other_random_state
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.model.backbone.positions import scheme_of
 from ofacore.model.backbone.stacks import BackboneContext
 from ofacore.plugin import PluginError

@@ -13,7 +13,7 @@ from ofa_kit.declaration import DeclarationChecks
 from ofa_kit.registry import ClosedRegistry
 from ofa_kit.sample_rows import sample_rows
 from ofacore.config.problems import ConfigError
-from ofacore.config.schema import TaskConfig
+from ofacore.config.task_section import TaskConfig
 from ofacore.generalist.facade import Generalist
 from ofacore.ground.errors import UserError
 from ofacore.instruction import InstructionError, Slot, format, parse

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from ofacore import Weights
-from ofacore.config.schema import LoraConfig
+from ofacore.config.model_section import LoraConfig
 from ofacore.model.weights.lora import place_of_update
 
 

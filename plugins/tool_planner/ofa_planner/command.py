@@ -11,7 +11,7 @@ from ofa_planner.estimate import Estimate
 from ofa_planner.hardware import Hardware
 from ofa_planner.search import Proposal, describe, propose
 from ofa_planner.workload import Workload
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.plugin import UserError
 
 _GIB = 2**30

@@ -12,7 +12,7 @@ from functools import lru_cache
 from ofa_planner.choice import holders, stage_plan
 from ofa_planner.weights import Weight, weights
 from ofa_planner.workload import Workload
-from ofacore.config.schema import OptimizerConfig
+from ofacore.config.train_section import OptimizerConfig
 from ofacore.parallel.process_grid import ProcessGrid
 
 CORE_TOKENS = 6

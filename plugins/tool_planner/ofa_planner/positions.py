@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import Sizes
 from ofacore.plugin import Registry
 from ofacore.protocols import PositionsContext, PositionsCost

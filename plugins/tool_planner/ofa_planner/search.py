@@ -9,7 +9,8 @@ from ofa_planner.choice import Choice
 from ofa_planner.estimate import Estimate, Memory, estimate, memory_of
 from ofa_planner.hardware import GIB, Hardware
 from ofa_planner.workload import Workload
-from ofacore.config.schema import ParallelConfig, RunConfig, TrainConfig
+from ofacore.config.schema import ParallelConfig, RunConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.ground.errors import UserError
 from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 from ofacore.setup.layout_check import layout_problems

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from ofa_planner.positions import cost_of
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import Sizes, resolve, with_preset_options
 from ofacore.plugin import Registry
 from ofacore.protocols import PositionsCost

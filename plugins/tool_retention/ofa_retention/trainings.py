@@ -11,7 +11,8 @@ from urllib.parse import quote
 from ofa_retention.study import SPECIALISTS, Shift, Study
 from ofacore.components.schedules import build_schedule
 from ofacore.config.component_options import component_options
-from ofacore.config.schema import AggregatorConfig, RunConfig, ScheduleConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.train_section import AggregatorConfig, ScheduleConfig
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import UserError, suggest
 from ofacore.protocols import ScheduleContext, TaskShare

@@ -12,7 +12,7 @@ from torch import Tensor
 from ofa_foreign.formats import bart_names
 from ofa_foreign.formats.mapping import given
 from ofa_foreign.formats.tokens import EXCLUDED, gathered
-from ofacore.config.schema import ModelConfig
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.sizes import resolve
 from ofacore.ground.vocabulary import BOS, EOS, PAD, Vocabulary
 

@@ -14,8 +14,10 @@ from ofa_foreign.formats.ofasys_tasks import ForeignTask
 from ofa_foreign.formats.reading import Foreign
 from ofa_foreign.formats.settings import ReadSettings
 from ofacore.checkpoint import CheckpointError
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.problems import ConfigError
-from ofacore.config.schema import ModelConfig, RunConfig, TaskConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.task_section import TaskConfig
 from ofacore.contract.foreign import ForeignAdapter, ForeignSettings
 from ofacore.ground.errors import UserError
 from ofacore.ground.printable import shortened

@@ -11,7 +11,8 @@ import numpy as np
 from ofa_foreign.formats.tokens import Placement, place_tokens
 from ofa_foreign.importing.tasks import Tasks
 from ofacore.config.component_options import component_options
-from ofacore.config.schema import RunConfig, TaskConfig
+from ofacore.config.schema import RunConfig
+from ofacore.config.task_section import TaskConfig
 from ofacore.contract.foreign import ForeignTokens
 from ofacore.ground.artifacts import Artifact
 from ofacore.plan import plan_task
