@@ -150,3 +150,24 @@ def test_dropping_the_worst_lowers_the_count() -> None:
     each = functional.cross_entropy(hidden @ weight.T, labels, reduction="none")
     assert criterion.count({"ids": labels.numpy()}) == 8
     torch.testing.assert_close(loss.values[0], each.sort().values[:8].sum())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_bent_logits_are_scored_as_torch_scores_them(smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, 8, generator=generator) for n in (5, 12))
+    labels = torch.tensor([3, 7, 11, 4, 9])
+    hidden.requires_grad_()
+    prediction = TokenPrediction(hidden, weight, torch.arange(12), silent=(0, 2), cap=1.5)
+    loss, nll, right = prediction.cross_entropy(labels, smoothing)
+    kept = [n for n in range(12) if n not in (0, 2)]
+    bent = (torch.tanh(hidden @ weight.T / 1.5) * 1.5)[:, kept]
+    places = torch.tensor([kept.index(n) for n in labels.tolist()])
+    expected = functional.cross_entropy(bent, places, reduction="none", label_smoothing=smoothing)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(nll, functional.cross_entropy(bent, places, reduction="none"))
+    assert right.tolist() == (bent.argmax(-1) == places).float().tolist()
+    torch.testing.assert_close(prediction.logits_of(torch.tensor(kept)), bent)
+    # what is never predicted has no part in the gradient
+    (gradient,) = torch.autograd.grad(loss.sum(), hidden)
+    assert torch.isfinite(gradient).all()

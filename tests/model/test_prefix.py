@@ -20,11 +20,12 @@ from tests.model.test_batches import samples
 LINE = "{} of [TEXT:a]? -> [TEXT:b]"
 ROWS = [{"a": f"{x} {y}", "b": f"{y} {x}"} for x in ("red", "cat") for y in ("sun", "sea")]
 SIZES = {"hidden": 32, "ffn": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
-OPTIONS = [
-    {},
-    {"positions": "untied", "share_attn_bias": True},
-    {"positions": "untied", "entangle_positions": True, "norm": "post"},
-    {"preset": "ofa-tiny", "lora": LoraConfig(rank=2, per="task")},
+CASES = [
+    ("all", {}),
+    ("task", {}),
+    ("all", {"positions": "untied", "share_attn_bias": True}),
+    ("task", {"positions": "untied", "entangle_positions": True, "norm": "post"}),
+    ("task", {"preset": "ofa-tiny", "lora": LoraConfig(rank=2, per="task")}),
 ]
 
 
@@ -47,8 +48,7 @@ def states(built: UniversalModel, rows: list) -> list[torch.Tensor]:
     return list(per_sample(batch, built.hidden(batch).target))
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("per", ["all", "task"])
+@pytest.mark.parametrize(("per", "options"), CASES, ids=str)
 def test_a_mixed_and_packed_batch_equals_one_sample_after_the_other(per: str, options: dict):
     built, rows = tuned(per, **options), samples()
     alone = [states(built, [row])[0] for row in rows]
