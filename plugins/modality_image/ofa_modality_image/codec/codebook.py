@@ -10,6 +10,8 @@ _KEPT = 0.97
 """Share of the moving averages that each step leaves as it was."""
 _DEAD = 0.03
 """A vector is dead below this share of the uses that it would have if all were used alike."""
+_AT_ONCE = 16_384
+"""Latents whose distances from all vectors are in memory together."""
 
 
 class Codebook(nn.Module):
@@ -36,8 +38,8 @@ class Codebook(nn.Module):
     def codes(self, z: Tensor) -> Tensor:
         """int64 [...]: the number of the nearest vector."""
         latents_ND = z.detach().flatten(0, -2)
-        away_NK = self.vectors.square().sum(1) - 2 * latents_ND @ self.vectors.T
-        return away_NK.argmin(1).view(z.shape[:-1])
+        found = [self._nearest(part) for part in latents_ND.split(_AT_ONCE)]
+        return torch.cat(found).view(z.shape[:-1])
 
     def values(self, codes: Tensor) -> Tensor:
         """[..., D] of codes int64 [...]."""
@@ -46,6 +48,10 @@ class Codebook(nn.Module):
     def commitment(self, z: Tensor, quantised: Tensor) -> Tensor:
         """What keeps latents near their vectors: weighed mean squared distance."""
         return self.weight * functional.mse_loss(z, quantised.detach())
+
+    def _nearest(self, latents_ND: Tensor) -> Tensor:
+        away_NK = self.vectors.square().sum(1) - 2 * latents_ND @ self.vectors.T
+        return away_NK.argmin(1)
 
     @torch.no_grad()
     def learn(self, z: Tensor, draw: torch.Generator) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from ofa_modality_image.codec.network import ConvCodec
 from ofa_modality_image.codec.training import to_tensor
 
-_AT_ONCE = 256
+_AT_ONCE = 32
 _MOST = 4096
 
 
