@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ofacore.protocols import BaselineTask, ContrastTask
 from ofacore.setup.datasets import spread
@@ -17,7 +17,6 @@ LEAST_ROWS = 20
 """Training rows from which on a method is fitted."""
 _FIRST, _GROWTH, _WORTH = 16, 4, 1.5
 """A method first learns from one of so many rows; then from at most so many times as many, and at least so many."""
-Task = TypeVar("Task", BaselineTask, ContrastTask)
 Answers = TypeVar("Answers")
 
 
@@ -74,7 +73,9 @@ class Deadline:
 
 
 def fitted(
-    method: Callable[[Task], Answers | None], task: Task, deadline: Deadline
+    method: Callable[[Any], Answers | None],
+    task: BaselineTask | ContrastTask,
+    deadline: Deadline,
 ) -> tuple[Answers | None, int]:
     """What a method answers when it has learned from as many rows as there is time for, and how many these are.
 

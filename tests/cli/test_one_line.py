@@ -114,6 +114,7 @@ def test_numbers_and_repeats_have_metrics_of_their_own(tmp_path: Path) -> None:
 
     assert metrics("[TEXT:n]") == ["absolute_error"] and metrics("[TEXT:m]") == ["chrf"]
     assert metrics("[TEXT:n,closed_set]") == ["accuracy"]
+    assert metrics("[STRUCT:n]") == ["structure_match"]
     assert metrics("([TEXT:kinds])*") == metrics("([CATEGORY:kinds])*") == ["multilabel_f1"]
     assert metrics("([TEXT:kinds,closed_set])* [TEXT:m]") == ["multilabel_f1", "chrf"]
 

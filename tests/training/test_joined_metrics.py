@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -49,6 +52,22 @@ def test_what_was_best_by_the_loss_counts_no_more_once_there_are_metrics() -> No
     again = Validation(dict, ValidationConfig(every=1), CheckpointConfig())
     again.load_state(validation.state())
     assert again.by == "a/accuracy" and again.joined.first == {"valid/a/accuracy": 0.1}
+
+
+def test_the_best_is_told_by_the_number_of_its_metric_not_by_its_points() -> None:
+    measured = iter([40.0, 20.0])
+    validation = Validation(
+        lambda step: {"valid/a/mae": next(measured)},
+        ValidationConfig(every=1),
+        CheckpointConfig(),
+        joined=JoinedMetrics({"valid/a/mae": False}),
+    )
+    trainer: Any = SimpleNamespace(evaluating=nullcontext, stop=SimpleNamespace(reason=""))
+    for step in (1, 2):
+        report: Any = SimpleNamespace(step=step)
+        validation.on_step(trainer, report)
+    assert validation.by == "a/mae" and validation.shown == 20.0
+    assert validation.best is not None and 0.5 < validation.best < 1
 
 
 def test_metrics_are_measured_where_there_is_a_choice_among_checkpoints() -> None:

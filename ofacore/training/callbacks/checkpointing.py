@@ -106,7 +106,7 @@ class Checkpointing(Callback):
         folder = step_folder(trainer.folder, trainer.step)
         self.saved, self.folder = trainer.step, folder
         best = (
-            {"step": trainer.step, "score": self.validation.best, "by": self.validation.by}
+            {"step": trainer.step, "score": self.validation.shown, "by": self.validation.by}
             if is_best and self.validation
             else None
         )

@@ -45,6 +45,7 @@ class Validation(Callback):
         best: Best score so far, None before the first.
         best_step: Step of that validation, -1 before the first.
         by: What decides, in words.
+        shown: What the best one is said to have: where one metric decides its value, not the points it is worth.
         improved: The last validation was the best so far.
         bests: Name of a value -> its best so far, and the step of that.
         spent: Seconds that validations of this process took.
@@ -79,6 +80,7 @@ class Validation(Callback):
         self._higher: Mapping[str, bool] = {} if higher is None else higher
 
     best: float | None
+    shown: float | None = None
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
         if self.config.every and report.step % self.config.every == 0:
@@ -99,6 +101,7 @@ class Validation(Callback):
         self.improved = self._is_better(found)
         if self.improved:
             self.best, self.best_step = found, step
+            self.shown = self.values.get(f"valid/{self.by}", found)
         self.waited = 0 if self.improved else self.waited + 1
         if self.config.patience and self.waited >= self.config.patience:
             trainer.stop.reason = (

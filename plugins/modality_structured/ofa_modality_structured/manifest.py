@@ -108,7 +108,7 @@ MANIFEST = ModalityManifest(
             views=("structure",),
             sample="ofa_modality_structured.sample:table",
             widget="text",
-            default_metrics={"": "accuracy"},
+            default_metrics={"": "structure_match"},
         ),
     ),
     components=(
@@ -154,6 +154,12 @@ MANIFEST = ModalityManifest(
             "absolute_error",
             f"{_METRICS}.numbers:AbsoluteError",
             "mean distance of numbers from their references",
+        ),
+        Component(
+            "metric",
+            "structure_match",
+            f"{_METRICS}.structures:StructureMatch",
+            "share of tables, records and grids that are right in every cell",
         ),
         Component(
             "metric",

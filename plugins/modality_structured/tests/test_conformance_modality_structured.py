@@ -48,6 +48,21 @@ class TestGridSolved(MetricConformance):
     bounds = (0.0, 1.0)
 
 
+class TestStructureMatch(MetricConformance):
+    plugin = PLUGIN
+    requires = TEXT
+    metric = "structure_match"
+    references = [
+        {"name": "ann", "age": 31},
+        [["a", "b"], ["1", ""]],
+        [[1, 2], [3, 4]],
+        {"x": None},
+    ]
+    predictions = ['{"age": 31, "name": "ann"}', [["a", "b"], ["1", ""]], "no table", {"x": 0}]
+    perfect = references
+    bounds = (0.0, 1.0)
+
+
 class TestGridCells(TestGridSolved):
     metric = "grid_cells"
     rows = [{"puzzle": [[0, 0], [0, 4]]}, {"puzzle": [[0, 1], [0, 0]]}] * 2

@@ -9,6 +9,8 @@ from io import StringIO
 from typing import Any
 
 Point = tuple[float, float]
+_SHORT = 3
+"""Letters of names that stand side by side below a matrix; longer ones are turned."""
 _COLOURS = ("#3b6fb6", "#d1733b", "#4b9b5f", "#9a5bb0", "#8a6d3b", "#555555")
 _STYLE = {
     "svg.fonttype": "none",
@@ -66,7 +68,8 @@ def matrix_chart(title: str, names: Sequence[str], counts: Sequence[Sequence[int
                     axes.text(column, row, text, ha="center", va="center", color=colour)
         ticks = range(len(names))
         labels = [_text(name, 24) for name in names]
-        axes.set_xticks(ticks, labels, rotation=90)
+        upright = all(len(label) <= _SHORT for label in labels)
+        axes.set_xticks(ticks, labels, rotation=0 if upright else 90)
         axes.set_yticks(ticks, labels)
         axes.set(xlabel="answer", ylabel="reference", title=_text(title))
         figure.colorbar(shaded, label="share of the reference's rows")

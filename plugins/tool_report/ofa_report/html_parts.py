@@ -11,7 +11,8 @@ from pathlib import Path
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}
-td.text,th.text{text-align:left;overflow-wrap:break-word}.charts,.samples{display:flex;flex-wrap:wrap;gap:1rem}
+td,th{white-space:nowrap}td.text,.wide{white-space:normal}td.text,th.text{text-align:left;overflow-wrap:break-word}
+.charts,.samples{display:flex;flex-wrap:wrap;gap:1rem}
 figure{margin:0}figure svg{max-width:100%;height:auto}
 .sample{border:1px solid #ddd;border-radius:6px;padding:.6rem;max-width:320px;overflow-wrap:anywhere}
 .sample img,.sample svg{max-width:100%;min-width:96px}.note{color:#a33;font-size:13px}
@@ -59,7 +60,7 @@ def interval(low: float, high: float, form: str = ".3f") -> str:
 
 
 def coloured(text: str, colour: str) -> Marked:
-    """Text in one of the page's colours, ``good`` or ``flat``."""
+    """Text in one of the page's colours, ``good`` or ``flat``, or ``wide``: its lines may break."""
     return Marked(f"<span class='{colour}'>{escape(text)}</span>")
 
 

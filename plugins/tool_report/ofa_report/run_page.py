@@ -58,7 +58,8 @@ def _score_table(scores: Sequence[ScoreRow]) -> str:
         if row.problem:
             score = coloured(f"not scored: {row.problem}", "flat")
         limits = interval(row.low, row.high)
-        cells = (score, limits, row.told_baseline, row.verdict, row.rows, row.checkpoint)
+        baseline = coloured(row.told_baseline, "wide")
+        cells = (score, limits, baseline, row.verdict, row.rows, row.checkpoint)
         rows.append((row.task, row.metric, *cells))
     named = ("score", "95 % interval", "baseline", "verdict", "rows", "checkpoint")
     titles = ("task", "metric", *named)

@@ -116,7 +116,7 @@ def test_the_page_of_a_run_has_everything_and_asks_for_nothing(tmp_path: Path) -
     links.feed(text)
     assert not links.asked and "script" not in links.tags and links.tags.count("svg") == 4
     assert not re.search(r"@import|url\((?!#)", text) and "default-src 'none'" in text
-    assert len(text) < 250_000 and ">0.300 (majority)</td><td>better</td>" in text
+    assert len(text) < 250_000 and ">0.300 (majority)</span></td><td>better</td>" in text
 
 
 def test_a_metric_that_was_measured_once_is_no_chart(tmp_path: Path) -> None:
