@@ -31,7 +31,8 @@ class SharedWords:
             return None
         both = [{"text": text} for text in [*left, *right]]
         tests = [{"text": text} for rows in asked for text in rows or ()]
-        matrix = Matrix.of(BaselineTask(both, (), tests, {"text": "TEXT"}))
+        kind = next(iter(task.types.values()), "")
+        matrix = Matrix.of(BaselineTask(both, (), tests, {"text": kind}))
         if matrix is None or matrix.numeric:
             return None
         _, vectors = reduced(matrix.train, matrix.test)
