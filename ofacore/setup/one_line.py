@@ -15,7 +15,7 @@ from ofacore.config.showing import show
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
-from ofacore.ground.patterns import is_remote
+from ofacore.ground.patterns import is_plain_path
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import needed_columns
 from ofacore.plugin import Registry
@@ -92,8 +92,7 @@ def one_line(
         UserError: The data are not there, or cannot be opened.
     """
     template = compile_instruction(instruction, registry)
-    named = is_remote(data) or any(mark in data for mark in "*?[{")
-    if not named and not Path(data).exists():
+    if is_plain_path(data) and not Path(data).exists():
         raise UserError(f"no file or folder {data}{nearest(Path(data))}")
     splits = _splits(data)
     task = _name(template, registry)
