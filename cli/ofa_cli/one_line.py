@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
-from ofacore.config.loading import ConfigText
+from ofacore.config.loading import ConfigText, read_data
 from ofacore.config.schema import RunConfig
 from ofacore.config.showing import show
-from ofacore.config.task_section import DataConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
-from ofacore.ground.patterns import is_remote
+from ofacore.ground.patterns import is_plain_path
 from ofacore.plan import TemplatePlan, compile_instruction
 from ofacore.plan.lookups import needed_columns
 from ofacore.plugin import Registry
@@ -76,7 +75,13 @@ def is_instruction(text: str) -> bool:
 
 
 def one_line(
-    instruction: str, data: str, registry: Registry, *, resume: bool = False, numbered: bool = True
+    instruction: str,
+    data: str,
+    registry: Registry,
+    *,
+    resume: bool = False,
+    numbered: bool = True,
+    settings: Sequence[str] = (),
 ) -> OneLine:
     """The run of an instruction and its rows.
 
@@ -86,6 +91,8 @@ def one_line(
             saved dataset of Hugging Face.
         registry: What is installed.
         resume: The run goes on, in the last folder of its name.
+        settings: Keys that are set beside the line, ``tasks.NAME.data.encoding=cp1252``: the rows are read by those of
+            the data; the configuration does not have them.
         numbered: The run folder is the next free one of its name; False: another is given.
 
     Raises:
@@ -93,8 +100,7 @@ def one_line(
         UserError: The data are not there, or cannot be opened.
     """
     template = compile_instruction(instruction, registry)
-    named = is_remote(data) or any(mark in data for mark in "*?[{")
-    if not named and not Path(data).exists():
+    if is_plain_path(data) and not Path(data).exists():
         raise UserError(f"no file or folder {data}{nearest(Path(data))}")
     splits = _splits(data)
     task = _name(template, registry)
@@ -102,7 +108,10 @@ def one_line(
     shares = {name: SHARE for name in ("valid", "test") if name not in splits}
     if shares:
         section["split"] = {"valid": 0.0, "test": 0.0, **shares}
-    source = open_source(splits["train"], DataConfig())
+    prefix = f"tasks.{task}.data."
+    asked = [text.removeprefix(prefix) for text in settings if text.startswith(prefix)]
+    reading = read_data(asked)
+    source = open_source(splits["train"], reading)
     if columns := _columns(source, template, registry):
         section["columns"] = columns
     rows = len(source)
@@ -111,7 +120,7 @@ def one_line(
         raise UserError(
             f"{splits['train']} has {told}: too few to learn from and to hold some out; give {_LEAST_ROWS} or more"
         )
-    metrics = list(_metrics(template, registry, _Values(source, columns)))
+    metrics = list(_metrics(template, registry, _Values(source, {**columns, **reading.columns})))
     scale = next(scale for scale in _SCALES if rows <= scale.rows)
     trained = rows * (1 - sum(shares.values()))
     steps = min(_MOST_STEPS, max(_LEAST_STEPS, ceil(trained * scale.epochs / scale.samples)))

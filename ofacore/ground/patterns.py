@@ -19,6 +19,11 @@ def is_remote(text: str) -> bool:
     return bool(_REMOTE.match(text))
 
 
+def is_plain_path(text: str) -> bool:
+    """Whether a text names one file or folder: it is no address, no pattern and no range."""
+    return not is_remote(text) and not any(mark in text for mark in "*?[{")
+
+
 def alternatives(text: str) -> list[str]:
     """The texts that braces stand for: ``{000..002}`` numbers of one width, ``{a,b}`` words; others stay."""
     found = _BRACES.search(text)

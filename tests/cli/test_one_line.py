@@ -128,6 +128,20 @@ def test_rows_may_lie_in_several_files(tmp_path: Path) -> None:
         written(WORD, str(tmp_path / "part-{0..2}.csv"))
 
 
+def test_rows_are_read_as_is_set_beside_the_line(tmp_path: Path) -> None:
+    data = tmp_path / "precios.csv"
+    lines = ["año;precio", *(f"{1990 + n};{n}" for n in range(9))]
+    data.write_bytes("\n".join(lines).encode("cp1252"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        written("[TEXT:ano] -> [TEXT:precio]", str(data))
+    keys = ("encoding=cp1252", "delimiter=;", "columns={ano: año}")
+    settings = [f"tasks.precio.data.{key}" for key in keys]
+    registry = Registry.discover()
+    found = one_line("[TEXT:ano] -> [TEXT:precio]", str(data), registry, settings=settings)
+    (task,) = yaml.safe_load(found.config.text)["tasks"].values()
+    assert task["metrics"] == [{"metric": "absolute_error", "slot": "precio"}]
+
+
 @pytest.mark.parametrize(("rows", "said"), [(0, "no rows"), (1, "1 row:"), (2, "2 rows:")])
 def test_a_table_of_hardly_any_rows_is_refused(tmp_path: Path, rows: int, said: str) -> None:
     data = tmp_path / "few.csv"

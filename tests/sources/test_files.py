@@ -12,7 +12,7 @@ from fsspec import AbstractFileSystem, filesystem
 from PIL import Image
 
 from ofacore.config import ConfigError
-from ofacore.ground.patterns import alternatives, named_files
+from ofacore.ground.patterns import alternatives, is_plain_path, named_files
 from ofacore.protocols import RowError
 from ofacore.runs.inspection import check_file
 from ofacore.setup.run_check import read_checked
@@ -206,3 +206,16 @@ def test_bytes_as_python_writes_them_are_a_picture(tmp_path: Path, written: str)
     with (tmp_path / "x.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["img", "y"], [cell, "1"]])
     assert check_file(tmp_path / "x.csv", TEXT).ok
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("rows of mine.csv", True),
+        ("a/part-{000..002}.tar", False),
+        ("a/**/*.csv", False),
+        ("s3://bucket/rows.csv", False),
+    ],
+)
+def test_an_address_a_pattern_and_a_range_are_no_plain_paths(text: str, plain: bool) -> None:
+    assert is_plain_path(text) is plain

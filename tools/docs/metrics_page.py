@@ -25,7 +25,8 @@ tasks:
 ```
 
 `references` names another column that holds what is right; a list in it is several references, of which any will do.
-A run [from one line](training.md#from-one-line) takes the default of the target slot's type. What a score compares, and
+A run [from one line](training.md#from-one-line) takes the default of the target slot's type: `numbers` is for a
+slot all of whose training values are numbers, `repeat` for one inside of a repeat. What a score compares, and
 how its interval is found, is told in [inference](inference.md#evaluate); how a package brings a metric of its own, in
 [components](plugins/components.md).
 

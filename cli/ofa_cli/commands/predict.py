@@ -12,6 +12,7 @@ from ofa_cli.commands.infer import parse_data, parse_values
 from ofa_cli.lazy import command_app
 from ofa_cli.runs import run_folder
 from ofacore.ground.errors import UserError
+from ofacore.ground.patterns import is_plain_path
 
 if TYPE_CHECKING:
     from ofa_cli.predicting.predict import Done
@@ -69,7 +70,7 @@ def predict(
     from ofacore.plugin import Registry
 
     folder, given, allowed = run_folder(run), parse_data(data or []), parse_values(closed_set or [])
-    if source != "-" and not Path(source).exists() and not any(mark in source for mark in "*?["):
+    if source != "-" and is_plain_path(source) and not Path(source).exists():
         from ofacore.sources.folder import nearest
 
         raise UserError(f"no file or folder {source}{nearest(Path(source))}")

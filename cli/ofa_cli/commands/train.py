@@ -106,7 +106,7 @@ def train(
 
     resume = resume or _restarted()
     if _is_one_line(config, data, save_config):
-        source = _from_line(config, data or "", save_config, resume, out)
+        source = _from_line(config, data or "", save_config, resume, out, overrides or [])
     extension = None
     if start is None:
         run = read_checked([source], settings, resume=resume, folder=out)
@@ -161,7 +161,12 @@ def _is_one_line(config: str, data: str | None, save_config: Path | None) -> boo
 
 
 def _from_line(
-    instruction: str, data: str, save_config: Path | None, resume: bool, out: Path | None
+    instruction: str,
+    data: str,
+    save_config: Path | None,
+    resume: bool,
+    out: Path | None,
+    settings: Sequence[str],
 ) -> ConfigText:
     """The configuration that a line stands for; what was chosen is told."""
     from ofa_cli.one_line import one_line
@@ -173,7 +178,14 @@ def _from_line(
         check_place(save_config)
         if save_config.exists() and not resume:
             raise UserError(f"--save-config '{save_config}' exists; name another file")
-    found = one_line(instruction, data, Registry.discover(), resume=resume, numbered=out is None)
+    found = one_line(
+        instruction,
+        data,
+        Registry.discover(),
+        resume=resume,
+        numbered=out is None,
+        settings=settings,
+    )
     if rank() in (None, 0):
         for note in found.notes:
             echo(note)
