@@ -83,6 +83,7 @@ def fitted(
     """
     rows = len(task)
     count = rows if deadline.until is None else min(rows, max(LEAST_ROWS, rows // _FIRST))
+    first = True
     while True:
         began = deadline.clock()
         found = method(task if count == rows else task.some(spread(rows, count)))
@@ -92,8 +93,11 @@ def fitted(
             count = rows
             continue
         possible = deadline.rows(rows, count, deadline.clock() - began)
-        if possible < _WORTH * count:
+        if possible < _WORTH * count and not first:
             return found, count
+        if possible < _WORTH * count:  # what is imported at first use is no time of rows
+            possible = count
+        first = False
         count = min(possible, _GROWTH * count)
 
 
