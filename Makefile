@@ -28,7 +28,8 @@ train: dev
 # Offline, tests that need data are skipped, and told at the end. Once fetched, the data stay in the cache (390 MB).
 test: check
 	PIP_RETRIES=0 $(BIN)/ofa data fetch --all > /dev/null || true
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(ARGS) || test $$? = 5
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not dist" $(ARGS) || test $$? = 5
+	$(PYTEST) -m dist $(ARGS) || test $$? = 5
 	@$(BIN)/python -m tests.left_out
 
 check: dev

@@ -43,7 +43,8 @@ def evaluations(
         split: Which rows.
         limit: Most rows of each task.
         baseline: Score the presets' baselines too.
-        data: Task -> rows to score on; default: those that the tasks name. Nothing else is read.
+        data: Task -> rows to score on; default: those that the tasks name. Nothing else is read,
+            but the training rows that quick methods learn from.
         generation: Options of generation.
         seconds: That quick methods may take in all; None: as long as they need.
         shows: Tell on standard error how many rows are answered.

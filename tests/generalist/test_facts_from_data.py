@@ -121,7 +121,8 @@ def test_a_record_tells_passes_over_the_rows_of_each_task(made):
     records = [json.loads(line) for line in lines]
     (last,) = [record for record in records if record["step"] == 12 and "run/steps" in record]
     assert last["epoch/sort"] == 12 * 2 / 8 and last["epoch/count"] == 12 * 2 / 2
-    assert read_end(made[1]) == {"step": 12, "reason": ""}
+    end = read_end(made[1])
+    assert (end["step"], end["reason"]) == (12, "") and end["seconds"] > 0
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,8 @@ class TokensPreprocessor:
         Raises:
             PluginError: There are neither.
         """
-        if artifact is None and self.tokens:
+        stored = artifact is not None and _FILE in artifact.files
+        if not stored and self.tokens:
             return tuple(self.tokens)
         if artifact is None:
             raise PluginError(

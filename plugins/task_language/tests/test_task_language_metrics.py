@@ -15,7 +15,9 @@ from ofa_task_language.manifest import MANIFEST
 from ofacore.plugin import Registry
 
 REGISTRY = Registry.of(MANIFEST)
-NAMES = [name for name in REGISTRY.names("metric") if name not in ("perplexity", "retrieval")]
+OTHERS = ("perplexity", "retrieval", "multilabel_f1")
+"""Metrics that judge something else than a text."""
+NAMES = [name for name in REGISTRY.names("metric") if name not in OTHERS]
 
 
 def metric(name, **options):
@@ -281,6 +283,13 @@ def test_metrics_import_their_libraries_at_first_use():
     code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_labels_of_rows_are_lists_as_many_as_references():
+    with pytest.raises(ValueError, match="multilabel_f1: 1 predictions but 2 references"):
+        metric("multilabel_f1").update([["a"]], [["a"], ["b"]], [{}])
+    with pytest.raises(ValueError, match="multilabel_f1, sample 0: expected the list of labels"):
+        metric("multilabel_f1").update(["a"], [["a"]], [{}])
 
 
 @pytest.mark.parametrize("texts", [["a b", "c"], ["\u6211\u559c\u6b22\u732b\u548c\u72d7"]])

@@ -26,6 +26,7 @@ class LocalEmbedding(nn.Module):
         self.vocabulary = vocabulary
         self.table = nn.Embedding(vocabulary.size, hidden)
         self.silent: frozenset[int] = frozenset()
+        self.cap: float | None = None
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids [n] -> [n, H]."""

@@ -34,8 +34,12 @@ class MultilabelF1:
         """Add lists of labels; a missing prediction is an empty one.
 
         Raises:
-            ValueError: A reference or a prediction is no list of labels.
+            ValueError: Unequal numbers of predictions and references, or one that is no list of labels.
         """
+        if len(predictions) != len(references):
+            raise ValueError(
+                f"multilabel_f1: {len(predictions)} predictions but {len(references)} references"
+            )
         for number, (given, right) in enumerate(zip(predictions, references, strict=True)):
             place = f"multilabel_f1, sample {number}"
             found = () if given is None else given
