@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ofacore.components.grids.grid_values import GridPreprocessor
     from ofacore.components.grids.modality import IsGrid, grid_modality
     from ofacore.components.head_shares import keep_part, own_heads, to_parts
+    from ofacore.components.pretrained import PretrainedError, pretrained, quiet_transformers
     from ofacore.components.published import AskedValues, PlaneView
-    from ofacore.components.quiet_transformers import quiet_transformers
     from ofacore.components.tokens.cross_entropy import CrossEntropy, LabelError
     from ofacore.components.tokens.fused_cross_entropy import linear_cross_entropy
     from ofacore.components.tokens.named_tokens import TokensPreprocessor
@@ -96,6 +96,8 @@ __all__ = [
     "own_heads",
     "pad_sequences",
     "positions_of_kind",
+    "PretrainedError",
+    "pretrained",
     "quiet_transformers",
     "read_sequences",
     "replace_underscores",
@@ -155,7 +157,9 @@ _HOMES = {
     "own_heads": "ofacore.components.head_shares",
     "pad_sequences": "ofacore.model.backbone.sequences",
     "positions_of_kind": "ofacore.model.backbone.position_kinds",
-    "quiet_transformers": "ofacore.components.quiet_transformers",
+    "PretrainedError": "ofacore.components.pretrained",
+    "pretrained": "ofacore.components.pretrained",
+    "quiet_transformers": "ofacore.components.pretrained",
     "read_sequences": "ofacore.model.backbone.sequences",
     "replace_underscores": "ofacore.components.transforms",
     "spaced": "ofacore.components.transforms",

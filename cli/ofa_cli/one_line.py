@@ -69,11 +69,6 @@ class OneLine:
     """What was chosen, for the user."""
 
 
-def is_instruction(text: str) -> bool:
-    """Whether a word of the command line is an instruction, not the name of a file."""
-    return "->" in text
-
-
 def one_line(
     instruction: str,
     data: str,
@@ -91,9 +86,9 @@ def one_line(
             saved dataset of Hugging Face.
         registry: What is installed.
         resume: The run goes on, in the last folder of its name.
+        numbered: The run folder is the next free one of its name; False: another is given.
         settings: Keys that are set beside the line, ``tasks.NAME.data.encoding=cp1252``: the rows are read by those of
             the data; the configuration does not have them.
-        numbered: The run folder is the next free one of its name; False: another is given.
 
     Raises:
         InstructionError: It cannot be used; draws where.

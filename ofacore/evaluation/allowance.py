@@ -16,7 +16,7 @@ _SHARE, _LEAST_SECONDS = 0.1, 5.0
 LEAST_ROWS = 20
 """Training rows from which on a method is fitted."""
 _FIRST, _GROWTH, _WORTH = 16, 4, 1.5
-"""A method first learns from one of so many rows; then from at most so many times as many, and at least so many."""
+"""First rows are one of so many; then there are so many times as many at most, and so many times (or all) at least."""
 Answers = TypeVar("Answers")
 
 
@@ -43,10 +43,12 @@ class Allowance:
         """The time of the next task; what it takes is taken off."""
         began = self.clock()
         share = None if self.seconds is None else max(0.0, self.seconds) / max(1, self.tasks)
-        yield Deadline(None if share is None else began + share, self.clock)
-        self.tasks -= 1
-        if self.seconds is not None:
-            self.seconds -= self.clock() - began
+        try:
+            yield Deadline(None if share is None else began + share, self.clock)
+        finally:
+            self.tasks -= 1
+            if self.seconds is not None:
+                self.seconds -= self.clock() - began
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ def fitted(
             count = rows
             continue
         possible = deadline.rows(rows, count, deadline.clock() - began)
-        if possible < _WORTH * count and not first:
+        worth = possible >= min(rows, _WORTH * count)
+        if not worth and not first:
             return found, count
-        if possible < _WORTH * count:  # what is imported at first use is no time of rows
+        if not worth:  # what is imported at first use is no time of rows
             possible = count
         first = False
         count = min(possible, _GROWTH * count)

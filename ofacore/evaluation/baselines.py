@@ -20,7 +20,13 @@ from ofacore.evaluation.judging import Answered, Judging
 from ofacore.evaluation.references import TargetValues
 from ofacore.evaluation.scoring import blaming, checked_needs, filled
 from ofacore.plan import TaskPlan
-from ofacore.protocols import BaselineTask, ContrastTask, RowError
+from ofacore.protocols import (
+    BaselineAnswers,
+    BaselineTask,
+    ContrastAnswers,
+    ContrastTask,
+    RowError,
+)
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, readable
 
@@ -165,16 +171,19 @@ def _answers(
         started = time.perf_counter()
         try:
             found, seen = fitted(method, task, deadline.part(len(methods) - place))
-            given = (
-                0 if found is None else len(getattr(found, "values", getattr(found, "left", ())))
-            )
-            if found is not None and given != count:
-                raise ValueError(f"it gives {given} answers for {count} rows")
+            if found is not None:
+                _check_count(found, count)
         except Exception as error:  # a baseline is anybody's code, and must not cost the scores
             _leave_out(plan, name, error)
             continue
         if found is not None:
             yield told(found.name, seen, of), time.perf_counter() - started, found
+
+
+def _check_count(answers: BaselineAnswers | ContrastAnswers, rows: int) -> None:
+    given = len(answers.left if isinstance(answers, ContrastAnswers) else answers.values)
+    if given != rows:
+        raise ValueError(f"it gives {given} answers for {rows} rows")
 
 
 def _methods(assembly: Assembly, plan: TaskPlan, embeds: bool) -> dict[str, Callable[[Any], Any]]:

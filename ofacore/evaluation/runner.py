@@ -138,9 +138,10 @@ def evaluate_task(
     in the time of the ``allowance``. ``shows``: how many rows are answered is told on standard error.
     """
     allowance = allowance or Allowance()
+    fits = baseline is True and split == "test"
     if sides(plan) is not None:
-        fits = baseline is True and split == "test"
-        return _contrast(generalist, plan, data, split, limit, allowance if fits else None)
+        beside = allowance if fits else None
+        return _contrast(generalist, plan, data, split, limit, beside)
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
@@ -153,12 +154,11 @@ def evaluate_task(
     baseline_doc = data.baseline_doc
     if baseline and split == "test":
         baselines = _baselines(data, source, [i for i, _ in named])
-        if baseline != "own":
-            assembly = generalist.assembly
-            with allowance.of_task() as deadline:
-                baselines, baseline_doc = best_baseline(
-                    assembly, plan, data, rows, baselines, deadline
-                )
+    if fits:
+        assembly = generalist.assembly
+        with allowance.of_task() as deadline:
+            found = best_baseline(assembly, plan, data, rows, baselines, deadline)
+        baselines, baseline_doc = found
     answered = [
         Answered(
             source.name(i),

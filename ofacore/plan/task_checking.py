@@ -245,8 +245,9 @@ class TaskCheck:
                             hint=f"set data.delimiter: {mark}",
                         )
                         break
-                    hint = suggest(column, there) or f"there are: {listing(there)}"
-                    hint += f"; data.columns: {{{slot}: NAME}} reads another one"
+                    near = suggest(column, there)
+                    hint = f"{near} " if near else f"there are: {listing(there)}; "
+                    hint += f"data.columns: {{{slot}: NAME}} reads another one"
                     if len(there) >= _WIDE:
                         hint += ", '*' an object of all that nothing else reads"
                     yield Problem(

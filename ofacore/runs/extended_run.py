@@ -17,6 +17,7 @@ from ofacore.generalist.extending import joining
 from ofacore.generalist.facade import Generalist
 from ofacore.generalist.storing import StoredModel, built_from, checkpoint_of, read_model
 from ofacore.ground.errors import UserError
+from ofacore.model.weights import lora, prefix
 from ofacore.plan.checking import place_of
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.setup.assembly import Assembly
@@ -125,7 +126,7 @@ def _check_apart(start: Path, place: Path, folder: Path) -> None:
     if own == start.resolve() or own == place.resolve() or own in place.resolve().parents:
         raise UserError(
             f"{folder}: the run starts from there, and what it starts from is never written to; "
-            "name another folder with --out"
+            "name another folder with --out, or set out=FOLDER"
         )
 
 
@@ -176,7 +177,7 @@ def _marks(before: RunConfig, after: RunConfig) -> set[str]:
     """What names of low-rank updates and prefixes hold, where the model had none."""
     found = set()
     if before.model.lora != after.model.lora:
-        found.add(".low_rank.")
+        found.add(lora.MARK)
     if before.model.prefix != after.model.prefix:
-        found.add(".prefix.")
+        found.add(prefix.MARK)
     return found

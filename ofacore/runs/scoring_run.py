@@ -106,7 +106,7 @@ def finish(
 ) -> list[ScoreRow]:
     """Score on the test split, print the table and some answers, and keep them in the run.
 
-    All processes of a run score together; the first prints and writes. ``watch`` hears of every task.
+    All processes of a run score together; the first has baselines, prints and writes. ``watch`` hears of every task.
     """
     done: list[Evaluation] = []
     latest = find_latest(folder)
@@ -116,6 +116,7 @@ def finish(
         generalist.tasks,
         "test",
         limit,
+        baseline=is_first(),
         seconds=beside(training_seconds(folder)),
         shows=is_first(),
     ):
@@ -206,7 +207,7 @@ def _of_checkpoint(found: Evaluation, place: Path | None) -> Evaluation:
 
 
 def _with_stored_baselines(folder: Path, done: Sequence[Evaluation]) -> list[Evaluation]:
-    """With baselines that a run was scored with, where there are none now: training rows are not read again."""
+    """With baselines that a run was scored with, where there are none now, as where training rows are gone."""
     stored = {
         (row.task, row.metric): row for row in scores_or_none(folder) if row.baseline is not None
     }
@@ -217,7 +218,7 @@ def _with_stored_baselines(folder: Path, done: Sequence[Evaluation]) -> list[Eva
             tasks.append(evaluation.task)
         found.append(replace(evaluation, scores=rows))
     if tasks:
-        told = "baselines of %s are those that the run has: training rows are not read again"
+        told = "baselines of %s are those that the run has: none could be fitted now"
         logger.warning(told, listing(tasks))
     return found
 

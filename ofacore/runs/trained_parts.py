@@ -10,13 +10,14 @@ from rich.console import Console
 from torch import nn
 
 from ofacore.config.train_section import OptimizerConfig
+from ofacore.model.weights import lora, prefix
 from ofacore.parallel.sharding import whole_shape
 from ofacore.runs.scoring_run import print_table
 from ofacore.training.optim.parameters import Treatment, first_match, treatments
 
 _DEEP = ("backbone", "adapters", "heads", "criteria")
 """Parts of the model that have parts of their own."""
-_SMALL = {".low_rank.": "low rank", ".prefix.": "prefix"}
+_SMALL = {lora.MARK: "low rank", prefix.MARK: "prefix"}
 """In the names of what is learned in place of weights -> how it is called."""
 
 

@@ -23,6 +23,9 @@ from ofacore.parallel.regions import each_position_summed, summed, summed_by_pos
 from ofacore.parallel.sharding import mark_partial, mark_split, own_part, split_dim, whole_shape
 from ofacore.protocols import RowedBackbone, Side, TaskedBackbone
 
+MARK = ".low_rank."
+"""In the names of all that a model learns in updates."""
+
 
 class LowRank(nn.Module):
     """``x -> dropout(x) A^T B^T * alpha / rank``; B starts at zero. Split as the linear is.

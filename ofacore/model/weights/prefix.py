@@ -21,6 +21,9 @@ from ofacore.parallel.process_groups import tensor_size
 from ofacore.parallel.sharding import mark_split, own_part
 from ofacore.protocols import Side
 
+MARK = ".prefix."
+"""In the names of all that a model learns in front of attentions."""
+
 
 class Prefix(nn.Module):
     """Keys and values of one attention, split by heads as it is.

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ofa_backbone_transformers.folder import BackboneError, architecture, folder_of, prompt_tokens
-from ofacore.parts import quiet_transformers
+from ofacore.parts import PretrainedError, pretrained, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from ofacore.protocols import Options
 
-_LONGEST_REASON = 300
 _TOLERANCE = 1e-3
 """Share of the largest logit that the check of a model allows between its own way and ours."""
 
@@ -116,23 +115,11 @@ def class_of(config: PretrainedConfig) -> Any:
 
 
 def _loaded(options: Options, config: PretrainedConfig) -> PreTrainedModel:
-    folder = str(folder_of(options))
+    folder, kind = str(folder_of(options)), class_of(config)
     try:
-        model, info = class_of(config).from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-            use_safetensors=True,
-        )
-    except BackboneError:
-        raise
-    except (
-        Exception
-    ) as error:  # transformers raises anything for a folder that is not as it should be
-        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-        raise BackboneError(f"the weights in '{folder}' cannot be read ({reason})") from error
+        model, info = pretrained(kind, folder, config, use_safetensors=True)
+    except PretrainedError as error:
+        raise BackboneError(str(error)) from error
     if info["missing_keys"]:
         raise BackboneError(f"the weights in '{folder}' lack {sorted(info['missing_keys'])[0]}")
     return model.eval()  # type: ignore[no-any-return]

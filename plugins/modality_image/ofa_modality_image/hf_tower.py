@@ -19,7 +19,7 @@ from ofa_modality_image.tower_config import (
     tower_cells,
     tower_config,
 )
-from ofacore.parts import quiet_transformers
+from ofacore.parts import PretrainedError, pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ofacore.protocols import BuildContext, Options
 
 _SHOWN = 3
-_LONGEST_REASON = 300
 _UNUSED = ("pooler.", "head.", "mask_token")
 """Parts of parameter names: what makes one vector of a picture or stands for masked patches."""
 
@@ -133,23 +132,11 @@ def _class_of(config: PretrainedConfig) -> Any:
 
 
 def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
+    kind = _class_of(config)
     try:
-        with quiet_transformers():
-            tower, info = _class_of(config).from_pretrained(
-                path,
-                config=config,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                dtype=torch.float32,
-            )
-    except (
-        Exception
-    ) as error:  # transformers raises anything for a folder that is not as it should be
-        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-        raise TowerError(
-            f"image_tower: the weights in '{path}' cannot be read ({reason})"
-        ) from error
+        tower, info = pretrained(kind, path, config, ignore_mismatched_sizes=True)
+    except PretrainedError as error:
+        raise TowerError(f"image_tower: {error}") from error
     shapes = [
         f"{name} is {tuple(there)} in the file, {tuple(here)} here"
         for name, there, here in _sorted(info)

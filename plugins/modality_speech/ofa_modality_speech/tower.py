@@ -24,7 +24,7 @@ from ofa_modality_speech.tower_config import (
     tower_config,
     tower_positions,
 )
-from ofacore.parts import quiet_transformers
+from ofacore.parts import PretrainedError, pretrained
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, WhisperFeatureExtractor
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ofacore.protocols import BuildContext, Options
 
 _SMALLEST = 1e-7
-_LONGEST_REASON = 300
 _UNUSED = ("masked_spec_embed",)
 
 
@@ -206,21 +205,9 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     from transformers import AutoModel
 
     try:
-        with quiet_transformers():
-            model, info = AutoModel.from_pretrained(
-                path,
-                config=config,
-                local_files_only=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-    except (
-        Exception
-    ) as error:  # transformers raises anything for a folder that is not as it should be
-        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-        raise TowerError(
-            f"audio_tower: the weights in '{path}' cannot be read ({reason})"
-        ) from error
+        model, info = pretrained(AutoModel, path, config)
+    except PretrainedError as error:
+        raise TowerError(f"audio_tower: {error}") from error
     missing = [name for name in info["missing_keys"] if not name.endswith(_UNUSED)]
     if missing:
         raise TowerError(f"audio_tower: the weights in '{path}' lack {sorted(missing)[0]}")

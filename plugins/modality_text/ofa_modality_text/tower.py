@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ofa_modality_text.tower_config import TowerError, folder_of, stored_config, tower_config
-from ofacore.parts import quiet_transformers
+from ofacore.parts import PretrainedError, pretrained
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from ofacore.protocols import BuildContext, Options
 
-_LONGEST_REASON = 300
 _UNUSED = ("pooler.",)
 """Parts of parameter names: what makes one vector of a text in another way."""
 
@@ -131,22 +130,9 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
     from transformers import AutoModel
 
     try:
-        with quiet_transformers():
-            model, info = AutoModel.from_pretrained(
-                path,
-                config=config,
-                local_files_only=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-                use_safetensors=True,
-            )
-    except (
-        Exception
-    ) as error:  # transformers raises anything for a folder that is not as it should be
-        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-        raise TowerError(
-            f"text_tower: the weights in '{path}' cannot be read ({reason})"
-        ) from error
+        model, info = pretrained(AutoModel, path, config, use_safetensors=True)
+    except PretrainedError as error:
+        raise TowerError(f"text_tower: {error}") from error
     missing = [name for name in info["missing_keys"] if not any(part in name for part in _UNUSED)]
     if missing:
         raise TowerError(f"text_tower: the weights in '{path}' lack {sorted(missing)[0]}")

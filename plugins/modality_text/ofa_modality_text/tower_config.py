@@ -19,6 +19,8 @@ ASK = (
     "give options.preprocessor/text_tower.path: a folder with config.json, weights and tokenizer.json, "
     "as `save_pretrained` writes it"
 )
+_SHIFTED = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer")
+"""Kinds whose places begin behind the number of their padding."""
 
 
 class TowerError(PluginError):
@@ -69,10 +71,6 @@ def most_tokens(config: PretrainedConfig) -> int | None:
         return None
     shifted = str(config.model_type) in _SHIFTED
     return most - int(config.pad_token_id or 0) - 1 if shifted else most
-
-
-_SHIFTED = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer")
-"""Kinds whose places begin behind the number of their padding."""
 
 
 @lru_cache(maxsize=8)

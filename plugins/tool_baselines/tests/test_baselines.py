@@ -191,6 +191,12 @@ def test_a_method_learns_from_the_rows_that_there_is_time_for(
     assert told("slow", rows, 800) == ("slow" if rows == 800 else "slow, 350 rows")
 
 
+def test_a_few_rows_more_are_learned_from_where_there_is_time() -> None:
+    slow = Slow()
+    _, rows = fitted(slow, table([0] * 101), Deadline(100.0, lambda: slow.now))
+    assert slow.seen == [20, 80, 101] and rows == 101
+
+
 def test_time_that_one_task_leaves_is_for_the_others() -> None:
     slow = Slow()
     allowance = Allowance(30.0, 3, lambda: slow.now)
