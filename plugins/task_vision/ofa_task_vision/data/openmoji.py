@@ -35,7 +35,6 @@ CATEGORIES = PackageSource(
 
 _SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 _SELECTOR = "FE0F"
-_SELECTOR = "FE0F"
 
 
 @dataclass(frozen=True)
