@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -67,7 +68,8 @@ def run(tmp_path_factory):
 
     def validate(step):
         number, accuracy = next(measured)
-        return {"valid/a/accuracy": accuracy, "valid/a/y/loss": 1.0 / number}
+        losses = {"valid/a/y/loss": 1.0 / number, "valid/a/z/loss": math.nan}
+        return {"valid/a/accuracy": accuracy, **losses}
 
     higher = {"valid/a/accuracy": True}
     validation = Validation(validate, config.validation, config.checkpoint, higher=higher)
@@ -87,6 +89,7 @@ def test_scores_are_printed_with_the_best_and_its_step(run):
     assert len(lines) == 3
     assert lines[2] == (
         "validation, step 9  a/accuracy 0.700 (best 0.900, step 6)  a/y/loss 0.333 (best 0.333, step 9)"
+        "  a/z/loss nan"
     )
 
 
@@ -94,6 +97,7 @@ def test_scores_are_tracked_with_the_best_and_its_step(run):
     values = [record.values for record in run[1] if "valid/a/accuracy" in record.values]
     assert values[2]["best/a/accuracy"] == 0.9 and values[2]["best_step/a/accuracy"] == 6
     assert values[2]["best_step/a/y/loss"] == 9
+    assert not [name for name in values[2] if "/z/" in name]  # never a number, and so never the best
 
 
 def test_the_best_so_far_outlives_a_resume(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +22,8 @@ class Score:
     """At which it was best."""
 
     def __str__(self) -> str:
+        if not math.isfinite(self.best):
+            return f"{self.value:.3f}"
         return f"{self.value:.3f} (best {self.best:.3f}, step {self.step})"
 
 

@@ -96,7 +96,8 @@ class Tracking(Callback):
             self._validated = found.validated
             bests: dict[str, float] = {}
             for name, score in found.scores().items():
-                bests |= {f"best/{name}": score.best, f"best_step/{name}": float(score.step)}
+                if math.isfinite(score.best):
+                    bests |= {f"best/{name}": score.best, f"best_step/{name}": float(score.step)}
             self._log(found.validated, {**found.values, **bests})
 
     def _log(self, step: int, values: dict[str, float]) -> None:
