@@ -29,7 +29,7 @@ train: dev
 test: check
 	PIP_RETRIES=0 $(BIN)/ofa data fetch --all > /dev/null || true
 	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not dist" $(ARGS) || test $$? = 5
-	$(PYTEST) -m dist $(ARGS) || test $$? = 5
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m dist $(ARGS) || test $$? = 5
 	@$(BIN)/python -m tests.left_out
 
 check: dev

@@ -37,3 +37,11 @@ def _denormals() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """No process groups outlive the file that made them: the next one may fork processes that make their own."""
+    groups = sys.modules.get("ofacore.parallel.process_groups")
+    if groups is not None and (nextitem is None or nextitem.path != item.path):
+        groups.stop()

@@ -338,6 +338,16 @@ COMPONENTS = (
     ),
     Component(
         "metric",
+        "image_class",
+        f"{_PACKAGE}.retrieval:ImageClass",
+        "do the nearest references belong to the class that was asked for",
+        options={
+            "column": Option("label", "Column of the classes."),
+            "k": Option(5, "How many of the nearest references vote.", minimum=1),
+        },
+    ),
+    Component(
+        "metric",
         "clip_ti",
         f"{_PACKAGE}.clip_ti:ClipTi",
         "agreement with the caption by a local encoder",

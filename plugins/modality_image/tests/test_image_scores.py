@@ -9,7 +9,7 @@ from PIL import Image
 
 from ofa_modality_image.clip_ti import ClipTi
 from ofa_modality_image.metrics import Psnr, Ssim
-from ofa_modality_image.retrieval import ImageRetrieval
+from ofa_modality_image.retrieval import ImageClass, ImageRetrieval
 from ofacore.plugin import UserError
 
 RNG = np.random.default_rng(0)
@@ -44,6 +44,24 @@ def test_retrieval_of_an_answer_that_ignores_its_row_is_chance():
     metric = ImageRetrieval({"k": 1})
     metric.update(PICTURES, PICTURES, [{}] * 8)
     assert metric.compute()["image_retrieval"] == 1.0
+
+
+def test_the_class_of_most_of_the_nearest_references_is_that_of_an_answer():
+    shades = [20, 22, 24, 200, 202, 204]
+    pictures = [Image.fromarray(np.full((8, 8, 3), shade, np.uint8)) for shade in shades]
+    rows = [{"kind": kind} for kind in ("dark", "dark", "bright", "bright", "bright", "bright")]
+    options = {"column": "kind", "k": 3}
+    parts = [ImageClass(options), ImageClass(options)]
+    for part, own in zip(parts, (slice(0, 3), slice(3, 6)), strict=True):
+        part.update(pictures[own], pictures[own], rows[own])
+    parts[0].merge(parts[1])
+    assert parts[0].items() == [1, 1, 0, 1, 1, 1]
+    assert parts[0].compute() == {"image_class": pytest.approx(5 / 6)}
+
+
+def test_rows_without_the_column_of_classes_are_refused():
+    with pytest.raises(ValueError, match="no column 'label'"):
+        ImageClass({"column": "label", "k": 1}).update(PICTURES[:1], PICTURES[:1], [{"kind": "a"}])
 
 
 @pytest.fixture(scope="module")

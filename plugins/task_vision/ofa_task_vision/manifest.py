@@ -34,6 +34,24 @@ STARTER = (
         starter=True,
     ),
     TaskPreset(
+        "digit_image",
+        (
+            ("draw the digit [TEXT:digit] -> [IMAGE:img,size=16,augment=none]", 3.0),
+            (
+                "what does a written [TEXT:digit] look like? -> [IMAGE:img,size=16,augment=none]",
+                1.0,
+            ),
+        ),
+        "Picture of a handwritten digit, by flow",
+        {"digit": "0 to 9", "img": _IMAGE},
+        metrics=(MetricUse("image_class", "img", {"column": "digit"}),),
+        data=f"{_DATA}.digits:build",
+        baseline=f"{_DATA}.digits:mean_picture",
+        baseline_doc="mean picture",
+        weight=0.4,
+        starter=True,
+    ),
+    TaskPreset(
         "emoji_category",
         (
             ("[IMAGE:img,size=32] which category is it? -> [TEXT:category,closed_set]", 3.0),

@@ -1,6 +1,8 @@
-"""The target of the nearest training row, by the cosine of its features."""
+"""The target of the nearest training row: by the cosine of texts, else by distance."""
 
 from __future__ import annotations
+
+import scipy.sparse as sparse
 
 from ofa_baselines.library import library
 from ofa_baselines.matrix import Matrix
@@ -19,6 +21,7 @@ class Nearest:
         if matrix is None:
             return None
         kind = library("neighbors").NearestNeighbors
-        search = kind(n_neighbors=1, metric="cosine", algorithm="brute")
+        metric = "cosine" if sparse.issparse(matrix.train) else "euclidean"
+        search = kind(n_neighbors=1, metric=metric, algorithm="brute")
         places = search.fit(matrix.train).kneighbors(matrix.test, return_distance=False)
         return BaselineAnswers(f"{matrix.told} + nearest neighbour", taken(task, places[:, 0]))

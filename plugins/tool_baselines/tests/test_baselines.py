@@ -69,6 +69,12 @@ def test_texts_beside_wide_arrays_become_dense() -> None:
     assert answered("nearest", task).values[:3] == kinds[:3]
 
 
+def test_the_nearest_of_one_column_is_the_nearest_number() -> None:
+    rows = [{"x": str(number)} for number in range(40)]
+    task = BaselineTask(rows, [f"as {row['x']}" for row in rows], rows[3:30:9], {"x": "TEXT"})
+    assert answered("nearest", task).values == ["as 3", "as 12", "as 21"]
+
+
 def test_a_text_without_words_is_no_failure() -> None:
     rows = [{"t": "??"}] * 30
     task = BaselineTask(rows, ["a", "b"] * 15, [{}, {"t": ""}], {"t": "TEXT"}, True)

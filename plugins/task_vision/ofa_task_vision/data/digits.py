@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_starter import Row, Splits, empty_splits, majority, prepared, split_of
+from ofa_task_vision.data.pictures import mean_of_pictures
 
 NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 SIZE = 32
@@ -32,3 +33,8 @@ def _rows() -> Splits:
 def baseline(splits: Splits) -> list[Row]:
     """The most frequent digit."""
     return majority(splits, "digit")
+
+
+def mean_picture(splits: Splits) -> list[Row]:
+    """The mean of all training pictures, whatever the digit."""
+    return mean_of_pictures(splits)

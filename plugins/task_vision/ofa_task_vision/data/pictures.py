@@ -1,9 +1,11 @@
-"""Pictures of OpenMoji on white, for the tasks of this family."""
+"""Pictures of OpenMoji on white, and the mean of pictures, for the tasks of this family."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from ofa_starter import Row, Splits, empty_splits
 from ofa_task_vision.data.openmoji import EmojiItem, OpenMoji, on_white
@@ -21,3 +23,10 @@ def emoji_splits(row: Callable[[EmojiItem], Row | None], cache: Path | None = No
         if columns is not None:
             splits[item.split].append({"img": on_white(picture), **columns})
     return splits
+
+
+def mean_of_pictures(splits: Splits) -> list[Row]:
+    """The mean of all training pictures in column ``img``, as the answer to every test row."""
+    mean = np.mean([row["img"] for row in splits["train"]], axis=0)
+    picture = mean.round().astype(np.uint8)
+    return [{"img": picture} for _ in splits["test"]]
