@@ -96,12 +96,13 @@ def one_line(
     splits = _splits(data)
     task = _name(template, registry)
     section: dict[str, Any] = dict(splits)
-    shares = {name: SHARE for name in ("valid", "test") if name not in splits}
-    if shares:
-        section["split"] = {"valid": 0.0, "test": 0.0, **shares}
     prefix = f"tasks.{task}.data."
     asked = [text.removeprefix(prefix) for text in settings if text.startswith(prefix)]
     reading = read_data(asked)
+    splits |= {name: "" for name in ("valid", "test") if getattr(reading, name) is not None}
+    shares = {name: SHARE for name in ("valid", "test") if name not in splits}
+    if shares:
+        section["split"] = {"valid": 0.0, "test": 0.0, **shares}
     source = open_source(splits["train"], reading)
     if columns := _columns(source, template, registry):
         section["columns"] = columns

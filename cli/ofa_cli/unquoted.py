@@ -27,7 +27,9 @@ def check_quotes(given: Sequence[str]) -> None:
     if any(word.strip() == "->" for word in words):
         raise UserError(f"the instruction is in pieces; put it into quotes: {_USES[command]}")
     if any(_is_left_of_an_arrow(command, words, place) for place in range(len(words))):
-        lost = "the shell took the '>' of its arrow, and made the file that is named behind it empty"
+        lost = (
+            "the shell took the '>' of its arrow, and made the file that is named behind it empty"
+        )
         raise UserError(f"the instruction has no quotes: {lost}; write {_USES[command]}")
 
 

@@ -57,7 +57,7 @@ class BaselineRows:
     """What stands beside the answers of a model: for each slot that is scored the best baseline's."""
 
     rows: Sequence[Row] | None = None
-    """For each row slot -> answer, written as in the data; a slot that nothing answers is missing. None: no baseline."""
+    """For each row slot -> answer, written as in the data, without slots that nothing answers; None: no baseline."""
     docs: Mapping[str, str] = field(default_factory=dict)
     """Slot -> what its baseline does."""
 
@@ -113,7 +113,9 @@ def best_baseline(
                 row.update({name: value for name, value in given.items() if name not in docs})
                 row.update({use.slot: given.get(use.slot)})
             docs = {**dict.fromkeys(found[0], best.doc), **docs, use.slot: best.doc}
-    return BaselineRows(found, docs) if docs else BaselineRows.of_preset(plan, own, data.baseline_doc)
+    return (
+        BaselineRows(found, docs) if docs else BaselineRows.of_preset(plan, own, data.baseline_doc)
+    )
 
 
 def _deciding(assembly: Assembly, plan: TaskPlan) -> list[MetricUse]:

@@ -105,7 +105,9 @@ class Judging:
             rows.append({**mapped, column: found.value, **extra})
             answers.append(found.answers)
         baselines = None
-        if any(use.slot in row for row in self._baselines):  # what answers another slot is none here
+        if any(
+            use.slot in row for row in self._baselines
+        ):  # what answers another slot is none here
             baselines = [self._baselines[i] for i in kept]
         judged = Judged(
             self.values.encoder.plan.name,

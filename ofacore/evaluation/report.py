@@ -52,7 +52,7 @@ class ScoreRow:
 
     @property
     def verdict(self) -> str:
-        """Beside the baseline: ``better``, ``worse``, or ``not told apart`` where the interval holds it; else nothing."""
+        """Beside the baseline: ``better``, ``worse``, or ``not told apart`` where the interval holds it; or nothing."""
         if self.beats_baseline is None or not (isfinite(self.low) and isfinite(self.high)):
             return ""
         if self.beats_baseline:

@@ -174,10 +174,10 @@ def _remarks(done: Sequence[Evaluation], folder: Path) -> list[str]:
             f"scored on some of the test rows, evenly spread; all of them: ofa eval {folder}"
         )
     used = next((row.checkpoint for one in done for row in one.scores if row.checkpoint), "")
-    return [*lines, *_told_checkpoints(folder, used)]
+    return [*lines, *told_checkpoints(folder, used)]
 
 
-def _told_checkpoints(folder: Path, used: str) -> Iterator[str]:
+def told_checkpoints(folder: Path, used: str) -> Iterator[str]:
     """Which checkpoint was scored, and which one validation found best."""
     best = pointer_facts(folder, "best")
     score = best.get("score")

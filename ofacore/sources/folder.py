@@ -127,7 +127,9 @@ def files_of(folder: Path) -> ListSource:
 
 def _describes(path: Path, folder: Path) -> bool:
     """Whether a file is the table of a folder below."""
-    return path.parent != folder and path.suffix.lower() in _SUFFIXES and path.stem == TABLE_STEMS[0]
+    return (
+        path.parent != folder and path.suffix.lower() in _SUFFIXES and path.stem == TABLE_STEMS[0]
+    )
 
 
 def _is_mark(path: Path) -> bool:

@@ -105,6 +105,16 @@ def test_tables_that_are_called_like_splits_are_splits(
     assert written(WORD, str(tmp_path))[1]["data"]["train"] == str(tmp_path)
 
 
+def test_no_rows_are_held_out_for_a_split_that_is_set_beside_the_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("word,kind\na cat,animal\na rose,plant\nan oak,plant\n")
+    settings = ["tasks.kind.data.test=other.csv"]
+    data = str(tmp_path / "rows.csv")
+    found = one_line(WORD, data, Registry.discover(), settings=settings)
+    assert "10% valid are held out" in found.notes[0]
+    (task,) = yaml.safe_load(found.config.text)["tasks"].values()
+    assert task["data"]["split"] == {"valid": 0.1, "test": 0.0}
+
+
 def test_a_run_of_few_steps_is_shown_and_validated_along_the_way(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("word,kind\na cat,animal\na rose,plant\nan oak,plant\n")
     data, settings = str(tmp_path / "rows.csv"), ("train.steps=90", "train.steps=40")

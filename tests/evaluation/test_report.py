@@ -71,7 +71,9 @@ def test_a_verdict_tells_worse_from_what_the_rows_cannot_tell() -> None:
     assert row(0.6, 0.5, 0.7, 0.55).verdict == row(0.6, 0.5, 0.7, 0.7).verdict == "not told apart"
     assert row(0.6, 0.5, 0.7, 0.8).verdict == "worse"
     assert row(0.6, 0.5, 0.7, 0.4, higher=False).verdict == "worse"
-    assert row(0.6, float("nan"), float("nan"), 0.4).verdict == row(0.6, 0.5, 0.7, None).verdict == ""
+    assert (
+        row(0.6, float("nan"), float("nan"), 0.4).verdict == row(0.6, 0.5, 0.7, None).verdict == ""
+    )
 
 
 @pytest.mark.parametrize(
