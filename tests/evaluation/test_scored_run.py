@@ -87,6 +87,7 @@ def test_the_screen_says_what_was_scored_and_which_step_is_best(trained: Trained
 def test_the_best_checkpoint_is_told_apart_from_the_last_only_where_it_is_another(
     tmp_path: Path,
 ) -> None:
+    (tmp_path / "checkpoints").mkdir()
     for step in (10, 20):
         write_pointer(tmp_path, "best", tmp_path / f"step-0000{step}", step=step, score=0.5, by="x")
         told = " ".join(told_checkpoints(tmp_path, "step-000020"))
