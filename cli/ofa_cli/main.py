@@ -17,6 +17,7 @@ from ofa_cli.failures import is_user_error
 from ofa_cli.lazy import LazyGroup
 from ofa_cli.output import guard_logs
 from ofa_cli.ranks import end_group_member, tell
+from ofa_cli.unquoted import check_quotes
 from ofacore.ground.printable import escaped
 
 GLOBAL_FLAGS = ("--debug", "--no-plugins")
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     guard_logs()
     try:
+        check_quotes(given)
         typer.main.get_command(app).main(_no_options(_flags_first(given)), prog_name="ofa")
     except Exception as error:
         if debug:

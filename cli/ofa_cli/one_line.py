@@ -23,16 +23,11 @@ from ofacore.protocols import RowError, SlotPlan
 from ofacore.setup.datasets import readable
 from ofacore.sources import ListSource, Source, open_source
 from ofacore.sources.folder import FILE_COLUMN, nearest
+from ofacore.sources.named_splits import SAVED, named_splits
 
 SHARE = 0.1
 """Of the rows that are held out for validation, and for the test, where the data have no such split."""
-_SPLITS = {
-    "train": ("train", "training"),
-    "valid": ("valid", "validation", "val", "dev"),
-    "test": ("test",),
-}
 _LABEL = "label"
-_SAVED = "dataset_dict.json"
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,7 @@ _SCALES = (
     _Scale(float("inf"), {"preset": "tiny"}, 128, 2),
 )
 _LEAST_STEPS, _MOST_STEPS = 200, 4_000
+_STEPS = "train.steps="
 _LEAST_ROWS = 3
 """Training rows without which nothing is started."""
 _LOOKED_AT = 200
@@ -82,13 +78,13 @@ def one_line(
 
     Args:
         instruction: A template.
-        data: A file, a folder with a table, a folder of class folders, one of ``train``, ``valid`` and ``test``, or a
-            saved dataset of Hugging Face.
+        data: A file, a folder with a table, a folder of class folders, one of folders or tables that are called
+            ``train``, ``valid`` and ``test``, or a saved dataset of Hugging Face.
         registry: What is installed.
         resume: The run goes on, in the last folder of its name.
         numbered: The run folder is the next free one of its name; False: another is given.
         settings: Keys that are set beside the line, ``tasks.NAME.data.encoding=cp1252``: the rows are read by those of
-            the data; the configuration does not have them.
+            the data, which the configuration does not have; by ``train.steps=100`` goes how often a run validates.
 
     Raises:
         InstructionError: It cannot be used; draws where.
@@ -100,12 +96,13 @@ def one_line(
     splits = _splits(data)
     task = _name(template, registry)
     section: dict[str, Any] = dict(splits)
-    shares = {name: SHARE for name in ("valid", "test") if name not in splits}
-    if shares:
-        section["split"] = {"valid": 0.0, "test": 0.0, **shares}
     prefix = f"tasks.{task}.data."
     asked = [text.removeprefix(prefix) for text in settings if text.startswith(prefix)]
     reading = read_data(asked)
+    splits |= {name: "" for name in ("valid", "test") if getattr(reading, name) is not None}
+    shares = {name: SHARE for name in ("valid", "test") if name not in splits}
+    if shares:
+        section["split"] = {"valid": 0.0, "test": 0.0, **shares}
     source = open_source(splits["train"], reading)
     if columns := _columns(source, template, registry):
         section["columns"] = columns
@@ -118,7 +115,7 @@ def one_line(
     metrics = list(_metrics(template, registry, _Values(source, {**columns, **reading.columns})))
     scale = next(scale for scale in _SCALES if rows <= scale.rows)
     trained = rows * (1 - sum(shares.values()))
-    steps = min(_MOST_STEPS, max(_LEAST_STEPS, ceil(trained * scale.epochs / scale.samples)))
+    steps = _steps(settings, ceil(trained * scale.epochs / scale.samples))
     name = _free_name(task, resume) if numbered else task
     entry: dict[str, Any] = {"instruction": instruction.strip(), "data": section}
     if metrics:
@@ -131,6 +128,14 @@ def one_line(
     }
     text = show(RunConfig.model_validate(values), defaults=False)
     return OneLine(ConfigText(text, "(one line)"), tuple(_notes(rows, shares, metrics, data)))
+
+
+def _steps(settings: Sequence[str], fitting: int) -> int:
+    """Of the run: those that are set beside the line, by which it is validated and shown; else what fits the rows."""
+    asked = [text.removeprefix(_STEPS) for text in settings if text.startswith(_STEPS)]
+    if asked and asked[-1].strip().isdecimal():
+        return int(asked[-1])
+    return min(_MOST_STEPS, max(_LEAST_STEPS, fitting))
 
 
 def _training(steps: int, samples: int) -> dict[str, Any]:
@@ -146,8 +151,8 @@ def _training(steps: int, samples: int) -> dict[str, Any]:
             "clip": 1.0,
         },
         "lr": {"name": "wsd", "warmup": 0.1, "decay": 0.25},
-        "checkpoint": {"every": ceil(steps / 4)},
-        "validation": {"every": ceil(steps / 4), "samples": 64},
+        "checkpoint": {"every": max(1, ceil(steps / 4))},
+        "validation": {"every": max(1, ceil(steps / 4)), "samples": 64},
     }
 
 
@@ -164,22 +169,14 @@ def _notes(
 
 
 def _splits(data: str) -> dict[str, str]:
-    """The splits that the data have by their names: those of a saved dataset, or folders."""
-    folder = Path(data)
-    if (folder / _SAVED).is_file():
-        present = {entry.name for entry in folder.iterdir()}
-        found = {split: data for split, names in _SPLITS.items() if present & set(names)}
-        if "train" not in found:
-            raise UserError(f"{data}: the dataset has no split 'train' to learn from")
-        return found
-    if not folder.is_dir():
-        return {"train": data}
-    named = {entry.name.lower(): str(entry) for entry in folder.iterdir() if entry.is_dir()}
-    found = {
-        split: next(named[name] for name in names if name in named)
-        for split, names in _SPLITS.items()
-        if set(names) & named.keys()
-    }
+    """The splits that the data have by their names; else all rows, to learn from.
+
+    Raises:
+        UserError: It is a saved dataset without training rows.
+    """
+    found = named_splits(data)
+    if "train" not in found and (Path(data) / SAVED).is_file():
+        raise UserError(f"{data}: the dataset has no split 'train' to learn from")
     return found if "train" in found else {"train": data}
 
 

@@ -40,6 +40,8 @@ RESOLVERS = _resolvers()
 """First character -> (tag, pattern) of the scalars that are no text."""
 
 
+_BARE = re.compile(r"""[:-] +\[[^'"]*->""")
+"""An instruction that begins with a slot and stands without quotes, where YAML takes the slot for a list."""
 MOST_REPEATED = 10_000
 """Values that aliases may stand for, in one document."""
 
@@ -80,6 +82,23 @@ def parse_value(text: str) -> Any:
     return value
 
 
+def _malformed(error: yaml.YAMLError, text: str, source: str) -> Problem:
+    """What is wrong where, what is open there, and the way out of the mistakes that are made most."""
+    mark, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    what = getattr(error, "problem", None) or " ".join(str(error).split())
+    where = mark.line + 1 if mark else 0
+    if begun and begun.line + 1 < where:
+        what += f", in what begins in line {begun.line + 1}"
+    lines = text.splitlines()
+    line = lines[where - 1] if 0 < where <= len(lines) else ""
+    remedy = ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        remedy = "YAML is indented by blanks, not by tabs"
+    elif _BARE.search(line):
+        remedy = "an instruction stands in quotes: 'source -> target'"
+    return Problem("", f"this is not YAML: {what}", Place(source, where), remedy)
+
+
 class _Builder:
     """Builds values from YAML nodes, which know their lines."""
 
@@ -97,10 +116,7 @@ class _Builder:
             node = self._loader.get_single_node()
             return None if node is None else self._build(node, ())
         except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            place = Place(self._source, mark.line + 1 if mark else 0)
-            what = getattr(error, "problem", None) or " ".join(str(error).split())
-            self._problems.append(Problem("", f"this is not YAML: {what}", place))
+            self._problems.append(_malformed(error, self._text, self._source))
             return None
 
     def _build(self, node: yaml.Node, path: Path) -> Any:

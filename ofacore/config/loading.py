@@ -155,7 +155,8 @@ def _file(
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem("", _unreadable(path, error), asked, _near(path)))
+        hint = "" if path.exists() else _near(path)
+        problems.append(Problem("", _unreadable(path, error), asked, hint))
         return Layer()
     layer = read_document(text, str(path), problems)
     below = Layer()
@@ -182,6 +183,8 @@ def _included(layer: Layer, problems: list[Problem]) -> list[str]:
 def _unreadable(path: FilePath, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"no file {path}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{path} is no text: byte {error.start} is not UTF-8; a configuration is a YAML file"
     return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
 
 

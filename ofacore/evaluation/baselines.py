@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ofacore.batching.permutation import item_rng
@@ -17,9 +17,11 @@ from ofacore.evaluation.baseline_inputs import affordable, baseline_task, contra
 from ofacore.evaluation.embedded import judged_sides, sides
 from ofacore.evaluation.evaluation_errors import MetricError, reason_of
 from ofacore.evaluation.judging import Answered, Judging
+from ofacore.evaluation.naming import called
 from ofacore.evaluation.references import TargetValues
 from ofacore.evaluation.scoring import blaming, checked_needs, filled
 from ofacore.plan import TaskPlan
+from ofacore.plugin import MetricUse, PluginError
 from ofacore.protocols import (
     BaselineAnswers,
     BaselineTask,
@@ -39,7 +41,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Compared:
-    """One baseline of a task, scored by the task's first metric."""
+    """One baseline of a task's slot, scored by the first metric of that slot."""
 
     metric: str
     doc: str
@@ -50,10 +52,25 @@ class Compared:
     """Its answer for each row; of a contrast there is none."""
 
 
+@dataclass(frozen=True)
+class BaselineRows:
+    """What stands beside the answers of a model: for each slot that is scored the best baseline's."""
+
+    rows: Sequence[Row] | None = None
+    """For each row slot -> answer, written as in the data, without slots that nothing answers; None: no baseline."""
+    docs: Mapping[str, str] = field(default_factory=dict)
+    """Slot -> what its baseline does."""
+
+    @classmethod
+    def of_preset(cls, plan: TaskPlan, rows: Sequence[Row] | None, doc: str) -> BaselineRows:
+        """A preset's own baseline, for all slots."""
+        return cls(rows, {use.slot: doc for use in plan.metrics})
+
+
 def compared(
     assembly: Assembly, plan: TaskPlan, data: TaskRows, limit: int | None = None
 ) -> list[Compared]:
-    """Every baseline of a task on up to ``limit`` rows of the test split, best first."""
+    """Every baseline of each scored slot on up to ``limit`` rows of the test split, best first."""
     test = data.splits.get("test")
     if test is None:
         return []
@@ -65,7 +82,8 @@ def compared(
     chosen = None
     if own is not None and len(own) == len(test):
         chosen = [own[i] for i, _ in named]
-    return ranked(assembly, plan, data, rows, chosen)
+    uses = _deciding(assembly, plan)
+    return [one for use in uses for one in ranked(assembly, plan, use, data, rows, chosen)]
 
 
 def best_baseline(
@@ -75,17 +93,48 @@ def best_baseline(
     rows: Sequence[Row],
     own: Sequence[Row] | None,
     deadline: Deadline = NO_DEADLINE,
-) -> tuple[Sequence[Row] | None, str]:
-    """The answers of the best baseline and what it does, as `ranked`; the preset's own where no method is installed."""
-    if assembly.registry.names("baseline"):
-        for best in ranked(assembly, plan, data, rows, own, deadline):
-            return best.rows, best.doc
-    return own, data.baseline_doc
+) -> BaselineRows:
+    """The answers of the best baseline of each scored slot, as `ranked`; the preset's own where no method is installed.
+
+    Slots of one repeat belong together: one that has an answer from a baseline of another keeps it.
+    """
+    if not assembly.registry.names("baseline"):
+        return BaselineRows.of_preset(plan, own, data.baseline_doc)
+    found: list[dict[str, Any]] = [{} for _ in rows]
+    docs: dict[str, str] = {}
+    repeated = {slot.name for slot in plan.templates[0].targets() if slot.repeat}
+    uses = _deciding(assembly, plan)
+    for place, use in enumerate(uses):
+        if use.slot in docs and use.slot in repeated:
+            continue
+        part = deadline.part(len(uses) - place)
+        for best in ranked(assembly, plan, use, data, rows, own, part)[:1]:
+            for row, given in zip(found, best.rows, strict=True):
+                row.update({name: value for name, value in given.items() if name not in docs})
+                row.update({use.slot: given.get(use.slot)})
+            docs = {**dict.fromkeys(found[0], best.doc), **docs, use.slot: best.doc}
+    return (
+        BaselineRows(found, docs) if docs else BaselineRows.of_preset(plan, own, data.baseline_doc)
+    )
+
+
+def _deciding(assembly: Assembly, plan: TaskPlan) -> list[MetricUse]:
+    """The metric by which the baselines of each slot are ranked: the first that judges decoded values."""
+    found: dict[str, MetricUse] = {}
+    for use in plan.metrics:
+        try:
+            needs = checked_needs(assembly.registry.load("metric", use.metric), use.metric)
+        except PluginError:
+            continue  # evaluation tells of it
+        if not needs:
+            found.setdefault(use.slot, use)
+    return list(found.values())
 
 
 def ranked(
     assembly: Assembly,
     plan: TaskPlan,
+    use: MetricUse,
     data: TaskRows,
     rows: Sequence[Row],
     own: Sequence[Row] | None,
@@ -96,20 +145,18 @@ def ranked(
     Args:
         assembly: Plans and fitted preprocessors.
         plan: The task.
+        use: The metric that ranks, and the slot that is answered.
         data: Its training rows.
         rows: What is answered, raw.
         own: What the preset's baseline answers; None: it has none.
         deadline: When the methods have to be done; they learn from fewer rows where all of them take too long.
     """
-    if not rows or not plan.metrics or sides(plan) is not None:
+    if not rows or sides(plan) is not None:
         return []
-    use = plan.metrics[0]
     metric = assembly.registry.load("metric", use.metric)
-    if checked_needs(metric, use.metric):
-        return []
     found: list[Compared] = []
-    if own is not None:
-        found += _scored(assembly, plan, rows, data.baseline_doc, 0.0, list(own))
+    if own is not None and any(use.slot in row for row in own):
+        found += _scored(assembly, plan, use, rows, data.baseline_doc, 0.0, list(own))
     task = None
     if data.train is not None and assembly.registry.names("baseline"):
         encoder, wanted = assembly.encoder(plan), min(rows_seen(assembly), len(data.train))
@@ -120,7 +167,7 @@ def ranked(
         for doc, seconds, answers in _answers(assembly, plan, task, of, len(rows), deadline):
             if doc not in [one.doc for one in found]:
                 given = [{use.slot: value} for value in answers.values]
-                found += _scored(assembly, plan, rows, doc, seconds, given)
+                found += _scored(assembly, plan, use, rows, doc, seconds, given)
     return sorted(found, key=lambda one: one.score, reverse=metric.higher_is_better)
 
 
@@ -207,6 +254,7 @@ def _leave_out(plan: TaskPlan, name: str, error: Exception) -> None:
 def _scored(
     assembly: Assembly,
     plan: TaskPlan,
+    use: MetricUse,
     rows: Sequence[Row],
     doc: str,
     seconds: float,
@@ -214,11 +262,12 @@ def _scored(
 ) -> list[Compared]:
     """What a baseline's answers are worth; none where the metric cannot judge them."""
     try:
-        value = _score(assembly, plan, rows, given)
+        value = _score(assembly, plan, use, rows, given)
     except MetricError as error:
         logger.warning("task '%s': baseline '%s': %s", plan.name, doc, error.reason)
         return []
-    return [Compared(plan.metrics[0].metric, doc, value, seconds, given)]
+    name = called(use.metric, plan.metrics.index(use), plan.metrics)
+    return [Compared(name, doc, value, seconds, given)]
 
 
 def rows_seen(assembly: Assembly) -> int:
@@ -228,11 +277,14 @@ def rows_seen(assembly: Assembly) -> int:
 
 
 def _score(
-    assembly: Assembly, plan: TaskPlan, rows: Sequence[Row], predicted: Sequence[Row]
+    assembly: Assembly,
+    plan: TaskPlan,
+    use: MetricUse,
+    rows: Sequence[Row],
+    predicted: Sequence[Row],
 ) -> float:
-    """The first number of the first metric."""
-    encoder, use = assembly.encoder(plan), plan.metrics[0]
-    answered = []
+    """The first number of a metric."""
+    encoder, answered = assembly.encoder(plan), []
     with blaming(plan.name, use):
         for number, (row, prediction) in enumerate(zip(rows, predicted, strict=True)):
             rng = item_rng(0, plan.name, 0, number)

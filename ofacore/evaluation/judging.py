@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -50,7 +50,8 @@ class Judging:
     values: TargetValues
     rows: Sequence[Answered]
     registry: Registry
-    baseline_doc: str = ""
+    baseline_docs: Mapping[str, str] = field(default_factory=dict)
+    """Slot -> what its baseline does."""
     unusable: int = 0
     """Further rows of the split that could not be read or answered."""
 
@@ -103,13 +104,17 @@ class Judging:
             kept.append(number)
             rows.append({**mapped, column: found.value, **extra})
             answers.append(found.answers)
-        baselines = [self._baselines[i] for i in kept] if self._baselines else None
+        baselines = None
+        if any(
+            use.slot in row for row in self._baselines
+        ):  # what answers another slot is none here
+            baselines = [self._baselines[i] for i in kept]
         judged = Judged(
             self.values.encoder.plan.name,
             rows,
             [self.predictions[i] for i in kept],
             baselines,
-            self.baseline_doc,
+            self.baseline_docs.get(use.slot, ""),
             answers,
             self.unusable + len(left),
         )

@@ -52,8 +52,13 @@ class ScoreRow:
 
     @property
     def verdict(self) -> str:
-        """The same in words; empty where it is not known."""
-        return {True: "better", False: "not better", None: ""}[self.beats_baseline]
+        """Beside the baseline: ``better``, ``worse``, or ``not told apart`` where the interval holds it; or nothing."""
+        if self.beats_baseline is None or not (isfinite(self.low) and isfinite(self.high)):
+            return ""
+        if self.beats_baseline:
+            return "better"
+        held = self.low <= (self.baseline or 0.0) <= self.high
+        return "not told apart" if held else "worse"
 
     @property
     def told_baseline(self) -> str:

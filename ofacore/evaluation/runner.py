@@ -14,7 +14,7 @@ from ofacore.decoding.inference import Inference
 from ofacore.decoding.output import Output
 from ofacore.encoding.slot_kinds import shown
 from ofacore.evaluation.allowance import Allowance
-from ofacore.evaluation.baselines import best_baseline, ranked_pairs
+from ofacore.evaluation.baselines import BaselineRows, best_baseline, ranked_pairs
 from ofacore.evaluation.embedded import score_contrast, sides
 from ofacore.evaluation.evaluation_errors import MetricError
 from ofacore.evaluation.forced import candidate_log_probs, reference_log_probs
@@ -140,8 +140,8 @@ def evaluate_task(
     allowance = allowance or Allowance()
     fits = baseline is True and split == "test"
     if sides(plan) is not None:
-        beside = allowance if fits else None
-        return _contrast(generalist, plan, data, split, limit, beside)
+        for_methods = allowance if fits else None
+        return _contrast(generalist, plan, data, split, limit, for_methods)
     source = data.held_out(split)
     assert source is not None
     read = list(readable(source, limit or None))
@@ -150,22 +150,21 @@ def evaluate_task(
     rows = [row for _, row in named]
     with _shown_progress(plan.name, len(rows), shows) as progress:
         outputs = replace(inference, progress=progress)(rows, on_error="keep")
-    baselines: Sequence[Row] | None = None
-    baseline_doc = data.baseline_doc
+    beside = BaselineRows()
     if baseline and split == "test":
-        baselines = _baselines(data, source, [i for i, _ in named])
+        preset = _baselines(data, source, [i for i, _ in named])
+        beside = BaselineRows.of_preset(plan, preset, data.baseline_doc)
     if fits:
         assembly = generalist.assembly
         with allowance.of_task() as deadline:
-            found = best_baseline(assembly, plan, data, rows, baselines, deadline)
-        baselines, baseline_doc = found
+            beside = best_baseline(assembly, plan, data, rows, beside.rows, deadline)
     answered = [
         Answered(
             source.name(i),
             row,
             output.context,
             output.values,
-            baselines[k] if baselines is not None else None,
+            beside.rows[k] if beside.rows is not None else None,
         )
         for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
         if not output.problem
@@ -175,7 +174,7 @@ def evaluate_task(
         TargetValues.of(generalist.assembly.encoder(plan)),
         answered,
         generalist.assembly.registry,
-        baseline_doc,
+        beside.docs,
         len(unread),
     )
     by_row: list[dict[str, float]] = [{} for _ in answered]

@@ -28,6 +28,7 @@ from ofacore.setup.assembly import Assembly
 from ofacore.setup.data_check import DataReport, check_data
 from ofacore.setup.datasets import TaskRows, path_columns
 from ofacore.sources import ListSource, Source, open_source
+from ofacore.sources.named_splits import named_splits
 
 _LINES = ("csv", "tsv", "tab")
 """Formats and suffixes of files whose first line names the columns."""
@@ -97,7 +98,7 @@ def check_file(
     """Rows of a file as the model will see them, and every bad row with its reason.
 
     Args:
-        file: Data file or folder.
+        file: Data file or folder; of one that holds splits by their names, all of them.
         instruction: What the rows are for.
         rows: How many to show.
         html: Where to write them as pictures; None: nowhere.
@@ -115,7 +116,8 @@ def check_file(
     data = data or DataConfig()
     run = _run(instruction, registry, "tiny", data)
     paths = path_columns(run.plans["task"], registry)
-    source = open_source(str(file), data, paths=paths)
+    places = list(dict.fromkeys(named_splits(str(file)).values()))
+    source = open_source(places or str(file), data, paths=paths)
     if not len(source):
         raise UserError(f"{file} has no rows; it must hold at least one")
     needed = needed_columns(template, registry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,17 +174,22 @@ def _remarks(done: Sequence[Evaluation], folder: Path) -> list[str]:
             f"scored on some of the test rows, evenly spread; all of them: ofa eval {folder}"
         )
     used = next((row.checkpoint for one in done for row in one.scores if row.checkpoint), "")
-    if used:
-        lines.append(f"scored: the last checkpoint, {used}")
+    return [*lines, *told_checkpoints(folder, used)]
+
+
+def told_checkpoints(folder: Path, used: str) -> Iterator[str]:
+    """Which checkpoint was scored, and which one validation found best."""
     best = pointer_facts(folder, "best")
+    score = best.get("score")
+    by = f", by {best['by']}" if best.get("by") else ""
+    told = f" ({score:.4g}{by})" if isinstance(score, float | int) else by
+    if used and best.get("folder") == used:
+        yield f"scored: the last checkpoint, {used}, which is the best one too{told}"
+        return
+    if used:
+        yield f"scored: the last checkpoint, {used}"
     if "step" in best:
-        score = best.get("score")
-        by = f", by {best['by']}" if best.get("by") else ""
-        told = f" ({score:.4g}{by})" if isinstance(score, float | int) else by
-        lines.append(
-            f"best checkpoint: step {best['step']}{told}; to score it: ofa eval {folder} --which best"
-        )
-    return lines
+        yield f"best checkpoint: step {best['step']}{told}; to score it: ofa eval {folder} --which best"
 
 
 def _told(error: MetricError) -> str:

@@ -68,6 +68,14 @@ def settled(plan: TaskPlan, given: TaskPlan, preprocessors: Mapping[str, Preproc
         if name not in given.closed_sets:
             values = _checked(plan.name, name, usable_members(values, slots, preprocessors))
             _tell_alike(plan.name, name, values)
+            if len(values) == 1 and not any(slot.repeat for slot in slots):
+                logger.warning(
+                    "task '%s': all training rows have %s in '%s', so there is nothing to choose; is it the column "
+                    "that is meant? (of files sorted into a folder for each label, give the folder above these)",
+                    plan.name,
+                    excerpt(values[0]),
+                    name,
+                )
             sets[name] = values
         if problem := member_problem(values, slots, preprocessors):
             problems.append(Problem(f"tasks.{plan.name}.closed_sets.{name}", problem))

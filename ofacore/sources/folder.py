@@ -15,9 +15,10 @@ from ofacore.sources.value_files import found_file, may_name_file
 
 FILE_COLUMN = "file_name"
 _NAME = 255
-_TABLES = ("metadata", "data", "index")
+TABLE_STEMS = ("metadata", "data", "index")
+"""What the table of a folder is called, the likeliest first."""
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
-_SHARDS = frozenset((*_SUFFIXES, ".json", ".parquet", ".tar"))
+TABLE_SUFFIXES = frozenset((*_SUFFIXES, ".json", ".parquet", ".tar"))
 """Files that hold rows themselves; a folder of nothing else is no folder of pictures."""
 
 
@@ -81,7 +82,7 @@ def open_folder(
         for path in folder.iterdir()
         if path.suffix.lower() in _SUFFIXES and path.name[0] != "."
     )
-    named = [path for stem in _TABLES for path in tables if path.stem == stem]
+    named = [path for stem in TABLE_STEMS for path in tables if path.stem == stem]
     if named or len(tables) == 1:
         return FolderSource(folder, open_table((named or tables)[0]), paths)
     if tables:
@@ -106,8 +107,14 @@ def files_of(folder: Path) -> ListSource:
         raise SourceError(
             f"{folder}: the folder is empty; it must hold files, and a metadata.csv that describes them"
         )
+    described = next((path for path in files if _describes(path, folder)), None)
+    if described is not None:
+        remedy = f"'{described.parent}' is a folder with its table; give that as the data"
+        raise SourceError(
+            f"{folder}: {described.relative_to(folder)} describes files of a folder below; {remedy}"
+        )
     suffixes = {path.suffix.lower() for path in files}
-    if suffixes <= _SHARDS:
+    if suffixes <= TABLE_SUFFIXES:
         depth = "" if all(path.parent == folder for path in files) else "**/"
         pattern = folder / f"{depth}*{files[0].suffix}"
         raise SourceError(
@@ -115,6 +122,13 @@ def files_of(folder: Path) -> ListSource:
         )
     return ListSource(
         [{FILE_COLUMN: str(path), "label": path.parent.name} for path in files], str(folder)
+    )
+
+
+def _describes(path: Path, folder: Path) -> bool:
+    """Whether a file is the table of a folder below."""
+    return (
+        path.parent != folder and path.suffix.lower() in _SUFFIXES and path.stem == TABLE_STEMS[0]
     )
 
 

@@ -22,6 +22,7 @@ from ofacore.sources.changed import (
 from ofacore.sources.delimited import DelimitedSource
 from ofacore.sources.folder import nearest, open_folder
 from ofacore.sources.jsonl import JsonLinesSource, json_rows
+from ofacore.sources.named_splits import SPLIT_NAMES
 from ofacore.sources.parquet import ParquetSource
 from ofacore.sources.python import ListSource
 from ofacore.sources.remote import fetched
@@ -59,11 +60,6 @@ _REMEDIES = {
     ),
 }
 """What to do with files of common kinds that cannot be read."""
-_SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "valid": ("valid", "validation", "dev", "val"),
-    "test": ("test",),
-}
 
 
 def open_source(
@@ -151,7 +147,7 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 
 def _of_split(spec: Mapping[str, Any], split: str) -> Any:
-    for name in _SPLIT_NAMES.get(split, (split,)):
+    for name in SPLIT_NAMES.get(split, (split,)):
         if name in spec:
             return spec[name]
     raise SourceError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ofa_cli.main import main
 from ofacore import Generalist, Task
 
 TEMPLATE = "say [TEXT:a] -> [TEXT:b]"
@@ -67,3 +68,11 @@ def test_a_task_stands_for_its_name(folder: Path) -> None:
     model = Generalist.from_pretrained(folder)
     task = Task("say", TEMPLATE, train=ROWS)
     assert model.infer(task, ROWS[0]).text == model.infer("say", ROWS[0]).text
+
+
+def test_a_slot_without_a_value_says_how_to_give_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["infer", str(folder), "say"])
+    assert "nothing is given for a: --data a=VALUE" in capsys.readouterr().err

@@ -86,6 +86,44 @@ def test_class_folders_and_folders_by_split(
     assert task["data"]["split"] == {"valid": 0.0, "test": 0.1}
 
 
+def test_tables_that_are_called_like_splits_are_splits(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train.csv", "dev.csv", "test.csv"):
+        (tmp_path / name).write_text("word,kind\na cat,animal\na rose,plant\nan oak,plant\n")
+    _, task = written(WORD, str(tmp_path))
+    assert [Path(task["data"][split]).name for split in ("train", "valid", "test")] == [
+        "train.csv",
+        "dev.csv",
+        "test.csv",
+    ]
+    assert "split" not in task["data"]
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "check", str(tmp_path), "--instruction", WORD])
+    assert ended.value.code == 0 and "9 rows" in capfd.readouterr().out
+    (tmp_path / "metadata.csv").write_text("word,kind\n" + "a cat,animal\n" * 4)
+    assert written(WORD, str(tmp_path))[1]["data"]["train"] == str(tmp_path)
+
+
+def test_no_rows_are_held_out_for_a_split_that_is_set_beside_the_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("word,kind\na cat,animal\na rose,plant\nan oak,plant\n")
+    settings = ["tasks.kind.data.test=other.csv"]
+    data = str(tmp_path / "rows.csv")
+    found = one_line(WORD, data, Registry.discover(), settings=settings)
+    assert "10% valid are held out" in found.notes[0]
+    (task,) = yaml.safe_load(found.config.text)["tasks"].values()
+    assert task["data"]["split"] == {"valid": 0.1, "test": 0.0}
+
+
+def test_a_run_of_few_steps_is_shown_and_validated_along_the_way(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("word,kind\na cat,animal\na rose,plant\nan oak,plant\n")
+    data, settings = str(tmp_path / "rows.csv"), ("train.steps=90", "train.steps=40")
+    found = one_line(WORD, data, Registry.discover(), settings=settings)
+    train = yaml.safe_load(found.config.text)["train"]
+    assert (train["log_every"], train["validation"]["every"]) == (2, 10)
+    assert train["checkpoint"]["every"] == 10
+
+
 def test_a_saved_dataset_keeps_its_splits(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = datasets.Dataset.from_list([{"word": f"w{n}", "kind": "a"} for n in range(20)])

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from ofa_cli.main import main
+from ofa_cli.predicting.journal import Journal, Standing, standing
+from ofa_cli.predicting.places import answer_places
 from ofacore import Generalist, Task
 from ofacore.ground.folders import claimed
 
@@ -188,3 +190,14 @@ def test_a_run_in_training_and_a_folder_that_is_none(ask, run: Path, tmp_path: P
         assert "it is being trained" in ask("say", "rows.csv", code=2, folder=busy).err
     (tmp_path / "none").mkdir()
     assert "is no run folder" in ask("say", "rows.csv", code=2, folder=tmp_path / "none").err
+
+
+def test_whoever_interrupts_is_told_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = answer_places(tmp_path / "x.csv", "rows.csv", resume=False, overwrite=False)
+    with pytest.raises(KeyboardInterrupt), Journal(places, Standing()) as journal:
+        journal.write(['{"row": 0}', '{"row": 1}'], ['{"row": 2}'])
+        raise KeyboardInterrupt
+    assert f"3 rows are kept in {places.journal}" in (told := capsys.readouterr().err)
+    assert "--resume goes on" in told and standing(places, 3, 9).rows == 3

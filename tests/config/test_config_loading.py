@@ -163,6 +163,9 @@ tasks:
     ("text", "message"),
     [
         ("a: [1, 2", "this is not YAML"),
+        ("a: 1\nb: [1,\nc: 2", "in what begins in line 2"),
+        ("tasks:\n\tcap: 1", "by blanks, not by tabs"),
+        ("instruction: [TEXT:a] -> [TEXT:b]", "an instruction stands in quotes"),
         ("- 1", "found a list"),
         ("train: {steps: 1}\ntrain: {steps: 2}", "stands in line 1 already"),
         ("train: !!python/object:os.system {}", "the tag"),
@@ -174,6 +177,13 @@ def test_a_broken_file_is_reported_with_its_name(tmp_path: Path, text: str, mess
     path = write(tmp_path, "run.yaml", text)
     found = "\n".join(problems([path]).values())
     assert message in found and "run.yaml" in found
+
+
+def test_a_file_that_is_no_text_names_no_other_one(tmp_path: Path) -> None:
+    write(tmp_path, "runs.yaml", "")
+    (tmp_path / "run.yaml").write_bytes(b"name: \xff")
+    found = problems([tmp_path / "run.yaml"])[""]
+    assert "run.yaml is no text: byte 6 is not UTF-8" in found and "did you mean" not in found
 
 
 def test_a_missing_file_names_a_near_one(tmp_path: Path) -> None:

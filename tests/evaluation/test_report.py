@@ -66,6 +66,16 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
     assert row(0.6, 0.5, 0.7, None).beats_baseline is None
 
 
+def test_a_verdict_tells_worse_from_what_the_rows_cannot_tell() -> None:
+    assert row(0.6, 0.5, 0.7, 0.4).verdict == "better"
+    assert row(0.6, 0.5, 0.7, 0.55).verdict == row(0.6, 0.5, 0.7, 0.7).verdict == "not told apart"
+    assert row(0.6, 0.5, 0.7, 0.8).verdict == "worse"
+    assert row(0.6, 0.5, 0.7, 0.4, higher=False).verdict == "worse"
+    assert (
+        row(0.6, float("nan"), float("nan"), 0.4).verdict == row(0.6, 0.5, 0.7, None).verdict == ""
+    )
+
+
 @pytest.mark.parametrize(
     ("right", "of", "low", "high"),
     [(9, 9, 0.7009, 1.0), (0, 10, 0.0, 0.2775), (15, 50, 0.1910, 0.4375), (1, 1, 0.2065, 1.0)],
@@ -73,6 +83,12 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
 def test_a_share_has_wilsons_interval(right: int, of: int, low: float, high: float) -> None:
     items = [1.0] * right + [0.0] * (of - right)
     assert interval(items) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("of", [1, 3, 106, 300])
+def test_none_right_is_not_above_none_and_all_right_not_below_all(of: int) -> None:
+    assert interval([0.0] * of)[0] == 0.0 and interval([1.0] * of)[1] == 1.0
+    assert row(0.0, *interval([0.0] * of), 0.0).beats_baseline is False
 
 
 def test_a_row_tells_of_how_many_rows_it_is() -> None:

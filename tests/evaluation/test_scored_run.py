@@ -13,12 +13,12 @@ import pytest
 import yaml
 from rich.console import Console
 
-from ofacore.checkpoint import CheckpointError, pointer_facts
+from ofacore.checkpoint import CheckpointError, pointer_facts, write_pointer
 from ofacore.evaluation.report import ScoreRow
 from ofacore.evaluation.results import read_predictions, read_samples, read_scores
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import claimed
-from ofacore.runs.scoring_run import evaluate_run
+from ofacore.runs.scoring_run import evaluate_run, told_checkpoints
 from ofacore.runs.train_run import train_run
 from ofacore.setup.run_check import read_checked
 
@@ -80,8 +80,19 @@ def test_the_screen_says_what_was_scored_and_which_step_is_best(trained: Trained
     assert "scored: the last checkpoint, step-000020" in trained.shown
     assert trained.shown.count("10 of 15") == 2 and f"ofa eval {trained.folder}" in trained.shown
     best = pointer_facts(trained.folder, "best")
-    assert f"best checkpoint: step {best['step']} " in trained.shown
+    assert list(told_checkpoints(trained.folder, "step-000020"))[-1] in trained.shown
     assert best["by"] == "kinds/kind/accuracy" and best["by"] in trained.shown
+
+
+def test_the_best_checkpoint_is_told_apart_from_the_last_only_where_it_is_another(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for step in (10, 20):
+        write_pointer(tmp_path, "best", tmp_path / f"step-0000{step}", step=step, score=0.5, by="x")
+        told = " ".join(told_checkpoints(tmp_path, "step-000020"))
+        assert ("which is the best one too (0.5, by x)" in told) == (step == 20)
+        assert ("best checkpoint: step 10 (0.5, by x); to score it" in told) == (step == 10)
 
 
 def test_a_metric_on_two_slots_has_two_names_everywhere(trained: Trained) -> None:

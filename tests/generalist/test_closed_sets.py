@@ -256,7 +256,12 @@ def test_members_that_a_reader_takes_for_one_are_told(
     )
     caplog.clear()
     made(rows=[{"q": "good", "y": value} for value in ("yes", "Yes", "no", 1, 2.5)])
-    assert "differ in blanks" not in caplog.text
+    assert "differ in blanks" not in caplog.text and "nothing to choose" not in caplog.text
+
+
+def test_a_set_of_one_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    made(rows=[{"q": "good", "y": "yes"}, {"q": "bad", "y": "yes"}])
+    assert "all training rows have 'yes' in 'y', so there is nothing to choose" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,12 @@ def test_lists_in_a_csv_file_need_a_transform(tmp_path: Path) -> None:
     assert "the transform 'from_json'" in bad.reason
     given = DataConfig(transforms={"a": ("from_json",), "b": ("from_json",)})
     assert check_file(tmp_path / "x.csv", "([TEXT:a] is [TEXT:b])* ->", data=given).ok
+
+
+def test_a_folder_of_folders_with_tables_names_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "metadata.jsonl").write_text('{"file_name": "a.png"}\n')
+    (tmp_path / "train" / "a.png").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"metadata.jsonl describes files .*'.*/train' is a"):
+        open_source(tmp_path)
+    assert len(open_source(tmp_path / "train")) == 1

@@ -17,6 +17,7 @@ from ofacore.ground.folders import check_place
 if TYPE_CHECKING:
     from ofacore.decoding.output import Candidate, Output
     from ofacore.plan import TaskPlan
+    from ofacore.plugin import Registry
 
 app = command_app()
 
@@ -58,7 +59,9 @@ def infer(
     from ofacore import Generalist
 
     generalist = Generalist.from_pretrained(folder)
-    check_names(row, generalist.plan(instruction))
+    plan = generalist.plan(instruction)
+    check_names(row, plan)
+    _check_values(row, plan, generalist.registry)
     output = generalist.infer(instruction, row, closed_set=allowed, **options)
     if output.problem:
         raise UserError(output.problem)
@@ -114,6 +117,23 @@ def check_names(row: Mapping[str, str], plan: TaskPlan) -> None:
         if name not in known:
             hint = suggest(name, known) or f"there are {', '.join(dict.fromkeys(slots))}"
             raise UserError(f"--data '{name}': the instruction has no such slot; {hint}")
+
+
+def _check_values(row: Mapping[str, str], plan: TaskPlan, registry: Registry) -> None:
+    """Every source slot that needs a value has one; a task whose rows are transformed may make its own.
+
+    Raises:
+        UserError: Some have none.
+    """
+    from ofacore.plan.lookups import needed_columns
+
+    template = plan.templates[0]
+    sources = {slot.name for slot in template.slots.values() if slot.side == "source"}
+    needed = [name for name in needed_columns(template, registry) if name in sources]
+    lacking = [name for name in needed if name not in row and name not in plan.columns]
+    if lacking and not plan.row_transforms:
+        ways = " ".join(f"--data {name}=VALUE" for name in lacking)
+        raise UserError(f"nothing is given for {', '.join(lacking)}: {ways}")
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, str]:

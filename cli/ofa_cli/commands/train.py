@@ -106,7 +106,7 @@ def train(
 
     resume = resume or _restarted()
     if _is_one_line(config, data, save_config):
-        source = _from_line(config, data or "", save_config, resume, out, overrides or [])
+        source = _from_line(config, data or "", save_config, resume, out, settings)
     extension = None
     if start is None:
         run = read_checked([source], settings, resume=resume, folder=out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -60,10 +61,13 @@ def _lines(path: Path) -> Iterator[tuple[int, int]]:
 
 
 class Journal:
-    """Appends windows of answers; bad rows first, so that a row is never passed over."""
+    """Appends windows of answers; bad rows first, so that a row is never passed over.
+
+    Whoever interrupts it is told what is kept, and how to go on.
+    """
 
     def __init__(self, places: AnswerPlaces, start: Standing) -> None:
-        self._places = places
+        self._places, self._rows = places, start.rows
         places.final.parent.mkdir(parents=True, exist_ok=True)
         _cut(places.journal, start.answers)
         _cut(places.bad, start.bad)
@@ -79,6 +83,9 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self._answers.close()
+        if kind is KeyboardInterrupt:
+            what = f"stopped: {self._rows} rows are kept in {self._places.journal}"
+            print(f"{what}; the same command with --resume goes on", file=sys.stderr)
 
     def write(self, answers: Sequence[str], bad: Sequence[str]) -> None:
         """Append lines; they are with the system when this returns."""
@@ -87,6 +94,7 @@ class Journal:
                 file.write(_joined(bad))
         self._answers.write(_joined(answers))
         self._answers.flush()
+        self._rows += len(answers) + len(bad)
 
 
 def _joined(lines: Sequence[str]) -> bytes:

@@ -173,6 +173,21 @@ def test_they_stand_beside_scores_of_repeats_and_contrasts(model: Generalist) ->
     assert "tf-idf" in pairs[0].baseline_doc and pairs[1].baseline is None
 
 
+def test_each_slot_has_the_best_method_of_its_own() -> None:
+    order = [int(place) for place in RNG.permutation(len(WORDS))]
+    rows = [{**WORDS[place], "size": 7 + place % 3} for place in order]
+    uses = [{"metric": "accuracy", "slot": "kind"}, {"metric": "absolute_error", "slot": "size"}]
+    instruction = "what is [TEXT:word]? -> [TEXT:kind,closed_set] of [TEXT:size]"
+    task = Task("two", instruction, train=rows[:-10], test=rows[-10:], metrics=uses)
+    sizes = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    two = Generalist.create([task], **sizes)
+    kind, size = two.evaluate("two")
+    assert kind.baseline == 1.0 and "tf-idf" in kind.baseline_doc
+    assert size.baseline is not None and size.baseline < 1.5  # as an empty answer it would be 8
+    found = compared(two.assembly, two.assembly.plans["two"], two.data["two"])
+    assert {one.metric for one in found} == {"accuracy", "absolute_error"}
+
+
 class Slow:
     """A method that takes a second for every ten rows."""
 
