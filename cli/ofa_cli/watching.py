@@ -176,7 +176,7 @@ def _print(found: Followed, console: Console) -> None:
 def _tell_end(found: Followed, folder: Path, console: Console) -> None:
     end = read_end(folder)
     if end is None:
-        remedy = "its last checkpoint goes on with ofa train CONFIG --resume --out"
+        remedy = "its last checkpoint goes on with the same ofa train, with --resume --out"
         raise DeadRunError(f"the run in '{folder}' died after step {found.step}; {remedy} {folder}")
     told = f"stopped ({end['reason']})" if end["reason"] else "done"
     console.print(f"{told}, step {end['step']}", highlight=False, markup=False)

@@ -113,9 +113,9 @@ def best_baseline(
                 row.update({name: value for name, value in given.items() if name not in docs})
                 row.update({use.slot: given.get(use.slot)})
             docs = {**dict.fromkeys(found[0], best.doc), **docs, use.slot: best.doc}
-    return (
-        BaselineRows(found, docs) if docs else BaselineRows.of_preset(plan, own, data.baseline_doc)
-    )
+    if not docs:
+        return BaselineRows.of_preset(plan, own, data.baseline_doc)
+    return BaselineRows(found, docs)
 
 
 def _deciding(assembly: Assembly, plan: TaskPlan) -> list[MetricUse]:

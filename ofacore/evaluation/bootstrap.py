@@ -40,9 +40,8 @@ def share_interval(found: float, samples: int, *, share: float = 0.95) -> tuple[
     weight = 1 / (1 + z * z / samples)
     centre = weight * (found + z * z / (2 * samples))
     half = weight * z * sqrt(found * (1 - found) / samples + (z / (2 * samples)) ** 2)
-    low = (
-        0.0 if found == 0 else max(0.0, centre - half)
-    )  # exactly: what is left of rounding is no share
+    # At the ends exactly: what is left of rounding is no share.
+    low = 0.0 if found == 0 else max(0.0, centre - half)
     high = 1.0 if found == 1 else min(1.0, centre + half)
     return low, high
 

@@ -105,9 +105,8 @@ class Judging:
             rows.append({**mapped, column: found.value, **extra})
             answers.append(found.answers)
         baselines = None
-        if any(
-            use.slot in row for row in self._baselines
-        ):  # what answers another slot is none here
+        answers_slot = any(use.slot in row for row in self._baselines)
+        if answers_slot:
             baselines = [self._baselines[i] for i in kept]
         judged = Judged(
             self.values.encoder.plan.name,

@@ -349,7 +349,7 @@ def _callbacks(
     names = config.trackers if first else ()
     trackers = {name: _tracker(assembly.registry, name, folder, step) for name in names}
     owners = [who(assembly.registry, "tracker", name) for name in trackers]
-    command = f"ofa train CONFIG --resume --out {folder}"
+    command = f"the same ofa train, with --resume --out {folder}"
     written = Checkpointing(
         config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command
     )
