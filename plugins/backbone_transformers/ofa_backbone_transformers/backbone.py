@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from ofa_backbone_transformers.decoder_only import DecoderOnly
 from ofa_backbone_transformers.encoder_decoder import EncoderDecoder
-from ofa_backbone_transformers.exporting import write_folder
+from ofa_backbone_transformers.exporting import write_folder, write_side_files
 from ofa_backbone_transformers.folder import (
     BackboneError,
     further_ends,
+    generation_settings,
     prompt_tokens,
     special_tokens,
     stored_architecture,
@@ -86,7 +87,11 @@ class TransformersBackbone(nn.Module):
             "prompt": prompt_tokens(options),
             "ends": further_ends(options),
         }
-        kept = {"config": stored_architecture(options), "tokens": tokens}
+        kept = {
+            "config": stored_architecture(options),
+            "tokens": tokens,
+            "generation": generation_settings(options),
+        }
         return {**options, "path": "", "prompt": [], **kept}
 
     @property
@@ -153,7 +158,14 @@ class TransformersBackbone(nn.Module):
             name: {k.partition(".")[2]: v for k, v in layers.items() if k.startswith(f"{name}.")}
             for name in ("encoder", "decoder")
         }
-        write_folder(folder, self.architecture, self.special, stacks, state, vocabulary)
+        ahead = dict(zip(prompt_tokens(self.options), layers.get("prompt", ()), strict=False))
+        write_folder(folder, self.architecture, self.special, stacks, state, vocabulary, ahead)
+        write_side_files(
+            folder,
+            self.architecture,
+            generation_settings(self.options),
+            prompt_tokens(self.options),
+        )
 
     # ------------------------------------------------------------ generating
 
