@@ -138,6 +138,10 @@ class DecoderOnly(nn.Module):
         mask = self._mask(both, states.dtype, where, keys)
         return self._run(states, mask, cache, where) * self.scale_out
 
+    def try_layers(self, rows: Tensor) -> None:
+        """Run all layers over rows [s, L, H]."""
+        self._run(rows, None, None)
+
     def last_states(self, prefix: Prefix, sequences: Tensor) -> Tensor:
         """[s, H]: the last state of some source sequences."""
         ends = prefix.lengths.starts[sequences] + prefix.lengths.counts[sequences] - 1

@@ -63,9 +63,18 @@ class EncoderDecoder(nn.Module):
 
     def _encoded(self, group: Group, states: Tensor, layout: Layout) -> Tensor:
         self.owners.note(layout, group.index[:, 0])
-        mask = None if group.full else group.real.long()
-        found = self.encoder(inputs_embeds=group.rows(states), attention_mask=mask)
+        return self._encoded_rows(group.rows(states), None if group.full else group.real)
+
+    def _encoded_rows(self, rows: Tensor, real: Tensor | None) -> Tensor:
+        """Rows [s, L, H] of a source, of which bool [s, L] are real; None: all."""
+        mask = None if real is None else real.long()
+        found = self.encoder(inputs_embeds=rows, attention_mask=mask)
         return found.last_hidden_state  # type: ignore[no-any-return]
+
+    def try_layers(self, rows: Tensor) -> None:
+        """Run all layers over rows [s, L, H]."""
+        read = self._encoded_rows(rows, None)
+        self.decoder(inputs_embeds=rows, encoder_hidden_states=read, use_cache=False)
 
     def decode(
         self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None

@@ -131,6 +131,11 @@ def _to_transformers(generalist: Generalist, run: Path, out: Path) -> Path:
         raise CheckpointError(
             run, f"its backbone is '{name}', none of transformers; choose --format safetensors"
         )
+    if generalist.assembly.config.model.prefix.length:
+        raise CheckpointError(
+            run,
+            "its prefix (model.prefix) has no place in a folder of transformers; choose --format ofa",
+        )
     with _appearing(out) as temporary:
         write(temporary, generalist.model.portable_state(), generalist.assembly.vocabulary)
         _write_search(temporary, generalist)
