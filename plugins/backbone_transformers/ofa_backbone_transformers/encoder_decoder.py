@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ofa_backbone_transformers.loading import Parts, cache_name
 from ofa_backbone_transformers.row_owners import RowOwners
 from ofa_backbone_transformers.rows import (
-    WASTE,
     Group,
     Lengths,
     as_scores,
@@ -21,6 +20,7 @@ from ofa_backbone_transformers.rows import (
     like_lengths,
     runs_forward,
     seen_in,
+    waste_of,
 )
 from ofacore.protocols import Layout
 
@@ -47,15 +47,14 @@ class EncoderDecoder(nn.Module):
         self.owners = RowOwners()
         self.prompt = None if parts.prompt is None else nn.Parameter(parts.prompt)
 
-    @property
-    def waste(self) -> int:
-        """Empty places of a group of rows; -1: there is one group."""
-        return -1 if self.one_group else WASTE
+    def waste(self, states: Tensor) -> int:
+        """Empty places of a group of rows of states [N, H]; -1: there is one group."""
+        return -1 if self.one_group else waste_of(states)
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
         """See `ofacore.protocols.Backbone.encode`."""
         lengths = lengths_of(layout)
-        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste)
+        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste(states))
         groups = [lengths.group(numbers) for numbers in chosen]
         states = states * self.scale_source
         parts = [self._encoded(group, states, layout) for group in groups]
@@ -81,7 +80,7 @@ class EncoderDecoder(nn.Module):
     ) -> Tensor:
         """See `ofacore.protocols.Backbone.decode`."""
         lengths, forward = lengths_of(layout), runs_forward(layout)
-        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste)
+        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste(states))
         groups = [lengths.group(numbers) for numbers in chosen]
         states = states * self.scale_target
         reads = self.reads(memory, source, layout.memory, states)

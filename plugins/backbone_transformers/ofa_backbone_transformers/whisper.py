@@ -39,7 +39,7 @@ class WhisperLayers(EncoderDecoder):
         if not bool(heard.any()):
             return states * 0
         lengths = _lengths(torch.unique_consecutive(layout.segment[heard], return_counts=True)[1])
-        chosen = like_lengths(lengths.host, range(len(lengths.host)), self.waste)
+        chosen = like_lengths(lengths.host, range(len(lengths.host)), self.waste(states))
         groups = [lengths.group(numbers) for numbers in chosen]
         sounds, places = states[heard], heard.nonzero()[:, 0]
         parts = []
