@@ -119,7 +119,7 @@ class Backbone(Protocol):
 
     What it may offer besides, each a protocol of its own: `CachedBackbone`, `AddedPositions`, `TokenRows`,
     `AttentionBackbone`, `ExpertBackbone`, `CollectiveBackbone`, `ShardedBackbone`, `StagedBackbone`,
-    `TaskedBackbone`, `RowedBackbone`. In how many ways its work can be divided its manifest says,
+    `TaskedBackbone`, `RowedBackbone`, `PrefixedBackbone`. In how many ways its work can be divided its manifest says,
     ``Component(divides=...)``.
     """
 
@@ -308,4 +308,51 @@ class RowedBackbone(TaskedBackbone, Protocol):
 
         None in place of rows: all of them are the task's. It is asked while a layer runs, and when activations are
         computed again, too.
+        """
+
+
+class KeyShape(NamedTuple):
+    """Sizes of the keys and values that an attention takes."""
+
+    heads: int
+    """Heads h of keys, which may be fewer than those of queries."""
+    keys: int
+    """Width d of a key."""
+    values: int
+    """Width e of a value."""
+
+
+class KeysAhead(NamedTuple):
+    """Keys and values that stand before those of R rows."""
+
+    keys: Tensor
+    """[R, h, P, d]."""
+    values: Tensor
+    """[R, h, P, e]."""
+    seen: Tensor | None = None
+    """bool [R, P]: which of them all positions of a row see; None: all."""
+
+
+@runtime_checkable
+class PrefixedBackbone(Protocol):
+    """What a `Backbone` may offer besides, so that learned keys and values stand before those of its attentions.
+
+    They have no position: nothing that is made from positions reaches them. Where they are to differ by task it is a
+    `RowedBackbone`, too.
+    """
+
+    def attentions(self) -> Mapping[str, KeyShape]:
+        """Sizes by name below the backbone, of every attention.
+
+        Raises:
+            UserError: It has attention that takes no keys from outside.
+        """
+
+    def put_ahead(self, name: str, learned: Callable[[int], KeysAhead | None]) -> None:
+        """Ask a module for keys and values in each pass of one attention.
+
+        Args:
+            name: Of the attention.
+            learned: An ``nn.Module``, called with the number of rows R that the attention reads; None: it has none for
+                them. It becomes a part of the attention, as ``prefix``.
         """

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ofa_backbone_transformers.attention import PREFIX, take_keys, watched
 from ofa_backbone_transformers.decoder_only import DecoderOnly
 from ofa_backbone_transformers.encoder_decoder import EncoderDecoder
-from ofa_backbone_transformers.exporting import write_folder
+from ofa_backbone_transformers.exporting import write_folder, write_side_files
 from ofa_backbone_transformers.folder import (
     BackboneError,
     further_ends,
+    generation_settings,
     prompt_tokens,
     special_tokens,
     stored_architecture,
@@ -31,6 +33,8 @@ from ofacore.plugin import UserError
 from ofacore.protocols import (
     BackboneConfig,
     BackboneContext,
+    KeysAhead,
+    KeyShape,
     Layout,
     Options,
     Side,
@@ -86,7 +90,11 @@ class TransformersBackbone(nn.Module):
             "prompt": prompt_tokens(options),
             "ends": further_ends(options),
         }
-        kept = {"config": stored_architecture(options), "tokens": tokens}
+        kept = {
+            "config": stored_architecture(options),
+            "tokens": tokens,
+            "generation": generation_settings(options),
+        }
         return {**options, "path": "", "prompt": [], **kept}
 
     @property
@@ -123,6 +131,30 @@ class TransformersBackbone(nn.Module):
         """See `ofacore.protocols.RowedBackbone.rows_by_task`."""
         return self.model.owners.now()
 
+    # ------------------------------------------------------------ learned keys
+
+    def attentions(self) -> Mapping[str, KeyShape]:
+        """See `ofacore.protocols.PrefixedBackbone.attentions`; they are found by running all layers once."""
+        kind = self.architecture.model_type
+        take_keys(self.model, kind)
+        modes = [(part, part.training) for part in self.modules()]
+        like = next(self.parameters())
+        with watched() as found, torch.no_grad():
+            self.model.eval().try_layers(like.new_zeros(1, 2, self.architecture.hidden_size))
+        for part, training in modes:
+            part.training = training
+        for layer in self._layers:
+            if not any(part in found for part in layer.modules()):
+                raise UserError(
+                    f"model.prefix: a {kind} has attention of its own, which takes no keys from outside; learn a slot "
+                    "[PROMPT:p,length=8] or model.lora in its place"
+                )
+        return {name: found[part] for name, part in self.named_modules() if part in found}
+
+    def put_ahead(self, name: str, learned: Callable[[int], KeysAhead | None]) -> None:
+        """See `ofacore.protocols.PrefixedBackbone.put_ahead`."""
+        setattr(self.get_submodule(name), PREFIX, learned)
+
     # ------------------------------------------------------------ tokens
 
     def token_rows(self, vocabulary: Vocabulary) -> Mapping[str, Tensor]:
@@ -153,7 +185,14 @@ class TransformersBackbone(nn.Module):
             name: {k.partition(".")[2]: v for k, v in layers.items() if k.startswith(f"{name}.")}
             for name in ("encoder", "decoder")
         }
-        write_folder(folder, self.architecture, self.special, stacks, state, vocabulary)
+        ahead = dict(zip(prompt_tokens(self.options), layers.get("prompt", ()), strict=False))
+        write_folder(folder, self.architecture, self.special, stacks, state, vocabulary, ahead)
+        write_side_files(
+            folder,
+            self.architecture,
+            generation_settings(self.options),
+            prompt_tokens(self.options),
+        )
 
     # ------------------------------------------------------------ generating
 

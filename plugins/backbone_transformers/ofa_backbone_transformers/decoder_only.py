@@ -16,7 +16,6 @@ from ofa_backbone_transformers.key_values import KeyValues, chosen_rows, new_cac
 from ofa_backbone_transformers.loading import Parts, cache_name
 from ofa_backbone_transformers.row_owners import RowOwners
 from ofa_backbone_transformers.rows import (
-    WASTE,
     Group,
     Lengths,
     as_scores,
@@ -25,6 +24,7 @@ from ofa_backbone_transformers.rows import (
     like_lengths,
     runs_forward,
     seen_in,
+    waste_of,
 )
 from ofacore.protocols import Layout
 
@@ -63,10 +63,9 @@ class DecoderOnly(nn.Module):
         self.recomputes = False
         self.owners = RowOwners()
 
-    @property
-    def waste(self) -> int:
-        """Empty places of a group of rows; -1: there is one group."""
-        return -1 if self.one_group or not torch.is_grad_enabled() else WASTE
+    def waste(self, states: Tensor) -> int:
+        """Empty places of a group of rows of states [N, H]; -1: there is one group."""
+        return -1 if self.one_group or not torch.is_grad_enabled() else waste_of(states)
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
         """See `ofacore.protocols.Backbone.encode`."""
@@ -75,7 +74,7 @@ class DecoderOnly(nn.Module):
         prefix = Prefix(states, layout, lengths)
         dense = _dense(layout)
         parts = []
-        for numbers in like_lengths(lengths.host, range(layout.sequences), self.waste):
+        for numbers in like_lengths(lengths.host, range(layout.sequences), self.waste(states)):
             group = lengths.group(numbers)
             mask = (
                 self._mask(_seen_in_source(layout, group, dense), states.dtype) if dense else None
@@ -103,7 +102,7 @@ class DecoderOnly(nn.Module):
         states = self._on_source(states, layout.memory, lengths, prefix, first)
         groups, parts = [], []
         for number, together in self._by_prefix(lengths, reads, prefix):
-            for numbers in like_lengths(lengths.host, together, self.waste):
+            for numbers in like_lengths(lengths.host, together, self.waste(states)):
                 group = lengths.group(numbers)
                 groups.append(group)
                 parts.append(self._behind(states, layout, group, prefix, number, first))
@@ -138,6 +137,10 @@ class DecoderOnly(nn.Module):
         mask = self._mask(both, states.dtype, where, keys)
         return self._run(states, mask, cache, where) * self.scale_out
 
+    def try_layers(self, rows: Tensor) -> None:
+        """Run all layers over rows [s, L, H]."""
+        self._run(rows, None, None)
+
     def last_states(self, prefix: Prefix, sequences: Tensor) -> Tensor:
         """[s, H]: the last state of some source sequences."""
         ends = prefix.lengths.starts[sequences] + prefix.lengths.counts[sequences] - 1
@@ -146,7 +149,7 @@ class DecoderOnly(nn.Module):
     def _alone(self, states: Tensor, layout: Layout, lengths: Lengths, forward: bool) -> Tensor:
         """Targets without a source."""
         groups, parts = [], []
-        for numbers in like_lengths(lengths.host, range(layout.sequences), self.waste):
+        for numbers in like_lengths(lengths.host, range(layout.sequences), self.waste(states)):
             group = lengths.group(numbers)
             mask = None if forward else self._mask(seen_in(layout, group), states.dtype)
             groups.append(group)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ofa_backbone_transformers.loading import Parts, cache_name
 from ofa_backbone_transformers.row_owners import RowOwners
 from ofa_backbone_transformers.rows import (
-    WASTE,
     Group,
     Lengths,
     as_scores,
@@ -21,6 +20,7 @@ from ofa_backbone_transformers.rows import (
     like_lengths,
     runs_forward,
     seen_in,
+    waste_of,
 )
 from ofacore.protocols import Layout
 
@@ -47,15 +47,14 @@ class EncoderDecoder(nn.Module):
         self.owners = RowOwners()
         self.prompt = None if parts.prompt is None else nn.Parameter(parts.prompt)
 
-    @property
-    def waste(self) -> int:
-        """Empty places of a group of rows; -1: there is one group."""
-        return -1 if self.one_group else WASTE
+    def waste(self, states: Tensor) -> int:
+        """Empty places of a group of rows of states [N, H]; -1: there is one group."""
+        return -1 if self.one_group else waste_of(states)
 
     def encode(self, states: Tensor, layout: Layout) -> Tensor:
         """See `ofacore.protocols.Backbone.encode`."""
         lengths = lengths_of(layout)
-        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste)
+        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste(states))
         groups = [lengths.group(numbers) for numbers in chosen]
         states = states * self.scale_source
         parts = [self._encoded(group, states, layout) for group in groups]
@@ -63,16 +62,25 @@ class EncoderDecoder(nn.Module):
 
     def _encoded(self, group: Group, states: Tensor, layout: Layout) -> Tensor:
         self.owners.note(layout, group.index[:, 0])
-        mask = None if group.full else group.real.long()
-        found = self.encoder(inputs_embeds=group.rows(states), attention_mask=mask)
+        return self._encoded_rows(group.rows(states), None if group.full else group.real)
+
+    def _encoded_rows(self, rows: Tensor, real: Tensor | None) -> Tensor:
+        """Rows [s, L, H] of a source, of which bool [s, L] are real; None: all."""
+        mask = None if real is None else real.long()
+        found = self.encoder(inputs_embeds=rows, attention_mask=mask)
         return found.last_hidden_state  # type: ignore[no-any-return]
+
+    def try_layers(self, rows: Tensor) -> None:
+        """Run all layers over rows [s, L, H]."""
+        read = self._encoded_rows(rows, None)
+        self.decoder(inputs_embeds=rows, encoder_hidden_states=read, use_cache=False)
 
     def decode(
         self, states: Tensor, layout: Layout, memory: Tensor | None, source: Layout | None
     ) -> Tensor:
         """See `ofacore.protocols.Backbone.decode`."""
         lengths, forward = lengths_of(layout), runs_forward(layout)
-        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste)
+        chosen = like_lengths(lengths.host, range(layout.sequences), self.waste(states))
         groups = [lengths.group(numbers) for numbers in chosen]
         states = states * self.scale_target
         reads = self.reads(memory, source, layout.memory, states)

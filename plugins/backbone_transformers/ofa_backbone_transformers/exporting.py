@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ofa_backbone_transformers.folder import read_json
 from ofa_backbone_transformers.loading import class_of
 from ofa_backbone_transformers.tokens import text_block
 from ofacore.parts import quiet_transformers
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 _WHISPER = "adapters.whisper."
+_GENERATION = "generation_config.json"
+_NO_TIMES = "no_timestamps_token_id"
+_START_AND_ONE = 2
 
 
 @torch.no_grad()
@@ -28,6 +33,7 @@ def write_folder(
     stacks: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Tensor],
     vocabulary: Vocabulary,
+    ahead: Mapping[int, Tensor],
 ) -> None:
     """Write weights and configuration.
 
@@ -38,6 +44,7 @@ def write_folder(
         stacks: ``encoder`` and ``decoder`` -> weights by name.
         state: The whole model's, for rows of tokens.
         vocabulary: Its blocks.
+        ahead: Number of a token that the decoder reads before the start of a target -> its row [H].
     """
     with quiet_transformers():
         model = class_of(config)._from_config(config, dtype=torch.float32)
@@ -51,11 +58,54 @@ def write_folder(
         if sounds:
             parts["encoder"].load_state_dict(sounds, strict=False)
         text = text_block(vocabulary, int(config.vocab_size)).name
-        model.get_input_embeddings().weight.copy_(_rows(state, text, "", special))
+        rows = _rows(state, text, "", special)
+        for number in ahead.keys() - {special["eos"]}:
+            rows[number] = ahead[number]
+        model.get_input_embeddings().weight.copy_(rows)
         if f"embedding.{text}.output" in state:
             model.get_output_embeddings().weight.copy_(_rows(state, text, ".output", special))
         _write_bias(model, state, text)
         model.save_pretrained(folder)
+
+
+def write_side_files(
+    folder: Path,
+    config: PretrainedConfig,
+    generation: Mapping[str, Any],
+    prompt: Sequence[int],
+) -> None:
+    """Write what `generate` is told, and how a sound becomes features.
+
+    Args:
+        folder: Where `save_pretrained` wrote the model.
+        config: Of the model.
+        generation: What the folder that the model came from said; empty: nothing.
+        prompt: Tokens that the decoder reads first, the start among them; empty: of a decoder alone.
+    """
+    file = folder / _GENERATION
+    known = generation or (read_json(file) if file.is_file() else {})
+    said = {name: value for name, value in known.items() if not name.startswith("_")}
+    hears = config.model_type == "whisper"
+    if hears:
+        said = _asked(said, prompt[1:])
+        from transformers import WhisperFeatureExtractor
+
+        WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(folder)
+    elif len(prompt) == _START_AND_ONE:
+        said["forced_bos_token_id"] = prompt[1]
+    file.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def _asked(said: Mapping[str, Any], prompt: Sequence[int]) -> dict[str, Any]:
+    """With the language and the task that a Whisper's prompt holds."""
+    found = dict(said)
+    for key, names in (("language", "lang_to_id"), ("task", "task_to_id")):
+        for name, number in said.get(names, {}).items():
+            if number in prompt:
+                found[key] = name
+    if found.get(_NO_TIMES) not in prompt:
+        found.pop(_NO_TIMES, None)
+    return found
 
 
 def _rows(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ofacore.protocols import Options
 
 _ASK = "give model.backbone: {name: transformers, path: FOLDER}, a folder as `save_pretrained` writes it"
+_GENERATION = "generation_config.json"
 _SPECIAL = {
     "bos": "bos_token_id",
     "eos": "eos_token_id",
@@ -84,10 +85,16 @@ def further_ends(options: Options) -> list[int]:
 
 def _said(options: Options, key: str) -> Any:
     """What the options of generation of a folder say, else its configuration."""
-    file = folder_of(options) / "generation_config.json"
-    generation = read_json(file) if file.is_file() else {}
-    said = generation.get(key)
+    said = generation_settings(options).get(key)
     return architecture(options).to_dict().get(key) if said is None else said
+
+
+def generation_settings(options: Options) -> dict[str, Any]:
+    """What the folder tells `generate` of transformers, or what a checkpoint kept of it; empty: nothing."""
+    if options.get("config"):
+        return dict(options.get("generation", {}))
+    file = folder_of(options) / _GENERATION
+    return read_json(file) if file.is_file() else {}
 
 
 def prompt_tokens(options: Options) -> list[int]:
@@ -105,18 +112,16 @@ def prompt_tokens(options: Options) -> list[int]:
     start = special.get("start", special.get("eos", 0))
     names = list(options.get("prompt") or ())
     if not names and config.model_type == "whisper":
-        return [start, *_prompt_of_whisper(folder)]
+        return [start, *_prompt_of_whisper(folder, generation_settings(options))]
     return [start, *_numbers(names, folder)]
 
 
-def _prompt_of_whisper(folder: Path) -> list[int]:
+def _prompt_of_whisper(folder: Path, generation: Mapping[str, Any]) -> list[int]:
     """What an English Whisper reads behind its start, as its options of generation say.
 
     Raises:
         BackboneError: It knows several languages.
     """
-    file = folder / "generation_config.json"
-    generation = read_json(file) if file.is_file() else {}
     if generation.get("is_multilingual"):
         raise BackboneError(
             f"'{folder}' is a Whisper of many languages; say what its decoder shall read first: "

@@ -33,6 +33,9 @@ MANIFEST = ComponentManifest(
                 ),
                 "config": Option({}, "In place of a path: its configuration, without weights."),
                 "tokens": Option({}, "Beside `config`: numbers of its special tokens."),
+                "generation": Option(
+                    {}, "Beside `config`: what its folder told `generate` of transformers."
+                ),
             },
             divides=("fsdp",),
             settings=f"{_PACKAGE}.settings:settings",

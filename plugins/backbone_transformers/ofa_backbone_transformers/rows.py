@@ -15,6 +15,8 @@ from ofacore.protocols import Layout
 
 WASTE = 256
 """Empty places that a group may have before another one begins: what a call of the layers costs besides."""
+_WASTE_ON_CPU, _WIDTH = 64, 256
+"""The same on a processor, at this width and above: there a call costs what its weights do, read and summed up."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,14 @@ class Lengths:
         index = torch.where(real, self.starts[sequences][:, None] + number, 0)
         full = all(self.host[number] == longest for number in chosen)
         return Group(sequences, index, real, full)
+
+
+def waste_of(states: Tensor) -> int:
+    """Empty places that a group of rows may have; on a processor fewer, unless states [N, H] are narrow."""
+    if states.device.type != "cpu":
+        return WASTE
+    narrow = max(1.0, (_WIDTH / states.shape[-1]) ** 2)
+    return min(WASTE, int(_WASTE_ON_CPU * narrow))
 
 
 def lengths_of(layout: Layout) -> Lengths:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ofa_backbone_transformers.encoder_decoder import EncoderDecoder, Reads
 from ofa_backbone_transformers.loading import Parts
-from ofa_backbone_transformers.rows import Group, Lengths, as_stream, like_lengths
+from ofa_backbone_transformers.rows import Lengths, as_stream, like_lengths
 from ofa_backbone_transformers.whisper_sound import ADAPTER
 from ofacore.plugin import UserError
 from ofacore.protocols import Layout
@@ -39,23 +39,22 @@ class WhisperLayers(EncoderDecoder):
         if not bool(heard.any()):
             return states * 0
         lengths = _lengths(torch.unique_consecutive(layout.segment[heard], return_counts=True)[1])
-        chosen = like_lengths(lengths.host, range(len(lengths.host)), self.waste)
+        chosen = like_lengths(lengths.host, range(len(lengths.host)), self.waste(states))
         groups = [lengths.group(numbers) for numbers in chosen]
         sounds, places = states[heard], heard.nonzero()[:, 0]
         parts = []
         for group in groups:
             self.owners.note(layout, places[group.index[:, 0]])
-            parts.append(self._listened(group, sounds))
+            parts.append(self._encoded_rows(group.rows(sounds), None if group.full else group.real))
         hidden = as_stream(groups, parts, sounds)
         return torch.zeros_like(states).index_copy(0, places, hidden)
 
-    def _listened(self, group: Group, states: Tensor) -> Tensor:
+    def _encoded_rows(self, rows: Tensor, real: Tensor | None) -> Tensor:
         encoder: Any = self.encoder
-        hidden = group.rows(states)
-        mask = None if group.full else _hidden_places(group.real, hidden.dtype)
+        mask = None if real is None else _hidden_places(real, rows.dtype)
         for layer in encoder.layers:
-            hidden = layer(hidden, mask)
-        return encoder.layer_norm(hidden)  # type: ignore[no-any-return]
+            rows = layer(rows, mask)
+        return encoder.layer_norm(rows)  # type: ignore[no-any-return]
 
     def reads(
         self, memory: Tensor | None, source: Layout | None, which: Tensor | None, like: Tensor

@@ -94,5 +94,3 @@ def test_what_layers_have_no_place_for_is_refused(folder_of):
     asked = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}
     with pytest.raises(UserError, match=r"PREFIX_TUNING learns what .* slot \[PROMPT:p,length=8\]"):
         Generalist.create(TASKS[:1], backbone={**named, "peft": asked})
-    with pytest.raises(UserError, match="TransformersBackbone has attention of its own"):
-        Generalist.create(TASKS[:1], backbone=named, prefix={"length": 2})

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+from ofa_foreign.exporting import export_run
+from ofa_foreign.importing import import_run
 from ofacore import Generalist, Task
 from ofacore.batching.collate import collate
 from ofacore.ground.errors import UserError
@@ -101,6 +105,45 @@ def test_the_length_is_stored(model, tmp_path):
     model.save(tmp_path / "saved")
     again = Generalist.from_pretrained(tmp_path / "saved")
     assert torch.equal(losses(again, MIXED), losses(model, MIXED))
+
+
+def generated(folder, folders, sound, length):
+    """What `generate` of transformers makes of a sound, as text."""
+    theirs = WhisperForConditionalGeneration.from_pretrained(folder).eval()
+    extract = WhisperFeatureExtractor.from_pretrained(folder)
+    features = extract(sound, sampling_rate=RATE, return_tensors="pt").input_features
+    ids = theirs.generate(features, max_new_tokens=length)[0]
+    return folders.tokenizer(False, False).decode(ids.tolist(), skip_special_tokens=True)
+
+
+def test_low_rank_updates_are_heard_in_the_folder_that_is_written(folders, tmp_path):
+    folder, names = folders.whisper(tmp_path / "folder"), folders.tokenizer(False, False)
+    file = folder / "generation_config.json"
+    told = {name: value for name, value in json.loads(file.read_text()).items() if name[0] != "_"}
+    last = names.get_vocab_size() - 1
+    told |= {"is_multilingual": True, "no_timestamps_token_id": last, "lang_to_id": {"<|de|>": 30}}
+    told |= {"task_to_id": {"transcribe": 32, "translate": 33}}
+    file.write_text(json.dumps(told))
+    prompt = [names.id_to_token(number) for number in (30, 32, last)]
+    backbone = {"name": "transformers", "path": str(folder), "prompt": prompt}
+    lora = {"rank": 2, "targets": ["^backbone"]}
+    model = Generalist.create(TASKS[:1], backbone=backbone, lora=lora)
+    before = model.infer("hear", ROWS[0], max_length=6)
+    model.fit(steps=2, samples=1, out=tmp_path / "run", precision="fp32", optimizer={"lr": 0.004})
+    found = model.infer("hear", ROWS, max_length=6)
+    assert found[0].text != before.text
+    out = export_run(tmp_path / "run", tmp_path / "out", "transformers")
+    theirs = [generated(out, folders, sound, 6) for sound in SOUNDS]
+    assert theirs == [one.text for one in found]
+
+
+def test_an_import_that_is_written_again_says_the_same_to_generate(folders, tmp_path):
+    folder = folders.whisper(tmp_path / "folder")
+    import_run(folder, tmp_path / "run")
+    out = export_run(tmp_path / "run", tmp_path / "out", "transformers")
+    one, other = (json.loads((f / "generation_config.json").read_text()) for f in (folder, out))
+    assert other["suppress_tokens"] == one["suppress_tokens"] == [7, 9]
+    assert sorted(other["begin_suppress_tokens"]) == sorted(one["begin_suppress_tokens"])
 
 
 def test_mistakes_are_told(model, folder):

@@ -18,6 +18,7 @@ from torch import Tensor
 from ofa_foreign.formats import bart_export, ofa_names
 from ofa_foreign.formats.entry_json import from_json
 from ofa_foreign.formats.mapping import Entry, given
+from ofa_foreign.formats.search_export import settings_of_search
 from ofa_foreign.formats.tokens import gathered
 from ofa_foreign.importing import ARTIFACT, DICTIONARY, FORM, KEPT
 from ofa_foreign.importing.weights import EXPERT
@@ -30,8 +31,12 @@ from ofacore.generalist.storing import described, load
 from ofacore.ground.artifacts import Artifact
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_writable
+from ofacore.ground.json_files import read_json
 from ofacore.ground.json_text import json_text
+from ofacore.plan.generation import generation_of, target_slots
+from ofacore.protocols import Options
 
+_GENERATION = "generation_config.json"
 _TOKENIZER = "tokenizer.json"
 
 
@@ -126,12 +131,42 @@ def _to_transformers(generalist: Generalist, run: Path, out: Path) -> Path:
         raise CheckpointError(
             run, f"its backbone is '{name}', none of transformers; choose --format safetensors"
         )
+    if generalist.assembly.config.model.prefix.length:
+        raise CheckpointError(
+            run,
+            "its prefix (model.prefix) has no place in a folder of transformers; choose --format ofa",
+        )
     with _appearing(out) as temporary:
         write(temporary, generalist.model.portable_state(), generalist.assembly.vocabulary)
+        _write_search(temporary, generalist)
         for artifact in generalist.assembly.artifacts.values():
             if _TOKENIZER in artifact.files:
                 (temporary / _TOKENIZER).write_bytes(artifact.files[_TOKENIZER])
     return out
+
+
+def _write_search(folder: Path, generalist: Generalist) -> None:
+    """Write how the run searches, where all its tasks search alike, into the file that `generate` reads."""
+    found = _searches(generalist)
+    if not found or any(options != found[0] for options in found):
+        return
+    file, vocabulary = folder / _GENERATION, generalist.assembly.vocabulary
+    said, size = read_json(file), read_json(folder / "config.json")["vocab_size"]
+    names = [block for block in vocabulary.blocks if block.name.startswith("text/")]
+    text = next(block for block in names if block.size == size)
+    said |= settings_of_search(found[0], vocabulary, text, said)
+    write_json(file, said)
+
+
+def _searches(generalist: Generalist) -> list[Options]:
+    """Options of each generator that searches tokens."""
+    config, found = generalist.assembly.config, []
+    for plan in generalist.assembly.plans.values():
+        layers = (config.generation, plan.generation)
+        slots = target_slots(plan)
+        generators = generation_of(slots, generalist.registry, *layers).generators
+        found += [options for options in generators.values() if "banned_tokens" in options]
+    return found
 
 
 def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
