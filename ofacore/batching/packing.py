@@ -48,9 +48,11 @@ def pack(sizes: Sequence[Size], floor: Size) -> list[list[Row]]:
 
 def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray]:
     """Rows, and how many positions each holds: int64 [rows, parts]."""
-    order = sorted(range(len(sizes)), key=lambda number: (-sum(sizes[number]), sizes[number][::-1]))
-    least = [min(part) for part in zip(*sizes, strict=True)]
+    parts = np.array(sizes, np.int64)
+    order = np.lexsort((*parts.T, -parts.sum(1))).tolist()
+    least = parts.min(0).tolist()
     rows: list[Row] = []
+    row_of = np.empty(len(sizes), np.int64)
     rooms: dict[int, Size] = {}
     for number in order:
         size = sizes[number]
@@ -60,17 +62,15 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray
             rows.append([])
             rooms[place] = tuple(map(max, size, floor))
         rows[place].append(number)
-        rooms[place] = tuple(map(sub, rooms[place], size))
-        if not all(map(ge, rooms[place], least)):
+        row_of[number] = place
+        room = rooms[place] = tuple(map(sub, rooms[place], size))
+        if not all(map(ge, room, least)):
             del rooms[place]
         elif len(rooms) > OPEN_ROWS:
             del rooms[min(rooms, key=lambda row: sum(rooms[row]))]
-    return rows, np.array([_load([sizes[number] for number in row]) for row in rows])
-
-
-def _load(sizes: Sequence[Size]) -> list[int]:
-    """Positions of several sequences together, for each part."""
-    return [sum(part) for part in zip(*sizes, strict=True)]
+    loads = np.zeros((len(rows), parts.shape[1]), np.int64)
+    np.add.at(loads, row_of, parts)
+    return rows, loads
 
 
 def _first_with_room(rooms: Mapping[int, Size], size: Size) -> int | None:

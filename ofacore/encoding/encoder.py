@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -202,8 +201,11 @@ class Encoder:
                 options=self.options,
                 held_back=draw / (_DRAWS - 1),
             )
-            with suppress(RedrawError) if draw + 1 < draws else nullcontext():
+            try:
                 return self._transformed(ctx, template)
+            except RedrawError:
+                if draw + 1 == draws:
+                    raise
         raise AssertionError("the last draw returns or raises")
 
     def _transformed(self, ctx: RowContext, template: TemplatePlan) -> RowContext:
@@ -364,12 +366,15 @@ class Encoder:
         self, items: Sequence[Filled], ctx: RowContext, template: TemplatePlan
     ) -> dict[tuple[int, Turn], Occurrence]:
         """Every occurrence encoded once, in dependency order, by (position, turn)."""
-        ranks = self._order(template).ranks
+        order = self._order(template)
+        if not order.is_reading_order:
+            items = sorted(items, key=lambda item: order.ranks[item.slot.position])
         encoded: dict[tuple[int, Turn], Occurrence] = {}
-        for item in sorted(items, key=lambda item: ranks[item.slot.position]):
-            key = item.slot.position, item.turn
+        for item in items:
+            slot = item.slot
+            key = slot.position, item.turn
             if key not in encoded:
-                encoded[key] = Occurrence(item, self.segments(item.slot, item.value, ctx))
+                encoded[key] = Occurrence(item, self.segments(slot, item.value, ctx))
         return encoded
 
     def encode_request(
