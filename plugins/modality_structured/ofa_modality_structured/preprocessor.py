@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ofa_modality_structured.continuous import ADAPTER, WIDTH, ColumnScales
-from ofa_modality_structured.forms import Writing, shortened, written
+from ofa_modality_structured.continuous import WIDTH, ColumnScales
+from ofa_modality_structured.forms import shortened, written
 from ofa_modality_structured.markup import as_html
 from ofa_modality_structured.number_bins import ColumnBins, parts, with_digits, without_bins
 from ofa_modality_structured.reading import read_back
 from ofa_modality_structured.saving import save_structure
+from ofa_modality_structured.slot_reading import SlotReading
 from ofa_modality_structured.tables import Table
 from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import (
@@ -40,8 +41,7 @@ _FILE = "bins.json"
 _SCALES = "scales.json"
 
 _NO_NUMBER = (0.0, 0.0, 0.0)
-_OF_TEXT = ("max_length", "uncased", "level", "mask_ratio", "noise_ratio", "disable_auto_boseos")
-"""Attributes that the preprocessor of text gets as they are."""
+_KEPT_SLOTS = 64
 
 
 class StructurePreprocessor:
@@ -54,12 +54,18 @@ class StructurePreprocessor:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._folder = options.get("folder", "")
+        self._plain_lookup = Lookup(folder=self._folder)
         self._most = int(options.get("bins", 64))
         self._bins: dict[str, ColumnBins] = {}
         self._scales: dict[str, ColumnScales] = {}
         self._block = Block("", 0)
         self._offset = 0
         self._text: Neighbour
+        self._read: dict[int, SlotReading] = {}
+        """Of each slot that came last."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_read": {}}
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> None:
         """Nothing: the preprocessor of text is fitted on what it is handed."""
@@ -136,7 +142,7 @@ class StructurePreprocessor:
         Raises:
             RowError: The value cannot be used.
         """
-        return [without_bins(self._write(value, slot, Lookup(folder=self._folder)))]
+        return [without_bins(self._write(value, self._reading(slot), self._plain_lookup))]
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
         """Token segments of the written value; with ``numbers=continuous`` one dense segment of tokens and numbers.
@@ -144,35 +150,64 @@ class StructurePreprocessor:
         Raises:
             RowError: It is no structure, or has no such form.
         """
-        _check_adapter(slot)
-        lookup = _lookup(slot, ctx, self._folder)
-        if slot.attributes.get("numbers") == "continuous":
-            return [self._with_numbers(value, slot, ctx, lookup)]
-        text = self._write(value, slot, lookup)
-        if slot.attributes.get("numbers") == "bins":
-            return [self._with_bins(text, slot, ctx)]
-        return self._text.encode(text, slot, ctx, **_of_text(slot))
+        reading = self._reading(slot)
+        reading.check()
+        lookup = self._lookup(reading, ctx)
+        if reading.numbers == "continuous":
+            return [self._with_numbers(value, reading, ctx, lookup)]
+        text = self._write(value, reading, lookup)
+        if reading.numbers == "bins":
+            return [self._with_bins(text, reading, ctx)]
+        return self._text.encode(text, slot, ctx, **reading.text)
 
-    def _with_bins(self, text: str, slot: SlotPlan, ctx: RowContext) -> TokenSegment:
+    def _reading(self, slot: SlotPlan) -> SlotReading:
+        known = self._read.get(id(slot))
+        if known is not None and known.slot is slot:
+            return known
+        if len(self._read) >= _KEPT_SLOTS:
+            self._read.clear()
+        found = self._read[id(slot)] = SlotReading.of(slot)
+        return found
+
+    def _lookup(self, reading: SlotReading, ctx: RowContext) -> Lookup:
+        """The text of the slot that ``question`` names.
+
+        Raises:
+            RowError: That slot holds no text.
+        """
+        name = reading.question
+        question = ctx.row.get(name) if name else None
+        if question is None:
+            return self._plain_lookup
+        if isinstance(question, bool) or not isinstance(question, str | int | float):
+            raise RowError(
+                f"column '{reading.slot.name}': question={name} is to be a text, but column '{name}' holds a "
+                f"{type(question).__name__}; name a slot that holds a text"
+            )
+        return Lookup(str(question), reading.most_values, self._folder)
+
+    def _with_bins(self, text: str, reading: SlotReading, ctx: RowContext) -> TokenSegment:
         """One run of the tokens of text and of bins."""
+        slot = reading.slot
         ids: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
-        whole = self._text.encode("", slot, ctx, **_of_text(slot))[0]
+        whole = self._text.encode("", slot, ctx, **reading.text)[0]
         for part in parts(text):
             if isinstance(part, int):
                 ids.append(np.array([self._offset + part]))
                 continue
-            found = self._text.encode(part, slot, ctx, **_of_text(slot))
+            found = self._text.encode(part, slot, ctx, **reading.text)
             ids += [segment.ids for segment in found if isinstance(segment, TokenSegment)]
         assert isinstance(whole, TokenSegment)
         run = np.concatenate(ids)[: slot.attributes.get("max_length")]
         return replace(whole, ids=run, blocks=(*whole.blocks, self._block.name))
 
     def _with_numbers(
-        self, value: Any, slot: SlotPlan, ctx: RowContext, lookup: Lookup
+        self, value: Any, reading: SlotReading, ctx: RowContext, lookup: Lookup
     ) -> DenseSegment:
         """Tokens of text and numbers, in order."""
-        text, numbers = self._numbered(value, slot, lookup)
-        whole = self._text.encode("", slot, ctx, **_of_text(slot))[0]
+        slot = reading.slot
+        text, numbers = self._numbered(value, reading, lookup)
+        whole = self._text.encode("", slot, ctx, **reading.text)[0]
         ids: list[int] = []
         told: list[tuple[float, float, float]] = []
         for part in parts(text):
@@ -180,7 +215,7 @@ class StructurePreprocessor:
                 ids.append(UNK)
                 told.append((1.0, *numbers[part]))
                 continue
-            own = self._text.tokens(part, slot, ctx, **_of_text(slot)).tolist()
+            own = self._text.tokens(part, slot, ctx, **reading.text).tolist()
             ids += own
             told += [_NO_NUMBER] * len(own)
         most = slot.attributes.get("max_length")
@@ -194,35 +229,33 @@ class StructurePreprocessor:
         return DenseSegment(features, (len(ids),))
 
     def _numbered(
-        self, value: Any, slot: SlotPlan, lookup: Lookup
+        self, value: Any, reading: SlotReading, lookup: Lookup
     ) -> tuple[str, list[tuple[float, float]]]:
         """The value as text with marks in place of its numbers, and what is told of each of them."""
-        structure = as_structure(value, slot.name, lookup)
-        writing = Writing.of(slot.attributes, slot.side)
+        column = reading.slot.name
+        structure = as_structure(value, column, lookup)
         if not isinstance(structure, Table):
-            return written(structure, writing, slot.name), []
-        _check_form(slot)
-        writing = replace(writing, form="table")
-        structure = shortened(structure, writing.max_rows)
-        scales = self._scales.get(slot.name, ColumnScales({}))
+            return written(structure, reading.writing, column), []
+        reading.check_form()
+        structure = shortened(structure, reading.as_table.max_rows)
+        scales = self._scales.get(column, ColumnScales({}))
         structure, numbers = scales.marked(structure)
-        return written(structure, writing, slot.name), numbers
+        return written(structure, reading.as_table, column), numbers
 
-    def _write(self, value: Any, slot: SlotPlan, lookup: Lookup) -> str:
-        if slot.attributes.get("numbers") == "continuous":
-            return self._numbered(value, slot, lookup)[0]
-        structure = as_structure(value, slot.name, lookup)
-        numbers = slot.attributes.get("numbers")
-        writing = Writing.of(slot.attributes, slot.side)
-        if isinstance(structure, Table) and numbers in ("bins", "digits"):
-            _check_form(slot)
-            writing = replace(writing, form="table")
-            structure = shortened(structure, writing.max_rows)
-            if numbers == "digits":
-                structure = with_digits(structure)
-            else:
-                structure = self._bins.get(slot.name, ColumnBins({})).marked(structure)
-        return written(structure, writing, slot.name)
+    def _write(self, value: Any, reading: SlotReading, lookup: Lookup) -> str:
+        numbers, column = reading.numbers, reading.slot.name
+        if numbers == "continuous":
+            return self._numbered(value, reading, lookup)[0]
+        structure = as_structure(value, column, lookup)
+        if numbers == "text" or not isinstance(structure, Table):
+            return written(structure, reading.writing, column)
+        reading.check_form()
+        structure = shortened(structure, reading.as_table.max_rows)
+        if numbers == "digits":
+            structure = with_digits(structure)
+        else:
+            structure = self._bins.get(column, ColumnBins({})).marked(structure)
+        return written(structure, reading.as_table, column)
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """Tokens of text, any number."""
@@ -230,7 +263,7 @@ class StructurePreprocessor:
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
         """The value that the tokens stand for; their text where it cannot be read back."""
-        text = self._text.decode(hypothesis, slot, ctx, **_of_text(slot))
+        text = self._text.decode(hypothesis, slot, ctx, **self._reading(slot).text)
         return read_back(text, slot.attributes.get("form") or "json")
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
@@ -260,49 +293,3 @@ def _stored(files: Mapping[str, Any]) -> Artifact | None:
         return None
     parts_of = [Artifact.of_json(name, content) for name, content in files.items()]
     return Artifact({name: content for part in parts_of for name, content in part.files.items()})
-
-
-def _check_adapter(slot: SlotPlan) -> None:
-    """Numbers and the adapter that embeds them go together.
-
-    Raises:
-        RowError: One is there without the other.
-    """
-    continuous = slot.attributes.get("numbers") == "continuous"
-    if continuous != (slot.adapter == ADAPTER):
-        raise RowError(
-            f"column '{slot.name}': numbers=continuous and adapter={ADAPTER} belong together; write "
-            f"[STRUCT:{slot.name},numbers=continuous,adapter={ADAPTER}], or neither of them"
-        )
-
-
-def _check_form(slot: SlotPlan) -> None:
-    form, numbers = slot.attributes.get("form"), slot.attributes["numbers"]
-    if form not in (None, "table"):
-        raise RowError(
-            f"column '{slot.name}': numbers={numbers} belongs to form=table, and the slot says form={form}; "
-            "leave one of them out"
-        )
-
-
-def _of_text(slot: SlotPlan) -> dict[str, Any]:
-    found = {name: slot.attributes.get(name) for name in _OF_TEXT}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _lookup(slot: SlotPlan, ctx: RowContext, folder: str) -> Lookup:
-    """The text of the slot that ``question`` names.
-
-    Raises:
-        RowError: That slot holds no text.
-    """
-    name = slot.attributes.get("question")
-    question = ctx.row.get(name) if name else None
-    if question is None:
-        return Lookup(folder=folder)
-    if isinstance(question, bool) or not isinstance(question, str | int | float):
-        raise RowError(
-            f"column '{slot.name}': question={name} is to be a text, but column '{name}' holds a "
-            f"{type(question).__name__}; name a slot that holds a text"
-        )
-    return Lookup(str(question), slot.attributes.get("max_values", 2), folder)
