@@ -8,6 +8,7 @@ are then sorted and cut into groups by dynamic programming over the number of em
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from operator import ge, sub
 
 import numpy as np
@@ -92,6 +93,15 @@ def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float
     return places, [ordered[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
+@lru_cache(maxsize=64)
+def _spans(count: int) -> np.ndarray:
+    """int64 [count, count]: how many rows a group from the first to the second has; below 1 where it is none."""
+    places = np.arange(count)
+    spans = places - places[:, None] + 1
+    spans.flags.writeable = False
+    return spans
+
+
 def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]]:
     """Which order of rows to cut into consecutive groups, and where.
 
@@ -102,13 +112,14 @@ def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]
     Returns:
         The number of the order, the places that its groups take, and the end of each group.
     """
-    orders, count, _ = loads.shape
-    spans = np.arange(count) - np.arange(count)[:, None] + 1
-    held = np.where((spans > 0)[..., None], loads[:, None], 0)
+    orders, count, parts = loads.shape
+    spans = _spans(count)
+    widest = np.zeros((orders, count, count), np.int64)
+    for part in range(parts):
+        held = np.where(spans > 0, loads[:, None, :, part], 0)
+        widest += np.maximum.accumulate(held, axis=2)
     cost = np.full((orders, count + 1, count + 1), np.inf)
-    cost[:, :-1, 1:] = np.where(
-        spans > 0, np.maximum.accumulate(held, axis=2).sum(3) * spans, np.inf
-    )
+    cost[:, :-1, 1:] = np.where(spans > 0, widest * spans, np.inf)
     totals, choices = [cost[:, 0]], [np.zeros((orders, count + 1), np.int64)]
     for _ in range(1, min(max_groups, count)):
         table = totals[-1][:, :, None] + cost

@@ -13,7 +13,7 @@ import numpy as np
 
 from ofacore.encoding.closed_set_members import read_members, row_members
 from ofacore.encoding.columns import ColumnMap
-from ofacore.encoding.filling import Expanded, Filled, RepeatEnd, Turn, expand
+from ofacore.encoding.filling import Expanded, Filled, Item, RepeatEnd, Turn, expand
 from ofacore.encoding.loss_items import TermBuilder
 from ofacore.encoding.pieces import Geometry, coordinates_problem
 from ofacore.encoding.slot_kinds import Kinds, Order, file_slots
@@ -300,10 +300,11 @@ class Encoder:
             raise
         if slot.corruption and slot.loss and ctx.split != "infer":
             found = self._corrupted(found, slot, ctx)
-        for part in found:
+        segments = tuple(found)
+        for part in segments:
             if isinstance(part, TokenSegment) and part.coordinates is not None:
                 self._check_coordinates(part, slot)
-        return tuple(found)
+        return segments
 
     def _corrupted(
         self, segments: Sequence[Segment], slot: SlotPlan, ctx: RowContext
@@ -437,13 +438,14 @@ class Encoder:
         template: TemplatePlan,
         settings: RunSettings | None = None,
     ) -> tuple[list[BuiltSequence], BuiltSequence]:
-        target = [
-            item
-            for item in expanded.target
-            if isinstance(item, RepeatEnd) or item.value is not None
-        ]
         filled = [item for sequence in expanded.sources for item in sequence]
-        filled += [item for item in target if isinstance(item, Filled)]
+        target: list[Item] = []
+        for item in expanded.target:
+            if isinstance(item, RepeatEnd):
+                target.append(item)
+            elif item.value is not None:
+                target.append(item)
+                filled.append(item)
         encoded = self.occurrences(filled, ctx, template)
         settings = settings or self.settings
         sources = [self._built(items, encoded, settings) for items in expanded.sources]

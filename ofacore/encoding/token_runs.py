@@ -247,13 +247,14 @@ class _Target:
         self._open = self._open and not last
 
     def _decide(
-        self, place: Placed, learned: np.ndarray, allowed: list[np.ndarray]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        self, place: Placed, learned: np.ndarray | None, allowed: list[np.ndarray]
+    ) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """The first token stands for the choice to go on: learned, with ``<eos>`` as the alternative."""
         assert self._choice is not None
-        if not learned.any():
-            place.named = self._choice
-        learned[0] = True
+        if learned is not None:
+            if not learned.any():
+                place.named = self._choice
+            learned[0] = True
         if allowed:
             self._starts[place.slot.position] = np.append(allowed[0], EOS)
             allowed = [self._starts[place.slot.position], *allowed[1:]]
@@ -269,7 +270,7 @@ class _Target:
         place: Placed,
         stream: np.ndarray,
         labels: np.ndarray,
-        learned: np.ndarray,
+        learned: np.ndarray | None,
         allowed: list[np.ndarray],
         flush: bool,
         coordinates: np.ndarray | None = None,
@@ -287,10 +288,13 @@ class _Target:
                 coordinates = in_run(own, before=0, behind=len(inputs) - len(own))
             offset = self.row.tokens(place, inputs, causal=True, coordinates=coordinates)
             if unpredicted:
-                labels, learned = labels[1:], learned[1:]
-            chosen = learned.nonzero()[0]
-            chosen_labels = labels if len(chosen) == len(labels) else labels[chosen]
-            place.learn(chosen + offset if offset else chosen, chosen_labels)
+                labels, learned = labels[1:], None if learned is None else learned[1:]
+            if learned is None:
+                chosen = np.arange(len(labels))
+            else:
+                chosen = learned.nonzero()[0]
+                labels = labels[chosen]
+            place.learn(chosen + offset if offset else chosen, labels)
             if allowed:
                 place.allowed += tuple([allowed[k + unpredicted] for k in chosen])
 
@@ -343,7 +347,8 @@ class _Target:
         offset = self.row.tokens(
             place, fed.astype(np.int64), causal=False, hidden=noised, coordinates=where
         )
-        chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
+        learned = _learned(place.slot, segment, len(segment.ids))
+        chosen = np.arange(len(segment.ids)) if learned is None else np.flatnonzero(learned)
         place.learn(chosen + offset, segment.ids[chosen])
         if segment.allowed is not None:
             place.allowed += tuple([segment.allowed[k] for k in chosen])
@@ -386,8 +391,10 @@ def _single(token: int) -> np.ndarray:
     return _ONE[token] if token in _ONE else np.array([token], np.int64)
 
 
-def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray:
-    """bool [count]: what carries loss; the terminator does whenever its slot does."""
+def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray | None:
+    """bool [count]: what carries loss, None where all does; the terminator does whenever its slot does."""
+    if slot.loss and segment.weights is None:
+        return None
     learned = np.empty(count, bool)
     learned.fill(slot.loss)
     if slot.loss and segment.weights is not None:
