@@ -1,7 +1,7 @@
 """Packs sequences into rows, and rows of similar size into a few groups, so that little of a matrix is empty.
 
 Rows are made by first-fit decreasing (Johnson 1973): a sequence goes to the first row with room. The room of a row is
-what its first sequence takes, at least `FLOOR`. Sizes may have two parts, such as target and source positions. Rows
+what its first sequence takes, at least `FLOOR`. Sizes have one part or two, such as target and source positions. Rows
 are then sorted and cut into groups by dynamic programming over the number of empty places.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from operator import ge, sub
 
 import numpy as np
 
@@ -51,21 +50,22 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray
     """Rows, and how many positions each holds: int64 [rows, parts]."""
     parts = np.array(sizes, np.int64)
     order = np.lexsort((*parts.T, -parts.sum(1))).tolist()
-    least = parts.min(0).tolist()
+    (least, more), (room, further) = _both(parts.min(0).tolist()), _both(floor)
     rows: list[Row] = []
     row_of = np.empty(len(sizes), np.int64)
-    rooms: dict[int, Size] = {}
+    rooms: dict[int, tuple[int, int]] = {}
     for number in order:
-        size = sizes[number]
-        place = _first_with_room(rooms, size)
+        size, other = _both(sizes[number])
+        place = _first_with_room(rooms, size, other)
         if place is None:
             place = len(rows)
             rows.append([])
-            rooms[place] = tuple(map(max, size, floor))
+            rooms[place] = max(size, room), max(other, further)
         rows[place].append(number)
         row_of[number] = place
-        room = rooms[place] = tuple(map(sub, rooms[place], size))
-        if not all(map(ge, room, least)):
+        left = rooms[place]
+        left = rooms[place] = left[0] - size, left[1] - other
+        if left[0] < least or left[1] < more:
             del rooms[place]
         elif len(rooms) > OPEN_ROWS:
             del rooms[min(rooms, key=lambda row: sum(rooms[row]))]
@@ -74,9 +74,14 @@ def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray
     return rows, loads
 
 
-def _first_with_room(rooms: Mapping[int, Size], size: Size) -> int | None:
-    for row, room in rooms.items():
-        if all(map(ge, room, size)):
+def _both(size: Sequence[int]) -> tuple[int, int]:
+    """Both parts of a size; the second is 0 where there is one."""
+    return size[0], size[1] if len(size) > 1 else 0
+
+
+def _first_with_room(rooms: Mapping[int, tuple[int, int]], size: int, other: int) -> int | None:
+    for row, (room, further) in rooms.items():
+        if room >= size and further >= other:
             return row
     return None
 
