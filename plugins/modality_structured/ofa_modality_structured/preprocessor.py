@@ -40,7 +40,6 @@ from ofacore.protocols import (
 _FILE = "bins.json"
 _SCALES = "scales.json"
 
-_NO_NUMBER = (0.0, 0.0, 0.0)
 _KEPT_SLOTS = 64
 
 
@@ -188,45 +187,51 @@ class StructurePreprocessor:
 
     def _with_bins(self, text: str, reading: SlotReading, ctx: RowContext) -> TokenSegment:
         """One run of the tokens of text and of bins."""
-        slot = reading.slot
-        ids: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
-        whole = self._text.encode("", slot, ctx, **reading.text)[0]
-        for part in parts(text):
-            if isinstance(part, int):
-                ids.append(np.array([self._offset + part]))
-                continue
-            found = self._text.encode(part, slot, ctx, **reading.text)
-            ids += [segment.ids for segment in found if isinstance(segment, TokenSegment)]
+        whole = self._text.encode("", reading.slot, ctx, **reading.text)[0]
         assert isinstance(whole, TokenSegment)
-        run = np.concatenate(ids)[: slot.attributes.get("max_length")]
+        ids, places, numbers = self._parted(text, reading, ctx)
+        for place, number in zip(places, numbers, strict=True):
+            ids[place] = self._offset + number
+        run = np.array(ids, np.int64)[: reading.most]
         return replace(whole, ids=run, blocks=(*whole.blocks, self._block.name))
 
     def _with_numbers(
         self, value: Any, reading: SlotReading, ctx: RowContext, lookup: Lookup
     ) -> DenseSegment:
         """Tokens of text and numbers, in order."""
-        slot = reading.slot
-        text, numbers = self._numbered(value, reading, lookup)
-        whole = self._text.encode("", slot, ctx, **reading.text)[0]
+        text, told = self._numbered(value, reading, lookup)
+        whole = self._text.encode("", reading.slot, ctx, **reading.text)[0]
+        found, places, numbers = self._parted(text, reading, ctx)
+        features = np.zeros((len(found), WIDTH), np.float32)
+        if places:
+            features[places] = [(1.0, *told[number]) for number in numbers]
+        ids, features = np.array(found, np.int64)[: reading.most], features[: reading.most]
+        if isinstance(whole, TokenSegment) and whole.boundaries:
+            ids = np.concatenate(([BOS], ids, [EOS]), dtype=np.int64)
+            features = np.pad(features, ((1, 1), (0, 0)))
+        return DenseSegment({"tokens": ids, "numbers": features}, (len(ids),))
+
+    def _parted(
+        self, text: str, reading: SlotReading, ctx: RowContext
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Ids of a text with marked numbers, ``<unk>`` for each of these; their places; what the marks say."""
         ids: list[int] = []
-        told: list[tuple[float, float, float]] = []
+        places: list[int] = []
+        numbers: list[int] = []
+        known: dict[str, list[int]] = {}
+        drawn = reading.is_drawn and ctx.split == "train"
         for part in parts(text):
             if isinstance(part, int):
+                places.append(len(ids))
+                numbers.append(part)
                 ids.append(UNK)
-                told.append((1.0, *numbers[part]))
                 continue
-            own = self._text.tokens(part, slot, ctx, **reading.text).tolist()
+            own = known.get(part)
+            if own is None or drawn:
+                own = self._text.tokens(part, reading.slot, ctx, **reading.text).tolist()
+                known[part] = own
             ids += own
-            told += [_NO_NUMBER] * len(own)
-        most = slot.attributes.get("max_length")
-        ids, told = ids[:most], told[:most]
-        if isinstance(whole, TokenSegment) and whole.boundaries:
-            ids, told = [BOS, *ids, EOS], [_NO_NUMBER, *told, _NO_NUMBER]
-        features = {
-            "tokens": np.array(ids, np.int64),
-            "numbers": np.array(told, np.float32).reshape(-1, WIDTH),
-        }
-        return DenseSegment(features, (len(ids),))
+        return ids, places, numbers
 
     def _numbered(
         self, value: Any, reading: SlotReading, lookup: Lookup

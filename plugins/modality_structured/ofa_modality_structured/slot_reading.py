@@ -29,6 +29,13 @@ class SlotReading:
     question: str = ""
     """Slot whose text is looked for in a database; empty: none."""
     most_values: int = 2
+    most: int | None = None
+    """Most tokens; None: all."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether training changes tokens at random, so that equal texts become different tokens."""
+        return bool(self.text.get("mask_ratio") or self.text.get("noise_ratio"))
 
     @classmethod
     def of(cls, slot: SlotPlan) -> SlotReading:
@@ -44,6 +51,7 @@ class SlotReading:
             text,
             given.get("question") or "",
             given.get("max_values", 2),
+            given.get("max_length"),
         )
 
     def check(self) -> None:
