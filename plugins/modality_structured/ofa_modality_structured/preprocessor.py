@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -202,14 +203,15 @@ class StructurePreprocessor:
         text, told = self._numbered(value, reading, lookup)
         whole = self._text.encode("", reading.slot, ctx, **reading.text)[0]
         found, places, numbers = self._parted(text, reading, ctx)
-        features = np.zeros((len(found), WIDTH), np.float32)
-        if places:
-            features[places] = [(1.0, *told[number]) for number in numbers]
-        ids, features = np.array(found, np.int64)[: reading.most], features[: reading.most]
+        ids, before = found[: reading.most], 0
+        kept = bisect_left(places, len(ids))
         if isinstance(whole, TokenSegment) and whole.boundaries:
-            ids = np.concatenate(([BOS], ids, [EOS]), dtype=np.int64)
-            features = np.pad(features, ((1, 1), (0, 0)))
-        return DenseSegment({"tokens": ids, "numbers": features}, (len(ids),))
+            ids, before = [BOS, *ids, EOS], 1
+        features = np.zeros((len(ids), WIDTH), np.float32)
+        if kept:
+            rows = np.array(places[:kept]) + before
+            features[rows] = [(1.0, *told[number]) for number in numbers[:kept]]
+        return DenseSegment({"tokens": np.array(ids, np.int64), "numbers": features}, (len(ids),))
 
     def _parted(
         self, text: str, reading: SlotReading, ctx: RowContext
