@@ -14,9 +14,9 @@ from ofacore.batching.facts import (
     Groups,
     counts_up,
     fully_seen,
-    is_plain,
     memory_seen,
     order_of,
+    plain_sequences,
     row_places,
 )
 from ofacore.batching.packing import FLOOR, pack
@@ -43,6 +43,10 @@ class _Stream:
     """``task/slot`` of each piece."""
     owners: np.ndarray
     """int64 [pieces]: sequence of each piece."""
+    lengths: np.ndarray
+    """int64 [pieces]: positions of each piece."""
+    causal: np.ndarray
+    """bool [pieces]."""
     starts: np.ndarray
     """int64 [pieces + 1]: first position of each piece."""
     spans: np.ndarray
@@ -122,22 +126,32 @@ def _stream(
     """The stream, and the number of each example's first sequence."""
     pieces: list[Piece] = []
     names: list[str] = []
-    owners: list[int] = []
     tasks: list[str] = []
-    firsts, first_piece = [], []
+    bounds, firsts, first_piece = [0], [], []
     for example, own in zip(examples, sequences, strict=True):
         firsts.append(len(tasks))
         first_piece.append(len(pieces))
         for sequence in own:
             pieces += sequence
             names += [f"{example.task}/{piece.slot.name}" for piece in sequence]
-            owners += [len(tasks)] * len(sequence)
             tasks.append(example.task)
-    starts = np.cumsum([0, *(piece.length for piece in pieces)])
-    bounds = np.searchsorted(owners, np.arange(len(tasks) + 1))
-    spans = np.stack([starts[bounds[:-1]], starts[bounds[1:]]], axis=1)
-    owner = np.array(owners, np.int64)
-    return _Stream(pieces, names, owner, starts, spans, tasks, first_piece), firsts
+            bounds.append(len(pieces))
+    lengths = np.array([len(piece.coordinates) for piece in pieces], np.int64)
+    causal = np.array([piece.causal for piece in pieces], np.bool_)
+    starts = _stops(lengths)
+    edges = np.array(bounds)
+    owners = np.repeat(np.arange(len(tasks)), np.diff(edges))
+    spans = np.stack([starts[edges[:-1]], starts[edges[1:]]], axis=1)
+    return _Stream(
+        pieces, names, owners, lengths, causal, starts, spans, tasks, first_piece
+    ), firsts
+
+
+def _stops(lengths: np.ndarray) -> np.ndarray:
+    """int64 [n + 1]: where each of n parts begins, one behind the other, and where the last ends."""
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
 
 
 def _side(
@@ -160,16 +174,18 @@ def _side(
 
 
 def _layout(stream: _Stream, tasks: tuple[str, ...], groups: Groups) -> Layout:
-    pieces, lengths = stream.pieces, np.diff(stream.starts)
-    adapters = tuple(dict.fromkeys(piece.adapter for piece in pieces))
-    numbers = [adapters.index(piece.adapter) for piece in pieces]
-    own_task = np.array([tasks.index(task) for task in stream.tasks], np.int64)
+    pieces, lengths = stream.pieces, stream.lengths
+    adapters = tuple(dict.fromkeys([piece.adapter for piece in pieces]))
+    number_of = {name: number for number, name in enumerate(adapters)}
+    numbers = [number_of[piece.adapter] for piece in pieces]
+    task_of = {name: number for number, name in enumerate(tasks)}
+    own_task = np.array([task_of[task] for task in stream.tasks], np.int64)
     sequence = np.repeat(stream.owners, lengths)
     return Layout(
         sequence=_tensor(sequence),
         segment=_tensor(np.repeat(np.arange(len(lengths)), lengths)),
         coordinates=_tensor(np.concatenate([piece.coordinates for piece in pieces])),
-        causal=_tensor(np.repeat([piece.causal for piece in pieces], lengths)),
+        causal=_tensor(np.repeat(stream.causal, lengths)),
         visible=_tensor(np.repeat([piece.visible for piece in pieces], lengths)),
         adapter=_tensor(np.repeat(numbers, lengths)),
         adapters=adapters,
@@ -182,7 +198,8 @@ def _layout(stream: _Stream, tasks: tuple[str, ...], groups: Groups) -> Layout:
 
 
 def _facts(stream: _Stream, layout: Layout, groups: Groups, target: bool) -> LayoutFacts:
-    plain = [is_plain(stream.pieces[a:b], target) for a, b in _pieces_of_sequences(stream)]
+    sequences = len(stream.tasks)
+    plain = plain_sequences(stream.owners, stream.lengths, stream.causal, sequences, target)
     by_adapter = np.bincount(layout.adapter.numpy(), minlength=len(layout.adapters))
     by_task = np.bincount(layout.task.numpy(), minlength=len(layout.tasks))
     return LayoutFacts(
@@ -218,12 +235,6 @@ def _sources_of(row: Sequence[int], memory: Sequence[int]) -> list[int]:
 def _lengths(spans: np.ndarray) -> list[int]:
     found: list[int] = (spans[:, 1] - spans[:, 0]).tolist()
     return found
-
-
-def _pieces_of_sequences(stream: _Stream) -> list[tuple[int, int]]:
-    """Number of the first piece of each sequence, and of the one behind its last."""
-    bounds = np.searchsorted(stream.owners, np.arange(len(stream.tasks) + 1)).tolist()
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def _groups(
@@ -280,9 +291,11 @@ def _term_groups(
 
 def _kind_of(item: TermItem) -> tuple[Any, ...]:
     """Items of one kind go through head and criterion together."""
-    options = sorted((name, repr(value)) for name, value in item.options.items())
-    labels = sorted(item.labels)
-    return item.head, item.criterion, item.side, item.blocks, tuple(options), tuple(labels)
+    options: list[tuple[str, str]] = []
+    if item.options:
+        options = sorted([(name, repr(value)) for name, value in item.options.items()])
+    labels = tuple(item.labels) if len(item.labels) == 1 else tuple(sorted(item.labels))
+    return item.head, item.criterion, item.side, item.blocks, tuple(options), labels
 
 
 def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> TermGroup:
@@ -291,7 +304,7 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
     index = [_positions(item, starts, stream.first_piece[number]) for number, item in members]
     items = [item for _, item in members]
     owner = f"labels of criterion '{first.criterion}'"
-    label_lengths = {name: tuple(len(item.labels[name]) for item in items) for name in first.labels}
+    label_lengths = {name: _lengths_of(items, name) for name in first.labels}
     whole = np.concatenate(index)
     return TermGroup(
         head=first.head,
@@ -309,6 +322,10 @@ def _term_group(members: Sequence[tuple[int, TermItem]], stream: _Stream) -> Ter
         samples=tuple(number for number, _ in members),
         whole=len(whole) == starts[-1] and counts_up(whole),
     )
+
+
+def _lengths_of(items: Sequence[TermItem], label: str) -> tuple[int, ...]:
+    return tuple([len(item.labels[label]) for item in items])
 
 
 def _positions(item: TermItem, starts: Sequence[int], first_piece: int) -> np.ndarray:
@@ -333,7 +350,9 @@ def _joined(arrays: Sequence[np.ndarray]) -> Tensor:
 
     numpy's memory begins anywhere; kernels that choose their way by alignment would round differently from run to run.
     """
-    first = torch.from_numpy(np.empty(0, np.result_type(*arrays)))
+    kinds = {array.dtype for array in arrays}
+    kind = kinds.pop() if len(kinds) == 1 else np.result_type(*arrays)
+    first = torch.from_numpy(np.empty(0, kind))
     joined = first.new_empty((sum(map(len, arrays)), *arrays[0].shape[1:]))
     np.concatenate(arrays, out=joined.numpy())
     return joined

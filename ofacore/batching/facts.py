@@ -9,21 +9,31 @@ import torch
 from torch import Tensor
 
 from ofacore.contract.batch import RowPlaces
-from ofacore.protocols import AdapterCall, Piece
+from ofacore.protocols import AdapterCall
 
 Groups = Sequence[Sequence[Sequence[int]]]
 """Attention groups of rows of sequence numbers."""
 
 
-def is_plain(pieces: Sequence[Piece], target: bool) -> bool:
-    """Whether every position of a sequence sees every other in self-attention.
+def plain_sequences(
+    owners: np.ndarray, lengths: np.ndarray, causal: np.ndarray, sequences: int, target: bool
+) -> list[bool]:
+    """For each sequence: every position sees every other in self-attention.
 
     Of a target later segments see earlier ones, but not the other way round.
+
+    Args:
+        owners: int64 [pieces], sequence of each piece.
+        lengths: int64 [pieces], positions of each.
+        causal: bool [pieces].
+        sequences: How many there are.
+        target: They are those of a target.
     """
-    held = [piece for piece in pieces if piece.length]
-    if target and len(held) > 1:
-        return False
-    return not any(piece.causal and piece.length > 1 for piece in held)
+    turned = np.bincount(owners[causal & (lengths > 1)], minlength=sequences) > 0
+    if target:
+        turned |= np.bincount(owners[lengths > 0], minlength=sequences) > 1
+    found: list[bool] = (~turned).tolist()
+    return found
 
 
 def fully_seen(groups: Groups, lengths: Sequence[int], plain: Sequence[bool]) -> tuple[bool, ...]:
@@ -32,7 +42,7 @@ def fully_seen(groups: Groups, lengths: Sequence[int], plain: Sequence[bool]) ->
     Args:
         groups: Rows of sequence numbers.
         lengths: Of each sequence.
-        plain: Of each sequence; see `is_plain`.
+        plain: Of each sequence; see `plain_sequences`.
     """
 
     def full(rows: Sequence[Sequence[int]]) -> bool:

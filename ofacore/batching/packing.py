@@ -1,14 +1,14 @@
 """Packs sequences into rows, and rows of similar size into a few groups, so that little of a matrix is empty.
 
 Rows are made by first-fit decreasing (Johnson 1973): a sequence goes to the first row with room. The room of a row is
-what its first sequence takes, at least `FLOOR`. Sizes may have two parts, such as target and source positions. Rows
+what its first sequence takes, at least `FLOOR`. Sizes have one part or two, such as target and source positions. Rows
 are then sorted and cut into groups by dynamic programming over the number of empty places.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import ge, sub
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,34 +48,40 @@ def pack(sizes: Sequence[Size], floor: Size) -> list[list[Row]]:
 
 def first_fit(sizes: Sequence[Size], floor: Size) -> tuple[list[Row], np.ndarray]:
     """Rows, and how many positions each holds: int64 [rows, parts]."""
-    order = sorted(range(len(sizes)), key=lambda number: (-sum(sizes[number]), sizes[number][::-1]))
-    least = [min(part) for part in zip(*sizes, strict=True)]
+    parts = np.array(sizes, np.int64)
+    order = np.lexsort((*parts.T, -parts.sum(1))).tolist()
+    (least, more), (room, further) = _both(parts.min(0).tolist()), _both(floor)
     rows: list[Row] = []
-    rooms: dict[int, Size] = {}
+    row_of = np.empty(len(sizes), np.int64)
+    rooms: dict[int, tuple[int, int]] = {}
     for number in order:
-        size = sizes[number]
-        place = _first_with_room(rooms, size)
+        size, other = _both(sizes[number])
+        place = _first_with_room(rooms, size, other)
         if place is None:
             place = len(rows)
             rows.append([])
-            rooms[place] = tuple(map(max, size, floor))
+            rooms[place] = max(size, room), max(other, further)
         rows[place].append(number)
-        rooms[place] = tuple(map(sub, rooms[place], size))
-        if not all(map(ge, rooms[place], least)):
+        row_of[number] = place
+        left = rooms[place]
+        left = rooms[place] = left[0] - size, left[1] - other
+        if left[0] < least or left[1] < more:
             del rooms[place]
         elif len(rooms) > OPEN_ROWS:
             del rooms[min(rooms, key=lambda row: sum(rooms[row]))]
-    return rows, np.array([_load([sizes[number] for number in row]) for row in rows])
+    loads = np.zeros((len(rows), parts.shape[1]), np.int64)
+    np.add.at(loads, row_of, parts)
+    return rows, loads
 
 
-def _load(sizes: Sequence[Size]) -> list[int]:
-    """Positions of several sequences together, for each part."""
-    return [sum(part) for part in zip(*sizes, strict=True)]
+def _both(size: Sequence[int]) -> tuple[int, int]:
+    """Both parts of a size; the second is 0 where there is one."""
+    return size[0], size[1] if len(size) > 1 else 0
 
 
-def _first_with_room(rooms: Mapping[int, Size], size: Size) -> int | None:
-    for row, room in rooms.items():
-        if all(map(ge, room, size)):
+def _first_with_room(rooms: Mapping[int, tuple[int, int]], size: int, other: int) -> int | None:
+    for row, (room, further) in rooms.items():
+        if room >= size and further >= other:
             return row
     return None
 
@@ -92,6 +98,15 @@ def _grouped(rows: list[Row], loads: np.ndarray, max_groups: int) -> tuple[float
     return places, [ordered[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
+@lru_cache(maxsize=64)
+def _spans(count: int) -> np.ndarray:
+    """int64 [count, count]: how many rows a group from the first to the second has; below 1 where it is none."""
+    places = np.arange(count)
+    spans = places - places[:, None] + 1
+    spans.flags.writeable = False
+    return spans
+
+
 def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]]:
     """Which order of rows to cut into consecutive groups, and where.
 
@@ -102,13 +117,14 @@ def best_cuts(loads: np.ndarray, max_groups: int) -> tuple[int, float, list[int]
     Returns:
         The number of the order, the places that its groups take, and the end of each group.
     """
-    orders, count, _ = loads.shape
-    spans = np.arange(count) - np.arange(count)[:, None] + 1
-    held = np.where((spans > 0)[..., None], loads[:, None], 0)
+    orders, count, parts = loads.shape
+    spans = _spans(count)
+    widest = np.zeros((orders, count, count), np.int64)
+    for part in range(parts):
+        held = np.where(spans > 0, loads[:, None, :, part], 0)
+        widest += np.maximum.accumulate(held, axis=2)
     cost = np.full((orders, count + 1, count + 1), np.inf)
-    cost[:, :-1, 1:] = np.where(
-        spans > 0, np.maximum.accumulate(held, axis=2).sum(3) * spans, np.inf
-    )
+    cost[:, :-1, 1:] = np.where(spans > 0, widest * spans, np.inf)
     totals, choices = [cost[:, 0]], [np.zeros((orders, count + 1), np.int64)]
     for _ in range(1, min(max_groups, count)):
         table = totals[-1][:, :, None] + cost

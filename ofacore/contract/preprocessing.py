@@ -82,6 +82,9 @@ class Neighbour:
 
     def slot(self, slot: SlotPlan, **attributes: Any) -> SlotPlan:
         """The slot as this preprocessor gets it."""
+        return self._slot(slot, attributes)
+
+    def _slot(self, slot: SlotPlan, attributes: Options) -> SlotPlan:
         known = self._made.get(id(slot))
         if known is not None and known[0] is slot and known[1] == attributes:
             return known[2]
@@ -101,7 +104,7 @@ class Neighbour:
             RowError: The value cannot be used.
         """
         with Blame(self.owner, f"encode, slot '{slot.name}'"):
-            return self.preprocessor.encode(value, self.slot(slot, **attributes), ctx)
+            return self.preprocessor.encode(value, self._slot(slot, attributes), ctx)
 
     def tokens(self, value: Any, slot: SlotPlan, ctx: RowContext, **attributes: Any) -> np.ndarray:
         """Ids int64 [n] of a value, without boundaries.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from ofacore.encoding.closed_set_members import read_members, row_members
 from ofacore.encoding.columns import ColumnMap
-from ofacore.encoding.filling import Expanded, Filled, RepeatEnd, Turn, expand
+from ofacore.encoding.filling import Expanded, Filled, Item, RepeatEnd, Turn, expand
 from ofacore.encoding.loss_items import TermBuilder
 from ofacore.encoding.pieces import Geometry, coordinates_problem
 from ofacore.encoding.slot_kinds import Kinds, Order, file_slots
@@ -202,8 +201,11 @@ class Encoder:
                 options=self.options,
                 held_back=draw / (_DRAWS - 1),
             )
-            with suppress(RedrawError) if draw + 1 < draws else nullcontext():
+            try:
                 return self._transformed(ctx, template)
+            except RedrawError:
+                if draw + 1 == draws:
+                    raise
         raise AssertionError("the last draw returns or raises")
 
     def _transformed(self, ctx: RowContext, template: TemplatePlan) -> RowContext:
@@ -298,10 +300,11 @@ class Encoder:
             raise
         if slot.corruption and slot.loss and ctx.split != "infer":
             found = self._corrupted(found, slot, ctx)
-        for part in found:
+        segments = tuple(found)
+        for part in segments:
             if isinstance(part, TokenSegment) and part.coordinates is not None:
                 self._check_coordinates(part, slot)
-        return tuple(found)
+        return segments
 
     def _corrupted(
         self, segments: Sequence[Segment], slot: SlotPlan, ctx: RowContext
@@ -364,12 +367,15 @@ class Encoder:
         self, items: Sequence[Filled], ctx: RowContext, template: TemplatePlan
     ) -> dict[tuple[int, Turn], Occurrence]:
         """Every occurrence encoded once, in dependency order, by (position, turn)."""
-        ranks = self._order(template).ranks
+        order = self._order(template)
+        if not order.is_reading_order:
+            items = sorted(items, key=lambda item: order.ranks[item.slot.position])
         encoded: dict[tuple[int, Turn], Occurrence] = {}
-        for item in sorted(items, key=lambda item: ranks[item.slot.position]):
-            key = item.slot.position, item.turn
+        for item in items:
+            slot = item.slot
+            key = slot.position, item.turn
             if key not in encoded:
-                encoded[key] = Occurrence(item, self.segments(item.slot, item.value, ctx))
+                encoded[key] = Occurrence(item, self.segments(slot, item.value, ctx))
         return encoded
 
     def encode_request(
@@ -432,13 +438,14 @@ class Encoder:
         template: TemplatePlan,
         settings: RunSettings | None = None,
     ) -> tuple[list[BuiltSequence], BuiltSequence]:
-        target = [
-            item
-            for item in expanded.target
-            if isinstance(item, RepeatEnd) or item.value is not None
-        ]
         filled = [item for sequence in expanded.sources for item in sequence]
-        filled += [item for item in target if isinstance(item, Filled)]
+        target: list[Item] = []
+        for item in expanded.target:
+            if isinstance(item, RepeatEnd):
+                target.append(item)
+            elif item.value is not None:
+                target.append(item)
+                filled.append(item)
         encoded = self.occurrences(filled, ctx, template)
         settings = settings or self.settings
         sources = [self._built(items, encoded, settings) for items in expanded.sources]

@@ -24,7 +24,7 @@ Turn = tuple[int, ...]
 IsElement = Callable[[Any], bool]
 
 
-@dataclass
+@dataclass(slots=True)
 class Filled:
     """One occurrence of a slot or of plain text."""
 
@@ -36,7 +36,7 @@ class Filled:
     """Set on the first of a repeat's turn, where the model chooses to go on: the slot that learns this choice."""
 
 
-@dataclass
+@dataclass(slots=True)
 class RepeatEnd:
     """No further turn follows."""
 
@@ -51,7 +51,7 @@ class RepeatEnd:
 Item = Filled | RepeatEnd
 
 
-@dataclass
+@dataclass(slots=True)
 class Expanded:
     """A filled template."""
 
@@ -60,7 +60,7 @@ class Expanded:
     target: tuple[Item, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class _Filling:
     """What stays the same while one side of a template is filled."""
 
@@ -181,7 +181,8 @@ def expand(
 
 def source_branches(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], ...]:
     """The source itself, or with a contrast the source once with each of its two slots."""
-    if not any([_holds_contrast(node) for node in nodes]):
+    groups = [node for node in nodes if not isinstance(node, Slot | Plain)]
+    if not any(map(_holds_contrast, groups)):
         return (tuple(nodes),)
     left = tuple(_without_contrast(node, right=False) for node in nodes)
     return left, tuple(_without_contrast(node, right=True) for node in nodes)

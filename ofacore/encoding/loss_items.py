@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,14 @@ from ofacore.config.closed_values import plain_value
 from ofacore.encoding.pieces import Placed
 from ofacore.encoding.token_runs import BuiltSequence
 from ofacore.plugin import PluginError
-from ofacore.plugin.blame import Blame
+from ofacore.plugin.blame import blame
 from ofacore.protocols import (
     Criterion,
     DenseSegment,
     Options,
     RowError,
     Side,
+    SlotPlan,
     TermItem,
     TokenSegment,
 )
@@ -71,15 +73,25 @@ class TermBuilder:
         found: list[TermItem] = []
         if not self.plan.losses:
             for place in target.placed:
-                criterion = place.slot.criterion
-                options = self.plan.criterion_options.get(criterion, {})
-                rule = LossRule(place.slot.head, criterion, criterion, options=options)
-                found += self._own(place, place.named.name, rule)
+                found += self._own(place, place.named.name, self._usual_rule(place.slot))
         for loss in self.plan.losses:
             found += self._declared(loss, sources, target)
         if contrast is not None and self.plan.contrast is not None:
             found += self._contrast(self.plan.contrast, contrast, sources, pair)
-        return tuple(item for item in found if item.count)
+        return tuple([item for item in found if item.count])
+
+    def _usual_rule(self, slot: SlotPlan) -> LossRule:
+        """How a slot is learned where the task declares no losses."""
+        key = slot.head, slot.criterion
+        if key not in self._usual_rules:
+            options = self.plan.criterion_options.get(slot.criterion, {})
+            self._usual_rules[key] = LossRule(*key, slot.criterion, options=options)
+        return self._usual_rules[key]
+
+    @cached_property
+    def _usual_rules(self) -> dict[tuple[str, str], LossRule]:
+        """(head, criterion) -> the rule of slots that have these."""
+        return {}
 
     def _declared(
         self, loss: LossPlan, sources: Sequence[BuiltSequence], target: BuiltSequence
@@ -116,10 +128,10 @@ class TermBuilder:
         """Terms from the labels that stand on the occurrence itself."""
         if place.ids:
             labels = _token_labels(place)
-            rule = replace(rule, weight=rule.weight * self._class_weight(place))
-            positions = (
-                None if sum(map(len, place.positions)) == place.length else _whole(place.positions)
-            )
+            if self.plan.class_weights:
+                rule = replace(rule, weight=rule.weight * self._class_weight(place))
+            learned = sum(map(len, place.positions))
+            positions = None if learned == place.length else _whole(place.positions)
             yield self._item(name, "target", place.pieces, labels, rule, positions, place.blocks)
         for part in place.dense:
             whole = np.array_equal(part.positions, np.arange(place.length))
@@ -186,17 +198,52 @@ class TermBuilder:
         )
 
     def _count(self, rule: LossRule, name: str, labels: Mapping[str, np.ndarray]) -> int:
+        """Units of loss, a whole number."""
+        key = rule.key, rule.criterion, name
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self._counter(rule, name)
+        return counter.count(labels)
+
+    def _counter(self, rule: LossRule, name: str) -> _Counter:
         if rule.key not in self.criteria:
             known = ", ".join(self.criteria)
             raise KeyError(
                 f"criterion '{rule.key}' of task '{self.plan.name}' was not built; there are {known}"
             )
         owner = self.origins.get(f"criterion/{rule.criterion}", f"criterion '{rule.criterion}'")
-        place = f"count, term {self.plan.name}/{name}"
-        with Blame(owner, place):
-            found = self.criteria[rule.key].count(labels)
+        return _Counter(self.criteria[rule.key], owner, f"count, term {self.plan.name}/{name}")
+
+    @cached_property
+    def _counters(self) -> dict[tuple[str, str, str], _Counter]:
+        """(Key and name of a criterion, name of a term) -> what counts there."""
+        return {}
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """A criterion at one place, which it is called by if it fails."""
+
+    criterion: Criterion
+    owner: str
+    place: str
+
+    def count(self, labels: Mapping[str, np.ndarray]) -> int:
+        """Units of loss of labels.
+
+        Raises:
+            PluginError: The criterion gives something else.
+        """
+        try:
+            found = self.criterion.count(labels)
+        except Exception as error:
+            blame(error, self.owner, self.place)
+            raise
+        if type(found) is int and found >= 0:
+            return found
         if not _is_count(found):
-            raise PluginError(f"{owner}, {place}: gives {found!r:.60}, no whole number from 0")
+            problem = f"gives {found!r:.60}, no whole number from 0"
+            raise PluginError(f"{self.owner}, {self.place}: {problem}")
         return int(found)
 
 

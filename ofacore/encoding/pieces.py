@@ -33,7 +33,8 @@ def _diagonal(start: int, end: int) -> np.ndarray:
     return np.repeat(np.arange(start, end, dtype=np.int64)[:, None], 3, axis=1)
 
 
-_DIAGONAL = _diagonal(0, 8192)
+_FAR = 8192
+_DIAGONAL = _diagonal(0, _FAR)
 _DIAGONAL.flags.writeable = False
 
 
@@ -64,7 +65,7 @@ def in_run(coordinates: np.ndarray, before: int, behind: int) -> np.ndarray:
     return np.concatenate(parts, dtype=np.int64)
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class Placed:
     """One occurrence of a slot among the pieces of a side, with what is learned on it."""
 
@@ -76,24 +77,24 @@ class Placed:
     """What its preprocessor made of the value."""
     value: Any = None
     """The value."""
-    pieces: list[int] = field(default_factory=list)
+    pieces: tuple[int, ...] = ()
     """Numbers of its pieces within the sequence."""
     length: int = 0
     """Positions of these pieces."""
-    positions: list[np.ndarray] = field(default_factory=list)
+    positions: tuple[np.ndarray, ...] = ()
     """Offsets within its pieces where a token is learned, part by part."""
-    ids: list[np.ndarray] = field(default_factory=list)
+    ids: tuple[np.ndarray, ...] = ()
     """Token learned at each of them."""
-    allowed: list[np.ndarray] = field(default_factory=list)
+    allowed: tuple[np.ndarray, ...] = ()
     """Ids among which each is chosen; empty without a closed set."""
     blocks: tuple[str, ...] = ()
-    dense: list[DenseLabels] = field(default_factory=list)
+    dense: tuple[DenseLabels, ...] = ()
 
     def learn(self, positions: np.ndarray, ids: np.ndarray) -> None:
         """Note tokens that are learned at offsets within the pieces."""
         if len(ids):
-            self.positions.append(positions)
-            self.ids.append(ids)
+            self.positions += (positions,)
+            self.ids += (ids,)
 
 
 @dataclass(frozen=True)
@@ -148,18 +149,15 @@ class PieceRow:
         Raises:
             PluginError: Coordinates are no line, but the model tells places of these tokens on a line alone.
         """
+        start, count = self._start, len(ids)
         if coordinates is None:
-            end = self._start + len(ids)
-            places = (
-                _DIAGONAL[self._start : end]
-                if end <= len(_DIAGONAL)
-                else _diagonal(self._start, end)
-            )
+            end = start + count
+            places = _DIAGONAL[start:end] if end <= _FAR else _diagonal(start, end)
         else:
             self._check_axes(place.slot, coordinates)
-            places = coordinates.astype(np.int64) + self._start
-            end = int(places.max(initial=self._start - 1)) + 1
-        return self._add(place, {TOKEN_FEATURE: ids}, (len(ids),), places, causal, hidden, end)
+            places = coordinates.astype(np.int64) + start
+            end = int(places.max(initial=start - 1)) + 1
+        return self._add(place, {TOKEN_FEATURE: ids}, (count,), places, causal, hidden, end)
 
     def _check_axes(self, slot: SlotPlan, coordinates: np.ndarray) -> None:
         """Tables of learned positions look at one axis alone for adapters that say so."""
@@ -213,13 +211,12 @@ class PieceRow:
         hidden: bool,
         end: int,
     ) -> int:
-        place.pieces.append(len(self.pieces))
-        self.pieces.append(
-            Piece(place.slot, place.slot.adapter, features, shape, coordinates, causal, not hidden)
-        )
-        self._start = self._start if hidden else end
-        offset, count = place.length, len(coordinates)
-        place.length += count
+        slot, pieces, offset, count = place.slot, self.pieces, place.length, len(coordinates)
+        place.pieces += (len(pieces),)
+        pieces.append(Piece(slot, slot.adapter, features, shape, coordinates, causal, not hidden))
+        if not hidden:
+            self._start = end
+        place.length = offset + count
         self._total += count
         return offset
 

@@ -68,6 +68,11 @@ class Order:
     transforms: Mapping[str, Sequence[SlotPlan]]
     """Row transform -> its slots, in the order in which they run."""
 
+    @cached_property
+    def is_reading_order(self) -> bool:
+        """Whether no slot names another: all have one rank."""
+        return len(set(self.ranks.values())) < 2
+
 
 @dataclass(frozen=True)
 class Kinds:

@@ -53,7 +53,7 @@ class RunSettings:
         return tuple({"bos": BOS, "eos": EOS}[name] for name in self.target_start.split())
 
 
-@dataclass
+@dataclass(slots=True)
 class Occurrence:
     """A filled slot and its segments."""
 
@@ -78,36 +78,53 @@ def source_sequence(
         RowError: More positions than the model takes.
     """
     row = PieceRow(geometry, settings.restart)
-    placed = [_place(one) for one in occurrences]
-    flat = [
-        (place, part)
-        for place, one in zip(placed, occurrences, strict=True)
-        for part in one.segments
-    ]
-    tokens = [index for index, (_, part) in enumerate(flat) if isinstance(part, TokenSegment)]
-    bounded = False
-    for index, (place, part) in enumerate(flat):
+    placed, flat = [], list[tuple[Placed, Segment, bool]]()
+    for one in occurrences:
+        place = _place(one)
+        placed.append(place)
+        for part in one.segments:
+            flat.append((place, part, isinstance(part, TokenSegment)))
+    marks = _boundaries(flat, settings.source_boundaries)
+    bounded, behind_dense, end = False, True, len(flat) - 1
+    for index, (place, part, _) in enumerate(flat):
         if isinstance(part, DenseSegment):
             row.dense(place, part.features, part.shape, part.causal)
+            behind_dense = True
             continue
-        first = index == 0 or isinstance(flat[index - 1][1], DenseSegment)
-        last = index + 1 == len(flat) or isinstance(flat[index + 1][1], DenseSegment)
+        first, last = behind_dense, index == end or not flat[index + 1][2]
         if first:
-            bounded = part.boundaries and bool(settings.source_boundaries)
+            bounded = part.boundaries and marks is not None
             row.begin_run()
+            behind_dense = False
         ids = part.ids if part.inputs is None else part.inputs
         before, behind = bounded and first, bounded and last
-        if isinstance(settings.source_boundaries, str):
-            before = before and settings.source_boundaries == "bos" and index == tokens[0]
-            behind = behind and settings.source_boundaries == "eos" and index == tokens[-1]
+        if marks:
+            before, behind = before and index == marks[0], behind and index == marks[1]
         if before or behind:
-            head = _ONE[BOS] if before else _NONE
-            tail = _ONE[EOS] if behind else _NONE
-            ids = _joined(head, ids, tail)
+            ids = _between(ids, before, behind)
         if len(ids):
             places = None if part.coordinates is None else in_run(part.coordinates, before, behind)
             row.tokens(place, ids, causal=False, coordinates=places)
     return BuiltSequence(row.finished(settings.max_positions), tuple(placed))
+
+
+def _boundaries(
+    flat: Sequence[tuple[Placed, Segment, bool]], wanted: bool | str
+) -> tuple[int, ...] | None:
+    """The segments that alone have ``<bos>`` and ``<eos>``, -1 for none; empty: those of every run; None: none has."""
+    if not isinstance(wanted, str):
+        return () if wanted else None
+    tokens = [index for index, (_, _, is_token) in enumerate(flat) if is_token]
+    if not tokens:
+        return None
+    return tokens[0] if wanted == "bos" else -1, tokens[-1] if wanted == "eos" else -1
+
+
+def _between(ids: np.ndarray, before: bool, behind: bool) -> np.ndarray:
+    """int64: ids with ``<bos>`` before them, ``<eos>`` behind them."""
+    if not behind:
+        return _joined(_ONE[BOS], ids)
+    return _joined(_ONE[BOS], ids, _ONE[EOS]) if before else _joined(ids, _ONE[EOS])
 
 
 def target_sequence(
@@ -123,15 +140,13 @@ def target_sequence(
     """
     builder = _Target(PieceRow(geometry, settings.restart), settings, blocks_of)
     events = _events(items)
-    for index, event in enumerate(events):
-        following = events[index + 1] if index + 1 < len(events) else None
+    for event, following in zip(events, [*events, None][1:], strict=True):
         builder.add(event, following)
-    return BuiltSequence(
-        builder.row.finished(settings.max_positions), tuple(p for p in builder.placed if p.pieces)
-    )
+    held = tuple([place for place in builder.placed if place.pieces])
+    return BuiltSequence(builder.row.finished(settings.max_positions), held)
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class _Part:
     """One segment of an occurrence."""
 
@@ -150,15 +165,16 @@ def _events(items: Sequence[Occurrence | RepeatEnd]) -> list[_Event]:
             events.append(one)
             continue
         place = _place(one)
-        events += [
-            _Part(place, part, None if k else one.item.choice)
-            for k, part in enumerate(one.segments)
-        ]
+        choice = one.item.choice
+        for part in one.segments:
+            events.append(_Part(place, part, choice))
+            choice = None
     return events
 
 
 def _place(one: Occurrence) -> Placed:
-    return Placed(one.item.slot, one.item.turn, one.item.slot, one.segments, one.item.value)
+    item = one.item
+    return Placed(item.slot, item.turn, item.slot, one.segments, item.value)
 
 
 def _in_run(event: _Event | None) -> bool:
@@ -212,17 +228,17 @@ class _Target:
         self._begin(place, segment.boundaries or self._choice is not None)
         last = not _in_run(following)
         end = self._terminator(place.slot, segment, last)
-        tail = _NONE if end is None else _ONE[end]
         fed = segment.ids if segment.inputs is None else segment.inputs
-        stream = self._stream(fed, tail)
-        count = len(segment.ids) + len(tail)
-        labels = (
-            stream[len(stream) - count :] if segment.inputs is None else _joined(segment.ids, tail)
-        )
-        learned = _learned(place.slot, segment, len(labels))
-        place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
+        stream = self._stream(fed) if end is None else self._stream(fed, _ONE[end])
+        count = len(segment.ids) + (end is not None)
+        if segment.inputs is None:
+            labels = stream[len(stream) - count :]
+        else:
+            labels = _joined(segment.ids, _NONE if end is None else _ONE[end])
+        learned = _learned(place.slot, segment, count)
+        place.blocks = _with_blocks(place.blocks, segment.blocks)
         allowed = _allowed(segment, end)
-        if len(labels) and self._choice is not None:
+        if count and self._choice is not None:
             learned, allowed = self._decide(place, learned, allowed)
         flush = last and following is not None
         self._feed(
@@ -231,13 +247,14 @@ class _Target:
         self._open = self._open and not last
 
     def _decide(
-        self, place: Placed, learned: np.ndarray, allowed: list[np.ndarray]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        self, place: Placed, learned: np.ndarray | None, allowed: list[np.ndarray]
+    ) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """The first token stands for the choice to go on: learned, with ``<eos>`` as the alternative."""
         assert self._choice is not None
-        if not learned.any():
-            place.named = self._choice
-        learned[0] = True
+        if learned is not None:
+            if not learned.any():
+                place.named = self._choice
+            learned[0] = True
         if allowed:
             self._starts[place.slot.position] = np.append(allowed[0], EOS)
             allowed = [self._starts[place.slot.position], *allowed[1:]]
@@ -253,7 +270,7 @@ class _Target:
         place: Placed,
         stream: np.ndarray,
         labels: np.ndarray,
-        learned: np.ndarray,
+        learned: np.ndarray | None,
         allowed: list[np.ndarray],
         flush: bool,
         coordinates: np.ndarray | None = None,
@@ -271,11 +288,15 @@ class _Target:
                 coordinates = in_run(own, before=0, behind=len(inputs) - len(own))
             offset = self.row.tokens(place, inputs, causal=True, coordinates=coordinates)
             if unpredicted:
-                labels, learned = labels[1:], learned[1:]
-            chosen = learned.nonzero()[0]
-            chosen_labels = labels if len(chosen) == len(labels) else labels[chosen]
-            place.learn(chosen + offset, chosen_labels)
-            place.allowed += [allowed[k + unpredicted] for k in chosen] if allowed else []
+                labels, learned = labels[1:], None if learned is None else learned[1:]
+            if learned is None:
+                chosen = np.arange(len(labels))
+            else:
+                chosen = learned.nonzero()[0]
+                labels = labels[chosen]
+            place.learn(chosen + offset if offset else chosen, labels)
+            if allowed:
+                place.allowed += tuple([allowed[k + unpredicted] for k in chosen])
 
     def _terminator(self, slot: SlotPlan, segment: TokenSegment, last: bool) -> int | None:
         if not self._bounded:
@@ -326,10 +347,12 @@ class _Target:
         offset = self.row.tokens(
             place, fed.astype(np.int64), causal=False, hidden=noised, coordinates=where
         )
-        chosen = np.flatnonzero(_learned(place.slot, segment, len(segment.ids)))
+        learned = _learned(place.slot, segment, len(segment.ids))
+        chosen = np.arange(len(segment.ids)) if learned is None else np.flatnonzero(learned)
         place.learn(chosen + offset, segment.ids[chosen])
-        place.allowed += [segment.allowed[k] for k in chosen] if segment.allowed is not None else []
-        place.blocks = tuple(dict.fromkeys((*place.blocks, *segment.blocks)))
+        if segment.allowed is not None:
+            place.allowed += tuple([segment.allowed[k] for k in chosen])
+        place.blocks = _with_blocks(place.blocks, segment.blocks)
         if noised and following is not None:
             self.row.tokens(place, segment.ids.astype(np.int64), causal=False, coordinates=where)
 
@@ -346,11 +369,17 @@ class _Target:
                 if segment.loss_positions is None
                 else np.asarray(segment.loss_positions)
             )
-            place.dense.append(
-                DenseLabels(segment.labels, positions.astype(np.int64) + offset, segment.blocks)
-            )
+            found = DenseLabels(segment.labels, positions.astype(np.int64) + offset, segment.blocks)
+            place.dense += (found,)
         if segment.context is not None and following is not None:
             self.row.dense(place, segment.context, segment.shape, segment.causal)
+
+
+def _with_blocks(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Blocks, each once."""
+    if len(more) < 2 and (not known or known == more):
+        return tuple(more) or known
+    return tuple(dict.fromkeys((*known, *more)))
 
 
 def _joined(*parts: np.ndarray) -> np.ndarray:
@@ -362,8 +391,10 @@ def _single(token: int) -> np.ndarray:
     return _ONE[token] if token in _ONE else np.array([token], np.int64)
 
 
-def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray:
-    """bool [count]: what carries loss; the terminator does whenever its slot does."""
+def _learned(slot: SlotPlan, segment: TokenSegment, count: int) -> np.ndarray | None:
+    """bool [count]: what carries loss, None where all does; the terminator does whenever its slot does."""
+    if slot.loss and segment.weights is None:
+        return None
     learned = np.empty(count, bool)
     learned.fill(slot.loss)
     if slot.loss and segment.weights is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,6 +15,8 @@ from ofacore.protocols import RowError
 _LONGEST = 10_000
 """Bits of a whole number; Python reads no longer ones from text."""
 Cell = str | int | float | bool | None
+_AS_WRITTEN: Mapping[type, Callable[[Any], str]] = {str: str, int: str, float: str}
+"""Kinds of cells that Python writes as they are meant."""
 
 
 def as_cell(value: Any, place: str) -> Cell:
@@ -49,6 +53,24 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
     return str(cell)
+
+
+def row_texts(row: Iterable[Cell]) -> list[str]:
+    """The cells of a row as they are written."""
+    return [_AS_WRITTEN.get(type(cell), cell_text)(cell) for cell in row]
+
+
+def are_plain(cells: Iterable[Any]) -> bool:
+    """Whether all cells may stay as they are: `is_plain` without a call for each."""
+    for cell in cells:
+        kind = type(cell)
+        if kind is str or cell is None:
+            continue
+        if kind is float and isfinite(cell):
+            continue
+        if not is_plain(cell):
+            return False
+    return True
 
 
 def is_plain(value: Any) -> bool:

@@ -24,6 +24,7 @@ ADAPTER = "structure_cells"
 WIDTH = 3
 """Numbers of a position: 1 where a number stands, its distance in deviations, its magnitude."""
 _FARTHEST = 100.0
+_USUAL = (0.0, 1.0)
 Scale = tuple[float, float]
 """Mean and deviation."""
 
@@ -58,10 +59,11 @@ class ColumnScales:
         if not is_number(cell):
             return cell_text(cell).replace(MARK, "")
         number = as_float(cell)
-        mean, deviation = self.scales.get(name, (0.0, 1.0))
+        mean, deviation = self.scales.get(name, _USUAL)
         distance = (number - mean) / deviation
-        magnitude = math.copysign(math.log1p(abs(number)), number)
-        found.append((min(max(distance, -_FARTHEST), _FARTHEST), magnitude))
+        if not -_FARTHEST <= distance <= _FARTHEST:
+            distance = min(max(distance, -_FARTHEST), _FARTHEST)
+        found.append((distance, math.copysign(math.log1p(abs(number)), number)))
         return marked(len(found) - 1)
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-from ofa_modality_structured.cells import Cell, cell_text
+from ofa_modality_structured.cells import Cell, cell_text, row_texts
 from ofa_modality_structured.original import KINDS, cleaned, cleaned_cells
 from ofa_modality_structured.schema import Column, Schema, SchemaTable, schema_dict
-from ofa_modality_structured.tables import Table
+from ofa_modality_structured.tables import Row, Table
 from ofa_modality_structured.values import Structure
 from ofacore.protocols import RowError
 
 FORMS = ("json", "table", "database", "grid")
 CELLS = " : "
 ROWS = " | "
+_TEXT = {str}
 _MARKS = (CELLS, ROWS, "\n", "[table ")
 
 
@@ -89,10 +91,13 @@ def _as_rows(table: Table, writing: Writing, column: str) -> str:
     """Cells parted by ``:``, rows by ``|``, in small letters; a name and a head with marks before them."""
     kinds = _kinds(writing.col_type, column)
     named = isinstance(table.plain, dict) and "table_content" in table.plain
-    rows = table.rows if named or not table.head else (table.head, *table.rows)
+    above = table.head if table.head and not named else ()
     if writing.target:
-        _check_separators((*rows, table.head, (table.name,)), column)
-    text = ROWS.join(_row(row, kinds, column) for row in rows)
+        _check_separators((above, *table.rows, table.head, (table.name,)), column)
+    lines = [_row(row, kinds, column) for row in table.rows]
+    if above:
+        lines.insert(0, _head(above, kinds, column))
+    text = ROWS.join(lines)
     if named:
         head = CELLS.join(cell_text(cell) for cell in table.head)
         text = f"[table name] {table.name} [table head] {head} [table content] {text}"
@@ -114,8 +119,20 @@ def _kinds(written: str, column: str) -> list[str]:
     return kinds
 
 
+def _head(head: Row, kinds: list[str], column: str) -> str:
+    """The first line, which mostly is that of the table before."""
+    if kinds or set(map(type, head)) != _TEXT:
+        return _row(head, kinds, column)
+    return _usual_head(head)
+
+
+@lru_cache(maxsize=256)
+def _usual_head(head: tuple[str, ...]) -> str:
+    return cleaned_cells(head, CELLS)
+
+
 def _row(row: Iterable[Cell], kinds: list[str], column: str) -> str:
-    cells = [cell if type(cell) is str else cell_text(cell) for cell in row]
+    cells = row_texts(row)
     if not kinds:
         return cleaned_cells(cells, CELLS)
     if len(kinds) != len(cells):

@@ -17,6 +17,7 @@ MARK = "\0"
 _MARKED = re.compile(f"{MARK}(\\d+){MARK}")
 _LARGEST = 1e300
 """Whole numbers may be beyond what a float holds."""
+_NUMBERS = (int, float)
 Edges = Mapping[str, Sequence[float]]
 
 
@@ -85,6 +86,8 @@ def _apart(cell: Cell) -> Cell:
 
 def as_float(cell: Cell) -> float:
     """A number as a float, however large it is."""
+    if type(cell) is float and -_LARGEST <= cell <= _LARGEST:
+        return cell
     return float(min(max(cell, -_LARGEST), _LARGEST))  # type: ignore[type-var, operator]
 
 
@@ -107,4 +110,4 @@ def columns_of(table: Table) -> list[str]:
 
 def is_number(cell: Any) -> bool:
     """Whether a cell is one; true and false are none."""
-    return isinstance(cell, int | float) and not isinstance(cell, bool)
+    return isinstance(cell, _NUMBERS) and not isinstance(cell, bool)

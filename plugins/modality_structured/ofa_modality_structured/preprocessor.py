@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ofa_modality_structured.continuous import ADAPTER, WIDTH, ColumnScales
-from ofa_modality_structured.forms import Writing, shortened, written
+from ofa_modality_structured.continuous import WIDTH, ColumnScales
+from ofa_modality_structured.forms import shortened, written
 from ofa_modality_structured.markup import as_html
 from ofa_modality_structured.number_bins import ColumnBins, parts, with_digits, without_bins
 from ofa_modality_structured.reading import read_back
 from ofa_modality_structured.saving import save_structure
+from ofa_modality_structured.slot_reading import SlotReading
 from ofa_modality_structured.tables import Table
 from ofa_modality_structured.values import Lookup, as_structure
 from ofacore.protocols import (
@@ -39,9 +41,7 @@ from ofacore.protocols import (
 _FILE = "bins.json"
 _SCALES = "scales.json"
 
-_NO_NUMBER = (0.0, 0.0, 0.0)
-_OF_TEXT = ("max_length", "uncased", "level", "mask_ratio", "noise_ratio", "disable_auto_boseos")
-"""Attributes that the preprocessor of text gets as they are."""
+_KEPT_SLOTS = 64
 
 
 class StructurePreprocessor:
@@ -54,12 +54,18 @@ class StructurePreprocessor:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._folder = options.get("folder", "")
+        self._plain_lookup = Lookup(folder=self._folder)
         self._most = int(options.get("bins", 64))
         self._bins: dict[str, ColumnBins] = {}
         self._scales: dict[str, ColumnScales] = {}
         self._block = Block("", 0)
         self._offset = 0
         self._text: Neighbour
+        self._read: dict[int, SlotReading] = {}
+        """Of each slot that came last."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_read": {}}
 
     def fit(self, values: Iterable[Any], rng: np.random.Generator) -> None:
         """Nothing: the preprocessor of text is fitted on what it is handed."""
@@ -136,7 +142,7 @@ class StructurePreprocessor:
         Raises:
             RowError: The value cannot be used.
         """
-        return [without_bins(self._write(value, slot, Lookup(folder=self._folder)))]
+        return [without_bins(self._write(value, self._reading(slot), self._plain_lookup))]
 
     def encode(self, value: Any, slot: SlotPlan, ctx: RowContext) -> list[Segment]:
         """Token segments of the written value; with ``numbers=continuous`` one dense segment of tokens and numbers.
@@ -144,85 +150,119 @@ class StructurePreprocessor:
         Raises:
             RowError: It is no structure, or has no such form.
         """
-        _check_adapter(slot)
-        lookup = _lookup(slot, ctx, self._folder)
-        if slot.attributes.get("numbers") == "continuous":
-            return [self._with_numbers(value, slot, ctx, lookup)]
-        text = self._write(value, slot, lookup)
-        if slot.attributes.get("numbers") == "bins":
-            return [self._with_bins(text, slot, ctx)]
-        return self._text.encode(text, slot, ctx, **_of_text(slot))
+        reading = self._reading(slot)
+        reading.check()
+        lookup = self._lookup(reading, ctx)
+        if reading.numbers == "continuous":
+            return [self._with_numbers(value, reading, ctx, lookup)]
+        text = self._write(value, reading, lookup)
+        if reading.numbers == "bins":
+            return [self._with_bins(text, reading, ctx)]
+        return self._text.encode(text, slot, ctx, **reading.text)
 
-    def _with_bins(self, text: str, slot: SlotPlan, ctx: RowContext) -> TokenSegment:
+    def _reading(self, slot: SlotPlan) -> SlotReading:
+        known = self._read.get(id(slot))
+        if known is not None and known.slot is slot:
+            return known
+        if len(self._read) >= _KEPT_SLOTS:
+            self._read.clear()
+        found = self._read[id(slot)] = SlotReading.of(slot)
+        return found
+
+    def _lookup(self, reading: SlotReading, ctx: RowContext) -> Lookup:
+        """The text of the slot that ``question`` names.
+
+        Raises:
+            RowError: That slot holds no text.
+        """
+        name = reading.question
+        question = ctx.row.get(name) if name else None
+        if question is None:
+            return self._plain_lookup
+        if isinstance(question, bool) or not isinstance(question, str | int | float):
+            raise RowError(
+                f"column '{reading.slot.name}': question={name} is to be a text, but column '{name}' holds a "
+                f"{type(question).__name__}; name a slot that holds a text"
+            )
+        return Lookup(str(question), reading.most_values, self._folder)
+
+    def _with_bins(self, text: str, reading: SlotReading, ctx: RowContext) -> TokenSegment:
         """One run of the tokens of text and of bins."""
-        ids: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
-        whole = self._text.encode("", slot, ctx, **_of_text(slot))[0]
-        for part in parts(text):
-            if isinstance(part, int):
-                ids.append(np.array([self._offset + part]))
-                continue
-            found = self._text.encode(part, slot, ctx, **_of_text(slot))
-            ids += [segment.ids for segment in found if isinstance(segment, TokenSegment)]
+        whole = self._text.encode("", reading.slot, ctx, **reading.text)[0]
         assert isinstance(whole, TokenSegment)
-        run = np.concatenate(ids)[: slot.attributes.get("max_length")]
+        ids, places, numbers = self._parted(text, reading, ctx)
+        for place, number in zip(places, numbers, strict=True):
+            ids[place] = self._offset + number
+        run = np.array(ids, np.int64)[: reading.most]
         return replace(whole, ids=run, blocks=(*whole.blocks, self._block.name))
 
     def _with_numbers(
-        self, value: Any, slot: SlotPlan, ctx: RowContext, lookup: Lookup
+        self, value: Any, reading: SlotReading, ctx: RowContext, lookup: Lookup
     ) -> DenseSegment:
         """Tokens of text and numbers, in order."""
-        text, numbers = self._numbered(value, slot, lookup)
-        whole = self._text.encode("", slot, ctx, **_of_text(slot))[0]
+        text, told = self._numbered(value, reading, lookup)
+        whole = self._text.encode("", reading.slot, ctx, **reading.text)[0]
+        found, places, numbers = self._parted(text, reading, ctx)
+        ids, before = found[: reading.most], 0
+        kept = bisect_left(places, len(ids))
+        if isinstance(whole, TokenSegment) and whole.boundaries:
+            ids, before = [BOS, *ids, EOS], 1
+        features = np.zeros((len(ids), WIDTH), np.float32)
+        if kept:
+            rows = np.array(places[:kept]) + before
+            features[rows] = [(1.0, *told[number]) for number in numbers[:kept]]
+        return DenseSegment({"tokens": np.array(ids, np.int64), "numbers": features}, (len(ids),))
+
+    def _parted(
+        self, text: str, reading: SlotReading, ctx: RowContext
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Ids of a text with marked numbers, ``<unk>`` for each of these; their places; what the marks say."""
         ids: list[int] = []
-        told: list[tuple[float, float, float]] = []
+        places: list[int] = []
+        numbers: list[int] = []
+        known: dict[str, list[int]] = {}
+        drawn = reading.is_drawn and ctx.split == "train"
         for part in parts(text):
             if isinstance(part, int):
+                places.append(len(ids))
+                numbers.append(part)
                 ids.append(UNK)
-                told.append((1.0, *numbers[part]))
                 continue
-            own = self._text.tokens(part, slot, ctx, **_of_text(slot)).tolist()
+            own = known.get(part)
+            if own is None or drawn:
+                own = self._text.tokens(part, reading.slot, ctx, **reading.text).tolist()
+                known[part] = own
             ids += own
-            told += [_NO_NUMBER] * len(own)
-        most = slot.attributes.get("max_length")
-        ids, told = ids[:most], told[:most]
-        if isinstance(whole, TokenSegment) and whole.boundaries:
-            ids, told = [BOS, *ids, EOS], [_NO_NUMBER, *told, _NO_NUMBER]
-        features = {
-            "tokens": np.array(ids, np.int64),
-            "numbers": np.array(told, np.float32).reshape(-1, WIDTH),
-        }
-        return DenseSegment(features, (len(ids),))
+        return ids, places, numbers
 
     def _numbered(
-        self, value: Any, slot: SlotPlan, lookup: Lookup
+        self, value: Any, reading: SlotReading, lookup: Lookup
     ) -> tuple[str, list[tuple[float, float]]]:
         """The value as text with marks in place of its numbers, and what is told of each of them."""
-        structure = as_structure(value, slot.name, lookup)
-        writing = Writing.of(slot.attributes, slot.side)
+        column = reading.slot.name
+        structure = as_structure(value, column, lookup)
         if not isinstance(structure, Table):
-            return written(structure, writing, slot.name), []
-        _check_form(slot)
-        writing = replace(writing, form="table")
-        structure = shortened(structure, writing.max_rows)
-        scales = self._scales.get(slot.name, ColumnScales({}))
+            return written(structure, reading.writing, column), []
+        reading.check_form()
+        structure = shortened(structure, reading.as_table.max_rows)
+        scales = self._scales.get(column, ColumnScales({}))
         structure, numbers = scales.marked(structure)
-        return written(structure, writing, slot.name), numbers
+        return written(structure, reading.as_table, column), numbers
 
-    def _write(self, value: Any, slot: SlotPlan, lookup: Lookup) -> str:
-        if slot.attributes.get("numbers") == "continuous":
-            return self._numbered(value, slot, lookup)[0]
-        structure = as_structure(value, slot.name, lookup)
-        numbers = slot.attributes.get("numbers")
-        writing = Writing.of(slot.attributes, slot.side)
-        if isinstance(structure, Table) and numbers in ("bins", "digits"):
-            _check_form(slot)
-            writing = replace(writing, form="table")
-            structure = shortened(structure, writing.max_rows)
-            if numbers == "digits":
-                structure = with_digits(structure)
-            else:
-                structure = self._bins.get(slot.name, ColumnBins({})).marked(structure)
-        return written(structure, writing, slot.name)
+    def _write(self, value: Any, reading: SlotReading, lookup: Lookup) -> str:
+        numbers, column = reading.numbers, reading.slot.name
+        if numbers == "continuous":
+            return self._numbered(value, reading, lookup)[0]
+        structure = as_structure(value, column, lookup)
+        if numbers == "text" or not isinstance(structure, Table):
+            return written(structure, reading.writing, column)
+        reading.check_form()
+        structure = shortened(structure, reading.as_table.max_rows)
+        if numbers == "digits":
+            structure = with_digits(structure)
+        else:
+            structure = self._bins.get(column, ColumnBins({})).marked(structure)
+        return written(structure, reading.as_table, column)
 
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """Tokens of text, any number."""
@@ -230,7 +270,7 @@ class StructurePreprocessor:
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
         """The value that the tokens stand for; their text where it cannot be read back."""
-        text = self._text.decode(hypothesis, slot, ctx, **_of_text(slot))
+        text = self._text.decode(hypothesis, slot, ctx, **self._reading(slot).text)
         return read_back(text, slot.attributes.get("form") or "json")
 
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
@@ -260,49 +300,3 @@ def _stored(files: Mapping[str, Any]) -> Artifact | None:
         return None
     parts_of = [Artifact.of_json(name, content) for name, content in files.items()]
     return Artifact({name: content for part in parts_of for name, content in part.files.items()})
-
-
-def _check_adapter(slot: SlotPlan) -> None:
-    """Numbers and the adapter that embeds them go together.
-
-    Raises:
-        RowError: One is there without the other.
-    """
-    continuous = slot.attributes.get("numbers") == "continuous"
-    if continuous != (slot.adapter == ADAPTER):
-        raise RowError(
-            f"column '{slot.name}': numbers=continuous and adapter={ADAPTER} belong together; write "
-            f"[STRUCT:{slot.name},numbers=continuous,adapter={ADAPTER}], or neither of them"
-        )
-
-
-def _check_form(slot: SlotPlan) -> None:
-    form, numbers = slot.attributes.get("form"), slot.attributes["numbers"]
-    if form not in (None, "table"):
-        raise RowError(
-            f"column '{slot.name}': numbers={numbers} belongs to form=table, and the slot says form={form}; "
-            "leave one of them out"
-        )
-
-
-def _of_text(slot: SlotPlan) -> dict[str, Any]:
-    found = {name: slot.attributes.get(name) for name in _OF_TEXT}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _lookup(slot: SlotPlan, ctx: RowContext, folder: str) -> Lookup:
-    """The text of the slot that ``question`` names.
-
-    Raises:
-        RowError: That slot holds no text.
-    """
-    name = slot.attributes.get("question")
-    question = ctx.row.get(name) if name else None
-    if question is None:
-        return Lookup(folder=folder)
-    if isinstance(question, bool) or not isinstance(question, str | int | float):
-        raise RowError(
-            f"column '{slot.name}': question={name} is to be a text, but column '{name}' holds a "
-            f"{type(question).__name__}; name a slot that holds a text"
-        )
-    return Lookup(str(question), slot.attributes.get("max_values", 2), folder)

@@ -52,7 +52,7 @@ class Schema:
 
 def is_schema(value: Any) -> bool:
     """Whether a dict is a database as `schema_dict` writes it."""
-    return isinstance(value, Mapping) and {"database", "tables"} <= value.keys()
+    return isinstance(value, Mapping) and "database" in value and "tables" in value
 
 
 def schema_dict(schema: Schema) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_modality_structured.cells import Cell, as_cell, cell_text, is_plain
+from ofa_modality_structured.cells import Cell, are_plain, as_cell, cell_text, is_plain
 from ofa_modality_structured.recognition import is_array, is_frame, is_rows
 from ofacore.protocols import RowError, listing
 
 Row = tuple[Cell, ...]
+_TEXT = {str}
 NAMED = ("table_name", "table_head", "table_content")
 """Keys of a table with a name and a head of its own, as the original has them."""
 
@@ -47,10 +48,11 @@ def as_table(value: Any, column: str) -> Table:
     Raises:
         RowError: It is none of these, is empty, has rows of unequal lengths, or cells that are no cells.
     """
-    if is_frame(value):
-        return _of_frame(value, column)
-    if is_array(value):
-        value = value.tolist()
+    if type(value) is not dict:
+        if is_frame(value):
+            return _of_frame(value, column)
+        if is_array(value):
+            value = value.tolist()
     if isinstance(value, Mapping):
         return _of_mapping(value, column)
     if isinstance(value, list | tuple) and value:
@@ -166,6 +168,8 @@ def _head_cells(head: Any, column: str) -> Row:
 
 
 def _checked_record(record: Mapping[Any, Any], column: str) -> dict[str, Cell]:
+    if type(record) is dict and set(map(type, record)) == _TEXT and are_plain(record.values()):
+        return record.copy()
     return {
         _key(key, column): cell if is_plain(cell) else as_cell(cell, f"column '{column}', '{key}'")
         for key, cell in record.items()

@@ -13,6 +13,7 @@ from ofa_modality_structured.tables import Table, as_table
 from ofacore.protocols import RowError
 
 Structure = Table | Schema
+_NAMES_OR_CONTENT = (str, Path, bytes)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def as_structure(value: Any, column: str, lookup: Lookup) -> Structure:
     """
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         value = from_json(value, column)
-    if isinstance(value, str | Path | bytes):
+    if isinstance(value, _NAMES_OR_CONTENT):
         return _of_file(value, column, lookup)
     if is_schema(value):
         return schema_of(value, column)

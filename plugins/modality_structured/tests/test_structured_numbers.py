@@ -11,6 +11,7 @@ from ofa_modality_structured.continuous import ColumnScales
 from ofa_modality_structured.number_bins import ColumnBins, parts, with_digits, without_bins
 from ofa_modality_structured.tables import as_table
 from ofacore import Generalist, Task
+from ofacore.protocols import RowContext
 
 SIZES = {"hidden": 32, "ffn": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 
@@ -88,3 +89,27 @@ def test_bins_belong_to_the_form_table(tmp_path):
     model = Generalist.create([task], **SIZES)
     with pytest.raises(ValueError, match="numbers=bins belongs to form=table"):
         model.infer("t", {"row": {"a": 1}})
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_texts_between_bins_are_those_of_text_and_masked_each_by_itself(ratio, split):
+    rows = [{"row": {f"c{n}": n for n in range(12)}, "c": "x"}] * 4
+    line = f"[STRUCT:row,numbers=bins,mask_ratio={ratio}] -> [TEXT:c]"
+    encoder = Generalist.create([Task("t", line, train=rows)], **SIZES).assembly.encoders["t"]
+    slot = encoder.plan.templates[0].slots[0]
+    made, text = encoder.preprocessors["structure"], encoder.preprocessors["text"]
+    (segment,) = made.encode(rows[0]["row"], slot, _context(split))
+    head = " : ".join(rows[0]["row"])
+    ctx = _context(split)
+    wanted = [text.encode("", slot, ctx)[0].ids, text.encode(f"{head} | ", slot, ctx)[0].ids]
+    for _ in range(11):
+        wanted += [np.array([-1]), text.encode(" : ", slot, ctx)[0].ids]
+    wanted = np.concatenate([*wanted, [-1]])
+    bins = wanted < 0
+    assert len(segment.ids) == len(wanted) and (segment.ids == wanted)[~bins].all()
+    assert len(set(segment.ids[bins].tolist())) <= 12
+
+
+def _context(split: str) -> RowContext:
+    return RowContext({}, "t", split, np.random.default_rng(5))

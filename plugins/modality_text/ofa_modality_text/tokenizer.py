@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from ofacore.plugin import PluginError
 
 _BLANK = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CHUNK = re.compile(f"[{_BLANK}]*[^{_BLANK}]+|[{_BLANK}]+")
+_NUMBER = re.compile(r" -?[0-9]+(?:\.[0-9]+)?")
+_OF_NUMBER = re.compile(r"[-0-9. ]")
+_IN_NUMBER = re.compile(r" ?(?:[0-9]+|[-.])")
 _CACHE_SIZE = 65_536
 _LONGEST_CACHED = 64
 _LONGEST_FITTED = 10_000
@@ -100,6 +104,8 @@ class CachedTokenizer:
     With ``by_words`` chunks are cut before blanks, where GPT-2's pre-tokenization always cuts as well, and a blank is
     put before the text, so that a word is the same token at the beginning and inside; `decode` takes it away. ``core``
     maps tokens to core tokens of the model, which stand for them. A text that spells a special token is text.
+
+    Numbers seldom come twice, but their parts do: a number is joined from its parts where the tokenizer cuts there too.
     """
 
     def __init__(
@@ -117,17 +123,25 @@ class CachedTokenizer:
             tokenizer.token_to_id(token): number for token, number in (core or {}).items()
         }
         self.byte_level = isinstance(tokenizer.decoder, decoders.ByteLevel)
+        self._cuts_numbers = by_words and cuts_numbers(tokenizer)
         self._chunks: dict[str, bytes] = {}
         """Chunk -> its ids, as the bytes of int64: joining them makes an array without a number in between."""
+        self._words: dict[str, bytes] = {}
+        """The same for chunks of one blank and a word, by the word."""
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_chunks": {}}
+        return {**self.__dict__, "_chunks": {}, "_words": {}}
 
     def encode(self, text: str) -> np.ndarray:
         """Ids int64 [n] of a text; none for the empty one."""
         if not text:
             return np.zeros(0, np.int64)
-        return self._cached(_CHUNK.findall(" " + text) if self.by_words else [text])
+        if not self.by_words:
+            return self._cached([text])
+        words = text.split()
+        if " ".join(words) == text:
+            return self._of_words(words)
+        return self._cached(_CHUNK.findall(" " + text))
 
     def encode_letters(self, text: str) -> np.ndarray:
         """Ids int64 [n] of a text, letter by letter: no token spans two letters."""
@@ -143,19 +157,62 @@ class CachedTokenizer:
         text: str = self.tokenizer.decode(local, skip_special_tokens=True)
         return text.removeprefix(" ") if self.by_words and not letters else text
 
+    def _of_words(self, words: Sequence[str]) -> np.ndarray:
+        """Ids int64 [n] of words that follow one another by one blank."""
+        known = self._words
+        try:
+            joined = bytearray().join(list(map(known.__getitem__, words)))
+        except KeyError:
+            found = [known.get(word) or self._learn_word(word) for word in words]
+            joined = bytearray().join(found)
+        return np.frombuffer(joined, np.int64)
+
+    def _learn_word(self, word: str) -> bytes:
+        chunk = " " + word
+        if self._cuts_numbers and _NUMBER.fullmatch(chunk):
+            parts = _IN_NUMBER.findall(chunk)
+            ids = b"".join([self._chunks.get(part) or self._learn(part) for part in parts])
+        else:
+            ids = self._ids(chunk)
+        _keep(self._words, word, ids)
+        return ids
+
     def _cached(self, chunks: Iterable[str]) -> np.ndarray:
         known = self._chunks
         joined = bytearray().join([known.get(chunk) or self._learn(chunk) for chunk in chunks])
         return np.frombuffer(joined, np.int64)
 
     def _learn(self, chunk: str) -> bytes:
-        found = self._reading.encode(chunk, add_special_tokens=False).ids
-        ids = np.array([self._core.get(i, i + self.offset) for i in found], np.int64).tobytes()
-        if len(chunk) <= _LONGEST_CACHED:
-            if len(self._chunks) >= _CACHE_SIZE:
-                self._chunks.clear()
-            self._chunks[chunk] = ids
+        ids = self._ids(chunk)
+        _keep(self._chunks, chunk, ids)
         return ids
+
+    def _ids(self, chunk: str) -> bytes:
+        """What the tokenizer gives, as the bytes of int64."""
+        found = self._reading.encode(chunk, add_special_tokens=False).ids
+        return array("q", [self._core.get(i, i + self.offset) for i in found]).tobytes()
+
+
+def cuts_numbers(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer never reads the digits of a number together with its sign or point.
+
+    So does GPT-2's pre-tokenization, unless something is done to the text before, or a token is looked for before.
+    """
+    added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    if tokenizer.normalizer is not None or any(map(_OF_NUMBER.search, added)):
+        return False
+    before = tokenizer.pre_tokenizer
+    if not isinstance(before, pre_tokenizers.ByteLevel) or before.add_prefix_space:
+        return False
+    return [part for part, _ in before.pre_tokenize_str("a -12.5")] == ["a", "Ġ-", "12", ".", "5"]
+
+
+def _keep(known: dict[str, bytes], chunk: str, ids: bytes) -> None:
+    """Remember a chunk that is likely to come again."""
+    if len(chunk) <= _LONGEST_CACHED:
+        if len(known) >= _CACHE_SIZE:
+            known.clear()
+        known[chunk] = ids
 
 
 def _without_limits(tokenizer: Tokenizer) -> Tokenizer:
