@@ -174,7 +174,10 @@ def test_a_signal_saves_on_all_ranks_and_nothing_is_lost(config: Path, undisturb
         tell(process)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
-        assert f"stopped after step {last_step(out)} ({name}); go on with: the same ofa train" in errors
+        assert (
+            f"stopped after step {last_step(out)} ({name}); go on with: the same ofa train"
+            in errors
+        )
         assert reached < last_step(out) < 12
         assert not (out / "scores.json").exists()
     process = started(config, out, "--resume")

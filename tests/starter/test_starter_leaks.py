@@ -28,7 +28,14 @@ TEXTS = {
     "detection": ("names",),
 }
 """Task -> columns whose English texts are the items."""
-PICTURES = ("digits", "digit_image", "emoji_category", "emoji_caption", "emoji_caption_multi", "emoji_image")
+PICTURES = (
+    "digits",
+    "digit_image",
+    "emoji_category",
+    "emoji_caption",
+    "emoji_caption_multi",
+    "emoji_image",
+)
 """Tasks whose pictures are the items, at one size."""
 CLIPS = ("actions", "text_to_motion")
 

@@ -97,7 +97,9 @@ def test_scores_are_tracked_with_the_best_and_its_step(run):
     values = [record.values for record in run[1] if "valid/a/accuracy" in record.values]
     assert values[2]["best/a/accuracy"] == 0.9 and values[2]["best_step/a/accuracy"] == 6
     assert values[2]["best_step/a/y/loss"] == 9
-    assert not [name for name in values[2] if "/z/" in name]  # never a number, and so never the best
+    assert not [
+        name for name in values[2] if "/z/" in name
+    ]  # never a number, and so never the best
 
 
 def test_the_best_so_far_outlives_a_resume(run):
