@@ -14,6 +14,9 @@ from ofa_retention.study import SPECIALISTS, Shift, Study
 from ofa_retention.trainings import Training
 from ofa_retention.working import is_trained, taken, wanted
 
+_SPECIALIST, _GENERALIST, _BASELINE = range(3)
+"""Places in what a `_Pair` holds."""
+
 
 @dataclass(frozen=True)
 class Retained:
@@ -36,7 +39,8 @@ class Retained:
     ratio: float
     """Generalist / specialist; of errors specialist / generalist."""
     normalised: float
-    """(generalist - baseline) / (specialist - baseline); nan where the specialist is not above the baseline."""
+    """(generalist - baseline) / (specialist - baseline); nan where the specialist is not above the baseline by the 95 %
+    interval: a quotient of two numbers near zero says nothing."""
     normalised_low: float
     normalised_high: float
     clears: bool | None
@@ -59,7 +63,7 @@ class Mean:
     normalised_low: float
     normalised_high: float
     normalised_tasks: int
-    """Tasks whose specialist is above the baseline."""
+    """Tasks whose specialist is above the baseline by the interval."""
     clear: int
     """Tasks above their baseline by the interval."""
     parameters: int
@@ -139,7 +143,9 @@ def _retained(
     if not isfinite(baseline):
         baseline = _mean_score({k: v["baseline"] for k, v in whole.items() if v["baseline"]})
     ratio = float(_ratio(sign * specialist, sign * generalist)) if pairs else nan
-    share = float(_normalised(sign * specialist, sign * generalist, sign * baseline))
+    share = nan
+    if _clears(pairs, _SPECIALIST):
+        share = float(_normalised(sign * specialist, sign * generalist, sign * baseline))
     samples = next((t.samples[task] for t in trainings if task in t.tasks), 0)
     return Retained(
         variant,
@@ -158,7 +164,7 @@ def _retained(
         share,
         normal_low if isfinite(share) else nan,
         normal_high if isfinite(share) else nan,
-        _clears(pairs),
+        _clears(pairs, _GENERALIST),
         samples,
         problems[0] if problems else "",
     )
@@ -197,11 +203,12 @@ def _pair(alone: Mapping[str, Any], whole: Mapping[str, Any], sign: float) -> _P
     return _Pair((points[0], points[1], points[2]), (draws[0], draws[1], draws[2]))
 
 
-def _clears(pairs: Sequence[_Pair]) -> bool | None:
-    if not pairs or not isfinite(pairs[0].points[2]):
+def _clears(pairs: Sequence[_Pair], model: int) -> bool | None:
+    """Whether a model of each pair is better than the baseline by the interval; None without a baseline."""
+    if not pairs or not isfinite(pairs[0].points[_BASELINE]):
         return None
-    above = over_seeds([p.draws[1] - p.draws[2] for p in pairs], np.random.default_rng(0))
-    return limits(above)[0] > 0
+    above = [pair.draws[model] - pair.draws[_BASELINE] for pair in pairs]
+    return limits(over_seeds(above, np.random.default_rng(0)))[0] > 0
 
 
 def of_variants(study: Study, trainings: Sequence[Training]) -> list[Mean]:
