@@ -339,5 +339,5 @@ def test_a_file_that_cannot_be_read_is_the_only_problem(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError) as caught:
         read_checked([str(tmp_path / "run.yaml")])
-    assert "run.yaml cannot be read" in str(caught.value)
+    assert "run.yaml is no text: byte 0 is not UTF-8" in str(caught.value)
     assert "no task" not in str(caught.value) and "did you mean" not in str(caught.value)

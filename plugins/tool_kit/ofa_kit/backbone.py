@@ -60,7 +60,8 @@ class BackboneConformance(DeclarationChecks):
         backbone: Name of the backbone component.
         options: In place of the options that its component declares. Default: none.
         model: Keys of the model section, such as ``{"hidden": 64}``. Default: small sizes.
-        tolerance: Largest difference of a state between two ways to compute the same. Default: 1e-4.
+        tolerance: Largest difference of a state between two ways to compute the same, in shares of the largest state
+            where that is above 1. Default: 1e-4.
     """
 
     backbone: ClassVar[str] = ""
@@ -502,7 +503,10 @@ def _lengths(layout: Layout) -> list[int]:
 def _close(one: Tensor | None, other: Tensor | None, tolerance: float) -> bool:
     if one is None or other is None or one.shape != other.shape:
         return one is other
-    return not one.numel() or float((one - other).abs().max()) <= tolerance
+    if not one.numel():
+        return True
+    largest = max(1.0, float(one.abs().max()))
+    return float((one - other).abs().max()) <= tolerance * largest
 
 
 def _right(name: str, found: Any, given: Tensor | None) -> Tensor:
