@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ofa_retention.figures import _normalised, _ratio
+from ofa_retention.figures import _clears, _normalised, _pair, _ratio
 from ofa_retention.paired import ROUNDS, drawn_together, limits, over_seeds, over_tasks
 
 
@@ -53,6 +53,15 @@ def test_errors_are_negated():
 
 def test_without_room_above_the_baseline_nothing_is_said():
     assert np.isnan(_normalised(0.2, 0.9, 0.2)) and np.isnan(_ratio(0.0, 0.5))
+
+
+def test_a_specialist_gains_what_rows_drawn_anew_confirm():
+    baseline = {**scores([0, 0, 0, 0]), "score": 0.0}
+    once = {**scores([1, 0, 0, 0]), "score": 0.25, "baseline": baseline}
+    thrice = {**scores([1, 1, 1, 0]), "score": 0.75, "baseline": baseline}
+    pair = _pair(once, thrice, 1.0)
+    assert not _clears([pair], 0) and _clears([pair], 1)
+    assert _clears([], 0) is None
 
 
 def test_means_spread_over_seeds_and_tasks():
