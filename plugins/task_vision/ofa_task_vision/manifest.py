@@ -49,7 +49,6 @@ STARTER = (
         baseline=f"{_DATA}.digits:mean_picture",
         baseline_doc="mean picture",
         weight=0.4,
-        starter=True,
     ),
     TaskPreset(
         "emoji_category",
