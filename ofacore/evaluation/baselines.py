@@ -66,6 +66,10 @@ class BaselineRows:
         """A preset's own baseline, for all slots."""
         return cls(rows, {use.slot: doc for use in plan.metrics})
 
+    def of_row(self, place: int) -> Row | None:
+        """What stands beside the answer to one row; None: no baseline."""
+        return None if self.rows is None else self.rows[place]
+
 
 def compared(
     assembly: Assembly, plan: TaskPlan, data: TaskRows, limit: int | None = None

@@ -159,13 +159,7 @@ def evaluate_task(
         with allowance.of_task() as deadline:
             beside = best_baseline(assembly, plan, data, rows, beside.rows, deadline)
     answered = [
-        Answered(
-            source.name(i),
-            row,
-            output.context,
-            output.values,
-            beside.rows[k] if beside.rows is not None else None,
-        )
+        Answered(source.name(i), row, output.context, output.values, beside.of_row(k))
         for k, ((i, row), output) in enumerate(zip(named, outputs, strict=True))
         if not output.problem
     ]

@@ -239,6 +239,13 @@ def _missing(columns: Sequence[str], plan: TaskPlan, needed: Sequence[str]) -> l
     ]
 
 
+def _for_reading(hint: str) -> str:
+    """A hint as it is followed here, where the settings of data come by ``--read``."""
+    header = "set header: false and names: [first, second]"
+    here = "give --read header=false --read 'names=[first, second]'"
+    return hint.replace("--set", "--read").replace(header, here)
+
+
 def _check_columns(
     data: str,
     source: Source,
@@ -250,7 +257,7 @@ def _check_columns(
     missing = _missing(source.columns, plan, needed)
     if missing:
         headed = config.header and Path(data).suffix.lower() in _HEADED
-        hint = column_hint(missing[0], source.columns, headed).replace("--set", "--read")
+        hint = _for_reading(column_hint(missing[0], source.columns, headed))
         what = f"column '{missing[0]}'" if len(missing) == 1 else f"columns {listing(missing)}"
         remedy = f"if it has another name: --read columns.{missing[0]}=NAME"
         raise UserError(f"{data} lacks {what}, which the task reads; {hint}; {remedy}")

@@ -33,10 +33,10 @@ class _Nearest:
         rows: Sequence[Mapping[str, Any]],
     ) -> None:
         """Add written pictures and their references; of several references the first counts."""
-        for given, right in zip(predictions, references, strict=True):
-            first = right[0] if isinstance(right, list) else right
-            self._answers.append(_cells(given, "answer"))
-            self._references.append(_cells(first, "reference"))
+        firsts = [right[0] if isinstance(right, list) else right for right in references]
+        answered = [_cells(given, "answer") for given in predictions]
+        self._references += [_cells(first, "reference") for first in firsts]
+        self._answers += answered
 
     def compute(self) -> dict[str, float]:
         """Share of hits; nan where nothing was added."""
@@ -101,7 +101,10 @@ class ImageClass(_Nearest):
         """Add written pictures, their references and classes."""
         for row in rows:
             if self._column not in row:
-                raise ValueError(f"metric 'image_class': the row has no column '{self._column}'")
+                raise ValueError(
+                    f"metric 'image_class': the row has no column '{self._column}'; name the one that holds the class, "
+                    "{metric: image_class, options: {column: NAME}}"
+                )
         super().update(predictions, references, rows)
         self._classes += [str(row[self._column]) for row in rows]
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
-from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -66,7 +65,7 @@ def are_plain(cells: Iterable[Any]) -> bool:
         kind = type(cell)
         if kind is str or cell is None:
             continue
-        if kind is float and isfinite(cell):
+        if kind is float and math.isfinite(cell):
             continue
         if not is_plain(cell):
             return False

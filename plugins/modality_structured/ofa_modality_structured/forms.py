@@ -19,6 +19,7 @@ FORMS = ("json", "table", "database", "grid")
 CELLS = " : "
 ROWS = " | "
 _TEXT = {str}
+"""Types of the cells of a head that is text alone."""
 _MARKS = (CELLS, ROWS, "\n", "[table ")
 
 

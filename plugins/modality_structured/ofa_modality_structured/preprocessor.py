@@ -42,6 +42,7 @@ _FILE = "bins.json"
 _SCALES = "scales.json"
 
 _KEPT_SLOTS = 64
+"""Most slots whose attributes are remembered."""
 
 
 class StructurePreprocessor:
@@ -62,7 +63,7 @@ class StructurePreprocessor:
         self._offset = 0
         self._text: Neighbour
         self._read: dict[int, SlotReading] = {}
-        """Of each slot that came last."""
+        """Address of a slot -> what its attributes say."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_read": {}}

@@ -12,6 +12,7 @@ from ofacore.protocols import RowError, listing
 
 Row = tuple[Cell, ...]
 _TEXT = {str}
+"""Types of the keys of a record whose keys are text alone."""
 NAMED = ("table_name", "table_head", "table_content")
 """Keys of a table with a name and a head of its own, as the original has them."""
 
