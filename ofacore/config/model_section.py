@@ -117,6 +117,14 @@ class ModelConfig(Section):
         ge=1,
         description="Experts that each position goes through, of routers that choose several.",
     )
+    experts_ffn: int | None = Field(
+        None, gt=0, description="Width of each expert; None: that of a dense feed-forward layer."
+    )
+    experts_shared: int = Field(
+        0,
+        ge=0,
+        description="Width of a feed-forward network beside the experts that all positions go through; 0: none.",
+    )
     experts_balance: float = Field(
         0.01,
         ge=0,

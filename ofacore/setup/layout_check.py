@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from ofacore.components.manifest import MANIFEST as CORE
 from ofacore.config import Problem
+from ofacore.config.model_section import ModelConfig
 from ofacore.config.schema import ParallelConfig, RunConfig
 from ofacore.config.sizes import ModelSizeError, Sizes, resolve
 from ofacore.model.backbone.divisions import asked, cannot_divide
@@ -65,7 +66,11 @@ def layout_problems(
         return [Problem("parallel", str(error))]
     except ModelSizeError:
         return []
-    found = [*_tensor(layout, sizes), *_pipeline(layout, sizes), *_experts(config, layout)]
+    found = [
+        *_tensor(layout, sizes, config.model),
+        *_pipeline(layout, sizes),
+        *_experts(config, layout),
+    ]
     found += _backbone(config, layout, registry or _core())
     found += _by_task(config, layout)
     if layout.sequence and layout.tensor == 1:
@@ -157,18 +162,22 @@ def _criteria(plan: TaskPlan) -> list[str]:
     return list(dict.fromkeys(name for name in named if name))
 
 
-def _tensor(layout: ProcessGrid, sizes: Sizes) -> list[Problem]:
+def _tensor(layout: ProcessGrid, sizes: Sizes, model: ModelConfig) -> list[Problem]:
     """The vocabulary fits always: it is padded."""
     tp = layout.tensor
     if tp == 1:
         return []
-    fits = near(tp, lambda n: sizes.heads % n == 0 and sizes.ffn % n == 0)
+    shared = {"attention heads": sizes.heads, "feed-forward units": sizes.ffn}
+    if model.experts != "none":
+        shared["feed-forward units of an expert"] = model.experts_ffn or sizes.ffn
+        shared["feed-forward units beside the experts"] = model.experts_shared
+    fits = near(tp, lambda n: not any(size % n for size in shared.values()))
     return [
         Problem(
             "parallel.tp",
             f"{size} {what} cannot be shared by --tp {tp} processes; nearest that works: {fits}",
         )
-        for what, size in (("attention heads", sizes.heads), ("feed-forward units", sizes.ffn))
+        for what, size in shared.items()
         if size % tp
     ]
 

@@ -176,6 +176,26 @@ def test_any_backbone_learns(backbone: str) -> None:
     assert history[-1] < 0.5 * history[0]
 
 
+def test_what_a_shared_network_gives_is_added_to_what_experts_give() -> None:
+    given = batch()
+    plain = model(experts="task", experts_ffn=8).eval()
+    beside = model(experts="task", experts_ffn=8, experts_shared=16).eval()
+    dense = model(ffn=16).eval()
+    weights = {name: value.detach().clone() for name, value in beside.named_parameters()}
+    common = {name: value for name, value in weights.items() if ".shared." in name}
+    assert {tuple(value.shape) for value in common.values()} == {(16, 32), (32, 16), (16,), (32,)}
+
+    for part in (beside, plain):
+        zeros = {n: torch.zeros_like(p) for n, p in part.named_parameters() if ".ffn." in n}
+        part.load_state_dict(zeros, strict=False)
+    assert torch.equal(logits(beside, given), logits(plain, given))
+
+    beside.load_state_dict(common, strict=False)
+    renamed = {name.replace(".shared.", "."): value for name, value in weights.items()}
+    dense.load_state_dict(renamed, strict=False)
+    torch.testing.assert_close(logits(beside, given), logits(dense, given))
+
+
 def test_a_router_of_a_plugin_names_experts_that_exist() -> None:
     class Beyond:
         def __init__(self, options: dict) -> None:

@@ -28,14 +28,14 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "biased", "whole heads"]),
         "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, SPLIT),
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
-        "experts": lambda: gradients_case({"expert": 2}, [*FEW, "learned", "leaning"]),
-        "fsdp": lambda: gradients_case({"fsdp": True}, FEW),
+        "experts": lambda: gradients_case({"expert": 2}, [*FEW, "learned", "leaning", "shared"]),
+        "fsdp": lambda: gradients_case({"fsdp": True}, [*FEW, "shared"]),
         "tensor and replicas": lambda: gradients_case({"tensor": 2}, FEW),
         "tensor and data": lambda: gradients_case(
             {"tensor": 2, "sequence": True, "zero": True}, FEW
         ),
         "tensor and experts": lambda: gradients_case(
-            {"tensor": 2, "expert": 2}, ["untied", "learned"]
+            {"tensor": 2, "expert": 2}, ["untied", "learned", "shared"]
         ),
         "muon, tensor": lambda: runs.optimizer_case(runs.MUON, "rotary", tensor=2),
         "muon, zero": lambda: runs.optimizer_case(runs.MUON, "rotary", zero=True),

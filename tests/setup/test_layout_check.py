@@ -54,6 +54,11 @@ def problems(model: dict[str, Any] | None = None, samples: int = 64, **parallel:
             {"nproc": 4, "ep": 4},
             "3 experts leave some of --ep 4 ranks",
         ),
+        (
+            {"experts": "task", "experts_ffn": 10},
+            {"nproc": 4, "tp": 4},
+            "10 feed-forward units of an expert cannot be shared by --tp 4",
+        ),
         ({}, {"nproc": 2, "sp": True}, "--sp needs --tp 2 or more"),
         ({}, {"nproc": 2, "pp": 2, "fsdp": True}, "--fsdp works with --pp 1 only"),
         (

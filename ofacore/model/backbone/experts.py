@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +24,6 @@ from ofacore.parallel.regions import exchanged, join_positions, split_positions
 from ofacore.parallel.sharding import mark_expert
 from ofacore.parallel.split_layers import ColumnLinear, RowLinear
 
-_DENSE = re.compile(r"^(.*\.ffn)\.((?:up|norm|down)\..+)$")
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "relu": functional.relu,
@@ -77,6 +75,8 @@ class ExpertsPlan:
 class Experts(nn.Module):
     """Several feed-forward networks, keyed by name in the order in which they joined.
 
+    One more may be shared by all positions; what it gives is added (Dai et al. 2024, "DeepSeekMoE").
+
     Under expert parallelism each rank of the expert group holds some of them, and positions travel to theirs and back
     (Lepikhin et al. 2020). All its ranks then have to call this together, if need be without any positions: `idle`.
     """
@@ -85,10 +85,15 @@ class Experts(nn.Module):
         super().__init__()
         self.plan, self.names, self.own = plan, plan.names, own_experts(len(plan.names))
         mine = [self.names[number] for number in self.own]
+        small = replace(sizes, ffn=config.experts_ffn or sizes.ffn)
         self.each = nn.ModuleDict(
-            {name: FeedForward(config, sizes, sequence=False) for name in mine}
+            {name: FeedForward(config, small, sequence=False) for name in mine}
         )
         mark_expert(self.each)
+        self.shared: FeedForward | None = None
+        if config.experts_shared:
+            common = replace(sizes, ffn=config.experts_shared)
+            self.shared = FeedForward(config, common, sequence=False)
         self.router: nn.Module | None = plan.build(sizes.hidden) if plan.router.by_layer else None
 
     def forward(
@@ -111,6 +116,8 @@ class Experts(nn.Module):
                 .unflatten(0, (-1, routing.gates.shape[1]))
                 .sum(1)
             )
+        if self.shared is not None:
+            y = y + self.shared(x)
         return y, loss
 
     def _routing(self, x: Tensor, route: Route | None) -> tuple[Routing, Tensor | None]:

@@ -45,6 +45,8 @@ class StagePlan:
 
 def layer_costs(config: ModelConfig, sizes: Sizes) -> list[float]:
     """Multiplications of each layer for one position; scores of attention are left out."""
-    copies = 1 if config.experts == "none" else config.experts_k
-    attention, ffn = 4.0 * sizes.hidden**2, 2.0 * sizes.hidden * sizes.ffn * copies
+    width = sizes.ffn
+    if config.experts != "none":
+        width = config.experts_k * (config.experts_ffn or sizes.ffn) + config.experts_shared
+    attention, ffn = 4.0 * sizes.hidden**2, 2.0 * sizes.hidden * width
     return [attention + ffn] * sizes.encoder_layers + [2 * attention + ffn] * sizes.decoder_layers

@@ -72,12 +72,12 @@ def _projected(work: Workload, queries: int, keys: int) -> bool:
 def _feed_forward(work: Workload, choice: Choice) -> float:
     """For each position."""
     config = work.model
-    width = work.width * work.sizes.ffn / choice.layout.tensor
+    width = work.width * sum(work.ffn_widths) / choice.layout.tensor
     inner = width * (2 + (1 if config.activation_dropout and not config.scale_fc else 0))
     state = _shared(work, choice)
     experts = (3 * work.width * work.sizes.hidden * work.copies) if work.experts else 0
     around = 2 * state + _statistics(work, choice) + (state if config.dropout else 0)
-    return inner * work.copies + experts + around + _again(work, state)
+    return inner + experts + around + _again(work, state)
 
 
 def encoder_layer(work: Workload, choice: Choice) -> float:

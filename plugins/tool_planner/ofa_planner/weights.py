@@ -110,18 +110,20 @@ def _attention(work: Workload, name: str, part: str) -> Iterator[Weight]:
 
 def _feed_forward(work: Workload, name: str) -> Iterator[Weight]:
     if not work.experts:
-        yield from _network(work, name, True)
+        yield from _network(work, name, work.sizes.ffn, True)
         return
     for number in range(work.experts):
         yield from (
             replace(weight, expert=True)
-            for weight in _network(work, f"{name}.each.{number}", False)
+            for weight in _network(work, f"{name}.each.{number}", work.expert_ffn, False)
         )
+    if work.model.experts_shared:
+        yield from _network(work, f"{name}.shared", work.model.experts_shared, False)
     yield Weight(f"{name}.router.weight", (work.experts, work.sizes.hidden))
 
 
-def _network(work: Workload, name: str, sequence: bool) -> Iterator[Weight]:
-    hidden, ffn = work.sizes.hidden, work.sizes.ffn
+def _network(work: Workload, name: str, ffn: int, sequence: bool) -> Iterator[Weight]:
+    hidden = work.sizes.hidden
     yield from _column(f"{name}.up", hidden, ffn)
     if work.model.scale_fc:
         yield from (

@@ -59,7 +59,7 @@ def _scores(work: Workload, queries: int, keys: int) -> Work:
 
 def _feed_forward(work: Workload, positions: int) -> Work:
     sizes = work.sizes
-    up = 2.0 * positions * sizes.hidden * sizes.ffn * work.copies
+    up = 2.0 * positions * sizes.hidden * sum(work.ffn_widths)
     both = _products(2 * up)
     if work.experts:
         return both + _products(2.0 * positions * sizes.hidden * work.experts)

@@ -66,6 +66,19 @@ class Workload:
         return min(self.config.experts_k, self.experts) if self.experts else 1
 
     @property
+    def ffn_widths(self) -> tuple[int, ...]:
+        """Widths of the feed-forward networks that a position goes through in each layer."""
+        if not self.experts:
+            return (self.sizes.ffn,)
+        shared = (self.config.experts_shared,) if self.config.experts_shared else ()
+        return (*(self.expert_ffn for _ in range(self.copies)), *shared)
+
+    @property
+    def expert_ffn(self) -> int:
+        """Width of each expert."""
+        return self.config.experts_ffn or self.sizes.ffn
+
+    @property
     def positions(self) -> int:
         """Positions of a sample, source and target."""
         return self.source + self.target

@@ -55,6 +55,7 @@ def page(
         _means(means),
         "<h2>What is kept of what the specialist gains over the baseline</h2>",
         bars(_bars(rows, "normalised"), "0: baseline, 1: specialist", 1.0),
+        _without_gain(rows),
         "<h2>Score beside the specialist's</h2>",
         bars(_bars(rows, "ratio"), "generalist / specialist; of errors the other way round", 1.0),
         "<h2>Scores</h2>",
@@ -67,15 +68,33 @@ def page(
 
 
 def _bars(rows: Sequence[Retained], measure: str) -> dict[str, list[Bar]]:
-    """Task -> a bar for each variant."""
+    """Task -> a bar for each variant; tasks of which no variant has a number are left out."""
     found: dict[str, list[Bar]] = {}
+    without = _without(rows, measure)
     for row in rows:
+        if row.task in without:
+            continue
         low, high = float("nan"), float("nan")
         if measure == "normalised":
             low, high = row.normalised_low, row.normalised_high
         bar = Bar(row.variant, getattr(row, measure), low, high)
         found.setdefault(row.task, []).append(bar)
     return found
+
+
+def _without(rows: Sequence[Retained], measure: str) -> list[str]:
+    known = {row.task for row in rows if isfinite(getattr(row, measure))}
+    return [task for task in dict.fromkeys(row.task for row in rows) if task not in known]
+
+
+def _without_gain(rows: Sequence[Retained]) -> str:
+    without = _without(rows, "normalised")
+    if not without:
+        return ""
+    told = (
+        "Their specialists are not above the baseline by the interval, so there is no gain to keep"
+    )
+    return f"<p>{told}: {escape(', '.join(without))}.</p>"
 
 
 def _means(means: Sequence[Mean]) -> str:
