@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 PLAIN = "plain"
-SMALL = "model.experts_ffn=24 model.experts_shared=512"
+SMALL = "model.experts=task model.experts_ffn=24 model.experts_shared=512"
+BY_ADAMW = r"train.optimizer.muon_except=(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\."
 RECIPES = {
     PLAIN: "",
     "famo": "train.aggregator=famo",
@@ -27,7 +28,9 @@ RECIPES = {
     "even": "train.schedule.name=temperature train.schedule.options.temperature=4",
     "experts by modality": "model.experts=modality",
     "experts by task": "model.experts=task",
-    "small experts by task": f"model.experts=task {SMALL}",
+    "small experts by task": SMALL,
+    "small experts by task, by AdamW": rf"{SMALL} {BY_ADAMW}|[.]each[.]",
+    "adapters by AdamW": f"{BY_ADAMW}|^adapters[.]",
     "top 1 of 4, and a shared one": "model.experts=topk model.experts_ffn=256 model.experts_shared=256",
     "twice the steps": "train.steps={twice} train.samples=48",
     "half the steps": "train.steps={half} train.samples=192",

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import torch
+from pydantic import ValidationError
 
 from ofa_retention.scoring import scored
 from ofa_retention.stopwatch import Stopwatch
@@ -133,7 +134,7 @@ def check_recipe(training: Training) -> None:
         training.folder.mkdir(parents=True, exist_ok=True)
         replace_json(file, recipe)
         return
-    begun = read_object(file)
+    begun = _in_todays_keys(read_object(file))
     differing = next(_differences(begun, recipe, ""), None)
     if differing:
         raise UserError(
@@ -149,6 +150,14 @@ def _recipe(config: RunConfig) -> dict[str, Any]:
         settings["train"].pop(key)
     read: dict[str, Any] = json.loads(json_text(settings))
     return read
+
+
+def _in_todays_keys(begun: dict[str, Any]) -> dict[str, Any]:
+    """A recipe that an earlier version noted, with the defaults of keys that are newer than it."""
+    try:
+        return _recipe(RunConfig.model_validate(begun))
+    except ValidationError:  # a key is gone since: the comparison says which
+        return begun
 
 
 def _differences(before: Any, now: Any, path: str) -> Iterator[str]:

@@ -144,13 +144,19 @@ def test_rows_of_another_source_are_scored_without_training(done):
 def test_the_page_is_whole_and_its_bars_have_axis_and_legend(done):
     text = (done / "report.html").read_text(encoding="utf-8")
     drawn = [part.partition("</svg>")[0] for part in text.split("<svg")[1:]]
-    assert len(drawn) == 4 + len(TASKS), "bars twice, a curve for each task, matrices twice"
-    curves, drawn = drawn[2 : 2 + len(TASKS)], drawn[:2] + drawn[-2:]
+    rows = read(done / "results.json")["tasks"]
+    gains = {row["task"] for row in rows if row["normalised"] is not None}
+    bars = 1 + bool(gains)
+    assert len(drawn) == bars + len(TASKS) + 2, "bars, a curve for each task, matrices twice"
+    curves, drawn = drawn[bars : bars + len(TASKS)], drawn[:bars] + drawn[-2:]
     assert all(each.count("<polyline") == 2 for each in curves), "specialist and generalist"
     words = [set(ElementTree.fromstring(f"<svg{svg}</svg>").itertext()) for svg in drawn]
-    assert all(set(TASKS) <= each for each in words)
-    assert all({"dense", "1"} <= each for each in words[:2])
-    assert "step on  \u2193   loss of  \u2192" in words[2]
+    assert all(set(TASKS) <= each for each in words[-3:])
+    assert all({"dense", "1"} <= each for each in words[:bars])
+    assert "step on  \u2193   loss of  \u2192" in words[bars]
+    assert all(gains <= each for each in words[:bars])
+    told = text.partition("there is no gain to keep: ")[2].partition(".</p>")[0]
+    assert set(told.split(", ")) - {""} == set(TASKS) - gains
 
 
 def test_who_helps_whom_is_measured_along_the_run(done):
@@ -174,6 +180,19 @@ def test_started_again_it_trains_nothing_and_says_the_same(toy, done, capsys):
     assert read(done / "results.json") == before
     assert os.stat(done / "seed-1" / "dense" / "training.json").st_mtime_ns == stamp.st_mtime_ns
     assert "generalist 'dense'" in capsys.readouterr().out
+
+
+def test_models_of_an_earlier_version_are_kept_where_it_lacked_a_setting(toy, done, tmp_path):
+    out = tmp_path / "older"
+    shutil.copytree(done, out)
+    for file in out.glob("seed-1/**/recipe.json"):
+        recipe = read(file)
+        del recipe["model"]["experts_shared"], recipe["train"]["ema"]
+        file.write_text(json.dumps(recipe))
+    stamp = os.stat(out / "seed-1" / "dense" / "training.json")
+    run(asked(toy, out))
+    assert read(out / "results.json") == read(done / "results.json")
+    assert os.stat(out / "seed-1" / "dense" / "training.json").st_mtime_ns == stamp.st_mtime_ns
 
 
 def test_killed_it_goes_on_to_the_same_figures(toy, done, tmp_path):
