@@ -1,15 +1,15 @@
 """What helps tasks that are learned together: validation losses of the starter run under other recipes.
 
 ``python benchmarks/what_raises.py OUT [NAME ...]`` trains the starter for a while as it is, and once for each recipe of
-`RECIPES` (or those named), with the same number of samples and the same seed; then it prints the validation loss of
-each task relative to the plain run, as their geometric mean: below 1 a recipe is better. What has ended is kept.
+`RECIPES` (or those named), with the same number of samples and the same seed; then it prints the median over tasks of
+the validation loss relative to the plain run: below 1 a recipe is better. What has ended is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -82,11 +82,6 @@ def relative(found: dict[str, float], plain: dict[str, float]) -> dict[str, floa
     return {name: found[name] / plain[name] for name in plain}
 
 
-def mean(ratios: dict[str, float]) -> float:
-    """Geometric mean."""
-    return math.exp(sum(math.log(ratio) for ratio in ratios.values()) / len(ratios))
-
-
 def main() -> None:
     """Train, measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -114,9 +109,11 @@ def main() -> None:
     plain = results[PLAIN]["losses"]
     for name, result in results.items():
         result["relative"] = relative(result["losses"], plain)
-        result["mean"] = mean(result["relative"])
+        result["median"] = statistics.median(result["relative"].values())
+        better = sum(ratio < 1 for ratio in result["relative"].values())
         speed = result["samples_per_second"]
-        print(f"{name:30} {result['mean']:.3f}  {speed:.0f} samples/s")
+        told = f"better in {better} of {len(plain)}"
+        print(f"{name:32} {result['median']:.3f}  {told}  {speed:.0f} samples/s")
     (given.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
