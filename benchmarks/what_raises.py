@@ -2,7 +2,8 @@
 
 ``python benchmarks/what_raises.py OUT [NAME ...]`` trains the starter for a while as it is, and once for each recipe of
 `RECIPES` (or those named), with the same number of samples and the same seed; then it prints the median over tasks of
-the validation loss relative to the plain run: below 1 a recipe is better. What has ended is kept.
+the validation loss relative to the plain run: below 1 a recipe is better. How much of that is chance is told by the
+plain run with another seed, which is trained too. What has ended is kept.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-PLAIN = "plain"
+PLAIN, AGAIN = "plain", "plain, another seed"
 SMALL = "model.experts=task model.experts_ffn=24 model.experts_shared=512"
 BY_ADAMW = r"train.optimizer.muon_except=(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\."
 RECIPES = {
     PLAIN: "",
+    AGAIN: "train.seed=2",
     "famo": "train.aggregator=famo",
     "uncertainty": "train.aggregator=uncertainty",
     "progress": "train.aggregator=progress",
@@ -55,8 +57,11 @@ def train(name: str, folder: Path, steps: int, threads: int) -> None:
     for setting in [*common, *settings]:
         command += ["--set", setting]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".log").open("w") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+    log = folder.with_suffix(".log")
+    with log.open("w") as told:
+        ended = subprocess.run(command, stdout=told, stderr=subprocess.STDOUT)
+    if ended.returncode:
+        sys.exit(f"'{name}' was not trained: {log} says why; delete {folder}, then start again")
 
 
 def measured(folder: Path) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no recipe {unknown[0]!r}; there are {', '.join(RECIPES)}")
 
-    names = list(dict.fromkeys([PLAIN, *(given.names or RECIPES)]))
+    names = list(dict.fromkeys([PLAIN, AGAIN, *(given.names or RECIPES)]))
     folders = {name: given.out / name.replace(" ", "_").replace(",", "") for name in names}
     with ThreadPoolExecutor(given.jobs) as pool:
         runs = [

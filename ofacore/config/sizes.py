@@ -68,6 +68,11 @@ def resolve(config: ModelConfig) -> Sizes:
     return sizes
 
 
+def expert_sizes(config: ModelConfig, sizes: Sizes) -> Sizes:
+    """The same with the width of one expert's feed-forward network."""
+    return replace(sizes, ffn=config.experts_ffn or sizes.ffn)
+
+
 def with_sizes(config: ModelConfig, sizes: Sizes) -> ModelConfig:
     """The configuration with every size a number."""
     return config.model_copy(update=asdict(sizes))

@@ -10,7 +10,7 @@ from ofacore.components.manifest import MANIFEST as CORE
 from ofacore.config import Problem
 from ofacore.config.model_section import ModelConfig
 from ofacore.config.schema import ParallelConfig, RunConfig
-from ofacore.config.sizes import ModelSizeError, Sizes, resolve
+from ofacore.config.sizes import ModelSizeError, Sizes, expert_sizes, resolve
 from ofacore.model.backbone.divisions import asked, cannot_divide
 from ofacore.parallel.cutting import refusal
 from ofacore.parallel.process_grid import LayoutError, ProcessGrid
@@ -167,9 +167,11 @@ def _tensor(layout: ProcessGrid, sizes: Sizes, model: ModelConfig) -> list[Probl
     tp = layout.tensor
     if tp == 1:
         return []
-    shared = {"attention heads": sizes.heads, "feed-forward units": sizes.ffn}
-    if model.experts != "none":
-        shared["feed-forward units of an expert"] = model.experts_ffn or sizes.ffn
+    shared = {"attention heads": sizes.heads}
+    if model.experts == "none":
+        shared["feed-forward units"] = sizes.ffn
+    else:
+        shared["feed-forward units of an expert"] = expert_sizes(model, sizes).ffn
         shared["feed-forward units beside the experts"] = model.experts_shared
     fits = near(tp, lambda n: not any(size % n for size in shared.values()))
     return [

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ofacore.config.model_section import ModelConfig
-from ofacore.config.sizes import Sizes
+from ofacore.config.sizes import Sizes, expert_sizes
 from ofacore.model.backbone.attention_rows import permute
 from ofacore.model.backbone.dropout import dropout, own_random_numbers
 from ofacore.model.backbone.routing import Route, RouterChoice, Routing, nowhere
@@ -85,7 +85,7 @@ class Experts(nn.Module):
         super().__init__()
         self.plan, self.names, self.own = plan, plan.names, own_experts(len(plan.names))
         mine = [self.names[number] for number in self.own]
-        small = replace(sizes, ffn=config.experts_ffn or sizes.ffn)
+        small = expert_sizes(config, sizes)
         self.each = nn.ModuleDict(
             {name: FeedForward(config, small, sequence=False) for name in mine}
         )

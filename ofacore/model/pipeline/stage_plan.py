@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofacore.config.model_section import ModelConfig
-from ofacore.config.sizes import Sizes
+from ofacore.config.sizes import Sizes, expert_sizes
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,6 @@ def layer_costs(config: ModelConfig, sizes: Sizes) -> list[float]:
     """Multiplications of each layer for one position; scores of attention are left out."""
     width = sizes.ffn
     if config.experts != "none":
-        width = config.experts_k * (config.experts_ffn or sizes.ffn) + config.experts_shared
+        width = config.experts_k * expert_sizes(config, sizes).ffn + config.experts_shared
     attention, ffn = 4.0 * sizes.hidden**2, 2.0 * sizes.hidden * width
     return [attention + ffn] * sizes.encoder_layers + [2 * attention + ffn] * sizes.decoder_layers

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ofa_planner.positions import cost_of
 from ofacore.config.model_section import ModelConfig
-from ofacore.config.sizes import Sizes, resolve, with_preset_options
+from ofacore.config.sizes import Sizes, expert_sizes, resolve, with_preset_options
 from ofacore.plugin import Registry
 from ofacore.protocols import PositionsCost
 
@@ -76,7 +76,7 @@ class Workload:
     @property
     def expert_ffn(self) -> int:
         """Width of each expert."""
-        return self.config.experts_ffn or self.sizes.ffn
+        return expert_sizes(self.config, self.sizes).ffn
 
     @property
     def positions(self) -> int:

@@ -49,13 +49,14 @@ def page(
         settings: The settings, as text.
         extra: Further sections, as HTML.
     """
+    gained = _with_gain(rows)
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>",
         f"<style>{_STYLE}</style><h1>{escape(title)}</h1>",
         _means(means),
         "<h2>What is kept of what the specialist gains over the baseline</h2>",
-        bars(_bars(rows, "normalised"), "0: baseline, 1: specialist", 1.0),
-        _without_gain(rows),
+        bars(_bars(gained, "normalised"), "0: baseline, 1: specialist", 1.0),
+        _without_gain(rows, gained),
         "<h2>Score beside the specialist's</h2>",
         bars(_bars(rows, "ratio"), "generalist / specialist; of errors the other way round", 1.0),
         "<h2>Scores</h2>",
@@ -68,12 +69,9 @@ def page(
 
 
 def _bars(rows: Sequence[Retained], measure: str) -> dict[str, list[Bar]]:
-    """Task -> a bar for each variant; tasks of which no variant has a number are left out."""
+    """Task -> a bar for each variant."""
     found: dict[str, list[Bar]] = {}
-    without = _without(rows, measure)
     for row in rows:
-        if row.task in without:
-            continue
         low, high = float("nan"), float("nan")
         if measure == "normalised":
             low, high = row.normalised_low, row.normalised_high
@@ -82,19 +80,22 @@ def _bars(rows: Sequence[Retained], measure: str) -> dict[str, list[Bar]]:
     return found
 
 
-def _without(rows: Sequence[Retained], measure: str) -> list[str]:
-    known = {row.task for row in rows if isfinite(getattr(row, measure))}
-    return [task for task in dict.fromkeys(row.task for row in rows) if task not in known]
+def _with_gain(rows: Sequence[Retained]) -> list[Retained]:
+    """Those of tasks of which some variant has a number."""
+    known = {row.task for row in rows if isfinite(row.normalised)}
+    return [row for row in rows if row.task in known]
 
 
-def _without_gain(rows: Sequence[Retained]) -> str:
-    without = _without(rows, "normalised")
-    if not without:
+def _without_gain(rows: Sequence[Retained], gained: Sequence[Retained]) -> str:
+    left = {row.task for row in rows} - {row.task for row in gained}
+    if not left:
         return ""
+    names = ", ".join(dict.fromkeys(row.task for row in rows if row.task in left))
     told = (
-        "Their specialists are not above the baseline by the interval, so there is no gain to keep"
+        "Where there is no baseline or no score, or the specialist is not above the baseline by the interval, "
+        "there is no gain to keep"
     )
-    return f"<p>{told}: {escape(', '.join(without))}.</p>"
+    return f"<p>{told}: {escape(names)}.</p>"
 
 
 def _means(means: Sequence[Mean]) -> str:
