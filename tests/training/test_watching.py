@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -124,3 +125,10 @@ def test_a_table_of_eighty_columns_keeps_names_whole():
     assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
     parts = (*name.split("/"), "12000", "0.750", "1 day, 1:00:00", "1.50")
     assert all(text in shown for text in parts)
+
+
+def test_a_line_tells_passes_of_one_task_and_only_losses_of_several():
+    view = RunView(2, 10, 64, 8, 0, {"a": 1.5}, {"a/y": 0.25})
+    assert view.line() == "step 2/10  64 samples/s  left 0:00:08  epoch 1.50  a/y 0.250"
+    several = replace(view, epochs={"a": 1.5, "b": 0.5}, losses={"a/y": 0.25, "b/y": 0.5})
+    assert several.line() == "step 2/10  64 samples/s  left 0:00:08  a/y 0.250  b/y 0.500"

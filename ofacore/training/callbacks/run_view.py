@@ -53,7 +53,7 @@ class RunView:
         return told + (f"  faults {self.faults}" if self.faults else "")
 
     def line(self) -> str:
-        """All of it but scores."""
+        """All of it but scores; passes over rows if there is one task, since several share a line with their losses."""
         losses = [f"{name} {value:.3f}" for name, value in sorted(self.losses.items())]
         return "  ".join([self.headline(), *self._passes(), *losses])
 
@@ -63,9 +63,9 @@ class RunView:
         return "  ".join([f"validation, step {self.validated}", *scores])
 
     def _passes(self) -> list[str]:
-        if len(self.epochs) == 1:
-            return [f"epoch {value:.2f}" for value in self.epochs.values()]
-        return [f"epoch of {name} {value:.2f}" for name, value in sorted(self.epochs.items())]
+        if len(self.epochs) != 1:
+            return []
+        return [f"epoch {value:.2f}" for value in self.epochs.values()]
 
     def table(self) -> Table:
         """Losses and scores below their tasks, so that names stay whole on a narrow screen."""

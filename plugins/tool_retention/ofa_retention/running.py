@@ -17,7 +17,8 @@ from ofa_retention.page import page
 from ofa_retention.printing import print_report
 from ofa_retention.study import Study
 from ofa_retention.trainings import Training, planned
-from ofa_retention.working import taken, work_through
+from ofa_retention.workers import work_through
+from ofa_retention.working import taken
 from ofacore import __version__
 from ofacore.checkpoint.durable import replace_json
 from ofacore.ground.folders import check_writable

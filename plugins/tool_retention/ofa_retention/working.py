@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import torch
 from pydantic import ValidationError
 
 from ofa_retention.scoring import scored
@@ -38,46 +32,6 @@ MODEL, TRAINED, RECIPE, SCORES = "model", "training.json", "recipe.json", "score
 _SIDE = ("out", "name")
 _SIDE_OF_TRAINING = ("checkpoint", "log_every", "trackers")
 """Settings that decide no figure."""
-
-
-def work_through(trainings: Sequence[Training], jobs: int) -> Iterator[Training]:
-    """Train and score, up to ``jobs`` at a time, in any order; yields what is done.
-
-    Raises:
-        UserError: A model cannot be trained; what is done stays.
-        SystemExit: A signal ended a training, after it was saved.
-    """
-    if jobs == 1:
-        for training in trainings:
-            work(training)
-            yield training
-        return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
-    )
-    with pool:
-        waiting = {pool.submit(work, training): training for training in trainings}
-        try:
-            for done in as_completed(waiting):
-                done.result()
-                yield waiting[done]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _begin_worker(threads: int) -> None:
-    """A share of the cores; and no worker outlives the process that started it, which would keep its folder claimed."""
-    torch.set_num_threads(threads)
-    parent = parent_process()
-    assert parent is not None  # this is a process of a pool
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def work(training: Training) -> None:

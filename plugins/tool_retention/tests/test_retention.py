@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from itertools import product
 from pathlib import Path
@@ -71,6 +72,14 @@ def toy(tmp_path_factory) -> Path:
     }
     (folder / "toy.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return folder
+
+
+def wait_for(condition, child: subprocess.Popen | None = None, seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert child is None or child.poll() is None, "it ended by itself"
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.02)
 
 
 def asked(toy: Path, out: Path, **changed) -> Study:
@@ -220,6 +229,25 @@ def test_killed_it_goes_on_to_the_same_figures(toy, done, tmp_path):
     shutil.copytree(done / "seed-1" / "specialists", out / "seed-1" / "specialists")
     run(asked(toy, out))
     assert without_time(read(out / "results.json")) == without_time(read(done / "results.json"))
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
+def test_of_several_at_a_time_each_is_saved_when_the_report_is_ended(toy, tmp_path, ended_by):
+    """No checkpoint is due: what workers hold is lost unless they save it."""
+    out = tmp_path / "ended"
+    command = ["report", "retention", str(toy / "toy.yaml"), "--out", str(out), "--rows", "0"]
+    command += ["--only", "generalist", "--variant", "dense", "--variant", "experts"]
+    command += ["--set", "train.checkpoint.every=1000", "--set", "train.steps=3000", "--jobs", "2"]
+    child = subprocess.Popen(["ofa", *command], stderr=subprocess.PIPE, text=True)
+    folders = [out / "seed-1" / name for name in ("dense", "experts")]
+    wait_for(lambda: all((folder / "metrics.jsonl").is_file() for folder in folders), child)
+    child.send_signal(ended_by)
+    told = child.communicate(timeout=60)[1]
+    assert child.returncode == (128 + ended_by if ended_by == signal.SIGTERM else -ended_by)
+    assert "Traceback" not in told
+    saved = [folder / "checkpoints" for folder in folders]
+    wait_for(lambda: all(list(each.glob("*/COMPLETE")) for each in saved))
+    assert all(int(each.name.partition("-")[2]) < 1000 for each in saved[0].glob("step-*"))
 
 
 REFUSED = {
