@@ -180,6 +180,11 @@ class TrainConfig(Section):
     schedule: ScheduleConfig = Field(
         ScheduleConfig(), description="How many samples each task gives to a step."
     )
+    loss_average: Literal["tasks", "samples"] = Field(
+        "tasks",
+        description="What the loss is a mean of; tasks: each counts alike, however many samples of a step it has; "
+        "samples: each counts by its share of them.",
+    )
     aggregator: AggregatorConfig = Field(
         AggregatorConfig(),
         description="How the gradients of the tasks become one; a name alone will do.",

@@ -9,7 +9,7 @@ a fault never stays, and the result is that of a step that had these micro-batch
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
@@ -106,6 +106,8 @@ class GradientPass:
     """Gradients kept apart by task until all are there; None: their sum alone is needed."""
     weigher: RunAggregator | None = None
     """Weighs the losses of tasks anew in each step; None: ``loss_weights`` stay."""
+    by_samples: bool = False
+    """A task counts by its share of the step's samples; else all count alike."""
     reads_at_the_end: ClassVar[bool] = True
     """Losses are read once a step. Where one is not finite, the step is done again and looks at each."""
     _trusting: bool = field(default=False, init=False)
@@ -146,11 +148,12 @@ class GradientPass:
                 faults += self._narrow(data, batches, searched.culprit)
 
     def _weights(self, data: Step) -> dict[str, float]:
-        if self.weigher is None:
-            return self.loss_weights
-        found = self.weigher.weights(data.number, sorted(data.samples))
-        own = {task: self.loss_weights.get(task, 1.0) * factor for task, factor in found.items()}
-        return {**self.loss_weights, **own}
+        weights = self.loss_weights
+        if self.by_samples:
+            weights = _times(weights, _shares(data.samples))
+        if self.weigher is not None:
+            weights = _times(weights, self.weigher.weights(data.number, sorted(data.samples)))
+        return weights
 
     def _whole_gradient(self, step: int) -> None:
         """Make what this process accumulated the gradient of the whole step."""
@@ -434,6 +437,19 @@ class GradientPass:
             )
         found = f"{reason}: {told}" if told else reason
         return self.counters.note_skipped(step, kind, samples, found, cause)
+
+
+def _shares(samples: Mapping[str, int]) -> dict[str, float]:
+    """Task -> its share of the samples; 1 in the mean over tasks that have any."""
+    tasks = sum(number > 0 for number in samples.values())
+    mean = sum(samples.values()) / tasks
+    return {task: number / mean for task, number in samples.items()}
+
+
+def _times(weights: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
+    """Weights, 1 where absent, times factors of some tasks."""
+    changed = {task: weights.get(task, 1.0) * factor for task, factor in factors.items()}
+    return {**weights, **changed}
 
 
 def _halved(data: Step, batches: Sequence[Batch], places: Sequence[int]) -> dict[int, list[Batch]]:

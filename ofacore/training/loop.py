@@ -81,6 +81,7 @@ class Trainer:
             model, self.optimizer, config.faults, self.faults, config.seed, weights, tasks
         )
         self.gradients.weigher = aggregator if weighs else None
+        self.gradients.by_samples = config.loss_average == "samples"
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
 
     def _average(self) -> Ema:

@@ -1,5 +1,7 @@
 """Equal gradients however a step is split, and what happens to faults."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,11 +15,12 @@ from ofacore.training.training_errors import FaultLimitError, NonFiniteError, Ou
 from tests.training.small import Sample, SmallModel, make_samples, step_of, whole
 
 
-def gradient(model, step, faults=None, loss_weights=None, seed=1):
+def gradient(model, step, faults=None, loss_weights=None, seed=1, by_samples=False):
     faults = faults or FaultConfig()
     optimizer = RunOptimizer(model, OptimizerConfig(name="adamw"))
     counters = FaultCounters(faults)
     passing = GradientPass(model, optimizer, faults, counters, seed, loss_weights or {})
+    passing.by_samples = by_samples
     result = passing.run(step)
     grads = {n: None if m.grad is None else m.grad.clone() for n, m in optimizer.masters.items()}
     return grads, result, counters
@@ -41,6 +44,21 @@ def test_any_split_and_order_gives_the_same_gradient(cuts, order):
     )
     assert_equal_gradients(whole, split)
     assert report.values == pytest.approx(other.values, rel=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 9), max_size=4), st.integers(1, 9))
+def test_by_samples_a_task_counts_by_its_share_of_the_step(cuts, first):
+    samples = make_samples(10, seed=7)
+    samples = [replace(each, task="ab"[place >= first]) for place, each in enumerate(samples)]
+    numbers = {"a": first, "b": 10 - first}
+    step = replace(step_of(samples, cuts), samples={**numbers, "none": 0})
+    own = {"a": 2.0}
+    found, report, _ = gradient(SmallModel(), step, loss_weights=own, by_samples=True)
+    shares = {"a": 2.0 * numbers["a"] / 5, "b": numbers["b"] / 5}
+    wanted, plain, _ = gradient(SmallModel(), step_of(samples), loss_weights=shares)
+    assert_equal_gradients(found, wanted)
+    assert report.values == pytest.approx(plain.values, rel=1e-5), "losses are reported as before"
 
 
 def test_total_is_the_weighted_sum_of_means_per_task():
