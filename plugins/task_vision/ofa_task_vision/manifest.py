@@ -48,7 +48,10 @@ STARTER = (
         data=f"{_DATA}.digits:build",
         baseline=f"{_DATA}.digits:mean_picture",
         baseline_doc="mean picture",
-        weight=0.4,
+        weight=0.8,
+        generation={"guidance": 3.0},
+        options={"prompt_slot": "digit", "drop_prompt": 0.1},
+        starter=True,
     ),
     TaskPreset(
         "emoji_category",

@@ -146,7 +146,7 @@ def own_steps(samples: int, steps: int) -> tuple[int, int]:
 def _specialist(
     study: Study, recipe: RunConfig, task: str, samples: int, seed: int, place: Path
 ) -> Training:
-    """The recipe on one task: as many of its samples, in steps that hold no others."""
+    """The recipe on one task: as many of its samples, in steps that hold no others; what tells tasks apart is left out."""
     steps, each = own_steps(samples, recipe.train.steps)
     warmup = recipe.train.lr.warmup
     if warmup >= 1:
@@ -158,6 +158,7 @@ def _specialist(
             "seed": seed,
             "schedule": ScheduleConfig(),
             "aggregator": AggregatorConfig(),
+            "loss_average": "tasks",
             "lr": recipe.train.lr.model_copy(update={"warmup": warmup}),
             "checkpoint": recipe.train.checkpoint.model_copy(update={"best": "", "keep_last": 1}),
         }

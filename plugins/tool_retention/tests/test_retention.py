@@ -204,6 +204,16 @@ def test_models_of_an_earlier_version_are_kept_where_it_lacked_a_setting(toy, do
     assert os.stat(out / "seed-1" / "dense" / "training.json").st_mtime_ns == stamp.st_mtime_ns
 
 
+def test_a_specialist_stays_as_it_is_however_tasks_are_weighed(toy, done, tmp_path):
+    """One task has nothing to be weighed against: its model is not trained again."""
+    out = tmp_path / "weighed"
+    shutil.copytree(done, out)
+    trained = out / "seed-1" / "specialists" / "last" / "training.json"
+    before = trained.stat()
+    run(asked(toy, out, only="specialists", overrides=("train.loss_average=samples",)))
+    assert trained.stat().st_mtime_ns == before.st_mtime_ns
+
+
 def test_killed_it_goes_on_to_the_same_figures(toy, done, tmp_path):
     """SIGKILL in the middle of the generalist's training; all processes are gone, nothing was told."""
     out = tmp_path / "killed"
