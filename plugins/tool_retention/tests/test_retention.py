@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -248,7 +249,8 @@ def test_of_several_at_a_time_each_is_saved_when_the_report_is_ended(toy, tmp_pa
     command = ["report", "retention", str(toy / "toy.yaml"), "--out", str(out), "--rows", "0"]
     command += ["--only", "generalist", "--variant", "dense", "--variant", "experts"]
     command += ["--set", "train.checkpoint.every=1000", "--set", "train.steps=3000", "--jobs", "2"]
-    child = subprocess.Popen(["ofa", *command], stderr=subprocess.PIPE, text=True)
+    ofa = str(Path(sys.executable).with_name("ofa"))
+    child = subprocess.Popen([ofa, *command], stderr=subprocess.PIPE, text=True)
     folders = [out / "seed-1" / name for name in ("dense", "experts")]
     wait_for(lambda: all((folder / "metrics.jsonl").is_file() for folder in folders), child)
     child.send_signal(ended_by)
