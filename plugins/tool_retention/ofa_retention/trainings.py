@@ -146,7 +146,7 @@ def own_steps(samples: int, steps: int) -> tuple[int, int]:
 def _specialist(
     study: Study, recipe: RunConfig, task: str, samples: int, seed: int, place: Path
 ) -> Training:
-    """The recipe on one task: as many of its samples, in steps that hold no others, and nothing to weigh them against."""
+    """The recipe on one task: as many of its samples, in steps that hold no others."""
     steps, each = own_steps(samples, recipe.train.steps)
     warmup = recipe.train.lr.warmup
     if warmup >= 1:

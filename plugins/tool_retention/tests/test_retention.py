@@ -254,7 +254,7 @@ def test_of_several_at_a_time_each_is_saved_when_the_report_is_ended(toy, tmp_pa
     folders = [out / "seed-1" / name for name in ("dense", "experts")]
     wait_for(lambda: all((folder / "metrics.jsonl").is_file() for folder in folders), child)
     child.send_signal(ended_by)
-    told = child.communicate(timeout=60)[1]
+    told = child.communicate(timeout=120)[1]
     assert child.returncode == (128 + ended_by if ended_by == signal.SIGTERM else -ended_by)
     assert "Traceback" not in told
     saved = [folder / "checkpoints" for folder in folders]
