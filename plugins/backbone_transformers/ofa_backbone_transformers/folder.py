@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ofacore.plugin import PluginError, suggest
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Tensor
     from transformers import PretrainedConfig
 
     from ofacore.protocols import Options
 
 _ASK = "give model.backbone: {name: transformers, path: FOLDER}, a folder as `save_pretrained` writes it"
 _GENERATION = "generation_config.json"
+_TOKENIZER = "tokenizer.json"
 _SPECIAL = {
     "bos": "bos_token_id",
     "eos": "eos_token_id",
@@ -135,9 +138,7 @@ def _numbers(names: Sequence[str], folder: Path) -> list[int]:
     """Numbers of tokens by name."""
     if not names:
         return []
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = tokenizer_of(folder)
     found = []
     for name in names:
         number = tokenizer.token_to_id(str(name))
@@ -169,14 +170,51 @@ def read_json(file: Path) -> dict[str, Any]:
     return found
 
 
-def _named_tokens(folder: Path) -> dict[str, int]:
-    """Numbers of the unknown token and the mask, which the tokenizer's files name."""
-    file, tokens = folder / "tokenizer_config.json", folder / "tokenizer.json"
-    if not (file.is_file() and tokens.is_file()):
-        return {}
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder.
+
+    Raises:
+        BackboneError: There is none in the fast form, or its file is damaged.
+    """
     from tokenizers import Tokenizer
 
-    names, tokenizer = read_json(file), Tokenizer.from_file(str(tokens))
+    file = folder / _TOKENIZER
+    if not file.is_file():
+        raise BackboneError(
+            f"'{folder}' holds no {_TOKENIZER}; save its tokenizer there in the fast form "
+            "(`AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER)`)"
+        )
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises no narrower class
+        raise BackboneError(f"'{file}' is no tokenizer, or is damaged ({error})") from error
+
+
+def stored_weights(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Tensor]]:
+    """Weights of a folder by name, those that are wanted; nothing else is read.
+
+    Raises:
+        BackboneError: A file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(str(file), "pt") as tensors:
+                names = tensors.keys()
+                for name in names:
+                    if wanted(name):
+                        yield name, tensors.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise BackboneError(f"'{file}' is damaged ({error}); fetch it again") from error
+
+
+def _named_tokens(folder: Path) -> dict[str, int]:
+    """Numbers of the unknown token and the mask, which the tokenizer's files name."""
+    file = folder / "tokenizer_config.json"
+    if not (file.is_file() and (folder / _TOKENIZER).is_file()):
+        return {}
+    names, tokenizer = read_json(file), tokenizer_of(folder)
     found = {}
     for name in ("unk", "mask"):
         token = names.get(f"{name}_token")

@@ -12,9 +12,12 @@ from ofa_backbone_transformers.folder import (
     folder_of,
     prompt_tokens,
     special_tokens,
+    stored_weights,
+    tokenizer_of,
 )
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PretrainedConfig
 
     from ofacore.protocols import Options
@@ -38,7 +41,7 @@ def settings(options: Options) -> dict[str, Any]:
     """What the configuration shall be unless it says otherwise; see `ofacore.plugin.Component.settings`.
 
     Raises:
-        BackboneError: The folder holds no model that can be a backbone.
+        BackboneError: The folder holds no model that can be a backbone, or no tokenizer.
     """
     folder, config, special = folder_of(options), architecture(options), special_tokens(options)
     if "eos" not in special:
@@ -46,11 +49,15 @@ def settings(options: Options) -> dict[str, Any]:
     prompt = prompt_tokens(options)
     starts = _starts(special | ({"start": prompt[-1]} if prompt else {}), bool(prompt))
     hears = config.model_type == "whisper"
+    tokenizer = tokenizer_of(folder)
+    around: bool | str = False
+    if not hears:
+        around = _boundaries(tokenizer, folder, special)
     model = {
         **_sizes(config),
         "tied_head": bool(config.tie_word_embeddings),
         "output_bias": _has_bias(folder),
-        "source_boundaries": False if hears else _boundaries(folder, special),
+        "source_boundaries": around,
         "target_start": starts,
         "layernorm_embedding": False,
         "type_embedding": False,
@@ -100,21 +107,12 @@ def _starts(special: Mapping[str, int], encodes: bool) -> str:
     return "eos bos" if forced is not None and forced == special.get("bos") else "eos"
 
 
-def _boundaries(folder: Path, special: Mapping[str, int]) -> bool | str:
-    """What the tokenizer puts around a text.
+def _boundaries(tokenizer: Tokenizer, folder: Path, special: Mapping[str, int]) -> bool | str:
+    """What the tokenizer of a folder puts around a text.
 
     Raises:
-        BackboneError: There is no tokenizer, or it puts other tokens there than `<bos>` and `<eos>`.
+        BackboneError: It puts other tokens there than `<bos>` and `<eos>`.
     """
-    from tokenizers import Tokenizer
-
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise BackboneError(
-            f"'{folder}' holds no tokenizer.json; save its tokenizer there in the fast form "
-            "(`AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER)`)"
-        )
-    tokenizer = Tokenizer.from_file(str(file))
     whole, bare = (tokenizer.encode("a", add_special_tokens=wanted).ids for wanted in (True, False))
     begin = len(whole) - len(bare)
     for before in range(begin + 1):
@@ -127,20 +125,13 @@ def _boundaries(folder: Path, special: Mapping[str, int]) -> bool | str:
     last = [special["eos"]]
     if around[0] not in ([], first) or around[1] not in ([], last):
         raise BackboneError(
-            f"'{file}' puts the tokens {around[0]} and {around[1]} around a text; only <bos> in front and <eos> behind "
-            "can be written by a model of this kind"
+            f"the tokenizer of '{folder}' puts the tokens {around[0]} and {around[1]} around a text; "
+            "only <bos> in front and <eos> behind can be written by a model of this kind"
         )
     return _BOUNDARIES[bool(around[0]), bool(around[1])]
 
 
 def _has_bias(folder: Path) -> bool:
     """Whether a number other than 0 is added to the logit of some token."""
-    from safetensors import safe_open
-
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(str(file), "pt") as tensors:
-            names = tensors.keys()
-            for name in names:
-                if name.endswith(_BIASES) and bool(tensors.get_tensor(name).any()):
-                    return True
-    return False
+    found = stored_weights(folder, lambda name: name.endswith(_BIASES))
+    return any(bool(values.any()) for _, values in found)

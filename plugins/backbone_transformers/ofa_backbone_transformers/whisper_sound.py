@@ -13,7 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofa_backbone_transformers.folder import BackboneError, architecture, folder_of
+from ofa_backbone_transformers.folder import (
+    BackboneError,
+    architecture,
+    folder_of,
+    stored_weights,
+)
 from ofacore.protocols import RowError
 
 if TYPE_CHECKING:
@@ -132,21 +137,21 @@ def _extractor(bands: int, seconds: int) -> WhisperFeatureExtractor:
     return WhisperFeatureExtractor(feature_size=bands, chunk_length=seconds)
 
 
+def _short(name: str) -> str:
+    """Name of a weight within the encoder; empty: it is the decoder's."""
+    return "" if name.startswith("model.decoder") else name.partition("encoder.")[2]
+
+
 def _weights(folder: Path) -> dict[str, Tensor]:
     """Weights of the convolutions and positions.
 
     Raises:
-        BackboneError: The folder lacks one.
+        BackboneError: The folder lacks one, or a file is damaged.
     """
-    from safetensors import safe_open
-
-    found: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(str(file), "pt") as tensors:
-            for name in list(tensors.keys()):
-                short = name.partition("encoder.")[2]
-                if short in _WEIGHTS and not name.startswith("model.decoder"):
-                    found[short] = tensors.get_tensor(name).float()
+    found = {
+        _short(name): values.float()
+        for name, values in stored_weights(folder, lambda name: _short(name) in _WEIGHTS)
+    }
     lost = [name for name in _WEIGHTS if name not in found]
     if lost:
         raise BackboneError(f"the weights in '{folder}' lack encoder.{lost[0]}")

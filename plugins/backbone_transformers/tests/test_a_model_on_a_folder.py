@@ -159,3 +159,22 @@ def test_mistakes_are_told(folder_of, tmp_path):
     (folder / "config.json").write_text(json.dumps({**content, "model_type": "t55"}))
     with pytest.raises(UserError, match="model_type 't55'.*did you mean 't5'"):
         made(folder, TASKS[1:])
+
+
+@pytest.mark.parametrize("family", ["t5", "whisper"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_folder_that_was_not_copied_whole_is_told(folder_of, folders, tmp_path, family, name):
+    folder = tmp_path / "folder"
+    if family == "whisper":
+        folders.whisper(folder)
+    else:
+        shutil.copytree(folder_of(family), folder)
+    content = (folder / name).read_bytes()
+    for part in (content[: len(content) // 2], b"\x93noise", b""):
+        (folder / name).write_bytes(part)
+        with pytest.raises(UserError, match=f"folder/{name}'?.*damaged"):
+            import_run(folder, tmp_path / "run")
+    (folder / name).unlink()
+    with pytest.raises(UserError, match="folder"):
+        import_run(folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofa_modality_image.encoders import load_encoder
+from ofa_modality_image.weights import read_weights
 from ofacore.plugin import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def picture_features(path: str, weights: str) -> PictureFeatures:
     """What sees pictures: the encoder in the folder ``path``; without one Inception, with torch-fidelity's ``weights``.
 
     Raises:
-        UserError: Neither is here; nothing is fetched.
+        UserError: Neither is here, and nothing is fetched; or the file holds something else.
     """
     return _encoder(path) if path else _inception(weights)
 
@@ -60,11 +61,16 @@ def _inception(weights: str) -> PictureFeatures:
             f"fid: there is no '{file}', the weights of Inception, and nothing is fetched; "
             f"put torch-fidelity's {INCEPTION} there, or name it by option weights, {way_out}"
         )
+    read_weights(file, "fid")  # refuses Python objects, which torch-fidelity would run
     try:
         network = fid.NoTrainInceptionV3("inception-v3-compat", ["2048"], str(file))
     except ModuleNotFoundError as error:
         raise UserError(
             f"fid: Inception needs `pip install ofa-modality-image[fid]`; {way_out}"
+        ) from error
+    except RuntimeError as error:
+        raise UserError(
+            f"fid: '{file}' does not hold the weights of Inception that torch-fidelity gives; {way_out}"
         ) from error
 
     @torch.no_grad()

@@ -41,7 +41,7 @@ def read_weights(path: str | Path, owner: str) -> dict[str, Tensor]:
         return _read_safetensors(path, owner)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0][:200]
         raise WeightsError(
             f"{owner}: '{path}' is damaged or holds more than tensors ({reason})"

@@ -1,5 +1,8 @@
 """Distance of written pictures from their references, all together."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +102,81 @@ def test_without_inception_and_encoder_the_way_out_is_told(encoder, tmp_path, mo
         fid("", DARK, PICTURES)
     with pytest.raises(UserError, match="fid: option path='.*none' is no folder"):
         fid(tmp_path / "none", DARK, PICTURES)
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory):
+    """Inception of random weights, in the file and by the names of torch-fidelity."""
+    extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor.torch, "load", lambda *args, **options: {})
+        patch.setattr(extractor.FeatureExtractorInceptionV3, "load_state_dict", lambda *state: None)
+        network = extractor.FeatureExtractorInceptionV3("random", ["2048"], "none")
+    file = tmp_path_factory.mktemp("inception") / "random.pth"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+def test_inception_sees_what_torchmetrics_lets_it_see(inception):
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    theirs = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(inception))
+    theirs.update(stacked(PICTURES[:3]), real=True)
+    theirs.update(stacked(DARK[:3]), real=False)
+    own = Fid({"path": "", "weights": str(inception)})
+    own.update(DARK[:3], PICTURES[:3], [{}] * 3)
+    for found, right in (
+        (own._references, theirs.real_features_sum),
+        (own._answers, theirs.fake_features_sum),
+    ):
+        assert np.sum(found, 0) == pytest.approx(right.numpy(), rel=1e-4, abs=1e-5)
+    assert np.ptp(own._references, 0).max() > 0
+
+
+def test_a_file_of_other_weights_is_refused(inception, tmp_path):
+    def refused(weights):
+        Fid({"path": "", "weights": str(weights)}).update(DARK, PICTURES, [{}] * len(DARK))
+
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(UserError, match="other.pth' does not hold the weights of Inception"):
+        refused(tmp_path / "other.pth")
+    torch.save({"fc.weight": Path("object")}, tmp_path / "objects.pth")
+    with pytest.raises(UserError, match="objects.pth' is damaged or holds more than tensors"):
+        refused(tmp_path / "objects.pth")
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(inception.read_bytes()[:5000])
+    with pytest.raises(UserError, match="cut.pth' is damaged"):
+        refused(cut)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json"])
+def test_a_damaged_encoder_is_told(encoder, tmp_path, name):
+    shutil.copytree(encoder, tmp_path / "vit")
+    (tmp_path / "vit" / name).write_bytes(b"\x93noise" * 9)
+    with pytest.raises(UserError, match="fid: '.*vit' cannot be read .*; give the folder"):
+        fid(tmp_path / "vit", DARK, PICTURES)
+
+
+def test_an_encoder_is_never_half_random(encoder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    def kept(keep):
+        folder = tmp_path / keep.__name__
+        shutil.copytree(encoder, folder)
+        file = folder / "model.safetensors"
+        state = {name: value for name, value in load_file(file).items() if keep(name)}
+        save_file(state, file, {"format": "pt"})
+        return folder
+
+    def without_pooler(name):
+        return not name.startswith("pooler")
+
+    def without_norm(name):
+        return name != "layernorm.weight"
+
+    folder = kept(without_pooler)
+    found = [fid(folder, DARK, PICTURES).compute()["fid"] for _ in range(2)]
+    assert found[0] == found[1] > 1e-3
+    with pytest.raises(UserError, match="fid: the weights in '.*' lack layernorm.weight"):
+        fid(kept(without_norm), DARK, PICTURES)

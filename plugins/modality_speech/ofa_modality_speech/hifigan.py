@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ofacore.parts import pretrained
 from ofacore.plugin import PluginError
 
 if TYPE_CHECKING:
@@ -32,16 +33,28 @@ def load_hifigan(folder: str) -> nn.Module:
             f"option vocoder: '{folder}' is neither griffin_lim nor a folder with {CONFIG}"
         )
     try:
-        from transformers import SpeechT5HifiGan
+        import transformers  # noqa: F401
     except ImportError as error:
         raise PluginError("option vocoder: a HiFi-GAN needs `pip install transformers`") from error
     try:
         settings = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         if settings.get("model_type") == "hifigan":
-            return SpeechT5HifiGan.from_pretrained(path, local_files_only=True).eval()
+            return _of_transformers(folder)
         return _of_authors(path, settings)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise PluginError(f"option vocoder: '{folder}' cannot be used: {error}") from error
+    except Exception as error:  # anything, where a file is damaged or holds something else
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise PluginError(f"option vocoder: '{folder}' cannot be used: {reason}") from error
+
+
+def _of_transformers(folder: str) -> nn.Module:
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    config = SpeechT5HifiGanConfig.from_pretrained(folder, local_files_only=True)
+    module, told = pretrained(SpeechT5HifiGan, folder, config)
+    if told["missing_keys"]:
+        raise ValueError(f"its weights lack {sorted(told['missing_keys'])[0]}")
+    found: nn.Module = module.eval()
+    return found
 
 
 def _of_authors(path: Path, settings: Mapping[str, Any]) -> nn.Module:

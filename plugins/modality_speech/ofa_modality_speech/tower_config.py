@@ -100,9 +100,11 @@ def _from_text(text: str) -> PretrainedConfig:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TowerError(f"audio_tower: '{file}' cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise TowerError(f"audio_tower: '{file}' holds no object of JSON")
     return found
 
 

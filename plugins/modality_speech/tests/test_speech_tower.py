@@ -153,6 +153,7 @@ def test_half_a_minute_of_whisper_follows_the_other(tmp_path):
     [
         (None, "holds no config.json"),
         ("nothing", "cannot be read"),
+        ([1], "holds no object of JSON"),
         ({"model_type": "bart"}, "reads no samples"),
         ({"model_type": "none"}, "model_type 'none'"),
     ],

@@ -83,3 +83,27 @@ def test_folders_that_are_none_are_told(generator, tmp_path):
     torch.save({"generator": {"conv_pre.bias": torch.zeros(8)}}, tmp_path / "g_1")
     with pytest.raises(PluginError, match="lack conv_post"):
         load_hifigan(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93\x00noise" * 9, b"[1]"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "g_1"])
+def test_a_damaged_folder_is_told(generator, tmp_path, name, content):
+    generator.save_pretrained(tmp_path)
+    if name == "g_1":
+        (tmp_path / "model.safetensors").unlink()
+        (tmp_path / "config.json").write_text(json.dumps(SIZES))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PluginError, match=f"option vocoder: '{tmp_path}' cannot be used: "):
+        load_hifigan(str(tmp_path))
+
+
+def test_a_generator_is_never_half_random(generator, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    generator.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    state.pop("conv_pre.bias")
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(PluginError, match="its weights lack conv_pre.bias"):
+        load_hifigan(str(tmp_path))

@@ -58,12 +58,12 @@ def named_tokenizer(name: str) -> Tokenizer:
     """A tokenizer by file (``tokenizer.json``), by folder that holds one, or by Hugging Face name.
 
     Raises:
-        TokenizerError: It is not there, or has no fast implementation.
+        TokenizerError: It is not there, is damaged, or has no fast implementation.
     """
     path = Path(name)
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():
-        return _without_limits(Tokenizer.from_file(str(file)))
+        return _without_limits(_of_file(file))
     try:
         from transformers import AutoTokenizer
     except ImportError:
@@ -81,6 +81,13 @@ def named_tokenizer(name: str) -> Tokenizer:
     if not isinstance(backend, Tokenizer):
         raise TokenizerError(f"tokenizer '{name}' has no fast implementation (tokenizer.json)")
     return _without_limits(Tokenizer.from_str(backend.to_str()))
+
+
+def _of_file(file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises no narrower class
+        raise TokenizerError(f"'{file}' is no tokenizer, or is damaged ({error})") from error
 
 
 def rows_of_model(folder: Path) -> int:

@@ -82,7 +82,7 @@ def _known(text: str, place: str) -> PretrainedConfig:
     content: Mapping[str, Any] = json.loads(text)
     kind = content.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        hint = suggest(str(kind), list(CONFIG_MAPPING)) or ASK
+        hint = suggest(str(kind or ""), list(CONFIG_MAPPING)) or ASK
         raise TowerError(f"text_tower: {place} names the model_type {kind!r}; {hint}")
     config = CONFIG_MAPPING[kind].from_dict(dict(content))
     if not isinstance(getattr(config, "vocab_size", None), int):

@@ -52,7 +52,7 @@ class TowerTextPreprocessor:
         if not file.is_file():
             raise TowerError(f"text_tower: '{folder}' holds no {_FILE}; {ASK}")
         limits = {"most": most_tokens(tower_config(self._options))}
-        text = _tokenizer(file.read_text(encoding="utf-8"), str(file)).to_str()
+        text = _tokenizer(file.read_text(encoding="utf-8", errors="replace"), str(file)).to_str()
         return Artifact({_FILE: text.encode(), _LIMITS: json.dumps(limits).encode()})
 
     def blocks(self, artifact: Artifact | None) -> tuple[Block, ...]:

@@ -67,6 +67,13 @@ def test_what_is_not_there_is_named(monkeypatch):
         named_tokenizer("no/such/name")
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"\x93noise"])
+def test_a_damaged_file_is_told(tmp_path, content):
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(TokenizerError, match="tokenizer.json' is no tokenizer, or is damaged"):
+        named_tokenizer(str(tmp_path))
+
+
 def test_a_vocabulary_below_the_bytes_is_refused():
     with pytest.raises(TokenizerError, match="at least 256"):
         train_bpe([], 100)

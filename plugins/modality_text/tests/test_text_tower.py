@@ -127,6 +127,9 @@ def test_mistakes_are_told(folder, read, tmp_path):
     (tmp_path / "config.json").write_text(CONFIG.to_json_string())
     with pytest.raises(TowerError, match="holds no tokenizer.json"):
         TowerTextPreprocessor({"path": str(tmp_path)}).fit([], np.random.default_rng(0))
+    (tmp_path / "tokenizer.json").write_bytes(b"\x93noise")
+    with pytest.raises(TowerError, match="tokenizer.json' is no tokenizer"):
+        TowerTextPreprocessor({"path": str(tmp_path)}).fit([], np.random.default_rng(0))
     with pytest.raises(TowerError, match="cannot be read"):
         built(tmp_path)
     with pytest.raises(TowerError, match="layer=9, but a tower of 2 layers"):
