@@ -12,12 +12,30 @@ from typer.core import TyperGroup
 from ofacore.plugin.first_party import COMMANDS, WITH_ARGUMENTS
 
 
+class CutOffError(Exception):
+    """A file ends before its data do."""
+
+
 class LazyGroup(TyperGroup):
     """The commands of ``ofa`` itself, and those of plugins.
 
     The module ``ofa_cli.commands.<command>`` holds the ``app`` of a command: hyphens as underscores, an ``_`` behind a
     name of Python's.
     """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            CutOffError: In place of `EOFError`, which would be taken for the end of what a user types, and not be told.
+        """
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            failure = CutOffError(str(error) or "a file ends before its data do")
+            for note in getattr(error, "__notes__", ()):
+                failure.add_note(note)
+            raise failure from error
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)

@@ -99,17 +99,25 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(ofa):
     assert "Traceback" in ofa("eval", "nowhere", "--debug", code=2).stderr
 
 
-def test_a_failure_of_the_system_exits_with_1(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
+        (EOFError("No data left in file"), "CutOffError: No data left in file"),
+        (EOFError(), "CutOffError: a file ends before its data do"),
+    ],
+)
+def test_a_failure_of_the_system_exits_with_1(error, told, monkeypatch, capsys):
     import ofa_cli.commands.doctor as doctor
 
     def fail() -> dict[str, str]:
-        raise ZeroDivisionError("by zero")
+        raise error
 
     monkeypatch.setattr(doctor, "_machine", fail)
     with pytest.raises(SystemExit) as caught:
         main(["doctor"])
     assert caught.value.code == 1
-    assert capsys.readouterr().err == "failure: ZeroDivisionError: by zero (--debug shows where)\n"
+    assert capsys.readouterr().err == f"failure: {told} (--debug shows where)\n"
 
 
 @pytest.mark.parametrize(("setting", "told"), [("on", "accelerated"), ("off", "not accelerated")])

@@ -129,6 +129,20 @@ def test_a_folder_without_its_marker_is_made_again(index, tmp_path):
     assert not (fetch(wanted, tmp_path / "cache") / "rubbish").exists()
 
 
+@pytest.mark.parametrize("content", [None, "", "alp"])
+def test_a_folder_that_is_not_whole_is_made_again(index, tmp_path, content):
+    archive = wheel(index)
+    folder = fetch(source(archive, WORDS), tmp_path / "cache")
+    words = folder / "tinydata/data/words.txt"
+    if content is None:
+        words.unlink()
+    else:
+        words.write_text(content)
+    assert not is_fetched(source(archive, WORDS), tmp_path / "cache")
+    fetch(source(archive, WORDS), tmp_path / "cache")
+    assert words.read_text() == FILES["tinydata/data/words.txt"]
+
+
 @pytest.mark.parametrize(
     "name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "c:/evil.txt", "a\\..\\evil.txt"]
 )

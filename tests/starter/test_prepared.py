@@ -60,6 +60,44 @@ def test_data_are_built_once_for_each_version_seed_and_source(tmp_path):
     assert len(calls) == 4
 
 
+LOST = [("train.jsonl", None), ("valid.jsonl", None), ("train.jsonl", b"")]
+BROKEN = [
+    ("train.jsonl", b'{"n": 1, "x": {"sha'),
+    ("train.x.npy", b""),
+    ("train.x.npy", b"\x93NUMPY"),
+    ("train.x.npy", 140),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "earlier"),
+    [(*case, False) for case in LOST + BROKEN] + [(*case, True) for case in BROKEN],
+)
+def test_damaged_data_are_made_anew(tmp_path, name, content, earlier):
+    calls = []
+
+    def build():
+        calls.append(1)
+        rows = [{"n": n, "x": np.arange(5) + n} for n in range(3)]
+        return {"train": rows, "valid": rows[:1], "test": []}
+
+    prepared("x", build, cache=tmp_path)
+    (file,) = tmp_path.rglob(name)
+    if earlier:  # an earlier version did not note sizes
+        (file.parent / ".complete").write_text("")
+    if content is None:
+        file.unlink()
+    else:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:content] if isinstance(content, int) else content)
+    found = prepared("x", build, cache=tmp_path)
+    assert len(calls) == 2 and prepared("x", build, cache=tmp_path).keys() == found.keys()
+    assert [row["x"].tolist() for row in found["train"]] == [
+        [n, n + 1, n + 2, n + 3, n + 4] for n in range(3)
+    ]
+    assert len(found["valid"]) == 1 and len(calls) == 2
+
+
 def test_a_failed_build_leaves_nothing_behind(tmp_path):
     def fail():
         raise ValueError("no")

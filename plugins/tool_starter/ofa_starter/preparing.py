@@ -1,12 +1,14 @@
 """Prepared splits on disk: JSON lines for plain values, one memory-mapped ``.npy`` per split and array column.
 
-Preparing a task (rendering, resampling, cutting tiles) is done once; later runs map the arrays and read the lines.
+Preparing a task (rendering, resampling, cutting tiles) is done once; later runs map the arrays and read the lines. What
+is there no more, or is cut off, is prepared again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ofa_starter.fetching import MARKER, PackageSource
+from ofa_starter.fetching import PackageSource
+from ofa_starter.marker import MARKER, is_complete, mark
 from ofa_starter.splits import Row, Splits
 from ofacore.ground.folders import cache_root
 from ofacore.ground.json_text import json_text
 
 FORMAT = 1
+_LOG = logging.getLogger(__name__)
 
 
 def prepared(
@@ -32,11 +36,11 @@ def prepared(
     seed: int = 0,
     cache: Path | None = None,
 ) -> Splits:
-    """Splits stored under ``name``, built first if they are not there.
+    """Splits stored under ``name``, built first if they are not there, and anew if they are damaged.
 
     Args:
         name: Name of the data, part of the folder's name; another package may use the same.
-        build: Makes the splits; called at most once.
+        build: Makes the splits, the same ones each time.
         sources: Sources it reads; another release of one of them is another folder.
         version: Raised by the author when ``build`` changes its result.
         seed: Seed that ``build`` uses.
@@ -46,8 +50,13 @@ def prepared(
     key = json.dumps([FORMAT, version, seed, [source.folder for source in sources], package])
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     folder = (cache or cache_root()) / "prepared" / f"{name}-{digest}"
-    if not (folder / MARKER).is_file():
-        _store_atomically(folder, build())
+    if is_complete(folder):
+        try:
+            return load_splits(folder)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            (folder / MARKER).unlink()
+            _LOG.warning("'%s' is damaged (%s) and is made anew", folder, error)
+    _store_atomically(folder, build())
     return load_splits(folder)
 
 
@@ -56,8 +65,8 @@ def _store_atomically(folder: Path, splits: Splits) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_splits(scratch, splits)
-        (scratch / MARKER).touch()
-        if not (folder / MARKER).is_file():
+        mark(scratch)
+        if not is_complete(folder):
             shutil.rmtree(folder, ignore_errors=True)
             scratch.rename(folder)
     finally:
