@@ -46,7 +46,7 @@ def _is_loss(split: str, of: str) -> bool | None:
 def _records(path: Path) -> list[tuple[float, dict[str, object]]]:
     """Step and values of each line; a line that a killed run did not finish is passed over."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
         try:
             record = json.loads(line)
             found.append((float(record["step"]), dict(record.get("values", record))))

@@ -82,7 +82,7 @@ def scored(folder: Path, given: list[str], data: str = "/data") -> Path:
         for s in (1, 2, 3)
     ]
     text = "".join(json.dumps(line) + "\n" for line in steps)
-    (folder / "metrics.jsonl").write_text(text + '{"step": 4, "tr')
+    (folder / "metrics.jsonl").write_bytes(text.encode() + b'\x93\x00\n{"step": 4, "tr')
     write_results(folder, [Evaluation("what <is> it", [row], samples, predictions=found)])
     return folder
 
@@ -121,7 +121,7 @@ def test_the_page_of_a_run_has_everything_and_asks_for_nothing(tmp_path: Path) -
 
 def test_a_metric_that_was_measured_once_is_no_chart(tmp_path: Path) -> None:
     folder = scored(tmp_path / "run", answers(0.7, 1))
-    first, *_ = (folder / "metrics.jsonl").read_text().splitlines()
+    first, *_ = (folder / "metrics.jsonl").read_text(errors="replace").splitlines()
     (folder / "metrics.jsonl").write_text(first + "\n")
     text = write_run_page(folder).read_text()
     assert "validation: kind/loss" in text and "validation: accuracy" not in text

@@ -48,7 +48,7 @@ def _records(file: Path) -> Iterator[dict[str, float]]:
     """Lines of metrics; one that a kill cut off is passed over."""
     if not file.is_file():
         return
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             found = json.loads(line)
         except ValueError:
