@@ -32,7 +32,8 @@ from ofacore.parallel import process_groups as groups
 from ofacore.parallel.agreement import all_succeeded, check_started_alike
 from ofacore.parallel.process import tune_process
 from ofacore.plugin import Registry
-from ofacore.plugin.blame import Blame, who
+from ofacore.plugin.blame import who
+from ofacore.plugin.guard import built_by
 from ofacore.plugin.hooks import RunHooks, TrainingRun
 from ofacore.protocols import Schedule, ScheduleContext, TaskShare, Tracker
 from ofacore.setup.layout_check import aggregator_problems
@@ -309,7 +310,7 @@ def schedule(generalist: Generalist, length_known: bool = True) -> Schedule:
     options = {**registry.component("schedule", name).options, **config.schedule.options}
     build, tasks = registry.load("schedule", name), shares(generalist)
     owner = who(registry, "schedule", name)
-    with Blame(owner, "when it was built"):
+    with built_by(owner):
         context = ScheduleContext(config.steps) if length_known else None
         made = build_schedule(build, tasks, config.samples, config.seed, options, context)
     return CheckedSchedule(made, owner, tuple(tasks), config.samples)
@@ -382,6 +383,6 @@ def _callbacks(
 def _tracker(registry: Registry, name: str, folder: Path, step: int) -> Tracker:
     """A tracker with its declared options, and the step that the run goes on from."""
     build, declared = registry.load("tracker", name), registry.component("tracker", name).options
-    with Blame(who(registry, "tracker", name), "when it was built"):
+    with built_by(who(registry, "tracker", name)):
         made: Tracker = build(folder, {**declared, "resume_step": step})
     return made

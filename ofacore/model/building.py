@@ -16,8 +16,8 @@ from ofacore.model.item_needs import Components, ModelNeeds, Part
 from ofacore.model.weights.initial import normal, seeded
 from ofacore.parallel.norms import norm
 from ofacore.plugin import PluginError
-from ofacore.plugin.blame import Blame, who
-from ofacore.plugin.guard import guarded_building
+from ofacore.plugin.blame import who
+from ofacore.plugin.guard import built_by
 from ofacore.protocols import (
     Adapter,
     BackboneContext,
@@ -37,7 +37,7 @@ def parts(
         with seeded(f"{kind}.{part.name}", seed):
             given = replace(context, options=dict(part.options))
             owner, build = who(registry, kind, part.name), registry.load(kind, part.name)
-            with Blame(owner, "when it was built"), guarded_building(owner):
+            with built_by(owner):
                 modules[part.name] = build(given)
     return modules
 
@@ -92,11 +92,7 @@ def backbone(
         _lines(adapters),
     )
     build, given = registry.load("backbone", name), with_sizes(config, sizes_of(config, registry))
-    with (
-        seeded(f"backbone.{name}", seed),
-        Blame(owner, "when it was built"),
-        guarded_building(owner),
-    ):
+    with seeded(f"backbone.{name}", seed), built_by(owner):
         built = build(given, context)
     check_members(built, owner)
     check_wishes(built, owner, config, needs, registry)

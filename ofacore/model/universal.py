@@ -44,7 +44,7 @@ from ofacore.parallel.process_groups import expert_size, layout
 from ofacore.parallel.sync_batch_norm import uncounted
 from ofacore.plan import criterion_key
 from ofacore.plugin.blame import Blame, who
-from ofacore.plugin.guard import guarded_building
+from ofacore.plugin.guard import built_by
 from ofacore.protocols import (
     Adapter,
     AdapterCall,
@@ -159,11 +159,7 @@ class UniversalModel(nn.Module):
         key = criterion_key(name, options)
         if key not in self.criteria and key not in self.plain_criteria:
             build, owner = self.registry.load("criterion", name), self._owner("criterion", name)
-            with (
-                seeded(f"criterion.{key}", self.seed),
-                Blame(owner, "when it was built"),
-                guarded_building(owner),
-            ):
+            with seeded(f"criterion.{key}", self.seed), built_by(owner):
                 built = build(options)
             if isinstance(built, nn.Module) and (self.stage is None or self.stage.last):
                 self.criteria[key] = built

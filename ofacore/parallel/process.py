@@ -93,7 +93,7 @@ def tune_process(threads: int = 0) -> None:
     """Set threads, flush denormal numbers to zero (softmax backward makes many), keep freed memory.
 
     Two OpenMP teams that spin on the same core slow each other down; ``GOMP_SPINCOUNT=10000`` in the environment
-    limits the spinning, but it is read when the process starts and so cannot be set here.
+    limits the spinning, as the command ``ofa`` sets it. It is read when torch is imported, so it cannot be set here.
 
     Args:
         threads: Threads of torch, at most one for each processor; 0 leaves torch's own choice.

@@ -53,7 +53,8 @@ class ProcessGrid:
                 f"--pp {self.pipeline}; start --nproc {near} or {near + model}, or lower one of them"
             )
         if self.data % self.expert:
-            near = max(n for n in range(1, self.expert + 1) if self.data % n == 0)
+            most = min(self.expert, self.data)
+            near = max(n for n in range(1, most + 1) if self.data % n == 0)
             raise LayoutError(
                 f"--ep {self.expert} does not divide the {self.data} data ranks ({self.world} processes / "
                 f"--tp {self.tensor} / --pp {self.pipeline}); nearest that does: --ep {near}"

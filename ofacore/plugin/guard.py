@@ -16,6 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ofacore.ground.errors import UserError
+from ofacore.plugin.blame import Blame
+from ofacore.plugin.plugin_errors import PluginError
+
+_WHEN = "when it was built"
 _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _DTYPE = "the default dtype of torch"
@@ -44,14 +49,24 @@ def guarded(target: str, owner: str) -> Iterator[None]:
 
 
 @contextmanager
-def guarded_building(owner: str) -> Iterator[None]:
-    """As `guarded`, around the constructor of a component. It may draw random numbers: seeds are its caller's matter.
+def built_by(owner: str) -> Iterator[None]:
+    """Around the constructor of a component: as `guarded`, and what it raises tells whose it is.
+
+    It may draw random numbers: seeds are its caller's matter.
 
     Args:
         owner: The component and its plugin, in words.
+
+    Raises:
+        PluginError: In place of a `ValueError`: a constructor is given options, and one of them is wrong.
     """
-    with _unchanged(f"building {owner}", seeds=False):
-        yield
+    with Blame(owner, _WHEN), _unchanged(f"building {owner}", seeds=False):
+        try:
+            yield
+        except UserError:
+            raise
+        except ValueError as error:
+            raise PluginError(f"{error} ({owner}, {_WHEN})") from error
 
 
 @contextmanager

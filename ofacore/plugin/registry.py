@@ -12,7 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from ofacore.plugin.blame import Blame, Blamed, owned, who
+from ofacore.plugin.blame import Blamed, owned, who
 from ofacore.plugin.conflicts import Index, describe_kind
 from ofacore.plugin.discovery import discover_plugins
 from ofacore.plugin.first_party import (
@@ -20,7 +20,7 @@ from ofacore.plugin.first_party import (
     PLAIN_TEXT_DISTRIBUTION,
     SLOT_DISTRIBUTIONS,
 )
-from ofacore.plugin.guard import guarded, guarded_building
+from ofacore.plugin.guard import built_by, guarded
 from ofacore.plugin.kinds import CORE_KINDS, RESERVED
 from ofacore.plugin.manifest import (
     Component,
@@ -235,7 +235,7 @@ class Registry:
         if kind in ("transform", "row_transform") and not isinstance(built, type):
             return partial(built, **given) if given else built
         owner = who(self, kind, name)
-        with Blame(owner, "when it was built"), guarded_building(owner):
+        with built_by(owner):
             return built(given)
 
     def resolve(self, target: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -51,3 +52,29 @@ def test_nothing_heavy_is_imported(name):
 def test_the_test_of_lightness_can_fail():
     found = _imported("import torch; from ofa_cli.main import main; main(['--help'])")
     assert "torch" in found and "typer" in found
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, "10000 None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "active"}, "None active"),
+    ],
+)
+def test_waiting_threads_leave_their_cores_unless_the_environment_says_otherwise(given, found):
+    code = """
+import atexit, os
+from ofa_cli.main import main
+atexit.register(lambda: print(os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY")))
+main(["explain", "[TEXT:a] -> [TEXT:b]"])
+"""
+    kept = {
+        name: v
+        for name, v in os.environ.items()
+        if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == found

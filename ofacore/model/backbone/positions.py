@@ -17,8 +17,8 @@ from ofacore.model.item_needs import Components
 from ofacore.parallel.host_transfer import to_device
 from ofacore.parallel.regions import own_share
 from ofacore.plugin import PluginError
-from ofacore.plugin.blame import Blame, who
-from ofacore.plugin.guard import guarded_building
+from ofacore.plugin.blame import who
+from ofacore.plugin.guard import built_by
 from ofacore.protocols import (
     AttentionPlace,
     Positions,
@@ -47,7 +47,7 @@ def scheme_of(config: ModelConfig, registry: Components) -> BuildPositions:
     owner = who(registry, "positions", name)
 
     def built(context: PositionsContext) -> Positions:
-        with Blame(owner, "when it was built"), guarded_building(owner):
+        with built_by(owner):
             scheme = build(replace(context, options=options))
         _check_members(scheme, owner)
         return scheme  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from ofacore.model.item_needs import Components
 from ofacore.parallel.host_transfer import numbers_on
 from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame, who
-from ofacore.plugin.guard import guarded_building
+from ofacore.plugin.guard import built_by
 from ofacore.protocols import Layout, Routes
 
 
@@ -90,7 +90,7 @@ class RouterChoice:
             "hidden": hidden,
             "k": min(k, len(names)),
         }
-        with Blame(self.owner, "when it was built"), guarded_building(self.owner):
+        with built_by(self.owner):
             return self.build({**self.options, **given})
 
     def routing(

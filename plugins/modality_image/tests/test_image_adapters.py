@@ -13,6 +13,7 @@ from ofa_modality_image.manifest import COMPONENTS, MANIFEST
 from ofa_modality_image.patch_embed import ImagePatchEmbed
 from ofa_modality_image.resnet import ImageResnet
 from ofa_modality_image.vit import ImageVit
+from ofacore import Generalist, Task
 from ofacore.plugin import PluginError
 from ofacore.protocols import BuildContext, Vocabulary
 
@@ -129,6 +130,13 @@ def test_resnet_keeps_its_statistics_in_training_and_reads_safetensors(tmp_path:
 def test_bad_options_are_named(name: str, changes: dict[str, object], message: str) -> None:
     with pytest.raises((ValueError, PluginError), match=message):
         _build(name, **changes)
+
+
+def test_an_option_that_a_constructor_refuses_is_the_users_to_mend() -> None:
+    rows = [{"img": np.zeros((32, 32, 3), np.uint8), "kind": "cat"}]
+    task = Task("see", "[IMAGE:img] -> [TEXT:kind]", train=rows)
+    with pytest.raises(PluginError, match="stride=6 must be a power.*plugin 'image'.*when it was"):
+        Generalist.create([task], options={"adapter/image_conv": {"stride": 6}})
 
 
 def test_the_manifest_names_things_that_exist() -> None:
