@@ -49,7 +49,9 @@ def report_retention(
         bool, typer.Option("--transfer", help="Measure, too, which task helps which.")
     ] = False,
     rows: Annotated[int, typer.Option(min=0, help="Held-out rows of each task; 0: all.")] = 300,
-    jobs: Annotated[int, typer.Option(min=1, help="Models that are trained at a time.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=256, help="Models that are trained at a time.")
+    ] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/retention"),
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Set a key: train.steps=100.")
