@@ -23,6 +23,7 @@ BY_ADAMW = r"train.optimizer.muon_except=(^|[._])(embed\w*|heads?|positions?|rou
 RECIPES = {
     PLAIN: "",
     AGAIN: "train.seed=2",
+    "every task alike": "train.loss_average=tasks",
     "famo": "train.aggregator=famo",
     "uncertainty": "train.aggregator=uncertainty",
     "progress": "train.aggregator=progress",
