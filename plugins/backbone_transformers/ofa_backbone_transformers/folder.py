@@ -1,4 +1,4 @@
-"""What a folder of transformers says about its model, before any weight is read."""
+"""What a folder of transformers holds, without its model: what it says about it, its tokenizer, single weights."""
 
 from __future__ import annotations
 

@@ -33,14 +33,12 @@ def load_hifigan(folder: str) -> nn.Module:
             f"option vocoder: '{folder}' is neither griffin_lim nor a folder with {CONFIG}"
         )
     try:
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise PluginError("option vocoder: a HiFi-GAN needs `pip install transformers`") from error
-    try:
         settings = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         if settings.get("model_type") == "hifigan":
             return _of_transformers(folder)
         return _of_authors(path, settings)
+    except ImportError as error:
+        raise PluginError("option vocoder: a HiFi-GAN needs `pip install transformers`") from error
     except Exception as error:  # anything, where a file is damaged or holds something else
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise PluginError(f"option vocoder: '{folder}' cannot be used: {reason}") from error
