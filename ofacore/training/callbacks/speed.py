@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -59,7 +60,8 @@ class Speed(Callback):
 
     def _warn_of_idle_threads(self) -> None:
         threads, ratio = torch.get_num_threads(), self.cpu_seconds / max(self.seconds, 1e-9)
-        if threads >= 2 and ratio < LOWEST_RATIO and not self.warned:
+        sleeping = any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"))
+        if threads >= 2 and ratio < LOWEST_RATIO and not sleeping and not self.warned:
             self.warned = True
             logger.warning(
                 "%d threads use only %.1f cores: another process may hold them, or the threads spin on one core; "
