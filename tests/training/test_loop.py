@@ -265,12 +265,17 @@ def test_progress_draws_a_table_on_a_terminal(tmp_path):
     assert "task/slot" in stream.getvalue() and "2/2" in stream.getvalue()
 
 
-def test_idle_threads_are_warned_of_once(tmp_path, caplog, monkeypatch):
+@pytest.mark.parametrize("limit", ["", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_idle_threads_are_warned_of_once_where_they_may_spin(limit, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    if limit:
+        monkeypatch.setenv(limit, "10000")
     trainer, speed = trainer_of(tmp_path), Speed()
     for step in range(1, 31):
         speed.on_step(trainer, StepReport(step, {}, 0.0, 1.0, 8, 80, seconds=1.0, cpu_seconds=1.05))
-    assert caplog.text.count("2 threads use only 1.1 cores") == 1
+    assert caplog.text.count("2 threads use only 1.1 cores") == int(not limit)
     assert speed.read()["train/samples_per_second"] == pytest.approx(8)
 
 
