@@ -13,9 +13,10 @@ from ofacore.ground.errors import UserError
 from ofacore.plan.checking import check, place_of
 from ofacore.plan.planned_run import PlannedRun, plan_each, planned_of
 from ofacore.plugin import Registry
+from ofacore.protocols import RowError
 from ofacore.setup.backbone_settings import with_backbone_settings
 from ofacore.setup.layout_check import aggregator_problems, layout_problems, stage_problems
-from ofacore.sources import open_source
+from ofacore.sources import Source, open_source
 
 
 def read_checked(
@@ -106,9 +107,19 @@ class _Columns:
         except UserError as error:
             self.problems.append(Problem(path, str(error)))
             return ()
+        columns = source.columns
         if not len(source):
             self.problems.append(Problem(path, "there are no rows"))
-        return source.columns
+        elif not columns:
+            self._read_first(source, path)
+        return columns
+
+    def _read_first(self, source: Source, path: str) -> None:
+        """Rows without any column: the first one says what it is instead."""
+        try:
+            source[0]
+        except RowError as error:
+            self.problems.append(Problem(path, str(error)))
 
 
 def _sizes(config: RunConfig) -> list[Problem]:

@@ -159,6 +159,29 @@ tasks:
     }
 
 
+TRUTH = """tasks:
+  cap: {weight: true, class_weights: {c: {a: false}}}
+train:
+  steps: true
+  lr: {warmup: false}
+  optimizer: {betas: [true, 0.9]}
+model: {hidden: true, qk_norm: true}
+"""
+
+
+def test_a_truth_value_is_no_number(tmp_path: Path) -> None:
+    path = write(tmp_path, "run.yaml", TRUTH)
+    expected = {
+        "tasks.cap.weight": f"{path}:2: tasks.cap.weight: found true, expected a number",
+        "tasks.cap.class_weights.c.a": f"{path}:2: tasks.cap.class_weights.c.a: found false, expected a number",
+        "train.steps": f"{path}:4: train.steps: found true, expected a number",
+        "train.lr.warmup": f"{path}:5: train.lr.warmup: found false, expected a number",
+        "train.optimizer.betas.0": f"{path}:6: train.optimizer.betas.0: found true, expected a number",
+        "model.hidden": f"{path}:7: model.hidden: found true, expected a number",
+    }
+    assert problems([path]) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -70,6 +70,7 @@ def test_a_task_needs_a_name(name: str) -> None:
     ("task", "sizes", "said"),
     [
         ({"train": []}, {}, "there are no rows"),
+        ({"valid": [None]}, {}, "rows[0]: a NoneType, but a row is a dictionary"),
         ({"columns": {"a": "zz"}}, {}, "column 'zz'"),
         ({"metrics": [{"metric": "exact_mach", "slot": "b"}]}, {}, "did you mean 'exact_match'?"),
         ({}, {"hidden": 33}, "multiple of 2"),
