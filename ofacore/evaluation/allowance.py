@@ -42,9 +42,11 @@ class Allowance:
     def of_task(self) -> Iterator[Deadline]:
         """The time of the next task; what it takes is taken off."""
         began = self.clock()
-        share = None if self.seconds is None else max(0.0, self.seconds) / max(1, self.tasks)
+        until = None
+        if self.seconds is not None:
+            until = began + max(0.0, self.seconds) / max(1, self.tasks)
         try:
-            yield Deadline(None if share is None else began + share, self.clock)
+            yield Deadline(until, self.clock)
         finally:
             self.tasks -= 1
             if self.seconds is not None:
@@ -88,7 +90,7 @@ def fitted(
     first = True
     while True:
         began = deadline.clock()
-        found = method(task if count == rows else task.some(spread(rows, count)))
+        found = method(_part(task, count))
         if count == rows:
             return found, rows
         if found is None:  # it may need more rows to see that it applies
@@ -102,6 +104,14 @@ def fitted(
             possible = count
         first = False
         count = min(possible, _GROWTH * count)
+
+
+def _part(task: BaselineTask | ContrastTask, count: int) -> BaselineTask | ContrastTask:
+    """The task with so many of its rows."""
+    rows = len(task)
+    if count == rows:
+        return task
+    return task.some(spread(rows, count))
 
 
 def told(name: str, rows: int, of: int) -> str:

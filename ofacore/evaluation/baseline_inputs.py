@@ -90,13 +90,15 @@ def contrast_task(
     both = [slot for side in sides for slot in side]
     found = []
     for row in _readable(train, most):
-        pair = [_inputs_or_none(encoder, row, side) for side in sides]
+        pair = _inputs_of_sides(encoder, row, sides)
         if all(pair):
             found.append(pair)
     if len(found) < LEAST_ROWS:
         return None
-    asked = [[_inputs_or_none(encoder, row, side) for side in sides] for row in rows]
-    left, right = (_pooled([pair[place] for pair in [*found, *asked]]) for place in (0, 1))
+    asked = [_inputs_of_sides(encoder, row, sides) for row in rows]
+    pairs = [*found, *asked]
+    left = _pooled([pair[0] for pair in pairs])
+    right = _pooled([pair[1] for pair in pairs])
     count, types = len(found), {slot.name: slot.type for slot in both}
     return ContrastTask(left[:count], right[:count], left[count:], right[count:], types)
 
@@ -114,6 +116,12 @@ def _sides(encoder: Encoder, contrast: Contrast) -> list[SlotPlan]:
 def _readable(train: Source, most: int) -> Iterator[Row]:
     """Up to so many rows, evenly spread, without those that cannot be read."""
     return (row for _, row in readable(train, most) if not isinstance(row, RowError))
+
+
+def _inputs_of_sides(
+    encoder: Encoder, row: Row, sides: Sequence[Sequence[SlotPlan]]
+) -> list[dict[str, Any]]:
+    return [_inputs_or_none(encoder, row, side) for side in sides]
 
 
 def _inputs_or_none(encoder: Encoder, row: Row, slots: Sequence[SlotPlan]) -> dict[str, Any]:
@@ -162,7 +170,7 @@ def _pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for name in names:
         arrays = [row[name] for row in rows if isinstance(row.get(name), np.ndarray)]
         depth = max(array.ndim for array in arrays)
-        shape = [max(_length(array, axis) for array in arrays) for axis in range(depth)]
+        shape = [_longest(arrays, axis) for axis in range(depth)]
         sizes = [min(_CELLS, size) for size in shape[:-1]] + shape[-1:]
         while np.prod(sizes) > _NUMBERS and max(sizes[:-1], default=1) > 1:
             sizes = [max(1, size // 2) for size in sizes[:-1]] + sizes[-1:]
@@ -170,6 +178,10 @@ def _pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             if isinstance(row.get(name), np.ndarray):
                 row[name] = _resized(row[name], sizes).ravel()
     return found
+
+
+def _longest(arrays: Sequence[np.ndarray], axis: int) -> int:
+    return max(_length(array, axis) for array in arrays)
 
 
 def _length(array: np.ndarray, axis: int) -> int:

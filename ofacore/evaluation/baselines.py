@@ -232,7 +232,8 @@ def _answers(
 
 
 def _check_count(answers: BaselineAnswers | ContrastAnswers, rows: int) -> None:
-    given = len(answers.left if isinstance(answers, ContrastAnswers) else answers.values)
+    answered = answers.left if isinstance(answers, ContrastAnswers) else answers.values
+    given = len(answered)
     if given != rows:
         raise ValueError(f"it gives {given} answers for {rows} rows")
 

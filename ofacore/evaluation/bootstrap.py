@@ -61,10 +61,11 @@ def resampled(
     rng = np.random.default_rng(seed)
     drawn = [scores(rng.integers(0, samples, samples).tolist()) for _ in range(rounds)]
     names = dict.fromkeys(name for values in drawn for name in values)
-    return {
-        name: _limits(np.array([values.get(name, np.nan) for values in drawn]), share)
-        for name in names
-    }
+    limits = {}
+    for name in names:
+        of_name = [values.get(name, np.nan) for values in drawn]
+        limits[name] = _limits(np.array(of_name), share)
+    return limits
 
 
 def _limits(values: np.ndarray, share: float) -> tuple[float, float]:

@@ -100,9 +100,11 @@ def score_contrast(
         kept.append((name, row))
         rows.append(encoder.columns.apply(row))
         pairs.append(vectors)
+    if not read:
+        return [], (), left, kept
     scores: list[ScoreRow] = []
     failures: list[MetricError] = []
-    for number, use in enumerate(plan.metrics if read else ()):
+    for number, use in enumerate(plan.metrics):
         judged = judged_sides(use, plan, rows, pairs, len(left))
         try:
             with blaming(plan.name, use):

@@ -59,13 +59,19 @@ def candidate_log_probs(
     """
     own = encoder.plan.columns.get(slot, slot)
     lists = [_candidates(encoder, row, column) for row in rows]
-    asked = [
-        {**row, own: value}
-        for row, values in zip(rows, lists, strict=True)
-        for value in ([] if isinstance(values, RowError) else values)
-    ]
+    asked: list[Mapping[str, Any]] = []
+    for row, values in zip(rows, lists, strict=True):
+        if not isinstance(values, RowError):
+            asked += [{**row, own: value} for value in values]
     scored = iter(reference_log_probs(model, encoder, asked, slot))
-    return [v if isinstance(v, RowError) else _totals([next(scored) for _ in v]) for v in lists]
+    found: list[Scored] = []
+    for values in lists:
+        if isinstance(values, RowError):
+            found.append(values)
+        else:
+            of_row = [next(scored) for _ in values]
+            found.append(_totals(of_row))
+    return found
 
 
 def _candidates(encoder: Encoder, row: Mapping[str, Any], column: str) -> list[Any] | RowError:

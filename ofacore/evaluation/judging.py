@@ -133,10 +133,11 @@ class Judging:
     @cached_property
     def _mapped(self) -> list[dict[str, Any]]:
         """Rows with columns mapped and transformed, and references in place of what was written for them."""
-        return [
-            {**self._columns(row), **{name: _value(one) for name, one in found.items()}}
-            for row, found in zip(self.rows, self.references, strict=True)
-        ]
+        mapped = []
+        for row, found in zip(self.rows, self.references, strict=True):
+            references = {name: _value(one) for name, one in found.items()}
+            mapped.append({**self._columns(row), **references})
+        return mapped
 
     def _columns(self, row: Answered) -> Row:
         return self.values.encoder.columns.apply(row.raw) if row.mapped is None else row.mapped

@@ -61,23 +61,12 @@ def try_metrics(assembly: Assembly, data: Mapping[str, TaskRows]) -> list[Tried]
         problems += wrong
         if wrong:
             continue
-        if sides(plan) is not None:
-            for number, result in enumerate(_tried_sides(plan, assembly, data.get(name))):
-                if isinstance(result, Tried):
-                    tried.append(_named(result, number, plan))
-                else:
-                    problems.append(Problem(f"tasks.{name}.metrics.{number}", str(result)))
-            continue
-        rows = _rows(assembly, plan, data[name]) if plan.metrics and name in data else []
-        judging = Judging(TargetValues.of(assembly.encoder(plan)), rows, assembly.registry)
-        for number, use in enumerate(plan.metrics if rows else ()):
-            found = _try(use, judging)
-            if isinstance(found, Tried):
-                tried.append(_named(found, number, plan))
+        trying = _tried_slots if sides(plan) is None else _tried_sides
+        for number, result in enumerate(trying(plan, assembly, data.get(name))):
+            if isinstance(result, Tried):
+                tried.append(_named(result, number, plan))
             else:
-                problems.append(
-                    Problem(f"tasks.{name}.metrics.{number}", _message(plan, use, found))
-                )
+                problems.append(Problem(f"tasks.{name}.metrics.{number}", result))
     if problems:
         raise ConfigError(problems)
     return tried
@@ -98,10 +87,26 @@ def _misplaced(plan: TaskPlan, assembly: Assembly) -> list[Problem]:
     ]
 
 
+def _tried_slots(
+    plan: TaskPlan, assembly: Assembly, data: TaskRows | None
+) -> Iterator[Tried | str]:
+    """Metrics of slots, tried on references, or why they do not fit; nothing where no row can be used."""
+    rows = _rows(assembly, plan, data) if plan.metrics and data is not None else []
+    judging = Judging(TargetValues.of(assembly.encoder(plan)), rows, assembly.registry)
+    if not rows:
+        return
+    for use in plan.metrics:
+        found = _try(use, judging)
+        if isinstance(found, Tried):
+            yield found
+        else:
+            yield _message(plan, use, found)
+
+
 def _tried_sides(
     plan: TaskPlan, assembly: Assembly, data: TaskRows | None
-) -> Iterator[Tried | MetricError]:
-    """Metrics of embeddings, tried on rows with vectors that are made up."""
+) -> Iterator[Tried | str]:
+    """Metrics of embeddings, tried on rows with vectors that are made up, or why they do not fit."""
     source = None if data is None else data.held_out() or data.train
     rows = [] if source is None else _mapped_rows(assembly, plan, source)
     for use in plan.metrics:
@@ -112,7 +117,7 @@ def _tried_sides(
                 names = tuple(metric.compute()) if rows else ()
                 yield Tried(plan.name, names, metric.higher_is_better)
         except MetricError as error:
-            yield error
+            yield str(error)
 
 
 def _mapped_rows(assembly: Assembly, plan: TaskPlan, source: Source) -> list[Mapping[str, Any]]:

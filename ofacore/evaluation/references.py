@@ -154,7 +154,8 @@ class TargetValues:
             raise NoReference(slot.name, "")
         try:
             if slot.repeat:
-                return self._all(value if self._is_several(value, slot) else [value], slot, ctx)
+                values = value if self._is_several(value, slot) else [value]
+                return self._all(values, slot, ctx)
             return self._one(value, slot, ctx)
         except RowError as error:
             refused = error

@@ -71,10 +71,8 @@ def read_predictions(folder: Path) -> dict[str, list[Prediction]]:
     Raises:
         ResultsError: A file cannot be read.
     """
-    return {
-        task: [_parsed(path, line, Prediction.read) for line in _read_lines(path)]
-        for task, path in _files(folder, PREDICTIONS)
-    }
+    files = _files(folder, PREDICTIONS)
+    return {task: _parsed_lines(path, Prediction.read) for task, path in files}
 
 
 def read_samples(folder: Path) -> dict[str, list[Sample]]:
@@ -83,10 +81,8 @@ def read_samples(folder: Path) -> dict[str, list[Sample]]:
     Raises:
         ResultsError: A file cannot be read.
     """
-    return {
-        task: [_parsed(path, line, lambda found: Sample(**found)) for line in _read_lines(path)]
-        for task, path in _files(folder, SAMPLES)
-    }
+    files = _files(folder, SAMPLES)
+    return {task: _parsed_lines(path, _sample) for task, path in files}
 
 
 def scores_or_none(folder: Path) -> list[ScoreRow]:
@@ -95,6 +91,10 @@ def scores_or_none(folder: Path) -> list[ScoreRow]:
         return read_scores(folder)
     except ResultsError:
         return []
+
+
+def _sample(stored: Mapping[str, Any]) -> Sample:
+    return Sample(**stored)
 
 
 def _score(row: Mapping[str, Any], known: set[str]) -> ScoreRow:
@@ -120,6 +120,10 @@ def _read_lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def _parsed_lines(path: Path, make: Any) -> list[Any]:
+    return [_parsed(path, line, make) for line in _read_lines(path)]
 
 
 def _parsed(path: Path, line: str, make: Any) -> Any:

@@ -251,10 +251,7 @@ def _contrast(
     given: list[JudgedMetric] = []
     scores, failed, left, kept = score_contrast(generalist, plan, data, split, limit, given)
     of_rows = [row for row in scores if row.items]
-    predictions = [
-        Prediction(name, scores={row.metric: row.items[k] for row in of_rows})
-        for k, (name, _) in enumerate(kept)
-    ]
+    predictions = [_judged_row(name, place, of_rows) for place, (name, _) in enumerate(kept)]
     predictions += [Prediction(one.name, problem=one.reason) for one in left]
     told = tuple(notices(plan.name, len(kept) + len(left), left))
     scores = [replace(row, available=len(source)) for row in scores]
@@ -266,6 +263,11 @@ def _contrast(
             scores[0] = replace(scores[0], baseline=best.score, baseline_doc=best.doc)
     lost = _told(left)
     return Evaluation(plan.name, scores, [], lost, failed, told, predictions, judged=given)
+
+
+def _judged_row(name: str, place: int, scores: Sequence[ScoreRow]) -> Prediction:
+    """A row of a contrast with what each metric gives it."""
+    return Prediction(name, scores={score.metric: score.items[place] for score in scores})
 
 
 def _told(left: Sequence[LeftOut]) -> tuple[str, ...]:

@@ -147,22 +147,27 @@ def _scores(judged: Judged, use: MetricUse, registry: Registry, rounds: int) -> 
         baselines[first] = filled(judged, use, registry, judged.baseline).compute()[first]
     limits, size = _intervals(judged, use, registry, metric, values, rounds), len(judged.rows)
     items = tuple(float(one) for one in metric.items())
-    return [
-        ScoreRow(
+    rows = []
+    for name, value in values.items():
+        low, high = limits.get(name, _UNKNOWN)
+        baseline_doc = judged.baseline_doc if name in baselines else ""
+        of_rows = items if name == first and len(items) == size else ()
+        row = ScoreRow(
             judged.task,
             name,
             value,
-            *limits.get(name, _UNKNOWN),
+            low,
+            high,
             baselines.get(name),
-            judged.baseline_doc if name in baselines else "",
+            baseline_doc,
             size,
             metric.higher_is_better,
             left_out=judged.left_out,
             slot=use.slot,
-            items=items if name == first and len(items) == size else (),
+            items=of_rows,
         )
-        for name, value in values.items()
-    ]
+        rows.append(row)
+    return rows
 
 
 def filled(
@@ -176,13 +181,13 @@ def filled(
     metric: Metric = registry.make("metric", use.metric, use.options)
     chosen = range(len(predictions)) if picked is None else picked
     column = reference_column(metric, use)
-    rows = [
-        {**judged.rows[i], **{f"predicted:{n}": v for n, v in predictions[i].items()}}
-        for i in chosen
-    ]
-    metric.update(
-        [predictions[i].get(use.slot) for i in chosen], [row.get(column) for row in rows], rows
-    )
+    rows = []
+    for i in chosen:
+        predicted = {f"predicted:{name}": value for name, value in predictions[i].items()}
+        rows.append({**judged.rows[i], **predicted})
+    answers = [predictions[i].get(use.slot) for i in chosen]
+    references = [row.get(column) for row in rows]
+    metric.update(answers, references, rows)
     return metric
 
 

@@ -91,11 +91,12 @@ class Validator:
                     counts[term] = counts.get(term, 0) + int(count)
         found = everyones((totals, counts))
         terms = dict.fromkeys(term for each, _ in found for term in each)
-        return {
-            f"valid/{term}/loss": sum(each.get(term, 0.0) for each, _ in found)
-            / max(1, sum(n.get(term, 0) for _, n in found))
-            for term in terms
-        }
+        losses = {}
+        for term in terms:
+            total = sum(each.get(term, 0.0) for each, _ in found)
+            count = sum(each.get(term, 0) for _, each in found)
+            losses[f"valid/{term}/loss"] = total / max(1, count)
+        return losses
 
     def _metrics(self) -> dict[str, float]:
         limit = self.generalist.assembly.config.train.validation.samples
