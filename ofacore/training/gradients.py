@@ -432,9 +432,9 @@ class GradientPass:
             self.optimizer.zero_grad()
             what = "the loss" if kind == "nan" else "the gradient"
             way_out = "look at these rows, or set train.faults.nan=skip"
-            raise NonFiniteError(
-                step, samples, what, f"{reason}: {told}; {way_out}" if told else way_out
-            )
+            if told:
+                way_out = f"{reason}: {told}; {way_out}"
+            raise NonFiniteError(step, samples, what, way_out)
         found = f"{reason}: {told}" if told else reason
         return self.counters.note_skipped(step, kind, samples, found, cause)
 

@@ -124,15 +124,18 @@ class Progress(Callback):
 
     def _view(self, trainer: Trainer, report: StepReport) -> RunView:
         found = self.validation
+        left = self.time_left.seconds(trainer) if self.time_left else 0.0
         losses = {name.removeprefix("train/"): value for name, value in self.losses.items()}
+        scores = found.scores() if found else {}
+        validated = found.validated if found and found.values else -1
         return RunView(
-            report.step,
-            trainer.config.steps,
-            self.samples / max(self.seconds, 1e-9),
-            self.time_left.seconds(trainer) if self.time_left else 0.0,
-            sum(trainer.faults.totals.values()),
-            epochs(trainer.cursor, self.rows),
-            losses,
-            found.scores() if found else {},
-            found.validated if found and found.values else -1,
+            step=report.step,
+            steps=trainer.config.steps,
+            samples_per_second=self.samples / max(self.seconds, 1e-9),
+            seconds_left=left,
+            faults=sum(trainer.faults.totals.values()),
+            epochs=epochs(trainer.cursor, self.rows),
+            losses=losses,
+            scores=scores,
+            validated=validated,
         )

@@ -130,9 +130,10 @@ class Validation(Callback):
         """
         if not self.checkpoint.best:
             points = self.joined(values)
-            self._judge_by(_LOSS if points is None else self.joined.told, points is not None)
             if points is not None:
+                self._judge_by(self.joined.told, higher=True)
                 return points
+            self._judge_by(_LOSS, higher=False)
             losses = [value for name, value in values.items() if name.endswith("/loss")]
             return sum(losses) / len(losses) if losses else math.nan
         found = next((values[name] for name in self._names if name in values), None)

@@ -68,12 +68,15 @@ class Ema:
     def place(self) -> None:
         """Put the averaged weights in place for good; see `applied`."""
         for name, parameter in self.parameters.items():
-            _put(
-                parameter,
-                self.average[name] if name in self.average else local(parameter.detach()).clone(),
-            )
+            _put(parameter, self._averaged(name, parameter))
         if self.owner_of:
             share_updates(self.parameters, self.owner_of)
+
+    def _averaged(self, name: str, parameter: nn.Parameter) -> Tensor:
+        """The average of a parameter; its own value where this process keeps none."""
+        if name in self.average:
+            return self.average[name]
+        return local(parameter.detach()).clone()
 
     def own_parts(self) -> dict[str, tuple[Tensor, nn.Parameter]]:
         """Portable name -> what this process holds of the average, and the parameter it is cut as."""

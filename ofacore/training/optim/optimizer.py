@@ -300,7 +300,8 @@ class RunOptimizer:
         rows, master = self._rows(name), self.masters[name]
         first = next((stored[part] for part in rows if part in stored), None)
         if first is not None:
-            value = first.new_zeros(() if first.ndim == 0 else master.shape, device=master.device)
+            shape = () if first.ndim == 0 else master.shape
+            value = first.new_zeros(shape, device=master.device)
             gather(rows, stored, value)
             self._owner(name).state[master][kept] = value
 

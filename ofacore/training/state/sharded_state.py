@@ -90,9 +90,8 @@ def _optimizer_pieces(trainer: Trainer, known: Mapping[str, Stored]) -> dict[str
     found = {}
     for portable, (value, parameter) in trainer.optimizer.own_rows().items():
         for what, entry in kept.get(portable, ()):
-            empty = torch.empty(
-                value.shape if entry.shape else (), dtype=entry.dtype, device=value.device
-            )
+            shape = value.shape if entry.shape else ()
+            empty = torch.empty(shape, dtype=entry.dtype, device=value.device)
             found[f"{portable}|{what}"] = piece(empty, parameter, lengths.get(portable))
     return found
 

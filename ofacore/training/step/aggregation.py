@@ -173,7 +173,8 @@ class TaskGradients:
 
     def for_everyone(self, zeros: Sequence[Totals]) -> list[Totals]:
         """Zeros that give every task of the step a backward pass, for ranks that must make equally many."""
-        return [{task: zero[""] for task in ("", *self._tasks)} for zero in zeros]
+        tasks = ("", *self._tasks)
+        return [dict.fromkeys(tasks, zero[""]) for zero in zeros]
 
     def note(self, total: Totals) -> None:
         """Losses of some items."""
@@ -229,7 +230,10 @@ class TaskGradients:
     def _everyones_losses(self) -> dict[str, float]:
         own = {task: float(torch.stack(values).sum()) for task, values in self._losses.items()}
         known = everyones(own)
-        return {task: math.fsum(losses.get(task, 0.0) for losses in known) for task in self._tasks}
+        losses = {}
+        for task in self._tasks:
+            losses[task] = math.fsum(each.get(task, 0.0) for each in known)
+        return losses
 
 
 def _finite(gradients: Gradients) -> bool:

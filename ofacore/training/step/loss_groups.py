@@ -54,19 +54,24 @@ def without(groups: Iterable[TermGroup], samples: Sequence[int]) -> list[TermGro
 def join_groups(groups: Sequence[TermGroup], offsets: Sequence[int]) -> TermGroup:
     """Groups of several micro-batches as one; ``offsets`` renumber their samples. Its ``index`` means nothing."""
     first = groups[0]
+    labels = {}
+    for name in first.labels:
+        labels[name] = torch.cat([group.labels[name] for group in groups])
+    label_lengths = {}
+    for name in first.label_lengths:
+        label_lengths[name] = _chained(group.label_lengths[name] for group in groups)
+    samples: list[int] = []
+    for group, offset in zip(groups, offsets, strict=True):
+        samples += [sample + offset for sample in group.samples]
     return replace(
         first,
-        lengths=_chained(g.lengths for g in groups),
-        labels={name: torch.cat([g.labels[name] for g in groups]) for name in first.labels},
-        label_lengths={
-            name: _chained(g.label_lengths[name] for g in groups) for name in first.label_lengths
-        },
-        terms=_chained(g.terms for g in groups),
-        counts=_chained(g.counts for g in groups),
-        weights=_chained(g.weights for g in groups),
-        samples=tuple(
-            s + offset for g, offset in zip(groups, offsets, strict=True) for s in g.samples
-        ),
+        lengths=_chained(group.lengths for group in groups),
+        labels=labels,
+        label_lengths=label_lengths,
+        terms=_chained(group.terms for group in groups),
+        counts=_chained(group.counts for group in groups),
+        weights=_chained(group.weights for group in groups),
+        samples=tuple(samples),
     )
 
 

@@ -29,7 +29,7 @@ def in_step(model: Any, batches: Sequence[Batch]) -> Sequence[Batch]:
     if not lockstep(model):
         return batches
     names: frozenset[str] = getattr(model, "collective", frozenset())
-    own = [{(side, call.adapter) for side, call in _calls(batch, names)} for batch in batches]
+    own = [_kinds(batch, names) for batch in batches]
     found = everyones((own, _smallest(batches, names)))
     places = max(len(each) for each, _ in found)
     offered: dict[Kind, AdapterCall] = {}
@@ -44,13 +44,17 @@ def in_step(model: Any, batches: Sequence[Batch]) -> Sequence[Batch]:
 def _with(
     batch: Batch, place: int, found: Any, offered: dict[Kind, AdapterCall], own: list[set[Kind]]
 ) -> Batch:
-    called = {kind for each, _ in found if place < len(each) for kind in each[place]}
-    missing = sorted(called - (own[place] if place < len(own) else set()))
-    return (
-        replace(batch, stand_ins=tuple((kind[0], offered[kind]) for kind in missing))
-        if missing
-        else batch
-    )
+    missing = {kind for each, _ in found if place < len(each) for kind in each[place]}
+    if place < len(own):
+        missing -= own[place]
+    if not missing:
+        return batch
+    stand_ins = tuple((kind[0], offered[kind]) for kind in sorted(missing))
+    return replace(batch, stand_ins=stand_ins)
+
+
+def _kinds(batch: Batch, names: frozenset[str]) -> set[Kind]:
+    return {(side, call.adapter) for side, call in _calls(batch, names)}
 
 
 def _calls(batch: Batch, names: frozenset[str]) -> Iterator[tuple[Side, AdapterCall]]:

@@ -156,19 +156,10 @@ class StepCache:
 
     def _losses(self, cached: Sequence[Cached], scale: Scale, unread: Unread | None) -> Weighed:
         joint, everything = _join(cached)
-        device = next(
-            (
-                leaf.device
-                for each in cached
-                for leaf in each.leaves.values()
-                if each.place is not None
-            ),
-            None,
-        )
-        leaves = {
-            name: torch.cat([each.leaves[name].to(device) for each in cached])
-            for name in cached[0].leaves
-        }
+        device = _own_device(cached)
+        leaves = {}
+        for name in cached[0].leaves:
+            leaves[name] = torch.cat([each.leaves[name].to(device) for each in cached])
         losses = [(joint, self.model.loss(joint, with_leaves(leaves)))]
         if unread is None:
             return weigh(losses, everything, scale)
@@ -195,15 +186,25 @@ def _taken_from(cached: Cached) -> dict[str, Tensor] | None:
 
 def _foreign(own: Mapping[Key, Sequence[Cached]]) -> dict[Key, list[Cached]]:
     """What another process gets to see."""
+    shown = {}
+    for key, cached in own.items():
+        shown[key] = [_on_cpu(each) for each in cached]
+    return shown
 
-    def shown(each: Cached) -> Cached:
-        return replace(
-            each,
-            leaves={name: leaf.detach().cpu() for name, leaf in each.leaves.items()},
-            place=None,
-        )
 
-    return {key: [shown(each) for each in cached] for key, cached in own.items()}
+def _on_cpu(cached: Cached) -> Cached:
+    """Predictions alone, of a micro-batch that is not the reader's own."""
+    leaves = {name: leaf.detach().cpu() for name, leaf in cached.leaves.items()}
+    return replace(cached, leaves=leaves, place=None)
+
+
+def _own_device(cached: Sequence[Cached]) -> torch.device | None:
+    """Where this process has its own predictions; None without any."""
+    for each in cached:
+        if each.place is not None:
+            for leaf in each.leaves.values():
+                return leaf.device
+    return None
 
 
 def _join(cached: Sequence[Cached]) -> tuple[TermGroup, Batch]:

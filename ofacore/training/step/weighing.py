@@ -141,7 +141,8 @@ class Unread:
         """Sums of all that was noted; None where an item is not finite."""
         losses = [loss for held, _ in self.noted for _, loss in held]
         tensors = [tensor for loss in losses for tensor in _tensors(loss)]
-        numbers = iter(torch.cat(tensors).tolist() if tensors else [])
+        read = torch.cat(tensors).tolist() if tensors else []
+        numbers = iter(read)
         sums = TermSums()
         for held, report in self.noted:
             own = TermSums()
@@ -211,9 +212,11 @@ def weigh(losses: Iterable[tuple[TermGroup, Loss]], batch: Batch, scale: Scale) 
 def joined(totals: Sequence[Totals]) -> Totals:
     """Totals of several parts together."""
     tasks = dict.fromkeys(task for each in totals for task in each)
-    return {
-        task: torch.stack([each[task] for each in totals if task in each]).sum() for task in tasks
-    }
+    sums = {}
+    for task in tasks:
+        parts = [each[task] for each in totals if task in each]
+        sums[task] = torch.stack(parts).sum()
+    return sums
 
 
 def backward(totals: Totals, inputs: Sequence[Tensor] | None = None) -> Iterator[str]:
