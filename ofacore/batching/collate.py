@@ -219,7 +219,9 @@ def _with_memory(
     source_spans: np.ndarray,
 ) -> LayoutFacts:
     """Notes what the rows of a target read: of a source that several sequences of a row read, one copy."""
-    read = [[_sources_of(row, memory) for row in rows] for rows in groups]
+    read = []
+    for rows in groups:
+        read.append([_sources_of(row, memory) for row in rows])
     source_lengths = _lengths(source_spans)
     layout.memory = torch.tensor(memory, dtype=torch.long)
     layout.memory_rows = _matrices(read, source_spans)
@@ -342,7 +344,10 @@ def _concatenated(parts: Sequence[Mapping[str, np.ndarray]], owner: str) -> dict
             raise ValueError(
                 f"{owner}: segments bring different features, {sorted(names)} and {sorted(part)}"
             )
-    return {name: _joined([np.asarray(part[name]) for part in parts]) for name in parts[0]}
+    joined = {}
+    for name in parts[0]:
+        joined[name] = _joined([np.asarray(part[name]) for part in parts])
+    return joined
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -65,14 +65,23 @@ def memory_seen(
     """
     full, blind = [], []
     for rows in groups:
-        held = [[number for number in row if lengths[number]] for row in rows]
+        held = [_held(row, lengths) for row in rows]
         read = [_sources_read(row, memory, source_lengths) for row in held]
         full.append(_reads_all_or_none(read, source_lengths))
         numbers = [number for row in held for number in row]
         idle = any(memory[n] < 0 or not source_lengths[memory[n]] for n in numbers)
-        places = {sum(lengths[number] for number in row) for row in rows}
+        places = {_total(row, lengths) for row in rows}
         blind.append(idle or len(places) > 1)
     return tuple(full), tuple(blind)
+
+
+def _held(row: Sequence[int], lengths: Sequence[int]) -> list[int]:
+    """The sequences of a row that have positions."""
+    return [number for number in row if lengths[number]]
+
+
+def _total(numbers: Iterable[int], lengths: Sequence[int]) -> int:
+    return sum(lengths[number] for number in numbers)
 
 
 def _sources_read(
@@ -85,7 +94,7 @@ def _sources_read(
 
 def _reads_all_or_none(read: Sequence[set[int]], source_lengths: Sequence[int]) -> bool:
     """Every row of a group reads a single source, as long as the longest, or nothing."""
-    sizes = [sum(source_lengths[source] for source in sources) for sources in read]
+    sizes = [_total(sources, source_lengths) for sources in read]
     widest = max(sizes, default=0)
     for sources, size in zip(read, sizes, strict=True):
         if sources and (len(sources) > 1 or size != widest):

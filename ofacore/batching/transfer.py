@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ofacore.contract.batch import RowPlaces
 from ofacore.parallel.host_transfer import to_device
@@ -13,8 +14,7 @@ from ofacore.protocols import AdapterCall, Batch, BatchSide, Layout, TermGroup
 
 def batch_on(batch: Batch, device: torch.device) -> Batch:
     """A micro-batch with all its tensors on a device; the same object where they are there already."""
-    sides = [side.layout.sequence for side in (batch.source, batch.target) if side is not None]
-    if all(tensor.device == device for tensor in (*sides, *(group.index for group in batch.terms))):
+    if all(tensor.device == device for tensor in _one_of_each(batch)):
         return batch
     return replace(
         batch,
@@ -25,6 +25,13 @@ def batch_on(batch: Batch, device: torch.device) -> Batch:
     )
 
 
+def _one_of_each(batch: Batch) -> list[Tensor]:
+    """A tensor of each side and each group of terms; the others are where it is."""
+    sides = [side.layout.sequence for side in (batch.source, batch.target) if side is not None]
+    groups = [group.index for group in batch.terms]
+    return sides + groups
+
+
 def _side_on(side: BatchSide | None, device: torch.device) -> BatchSide | None:
     if side is None:
         return None
@@ -32,7 +39,7 @@ def _side_on(side: BatchSide | None, device: torch.device) -> BatchSide | None:
         side,
         layout=_layout_on(side.layout, device),
         calls=tuple(_call_on(call, device) for call in side.calls),
-        order=None if side.order is None else to_device(side.order, device),
+        order=_known_on(side.order, device),
     )
 
 
@@ -46,7 +53,7 @@ def _layout_on(layout: Layout, device: torch.device) -> Layout:
         layout,
         **{name: to_device(getattr(layout, name), device) for name in names},
         rows=tuple(to_device(rows, device) for rows in layout.rows),
-        memory=None if layout.memory is None else to_device(layout.memory, device),
+        memory=_known_on(layout.memory, device),
         memory_rows=tuple(to_device(rows, device) for rows in layout.memory_rows),
         facts=facts,
     )
@@ -55,8 +62,11 @@ def _layout_on(layout: Layout, device: torch.device) -> Layout:
 def _places_on(places: RowPlaces, device: torch.device) -> RowPlaces:
     if places.index is None:
         return places
-    inverse = None if places.inverse is None else to_device(places.inverse, device)
-    return RowPlaces(to_device(places.index, device), inverse)
+    return RowPlaces(to_device(places.index, device), _known_on(places.inverse, device))
+
+
+def _known_on(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else to_device(tensor, device)
 
 
 def _call_on(call: AdapterCall, device: torch.device) -> AdapterCall:
