@@ -71,9 +71,13 @@ def usable_members(
     values: Sequence[Any], slots: Sequence[SlotPlan], preprocessors: Mapping[str, Preprocessor]
 ) -> tuple[Any, ...]:
     """Those members that the preprocessors of all slots take."""
-    return tuple(
-        value for value in values if all(_takes(slot, value, preprocessors) for slot in slots)
-    )
+    return tuple(value for value in values if _all_take(slots, value, preprocessors))
+
+
+def _all_take(
+    slots: Sequence[SlotPlan], value: Any, preprocessors: Mapping[str, Preprocessor]
+) -> bool:
+    return all(_takes(slot, value, preprocessors) for slot in slots)
 
 
 def member_problem(

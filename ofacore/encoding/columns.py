@@ -55,10 +55,9 @@ class ColumnMap:
         Raises:
             UnknownNameError: No transform of that name is installed.
         """
-        functions = {
-            key: tuple(load("transform", name) for name in names)
-            for key, names in transforms.items()
-        }
+        functions = {}
+        for key, names in transforms.items():
+            functions[key] = tuple(load("transform", name) for name in names)
         return cls(dict(columns), functions, tuple(files), frozenset(read))
 
     def apply(self, row: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:

@@ -513,14 +513,14 @@ class Encoder:
     @cached_property
     def _drops(self) -> dict[str, list[tuple[int, float]]]:
         """Text of a template -> position and probability of source slots that are dropped now and then."""
-        return {
-            template.text: [
+        drops = {}
+        for template in self.plan.templates:
+            drops[template.text] = [
                 (slot.position, float(slot.attributes["drop_prompt"]))
                 for slot in template.slots.values()
                 if slot.side == "source" and slot.attributes.get("drop_prompt")
             ]
-            for template in self.plan.templates
-        }
+        return drops
 
     def prompt(self, template: TemplatePlan) -> frozenset[int]:
         """Positions that guidance drops: those of ``prompt_slot``, or the whole source."""

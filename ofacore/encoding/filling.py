@@ -209,8 +209,10 @@ def leaves(nodes: Sequence[Node]) -> Iterator[Plain | Slot]:
     for node in nodes:
         if isinstance(node, Plain | Slot):
             yield node
+        elif isinstance(node, Contrast):
+            yield from leaves((node.left, node.right))
         else:
-            yield from leaves((node.left, node.right) if isinstance(node, Contrast) else node.items)
+            yield from leaves(node.items)
 
 
 def needed_slots(nodes: Sequence[Node]) -> Iterator[Slot]:

@@ -320,7 +320,10 @@ def _clean_labels(giver: Placed) -> tuple[Labels, tuple[str, ...]]:
             f"[{giver.slot.type}:{giver.slot.name}] gives no labels; name another slot in the loss"
         )
     blocks = tuple(dict.fromkeys(block for part in dense for block in part.blocks))
-    return {key: np.concatenate([labels[key] for labels in given]) for key in given[0]}, blocks
+    joined = {}
+    for key in given[0]:
+        joined[key] = np.concatenate([labels[key] for labels in given])
+    return joined, blocks
 
 
 def _identity(place: Placed | None, pair: int) -> int:

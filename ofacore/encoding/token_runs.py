@@ -234,7 +234,8 @@ class _Target:
         if segment.inputs is None:
             labels = stream[len(stream) - count :]
         else:
-            labels = _joined(segment.ids, _NONE if end is None else _ONE[end])
+            closing = _NONE if end is None else _ONE[end]
+            labels = _joined(segment.ids, closing)
         learned = _learned(place.slot, segment, count)
         place.blocks = _with_blocks(place.blocks, segment.blocks)
         allowed = _allowed(segment, end)
@@ -294,7 +295,8 @@ class _Target:
             else:
                 chosen = learned.nonzero()[0]
                 labels = labels[chosen]
-            place.learn(chosen + offset if offset else chosen, labels)
+            places = chosen + offset if offset else chosen
+            place.learn(places, labels)
             if allowed:
                 place.allowed += tuple([allowed[k + unpredicted] for k in chosen])
 
