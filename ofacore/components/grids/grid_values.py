@@ -222,7 +222,8 @@ class GridPreprocessor:
         own = ctx.row.get(slot.name)
         if own is not None and not slot.repeat:
             several = isinstance(own, list) and bool(own) and not IsGrid(len(self._shape))(own)
-            return self._base(own[0] if several else own, slot).shape
+            first = own[0] if several else own
+            return self._base(first, slot).shape
         if not self._usual:
             raise RowError(
                 f"column '{slot.name}': how large it becomes is not known; write size={self._example()}"

@@ -65,11 +65,10 @@ class CrossEntropy(nn.Module):
             decided = None if decided is None else decided * keep
         if decided is not None:
             right = right * decided
-        return Loss(
-            values=_sums(total, lengths),
-            parts={"nll": _sums(nll.detach(), lengths), "accuracy": _sums(right.detach(), lengths)},
-            units=None if decided is None else _sums(decided, lengths),
-        )
+        values = _sums(total, lengths)
+        parts = {"nll": _sums(nll.detach(), lengths), "accuracy": _sums(right.detach(), lengths)}
+        units = None if decided is None else _sums(decided, lengths)
+        return Loss(values, parts, units)
 
     def _closed(
         self, prediction: TokenPrediction, local: Tensor, labels: Mapping[str, Tensor]

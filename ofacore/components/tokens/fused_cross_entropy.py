@@ -43,13 +43,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             kept = _logits(hidden[piece], weight, silent)
             _exponentiate(kept, labels[piece], smoothing, outputs[:, piece], silent)
         loss, nll, right, total = outputs
-        ctx.rows, ctx.smoothing, ctx.given_away = (
-            rows,
-            smoothing,
-            getattr(weight, "takes_gradient", False),
-        )
-        ctx.silent = silent
-        ctx.save_for_backward(hidden, weight, labels, total, kept if rows >= len(labels) else None)
+        ctx.rows, ctx.smoothing, ctx.silent = rows, smoothing, silent
+        ctx.given_away = getattr(weight, "takes_gradient", False)
+        whole = kept if rows >= len(labels) else None
+        ctx.save_for_backward(hidden, weight, labels, total, whole)
         ctx.mark_non_differentiable(nll, right)
         return loss, nll, right
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -98,11 +98,11 @@ def _repeats_itself(ids: Sequence[int], ngram: int) -> bool:
 def _apart(phrases: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     """The phrases without those that another one contains."""
     distinct = dict.fromkeys(tuple(ids.tolist()) for ids in phrases)
-    return [
-        ids
-        for ids in distinct
-        if not any(ids != other and _within(ids, other) for other in distinct)
-    ]
+    return [ids for ids in distinct if not _in_another(ids, distinct)]
+
+
+def _in_another(ids: tuple[int, ...], phrases: Iterable[tuple[int, ...]]) -> bool:
+    return any(ids != other and _within(ids, other) for other in phrases)
 
 
 def _within(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:

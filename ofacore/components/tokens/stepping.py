@@ -37,7 +37,9 @@ class Stepper:
     @property
     def end(self) -> int | None:
         """Token that ends the slot; None for fixed-length slots."""
-        return None if not self.request.spec.open else EOS if self.request.last else SEP
+        if not self.request.spec.open:
+            return None
+        return EOS if self.request.last else SEP
 
     def limit(self, row: RowRequest) -> int:
         """Most tokens of a value, the end not counted."""
@@ -61,9 +63,9 @@ class Stepper:
     def start_logits(self) -> Tensor:
         """fp32 [R, V] of the first token, whatever it is."""
         pending = self.session.pending
-        return self.next_logits(
-            begin_run(self.session, self.adapter) if pending is None else pending
-        )
+        if pending is None:
+            pending = begin_run(self.session, self.adapter)
+        return self.next_logits(pending)
 
     def next_logits(self, tokens: Tensor, alive: Tensor | None = None) -> Tensor:
         """Append tokens int64 [R]; fp32 [R, V] of what follows, whatever it is."""

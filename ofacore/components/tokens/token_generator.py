@@ -110,11 +110,8 @@ def _search(
             f"slot '{requests[0].slot.name}': min_length={rules.min_length} is more than max_length={min(limits)}, "
             "as the slot and the options of generation have them; lower the one or raise the other"
         )
-    rules.required = (
-        [[phrase.tolist() for phrase in request.required] for request in expanded]
-        if any(r.required for r in requests)
-        else ()
-    )
+    if any(request.required for request in requests):
+        rules.required = [_phrases(request) for request in expanded]
     if options.strategy not in ("greedy", "sample"):
         return [tuple(row) for row in Beam(stepper, rules, limits).run()]
     rules.limits = limits if rules.required else None
@@ -122,3 +119,7 @@ def _search(
     found = walk(stepper, rules, limits, drawing)
     groups = (found[i * copies : (i + 1) * copies] for i in range(len(requests)))
     return [tuple(sorted(group, key=lambda h: -h.score)) for group in groups]
+
+
+def _phrases(request: RowRequest) -> list[list[int]]:
+    return [phrase.tolist() for phrase in request.required]
