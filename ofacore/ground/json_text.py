@@ -13,16 +13,13 @@ class NotJsonError(TypeError, ValueError):
 
     def __init__(self, path: tuple[str, ...], value: Any) -> None:
         self.path = ".".join(path)
-        self.found = (
-            "a number that is not finite"
-            if isinstance(value, float)
-            else f"a {type(value).__name__}"
-        )
-        super().__init__(
-            f"{self.path}: {self.found} cannot be stored as JSON"
-            if path
-            else f"{self.found} is no JSON"
-        )
+        self.found = f"a {type(value).__name__}"
+        if isinstance(value, float):
+            self.found = "a number that is not finite"
+        message = f"{self.found} is no JSON"
+        if path:
+            message = f"{self.path}: {self.found} cannot be stored as JSON"
+        super().__init__(message)
 
 
 def json_text(

@@ -32,7 +32,8 @@ class Rate:
         self._stream, self._name = stream or sys.stderr, f"{name}: " if name else ""
         self._start = self._shown = time.monotonic()
         if self._stream.isatty():
-            self._show(f"{self._name}{done} of {total} rows" if total else f"{self._name}0 rows")
+            known = f"{done} of {total}" if total else "0"
+            self._show(f"{self._name}{known} rows")
 
     @property
     def rows(self) -> int:
@@ -60,7 +61,8 @@ class Rate:
             self._stream.flush()
 
     def _show(self, line: str) -> None:
-        self._stream.write(f"\r{line}\x1b[K" if self._stream.isatty() else f"{line}\n")
+        shown = f"\r{line}\x1b[K" if self._stream.isatty() else f"{line}\n"
+        self._stream.write(shown)
         self._stream.flush()
 
     def _line(self) -> str:

@@ -25,18 +25,24 @@ def table_lines(
         width: Columns of the screen; None: as wide as need be, one line a row.
     """
     heads = [title.upper() for title in titles]
-    cells = [[str(cell) or _NOTHING for cell in row] for row in rows]
+    cells = [_cells(row) for row in rows]
     columns = list(zip(heads, *cells, strict=True))
     widths = [max(map(screen_width, column)) for column in columns]
     if width is None or _total(widths) <= width:
         return [_line(row, widths) for row in (heads, *cells)]
-    least = [
-        max(screen_width(word) for cell in column for word in cell.split()) for column in columns
-    ]
+    least = [_widest_word(column) for column in columns]
     if _total(least) > width:
         return _blocks(heads, cells)
     widths = _shared(least, widths, width)
     return [line for row in (heads, *cells) for line in _lines(row, widths)]
+
+
+def _cells(row: Sequence[Any]) -> list[str]:
+    return [str(cell) or _NOTHING for cell in row]
+
+
+def _widest_word(column: Sequence[str]) -> int:
+    return max(screen_width(word) for cell in column for word in cell.split())
 
 
 def screen_width(text: str) -> int:
@@ -82,8 +88,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     size = max(map(screen_width, heads))
-    blocks = [
-        [_line((head, cell), (size, 0)) for head, cell in zip(heads, row, strict=True)]
-        for row in rows
-    ]
-    return [line for block in blocks for line in (*block, "")][:-1]
+    lines = []
+    for row in rows:
+        lines += [_line((head, cell), (size, 0)) for head, cell in zip(heads, row, strict=True)]
+        lines.append("")
+    return lines[:-1]
