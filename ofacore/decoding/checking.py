@@ -115,8 +115,9 @@ def _check(
 def _request(encoder: Encoder, data: TaskRows) -> Request | None:
     """The first row whose target can be asked for."""
     source = data.held_out() or data.train
-    for index in range(min(_LOOKED_AT, 0 if source is None else len(source))):
-        assert source is not None
+    if source is None:
+        return None
+    for index in range(min(_LOOKED_AT, len(source))):
         try:
             rng = item_rng(0, encoder.plan.name, 0, index)
             request = encoder.encode_request(

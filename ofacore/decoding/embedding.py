@@ -68,14 +68,19 @@ def embed_sides(
     usable = [pair for pair in examples if not isinstance(pair, RowError)]
     sides = []
     for place, embedding in enumerate(two):
-        starts = range(0, len(usable), batch_size)
-        parts = [
-            embedding.vectors([pair[place] for pair in usable[start : start + batch_size]])
-            for start in starts
-        ]
-        sides.append(torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32))
+        own = [pair[place] for pair in usable]
+        sides.append(_in_batches(embedding, own, batch_size))
     vectors = zip(*sides, strict=True)
     return [pair if isinstance(pair, RowError) else next(vectors) for pair in examples]
+
+
+def _in_batches(embedding: _Embedding, examples: Sequence[Example], batch_size: int) -> np.ndarray:
+    """float32 [examples, size]; [0, 0] without any."""
+    starts = range(0, len(examples), batch_size)
+    parts = [embedding.vectors(examples[start : start + batch_size]) for start in starts]
+    if not parts:
+        return np.zeros((0, 0), np.float32)
+    return torch.cat(parts).cpu().numpy()
 
 
 def _both(
@@ -147,7 +152,7 @@ def _template(encoder: Encoder, rows: Rows, slot: str) -> TemplatePlan:
         return template
     sides = (template.contrast.left.name, template.contrast.right.name)
     if not slot:
-        given = [name for name in sides if any(_has(row, name, columns) for row in rows)]
+        given = [name for name in sides if _is_given(name, rows, columns)]
         if len(given) != 1:
             raise UserError(
                 f"which side is to be embedded? Give slot='{sides[0]}' or slot='{sides[1]}'"
@@ -158,6 +163,10 @@ def _template(encoder: Encoder, rows: Rows, slot: str) -> TemplatePlan:
             f"slot='{slot}' is no side of this contrast; its sides are {' and '.join(sides)}"
         )
     return _one_side(template, sides.index(slot))
+
+
+def _is_given(name: str, rows: Rows, columns: Mapping[str, str]) -> bool:
+    return any(_has(row, name, columns) for row in rows)
 
 
 def _has(row: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> bool:

@@ -69,30 +69,24 @@ class Inference:
             EncodeError: A row cannot be used.
             UserError: No value can be as the options of generation ask.
         """
-        requests: list[Request | RowError] = [
-            self._request(row, i if numbers is None else numbers[i], on_error)
-            for i, row in enumerate(rows)
-        ]
-        outputs: list[Output | None] = [
-            Output(
-                {},
-                RowContext(rows[i], self.encoder.plan.name, "infer", np.random.default_rng(0)),
-                reason_at("", r),
-            )
-            if isinstance(r, RowError)
-            else None
-            for i, r in enumerate(requests)
-        ]
-        usable = [(i, r) for i, r in enumerate(requests) if isinstance(r, Request)]
+        if numbers is None:
+            numbers = range(len(rows))
+        requests = [self._request(row, numbers[i], on_error) for i, row in enumerate(rows)]
+        outputs: list[Output | None] = [None] * len(rows)
+        usable: list[tuple[int, Request]] = []
+        for i, request in enumerate(requests):
+            if isinstance(request, RowError):
+                outputs[i] = self._refused(rows[i], request)
+            else:
+                usable.append((i, request))
         if usable:
             self._check(usable[0][1])
         usable.sort(key=lambda pair: (bool(pair[1].source.source), _size(pair[1].source)))
         rank, ranks = evaluation_share() if self.shared else (0, 1)
         with blocked_weights(self.model):
             for batch in _batches(usable[rank::ranks], self.batch_size):
-                for (i, _), output in zip(
-                    batch, self._generate([request for _, request in batch]), strict=True
-                ):
+                generated = self._generate([request for _, request in batch])
+                for (i, _), output in zip(batch, generated, strict=True):
                     outputs[i] = output
                 if self.progress is not None:
                     self.progress(len(batch))
@@ -101,6 +95,11 @@ class Inference:
         found = [output for output in outputs if output is not None]
         self._tell_cuts(found)
         return found
+
+    def _refused(self, row: Mapping[str, Any], error: RowError) -> Output:
+        """The output of a row that cannot be used."""
+        ctx = RowContext(row, self.encoder.plan.name, "infer", np.random.default_rng(0))
+        return Output({}, ctx, reason_at("", error))
 
     def _tell_cuts(self, outputs: Sequence[Output]) -> None:
         """Values that are missing must not look as if the model did not know them."""

@@ -57,7 +57,9 @@ class Field:
     def value(self) -> Any:
         """The best value; a list of them, one a turn, inside a repeat; None where nothing was generated."""
         values = [turn[0].value for turn in self.turns]
-        return values if self.repeated else (values[0] if values else None)
+        if self.repeated:
+            return values
+        return values[0] if values else None
 
 
 @dataclass(frozen=True, repr=False)

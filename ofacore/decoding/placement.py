@@ -38,7 +38,8 @@ class Placement:
     ) -> Placement:
         """For rows with coordinates int64 [n, 3], or None for running positions."""
         nothing = np.zeros((0, 3), np.int64)
-        rows = [in_run(nothing if own is None else own, before, 0) for own in coordinates]
+        given = [nothing if own is None else own for own in coordinates]
+        rows = [in_run(own, before, 0) for own in given]
         counts = np.array([len(row) for row in rows], np.int64)
         padded = np.zeros((len(rows), max(counts.max(initial=0), 1), 3), np.int64)
         for row, own in enumerate(rows):
@@ -82,7 +83,8 @@ class Placement:
                     f"row {row} has coordinates for {len(own)} tokens, but {len(places)} positions"
                 )
                 raise ValueError(f"{problem}: what expect and the generator say differs")
-            found.append(own if len(own) else places)
+            chosen = own if len(own) else places
+            found.append(chosen)
         return found
 
     def reordered(self, rows: Tensor) -> Placement:

@@ -197,17 +197,18 @@ def _produce(
         _flush(session)
     _place(session, [spec.coordinates for spec in specs])
     last = not _continues(steps, rows[0], tools)
-    requests = [
-        RowRequest(
+    requests = []
+    for row, spec in zip(rows, specs, strict=True):
+        required = tools.phrases(slot, row.ctx) if tokens else ()
+        request = RowRequest(
             slot,
             row.ctx,
             spec,
             last=last,
             final=not steps,
-            required=tools.phrases(slot, row.ctx) if tokens else (),
+            required=required,
         )
-        for row, spec in zip(rows, specs, strict=True)
-    ]
+        requests.append(request)
     if tokens:
         _check_room(slot, _needed(specs), seen_as(DecodeSession, session).room)
     place = f"task '{rows[0].ctx.task}', slot '{slot.name}'{_told(rows)}"
@@ -310,18 +311,11 @@ def _place(session: DecodeSession, coordinates: Sequence[np.ndarray | None]) -> 
 
 
 def _commit(session: DecodeSession, slot: SlotPlan, parts: Sequence[DenseSegment]) -> None:
-    names = parts[0].features
-    features = {
-        name: torch.from_numpy(
-            np.concatenate([np.asarray((p.context or p.features)[name]) for p in parts])
-        )
-        for name in names
-    }
-    session.commit(
-        {k: v.to(session.device) for k, v in features.items()},
-        slot.adapter,
-        [p.shape for p in parts],
-    )
+    features = {}
+    for name in parts[0].features:
+        arrays = [np.asarray((part.context or part.features)[name]) for part in parts]
+        features[name] = torch.from_numpy(np.concatenate(arrays)).to(session.device)
+    session.commit(features, slot.adapter, [part.shape for part in parts])
 
 
 def _flush(session: DecodeSession, adapter: str = "token") -> None:
@@ -395,6 +389,8 @@ def _leaves(steps: Sequence[_Step]) -> list[Plain | Slot]:
             found.append(step)
         elif isinstance(step, Contrast):
             found += [step.left, step.right]
+        elif isinstance(step, _Turn):
+            found += _leaves(step.repeat.items)
         else:
-            found += _leaves(step.repeat.items if isinstance(step, _Turn) else step.items)
+            found += _leaves(step.items)
     return found
