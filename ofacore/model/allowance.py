@@ -96,7 +96,9 @@ def _size(args: Sequence[Any], given: Mapping[str, Any]) -> int:
 def _steps(args: Sequence[Any]) -> int:
     """Numbers of a range."""
     numbers = [part for part in args if isinstance(part, int | float)]
-    start, end, step = (
-        [*([0] if len(numbers) == 1 else []), *numbers, 1][:3] if numbers else (0, 0, 1)
-    )
+    if not numbers:
+        return 0
+    if len(numbers) == 1:
+        numbers = [0, *numbers]
+    start, end, step = [*numbers, 1][:3]
     return max(0, int((end - start) / step)) if step else 0

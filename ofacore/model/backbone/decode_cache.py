@@ -125,7 +125,8 @@ class Cache:
     def fork(self) -> Cache:
         """An independent cache in the same state; the sources are shared."""
         parts = {name: getattr(self, name).clone() for name in ("coordinates", "segment", "kind")}
-        keys, values = ([part.clone() for part in layers] for layers in (self.keys, self.values))
+        keys = [part.clone() for part in self.keys]
+        values = [part.clone() for part in self.values]
         return replace(self, keys=keys, values=values, **parts)
 
     def advance(self, n: int, valid: Tensor | None = None) -> None:

@@ -27,9 +27,8 @@ def own_random_numbers(needed: bool = True) -> Iterator[None]:
         yield
         return
     seed = int(torch.empty((), dtype=torch.int64).random_())
-    with torch.random.fork_rng(
-        devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []
-    ):
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed((seed + tensor_rank() * 0x9E3779B97F4A7C15) % 2**63)
         yield
 

@@ -158,10 +158,7 @@ class Experts(nn.Module):
         """Positions sorted by expert -> the same from the ranks that hold the experts."""
         if routing.everywhere is None:
             routing.everywhere = _on_all_ranks(routing.sizes, x.device)
-        sent = [
-            sum(routing.sizes[n] for n in own_experts(len(self.names), rank))
-            for rank in range(expert_size())
-        ]
+        sent = [self._sent_to(rank, routing.sizes) for rank in range(expert_size())]
         counts = torch.tensor(routing.everywhere)[:, self.own.start : self.own.stop]
         received = counts.sum(1).tolist()
         expert = torch.arange(len(self.own)).repeat(expert_size())
@@ -173,6 +170,10 @@ class Experts(nn.Module):
         here = permute(self._by_expert(here, counts.sum(0).tolist()), inverse, order)
         return exchanged(here, expert_group(), received, sent)
 
+    def _sent_to(self, rank: int, sizes: Sequence[int]) -> int:
+        """Positions of this process for the experts that a rank holds."""
+        return sum(sizes[number] for number in own_experts(len(self.names), rank))
+
 
 _FEW = 8
 """Rows below which libraries multiply matrices by other kernels, which round differently."""
@@ -181,7 +182,8 @@ _FEW = 8
 def _as_in_many(expert: nn.Module, x: Tensor, rows: int) -> Tensor:
     """An expert's result for ``x`` [n, H], bit for bit as among ``rows`` rows: equal experts are one dense layer."""
     missing = min(rows, _FEW) - len(x)
-    result: Tensor = expert(torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing > 0 else x)
+    enough = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing > 0 else x
+    result: Tensor = expert(enough)
     return result[: len(x)]
 
 

@@ -198,7 +198,8 @@ class TokenEmbedding(nn.Module):
         ids, columns = self._numbers(names, table.weight.device)
         if not (torch.is_grad_enabled() and table.weight.requires_grad):
             return self._detached(names, table.weight.detach(), ranges), ids, columns
-        weight, gradient = self._root("table" if self.projection is None else "projection", table)
+        root = "table" if self.projection is None else "projection"
+        weight, gradient = self._root(root, table)
         rows = _Rows.apply(weight, ranges, gradient)
         rows.takes_gradient = True  # saves a copy: see `linear_cross_entropy`
         return rows, ids, columns
@@ -296,8 +297,11 @@ class TokenEmbedding(nn.Module):
                     )
                 part.copy_(values[part_of(block.size)])
         for name, own in self.bias_rows().items():
-            known = f"{name}.bias" in state
-            own.copy_(state[f"{name}.bias"] if known else torch.zeros(len(own)))
+            key = f"{name}.bias"
+            if key in state:
+                own.copy_(state[key])
+            else:
+                own.zero_()
 
     def _tables(self) -> list[tuple[str, VocabEmbedding]]:
         tables = [("", self.table)]

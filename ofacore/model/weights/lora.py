@@ -43,10 +43,12 @@ class LowRank(nn.Module):
         self.split = split_dim(linear.weight) if tensor_size() > 1 else None  # type: ignore[arg-type]
         self.shared_input = not isinstance(linear, nn.Linear)
         down = normal(f"{name}.down", (config.rank, inputs), seed, inputs**-0.5)
-        self.down = nn.Parameter(own_part(down, 1).clone() if self.split == 1 else down)
-        self.up = nn.Parameter(
-            torch.zeros(outputs // tensor_size() if self.split == 0 else outputs, config.rank)
-        )
+        if self.split == 1:
+            down = own_part(down, 1).clone()
+        if self.split == 0:
+            outputs //= tensor_size()
+        self.down = nn.Parameter(down)
+        self.up = nn.Parameter(torch.zeros(outputs, config.rank))
         self.dropout = nn.Dropout(config.dropout)
         self.scale = config.alpha / config.rank
         self._mark(getattr(linear, "sequence_parallel", False))
@@ -176,11 +178,7 @@ def add_low_rank(
         for name, module in model.named_modules()
         if _is_linear(module) and id(module) not in fused
     ]
-    chosen = [
-        (name, module)
-        for name, module in linears
-        if any(re.search(p, name) for p in config.targets)
-    ]
+    chosen = [(name, module) for name, module in linears if _is_among(name, config.targets)]
     if not linears:
         raise UserError(
             "model.lora.rank: this model has no linear layer that could be updated (torch's nn.GRU, nn.LSTM and "
@@ -201,6 +199,11 @@ def add_low_rank(
             module.low_rank = LowRankByTask(module, name, config, seed, tasks, whose)
         module.register_forward_hook(_add_update)
     return [name for name, _ in chosen]
+
+
+def _is_among(name: str, targets: Sequence[str]) -> bool:
+    """Whether one of the regular expressions is found in the name."""
+    return any(re.search(target, name) for target in targets)
 
 
 def _is_linear(module: nn.Module) -> bool:
