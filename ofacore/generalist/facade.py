@@ -160,7 +160,7 @@ class Generalist:
         """
         from ofacore.generalist.extending import only
 
-        return only(self, [tasks] if isinstance(tasks, str) else list(tasks))
+        return only(self, _name_list(tasks))
 
     def fit(
         self,
@@ -311,7 +311,7 @@ class Generalist:
         encoder = self.assembly.encoder(plan)
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size}: at least one row is decoded at a time")
-        chosen = None if want is None else frozenset([want] if isinstance(want, str) else want)
+        chosen = None if want is None else frozenset(_name_list(want))
         self._check_targets(plan, "want", chosen or ())
         vocabulary = self.assembly.vocabulary
         return Inference(self.model, encoder, registry, vocabulary, options, chosen, batch_size)
@@ -445,10 +445,11 @@ class Generalist:
         """
         from ofacore.generalist.evaluating import evaluations, scores_of
 
+        tasks = [] if task is None else [task]
         found = list(
             evaluations(
                 self,
-                [] if task is None else [task],
+                tasks,
                 split=split,
                 limit=limit,
                 baseline=baseline,
@@ -524,13 +525,20 @@ def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
         raise UserError(
             f"a {type(data).__name__} is no row: give a dictionary, slot name -> value, or a list of them"
         )
-    rows = [data] if isinstance(data, Mapping) else data if isinstance(data, str) else list(data)
+    if isinstance(data, Mapping):
+        return [data]
+    rows = list(data)
     wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
     if wrong is not None:
         odd = data if isinstance(data, str) else rows[wrong]
         found = type(odd).__name__
         raise UserError(f"row {wrong}: a {found}, but a row is a dictionary: slot name -> value")
-    return list(rows)  # type: ignore[arg-type]
+    return rows
+
+
+def _name_list(names: str | Sequence[str]) -> list[str]:
+    """One name or many, as a list."""
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _check_names(tasks: Sequence[Task]) -> None:

@@ -136,14 +136,12 @@ class Rollout:
     def _drawn(self, rows: Rows, model: nn.Module) -> list[Example]:
         """Every drawn sequence as an example."""
         judge, copies = self._judge(rows), range(int(rows.options["samples"]))
-        contexts = [[self._context(rows, place, copy) for place in rows.places] for copy in copies]
-        drawing = DrawnTokens(
-            {**self._lengths(rows), "temperature": float(rows.options["temperature"])}
-        )
+        contexts = [self._contexts(rows, copy) for copy in copies]
+        options = {**self._lengths(rows), "temperature": float(rows.options["temperature"])}
+        drawing = DrawnTokens(options)
         written = [self._written(rows, model, own, drawing) for own in contexts]
-        rewards = np.stack(
-            [self._rewards(rows, judge, *pair) for pair in zip(contexts, written, strict=True)]
-        )
+        pairs = zip(contexts, written, strict=True)
+        rewards = np.stack([self._rewards(rows, judge, own, answers) for own, answers in pairs])
         baseline = self._baseline(rows, model, judge, rewards)
         return [
             _example(
@@ -157,6 +155,9 @@ class Rollout:
             for copy in copies
             for i in range(len(rows.places))
         ]
+
+    def _contexts(self, rows: Rows, copy: int) -> list[RowContext]:
+        return [self._context(rows, place, copy) for place in rows.places]
 
     def _context(self, rows: Rows, place: int, copy: int) -> RowContext:
         """The row with the generator of one of its sequences."""
@@ -193,7 +194,7 @@ class Rollout:
             return np.zeros_like(rewards)
         if kind == "mean":
             return (rewards.sum(0, keepdims=True) - rewards) / (len(rewards) - 1)
-        contexts = [self._context(rows, place, -1) for place in rows.places]
+        contexts = self._contexts(rows, -1)
         greedy = self._written(rows, model, contexts, self._greedy(rows))
         return np.broadcast_to(self._rewards(rows, judge, contexts, greedy), rewards.shape)
 
