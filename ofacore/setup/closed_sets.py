@@ -116,17 +116,20 @@ def _from_data(plan: TaskPlan, data: TaskRows, registry: Registry) -> dict[str, 
     }
     tests = {name: registry.slot(slot.type).is_element for name, slot in sorted(wanted.items())}
     tests = {name: test for name, test in tests.items() if name not in plan.closed_sets}
+    if not tests:
+        return {}
     found: dict[str, dict[str, Any]] = {name: {} for name in tests}
-    for row in sampled_rows(plan, data, registry, CLOSED_SET_LIMIT) if found else ():
+    for row in sampled_rows(plan, data, registry, CLOSED_SET_LIMIT):
         for name, seen in found.items():
             for value in values_of(row.get(name), wanted[name], tests[name]):
                 plain = plain_value(value)
                 if plain is not None:
                     seen.setdefault(str(plain), plain)
-    return {
-        name: _checked(plan.name, name, [seen[text] for text in sorted(seen)])
-        for name, seen in found.items()
-    }
+    closed_sets = {}
+    for name, seen in found.items():
+        values = [seen[text] for text in sorted(seen)]
+        closed_sets[name] = _checked(plan.name, name, values)
+    return closed_sets
 
 
 def values_of(value: Any, slot: SlotPlan, is_element: Callable[[Any], bool]) -> list[Any]:

@@ -190,8 +190,9 @@ def rows_of(
         elif name in opened:
             found[name] = opened[name]
         else:
+            wanted = "" if training else split
             try:
-                found[name] = open_task(plan, task, run.registry, "" if training else split)
+                found[name] = open_task(plan, task, run.registry, wanted)
             except DataError:
                 lost = "its rows were given as Python objects, which a saved model does not keep"
                 remedy = f"in Python give data={{'{name}': rows}}; to keep them, make the model from files"

@@ -114,4 +114,5 @@ def _vocabulary(assembly: Assembly, plans: Mapping[str, object], used: Sequence[
             needed |= {block.name for block in before.founders}
     founders = [block for block in before.founders if block.name in needed]
     blocks = [block for block in before.blocks if block.name in needed]
-    return Vocabulary(tuple(blocks), len(founders) if len(founders) < len(blocks) else None)
+    founding = len(founders) if len(founders) < len(blocks) else None
+    return Vocabulary(tuple(blocks), founding)

@@ -8,7 +8,7 @@ from typing import Protocol
 from ofacore.instruction import Slot
 from ofacore.model.item_needs import ModelNeeds, Part
 from ofacore.plan import TaskPlan, criterion_key
-from ofacore.protocols import Options, SlotPlan
+from ofacore.protocols import Options, Side, SlotPlan
 
 
 class OptionSource(Protocol):
@@ -30,21 +30,22 @@ def model_needs(plans: Iterable[TaskPlan], options: OptionSource) -> ModelNeeds:
     layers = {
         layer for part in criteria for layer in options.attention_layers(part.name, part.options)
     }
+    names = dict.fromkeys(f"{plan.name}/{slot.name}" for plan in plans for slot in plan.slots())
     return ModelNeeds(
         adapters=tuple(Part(name, options.adapter_options(name)) for name in adapters),
         heads=tuple(Part(name, options.head_options(name)) for name in _heads(plans)),
         criteria=criteria,
         tasks=tuple(plan.name for plan in plans),
         separator=any(_may_part(plan) for plan in plans),
-        sides={
-            name: frozenset(slot.side for slot in slots if slot.adapter == name)
-            for name in adapters
-        },
-        slots=tuple(
-            dict.fromkeys(f"{plan.name}/{slot.name}" for plan in plans for slot in plan.slots())
-        ),
+        sides={name: _sides(name, slots) for name in adapters},
+        slots=tuple(names),
         attention_layers=tuple(sorted(layers)),
     )
+
+
+def _sides(adapter: str, slots: Iterable[SlotPlan]) -> frozenset[Side]:
+    """Where the slots of an adapter stand."""
+    return frozenset(slot.side for slot in slots if slot.adapter == adapter)
 
 
 def _may_part(plan: TaskPlan) -> bool:

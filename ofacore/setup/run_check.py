@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ofacore.config import ConfigError, Place, Problem, read
@@ -142,15 +142,14 @@ def _of_the_rest(error: ConfigError) -> list[Problem]:
         found = list(more.problems)
     else:
         return []
-    unread = any(
-        not known.path for known in error.problems
-    )  # a file that cannot be read may hold what is missing here
+    # A file that cannot be read may hold what is missing here.
+    unread = any(not known.path for known in error.problems)
     found = [problem for problem in found if not (unread and problem.path == "tasks")]
-    return [
-        problem
-        for problem in found
-        if not any(_related(problem.path, known.path) for known in error.problems)
-    ]
+    return [problem for problem in found if not _hangs_on(problem, error.problems)]
+
+
+def _hangs_on(problem: Problem, others: Iterable[Problem]) -> bool:
+    return any(_related(problem.path, other.path) for other in others)
 
 
 def _related(path: str, other: str) -> bool:
