@@ -69,4 +69,6 @@ def blame(error: Exception, who: str, place: str = "") -> None:
     if named and (not place or any(f"by {who}" in note for note in notes)):
         return
     told = f"called by {who}" if named else f"raised by {who}"
-    error.add_note(f"{told}, {place}" if place else told)
+    if place:
+        told = f"{told}, {place}"
+    error.add_note(told)

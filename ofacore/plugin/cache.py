@@ -50,7 +50,8 @@ class RowCache:
         try:
             content = json.loads(path.read_bytes())
             valid = content["format"] == list(_FORMAT) and isinstance(content["entries"], dict)
-            return cls(path, content["entries"] if valid else {})
+            entries = content["entries"] if valid else {}
+            return cls(path, entries)
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return cls(path)
 

@@ -143,7 +143,8 @@ def _seeds() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
 
 def _set_device(device: str) -> None:
     """None takes away what makes tensors elsewhere, which costs time in every call."""
-    sys.modules["torch"].set_default_device(None if device == "cpu" else device)
+    chosen = None if device == "cpu" else device
+    sys.modules["torch"].set_default_device(chosen)
 
 
 def _determinism() -> tuple[bool, bool]:

@@ -111,9 +111,9 @@ def hook_manager(registry: Registry) -> pluggy.PluginManager:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 plugin = registry.resolve(target)
-            manager.register(
-                plugin() if isinstance(plugin, type) else plugin, f"{row.distribution}:{row.name}"
-            )
+            if isinstance(plugin, type):
+                plugin = plugin()
+            manager.register(plugin, f"{row.distribution}:{row.name}")
         except Exception as error:
             cause = (
                 error.cause if isinstance(error, LoadError) else f"{type(error).__name__}: {error}"

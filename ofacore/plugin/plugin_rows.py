@@ -199,12 +199,13 @@ def from_offer(
 ) -> Plugin:
     """The plugin whose contract and offer are known already."""
     problem = contract_problem(contract, announcement.distribution)
+    status: Status = "incompatible" if problem else "ok"
     row = PluginRow(
         announcement.name,
         announcement.distribution,
         announcement.version,
         f"{contract[0]}.{contract[1]}",
-        "incompatible" if problem else "ok",
+        status,
         problem,
         announcement.kind,
         offer.slots,
