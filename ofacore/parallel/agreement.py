@@ -151,5 +151,6 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
         return {prefix or "it": json.dumps(value, sort_keys=True, default=str)}
     found: dict[str, str] = {}
     for key, each in value.items():
-        found.update(_flat(each, f"{prefix}.{key}" if prefix else str(key)))
+        path = f"{prefix}.{key}" if prefix else str(key)
+        found.update(_flat(each, path))
     return found

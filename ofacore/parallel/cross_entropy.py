@@ -98,9 +98,8 @@ class _SplitCrossEntropy(torch.autograd.Function):
         )
         ctx.rows, ctx.smoothing, ctx.columns = rows, smoothing, columns
         ctx.given_away = getattr(weight, "takes_gradient", False)
-        ctx.save_for_backward(
-            hidden, weight, target, mine, sums, kept if rows >= len(labels) else None
-        )
+        whole = kept if rows >= len(labels) else None
+        ctx.save_for_backward(hidden, weight, target, mine, sums, whole)
         right = at_target.eq(0.0).float()
         ctx.mark_non_differentiable(nll, right)
         return loss, nll, right

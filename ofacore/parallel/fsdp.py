@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,10 +33,7 @@ def shard(layers: Iterable[nn.Module], dtype: torch.dtype | None = None) -> None
         param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
     for layer in layers:
-        marks = {
-            name: {k: getattr(p, k) for k in _MARKS if hasattr(p, k)}
-            for name, p in layer.named_parameters()
-        }
+        marks = {name: _marks_of(parameter) for name, parameter in layer.named_parameters()}
         sharded = fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
         assert isinstance(sharded, FSDPModule)
         sharded.set_gradient_divide_factor(1.0)
@@ -44,6 +42,11 @@ def shard(layers: Iterable[nn.Module], dtype: torch.dtype | None = None) -> None
         for name, parameter in layer.named_parameters():
             for key, value in marks[name].items():
                 setattr(parameter, key, value)
+
+
+def _marks_of(parameter: nn.Parameter) -> dict[str, Any]:
+    """What megatron-core has written on a parameter."""
+    return {mark: getattr(parameter, mark) for mark in _MARKS if hasattr(parameter, mark)}
 
 
 @contextmanager

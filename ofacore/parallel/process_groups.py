@@ -50,7 +50,9 @@ def start(layout: ProcessGrid | None = None, timeout: timedelta = TIMEOUT) -> No
             )
         return
     cpu.install()
-    layout = layout or ProcessGrid(dist.get_world_size() if dist.is_initialized() else 1)
+    if layout is None:
+        processes = dist.get_world_size() if dist.is_initialized() else 1
+        layout = ProcessGrid(processes)
     if not dist.is_initialized():
         _connect(layout, timeout)
     if dist.get_world_size() != layout.world:

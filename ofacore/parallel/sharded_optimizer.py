@@ -68,7 +68,9 @@ def cut(parameter: Tensor) -> tuple[int | None, bool]:
 def whole_of(part: Tensor, parameter: Tensor) -> Tensor:
     """The whole of something that is cut as a parameter is; all processes that share it must call this together."""
     dim, sharded = cut(parameter)
-    return whole_tensor(joined(part, 0, data_group()) if sharded else part, dim)
+    if sharded:
+        part = joined(part, 0, data_group())
+    return whole_tensor(part, dim)
 
 
 def part_like(whole: Tensor, parameter: Tensor) -> Tensor:
