@@ -30,11 +30,11 @@ def checkpoints(run: Path) -> list[Path]:
     """Complete checkpoints of a run, oldest step first."""
     there = [path.name for path in (run / "checkpoints").glob("step-*")]
     names = {name.removesuffix(PREVIOUS) for name in there if _STEP.fullmatch(name)}
-    found = [
-        path
-        for path in (standing(run / "checkpoints" / name) for name in names)
-        if is_complete(path)
-    ]
+    found = []
+    for name in names:
+        path = standing(run / "checkpoints" / name)
+        if is_complete(path):
+            found.append(path)
     return sorted(
         found, key=lambda path: int(path.name.removeprefix("step-").removesuffix(PREVIOUS))
     )
