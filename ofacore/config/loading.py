@@ -76,7 +76,8 @@ def read(
     places = {dotted(path): place for path, place in layer.places.items()}
     if config is None:
         rest = salvage(layer.values)
-        raise ConfigError(problems, Loaded(rest, places) if rest else None)
+        salvaged = Loaded(rest, places) if rest else None
+        raise ConfigError(problems, salvaged)
     return Loaded(config, places)
 
 

@@ -82,7 +82,8 @@ def with_moved_keys(values: Any) -> Any:
     kept = {name: value for name, value in values.items() if name not in _MOVED}
     moved = {_MOVED[name]: value for name, value in values.items() if name in _MOVED}
     family = str(values.get("preset", "")).startswith(_FAMILY)
-    scheme = values.get("positions", _SCHEME if family else "")
+    usual = _SCHEME if family else ""
+    scheme = values.get("positions", usual)
     given = kept.get("positions_options", {})
     if scheme == _SCHEME and isinstance(given, Mapping):
         kept["positions_options"] = {**moved, **given}

@@ -45,9 +45,8 @@ def json_schema() -> dict[str, Any]:
 
 def _text(dumper: BaseRepresenter, value: str) -> yaml.Node:
     """Text with line breaks other than ``\\n``, which only double quotes keep, is written with escapes."""
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", value, '"' if _BREAKS & set(value) else None
-    )
+    style = '"' if _BREAKS & set(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
 
 class _Dumper(yaml.SafeDumper):
