@@ -155,10 +155,7 @@ class Published(MutableMapping[str, Any]):
         if slot in self._plain:
             return self._plain[slot]
         for values in self._typed[slot].values():
-            shown = [
-                {field.name: getattr(value, field.name) for field in fields(value)}
-                for value in values
-            ]
+            shown = [_as_dict(value) for value in values]
             return shown[0] if len(shown) == 1 else shown
         raise KeyError(slot)
 
@@ -199,6 +196,10 @@ def _as_kind(value: Any, kind: type[PublishedT]) -> Iterator[PublishedT]:
         }
         if needed <= value.keys():
             yield kind(**{entry.name: value[entry.name] for entry in known if entry.name in value})
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _warn_of_dict() -> None:
