@@ -164,7 +164,8 @@ class _TreeBuilder:
 
     def _numbered(self, slot: Slot) -> Slot:
         position = self._next()
-        return replace(slot, position=position, name=slot.name if slot.named else str(position))
+        name = slot.name if slot.named else str(position)
+        return replace(slot, position=position, name=name)
 
     def _next(self) -> int:
         self._position += 1

@@ -37,9 +37,10 @@ def read_bracket(text: str, tokens: Sequence[Token], opening: int) -> tuple[Slot
 def _body(at: Bracket) -> Slot:
     kind = _type(at)
     name = _word(at, "name") if at.accept(":") else None
+    written = at.spelling(name) if name else ""
     return Slot(
         type=at.spelling(kind),
-        name=at.spelling(name) if name else "",
+        name=written,
         attributes=_attributes(at),
         position=0,
         named=name is not None,
