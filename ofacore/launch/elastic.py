@@ -78,6 +78,7 @@ def _attempt(job: Job, arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="ofa-ranks-") as name, _environment(job, name):
         folder = Path(name)
         quiet = {rank: Std.ALL for rank in range(1, job.processes)}
+        patience = None if _SHUTDOWN in os.environ else math.ceil(job.patience)
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -87,7 +88,7 @@ def _attempt(job: Job, arguments: Sequence[str]) -> None:
             run_id=uuid.uuid4().hex,
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(str(folder / "logs"), quiet),
-            shutdown_timeout=None if _SHUTDOWN in os.environ else math.ceil(job.patience),
+            shutdown_timeout=patience,
         )
         monitor = _Monitor(folder, job.processes)
         try:
