@@ -173,7 +173,9 @@ def delimiter_of(columns: Sequence[str], wanted: str = "") -> str:
     )
     if not found and len(columns) == 1 and wanted != columns[0] and wanted in columns[0].split(" "):
         found = " "
-    return '"\\t"' if found == "\t" else f"'{found}'" if found else ""
+    if found == "\t":
+        return '"\\t"'
+    return f"'{found}'" if found else ""
 
 
 def column_hint(name: str, columns: Sequence[str], lines: bool = True) -> str:

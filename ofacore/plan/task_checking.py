@@ -267,7 +267,9 @@ class TaskCheck:
 
 
 def _misfits(path: str, values: Any, types: Sequence[SlotType]) -> Iterator[Problem]:
-    for number, value in enumerate(values if isinstance(values, Sequence) else ()):
+    if not isinstance(values, Sequence):
+        return
+    for number, value in enumerate(values):
         kind = next((kind for kind in types if is_misfit(value, kind.is_element)), None)
         if kind is not None:
             yield Problem(

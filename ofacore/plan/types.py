@@ -64,7 +64,10 @@ class TemplatePlan:
     def named(self, name: str) -> SlotPlan | None:
         """The first slot of that name, plain text excluded; the target goes before the source."""
         found = [slot for slot in self.slots.values() if slot.name == name and slot.plain is None]
-        return next((slot for slot in found if slot.side == "target"), found[0] if found else None)
+        for slot in found:
+            if slot.side == "target":
+                return slot
+        return found[0] if found else None
 
     def targets(self) -> Iterator[SlotPlan]:
         """Target slots that carry loss, in order."""
