@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -160,9 +160,13 @@ def _check_new(place: Path, missing: Sequence[str], before: Assembly, after: Ass
     """
     known = _names(before)
     joined = _names(after) - known | _marks(before.config, after.config)
-    lacking = [name for name in missing if not any(part in name for part in joined)]
+    lacking = [name for name in missing if not _holds_one(name, joined)]
     if lacking:
         raise CheckpointError(place, f"lacks weights of its own tasks: {listed(lacking)}")
+
+
+def _holds_one(name: str, parts: Iterable[str]) -> bool:
+    return any(part in name for part in parts)
 
 
 def _names(assembly: Assembly) -> set[str]:

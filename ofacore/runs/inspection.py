@@ -54,17 +54,19 @@ def describe_model(instruction: str, preset: str = "tiny") -> dict[str, Any]:
     batch = collate([example])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.losses(batch) if batch.terms else model.hidden(batch_on(batch, model.device))
-    parts = {
-        name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()
-    }
+    parts = {name: _parameters(child) for name, child in model.named_children()}
     return {
         "preset": preset,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": _parameters(model),
         "parameters by part": {name: count for name, count in parts.items() if count},
         "positions": _positions(example),
         "hidden": model.sizes.hidden,
         "FLOPs of one forward pass": counter.get_total_flops(),
     }
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def sample_row(template: TemplatePlan, registry: Registry) -> dict[str, Any]:
