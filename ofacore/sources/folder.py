@@ -58,9 +58,10 @@ class FolderSource:
         likely = isinstance(value, str) and may_name_file(value)
         if not isinstance(value, str) or not (required or likely):
             return value
-        path = found_file(
-            value, (str(self._folder), "") if key in self._paths else (str(self._folder),)
-        )
+        folders = [str(self._folder)]
+        if key in self._paths:
+            folders.append("")
+        path = found_file(value, folders)
         if path is None and (required or key in self._paths):
             wanted = self._folder / cut(value, 200)
             raise RowError(f"{self.name(index)}, column '{key}': no file {wanted}{nearest(wanted)}")

@@ -38,8 +38,9 @@ def named_splits(data: str) -> dict[str, str]:
     if any(path.stem in TABLE_STEMS for path in tables):
         return {}
     named |= {path.stem.lower(): str(path) for path in sorted(tables)}
-    return {
-        split: next(named[name] for name in names if name in named)
-        for split, names in SPLIT_NAMES.items()
-        if set(names) & named.keys()
-    }
+    splits = {}
+    for split, names in SPLIT_NAMES.items():
+        there = [named[name] for name in names if name in named]
+        if there:
+            splits[split] = there[0]
+    return splits
