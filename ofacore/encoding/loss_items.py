@@ -312,7 +312,8 @@ def _clean_labels(giver: Placed) -> tuple[Labels, tuple[str, ...]]:
     tokens = [part for part in giver.segments if isinstance(part, TokenSegment)]
     if tokens:
         blocks = tuple(dict.fromkeys(block for part in tokens for block in part.blocks))
-        return {"ids": np.concatenate([part.ids for part in tokens]).astype(np.int64)}, blocks
+        ids = np.concatenate([part.ids for part in tokens]).astype(np.int64)
+        return {"ids": ids}, blocks
     dense = [part for part in giver.segments if isinstance(part, DenseSegment)]
     given = [part.labels for part in dense if part.labels is not None]
     if not given:

@@ -210,9 +210,8 @@ def _own_device(cached: Sequence[Cached]) -> torch.device | None:
 def _join(cached: Sequence[Cached]) -> tuple[TermGroup, Batch]:
     """One group over all micro-batches, and a batch that holds nothing but all samples."""
     samples = tuple(info for each in cached for info in each.samples)
-    return join_groups([each.group for each in cached], _offsets(cached)), Batch(
-        None, None, (), samples
-    )
+    group = join_groups([each.group for each in cached], _offsets(cached))
+    return group, Batch(None, None, (), samples)
 
 
 def _offsets(cached: Sequence[Cached]) -> list[int]:
