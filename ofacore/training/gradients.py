@@ -34,6 +34,11 @@ from ofacore.training.step.step_scope import StepCache, StepGradients, is_step_w
 from ofacore.training.step.weighing import Scale, TermSums, Totals, Unread, backward, joined, weigh
 from ofacore.training.training_errors import NonFiniteError, OutOfMemoryError
 
+_SEEDS = 2**63
+"""Seeds that torch takes are below."""
+_STAGE_SEEDS = 2_147_483_647
+"""Distance of the random seeds of two stages of a pipeline."""
+
 
 class _DoesNotFit(Exception):
     """Out of memory on the micro-batch at ``place``."""
@@ -381,8 +386,9 @@ class GradientPass:
         """Dropout depends on nothing that came before, so that a resumed run repeats it."""
         torch.manual_seed(self._seed_of(step, place))
 
-    def _seed_of(self, step: int, place: int) -> int:
-        return (self.seed * 1_000_003 + step) * 4099 + place * data_size() + data_rank()
+    def _seed_of(self, step: int, place: int, stage: int = 0) -> int:
+        own = (self.seed * 1_000_003 + step) * 4099 + place * data_size() + data_rank()
+        return (own + stage * _STAGE_SEEDS) % _SEEDS
 
     def _halve_for_memory(self, data: Step, batches: list[Batch], place: int) -> Outcome:
         """Halve the micro-batch that did not fit.
