@@ -191,7 +191,7 @@ class Trainer:
         """Go on from a checkpoint: weights, optimiser, averages, counters, callbacks and the cursor."""
         with self.optimizer.exact():
             self.model.load_portable(snapshot.model)
-            self.optimizer.load_state(snapshot.optimizer)
+            self.optimizer.load_state(snapshot.optimizer, snapshot.optimizer_structure)
             if self.ema:
                 self.ema.load_state(snapshot.ema)
         self.go_on(snapshot.state)
