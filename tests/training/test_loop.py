@@ -128,6 +128,37 @@ def test_early_stopping_by_patience(tmp_path, higher, expected):
     assert "no improvement" in trainer.stop.reason
 
 
+def test_a_run_that_goes_on_by_another_measure_chooses_its_best_anew(tmp_path):
+    def validation(config):
+        return Validation(
+            lambda step: {"valid/a/acc": 0.9, "valid/a/loss": 2.0},
+            config.validation,
+            config.checkpoint,
+        )
+
+    def went_on(before, now):
+        folder = tmp_path / f"{before.best}-{now.best}-{now.higher_is_better}".replace("/", "-")
+        for steps, checkpoint in ((1, before), (2, now)):
+            config = settings(
+                steps=steps, validation=ValidationConfig(every=1), checkpoint=checkpoint
+            )
+            found = validation(config)
+            saving = Checkpointing(checkpoint, validation=found)
+            trainer = Trainer(SmallModel(), loader(steps - 1), config, folder, [found, saving])
+            if steps == 2:
+                trainer.restore(load(find_latest(folder)))
+            trainer.run()
+        return read_pointer(folder, "best").name
+
+    by_accuracy = CheckpointConfig(best="a/acc", higher_is_better=True)
+    by_loss = CheckpointConfig(best="a/loss")
+    assert went_on(by_accuracy, by_loss) == "step-000002"
+    assert went_on(by_loss, by_accuracy) == "step-000002"
+    assert went_on(by_accuracy, CheckpointConfig(best="a/acc")) == "step-000002"
+    assert went_on(by_accuracy, CheckpointConfig()) == "step-000002"
+    assert went_on(by_accuracy, by_accuracy) == went_on(by_loss, by_loss) == "step-000001"
+
+
 def test_an_unknown_best_is_named_before_the_first_step():
     best, known = (
         CheckpointConfig(best="a/acuracy"),
