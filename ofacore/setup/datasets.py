@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,16 +99,18 @@ def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry, held_out: st
     given = {split: spec for split, spec in given.items() if spec is not None}
     if given:
         _warn_of_same(name, given)
+        shares = _shares_of_train(given, task.data.split)
         sought = (held_out, "test", "valid") if held_out else ()
-        if wanted := next((split for split in sought if split in given), ""):
-            given = {wanted: given[wanted]}
+        if wanted := next((split for split in sought if split in given or split in shares), ""):
+            place = "train" if wanted in shares else wanted
+            given = {place: given[place]}
         paths = path_columns(plan, registry)
         opened = {
             split: open_source(spec, task.data, split, paths) for split, spec in given.items()
         }
         for note in dict.fromkeys(note for source in opened.values() for note in notes_of(source)):
             logger.warning("task '%s': %s", name, note)
-        return TaskRows(_with_held_out(name, opened, task.data.split, paths))
+        return TaskRows(_with_held_out(name, opened, shares, paths))
     preset = registry.preset(task.preset) if task.preset else None
     if preset is None or not preset.data:
         remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
@@ -124,14 +126,20 @@ def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry, held_out: st
     return TaskRows(sources, baseline, preset.baseline_doc)
 
 
+def _shares_of_train(given: Collection[str], split: SplitConfig | None) -> dict[str, float]:
+    """Splits that are cut off from the training rows, as nothing is given for them -> share."""
+    if split is None or "train" not in given:
+        return {}
+    wanted = {"valid": split.valid, "test": split.test}
+    return {name: share for name, share in wanted.items() if share and name not in given}
+
+
 def _with_held_out(
-    name: str, opened: dict[str, Source], split: SplitConfig | None, paths: Sequence[str]
+    name: str, opened: dict[str, Source], shares: Mapping[str, float], paths: Sequence[str]
 ) -> dict[str, Source]:
     """The splits, with those that are cut off from the training rows."""
-    if split is None or "train" not in opened:
+    if not shares or "train" not in opened:
         return opened
-    wanted = {"valid": split.valid, "test": split.test}
-    shares = {key: share for key, share in wanted.items() if share and key not in opened}
     found = {**opened, **held_out(opened["train"], shares, paths)}
     sizes = ", ".join(f"{key} {len(source)}" for key, source in found.items())
     logger.info("task '%s': rows held out by a hash of each: %s", name, sizes)
