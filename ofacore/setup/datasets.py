@@ -12,6 +12,7 @@ from ofacore.config.task_section import SplitConfig, TaskConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
+from ofacore.ground.scattered import scattered
 from ofacore.plan import TaskPlan
 from ofacore.plan.lookups import read_columns
 from ofacore.plan.planned_run import PlannedRun
@@ -210,8 +211,16 @@ def rows_of(
 def sampled_rows(
     plan: TaskPlan, data: TaskRows, registry: Registry, most: int
 ) -> Iterator[dict[str, Any]]:
-    """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
+    """Training rows with columns mapped and transformed; bad rows are passed over.
+
+    Of twice as many as ``most``, or more, so many are taken, see `scattered`; else all.
+    """
     return (row for _, row in named_rows(plan, data.train, registry, most))
+
+
+def is_sampled(source: Source | None, most: int) -> bool:
+    """Whether `sampled_rows` takes only some of these rows."""
+    return source is not None and len(source) >= 2 * most
 
 
 def named_rows(
@@ -227,8 +236,7 @@ def named_rows(
         file_slots(plan.slots(), registry),
         read_columns(plan),
     )
-    step = max(1, len(source) // most)
-    for index in range(0, len(source), step):
+    for index in scattered(len(source), most if is_sampled(source, most) else len(source)):
         try:
             yield source.name(index), columns.apply(source[index])
         except RowError:
