@@ -35,7 +35,7 @@ def task_losses(generalist: Generalist) -> dict[str, float]:
     """Task -> mean validation loss over its terms."""
     generalist.model.eval()
     by_task: dict[str, list[float]] = {}
-    for name, value in Validator(generalist)(0).items():
+    for name, value in Validator(generalist).losses().items():
         by_task.setdefault(name.split("/")[1], []).append(value)
     return {task: sum(values) / len(values) for task, values in by_task.items()}
 
