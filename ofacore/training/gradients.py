@@ -290,9 +290,9 @@ class GradientPass:
             )
         done.sums.merge(weighed.sums)
         self._note(weighed.total)
-        totals = (
-            [weighed.total, *self._auxiliary(batch, hidden, scale, done)] if weighed.total else []
-        )
+        totals = [weighed.total] if weighed.total else []
+        if totals or (shared is not None and not own and shared.learns_from(place, batch)):
+            totals += self._auxiliary(batch, hidden, scale, done)
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
         return totals
@@ -318,6 +318,7 @@ class GradientPass:
                 unread.weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
             )
             self._note(totals[0])
+        if batch.terms:
             balance = list(self.model.auxiliary(batch, hidden))
             unread.note(balance)
             totals += _of_no_task(balance, scale)
