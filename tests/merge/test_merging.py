@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import ofa_merge
 from ofa_merge.combining import part_of
 from ofa_merge.command import merge as command
-from ofa_merge.validation import LossRange
+from ofa_merge.validation import LossRange, task_losses
 from ofa_merge.vectors import WHOLE, list_vectors
 from ofacore import Generalist, Task, read_checkpoint
 from ofacore.checkpoint import find_latest, load_state
@@ -158,6 +158,13 @@ def test_a_search_goes_by_losses_whatever_validation_measures(made):
         out = made.root / f"searched-{every}"
         notes.append(ofa_merge.merge(runs, "mean", out=out, search=True, score=False).notes)
     assert notes[0] == notes[1]
+
+
+def test_the_balance_of_routers_is_no_task_that_is_searched_by():
+    rows = [{"a": "red blue", "b": "red"}, {"a": "cat dog", "b": "cat"}]
+    only = Task("first", "[TEXT:a] -> [TEXT:b]", train=rows, valid=rows)
+    found = task_losses(Generalist.create([only], experts="topk", **SIZES))
+    assert set(found) == {"first"}
 
 
 def test_what_runs_know_of_their_data_and_beginnings_is_kept(tmp_path):
