@@ -352,6 +352,28 @@ def test_a_bad_row_counts_once_however_often_it_comes_again(tmp_path):
         again.note_bad_rows(9, [BadRow("a", "train.csv:4", "no such file")])
 
 
+def test_faults_of_steps_that_are_done_again_stand_in_the_file_once(tmp_path):
+    def source(begin):
+        for step in range(begin, 6):
+            data = step_of(make_samples(4, seed=step), (), step)
+            data.bad = (BadRow("a", f"train.csv:{step}", "no such\u2028file"),)
+            yield data
+
+    def run(begin, steps, every):
+        callbacks = [FaultLog(), Checkpointing(CheckpointConfig(every=every))]
+        trainer = trainer_of(tmp_path, callbacks, source=source(begin), steps=steps)
+        if begin:
+            trainer.restore(load(find_latest(tmp_path)))
+        trainer.run()
+
+    run(0, 2, 0)
+    with (tmp_path / "faults.jsonl").open("a") as file:  # of steps behind the checkpoint
+        file.write('{"kind": "bad_row", "step": 2, "task": "a", "row_id": "train.csv:2"}\n{"kind')
+    run(2, 4, 0)
+    lines = (tmp_path / "faults.jsonl").read_text().split("\n")[:-1]
+    assert [json.loads(line)["row_id"] for line in lines] == [f"train.csv:{k}" for k in range(4)]
+
+
 def test_callbacks_are_closed_after_an_error_too(tmp_path):
     class Closed(Callback):
         closed = 0
