@@ -215,3 +215,12 @@ def test_what_is_being_saved_is_not_changed_by_the_next_step(registry, name):
     before = copy.deepcopy(saved)
     aggregator.learn(1, {"a": 0.5, "b": 4.0, "c": 1.0})
     assert saved == before
+
+
+def test_upgrad_is_found_for_many_gradients_of_very_unequal_length(registry):
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        lengths = np.exp(6 * rng.standard_normal((29, 1)))
+        rows = rng.standard_normal((29, int(rng.integers(1, 60)))) * lengths
+        found = merged(made(registry, "upgrad"), *rows.tolist())
+        assert bool(found.isfinite().all())
