@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ofacore.ground.errors import UserError
+from ofacore.ground.scattered import scattered
 from ofacore.plugin import suggest
 from ofacore.protocols import Schedule, ScheduleContext, TaskShare
 
@@ -209,11 +210,10 @@ def largest_remainder(weights: Mapping[str, float], samples: int) -> dict[str, i
     return {name: count for name, count in counts.items() if count}
 
 
-def expected_shares(schedule: Schedule, steps: int, looked_at: int = 1000) -> dict[str, float]:
-    """Share of samples of each task over a run; at most ``looked_at`` steps, evenly spread, are counted."""
-    stride = max(1, steps // looked_at)
+def expected_shares(schedule: Schedule, steps: int, looked_at: int = 10_000) -> dict[str, float]:
+    """Share of samples of each task over a run; at most ``looked_at`` steps are counted, see `scattered`."""
     totals: dict[str, int] = {}
-    for step in range(0, max(1, steps), stride):
+    for step in scattered(max(1, steps), looked_at):
         for name, count in schedule.counts(step).items():
             totals[name] = totals.get(name, 0) + count
     everything = sum(totals.values())

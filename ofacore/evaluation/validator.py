@@ -36,6 +36,12 @@ class Validator:
     @torch.no_grad()
     def __call__(self, step: int) -> dict[str, float]:
         """``valid/task/slot/loss`` and ``valid/task/metric`` -> value; a metric that fails is told once."""
+        measures = self.generalist.assembly.config.train.validation.measures
+        return self.losses() | (self._metrics() if measures else {})
+
+    @torch.no_grad()
+    def losses(self) -> dict[str, float]:
+        """``valid/task/slot/loss`` -> value."""
         config = self.generalist.assembly.config.train
         values: dict[str, float] = {}
         for name, source in self._sources().items():
@@ -45,7 +51,7 @@ class Validator:
             )
             self._tell_left_out(name, len(examples) + len(left), left)
             values |= self._losses(examples, config)
-        return values | (self._metrics() if config.validation.measures else {})
+        return values
 
     def known(self) -> dict[str, bool]:
         """What a call will give, found without generating: name -> whether higher is better."""

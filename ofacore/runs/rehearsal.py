@@ -25,6 +25,7 @@ from ofacore.parallel.process_groups import layout
 from ofacore.plan import as_text
 from ofacore.runs.memory import estimate
 from ofacore.training.loop import Trainer
+from ofacore.training.step.aggregation import run_aggregator
 
 
 def rehearse(generalist: Generalist, console: Console) -> None:
@@ -64,6 +65,7 @@ def rehearse(generalist: Generalist, console: Console) -> None:
             Path(folder),
             rollout=Rollout(generalist),
             dtype=chosen.dtype,
+            aggregator=run_aggregator(config, generalist.assembly.registry),
         )
         for step in steps:
             report = trainer.train_step(step)

@@ -14,11 +14,11 @@ from ofacore.ground.excerpts import excerpt, listing
 from ofacore.plan import TaskPlan
 from ofacore.plugin import Registry, suggest
 from ofacore.protocols import SlotPlan
-from ofacore.setup.closed_sets import values_of
-from ofacore.setup.datasets import TaskRows, sampled_rows
+from ofacore.setup.closed_sets import CLOSED_SET_LIMIT, values_of
+from ofacore.setup.datasets import TaskRows, is_sampled, sampled_rows
 
 LOOKED_AT = 20_000
-"""Training rows, evenly spread, that facts are taken from."""
+"""Training rows that turns are counted in; classes are counted in those that closed sets are taken from."""
 BALANCED = "balanced"
 
 
@@ -34,13 +34,16 @@ def with_facts(plan: TaskPlan, data: TaskRows, registry: Registry) -> TaskPlan:
     }
     tests = {name: registry.slot(slot.type).is_element for name, slot in wanted.items()}
     turns, counts = 0, {name: Counter[str]() for name in plan.class_weights}
-    for row in sampled_rows(plan, data, registry, LOOKED_AT) if wanted else ():
+    most = CLOSED_SET_LIMIT if plan.class_weights else LOOKED_AT
+    for row in sampled_rows(plan, data, registry, most) if wanted else ():
         for name, slot in wanted.items():
             value = row.get(name)
             if slot.repeat:
                 turns = max(turns, _longest(value, tests[name]))
             if name in counts:
                 counts[name].update(_texts(value, slot, tests[name]))
+    if not is_sampled(data.train, most):
+        _check_values(plan, counts)
     weights = {name: _weights(plan, name, counts[name]) for name in plan.class_weights}
     return replace(plan, turns=turns, class_weights=weights)
 
@@ -80,9 +83,17 @@ def _weights(plan: TaskPlan, name: str, counts: Counter[str]) -> dict[str, float
     if not isinstance(given, Mapping):
         total = counts.total()
         return {value: total / (len(counts) * count) for value, count in sorted(counts.items())}
-    unknown = next((value for value in given if counts and value not in counts), None)
-    if unknown is not None:
-        hint = suggest(unknown, counts) or f"there are: {listing(sorted(counts))}"
-        message = f"no training row has the value {excerpt(unknown)}"
-        raise ConfigError([Problem(f"tasks.{plan.name}.class_weights.{name}", message, hint=hint)])
     return {value: float(factor) for value, factor in given.items()}
+
+
+def _check_values(plan: TaskPlan, counts: Mapping[str, Counter[str]]) -> None:
+    """Values that weights are given for are those of rows, as far as there are any."""
+    for name, given in plan.class_weights.items():
+        known = counts[name]
+        values = given if known and isinstance(given, Mapping) else ()
+        unknown = next((value for value in values if value not in known), None)
+        if unknown is not None:
+            hint = suggest(unknown, known) or f"there are: {listing(sorted(known))}"
+            message = f"no training row has the value {excerpt(unknown)}"
+            place = f"tasks.{plan.name}.class_weights.{name}"
+            raise ConfigError([Problem(place, message, hint=hint)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ofacore.config.task_section import SplitConfig, TaskConfig
 from ofacore.encoding.columns import ColumnMap
 from ofacore.encoding.slot_kinds import file_slots
 from ofacore.ground.errors import UserError
+from ofacore.ground.scattered import scattered
 from ofacore.plan import TaskPlan
 from ofacore.plan.lookups import read_columns
 from ofacore.plan.planned_run import PlannedRun
@@ -99,16 +100,18 @@ def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry, held_out: st
     given = {split: spec for split, spec in given.items() if spec is not None}
     if given:
         _warn_of_same(name, given)
+        shares = _shares_of_train(given, task.data.split)
         sought = (held_out, "test", "valid") if held_out else ()
-        if wanted := next((split for split in sought if split in given), ""):
-            given = {wanted: given[wanted]}
+        if wanted := next((split for split in sought if split in given or split in shares), ""):
+            place = "train" if wanted in shares else wanted
+            given = {place: given[place]}
         paths = path_columns(plan, registry)
         opened = {
             split: open_source(spec, task.data, split, paths) for split, spec in given.items()
         }
         for note in dict.fromkeys(note for source in opened.values() for note in notes_of(source)):
             logger.warning("task '%s': %s", name, note)
-        return TaskRows(_with_held_out(name, opened, task.data.split, paths))
+        return TaskRows(_with_held_out(name, opened, shares, paths))
     preset = registry.preset(task.preset) if task.preset else None
     if preset is None or not preset.data:
         remedy = f"set tasks.{name}.data.train to a file, a folder or a list of rows"
@@ -124,14 +127,20 @@ def open_task(plan: TaskPlan, task: TaskConfig, registry: Registry, held_out: st
     return TaskRows(sources, baseline, preset.baseline_doc)
 
 
+def _shares_of_train(given: Collection[str], split: SplitConfig | None) -> dict[str, float]:
+    """Splits that are cut off from the training rows, as nothing is given for them -> share."""
+    if split is None or "train" not in given:
+        return {}
+    wanted = {"valid": split.valid, "test": split.test}
+    return {name: share for name, share in wanted.items() if share and name not in given}
+
+
 def _with_held_out(
-    name: str, opened: dict[str, Source], split: SplitConfig | None, paths: Sequence[str]
+    name: str, opened: dict[str, Source], shares: Mapping[str, float], paths: Sequence[str]
 ) -> dict[str, Source]:
     """The splits, with those that are cut off from the training rows."""
-    if split is None or "train" not in opened:
+    if not shares or "train" not in opened:
         return opened
-    wanted = {"valid": split.valid, "test": split.test}
-    shares = {key: share for key, share in wanted.items() if share and key not in opened}
     found = {**opened, **held_out(opened["train"], shares, paths)}
     sizes = ", ".join(f"{key} {len(source)}" for key, source in found.items())
     logger.info("task '%s': rows held out by a hash of each: %s", name, sizes)
@@ -203,8 +212,16 @@ def rows_of(
 def sampled_rows(
     plan: TaskPlan, data: TaskRows, registry: Registry, most: int
 ) -> Iterator[dict[str, Any]]:
-    """Up to ``most`` training rows, evenly spread, with columns mapped and transformed; bad rows are passed over."""
+    """Training rows with columns mapped and transformed; bad rows are passed over.
+
+    Of twice as many as ``most``, or more, so many are taken, see `scattered`; else all.
+    """
     return (row for _, row in named_rows(plan, data.train, registry, most))
+
+
+def is_sampled(source: Source | None, most: int) -> bool:
+    """Whether `sampled_rows` takes only some of these rows."""
+    return source is not None and len(source) >= 2 * most
 
 
 def named_rows(
@@ -220,8 +237,7 @@ def named_rows(
         file_slots(plan.slots(), registry),
         read_columns(plan),
     )
-    step = max(1, len(source) // most)
-    for index in range(0, len(source), step):
+    for index in scattered(len(source), most if is_sampled(source, most) else len(source)):
         try:
             yield source.name(index), columns.apply(source[index])
         except RowError:

@@ -24,6 +24,8 @@ _SMALL_PARTS = {"lora": "rank", "prefix": "length"}
 """Keys of the model section that add to a model -> what is 0 in one that has nothing of the kind."""
 _OF_TASKS = ("schedule", "aggregator")
 """Keys of the train section that may name tasks: a run with other tasks does not inherit them."""
+_LENGTHS = frozenset({"steps", "epochs"})
+"""Keys of the train section of which one says how long a run is."""
 _OF_KEPT = frozenset({"data", "weight", "loss_weight"})
 """Keys of a kept task that may be set anew."""
 
@@ -112,7 +114,10 @@ def _train(before: RunConfig, given: RunConfig) -> TrainConfig:
     checkpoint = inherited.get("checkpoint", {})
     for key in ("best", "higher_is_better"):
         checkpoint.pop(key, None)
-    return TrainConfig.model_validate(_over(inherited, given.train.model_dump(exclude_unset=True)))
+    asked = given.train.model_dump(exclude_unset=True)
+    if asked.keys() & _LENGTHS:
+        inherited = {key: value for key, value in inherited.items() if key not in _LENGTHS}
+    return TrainConfig.model_validate(_over(inherited, asked))
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,11 @@ def notes_of(source: Source) -> tuple[str, ...]:
     return tuple(getattr(source, "notes", ()))
 
 
+def folders_of(source: Source) -> tuple[str, ...]:
+    """Folders that a source completes names of files with, in whatever column they stand: its attribute ``folders``."""
+    return tuple(getattr(source, "folders", ()))
+
+
 class ConcatSource:
     """Several sources, one behind the other."""
 
@@ -69,6 +74,11 @@ class ConcatSource:
     def notes(self) -> tuple[str, ...]:
         """Those of all sources."""
         return tuple(dict.fromkeys(note for part in self._parts for note in notes_of(part)))
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Those of all sources."""
+        return tuple(dict.fromkeys(place for part in self._parts for place in folders_of(part)))
 
     def _place(self, index: int) -> tuple[Source, int]:
         if not 0 <= index < len(self):

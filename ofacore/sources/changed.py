@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from ofacore.ground.excerpts import excerpt
 from ofacore.protocols import RowError
-from ofacore.sources.base import Row, Source, notes_of
+from ofacore.sources.base import Row, Source, folders_of, notes_of
 from ofacore.sources.folder import nearest
 from ofacore.sources.value_files import content_or_path, found_file, may_name_file
 
@@ -49,6 +49,11 @@ class ChangedRows:
     def notes(self) -> tuple[str, ...]:
         """Those of the source."""
         return notes_of(self._source)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return folders_of(self._source)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ class FolderSource:
         """Those of the table."""
         return notes_of(self._table)
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folder."""
+        return (str(self._folder),)
+
     def _value(self, key: str, value: object, index: int) -> object:
         required = key == FILE_COLUMN or key.endswith("_" + FILE_COLUMN)
         likely = isinstance(value, str) and may_name_file(value)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ofacore.protocols import RowError
-from ofacore.sources.base import Row, Source, notes_of
+from ofacore.sources.base import Row, Source, folders_of, notes_of
 
 _WHOLE = float(2**64)
 _PARTS = 2
@@ -60,7 +60,9 @@ def held_out(
         shares: Split -> share of the rows; of few rows one goes to a split that would stay empty.
         paths: Columns that name files, of whose paths the last two parts count.
     """
-    keys = np.array([_key(source, index, paths) for index in range(len(source))], np.uint64)
+    folders = folders_of(source)
+    numbers = [_key(source, index, paths, folders) for index in range(len(source))]
+    keys = np.array(numbers, np.uint64)
     places = keys / _WHOLE
     taken = np.zeros(len(keys), bool)
     splits: dict[str, Source] = {}
@@ -76,7 +78,7 @@ def held_out(
     return {"train": ChosenRows(source, np.flatnonzero(~taken)), **splits}
 
 
-def _key(source: Source, index: int, paths: Collection[str]) -> int:
+def _key(source: Source, index: int, paths: Collection[str], folders: Sequence[str]) -> int:
     """A number of 64 bits; of a row that cannot be read the largest, which stays with the training rows."""
     try:
         row = source[index]
@@ -87,9 +89,19 @@ def _key(source: Source, index: int, paths: Collection[str]) -> int:
         value = row[name]
         if name in paths and isinstance(value, str):
             value = "/".join(value.replace(os.sep, "/").split("/")[-_PARTS:])
+        elif isinstance(value, str):
+            value = _inside(value, folders)
         digest.update(repr(name).encode())
         _add(digest, value)
     return int.from_bytes(digest.digest(), "big")
+
+
+def _inside(value: str, folders: Sequence[str]) -> str:
+    """A path as it is told inside of its folder; any other text as it is."""
+    for folder in folders:
+        if value.startswith(f"{folder}{os.sep}"):
+            return value.removeprefix(f"{folder}{os.sep}").replace(os.sep, "/")
+    return value
 
 
 def _add(digest: Any, value: Any) -> None:

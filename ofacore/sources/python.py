@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 from ofacore.protocols import RowError
@@ -69,11 +70,19 @@ class ReplayedRows:
 
     def __init__(self, start: Callable[[], Iterable[Mapping[str, Any]]], length: int) -> None:
         self._start, self._length = start, length
+        self._reset()
+
+    def _reset(self) -> None:
         self._rows: list[Row] = []
         self._reader: Iterator[Mapping[str, Any]] | None = None
+        self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_start": self._start, "_length": self._length, "_rows": [], "_reader": None}
+        return {"_start": self._start, "_length": self._length}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
 
     def __len__(self) -> int:
         return self._length
@@ -81,6 +90,11 @@ class ReplayedRows:
     def __getitem__(self, index: int) -> Row:
         if not 0 <= index < self._length:
             raise IndexError(index)
+        with self._lock:  # training reads ahead in a thread while validation may read the same rows
+            self._read_to(index)
+        return dict(self._rows[index])
+
+    def _read_to(self, index: int) -> None:
         self._reader = iter(self._start()) if self._reader is None else self._reader
         while len(self._rows) <= index:
             row = next(self._reader, None)
@@ -89,7 +103,6 @@ class ReplayedRows:
                     f"{self.name(index)}: the iterable ended after {len(self._rows)} of {self._length} rows"
                 )
             self._rows.append(as_row(row, self.name(len(self._rows))))
-        return dict(self._rows[index])
 
     def name(self, index: int) -> str:
         return f"rows[{index}]"

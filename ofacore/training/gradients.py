@@ -34,6 +34,11 @@ from ofacore.training.step.step_scope import StepCache, StepGradients, is_step_w
 from ofacore.training.step.weighing import Scale, TermSums, Totals, Unread, backward, joined, weigh
 from ofacore.training.training_errors import NonFiniteError, OutOfMemoryError
 
+_SEEDS = 2**63
+"""Seeds that torch takes are below."""
+_STAGE_SEEDS = 2_147_483_647
+"""Distance of the random seeds of two stages of a pipeline."""
+
 
 class _DoesNotFit(Exception):
     """Out of memory on the micro-batch at ``place``."""
@@ -285,9 +290,9 @@ class GradientPass:
             )
         done.sums.merge(weighed.sums)
         self._note(weighed.total)
-        totals = (
-            [weighed.total, *self._auxiliary(batch, hidden, scale, done)] if weighed.total else []
-        )
+        totals = [weighed.total] if weighed.total else []
+        if totals or (shared is not None and not own and shared.learns_from(place, batch)):
+            totals += self._auxiliary(batch, hidden, scale, done)
         if shared is not None:
             totals += shared.surrogates(self.model, batch, place, hidden)
         return totals
@@ -313,6 +318,7 @@ class GradientPass:
                 unread.weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
             )
             self._note(totals[0])
+        if batch.terms:
             balance = list(self.model.auxiliary(batch, hidden))
             unread.note(balance)
             totals += _of_no_task(balance, scale)
@@ -381,8 +387,9 @@ class GradientPass:
         """Dropout depends on nothing that came before, so that a resumed run repeats it."""
         torch.manual_seed(self._seed_of(step, place))
 
-    def _seed_of(self, step: int, place: int) -> int:
-        return (self.seed * 1_000_003 + step) * 4099 + place * data_size() + data_rank()
+    def _seed_of(self, step: int, place: int, stage: int = 0) -> int:
+        own = (self.seed * 1_000_003 + step) * 4099 + place * data_size() + data_rank()
+        return (own + stage * _STAGE_SEEDS) % _SEEDS
 
     def _halve_for_memory(self, data: Step, batches: list[Batch], place: int) -> Outcome:
         """Halve the micro-batch that did not fit.

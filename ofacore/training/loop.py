@@ -183,15 +183,20 @@ class Trainer:
             "faults": self.faults.state(),
             "callbacks": callbacks,
         }
+        return {**state, **self._learned(), "precision": self.optimizer.precision}
+
+    def _learned(self) -> dict[str, Any]:
+        """What the aggregator learned, and its name."""
         learned = self.aggregator.state() if self.aggregator else {}
-        kept = {"aggregator": learned} if learned else {}
-        return {**state, **kept, "precision": self.optimizer.precision}
+        if self.aggregator is None or not learned:
+            return {}
+        return {"aggregator": learned, "aggregator_name": self.aggregator.name}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a checkpoint: weights, optimiser, averages, counters, callbacks and the cursor."""
         with self.optimizer.exact():
             self.model.load_portable(snapshot.model)
-            self.optimizer.load_state(snapshot.optimizer)
+            self.optimizer.load_state(snapshot.optimizer, snapshot.optimizer_structure)
             if self.ema:
                 self.ema.load_state(snapshot.ema)
         self.go_on(snapshot.state)
@@ -201,7 +206,9 @@ class Trainer:
         self.step, self.cursor = int(state["step"]), dict(state["cursor"])
         self.faults.load_state(state.get("faults", {}))
         if self.aggregator:
-            self.aggregator.load_state(state.get("aggregator", {}))
+            self.aggregator.load_state(
+                state.get("aggregator", {}), state.get("aggregator_name", "")
+            )
         for callback in self.callbacks:
             callback.load_state(state.get("callbacks", {}).get(callback.name, {}))
 

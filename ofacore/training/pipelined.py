@@ -31,9 +31,6 @@ from ofacore.training.step.weighing import Scale, joined
 if TYPE_CHECKING:
     pass
 
-_STAGE_SEEDS = 2_147_483_647
-"""Distance of the random seeds of two stages."""
-
 
 @dataclass
 class PipelinePass(GradientPass):
@@ -135,4 +132,4 @@ class PipelinePass(GradientPass):
 
     def _seed(self, step: int, place: int) -> None:
         """Each stage draws numbers of its own."""
-        torch.manual_seed(self._seed_of(step, place) + self._stage.number * _STAGE_SEEDS)
+        torch.manual_seed(self._seed_of(step, place, self._stage.number))

@@ -63,6 +63,23 @@ def pictures(folder: Path, number: int = 2) -> None:
             Image.new("RGB", (16, 16), colour).save(folder / colour / f"{n}.png")
 
 
+def test_a_moved_folder_changes_nothing_whatever_columns_name_its_files(tmp_path: Path) -> None:
+    def held(place: str) -> list[str]:
+        folder = tmp_path / place / "set"
+        folder.mkdir(parents=True)
+        lines = ["img,mask"]
+        for n in range(40):
+            (folder / f"{n}.png").touch()
+            (folder / f"mask{n}.png").touch()
+            lines.append(f"{n}.png,mask{n}.png")
+        (folder / "metadata.csv").write_text("\n".join(lines))
+        source = open_source([str(folder)], DataConfig(empty="absent"))
+        test = held_out(source, SHARES, ("img",))["test"]
+        return [Path(test[n]["img"]).name for n in range(len(test))]
+
+    assert held("here") == held("there/far") != []
+
+
 def written(instruction: str, data: str) -> tuple[dict[str, Any], dict[str, Any]]:
     found = yaml.safe_load(one_line(instruction, data, Registry.discover()).config.text)
     (task,) = found["tasks"].values()

@@ -86,6 +86,13 @@ def test_expected_shares(kind, options, expected):
     assert shares == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.parametrize("steps", [2000, 30_000])
+def test_expected_shares_of_long_runs_see_every_turn(steps):
+    tasks = {name: TaskShare(9) for name in "abcd"}
+    shares = schedules.expected_shares(schedules.RoundRobin(tasks, 4, 1, {}), steps)
+    assert shares == pytest.approx(dict.fromkeys("abcd", 0.25), abs=0.02)
+
+
 def test_drawn_counts_differ_between_steps_and_seeds():
     tasks = {"a": TaskShare(900), "b": TaskShare(100)}
     drawn = [

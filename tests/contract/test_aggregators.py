@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from ofacore import Generalist, Task
 from ofacore.config import ConfigError
 from ofacore.config.schema import RunConfig
+from ofacore.config.train_section import TrainConfig
 from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
 from ofacore.protocols import AggregatorContext
+from ofacore.runs.rehearsal import rehearse
 from ofacore.setup.run_check import checked_run
 from tests.contract import surgery
 
@@ -277,3 +280,14 @@ def test_names_and_options_are_checked_before_any_work(plugged):
     values["train"] = {"aggregator": "projekt"}
     (found,) = problems_of(values, plugged)
     assert found.path == "train.aggregator.name" and found.hint == "did you mean 'project'?"
+
+
+def test_a_rehearsal_makes_the_gradient_that_training_makes(plugged, tmp_path):
+    model = made(plugged)
+    train = model.assembly.config.train
+    asked = TrainConfig.model_validate({**QUICK, "aggregator": "written_out"})
+    model.assembly.config = model.assembly.config.model_copy(
+        update={"train": train.model_copy(update=dict(asked))}
+    )
+    rehearse(model, Console(quiet=True))
+    assert [step for step, *_ in surgery.WrittenOut.seen] == [0, 1]

@@ -160,3 +160,24 @@ def test_tasks_and_data_that_do_not_fit_are_refused(loaded):
         loaded.fit(1, data={"srt": KINDS})
     with pytest.raises(UserError, match="data has rows for 'sort', which tasks does not name"):
         loaded.fit(1, data={"sort": KINDS}, tasks=["count"])
+
+
+def test_a_rare_class_of_many_rows_is_counted():
+    rows = [{"q": "x", "kind": "rare" if k % 30 == 1 else "usual"} for k in range(60_000)]
+    line = "which is [TEXT:q]? -> [TEXT:kind,closed_set]"
+
+    def weights(given):
+        task = Task("sort", line, train=rows, class_weights={"kind": given})
+        return Generalist.create([task], **SIZES).assembly.plans["sort"].class_weights["kind"]
+
+    assert weights({"rare": 3}) == {"rare": 3.0}
+    assert weights("balanced") == pytest.approx({"rare": 15.0, "usual": 30 / 58})
+    with pytest.raises(ConfigError, match="no training row has the value 'none'"):
+        weights({"none": 3})
+
+
+def test_a_closed_set_of_very_many_rows_has_the_values_that_take_turns():
+    rows = [{"q": "x", "kind": "no" if k % 2 else "yes"} for k in range(200_000)]
+    task = Task("sort", "which is [TEXT:q]? -> [TEXT:kind,closed_set]", train=rows)
+    plan = Generalist.create([task], **SIZES).assembly.plans["sort"]
+    assert plan.closed_sets["kind"] == ("no", "yes")

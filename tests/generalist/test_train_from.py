@@ -93,6 +93,13 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def test_the_length_of_a_new_run_may_be_said_in_passes(place: Path) -> None:
+    run, _ = read_extension([own(place)], ["train.epochs=2"], place / "old")
+    assert run.config.train.epochs == 2 and "steps" not in run.config.train.model_fields_set
+    run, _ = read_extension([own(place)], [], place / "old")
+    assert run.config.train.steps == 2
+
+
 def test_what_is_new_joins_what_is_kept_is_trained_and_the_run_stays(place: Path) -> None:
     before = contents(place / "old")
     told = started(place, own(place, keep=["shout"]), "train.steps=1")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import ofa_merge
 from ofa_merge.combining import part_of
 from ofa_merge.command import merge as command
-from ofa_merge.validation import LossRange
+from ofa_merge.validation import LossRange, task_losses
 from ofa_merge.vectors import WHOLE, list_vectors
 from ofacore import Generalist, Task, read_checkpoint
 from ofacore.checkpoint import find_latest, load_state
@@ -142,6 +142,53 @@ def test_weights_are_searched_by_validation_loss(made):
         float, re.findall(r"loss (\S+), at the beginning (\S+) ", report.notes[0])[0]
     )
     assert after <= before
+
+
+def test_a_search_goes_by_losses_whatever_validation_measures(made):
+    notes = []
+    for every in (0, 1):
+        runs = []
+        for run in made.runs:
+            model = Generalist.from_pretrained(run)
+            train = model.assembly.config.train
+            validation = train.validation.model_copy(update={"every": every})
+            changed = train.model_copy(update={"validation": validation})
+            model.assembly.config = model.assembly.config.model_copy(update={"train": changed})
+            runs.append(model.save(made.root / f"{run.name}-{every}"))
+        out = made.root / f"searched-{every}"
+        notes.append(ofa_merge.merge(runs, "mean", out=out, search=True, score=False).notes)
+    assert notes[0] == notes[1]
+
+
+def test_the_balance_of_routers_is_no_task_that_is_searched_by():
+    rows = [{"a": "red blue", "b": "red"}, {"a": "cat dog", "b": "cat"}]
+    only = Task("first", "[TEXT:a] -> [TEXT:b]", train=rows, valid=rows)
+    found = task_losses(Generalist.create([only], experts="topk", **SIZES))
+    assert set(found) == {"first"}
+
+
+def test_what_runs_know_of_their_data_and_beginnings_is_kept(tmp_path):
+    rows = [{"a": "red blue", "n": ["one", "two", "three"], "b": "red", "kind": "x"}]
+    rows += [{"a": "cat", "n": ["two"], "b": "cat", "kind": "y"}] * 3
+    weights = {"class_weights": {"b": "balanced"}}
+    tasks = [
+        Task("count", "[TEXT:a] -> ([TEXT:n,closed_set])*", train=rows),
+        Task("name", "[TEXT:a] -> [TEXT:b,closed_set]", train=rows, **weights),
+    ]
+    Generalist.create(tasks, **SIZES).save(tmp_path / "base")
+    for name in ("one", "two"):
+        run = Generalist.from_pretrained(tmp_path / "base")
+        if name == "two":
+            run = run.extend([Task("sort", "[TEXT:a] -> [CATEGORY:kind]", train=rows)])
+        run.save(tmp_path / name)
+    begun = Generalist.from_pretrained(tmp_path / "two").assembly
+    runs = [tmp_path / "one", tmp_path / "two"]
+    ofa_merge.merge(runs, "mean", out=tmp_path / "merged", score=False)
+    merged = Generalist.from_pretrained(tmp_path / "merged").assembly
+    assert merged.plans["count"].turns == 3
+    assert merged.plans["name"].class_weights == begun.plans["name"].class_weights
+    assert merged.vocabulary.founders == begun.vocabulary.founders
+    assert len(merged.vocabulary.founders) < len(merged.vocabulary.blocks)
 
 
 def test_adamerging_makes_answers_surer(made):

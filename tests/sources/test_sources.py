@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -413,3 +415,24 @@ def test_columns_of_a_shard_are_those_of_many_rows(tmp_path):
     (tmp_path / "cut.tar").write_bytes(content[:700])
     with pytest.raises(SourceError, match="it is cut off, fetch it again"):
         open_source(tmp_path / "cut.tar")
+
+
+def test_an_iterable_gives_every_thread_the_row_that_it_asks_for():
+    def start():
+        for number in range(2000):
+            time.sleep(0)
+            yield {"number": number}
+
+    source = ReplayedRows(start, 2000)
+
+    def wrong(first):
+        return [n for n in range(first, 2000, 4) if source[n] != {"number": n}]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(wrong, range(4))) == [[]] * 4
+    again = pickle.loads(pickle.dumps(ReplayedRows(_numbers, 3)))
+    assert again[2] == {"number": 2}
+
+
+def _numbers():
+    return ({"number": number} for number in range(3))

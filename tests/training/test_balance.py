@@ -1,9 +1,12 @@
 """The balance of learned routers is a term of the loss."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from ofacore import Generalist, Task
 from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
@@ -61,3 +64,16 @@ def test_training_on_it_spreads_positions_over_the_experts():
         model.hidden(batches[0]).balance.backward()
         optimizer.step(1.0)
     assert model.hidden(batches[0]).balance.item() < before - 0.05
+
+
+@pytest.mark.parametrize("trusting", [True, False])
+def test_losses_over_a_whole_step_leave_it_in_place(tmp_path, monkeypatch, trusting):
+    monkeypatch.setattr(GradientPass, "reads_at_the_end", trusting)
+    rows = [{"a": f"w{k}", "b": f"v{k}"} for k in range(8)]
+    task = Task("pairs", "[TEXT:a|TEXT:b] ->", train=rows)
+    sizes = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    model = Generalist.create([task], experts="topk", experts_balance=0.5, **sizes)
+    train = {"samples": 8, "micro_batch_samples": 4, "precision": "fp32"}
+    folder = model.fit(1, out=tmp_path / "run", trackers=("jsonl",), **train)
+    first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["train/balance"] > 0

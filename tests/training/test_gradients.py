@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofacore.config.train_section import FaultConfig, OptimizerConfig
+from ofacore.config.train_section import FaultConfig, OptimizerConfig, TrainConfig
 from ofacore.training.gradients import GradientPass
 from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.faults import FaultCounters
@@ -44,6 +44,12 @@ def test_any_split_and_order_gives_the_same_gradient(cuts, order):
     )
     assert_equal_gradients(whole, split)
     assert report.values == pytest.approx(other.values, rel=1e-5)
+
+
+def test_any_seed_of_a_configuration_can_be_trained_with():
+    for seed in (0, 2**32, TrainConfig.model_json_schema()["properties"]["seed"]["maximum"]):
+        _, result, _ = gradient(SmallModel(), step_of(make_samples(2, seed=3)), seed=seed)
+        assert result.norm > 0
 
 
 @settings(max_examples=20, deadline=None)

@@ -128,6 +128,37 @@ def test_early_stopping_by_patience(tmp_path, higher, expected):
     assert "no improvement" in trainer.stop.reason
 
 
+def test_a_run_that_goes_on_by_another_measure_chooses_its_best_anew(tmp_path):
+    def validation(config):
+        return Validation(
+            lambda step: {"valid/a/acc": 0.9, "valid/a/loss": 2.0},
+            config.validation,
+            config.checkpoint,
+        )
+
+    def went_on(before, now):
+        folder = tmp_path / f"{before.best}-{now.best}-{now.higher_is_better}".replace("/", "-")
+        for steps, checkpoint in ((1, before), (2, now)):
+            config = settings(
+                steps=steps, validation=ValidationConfig(every=1), checkpoint=checkpoint
+            )
+            found = validation(config)
+            saving = Checkpointing(checkpoint, validation=found)
+            trainer = Trainer(SmallModel(), loader(steps - 1), config, folder, [found, saving])
+            if steps == 2:
+                trainer.restore(load(find_latest(folder)))
+            trainer.run()
+        return read_pointer(folder, "best").name
+
+    by_accuracy = CheckpointConfig(best="a/acc", higher_is_better=True)
+    by_loss = CheckpointConfig(best="a/loss")
+    assert went_on(by_accuracy, by_loss) == "step-000002"
+    assert went_on(by_loss, by_accuracy) == "step-000002"
+    assert went_on(by_accuracy, CheckpointConfig(best="a/acc")) == "step-000002"
+    assert went_on(by_accuracy, CheckpointConfig()) == "step-000002"
+    assert went_on(by_accuracy, by_accuracy) == went_on(by_loss, by_loss) == "step-000001"
+
+
 def test_an_unknown_best_is_named_before_the_first_step():
     best, known = (
         CheckpointConfig(best="a/acuracy"),
@@ -319,6 +350,28 @@ def test_a_bad_row_counts_once_however_often_it_comes_again(tmp_path):
     assert again.note_bad_rows(9, [BadRow("a", "train.csv:3", "no such file")]) == []
     with pytest.raises(FaultLimitError):
         again.note_bad_rows(9, [BadRow("a", "train.csv:4", "no such file")])
+
+
+def test_faults_of_steps_that_are_done_again_stand_in_the_file_once(tmp_path):
+    def source(begin):
+        for step in range(begin, 6):
+            data = step_of(make_samples(4, seed=step), (), step)
+            data.bad = (BadRow("a", f"train.csv:{step}", "no such\u2028file"),)
+            yield data
+
+    def run(begin, steps, every):
+        callbacks = [FaultLog(), Checkpointing(CheckpointConfig(every=every))]
+        trainer = trainer_of(tmp_path, callbacks, source=source(begin), steps=steps)
+        if begin:
+            trainer.restore(load(find_latest(tmp_path)))
+        trainer.run()
+
+    run(0, 2, 0)
+    with (tmp_path / "faults.jsonl").open("a") as file:  # of steps behind the checkpoint
+        file.write('{"kind": "bad_row", "step": 2, "task": "a", "row_id": "train.csv:2"}\n{"kind')
+    run(2, 4, 0)
+    lines = (tmp_path / "faults.jsonl").read_text().split("\n")[:-1]
+    assert [json.loads(line)["row_id"] for line in lines] == [f"train.csv:{k}" for k in range(4)]
 
 
 def test_callbacks_are_closed_after_an_error_too(tmp_path):

@@ -73,6 +73,24 @@ def test_sgd_equals_torch():
     assert again.state().keys() == optimizer.state().keys()
 
 
+@pytest.mark.parametrize("before", ["adamw", "muon", "sgd"])
+@pytest.mark.parametrize("now", ["adamw", "muon", "sgd"])
+def test_state_of_another_method_is_left_behind_and_told(before, now, caplog):
+    first = RunOptimizer(SmallModel(), OptimizerConfig(name=before, sgd_momentum=0.9))
+    second = RunOptimizer(SmallModel(), OptimizerConfig(name=now, sgd_momentum=0.9))
+    set_gradients(first, 0)
+    first.step(1.0)
+    second.load_state(first.state(), first.structure())
+    kept = {name.rpartition("|")[0] for name in second.state()}
+    same = first.structure()["methods"].items() & second.structure()["methods"].items()
+    with_state = {name.rpartition("|")[0] for name in first.state()}
+    assert kept == with_state & {name for name, _ in same}
+    assert ("another method" in caplog.text) == (before != now)
+    set_gradients(second, 1)
+    second.step(1.0)
+    assert all(value.isfinite().all() for value in second.values().values())
+
+
 def test_bf16_weights_follow_their_fp32_masters():
     config = OptimizerConfig(name="adamw", lr=1e-4)
     model, exact = SmallModel().bfloat16(), SmallModel().bfloat16().float()

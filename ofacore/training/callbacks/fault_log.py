@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,24 +16,45 @@ if TYPE_CHECKING:
     from ofacore.training.step.pass_report import StepReport
 
 logger = logging.getLogger("ofacore.training")
+FILE = "faults.jsonl"
 
 
 class FaultLog(Callback):
-    """Logs faults, and appends each to ``faults.jsonl`` in the run folder; says at the end how many there were."""
+    """Logs faults, and appends each to ``faults.jsonl`` in the run folder; says at the end how many there were.
+
+    What stands there of steps that are done again, since a run was cut off behind its last checkpoint, is dropped.
+    """
 
     name = "fault_log"
+
+    def on_start(self, trainer: Trainer) -> None:
+        path = trainer.folder / FILE
+        if not path.exists():
+            return
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        kept = [line for line in lines if _step_of(line) < trainer.step]
+        if len(kept) < len(lines) - 1:  # behind the last line break nothing stands
+            temporary = path.with_suffix(".jsonl.tmp")
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            os.replace(temporary, path)
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
         if not report.faults:
             return
         trainer.folder.mkdir(parents=True, exist_ok=True)
-        with (trainer.folder / "faults.jsonl").open("a", encoding="utf-8") as file:
+        with (trainer.folder / FILE).open("a", encoding="utf-8") as file:
             for fault in report.faults:
                 logger.warning("%s: %s", fault.kind, fault)
                 file.write(json_text(asdict(fault)) + "\n")
 
     def on_end(self, trainer: Trainer) -> None:
         for kind, count in sorted(trainer.faults.by_task.items()):
-            logger.warning(
-                "%d times %s in this run; see %s", count, kind, trainer.folder / "faults.jsonl"
-            )
+            logger.warning("%d times %s in this run; see %s", count, kind, trainer.folder / FILE)
+
+
+def _step_of(line: str) -> float:
+    """Step of a line, counted from 0; infinity where the line was cut off while it was written."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

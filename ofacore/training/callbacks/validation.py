@@ -160,6 +160,7 @@ class Validation(Callback):
             "best": self.best,
             "best_step": self.best_step,
             "by": self.by,
+            "asked": self._asked(),
             "first": self.joined.first,
             "waited": self.waited,
             "validated": self.validated,
@@ -167,12 +168,25 @@ class Validation(Callback):
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.best, self.best_step = state.get("best"), state.get("best_step", -1)
-        self.by = state.get("by", self.by)
         self.joined.first = dict(state.get("first", {}))
-        self.waited, self.validated = state.get("waited", 0), state.get("validated", -1)
+        self.validated = state.get("validated", -1)
+        if self._is_as_asked(state):
+            self.best, self.best_step = state.get("best"), state.get("best_step", -1)
+            self.by, self.waited = state.get("by", self.by), state.get("waited", 0)
         bests = state.get("bests", {}).items()
         self.bests = {name: (float(value), int(step)) for name, (value, step) in bests}
+
+    def _asked(self) -> list[str | bool]:
+        """What the configuration says of how the best one is chosen."""
+        named = self.checkpoint.best
+        return [named, self.higher] if named else []
+
+    def _is_as_asked(self, state: Mapping[str, Any]) -> bool:
+        """Whether a stored best one was chosen as it would be today; earlier versions tell its name alone."""
+        if "asked" in state:
+            return list(state["asked"]) == self._asked()
+        named = self.checkpoint.best
+        return not named or state.get("by", named) == named
 
 
 def _unknown(wanted: str, known: Mapping[str, bool], config: ValidationConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,8 @@ from ofacore.training.optim.parameters import Treatment, freeze, treatments
 from ofacore.training.optim.rounding import RoundedWeights
 from ofacore.training.state.portable_state import Rows, divided, gather
 from ofacore.training.training_errors import RuleError
+
+logger = logging.getLogger("ofacore.training")
 
 
 class RunOptimizer:
@@ -263,14 +266,24 @@ class RunOptimizer:
         return {"methods": methods}
 
     @torch.no_grad()
-    def load_state(self, state: Mapping[str, Tensor], whole: bool = True) -> None:
+    def load_state(
+        self,
+        state: Mapping[str, Tensor],
+        structure: Mapping[str, Any] | None = None,
+        whole: bool = True,
+    ) -> None:
         """Restore what `state` returned; parameters and blocks without any start afresh, unknown ones are ignored.
 
-        ``whole=False``: ``state`` holds what this process keeps, as `own_parts` returns it.
+        Args:
+            state: What `state` returned.
+            structure: What `structure` returned then: what another method kept of a parameter means nothing to that of
+                today, so such a parameter starts afresh, too, which is told. None: all methods are as they were.
+            whole: False: ``state`` holds what this process keeps, as `own_parts` returns it.
 
         Raises:
             ValueError: A shape differs.
         """
+        fresh = self._of_other_methods((structure or {}).get("methods", {}))
         by_key: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():
             name, _, kept = key.rpartition("|")
@@ -282,8 +295,26 @@ class RunOptimizer:
                 self.masters[name],
             )
             for kept, stored in by_key.items():
-                if kept != "master":
+                if kept != "master" and name not in fresh:
                     self._restore(name, kept, self._parts(name, stored, whole))
+
+    def _of_other_methods(self, before: Mapping[str, str]) -> set[str]:
+        """Parameters that another method updated before: portable name -> method."""
+        found = {
+            name: before[part]
+            for name in self._own
+            for part in self._rows(name)
+            if before.get(part, self.treatments[name].method) != self.treatments[name].method
+        }
+        if found:
+            methods = ", ".join(sorted(set(found.values())))
+            logger.warning(
+                "%d of %d parameters are updated by another method than before (%s): its momentum is left behind",
+                len(found),
+                len(self._own),
+                methods,
+            )
+        return set(found)
 
     def _parts(self, name: str, stored: Mapping[str, Tensor], whole: bool) -> dict[str, Tensor]:
         """Of stored tensors the parts of this process."""

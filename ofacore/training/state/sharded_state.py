@@ -63,7 +63,7 @@ def restore_shards(trainer: Trainer, folder: Path, snapshot: Snapshot) -> None:
                 for name, value in into.items()
             },
         )
-        trainer.optimizer.load_state(optimizer, whole=False)
+        trainer.optimizer.load_state(optimizer, snapshot.optimizer_structure, whole=False)
         if trainer.ema:
             trainer.ema.load_state(ema, whole=False)
     trainer.go_on(snapshot.state)

@@ -6,6 +6,8 @@ Gradients are accumulated for each task apart, over all micro-batches, and summe
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from ofacore.training.optim.optimizer import RunOptimizer
 from ofacore.training.step.weighing import TermSums, Totals
 from ofacore.training.training_errors import AggregatorError
 
+logger = logging.getLogger("ofacore.training")
 Gradients = Mapping[str, Tensor]
 """Name of a parameter -> fp32 gradient."""
 
@@ -62,6 +65,8 @@ class RunAggregator:
     owner: str
     """Name and plugin, for messages."""
     seed: int
+    name: str = ""
+    """As the configuration has it; what it learned goes by that."""
 
     def __call__(
         self,
@@ -107,13 +112,17 @@ class RunAggregator:
             self.aggregate.learn(losses)  # type: ignore[attr-defined]
 
     def state(self) -> Mapping[str, Any]:
-        """JSON-ready: what it learned, as far as it keeps anything."""
+        """JSON-ready: what it learned so far, which later steps do not change; empty where it keeps nothing."""
         state = getattr(self.aggregate, "state", None)
-        return dict(state()) if state else {}
+        return copy.deepcopy(dict(state())) if state else {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned."""
-        if state and hasattr(self.aggregate, "load_state"):
+    def load_state(self, state: Mapping[str, Any], name: str = "") -> None:
+        """Take over what `state` returned, unless that was of another aggregator: ``name``, as far as it is known."""
+        if state and name and name != self.name:
+            logger.warning(
+                "train.aggregator is '%s', until now '%s': it begins anew", self.name, name
+            )
+        elif state and hasattr(self.aggregate, "load_state"):
             with Blame(self.owner, "load_state"):
                 self.aggregate.load_state(state)
 
@@ -148,7 +157,7 @@ def run_aggregator(config: TrainConfig, registry: Registry) -> RunAggregator | N
     built = registry.make("aggregator", name, options)
     if getattr(built, "plain_sum", False):
         return None
-    return RunAggregator(built, who(registry, "aggregator", name), config.seed)
+    return RunAggregator(built, who(registry, "aggregator", name), config.seed, name)
 
 
 class TaskGradients:

@@ -72,6 +72,10 @@ class StepGradients:
     totals: Sequence[Totals]
     """The losses themselves, as far as this process reports them."""
 
+    def learns_from(self, place: int, batch: Batch) -> bool:
+        """Whether a micro-batch of such losses alone has a sample whose loss is finite."""
+        return bool(batch.terms) and len(self.bad.get(place, ())) < len(batch.samples)
+
     def surrogates(
         self, model: UniversalModel, batch: Batch, place: int, hidden: Any
     ) -> list[Totals]:

@@ -23,6 +23,9 @@ from ofa_aggregators_torchjd.gramian import Weighted
 from ofacore.plugin import UserError
 from ofacore.protocols import AggregatorContext, Options
 
+_SOLVING = 100
+"""Iterations for each task: 3, as scipy has it, do not reach the solution where gradients differ much in length."""
+
 
 class UPGrad(Weighted):
     """Each gradient is projected so that it harms no task, then they are summed (Quinton and Rey 2024)."""
@@ -43,7 +46,9 @@ class _LeastSquares(DualConeProjector):
         values, vectors = np.linalg.eigh(np.asarray(G, dtype=np.float64))
         root = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
         wanted = np.asarray(U, dtype=np.float64)
-        found = [row + nnls(root, -root @ row)[0] for row in wanted.reshape(-1, len(root))]
+        most = _SOLVING * len(root)
+        rows = wanted.reshape(-1, len(root))
+        found = [row + nnls(root, -root @ row, maxiter=most)[0] for row in rows]
         return torch.from_numpy(np.stack(found).reshape(wanted.shape)).to(U)
 
 

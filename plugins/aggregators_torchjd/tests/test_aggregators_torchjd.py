@@ -11,8 +11,10 @@ import torch
 
 from ofa_aggregators_torchjd.losses import Famo, Progress, Uncertainty
 from ofacore import Generalist, Task
+from ofacore.config.train_section import TrainConfig
 from ofacore.plugin import Registry, UserError
 from ofacore.protocols import AggregatorContext
+from ofacore.training.step.aggregation import run_aggregator
 
 PLUGIN = "ofa_aggregators_torchjd.manifest:MANIFEST"
 BY_GRADIENTS = ("upgrad", "mgda", "pcgrad", "gradnorm")
@@ -193,3 +195,32 @@ def test_what_it_learned_goes_on_from_a_checkpoint(registry, begun, tmp_path, na
     rows = dict.fromkeys(TASKS, ROWS)
     resumed = trained(again, tmp_path / "cut", name, 3, resume=True, data=rows)
     assert all(torch.equal(resumed[key], straight[key]) for key in straight)
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "gradnorm", "sum"])
+def test_a_run_may_go_on_with_another(registry, begun, tmp_path, name, caplog):
+    trained(begun, tmp_path, "famo", 1)
+    again = Generalist.from_pretrained(tmp_path, registry=registry)
+    found = trained(again, tmp_path, name, 2, resume=True, data=dict.fromkeys(TASKS, ROWS))
+    assert all(bool(value.isfinite().all()) for value in found.values())
+    assert ("until now 'famo'" in caplog.text) == (name != "sum")
+
+
+@pytest.mark.parametrize("name", BY_LOSSES)
+def test_what_is_being_saved_is_not_changed_by_the_next_step(registry, name):
+    config = TrainConfig(aggregator=name)
+    aggregator = run_aggregator(config, registry)
+    aggregator.learn(0, {"a": 1.0, "b": 2.0})
+    saved = aggregator.state()
+    before = copy.deepcopy(saved)
+    aggregator.learn(1, {"a": 0.5, "b": 4.0, "c": 1.0})
+    assert saved == before
+
+
+def test_upgrad_is_found_for_many_gradients_of_very_unequal_length(registry):
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        lengths = np.exp(6 * rng.standard_normal((29, 1)))
+        rows = rng.standard_normal((29, int(rng.integers(1, 60)))) * lengths
+        found = merged(made(registry, "upgrad"), *rows.tolist())
+        assert bool(found.isfinite().all())

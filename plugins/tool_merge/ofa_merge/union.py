@@ -7,6 +7,7 @@ from typing import Any
 
 from ofa_merge.opened import OpenedRun
 from ofacore.ground.artifacts import Artifact
+from ofacore.ground.vocabulary import Vocabulary
 from ofacore.plugin import Registry
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.origins import preferring
@@ -42,6 +43,8 @@ def union(runs: Sequence[OpenedRun], name: str, registry: Registry | None = None
     state = {
         "config": config,
         "vocabulary": [[block.name, block.size] for block in vocabulary.blocks],
+        "founding": _founding(runs, vocabulary),
+        "from_data": _first_of([each["from_data"] for each in states]),
         "components": components,
     }
     chosen = first.get("plugins", {}).get("prefer", {})
@@ -52,6 +55,13 @@ def union(runs: Sequence[OpenedRun], name: str, registry: Registry | None = None
         train = assembly.config.train.model_copy(update={"seed": seeds.pop()})
         assembly.config = assembly.config.model_copy(update={"train": train})
     return assembly
+
+
+def _founding(runs: Sequence[OpenedRun], merged: Vocabulary) -> int | None:
+    """How many blocks the model was made with that all runs began with; None where they had all of them, or others."""
+    founders = {run.assembly.vocabulary.founders for run in runs}
+    number = len(next(iter(founders)))
+    return number if len(founders) == 1 and number < len(merged.blocks) else None
 
 
 def _first_of(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -35,8 +35,10 @@ def task_losses(generalist: Generalist) -> dict[str, float]:
     """Task -> mean validation loss over its terms."""
     generalist.model.eval()
     by_task: dict[str, list[float]] = {}
-    for name, value in Validator(generalist)(0).items():
-        by_task.setdefault(name.split("/")[1], []).append(value)
+    for name, value in Validator(generalist).losses().items():
+        task = name.split("/")[1]
+        if task in generalist.data:  # routers have a loss, too
+            by_task.setdefault(task, []).append(value)
     return {task: sum(values) / len(values) for task, values in by_task.items()}
 
 
