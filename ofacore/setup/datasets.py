@@ -260,6 +260,8 @@ def readable(
 
 
 def spread(rows: int, most: int | None = None) -> list[int]:
-    """Numbers of up to ``most`` of so many rows, evenly spread, as rows are often sorted; all without a limit."""
-    count = min(rows, most or rows)
-    return [number * rows // count for number in range(count)]
+    """Numbers of up to ``most`` of so many rows, evenly spread, as rows are often sorted; all without a limit.
+
+    See `scattered`: rows of two kinds often take turns, too.
+    """
+    return list(scattered(rows, most or rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,14 @@ WORDS = ("no", "yes")
 def test_numbers_are_spread_over_all_rows(rows: int, most: int) -> None:
     found = spread(rows, most)
     assert len(found) == len(set(found)) == (min(rows, most) if most else rows)
-    gaps = {right - left for left, right in pairwise([*found, rows])}
-    assert not found or (found[0] == 0 and max(gaps) - min(gaps) <= 1)
+    stretch = rows / max(1, len(found))
+    for place, number in enumerate(found):
+        assert place * stretch - 1 <= number < (place + 1) * stretch
+
+
+def test_rows_that_take_turns_are_met_alike() -> None:
+    found = spread(600, 300)
+    assert 100 < sum(number % 2 for number in found) < 200
 
 
 def lines(folder: Path) -> JsonLinesSource:
@@ -58,11 +63,12 @@ def test_a_limit_takes_rows_from_everywhere_beside_their_baseline(
     )
     data = TaskRows({"test": source}, echo, "itself")
     found = evaluate_task(model, model.plan("so"), data, "test", limit, True, {})
-    read = [row for _, row in readable(source, limit) if isinstance(row, dict)]
+    rows = [row for _, row in readable(source, limit)]
+    read = [row for row in rows if isinstance(row, dict)]
     assert {row["label"] for row in read} == set(WORDS)
     (row,) = found.scores
     assert row.samples == len(read) and row.baseline == 1.0
-    assert len(found.problems) == (limit is None)
+    assert len(found.problems) == len(rows) - len(read)
 
 
 def test_a_baseline_of_another_length_is_told(tmp_path: Path) -> None:
