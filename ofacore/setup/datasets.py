@@ -237,7 +237,8 @@ def named_rows(
         file_slots(plan.slots(), registry),
         read_columns(plan),
     )
-    for index in scattered(len(source), most if is_sampled(source, most) else len(source)):
+    taken = most if is_sampled(source, most) else len(source)
+    for index in scattered(len(source), taken):
         try:
             yield source.name(index), columns.apply(source[index])
         except RowError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from ofacore.evaluation.runner import evaluate_task
 from ofacore.evaluation.scoring import RECOMPUTED, Judged, JudgedMetric, filled
 from ofacore.plugin import MetricUse, Registry
 from ofacore.protocols import RowError
-from ofacore.setup.datasets import TaskRows, sampled_rows, spread
+from ofacore.setup.datasets import TaskRows, sampled_rows
+from ofacore.sources.held_out import ChosenRows
 
 _LEARNED = 5000
 """Training rows among which the most frequent answer is looked for."""
@@ -29,18 +31,23 @@ def scored(
         task: One of its tasks.
         data: Rows to score on.
         learned: The task's own rows: their most frequent answer is the baseline where the task has none.
-        most: Rows, evenly spread.
+        most: Rows, at equal distances: a study that goes on goes by the rows that it began with.
     """
     plan, registry = generalist.assembly.plans[task], generalist.assembly.registry
     source = data.held_out("test")
     if not plan.metrics or source is None:
         return {"problem": "the task has no metric" if source else "the task has no held-out rows"}
-    found = evaluate_task(generalist, plan, data, "test", most or None, "own", {})
+    numbers = np.arange(len(source))
+    if most and most < len(source):
+        numbers = np.arange(most) * len(source) // most
+    chosen = ChosenRows(source, numbers)
+    rows = replace(data, splits={**data.splits, "test": chosen})
+    found = evaluate_task(generalist, plan, rows, "test", None, "own", {})
     given = next((each for each in found.judged if each.use == plan.metrics[0]), None)
     if given is None:
         reasons = [failure.reason for failure in found.failures]
         return {"problem": reasons[0] if reasons else "no row could be judged"}
-    names = [source.name(number) for number in spread(len(source), most or None)]
+    names = [chosen.name(number) for number in range(len(chosen))]
     baseline, told = _baseline(generalist, given, learned)
     own = measured(given, registry, given.judged.predictions, names)
     return {
