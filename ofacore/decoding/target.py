@@ -137,11 +137,19 @@ def _end_some(
     if steps:
         rest = session.fork()
         rest.reorder(_places(ends, True).to(session.device))
-        rest.pending = None
+        _feed_choice(rest, first.adapter)
         _walk(rest, ended, steps, tools)
     if going:
         session.reorder(_places(ends, False).to(session.device))
     return session, going
+
+
+def _feed_choice(session: DecodeSession, adapter: str) -> None:
+    """Feed the token behind which a repeat ends, as training does: what follows sees it."""
+    session.begin_segment()
+    pending = begin_run(session, adapter) if session.pending is None else session.pending
+    session.step({"tokens": pending}, adapter)
+    session.pending = None
 
 
 def _places(flags: Sequence[bool], wanted: bool) -> torch.Tensor:
