@@ -99,6 +99,8 @@ def finish(
 class CtcGenerator:
     """``ctc``: the likeliest path, or the likeliest sequences of a beam of prefixes; of a closed set its members.
 
+    The log-probability of a member is that among the members.
+
     Options ``listen``, ``beam`` and ``n_best``; the model needs a loss ``ctc`` with the head ``ctc``.
     """
 
@@ -125,7 +127,7 @@ class CtcGenerator:
     def _candidates(self, heard: Heard, request: RowRequest) -> list[Hypothesis]:
         members = request.spec.closed_set
         if members:
-            scores = heard.scores(members)
+            scores = _among(heard.scores(members))
             found = [
                 Hypothesis(value, score, log_prob=score, tokens=len(value))
                 for value, score in zip(members, scores, strict=True)
@@ -136,6 +138,12 @@ class CtcGenerator:
         if width == 1:
             return [heard.hypothesis(best_path(log_probs))]
         return [heard.hypothesis(one) for one in prefix_beam(log_probs, width)[: self._n_best]]
+
+
+def _among(scores: Sequence[float]) -> list[float]:
+    """Log-probabilities of which one must hold, so that they make 1; as they are where none is possible."""
+    total = float(np.logaddexp.reduce(scores))
+    return [score - total for score in scores] if total > NEVER else list(scores)
 
 
 class JointGenerator:
