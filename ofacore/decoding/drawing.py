@@ -144,6 +144,7 @@ def write_slot(
         torch.Generator(),
         want=given,
         corruptions=encoder.corruptions,
+        is_element=encoder.kinds.element_tests,
     )
     generate_target(session, [Row(ctx, ctx.row) for ctx in contexts], tools)
     return recorded.found

@@ -209,6 +209,7 @@ class Inference:
             self.encoder.settings.max_positions,
             partial(who, self.registry),
             self.encoder.corruptions,
+            self.encoder.kinds.element_tests,
         )
 
     def _check(self, request: Request) -> None:

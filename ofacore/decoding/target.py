@@ -12,6 +12,7 @@ import torch
 from ofacore.components.tokens.stepping import begin_run, feed_tokens
 from ofacore.decoding.output import Candidate
 from ofacore.encoding.encoder import expected
+from ofacore.encoding.filling import IsElement, is_list
 from ofacore.encoding.pieces import coordinates_problem
 from ofacore.ground.errors import UserError
 from ofacore.ground.excerpts import listing
@@ -46,13 +47,15 @@ class Row:
 
     ctx: RowContext
     values: Mapping[str, Any]
-    """Slot name -> given value, of forced slots."""
+    """Slot name -> given value, of forced slots; inside of a repeat that of the turn."""
     fields: dict[str, list[tuple[Candidate, ...]]] = field(default_factory=dict)
     """Slot name -> candidates of every turn."""
     row_id: str = ""
     """Where the row is found, for messages; empty: unknown."""
     cut: int = 0
     """Turns after which a repeat was cut off while the model would have gone on; 0: none was."""
+    outside: list[Mapping[str, Any]] = field(default_factory=list)
+    """Of each repeat that the row is in: the values around it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Tools:
     """Kind and name of a component -> whose it is, for messages."""
     corruptions: Mapping[str, Corruption] = field(default_factory=dict)
     """What slots were trained with."""
+    is_element: Mapping[str, IsElement] = field(default_factory=dict)
+    """Slot type -> whether a value is one value of it, not a list; where it is not known no list is."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,10 @@ def _walk(session: DecodeSession, rows: list[Row], steps: tuple[_Step, ...], too
             turn = step if isinstance(step, _Turn) else _Turn(step, 0)
             _begin_repeat(rows, turn, tools)
             session, rows = _end_some(session, rows, turn, steps, tools)
+            for row in rows:
+                given = _given_lists(row, turn, tools)
+                own = {name: values[turn.number] for name, values in given.items()}
+                row.values = {**row.outside[-1], **own}
             steps = (*turn.repeat.items, _Turn(turn.repeat, turn.number + 1), *steps)
 
 
@@ -114,6 +123,9 @@ def _wanted(group: OptionalGroup, tools: Tools) -> bool:
 
 def _begin_repeat(rows: Sequence[Row], turn: _Turn, tools: Tools) -> None:
     """Slots of a repeat without a single turn still appear in the output."""
+    if turn.number == 0:
+        for row in rows:
+            row.outside.append(row.values)
     for leaf in _leaves(turn.repeat.items):
         if isinstance(leaf, Slot) and tools.template.slots[leaf.position].loss:
             for row in rows:
@@ -126,6 +138,7 @@ def _end_some(
     """Rows whose repeat ends here go on with what follows it; the others are returned for another turn."""
     first = tools.template.slots[_leaves(turn.repeat.items)[0].position]
     ends = _decide(session, rows, first, tools)
+    ends = [done or _used_up(row, turn, tools) for row, done in zip(rows, ends, strict=True)]
     if turn.number >= tools.max_turns:
         for row, done in zip(rows, ends, strict=True):
             row.cut = row.cut if done else turn.number
@@ -134,14 +147,41 @@ def _end_some(
         return session, rows
     ended = [row for row, done in zip(rows, ends, strict=True) if done]
     going = [row for row, done in zip(rows, ends, strict=True) if not done]
+    for row in ended:
+        row.values = row.outside.pop()
     if steps:
         rest = session.fork()
         rest.reorder(_places(ends, True).to(session.device))
-        rest.pending = None
+        _feed_choice(rest, first.adapter)
         _walk(rest, ended, steps, tools)
     if going:
         session.reorder(_places(ends, False).to(session.device))
     return session, going
+
+
+def _used_up(row: Row, turn: _Turn, tools: Tools) -> bool:
+    """Whether a slot that is given in the repeat has no value for another turn."""
+    return any(turn.number >= len(values) for values in _given_lists(row, turn, tools).values())
+
+
+def _given_lists(row: Row, turn: _Turn, tools: Tools) -> dict[str, Sequence[Any]]:
+    """Slot name -> what a given slot of a repeat has for its turns; without those that are the same in all of them."""
+    found: dict[str, Sequence[Any]] = {}
+    for leaf in _leaves(turn.repeat.items):
+        slot = tools.template.slots[leaf.position]
+        value: Any = row.outside[-1].get(slot.name)
+        is_one = tools.is_element.get(slot.type, lambda _: False)
+        if slot.plain is None and not slot.loss and is_list(value) and not is_one(value):
+            found[slot.name] = value
+    return found
+
+
+def _feed_choice(session: DecodeSession, adapter: str) -> None:
+    """Feed the token behind which a repeat ends, as training does: what follows sees it."""
+    session.begin_segment()
+    pending = begin_run(session, adapter) if session.pending is None else session.pending
+    session.step({"tokens": pending}, adapter)
+    session.pending = None
 
 
 def _places(flags: Sequence[bool], wanted: bool) -> torch.Tensor:
@@ -327,9 +367,6 @@ def _flush(session: DecodeSession, adapter: str = "token") -> None:
 
 def _encoded(slot: SlotPlan, row: Row, tools: Tools) -> list[Segment]:
     value = slot.plain if slot.plain is not None else row.values.get(slot.name)
-    turns = len(row.fields.get(slot.name, ()))
-    if slot.repeat and isinstance(value, list | tuple) and turns < len(value):
-        value = value[turns]
     return tools.preprocessors[slot.preprocessor].encode(value, replace(slot, loss=False), row.ctx)
 
 

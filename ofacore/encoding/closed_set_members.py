@@ -28,9 +28,8 @@ def read_members(slot: str, file: str) -> tuple[str, ...]:
             f"closed set of '{slot}': no file {path}; give one value a line, or a list"
         )
     try:
-        values = tuple(
-            dict.fromkeys(line for line in path.read_text("utf-8-sig").splitlines() if line.strip())
-        )
+        lines = path.read_text("utf-8-sig").split("\n")
+        values = tuple(dict.fromkeys(line for line in lines if line.strip()))
     except UnicodeDecodeError as error:
         reason = f"{error.reason} at byte {error.start}"
         raise SourceError(

@@ -116,8 +116,9 @@ def _lines(values: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _read_lines(path: Path) -> list[str]:
+    """The lines of JSON, which may hold whatever else `str.splitlines` takes for the end of one."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 

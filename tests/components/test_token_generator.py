@@ -210,3 +210,13 @@ def test_a_search_that_is_stuck_ends_the_value_and_stays_finite(seed: int, strat
     (found,) = generate(MarkovSession(tables(1, seed)), [request()], min_length=26, **options)
     assert found and all(np.isfinite(h.score) and np.isfinite(h.log_probs).all() for h in found)
     assert not {0, 1, 4, 5} & set(found[0].value.tolist())
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "sample"])
+@pytest.mark.parametrize("penalty", [0.2, 3.0])
+def test_a_penalty_on_repetitions_changes_no_log_probability(strategy: str, penalty: float) -> None:
+    session = MarkovSession(tables(1, 4))
+    options = {"strategy": strategy, "min_length": 4, "max_length": 4}
+    ((best,),) = generate(session, [request()], repetition_penalty=penalty, **options)
+    own = enumerate_values(tables(1, 4)[0], 4, None)
+    assert best.log_prob == pytest.approx(own[tuple(best.value.tolist())], abs=1e-4)

@@ -137,6 +137,14 @@ class TestRecall(MetricConformance):
     bounds = (0.0, 1.0)
 
 
+def test_equal_vectors_score_by_chance_wherever_they_stand():
+    for seed in range(30):
+        vector = np.random.default_rng(seed).normal(size=64).astype(np.float32)
+        metric = Recall({"k": [1]})
+        metric.update([vector] * 7, [vector.copy() for _ in range(7)], [{}] * 7)
+        assert metric.items() == pytest.approx([1 / 7] * 7)
+
+
 def test_equal_vectors_score_by_chance():
     metric = Recall({"k": [1, 2]})
     metric.update([UNIT[0]] * 8, [UNIT[0]] * 8, [{}] * 8)

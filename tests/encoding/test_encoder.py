@@ -206,6 +206,9 @@ def test_closed_sets_come_from_a_file_or_with_the_row(tmp_path):
     (tmp_path / "set.txt").write_bytes(b"\xef\xbb\xbfx\r\ny\nx\n")
     made = encoder("[WORD:a] -> [WORD:t,closed_set]", closed_sets={"t": str(tmp_path / "set.txt")})
     assert made.closed_sets == {"t": ("x", "y")}
+    (tmp_path / "set.txt").write_text("x\u2028y\nz\x85\n", encoding="utf-8")
+    made = encoder("[WORD:a] -> [WORD:t,closed_set]", closed_sets={"t": str(tmp_path / "set.txt")})
+    assert made.closed_sets == {"t": ("x\u2028y", "z\x85")}
 
 
 def test_context_stays_with_the_example_outside_training():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ofacore.evaluation.bootstrap import interval, resampled
+from ofacore.evaluation.predictions import Prediction
 from ofacore.evaluation.report import Sample, ScoreRow
+from ofacore.evaluation.results import read_predictions, read_samples, write_results
+from ofacore.evaluation.runner import Evaluation
 from ofacore.evaluation.samples import plain_samples
 from ofacore.evaluation.scoring import Judged, score
 from ofacore.plugin import MetricUse, Registry
@@ -106,3 +110,12 @@ def test_samples_read_as_plain_lines() -> None:
         "  in   a (picture)",
         "  out  b 1 < 2   (reference: 3)",
     ]
+
+
+def test_texts_with_any_kind_of_line_break_are_read_back(tmp_path: Path) -> None:
+    text = "one\u2028two\u2029three\x85four\nfive\r\n"
+    answered = Prediction("rows.csv:2", {"cap": text}, {"cap": text})
+    shown = Sample("t", "-> [TEXT:cap]", "", text, text, "")
+    write_results(tmp_path, [Evaluation("t", [], [shown], predictions=[answered, answered])])
+    assert read_predictions(tmp_path) == {"t": [answered, answered]}
+    assert read_samples(tmp_path) == {"t": [shown]}

@@ -1,7 +1,8 @@
 """Searching for token sequences: greedy, sampling, beam search and its diverse variants.
 
 Scores are sums of log-probabilities divided by ``length ** length_penalty``, the end token counted. The temperature
-changes what is drawn, not what it is worth: log-probabilities are always the model's own. Diverse beam search after
+changes what is drawn, not what it is worth: log-probabilities are always the model's own, but in a beam that goes by
+scores with a penalty on repetitions. Diverse beam search after
 Vijayakumar et al. (2018), diverse siblings after Li et al. (2016), nucleus sampling after Holtzman et al. (2020).
 """
 
@@ -41,10 +42,11 @@ def walk(
     finished = [limit == 0 for limit in limits]
     scores = stepper.start() if not all(finished) else None
     while scores is not None:
+        own = scores if options.repetition_penalty == 1.0 else scores.clone()
         scores = rules(scores, values)
         columns = scores.argmax(-1) if generator is None else _draw(scores, options, generator)
         tokens = stepper.ids[columns]
-        taken, read = _read(scores.gather(1, columns[:, None])[:, 0], tokens)
+        taken, read = _read(own.gather(1, columns[:, None])[:, 0], tokens)
         for row, token in enumerate(map(int, read)):
             if not finished[row]:
                 logs[row].append(taken[row])

@@ -65,10 +65,12 @@ class Recall:
     def _hits(self, k: int) -> np.ndarray:
         if not self._queries:
             return np.zeros(0)
-        queries, partners = np.stack(self._queries), np.stack(self._partners)
+        queries = np.stack(self._queries)
+        # Each vector once: the products of equal ones may differ in their last digit by where they stand.
+        partners, places = np.unique(np.stack(self._partners), axis=0, return_inverse=True)
         found = []
         for start in range(0, len(queries), _PIECE):
-            nearness = queries[start : start + _PIECE] @ partners.T
+            nearness = (queries[start : start + _PIECE] @ partners.T)[:, places.reshape(-1)]
             own = nearness[np.arange(len(nearness)), np.arange(start, start + len(nearness))][
                 :, None
             ]

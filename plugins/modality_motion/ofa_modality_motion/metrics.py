@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ofa_modality_motion.clip import load_clip
+from ofa_modality_motion.clip import Clip, load_clip
 from ofa_modality_motion.kinematics import comparable_frames, pose_frames
 from ofacore.protocols import Options
 
@@ -17,7 +18,8 @@ _SMALLEST_SPREAD = 1e-3
 class MotionMse:
     """``motion_mse``: mean squared error over the frames that prediction and reference share.
 
-    In the caller's units; where the skeleton has rotations, of the places of all joints.
+    In the caller's units; where the skeleton has rotations, of the places of all joints. Of several references the
+    nearest counts.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -37,16 +39,8 @@ class MotionMse:
             ValueError: A pair with different numbers a frame.
         """
         for prediction, reference in zip(predictions, references, strict=True):
-            ours, theirs = (
-                _comparable(prediction, "prediction"),
-                _comparable(reference, "reference"),
-            )
-            if ours.shape[1] != theirs.shape[1]:
-                raise ValueError(
-                    f"motion_mse: a prediction of {ours.shape[1]} numbers a frame, a reference of {theirs.shape[1]}"
-                )
-            shared = min(len(ours), len(theirs))
-            self._errors.append(float(((ours[:shared] - theirs[:shared]) ** 2).mean()))
+            ours = _comparable(prediction, "prediction")
+            self._errors.append(min(_error(ours, one) for one in _several(reference)))
 
     def compute(self) -> dict[str, float]:
         """``mse``; nan where nothing was added."""
@@ -134,6 +128,29 @@ class MotionRetrieval:
             float(self._labels[found] == label)
             for found, label in zip(nearest, self._labels, strict=True)
         ]
+
+
+def _error(ours: np.ndarray, reference: Any) -> float:
+    theirs = _comparable(reference, "reference")
+    if ours.shape[1] != theirs.shape[1]:
+        raise ValueError(
+            f"motion_mse: a prediction of {ours.shape[1]} numbers a frame, a reference of {theirs.shape[1]}"
+        )
+    shared = min(len(ours), len(theirs))
+    return float(((ours[:shared] - theirs[:shared]) ** 2).mean())
+
+
+def _several(reference: Any) -> list[Any]:
+    """A clip or a list of them, as a list; a list of frames is one clip."""
+    listed = isinstance(reference, list) and bool(reference)
+    return reference if listed and all(map(_is_whole, reference)) else [reference]
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a clip, and no frame of one."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 1
+    return isinstance(value, Clip | Mapping | str | Path | bytes)
 
 
 def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -29,6 +29,14 @@ def test_mse_compares_the_frames_that_both_have() -> None:
         metric.update([np.zeros((5, 3))], [np.zeros((5, 2))], [{}])
 
 
+def test_mse_takes_the_nearest_of_several_references() -> None:
+    metric = MotionMse({})
+    level = [np.full((4, 2), float(number)) for number in range(4)]
+    frames = [np.zeros(2), np.zeros(2)]
+    metric.update([level[0]] * 3, [level[2:0:-1], [{"frames": level[3]}], frames], [{}] * 3)
+    assert list(metric.items()) == [1.0, 9.0, 0.0]
+
+
 def test_mse_sees_poses_and_neither_the_writing_of_angles_nor_where_the_clip_begins() -> None:
     turns = ("Zrotation", "Xrotation", "Yrotation")
     root = Joint("root", -1, (0.0, 0.0, 0.0), ("Xposition", "Yposition", "Zposition", *turns))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ofa_modality_speech.ctc import CtcPrediction, ctc_losses
-from ofa_modality_speech.ctc_search import Found, best_path, prefix_beam
+from ofa_modality_speech.ctc_search import NEVER, Found, best_path, prefix_beam
 from ofacore.parts import TokenGenerator, feed_tokens
 from ofacore.plugin import UserError
 from ofacore.protocols import (
@@ -37,8 +37,13 @@ class Heard:
     """int64 [v]."""
 
     def scores(self, values: Sequence[np.ndarray]) -> list[float]:
-        """Log-probabilities of values, int64 ids each, over all alignments; minus infinity where one is too long."""
-        columns = [np.searchsorted(self.ids, value) + 1 for value in values]
+        """Log-probabilities of values, int64 ids each, over all alignments.
+
+        Minus infinity where one is too long, or has a token that stands for nothing that is heard, as ``<unk>``.
+        """
+        heard = [bool(np.isin(value, self.ids).all()) for value in values]
+        last = len(self.ids) - 1
+        columns = [np.searchsorted(self.ids, value).clip(max=last) + 1 for value in values]
         count, positions = len(values), len(self.log_probs)
         losses = ctc_losses(
             self.log_probs.repeat(count, 1),
@@ -46,7 +51,7 @@ class Heard:
             (positions,) * count,
             tuple(map(len, columns)),
         )
-        return [-float(loss) for loss in losses]
+        return [-float(loss) if known else NEVER for loss, known in zip(losses, heard, strict=True)]
 
     def hypothesis(self, found: Found) -> Hypothesis:
         """The value of found columns."""
@@ -94,6 +99,8 @@ def finish(
 class CtcGenerator:
     """``ctc``: the likeliest path, or the likeliest sequences of a beam of prefixes; of a closed set its members.
 
+    The log-probability of a member is that among the members.
+
     Options ``listen``, ``beam`` and ``n_best``; the model needs a loss ``ctc`` with the head ``ctc``.
     """
 
@@ -120,7 +127,7 @@ class CtcGenerator:
     def _candidates(self, heard: Heard, request: RowRequest) -> list[Hypothesis]:
         members = request.spec.closed_set
         if members:
-            scores = heard.scores(members)
+            scores = _among(heard.scores(members))
             found = [
                 Hypothesis(value, score, log_prob=score, tokens=len(value))
                 for value, score in zip(members, scores, strict=True)
@@ -131,6 +138,12 @@ class CtcGenerator:
         if width == 1:
             return [heard.hypothesis(best_path(log_probs))]
         return [heard.hypothesis(one) for one in prefix_beam(log_probs, width)[: self._n_best]]
+
+
+def _among(scores: Sequence[float]) -> list[float]:
+    """Log-probabilities of which one must hold, so that they make 1; as they are where none is possible."""
+    total = float(np.logaddexp.reduce(scores))
+    return [score - total for score in scores] if total > NEVER else list(scores)
 
 
 class JointGenerator:

@@ -56,9 +56,9 @@ class _Beam:
         own.label = float(np.logaddexp(own.label, log_prob))
 
     def best(self, number: int) -> list[tuple[tuple[int, ...], _Ends]]:
-        """The likeliest prefixes, ties by their columns."""
-        order = sorted(self.ends.items(), key=lambda item: (-item[1].total, item[0]))
-        return order[:number]
+        """The likeliest prefixes that are possible, ties by their columns."""
+        possible = [item for item in self.ends.items() if item[1].total > NEVER]
+        return sorted(possible, key=lambda item: (-item[1].total, item[0]))[:number]
 
 
 def prefix_beam(log_probs: np.ndarray, beam: int, tokens: int = 20) -> list[Found]:

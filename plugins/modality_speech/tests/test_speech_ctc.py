@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ofa_modality_speech.ctc import CtcCriterion, CtcPrediction, ctc_losses
+from ofa_modality_speech.ctc_generators import Heard
 from ofa_modality_speech.ctc_search import BLANK, best_path, prefix_beam
-from ofacore.protocols import CriterionContext
+from ofacore.protocols import UNK, CriterionContext
 
 
 def table(positions, columns, seed):
@@ -47,6 +48,20 @@ def test_a_narrow_beam_keeps_the_likeliest_prefixes():
     narrow, wide = prefix_beam(log_probs, 4), prefix_beam(log_probs, 200)
     assert len(narrow) == 4
     assert narrow[0].log_prob <= wide[0].log_prob + 1e-9
+
+
+def test_a_beam_wider_than_there_are_sequences_gives_each_of_them_once():
+    log_probs = table(2, 3, 0).numpy()
+    found = {one.columns: one.log_prob for one in prefix_beam(log_probs, beam=20)}
+    assert found == pytest.approx(all_sequences(log_probs), abs=1e-5)
+
+
+def test_a_value_with_a_token_that_cannot_be_heard_is_impossible():
+    heard = Heard(table(5, 4, 0), np.array([6, 7, 8]))
+    values = [np.array(ids) for ids in ([6, 8], [UNK], [6, UNK], [9])]
+    right, *others = heard.scores(values)
+    assert right == pytest.approx(all_sequences(heard.log_probs.numpy())[1, 3], abs=1e-4)
+    assert others == [-np.inf] * 3
 
 
 def test_the_likeliest_path_drops_repeats_and_blanks():

@@ -77,6 +77,14 @@ def test_a_sound_is_nearer_to_itself_than_to_noise_whatever_its_tempo():
     assert score(stretched, sound()) < 0.7 * score(noise(6400), sound())
 
 
+def test_of_several_references_the_nearest_counts():
+    metric = MelCepstralDistance({"coefficients": 13})
+    given, other, loud = played(1.0), noise(9000), (noise(4000)["array"], RATE)
+    metric.update([given] * 3, [[other, given], [other, loud], other], [{}] * 3)
+    best, nearest, alone = metric.items()
+    assert best == 0 and 0 < nearest <= alone
+
+
 def test_loudness_does_not_count():
     quiet = {**noise(6400), "array": 0.5 * noise(6400)["array"]}
     assert score(quiet, noise(6400)) < 0.1

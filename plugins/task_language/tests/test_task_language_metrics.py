@@ -396,3 +396,17 @@ def test_retrieval_among_values_that_one_row_alone_has():
     undecided = metric("retrieval")
     undecided.update([[-1.0, -1.0], [-1.0, -1.0]], ["a", "d"], rows)
     assert undecided.items() == [0.5, 0.5]
+
+
+def test_what_is_impossible_comes_last_in_retrieval():
+    never = -math.inf
+    judge = metric("retrieval")
+    judge.update(
+        [[never, -1.0], [never, -2.0], [-1.0, never]],
+        ["a", "b", "b"],
+        [{"candidates": ["b", "a"]}] * 3,
+    )
+    assert judge.items() == [1.0, 0.0, 1.0]
+    hopeless = metric("retrieval")
+    hopeless.update([[never, never]] * 2, ["a", "b"], [{"candidates": ["a", "b"]}] * 2)
+    assert hopeless.items() == [0.5, 0.5]

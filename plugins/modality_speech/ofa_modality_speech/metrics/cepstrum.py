@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ class MelCepstralDistance:
     """Mean distance in decibels along the warped path of two sounds (Kubichek 1993).
 
     Mel cepstra are the coefficients of a cosine series of log-mel frames at 22,050 Hz; the first, their loudness, is
-    left out. Option ``coefficients``: how many there are, that one included.
+    left out. Option ``coefficients``: how many there are, that one included. Of several references the nearest counts.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -42,10 +43,8 @@ class MelCepstralDistance:
             ValueError: One of them is no sound.
         """
         for prediction, reference in zip(predictions, references, strict=True):
-            ours, theirs = self._cepstra(prediction), self._cepstra(reference)
-            gaps = ours[:, None] - theirs[None]
-            total, pairs = warped(_DECIBELS * np.sqrt((gaps**2).sum(axis=2)))
-            self._distances.append(total / pairs)
+            ours = self._cepstra(prediction)
+            self._distances.append(min(self._distance(ours, one) for one in _several(reference)))
 
     def compute(self) -> dict[str, float]:
         """``mel_cepstral_distance`` in decibels; nan where nothing was added."""
@@ -60,6 +59,11 @@ class MelCepstralDistance:
         """The distance of each pair."""
         return self._distances
 
+    def _distance(self, ours: np.ndarray, reference: Any) -> float:
+        gaps = ours[:, None] - self._cepstra(reference)[None]
+        total, pairs = warped(_DECIBELS * np.sqrt((gaps**2).sum(axis=2)))
+        return total / pairs
+
     def _cepstra(self, value: Any) -> np.ndarray:
         """float64 [frames, coefficients - 1]."""
         frames = log_mel_of(value)
@@ -67,6 +71,17 @@ class MelCepstralDistance:
         angles = (np.arange(bins) + 0.5) * np.pi / bins
         waves = np.cos(angles[:, None] * np.arange(1, self._coefficients))
         return frames.astype(np.float64) @ waves / bins
+
+
+def _several(reference: Any) -> list[Any]:
+    """A sound or a list of them, as a list."""
+    listed = isinstance(reference, list) and bool(reference)
+    return reference if listed and all(map(_is_whole, reference)) else [reference]
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a sound, and no part of one."""
+    return isinstance(value, Mapping | str | Path | bytes | tuple)
 
 
 def log_mel_of(value: Any) -> np.ndarray:

@@ -27,8 +27,8 @@ class Retrieval:
     gives to each of the values in the row's column ``candidates``, a sequence of numbers. A value's score is its
     log-probability less the mean of those that it has wherever it is a candidate: what is likely whatever the source
     shall not win. Where a row has candidates that no other row has, nothing is known of what is usual for them, and its
-    log-probabilities are compared as they are. Of several that are equally good each has its share of the 1. Chance is
-    one over the number of candidates.
+    log-probabilities are compared as they are. What has no probability in a row comes last there. Of several that are
+    equally good each has its share of the 1. Chance is one over the number of candidates.
 
     Options:
         candidates: Column with the list of candidates, the reference among them; default ``candidates``.
@@ -88,12 +88,18 @@ class Retrieval:
         for sample in self._samples:
             for value, score in zip(sample.candidates, sample.scores, strict=True):
                 seen[value].append(score)
-        usual = {value: math.fsum(scores) / len(scores) for value, scores in seen.items()}
+        usual = {value: _usual(scores) for value, scores in seen.items()}
         known = {value for value, scores in seen.items() if len(scores) > 1}
         return [
             _share(sample, usual if known.issuperset(sample.candidates) else {})
             for sample in self._samples
         ]
+
+
+def _usual(scores: list[float]) -> float:
+    """The mean of the log-probabilities of a value where it is possible; 0 where it never is."""
+    possible = [score for score in scores if score > -math.inf]
+    return math.fsum(possible) / len(possible) if possible else 0.0
 
 
 def _share(sample: _Ranked, usual: Mapping[str, float]) -> float:
