@@ -69,7 +69,8 @@ class CtcCriterion:
     """``ctc``: negative log-probability of the labels over all alignments, summed over an item.
 
     Labels are ``ids``; each counts once. An item with fewer positions than its labels need costs nothing, and is
-    counted by the part ``too_short``.
+    counted by the part ``too_short``; so is one with a label that stands for nothing that is heard, as ``<unk>``, by
+    ``not_heard``.
     """
 
     scope: ClassVar[Literal["position", "segment", "step"]] = "segment"
@@ -86,12 +87,17 @@ class CtcCriterion:
     def __call__(
         self, prediction: CtcPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext
     ) -> Loss:
-        """Losses of all items; parts ``ctc`` and ``too_short``."""
-        targets = prediction.columns(labels["ids"])
-        losses = ctc_losses(prediction.log_probs, targets, ctx.lengths, ctx.label_lengths["ids"])
+        """Losses of all items; parts ``ctc``, ``too_short`` and ``not_heard``."""
+        ids, lengths = labels["ids"], ctx.label_lengths["ids"]
+        foreign = ~torch.isin(ids, prediction.ids)
+        unheard = torch.zeros(len(lengths), dtype=torch.bool, device=ids.device)
+        unheard[_items(lengths, ids.device)[foreign]] = True
+        targets = prediction.columns(ids.masked_fill(foreign, 0))
+        losses = ctc_losses(prediction.log_probs, targets, ctx.lengths, lengths)
         short = losses.isinf()
-        values = torch.where(short, 0.0, losses)
-        return Loss(values, {"ctc": values.detach(), "too_short": short.float()})
+        values = torch.where(short | unheard, 0.0, losses)
+        parts = {"ctc": values.detach(), "too_short": short.float(), "not_heard": unheard.float()}
+        return Loss(values, parts)
 
 
 def ctc_losses(
@@ -125,8 +131,13 @@ def ctc_losses(
 
 def _needed(targets: Tensor, target_lengths: tuple[int, ...]) -> Tensor:
     """int64 [items]: positions that each item needs: one a label, and one between two equal ones."""
-    counts = torch.tensor(target_lengths)
-    items = torch.repeat_interleave(torch.arange(len(counts)), counts).to(targets.device)
+    items = _items(target_lengths, targets.device)
     same = (targets[1:] == targets[:-1]) & (items[1:] == items[:-1])
-    needed = counts.to(targets.device)
+    needed = torch.tensor(target_lengths, device=targets.device)
     return needed.index_add(0, items[1:], same.long())
+
+
+def _items(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """int64 [sum of lengths]: the item that each label belongs to."""
+    counts = torch.tensor(lengths)
+    return torch.repeat_interleave(torch.arange(len(counts)), counts).to(device)

@@ -95,3 +95,15 @@ def test_an_item_too_short_for_its_labels_is_told_and_leaves_no_trace():
     loss.values.sum().backward()
     assert loss.values.tolist() == [0.0] and loss.parts["too_short"].tolist() == [1.0]
     assert not logits.grad.any()
+
+
+def test_an_item_with_a_label_that_is_never_heard_is_told_and_leaves_no_trace():
+    logits = torch.randn(6, 4, requires_grad=True)
+    prediction = CtcPrediction(logits, torch.tensor([6, 7, 8]))
+    labels = {"ids": torch.tensor([6, UNK, 7, 8])}
+    loss = CtcCriterion({})(prediction, labels, CriterionContext((3, 3), {"ids": (2, 2)}))
+    loss.values.sum().backward()
+    assert loss.parts["not_heard"].tolist() == [1.0, 0.0]
+    assert loss.parts["too_short"].tolist() == [0.0, 0.0]
+    assert loss.values[0] == 0.0 and loss.values[1] > 0.0
+    assert not logits.grad[:3].any() and logits.grad[3:].any()
