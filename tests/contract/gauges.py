@@ -40,6 +40,12 @@ def is_span(value):
     return isinstance(value, list) and len(value) == 2
 
 
+def read_span(text):
+    """``0 to 2``."""
+    low, _, high = text.partition(" to ")
+    return [float(low), float(high)]
+
+
 def is_level(value):
     """One number."""
     return isinstance(value, float)
@@ -175,7 +181,13 @@ MANIFEST = ModalityManifest(
     CONTRACT,
     (
         SlotType(
-            "SPAN", "A span.", "span", "[low, high]", is_span, sample=f"{__name__}:sample_span"
+            "SPAN",
+            "A span.",
+            "span",
+            "[low, high]",
+            is_span,
+            sample=f"{__name__}:sample_span",
+            parse=f"{__name__}:read_span",
         ),
         SlotType(
             "LEVEL",
