@@ -12,6 +12,9 @@ from ofacore.plugin import PluginError
 from ofacore.plugin.blame import Blame
 from ofacore.plugin.commands import PluginCommands
 
+_COMPLETION = ("install_completion", "show_completion")
+"""Options that Typer gives to a program of its own, which a command of ``ofa`` is not."""
+
 
 def command_lines(group: str = "") -> tuple[dict[str, str], str]:
     """Command -> its line in the help, and what is wrong with the settings about plugins, or nothing."""
@@ -49,9 +52,11 @@ def _as_command(target: Any, origin: str) -> Any:
         kind = type(target).__name__
         raise PluginError(f"{origin} is of type {kind}, not a Typer application or a function")
     try:
-        return typer.main.get_command(app)
+        command = typer.main.get_command(app)
     except Exception as error:
         raise PluginError(f"{origin} cannot be used: {type(error).__name__}: {error}") from error
+    command.params = [param for param in command.params if param.name not in _COMPLETION]
+    return command
 
 
 def _blame_when_invoked(command: Any, origin: str) -> None:

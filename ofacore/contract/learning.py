@@ -86,7 +86,7 @@ class Schedule(Protocol):
     """
 
     def counts(self, step: int) -> dict[str, int]:
-        """Samples of each task in a step; tasks with none may be left out."""
+        """Samples of each task in a step; tasks with none may be left out. A task without rows or weight has none."""
 
 
 @dataclass(frozen=True)

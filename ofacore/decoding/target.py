@@ -27,6 +27,7 @@ from ofacore.protocols import (
     DenseSegment,
     Generator,
     HeadContext,
+    Hypothesis,
     Preprocessor,
     Produced,
     RowContext,
@@ -254,12 +255,26 @@ def _produce(
     place = f"task '{rows[0].ctx.task}', slot '{slot.name}'{_told(rows)}"
     with Blame(tools.owner("generator", slot.generator), place):
         produced = tools.generators[slot.generator](session, requests, tools.rng)
-        if len(produced) != len(rows):
-            raise ValueError(f"it gave candidates for {len(produced)} rows of {len(rows)}")
+        _check_produced(produced, len(rows))
     for row, found in zip(rows, produced, strict=True):
         row.fields.setdefault(slot.name, []).append(_candidates(found, slot, row, tools))
     if tokens and last and steps:
         _flush(session, slot.adapter)
+
+
+def _check_produced(produced: Sequence[Produced], rows: int) -> None:
+    """Every row has a candidate.
+
+    Raises:
+        ValueError, TypeError: One has none.
+    """
+    if len(produced) != rows:
+        raise ValueError(f"it gave candidates for {len(produced)} rows of {rows}")
+    for found in produced:
+        if not isinstance(found, tuple | list) or not all(isinstance(h, Hypothesis) for h in found):
+            raise TypeError(f"it gave {found!r:.60} for a row, which is no tuple of Hypothesis")
+        if not found:
+            raise ValueError("it gave no candidate for a row")
 
 
 def _needed(specs: Sequence[TargetSpec]) -> int:

@@ -208,6 +208,18 @@ class Encoder:
                     raise
         raise AssertionError("the last draw returns or raises")
 
+    def read(
+        self, row: Mapping[str, Any], template: TemplatePlan, split: Split, rng: np.random.Generator
+    ) -> RowContext:
+        """As `context`, with all that the slots of the source publish while they are encoded.
+
+        Raises:
+            RowError: The row cannot be used.
+        """
+        ctx = self.context(row, template, split, rng)
+        self._source(template, ctx, _NOTHING)
+        return ctx
+
     def _transformed(self, ctx: RowContext, template: TemplatePlan) -> RowContext:
         """The row behind the transforms of its slots and of its task.
 

@@ -294,7 +294,7 @@ def _score(
         for number, (row, prediction) in enumerate(zip(rows, predicted, strict=True)):
             rng = item_rng(0, plan.name, 0, number)
             try:
-                ctx = encoder.context(row, plan.templates[0], "test", rng)
+                ctx = encoder.read(row, plan.templates[0], "test", rng)
             except RowError:
                 continue  # evaluation tells of it
             answered.append(Answered(f"row {number}", row, ctx, {}, prediction))

@@ -211,7 +211,7 @@ def _rows(assembly: Assembly, plan: TaskPlan, data: TaskRows) -> list[Answered]:
         try:
             assert source is not None
             raw = source[index]
-            ctx = encoder.context(raw, plan.templates[0], "test", item_rng(0, plan.name, 0, index))
+            ctx = encoder.read(raw, plan.templates[0], "test", item_rng(0, plan.name, 0, index))
         except RowError:
             continue
         references = values.references(ctx)

@@ -59,8 +59,8 @@ Found = Reference | NoReference
 class TargetValues:
     """Answers and references of one template, in one form.
 
-    Every context is one that encoding made (`Encoder.context`, `Output.context`): its columns are mapped and
-    transformed, row transforms applied.
+    Every context is one that encoding made (`Encoder.read`, `Output.context`): its columns are mapped and transformed,
+    row transforms applied, and what the source publishes is there.
     """
 
     encoder: Encoder

@@ -387,7 +387,7 @@ def baseline_score(assembly: Assembly, plan: TaskPlan, data: TaskRows) -> float 
         for number, ((name, row), prediction) in enumerate(zip(rows, predictions, strict=True)):
             rng = item_rng(0, plan.name, 0, number)
             try:
-                ctx = encoder.context(row, plan.templates[0], "test", rng)
+                ctx = encoder.read(row, plan.templates[0], "test", rng)
             except RowError:
                 continue  # evaluation tells of it
             answered.append(Answered(name, row, ctx, {}, prediction))

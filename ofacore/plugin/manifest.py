@@ -30,9 +30,12 @@ class Attribute:
     name: str
     type: AttributeType = "flag"
     default: Any = None
+    """None: where the attribute is not written, `ofacore.protocols.SlotPlan.attributes` is without it."""
     doc: str = ""
     sides: tuple[Side, ...] = ("source", "target")
     choices: tuple[str, ...] = ()
+    """Of a ``choice`` its values. Of a ``slot`` the types of slot that it may name: where it is not written, the
+    nearest of them that stands before is meant. Without them it may name any; not written, it then means none."""
     minimum: float | None = None
     maximum: float | None = None
 
@@ -66,7 +69,8 @@ class Component:
     doc: str = ""
     uses: Mapping[str, str] = field(default_factory=dict)
     """For a preprocessor: the components that serve its segments unless the slot says otherwise; keys ``adapter``,
-    ``head``, ``criterion``, ``generator``, ``corruption``."""
+    ``head``, ``criterion``, ``generator``, ``corruption``. One whose values are read alone names an adapter and
+    nothing else."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Every option the implementation takes: name -> `Option`, or its default alone. A configuration may set these and
     no others. Read, it is name -> default; ``declared`` holds the rest."""
@@ -154,10 +158,10 @@ class SlotType:
     """Default preprocessor of slots that are learned, where what is read takes another form than what is written;
     empty: ``preprocessor``."""
     default_metrics: Mapping[str, str] = field(default_factory=dict)
-    """Attribute of a target slot -> the metric that it is scored by where nobody names one; the empty key is for slots
-    that have none of the attributes. Two keys are facts of the data: ``numbers``, all values of the training rows are
-    numbers, and ``repeat``, the slot stands in a repeat, where no other key counts. A metric that is not installed is
-    passed over."""
+    """Attribute of a target slot -> the metric that it is scored by where ``ofa train`` gets an instruction in place
+    of a configuration, which names its metrics itself; the empty key is for slots that have none of the attributes. Two
+    keys are facts of the data: ``numbers``, all values of the training rows are numbers, and ``repeat``, the slot
+    stands in a repeat, where no other key counts. A metric that is not installed is passed over."""
     saved_as: str = ""
     """Ending of the files that generated values are kept in, such as ``.png``, where a table of answers cannot hold
     them; its preprocessors write such files (`ofacore.protocols.FileWriting`). Empty: values are plain."""

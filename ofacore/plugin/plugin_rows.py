@@ -7,8 +7,8 @@ import importlib
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, get_args
 
 from ofacore.plugin.first_party import SUBCOMMANDS, WITH_ARGUMENTS
 from ofacore.plugin.guard import guarded
@@ -244,6 +244,7 @@ def offer_of(manifest: Manifest) -> Offer:
     Raises:
         PluginError: A name or target is malformed or given twice.
     """
+    _check_tuples(manifest, "its manifest")
     slots = manifest.slots if isinstance(manifest, ModalityManifest) else ()
     presets = manifest.presets if isinstance(manifest, TaskManifest) else ()
     for slot in slots:
@@ -270,6 +271,24 @@ def offer_of(manifest: Manifest) -> Offer:
     _unique("component", (f"{kind}/{name}" for kind, name in offer.components))
     _check_targets(manifest.components)
     return offer
+
+
+def _check_tuples(part: Any, called: str) -> None:
+    """What holds several things is a tuple; a comma is easily forgotten: ``("one")`` is a text, read letter by letter.
+
+    Raises:
+        PluginError: It is something else.
+    """
+    for each in fields(part):
+        value = getattr(part, each.name)
+        if not str(each.type).startswith("tuple["):
+            continue
+        if not isinstance(value, tuple | list):
+            raise PluginError(
+                f"{called} has {each.name} {value!r:.60}, which is no tuple: write {each.name}=(..., ) with a comma"
+            )
+        for inner in filter(is_dataclass, value):
+            _check_tuples(inner, f"{type(inner).__name__} '{getattr(inner, 'name', '')}'")
 
 
 def _aliases(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
@@ -333,10 +352,6 @@ def _check_targets(components: Iterable[Component]) -> None:
 
 def _declared_kinds(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     kinds = manifest.kinds if isinstance(manifest, ComponentManifest) else ()
-    if not isinstance(kinds, tuple):
-        raise PluginError(
-            f"its kinds are {kinds!r:.60}, which is no tuple: write kinds=(Kind(...),)"
-        )
     for kind in kinds:
         _check_kind(kind)
     _unique("kind of component", (kind.name for kind in kinds))

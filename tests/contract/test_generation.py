@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ofa_cli.main import main
 from ofacore import Generalist, Task
 from ofacore.plugin import Registry, UserError
+from ofacore.protocols import Hypothesis
 from ofacore.setup.run_check import read_checked
+from tests.contract import picking
 
 SIZES = {
     "preset": "tiny",
@@ -107,6 +110,23 @@ def test_the_command_line_gives_them_too(
     told = capsys.readouterr().err
     assert "generation.guidance: no generator of 'picked' takes 'guidance'" in told
     assert "it is an option of generators 'audio_flow', 'diffusion'" in told
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (None, "it gave None for a row, which is no tuple of Hypothesis"),
+        (Hypothesis(np.zeros(0, np.int64)), "it gave Hypothesis.* for a row, which is no tuple"),
+        ((), "it gave no candidate for a row"),
+    ],
+)
+def test_what_is_no_candidate_is_told_of_its_generator(
+    model: Generalist, monkeypatch: pytest.MonkeyPatch, found: object, told: str
+) -> None:
+    monkeypatch.setattr(picking.Picks, "__call__", lambda *_: [found])
+    with pytest.raises((TypeError, ValueError), match=told) as caught:
+        model.infer("picked", {"a": "red one"})
+    assert any("generator 'pick' of plugin 'picking'" in note for note in caught.value.__notes__)
 
 
 def test_each_slot_gets_the_options_of_its_generator(model: Generalist) -> None:

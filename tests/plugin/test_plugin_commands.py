@@ -145,6 +145,11 @@ def test_help_lists_them_without_importing_them(commands, rows):
     assert not imported & {"dist_greet_app", "torch", "numpy", "rich", "pydantic"}
 
 
+def test_an_application_offers_no_completion_of_its_own(commands):
+    code, shown, _ = call(commands, "greet --help")
+    assert code == 0 and "hello" in shown and "completion" not in shown
+
+
 def test_help_keeps_what_is_known_of_other_plugins(site):
     site.install_modality("seen", "SEEN", extra="import sys; print('imported', file=sys.stderr)")
     add_command(site, "count", FUNCTION)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ofacore.ground.errors import UserError
 from ofacore.plugin import (
     CONTRACT,
+    Attribute,
     Component,
     ComponentManifest,
     ConflictError,
@@ -204,3 +205,42 @@ def test_the_core_announces_its_own_components_like_any_other():
     assert dict(options) == {"label_smoothing": 0.0, "drop_worst_ratio": 0.0}
     schedules = {"all", "proportional", "temperature", "weights", "round_robin", "curriculum"}
     assert set(registry.names("schedule")) >= schedules
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (
+            TaskManifest("tasks", CONTRACT, (TaskPreset("plural", "[TEXT:a] -> [TEXT:b]"),)),
+            r"TaskPreset 'plural' has instructions '\[TEXT:a\] -> \[TEXT:b\]', which is no tuple",
+        ),
+        (
+            TaskManifest("tasks", CONTRACT, TaskPreset("plural", ("[TEXT:a] -> [TEXT:b]",))),
+            r"its manifest has presets TaskPreset\(.*write presets=\(\.\.\., \) with a comma",
+        ),
+        (
+            ComponentManifest("parts", CONTRACT, Component("metric", "m", "a:M")),
+            "its manifest has components Component",
+        ),
+        (
+            ModalityManifest(
+                "units",
+                CONTRACT,
+                (
+                    SlotType(
+                        "UNIT",
+                        "",
+                        "unit",
+                        "",
+                        bool,
+                        (Attribute("of", "choice", choices="volt"),),
+                    ),
+                ),
+            ),
+            "Attribute 'of' has choices 'volt', which is no tuple",
+        ),
+    ],
+)
+def test_what_holds_several_things_is_a_tuple(manifest, reason):
+    with pytest.raises(PluginError, match=reason):
+        Registry.of(manifest)

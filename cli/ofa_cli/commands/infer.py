@@ -56,13 +56,15 @@ def infer(
     if save is not None:
         check_place(save)
 
+    from ofa_cli.entered import entered_row
     from ofacore import Generalist
 
     generalist = Generalist.from_pretrained(folder)
     plan = generalist.plan(instruction)
     check_names(row, plan)
     _check_values(row, plan, generalist.registry)
-    output = generalist.infer(instruction, row, closed_set=allowed, **options)
+    entered = entered_row(row, plan, generalist.registry)
+    output = generalist.infer(instruction, entered, closed_set=allowed, **options)
     if output.problem:
         raise UserError(output.problem)
     if save is not None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from ofa_cli.entered import entered_row
 from ofacore.config.task_section import DataConfig
 from ofacore.ground.errors import UserError
 from ofacore.ground.excerpts import listing
@@ -135,6 +136,7 @@ def asked_rows(
         UserError: A column is missing, there are no rows, or a folder has no slot to go to.
         SourceError: It cannot be opened.
     """
+    given = entered_row(given, plan, registry)
     needed = _needed(plan.templates[0], given, registry)
     if data == STANDARD_INPUT:
         return LineRows(lambda: nullcontext(sys.stdin), "line", _only(needed), given)

@@ -191,9 +191,14 @@ class SlotBench:
     def context(
         self, row: Mapping[str, Any], task: str = READ, split: Split = "valid"
     ) -> RowContext:
-        """What surrounds a row, row transforms applied."""
+        """What surrounds a value: row transforms applied, and what other slots of the source publish."""
         encoder = self.encoder(task)
-        return encoder.context(row, encoder.plan.templates[0], split, np.random.default_rng(0))
+        template = encoder.plan.templates[0]
+        ctx = encoder.context(row, template, split, np.random.default_rng(0))
+        sources = encoder.expand(template, replace(ctx, split="infer")).sources
+        others = [item for items in sources for item in items if item.slot.name != COLUMN]
+        encoder.occurrences(others, ctx, template)
+        return ctx
 
     @cached_property
     def groups(self) -> list[tuple[str, list[Piece]]]:
