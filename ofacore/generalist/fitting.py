@@ -366,7 +366,16 @@ def _callbacks(
         rows=rows,
     )
     logged = list(trackers.values())
-    tracking = Tracking(logged, config.log_every, speed, validation, owners, left, rows)
+    tracking = Tracking(
+        logged,
+        config.log_every,
+        speed,
+        validation,
+        owners,
+        left,
+        rows,
+        assembly.registry.strict,
+    )
     run = TrainingRun(folder, assembly.config, tuple(generalist.data), generalist.model)
     return [
         left,

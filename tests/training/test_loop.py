@@ -278,6 +278,30 @@ def test_tracking_logs_means_and_validation(tmp_path):
     assert memory.records[0].values["run/steps"] == 6
 
 
+class Deaf(Memory):
+    """A tracker whose service is gone after the first record."""
+
+    def log(self, record):
+        if self.records:
+            raise OSError("no connection")
+        super().log(record)
+
+
+def test_a_tracker_that_fails_is_told_once_and_costs_nobody_a_run(tmp_path, caplog):
+    deaf, memory = Deaf(), Memory()
+    trainer_of(tmp_path, [Tracking([deaf, memory], 1)], steps=4).run()
+    assert [len(deaf.records), len(memory.records)] == [1, 4]
+    assert deaf.closed and memory.closed
+    assert caplog.text.count("tracker Deaf: log, step 2, raised OSError: no connection") == 1
+
+
+def test_a_strict_run_ends_where_a_tracker_fails(tmp_path):
+    tracking = Tracking([Deaf()], 1, strict=True)
+    with pytest.raises(OSError, match="no connection") as caught:
+        trainer_of(tmp_path, [tracking], steps=4).run()
+    assert caught.value.__notes__ == ["raised by tracker Deaf, log, step 2"]
+
+
 def test_progress_prints_plain_lines_where_there_is_no_terminal(tmp_path):
     stream = io.StringIO()
     trainer_of(tmp_path, [Progress(every=4, stream=stream)], steps=9).run()

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ofacore.plugin.blame import Blame
+from ofacore.plugin.blame import blame
 from ofacore.protocols import Record, Tracker
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.run_view import epochs
@@ -29,6 +29,8 @@ class Tracking(Callback):
     To be put behind `Speed`, `TimeLeft` and `Validation`. Losses are means over the steps since the last record. Beside
     what was measured a record tells how far the run is: ``epoch/TASK``, ``run/steps`` in all, ``run/seconds_left``.
     A validation tells ``best/TASK/...`` so far, and its step.
+
+    A tracker that raises is reported and called no more: it must not cost anybody a run. ``strict``: it ends the run.
     """
 
     name = "tracking"
@@ -42,17 +44,14 @@ class Tracking(Callback):
         owners: Sequence[str] = (),
         time_left: TimeLeft | None = None,
         rows: Mapping[str, int] | None = None,
+        strict: bool = False,
     ) -> None:
         self.time_left, self.rows = time_left, dict(rows or {})
-        self._owners = tuple(owners) or tuple(
-            f"tracker {type(tracker).__name__}" for tracker in trackers
-        )
-        self.trackers, self.log_every, self.speed, self.validation = (
-            tuple(trackers),
-            log_every,
-            speed,
-            validation,
-        )
+        named = owners or [f"tracker {type(tracker).__name__}" for tracker in trackers]
+        self._trackers = tuple(zip(named, trackers, strict=True))
+        self._listening = list(self._trackers)
+        self.log_every, self.speed, self.validation = log_every, speed, validation
+        self.strict = strict
         self._sums: dict[str, tuple[float, int]] = {}
         self._validated = -1
 
@@ -68,7 +67,7 @@ class Tracking(Callback):
         self._log_validation()
 
     def close(self) -> None:
-        for tracker, owner in zip(self.trackers, self._owners, strict=True):
+        for owner, tracker in self._trackers:
             try:
                 tracker.close()
             except Exception as error:  # the run is over: what it made must not be lost with it
@@ -104,6 +103,18 @@ class Tracking(Callback):
         record = Record(
             step, {name: value for name, value in values.items() if math.isfinite(value)}
         )
-        for tracker, owner in zip(self.trackers, self._owners, strict=True):
-            with Blame(owner, f"log, step {step}"):
+        for owner, tracker in tuple(self._listening):
+            try:
                 tracker.log(record)
+            except Exception as error:
+                if self.strict:
+                    blame(error, owner, f"log, step {step}")
+                    raise
+                self._listening.remove((owner, tracker))
+                logger.warning(
+                    "%s: log, step %d, raised %s: %s; it is called no more, the run goes on",
+                    owner,
+                    step,
+                    type(error).__name__,
+                    error,
+                )
