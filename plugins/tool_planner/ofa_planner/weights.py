@@ -10,6 +10,8 @@ from typing import Literal
 from ofa_planner.workload import Workload
 from ofacore.protocols import Stack
 
+Partial = Literal["never", "sequence", "always"]
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -21,7 +23,7 @@ class Weight:
     """Dimension that the tensor group splits."""
     table: bool = False
     """Rows are looked up; never made orthogonal by Muon."""
-    partial: Literal["never", "sequence", "always"] = "never"
+    partial: Partial = "never"
     """When each process of a tensor group sees a part of its gradient: under sequence parallelism, or always."""
     expert: bool = False
     """It belongs to a feed-forward expert."""
@@ -47,9 +49,8 @@ def _all(work: Workload) -> Iterator[Weight]:
         for side in ("source", "target") if config.target_type_embedding else ("source",):
             yield Weight(f"types.{side}/token", (hidden,))
     for side in ("source", "target") if config.layernorm_embedding else ():
-        yield from _norm(
-            work, f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm", hidden
-        )
+        name = f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm"
+        yield from _norm(work, name, hidden)
     yield from _positions(work)
     for place, number in (
         ("encoder", work.sizes.encoder_layers),
@@ -77,8 +78,9 @@ def _column(name: str, inputs: int, outputs: int) -> Iterator[Weight]:
 
 
 def _row(name: str, inputs: int, outputs: int, sequence: bool = True) -> Iterator[Weight]:
+    partial: Partial = "sequence" if sequence else "never"
     yield Weight(f"{name}.weight", (outputs, inputs), 1)
-    yield Weight(f"{name}.bias", (outputs,), partial="sequence" if sequence else "never")
+    yield Weight(f"{name}.bias", (outputs,), partial=partial)
 
 
 def _layer(work: Workload, name: str, cross: bool) -> Iterator[Weight]:
