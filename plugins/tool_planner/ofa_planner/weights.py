@@ -43,14 +43,17 @@ def weights(work: Workload) -> tuple[Weight, ...]:
 
 def _all(work: Workload) -> Iterator[Weight]:
     config, hidden = work.model, work.sizes.hidden
-    for name in ("table",) if config.tied_head else ("table", "projection"):
+    tables = ("table",) if config.tied_head else ("table", "projection")
+    for name in tables:
         yield Weight(f"embedding.{name}.weight", (work.vocabulary, hidden), 0, table=True)
     if config.type_embedding:
-        for side in ("source", "target") if config.target_type_embedding else ("source",):
+        typed = ("source", "target") if config.target_type_embedding else ("source",)
+        for side in typed:
             yield Weight(f"types.{side}/token", (hidden,))
-    for side in ("source", "target") if config.layernorm_embedding else ():
-        name = f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm"
-        yield from _norm(work, name, hidden)
+    if config.layernorm_embedding:
+        of_adapter = ".token" if config.norm_per_adapter else ""
+        for side in ("source", "target"):
+            yield from _norm(work, f"{side}_norm{of_adapter}", hidden)
     yield from _positions(work)
     for place, number in (
         ("encoder", work.sizes.encoder_layers),
