@@ -60,32 +60,14 @@ def weights_of(
     fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
     state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
     told = _told(dialect, findings)
-    made_elsewhere = ["embedding."]
-    for side, adapter in unused:
-        made_elsewhere += _own_names(side, adapter)
-    beginnings = tuple(made_elsewhere)
-    unmade = tuple(
-        name
-        for name, tensor in dense.items()
-        if name not in state
-        and not name.startswith(beginnings)
-        and tensor.is_floating_point()
-        and name not in told
-    )
+    unmade = [name for name in _to_be_made(dense, unused) if name not in state and name not in told]
     lost = [
         f"tokens of {block}: {listed(list(tokens))}" for block, tokens in placement.missing.items()
     ]
     missing = (*findings.missing, *(f"{name} (ours)" for name in unmade), *lost)
     aside = set_aside(dialect, used, findings.unexpected)
     unexpected = tuple(name for name in findings.unexpected if name not in aside)
-    state = _in_own_types(state, own)
-    table = dialect.tensors[dialect.table].float()
-    state |= divided(placement, table)
-    if dialect.head:
-        state |= divided(placement, dialect.tensors[dialect.head].float(), ".output")
-    if any(name.endswith(".bias") and name.startswith("embedding.") for name in own):
-        bias = dialect.tensors[dialect.bias].float() if dialect.bias else None
-        state |= excluded_bias(placement, bias)
+    state = _in_own_types(state, own) | _token_tables(dialect, placement, own)
     leftover = {
         name: dialect.tensors[name]
         for name in (*dialect.idle, *findings.unexpected)
@@ -98,6 +80,32 @@ def weights_of(
         {**kept, **leftover, **dialect.whole},
         Findings(missing, unexpected, findings.shapes, tuple(aside)),
     )
+
+
+def _to_be_made(own: Mapping[str, Tensor], unused: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of weights that tensors of the checkpoint are to give: not those of tokens, nor of unused adapters."""
+    beginnings = ["embedding."]
+    for side, adapter in unused:
+        beginnings += _own_names(side, adapter)
+    left_out = tuple(beginnings)
+    return [
+        name
+        for name, tensor in own.items()
+        if tensor.is_floating_point() and not name.startswith(left_out)
+    ]
+
+
+def _token_tables(
+    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The checkpoint's token table, its head and the bias of tokens, divided among our blocks."""
+    found = divided(placement, dialect.tensors[dialect.table].float())
+    if dialect.head:
+        found |= divided(placement, dialect.tensors[dialect.head].float(), ".output")
+    if any(name.endswith(".bias") and name.startswith("embedding.") for name in own):
+        bias = dialect.tensors[dialect.bias].float() if dialect.bias else None
+        found |= excluded_bias(placement, bias)
+    return found
 
 
 def _in_own_types(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
