@@ -73,7 +73,9 @@ def _limit_spinning() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+    given = list(arguments)
     debug = "--debug" in given
     guard_logs()
     _limit_spinning()

@@ -273,7 +273,9 @@ def _free_name(name: str, resume: bool) -> str:
     number = 1
     while Path("runs", _numbered(name, number)).exists():
         number += 1
-    return _numbered(name, max(1, number - 1) if resume else number)
+    if resume:
+        number = max(1, number - 1)
+    return _numbered(name, number)
 
 
 def _numbered(name: str, number: int) -> str:

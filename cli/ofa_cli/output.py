@@ -28,7 +28,8 @@ def print_json(value: Any) -> None:
 
 def echo(text: str = "") -> None:
     """Text on stdout that may hold what others wrote: on a terminal without what it would obey."""
-    typer.echo(escaped(text) if sys.stdout.isatty() else text)
+    shown = escaped(text) if sys.stdout.isatty() else text
+    typer.echo(shown)
 
 
 class _Printable(logging.Formatter):

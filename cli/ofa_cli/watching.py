@@ -151,8 +151,8 @@ def _new_lines(path: Path, place: int) -> tuple[list[str], int]:
         return [], 0
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(place if place <= size else 0)
-        begun = file.tell()
+        begun = place if place <= size else 0
+        file.seek(begun)
         text = file.read()
     whole = text.rfind(b"\n") + 1
     return text[:whole].decode("utf-8", errors="replace").splitlines(), begun + whole

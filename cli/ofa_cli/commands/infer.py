@@ -87,10 +87,10 @@ def infer(
 
 def _candidates(output: Output) -> dict[str, list[dict[str, Any]]]:
     """Slot -> candidates by the names of their fields."""
-    return {
-        name: [_candidate(candidate) for candidate in found]
-        for name, found in output.candidates.items()
-    }
+    fields = {}
+    for name, found in output.candidates.items():
+        fields[name] = [_candidate(candidate) for candidate in found]
+    return fields
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ofa_cli.lazy import command_group
 from ofa_cli.output import echo, print_json, print_table
-from ofacore.plugin import Registry
+from ofacore.plugin import PluginRow, Registry
 
 COLUMNS = ("name", "distribution", "version", "contract", "status", "problem", "slots")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -24,17 +24,23 @@ def group() -> None:
 @app.command("list")
 def list_plugins(json: Json = False) -> None:
     """Every plugin, usable or not, with the reason."""
-    rows = [{key: getattr(row, key) for key in COLUMNS} for row in Registry.discover().rows]
+    rows = [_by_column(row) for row in Registry.discover().rows]
     if json:
         print_json(rows)
         return
-    shown = ("name", "distribution", "version", "contract", "status", "slots")
-    print_table(
-        shown, [[*(row[key] for key in shown[:-1]), ", ".join(row["slots"])] for row in rows]
-    )
+    words = ("name", "distribution", "version", "contract", "status")
+    lines = []
+    for row in rows:
+        cells = [row[key] for key in words]
+        lines.append([*cells, ", ".join(row["slots"])])
+    print_table((*words, "slots"), lines)
     for row in rows:
         if row["problem"]:
             echo(f"\n{row['name']} ({row['distribution']}): {row['problem']}")
+
+
+def _by_column(row: PluginRow) -> dict[str, Any]:
+    return {key: getattr(row, key) for key in COLUMNS}
 
 
 @app.command()

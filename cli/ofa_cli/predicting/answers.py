@@ -37,10 +37,7 @@ class AnswerWriter:
         record["score"] = output.score
         record["log_prob"], record["mean_log_prob"] = output.log_prob, output.mean_log_prob
         if self.candidates:
-            record["candidates"] = {
-                name: [_candidate(one, output.fields[name]) for one in found]
-                for name, found in output.candidates.items()
-            }
+            record["candidates"] = _candidates(output)
         return record
 
     def _value(self, asked: AskedRow, output: Output, name: str, entry: Field) -> Any:
@@ -58,6 +55,14 @@ class AnswerWriter:
 
     def _named(self, path: Path) -> str:
         return path.relative_to(self.base).as_posix()
+
+
+def _candidates(output: Output) -> dict[str, list[dict[str, Any]]]:
+    """Slot -> what each of its candidates says."""
+    said = {}
+    for name, found in output.candidates.items():
+        said[name] = [_candidate(one, output.fields[name]) for one in found]
+    return said
 
 
 def _candidate(one: Candidate, entry: Field) -> dict[str, Any]:

@@ -84,11 +84,12 @@ def _write_parquet(journal: Path, place: Path) -> None:
     schema, texts = _schema(journal, _columns(journal))
     with pyarrow.parquet.ParquetWriter(place, schema) as writer:
         for rows in _batches(journal):
-            plain = [
-                {name: _text(value) if name in texts else value for name, value in row.items()}
-                for row in rows
-            ]
+            plain = [_with_texts(row, texts) for row in rows]
             writer.write_table(pyarrow.Table.from_pylist(plain, schema))
+
+
+def _with_texts(row: Mapping[str, Any], columns: set[str]) -> dict[str, Any]:
+    return {name: _text(value) if name in columns else value for name, value in row.items()}
 
 
 def _text(value: Any) -> str | None:

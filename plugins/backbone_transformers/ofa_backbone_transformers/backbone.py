@@ -181,10 +181,7 @@ class TransformersBackbone(nn.Module):
             vocabulary: Its blocks.
         """
         layers = merged_state(self.model)
-        stacks = {
-            name: {k.partition(".")[2]: v for k, v in layers.items() if k.startswith(f"{name}.")}
-            for name in ("encoder", "decoder")
-        }
+        stacks = {name: _part_of(layers, name) for name in ("encoder", "decoder")}
         ahead = dict(zip(prompt_tokens(self.options), layers.get("prompt", ()), strict=False))
         write_folder(folder, self.architecture, self.special, stacks, state, vocabulary, ahead)
         write_side_files(
@@ -294,6 +291,15 @@ class TransformersBackbone(nn.Module):
                     module._gradient_checkpointing_func = self.model.owners.checkpoint
         if isinstance(self.model, DecoderOnly):
             self.model.recomputes = True
+
+
+def _part_of(layers: Mapping[str, Tensor], stack: str) -> dict[str, Tensor]:
+    """A stack's weights, by their names within it."""
+    return {
+        name.partition(".")[2]: value
+        for name, value in layers.items()
+        if name.startswith(f"{stack}.")
+    }
 
 
 def _layers_of(stack: nn.Module) -> list[nn.Module]:

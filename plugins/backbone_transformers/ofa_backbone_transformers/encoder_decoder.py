@@ -62,7 +62,9 @@ class EncoderDecoder(nn.Module):
 
     def _encoded(self, group: Group, states: Tensor, layout: Layout) -> Tensor:
         self.owners.note(layout, group.index[:, 0])
-        return self._encoded_rows(group.rows(states), None if group.full else group.real)
+        rows = group.rows(states)
+        real = None if group.full else group.real
+        return self._encoded_rows(rows, real)
 
     def _encoded_rows(self, rows: Tensor, real: Tensor | None) -> Tensor:
         """Rows [s, L, H] of a source, of which bool [s, L] are real; None: all."""
@@ -106,7 +108,8 @@ class EncoderDecoder(nn.Module):
         self, memory: Tensor | None, source: Layout | None, which: Tensor | None, like: Tensor
     ) -> Reads:
         """What target sequences read; see `Reads`."""
-        return Reads(memory, None if source is None else lengths_of(source), which, like)
+        lengths = None if source is None else lengths_of(source)
+        return Reads(memory, lengths, which, like)
 
     def seen(self, real: Tensor | None, like: Tensor) -> Mapping[str, Tensor | None]:
         """What tells the decoder where there is something to read.
@@ -138,8 +141,10 @@ class EncoderDecoder(nn.Module):
         """
         n, rows = states.shape[1], states * self.scale_target
         given = {self.cache_name: cache, **self.seen(real, states)}
+        if begins:
+            rows = self._prompted(rows)
         found = self.decoder(
-            inputs_embeds=self._prompted(rows) if begins else rows,
+            inputs_embeds=rows,
             encoder_hidden_states=read,
             use_cache=True,
             **given,

@@ -71,7 +71,8 @@ def _with_prompt(parts: Parts, options: Options) -> Parts:
     if not ahead:
         return parts
     zeros = torch.zeros(len(ahead), parts.config.hidden_size)
-    return replace(parts, prompt=parts.rows["table"][ahead].clone() if parts.rows else zeros)
+    prompt = parts.rows["table"][ahead].clone() if parts.rows else zeros
+    return replace(parts, prompt=prompt)
 
 
 def cache_name(layers: nn.Module) -> str:

@@ -74,8 +74,9 @@ def merged_state(layers: nn.Module) -> dict[str, Tensor]:
     for name, part in twin.named_modules():
         if name in tuned:
             part.merge()
+    owned = tuple(f"{owner}." for owner in tuned)
     return {
         name.replace(_INSIDE, "."): value
         for name, value in twin.state_dict().items()
-        if _INSIDE in name or not any(name.startswith(f"{owner}.") for owner in tuned)
+        if _INSIDE in name or not name.startswith(owned)
     }

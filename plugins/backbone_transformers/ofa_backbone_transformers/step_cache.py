@@ -45,6 +45,10 @@ class Held:
         )
 
 
+def _chosen(segment: list[Held], rows: Tensor) -> list[Held]:
+    return [held.chosen(rows) for held in segment]
+
+
 @dataclass
 class StepCache:
     """See `ofacore.protocols.DecodeCache`."""
@@ -109,7 +113,7 @@ class StepCache:
             self.own = self.own.reordered(rows)
         if self.finished is not None:
             self.finished = self.finished[rows]
-        self.segments = [[held.chosen(rows) for held in segment] for segment in self.segments]
+        self.segments = [_chosen(segment, rows) for segment in self.segments]
 
     def fork(self) -> StepCache:
         """An independent cache in the same state."""

@@ -45,7 +45,9 @@ class WhisperLayers(EncoderDecoder):
         parts = []
         for group in groups:
             self.owners.note(layout, places[group.index[:, 0]])
-            parts.append(self._encoded_rows(group.rows(sounds), None if group.full else group.real))
+            rows = group.rows(sounds)
+            real = None if group.full else group.real
+            parts.append(self._encoded_rows(rows, real))
         hidden = as_stream(groups, parts, sounds)
         return torch.zeros_like(states).index_copy(0, places, hidden)
 

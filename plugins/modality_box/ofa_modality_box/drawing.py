@@ -51,15 +51,17 @@ def picture(value: Any, ctx: RowContext | None) -> Image:
 
 def to_html(value: Any, ctx: RowContext | None) -> str:
     """The picture with its numbers beneath, as a self-contained fragment."""
-    numbers = (
-        "; ".join(", ".join(f"{number:.4g}" for number in box) for box, _ in shown_boxes(value))
-        or "none"
-    )
+    boxes = [_numbers(box) for box, _ in shown_boxes(value)]
+    numbers = "; ".join(boxes) or "none"
     buffer = io.BytesIO()
     picture(value, ctx).save(buffer, format="PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
     text = html.escape(numbers)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _numbers(box: Corners) -> str:
+    return ", ".join(f"{number:.4g}" for number in box)
 
 
 def _origin(ctx: RowContext | None) -> tuple[Frame, PlaneView | None]:

@@ -102,7 +102,8 @@ def find_geometry(frame: Frame, published: Published, column: str) -> Geometry:
 
 def _tolerance(side: float) -> float:
     """By how much a box may leave a side of the original: counting from 1, and rounding of shares."""
-    return max(_ROUNDING * side, _PIXELS if side > 1 else 0.0)
+    counted_from_1 = _PIXELS if side > 1 else 0.0
+    return max(_ROUNDING * side, counted_from_1)
 
 
 def _within(value: float, limit: float) -> float:

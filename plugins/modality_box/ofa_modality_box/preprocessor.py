@@ -97,7 +97,8 @@ class BoxPreprocessor:
     def expect(self, slot: SlotPlan, ctx: RowContext) -> TargetSpec:
         """Four tokens; any number with ``many``."""
         many = bool(slot.attributes.get("many"))
-        return TargetSpec((self._block.name,), open=many, length=None if many else 4)
+        length = None if many else 4
+        return TargetSpec((self._block.name,), open=many, length=length)
 
     def decode(self, hypothesis: Hypothesis, slot: SlotPlan, ctx: RowContext) -> Any:
         """Four numbers in the slot's format and unit, or None for "none"; a list of boxes with ``many``.

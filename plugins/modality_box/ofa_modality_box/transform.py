@@ -76,13 +76,17 @@ def _places(
     row: Mapping[str, Any], columns: Sequence[str], kept: Sequence[int], length: int
 ) -> dict[str, list[Any]]:
     """The kept places of every column that is a list of ``length``; a value that serves all turns has none."""
-    lists = {
-        name: row[name]
-        for name in columns
-        if name in row and not isinstance(row[name], str | bytes | dict)
-    }
-    return {
-        name: [values[number] for number in kept]
-        for name, values in lists.items()
-        if hasattr(values, "__len__") and hasattr(values, "__getitem__") and len(values) == length
-    }
+    places: dict[str, list[Any]] = {}
+    for name in columns:
+        if name in row and _is_list(row[name], length):
+            values = row[name]
+            places[name] = [values[number] for number in kept]
+    return places
+
+
+def _is_list(value: Any, length: int) -> bool:
+    if isinstance(value, str | bytes | dict):
+        return False
+    if not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+        return False
+    return len(value) == length

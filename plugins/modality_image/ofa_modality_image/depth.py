@@ -101,4 +101,5 @@ def _said_by_tags(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _first(value: Any) -> float:
-    return float(value[0] if isinstance(value, tuple) else value)
+    first = value[0] if isinstance(value, tuple) else value
+    return float(first)

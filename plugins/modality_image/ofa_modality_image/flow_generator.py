@@ -59,9 +59,7 @@ class FlowGenerator:
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 1.0), slot.adapter, stage.shapes)
         pieces = [sample.cpu().split(list(stage.lengths)) for sample in samples]
-        return [
-            tuple(Hypothesis(piece.numpy()) for piece in row) for row in zip(*pieces, strict=True)
-        ]
+        return [_candidates(row) for row in zip(*pieces, strict=True)]
 
     def _sample(self, seen: _Seen, generator: torch.Generator) -> Tensor:
         """Clean patches float32 [N, W]."""
@@ -80,6 +78,10 @@ class FlowGenerator:
         if seen.twin is None:
             return conditional
         return led_away(conditional, seen.predict(seen.twin, patches, level), self._guidance)
+
+
+def _candidates(pieces: Sequence[Tensor]) -> Produced:
+    return tuple(Hypothesis(piece.numpy()) for piece in pieces)
 
 
 @dataclass(frozen=True)

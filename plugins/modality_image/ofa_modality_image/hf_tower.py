@@ -141,9 +141,7 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
         f"{name} is {tuple(there)} in the file, {tuple(here)} here"
         for name, there, here in _sorted(info)
     ]
-    missing = sorted(
-        name for name in info["missing_keys"] if not any(part in name for part in _UNUSED)
-    )
+    missing = sorted(name for name in info["missing_keys"] if not _is_unused(name))
     for title, names in (("other shapes", shapes), ("missing", missing)):
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -152,6 +150,10 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
                 f"image_tower: weights in '{path}' are not those of its config.json: {title}: {listed}"
             )
     return tower  # type: ignore[no-any-return]
+
+
+def _is_unused(name: str) -> bool:
+    return any(part in name for part in _UNUSED)
 
 
 def _sorted(info: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -135,7 +135,8 @@ def _from_text(value: str, reading: _Reading) -> Loaded:
     literal = _bytes_literal(value)
     if literal is not None:
         return reading.content(_picture_bytes(literal), f"the text of bytes '{_short(value)}'")
-    content = _decode(value.partition(",")[2] if value.startswith("data:") else value)
+    encoded = value.partition(",")[2] if value.startswith("data:") else value
+    content = _decode(encoded)
     if content is None:
         slashes = "; folders are parted by '/'" if "\\" in value else ""
         raise RowError(
@@ -293,9 +294,9 @@ def _from_array(values: np.ndarray, column: str) -> Image.Image:
         raise RowError(
             f"column '{column}': an array {values.dtype} {shape} is no picture; expected {ACCEPTED}"
         )
-    return Image.fromarray(
-        np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values)
-    )
+    one_channel = values.shape[2:] == (1,)
+    pixels = values[..., 0] if one_channel else values
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _short(text: str, limit: int = 60) -> str:

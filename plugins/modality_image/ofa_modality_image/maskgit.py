@@ -80,7 +80,11 @@ class MaskgitGenerator:
             shapes = [(given_RN.shape[1],)] * len(requests)
             session.commit({"tokens": drawn[0].flatten()}, slot.adapter, shapes)
         found = [sample.cpu().numpy() for sample in drawn]
-        return [tuple(Hypothesis(sample[row]) for sample in found) for row in range(len(requests))]
+        return [_candidates(found, row) for row in range(len(requests))]
+
+
+def _candidates(drawn: Sequence[np.ndarray], row: int) -> Produced:
+    return tuple(Hypothesis(sample[row]) for sample in drawn)
 
 
 @dataclass(frozen=True)

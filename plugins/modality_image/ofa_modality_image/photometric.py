@@ -40,7 +40,8 @@ def random_augment(
     """
     for number in rng.integers(len(_CHANGES), size=changes):
         magnitude = float(np.clip(rng.normal(strength, _NOISE_STD / 10), 0.0, 1.0))
-        image = _CHANGES[number](image, magnitude if rng.random() < 0.5 else -magnitude)
+        signed = magnitude if rng.random() < 0.5 else -magnitude
+        image = _CHANGES[number](image, signed)
     return image
 
 

@@ -38,8 +38,9 @@ class Settings:
             PluginError: An option names no interpolation or normalisation.
         """
         size = _either(slot, options, "size")
+        side = int(size) if size else None
         return cls(
-            int(size) if size else None,
+            side,
             str(_either(slot, options, "mean_std") or "half"),
             interpolation(str(_either(slot, options, "interpolation") or "bicubic")),
             slot.attributes.get("depth"),

@@ -86,9 +86,8 @@ def _curves(frames: np.ndarray, stride: int) -> list[Image.Image]:
     pen = ImageDraw.Draw(page)
     for curve in range(len(moving)):
         points = list(zip(x.tolist(), y[:, curve].tolist(), strict=True))
-        pen.line(
-            points if len(points) > 1 else points * 2, fill=_colour(curve, len(moving)), width=2
-        )
+        ends = points if len(points) > 1 else points * 2
+        pen.line(ends, fill=_colour(curve, len(moving)), width=2)
     return [_with_cursor(page, float(place)) for place in x[::stride]]
 
 

@@ -36,8 +36,9 @@ def read_bvh(text: str, name: str = "a BVH") -> tuple[Skeleton, np.ndarray, floa
     """
     found = _MOTION.search(text)
     if found is None:
-        lines = "after MOTION come 'Frames: n' and 'Frame Time: seconds'"
-        raise ValueError(lines if _MOTION_ALONE.search(text) else "no MOTION section")
+        if _MOTION_ALONE.search(text):
+            raise ValueError("after MOTION come 'Frames: n' and 'Frame Time: seconds'")
+        raise ValueError("no MOTION section")
     skeleton = read_hierarchy(text[: found.start()])
     announced, seconds = _count(found[1]), _seconds(found[2])
     first_line = text.count("\n", 0, found.end()) + 1
@@ -64,13 +65,15 @@ def read_bvh_skeleton(path: Path) -> Skeleton:
     """
     text = decoded(path.read_bytes())
     found = _MOTION.search(text) or _MOTION_ALONE.search(text)
-    return read_hierarchy(text[: found.start()] if found else text)
+    hierarchy = text[: found.start()] if found else text
+    return read_hierarchy(hierarchy)
 
 
 def decoded(content: bytes) -> str:
     """The text of a file: UTF-8, or UTF-16 with its mark; bytes that are neither stay visible."""
     utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if utf_16 else "utf-8-sig", errors="backslashreplace")
+    codec = "utf-16" if utf_16 else "utf-8-sig"
+    return content.decode(codec, errors="backslashreplace")
 
 
 def write_bvh(skeleton: Skeleton, frames: np.ndarray, fps: float) -> str:
@@ -96,8 +99,12 @@ def write_bvh(skeleton: Skeleton, frames: np.ndarray, fps: float) -> str:
         f"Frames: {len(frames)}",
         f"Frame Time: {1.0 / fps:.9g}",
     ]
-    lines += [" ".join(f"{number:.6f}" for number in frame) for frame in frames[:, columns]]
+    lines += [_frame_line(frame) for frame in frames[:, columns]]
     return "\n".join(lines) + "\n"
+
+
+def _frame_line(frame: np.ndarray) -> str:
+    return " ".join(f"{number:.6f}" for number in frame)
 
 
 def _count(word: str) -> int:

@@ -126,7 +126,8 @@ def _from_numpy(file: BinaryIO, column: str, path: str) -> Clip:
         return Clip(_frames(loaded, column, path))
     with loaded:
         names = list(loaded)
-        name = next((key for key in _KEYS if key in names), names[0] if len(names) == 1 else None)
+        only = names[0] if len(names) == 1 else None
+        name = next((key for key in _KEYS if key in names), only)
         if name is None:
             listed = _short(", ".join(names)) or "none"
             raise RowError(

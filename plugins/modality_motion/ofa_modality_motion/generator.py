@@ -65,9 +65,11 @@ class DiffusionGenerator:
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 0), slot.adapter, stage.shapes)
         pieces = [sample.cpu().split(list(stage.lengths)) for sample in samples]
-        return [
-            tuple(Hypothesis(piece.numpy()) for piece in row) for row in zip(*pieces, strict=True)
-        ]
+        return [_candidates(row) for row in zip(*pieces, strict=True)]
+
+
+def _candidates(pieces: Sequence[Tensor]) -> Produced:
+    return tuple(Hypothesis(piece.numpy()) for piece in pieces)
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,7 @@ class MotionRetrieval:
         spread = np.concatenate(self._theirs).std(axis=0)
         spread[spread < _SMALLEST_SPREAD] = 1.0
         gallery = [clip / spread for clip in self._theirs]
-        nearest = [
-            int(np.argmin([_apart(ours / spread, theirs) for theirs in gallery]))
-            for ours in self._ours
-        ]
+        nearest = [_nearest(ours / spread, gallery) for ours in self._ours]
         return [
             float(self._labels[found] == label)
             for found, label in zip(nearest, self._labels, strict=True)
@@ -158,6 +155,12 @@ def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:
     squares = (ours**2).sum(axis=1)[:, None] + (theirs**2).sum(axis=1) - 2 * ours @ theirs.T
     distances = np.sqrt(np.maximum(squares, 0.0))
     return float(distances.min(axis=1).mean() + distances.min(axis=0).mean())
+
+
+def _nearest(clip: np.ndarray, gallery: Sequence[np.ndarray]) -> int:
+    """The place of what is the least apart from a clip."""
+    distances = [_apart(clip, other) for other in gallery]
+    return int(np.argmin(distances))
 
 
 def _comparable(value: Any, column: str) -> np.ndarray:

@@ -102,10 +102,11 @@ Sizes = Mapping[tuple[str, str], Counter[int]]
 def to_artifact(totals: Mapping[int, Totals], sizes: Sizes) -> Artifact:
     """One JSON file with the statistics by numbers a frame, and which columns have clips of which size."""
     usual = {column: _usual(counts) for column, counts in sizes.items()}
-    columns = {dims: [column for column, size in usual.items() if size == dims] for dims in totals}
-    return Artifact.of_json(
-        _FILE, {str(dims): totals[dims].json(columns[dims]) for dims in sorted(totals)}
-    )
+    stored = {}
+    for dims in sorted(totals):
+        columns = [column for column, size in usual.items() if size == dims]
+        stored[str(dims)] = totals[dims].json(columns)
+    return Artifact.of_json(_FILE, stored)
 
 
 def _usual(counts: Counter[int]) -> int | None:

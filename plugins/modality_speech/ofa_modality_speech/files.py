@@ -32,7 +32,8 @@ def read_file(
         FileProblem: It is none, is empty, holds no sound, or less than its header says.
     """
     if not path.is_file():
-        raise FileProblem("is a folder" if path.is_dir() else "does not exist")
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise FileProblem(problem)
     with path.open("rb") as file:
         return _read(file, start, end, most)
 
@@ -86,7 +87,8 @@ def _by_av(file: BinaryIO, end: float | None) -> Wave:
             if not container.streams.audio:
                 raise FileProblem("has no audio track")
             rate = container.streams.audio[0].rate
-            pieces = list(_frames(container, None if end is None else end * rate))
+            last = None if end is None else end * rate
+            pieces = list(_frames(container, last))
     except av.error.FFmpegError as error:
         reason = str(getattr(error, "strerror", "") or error)
         ways = "WAV, FLAC, OGG, MP3 and other files with an audio track are"

@@ -89,5 +89,8 @@ def predicted_frames(
     found = []
     for own, log in zip(asked, logs.tolist(), strict=True):
         frames = round(float(np.exp(log)) / own.bins)
-        found.append(own.frames if own.asked else int(np.clip(frames, _SHORTEST, _LONGEST)))
+        if own.asked:
+            found.append(own.frames)
+        else:
+            found.append(int(np.clip(frames, _SHORTEST, _LONGEST)))
     return found

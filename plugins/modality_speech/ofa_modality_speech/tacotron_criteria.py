@@ -76,8 +76,10 @@ class GuidedStepCriterion(StepCriterion):
     ) -> Loss:
         """Losses of all items; part ``guide`` besides."""
         plain = super().__call__(prediction, labels, ctx)
-        layers = ctx.attention or ()
-        costs = [torch.stack([self._cost(item) for item in layer]) for layer in layers]
+        costs = []
+        for layer in ctx.attention or ():
+            of_items = [self._cost(item) for item in layer]
+            costs.append(torch.stack(of_items))
         if not costs:
             return plain
         guide = torch.stack(costs).mean(dim=0)

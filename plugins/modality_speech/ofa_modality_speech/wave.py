@@ -74,7 +74,8 @@ def as_floats(samples: np.ndarray) -> np.ndarray:
     """
     if samples.dtype.kind == "f":
         return samples.astype(np.float32)
-    info = np.iinfo(np.int16 if samples.dtype.itemsize == 8 else samples.dtype)
+    kind = np.int16 if samples.dtype.itemsize == 8 else samples.dtype
+    info = np.iinfo(kind)
     half = (float(info.max) - float(info.min) + 1) / 2
     middle = half if info.min == 0 else 0.0
     return ((samples.astype(np.float64) - middle) / half).astype(np.float32)

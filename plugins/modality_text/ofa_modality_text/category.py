@@ -90,11 +90,11 @@ class CategoryPreprocessor:
             seen.update(texts_of([value]))
         stored = _stored(artifact)
         known = {*stored["classes"]}.union(*(part["classes"] for part in stored["joined"]))
-        found = {name for slots in shown.values() for seen in slots.values() for name in seen}
-        tasks = {
-            task: {name: sorted(seen) for name, seen in slots.items()}
-            for task, slots in shown.items()
-        }
+        found: set[str] = set()
+        tasks: dict[str, dict[str, list[str]]] = {}
+        for task, slots in shown.items():
+            found.update(*slots.values())
+            tasks[task] = {name: sorted(seen) for name, seen in slots.items()}
         part = {"classes": sorted(found - known), "tasks": tasks}
         (first, *_) = self.blocks(artifact)
         joined = [*stored["joined"], part]

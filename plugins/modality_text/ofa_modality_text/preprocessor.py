@@ -145,17 +145,16 @@ class TextPreprocessor:
         attributes = slot.attributes
         ids = self._ids(value, slot)
         target = slot.side == "target"
-        allowed = (
-            self._allowed(value, ids, slot, ctx)
-            if slot.loss and attributes.get("closed_set")
-            else None
-        )
+        allowed = None
+        if slot.loss and attributes.get("closed_set"):
+            allowed = self._allowed(value, ids, slot, ctx)
         inputs = None
         if ctx.split == "train":
             if target and attributes.get("noise_ratio"):
                 inputs = replace_random(ids, attributes["noise_ratio"], ctx.rng, self._range)
             if not target and attributes.get("mask_ratio"):
                 ids = self._masked(ids, attributes["mask_ratio"], ctx.rng)
+        weights = np.zeros(len(ids), dtype=bool) if target and not slot.loss else None
         return [
             TokenSegment(
                 ids,
@@ -163,7 +162,7 @@ class TextPreprocessor:
                 open=not attributes.get("length"),
                 inputs=inputs,
                 allowed=allowed,
-                weights=np.zeros(len(ids), dtype=bool) if target and not slot.loss else None,
+                weights=weights,
                 boundaries=not attributes.get("disable_auto_boseos"),
             )
         ]
@@ -252,12 +251,15 @@ class TextPreprocessor:
         """Ids int64 [n] of a text."""
         if letters:
             return self._tokens.encode_letters(text)
-        return self._tokens.encode(text.strip() if self._strips else text)
+        if self._strips:
+            text = text.strip()
+        return self._tokens.encode(text)
 
     def _part_ids(self, part: str, letters: bool) -> np.ndarray:
         """Ids int64 [n] of a text between special tokens; a tokenizer of words needs no blank to tell them apart."""
-        by_words = self._tokens.by_words and not letters
-        return self._text_ids(part.strip() if by_words else part, letters)
+        if self._tokens.by_words and not letters:
+            part = part.strip()
+        return self._text_ids(part, letters)
 
     def _given_ids(self, value: Any, column: str) -> np.ndarray:
         """Ids of the tokenizer, shifted to where its block stands in the vocabulary."""

@@ -133,7 +133,11 @@ def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:
         model, info = pretrained(AutoModel, path, config, use_safetensors=True)
     except PretrainedError as error:
         raise TowerError(f"text_tower: {error}") from error
-    missing = [name for name in info["missing_keys"] if not any(part in name for part in _UNUSED)]
+    missing = [name for name in info["missing_keys"] if not _is_unused(name)]
     if missing:
         raise TowerError(f"text_tower: the weights in '{path}' lack {sorted(missing)[0]}")
     return model  # type: ignore[no-any-return]
+
+
+def _is_unused(name: str) -> bool:
+    return any(part in name for part in _UNUSED)

@@ -55,7 +55,8 @@ class VideoImageSequence(nn.Module):
         """Options to build it again from a checkpoint: those of the adapter of frames in full."""
         built, inner = frame_adapter(options)
         stored = getattr(built, "stored_options", None)
-        return {**options, "frame_options": dict(inner if stored is None else stored(inner))}
+        in_full = inner if stored is None else stored(inner)
+        return {**options, "frame_options": dict(in_full)}
 
     @staticmethod
     def length(shape: tuple[int, ...], options: Options) -> int:

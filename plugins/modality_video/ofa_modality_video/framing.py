@@ -33,11 +33,12 @@ def framed(
         RowError: The value is no clip, or cannot be read; the message names the column.
     """
     random = ctx.split == "train" and settings.image.get("augment", "default") != "none"
+    rng = ctx.rng if random else None
     seed = int(ctx.rng.integers(2**62))
     clip = open_clip(value, slot.name, settings.rate)
     try:
         begin, end = span(settings.sampling, clip.duration, slot.name)
-        times = moments(settings.sampling, begin, end, ctx.rng if random else None)
+        times = moments(settings.sampling, begin, end, rng)
         pictures, view = [], None
         for picture in clip.shown(times.tolist(), settings.least):
             cut, view = _cut(picture, slot, ctx, settings, seed)

@@ -96,10 +96,9 @@ class VideoPreprocessor:
         shape: tuple[int, ...] = (len(encoded), settings.size, settings.size)
         if settings.pool and settings.pool < len(encoded):
             shape += (settings.pool,)
-        features = {
-            name: np.concatenate([frame.features[name] for frame in encoded])
-            for name in encoded[0].features
-        }
+        features = {}
+        for name in encoded[0].features:
+            features[name] = np.concatenate([frame.features[name] for frame in encoded])
         return [DenseSegment(features, shape)]
 
     def _encoded(

@@ -55,7 +55,14 @@ def moments(
     available = max(1, int((end - begin) * sampling.fps + 1e-6))
     count = min(sampling.frames, available)
     spare = max(0.0, (end - begin) - count * step)
-    first = spare * (0.5 if rng is None else rng.random()) if available > count else 0.0
+    first = 0.0
+    if available > count:
+        first = spare * _share(rng)
     width = min(step, end - begin)
-    phase = width * (0.5 if rng is None else rng.random())
+    phase = width * _share(rng)
     return begin + first + phase + np.arange(count) * step
+
+
+def _share(rng: np.random.Generator | None) -> float:
+    """How far into what is left to choose: the middle without ``rng``."""
+    return 0.5 if rng is None else rng.random()

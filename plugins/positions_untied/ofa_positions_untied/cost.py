@@ -42,10 +42,16 @@ class UntiedCost(PositionsCost):
         if not self.biased:
             return
         shape = (2 * int(options["buckets"]) - 1, context.heads)
-        for layer in range(1 if options["share_bias"] else layers):
-            reader = ((side, None if options["share_bias"] else layer),)
+        shared = options["share_bias"]
+        number = 1 if shared else layers
+        for layer in range(number):
+            of_layer = None if shared else layer
             yield PositionsWeight(
-                f"{own}.relative.{layer}.0.weight", shape, 1, table=True, readers=reader
+                f"{own}.relative.{layer}.0.weight",
+                shape,
+                1,
+                table=True,
+                readers=((side, of_layer),),
             )
 
     def _projections(self) -> Iterator[PositionsWeight]:

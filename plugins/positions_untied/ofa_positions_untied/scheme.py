@@ -40,12 +40,7 @@ class AdapterPlaces(nn.Module):
         )
         self.graded = [part for part in places if part.distances and options["attention_bias"]]
         number = 1 if options["share_bias"] else layers
-        self.relative = nn.ModuleList(
-            nn.ModuleList(nn.Embedding(part.distances, context.heads) for part in self.graded)
-            for _ in range(number)
-        )
-        for table in (table for own in self.relative for table in own):  # type: ignore[union-attr, attr-defined]
-            keep_part(table, weight=1)
+        self.relative = nn.ModuleList(self._biases(context.heads) for _ in range(number))
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Coordinates [n, 3] -> position vectors [n, H]."""
@@ -53,7 +48,15 @@ class AdapterPlaces(nn.Module):
             table(part.row(coordinates))
             for part, table in zip(self.places, self.tables, strict=True)
         ]
-        return self.norm(torch.stack(parts).sum(0) if len(parts) > 1 else parts[0])  # type: ignore[no-any-return]
+        vectors = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+        return self.norm(vectors)  # type: ignore[no-any-return]
+
+    def _biases(self, heads: int) -> nn.ModuleList:
+        """A table for each of `graded`, split by heads."""
+        tables = nn.ModuleList(nn.Embedding(part.distances, heads) for part in self.graded)
+        for table in tables:
+            keep_part(table, weight=1)
+        return tables
 
 
 class Untied(nn.Module, Positions):
@@ -98,10 +101,12 @@ class Untied(nn.Module, Positions):
         """(Side, layer) that read a parameter; layer None: all of the side. For models cut into stages."""
         part, owner, *rest = name.split(".")
         if part in ("query", "key"):
-            return (("encoder" if owner == "encoder" else "decoder", None),)
+            stack: Stack = "encoder" if owner == "encoder" else "decoder"
+            return ((stack, None),)
         side: Stack = "encoder" if part == "encoder" else "decoder"
         if rest[0] == "relative":
-            return ((side, None if self.context.options["share_bias"] else int(rest[1])),)
+            layer = None if self.context.options["share_bias"] else int(rest[1])
+            return ((side, layer),)
         read = side == "encoder" and not self.entangled
         return (("encoder", None), ("decoder", None)) if read else ((side, None),)
 

@@ -9,11 +9,11 @@ def detection_boxes(value: str | list[list[float]]) -> list[list[float]]:
     """Boxes of a detection label ``x0,y0,x1,y1,id,name&&...``; a list stays as it is."""
     if not isinstance(value, str):
         return value
-    return [
-        [float(number) for number in part.split(",")[:4]]
-        for part in value.split("&&")
-        if part.strip()
-    ]
+    return [_corners(box) for box in value.split("&&") if box.strip()]
+
+
+def _corners(box: str) -> list[float]:
+    return [float(number) for number in box.split(",")[:4]]
 
 
 def detection_names(value: str | list[str]) -> list[str]:

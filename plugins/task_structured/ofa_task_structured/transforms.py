@@ -66,7 +66,7 @@ def digit_grid(value: Any) -> Any:
         ValueError: A cell is no whole number.
     """
     if _is_linear(value):
-        return [[int(cell) for cell in _cells(row)] for row in value.split("|")]
+        return [list(map(int, _cells(row))) for row in value.split("|")]
     text = value.strip() if isinstance(value, str) else ""
     side = math.isqrt(len(text))
     if not _DIGITS.fullmatch(text) or side * side != len(text):

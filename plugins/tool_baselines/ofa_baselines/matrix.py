@@ -41,7 +41,8 @@ class Matrix:
             return None
         if sum(part[0].shape[1] for part in parts if not sparse.issparse(part[0])) > _WIDE:
             parts = [reduced(*part) for part in parts]
-        found.train, found.test = (_joined([part[i] for part in parts]) for i in (0, 1))
+        found.train = _joined([train for train, _ in parts])
+        found.test = _joined([test for _, test in parts])
         found.numeric = found.names == ["columns"]
         return found
 
@@ -59,9 +60,7 @@ class Matrix:
         if isinstance(known[0], np.ndarray):
             self._say(self.task.types.get(column, column).lower())
             empty = np.zeros_like(known[0])
-            return _scaled(
-                *(np.stack([empty if v is None else v for v in part]) for part in (train, test))
-            )
+            return _scaled(_stacked(train, empty), _stacked(test, empty))
         numbers = _numbers(train)
         if numbers is not None:
             self._say("columns")
@@ -138,6 +137,10 @@ def reduced(train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
         return train.toarray(), test.toarray()
     model = library("decomposition").TruncatedSVD(most, random_state=0)
     return model.fit_transform(train), model.transform(test)
+
+
+def _stacked(values: Sequence[Any], empty: np.ndarray) -> np.ndarray:
+    return np.stack([empty if value is None else value for value in values])
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -36,7 +36,7 @@ def numbers(task: BaselineTask) -> np.ndarray | None:
     if len({len(row) for row in rows}) != 1 or not rows[0]:
         return None
     try:
-        found = np.array([[float(part) for part in row] for row in rows], np.float64)
+        found = np.array([list(map(float, row)) for row in rows], np.float64)
     except (TypeError, ValueError):
         return None
     return found if np.isfinite(found).all() else None

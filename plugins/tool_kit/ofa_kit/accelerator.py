@@ -175,11 +175,9 @@ class PretendedGpu(TorchDispatchMode):
         if made_here:
             kwargs["device"] = torch.device("cpu")
         found = function(*tree_map(_inner, args), **tree_map(_inner, kwargs))
-        return (
-            found
-            if name in _WAITS and not isinstance(found, Tensor | tuple)
-            else _results(found, flat)
-        )
+        if name in _WAITS and not isinstance(found, Tensor | tuple):
+            return found
+        return _results(found, flat)
 
     def _pinning(self, name: str, tensor: Tensor) -> Any:
         if name == "is_pinned":
@@ -193,17 +191,17 @@ class PretendedGpu(TorchDispatchMode):
         into = args[0] if name == "copy_" else None
         here = isinstance(source, PretendedTensor)
         wanted = kwargs.pop("device", None)
-        there = (
-            isinstance(into, PretendedTensor)
-            if into is not None
-            else here
-            if wanted is None
-            else _is_ours(wanted)
-        )
+        if into is not None:
+            there = isinstance(into, PretendedTensor)
+        elif wanted is not None:
+            there = _is_ours(wanted)
+        else:
+            there = here
         quick = kwargs.get("non_blocking", False) or (len(args) > 2 and args[2])
         scalar = into is not None and source.dim() == 0
         if here != there and not scalar and not (there and quick and source in self._pinned):
-            self._wait("copy to the device" if there else "copy to the host")
+            goal = "device" if there else "host"
+            self._wait(f"copy to the {goal}")
         self.kernels[name] += 1
         found = function(*tree_map(_inner, args), **kwargs)
         if into is not None:

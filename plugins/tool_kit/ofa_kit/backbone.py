@@ -154,10 +154,9 @@ class BackboneConformance(DeclarationChecks):
         """What is not ``layout.visible`` leaves no trace on later segments."""
         built = self._new()
         samples = [_sample(seed, corrupted=True) for seed in (1, 2)]
-        before, after = (
-            _Work(built, given, self.width)
-            for given in (samples, [replace(s, noise=7) for s in samples])
-        )
+        other_noise = [replace(sample, noise=7) for sample in samples]
+        before = _Work(built, samples, self.width)
+        after = _Work(built, other_noise, self.width)
         tokens = samples[0].tokens
         for number, (one, other) in enumerate(zip(before.parts(), after.parts(), strict=True)):
             assert _close(one[1][-tokens:], other[1][-tokens:], self.tolerance), (

@@ -22,16 +22,18 @@ def difference(given: Any, found: Any, tolerance: float = 0.0, place: str = "the
     if isinstance(given, str | bytes | None) or isinstance(found, str | bytes | None):
         return "" if given == found else f"{place} was {given!r:.80} and is {found!r:.80}"
     if is_dataclass(given) and type(given) is type(found):
-        ours, theirs = (
-            {f.name: getattr(value, f.name) for f in fields(given)} for value in (given, found)
-        )
-        return _mappings(ours, theirs, tolerance, place)
+        return _mappings(_by_name(given), _by_name(found), tolerance, place)
     numbers, others = _array(given), _array(found)
     if numbers is not None and others is not None:
         return _arrays(numbers, others, tolerance, place)
     if isinstance(given, list | tuple) and isinstance(found, list | tuple):
         return _sequences(given, found, tolerance, place)
     return "" if given == found else f"{place} was {given!r:.80} and is {found!r:.80}"
+
+
+def _by_name(instance: Any) -> dict[str, Any]:
+    """Fields of a dataclass's instance."""
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
 
 
 def _array(value: Any) -> np.ndarray | None:

@@ -118,9 +118,8 @@ class CriterionConformance(DeclarationChecks):
     def test_counts_from_labels_alone(self, bench: CriterionBench) -> None:
         """Counts of a whole step are summed before any prediction is made."""
         for length, labels in bench.items:
-            first, second = (
-                self._made(bench).count({k: v.copy() for k, v in labels.items()}) for _ in range(2)
-            )
+            first = self._counted(bench, labels)
+            second = self._counted(bench, labels)
             assert isinstance(first, int) and not isinstance(first, bool) and first >= 0, (
                 f"count returned {first!r}; return a whole number that is not negative, int(...)"
             )
@@ -269,6 +268,11 @@ class CriterionConformance(DeclarationChecks):
     def _made(self, bench: CriterionBench, seed: int = 1) -> Any:
         return bench.made(seed)
 
+    def _counted(self, bench: CriterionBench, labels: Mapping[str, np.ndarray]) -> Any:
+        """The count that a new instance gives for a copy of the labels."""
+        own_labels = {name: value.copy() for name, value in labels.items()}
+        return self._made(bench).count(own_labels)
+
     def _loss(
         self,
         bench: CriterionBench,
@@ -279,7 +283,9 @@ class CriterionConformance(DeclarationChecks):
         lengths = tuple(length for length, _ in items)
         given = bench.states(sum(lengths)) if states is None else states
         labels = [labels for _, labels in items]
-        label_lengths = {name: tuple(len(part[name]) for part in labels) for name in labels[0]}
+        label_lengths: dict[str, tuple[int, ...]] = {}
+        for name in labels[0]:
+            label_lengths[name] = tuple(len(part[name]) for part in labels)
         head = HeadContext(lengths, (BLOCK.name,))
         made = self._made(bench) if criterion is None else criterion
         attention = made_up_attention(made, lengths) if "attention" in made.needs else None
@@ -291,7 +297,10 @@ class CriterionConformance(DeclarationChecks):
 def made_up_attention(criterion: Any, lengths: Sequence[int]) -> list[list[Tensor]]:
     """For each layer that a criterion names and each item: [heads, positions, source positions], rows that add to 1."""
     layers = seen_as(AttentionCriterion, criterion).attention_layers
-    return [[_weights(layer, length) for length in lengths] for layer in layers]
+    attention = []
+    for layer in layers:
+        attention.append([_weights(layer, length) for length in lengths])
+    return attention
 
 
 def _weights(layer: int, length: int) -> Tensor:

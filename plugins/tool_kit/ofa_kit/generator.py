@@ -276,7 +276,8 @@ class GeneratorBench(SlotBench):
         if any(own is not None for own in places):
             used.place(places)
         numbers = torch.Generator().manual_seed(seed)
-        found: list[Produced] = generator(wrap(used) if wrap else used, asked, numbers)
+        watched = wrap(used) if wrap else used
+        found: list[Produced] = generator(watched, asked, numbers)
         return found
 
     @cached_property
@@ -311,4 +312,7 @@ def _check_candidates(row: Any, number: int) -> None:
 
 
 def _values(produced: Sequence[Produced]) -> list[Any]:
-    return [[hypothesis.value for hypothesis in row] for row in produced]
+    values = []
+    for row in produced:
+        values.append([hypothesis.value for hypothesis in row])
+    return values

@@ -79,14 +79,12 @@ def build(
 
 def stacked(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
     """Features of several segments as one adapter call gets them: real numbers as fp32."""
-    joined = {
-        name: torch.from_numpy(np.concatenate([np.asarray(part[name]) for part in parts]))
-        for name in parts[0]
-    }
-    return {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in joined.items()
-    }
+    features = {}
+    for name in parts[0]:
+        joined = np.concatenate([np.asarray(part[name]) for part in parts])
+        value = torch.from_numpy(joined)
+        features[name] = value.float() if value.is_floating_point() else value
+    return features
 
 
 def embed(module: Any, pieces: Sequence[Piece]) -> Tensor:

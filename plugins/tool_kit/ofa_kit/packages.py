@@ -85,10 +85,14 @@ class FakeDistributions:
             *(f"Requires-Dist: {r}" for r in requires),
         ]
         (folder / "METADATA").write_text("\n".join(head) + "\n", encoding="utf-8")
-        groups = [
-            "\n".join([f"[{group}]", *(f"{key} = {target}" for key, target in points.items())])
-            for group, points in entry_points.items()
-        ]
+        groups = [_section(group, points) for group, points in entry_points.items()]
         (folder / "entry_points.txt").write_text("\n\n".join(groups) + "\n", encoding="utf-8")
         importlib.invalidate_caches()
         return folder
+
+
+def _section(group: str, points: Mapping[str, str]) -> str:
+    """One group of an ``entry_points.txt``."""
+    lines = [f"[{group}]"]
+    lines += [f"{key} = {target}" for key, target in points.items()]
+    return "\n".join(lines)

@@ -72,7 +72,8 @@ class PositionsConformance(DeclarationChecks):
         self, bench: PositionsBench, place: str, coordinates: Tensor, kind: Tensor
     ) -> None:
         scheme = bench.scheme
-        vectors = scheme.vectors("decoder" if place == "decoder" else "encoder", coordinates, kind)
+        stack = "decoder" if place == "decoder" else "encoder"
+        vectors = scheme.vectors(stack, coordinates, kind)
         wanted = (len(coordinates), self.heads, scheme.width)
         for role in ("query", "key"):
             found = scheme.features(place, role, vectors)

@@ -159,9 +159,8 @@ class ScheduleConformance(DeclarationChecks):
             "schedule", self.component("schedule", self.schedule).name
         )
         given = self.tasks if tasks is None else tasks
-        return build(
-            factory, given, samples or self.samples, self._options() if options is None else options
-        )
+        chosen = self._options() if options is None else options
+        return build(factory, given, samples or self.samples, chosen)
 
     def _totals(self) -> dict[str, int]:
         schedule, totals = self._new(), dict[str, int]()

@@ -46,12 +46,9 @@ class TaskConformance(DeclarationChecks):
         if self.requires:
             return super().closed_registry()
         found = Registry.discover()
-        installed = [
-            manifest
-            for name in {row.name for row in found.rows}
-            for _, manifest in found.find(name)
-            if manifest
-        ]
+        installed = []
+        for name in {row.name for row in found.rows}:
+            installed += [manifest for _, manifest in found.find(name) if manifest]
         return ClosedRegistry(*sorted(installed, key=lambda m: m.name)).register(self.manifest())
 
     def bench(self) -> TaskBench:

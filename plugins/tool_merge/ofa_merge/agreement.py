@@ -101,10 +101,12 @@ def _artifacts(one: OpenedRun, other: OpenedRun) -> _Differences:
             yield f"what '{name}' has fitted", first[name].digest, second[name].digest
 
 
+def _block_sizes(run: OpenedRun) -> dict[str, int]:
+    return {block.name: block.size for block in run.assembly.vocabulary.blocks}
+
+
 def _blocks(one: OpenedRun, other: OpenedRun) -> _Differences:
-    first, second = (
-        {block.name: block.size for block in run.assembly.vocabulary.blocks} for run in (one, other)
-    )
+    first, second = _block_sizes(one), _block_sizes(other)
     for name in first.keys() & second.keys():
         if first[name] != second[name]:
             yield f"tokens of '{name}'", first[name], second[name]

@@ -66,11 +66,12 @@ def merge(
     from ofa_merge.methods import read_settings
     from ofa_merge.weighing import read_weights
 
+    given_weights = None if weights is None else read_weights(weights)
     report = merging.merge(
         folders,
         method,
         out=out,
-        weights=None if weights is None else read_weights(weights),
+        weights=given_weights,
         search=search,
         base=base,
         which=which,
@@ -141,6 +142,6 @@ def _cells(row: PartRow, found: VectorList, pairs: list[tuple[str, str]]) -> lis
     cells = [row.part, number(row.base), *(number(row.norms.get(run)) for run in found.runs)]
     for pair in pairs:
         conflict = row.conflicts.get(pair)
-        cells.append(number(row.cosines.get(pair)))
-        cells.append("-" if conflict is None else f"{conflict:.0%}")
+        share = "-" if conflict is None else f"{conflict:.0%}"
+        cells += [number(row.cosines.get(pair)), share]
     return cells

@@ -16,6 +16,7 @@ from ofacore.encoding.encoder import Encoder
 from ofacore.generalist.facade import Generalist
 from ofacore.ground.errors import UserError
 from ofacore.model.universal import UniversalModel
+from ofacore.plan import TaskPlan
 from ofacore.protocols import Example, RowError
 from ofacore.setup.closed_sets import choosing
 from ofacore.setup.datasets import TaskRows, readable
@@ -64,13 +65,17 @@ def questions(generalist: Generalist, data: Mapping[str, TaskRows], rows: int) -
 
 def _closed_sets(generalist: Generalist, task: str) -> dict[str, Sequence[Any]]:
     plan = generalist.assembly.plans[task]
-    return {
-        name: members
-        for name, members in plan.closed_sets.items()
-        if not isinstance(members, Mapping | str)
-        and 1 < len(members) <= MOST_MEMBERS
-        and any(slot.side == "target" for slot in choosing(plan, name))
-    }
+    found: dict[str, Sequence[Any]] = {}
+    for name, members in plan.closed_sets.items():
+        if isinstance(members, Mapping | str) or not 1 < len(members) <= MOST_MEMBERS:
+            continue
+        if _is_chosen_by_a_target(plan, name):
+            found[name] = members
+    return found
+
+
+def _is_chosen_by_a_target(plan: TaskPlan, name: str) -> bool:
+    return any(slot.side == "target" for slot in choosing(plan, name))
 
 
 def _answers(

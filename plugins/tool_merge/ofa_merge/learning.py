@@ -44,7 +44,9 @@ class LearnedWeights:
 
     def told(self) -> list[float] | dict[str, list[float]]:
         """Rounded, for reports: one list, or one for each part."""
-        rows = [[round(value, 4) for value in row] for row in self.values.tolist()]
+        rows = []
+        for row in self.values.tolist():
+            rows.append([round(value, 4) for value in row])
         return dict(zip(self.parts, rows, strict=True)) if self._by_part else rows[0]
 
     def learn(

@@ -110,10 +110,12 @@ def merge(
     ancestor = None
     if chosen.from_ancestor:
         tell("looking for what they began with")
-        ancestor = find_ancestor(opened, merged, None if base is None else Path(base))
+        said = None if base is None else Path(base)
+        ancestor = find_ancestor(opened, merged, said)
     combination = Combination(opened, chosen, settings, ancestor)
     rows, lost = open_rows(merged.run, tuple(merged.plans), data)
-    start = tuple(chosen.default_weights(len(opened)) if weights is None else weights)
+    first_weights = chosen.default_weights(len(opened)) if weights is None else weights
+    start = tuple(first_weights)
     found = _Weights(lambda name: start, list(start), ())
     if search:
         tell("searching weights by the loss on validation rows")
@@ -125,13 +127,14 @@ def merge(
         tell(f"merging {len(combination.owners)} tensors")
         write_run(folder, merged, combination.all(found.of))
         kept = keep_table(folder, opened, rows, lost, limit, tell) if score else []
+        beginning = "" if ancestor is None else ancestor.told
         report = MergeReport(
             place,
             chosen.name,
             settings,
             tuple(names),
             found.told,
-            "" if ancestor is None else ancestor.told,
+            beginning,
             found.notes,
             tuple(kept),
         )

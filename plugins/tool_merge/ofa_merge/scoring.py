@@ -81,12 +81,13 @@ def keep_table(
         rivals = {name: rival for name, rival in rivals.items() if _number(rival) is not None}
         better = max if row.higher_is_better else min
         best = better(rivals, key=lambda name: rivals[name].score) if rivals else ""
+        best_score = rivals[best].score if best else None
         found.append(
             KeptRow(
                 task,
                 metric,
                 _number(row),
-                rivals[best].score if best else None,
+                best_score,
                 best,
                 row.baseline,
                 row.higher_is_better,

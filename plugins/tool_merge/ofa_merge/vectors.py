@@ -103,7 +103,8 @@ def list_vectors(
     opened = [open_run(Path(run), which) for run in runs]
     check_alike(opened)
     merged = union(opened, "merged")
-    ancestor = find_ancestor(opened, merged, None if base is None else Path(base))
+    said = None if base is None else Path(base)
+    ancestor = find_ancestor(opened, merged, said)
     combination = Combination(opened, METHODS["task-arithmetic"], {}, ancestor)
     parts: dict[str, _Sums] = {}
     for name in combination.shared:

@@ -49,7 +49,9 @@ def _again(work: Workload, state: float) -> float:
 def _heads(work: Workload, choice: Choice, queries: int, keys: int, rotated: bool) -> float:
     """Within attention, for one sample; what the projections made is counted by the caller."""
     config, split, heads = work.model, _split(work, choice), work.sizes.heads / choice.layout.tensor
-    kept = split * queries + (_STATISTICS * heads * (queries + keys) if config.qk_norm else 0)
+    kept = split * queries
+    if config.qk_norm:
+        kept += _STATISTICS * heads * (queries + keys)
     if config.scale_heads:
         kept += split * queries
     if queries * keys <= EXPLICIT_UP_TO:
@@ -60,7 +62,12 @@ def _heads(work: Workload, choice: Choice, queries: int, keys: int, rotated: boo
             + split * (wide * (queries + keys) + keys)
             + heads * queries * keys * work.width * times
         )
-    copies = 2 if has_features(work) else 1 if rotated or config.qk_norm else 0
+    if has_features(work):
+        copies = 2
+    elif rotated or config.qk_norm:
+        copies = 1
+    else:
+        copies = 0
     return kept + 4 * heads * queries + copies * split * (queries + keys)
 
 
@@ -139,8 +146,11 @@ def of_stage(work: Workload, choice: Choice, stage: int) -> tuple[float, float]:
     else:
         kept = len(encoder) * of_encoder + len(decoder) * of_decoder
     kept += _around(work, choice, stage)
-    largest = max(of_encoder if encoder else 0.0, of_decoder if decoder else 0.0)
-    found = choice.micro_batch * kept + (output(work, choice) if stage == plan.last else 0.0)
+    most_of_encoder = of_encoder if encoder else 0.0
+    most_of_decoder = of_decoder if decoder else 0.0
+    largest = max(most_of_encoder, most_of_decoder)
+    of_output = output(work, choice) if stage == plan.last else 0.0
+    found = choice.micro_batch * kept + of_output
     return found, choice.micro_batch * largest
 
 

@@ -62,5 +62,8 @@ def _position_holders(weight: Weight, plan: StagePlan) -> tuple[int, ...]:
         return tuple(range(plan.last + 1))
     found: set[int] = set()
     for side, layer in weight.readers:
-        found.update(plan.stages_of(side) if layer is None else (plan.stage_of(side, layer),))
+        if layer is None:
+            found.update(plan.stages_of(side))
+        else:
+            found.add(plan.stage_of(side, layer))
     return tuple(sorted(found))

@@ -58,9 +58,10 @@ def plan_layout(
     for name, value in numbers.items():
         if value <= 0:
             raise UserError(f"{name} {value:g}: must be above 0")
-    config = ModelConfig(
-        preset=preset, **({"experts": "topk", "experts_number": experts} if experts > 0 else {})
-    )
+    learned: dict[str, Any] = {}
+    if experts > 0:
+        learned = {"experts": "topk", "experts_number": experts}
+    config = ModelConfig(preset=preset, **learned)
     samples = max(1, global_positions // (source_positions + target_positions))
     work = Workload(
         config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -137,12 +137,16 @@ def _optimizer(
     for expert, size in ((False, layout.data), (True, layout.expert_data)):
         chosen = [i for i, weight in enumerate(own) if weight.expert == expert]
         kind = "expert" if expert else "shared"
-        for i, rank in _owners([own[i] for i in chosen], [numbers[i] for i in chosen], size):
+        chosen_weights = [own[i] for i in chosen]
+        chosen_numbers = [numbers[i] for i in chosen]
+        for i, rank in _owners(chosen_weights, chosen_numbers, size):
             loads[kind, rank] = loads.get((kind, rank), 0) + state[chosen[i]]
-    return sum(
-        max((load for (of, _), load in loads.items() if of == kind), default=0)
-        for kind in ("expert", "shared")
-    )
+    return _largest(loads, "expert") + _largest(loads, "shared")
+
+
+def _largest(loads: Mapping[tuple[str, int], int], kind: str) -> int:
+    """The load of the rank that has most of one kind."""
+    return max((load for (of, _), load in loads.items() if of == kind), default=0)
 
 
 def _owners(own: Sequence[Weight], numbers: Sequence[int], size: int) -> list[tuple[int, int]]:

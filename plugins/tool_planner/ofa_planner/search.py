@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ofa_planner.choice import Choice
@@ -86,16 +86,20 @@ def _divisors(number: int) -> list[int]:
     return [n for n in range(1, number + 1) if number % n == 0]
 
 
+def _first_above(most: int, sizes: Sequence[int]) -> int:
+    """0: there is none."""
+    return next((size for size in sizes if size > most), 0)
+
+
 def _sizes(work: Workload, gpus: int) -> Iterator[tuple[int, int, int, int]]:
     """Tensor, pipeline, data, expert; of sizes that cannot work the smallest alone, to say why."""
     limits = {
         "tensor": work.sizes.heads,
         "pipeline": work.sizes.encoder_layers + work.sizes.decoder_layers,
     }
-    first = {
-        name: next((n for n in _divisors(gpus) if n > most), 0) for name, most in limits.items()
-    }
-    for tensor in _divisors(gpus):
+    divisors = _divisors(gpus)
+    first = {name: _first_above(most, divisors) for name, most in limits.items()}
+    for tensor in divisors:
         for pipeline in _divisors(gpus // tensor):
             small = tensor <= limits["tensor"], pipeline <= limits["pipeline"]
             shown = (tensor, pipeline) in ((first["tensor"], 1), (1, first["pipeline"]))

@@ -168,7 +168,8 @@ def _experts(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
         + len(plan.layers("decoder", stage)) * work.target
     )
     payload = work.width * work.sizes.hidden * choice.micro_batch * work.copies * positions
-    yield Call("EP", "all-to-all", "expert", layout.expert, payload, 6 if choice.recompute else 4)
+    times = 6 if choice.recompute else 4
+    yield Call("EP", "all-to-all", "expert", layout.expert, payload, times)
 
 
 def _pipeline(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:

@@ -10,6 +10,8 @@ from typing import Literal
 from ofa_planner.workload import Workload
 from ofacore.protocols import Stack
 
+Partial = Literal["never", "sequence", "always"]
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -21,7 +23,7 @@ class Weight:
     """Dimension that the tensor group splits."""
     table: bool = False
     """Rows are looked up; never made orthogonal by Muon."""
-    partial: Literal["never", "sequence", "always"] = "never"
+    partial: Partial = "never"
     """When each process of a tensor group sees a part of its gradient: under sequence parallelism, or always."""
     expert: bool = False
     """It belongs to a feed-forward expert."""
@@ -41,15 +43,17 @@ def weights(work: Workload) -> tuple[Weight, ...]:
 
 def _all(work: Workload) -> Iterator[Weight]:
     config, hidden = work.model, work.sizes.hidden
-    for name in ("table",) if config.tied_head else ("table", "projection"):
+    tables = ("table",) if config.tied_head else ("table", "projection")
+    for name in tables:
         yield Weight(f"embedding.{name}.weight", (work.vocabulary, hidden), 0, table=True)
     if config.type_embedding:
-        for side in ("source", "target") if config.target_type_embedding else ("source",):
+        typed = ("source", "target") if config.target_type_embedding else ("source",)
+        for side in typed:
             yield Weight(f"types.{side}/token", (hidden,))
-    for side in ("source", "target") if config.layernorm_embedding else ():
-        yield from _norm(
-            work, f"{side}_norm.token" if config.norm_per_adapter else f"{side}_norm", hidden
-        )
+    if config.layernorm_embedding:
+        of_adapter = ".token" if config.norm_per_adapter else ""
+        for side in ("source", "target"):
+            yield from _norm(work, f"{side}_norm{of_adapter}", hidden)
     yield from _positions(work)
     for place, number in (
         ("encoder", work.sizes.encoder_layers),
@@ -77,8 +81,9 @@ def _column(name: str, inputs: int, outputs: int) -> Iterator[Weight]:
 
 
 def _row(name: str, inputs: int, outputs: int, sequence: bool = True) -> Iterator[Weight]:
+    partial: Partial = "sequence" if sequence else "never"
     yield Weight(f"{name}.weight", (outputs, inputs), 1)
-    yield Weight(f"{name}.bias", (outputs,), partial="sequence" if sequence else "never")
+    yield Weight(f"{name}.bias", (outputs,), partial=partial)
 
 
 def _layer(work: Workload, name: str, cross: bool) -> Iterator[Weight]:

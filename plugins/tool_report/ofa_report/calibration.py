@@ -36,7 +36,11 @@ class Calibration:
 def calibrated_slots(predictions: Sequence[Prediction]) -> list[str]:
     """Target slots with confidences whose answers are right or wrong: from a closed set, or texts."""
     names = dict.fromkeys(name for one in predictions for name in one.confidences)
-    return [name for name in names if all(_is_right_or_wrong(one, name) for one in predictions)]
+    return [name for name in names if _are_right_or_wrong(predictions, name)]
+
+
+def _are_right_or_wrong(predictions: Sequence[Prediction], slot: str) -> bool:
+    return all(_is_right_or_wrong(one, slot) for one in predictions)
 
 
 def _is_right_or_wrong(one: Prediction, slot: str) -> bool:

@@ -58,7 +58,7 @@ def matrix_chart(title: str, names: Sequence[str], counts: Sequence[Sequence[int
     size = 2.2 + 0.32 * len(names)
     with _figure(title, (size + 0.8, size)) as (figure, svg):
         axes = figure.subplots()
-        shades = [[count / max(1, sum(row)) for count in row] for row in counts]
+        shades = [_shares(row) for row in counts]
         shaded = axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, interpolation="none")
         for row, line in enumerate(counts):
             for column, count in enumerate(line):
@@ -69,11 +69,17 @@ def matrix_chart(title: str, names: Sequence[str], counts: Sequence[Sequence[int
         ticks = range(len(names))
         labels = [_text(name, 24) for name in names]
         upright = all(len(label) <= _SHORT for label in labels)
-        axes.set_xticks(ticks, labels, rotation=0 if upright else 90)
+        angle = 0 if upright else 90
+        axes.set_xticks(ticks, labels, rotation=angle)
         axes.set_yticks(ticks, labels)
         axes.set(xlabel="answer", ylabel="reference", title=_text(title))
         figure.colorbar(shaded, label="share of the reference's rows")
     return _inline(title, svg)
+
+
+def _shares(counts: Sequence[int]) -> list[float]:
+    whole = max(1, sum(counts))
+    return [count / whole for count in counts]
 
 
 def interval_chart(title: str, rows: Sequence[tuple[str, str, float, float, float]], x: str) -> str:

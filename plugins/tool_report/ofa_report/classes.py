@@ -54,7 +54,10 @@ def class_scores(given: Sequence[Pair]) -> list[ClassScore]:
 def confusion(given: Sequence[Pair], names: Sequence[str]) -> list[list[int]]:
     """Rows [reference][answer] of counts, over the classes of some names."""
     counts = Counter(given)
-    return [[counts[reference, answer] for answer in names] for reference in names]
+    rows = []
+    for reference in names:
+        rows.append([counts[reference, answer] for answer in names])
+    return rows
 
 
 def confused(given: Sequence[Pair]) -> list[tuple[Pair, int]]:

@@ -89,7 +89,8 @@ def _print_run(run: ScoredRun, json: bool) -> None:
 
 def _share(value: float) -> str:
     """A number, or a dash for one that is not defined."""
-    return number(None if isnan(value) else value)
+    defined = None if isnan(value) else value
+    return number(defined)
 
 
 def _run_values(run: ScoredRun) -> dict[str, Any]:
@@ -107,10 +108,14 @@ def _run_values(run: ScoredRun) -> dict[str, Any]:
     return {"scores": scores, "classes": classes, "calibration": measured}
 
 
+def _plain_scores(run: ScoredRun) -> list[dict[str, Any]]:
+    return [run.scores[key].plain() for key in keys([run])]
+
+
 def _print_comparison(runs: list[ScoredRun], json: bool) -> None:
     found = differences(runs)
     if json:
-        scores = {run.name: [run.scores[key].plain() for key in keys([run])] for run in runs}
+        scores = {run.name: _plain_scores(run) for run in runs}
         gains = [{**asdict(one), "verdict": one.verdict} for one in found]
         print_json({"scores": scores, "differences": gains})
         return

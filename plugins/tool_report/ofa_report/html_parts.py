@@ -41,12 +41,14 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) 
     """A table, whose first columns are texts and the others numbers; nothing without rows."""
     if not rows:
         return ""
-    head = "".join(_cell("th", title, number < texts) for number, title in enumerate(titles))
-    lines = [
-        "".join(_cell("td", value, number < texts) for number, value in enumerate(row))
-        for row in rows
-    ]
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    head = _line("th", titles, texts)
+    lines = [_line("td", row, texts) for row in rows]
+    return f"<table>{head}{''.join(lines)}</table>"
+
+
+def _line(tag: str, values: Sequence[str], texts: int) -> str:
+    cells = [_cell(tag, value, place < texts) for place, value in enumerate(values)]
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def number(value: float | None, form: str = ".3f") -> str:

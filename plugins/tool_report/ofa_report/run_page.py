@@ -36,11 +36,9 @@ def write_run_page(folder: Path, out: Path | None = None) -> Path:
     name = folder.resolve().name
     parts = ["<h2>Scores on held-out rows</h2>" if scores else "", _score_table(scores)]
     charts = [line_chart(task, lines, "step", "loss") for task, lines in losses.items()]
-    charts += [
-        line_chart(task, lines, "step", "metric")
-        for task, lines in metrics.items()
-        if any(len(points) > 1 for points in lines.values())
-    ]
+    for task, lines in metrics.items():
+        if any(len(points) > 1 for points in lines.values()):
+            charts.append(line_chart(task, lines, "step", "metric"))
     if any(charts):
         parts += ["<h2>Curves</h2><div class='charts'>", *charts, "</div>"]
     for task in dict.fromkeys([*samples, *predictions]):

@@ -64,6 +64,7 @@ def report_retention(
 
     Started again it goes on where it was.
     """
+    snapshots = SNAPSHOTS if transfer else 0
     study = Study(
         source=config,
         overrides=tuple(overrides or ()),
@@ -75,7 +76,7 @@ def report_retention(
         shifts=read_shifts(data or ()),
         out=out,
         keep=keep,
-        snapshots=SNAPSHOTS if transfer else 0,
+        snapshots=snapshots,
     )
     logging.getLogger("ofacore").setLevel(logging.WARNING)
 

@@ -12,7 +12,7 @@ Point = tuple[float, float]
 
 def chart(title: str, lines: Mapping[str, Sequence[Point]]) -> str:
     """One chart of (step, value) lines; values that are not finite are left out. Empty lines draw nothing."""
-    kept = {name: [p for p in points if isfinite(p[1])] for name, points in lines.items()}
+    kept = {name: _finite(points) for name, points in lines.items()}
     points = [point for line in kept.values() for point in line]
     if not points:
         return ""
@@ -37,6 +37,10 @@ def chart(title: str, lines: Mapping[str, Sequence[Point]]) -> str:
         f"{_label(LEFT, HEIGHT - 6, f'{x_low:.0f}')}{_label(WIDTH - 44, HEIGHT - 6, f'{x_high:.0f}')}"
         f"{drawn}</svg></figure>"
     )
+
+
+def _finite(points: Sequence[Point]) -> list[Point]:
+    return [(x, y) for x, y in points if isfinite(y)]
 
 
 def _label(x: int, y: int, text: str) -> str:

@@ -146,27 +146,31 @@ def _retained(
     share = nan
     if _clears(pairs, _SPECIALIST):
         share = float(_normalised(sign * specialist, sign * generalist, sign * baseline))
+    if not isfinite(share):
+        normal_low, normal_high = nan, nan
     samples = next((t.samples[task] for t in trainings if task in t.tasks), 0)
+    label = shift.label if shift else task
+    problem = problems[0] if problems else ""
     return Retained(
-        variant,
-        shift.label if shift else task,
-        any_score.get("metric", ""),
-        sign > 0,
-        len(pairs),
-        baseline,
-        any_score.get("baseline_doc", ""),
-        specialist,
-        generalist,
-        sign * (generalist - specialist),
-        low,
-        high,
-        ratio,
-        share,
-        normal_low if isfinite(share) else nan,
-        normal_high if isfinite(share) else nan,
-        _clears(pairs, _GENERALIST),
-        samples,
-        problems[0] if problems else "",
+        variant=variant,
+        task=label,
+        metric=any_score.get("metric", ""),
+        higher_is_better=sign > 0,
+        seeds=len(pairs),
+        baseline=baseline,
+        baseline_doc=any_score.get("baseline_doc", ""),
+        specialist=specialist,
+        generalist=generalist,
+        difference=sign * (generalist - specialist),
+        difference_low=low,
+        difference_high=high,
+        ratio=ratio,
+        normalised=share,
+        normalised_low=normal_low,
+        normalised_high=normal_high,
+        clears=_clears(pairs, _GENERALIST),
+        samples=samples,
+        problem=problem,
     )
 
 
@@ -189,6 +193,10 @@ def _usable(scores: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 def _mean_score(scores: Mapping[int, Mapping[str, Any]]) -> float:
     values = [score["score"] for score in scores.values() if score["score"] is not None]
+    return _mean_or_nan(values)
+
+
+def _mean_or_nan(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else nan
 
 
@@ -226,33 +234,42 @@ def _mean(variant: str, rows: Sequence[Retained], trainings: Sequence[Training])
     most = max(row.seeds for row in rows)
     rows = [row for row in rows if row.seeds == most]
     pairs = [_pairs(variant, row.task, trainings) for row in rows]
-    ratios = over_tasks([[p.ratio for p in own] for own in pairs])
-    normal = [row for row in rows if isfinite(row.normalised)]
-    shares = [
-        [p.normalised for p in own]
-        for row, own in zip(rows, pairs, strict=True)
-        if isfinite(row.normalised)
-    ]
-    share_limits = limits(over_tasks(shares)) if shares else (nan, nan)
-    known = [row.ratio for row in rows if isfinite(row.ratio)]
+    ratios: list[list[np.ndarray]] = []
+    shares: list[list[np.ndarray]] = []
+    for row, own in zip(rows, pairs, strict=True):
+        ratios.append([pair.ratio for pair in own])
+        if isfinite(row.normalised):
+            shares.append([pair.normalised for pair in own])
+    ratio_low, ratio_high = limits(over_tasks(ratios))
+    share_low, share_high = limits(over_tasks(shares)) if shares else (nan, nan)
+    known_ratios = [row.ratio for row in rows if isfinite(row.ratio)]
+    known_shares = [row.normalised for row in rows if isfinite(row.normalised)]
     names = {row.task for row in rows}
     own_runs = _taken([t for t in trainings if t.model == variant])
+    own_parameters = own_runs[0]["parameters"] if own_runs else 0
+    own_seconds = sum(run["seconds"] for run in own_runs) / max(1, len(own_runs))
+    own_samples = own_runs[0]["samples"] if own_runs else 0
     alone = [t for t in trainings if t.model == SPECIALISTS and set(t.tasks) <= names]
+    alone_seconds = sum(run["seconds"] for run in _taken(alone)) / most
     first = min((t.seed for t in alone), default=0)
+    of_first_seed = _taken([t for t in alone if t.seed == first])
+    alone_parameters = sum(run["parameters"] for run in of_first_seed)
     return Mean(
-        variant,
-        len(rows),
-        float(np.mean(known)) if known else nan,
-        *limits(ratios),
-        float(np.mean([row.normalised for row in normal])) if normal else nan,
-        *share_limits,
-        len(normal),
-        sum(row.clears is True for row in rows),
-        own_runs[0]["parameters"] if own_runs else 0,
-        sum(run["parameters"] for run in _taken([t for t in alone if t.seed == first])),
-        sum(run["seconds"] for run in own_runs) / max(1, len(own_runs)),
-        sum(run["seconds"] for run in _taken(alone)) / most,
-        own_runs[0]["samples"] if own_runs else 0,
+        variant=variant,
+        tasks=len(rows),
+        ratio=_mean_or_nan(known_ratios),
+        ratio_low=ratio_low,
+        ratio_high=ratio_high,
+        normalised=_mean_or_nan(known_shares),
+        normalised_low=share_low,
+        normalised_high=share_high,
+        normalised_tasks=len(known_shares),
+        clear=sum(row.clears is True for row in rows),
+        parameters=own_parameters,
+        specialists_parameters=alone_parameters,
+        seconds=own_seconds,
+        specialists_seconds=alone_seconds,
+        samples=own_samples,
     )
 
 

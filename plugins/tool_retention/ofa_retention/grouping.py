@@ -30,8 +30,10 @@ def groups_of(tasks: Sequence[str], helps: np.ndarray) -> list[Group]:
             break
         a, b = pairs[best]
         groups[a] += groups.pop(b)
-    ordered = sorted(groups, key=lambda group: (-len(group), min(group)))
-    return [tuple(tasks[place] for place in sorted(group)) for group in ordered]
+    named = []
+    for group in sorted(groups, key=lambda group: (-len(group), min(group))):
+        named.append(tuple(tasks[place] for place in sorted(group)))
+    return named
 
 
 def _mean(values: np.ndarray) -> float:

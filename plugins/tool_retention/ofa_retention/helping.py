@@ -68,7 +68,10 @@ def _over(stacked: np.ndarray) -> np.ndarray:
 
 def matrix(values: Sequence[Sequence[float | None]]) -> np.ndarray:
     """A matrix as JSON keeps it: null is not a number."""
-    return np.array([[np.nan if v is None else v for v in row] for row in values], dtype=float)
+    numbers = []
+    for row in values:
+        numbers.append([np.nan if value is None else value for value in row])
+    return np.array(numbers, dtype=float)
 
 
 def section(found: Mapping[str, Any]) -> str:

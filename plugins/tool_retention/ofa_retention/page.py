@@ -154,8 +154,11 @@ def _cells(row: Retained) -> tuple[str, ...]:
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    head = _line("th", heads)
+    body = "".join(_line("td", line) for line in lines)
+    return f"<table>{head}{body}</table>"
+
+
+def _line(tag: str, cells: Sequence[str]) -> str:
+    marked = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
+    return f"<tr>{marked}</tr>"

@@ -19,11 +19,18 @@ def drawn_together(scores: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
     draws instead, so do the others; it then has fewer draws, which are repeated.
     """
     if all("items" in score for score in scores):
-        names = [name for name in scores[0]["items"] if all(name in s["items"] for s in scores)]
-        return _of_items([[score["items"][name] for name in names] for score in scores])
+        names = [name for name in scores[0]["items"] if _have_row(scores, name)]
+        items = []
+        for score in scores:
+            items.append([score["items"][name] for name in names])
+        return _of_items(items)
     if all("draws" in score for score in scores):
         return [np.resize(_numbers(score["draws"]), ROUNDS) for score in scores]
     return [np.full(ROUNDS, np.nan) for _ in scores]
+
+
+def _have_row(scores: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return all(name in score["items"] for score in scores)
 
 
 def _of_items(items: Sequence[Sequence[float]]) -> list[np.ndarray]:

@@ -19,7 +19,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
@@ -166,6 +166,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _fits_any(glob: str, names: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, glob) for name in names)
+
+
 def _extract(source: PackageSource, archive: Path, target: Path, cache: Path) -> None:
     """Extract the members into a temporary folder beside ``target``, then rename it into place."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -175,11 +179,7 @@ def _extract(source: PackageSource, archive: Path, target: Path, cache: Path) ->
             _write(source, scratch, name, stream, cache)
             for name, stream in _members(source, archive)
         ]
-        missing = [
-            glob
-            for glob in source.members
-            if not any(fnmatch.fnmatchcase(name, glob) for name in written)
-        ]
+        missing = [glob for glob in source.members if not _fits_any(glob, written)]
         if missing:
             raise FetchError(
                 source,

@@ -28,7 +28,11 @@ def split_of(item_id: str) -> Split:
         item_id: ``kind/name``, such as ``text/red apple``; equal for every form in which the item appears.
     """
     bucket = _order(item_id) % 10
-    return "test" if bucket == 0 else "valid" if bucket == 1 else "train"
+    if bucket == 0:
+        return "test"
+    if bucket == 1:
+        return "valid"
+    return "train"
 
 
 def text_id(text: str) -> str:
@@ -53,10 +57,11 @@ def pick(items: Iterable[T], ids: Iterable[str], count: int) -> list[T]:
 
 def capped(splits: Splits, column: str, sizes: Sequence[int]) -> Splits:
     """Splits with at most ``sizes`` = (train, valid, test) rows, chosen by the hash of a text column."""
-    return {
-        name: pick(rows, [str(row[column]) for row in rows], size)
-        for (name, rows), size in zip(splits.items(), sizes, strict=True)
-    }
+    kept: Splits = {}
+    for (name, rows), size in zip(splits.items(), sizes, strict=True):
+        texts = [str(row[column]) for row in rows]
+        kept[name] = pick(rows, texts, size)
+    return kept
 
 
 def _order(text: str) -> int:

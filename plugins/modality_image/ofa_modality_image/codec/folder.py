@@ -68,7 +68,8 @@ class _Vqgan(PictureCodec):
         latents = self.network.quantize.get_codebook_entry(codes.reshape(-1), shape)  # type: ignore[union-attr,operator]
         states = self.network.post_quant_conv(latents)  # type: ignore[operator]
         spatial = self.network.config.norm_type == "spatial"  # type: ignore[union-attr]
-        return self.network.decoder(states, latents if spatial else None)  # type: ignore[operator,no-any-return]
+        spatial_latents = latents if spatial else None
+        return self.network.decoder(states, spatial_latents)  # type: ignore[operator,no-any-return]
 
 
 def save_codec(codec: ConvCodec, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -121,7 +122,8 @@ def load_codec(artifact: Artifact, place: str = "the model's codec") -> PictureC
     settings: Any = artifact.json(_DESCRIPTION)
     own = settings.get("kind") == KIND
     codec = _own(settings) if own else _vqgan(settings, place)
-    path = artifact.path(WEIGHTS if own else _VQGAN_WEIGHTS)
+    file = WEIGHTS if own else _VQGAN_WEIGHTS
+    path = artifact.path(file)
     try:
         codec.network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:

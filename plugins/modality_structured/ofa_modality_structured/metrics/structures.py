@@ -42,4 +42,7 @@ def _content(value: Any) -> Any:
     order = sorted(range(len(found.head)), key=lambda place: str(found.head[place]))
     if not order:
         return [list(row) for row in found.rows]
-    return [[row[place] for place in order] for row in (found.head, *found.rows)]
+    rows = []
+    for row in (found.head, *found.rows):
+        rows.append([row[place] for place in order])
+    return rows

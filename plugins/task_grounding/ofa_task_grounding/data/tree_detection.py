@@ -57,12 +57,11 @@ def _rows(cache: Path | None) -> Splits:
 def _boxes(path: Path) -> np.ndarray:
     """float64 [n, 4] of a PASCAL VOC file."""
     found = ElementTree.parse(path).getroot().iter("bndbox")
-    return np.array(
-        [
-            [float(box.findtext(key, "0")) for key in ("xmin", "ymin", "xmax", "ymax")]
-            for box in found
-        ]
-    )
+    return np.array([_corners(box) for box in found])
+
+
+def _corners(box: ElementTree.Element) -> list[float]:
+    return [float(box.findtext(key, "0")) for key in ("xmin", "ymin", "xmax", "ymax")]
 
 
 def _tiles(picture: np.ndarray, boxes: np.ndarray) -> Iterator[Row]:

@@ -110,13 +110,12 @@ class _Detection:
         }
         numbers = {label: number for number, label in enumerate(sorted(names))}
         images = sorted(self._images)
-        metric.update(
-            [
-                _tensors([(*entry, score) for score, *entry in image.predicted], numbers, True)
-                for image in images
-            ],
-            [_tensors(image.real, numbers, False) for image in images],
-        )
+        predicted = []
+        for image in images:
+            entries = [(*entry, score) for score, *entry in image.predicted]
+            predicted.append(_tensors(entries, numbers, True))
+        real = [_tensors(image.real, numbers, False) for image in images]
+        metric.update(predicted, real)
         values = {
             name: float(value) for name, value in metric.compute().items() if value.numel() == 1
         }

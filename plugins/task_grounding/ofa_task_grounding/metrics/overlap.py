@@ -79,9 +79,8 @@ def best_iou(box: Box, others: Sequence[Box]) -> float:
     import torch
     from torchvision.ops import box_iou
 
-    ours, theirs = (
-        torch.tensor([_upright(b) for b in boxes], dtype=torch.float64) for boxes in ([box], others)
-    )
+    ours = torch.tensor([_upright(box)], dtype=torch.float64)
+    theirs = torch.tensor([_upright(other) for other in others], dtype=torch.float64)
     ious = box_iou(ours, theirs)
     return float(ious.nan_to_num(0.0).max())
 

@@ -47,7 +47,8 @@ def baseline(splits: Splits) -> list[Row]:
             for letter, phone in zip(row["word"], phones, strict=True):
                 counts[letter][phone] += 1
     best = {letter: found.most_common(1)[0][0] for letter, found in counts.items()}
-    return [
-        {"phones": " ".join(best[letter] for letter in row["word"] if letter in best)}
-        for row in splits["test"]
-    ]
+    return [{"phones": _said(row["word"], best)} for row in splits["test"]]
+
+
+def _said(word: str, phones: dict[str, str]) -> str:
+    return " ".join(phones[letter] for letter in word if letter in phones)

@@ -70,4 +70,7 @@ class PhonemeErrorRate(WordErrorRate):
 
 def _rate(errors_and_length: tuple[int, int]) -> tuple[float, int]:
     errors, length = errors_and_length
-    return errors / length if length else math.inf if errors else 0.0, errors
+    if length:
+        return errors / length, errors
+    rate = math.inf if errors else 0.0
+    return rate, errors

@@ -31,9 +31,8 @@ class _LabelMetric(PairMetric):
         positive = str(self.options.get("positive", ""))
         if positive:
             check_spelling(self.name, positive, {*expected, *predicted})
-            expected, predicted = (
-                [x if x == positive else "" for x in side] for side in (expected, predicted)
-            )
+            expected = [label if label == positive else "" for label in expected]
+            predicted = [label if label == positive else "" for label in predicted]
         return expected, predicted
 
 

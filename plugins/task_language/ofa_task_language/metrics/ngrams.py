@@ -70,9 +70,9 @@ class _CorpusMetric(PairMetric):
 
     def _score(self, predictions: Sequence[str]) -> float:
         most = max(len(references) for _, references in self.pairs)
-        streams = [
-            [refs[i] if i < len(refs) else None for _, refs in self.pairs] for i in range(most)
-        ]
+        streams = []
+        for place in range(most):
+            streams.append([refs[place] if place < len(refs) else None for _, refs in self.pairs])
         return min(1.0, float(self.scorer().corpus_score(predictions, streams).score) / 100)
 
 
@@ -197,9 +197,9 @@ class Rouge(PairMetric):
         """
         before = len(self.pairs)
         super().update(predictions, references, rows)
-        for number, (_, texts) in enumerate(
-            self.pairs[before:] if self._tokenize == "rouge" else ()
-        ):
+        if self._tokenize != "rouge":
+            return
+        for number, (_, texts) in enumerate(self.pairs[before:]):
             if not any(map(_LATIN.search, texts)) and any(map(_LETTER.search, texts)):
                 del self.pairs[before:]
                 raise ValueError(
@@ -209,7 +209,10 @@ class Rouge(PairMetric):
     def compute(self) -> dict[str, float]:
         """The three means; nan where nothing was added."""
         scores = self._all()
-        return {name: mean(sample[i] for sample in scores) for i, name in enumerate(_ROUGE)}
+        means = {}
+        for place, name in enumerate(_ROUGE):
+            means[name] = mean(sample[place] for sample in scores)
+        return means
 
     def items(self) -> Sequence[float]:
         """ROUGE-1 of each sample."""

@@ -90,10 +90,12 @@ class Retrieval:
                 seen[value].append(score)
         usual = {value: _usual(scores) for value, scores in seen.items()}
         known = {value for value, scores in seen.items() if len(scores) > 1}
-        return [
-            _share(sample, usual if known.issuperset(sample.candidates) else {})
-            for sample in self._samples
-        ]
+        shares = []
+        for sample in self._samples:
+            comparable = known.issuperset(sample.candidates)
+            means = usual if comparable else {}
+            shares.append(_share(sample, means))
+        return shares
 
 
 def _usual(scores: list[float]) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_starter import PackageSource, Splits, fetch
+from ofa_starter import PackageSource, Row, Splits, fetch
 from ofa_task_motion.data.skeleton import CHANNELS, HINGES, JOINTS, ORDER, skeleton
 
 PYBULLET = PackageSource(
@@ -113,13 +113,14 @@ def as_clips(splits: Splits) -> Splits:
     """Splits whose column ``motion`` holds clips: ``frames``, ``fps``, ``skeleton``."""
     shape: dict[str, Any] = skeleton()
 
-    def clip(frames: np.ndarray) -> dict[str, Any]:
-        return {"frames": frames, "fps": RATE, "skeleton": shape}
+    def as_clip(row: Row) -> Row:
+        clip = {"frames": row["motion"], "fps": RATE, "skeleton": shape}
+        return {**row, "motion": clip}
 
-    return {
-        split: [{**row, "motion": clip(row["motion"])} for row in rows]
-        for split, rows in splits.items()
-    }
+    found: Splits = {}
+    for split, rows in splits.items():
+        found[split] = [as_clip(row) for row in rows]
+    return found
 
 
 def read_clip(path: Path) -> Motion:

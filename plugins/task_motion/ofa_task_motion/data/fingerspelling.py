@@ -61,10 +61,10 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
     splits = prepared(
         "fingerspelling", lambda: _rows(cache), sources=(SPOKEN_TO_SIGNED,), cache=cache
     )
-    return {
-        split: [{**row, "motion": _clip(row["motion"])} for row in rows]
-        for split, rows in splits.items()
-    }
+    found: Splits = {}
+    for split, rows in splits.items():
+        found[split] = [{**row, "motion": _clip(row["motion"])} for row in rows]
+    return found
 
 
 def _clip(frames: np.ndarray) -> dict[str, Any]:

@@ -19,10 +19,14 @@ SOURCE = ESPEAKNG
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``word``, ``voice`` and ``wav`` (array and rate); ``seed`` has no effect."""
     splits = prepared("said_words", lambda: _rows(cache), sources=(SOURCE,), cache=cache)
-    return {
-        split: [{**row, "wav": {"array": row["wav"], "sampling_rate": RATE}} for row in rows]
-        for split, rows in splits.items()
-    }
+    found: Splits = {}
+    for split, rows in splits.items():
+        found[split] = [_with_rate(row) for row in rows]
+    return found
+
+
+def _with_rate(row: Row) -> Row:
+    return {**row, "wav": {"array": row["wav"], "sampling_rate": RATE}}
 
 
 def baseline(splits: Splits) -> list[Row]:

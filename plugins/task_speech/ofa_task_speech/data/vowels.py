@@ -53,7 +53,7 @@ def read(path: Path) -> Iterator[Row]:
             break
     for line in lines:
         *series, speaker = line.strip().split(":")
-        numbers = [[float(number) for number in one.split(",")] for one in series]
+        numbers = [list(map(float, one.split(","))) for one in series]
         yield {
             "feat": np.array(numbers, np.float32).T,
             "speaker": SPEAKERS[int(speaker) - 1],

@@ -15,9 +15,10 @@ def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``video`` (uint8 [8, 32, 32]) and ``box`` ([x0, y0, x1, y1] in pixels) of the clips whose last frame holds
     the whole digit; ``seed`` has no effect."""
     splits = only(moving_digits(cache), "video", "box")
-    return {
-        split: [row for row in rows if row["box"] is not None] for split, rows in splits.items()
-    }
+    found: Splits = {}
+    for split, rows in splits.items():
+        found[split] = [row for row in rows if row["box"] is not None]
+    return found
 
 
 def baseline(splits: Splits) -> list[Row]:

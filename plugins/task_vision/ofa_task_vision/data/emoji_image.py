@@ -11,8 +11,10 @@ from ofa_task_vision.data.pictures import mean_of_pictures
 
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """The rows of `emoji_caption` with ``cap`` and ``img`` (uint8 [32, 32, 3]); ``seed`` has no effect."""
-    splits = emoji_caption.build(cache)
-    return {name: [_row(row) for row in rows] for name, rows in splits.items()}
+    found: Splits = {}
+    for split, rows in emoji_caption.build(cache).items():
+        found[split] = [_row(row) for row in rows]
+    return found
 
 
 def _row(row: Row) -> Row:

@@ -110,20 +110,18 @@ def _bart(foreign: Foreign) -> Dialect:
     if not bart_names.is_tied(config):
         head, tables = bart_names.HEAD, _tables_of_sides(foreign)
     tensors, copies = _one_table(foreign, tables)
-    idle = (
-        ()
-        if bart_names.TABLE in copies
-        else tuple(name for name in (bart_names.TABLE,) if name in foreign.tensors)
-    )
+    idle: tuple[str, ...] = ()
+    if bart_names.TABLE in foreign.tensors and bart_names.TABLE not in copies:
+        idle = (bart_names.TABLE,)
     table = tables[0]
     _check_table(foreign, table, tensors[table])
-    bart_names.check_sizes(
-        config, {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}, path
-    )
+    shapes = {name: tuple(tensor.shape) for name, tensor in foreign.tensors.items()}
+    bart_names.check_sizes(config, shapes, path)
     if head:
         _check_head(foreign, head, table, tensors)
     both = bart_search.settings_of(config, foreign.generation)
     search = bart_search.search_of(config, foreign.generation, path)
+    bias = bart_names.BIAS if bart_names.BIAS in tensors else ""
     return Dialect(
         tensors,
         table,
@@ -135,7 +133,7 @@ def _bart(foreign: Foreign) -> Dialect:
             **bart_names.model_options(config, path),
             "target_start": bart_search.target_start(both, path),
         },
-        bias=bart_names.BIAS if bart_names.BIAS in tensors else "",
+        bias=bias,
         generation=search.options,
         banned=search.banned,
         left_out=search.left_out,

@@ -126,7 +126,8 @@ def _fairseq_names(path: Path, rows: int, more: Sequence[str]) -> dict[str, int]
     words = [_word(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
     names = list(dict.fromkeys([*FAIRSEQ_CORE, *words]))
     whole = list(dict.fromkeys([*names, *more]))
-    return {name: row for row, name in enumerate(whole if len(whole) == rows else names)}
+    known = whole if len(whole) == rows else names
+    return {name: row for row, name in enumerate(known)}
 
 
 def _word(line: str, number: int, path: Path) -> str:

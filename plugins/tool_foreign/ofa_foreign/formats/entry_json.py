@@ -20,10 +20,12 @@ def to_json(entries: Iterable[Entry]) -> list[list[Any]]:
 
 def from_json(stored: Sequence[Sequence[Any]]) -> list[Entry]:
     """The entries whose `to_json` this is."""
-    return [
-        _KINDS[kind](**{key: _tuple(value) for key, value in fields.items()})
-        for kind, fields in stored
-    ]
+    return [_entry(kind, fields) for kind, fields in stored]
+
+
+def _entry(kind: str, fields: Mapping[str, Any]) -> Entry:
+    made: Entry = _KINDS[kind](**{key: _tuple(value) for key, value in fields.items()})
+    return made
 
 
 def _tuple(value: Any) -> Any:

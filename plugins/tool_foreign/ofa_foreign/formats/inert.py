@@ -224,7 +224,9 @@ def _bytes(*arguments: Any) -> bytes:
 
 def _encoded(text: str, encoding: str = "latin1") -> bytes:
     """Bytes, as Python 2's protocols write them."""
-    return str(text).encode("latin1" if encoding not in ("latin1", "utf-8", "ascii") else encoding)
+    known = encoding in ("latin1", "utf-8", "ascii")
+    codec = encoding if known else "latin1"
+    return str(text).encode(codec)
 
 
 def plain(value: Any) -> Any:

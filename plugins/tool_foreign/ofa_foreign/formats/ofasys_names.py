@@ -59,6 +59,10 @@ class Reading:
     experts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pooling: str = ""
 
+    def has_all(self, names: Collection[str]) -> bool:
+        """Whether each of some tensors is there."""
+        return all(name in self.shapes for name in names)
+
     def layers(self, side: str) -> int:
         """Layers of the encoder or the decoder."""
         return len(self.numbers[side])
@@ -78,12 +82,10 @@ class Reading:
 
     @cached_property
     def _adapters(self) -> dict[str, dict[str, str]]:
-        return {
-            side: {
-                theirs: ALIASES.get(theirs, theirs) for owner, theirs in self.parts if owner == side
-            }
-            for side, _ in _SIDES
-        }
+        found: dict[str, dict[str, str]] = {side: {} for side, _ in _SIDES}
+        for side, theirs in self.parts:
+            found[side][theirs] = ALIASES.get(theirs, theirs)
+        return found
 
     @cached_property
     def parts(self) -> dict[tuple[str, str], list[str]]:
@@ -111,7 +113,7 @@ def entries(reading: Reading) -> list[Entry]:
         found += _projections("decoder.cross_pos", "cross")
     if reading.pooling:
         found += pooling_decoders.entries(reading.pooling)
-    return [entry for entry in found if all(name in reading.shapes for name in entry.theirs)]
+    return [entry for entry in found if reading.has_all(entry.theirs)]
 
 
 def parts(reading: Reading) -> dict[str, tuple[str, str]]:

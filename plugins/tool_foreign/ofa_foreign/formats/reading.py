@@ -125,23 +125,25 @@ def read_foreign(path: Path) -> Foreign:
             what was expected.
     """
     if not path.exists():
-        near = suggest(
-            path.name,
-            [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else [],
-        )
-        near = near or _hub_hint(path)
-        raise CheckpointError(
-            path, f"no such file or folder{'; ' + near if near else ''}; expected {EXPECTED}"
-        )
+        near = suggest(path.name, _names_beside(path)) or _hub_hint(path)
+        hint = f"; {near}" if near else ""
+        raise CheckpointError(path, f"no such file or folder{hint}; expected {EXPECTED}")
     if not path.is_file() and not path.is_dir():
         raise CheckpointError(path, f"is neither a file nor a folder; expected {EXPECTED}")
     if path.is_file():
         if path.name in (STATE[1], *SIDE_FILES) or path.name.endswith(INDEX):
             return _of_folder(path.parent, path.parent)
-        return (
-            _of_folder(path.parent, path) if path.name in (*WEIGHTS, STATE[0]) else _of_file(path)
-        )
+        if path.name in (*WEIGHTS, STATE[0]):
+            return _of_folder(path.parent, path)
+        return _of_file(path)
     return _of_folder(path, path)
+
+
+def _names_beside(path: Path) -> list[str]:
+    """What there is in the folder that a missing path should be in."""
+    if not path.parent.is_dir():
+        return []
+    return [entry.name for entry in path.parent.iterdir()]
 
 
 def _hub_hint(path: Path) -> str:

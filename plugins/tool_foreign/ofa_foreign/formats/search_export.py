@@ -27,7 +27,8 @@ def settings_of_search(
     banned = [tuple(ids) for ids in options["banned_tokens"]]
     single = [ids[0] - first for ids in banned if len(ids) == 1 and ids[0] in known]
     begin = [ids[1] - first for ids in banned if _at_the_beginning(ids, known)]
-    words = [[n - first for n in ids] for ids in banned if len(ids) > 1 and _all(ids, known)]
+    sequences = [ids for ids in banned if len(ids) > 1 and _all(ids, known)]
+    words = [_counted_from(first, ids) for ids in sequences]
     ends = _ends(said)
     if options["min_length"] and said.get("begin_suppress_tokens"):
         begin += [end for end in ends if end not in begin]
@@ -40,6 +41,10 @@ def settings_of_search(
         **_strategy(options),
     }
     return {name: value for name, value in found.items() if value is not None or name in said}
+
+
+def _counted_from(first: int, ids: Iterable[int]) -> list[int]:
+    return [number - first for number in ids]
 
 
 def _at_the_beginning(ids: Sequence[int], known: range) -> bool:

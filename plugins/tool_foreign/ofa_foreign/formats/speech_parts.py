@@ -41,8 +41,9 @@ def own_names(adapter: str, side: str, owner: str, parameters: list[str]) -> dic
         parameters: Names behind the adapter's.
     """
     found: dict[str, str] = {}
+    inward = _READING if adapter == READER else _PRENET
     for name in parameters:
-        if side == owner and (own := _renamed(name, _READING if adapter == READER else _PRENET)):
+        if side == owner and (own := _renamed(name, inward)):
             found[name] = f"adapters.{adapter}.{own}"
         elif adapter == WRITER and side == "decoder" and (own := _renamed(name, _OUTPUT)):
             found[name] = f"heads.{HEAD}.{own}"

@@ -127,7 +127,7 @@ def _with_search(config: RunConfig, path: Path, vocabulary: Vocabulary) -> RunCo
     text = next(block.name for block in vocabulary.blocks if block.name.startswith("text/"))
     first = vocabulary.offset(text)
     options: dict[str, Any] = {k: v for k, v in search.options.items() if k != "core_tokens"}
-    banned = [tuple(first + number for number in ids) for ids in search.banned]
+    banned = [_our_ids(first, ids) for ids in search.banned]
     early = generation.get("begin_suppress_tokens") or ()
     ends = generation.get("eos_token_id", said.get("eos_token_id"))
     ends = ends if isinstance(ends, list) else [ends]
@@ -137,6 +137,10 @@ def _with_search(config: RunConfig, path: Path, vocabulary: Vocabulary) -> RunCo
     if banned:
         options["banned_tokens"] = tuple(banned)
     return config.model_copy(update={"generation": {**options, **config.generation}})
+
+
+def _our_ids(first: int, ids: Sequence[int]) -> tuple[int, ...]:
+    return tuple(first + number for number in ids)
 
 
 def _json(file: Path) -> dict[str, Any]:

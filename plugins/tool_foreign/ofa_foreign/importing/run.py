@@ -85,10 +85,8 @@ class ImportReport:
             found.append(
                 f"{len(self.unowned)} tokens that no installed plugin owns, kept as they are: {shown} ..."
             )
-        return [
-            shortened(line, _LONGEST)
-            for line in [*found, *(f"allowed: {line}" for line in self.allowed)]
-        ]
+        found += [f"allowed: {line}" for line in self.allowed]
+        return [shortened(line, _LONGEST) for line in found]
 
 
 def import_run(
@@ -143,7 +141,8 @@ def import_run(
         tasks, lost = without_files(tasks, options, registry, tokenizer or foreign.folder, names)
         left_out += lost
     config = configuration(foreign, dialect, tasks, experts, options, registry)
-    core = core_names(names, {} if foreign.form == "ofasys" else foreign.config)
+    settings = {} if foreign.form == "ofasys" else foreign.config
+    core = core_names(names, settings)
     assembly, placement = assemble(config, registry, names, core, tokenizer or foreign.folder)
     assembly.config = with_banned(assembly.config, dialect.banned, placement.ours())
     uses = uses_of(assembly.plans.values())

@@ -312,13 +312,14 @@ def with_banned(
         banned: Rows of the foreign token table.
         ours: Our id of each row.
     """
-    known = [ids for ids in banned if all(0 <= row < len(ours) for row in ids)]
-    if not known:
+    translated: list[tuple[int, ...]] = []
+    for ids in banned:
+        if all(0 <= row < len(ours) for row in ids):
+            translated.append(tuple(ours[row] for row in ids))
+    if not translated:
         return config
-    translated = tuple(tuple(ours[row] for row in ids) for ids in known)
-    return config.model_copy(
-        update={"generation": {**config.generation, "banned_tokens": translated}}
-    )
+    generation = {**config.generation, "banned_tokens": tuple(translated)}
+    return config.model_copy(update={"generation": generation})
 
 
 def _losses(instruction: str, registry: Registry) -> dict[str, Any]:

@@ -46,8 +46,9 @@ def assemble(
             continue
         found, artifact = _imported(built, folder, free, name in used)
         blocks |= {block: tokens for block, tokens in found.items() if block not in blocks}
-        claimed = {name for tokens in found.values() for known in tokens for name in known}
-        free = ["" if other in claimed else other for other in free] if found else free
+        if found:
+            claimed = {name for tokens in found.values() for known in tokens for name in known}
+            free = ["" if other in claimed else other for other in free]
         if artifact is not None and (name in used or found):
             artifacts[name] = artifact
     placement = place_tokens(names, blocks, core)
@@ -126,9 +127,11 @@ def _imported(
     known = set(names)
     found = dict(built.foreign_names(artifact))
     if not needed:
-        found = {
-            block: tokens
-            for block, tokens in found.items()
-            if any(tokens) and all(known & set(token) for token in tokens if token)
-        }
+        found = {block: tokens for block, tokens in found.items() if _are_known(tokens, known)}
     return found, artifact
+
+
+def _are_known(tokens: Sequence[tuple[str, ...]], names: set[str]) -> bool:
+    """Whether some tokens have foreign names, and each that has any has one of ``names``."""
+    named = [token for token in tokens if token]
+    return bool(named) and all(names & set(token) for token in named)

@@ -55,39 +55,19 @@ def weights_of(
     dense = dict(own) if has_experts else _dense(own)
     ours = {name: tuple(tensor.shape) for name, tensor in dense.items()}
     _check_numbers(dialect, tensors, dense, path)
-    findings = compare(
-        dialect.entries, ours, {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    )
+    theirs = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    findings = compare(dialect.entries, ours, theirs)
     fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
     state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
     told = _told(dialect, findings)
-    idle = tuple(_own_names(side, adapter) for side, adapter in unused)
-    unmade = tuple(
-        name
-        for name, tensor in dense.items()
-        if name not in state
-        and not name.startswith(("embedding.", *(part for names in idle for part in names)))
-        and tensor.is_floating_point()
-        and name not in told
-    )
+    unmade = [name for name in _to_be_made(dense, unused) if name not in state and name not in told]
     lost = [
         f"tokens of {block}: {listed(list(tokens))}" for block, tokens in placement.missing.items()
     ]
     missing = (*findings.missing, *(f"{name} (ours)" for name in unmade), *lost)
     aside = set_aside(dialect, used, findings.unexpected)
     unexpected = tuple(name for name in findings.unexpected if name not in aside)
-    state = {
-        name: tensor.to(own[name].dtype if name in own else tensor.dtype)
-        for name, tensor in state.items()
-    }
-    table = dialect.tensors[dialect.table].float()
-    state |= divided(placement, table)
-    if dialect.head:
-        state |= divided(placement, dialect.tensors[dialect.head].float(), ".output")
-    if any(name.endswith(".bias") and name.startswith("embedding.") for name in own):
-        state |= excluded_bias(
-            placement, dialect.tensors[dialect.bias].float() if dialect.bias else None
-        )
+    state = _in_own_types(state, own) | _token_tables(dialect, placement, own)
     leftover = {
         name: dialect.tensors[name]
         for name in (*dialect.idle, *findings.unexpected)
@@ -100,6 +80,40 @@ def weights_of(
         {**kept, **leftover, **dialect.whole},
         Findings(missing, unexpected, findings.shapes, tuple(aside)),
     )
+
+
+def _to_be_made(own: Mapping[str, Tensor], unused: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of weights that tensors of the checkpoint are to give: not those of tokens, nor of unused adapters."""
+    beginnings = ["embedding."]
+    for side, adapter in unused:
+        beginnings += _own_names(side, adapter)
+    left_out = tuple(beginnings)
+    return [
+        name
+        for name, tensor in own.items()
+        if tensor.is_floating_point() and not name.startswith(left_out)
+    ]
+
+
+def _token_tables(
+    dialect: Dialect, placement: Placement, own: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The checkpoint's token table, its head and the bias of tokens, divided among our blocks."""
+    found = divided(placement, dialect.tensors[dialect.table].float())
+    if dialect.head:
+        found |= divided(placement, dialect.tensors[dialect.head].float(), ".output")
+    if any(name.endswith(".bias") and name.startswith("embedding.") for name in own):
+        bias = dialect.tensors[dialect.bias].float() if dialect.bias else None
+        found |= excluded_bias(placement, bias)
+    return found
+
+
+def _in_own_types(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor with the type of the model's own of that name, where there is one."""
+    found = dict(state)
+    for name in state.keys() & own.keys():
+        found[name] = state[name].to(own[name].dtype)
+    return found
 
 
 def _check_numbers(
@@ -220,5 +234,7 @@ def _first(lines: Sequence[str]) -> list[str]:
         kinds.setdefault(line.partition(":")[0], []).append(shortened(line, _LONGEST))
     found: list[str] = []
     for kind, own in kinds.items():
-        found += own[:_SHOWN] + ([f"{kind}: {len(own) - _SHOWN} more"] if len(own) > _SHOWN else [])
+        found += own[:_SHOWN]
+        if len(own) > _SHOWN:
+            found.append(f"{kind}: {len(own) - _SHOWN} more")
     return found
