@@ -24,6 +24,8 @@ _SMALL_PARTS = {"lora": "rank", "prefix": "length"}
 """Keys of the model section that add to a model -> what is 0 in one that has nothing of the kind."""
 _OF_TASKS = ("schedule", "aggregator")
 """Keys of the train section that may name tasks: a run with other tasks does not inherit them."""
+_LENGTH = frozenset({"steps", "epochs"})
+"""Keys of the train section that say how long a run is: one of them goes before the other."""
 _OF_KEPT = frozenset({"data", "weight", "loss_weight"})
 """Keys of a kept task that may be set anew."""
 
@@ -112,6 +114,8 @@ def _train(before: RunConfig, given: RunConfig) -> TrainConfig:
     checkpoint = inherited.get("checkpoint", {})
     for key in ("best", "higher_is_better"):
         checkpoint.pop(key, None)
+    if not _LENGTH.isdisjoint(given.train.model_fields_set):
+        inherited = {key: value for key, value in inherited.items() if key not in _LENGTH}
     return TrainConfig.model_validate(_over(inherited, given.train.model_dump(exclude_unset=True)))
 
 
