@@ -144,8 +144,9 @@ def _answered(
         start = standing(places, window, rows.total)
     base = places.final.parent
     writer = AnswerWriter(places.files, base, asked.n_best > 1, asked.kept)
+    base.mkdir(parents=True, exist_ok=True)
+    places.about.write_text(json_text(about, indent=1) + "\n", encoding="utf-8")
     with Journal(places, start) as journal:
-        places.about.write_text(json_text(about, indent=1) + "\n", encoding="utf-8")
         done = answer_all(rows, inference, writer, journal, window, start)
     done.places = places
     if places.final != places.journal:
@@ -260,8 +261,13 @@ def _about(asked: Asked, place: Path) -> dict[str, Any]:
 
 
 def _check_same(places: AnswerPlaces, about: Mapping[str, Any]) -> None:
-    if not places.about.exists() or not places.begun:
+    if not places.begun:
         return
+    if not places.about.exists():
+        raise UserError(
+            f"'{places.final}' exists, but not '{places.about}', which tells what was asked: there is nothing to "
+            "resume; choose another name, or --overwrite"
+        )
     try:
         before = read_object(places.about)
     except JsonError as error:
