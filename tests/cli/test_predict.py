@@ -205,6 +205,16 @@ def test_what_stands_beside_one_output_is_not_lost_to_another(ask) -> None:
     ask("say", "rows.csv", "--out", "a.csv")
 
 
+def test_another_model_in_the_same_place_does_not_go_on(ask, run: Path, tmp_path: Path) -> None:
+    name, model = written(ROWS[:2]), Generalist.from_pretrained(run)
+    place = model.save(tmp_path / "model")
+    ask("say", name, "--out", "a.jsonl", folder=place)
+    ask("say", name, "--out", "a.jsonl", "--resume", folder=place)
+    model.save(place)
+    said = ask("say", name, "--out", "a.jsonl", "--resume", code=2, folder=place)
+    assert "was begun with another checkpoint_written" in said.err
+
+
 def test_an_ending_in_capitals_is_that_ending(ask) -> None:
     name = written(ROWS[:2])
     ask("say", name, "--out", "a.JSONL")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -249,6 +250,7 @@ def _about(asked: Asked, place: Path) -> dict[str, Any]:
     """What must not change between the parts of an output."""
     return {
         "checkpoint": str(place.resolve()),
+        "checkpoint_written": _written_at(place),
         "instruction": asked.instruction,
         "data": asked.data if asked.data == "-" else str(Path(asked.data).resolve()),
         "given": dict(asked.given),
@@ -258,6 +260,12 @@ def _about(asked: Asked, place: Path) -> dict[str, Any]:
         "generation": dict(asked.generation),
         "n_best": asked.n_best,
     }
+
+
+def _written_at(place: Path) -> str:
+    """When a checkpoint was written: another one may have come to its place since."""
+    seconds = (place / "COMPLETE").stat().st_mtime
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _check_same(places: AnswerPlaces, about: Mapping[str, Any]) -> None:
