@@ -212,8 +212,8 @@ class Generalist:
         )
         if table:
             config = config.model_copy(update={"options": {**config.options, **table}})
-            self.assembly.registry = registry.pinned(component_options(config))
-        self.assembly.config = config
+        pinned = registry.pinned(component_options(config)) if table else registry
+        self.assembly.configure(config, pinned)
         try:
             names = chosen or [name for name in self.tasks if name not in self.aside]
             rows = rows_of(self.assembly.run, self.data, names, data, "train", training=True)
@@ -224,7 +224,7 @@ class Generalist:
             folder = Path(out) if out else Path(config.out.format(name=config.name))
             return fit(self, folder, resume=resume)
         except UserError:
-            self.assembly.config, self.assembly.registry = before, registry
+            self.assembly.configure(before, registry)
             raise
 
     def _chosen(
