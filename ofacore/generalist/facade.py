@@ -213,6 +213,7 @@ class Generalist:
         if table:
             config = config.model_copy(update={"options": {**config.options, **table}})
         pinned = registry.pinned(component_options(config)) if table else registry
+        data_before, aside_before, trained_before = dict(self.data), self.aside, self.trained
         self.assembly.configure(config, pinned)
         try:
             names = chosen or [name for name in self.tasks if name not in self.aside]
@@ -225,6 +226,7 @@ class Generalist:
             return fit(self, folder, resume=resume)
         except UserError:
             self.assembly.configure(before, registry)
+            self.data, self.aside, self.trained = data_before, aside_before, trained_before
             raise
 
     def _chosen(
@@ -246,8 +248,8 @@ class Generalist:
         return tuple(asked or data or ()) or None
 
     def _with_held_out(self, name: str, rows: TaskRows) -> TaskRows:
-        """New training rows beside the held-out rows that the task had before."""
-        known = self.data.get(name)
+        """New training rows beside the held-out rows that the task had before, also while it was left out."""
+        known = self.data.get(name) or self.aside.get(name)
         if known is None or known is rows:
             return rows
         return replace(known, splits={**known.splits, **rows.splits})
