@@ -60,12 +60,16 @@ def evaluations(
     if split not in SPLITS:
         hint = suggest(split, SPLITS) or f"there are {', '.join(SPLITS)}"
         raise UserError(f"no split '{split}'; {hint}")
-    names = tuple(dict.fromkeys(tasks)) or tuple(given) or generalist.tasks
+    names = tuple(dict.fromkeys(tasks)) or tuple(given) or _with_rows(generalist)
     _check_options(generalist, names, generation or {})
     judged = copy(generalist)
     aside = {name: rows for name, rows in generalist.aside.items() if rows is not None}
     known = {**aside, **generalist.data}
-    judged.data = rows_of(generalist.assembly.run, known, names, given, split)
+    found = rows_of(generalist.assembly.run, known, names, given, split)
+    judged.data = {
+        name: rows if name in given else _with_held_out(generalist, name, rows, split)
+        for name, rows in found.items()
+    }
     if baseline and split == "test" and generalist.registry.names("baseline"):
         judged.data = {
             name: _with_training(generalist, name, rows) for name, rows in judged.data.items()
@@ -90,6 +94,37 @@ def scores_of(found: Iterable[Evaluation]) -> list[ScoreRow]:
     if failures:
         raise EvaluationError(failures, scores)
     return scores
+
+
+def _with_rows(generalist: Generalist) -> tuple[str, ...]:
+    """The tasks of a model but those that training leaves out and whose rows nobody has."""
+    lost = {
+        name
+        for name, rows in generalist.aside.items()
+        if rows is None and not _names_rows(generalist, name, SPLITS)
+    }
+    return tuple(name for name in generalist.tasks if name not in lost)
+
+
+def _names_rows(generalist: Generalist, name: str, splits: Iterable[str]) -> bool:
+    """Whether a task names rows of one of these splits, or has starter data in their place."""
+    task = generalist.assembly.config.tasks[name]
+    if any(getattr(task.data, split) is not None for split in splits):
+        return True
+    named = any(getattr(task.data, split) is not None for split in SPLITS)
+    return not named and bool(task.preset) and bool(generalist.registry.preset(task.preset).data)
+
+
+def _with_held_out(generalist: Generalist, name: str, rows: TaskRows, split: str) -> TaskRows:
+    """Also with the held-out rows that the task names, which a training on other rows did not open."""
+    data = generalist.assembly.config.tasks[name].data
+    if rows.held_out(split) is not None:
+        return rows
+    if data.split is None and not _names_rows(generalist, name, ("valid", "test")):
+        return rows
+    plan, run = generalist.assembly.plans[name], generalist.assembly.run
+    opened = open_task(plan, run.config.tasks[name], run.registry, split)
+    return replace(opened, splits={**opened.splits, **rows.splits})
 
 
 def _with_training(generalist: Generalist, name: str, rows: TaskRows) -> TaskRows:

@@ -212,8 +212,9 @@ class Generalist:
         )
         if table:
             config = config.model_copy(update={"options": {**config.options, **table}})
-            self.assembly.registry = registry.pinned(component_options(config))
-        self.assembly.config = config
+        pinned = registry.pinned(component_options(config)) if table else registry
+        data_before, aside_before, trained_before = dict(self.data), self.aside, self.trained
+        self.assembly.configure(config, pinned)
         try:
             names = chosen or [name for name in self.tasks if name not in self.aside]
             rows = rows_of(self.assembly.run, self.data, names, data, "train", training=True)
@@ -224,7 +225,8 @@ class Generalist:
             folder = Path(out) if out else Path(config.out.format(name=config.name))
             return fit(self, folder, resume=resume)
         except UserError:
-            self.assembly.config, self.assembly.registry = before, registry
+            self.assembly.configure(before, registry)
+            self.data, self.aside, self.trained = data_before, aside_before, trained_before
             raise
 
     def _chosen(
@@ -246,8 +248,8 @@ class Generalist:
         return tuple(asked or data or ()) or None
 
     def _with_held_out(self, name: str, rows: TaskRows) -> TaskRows:
-        """New training rows beside the held-out rows that the task had before."""
-        known = self.data.get(name)
+        """New training rows beside the held-out rows that the task had before, also while it was left out."""
+        known = self.data.get(name) or self.aside.get(name)
         if known is None or known is rows:
             return rows
         return replace(known, splits={**known.splits, **rows.splits})

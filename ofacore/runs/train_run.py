@@ -171,8 +171,9 @@ def _generalist(
         )
     kept = {key: getattr(config, key) for key in ("train", "parallel", "out", "name")}
     kept["options"] = by_key({**of_model(stored), **of_loop(config)})
-    begun.assembly.config = stored.model_copy(update=kept)
-    begun.assembly.registry = begun.assembly.registry.pinned(loop_options(stored, config, registry))
+    settings = loop_options(stored, config, registry)
+    pinned = begun.assembly.registry.pinned(settings)
+    begun.assembly.configure(stored.model_copy(update=kept), pinned)
     begun.data = data
     if extension is not None:
         set_aside(begun, data)

@@ -253,6 +253,11 @@ class Assembly:
         """Encoders of all tasks."""
         return {name: self.encoder(plan) for name, plan in self.plans.items()}
 
+    def configure(self, config: RunConfig, registry: Registry) -> None:
+        """Take other settings of the loop: encoders that know some of those before are made anew."""
+        self.config, self.registry = config, registry
+        self.__dict__.pop("encoders", None)
+
     def geometry(self, plan: TaskPlan) -> dict[str, Geometry]:
         """Adapter -> shapes and coordinates, for every adapter of a plan."""
         names = dict.fromkeys(slot.adapter for slot in plan.slots())
@@ -290,11 +295,12 @@ class Assembly:
         return replace(loss, options={**usual, **own, **loss.options})
 
     def _task_options(self, criterion: str, plan: TaskPlan) -> dict[str, Any]:
-        """Options of a criterion that a task sets for all its losses."""
-        takes = "label_smoothing" in self.registry.component("criterion", criterion).options
-        if plan.label_smoothing is None or not takes:
+        """Options of a criterion that a task or the run sets for all its losses, and may set anew later."""
+        usual = self.criterion_options(criterion)
+        if "label_smoothing" not in usual:
             return {}
-        return {"label_smoothing": plan.label_smoothing}
+        own = plan.label_smoothing
+        return {"label_smoothing": usual["label_smoothing"] if own is None else own}
 
     def attention_layers(self, name: str, options: Options) -> tuple[int, ...]:
         """Decoder layers whose cross-attention a criterion asks for.

@@ -183,6 +183,52 @@ def test_what_cannot_be_is_told_before_any_work(ask, words: tuple[str, ...], tol
     assert not list(Path().glob("a*")) and not list(Path("texts").glob("answers*"))
 
 
+def test_no_file_that_is_not_its_own_is_replaced(ask) -> None:
+    name = written(ROWS[:2])
+    before = Path(name).read_bytes()
+    said = ask("say", name, "--out", name, "--overwrite", code=2)
+    assert "would take the place of 'rows.csv'" in said.err and Path(name).read_bytes() == before
+    Path("own.jsonl").write_text('{"mine": 1}\n')
+    said = ask("say", name, "--out", "own.jsonl", "--resume", code=2)
+    assert "there is nothing to resume" in said.err
+    assert Path("own.jsonl").read_text() == '{"mine": 1}\n'
+
+
+def test_what_stands_beside_one_output_is_not_lost_to_another(ask) -> None:
+    Path("rows.jsonl").write_text('{"a": "red"}\n{"b": "x"}\n')
+    ask("say", "rows.jsonl", "--out", "a.jsonl")
+    bad = Path("a.bad.jsonl").read_bytes()
+    said = ask("say", written(ROWS[:2]), "--out", "a.csv", code=2)
+    assert "'a.bad.jsonl' belongs to 'a.jsonl'" in said.err
+    assert Path("a.bad.jsonl").read_bytes() == bad
+    Path("a.jsonl").unlink()
+    ask("say", "rows.csv", "--out", "a.csv")
+
+
+def test_another_model_in_the_same_place_does_not_go_on(ask, run: Path, tmp_path: Path) -> None:
+    name, model = written(ROWS[:2]), Generalist.from_pretrained(run)
+    place = model.save(tmp_path / "model")
+    ask("say", name, "--out", "a.jsonl", folder=place)
+    ask("say", name, "--out", "a.jsonl", "--resume", folder=place)
+    model.save(place)
+    said = ask("say", name, "--out", "a.jsonl", "--resume", code=2, folder=place)
+    assert "was begun with another checkpoint_written" in said.err
+
+
+def test_an_ending_in_capitals_is_that_ending(ask) -> None:
+    name = written(ROWS[:2])
+    ask("say", name, "--out", "a.JSONL")
+    assert [one["row"] for one in lines("a.JSONL")] == [0, 1]
+    ask("say", name, "--out", "b.CSV")
+    assert Path("b.CSV").read_text().startswith("row,at,b,")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(ask) -> None:
+    Path("words.txt").write_text("red\nred\n", encoding="utf-8-sig")
+    first, second = [json.loads(line) for line in ask("say", "words.txt").out.splitlines()]
+    assert first["log_prob"] == pytest.approx(second["log_prob"])
+
+
 def test_a_run_in_training_and_a_folder_that_is_none(ask, run: Path, tmp_path: Path) -> None:
     written(ROWS)
     busy = tmp_path / "busy"

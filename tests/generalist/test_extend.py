@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ import torch
 
 from ofacore import Generalist, Task
 from ofacore.ground.errors import UserError
-from tests.generalist.growing import QUIET, ROWS, answers, joining, logits, made
+from tests.generalist.growing import (
+    QUIET,
+    ROWS,
+    SHOUT,
+    SMALL,
+    answers,
+    joining,
+    logits,
+    made,
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +79,45 @@ def test_it_trains_new_tasks_alone_or_with_kept_ones(old: Generalist, tmp_path: 
     assert again.tasks == ("shout", "place", "sort")
     assert torch.equal(logits(again, "sort"), logits(model, "sort"))
     assert [row.task for row in model.evaluate("shout")] == ["shout"]
+
+
+def test_new_rows_of_a_task_leave_its_held_out_rows(old: Generalist, tmp_path: Path) -> None:
+    model = old.extend(joining("sort"))
+    model.fit(1, out=tmp_path / "a", data={"shout": ROWS[:4]}, **QUIET)
+    assert [row.samples for row in model.evaluate("shout", baseline=False)] == [len(ROWS)]
+
+
+def test_held_out_files_are_scored_after_a_training_on_other_rows(tmp_path: Path) -> None:
+    texts = [{"a": row["a"], "b": row["b"]} for row in ROWS]
+    for name, part in (("train", texts[:4]), ("test", texts[4:])):
+        (tmp_path / f"{name}.json").write_text(json.dumps(part))
+    uses = [{"metric": "accuracy", "slot": "b"}]
+    files = {name: str(tmp_path / f"{name}.json") for name in ("train", "test")}
+    task = Task("shout", SHOUT, **files, metrics=uses)
+    place = Generalist.create([task], **SMALL).save(tmp_path / "model")
+    model = Generalist.from_pretrained(place)
+    model.fit(1, out=tmp_path / "run", data={"shout": texts[:3]}, **QUIET)
+    assert [row.samples for row in model.evaluate(baseline=False)] == [2]
+
+
+def test_tasks_that_are_left_without_rows_are_not_asked_for_them(tmp_path: Path) -> None:
+    place = made().save(tmp_path / "old")
+    uses = [{"metric": "accuracy", "slot": "b"}]
+    new = Task("louder", SHOUT, train=ROWS, test=ROWS, metrics=uses)
+    model = Generalist.from_pretrained(place).extend([new])
+    assert [row.task for row in model.evaluate(baseline=False)] == ["louder"]
+    with pytest.raises(UserError, match="task 'shout': its rows were given as Python objects"):
+        model.evaluate("shout")
+
+
+def test_a_training_that_cannot_begin_changes_nothing(old: Generalist, tmp_path: Path) -> None:
+    model = old.extend(joining("sort"))
+    model.fit(1, out=tmp_path / "run", **QUIET)
+    with pytest.raises(UserError, match="holds a run already"):
+        model.fit(1, out=tmp_path / "run", data={"shout": ROWS[:1]}, **QUIET)
+    model.fit(1, out=tmp_path / "other", **QUIET)
+    assert "train/shout" not in (tmp_path / "other" / "metrics.jsonl").read_text()
+    assert set(model.aside) == {"shout", "place"} and set(model.data) == {"sort"}
 
 
 def test_a_model_of_some_tasks_is_slim_and_says_the_same(grown: Generalist, tmp_path: Path) -> None:

@@ -205,3 +205,20 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
         generalist.fit(3, out=tmp_path / place, **QUIET)
         states.append(generalist.model.portable_state())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_labels_are_smoothed_as_each_training_asks(tmp_path: Path) -> None:
+    tasks = [Task("t", FORMS["image to text"], train=ROWS)]
+
+    def smoothing(model: Generalist) -> float:
+        rng = np.random.default_rng(0)
+        encoder = model.assembly.encoders["t"]
+        (item,) = encoder.encode(ROWS[0], split="train", rng=rng, row_id="0").terms
+        return model.model.criterion(item.criterion, item.options).label_smoothing
+
+    generalist = Generalist.create(tasks, **SMALL)
+    assert smoothing(generalist) == 0.0
+    for place, share in {"a": 0.5, "b": 0.25, "c": 0.0}.items():
+        generalist.fit(1, out=tmp_path / place, label_smoothing=share, **QUIET)
+        assert smoothing(generalist) == share
+        assert smoothing(Generalist.from_pretrained(tmp_path / place)) == share

@@ -128,6 +128,13 @@ def test_before_the_first_step_every_old_task_says_the_same(place: Path) -> None
         assert torch.equal(logits(old, name), logits(grown, name))
 
 
+def test_passes_over_the_rows_take_the_place_of_the_steps_of_the_run(place: Path) -> None:
+    run, _ = read_extension([own(place, train={"epochs": 2})], [], place / "old")
+    assert run.config.train.epochs == 2 and "steps" not in run.config.train.model_fields_set
+    run, _ = read_extension([own(place, train={"samples": 4})], [], place / "old")
+    assert (run.config.train.steps, run.config.train.samples) == (2, 4)
+
+
 def test_a_rule_freezes_what_the_model_knew(place: Path) -> None:
     file = own(place, train={"optimizer": {"rules": [{"pattern": "^backbone", "freeze": True}]}})
     run, extension = read_extension([file], [], place / "old")

@@ -25,6 +25,7 @@ from ofacore.sources.jsonl import parsed
 
 STANDARD_INPUT = "-"
 _LINES = (".txt",)
+_BYTE_ORDER_MARK = "\ufeff"
 _HEADED = (".csv", ".tsv", ".tab")
 
 
@@ -93,6 +94,8 @@ class LineRows:
         with self.lines() as lines:
             for place, line in enumerate(lines, 1):
                 text = line.removesuffix("\n").removesuffix("\r")
+                if place == 1:
+                    text = text.removeprefix(_BYTE_ORDER_MARK)
                 if not text.strip():
                     continue
                 if number >= start:

@@ -26,7 +26,7 @@ class AnswerPlaces:
     @property
     def journal(self) -> Path:
         """Answers as they come, one a line; of JSON lines the file itself."""
-        if self.final.suffix == ".jsonl":
+        if self.final.suffix.lower() == ".jsonl":
             return self.final
         return self.final.with_name(f"{self.final.name}.part")
 
@@ -41,6 +41,11 @@ class AnswerPlaces:
         return self.final.with_suffix(".about.json")
 
     @property
+    def written(self) -> tuple[Path, ...]:
+        """All files of the output but the values that are files."""
+        return self.final, self.journal, self.bad, self.about
+
+    @property
     def begun(self) -> bool:
         """Whether something is there already."""
         return self.final.exists() or self.journal.exists()
@@ -52,7 +57,7 @@ class AnswerPlaces:
 
     def clear(self) -> None:
         """Take away what an earlier output left."""
-        for path in (self.final, self.journal, self.bad, self.about):
+        for path in self.written:
             path.unlink(missing_ok=True)
         if self.files != self.final.parent:
             shutil.rmtree(self.files, ignore_errors=True)
@@ -68,7 +73,8 @@ def answer_places(out: Path, data: str, *, resume: bool, overwrite: bool) -> Ans
         overwrite: What is there is replaced.
 
     Raises:
-        UserError: The ending is unknown, the output exists, or it lies in the folder that is read.
+        UserError: The ending is unknown, the output exists, it is what is read or lies in the folder that is read,
+            or its files would take the place of another output's.
     """
     if resume and overwrite:
         raise UserError("--resume goes on with an output, --overwrite begins anew; choose one")
@@ -88,12 +94,36 @@ def answer_places(out: Path, data: str, *, resume: bool, overwrite: bool) -> Ans
         raise UserError(
             f"--out '{out}' lies in '{data}', whose files are read; choose another place"
         )
+    if read.exists() and read.resolve() in [path.resolve() for path in places.written]:
+        raise UserError(
+            f"--out '{out}' would take the place of '{data}', which is read; choose another name"
+        )
     if out != folder and not folder.is_dir():
         raise UserError(f"--out '{out}' cannot be written: there is no folder '{folder}'")
     check_writable(folder)
+    _check_own(places, read)
     if places.begun and not resume and not overwrite:
         raise UserError(
             f"'{places.final if places.final.exists() else places.journal}' exists; "
             "--resume goes on with it, --overwrite begins anew"
         )
     return places
+
+
+def _check_own(places: AnswerPlaces, read: Path) -> None:
+    """What stands beside an output that is not begun belongs to no other one, such as ``a.jsonl`` beside ``a.csv``.
+
+    Raises:
+        UserError: Its bad rows or files would be lost.
+    """
+    kept = [places.bad] if places.bad.exists() else []
+    if places.files != places.final.parent and places.files.is_dir():
+        kept.append(places.files)
+    if places.begun or not kept:
+        return
+    others = [AnswerPlaces(places.final.with_suffix(ending), places.files) for ending in ENDINGS]
+    other = next((one.final for one in others if one.begun and one.final != read), None)
+    if other is not None:
+        raise UserError(
+            f"--out '{places.final}': '{kept[0]}' belongs to '{other}'; choose another name"
+        )

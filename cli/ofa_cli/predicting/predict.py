@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -144,8 +145,9 @@ def _answered(
         start = standing(places, window, rows.total)
     base = places.final.parent
     writer = AnswerWriter(places.files, base, asked.n_best > 1, asked.kept)
+    base.mkdir(parents=True, exist_ok=True)
+    places.about.write_text(json_text(about, indent=1) + "\n", encoding="utf-8")
     with Journal(places, start) as journal:
-        places.about.write_text(json_text(about, indent=1) + "\n", encoding="utf-8")
         done = answer_all(rows, inference, writer, journal, window, start)
     done.places = places
     if places.final != places.journal:
@@ -248,6 +250,7 @@ def _about(asked: Asked, place: Path) -> dict[str, Any]:
     """What must not change between the parts of an output."""
     return {
         "checkpoint": str(place.resolve()),
+        "checkpoint_written": _written_at(place),
         "instruction": asked.instruction,
         "data": asked.data if asked.data == "-" else str(Path(asked.data).resolve()),
         "given": dict(asked.given),
@@ -259,9 +262,20 @@ def _about(asked: Asked, place: Path) -> dict[str, Any]:
     }
 
 
+def _written_at(place: Path) -> str:
+    """When a checkpoint was written: another one may have come to its place since."""
+    seconds = (place / "COMPLETE").stat().st_mtime
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
 def _check_same(places: AnswerPlaces, about: Mapping[str, Any]) -> None:
-    if not places.about.exists() or not places.begun:
+    if not places.begun:
         return
+    if not places.about.exists():
+        raise UserError(
+            f"'{places.final}' exists, but not '{places.about}', which tells what was asked: there is nothing to "
+            "resume; choose another name, or --overwrite"
+        )
     try:
         before = read_object(places.about)
     except JsonError as error:

@@ -23,7 +23,7 @@ _SCORES = ("score", "log_prob", "mean_log_prob")
 def write_table(journal: Path, final: Path) -> None:
     """Turn the lines of a journal into a table, which appears whole; the journal is taken away."""
     scratch = final.with_name(f"{final.name}.tmp")
-    if final.suffix == ".csv":
+    if final.suffix.lower() == ".csv":
         _write_csv(journal, scratch)
     else:
         _write_parquet(journal, scratch)
