@@ -10,13 +10,17 @@ from ofa_modality_box.manifest import is_box
 from ofa_modality_box.values import Frame, box_list, box_numbers
 from ofacore.protocols import RedrawError, RowContext, RowError, SlotPlan
 
+_GONE = object()
+"""In the place of what a crop leaves out of view."""
+
 
 class BoxTransform:
     """Runs behind the transform of the images, whose published geometry it reads.
 
     A list of boxes loses those of which less than ``min_visible`` of the area is left in the view. The other columns
-    of the same repeat (`SlotPlan.repeat`) lose the same places. Boxes keep the coordinates they came with. At
-    inference nothing is dropped: what a caller asks about is answered, or refused when it is encoded.
+    of the same repeat (`SlotPlan.repeat`) lose the same places. So does each turn of a repeat whose boxes are a list
+    (``many``); a turn that has none left goes. Boxes keep the coordinates they came with. At inference nothing is
+    dropped: what a caller asks about is answered, or refused when it is encoded.
 
     A crop of training that leaves no box of a list, or not the one box of a slot, is drawn again, and is larger then.
     """
@@ -36,13 +40,26 @@ class BoxTransform:
             return row
         for slot in {slot.name: slot for slot in slots}.values():
             boxes, several = _boxes(row.get(slot.name), slot)
-            kept = [number for number, box in enumerate(boxes) if self._stays(box, slot, ctx)]
+            left = [self._left(box, slot, ctx) for box in boxes]
+            kept = [number for number, box in enumerate(left) if box is not _GONE]
             if ctx.split == "train" and ctx.held_back < 1 and boxes and not kept:
                 raise RedrawError(f"column '{slot.name}': the crop leaves no box in view")
-            if several and len(kept) < len(boxes):
+            if several and any(new is not old for new, old in zip(left, boxes, strict=True)):
                 columns = (slot.name, *slot.repeat)
-                row = {**row, **_places({**row, slot.name: boxes}, columns, kept, len(boxes))}
+                row = {**row, **_places({**row, slot.name: left}, columns, kept, len(boxes))}
         return row
+
+    def _left(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Any:
+        """What is left in view of a place of a column: a box, or the boxes of one turn; `_GONE` for nothing."""
+        if not _holds_several(value, slot):
+            return value if self._stays(value, slot, ctx) else _GONE
+        boxes = box_list(value)
+        left = [box for box in boxes if self._stays(box, slot, ctx)]
+        if len(left) == len(boxes):
+            return value
+        if not left:
+            return _GONE
+        return ";".join(left) if isinstance(value, str) else left
 
     def _stays(self, box: Any, slot: SlotPlan, ctx: RowContext) -> bool:
         """False for a box that was cropped away; what is no box is left for encoding to report."""
@@ -64,12 +81,21 @@ class BoxTransform:
 
 
 def _boxes(value: Any, slot: SlotPlan) -> tuple[list[Any], bool]:
-    """The boxes of a column, and whether it may hold several."""
-    if isinstance(value, str) and slot.attributes.get("many"):
+    """The boxes of a column, or those of each turn of a repeat with ``many``; and whether it may hold several."""
+    if isinstance(value, str) and slot.attributes.get("many") and not slot.repeat:
         return box_list(value), True
     if isinstance(value, str) or is_box(value) or not isinstance(value, Iterable):
         return [value], False
     return list(value), True
+
+
+def _holds_several(value: Any, slot: SlotPlan) -> bool:
+    """Whether a place of a column holds the boxes of one turn of a repeat."""
+    if not (slot.repeat and slot.attributes.get("many")):
+        return False
+    if isinstance(value, str):
+        return ";" in value
+    return isinstance(value, Iterable) and not is_box(value) and not isinstance(value, Mapping)
 
 
 def _places(

@@ -52,6 +52,14 @@ def test_a_value_for_all_turns_stays():
     assert run({"b": BOXES, "t": "thing"})["t"] == "thing"
 
 
+def test_every_turn_of_a_repeat_loses_its_own_boxes():
+    turns = [[[0, 0, 20, 20]], [[0, 0, 20, 20], [60, 60, 90, 90]], [60, 60, 90, 90], []]
+    new = run({"b": turns, "t": ["a", "b", "c", "d"]}, slot(many=True))
+    assert new == {"b": [[[60, 60, 90, 90]], [60, 60, 90, 90], []], "t": ["b", "c", "d"]}
+    texts = ["0,0,20,20;60,60,90,90", "0,0,20,20;1,1,9,9"]
+    assert run({"b": texts, "t": ["a", "b"]}, slot(many=True)) == {"b": ["60,60,90,90"], "t": ["a"]}
+
+
 def test_a_list_outside_a_repeat_gets_shorter_by_itself():
     new = run(
         {"b": np.array([[0, 0, 20, 20], [60, 60, 90, 90]]), "t": ["a", "b"]}, slot((), many=True)

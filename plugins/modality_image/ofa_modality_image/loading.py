@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ofa_modality_image.depth import DepthError, grey_of, is_deep
 from ofacore.protocols import RowError
@@ -24,6 +24,22 @@ ACCEPTED = (
     "or [height, width, 1|3|4], or a float array [height, width, 3] that is normalised already"
 )
 _ORIENTATION = 0x0112
+_TURNS: Mapping[int, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the stored picture upright."""
+_TURNS_BACK: Mapping[int, Image.Transpose] = {
+    **_TURNS,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+}
+"""EXIF orientation -> what makes the upright picture the stored one."""
 _REMOTE = re.compile(r"^(https?|ftp|s3|gs|oss)://", re.IGNORECASE)
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_\-\s]+={0,2}\s*$")
 _SHORTEST_BASE64 = 32
@@ -212,23 +228,29 @@ class _Reading:
     def upright(self, image: Image.Image, name: str) -> Loaded:
         """The picture in RGB, turned as its EXIF orientation says."""
         try:
-            turned = not self.stored and _orientation(image) != 1
-            if turned:
-                image = ImageOps.exif_transpose(image)
             if image.width == 0 or image.height == 0:
                 raise RowError(
                     f"column '{self.column}': {name} has no pixels ({image.width} x {image.height})"
                 )
+            said = _orientation(image)
+            image.load()
+            left = _orientation(image)  # Pillow turns a TIFF itself while it is read
             picture = _rgb(image, self.depth)
-            if self.stored:
-                picture.info.pop("exif", None)  # a view of it is not turned later either
-            return Loaded(picture, turned)
+            if said == 1:
+                return Loaded(picture)
+            return Loaded(_turned(picture, self._turn(said, left)), not self.stored)
         except RowError:
             raise
         except DepthError as error:
             raise RowError(f"column '{self.column}': {name} cannot be used: {error}") from error
         except Exception as error:  # decoders of Pillow raise anything on damaged files
             raise self._damaged(name, error) from error
+
+    def _turn(self, said: int, left: int) -> Image.Transpose | None:
+        """What is to be done to a picture of which EXIF said one orientation, and says another now that it is read."""
+        if not self.stored:
+            return _TURNS.get(left)
+        return _TURNS_BACK[said] if left != said else None
 
     def _damaged(self, name: str, error: Exception) -> RowError:
         reason = _short(str(error)) or type(error).__name__
@@ -241,6 +263,13 @@ def _orientation(image: Image.Image) -> int:
         return 1
     found = image.getexif().get(_ORIENTATION, 1)
     return found if found in range(1, 9) else 1
+
+
+def _turned(picture: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    """A picture as it is to be seen, whose views nothing turns once more; the caller's own stays as it is."""
+    seen = picture.copy() if turn is None else picture.transpose(turn)
+    seen.info.pop("exif", None)
+    return seen
 
 
 def _missing(path: str) -> str:

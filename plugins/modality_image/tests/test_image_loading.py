@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from ofa_modality_image.loading import load_image, read_image
 from ofa_modality_image.sample import picture
@@ -60,6 +60,42 @@ def test_exif_orientation_turns_the_picture() -> None:
     picture().save(buffer, format="PNG", exif=exif)
     turned = load_image(buffer.getvalue(), "img")
     assert np.array_equal(np.asarray(turned), np.rot90(np.asarray(picture()), k=-1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_applied_or_left_as_asked(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    picture().save(buffer, format=kind, exif=exif, lossless=True)
+    marked = picture()
+    marked.info["exif"] = exif.tobytes()
+    upright = read_image(buffer.getvalue(), "img")
+    stored = read_image(buffer.getvalue(), "img", stored=True)
+    assert upright.turned == (orientation != 1) and not stored.turned
+    assert np.array_equal(np.asarray(upright.image), np.asarray(ImageOps.exif_transpose(marked)))
+    assert np.array_equal(np.asarray(stored.image), np.asarray(picture()))
+
+
+def test_a_stored_picture_leaves_the_callers_own_as_it_was() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    given = picture()
+    given.info["exif"] = exif.tobytes()
+    before = load_image(given, "img").size
+    assert load_image(given, "img", stored=True).size == given.size
+    assert load_image(given, "img").size == before
+
+
+def test_a_turned_tiff_keeps_the_range_that_its_tags_tell() -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[341], info[0x0112] = 20000, 6
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((2, 3), 10000, np.uint16)).save(buffer, format="TIFF", tiffinfo=info)
+    for stored, size in ((False, (2, 3)), (True, (3, 2))):
+        found = load_image(buffer.getvalue(), "img", stored=stored)
+        assert found.size == size and found.getpixel((0, 0)) == (128, 128, 128)
 
 
 def test_transparent_pixels_become_white() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import io
+import math
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,23 +16,27 @@ from ofa_modality_motion.kinematics import stick_figure
 SIDE = 240
 _MARGIN = 12
 _MOST_FRAMES = 90
+_QUICKEST, _TICK = 0.02, 0.01
+"""Seconds of a picture that every viewer shows that fast, and steps in which GIF counts them."""
 _MOST_CURVES = 12
 _INK, _PAPER, _CURSOR = (30, 40, 60), (255, 255, 255), (210, 60, 40)
 _TURN = np.radians(30)
 
 
 def gif(clip: Clip) -> bytes:
-    """An endless GIF of ``SIDE`` pixels at the clip's rate; long clips skip frames."""
-    stride = -(-len(clip.frames) // _MOST_FRAMES)
+    """An endless GIF of ``SIDE`` pixels at the clip's rate; long clips, and those of a high rate, skip frames."""
+    fps = clip.fps or DEFAULT_FPS
+    stride = max(-(-len(clip.frames) // _MOST_FRAMES), math.ceil(fps * _QUICKEST))
     pictures = _curves(clip.frames, stride) if clip.skeleton is None else _figures(clip, stride)
     buffer = io.BytesIO()
-    milliseconds = max(20, round(1000 * stride / (clip.fps or DEFAULT_FPS)))
+    ends = np.rint(np.arange(len(pictures) + 1) * stride / (fps * _TICK))
+    milliseconds = np.diff(ends) * round(1000 * _TICK)
     pictures[0].save(
         buffer,
         format="GIF",
         save_all=True,
         append_images=pictures[1:],
-        duration=milliseconds,
+        duration=milliseconds.astype(int).tolist(),
         loop=0,
         optimize=False,
     )

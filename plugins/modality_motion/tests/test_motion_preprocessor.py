@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from ofa_modality_motion.bvh import read_bvh_file, write_bvh
 from ofa_modality_motion.kinematics import joint_positions
@@ -324,3 +324,13 @@ def test_pickled_preprocessors_encode_the_same(walk: Path) -> None:
         first = encode(preprocessor, value, plan, context())
         second = encode(pickle.loads(pickle.dumps(preprocessor)), value, plan, context())
         assert np.array_equal(first.features["frames"], second.features["frames"])
+
+
+@pytest.mark.parametrize("fps", [10, 24, 30, 60, 120, 240])
+def test_a_moving_picture_lasts_as_long_as_its_clip(tmp_path: Path, fps: int) -> None:
+    frames = np.cumsum(np.random.default_rng(0).normal(size=(120, 3)), axis=0)
+    fitted(CLIPS).save({"frames": frames, "fps": fps}, None, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as picture:
+        shown = [frame.info["duration"] for frame in ImageSequence.all_frames(picture)]
+    assert min(shown) >= 20
+    assert sum(shown) == pytest.approx(1000 * 120 / fps, abs=10)

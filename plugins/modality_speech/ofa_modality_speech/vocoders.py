@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ofa_modality_speech.features import F_MAX, FLOOR, HOP, WINDOW
+from ofacore.plugin import PluginError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 GRIFFIN_LIM = "griffin_lim"
 _ITERATIONS = 32
@@ -26,6 +27,9 @@ def waveform(frames: np.ndarray, rate: int, vocoder: str = GRIFFIN_LIM) -> np.nd
         frames: Natural logarithms of mel magnitudes.
         rate: Samples a second.
         vocoder: ``griffin_lim``, or the folder of a HiFi-GAN (`hifigan.load_hifigan`).
+
+    Raises:
+        PluginError: The HiFi-GAN cannot be used, or is one for other frames or for another rate.
     """
     import torch
 
@@ -33,11 +37,28 @@ def waveform(frames: np.ndarray, rate: int, vocoder: str = GRIFFIN_LIM) -> np.nd
     with torch.no_grad():
         if vocoder == GRIFFIN_LIM:
             return _griffin_lim(mels, rate)
-        return _neural(vocoder)(mels).float().numpy()
+        network = _neural(vocoder)
+        _check_fits(network.config, vocoder, rate, mels.shape[1])
+        return network(mels).float().numpy()
+
+
+def _check_fits(config: Any, folder: str, rate: int, bins: int) -> None:
+    """Samples at another rate would be played too slowly or too fast."""
+    if config.sampling_rate != rate:
+        raise PluginError(
+            f"option vocoder: '{folder}' makes {config.sampling_rate} samples a second, and the slot is to have "
+            f"{rate}; write sample_rate={config.sampling_rate} in the slot, or take another vocoder"
+        )
+    hop = math.prod(config.upsample_rates)
+    if hop != HOP or config.model_in_dim != bins:
+        raise PluginError(
+            f"option vocoder: '{folder}' makes {hop} samples of frames of {config.model_in_dim} numbers; "
+            f"frames of this model have {bins}, and stand for {HOP} samples"
+        )
 
 
 @lru_cache(maxsize=2)
-def _neural(folder: str) -> nn.Module:
+def _neural(folder: str) -> Any:
     from ofa_modality_speech.hifigan import load_hifigan
 
     return load_hifigan(folder)

@@ -50,7 +50,7 @@ def normed(name, weight):
 def generator():
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    config = transformers.SpeechT5HifiGanConfig(**SIZES, normalize_before=False)
+    config = transformers.SpeechT5HifiGanConfig(**SIZES, sampling_rate=RATE, normalize_before=False)
     return transformers.SpeechT5HifiGan(config).eval()
 
 
@@ -107,3 +107,18 @@ def test_a_generator_is_never_half_random(generator, tmp_path):
     save_file(state, file, {"format": "pt"})
     with pytest.raises(PluginError, match="its weights lack conv_pre.bias"):
         load_hifigan(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("rate", "bins", "changes", "told"),
+    [
+        (24_000, 80, {}, "makes 22050 samples a second, and the slot is to have 24000"),
+        (RATE, 40, {}, "of frames of 80 numbers; frames of this model have 40"),
+        (RATE, 80, {"upsample_rates": [16, 8]}, "makes 128 samples of frames"),
+    ],
+)
+def test_a_generator_for_other_sounds_is_refused(generator, tmp_path, rate, bins, changes, told):
+    config = type(generator.config)(**{**generator.config.to_dict(), **changes})
+    type(generator)(config).save_pretrained(tmp_path)
+    with pytest.raises(PluginError, match=told):
+        waveform(np.zeros((5, bins), np.float32), rate, str(tmp_path))

@@ -14,6 +14,8 @@ from ofacore.protocols import RowError
 _LONGEST = 10_000
 """Bits of a whole number; Python reads no longer ones from text."""
 Cell = str | int | float | bool | None
+_COUNTED = tuple(f"datetime64[{unit}]" for unit in ("ns", "ps", "fs", "as"))
+"""Dates of numpy that become counts of their unit, as Python's are no finer than microseconds."""
 _AS_WRITTEN: Mapping[type, Callable[[Any], str]] = {str: str, int: str, float: str}
 """Kinds of cells that Python writes as they are meant."""
 
@@ -39,7 +41,7 @@ def as_cell(value: Any, place: str) -> Cell:
     number = _as_number(value)
     if number is not None:
         return number
-    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+    if getattr(value, "shape", None) == () and callable(getattr(value, "tolist", None)):
         return _of_numpy(value, place)
     ways = "a cell is a text, a finite number, true, false or None"
     raise RowError(f"{place}: {_shown(value)} is no cell; {ways}")
@@ -52,6 +54,12 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
     return str(cell)
+
+
+def plain_of(value: Any) -> Any:
+    """What an array, a series or a single value of numpy is as plain Python; dates to the microsecond."""
+    kind = getattr(getattr(value, "dtype", None), "name", "")
+    return (value.astype("datetime64[us]") if kind in _COUNTED else value).tolist()
 
 
 def row_texts(row: Iterable[Cell]) -> list[str]:
@@ -103,7 +111,7 @@ def _of_decimal(value: Decimal) -> int | float:
 
 
 def _of_numpy(value: Any, place: str) -> Cell:
-    plain = value.item()
+    plain = plain_of(value)
     if type(plain) is type(value):
         raise RowError(f"{place}: a {type(value).__name__} is no cell; give a text or a number")
     return as_cell(plain, place)

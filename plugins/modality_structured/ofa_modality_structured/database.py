@@ -12,6 +12,8 @@ from ofa_modality_structured.schema import Column, Schema, SchemaTable
 from ofacore.protocols import RowError
 
 MAGIC = b"SQLite format 3\0"
+_VERSIONS = slice(18, 20)
+"""Bytes that say whether a file has a write-ahead log, which its content alone has not."""
 SCANNED = 100_000
 """Rows of a table in which values of a question are looked for."""
 _SHORTEST = 2
@@ -20,7 +22,9 @@ _TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' "
     "ORDER BY rowid"
 )
-_COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?) ORDER BY cid"
+_COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden != 1 ORDER BY cid"
+"""Columns that SELECT * gives, those that are computed too."""
+_PRIMARY = "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk"
 _FOREIGN = 'SELECT "from", "table", "to", seq FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq'
 
 
@@ -32,7 +36,7 @@ def open_read_only(source: Path | bytes) -> sqlite3.Connection:
     """
     if isinstance(source, bytes):
         connection = sqlite3.connect(":memory:")
-        connection.deserialize(source)
+        connection.deserialize(_without_log(source))
     else:
         connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     connection.execute("PRAGMA query_only = ON")
@@ -117,7 +121,7 @@ def quoted(name: str) -> str:
 def _schema(connection: sqlite3.Connection, name: str, search: _Search) -> Schema:
     names = [table for (table,) in connection.execute(_TABLES)]
     tables = tuple(_table(connection, table, search) for table in names)
-    keys = tuple(pair for table in tables for pair in _foreign_keys(connection, table, tables))
+    keys = tuple(pair for table in tables for pair in _foreign_keys(connection, table))
     return Schema(name, tables, keys)
 
 
@@ -129,22 +133,21 @@ def _table(connection: sqlite3.Connection, name: str, search: _Search) -> Schema
     return SchemaTable(name, tuple(columns))
 
 
-def _foreign_keys(
-    connection: sqlite3.Connection, table: SchemaTable, tables: tuple[SchemaTable, ...]
-) -> Iterator[tuple[str, str]]:
-    """Pairs of columns; a key that names no column refers to the primary key of the other table."""
-    primary = {other.name.casefold(): _primary(other) for other in tables}
+def _foreign_keys(connection: sqlite3.Connection, table: SchemaTable) -> Iterator[tuple[str, str]]:
+    """Pairs of columns; a key that names no column refers to the primary key of the other table, in its order."""
     for here, other, there, number in connection.execute(_FOREIGN, (table.name,)).fetchall():
-        known = primary.get(other.casefold(), [])
-        if there is None and number < len(known):
-            there = known[number]
+        known = connection.execute(_PRIMARY, (other,)).fetchall() if there is None else []
+        if number < len(known):
+            (there,) = known[number]
         if there is not None:
             yield f"{table.name}.{here}", f"{other}.{there}"
 
 
-def _primary(table: SchemaTable) -> list[str]:
-    """Names of the columns of a table's primary key."""
-    return [column.name for column in table.columns if column.primary]
+def _without_log(content: bytes) -> bytes:
+    """The content of a database as that of one that was never opened with a write-ahead log."""
+    changed = bytearray(content)
+    changed[_VERSIONS] = b"\x01\x01"
+    return bytes(changed)
 
 
 def _as_text(content: bytes) -> str:

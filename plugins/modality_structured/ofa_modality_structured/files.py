@@ -66,11 +66,13 @@ def is_database(source: Path | bytes, column: str) -> bool:
 def read_table_file(source: Path | bytes, column: str) -> Table:
     """The table of a CSV or JSON file in UTF-8; the fields of CSV are texts.
 
+    Of a content, which has no name, the first line tells whether commas or tabs part the fields.
+
     Raises:
         RowError: Another kind of file, an empty one, other characters, rows of unequal lengths.
     """
-    suffix = source.suffix.lower() if isinstance(source, Path) else ".csv"
     text = _text(source, column)
+    suffix = source.suffix.lower() if isinstance(source, Path) else _suffix_of(text)
     if suffix == ".json" or text.lstrip()[:1] in ("[", "{"):
         return as_table(from_json(text, column), column)
     if suffix not in _DELIMITERS:
@@ -110,6 +112,12 @@ def _of_csv(text: str, delimiter: str, column: str) -> Table:
     if not rows:
         raise RowError(f"column '{column}': the CSV is empty; give a head and rows")
     return as_table(rows, column)
+
+
+def _suffix_of(text: str) -> str:
+    """How a file with this content would be called."""
+    head = text.lstrip("\r\n").partition("\n")[0]
+    return ".tsv" if head.count("\t") > head.count(",") else ".csv"
 
 
 def _beginning(path: Path, column: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_modality_structured.cells import Cell, are_plain, as_cell, cell_text, is_plain
+from ofa_modality_structured.cells import Cell, are_plain, as_cell, cell_text, is_plain, plain_of
 from ofa_modality_structured.recognition import is_array, is_frame, is_rows
 from ofacore.protocols import RowError, listing
 
@@ -53,7 +53,7 @@ def as_table(value: Any, column: str) -> Table:
         if is_frame(value):
             return _of_frame(value, column)
         if is_array(value):
-            value = value.tolist()
+            value = plain_of(value)
     if isinstance(value, Mapping):
         return _of_mapping(value, column)
     if isinstance(value, list | tuple) and value:
@@ -193,7 +193,7 @@ def _is_line(cells: Any) -> bool:
 
 
 def _cells_of(cells: Any, place: str) -> list[Cell]:
-    line = cells.tolist() if _is_line(cells) else cells
+    line = plain_of(cells) if _is_line(cells) else cells
     return [as_cell(cell, place) for cell in line]
 
 

@@ -79,6 +79,28 @@ def test_json_of_a_database_reads_back_to_what_is_a_database(path):
     assert text(value, form="database", keys=True) == text(path, "Glasgow", keys=True)
 
 
+def test_a_key_without_columns_refers_to_the_primary_key_in_its_order(tmp_path):
+    path = tmp_path / "keys.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE p (a, b, PRIMARY KEY (b, a))")
+        connection.execute("CREATE TABLE c (x, y, FOREIGN KEY (x, y) REFERENCES p)")
+    keys = as_structure(path, "db", Lookup()).foreign_keys
+    assert keys == (("c.x", "p.b"), ("c.y", "p.a"))
+
+
+def test_columns_that_are_computed_are_columns(tmp_path):
+    path = tmp_path / "computed.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (a, b AS (a || '!'), c AS (a) STORED, d)")
+    assert text(path) == "| computed | t : a , b , c , d"
+
+
+def test_the_content_of_a_database_with_a_log_is_read(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    assert text(path.read_bytes()) == PLAIN.replace("music", "database")
+
+
 def test_a_database_has_no_form_of_tables(path):
     with pytest.raises(RowError, match="a database has no form=table; form=database or form=json"):
         text(path, form="table")

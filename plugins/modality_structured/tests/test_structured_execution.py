@@ -31,6 +31,12 @@ def path(tmp_path):
     return make(tmp_path / "t.sqlite")
 
 
+def test_rows_may_not_fill_the_memory(path):
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20)"
+    with pytest.raises(QueryError, match="more than 100000000 bytes"):
+        run_query(path, f"{numbers} SELECT zeroblob(9000000) FROM n", 60, 1000)
+
+
 def score(path, prediction, reference, **options):
     metric = ExecutionAccuracy({**OPTIONS, **options})
     metric.update([prediction], [reference], [{"database": str(path)}])

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 from uuid import UUID
 
@@ -24,11 +24,7 @@ def as_text(value: Any, column: str) -> str:
     if isinstance(value, str):
         return _valid_unicode(value, column)
     if isinstance(value, Real) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return str(value)
-        raise RowError(
-            f"column '{column}': {value} is no text; leave the column out, or None, where there is no value"
-        )
+        return _of_number(value, column)
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
     if isinstance(value, date | time):
@@ -38,6 +34,21 @@ def as_text(value: Any, column: str) -> str:
         remedy = "the transform 'text' makes it text"
         raise RowError(f"column '{column}': expected text or a number, got {found}; {remedy}")
     raise RowError(f"column '{column}': expected text or a number, got {_described(value)}")
+
+
+def _of_number(value: Real, column: str) -> str:
+    if isinstance(value, Integral):
+        try:
+            return str(value)
+        except ValueError:
+            raise RowError(
+                f"column '{column}': a whole number with more digits than Python writes; give it as a text"
+            ) from None
+    if math.isfinite(value):
+        return str(value)
+    raise RowError(
+        f"column '{column}': {value} is no text; leave the column out, or None, where there is no value"
+    )
 
 
 def normalise(text: str, attributes: Options) -> str:

@@ -120,6 +120,8 @@ def test_numbers_ids_and_the_empty_text_are_values():
     assert (
         _decoded(TEXT, TEXT.encode(np.float32(0.5), _slot(), _context())[0].ids, _slot()) == "0.5"
     )
+    large = 10**400 + 1
+    assert _decoded(TEXT, TEXT.encode(large, _slot(), _context())[0].ids, _slot()) == str(large)
     assert len(TEXT.encode("", _slot(), _context())[0].ids) == 0
     ids = TEXT.encode("a cat", _slot(), _context())[0].ids
     again = TEXT.encode(ids - TEXT._tokens.offset, _slot(), _context())[0].ids
@@ -162,6 +164,11 @@ def test_a_target_without_loss_has_no_weights():
 def test_what_is_no_text_is_named(value, message):
     with pytest.raises(RowError, match=message):
         TEXT.encode(value, _slot(), _context())
+
+
+def test_a_number_of_thousands_of_digits_is_named():
+    with pytest.raises(RowError, match="more digits than Python writes"):
+        TEXT.encode(10**5000, _slot(), _context())
 
 
 def test_a_wrong_length_is_named():

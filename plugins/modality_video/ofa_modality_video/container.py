@@ -5,24 +5,39 @@ from __future__ import annotations
 import bisect
 import io
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from ofacore.protocols import RowError
 
-_TURNS = {
-    90: Image.Transpose.ROTATE_90,
-    180: Image.Transpose.ROTATE_180,
-    270: Image.Transpose.ROTATE_270,
+_TURNS: Mapping[tuple[int, int, int, int], Image.Transpose] = {
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
 }
-"""Degrees counterclockwise that a frame is to be turned by -> how Pillow does that."""
-_SIDEWAYS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
+"""Matrix (a, b, c, d) of a track, which brings (x, y) to (a x + c y, b x + d y) -> how Pillow does that."""
+_SIDEWAYS = (
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.TRANSVERSE,
+)
+_ONE = 1 << 16
+"""The number 1 in such a matrix."""
+_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 _WORTH = 16
 """Frames that a seek has to spare; fewer cost less than to start the decoder again."""
 _TOLERANCE = 1e-6
@@ -113,11 +128,12 @@ class ContainerClip:
         return track
 
     def _length(self) -> float:
-        """Seconds of the track: what it says, else what the file says, else what its packets say."""
+        """Seconds of the track: what it or its tags say, else what the file says, else what its packets say."""
         if self._stream.duration:
             return max(float(self._stream.duration * self._base), self._indexed())
         if self._container.duration:
-            return float(self._container.duration / av.time_base)
+            whole = float(self._container.duration / av.time_base)
+            return min(self._told() or whole, whole)
         ends = []
         try:
             for packet in self._container.demux(self._stream):
@@ -129,6 +145,17 @@ class ContainerClip:
             raise self._damaged("it has no frames")
         self._seek(self._origin)
         return max((max(ends) - self._origin) * self._base, 1.0 / self._rate)
+
+    def _told(self) -> float:
+        """Seconds that a tag of the track tells, as Matroska and WebM have it, whose sound may be longer; 0: none."""
+        tags = self._stream.metadata
+        found = next(
+            (_CLOCK.match(tags[name]) for name in tags if name.startswith("DURATION")), None
+        )
+        if found is None:
+            return 0.0
+        hours, minutes, seconds = map(float, found.groups())
+        return 3600 * hours + 60 * minutes + seconds - float(self._origin * self._base)
 
     def _indexed(self) -> float:
         """Seconds up to the last frame of the index, which a track with gaps may not count."""
@@ -245,7 +272,7 @@ class ContainerClip:
             ).to_image()
         except (av.FFmpegError, ValueError) as error:
             raise self._damaged(reason(error)) from error
-        turn = _TURNS.get(round(frame.rotation) % 360)
+        turn = _turn(frame)
         across, down = (frame.width, frame.height)
         self.size = (down, across) if turn in _SIDEWAYS else (across, down)
         return picture if turn is None else picture.transpose(turn)
@@ -254,6 +281,15 @@ class ContainerClip:
         return RowError(
             f"column '{self._column}': {self._name} is damaged or truncated: {problem}; write or fetch it again"
         )
+
+
+def _turn(frame: Any) -> Image.Transpose | None:
+    """What makes a frame upright, and mirrors it where the file says so."""
+    told = frame.side_data.get(SideData.DISPLAYMATRIX)
+    if told is None:
+        return None
+    a, b, _, c, d, *_ = (np.frombuffer(bytes(told), np.int32) / _ONE).tolist()
+    return _TURNS.get((round(a), round(b), round(c), round(d)))
 
 
 def reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -105,21 +106,25 @@ def _of_content(content: bytes, name: str, column: str) -> Clip:
 
 
 def _of_animation(source: Path | io.BytesIO, name: str, column: str) -> ListedClip | None:
-    """Frames of a GIF, WebP or PNG, which Pillow reads; None where it is none of them (AVI begins as WebP does)."""
+    """Frames of a GIF, WebP or PNG, which Pillow reads; None where it is none of them (AVI begins as WebP does).
+
+    The picture that a PNG has for programs without animations is no frame.
+    """
     try:
         image = Image.open(source)
     except UnidentifiedImageError:
         return None
     except Exception as error:  # decoders of Pillow raise anything on damaged files
         raise _damaged_animation(name, column, error) from error
+    first = int(getattr(image, "default_image", False))
     try:
-        ends = np.cumsum([_seconds(image, number) for number in range(_frames(image))])
+        ends = np.cumsum([_seconds(image, number) for number in range(first, _frames(image))])
     except Exception as error:  # likewise
         image.close()
         raise _damaged_animation(name, column, error) from error
 
     def read(number: int) -> Image.Image:
-        image.seek(number)
+        image.seek(first + number)
         return image.convert("RGBA")
 
     starts = np.concatenate([[0.0], ends[:-1]])
@@ -182,6 +187,6 @@ def _of_list(value: Any, column: str, rate: float) -> Clip:
 def _number(value: Any, name: str, column: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1e6:
         raise RowError(f"column '{column}': {name}={value!r:.40} is to be a number above 0")
     return float(value)

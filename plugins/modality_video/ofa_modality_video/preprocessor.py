@@ -90,6 +90,7 @@ class VideoPreprocessor:
         """
         settings = Settings.of(slot, self._options, ctx, value)
         clip = value if isinstance(value, FramedClip) else framed(value, slot, ctx, settings)[0]
+        clip = clip.others.get(slot.position, clip)
         encoded = [
             self._encoded(picture, clip.seed, slot, ctx, settings) for picture in clip.pictures
         ]

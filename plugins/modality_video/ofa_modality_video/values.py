@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ class FramedClip:
     """PIL pictures, one for each frame, in order."""
     seed: int
     """What changes the frames at random draws from it, so that all frames change alike."""
+    others: Mapping[int, FramedClip] = field(default_factory=dict)
+    """Position of a slot that sees other frames of the same column -> those."""
 
 
 def is_video(value: Any) -> bool:

@@ -53,6 +53,20 @@ def test_training_draws_crops_and_colours_for_every_clip():
     assert (calm[0] == calm[1]).all()
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_slots_of_one_column_see_the_parts_that_each_asks_for(split):
+    row = {"v": {"frames": numbered(20), "fps": 10}}
+    line = "[VIDEO:v,size=8,end=1] [VIDEO:v,size=8,start=1,frames=3] [VIDEO:v,size=8,end=1]"
+    found = encoded(line, row, split).source[0]
+    pieces = [piece for piece in found if piece.slot.name == "v"]
+    early, late, again = [
+        piece.features["pixels"].reshape(len(piece.features["statistics"]), -1).mean(1)
+        for piece in pieces
+    ]
+    assert early.max() < 20 + 10 * 10 <= late.min() and len(late) == 3
+    assert (again == early).all()
+
+
 def test_a_frame_looks_as_the_same_picture_does_as_an_image():
     frames, _ = seen("[VIDEO:v,size=24,mean_std=imagenet] ?", {"v": CLIP}, "test")
     found = encoded("[IMAGE:v,size=24,mean_std=imagenet] ?", {"v": CLIP[0]}, "test").source[0]

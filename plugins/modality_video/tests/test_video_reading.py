@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from contextlib import closing
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
-from video_clips import number_of, numbered, write, write_sound
+from video_clips import number_of, numbered, write, write_sound, write_with_sound
 
 from ofa_modality_video import container
 from ofa_modality_video.opening import open_clip
@@ -102,6 +103,28 @@ def test_a_variable_rate_is_read_by_time(folder):
     assert numbers(path, [0.15, 0.25, 1.4, 1.5, 1.6], 5) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("name", ["sound.mkv", "sound.webm", "sound.mp4"])
+def test_a_clip_is_as_long_as_its_pictures_whatever_its_sound(folder, name):
+    path = write_with_sound(folder / name, numbered(20), 5)
+    with closing(open_clip(path, "v")) as clip:
+        assert clip.duration == pytest.approx(2.0, abs=0.05)
+
+
+def test_the_picture_that_stands_for_an_animation_is_no_frame_of_it(tmp_path):
+    frames = [Image.fromarray(pixels) for pixels in numbered(4)]
+    still = Image.new("RGB", frames[0].size, "white")
+    path = tmp_path / "a.png"
+    still.save(path, save_all=True, append_images=frames, default_image=True, duration=200)
+    with closing(open_clip(path, "v")) as clip:
+        assert clip.duration == pytest.approx(0.8)
+    assert numbers(path, [0.1, 0.3, 0.5, 0.7], 4) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("fps", [np.int64(20), np.float32(20), Fraction(20)])
+def test_a_rate_is_any_number(fps):
+    assert open_clip({"frames": numbered(4), "fps": fps}, "v").duration == pytest.approx(0.2)
+
+
 def test_a_clip_of_one_frame_gives_it_once(folder):
     path = write(folder / "one.mp4", numbered(COUNT)[:1])
     assert numbers(path, [0.01, 0.03, 0.09]) == [0]
@@ -114,13 +137,23 @@ def test_odd_sizes_stay(folder):
 
 
 @pytest.mark.parametrize(
-    "matrix, end", [((0, 1, -1, 0), 0), ((0, -1, 1, 0), -1), ((-1, 0, 0, -1), None)]
+    "matrix, corner, size",
+    [
+        ((1, 0, 0, 1), (0, 0), (64, 48)),
+        ((-1, 0, 0, 1), (-1, 0), (64, 48)),
+        ((1, 0, 0, -1), (0, -1), (64, 48)),
+        ((-1, 0, 0, -1), (-1, -1), (64, 48)),
+        ((0, 1, -1, 0), (-1, 0), (48, 64)),
+        ((0, -1, 1, 0), (0, -1), (48, 64)),
+        ((0, 1, 1, 0), (0, 0), (48, 64)),
+        ((0, -1, -1, 0), (-1, -1), (48, 64)),
+    ],
 )
-def test_frames_are_turned_as_the_file_says(folder, matrix, end):
-    """The matrix of a track, (x, y) -> (a x + c y, b x + d y): (0, 1, -1, 0) brings the left side to the top."""
-    halves = numbered(3)
-    halves[:, :, :32], halves[:, :, 32:] = 255, 0
-    content = write(folder / "turned.mp4", halves, turn=90).read_bytes()
+def test_frames_are_turned_and_mirrored_as_the_file_says(folder, matrix, corner, size):
+    """The matrix of a track, (x, y) -> (a x + c y, b x + d y), tells where the bright corner at the top left comes."""
+    frames = numbered(3)
+    frames[:], frames[:, :24, :32] = 0, 255
+    content = write(folder / "turned.mp4", frames, turn=90).read_bytes()
     place = content.index(b"tkhd") + 4 + 40
     a, b, c, d = (number << 16 for number in matrix)
     turned = (
@@ -129,13 +162,11 @@ def test_frames_are_turned_as_the_file_says(folder, matrix, end):
         + content[place + 36 :]
     )
     (picture,) = open_clip(turned, "v").shown([0.0], 0)
-    pixels = np.asarray(picture).astype(int)
-    if end is None:
-        assert pixels.shape[:2] == (48, 64) and pixels[:, -1].mean() > 250 > 5 > pixels[:, 0].mean()
-    else:
-        assert (
-            pixels.shape[:2] == (64, 48) and pixels[end].mean() > 250 > 5 > pixels[-1 - end].mean()
-        )
+    across, down = corner
+    assert picture.size == size
+    pixels = np.asarray(picture).astype(int)[..., 0]
+    assert pixels[down, across] > 250
+    assert max(pixels[down, -1 - across], pixels[-1 - down, across]) < 5
 
 
 def test_frames_that_need_no_detail_are_made_smaller(folder):

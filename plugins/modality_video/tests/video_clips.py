@@ -56,3 +56,25 @@ def write_sound(path, seconds=1):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def write_with_sound(path, frames, seconds):
+    """Frames, and a sound of another length, as the ending asks for."""
+    codecs = ("libvpx-vp9", "libopus") if path.suffix == ".webm" else ("libx264", "aac")
+    with av.open(str(path), "w") as container:
+        stream, track = container.add_stream(codecs[0], rate=FPS), container.add_stream(codecs[1])
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt, track.sample_rate, track.layout = "yuv420p", 48_000, "mono"
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        for number in range(50 * seconds):
+            silence = np.zeros((1, 960), np.float32)
+            sound = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+            sound.sample_rate, sound.pts = 48_000, 960 * number
+            sound.time_base = Fraction(1, 48_000)
+            container.mux(track.encode(sound))
+        container.mux(track.encode())
+    return path

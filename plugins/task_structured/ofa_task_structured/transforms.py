@@ -81,7 +81,8 @@ def _is_linear(value: Any) -> bool:
 
 
 def _cells(row: str) -> list[str]:
-    return [cell.strip() for cell in row.split(" : ")]
+    """Cells parted by `` : ``; the first and the last may be empty."""
+    return [cell.strip() for cell in f" {row} ".split(" : ")]
 
 
 def _triple(text: str) -> list[str]:

@@ -144,6 +144,11 @@ def test_a_marked_line_is_a_table_with_name_and_head():
     assert marked_table("boats.csv") == "boats.csv"
 
 
+def test_the_first_and_the_last_cell_of_a_table_may_be_empty():
+    line = "[table name] n [table head] a : b [table content]  : y | x : "
+    assert marked_table(line)["table_content"] == [["", "y"], ["x", ""]]
+
+
 @pytest.mark.parametrize("text", ["1 : 0 | 0 : 1", "1001", "1..1", [[1, 0], [0, 1]]])
 def test_grids_are_read_in_every_form(text):
     assert digit_grid(text) == [[1, 0], [0, 1]]

@@ -22,6 +22,8 @@ _STEPS = 1000
 """Instructions of SQLite between two looks at the clock."""
 _LONGEST = 10_000_000
 """Bytes of a cell, and of everything that a function of SQL makes."""
+_MOST = 100_000_000
+"""Bytes of the texts and blobs of all rows together: ten thousand of the longest cells would fill any memory."""
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: _LONGEST,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
@@ -53,13 +55,24 @@ def run_query(path: Path, sql: str, seconds: float, most_rows: int) -> Rows:
         with closing(open_read_only(path)) as connection:
             _confine(connection, time.monotonic() + seconds)
             cursor = connection.execute(sql)
-            rows = cursor.fetchmany(most_rows + 1)
+            rows = _fetched(cursor, most_rows)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as error:
         raise QueryError(_told(error, seconds)) from None
     if cursor.description is None:
         raise QueryError("it is no query: it gives no columns")
-    if len(rows) > most_rows:
-        raise QueryError(f"it gives more than {most_rows} rows")
+    return rows
+
+
+def _fetched(cursor: sqlite3.Cursor, most_rows: int) -> Rows:
+    rows: Rows = []
+    size = 0
+    for row in cursor:
+        rows.append(row)
+        size += sum(len(cell) for cell in row if isinstance(cell, str | bytes))
+        if len(rows) > most_rows:
+            raise QueryError(f"it gives more than {most_rows} rows")
+        if size > _MOST:
+            raise QueryError(f"its rows hold more than {_MOST} bytes")
     return rows
 
 
