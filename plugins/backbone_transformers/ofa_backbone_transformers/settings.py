@@ -40,9 +40,13 @@ _BOUNDARIES: Mapping[tuple[bool, bool], bool | str] = {
 def settings(options: Options) -> dict[str, Any]:
     """What the configuration shall be unless it says otherwise; see `ofacore.plugin.Component.settings`.
 
+    A model of a checkpoint has no folder any more; its configuration says all of it already.
+
     Raises:
         BackboneError: The folder holds no model that can be a backbone, or no tokenizer.
     """
+    if options.get("config") and not options.get("path"):
+        return {}
     folder, config, special = folder_of(options), architecture(options), special_tokens(options)
     if "eos" not in special:
         raise BackboneError(f"'{folder}': its configuration names no eos_token_id")

@@ -69,6 +69,18 @@ def test_a_run_is_loaded_without_the_folder(trained):
     assert options["path"] == "" and options["config"]["model_type"] in ("t5", "gpt2")
 
 
+def test_a_run_without_its_folder_takes_more_tasks(trained):
+    model = Generalist.from_pretrained(trained[1])
+    loud = Task("loud", "louder: [TEXT:a] -> [TEXT:b] and [TEXT:c]", train=ROWS)
+    grown = model.extend([loud], keep=["read"])
+    before, after = (each.model.portable_state() for each in (model, grown))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    for task in ("see", "read"):
+        answers = [each.infer(task, ROWS, max_length=4) for each in (model, grown)]
+        assert [one.text for one in answers[0]] == [one.text for one in answers[1]]
+    assert isinstance(grown.infer("loud", ROWS[0], max_length=4)["c"], str)
+
+
 def test_several_slots_and_closed_sets_are_answered(trained):
     model, _ = trained
     for strategy in ("greedy", "beam"):
