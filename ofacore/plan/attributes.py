@@ -92,6 +92,26 @@ def _check_spans(slot: Slot, values: Mapping[str, Any], tree: Instruction) -> No
             raise PlanError(message, tree.text, written.start)
 
 
+def check_required(
+    slot: Slot, values: Mapping[str, Any], side: str, slot_type: SlotType, tree: Instruction
+) -> None:
+    """Every attribute that a slot needs has a value.
+
+    Raises:
+        PlanError: One has none; where it names another slot, none that could be meant stands before.
+    """
+    for attribute in slot_type.attributes:
+        known = attribute.name in values or attribute.default is not None
+        if known or not attribute.required or side not in attribute.sides:
+            continue
+        message = f"{slot.type} needs '{attribute.name}'"
+        if attribute.type == "slot":
+            types = " or ".join(attribute.choices) or "slot"
+            message = f"{message}, and no {types} stands before it"
+        hint = f"{slot.type}:{slot.name},{attribute.name}={_example(attribute)}"
+        raise PlanError(message, tree.text, slot.start, f"[{hint}]")
+
+
 def with_defaults(values: Mapping[str, Any], side: str, slot_type: SlotType) -> dict[str, Any]:
     """The values, with the defaults of the attributes that are not written."""
     defaults = {
@@ -149,7 +169,7 @@ def _number(written: WrittenAttribute, attribute: Attribute, text: str) -> int |
 
 
 def _example(attribute: Attribute) -> str:
-    if attribute.choices:
+    if attribute.choices and attribute.type != "slot":
         return attribute.choices[0]
     if attribute.default is not None:
         return str(attribute.default)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ofacore.instruction import Contrast, Instruction, Plain, Repeat, Slot, parse, split_templates
-from ofacore.plan.attributes import typed_attributes, with_defaults
+from ofacore.plan.attributes import check_required, typed_attributes, with_defaults
 from ofacore.plan.binding import bind
 from ofacore.plan.neighbours import with_neighbours
 from ofacore.plan.plan_error import PlanError
@@ -166,6 +166,7 @@ def _slot_plan(
             wanted = frozenset(_spellings(attribute.choices, registry))
             bound = bind(node, attribute.name, values.get(attribute.name), wanted, tree)
             values = {**values, attribute.name: bound} if bound is not None else values
+    check_required(node, values, side, slot_type, tree)
     return _resolve(node, node.name, slot_type, side, values, tree, registry, None, True)
 
 

@@ -38,6 +38,9 @@ class Attribute:
     nearest of them that stands before is meant. Without them it may name any; not written, it then means none."""
     minimum: float | None = None
     maximum: float | None = None
+    required: bool = False
+    """A slot on one of ``sides`` that does not write it is refused, where there is no default and, of a ``slot``, none
+    that could be meant stands before."""
 
 
 @dataclass(frozen=True)

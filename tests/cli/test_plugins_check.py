@@ -27,6 +27,10 @@ STATIC = {
         "Attribute('size', 'int', doc='d', sides=('left',))",
         "give 'source', 'target' or both",
     ),
+    "required-anyway": (
+        "Attribute('size', 'int', 8, 'd', required=True)",
+        "has a default and is required; leave out required",
+    ),
 }
 SLOT = """
 from ofacore.plugin import Attribute, Component, ModalityManifest, SlotType

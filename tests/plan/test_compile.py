@@ -105,6 +105,34 @@ def test_an_ambiguous_or_wrong_binding_is_refused() -> None:
         compile_instruction("[PICTURE:p] -> [FRAME:f,picture=x]", registry())
 
 
+@pytest.mark.parametrize(
+    ("instruction", "said", "way_out"),
+    [
+        (
+            "[WORD:a] -> [MARK:m,kind=dot]",
+            "MARK needs 'picture', and no PICTURE stands before it",
+            "[MARK:m,picture=name]",
+        ),
+        ("[PICTURE:p] -> [MARK:m]", "MARK needs 'kind'", "[MARK:m,kind=dot]"),
+        ("[PICTURE:p] -> [MARK:m,kind]", "'kind' needs a value", "kind=dot"),
+    ],
+)
+def test_what_a_slot_needs_is_asked_for(instruction, said, way_out):
+    with pytest.raises(PlanError) as caught:
+        compile_instruction(instruction, registry())
+    assert said in str(caught.value) and f"try: {way_out}" in str(caught.value)
+
+
+def test_what_a_slot_needs_may_be_found_or_belong_to_the_other_side():
+    written = compile_instruction("[PICTURE:p] -> [MARK:m,kind=dot]", registry())
+    read = compile_instruction("[PICTURE:p] [MARK:m] -> [WORD:w]", registry())
+    found = [slot for plan in (written, read) for slot in plan.slots.values() if slot.name == "m"]
+    assert [slot.attributes for slot in found] == [
+        {"kind": "dot", "picture": "p"},
+        {"picture": "p"},
+    ]
+
+
 def test_templates_of_a_task_carry_weights() -> None:
     plan = compile_task(
         "t", ["[WORD:a] -> [WORD:b] ||| say [WORD:a] -> [WORD:b]", ("-> [WORD:b]", 3)], registry()

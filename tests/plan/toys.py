@@ -69,6 +69,19 @@ PICTURES = ModalityManifest(
             attributes=(Attribute("picture", "slot", choices=("PICTURE",)),),
             bound_to="picture",
         ),
+        SlotType(
+            "MARK",
+            "a mark on a picture",
+            "word",
+            "list",
+            lambda v: True,
+            attributes=(
+                Attribute("picture", "slot", choices=("PICTURE",), required=True),
+                Attribute(
+                    "kind", "choice", choices=("dot", "line"), sides=("target",), required=True
+                ),
+            ),
+        ),
     ),
     components=(
         Component("preprocessor", "picture", "x:y", uses={"adapter": "patches"}),

@@ -76,6 +76,9 @@ def _attribute(
         yield subject.problem(
             CHECK, f"{title} has sides {attribute.sides!r}", "give 'source', 'target' or both"
         )
+    if attribute.required and (attribute.type == "flag" or attribute.default is not None):
+        reason = "is a flag" if attribute.type == "flag" else "has a default"
+        yield subject.problem(CHECK, f"{title} {reason} and is required", "leave out required")
     if attribute.type == "choice" and not attribute.choices:
         yield subject.problem(CHECK, f"{title} has no choices", "list them: choices=(...)")
     if not attribute.doc:
