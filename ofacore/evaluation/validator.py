@@ -89,6 +89,8 @@ class Validator:
             for group, loss in self.generalist.model.losses(
                 collate(own[start : start + 32], packing=config.packing)
             ):
+                if not group.criterion:  # the balance of routers says nothing of rows
+                    continue
                 units = group.counts if loss.units is None else loss.units.tolist()
                 for term, value, count in zip(
                     group.terms, loss.values.tolist(), units, strict=True

@@ -77,3 +77,14 @@ def test_losses_over_a_whole_step_leave_it_in_place(tmp_path, monkeypatch, trust
     folder = model.fit(1, out=tmp_path / "run", trackers=("jsonl",), **train)
     first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
     assert first["train/balance"] > 0
+
+
+def test_validation_loss_is_of_the_rows_alone(tmp_path):
+    rows = [{"a": f"w{k}", "b": f"v{k}"} for k in range(8)]
+    task = Task("copy", "[TEXT:a] -> [TEXT:b]", train=rows, valid=rows)
+    sizes = {"hidden": 16, "ffn": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    model = Generalist.create([task], experts="topk", experts_balance=0.5, **sizes)
+    folder = model.fit(1, out=tmp_path / "run", samples=8, precision="fp32", trackers=("jsonl",))
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    names = {name for record in records for name in record if name.endswith("/loss")}
+    assert {name for name in names if name.startswith("valid/")} == {"valid/copy/b/loss"}
