@@ -63,22 +63,19 @@ class Ancestor(Mapping[str, Tensor]):
         return build_model(self._merged).portable_state()
 
 
-def find_ancestor(
-    runs: Sequence[OpenedRun], merged: Assembly, base: Path | None, which: str = "latest"
-) -> Ancestor:
+def find_ancestor(runs: Sequence[OpenedRun], merged: Assembly, base: Path | None) -> Ancestor:
     """What runs began with.
 
     Args:
         runs: The runs; each says what it began with.
         merged: The model of all of them.
-        base: The user's word, which goes before theirs.
-        which: Of a run folder ``base``: ``latest`` or ``best``.
+        base: The user's word, which goes before theirs; of a run folder its latest checkpoint, as ``--from`` takes it.
 
     Raises:
         UserError: They began differently, do not say with what, or that model is gone.
     """
     if base is not None:
-        given = open_run(base, which)
+        given = open_run(base)
         _check_base(given, runs)
         return Ancestor(runs, merged, given)
     silent = [run.name for run in runs if not run.origin]
