@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,8 @@ class Signature:
     skeleton: AnySkeleton | None
     columns: frozenset[tuple[str, str]] = frozenset()
     """(task, column) of which most clips have this size; all others of the column are mistakes."""
+    rated: Sequence[tuple[int, float | None, int]] = ()
+    """(frames, their rate, clips) where the rates of clips differ."""
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """float32 [frames, dims] of about mean 0 and deviation 1; infinite where numbers are too large for it."""
@@ -44,11 +46,9 @@ class Signature:
 
     def typical_length(self, cut: Cut) -> int:
         """Mean frames of the training clips as a slot cuts them."""
-        total = sum(self.lengths.values())
-        return round(
-            sum(cut.length(frames, self.fps) * clips for frames, clips in self.lengths.items())
-            / total
-        )
+        alike = [(frames, self.fps, clips) for frames, clips in self.lengths.items()]
+        total = sum(cut.length(frames, fps) * clips for frames, fps, clips in self.rated or alike)
+        return round(total / sum(self.lengths.values()))
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Totals:
     mean: np.ndarray | None = None
     squares: np.ndarray | None = None
     lengths: Counter[int] = field(default_factory=Counter)
-    rates: set[float | None] = field(default_factory=set)
+    rated: Counter[tuple[int, float | None]] = field(default_factory=Counter)
     skeleton: AnySkeleton | None = None
 
     def add(
@@ -76,7 +76,7 @@ class Totals:
             self.mean = self.mean + gap * len(features) / total
         self.frames += len(features)
         self.lengths[length] += 1
-        self.rates.add(fps)
+        self.rated[length, fps] += 1
         self.skeleton = self.skeleton or skeleton
 
     def json(self, columns: Iterable[tuple[str, str]]) -> dict[str, object]:
@@ -85,14 +85,19 @@ class Totals:
             raise ValueError("no clip was added")
         deviation = np.sqrt(self.squares / self.frames)
         deviation[deviation < _SMALLEST_DEVIATION] = 1.0
-        return {
+        rates = {fps for _, fps in self.rated}
+        stored = {
             "mean": [round(number, 9) for number in self.mean.tolist()],
             "deviation": [round(number, 9) for number in deviation.tolist()],
             "lengths": {str(length): clips for length, clips in sorted(self.lengths.items())},
-            "fps": next(iter(self.rates)) if len(self.rates) == 1 else None,
+            "fps": next(iter(rates)) if len(rates) == 1 else None,
             "skeleton": to_json(self.skeleton),
             "columns": sorted(map(list, columns)),
         }
+        if len(rates) > 1:
+            rows = [[length, fps, clips] for (length, fps), clips in self.rated.items()]
+            stored["rated"] = sorted(rows, key=lambda row: (row[0], row[1] or 0.0))
+        return stored
 
 
 Sizes = Mapping[tuple[str, str], Counter[int]]
@@ -142,4 +147,6 @@ def _signature(data: Mapping[str, object]) -> Signature:
     lengths = {int(length): int(clips) for length, clips in data["lengths"].items()}  # type: ignore[attr-defined]
     mean, deviation = np.array(data["mean"]), np.array(data["deviation"])
     columns = frozenset((task, column) for task, column in data.get("columns", ()))  # type: ignore[attr-defined]
-    return Signature(mean, deviation, lengths, data["fps"], from_json(data["skeleton"]), columns)  # type: ignore[arg-type]
+    rated = [(int(length), fps, int(clips)) for length, fps, clips in data.get("rated", ())]  # type: ignore[attr-defined]
+    skeleton = from_json(data["skeleton"])  # type: ignore[arg-type]
+    return Signature(mean, deviation, lengths, data["fps"], skeleton, columns, rated)  # type: ignore[arg-type]

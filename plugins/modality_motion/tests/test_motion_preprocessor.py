@@ -222,6 +222,19 @@ def test_lengths_follow_the_attributes() -> None:
         fitted(CLIPS, max_dim=4).encode(CLIPS[0], slot(), context())
 
 
+def test_the_usual_length_is_that_of_resampled_clips_whatever_their_rates() -> None:
+    clips = [
+        {"frames": np.zeros((half_seconds, 3)), "fps": 2 * half_seconds}
+        for half_seconds in (20, 40)
+    ]
+    for given in (clips, clips[:1]):
+        preprocessor = fitted(given)
+        assert preprocessor.expect(slot(sample_rate=30.0), context()).length == 15
+        assert preprocessor.expect(slot(), context()).length == round(
+            sum(len(c["frames"]) for c in given) / len(given)
+        )
+
+
 def test_anchor_frame_moves_the_root_to_the_origin() -> None:
     preprocessor = fitted(CLIPS)
     frames = encode(preprocessor, CLIPS[0], slot(anchor_frame=4), context()).features["frames"]

@@ -187,6 +187,6 @@ def _of_list(value: Any, column: str, rate: float) -> Clip:
 def _number(value: Any, name: str, column: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1e6:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1e6:
         raise RowError(f"column '{column}': {name}={value!r:.40} is to be a number above 0")
     return float(value)
