@@ -48,7 +48,18 @@ _SCALES = (
     _Scale(float("inf"), {"preset": "tiny"}, 128, 2),
 )
 _LEAST_STEPS, _MOST_STEPS = 200, 4_000
-_STEPS = "train.steps="
+_STEPS, _EPOCHS = "train.steps=", "train.epochs="
+_OPTIMISER: Mapping[str, Any] = {
+    "optimizer": {
+        "name": "muon",
+        "lr": 1e-3,
+        "muon_lr": 0.02,
+        "weight_decay": 0.0,
+        "clip": 1.0,
+    },
+    "lr": {"name": "wsd", "warmup": 0.1, "decay": 0.25},
+}
+"""How the weights of a run are learned, in the train section."""
 _LEAST_ROWS = 3
 """Training rows without which nothing is started."""
 _LOOKED_AT = 200
@@ -73,6 +84,7 @@ def one_line(
     resume: bool = False,
     numbered: bool = True,
     settings: Sequence[str] = (),
+    joins: bool = False,
 ) -> OneLine:
     """The run of an instruction and its rows.
 
@@ -84,7 +96,9 @@ def one_line(
         resume: The run goes on, in the last folder of its name.
         numbered: The run folder is the next free one of its name; False: another is given.
         settings: Keys that are set beside the line, ``tasks.NAME.data.encoding=cp1252``: the rows are read by those of
-            the data, which the configuration does not have; by ``train.steps=100`` goes how often a run validates.
+            the data, which the configuration does not have; by ``train.steps=100`` or ``train.epochs=3`` goes how
+            often a run validates.
+        joins: The task joins a model, which has its sizes and its optimiser.
 
     Raises:
         InstructionError: It cannot be used; draws where.
@@ -115,7 +129,7 @@ def one_line(
     metrics = list(_metrics(template, registry, _Values(source, {**columns, **reading.columns})))
     scale = next(scale for scale in _SCALES if rows <= scale.rows)
     trained = rows * (1 - sum(shares.values()))
-    steps = _steps(settings, ceil(trained * scale.epochs / scale.samples))
+    steps = _steps(settings, trained / scale.samples, scale.epochs)
     name = _free_name(task, resume) if numbered else task
     entry: dict[str, Any] = {"instruction": instruction.strip(), "data": section}
     if metrics:
@@ -124,18 +138,37 @@ def one_line(
         "name": name,
         "tasks": {task: entry},
         "model": {**scale.model, "dropout": 0.05, "tied_head": False},
-        "train": _training(steps, scale.samples),
+        "train": {**_training(steps, scale.samples), **_OPTIMISER},
     }
+    if _asked(settings, _EPOCHS):
+        del values["train"]["steps"]
+    if joins:
+        del values["model"]
+        values["train"] = {key: v for key, v in values["train"].items() if key not in _OPTIMISER}
     text = show(RunConfig.model_validate(values), defaults=False)
     return OneLine(ConfigText(text, "(one line)"), tuple(_notes(rows, shares, metrics, data)))
 
 
-def _steps(settings: Sequence[str], fitting: int) -> int:
-    """Of the run: those that are set beside the line, by which it is validated and shown; else what fits the rows."""
-    asked = [text.removeprefix(_STEPS) for text in settings if text.startswith(_STEPS)]
-    if asked and asked[-1].strip().isdecimal():
-        return int(asked[-1])
-    return min(_MOST_STEPS, max(_LEAST_STEPS, fitting))
+def _steps(settings: Sequence[str], passing: float, fitting: float) -> int:
+    """Of the run: those that are set beside the line, by which it is validated and shown; else what fits the rows.
+
+    Args:
+        settings: Keys that are set beside the line.
+        passing: Steps of one pass over the rows.
+        fitting: Passes that fit so many rows.
+    """
+    steps, epochs = _asked(settings, _STEPS), _asked(settings, _EPOCHS)
+    if steps.isdecimal():
+        return int(steps)
+    if _is_number(epochs):
+        return max(1, ceil(round(passing * float(epochs), 9)))
+    return min(_MOST_STEPS, max(_LEAST_STEPS, ceil(round(passing * fitting, 9))))
+
+
+def _asked(settings: Sequence[str], key: str) -> str:
+    """What a key is set to beside the line; empty if it is not."""
+    found = [text.removeprefix(key).strip() for text in settings if text.startswith(key)]
+    return found[-1] if found else ""
 
 
 def _training(steps: int, samples: int) -> dict[str, Any]:
@@ -143,14 +176,6 @@ def _training(steps: int, samples: int) -> dict[str, Any]:
         "steps": steps,
         "samples": samples,
         "log_every": max(1, steps // 20),
-        "optimizer": {
-            "name": "muon",
-            "lr": 1e-3,
-            "muon_lr": 0.02,
-            "weight_decay": 0.0,
-            "clip": 1.0,
-        },
-        "lr": {"name": "wsd", "warmup": 0.1, "decay": 0.25},
         "checkpoint": {"every": max(1, ceil(steps / 4))},
         "validation": {"every": max(1, ceil(steps / 4)), "samples": 64},
     }

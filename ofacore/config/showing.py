@@ -24,6 +24,8 @@ def show(config: RunConfig, *, defaults: bool = True) -> str:
     values = config.model_dump(
         mode="json", exclude_unset=not defaults, fallback=lambda value: f"<{type(value).__name__}>"
     )
+    if config.train.epochs is not None:
+        values["train"].pop("steps", None)  # one of the two says how long the run is
     return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
 
 

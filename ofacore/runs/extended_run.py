@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,12 @@ class Extension:
     def left(self) -> tuple[str, ...]:
         """Old tasks that are not trained, but stay and answer."""
         return tuple(name for name in self.model.assembly.plans if name not in self.kept)
+
+    def config_with(self, available: Container[str]) -> RunConfig:
+        """Of the whole model, of the new tasks only with those whose data are available."""
+        lost = [name for name in self.new if name not in available]
+        tasks = {name: each for name, each in self.config.tasks.items() if name not in lost}
+        return self.config.model_copy(update={"tasks": tasks})
 
     def state_of(self, task: str) -> str:
         """``new``, ``kept`` or ``left``."""
@@ -101,9 +107,7 @@ def begin(extension: Extension, run: PlannedRun) -> Generalist:
     """
     run, data = open_available(run)
     before = extension.model.assembly
-    lost = [name for name in extension.new if name not in data]
-    tasks = {name: each for name, each in extension.config.tasks.items() if name not in lost}
-    config = extension.config.model_copy(update={"tasks": tasks})
+    config = extension.config_with(data)
     new = [name for name in extension.new if name in data]
     assembly = extended(before, config, new, data)
     try_metrics(assembly, data)

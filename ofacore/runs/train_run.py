@@ -154,7 +154,7 @@ def _generalist(
         try_metrics(assembly, data)
         check_generation(assembly, data)
         return Generalist(assembly, build_model(assembly), data)
-    config = run.config if extension is None else extension.config
+    config = run.config if extension is None else extension.config_with(data)
     registry = run.registry
     begun = load(place, registry)
     state = described_model(place, load_state(place))

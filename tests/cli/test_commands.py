@@ -86,6 +86,7 @@ def test_tasks_list_says_so_when_there_are_none(ofa):
 def test_explain_shows_the_plan_as_text_and_as_json(ofa):
     instruction = "say [TEXT:a] -> [TEXT:b]"
     assert "[TEXT:b]" in ofa("explain", instruction).stdout
+    assert "FLOPs" in ofa("explain", "--full", f"{instruction} ||| {instruction}").stdout
     (template,) = json.loads(ofa("explain", instruction, "--json").stdout)["templates"]
     assert [slot["name"] for slot in template["slots"]] == ["0", "a", "b"]
     assert (

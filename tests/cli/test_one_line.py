@@ -14,6 +14,7 @@ from PIL import Image
 
 from ofa_cli.main import main
 from ofa_cli.one_line import one_line
+from ofacore.config import load
 from ofacore.config.task_section import DataConfig
 from ofacore.ground.errors import UserError
 from ofacore.plugin import Registry
@@ -139,6 +140,18 @@ def test_a_run_of_few_steps_is_shown_and_validated_along_the_way(tmp_path: Path)
     train = yaml.safe_load(found.config.text)["train"]
     assert (train["log_every"], train["validation"]["every"]) == (2, 10)
     assert train["checkpoint"]["every"] == 10
+
+
+def test_a_line_leaves_to_others_what_they_say(tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("word,kind\n" + "".join(f"w{n},k{n % 2}\n" for n in range(200)))
+    registry, settings = Registry.discover(), ["train.epochs=8"]
+    found = one_line(WORD, str(data), registry, settings=settings)
+    assert load([found.config], settings).train.epochs == 8
+    assert yaml.safe_load(found.config.text)["train"]["validation"]["every"] == 10
+    joining = load([one_line(WORD, str(data), registry, joins=True).config])
+    assert not joining.model.model_fields_set
+    assert not {"optimizer", "lr"} & joining.train.model_fields_set
 
 
 def test_a_saved_dataset_keeps_its_splits(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             train=pictures,
             generation={"steps": 1},
         ),
+        Task(
+            "named",
+            "named [TEXT:text] -> [TEXT:b,max_length=4]",
+            train=ROWS,
+            data={"columns": {"text": "a"}},
+        ),
     ]
     model = Generalist.create(tasks, decoder_layers=1, **SIZES)
     return model.save(tmp_path_factory.mktemp("m") / "model")
@@ -213,6 +219,15 @@ def test_another_model_in_the_same_place_does_not_go_on(ask, run: Path, tmp_path
     model.save(place)
     said = ask("say", name, "--out", "a.jsonl", "--resume", code=2, folder=place)
     assert "was begun with another checkpoint_written" in said.err
+
+
+def test_a_value_for_all_rows_goes_before_the_column_of_its_slot(ask) -> None:
+    name = written(ROWS[:2])
+    rows = [json.loads(line) for line in ask("named", name).out.splitlines()]
+    assert rows[0]["log_prob"] != pytest.approx(rows[1]["log_prob"])
+    said = ask("named", name, "--data", f"text={ROWS[0]['a']}")
+    same = [json.loads(line)["log_prob"] for line in said.out.splitlines()]
+    assert same == pytest.approx([rows[0]["log_prob"]] * 2)
 
 
 def test_an_ending_in_capitals_is_that_ending(ask) -> None:

@@ -335,6 +335,12 @@ def test_what_show_writes_is_read_back(
             assert again.model_fields_set == run.model_fields_set
 
 
+def test_a_run_whose_length_is_told_in_epochs_is_read_back(tmp_path: Path) -> None:
+    run = RunConfig.model_validate({"train": {"epochs": 2}})
+    path = write(tmp_path, "shown.yaml", show(run))
+    assert load([path]) == run
+
+
 def test_show_gives_every_default() -> None:
     shown = yaml.safe_load(show(RunConfig()))
     assert shown["train"]["checkpoint"]["keep_last"] == 2 and set(shown) == set(

@@ -17,9 +17,12 @@ from ofa_cli.main import main
 from ofacore import Generalist
 from ofacore.generalist.storing import convert
 from ofacore.ground.errors import UserError
+from ofacore.plan import TaskPlan
+from ofacore.plugin import Registry
 from ofacore.runs.extended_run import begin, read_extension
 from ofacore.runs.model_parts import parts_of
 from ofacore.runs.train_run import train_run
+from ofacore.setup.datasets import TaskRows, open_task
 from ofacore.setup.run_check import read_checked
 from tests.generalist.growing import ROWS, logits
 
@@ -118,6 +121,27 @@ def test_what_is_new_joins_what_is_kept_is_trained_and_the_run_stays(place: Path
     more = started(place, own(place, keep=["shout"]), resume=True)
     assert "what old tasks lost or won" in more
     assert (place / "own" / "checkpoints" / "step-000002").is_dir()
+
+
+def test_a_run_without_an_optional_task_whose_data_are_gone_goes_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets = Registry.discover().presets().values()
+    preset = next(each.name for each in presets if each.data)
+
+    def opened(plan: TaskPlan, *rest: Any) -> TaskRows:
+        if plan.name == "gone":
+            raise UserError("the source is not there")
+        return open_task(plan, *rest)
+
+    monkeypatch.setattr("ofacore.setup.datasets.open_task", opened)
+    gone = {"preset": preset, "data": {"optional": True}}
+    sort = task(place, "which kind is [TEXT:a]? -> [CATEGORY:kind]", "kind")
+    file = write(place, "optional", {"tasks": {"gone": gone, "sort": sort}})
+    started(place, file, "train.steps=1")
+    started(place, file, resume=True)
+    assert (place / "optional" / "checkpoints" / "step-000002").is_dir()
+    assert Generalist.from_pretrained(place / "optional").tasks == ("shout", "hush", "sort")
 
 
 def test_before_the_first_step_every_old_task_says_the_same(place: Path) -> None:

@@ -29,7 +29,7 @@ def explain(
     registry = Registry.discover()
     plan = compile_task("task", instruction, registry)
     needs = attention_needs(plan, registry)
-    model = _model(instruction) if full else None
+    model = _model(plan.templates[0].text) if full else None
     options = options_of_plan(plan, registry)
     if json:
         templates = [as_dict(template) for template in plan.templates]

@@ -106,7 +106,7 @@ def train(
 
     resume = resume or _restarted()
     if _is_one_line(config, data, save_config):
-        source = _from_line(config, data or "", save_config, resume, out, settings)
+        source = _from_line(config, data or "", save_config, resume, out, settings, start)
     extension = None
     if start is None:
         run = read_checked([source], settings, resume=resume, folder=out)
@@ -167,6 +167,7 @@ def _from_line(
     resume: bool,
     out: Path | None,
     settings: Sequence[str],
+    start: Path | None,
 ) -> ConfigText:
     """The configuration that a line stands for; what was chosen is told."""
     from ofa_cli.one_line import one_line
@@ -185,6 +186,7 @@ def _from_line(
         resume=resume,
         numbered=out is None,
         settings=settings,
+        joins=start is not None,
     )
     if rank() in (None, 0):
         for note in found.notes:

@@ -104,7 +104,9 @@ def predict(asked: Asked) -> Done:
     tune_process()
     model = Generalist.from_pretrained(place)
     plan = model.plan(asked.instruction, dict(asked.closed_set) or None)
-    plan = replace(plan, columns={**plan.columns, **asked.reading.get("columns", {})})
+    columns = {**plan.columns, **asked.reading.get("columns", {})}
+    own = {slot: column for slot, column in columns.items() if slot not in asked.given}
+    plan = replace(plan, columns=own)
     if not target_slots(plan):
         raise UserError(f"'{asked.instruction}' has no target, so there is nothing to answer")
     if places is None:
