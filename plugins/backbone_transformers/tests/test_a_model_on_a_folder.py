@@ -139,6 +139,16 @@ def test_an_import_answers_at_once(folder_of, tmp_path):
     assert answer.text == known.decode(ids.tolist(), skip_special_tokens=True)
 
 
+def test_an_import_tells_what_it_leaves_out_of_a_search(folder_of, tmp_path):
+    folder = shutil.copytree(folder_of("t5"), tmp_path / "folder")
+    file = folder / "generation_config.json"
+    asked = {"encoder_no_repeat_ngram_size": 2, "begin_suppress_tokens": [9], "num_beams": 2}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asked}))
+    lines = import_run(folder, tmp_path / "run").lines()
+    told = [line for line in lines if line.startswith("left out")]
+    assert len(told) == 1 and "encoder_no_repeat_ngram_size=2" in told[0]
+
+
 def test_whisper_hears_as_in_transformers(folders, tmp_path):
     from transformers import WhisperFeatureExtractor
 
