@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ofa_backbone_transformers.folder import read_json
+from ofa_backbone_transformers.folder import BackboneError, read_json
 from ofa_backbone_transformers.loading import class_of
 from ofa_backbone_transformers.tokens import text_block
 from ofacore.parts import quiet_transformers
-from ofacore.protocols import BOS, EOS, Vocabulary
+from ofacore.protocols import BOS, EOS, MASK, UNK, Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -23,6 +23,8 @@ _WHISPER = "adapters.whisper."
 _GENERATION = "generation_config.json"
 _NO_TIMES = "no_timestamps_token_id"
 _START_AND_ONE = 2
+_READ = {"unk": UNK, "mask": MASK}
+"""Tokens that a source may hold and that no answer does."""
 
 
 @torch.no_grad()
@@ -45,6 +47,9 @@ def write_folder(
         state: The whole model's, for rows of tokens.
         vocabulary: Its blocks.
         ahead: Number of a token that the decoder reads before the start of a target -> its row [H].
+
+    Raises:
+        BackboneError: The head has a table of its own, and the folder's model has none.
     """
     with quiet_transformers():
         model = class_of(config)._from_config(config, dtype=torch.float32)
@@ -62,8 +67,7 @@ def write_folder(
         for number in ahead.keys() - {special["eos"]}:
             rows[number] = ahead[number]
         model.get_input_embeddings().weight.copy_(rows)
-        if f"embedding.{text}.output" in state:
-            model.get_output_embeddings().weight.copy_(_rows(state, text, ".output", special))
+        _write_head(model, state, text, special)
         _write_bias(model, state, text)
         model.save_pretrained(folder)
 
@@ -113,12 +117,32 @@ def _rows(
 ) -> Tensor:
     """[V, H]: where a core token stood for one of the model's own, what it has learned."""
     rows, core = state[f"embedding.{text}{suffix}"].clone(), state[f"embedding.core{suffix}"]
+    if not suffix:
+        read = {special[name]: token for name, token in _READ.items() if name in special}
+        for number, token in read.items():
+            rows[number] = core[token]
     rows[special["eos"]] = core[EOS]
     start = special.get("start", special["eos"])
     first = special.get("bos", start) if start == special["eos"] else start
     if first != special["eos"] and not suffix:
         rows[first] = core[BOS]
     return rows
+
+
+def _write_head(
+    model: Any, state: Mapping[str, Tensor], text: str, special: Mapping[str, int]
+) -> None:
+    """The rows of the output, where these are not those of the input."""
+    table, output = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    own = f"embedding.{text}.output" in state
+    if own and output is table:
+        raise BackboneError(
+            "the model's head has a table of its own (model.tied_head: false), which a folder with one table has no "
+            "place for; choose --format ofa"
+        )
+    if output is not table:
+        rows = _rows(state, text, ".output", special) if own else table
+        output.copy_(rows)
 
 
 def _write_bias(model: nn.Module, state: Mapping[str, Tensor], text: str) -> None:

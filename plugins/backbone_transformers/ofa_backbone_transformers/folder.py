@@ -25,8 +25,8 @@ _SPECIAL = {
     "eos": "eos_token_id",
     "pad": "pad_token_id",
     "start": "decoder_start_token_id",
-    "forced": "forced_bos_token_id",
 }
+_FORCED = "forced_bos_token_id"
 
 
 class BackboneError(PluginError):
@@ -75,6 +75,9 @@ def special_tokens(options: Options) -> dict[str, int]:
         number = number[0] if isinstance(number, list) and number else number
         if isinstance(number, int):
             found[name] = number
+    forced = (generation_settings(options) or read_json(folder / "config.json")).get(_FORCED)
+    if isinstance(forced, int):
+        found["forced"] = forced
     return {**_named_tokens(folder), **found}
 
 
@@ -114,9 +117,18 @@ def prompt_tokens(options: Options) -> list[int]:
     special = special_tokens(options)
     start = special.get("start", special.get("eos", 0))
     names = list(options.get("prompt") or ())
-    if not names and config.model_type == "whisper":
+    if names:
+        return [start, *_numbers(names, folder)]
+    if config.model_type == "whisper":
         return [start, *_prompt_of_whisper(folder, generation_settings(options))]
-    return [start, *_numbers(names, folder)]
+    return [start, *_forced_tokens(special, start)]
+
+
+def _forced_tokens(special: Mapping[str, int], start: int) -> list[int]:
+    """What `generate` puts behind the start, unless a target begins with `<eos>` and `<bos>`, which says the same."""
+    forced = special.get("forced")
+    begins_so = start == special.get("eos") and forced == special.get("bos")
+    return [] if forced is None or begins_so else [forced]
 
 
 def _prompt_of_whisper(folder: Path, generation: Mapping[str, Any]) -> list[int]:

@@ -51,12 +51,14 @@ def settings(options: Options) -> dict[str, Any]:
     if "eos" not in special:
         raise BackboneError(f"'{folder}': its configuration names no eos_token_id")
     prompt = prompt_tokens(options)
-    starts = _starts(special | ({"start": prompt[-1]} if prompt else {}), bool(prompt))
+    special |= {"start": prompt[-1]} if prompt else {}
+    starts = _starts(special, bool(prompt))
     hears = config.model_type == "whisper"
     tokenizer = tokenizer_of(folder)
     around: bool | str = False
     if not hears:
         around = _boundaries(tokenizer, folder, special)
+        _check_start(folder, special, around, starts)
     model = {
         **_sizes(config),
         "tied_head": bool(config.tie_word_embeddings),
@@ -133,6 +135,20 @@ def _boundaries(tokenizer: Tokenizer, folder: Path, special: Mapping[str, int]) 
             "only <bos> in front and <eos> behind can be written by a model of this kind"
         )
     return _BOUNDARIES[bool(around[0]), bool(around[1])]
+
+
+def _check_start(folder: Path, special: Mapping[str, int], around: bool | str, starts: str) -> None:
+    """`<bos>` has one row, of what a target begins with, where that is no `<eos>`.
+
+    Raises:
+        BackboneError: A source begins with another token.
+    """
+    first, start = special.get("bos"), special.get("start", special.get("bos"))
+    if around in (True, "bos") and starts == "bos" and first != start:
+        raise BackboneError(
+            f"the tokenizer of '{folder}' puts the token {first} in front of a text, and an answer begins behind the "
+            f"token {start}; a model here has one <bos> for both: leave out the option prompt, or take another model"
+        )
 
 
 def _has_bias(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from ofa_foreign.importing import import_run
 from ofacore import Generalist, Task
 from ofacore.batching.collate import collate
 from ofacore.ground.errors import UserError
+from ofacore.protocols import MASK, UNK
 
 PICTURE = np.zeros((32, 32, 3), np.uint8)
 ROWS = [
@@ -100,6 +101,33 @@ def test_the_folder_that_is_written_gives_the_same(trained, tmp_path):
     assert torch.allclose(losses(model)[read], losses(again)[read], atol=1e-4), kept
 
 
+def test_rows_that_a_source_reads_are_written_as_they_were_learned(folder_of, tmp_path):
+    rows = [{"a": "the <mask> sat", "b": "on"}, {"a": "<mask><unk> red", "b": "sun"}]
+    task = Task("fill", "[TEXT:a,specials] -> [TEXT:b]", train=rows)
+    model = made(folder_of("bart"), [task])
+    adamw = {"name": "adamw", "lr": 1e-2}
+    model.fit(steps=3, samples=2, out=tmp_path / "run", precision="fp32", optimizer=adamw)
+    out = export_run(tmp_path / "run", tmp_path / "out", "transformers")
+    theirs = AutoModelForSeq2SeqLM.from_pretrained(out).get_input_embeddings().weight
+    core = model.model.portable_state()["embedding.core"]
+    before = AutoModelForSeq2SeqLM.from_pretrained(folder_of("bart")).get_input_embeddings().weight
+    for token, number in ((UNK, 3), (MASK, 4)):
+        assert torch.equal(theirs[number], core[token])
+        assert not torch.allclose(theirs[number], before[number], atol=1e-3)
+
+
+def test_a_head_that_shares_its_table_against_the_folder_is_written_or_refused(folder_of, tmp_path):
+    model = made(folder_of("llama"), TASKS[1:], tied_head=True)
+    model.save(tmp_path / "tied")
+    out = export_run(tmp_path / "tied", tmp_path / "out", "transformers")
+    theirs = AutoModelForCausalLM.from_pretrained(out)
+    assert torch.equal(theirs.lm_head.weight, theirs.get_input_embeddings().weight)
+    made(folder_of("gpt2"), TASKS[1:], tied_head=False).save(tmp_path / "own")
+    with pytest.raises(UserError, match="tied_head: false.*--format ofa"):
+        export_run(tmp_path / "own", tmp_path / "other", "transformers")
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("family", ["bart", "llama"])
 def test_activations_computed_again_give_the_same_gradients(family, folder_of):
     plain = made(folder_of(family))
@@ -137,6 +165,16 @@ def test_an_import_answers_at_once(folder_of, tmp_path):
     ids = theirs.generate(torch.tensor([known.encode("the cat").ids]), max_new_tokens=9)[0]
     answer = model.infer("imported", {"text": "the cat"}, max_length=9)
     assert answer.text == known.decode(ids.tolist(), skip_special_tokens=True)
+
+
+def test_an_import_tells_what_it_leaves_out_of_a_search(folder_of, tmp_path):
+    folder = shutil.copytree(folder_of("t5"), tmp_path / "folder")
+    file = folder / "generation_config.json"
+    asked = {"encoder_no_repeat_ngram_size": 2, "begin_suppress_tokens": [9], "num_beams": 2}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asked}))
+    lines = import_run(folder, tmp_path / "run").lines()
+    told = [line for line in lines if line.startswith("left out")]
+    assert len(told) == 1 and "encoder_no_repeat_ngram_size=2" in told[0]
 
 
 def test_whisper_hears_as_in_transformers(folders, tmp_path):

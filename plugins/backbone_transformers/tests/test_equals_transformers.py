@@ -11,8 +11,10 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from ofa_foreign.exporting import export_run
 from ofacore import Generalist, Task
 from ofacore.batching.collate import collate
+from ofacore.ground.errors import UserError
 from ofacore.protocols import EOS, SEP
 
 ROWS = [
@@ -113,6 +115,46 @@ def test_every_end_ends_a_text(folder_of, tmp_path):
     pair.ours.save(tmp_path / "saved")
     again = Generalist.from_pretrained(tmp_path / "saved")
     assert again.model.backbone.ends == [more]
+
+
+def test_a_forced_first_token_stands_before_an_answer(folder_of, tmp_path):
+    forced = 20
+    folder = shutil.copytree(folder_of("t5"), tmp_path / "folder")
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "forced_bos_token_id": forced}))
+    pair = Pair(folder)
+    plain = Pair(folder_of("t5")).ours
+    for strategy, beams in (("greedy", 1), ("beam", 3)):
+        search = {"strategy": strategy, "beam": 3, **LIKE_THEIRS, "max_length": LONGEST - 1}
+        found = [one.text for one in pair.ours.infer("t", ROWS, **search)]
+        begin = pair.tokenizer.decode([forced])
+        assert [begin + text for text in found] == [pair.their_text(row, beams) for row in ROWS]
+        assert found != [one.text for one in plain.infer("t", ROWS, **search)]
+    pair.ours.save(tmp_path / "saved")
+    out = export_run(tmp_path / "saved", tmp_path / "out", "transformers")
+    assert json.loads((out / "generation_config.json").read_text())["forced_bos_token_id"] == forced
+
+
+def test_a_forced_bos_of_an_older_folder_counts(folder_of, tmp_path):
+    folder = shutil.copytree(folder_of("bart"), tmp_path / "folder")
+    (folder / "generation_config.json").unlink()
+    file = folder / "config.json"
+    content = json.loads(file.read_text())
+    content["forced_bos_token_id"] = content["bos_token_id"]
+    file.write_text(json.dumps(content))
+    pair = Pair(folder)
+    assert pair.ours.assembly.config.model.target_start == "eos bos"
+    search = {**LIKE_THEIRS, "max_length": LONGEST - 1}
+    found = pair.ours.infer("t", ROWS, strategy="greedy", **search)
+    assert [one.text for one in found] == [pair.their_text(row, 1) for row in ROWS]
+
+
+def test_one_token_cannot_begin_a_source_and_another_an_answer(folder_of):
+    tokenizer = Tokenizer.from_file(str(folder_of("bart") / "tokenizer.json"))
+    named = {"name": "transformers", "path": str(folder_of("bart"))}
+    named["prompt"] = [tokenizer.id_to_token(270)]
+    with pytest.raises(UserError, match="the token 2 in front of a text.*behind the token 270"):
+        Generalist.create([Task("t", "[TEXT:a] -> [TEXT:b]", train=ROWS)], backbone=named)
 
 
 def test_sep_counts_where_a_task_has_several_values(folder_of):

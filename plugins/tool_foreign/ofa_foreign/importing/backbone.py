@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_foreign.formats.bart_search import search_of
+from ofa_foreign.formats.bart_search import search_of, settings_of
 from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig
 from ofacore.generalist.facade import Generalist, build_model
@@ -36,8 +36,10 @@ def is_for_backbone(path: Path, registry: Registry) -> bool:
     return known and BACKBONE in registry.names("backbone")
 
 
-def on_backbone(path: Path, instructions: Sequence[str], registry: Registry) -> Generalist:
-    """The model in a folder, with tasks that ask it.
+def on_backbone(
+    path: Path, instructions: Sequence[str], registry: Registry
+) -> tuple[Generalist, tuple[str, ...]]:
+    """The model in a folder, with tasks that ask it, and what of its generation has no counterpart here.
 
     Args:
         path: The folder.
@@ -56,8 +58,8 @@ def on_backbone(path: Path, instructions: Sequence[str], registry: Registry) -> 
     }
     run = RunConfig.model_validate({**config.model_dump(exclude_unset=True), "tasks": tasks})
     assembly = _assembled(with_backbone_settings(run, registry), registry)
-    assembly.config = _with_search(assembly.config, path, assembly.vocabulary)
-    return Generalist(assembly, build_model(assembly))
+    assembly.config, left_out = _with_search(assembly.config, path, assembly.vocabulary)
+    return Generalist(assembly, build_model(assembly)), left_out
 
 
 def with_attributes(instruction: str, slots: Mapping[str, str]) -> str:
@@ -118,9 +120,13 @@ def _assembled(config: RunConfig, registry: Registry) -> Assembly:
     return Assembly.restore(state, artifacts, registry)
 
 
-def _with_search(config: RunConfig, path: Path, vocabulary: Vocabulary) -> RunConfig:
-    """The configuration with options of generation as the folder has them, as far as there is something like them."""
-    said, generation = _json(path / "config.json"), _json(path / "generation_config.json")
+def _with_search(
+    config: RunConfig, path: Path, vocabulary: Vocabulary
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """The configuration with options of generation as the folder has them, and those that there is nothing like."""
+    said = _json(path / "config.json")
+    generation = settings_of(said, _json(path / "generation_config.json"))
+    early = generation.pop("begin_suppress_tokens", None) or ()
     most = said.get("max_position_embeddings") or said.get("max_target_positions") or _UNBOUNDED
     sizes = {**said, "max_position_embeddings": most}
     search = search_of(sizes, generation, path)
@@ -128,7 +134,6 @@ def _with_search(config: RunConfig, path: Path, vocabulary: Vocabulary) -> RunCo
     first = vocabulary.offset(text)
     options: dict[str, Any] = {k: v for k, v in search.options.items() if k != "core_tokens"}
     banned = [_our_ids(first, ids) for ids in search.banned]
-    early = generation.get("begin_suppress_tokens") or ()
     ends = generation.get("eos_token_id", said.get("eos_token_id"))
     ends = ends if isinstance(ends, list) else [ends]
     banned += [(BOS, first + number) for number in early if number not in ends]
@@ -136,7 +141,8 @@ def _with_search(config: RunConfig, path: Path, vocabulary: Vocabulary) -> RunCo
         options["min_length"] = max(1, int(options.get("min_length", 0)))
     if banned:
         options["banned_tokens"] = tuple(banned)
-    return config.model_copy(update={"generation": {**options, **config.generation}})
+    found = config.model_copy(update={"generation": {**options, **config.generation}})
+    return found, search.left_out
 
 
 def _our_ids(first: int, ids: Sequence[int]) -> tuple[int, ...]:

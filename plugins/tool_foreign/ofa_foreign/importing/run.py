@@ -174,12 +174,12 @@ def _on_backbone(
     path: Path, out: Path, instructions: Sequence[str], registry: Registry
 ) -> ImportReport:
     """A folder of transformers becomes a run that stands on it."""
-    made = on_backbone(path, instructions, registry)
+    made, left_out = on_backbone(path, instructions, registry)
     write_run(made, out)
     tasks = {name: str(task.instruction) for name, task in made.assembly.config.tasks.items()}
     sizes = sum(tensor.numel() for tensor in made.model.portable_state().values())
     return ImportReport(
-        out, "transformers", tasks, sizes, made.assembly.vocabulary.size, (), (), ()
+        out, "transformers", tasks, sizes, made.assembly.vocabulary.size, (), (), left_out
     )
 
 
