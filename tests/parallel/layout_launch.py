@@ -28,7 +28,9 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "biased", "whole heads"]),
         "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, SPLIT),
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
-        "experts": lambda: gradients_case({"expert": 2}, [*FEW, "learned", "leaning", "shared"]),
+        "experts": lambda: gradients_case(
+            {"expert": 2}, [*FEW, "learned", "leaning", "shared", "low-rank experts"]
+        ),
         "fsdp": lambda: gradients_case({"fsdp": True}, [*FEW, "shared"]),
         "tensor and replicas": lambda: gradients_case({"tensor": 2}, FEW),
         "tensor and data": lambda: gradients_case(
