@@ -340,6 +340,7 @@ class UniversalModel(nn.Module):
 
     def _through(self, method: str, states: Tensor, *rest: Any) -> Tensor:
         """What `Backbone.encode` or `Backbone.decode` gives for states [N, H]."""
+        states = fsdp.as_on_every_rank(states)
         with Blame(self._owner("backbone", self.config.backbone), method):
             found: Tensor = getattr(self.backbone, method)(states, *rest)
             if not isinstance(found, Tensor) or found.shape != states.shape:

@@ -31,7 +31,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "experts": lambda: gradients_case(
             {"expert": 2}, [*FEW, "learned", "leaning", "shared", "low-rank experts"]
         ),
-        "fsdp": lambda: gradients_case({"fsdp": True}, [*FEW, "shared"]),
+        "fsdp": lambda: gradients_case({"fsdp": True}, [*FEW, "shared", "low-rank experts"]),
         "tensor and replicas": lambda: gradients_case({"tensor": 2}, FEW),
         "tensor and data": lambda: gradients_case(
             {"tensor": 2, "sequence": True, "zero": True}, FEW
