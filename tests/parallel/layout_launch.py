@@ -61,6 +61,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "collective adapter": lambda: runs.mixed_modalities(runs.coupled),
         "nan": lambda: runs.fault_case("nan"),
         "memory": lambda: runs.fault_case("memory"),
+        "memory, contrast": lambda: runs.fault_case("memory", "contrast"),
         "dropout": lambda: runs.dropout_case(tensor=2),
         "dropout, sequence": lambda: runs.dropout_case(tensor=2, sequence=True),
         "decoding": lambda: runs.decoding_case(tensor=2, sequence=True),
