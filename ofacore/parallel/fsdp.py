@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ofacore.parallel.process_groups import data_group, layout
 
@@ -42,16 +42,6 @@ def shard(layers: Iterable[nn.Module], dtype: torch.dtype | None = None) -> None
         for name, parameter in layer.named_parameters():
             for key, value in marks[name].items():
                 setattr(parameter, key, value)
-
-
-def as_on_every_rank(states: Tensor) -> Tensor:
-    """What split layers read, with a gradient: without one a layer sums its gradients later than other ranks do.
-
-    Embeddings have none where all of them are frozen. What a rank without positions computes in their place has.
-    """
-    if not layout().fsdp or not torch.is_grad_enabled() or states.requires_grad:
-        return states
-    return states.detach().requires_grad_(True)
 
 
 def _marks_of(parameter: nn.Parameter) -> dict[str, Any]:

@@ -61,6 +61,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "prefix": PrefixConfig(length=3),
     },
     "low-rank experts": {"experts": "modality", "lora": LoraConfig(rank=2, alpha=0.1)},
+    "frozen encoder": {
+        "experts": "modality",
+        "lora": LoraConfig(rank=2, alpha=0.1, targets=("decoder",)),
+    },
     "whole heads": {"positions": "whole_heads"},
     "biased": {"positions": "untied", "output_bias": True, "separator": False},
 }

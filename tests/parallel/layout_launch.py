@@ -29,9 +29,12 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, SPLIT),
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
         "experts": lambda: gradients_case(
-            {"expert": 2}, [*FEW, "learned", "leaning", "shared", "low-rank experts"]
+            {"expert": 2},
+            [*FEW, "learned", "leaning", "shared", "low-rank experts", "frozen encoder"],
         ),
-        "fsdp": lambda: gradients_case({"fsdp": True}, [*FEW, "shared", "low-rank experts"]),
+        "fsdp": lambda: gradients_case(
+            {"fsdp": True}, [*FEW, "shared", "low-rank experts", "frozen encoder"]
+        ),
         "tensor and replicas": lambda: gradients_case({"tensor": 2}, FEW),
         "tensor and data": lambda: gradients_case(
             {"tensor": 2, "sequence": True, "zero": True}, FEW
