@@ -31,12 +31,13 @@ from ofacore.model.pipeline.stages import cut_model
 from ofacore.parallel import process_groups as groups
 from ofacore.parallel.agreement import all_succeeded, check_started_alike
 from ofacore.parallel.process import tune_process
+from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import Registry
 from ofacore.plugin.blame import who
 from ofacore.plugin.guard import built_by
 from ofacore.plugin.hooks import RunHooks, TrainingRun
 from ofacore.protocols import Schedule, ScheduleContext, TaskShare, Tracker
-from ofacore.setup.layout_check import aggregator_problems
+from ofacore.setup.layout_check import aggregator_problems, criterion_problems
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.checkpointing import Checkpointing
 from ofacore.training.callbacks.end_mark import EndMark
@@ -73,10 +74,13 @@ def fit(
     Raises:
         UserError: There is nothing to train on, the folder holds another run, or a fault limit was reached.
     """
-    config = generalist.assembly.config.train
-    if problems := aggregator_problems(
-        generalist.assembly.config, generalist.assembly.registry, groups.layout()
-    ):
+    assembly = generalist.assembly
+    config = assembly.config.train
+    run = PlannedRun(assembly.config, assembly.registry, assembly.plans)
+    if problems := [
+        *aggregator_problems(assembly.config, assembly.registry, groups.layout()),
+        *criterion_problems(run, groups.layout()),
+    ]:
         raise ConfigError(problems)
     check_alike(generalist)
     place = check_folder_together(folder, resume)

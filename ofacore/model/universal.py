@@ -40,6 +40,7 @@ from ofacore.model.weights.named import (
 from ofacore.model.weights.prefix import add_prefixes
 from ofacore.model.weights.row_tasks import RowTasks
 from ofacore.parallel import fsdp
+from ofacore.parallel.agreement import as_on_every_rank
 from ofacore.parallel.process_groups import expert_size, layout
 from ofacore.parallel.sync_batch_norm import uncounted
 from ofacore.plan import criterion_key
@@ -273,7 +274,8 @@ class UniversalModel(nn.Module):
             else:
                 place = partial(_embed_place, call, side.layout)
                 parts.append(self._raw(name, call, side.layout.coordinates[call.index], place))
-        return self._assembled(name, side, calls, parts), zeros
+        states = self._assembled(name, side, calls, parts)
+        return None if states is None else as_on_every_rank(states), zeros
 
     def _assembled(
         self,

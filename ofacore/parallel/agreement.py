@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from ofacore.ground.errors import UserError
 from ofacore.parallel.process_groups import (
@@ -47,6 +49,17 @@ def of_the_model(value: T) -> list[T]:
 def in_lockstep() -> bool:
     """Whether data ranks talk to each other within every micro-batch, so that all must compute equally many."""
     return layout().expert > 1 or layout().fsdp
+
+
+def as_on_every_rank(states: Tensor) -> Tensor:
+    """What layers read that data ranks compute together, with a gradient: all then communicate in the backward pass.
+
+    Without one they would not, or in another order: embeddings have none where all of them are frozen, what a rank
+    without positions computes in their place has.
+    """
+    if states.requires_grad or not (torch.is_grad_enabled() and in_lockstep()):
+        return states
+    return states.detach().requires_grad_(True)
 
 
 def stop_reason(own: str) -> str:

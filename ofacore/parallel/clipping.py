@@ -25,6 +25,7 @@ def gradient_norm(
     masters: Mapping[str, Tensor],
     counted: Callable[[str], bool],
     everywhere: bool,
+    device: torch.device,
 ) -> Tensor:
     """Norm of all gradients, every parameter counted once, however many processes hold it or parts of it.
 
@@ -33,11 +34,12 @@ def gradient_norm(
         masters: Name -> tensor that holds the gradient in ``grad``.
         counted: Whether this stage counts a parameter that several stages may hold.
         everywhere: Over all processes, which must call this together; otherwise over what this one holds alone.
+        device: Where this process computes.
     """
     held = {name: master.grad for name, master in masters.items() if master.grad is not None}
     if not everywhere or layout().single:
         return torch.nn.utils.get_total_norm(list(held.values()), foreach=True)
-    squares = torch.zeros(3, dtype=torch.float32, device=_device(masters))
+    squares = torch.zeros(3, dtype=torch.float32, device=device)
     for name, gradient in held.items():
         parameter = parameters[name]
         if counted(name) and (split_dim(parameter) is not None or tensor_rank() == 0):
@@ -49,7 +51,3 @@ def gradient_norm(
     if layout().fsdp:
         dist.all_reduce(squares[2], group=data_group())
     return squares.sum().sqrt()
-
-
-def _device(masters: Mapping[str, Tensor]) -> torch.device:
-    return next((master.device for master in masters.values()), torch.device("cpu"))

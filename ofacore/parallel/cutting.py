@@ -24,6 +24,14 @@ def refusal(criterion: str, need: str) -> str:
     return f"criterion '{criterion}' {_REFUSED[need]}; use --pp 1, or another criterion"
 
 
+def refusal_in_step(criterion: str, flag: str) -> str:
+    """Why a criterion that needs a rollout does not work where data ranks compute every layer together."""
+    return (
+        f"criterion '{criterion}' trains on sequences sampled from the model, each data rank on its own; with {flag} "
+        f"they compute every layer together; leave {flag} out, or use another criterion"
+    )
+
+
 def cut(costs: Sequence[float], stages: int) -> tuple[range, ...]:
     """Cut a chain into contiguous stages so that the most expensive one costs as little as possible.
 

@@ -12,7 +12,7 @@ from ofacore.config.model_section import ModelConfig
 from ofacore.config.schema import ParallelConfig, RunConfig
 from ofacore.config.sizes import ModelSizeError, Sizes, expert_sizes, resolve
 from ofacore.model.backbone.divisions import asked, cannot_divide
-from ofacore.parallel.cutting import refusal
+from ofacore.parallel.cutting import refusal, refusal_in_step
 from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 from ofacore.plan import TaskPlan
 from ofacore.plan.planned_run import PlannedRun
@@ -138,18 +138,28 @@ def aggregator_problems(
     return [Problem("train.aggregator.name", problem)]
 
 
-def stage_problems(run: PlannedRun) -> list[Problem]:
-    """Criteria of a run's tasks that do not work across pipeline stages; the rest of the run must be right.
+def criterion_problems(run: PlannedRun, layout: ProcessGrid | None = None) -> list[Problem]:
+    """Criteria of a run's tasks that do not work as processes share the work; the rest of the run must be right.
 
-    Implementations are loaded, since a criterion itself says what it needs.
+    Implementations are loaded where it matters, since a criterion itself says what it needs.
+
+    Args:
+        run: Its tasks.
+        layout: How processes share the work; default: as configured.
     """
-    if run.config.parallel.pp == 1:
+    layout = layout or layout_of(run.config.parallel)
+    together = {"--ep": layout.expert > 1, "--fsdp": layout.fsdp}
+    flags = [flag for flag, used in together.items() if used]
+    if layout.pipeline == 1 and not flags:
         return []
     found: list[Problem] = []
     for name, plan in run.plans.items():
         for criterion in _criteria(plan):
             needs = sorted(run.registry.load("criterion", criterion).needs)
-            found += [Problem(f"tasks.{name}", refusal(criterion, need)) for need in needs]
+            if layout.pipeline > 1:
+                found += [Problem(f"tasks.{name}", refusal(criterion, need)) for need in needs]
+            elif "rollout" in needs:
+                found.append(Problem(f"tasks.{name}", refusal_in_step(criterion, flags[0])))
     return found
 
 

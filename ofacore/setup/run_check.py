@@ -15,7 +15,7 @@ from ofacore.plan.planned_run import PlannedRun, plan_each, planned_of
 from ofacore.plugin import Registry
 from ofacore.protocols import RowError
 from ofacore.setup.backbone_settings import with_backbone_settings
-from ofacore.setup.layout_check import aggregator_problems, layout_problems, stage_problems
+from ofacore.setup.layout_check import aggregator_problems, criterion_problems, layout_problems
 from ofacore.sources import Source, open_source
 
 
@@ -84,7 +84,7 @@ def checked_run(
     found += [*data.problems, *_sizes(config), *layout_problems(config, registry=registry)]
     run = PlannedRun(config, registry, planned_of(attempts))
     if not found:
-        found = [*aggregator_problems(config, registry), *stage_problems(run)]
+        found = [*aggregator_problems(config, registry), *criterion_problems(run)]
     if found:
         raise ConfigError(found)
     return run

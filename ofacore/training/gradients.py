@@ -41,9 +41,9 @@ _STAGE_SEEDS = 2_147_483_647
 
 
 class _DoesNotFit(Exception):
-    """Out of memory on the micro-batch at ``place``."""
+    """Out of memory on the micro-batch at ``place``; None: on one of another data rank."""
 
-    def __init__(self, place: int) -> None:
+    def __init__(self, place: int | None) -> None:
         self.place = place
         super().__init__(place)
 
@@ -181,7 +181,8 @@ class GradientPass:
         try:
             done = self._pass(data.number, batches, scale, search)
         except _DoesNotFit as fault:
-            outcome = self._halve_for_memory(data, batches, fault.place)
+            if fault.place is not None:
+                outcome = self._halve_for_memory(data, batches, fault.place)
         else:
             wrong = done.unread is not None and not self._read(done)
             cut = {} if search else _halved(data, batches, done.suspects)
@@ -354,15 +355,32 @@ class GradientPass:
     ) -> StepGradients | None:
         if not self.sees_whole_step(batches):
             return None
-        cache = StepCache(self.model)
-        for place, batch in enumerate(self._in_step(batches)):
-            self._seed(step, place)
-            try:
-                with BlamingBatch(batch.samples):
-                    cache.collect(self._placed(batch), place)
-            except (MemoryError, RuntimeError) as error:
-                raise_unless_memory(error, place)
+        cache, unfit = StepCache(self.model), None
+        try:
+            for place, batch in enumerate(self._in_step(batches)):
+                self._collect(cache, step, place, batch)
+        except _DoesNotFit as fault:
+            unfit = fault
+        self._check_all_fit(unfit)
         return self._collected(cache, batches, scale, done)
+
+    def _collect(self, cache: StepCache, step: int, place: int, batch: Batch) -> None:
+        self._seed(step, place)
+        try:
+            with BlamingBatch(batch.samples):
+                cache.collect(self._placed(batch), place)
+        except (MemoryError, RuntimeError) as error:
+            raise_unless_memory(error, place)
+
+    def _check_all_fit(self, unfit: _DoesNotFit | None) -> None:
+        """Before data ranks show each other what they have: one without memory has nothing to show.
+
+        Raises:
+            _DoesNotFit: On this process, or on another that goes on with halves.
+        """
+        others = self._cuts_alone() and any(everyones(unfit is not None))
+        if unfit is not None or others:
+            raise unfit or _DoesNotFit(None)
 
     def sees_whole_step(self, batches: Sequence[Batch]) -> bool:
         """Whether any data rank has a group whose criterion sees the whole step."""
@@ -398,7 +416,7 @@ class GradientPass:
             OutOfMemoryError: The other processes of the model, or of the step, are in the midst of it.
         """
         batch = batches[place]
-        alone = layout().tensor * layout().pipeline == 1 and not lockstep(self.model)
+        alone = self._cuts_alone()
         halves = [batch]
         if self.policy.out_of_memory == "split" and alone:
             halves = data.halves(batch)
@@ -412,6 +430,10 @@ class GradientPass:
         if not alone or data_size() == 1:
             raise error
         return Outcome(error=str(error))
+
+    def _cuts_alone(self) -> bool:
+        """Whether this process may cut a micro-batch: no other is in the midst of the same one."""
+        return layout().tensor * layout().pipeline == 1 and not lockstep(self.model)
 
     def _narrow(self, data: Step, batches: list[Batch], culprit: int | None) -> list[Fault]:
         """Halve the guilty micro-batch, or drop it where it cannot be halved.

@@ -33,14 +33,24 @@ def test_an_impossible_layout_is_refused_before_anything_starts(ofa, tmp_path, f
     assert not (tmp_path / "out").exists()
 
 
-def test_a_criterion_that_no_stage_can_compute_is_refused_before_anything_starts(ofa, tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "way_out"),
+    [
+        (["--pp", "2"], "use --pp 1"),
+        (["--fsdp"], "leave --fsdp out"),
+        (["--ep", "2", "--set", "model.experts=topk"], "leave --ep out"),
+    ],
+)
+def test_a_criterion_that_no_process_can_compute_alone_is_refused_before_anything_starts(
+    ofa, tmp_path, flags, way_out
+):
     run = Path(config(tmp_path))
     run.write_text(run.read_text().replace("[TEXT:b]", "[TEXT:b,criterion=self_critical]"))
     told = ofa(
-        "train", str(run), "--nproc", "2", "--pp", "2", "--out", str(tmp_path / "out"), code=2
+        "train", str(run), "--nproc", "2", *flags, "--out", str(tmp_path / "out"), code=2
     ).stderr
     assert "tasks.t: criterion 'self_critical' trains on sequences sampled from the model" in told
-    assert "use --pp 1" in told
+    assert way_out in told
     assert not (tmp_path / "out").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ofacore.generalist.low_rank import without_low_rank
 from ofacore.model.universal import UniversalModel
 from ofacore.plugin import UserError
 from ofacore.setup.layout_check import layout_problems
-from tests.model.layouts import collate, model, per_sample
+from tests.model.layouts import NEEDS, collate, model, per_sample
 from tests.model.test_batches import samples
 
 BY_TASK = LoraConfig(rank=2, per="task")
@@ -85,6 +86,18 @@ def test_gradients_reach_the_tasks_of_a_batch_alone_and_are_recomputed_alike():
     learned = {name for name, p in built.named_parameters() if p.grad is not None}
     assert learned and all(".low_rank.each.u." in name for name in learned)
     assert any(".cross.key_value." in name for name in learned)
+
+
+def test_a_task_without_positions_on_a_side_has_no_gradient_there():
+    """Beside several others, as beside one alone: a gradient of zeros would decay weights."""
+    needs = replace(NEEDS, tasks=(*NEEDS.tasks, "v"))
+    built, batch = stirred(model(needs, lora=BY_TASK)).train(), collate(samples())
+    layout = replace(batch.target.layout, tasks=(*batch.target.layout.tasks, "v"))
+    built.hidden(
+        replace(batch, target=replace(batch.target, layout=layout))
+    ).target.sum().backward()
+    learned = [name for name, p in built.named_parameters() if p.grad is not None]
+    assert learned and not any(".low_rank.each.v." in name for name in learned)
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,13 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "tensor": lambda: gradients_case({"tensor": 2}, [*FEW, "biased", "whole heads"]),
         "sequence": lambda: gradients_case({"tensor": 2, "sequence": True}, SPLIT),
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
-        "experts": lambda: gradients_case({"expert": 2}, [*FEW, "learned", "leaning", "shared"]),
-        "fsdp": lambda: gradients_case({"fsdp": True}, [*FEW, "shared"]),
+        "experts": lambda: gradients_case(
+            {"expert": 2},
+            [*FEW, "learned", "leaning", "shared", "low-rank experts", "frozen encoder"],
+        ),
+        "fsdp": lambda: gradients_case(
+            {"fsdp": True}, [*FEW, "shared", "low-rank experts", "frozen encoder"]
+        ),
         "tensor and replicas": lambda: gradients_case({"tensor": 2}, FEW),
         "tensor and data": lambda: gradients_case(
             {"tensor": 2, "sequence": True, "zero": True}, FEW
@@ -59,6 +64,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "collective adapter": lambda: runs.mixed_modalities(runs.coupled),
         "nan": lambda: runs.fault_case("nan"),
         "memory": lambda: runs.fault_case("memory"),
+        "memory, contrast": lambda: runs.fault_case("memory", "contrast"),
         "dropout": lambda: runs.dropout_case(tensor=2),
         "dropout, sequence": lambda: runs.dropout_case(tensor=2, sequence=True),
         "decoding": lambda: runs.decoding_case(tensor=2, sequence=True),

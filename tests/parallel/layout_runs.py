@@ -135,16 +135,18 @@ def poisoned(step: Any, bad: int) -> Any:
     return found
 
 
-def fault_case(kind: str) -> dict[str, Any]:
-    """A fault on the last rank alone: every rank hears of it, and the gradient is that of one process."""
+def fault_case(kind: str, scope: str = "squared") -> dict[str, Any]:
+    """A fault on the last rank alone: every rank hears of it, and the gradient is that of one process.
+
+    ``scope``: the criterion of all samples; ``contrast`` sees the whole step.
+    """
+    samples = make_samples(8, seed=3, scope=scope)
 
     def run(mine: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         model = SmallModel()
         optimizer = RunOptimizer(model, SGD)
         counters = FaultCounters(FaultConfig())
-        step = (
-            poisoned(None, 7) if kind == "nan" else small_step(make_samples(8, seed=3), (2, 4, 6))
-        )
+        step = poisoned(None, 7) if kind == "nan" else small_step(samples, (2, 4, 6))
         if kind == "memory":
             model.fail_on = fails_on_pairs
         found = GradientPass(model, optimizer, FaultConfig(), counters, 1).run(mine(step))

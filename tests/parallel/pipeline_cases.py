@@ -17,6 +17,7 @@ from torch import Tensor
 from ofacore import Generalist, Task
 from ofacore.batching.cursor import Cursor
 from ofacore.batching.steps import StepLoader
+from ofacore.config.model_section import LoraConfig
 from ofacore.config.train_section import FaultConfig, OptimizerConfig
 from ofacore.generalist.fitting import loader_settings, schedule, training_data
 from ofacore.ground.errors import UserError
@@ -83,6 +84,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "separator": False,
         "norm_per_adapter": True,
     },
+    "nothing to train on the last stage": {
+        "lora": LoraConfig(rank=2, alpha=0.1, targets=("encoder",))
+    },
+    "nothing to train before it": {"lora": LoraConfig(rank=2, alpha=0.1, targets=("decoder.2",))},
 }
 
 MIXED = ("image to text", "text to motion", "motion to text", "box", "repeat", "decoder only")

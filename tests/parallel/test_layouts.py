@@ -34,6 +34,7 @@ TWO = (
     "collective adapter",
     "nan",
     "memory",
+    "memory, contrast",
     "dropout",
     "dropout, sequence",
     "decoding",
@@ -151,7 +152,7 @@ def test_a_rank_with_text_and_one_with_pictures_give_the_gradient_of_both(
     check_equal_to_plain([{"": found} for found in two(name)])
 
 
-@pytest.mark.parametrize("kind", ["nan", "memory"])
+@pytest.mark.parametrize("kind", ["nan", "memory", "memory, contrast"])
 def test_every_rank_hears_of_a_fault_on_one(two: Results, kind: str) -> None:
     for found in two(kind):
         assert found["heard"] == found["told"]

@@ -110,6 +110,24 @@ def test_step_wide_and_ordinary_terms_share_a_step_with_dropout_repeated():
     assert not torch.equal(first["first.weight"], other["first.weight"])
 
 
+@pytest.mark.parametrize("scope", ["squared", "contrast"])
+def test_a_micro_batch_whose_losses_train_nothing_is_left_alone(scope):
+    """All layers that it goes through are frozen; others of the step are trained."""
+
+    def frozen() -> SmallModel:
+        model = SmallModel().requires_grad_(False)
+        model.heads["score" if scope == "contrast" else "vector"].requires_grad_(True)
+        return model
+
+    other = "squared" if scope == "contrast" else "contrast"
+    still = make_samples(4, seed=7, tasks=("m",), scope=scope)
+    mixed = [*still, *make_samples(4, seed=8, scope=other)]
+    whole, report, _ = gradient(frozen(), step_of(mixed))
+    split, again, _ = gradient(frozen(), step_of(mixed, (4,)))
+    assert_equal_gradients(whole, split)
+    assert report.norm > 0 and report.values == pytest.approx(again.values, rel=1e-5)
+
+
 def test_step_wide_gradient_is_right_by_finite_differences():
     samples = make_samples(6, seed=9, tasks=("m",), scope="contrast")
     model = SmallModel()

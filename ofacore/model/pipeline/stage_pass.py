@@ -25,7 +25,8 @@ class Boundary:
     decoded: Tensor | None
     """[M, H]: states of the decoder, once it has begun."""
     extra: Tensor
-    """[1, H]: its first number is the sum of the balance losses so far. As it always travels, so does a gradient."""
+    """[1, H]: its first number is the sum of the balance losses so far. As it always travels, so does a gradient, from
+    a stage that trains nothing too."""
 
     def pack(self) -> Tensor:
         """One tensor [rows, 1, H] of its own memory."""
@@ -80,7 +81,8 @@ def forward_stage(model: UniversalModel, batch: Batch, received: Tensor | None) 
 
 def _begun(model: UniversalModel, batch: Batch) -> tuple[Boundary, list[Tensor | None]]:
     weight = next(model.parameters())
-    extra = torch.zeros(1, model.sizes.hidden, dtype=weight.dtype, device=weight.device)
+    kind = {"dtype": weight.dtype, "device": weight.device}
+    extra = torch.zeros(1, model.sizes.hidden, **kind, requires_grad=True)
     source, zeros = model.stream("source", batch)
     return Boundary(source, None, extra), [*zeros]
 

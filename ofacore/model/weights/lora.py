@@ -20,7 +20,15 @@ from ofacore.model.weights.initial import normal
 from ofacore.model.weights.row_tasks import RowsOfTask, RowTasks, task_key
 from ofacore.parallel.process_groups import tensor_size
 from ofacore.parallel.regions import each_position_summed, summed, summed_by_position, to_parts
-from ofacore.parallel.sharding import mark_partial, mark_split, own_part, split_dim, whole_shape
+from ofacore.parallel.sharding import (
+    is_expert,
+    mark_expert,
+    mark_partial,
+    mark_split,
+    own_part,
+    split_dim,
+    whole_shape,
+)
 from ofacore.protocols import RowedBackbone, Side, TaskedBackbone
 
 MARK = ".low_rank."
@@ -28,7 +36,7 @@ MARK = ".low_rank."
 
 
 class LowRank(nn.Module):
-    """``x -> dropout(x) A^T B^T * alpha / rank``; B starts at zero. Split as the linear is.
+    """``x -> dropout(x) A^T B^T * alpha / rank``; B starts at zero. Split as the linear is, and held where it is.
 
     Args:
         linear: What it updates.
@@ -52,6 +60,8 @@ class LowRank(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.scale = config.alpha / config.rank
         self._mark(getattr(linear, "sequence_parallel", False))
+        if is_expert(linear.weight):  # type: ignore[arg-type]
+            mark_expert(self)
 
     def _mark(self, by_position: bool) -> None:
         if self.split is None:

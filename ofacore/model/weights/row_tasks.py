@@ -21,7 +21,7 @@ class RowTasks:
         self._streams: dict[Side, tuple[Tensor, tuple[str, ...]]] = {}
 
     def of(self, side: Side) -> list[RowsOfTask]:
-        """Tasks of one side, each with its rows."""
+        """Tasks of one side, each with its rows; a task without any takes no part."""
         return self._parts.get(side, [])
 
     def numbers(self, side: Side, tasks: Sequence[str]) -> Tensor:
@@ -42,7 +42,8 @@ class RowTasks:
             self._parts[side] = [(present[0], None)]
             return
         parts = torch.argsort(layout.task, stable=True).split(list(counts))
-        self._parts[side] = list(zip(layout.tasks, parts, strict=True))
+        named = zip(layout.tasks, parts, strict=True)
+        self._parts[side] = [(name, rows) for name, rows in named if sizes[name]]
 
     def note_one(self, task: str) -> None:
         """Everything that follows belongs to one task."""

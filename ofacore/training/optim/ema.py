@@ -49,7 +49,8 @@ class Ema:
         """Move the averages towards ``values`` (fp32 masters where there are some) after update number ``updates``."""
         share = 1 - min(self.decay, (1 + updates) / (10 + updates))
         targets = [local(values[name].detach()).float() for name in self.average]
-        torch._foreach_lerp_(list(self.average.values()), targets, share)
+        if targets:
+            torch._foreach_lerp_(list(self.average.values()), targets, share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

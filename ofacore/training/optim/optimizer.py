@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.config.train_section import OptimizerConfig
+from ofacore.parallel.agreement import of_the_model
 from ofacore.parallel.clipping import gradient_norm
 from ofacore.parallel.gradients import sum_gradients
 from ofacore.parallel.process_groups import data_group, layout, pipeline_group
@@ -36,7 +37,8 @@ class RunOptimizer:
     """Updates fp32 masters of the model's trained parameters; parameters without a gradient are left alone.
 
     Raises:
-        RuleError: A rule matches nothing, or all of them together freeze everything.
+        RuleError: A rule matches nothing, or all of them together freeze everything. A stage of a pipeline may have
+            nothing to train as long as another has.
 
     For fp32 parameters the master is the parameter. For others, gradients of every micro-batch are added up in fp32 as
     soon as autograd has them, and the new values are rounded back after the update. `exact` puts fp32 values of
@@ -53,6 +55,7 @@ class RunOptimizer:
     Attributes:
         masters: Parameter name -> fp32 tensor with ``grad``, of what this process holds.
         precision: ``bf16`` or ``fp32``: what weights are rounded to while they are computed with.
+        device: Where this process computes.
         owner_of: Parameter name -> rank that keeps its state, where data ranks share it; see `owners`.
     """
 
@@ -63,7 +66,7 @@ class RunOptimizer:
         self.config = config
         self._rows: Rows = getattr(model, "portable_rows", _whole)
         self.treatments = treatments(model, config)
-        if not self.treatments:
+        if not any(of_the_model(bool(self.treatments))):
             raise RuleError(
                 "train.optimizer.rules freeze every parameter: nothing is left to train"
             )
@@ -74,7 +77,9 @@ class RunOptimizer:
         self._own = [
             name for name, p in self.parameters.items() if is_owner(p, self.owner_of.get(name))
         ]
-        dtype = dtype or next(iter(self.parameters.values())).dtype
+        like = next(iter((*self.parameters.values(), *model.parameters())))
+        self.device = like.device
+        dtype = dtype or like.dtype
         self.masters = {
             name: _master(p, name in self._own, dtype) for name, p in self.parameters.items()
         }
@@ -159,11 +164,6 @@ class RunOptimizer:
             )
         return built
 
-    @property
-    def device(self) -> torch.device:
-        """Where this process computes."""
-        return next(iter(self.parameters.values())).device
-
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for tensor in (*self.parameters.values(), *self.masters.values()):
@@ -189,13 +189,14 @@ class RunOptimizer:
 
         ``everywhere=False``: of those that this process holds, which may call it alone.
         """
-        return gradient_norm(self.parameters, self.masters, self._counted, everywhere)
+        return gradient_norm(self.parameters, self.masters, self._counted, everywhere, self.device)
 
     @torch.no_grad()
     def clip(self, norm: float) -> None:
         """Scale gradients of total ``norm`` down to the limit of the configuration."""
-        if self.config.clip and norm > self.config.clip:
-            torch._foreach_mul_(self._gradients(), self.config.clip / (norm + 1e-6))
+        gradients = self._gradients()
+        if gradients and self.config.clip and norm > self.config.clip:
+            torch._foreach_mul_(gradients, self.config.clip / (norm + 1e-6))
 
     @torch.no_grad()
     def step(self, lr_factor: float) -> None:
