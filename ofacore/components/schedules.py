@@ -115,7 +115,12 @@ class ByWeights(_Drawn):
 
     def weights(self, step: int) -> dict[str, float]:
         given = self.options.get("weights") or {}
-        return {name: float(given.get(name, share.weight)) for name, share in self.tasks.items()}
+        found = {name: float(given.get(name, share.weight)) for name, share in self.tasks.items()}
+        if not any(weight > 0 for weight in found.values()):
+            raise ScheduleError(
+                f"train.schedule.options.weights: nothing to draw from; give one of {', '.join(found)} more than 0"
+            )
+        return found
 
 
 class RoundRobin(_Base):

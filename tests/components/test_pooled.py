@@ -64,6 +64,10 @@ def test_what_cannot_be_pooled_is_told() -> None:
         UserError, match="a label has 2 tokens, not 1; give the slot preprocess=category"
     ):
         PooledCrossEntropy().count({"ids": np.array([3, 4])})
+    each = _head()(torch.randn(6, 8), HeadContext((1,) * 6, ()))
+    labels, context = {"ids": torch.tensor([7, 8])}, CriterionContext((2, 4), {"ids": (1, 1)})
+    with pytest.raises(UserError, match="6 predictions for 2 items.* head=pooling,generator"):
+        PooledCrossEntropy()(each, labels, context)
 
 
 @pytest.mark.usefixtures("bf16_units")

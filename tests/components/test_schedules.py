@@ -130,6 +130,12 @@ def test_curriculum_joins_ramps_and_leaves():
             {"weights": {"captoin": 2}},
             "did you mean 'caption'",
         ),
+        (
+            schedules.ByWeights,
+            {"a": TaskShare(5), "b": TaskShare(5)},
+            {"weights": {"a": 0, "b": 0}},
+            "give one of a, b more than 0",
+        ),
         (schedules.Temperature, {"a": TaskShare(5)}, {"temperature": 0}, "must be above 0"),
         (
             schedules.Curriculum,

@@ -92,3 +92,18 @@ def test_a_model_without_a_contrast_says_so():
     model = Generalist.create([Task("say", "[TEXT:word] -> [TEXT:roman]", train=ROWS)], **SIZES)
     with pytest.raises(UserError, match="no head 'embedding'"):
         model.encode(LINE, {"word": "one"})
+
+
+def test_micro_batches_of_nothing_that_is_trained_are_passed_over(tmp_path):
+    tasks = [
+        Task("match", LINE, train=ROWS),
+        Task("tell", "[TEXT:word] -> [TEXT:roman]", train=ROWS),
+    ]
+    model = Generalist.create(tasks, dropout=0.0, **SIZES)
+    before = model.model.portable_state()
+    rules = [{"pattern": "^(?!backbone.decoder)", "freeze": True}]
+    settings = {"samples": 8, "micro_batch_samples": 2, "precision": "fp32"}
+    model.fit(steps=2, out=tmp_path / "run", optimizer={"rules": rules}, **settings)
+    after = model.model.portable_state()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed and all(name.startswith("backbone.decoder") for name in changed)

@@ -222,3 +222,20 @@ def test_labels_are_smoothed_as_each_training_asks(tmp_path: Path) -> None:
         generalist.fit(1, out=tmp_path / place, label_smoothing=share, **QUIET)
         assert smoothing(generalist) == share
         assert smoothing(Generalist.from_pretrained(tmp_path / place)) == share
+
+
+def test_what_rules_freeze_is_trained_by_the_next_training_without_them(tmp_path: Path) -> None:
+    generalist = Generalist.create([Task("t", FORMS["image to text"], train=ROWS)], **SMALL)
+    rules = [{"pattern": "backbone.encoder", "freeze": True}]
+    generalist.fit(2, out=tmp_path / "frozen", optimizer={"rules": rules}, **QUIET)
+    with pytest.raises(UserError, match="nothing is left to train"):
+        every = [{"pattern": ".", "freeze": True}]
+        generalist.fit(2, out=tmp_path / "none", optimizer={"rules": every}, **QUIET)
+    loaded = Generalist.from_pretrained(tmp_path / "frozen")
+    before = loaded.model.portable_state()
+    generalist.fit(2, out=tmp_path / "all", optimizer={}, **QUIET)
+    loaded.fit(2, out=tmp_path / "loaded", data={"t": ROWS}, optimizer={}, **QUIET)
+    found, expected = generalist.model.portable_state(), loaded.model.portable_state()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    encoder = [name for name in found if "backbone.encoder" in name]
+    assert not all(torch.equal(found[name], before[name]) for name in encoder)

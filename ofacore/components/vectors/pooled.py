@@ -108,7 +108,16 @@ class PooledCrossEntropy(nn.Module):
     def forward(
         self, prediction: TokenPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext
     ) -> Loss:
-        """Loss of each item; parts ``nll`` and ``accuracy``."""
+        """Loss of each item; parts ``nll`` and ``accuracy``.
+
+        Raises:
+            UserError: The head does not pool.
+        """
+        if len(prediction.hidden) != len(ctx.lengths):
+            raise UserError(
+                f"pooled_cross_entropy: its head gives {len(prediction.hidden)} predictions for "
+                f"{len(ctx.lengths)} items, not one for each; give the labels head=pooling,generator=pooling"
+            )
         local = prediction.local(labels["ids"])
         values, nll, right = prediction.cross_entropy(local, self.label_smoothing)
         return Loss(values, {"nll": nll.detach(), "accuracy": right.float()})

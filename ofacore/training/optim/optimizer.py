@@ -25,7 +25,7 @@ from ofacore.parallel.sharded_optimizer import (
 )
 from ofacore.parallel.sharding import from_all, is_sharded, local
 from ofacore.training.optim.muon import Muon
-from ofacore.training.optim.parameters import Treatment, freeze, treatments
+from ofacore.training.optim.parameters import Treatment, freeze, thaw, treatments
 from ofacore.training.optim.rounding import RoundedWeights
 from ofacore.training.state.portable_state import Rows, divided, gather
 from ofacore.training.training_errors import RuleError
@@ -62,11 +62,16 @@ class RunOptimizer:
     def __init__(
         self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype | None = None
     ) -> None:
-        freeze(model, config)
+        self._frozen = freeze(model, config)
         self.config = config
         self._rows: Rows = getattr(model, "portable_rows", _whole)
-        self.treatments = treatments(model, config)
+        try:
+            self.treatments = treatments(model, config)
+        except RuleError:
+            thaw(self._frozen)
+            raise
         if not any(of_the_model(bool(self.treatments))):
+            thaw(self._frozen)
             raise RuleError(
                 "train.optimizer.rules freeze every parameter: nothing is left to train"
             )
@@ -115,11 +120,15 @@ class RunOptimizer:
             yield
 
     def close(self, everywhere: bool = True) -> None:
-        """Leave the model to others: with fp32 values, without hooks. Gradients no longer reach the masters."""
+        """Leave the model to others: with fp32 values, without hooks, and trainable as it was.
+
+        Gradients no longer reach the masters.
+        """
         if self._weights is not None:
             self._weights.restore(everywhere)
         for hook in self._hooks:
             hook.remove()
+        thaw(self._frozen)
 
     def foreign_rows(self) -> set[str]:
         """Portable names of rounded weights whose exact values other processes keep."""

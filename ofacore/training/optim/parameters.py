@@ -27,15 +27,21 @@ class Treatment:
     weight_decay: float
 
 
-def freeze(model: nn.Module, config: OptimizerConfig) -> list[str]:
-    """Apply the rules that freeze; returns the names. To be called before optimiser and averages are made."""
+def freeze(model: nn.Module, config: OptimizerConfig) -> list[nn.Parameter]:
+    """Apply the rules that freeze; returns what was trainable before. To be called before averages are made."""
     frozen = []
     for name, parameter in model.named_parameters():
         rule = first_match(config.rules, name)
-        if rule is not None and rule.freeze:
+        if parameter.requires_grad and rule is not None and rule.freeze:
             parameter.requires_grad_(False)
-            frozen.append(name)
+            frozen.append(parameter)
     return frozen
+
+
+def thaw(frozen: Sequence[nn.Parameter]) -> None:
+    """Rules hold for a run: the next one may train what they froze."""
+    for parameter in frozen:
+        parameter.requires_grad_(True)
 
 
 def treatments(model: nn.Module, config: OptimizerConfig) -> dict[str, Treatment]:

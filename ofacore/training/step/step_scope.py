@@ -173,11 +173,10 @@ class StepCache:
     def _backward(cached: Sequence[Cached], total: Totals) -> Iterator[str]:
         """Gradients of own predictions; on the first data rank, of the criteria's parameters too."""
         own = [leaf for each in cached if each.place is not None for leaf in each.leaves.values()]
-        learned = {name: value for name, value in total.items() if value.requires_grad}
         if data_rank() == 0:
-            yield from backward(learned)
+            yield from backward(total)
         elif own:
-            yield from backward(learned, own)
+            yield from backward(total, own)
 
 
 def _taken_from(cached: Cached) -> dict[str, Tensor] | None:

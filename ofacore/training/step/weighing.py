@@ -222,8 +222,8 @@ def joined(totals: Sequence[Totals]) -> Totals:
 def backward(totals: Totals, inputs: Sequence[Tensor] | None = None) -> Iterator[str]:
     """The one place where gradients come from: each total's backward pass in turn, in the order of their names.
 
-    Yields the name of each total when its gradient stands where autograd leaves it. What nothing trained has a part in,
-    as where a task's layers are all frozen, gives none.
+    A total that no trained parameter has a part in is left out. Yields the name of each other one when its gradient
+    stands where autograd leaves it.
     """
     names = sorted(name for name, total in totals.items() if total.requires_grad)
     for name in names:
