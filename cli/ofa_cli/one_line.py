@@ -134,17 +134,19 @@ def one_line(
     entry: dict[str, Any] = {"instruction": instruction.strip(), "data": section}
     if metrics:
         entry["metrics"] = metrics
+    training: dict[str, Any] = _training(steps, scale.samples)
+    if _asked(settings, _EPOCHS):
+        del training["steps"]
+    if not joins:
+        training |= _OPTIMISER
     values = {
         "name": name,
         "tasks": {task: entry},
         "model": {**scale.model, "dropout": 0.05, "tied_head": False},
-        "train": {**_training(steps, scale.samples), **_OPTIMISER},
+        "train": training,
     }
-    if _asked(settings, _EPOCHS):
-        del values["train"]["steps"]
     if joins:
         del values["model"]
-        values["train"] = {key: v for key, v in values["train"].items() if key not in _OPTIMISER}
     text = show(RunConfig.model_validate(values), defaults=False)
     return OneLine(ConfigText(text, "(one line)"), tuple(_notes(rows, shares, metrics, data)))
 
