@@ -7,8 +7,6 @@ are dropped. Nothing is written before the first record.
 from __future__ import annotations
 
 import importlib
-import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, TextIO
 
 from ofacore.ground.errors import UserError
 from ofacore.ground.json_text import json_text
+from ofacore.ground.step_lines import keep_lines
 from ofacore.protocols import Record
 
 
@@ -28,7 +27,8 @@ class Jsonl:
 
     def __init__(self, folder: Path, options: Mapping[str, Any] | None = None) -> None:
         self.path = Path(folder) / "metrics.jsonl"
-        self._keep_until(int((options or {}).get("resume_step", 0)))
+        begun = int((options or {}).get("resume_step", 0))
+        keep_lines(self.path, lambda step: step <= begun)
         self._file: TextIO | None = None
 
     def log(self, record: Record) -> None:
@@ -49,15 +49,6 @@ class Jsonl:
         if file is not None:
             with suppress(OSError):  # what could not be written was told when it was logged
                 file.close()
-
-    def _keep_until(self, step: int) -> None:
-        if not self.path.exists():
-            return
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-        kept = [line for line in lines if _step_of(line) <= step]
-        temporary = self.path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, self.path)
 
 
 class TensorBoard:
@@ -128,11 +119,3 @@ def _unwritable(path: Path, error: OSError) -> TrackerError:
     return TrackerError(
         f"{path} cannot be written ({error.strerror or error}); make room there, then go on by resuming"
     )
-
-
-def _step_of(line: str) -> float:
-    """Step of a line; infinity where the line was cut off while it was written."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -29,6 +30,8 @@ from ofacore.training.step.faults import FaultCounters
 from ofacore.training.step.pass_report import StepReport
 from ofacore.training.stop import ECHO, StopRequest, stop_on_signals
 from ofacore.training.training_errors import RolloutMissingError
+
+logger = logging.getLogger("ofacore.training")
 
 Rollout = Callable[[Step, nn.Module], Step]
 """The pass before a step, for criteria that need sequences sampled from the model: returns the step with
@@ -83,6 +86,7 @@ class Trainer:
         self.gradients.weigher = aggregator if weighs else None
         self.gradients.by_samples = config.loss_average == "samples"
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
+        self._idle = False
 
     def _average(self) -> Ema:
         optimizer, rows = self.optimizer, self.model.portable_rows
@@ -122,6 +126,8 @@ class Trainer:
         bad = [row for rows in everyones(list(data.bad)) for row in rows]
         bad_rows = self.faults.note_bad_rows(data.number, bad)
         gradient = self.gradients.run(self._rolled_out(data))
+        if gradient.norm == 0.0 and not gradient.faults:
+            self._tell_idle()
         factor = lr_factor(self.config.lr, self.step, self.config.steps)
         self.optimizer.clip(gradient.norm)
         self.optimizer.step(factor)
@@ -142,6 +148,16 @@ class Trainer:
             cpu,
             faults,
         )
+
+    def _tell_idle(self) -> None:
+        """A step without any gradient is no error, but nobody wants many of them; told once."""
+        if not self._idle:
+            self._idle = True
+            logger.warning(
+                "step %d: its losses have no gradient in what is trained, so that nothing is learned from it; look at "
+                "train.optimizer.rules and model.lora.targets",
+                self.step + 1,
+            )
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

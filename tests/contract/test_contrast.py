@@ -107,3 +107,10 @@ def test_micro_batches_of_nothing_that_is_trained_are_passed_over(tmp_path):
     after = model.model.portable_state()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert changed and all(name.startswith("backbone.decoder") for name in changed)
+
+
+def test_a_run_that_learns_nothing_says_so_once(tmp_path, caplog):
+    model = Generalist.create([Task("match", LINE, train=ROWS)], **SIZES)
+    rules = [{"pattern": "^(?!backbone.decoder)", "freeze": True}]
+    model.fit(steps=3, out=tmp_path / "run", optimizer={"rules": rules}, precision="fp32")
+    assert caplog.text.count("its losses have no gradient in what is trained") == 1

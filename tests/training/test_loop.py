@@ -19,6 +19,7 @@ from ofacore.config.train_section import (
     TrainConfig,
     ValidationConfig,
 )
+from ofacore.ground.errors import UserError
 from ofacore.protocols import Record
 from ofacore.sources.data_errors import BadRow
 from ofacore.training.callbacks.base import Callback
@@ -293,6 +294,15 @@ def test_a_tracker_that_fails_is_told_once_and_costs_nobody_a_run(tmp_path, capl
     assert [len(deaf.records), len(memory.records)] == [1, 4]
     assert deaf.closed and memory.closed
     assert caplog.text.count("tracker Deaf: log, step 2, raised OSError: no connection") == 1
+
+
+def test_a_tracker_that_tells_a_way_out_ends_the_run(tmp_path):
+    class Full(Memory):
+        def log(self, record):
+            raise UserError("the disk is full; make room, then resume")
+
+    with pytest.raises(UserError, match="make room"):
+        trainer_of(tmp_path, [Tracking([Full()], 1)], steps=4).run()
 
 
 def test_a_strict_run_ends_where_a_tracker_fails(tmp_path):

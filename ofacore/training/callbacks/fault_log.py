@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ofacore.ground.json_text import json_text
+from ofacore.ground.step_lines import keep_lines
 from ofacore.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
@@ -28,15 +27,9 @@ class FaultLog(Callback):
     name = "fault_log"
 
     def on_start(self, trainer: Trainer) -> None:
-        path = trainer.folder / FILE
-        if not path.exists():
-            return
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        kept = [line for line in lines if _step_of(line) < trainer.step]
-        if len(kept) < len(lines) - 1:  # behind the last line break nothing stands
-            temporary = path.with_suffix(".jsonl.tmp")
-            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            os.replace(temporary, path)
+        keep_lines(
+            trainer.folder / FILE, lambda step: step < trainer.step
+        )  # faults count steps from 0
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
         if not report.faults:
@@ -50,11 +43,3 @@ class FaultLog(Callback):
     def on_end(self, trainer: Trainer) -> None:
         for kind, count in sorted(trainer.faults.by_task.items()):
             logger.warning("%d times %s in this run; see %s", count, kind, trainer.folder / FILE)
-
-
-def _step_of(line: str) -> float:
-    """Step of a line, counted from 0; infinity where the line was cut off while it was written."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")

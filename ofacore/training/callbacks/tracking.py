@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ofacore.ground.errors import UserError
 from ofacore.plugin.blame import blame
 from ofacore.protocols import Record, Tracker
 from ofacore.training.callbacks.base import Callback
@@ -30,7 +31,8 @@ class Tracking(Callback):
     what was measured a record tells how far the run is: ``epoch/TASK``, ``run/steps`` in all, ``run/seconds_left``.
     A validation tells ``best/TASK/...`` so far, and its step.
 
-    A tracker that raises is reported and called no more: it must not cost anybody a run. ``strict``: it ends the run.
+    A tracker that raises is reported and called no more: it must not cost anybody a run. A `UserError`, which tells a
+    way out, ends the run, so that it can be resumed without a gap; under ``strict`` any error does.
     """
 
     name = "tracking"
@@ -107,7 +109,7 @@ class Tracking(Callback):
             try:
                 tracker.log(record)
             except Exception as error:
-                if self.strict:
+                if self.strict or isinstance(error, UserError):
                     blame(error, owner, f"log, step {step}")
                     raise
                 self._listening.remove((owner, tracker))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ofa_starter import Row, Splits, empty_splits, prepared
 from ofa_task_speech.data.espeak import ESPEAKNG, Speaker
-from ofa_task_speech.data.spoken_words import ACCENTS, RATE, VARIANTS, WORDS, pair_split
+from ofa_task_speech.data.spoken_words import ACCENTS, VARIANTS, WORDS, pair_split, with_rate
 
 TEMPO = 175
 """Words a minute."""
@@ -19,14 +19,7 @@ SOURCE = ESPEAKNG
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``word``, ``voice`` and ``wav`` (array and rate); ``seed`` has no effect."""
     splits = prepared("said_words", lambda: _rows(cache), sources=(SOURCE,), cache=cache)
-    found: Splits = {}
-    for split, rows in splits.items():
-        found[split] = [_with_rate(row) for row in rows]
-    return found
-
-
-def _with_rate(row: Row) -> Row:
-    return {**row, "wav": {"array": row["wav"], "sampling_rate": RATE}}
+    return with_rate(splits)
 
 
 def baseline(splits: Splits) -> list[Row]:

@@ -52,14 +52,17 @@ SOURCE = ESPEAKNG
 def build(cache: Path | None = None, seed: int = 0) -> Splits:
     """Rows ``wav`` (array and rate), ``word`` and ``voice``; ``seed`` has no effect."""
     splits = prepared("spoken_words", lambda: _rows(cache), sources=(SOURCE,), cache=cache)
+    return with_rate(splits)
+
+
+def with_rate(splits: Splits) -> Splits:
+    """Sounds that are arrays, with the rate of the voices."""
     found: Splits = {}
     for split, rows in splits.items():
-        found[split] = [_with_rate(row) for row in rows]
+        found[split] = [
+            {**row, "wav": {"array": row["wav"], "sampling_rate": RATE}} for row in rows
+        ]
     return found
-
-
-def _with_rate(row: Row) -> Row:
-    return {**row, "wav": {"array": row["wav"], "sampling_rate": RATE}}
 
 
 def pair_split(word: str, voice: str) -> Split:
