@@ -36,9 +36,7 @@ def task_losses(generalist: Generalist) -> dict[str, float]:
     generalist.model.eval()
     by_task: dict[str, list[float]] = {}
     for name, value in Validator(generalist).losses().items():
-        task = name.split("/")[1]
-        if task in generalist.data:  # routers have a loss, too
-            by_task.setdefault(task, []).append(value)
+        by_task.setdefault(name.split("/")[1], []).append(value)
     return {task: sum(values) / len(values) for task, values in by_task.items()}
 
 
