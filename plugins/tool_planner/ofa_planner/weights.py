@@ -55,12 +55,13 @@ def _all(work: Workload) -> Iterator[Weight]:
         for side in ("source", "target"):
             yield from _norm(work, f"{side}_norm{of_adapter}", hidden)
     yield from _positions(work)
-    for place, number in (
-        ("encoder", work.sizes.encoder_layers),
-        ("decoder", work.sizes.decoder_layers),
-    ):
+    stacks: dict[Stack, int] = {
+        "encoder": work.sizes.encoder_layers,
+        "decoder": work.sizes.decoder_layers,
+    }
+    for place, number in stacks.items():
         for layer in range(number):
-            yield from _layer(work, f"backbone.{place}.{layer}", place == "decoder")
+            yield from _layer(work, f"backbone.{place}.{layer}", place)
         if config.norm == "pre":
             yield from _by_position(_norm(work, f"backbone.{place}_norm", hidden))
 
@@ -86,13 +87,14 @@ def _row(name: str, inputs: int, outputs: int, sequence: bool = True) -> Iterato
     yield Weight(f"{name}.bias", (outputs,), partial=partial)
 
 
-def _layer(work: Workload, name: str, cross: bool) -> Iterator[Weight]:
+def _layer(work: Workload, name: str, stack: Stack) -> Iterator[Weight]:
     hidden = work.sizes.hidden
     if work.model.scale_resids:
         yield Weight(f"{name}.residual_scale", (hidden,), partial="sequence")
     yield from _attention(work, name, "attention")
-    yield from _attention(work, name, "cross") if cross else ()
-    yield from _feed_forward(work, f"{name}.ffn")
+    if stack == "decoder":
+        yield from _attention(work, name, "cross")
+    yield from _feed_forward(work, f"{name}.ffn", stack)
     yield from _by_position(_norm(work, f"{name}.ffn_norm", hidden))
 
 
@@ -113,8 +115,8 @@ def _attention(work: Workload, name: str, part: str) -> Iterator[Weight]:
         yield from _by_position(_norm(work, f"{name}.{part}_{each}", sizes.hidden))
 
 
-def _feed_forward(work: Workload, name: str) -> Iterator[Weight]:
-    if not work.experts:
+def _feed_forward(work: Workload, name: str, stack: Stack) -> Iterator[Weight]:
+    if not work.experts_of(stack):
         yield from _network(work, name, work.sizes.ffn, True)
         return
     for number in range(work.experts):
