@@ -195,7 +195,6 @@ class _Target:
         self._choice: SlotPlan | None = None
         self._starts: dict[int, np.ndarray] = {}
         """Slot position -> allowed first tokens of its closed set."""
-        self._open_slots = 0
 
     def add(self, event: _Event, following: _Event | None) -> None:
         """Append one segment or the end of a repeat."""
@@ -220,7 +219,6 @@ class _Target:
             self._open, self._bounded = True, boundaries
             *before, last = self._settings.start_ids
             self._pending = last if boundaries else None
-            self._open_slots = 0
             if boundaries and before:
                 self.row.tokens(place, np.array(before, np.int64), causal=True)
 
@@ -304,11 +302,10 @@ class _Target:
         if not self._bounded:
             return None
         ends = slot.loss and slot.plain is None and segment.open
-        self._open_slots += ends
-        if ends and not self._settings.separator and self._open_slots > 1:
+        if ends and not last and not self._settings.separator:
             raise RowError(
-                "model.separator is off, so only one slot of a run can be open; "
-                f"[{slot.type}:{slot.name}] is another"
+                "model.separator is off, so an open slot must be the last of its run; "
+                f"behind [{slot.type}:{slot.name}] something follows"
             )
         if last:
             return EOS if ends or not self._settings.separator else None

@@ -134,8 +134,9 @@ def test_without_separator_a_run_always_ends_with_eos_and_has_one_open_slot():
         *word("a"),
         EOS,
     ]
-    with pytest.raises(EncodeError, match="only one slot of a run can be open"):
-        encode("-> [WORD:t] [WORD:u]", row, settings=settings)
+    for ends_early in ("-> [WORD:t] [WORD:u]", "-> [WORD:t] then", "-> [WORD:t] [PAIR:b]"):
+        with pytest.raises(EncodeError, match=r"open slot must be the last .* behind \[WORD:t\]"):
+            encode(ends_early, row, settings=settings)
 
 
 def test_what_follows_a_run_sees_its_last_token_unless_that_is_eos():

@@ -64,7 +64,7 @@ SEARCH_OPTIONS: Mapping[str, Option] = {
     ),
     "forced_end": Option(
         "scored",
-        "A value of `max_length` tokens: its end counts like any token, counts nothing, or is left out.",
+        "`beam`: of a value of `max_length` tokens, its end counts like any token, counts nothing, or is left out.",
         choices=("scored", "free", "none"),
     ),
     "core_tokens": Option(
