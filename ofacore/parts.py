@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ofacore.components.head_shares import keep_part, own_heads, to_parts
     from ofacore.components.pretrained import PretrainedError, pretrained, quiet_transformers
     from ofacore.components.published import AskedValues, PlaneView
+    from ofacore.components.row_numbers import normal_rows, row_generators, uniform_rows
     from ofacore.components.tokens.cross_entropy import CrossEntropy, LabelError
     from ofacore.components.tokens.fused_cross_entropy import linear_cross_entropy
     from ofacore.components.tokens.named_tokens import TokensPreprocessor
@@ -92,6 +93,7 @@ __all__ = [
     "led_away",
     "linear_cross_entropy",
     "lower",
+    "normal_rows",
     "numbers_on",
     "own_heads",
     "pad_sequences",
@@ -101,6 +103,7 @@ __all__ = [
     "quiet_transformers",
     "read_sequences",
     "replace_underscores",
+    "row_generators",
     "spaced",
     "seen_positions",
     "split_references",
@@ -110,6 +113,7 @@ __all__ = [
     "to_parts",
     "truncate_words",
     "unconditional_twin",
+    "uniform_rows",
     "unspaced",
 ]
 
@@ -153,6 +157,7 @@ _HOMES = {
     "led_away": "ofacore.components.vectors.guidance",
     "linear_cross_entropy": "ofacore.components.tokens.fused_cross_entropy",
     "lower": "ofacore.components.transforms",
+    "normal_rows": "ofacore.components.row_numbers",
     "numbers_on": "ofacore.parallel.host_transfer",
     "own_heads": "ofacore.components.head_shares",
     "pad_sequences": "ofacore.model.backbone.sequences",
@@ -162,6 +167,7 @@ _HOMES = {
     "quiet_transformers": "ofacore.components.pretrained",
     "read_sequences": "ofacore.model.backbone.sequences",
     "replace_underscores": "ofacore.components.transforms",
+    "row_generators": "ofacore.components.row_numbers",
     "spaced": "ofacore.components.transforms",
     "seen_positions": "ofacore.model.backbone.sequences",
     "split_references": "ofacore.components.transforms",
@@ -171,6 +177,7 @@ _HOMES = {
     "to_parts": "ofacore.components.head_shares",
     "truncate_words": "ofacore.components.transforms",
     "unconditional_twin": "ofacore.components.vectors.guidance",
+    "uniform_rows": "ofacore.components.row_numbers",
     "unspaced": "ofacore.components.transforms",
 }
 

@@ -162,7 +162,9 @@ class Generator(Protocol):
     ) -> list[Produced]:
         """Candidates for each row, best first; leaves the session behind the best candidate unless ``final``.
 
-        Random numbers come from ``generator`` alone, which is seeded by the option ``seed`` of generation.
+        Random numbers of a row come from its ``ctx.rng``, which is seeded by the option ``seed`` of generation and the
+        row's number (`ofacore.parts.row_generators` makes one of torch of it), so that a value depends on neither the
+        rows beside it nor the size of a batch; ``generator`` is for what belongs to no row.
         """
 
 

@@ -180,7 +180,7 @@ class Inference:
             )
         session = self._session([request.source for request in requests], unconditional)
         rows = [Row(r.context, r.context.row, row_id=r.source.row_id) for r in requests]
-        generate_target(session, rows, self._tools(template))
+        generate_target(session, rows, self._tools(template, rows[0].row_id))
         return [Output(self._fields(row, template), row.ctx, cut=row.cut) for row in rows]
 
     def _session(self, examples: Sequence[Example], unconditional: Session | None) -> Session:
@@ -197,12 +197,14 @@ class Inference:
             start_ids=self.encoder.settings.start_ids,
         )
 
-    def _tools(self, template: TemplatePlan) -> Tools:
+    def _tools(self, template: TemplatePlan, first: str) -> Tools:
+        """Of a batch that begins with this row."""
+        seed = stable_key("batch", self.generation.seed, first)
         return Tools(
             template,
             self.encoder.preprocessors,
             self._generators,
-            torch.Generator().manual_seed(self.generation.seed),
+            torch.Generator().manual_seed(seed),
             self.generation.max_turns,
             self.want,
             self._phrases,

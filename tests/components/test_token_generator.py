@@ -23,7 +23,13 @@ def generate(
     session: MarkovSession, requests: list[RowRequest], seed: int = 0, **options: object
 ) -> list[Produced]:
     given = {"max_length": 3, "length_penalty": 0.0, **options}
-    return TokenGenerator(given)(session, requests, torch.Generator().manual_seed(seed))
+    asked = [seeded(request, seed, row) for row, request in enumerate(requests)]
+    return TokenGenerator(given)(session, asked, torch.Generator())
+
+
+def seeded(request: RowRequest, seed: int, row: int) -> RowRequest:
+    rng = np.random.default_rng([seed, row])
+    return replace(request, ctx=replace(request.ctx, rng=rng))
 
 
 @settings(max_examples=15, deadline=None)
@@ -138,6 +144,21 @@ def test_what_follows_sees_the_best_candidate(strategy: str) -> None:
     fed = [([0, 0, 0, *row[0].value.tolist()])[-2:] for row in found]
     assert session.history == fed
     assert session.rows == 2
+
+
+def test_what_is_drawn_for_a_row_depends_on_no_other_row() -> None:
+    table = tables(1, 11).expand(4, -1, -1, -1)
+    options = {"strategy": "sample", "n_best": 2, "max_length": 6}
+    together = generate(MarkovSession(table), [request()] * 4, 3, **options)
+    values = [[h.value.tolist() for h in row] for row in together]
+    alone = [
+        TokenGenerator({"length_penalty": 0.0, **options})(
+            MarkovSession(table[:1]), [seeded(request(), 3, row)], torch.Generator()
+        )
+        for row in range(4)
+    ]
+    assert values == [[h.value.tolist() for h in row] for (row,) in alone]
+    assert len({str(row) for row in values}) > 1
 
 
 def test_rows_do_not_influence_each_other() -> None:

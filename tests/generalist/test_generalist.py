@@ -141,6 +141,43 @@ def test_a_saved_model_answers_the_same_whatever_else_is_asked(tmp_path: Path) -
     assert from_run.infer("b", rows[0])["box"] == generalist.infer("b", rows[0])["box"]
 
 
+DRAWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "repeat": (
+        {"img": picture("red")},
+        {"strategy": "sample", "n_best": 2, "max_length": 5, "max_turns": 3},
+    ),
+    "three targets": (
+        {"img": picture("red")},
+        {"strategy": "sample", "max_length": 5, "steps": 3, "scheduler": "ddpm"},
+    ),
+    "text to motion": ({"cap": "red"}, {"n_best": 2, "steps": 3, "scheduler": "ddpm"}),
+}
+
+
+def test_what_is_drawn_depends_on_the_seed_and_the_row_alone(tmp_path: Path) -> None:
+    generalist = trained(tmp_path, [Task(name, FORMS[name], train=ROWS) for name in DRAWN])
+    for name, (row, options) in DRAWN.items():
+        whole, single, two, other = (
+            generalist.infer(name, [row] * 4, batch_size=size, seed=seed, **options)
+            for size, seed in ((4, 1), (1, 1), (2, 1), (4, 2))
+        )
+        for answers in (single, two):
+            assert all(map(alike, whole, answers)), name
+        assert not any(map(alike, whole, other)), f"{name}: another seed draws something else"
+        assert not any(alike(whole[0], one) for one in whole[1:]), f"{name}: rows draw their own"
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two outputs have the same values, numbers within 1e-4."""
+    return all(same(one[name], other[name]) for name in one.values)
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, str) or (isinstance(one, list) and one and isinstance(one[0], str)):
+        return bool(one == other)
+    return np.shape(one) == np.shape(other) and np.allclose(one, other, atol=1e-4)
+
+
 def test_guidance_of_one_is_no_guidance_and_guidance_needs_a_prompt(tmp_path: Path) -> None:
     task = Task("move", FORMS["text to motion"], train=ROWS, prompt_slot="cap", drop_prompt=0.5)
     generalist = trained(tmp_path, [task])

@@ -28,13 +28,16 @@ def score(total: float, length: int, penalty: float) -> float:
 
 
 def walk(
-    stepper: Stepper, rules: Rules, limits: Sequence[int], generator: torch.Generator | None
+    stepper: Stepper,
+    rules: Rules,
+    limits: Sequence[int],
+    generators: Sequence[torch.Generator] | None,
 ) -> list[Hypothesis]:
     """One hypothesis for each row of the session: the most likely next token, or a drawn one.
 
     Args:
         limits: Most tokens of each row's value.
-        generator: Draws tokens by ``temperature``, ``top_k``, ``top_p``; None takes the most likely.
+        generators: Of each row: draws tokens by ``temperature``, ``top_k``, ``top_p``; None takes the most likely.
     """
     rows, options = stepper.session.rows, stepper.options
     values: list[list[int]] = [[] for _ in range(rows)]
@@ -44,7 +47,9 @@ def walk(
     while scores is not None:
         own = scores if options.repetition_penalty == 1.0 else scores.clone()
         scores = rules(scores, values)
-        columns = scores.argmax(-1) if generator is None else _draw(scores, options, generator)
+        columns = scores.argmax(-1)
+        if generators is not None:
+            columns = _draw(scores, options, generators, finished)
         tokens = stepper.ids[columns]
         taken, read = _read(own.gather(1, columns[:, None])[:, 0], tokens)
         for row, token in enumerate(map(int, read)):
@@ -85,8 +90,13 @@ def _scored(rating: float, value: Sequence[int], logs: Sequence[float]) -> Hypot
     )
 
 
-def _draw(scores: Tensor, options: SearchOptions, generator: torch.Generator) -> Tensor:
-    """Columns int64 [R] drawn from the tempered and truncated distribution."""
+def _draw(
+    scores: Tensor,
+    options: SearchOptions,
+    generators: Sequence[torch.Generator],
+    finished: Sequence[bool],
+) -> Tensor:
+    """Columns int64 [R] drawn from the tempered and truncated distribution; rows that are finished draw nothing."""
     kept = scores / options.temperature
     if options.top_k:
         least = kept.topk(min(options.top_k, kept.shape[-1]), dim=-1).values[:, -1:]
@@ -96,10 +106,11 @@ def _draw(scores: Tensor, options: SearchOptions, generator: torch.Generator) ->
         beyond = ordered.cumsum(-1) - ordered >= options.top_p
         kept = kept.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), NEVER)
     rates = kept.softmax(-1)
-    noise = torch.empty(rates.shape, device=generator.device).exponential_(generator=generator)
-    return (rates / to_device(noise, rates.device)).argmax(
-        -1
-    )  # as torch.multinomial, with one generator everywhere
+    noise = torch.ones(rates.shape)
+    for own, generator, done in zip(noise, generators, finished, strict=True):
+        if not done:
+            own.exponential_(generator=generator)
+    return (rates / to_device(noise, rates.device)).argmax(-1)  # as torch.multinomial draws
 
 
 class Beam:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ofacore.components.row_numbers import row_generators
 from ofacore.components.tokens.closed_set_choice import Tries, choose
 from ofacore.components.tokens.search import Beam, walk
 from ofacore.components.tokens.search_checks import check_search_of
@@ -57,7 +58,7 @@ class TokenGenerator:
         if all(request.spec.closed_set for request in requests):
             found = choose(stepper, requests, self._tries)
         else:
-            found = _search(stepper, requests, generator)
+            found = _search(stepper, requests)
             tell_of_cuts(
                 self.search, search, requests[0].slot, [len(row[0].value) for row in found]
             )
@@ -94,9 +95,7 @@ def tell_of_cuts(
         logger.warning(_CUT, slot.name, search.max_length, asked.max_length)
 
 
-def _search(
-    stepper: Stepper, requests: Sequence[RowRequest], generator: torch.Generator
-) -> list[Produced]:
+def _search(stepper: Stepper, requests: Sequence[RowRequest]) -> list[Produced]:
     options = stepper.options
     copies = options.n_best if options.strategy == "sample" else 1
     expanded = [request for request in requests for _ in range(copies)]
@@ -115,7 +114,7 @@ def _search(
     if options.strategy not in ("greedy", "sample"):
         return [tuple(row) for row in Beam(stepper, rules, limits).run()]
     rules.limits = limits if rules.required else None
-    drawing = generator if options.strategy == "sample" else None
+    drawing = row_generators(expanded) if options.strategy == "sample" else None
     found = walk(stepper, rules, limits, drawing)
     groups = (found[i * copies : (i + 1) * copies] for i in range(len(requests)))
     return [tuple(sorted(group, key=lambda h: -h.score)) for group in groups]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ofa_modality_image.canvas import Canvas
-from ofacore.parts import led_away, to_device, unconditional_twin
+from ofacore.parts import led_away, normal_rows, row_generators, to_device, unconditional_twin
 from ofacore.protocols import (
     DecodeSession,
     HeadContext,
@@ -53,18 +53,17 @@ class FlowGenerator:
         canvases = [request.ctx.published.one(slot.name, Canvas) for request in requests]
         stage = _Stage.of(canvases, session.device)
         twin = unconditional_twin(session, self._guidance)
-        samples = []
-        for _ in range(self._number):
-            samples.append(self._sample(_Seen(session, twin, slot, stage), generator))
+        numbers, seen = row_generators(requests), _Seen(session, twin, slot, stage)
+        samples = [self._sample(seen, numbers) for _ in range(self._number)]
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 1.0), slot.adapter, stage.shapes)
         pieces = [sample.cpu().split(list(stage.lengths)) for sample in samples]
         return [_candidates(row) for row in zip(*pieces, strict=True)]
 
-    def _sample(self, seen: _Seen, generator: torch.Generator) -> Tensor:
-        """Clean patches float32 [N, W]."""
+    def _sample(self, seen: _Seen, numbers: Sequence[torch.Generator]) -> Tensor:
+        """Clean patches float32 [N, W], each row's with the next numbers of its generator."""
         given = seen.stage.given
-        noise = torch.randn(given.shape, generator=generator, device=generator.device)
+        noise = normal_rows(numbers, seen.stage.lengths, given.shape[1])
         patches = seen.stage.imposed(to_device(noise, given.device))
         for step in range(self._steps):
             level = step / self._steps

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ofa_modality_image.canvas import Canvas
-from ofacore.parts import led_away, to_device, unconditional_twin
+from ofacore.parts import led_away, row_generators, to_device, unconditional_twin, uniform_rows
 from ofacore.plugin import PluginError
 from ofacore.protocols import (
     MASK,
@@ -73,7 +73,8 @@ class MaskgitGenerator:
         given_RN = torch.from_numpy(np.stack([canvas.given for canvas in canvases]))
         known_RN = torch.from_numpy(np.stack([canvas.known for canvas in canvases]))
         twin = unconditional_twin(session, self._options.guidance)
-        filling = _Filling(session, twin, requests[0], self._options, generator)
+        numbers = row_generators(requests)
+        filling = _Filling(session, twin, requests[0], self._options, numbers)
         given_RN, known_RN = given_RN.to(session.device), known_RN.to(session.device)
         drawn = [filling(given_RN, known_RN) for _ in range(self._number)]
         if not all(request.final for request in requests):
@@ -100,19 +101,21 @@ class _Sampling:
 
 @dataclass(frozen=True)
 class _Filling:
-    """Fills pictures of one size, each time with the next numbers of the generator."""
+    """Fills pictures of one size, each time with the next numbers of each row's generator."""
 
     session: DecodeSession
     twin: DecodeSession | None
     request: RowRequest
     options: _Sampling
-    generator: torch.Generator
+    numbers: Sequence[torch.Generator]
 
     def __call__(self, given_RN: Tensor, known_RN: Tensor) -> Tensor:
         """Ids int64 [R, N]."""
         tokens_RN = torch.where(known_RN, given_RN, MASK)
         wanted_R = (~known_RN).sum(1)
-        ranks_RN = self._uniform(known_RN) if self.options.order == "random" else None
+        ranks_RN = None
+        if self.options.order == "random":
+            ranks_RN = self._uniform([1] * len(known_RN), known_RN)
         for step in range(self.options.steps):
             hidden_RN = tokens_RN == MASK
             if not hidden_RN.any():
@@ -141,7 +144,7 @@ class _Filling:
         if ranks_RN is not None:
             return ranks_RN
         chance = self.options.choice_temperature * (1 - (step + 1) / self.options.steps)
-        return logs_RN + chance * self._gumbel(logs_RN)
+        return logs_RN + chance * self._gumbel([1] * len(logs_RN), logs_RN)
 
     def _drawn(self, tokens_RN: Tensor) -> tuple[Tensor, Tensor]:
         """A code for each cell that is hidden, int64 [R, N], and its log-probability."""
@@ -153,7 +156,8 @@ class _Filling:
         logs_MV = logits_MV.log_softmax(-1)
         scores_MV = logs_MV
         if self.options.temperature:
-            scores_MV = logs_MV / self.options.temperature + self._gumbel(logs_MV)
+            of_rows = hidden_RN.sum(1).tolist()
+            scores_MV = logs_MV / self.options.temperature + self._gumbel(of_rows, logs_MV)
         chosen_M = scores_MV.argmax(-1)
         logs_M = logs_MV.gather(1, chosen_M[:, None])[:, 0]
         drawn_RN = tokens_RN.masked_scatter(hidden_RN, ids_V[chosen_M])
@@ -174,10 +178,11 @@ class _Filling:
         own = prediction.ids >= _CORE
         return prediction.logits().float()[:, own], prediction.ids[own]
 
-    def _uniform(self, like: Tensor) -> Tensor:
-        drawn = torch.rand(like.shape, generator=self.generator, device=self.generator.device)
+    def _uniform(self, lengths: Sequence[int], like: Tensor) -> Tensor:
+        """[sum of lengths, width of ``like``]: so many of each row."""
+        drawn = uniform_rows(self.numbers, lengths, like.shape[1])
         return to_device(drawn, like.device)
 
-    def _gumbel(self, like: Tensor) -> Tensor:
-        uniform = self._uniform(like).clamp(min=_SMALLEST)
+    def _gumbel(self, lengths: Sequence[int], like: Tensor) -> Tensor:
+        uniform = self._uniform(lengths, like).clamp(min=_SMALLEST)
         return -(-uniform.log()).clamp(min=_SMALLEST).log()

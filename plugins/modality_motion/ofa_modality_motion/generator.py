@@ -13,7 +13,7 @@ from torch import Tensor
 from ofa_modality_motion.canvas import Canvas
 from ofa_modality_motion.options import DIFFUSION_OPTIONS
 from ofa_modality_motion.schedulers import build_scheduler
-from ofacore.parts import led_away, to_device, unconditional_twin
+from ofacore.parts import led_away, normal_rows, row_generators, to_device, unconditional_twin
 from ofacore.protocols import (
     DecodeSession,
     HeadContext,
@@ -60,7 +60,7 @@ class DiffusionGenerator:
         stage = _stage(
             [request.ctx.published.one(slot.name, Canvas) for request in requests], session.device
         )
-        sampler = _Sampler(session, twin, slot, stage, options, generator)
+        sampler = _Sampler(session, twin, slot, stage, options, row_generators(requests))
         samples = [sampler() for _ in range(options.n_best)]
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 0), slot.adapter, stage.shapes)
@@ -121,31 +121,32 @@ def _stage(canvases: Sequence[Canvas], device: torch.device) -> _Stage:
 
 @dataclass
 class _Sampler:
-    """Runs from noise to frames, each with the next numbers of the generator."""
+    """Runs from noise to frames, each time with the next numbers of each row's generator."""
 
     session: DecodeSession
     twin: DecodeSession | None
     slot: SlotPlan
     stage: _Stage
     options: _Sampling
-    generator: torch.Generator
+    numbers: Sequence[torch.Generator]
 
     def __call__(self) -> Tensor:
         """Clean frames float32 [M, max_dim]."""
         stage, scheduler = self.stage, build_scheduler(self.options.scheduler, self.options.steps)
-        extra = (
-            {"generator": self.generator}
-            if "generator" in inspect.signature(scheduler.step).parameters
-            else {}
-        )
-        noise = torch.randn(
-            stage.given.shape, generator=self.generator, device=self.generator.device
-        )
+        extra = {}
+        if "generator" in inspect.signature(scheduler.step).parameters:
+            extra["generator"] = self._of_each_frame()
+        noise = normal_rows(self.numbers, stage.lengths, stage.given.shape[1])
         frames = stage.imposed(to_device(noise, stage.given.device) * scheduler.init_noise_sigma)
         for step in scheduler.timesteps:
             clean = stage.imposed(self._clean(frames, int(step) + 1))
             frames = stage.imposed(scheduler.step(clean, step, frames, **extra).prev_sample)
         return frames
+
+    def _of_each_frame(self) -> list[torch.Generator]:
+        """The generator of its row for each frame, as `diffusers` takes them for the items of a batch."""
+        pairs = zip(self.numbers, self.stage.lengths, strict=True)
+        return [own for own, length in pairs for _ in range(length)]
 
     def _clean(self, frames: Tensor, level: int) -> Tensor:
         """Prediction of the clean frames, led away from the unconditional one (Ho & Salimans 2022)."""

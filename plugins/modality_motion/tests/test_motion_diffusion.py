@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,11 @@ class ToySession:
 def run(
     session: ToySession, requests: list[RowRequest], seed: int = 0, **options: Any
 ) -> list[tuple[Hypothesis, ...]]:
-    generator = torch.Generator().manual_seed(seed)
-    return DiffusionGenerator(options)(session, requests, generator)
+    asked = []
+    for number, one in enumerate(requests):
+        rng = np.random.default_rng([seed, number])
+        asked.append(replace(one, ctx=replace(one.ctx, rng=rng)))
+    return DiffusionGenerator(options)(session, asked, torch.Generator())
 
 
 def request(

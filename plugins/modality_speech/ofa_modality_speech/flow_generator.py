@@ -12,7 +12,7 @@ from ofa_modality_speech.asked import AskedAudio
 from ofa_modality_speech.flow_options import FLOW_OPTIONS
 from ofa_modality_speech.lengths import predicted_frames
 from ofa_modality_speech.shapes import positions_of
-from ofacore.parts import led_away, to_device, unconditional_twin
+from ofacore.parts import led_away, normal_rows, row_generators, to_device, unconditional_twin
 from ofacore.protocols import (
     DecodeSession,
     HeadContext,
@@ -55,7 +55,8 @@ class FlowGenerator:
         steps = [one.step for one in asked]
         stage = Stage(slot, tuple(zip(frames, steps, strict=True)), asked[0].bins)
         twin = unconditional_twin(session, self._options.guidance)
-        sampler = _Sampler(session, twin, stage, self._options, generator)
+        numbers = row_generators(requests)
+        sampler = _Sampler(session, twin, stage, self._options, numbers)
         samples = [sampler() for _ in range(self._options.n_best)]
         if not all(request.final for request in requests):
             session.commit(stage.features(samples[0], 0.0), slot.adapter, stage.shapes)
@@ -99,11 +100,6 @@ class Stage:
     bins: int
 
     @property
-    def frames(self) -> int:
-        """M."""
-        return sum(frames for frames, _ in self.shapes)
-
-    @property
     def lengths(self) -> tuple[int, ...]:
         """Positions of each row."""
         return tuple(positions_of(shape) for shape in self.shapes)
@@ -123,18 +119,18 @@ class Stage:
 
 @dataclass
 class _Sampler:
-    """Runs from noise to frames, each with the next numbers of the generator."""
+    """Runs from noise to frames, each time with the next numbers of each row's generator."""
 
     session: DecodeSession
     twin: DecodeSession | None
     stage: Stage
     options: _Sampling
-    generator: torch.Generator
+    numbers: Sequence[torch.Generator]
 
     def __call__(self) -> Tensor:
         """Clean frames float32 [M, bins]."""
-        shape = (self.stage.frames, self.stage.bins)
-        noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
+        lengths = [frames for frames, _ in self.stage.shapes]
+        noise = normal_rows(self.numbers, lengths, self.stage.bins)
         frames = to_device(noise, self.session.device) * self.options.temperature
         moments = self.options.moments()
         for now, then in zip(moments[:-1], moments[1:], strict=True):

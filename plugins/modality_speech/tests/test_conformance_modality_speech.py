@@ -137,7 +137,6 @@ class TestStepGenerator(GeneratorConformance):
     values = SOUNDS
     model = SMALL
     generation = ({"max_frames": 5}, {"max_frames": 6, "stop_threshold": 0.4})
-    depends_on_rows = False
 
 
 class TestStepCriterion(CriterionConformance):

@@ -41,8 +41,15 @@ class AlwaysThree(TouchGenerator):
 
 
 class OwnDice(TouchGenerator):
-    def draw(self, count, generator):
-        return torch.randn(count)
+    def draw(self, lengths, generators):
+        return torch.randn(sum(lengths))
+
+
+class OneDice(TouchGenerator):
+    """Draws for all rows together."""
+
+    def draw(self, lengths, generators):
+        return torch.randn(sum(lengths), generator=generators[-1])
 
 
 class Remembers(TouchGenerator):
@@ -58,8 +65,8 @@ class Remembers(TouchGenerator):
 
 
 class Compares(TouchGenerator):
-    def draw(self, count, generator):
-        return torch.full((count,), float(count))
+    def draw(self, lengths, generators):
+        return torch.full((sum(lengths),), float(sum(lengths)))
 
 
 class TooLong(TouchGenerator):

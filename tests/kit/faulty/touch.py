@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ofacore.parts import normal_rows, row_generators
 from ofacore.plugin import CONTRACT, Attribute, Component, ModalityManifest, Option, SlotType
 from ofacore.protocols import (
     Artifact,
@@ -139,16 +140,16 @@ class TouchGenerator:
     def __init__(self, options):
         self.options = options
 
-    def draw(self, count, generator):
-        return 0.1 * torch.randn(count, generator=generator)
+    def draw(self, lengths, generators):
+        return 0.1 * normal_rows(generators, lengths, 1)[:, 0]
 
     def __call__(self, session, requests, generator):
         slot = requests[0].slot
         lengths = tuple(request.spec.length for request in requests)
         shapes = [(length,) for length in lengths]
-        produced = []
+        produced, generators = [], row_generators(requests)
         for _ in range(self.options["n_best"]):
-            noise = self.draw(sum(lengths), generator)
+            noise = self.draw(lengths, generators)
             hidden = session.denoise({"numbers": noise}, slot.adapter, shapes)
             produced.append(session.predict(slot.head, hidden, HeadContext(lengths)))
         if not all(request.final for request in requests):
