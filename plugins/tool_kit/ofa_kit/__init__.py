@@ -39,7 +39,7 @@ CriterionConformance
 GeneratorConformance
 ``generator`` *      Name of the generator component; ``slot`` is a slot type that can be its target.
 ``generation``       Generation options of which each is tried: ``({"strategy": "sample"},)``.
-``depends_on_rows``  True: numbers are drawn for all rows together, so rows are not compared under sampling. Default: False.
+``depends_on_rows``  True: numbers are drawn for all rows together, which are not compared then. Default: False.
 TaskConformance
 ``rows``             Preset -> sample rows; columns left out are made of the sample values of the slot types.
 ``untrained``        Preset -> why it is not trained here. Default: all are.
