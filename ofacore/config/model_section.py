@@ -117,9 +117,6 @@ class ModelConfig(Section):
         ge=1,
         description="Experts that each position goes through, of routers that choose several.",
     )
-    experts_in: Literal["both", "encoder", "decoder"] = Field(
-        "both", description="Which layers have experts; those of the other side are dense."
-    )
     experts_ffn: int | None = Field(
         None, gt=0, description="Width of each expert; None: that of a dense feed-forward layer."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
 from ofacore.config.model_section import ModelConfig
 from ofacore.config.preset_options import with_preset_options as with_preset_options
@@ -72,11 +71,6 @@ def resolve(config: ModelConfig) -> Sizes:
 def expert_sizes(config: ModelConfig, sizes: Sizes) -> Sizes:
     """The same with the width of one expert's feed-forward network."""
     return replace(sizes, ffn=config.experts_ffn or sizes.ffn)
-
-
-def has_experts(config: ModelConfig, stack: Literal["encoder", "decoder"]) -> bool:
-    """Whether the layers of the encoder, or of the decoder, have feed-forward experts."""
-    return config.experts != "none" and config.experts_in in ("both", stack)
 
 
 def with_sizes(config: ModelConfig, sizes: Sizes) -> ModelConfig:

@@ -10,7 +10,7 @@ from ofacore.components.manifest import MANIFEST as CORE
 from ofacore.config import Problem
 from ofacore.config.model_section import ModelConfig
 from ofacore.config.schema import ParallelConfig, RunConfig
-from ofacore.config.sizes import ModelSizeError, Sizes, expert_sizes, has_experts, resolve
+from ofacore.config.sizes import ModelSizeError, Sizes, expert_sizes, resolve
 from ofacore.model.backbone.divisions import asked, cannot_divide
 from ofacore.parallel.cutting import refusal, refusal_in_step
 from ofacore.parallel.process_grid import LayoutError, ProcessGrid
@@ -178,10 +178,9 @@ def _tensor(layout: ProcessGrid, sizes: Sizes, model: ModelConfig) -> list[Probl
     if tp == 1:
         return []
     shared = {"attention heads": sizes.heads}
-    with_experts = has_experts(model, "encoder"), has_experts(model, "decoder")
-    if not all(with_experts):
+    if model.experts == "none":
         shared["feed-forward units"] = sizes.ffn
-    if any(with_experts):
+    else:
         shared["feed-forward units of an expert"] = expert_sizes(model, sizes).ffn
         shared["feed-forward units beside the experts"] = model.experts_shared
     fits = near(tp, lambda n: not any(size % n for size in shared.values()))

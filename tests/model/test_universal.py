@@ -1,7 +1,6 @@
 """Assembly, initial values, portable states, freezing, low-rank updates, another backbone."""
 
 import copy
-import re
 
 import numpy as np
 import pytest
@@ -195,22 +194,6 @@ def test_what_a_shared_network_gives_is_added_to_what_experts_give() -> None:
     renamed = {name.replace(".shared.", "."): value for name, value in weights.items()}
     dense.load_state_dict(renamed, strict=False)
     torch.testing.assert_close(logits(beside, given), logits(dense, given))
-
-
-@pytest.mark.parametrize("stack", ["encoder", "decoder"])
-def test_experts_may_be_of_one_side_alone(stack: str) -> None:
-    given = batch()
-    own, dense = model(experts="modality", experts_in=stack).eval(), model().eval()
-    with_experts = {n for n, _ in own.named_parameters() if ".each." in n}
-    assert with_experts and all(name.startswith(f"backbone.{stack}.") for name in with_experts)
-
-    copies = dict(dense.named_parameters())
-    first = {n: copies[re.sub(r"\.each\.[^.]+", "", n)].detach() for n, _ in own.named_parameters()}
-    own.load_state_dict(first, strict=False)
-    torch.testing.assert_close(logits(own, given), logits(dense, given))
-    logits(own, given).square().sum().backward()
-    ran = {name for name, p in own.named_parameters() if p.grad is not None}
-    assert ran & with_experts and any(".ffn.up" in name for name in ran)
 
 
 def test_a_router_of_a_plugin_names_experts_that_exist() -> None:

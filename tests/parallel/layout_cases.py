@@ -54,7 +54,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "entangled": {"positions": "untied", "entangle_positions": True, "scale_resids": True},
     "learned": {"experts": "topk", "experts_k": 2, "experts_number": 3},
     "shared": {"experts": "modality", "experts_ffn": 16, "experts_shared": 32},
-    "experts of the decoder": {"experts": "modality", "experts_in": "decoder", "experts_ffn": 16},
     "leaning": {"experts": "leaning", "experts_k": 2, "experts_number": 3},
     "lora": {
         "positions": "untied",

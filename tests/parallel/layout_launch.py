@@ -30,15 +30,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         "data": lambda: gradients_case({}, ["rotary", "learned"]),
         "experts": lambda: gradients_case(
             {"expert": 2},
-            [
-                *FEW,
-                "learned",
-                "leaning",
-                "shared",
-                "experts of the decoder",
-                "low-rank experts",
-                "frozen encoder",
-            ],
+            [*FEW, "learned", "leaning", "shared", "low-rank experts", "frozen encoder"],
         ),
         "fsdp": lambda: gradients_case(
             {"fsdp": True}, [*FEW, "shared", "low-rank experts", "frozen encoder"]

@@ -50,12 +50,6 @@ MODELS = {
     "entangled": {"positions": "untied", "entangle_positions": True},
     "experts": {"experts": "topk", "experts_k": 2, "experts_number": 3},
     "shared": {"experts": "topk", "experts_number": 3, "experts_ffn": 24, "experts_shared": 40},
-    "experts of the decoder": {
-        "experts": "topk",
-        "experts_number": 3,
-        "experts_in": "decoder",
-        "experts_ffn": 24,
-    },
     "all dropouts": {"attention_dropout": 0.1, "activation_dropout": 0.1},
 }
 LARGE = Workload(ModelConfig(preset="large"), samples=64)

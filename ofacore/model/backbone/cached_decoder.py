@@ -195,7 +195,7 @@ class CachedDecoder(Stacks):
             mask,
             slot,
             self.positions.rotation(coordinates),
-            self._routing("decoder", new_positions(cache, n, adapter, coordinates)),
+            self._routing(new_positions(cache, n, adapter, coordinates)),
             beams,
             blind_rows(cache),
             cross,

@@ -111,7 +111,7 @@ class MegatronBackbone(CachedDecoder):
             return (
                 self._through(stack, x, self._pass(stack, x, one, self._stream(one)), None) * 0
             ).sum()
-        if expert_size() == 1 or self.experts(stack) is None:
+        if expert_size() == 1 or not self.expert_names():
             return None
         x, every = self._nothing(0), self.encoder if stack == "encoder" else self.decoder
         routing = nowhere(len(self.expert_names()), x.device)
@@ -166,7 +166,7 @@ class MegatronBackbone(CachedDecoder):
             self.positions.rotation(layout.coordinates),
             split_positions(layout.sequence),
             layout.sequences,
-            self._routing(stack, layout),
+            self._routing(layout),
             self.scheme.features(stack, "query", vectors),
             self.scheme.features(stack, "key", vectors),
             vectors,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ofacore.config.model_section import ModelConfig
-from ofacore.config.sizes import Sizes, has_experts, resolve
+from ofacore.config.sizes import Sizes, resolve
 from ofacore.model.backbone.attention_rows import Stream, stream_of
 from ofacore.model.backbone.experts import ExpertsPlan, Routing
 from ofacore.model.backbone.layers import TransformerLayer
@@ -18,7 +18,7 @@ from ofacore.model.weights.initial import initialise
 from ofacore.parallel.norms import norm
 from ofacore.parallel.process_groups import tensor_size
 from ofacore.parallel.sharding import mark_by_position
-from ofacore.protocols import BackboneContext, Layout, Positions, PositionsContext, Stack
+from ofacore.protocols import BackboneContext, Layout, Positions, PositionsContext
 
 
 class Stacks(nn.Module):
@@ -30,8 +30,8 @@ class Stacks(nn.Module):
         sizes = self.sizes
         assert context.positions is not None
         self.positions: Positions = context.positions(_positions_context(config, sizes, context))
-        self.encoder = self._stack("encoder", sizes.encoder_layers, config.encoder_drop_path)
-        self.decoder = self._stack("decoder", sizes.decoder_layers, config.decoder_drop_path)
+        self.encoder = self._stack(sizes.encoder_layers, False, config.encoder_drop_path)
+        self.decoder = self._stack(sizes.decoder_layers, True, config.decoder_drop_path)
         final = config.norm == "pre"
         self.encoder_norm = norm(config.norm_type, sizes.hidden) if final else nn.Identity()
         self.decoder_norm = norm(config.norm_type, sizes.hidden) if final else nn.Identity()
@@ -48,22 +48,23 @@ class Stacks(nn.Module):
         whole = tensor_size() == 1 or getattr(self.positions, "splits_heads", False)
         return self.positions if whole else OwnHeads(self.positions)
 
-    def _stack(self, stack: Stack, number: int, path_rate: float) -> nn.ModuleList:
+    def _stack(self, number: int, cross: bool, path_rate: float) -> nn.ModuleList:
         """Layers whose drop rate grows linearly from 0 to ``path_rate``."""
         rates = torch.linspace(0, path_rate, number).tolist()
         plain = frozenset(getattr(self.positions, "plain", ()))
-        experts, cross = self.experts(stack), stack == "decoder"
         return nn.ModuleList(
-            TransformerLayer(self.config, self.sizes, index, experts, cross, rate, plain)
+            TransformerLayer(self.config, self.sizes, index, self.experts(), cross, rate, plain)
             for index, rate in enumerate(rates)
         )
 
-    def experts(self, stack: Stack) -> ExpertsPlan | None:
-        """The feed-forward experts of a layer of that stack; None for dense layers."""
+    def experts(self) -> ExpertsPlan | None:
+        """The feed-forward experts of a layer; None for dense layers."""
         router = self.context.router
-        if router is None or not has_experts(self.config, stack):
-            return None
-        return ExpertsPlan(self.expert_names(), router, self.config.experts_k)
+        return (
+            None
+            if router is None
+            else ExpertsPlan(self.expert_names(), router, self.config.experts_k)
+        )
 
     def expert_names(self) -> tuple[str, ...]:
         """Names of the feed-forward experts; empty for dense layers."""
@@ -92,9 +93,9 @@ class Stacks(nn.Module):
     def _stream(self, layout: Layout) -> Stream:
         return stream_of(layout, self.context.adapters, self.context.linear)
 
-    def _routing(self, stack: Stack, layout: Layout) -> Routing | Layout | None:
+    def _routing(self, layout: Layout) -> Routing | Layout | None:
         """Experts of all positions; the layout itself, where each layer has a router of its own."""
-        plan = self.experts(stack)
+        plan = self.experts()
         if plan is None:
             return None
         if plan.router.by_layer:

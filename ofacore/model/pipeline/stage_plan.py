@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ofacore.config.model_section import ModelConfig
-from ofacore.config.sizes import Sizes, expert_sizes, has_experts
-
-if TYPE_CHECKING:
-    from ofacore.protocols import Stack
+from ofacore.config.sizes import Sizes, expert_sizes
 
 
 @dataclass(frozen=True)
@@ -49,14 +45,8 @@ class StagePlan:
 
 def layer_costs(config: ModelConfig, sizes: Sizes) -> list[float]:
     """Multiplications of each layer for one position; scores of attention are left out."""
-    attention = 4.0 * sizes.hidden**2
-    encoder = attention + _feed_forward_cost(config, sizes, "encoder")
-    decoder = 2 * attention + _feed_forward_cost(config, sizes, "decoder")
-    return [encoder] * sizes.encoder_layers + [decoder] * sizes.decoder_layers
-
-
-def _feed_forward_cost(config: ModelConfig, sizes: Sizes, stack: Stack) -> float:
     width = sizes.ffn
-    if has_experts(config, stack):
+    if config.experts != "none":
         width = config.experts_k * expert_sizes(config, sizes).ffn + config.experts_shared
-    return 2.0 * sizes.hidden * width
+    attention, ffn = 4.0 * sizes.hidden**2, 2.0 * sizes.hidden * width
+    return [attention + ffn] * sizes.encoder_layers + [2 * attention + ffn] * sizes.decoder_layers

@@ -9,7 +9,6 @@ from __future__ import annotations
 from ofa_planner.choice import Choice, stage_plan
 from ofa_planner.work import EXPLICIT_UP_TO, LOGITS_BUDGET, has_features, logits_bytes
 from ofa_planner.workload import Workload
-from ofacore.protocols import Stack
 
 _STATISTICS = 8
 """Bytes of mean and deviation of a layer norm, for each position; of an RMS norm half as many."""
@@ -77,23 +76,20 @@ def _projected(work: Workload, queries: int, keys: int) -> bool:
     return work.model.qk_norm or queries * keys > EXPLICIT_UP_TO
 
 
-def _feed_forward(work: Workload, choice: Choice, stack: Stack) -> float:
+def _feed_forward(work: Workload, choice: Choice) -> float:
     """For each position."""
     config = work.model
-    width = work.width * sum(work.ffn_widths(stack)) / choice.layout.tensor
+    width = work.width * sum(work.ffn_widths) / choice.layout.tensor
     inner = width * (2 + (1 if config.activation_dropout and not config.scale_fc else 0))
     state = _shared(work, choice)
-    experts = 0
-    if work.experts_of(stack):
-        experts = 3 * work.width * work.sizes.hidden * work.copies
+    experts = (3 * work.width * work.sizes.hidden * work.copies) if work.experts else 0
     around = 2 * state + _statistics(work, choice) + (state if config.dropout else 0)
     return inner + experts + around + _again(work, state)
 
 
 def encoder_layer(work: Workload, choice: Choice) -> float:
     """Bytes of one encoder layer for one sample."""
-    inner = _feed_forward(work, choice, "encoder")
-    return _self_attention(work, choice, work.source) + work.source * inner
+    return _self_attention(work, choice, work.source) + work.source * _feed_forward(work, choice)
 
 
 def _self_attention(work: Workload, choice: Choice, length: int) -> float:
@@ -109,8 +105,7 @@ def decoder_layer(work: Workload, choice: Choice) -> float:
     cross = _heads(work, choice, target, source, False) + target * _branch(work, choice)
     if _projected(work, target, source):
         cross += _split(work, choice) * (target + 2 * source)
-    inner = _feed_forward(work, choice, "decoder")
-    return _self_attention(work, choice, target) + cross + target * inner
+    return _self_attention(work, choice, target) + cross + target * _feed_forward(work, choice)
 
 
 def embedding(work: Workload, choice: Choice, positions: int) -> float:

@@ -162,11 +162,11 @@ def _experts(work: Workload, choice: Choice, stage: int) -> Iterator[Call]:
     layout = choice.layout
     if layout.expert == 1:
         return
-    plan, positions = stage_plan(work, layout.pipeline), 0
-    if work.experts_of("encoder"):
-        positions += len(plan.layers("encoder", stage)) * work.source
-    if work.experts_of("decoder"):
-        positions += len(plan.layers("decoder", stage)) * work.target
+    plan = stage_plan(work, layout.pipeline)
+    positions = (
+        len(plan.layers("encoder", stage)) * work.source
+        + len(plan.layers("decoder", stage)) * work.target
+    )
     payload = work.width * work.sizes.hidden * choice.micro_batch * work.copies * positions
     times = 6 if choice.recompute else 4
     yield Call("EP", "all-to-all", "expert", layout.expert, payload, times)

@@ -55,13 +55,12 @@ def _all(work: Workload) -> Iterator[Weight]:
         for side in ("source", "target"):
             yield from _norm(work, f"{side}_norm{of_adapter}", hidden)
     yield from _positions(work)
-    stacks: dict[Stack, int] = {
-        "encoder": work.sizes.encoder_layers,
-        "decoder": work.sizes.decoder_layers,
-    }
-    for place, number in stacks.items():
+    for place, number in (
+        ("encoder", work.sizes.encoder_layers),
+        ("decoder", work.sizes.decoder_layers),
+    ):
         for layer in range(number):
-            yield from _layer(work, f"backbone.{place}.{layer}", place)
+            yield from _layer(work, f"backbone.{place}.{layer}", place == "decoder")
         if config.norm == "pre":
             yield from _by_position(_norm(work, f"backbone.{place}_norm", hidden))
 
@@ -87,14 +86,13 @@ def _row(name: str, inputs: int, outputs: int, sequence: bool = True) -> Iterato
     yield Weight(f"{name}.bias", (outputs,), partial=partial)
 
 
-def _layer(work: Workload, name: str, stack: Stack) -> Iterator[Weight]:
+def _layer(work: Workload, name: str, cross: bool) -> Iterator[Weight]:
     hidden = work.sizes.hidden
     if work.model.scale_resids:
         yield Weight(f"{name}.residual_scale", (hidden,), partial="sequence")
     yield from _attention(work, name, "attention")
-    if stack == "decoder":
-        yield from _attention(work, name, "cross")
-    yield from _feed_forward(work, f"{name}.ffn", stack)
+    yield from _attention(work, name, "cross") if cross else ()
+    yield from _feed_forward(work, f"{name}.ffn")
     yield from _by_position(_norm(work, f"{name}.ffn_norm", hidden))
 
 
@@ -115,8 +113,8 @@ def _attention(work: Workload, name: str, part: str) -> Iterator[Weight]:
         yield from _by_position(_norm(work, f"{name}.{part}_{each}", sizes.hidden))
 
 
-def _feed_forward(work: Workload, name: str, stack: Stack) -> Iterator[Weight]:
-    if not work.experts_of(stack):
+def _feed_forward(work: Workload, name: str) -> Iterator[Weight]:
+    if not work.experts:
         yield from _network(work, name, work.sizes.ffn, True)
         return
     for number in range(work.experts):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofa_planner.workload import Workload
-from ofacore.protocols import Stack
 
 EXPLICIT_UP_TO = 128 * 128
 """Queries times keys up to which attention is plain products; above, a fused kernel computes scores again backwards."""
@@ -58,12 +57,12 @@ def _scores(work: Workload, queries: int, keys: int) -> Work:
     )
 
 
-def _feed_forward(work: Workload, stack: Stack, positions: int) -> Work:
-    sizes, experts = work.sizes, work.experts_of(stack)
-    up = 2.0 * positions * sizes.hidden * sum(work.ffn_widths(stack))
+def _feed_forward(work: Workload, positions: int) -> Work:
+    sizes = work.sizes
+    up = 2.0 * positions * sizes.hidden * sum(work.ffn_widths)
     both = _products(2 * up)
-    if experts:
-        return both + _products(2.0 * positions * sizes.hidden * experts)
+    if work.experts:
+        return both + _products(2.0 * positions * sizes.hidden * work.experts)
     last_is_kept = work.model.dropout > 0 or work.model.norm == "post" or work.model.scale_resids
     return both if last_is_kept else Work(both.forward, both.backward, up)
 
@@ -72,7 +71,7 @@ def encoder_layer(work: Workload) -> Work:
     """One encoder layer, for one sample."""
     hidden, length = work.sizes.hidden, work.source
     linear = _products(2.0 * length * hidden * 4 * hidden)
-    return linear + _scores(work, length, length) + _feed_forward(work, "encoder", length)
+    return linear + _scores(work, length, length) + _feed_forward(work, length)
 
 
 def decoder_layer(work: Workload) -> Work:
@@ -81,7 +80,7 @@ def decoder_layer(work: Workload) -> Work:
     linear = _products(2.0 * length * hidden * 4 * hidden)
     cross = _products(2.0 * length * hidden * 2 * hidden + 2.0 * work.source * hidden * 2 * hidden)
     scores = _scores(work, length, length) + _scores(work, length, work.source)
-    return linear + cross + scores + _feed_forward(work, "decoder", length)
+    return linear + cross + scores + _feed_forward(work, length)
 
 
 def output(work: Workload, samples: int, tensor: int = 1) -> Work:

@@ -8,9 +8,9 @@ from typing import Literal
 
 from ofa_planner.positions import cost_of
 from ofacore.config.model_section import ModelConfig
-from ofacore.config.sizes import Sizes, expert_sizes, has_experts, resolve, with_preset_options
+from ofacore.config.sizes import Sizes, expert_sizes, resolve, with_preset_options
 from ofacore.plugin import Registry
-from ofacore.protocols import PositionsCost, Stack
+from ofacore.protocols import PositionsCost
 
 Method = Literal["muon", "adamw", "sgd"]
 
@@ -57,21 +57,18 @@ class Workload:
 
     @property
     def experts(self) -> int:
-        """Learned experts in each layer that has some; 0 for dense layers."""
+        """Learned experts in each layer; 0 for dense layers."""
         return self.config.experts_number if self.config.experts == "topk" else 0
-
-    def experts_of(self, stack: Stack) -> int:
-        """Learned experts in each layer of the encoder or the decoder; 0 for dense layers."""
-        return self.experts if has_experts(self.config, stack) else 0
 
     @property
     def copies(self) -> int:
-        """Experts that a position goes through in each layer that has some."""
-        return min(self.config.experts_k, self.experts)
+        """Experts that a position goes through; 1 for dense layers."""
+        return min(self.config.experts_k, self.experts) if self.experts else 1
 
-    def ffn_widths(self, stack: Stack) -> tuple[int, ...]:
+    @property
+    def ffn_widths(self) -> tuple[int, ...]:
         """Widths of the feed-forward networks that a position goes through in each layer."""
-        if not self.experts_of(stack):
+        if not self.experts:
             return (self.sizes.ffn,)
         shared = (self.config.experts_shared,) if self.config.experts_shared else ()
         return (*(self.expert_ffn for _ in range(self.copies)), *shared)
