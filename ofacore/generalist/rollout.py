@@ -12,7 +12,8 @@ from torch import nn
 
 from ofacore.batching.permutation import stable_key
 from ofacore.batching.steps import Step
-from ofacore.decoding.drawing import DrawnTokens, write_slot
+from ofacore.components.tokens.token_generator import TokenGenerator
+from ofacore.decoding.writing import write_slot
 from ofacore.encoding.encoder import Encoder
 from ofacore.encoding.sampled import matching, rolled_out, slot_of, with_tokens
 from ofacore.evaluation.judging import Answered, Judging, LeftOut
@@ -137,8 +138,9 @@ class Rollout:
         """Every drawn sequence as an example."""
         judge, copies = self._judge(rows), range(int(rows.options["samples"]))
         contexts = [self._contexts(rows, copy) for copy in copies]
-        options = {**self._lengths(rows), "temperature": float(rows.options["temperature"])}
-        drawing = DrawnTokens(options)
+        temperature = float(rows.options["temperature"])
+        options = {**self._lengths(rows), "strategy": "sample", "temperature": temperature}
+        drawing = TokenGenerator(options)
         written = [self._written(rows, model, own, drawing) for own in contexts]
         pairs = zip(contexts, written, strict=True)
         rewards = np.stack([self._rewards(rows, judge, own, answers) for own, answers in pairs])

@@ -6,16 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import torch
 
 from ofacore import Generalist, Task
 from ofacore.batching.steps import Step, StepLoader
-from ofacore.decoding.drawing import drawn_columns
 from ofacore.generalist.fitting import loader_settings, schedule, training_data
 from ofacore.generalist.rollout import Rollout
 from ofacore.ground.errors import UserError
@@ -147,16 +144,6 @@ def test_what_is_drawn_depends_on_seed_step_and_sample_alone(registry: Registry)
 
 def _part(step: Step, part: slice) -> Step:
     return replace(step, examples=step.examples[part], numbers=step.numbers[part])
-
-
-def test_draws_follow_the_distribution_they_are_given() -> None:
-    rows = 4000
-    probabilities = torch.tensor([0.5, 0.0, 0.3, 0.2])
-    requests: Any = [
-        SimpleNamespace(ctx=SimpleNamespace(rng=np.random.default_rng(row))) for row in range(rows)
-    ]
-    columns = drawn_columns(probabilities.log().expand(rows, 4), requests, [True] * rows)
-    assert torch.bincount(columns, minlength=4) / rows == pytest.approx(probabilities, abs=0.03)
 
 
 def test_a_cold_draw_is_the_greedy_answer_and_so_teaches_nothing(registry: Registry) -> None:

@@ -52,14 +52,14 @@ class TokenGenerator:
         if not requests[0].spec.shift:
             problem = "its tokens are predicted at their own places, but generator 'token' writes one after the other"
             raise UserError(f"slot '{slot.name}': {problem}; name another generator under uses")
-        search = within_room(self.search, requests[0], session)
+        search = _within_room(self.search, requests[0], session)
         used = session if final else session.fork()
         stepper = Stepper(used, requests[0], search, slot.adapter, slot.head)
         if all(request.spec.closed_set for request in requests):
             found = choose(stepper, requests, self._tries)
         else:
             found = _search(stepper, requests)
-            tell_of_cuts(
+            _tell_of_cuts(
                 self.search, search, requests[0].slot, [len(row[0].value) for row in found]
             )
         produced = [row[: search.n_best] for row in found]
@@ -74,7 +74,7 @@ class TokenGenerator:
         return produced
 
 
-def within_room(
+def _within_room(
     search: SearchOptions, request: RowRequest, session: DecodeSession
 ) -> SearchOptions:
     """The options, for values no longer than the model has positions for."""
@@ -87,10 +87,10 @@ def within_room(
     return search if room is None or most <= room else replace(search, max_length=room)
 
 
-def tell_of_cuts(
+def _tell_of_cuts(
     asked: SearchOptions, search: SearchOptions, slot: SlotPlan, lengths: Sequence[int]
 ) -> None:
-    """Warn of values that are as long as they may be by `within_room`, and were asked to be longer."""
+    """Warn of values that are as long as they may be by `_within_room`, and were asked to be longer."""
     if search is not asked and any(length >= search.max_length for length in lengths):
         logger.warning(_CUT, slot.name, search.max_length, asked.max_length)
 
