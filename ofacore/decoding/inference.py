@@ -17,7 +17,8 @@ from ofacore.decoding.checking import RequestChecks
 from ofacore.decoding.output import Field, Output
 from ofacore.decoding.phrases import Phrases
 from ofacore.decoding.session import DecodingModel, Session
-from ofacore.decoding.target import Row, Tools, generate_target
+from ofacore.decoding.slots import Row, Tools
+from ofacore.decoding.target import generate_target
 from ofacore.encoding.encoder import Encoder, Request
 from ofacore.instruction import Contrast, Node, Plain, Repeat, Slot
 from ofacore.model.backbone.blocked import blocked_weights

@@ -11,7 +11,8 @@ import torch
 
 from ofacore.batching.collate import collate
 from ofacore.decoding.session import Session
-from ofacore.decoding.target import Row, Tools, generate_target
+from ofacore.decoding.slots import Row, Tools
+from ofacore.decoding.target import generate_target
 from ofacore.encoding.encoder import Encoder
 from ofacore.plan import TemplatePlan
 from ofacore.protocols import (
