@@ -5,11 +5,14 @@ import pytest
 
 from ofa_kit import (
     AdapterConformance,
+    AggregatorConformance,
     BackboneConformance,
     CriterionConformance,
     GeneratorConformance,
     PositionsConformance,
+    RouterConformance,
     ScheduleConformance,
+    TrackerConformance,
 )
 
 CORE = "ofacore.components.manifest:MANIFEST"
@@ -123,3 +126,33 @@ class TestMegatronExperts(TestMegatron):
 class TestRotary(PositionsConformance):
     plugin = CORE
     positions = "rotary"
+
+
+class TestModalityRouter(RouterConformance):
+    plugin = CORE
+    router = "modality"
+
+
+class TestTaskRouter(RouterConformance):
+    plugin = CORE
+    router = "task"
+
+
+class TestLearnedRouter(RouterConformance):
+    plugin = CORE
+    router = "topk"
+
+
+class TestSum(AggregatorConformance):
+    plugin = CORE
+    aggregator = "sum"
+
+
+class TestJsonLines(TrackerConformance):
+    plugin = CORE
+    tracker = "jsonl"
+
+
+class TestTensorBoard(TrackerConformance):
+    plugin = CORE
+    tracker = "tensorboard"

@@ -53,6 +53,12 @@ PositionsConformance
 ScheduleConformance
 ``schedule`` *       Name of the schedule component. ``options``: in place of its declared ones.
 ``tasks``            Task -> (rows, weight). ``samples``: of a step. ``shares``: expected shares over many steps.
+AggregatorConformance
+``aggregator`` *     Name of the aggregator component. ``options``: in place of its declared ones.
+RouterConformance
+``router`` *         Name of the router component. ``options``: in place of its declared ones. ``k``: default 1 and 2.
+TrackerConformance
+``tracker`` *        Name of the tracker component. ``options``: in place of its declared ones.
 ==================== ======================================================================================
 
 Besides, ``compare(given, decoded)``, ``hypothesis(segments)`` and ``prediction(states, ctx)`` can be overridden where a
@@ -67,6 +73,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ofa_kit.adapter import AdapterConformance
+    from ofa_kit.aggregator import AggregatorConformance
     from ofa_kit.backbone import BackboneConformance
     from ofa_kit.criterion import CriterionConformance
     from ofa_kit.declaration import PluginConformance
@@ -76,11 +83,14 @@ if TYPE_CHECKING:
     from ofa_kit.positions import PositionsConformance
     from ofa_kit.ranks import RankError
     from ofa_kit.registry import ClosedRegistry
+    from ofa_kit.router import RouterConformance
     from ofa_kit.schedule import ScheduleConformance
     from ofa_kit.task import TaskConformance
+    from ofa_kit.tracker import TrackerConformance
 
 __all__ = [
     "AdapterConformance",
+    "AggregatorConformance",
     "BackboneConformance",
     "ClosedRegistry",
     "CriterionConformance",
@@ -90,12 +100,15 @@ __all__ = [
     "PluginConformance",
     "PositionsConformance",
     "RankError",
+    "RouterConformance",
     "ScheduleConformance",
     "TaskConformance",
+    "TrackerConformance",
 ]
 
 _HOMES = {
     "AdapterConformance": "adapter",
+    "AggregatorConformance": "aggregator",
     "BackboneConformance": "backbone",
     "ClosedRegistry": "registry",
     "CriterionConformance": "criterion",
@@ -105,8 +118,10 @@ _HOMES = {
     "PluginConformance": "declaration",
     "PositionsConformance": "positions",
     "RankError": "ranks",
+    "RouterConformance": "router",
     "ScheduleConformance": "schedule",
     "TaskConformance": "task",
+    "TrackerConformance": "tracker",
 }
 
 

@@ -47,6 +47,8 @@ HEAVY = (
     "transformers",
 )
 """Libraries that reading a manifest may not import."""
+_WEIGHS = "ofacore.protocols:LossWeighing"
+"""Protocol of aggregators that weigh losses and see no gradients."""
 _KINDS = {
     ModalityManifest: "modality",
     TaskManifest: "task",
@@ -142,6 +144,8 @@ class DeclarationChecks(Suite):
             built = registry.load(component.kind, component.name) if protocol else None
             if not isinstance(built, type):
                 continue
+            if getattr(built, "weighs_losses", False):
+                protocol = _WEIGHS
             missing = missing_members(registry.resolve(protocol), built)
             assert not missing, (
                 f"the {component.kind} '{component.name}' has no {', '.join(missing)}: its protocol is {protocol}, "
