@@ -198,6 +198,15 @@ def test_a_model_keeps_its_tower(folder, tmp_path):
         assert torch.equal(values, right[name])
 
 
+@torch.no_grad()
+def test_a_tower_that_was_stored_in_half_precision_is_built_again(folder):
+    transformers.AutoModel.from_pretrained(folder).half().save_pretrained(folder)
+    adapter = built(folder)
+    again = built("", **AudioTower.stored_options(adapter.options))
+    again.load_state_dict(adapter.state_dict())
+    assert torch.equal(again.embed(*features(3000)), adapter.embed(*features(3000)))
+
+
 class TestAudioTower(AdapterConformance):
     plugin = PLUGIN
     adapter = "audio_tower"
