@@ -12,8 +12,10 @@ from ofa_kit import AdapterConformance, ClosedRegistry
 from ofa_modality_speech.sample import RATE, sound
 from ofa_modality_speech.tower import AudioTower
 from ofa_modality_speech.tower_config import TowerError, tower_config, tower_positions
+from ofa_modality_speech.wave_preprocessor import WavePreprocessor
 from ofacore import Generalist, Task
-from ofacore.protocols import BuildContext, Vocabulary
+from ofacore.plan import compile_task
+from ofacore.protocols import BuildContext, RowContext, RowError, Vocabulary
 
 transformers = pytest.importorskip("transformers")
 PLUGIN = "ofa_modality_speech.manifest:MANIFEST"
@@ -196,6 +198,21 @@ def test_a_model_keeps_its_tower(folder, tmp_path):
     right = dict(model.model.adapters["audio_tower"].named_parameters())
     for name, values in again.model.adapters["audio_tower"].named_parameters():
         assert torch.equal(values, right[name])
+
+
+@pytest.mark.parametrize("asked", ["sample_rate=8000", "features=log_mel", "spec_augment"])
+def test_a_tower_is_given_no_sound_at_another_rate_and_no_frames(asked):
+    line = "[AUDIO:wav,preprocess=audio_wave{}] what is heard? -> [TEXT:t]"
+    registry, context = ClosedRegistry().register(TEXT, PLUGIN), RowContext({}, "t", "test", None)
+    plan, right = (
+        compile_task("t", line.format(more), registry).templates[0].named("wav")
+        for more in (f",{asked}", ",sample_rate=16000")
+    )
+    assert WavePreprocessor({}).encode(sound(), right, context)
+    with pytest.raises(
+        RowError, match=f"16000 samples a second .* leave {asked.split('=')[0]} out"
+    ):
+        WavePreprocessor({}).encode(sound(), plan, context)
 
 
 @torch.no_grad()
