@@ -133,6 +133,9 @@ def test_mistakes_are_told(folder, read, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bertt"}))
     with pytest.raises(TowerError, match="model_type 'bertt'; did you mean 'bert'"):
         tower_config({"path": str(tmp_path)})
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": "x"}')
+    with pytest.raises(TowerError, match="holds values that a bert cannot have"):
+        tower_config({"path": str(tmp_path)})
     (tmp_path / "config.json").write_text(CONFIG.to_json_string())
     with pytest.raises(TowerError, match="holds no tokenizer.json"):
         TowerTextPreprocessor({"path": str(tmp_path)}).fit([], np.random.default_rng(0))
