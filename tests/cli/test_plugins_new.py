@@ -153,6 +153,20 @@ def test_a_name_that_cannot_be_used_is_told_before_anything_is_written(registry,
     assert WRONG[words] in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", COMPONENTS)
+@pytest.mark.parametrize("name", ["loss", "options", "record", "none"])
+def test_a_class_is_called_like_nothing_else_in_its_file(registry, kind, name):
+    files = new_package(request_of("component", name, component=kind), registry)
+    for code in (text for path, text in files.items() if path.endswith(".py")):
+        body = ast.parse(code).body
+        imports = [part for part in body if isinstance(part, ast.ImportFrom)]
+        taken = {alias.name for part in imports for alias in part.names}
+        assert not taken & {part.name for part in body if isinstance(part, ast.ClassDef)}
+    if (kind, name) == ("criterion", "loss"):
+        assert "class LossCriterion:" in files["ofa_component_loss/criterion.py"]
+        assert "criterion:LossCriterion" in files["ofa_component_loss/manifest.py"]
+
+
 def test_an_unknown_slot_type_of_a_task_is_told(registry):
     with pytest.raises(UserError, match="did you mean 'TEXT'"):
         new_package(request_of("task", "sound", "TXT"), registry)

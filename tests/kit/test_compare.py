@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofa_kit.compare import difference
+from ofa_kit.replicas import told_apart
 
 NUMBERS = st.floats(-1e6, 1e6) | st.integers(-1000, 1000)
 VALUES = st.recursive(
@@ -67,3 +68,14 @@ def test_what_differs_is_said(given_value, found, said):
 
 def test_nan_equals_nan_and_tuples_equal_lists():
     assert difference([float("nan"), 1.0], (float("nan"), 1.0)) == ""
+
+
+def test_what_ranks_compute_may_differ_in_shares_of_the_largest():
+    expected = {"states": np.array([0.5]), "gradient of w": np.array([26.45511, 0.1])}
+    rounded = {**expected, "gradient of w": np.array([26.455007, 0.1])}
+    assert told_apart(expected, rounded, 1e-4) == ""
+    for other in (26.4, np.nan):
+        wrong = {**expected, "gradient of w": np.array([other, 0.1])}
+        assert "'gradient of w'][0] was 26.45511" in told_apart(expected, wrong, 1e-4)
+    assert "[0] was 0.5" in told_apart(expected, {**expected, "states": np.array([0.5002])}, 1e-4)
+    assert "had the keys" in told_apart(expected, {"states": expected["states"]}, 1e-4)

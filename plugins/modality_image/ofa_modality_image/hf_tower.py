@@ -41,8 +41,8 @@ class ImageTower(PictureAdapter):
         layer: Which hidden states; -1 the tower's output, -2 one layer before.
         class_token: Keep the tower's class token as first position.
         config: In place of ``path``, the configuration of a tower whose weights come from elsewhere.
-        statistics: ``mean`` and ``std`` of pixels; default: those of the folder's ``preprocessor_config.json``, then
-            those of the slot.
+        statistics: ``mean`` and ``std`` of pixels; default: those of the folder's ``preprocessor_config.json`` or
+            ``processor_config.json``, then those of the slot.
         bare: No norm and no places besides the tower's own.
     """
 

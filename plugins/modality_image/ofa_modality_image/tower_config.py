@@ -70,8 +70,7 @@ def statistics_of(options: Options) -> dict[str, list[float]]:
         return (
             _checked(given.get("mean"), given.get("std"), "the option statistics") if given else {}
         )
-    file = Path(str(options["path"])) / "preprocessor_config.json"
-    content = _json(file) if file.is_file() else {}
+    file, content = _processor(Path(str(options["path"])))
     if content.get("do_normalize") is False:
         return {"mean": [0.0] * 3, "std": [1.0] * 3}
     if "image_mean" not in content or "image_std" not in content:
@@ -79,6 +78,15 @@ def statistics_of(options: Options) -> dict[str, list[float]]:
     return _checked(
         content["image_mean"], content["image_std"], f"image_mean, image_std of '{file}'"
     )
+
+
+def _processor(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """How a folder wants pictures, and the file that tells; that of a processor of several modalities goes before."""
+    whole, file = folder / "processor_config.json", folder / "preprocessor_config.json"
+    own = _json(whole).get("image_processor") if whole.is_file() else None
+    if isinstance(own, dict):
+        return whole, own
+    return file, _json(file) if file.is_file() else {}
 
 
 def _checked(mean: Any, std: Any, source: str) -> dict[str, list[float]]:

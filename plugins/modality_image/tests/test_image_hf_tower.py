@@ -13,7 +13,7 @@ import torch
 
 from ofa_modality_image.hf_tower import ImageTower
 from ofa_modality_image.manifest import COMPONENTS
-from ofa_modality_image.tower_config import TowerError
+from ofa_modality_image.tower_config import TowerError, statistics_of
 from ofacore.generalist.facade import Generalist
 from ofacore.protocols import BuildContext, Vocabulary
 from ofacore.setup.task import Task
@@ -147,6 +147,20 @@ def test_pixels_are_normalised_as_the_folder_says(folders: dict[str, Path], tmp_
     )
     own = adapter.embed({"pixels": given.flatten(), "statistics": torch.tensor([2])}, [(32, 32)])
     torch.testing.assert_close(adapter.embed(batch, [(32, 32)]), own, rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_processor_of_pictures_and_texts_wrote_is_heeded(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """As `CLIPProcessor.save_pretrained` writes it; it goes before, as in transformers."""
+    shutil.copytree(folders["clip"], tmp_path, dirs_exist_ok=True)
+    told = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1.0, 2.0, 4.0]}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": told}))
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    wanted = {"mean": told["image_mean"], "std": told["image_std"]}
+    assert statistics_of({"path": str(tmp_path)}) == wanted
+    (tmp_path / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}')
+    assert statistics_of({"path": str(tmp_path)}) == {"mean": [0.0] * 3, "std": [1.0] * 3}
 
 
 def test_the_image_part_of_a_whole_clip_is_taken(tmp_path: Path) -> None:
@@ -305,6 +319,7 @@ def test_layers_that_are_not_there_are_refused(folders: dict[str, Path], layer: 
             "preprocessor_config.json' is no JSON .*; copy the folder again",
         ),
         ("preprocessor_config.json", "[1]", "preprocessor_config.json' holds no JSON object"),
+        ("processor_config.json", "{", "/processor_config.json' is no JSON"),
         (
             "preprocessor_config.json",
             '{"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}',

@@ -42,7 +42,8 @@ class AudioTower(nn.Module):
         path: Folder as `save_pretrained` writes it, with ``config.json`` and weights. Never a name to download.
         frozen: The tower rests in evaluation mode; only the projection is learned.
         layer: Which hidden states; -1 the tower's output, -2 one layer before.
-        normalize: Samples have mean 0 and deviation 1; the folder's ``preprocessor_config.json`` goes before.
+        normalize: Samples have mean 0 and deviation 1; the folder's ``preprocessor_config.json`` or
+            ``processor_config.json`` goes before.
         pad_seconds: Of Whisper: a sound is filled up with silence to a multiple of so many seconds, at most 30.
         config: In place of ``path``, the configuration of a tower whose weights come from elsewhere.
     """
@@ -198,7 +199,7 @@ def _normalised(clip: Tensor) -> Tensor:
 def _made(config: PretrainedConfig) -> PreTrainedModel:
     from transformers import AutoModel
 
-    return AutoModel.from_config(config)  # type: ignore[no-any-return]
+    return AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-any-return]
 
 
 def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:

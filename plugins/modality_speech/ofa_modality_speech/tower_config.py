@@ -45,9 +45,18 @@ def stored_config(options: Options) -> dict[str, Any]:
 
 def normalises(options: Options) -> bool:
     """Whether samples get mean 0 and deviation 1: what the tower's folder says, else the option."""
-    file = Path(str(options.get("path") or "")) / "preprocessor_config.json"
-    content = _json(file) if options.get("path") and file.is_file() else {}
+    path = str(options.get("path") or "")
+    content = _extractor(Path(path)) if path else {}
     return bool(content.get("do_normalize", options.get("normalize", True)))
+
+
+def _extractor(folder: Path) -> dict[str, Any]:
+    """How a folder wants sounds; what a processor of several modalities wrote goes before."""
+    whole, file = folder / "processor_config.json", folder / "preprocessor_config.json"
+    own = _json(whole).get("feature_extractor") if whole.is_file() else None
+    if isinstance(own, dict):
+        return own
+    return _json(file) if file.is_file() else {}
 
 
 def is_whisper(config: PretrainedConfig) -> bool:
@@ -85,12 +94,18 @@ def _layers(config: PretrainedConfig) -> list[tuple[int, int]]:
     return list(zip(config.conv_kernel, config.conv_stride, strict=True))
 
 
-@lru_cache(maxsize=4)
 def _from_folder(path: str) -> PretrainedConfig:
     file = Path(path) / "config.json"
     if not path or not file.is_file():
         raise TowerError(f"audio_tower: '{path}' holds no config.json; {_ASK}")
-    return _known(_json(file), f"'{path}'")
+    state = file.stat()
+    return _from_file(file, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=4)
+def _from_file(file: Path, *state: int) -> PretrainedConfig:
+    """The configuration in a file; ``state`` tells that it was written anew."""
+    return _known(_json(file), f"'{file.parent}'")
 
 
 @lru_cache(maxsize=4)
@@ -101,7 +116,7 @@ def _from_text(text: str) -> PretrainedConfig:
 def _json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TowerError(f"audio_tower: '{file}' cannot be read ({error})") from error
     if not isinstance(found, dict):
         raise TowerError(f"audio_tower: '{file}' holds no object of JSON")
@@ -114,12 +129,23 @@ def _known(content: Mapping[str, Any], place: str) -> PretrainedConfig:
     except ImportError as error:
         raise TowerError("audio_tower needs `pip install transformers`") from error
     kind = content.get("model_type")
-    if kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise TowerError(f"audio_tower: {place} names the model_type {kind!r}; {_ASK}")
-    config = CONFIG_MAPPING[kind].from_dict(dict(content))
+    try:
+        config = CONFIG_MAPPING[kind].from_dict(dict(content))
+    except Exception as error:  # transformers raises anything for values of another kind
+        reason = " ".join(str(error).split())[:200]
+        raise TowerError(
+            f"audio_tower: {place} holds values that a {kind} cannot have ({reason})"
+        ) from error
     if not is_whisper(config) and not hasattr(config, "conv_stride"):
         raise TowerError(
             f"audio_tower: a {kind} reads no samples; take one such as wav2vec 2, HuBERT, WavLM or Whisper"
+        )
+    if getattr(config, "add_adapter", False):
+        raise TowerError(
+            f"audio_tower: {place} has convolutions behind its layers (add_adapter), which leave fewer positions; take "
+            "one without"
         )
     for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
         if hasattr(config, name):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ofa_modality_speech.picture import player
 from ofa_modality_speech.reading import slot_wave
+from ofa_modality_speech.tower_config import RATE
 from ofacore.protocols import (
     Artifact,
     Block,
@@ -23,9 +24,12 @@ from ofacore.protocols import (
     Vocabulary,
 )
 
+_OTHERS = ("features", "normalize", "spec_augment", "use_mask")
+"""Attributes of AUDIO that mean something to frames alone."""
+
 
 class WavePreprocessor:
-    """``audio_wave``: samples at the slot's rate, of a source alone. Features: ``samples`` float32 [n]."""
+    """``audio_wave``: 16,000 samples a second, of a source alone. Features: ``samples`` float32 [n]."""
 
     def __init__(self, options: Options) -> None:
         self._options = dict(options)
@@ -45,8 +49,9 @@ class WavePreprocessor:
         """One segment of shape (samples,).
 
         Raises:
-            RowError: The value is no sound, but features.
+            RowError: The value is no sound, but features; or the slot asks for frames, or another rate.
         """
+        _check(slot)
         samples = slot_wave(value, slot, ctx)
         if not isinstance(samples, np.ndarray):
             raise RowError(f"column '{slot.name}': a tower hears samples, not ready-made features")
@@ -67,3 +72,17 @@ class WavePreprocessor:
     def render(self, value: Any, ctx: RowContext | None = None) -> str:
         """A player and a spectrogram."""
         return player(value)
+
+
+def _check(slot: SlotPlan) -> None:
+    """Refuse what no tower would heed; at another rate it would hear another sound.
+
+    Raises:
+        RowError: The slot asks for it.
+    """
+    wrong = [name for name in _OTHERS if slot.attributes.get(name)]
+    wrong += ["sample_rate"] if slot.attributes.get("sample_rate") not in (None, RATE) else []
+    if wrong:
+        raise RowError(
+            f"column '{slot.name}': a tower hears {RATE} samples a second as they are: leave {wrong[0]} out"
+        )

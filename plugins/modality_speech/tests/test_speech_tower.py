@@ -11,9 +11,16 @@ import torch
 from ofa_kit import AdapterConformance, ClosedRegistry
 from ofa_modality_speech.sample import RATE, sound
 from ofa_modality_speech.tower import AudioTower
-from ofa_modality_speech.tower_config import TowerError, tower_config, tower_positions
+from ofa_modality_speech.tower_config import (
+    TowerError,
+    normalises,
+    tower_config,
+    tower_positions,
+)
+from ofa_modality_speech.wave_preprocessor import WavePreprocessor
 from ofacore import Generalist, Task
-from ofacore.protocols import BuildContext, Vocabulary
+from ofacore.plan import compile_task
+from ofacore.protocols import BuildContext, RowContext, RowError, Vocabulary
 
 transformers = pytest.importorskip("transformers")
 PLUGIN = "ofa_modality_speech.manifest:MANIFEST"
@@ -156,6 +163,11 @@ def test_half_a_minute_of_whisper_follows_the_other(tmp_path):
         ([1], "holds no object of JSON"),
         ({"model_type": "bart"}, "reads no samples"),
         ({"model_type": "none"}, "model_type 'none'"),
+        ({"model_type": ["wav2vec2"]}, "names the model_type"),
+        ({"model_type": "wav2vec2", "hidden_size": "x"}, "holds values that a wav2vec2 cannot"),
+        ({"model_type": "wav2vec2", "conv_stride": [5]}, "holds values that a wav2vec2 cannot"),
+        ({"model_type": "wav2vec2", "add_adapter": True}, "has convolutions behind its layers"),
+        ("[" * 10**5, "cannot be read"),
     ],
 )
 def test_folders_that_are_no_tower_are_told(tmp_path, content, told):
@@ -164,6 +176,12 @@ def test_folders_that_are_no_tower_are_told(tmp_path, content, told):
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(TowerError, match=told):
         tower_config({"path": str(tmp_path)})
+
+
+def test_a_folder_that_was_written_anew_is_read_anew(tmp_path):
+    for name in ("hubert", "wav2vec2"):
+        KINDS[name].save_pretrained(tmp_path)
+        assert tower_config({"path": str(tmp_path)}).model_type == name
 
 
 def test_weights_that_lack_something_are_told(folder):
@@ -196,6 +214,43 @@ def test_a_model_keeps_its_tower(folder, tmp_path):
     right = dict(model.model.adapters["audio_tower"].named_parameters())
     for name, values in again.model.adapters["audio_tower"].named_parameters():
         assert torch.equal(values, right[name])
+
+
+def test_a_folder_says_whether_samples_are_normalised(tmp_path):
+    """In a file of its own, or in that of a processor of sounds and texts."""
+    options = {"path": str(tmp_path), "normalize": True}
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": true}')
+    (tmp_path / "processor_config.json").write_text('{"processor_class": "Wav2Vec2Processor"}')
+    assert normalises(options)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
+    assert not normalises(options)
+    told = {"feature_extractor": {"do_normalize": True}}
+    (tmp_path / "processor_config.json").write_text(json.dumps(told))
+    assert normalises({**options, "normalize": False})
+
+
+@pytest.mark.parametrize("asked", ["sample_rate=8000", "features=log_mel", "spec_augment"])
+def test_a_tower_is_given_no_sound_at_another_rate_and_no_frames(asked):
+    line = "[AUDIO:wav,preprocess=audio_wave{}] what is heard? -> [TEXT:t]"
+    registry, context = ClosedRegistry().register(TEXT, PLUGIN), RowContext({}, "t", "test", None)
+    plan, right = (
+        compile_task("t", line.format(more), registry).templates[0].named("wav")
+        for more in (f",{asked}", ",sample_rate=16000")
+    )
+    assert WavePreprocessor({}).encode(sound(), right, context)
+    with pytest.raises(
+        RowError, match=f"16000 samples a second .* leave {asked.split('=')[0]} out"
+    ):
+        WavePreprocessor({}).encode(sound(), plan, context)
+
+
+@torch.no_grad()
+def test_a_tower_that_was_stored_in_half_precision_is_built_again(folder):
+    transformers.AutoModel.from_pretrained(folder).half().save_pretrained(folder)
+    adapter = built(folder)
+    again = built("", **AudioTower.stored_options(adapter.options))
+    again.load_state_dict(adapter.state_dict())
+    assert torch.equal(again.embed(*features(3000)), adapter.embed(*features(3000)))
 
 
 class TestAudioTower(AdapterConformance):

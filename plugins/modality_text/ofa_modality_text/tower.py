@@ -123,7 +123,7 @@ class TextTower(nn.Module):
 def _made(config: PretrainedConfig) -> PreTrainedModel:
     from transformers import AutoModel
 
-    return AutoModel.from_config(config)  # type: ignore[no-any-return]
+    return AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-any-return]
 
 
 def _load(path: str, config: PretrainedConfig) -> PreTrainedModel:

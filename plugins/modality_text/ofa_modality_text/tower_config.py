@@ -84,7 +84,13 @@ def _known(text: str, place: str) -> PretrainedConfig:
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         hint = suggest(str(kind or ""), list(CONFIG_MAPPING)) or ASK
         raise TowerError(f"text_tower: {place} names the model_type {kind!r}; {hint}")
-    config = CONFIG_MAPPING[kind].from_dict(dict(content))
+    try:
+        config = CONFIG_MAPPING[kind].from_dict(dict(content))
+    except Exception as error:  # transformers raises anything for values of another kind
+        reason = " ".join(str(error).split())[:200]
+        raise TowerError(
+            f"text_tower: {place} holds values that a {kind} cannot have ({reason})"
+        ) from error
     if not isinstance(getattr(config, "vocab_size", None), int):
         raise TowerError(
             f"text_tower: a {kind} reads no text; take one such as BERT, RoBERTa, MiniLM or T5"

@@ -118,11 +118,23 @@ def test_what_learns_and_what_does_not(folder, read):
         assert learned == wanted and "project.weight" in learned
 
 
+@torch.no_grad()
+def test_a_tower_that_was_stored_in_half_precision_is_built_again(folder, read, tmp_path):
+    transformers.AutoModel.from_pretrained(folder).half().save_pretrained(tmp_path)
+    adapter = built(tmp_path)
+    again = built("", **TextTower.stored_options(adapter.options))
+    again.load_state_dict(adapter.state_dict())
+    assert torch.equal(again.embed(*read("red")), adapter.embed(*read("red")))
+
+
 def test_mistakes_are_told(folder, read, tmp_path):
     with pytest.raises(TowerError, match="no tower was named; give options.preprocessor/text"):
         TowerTextPreprocessor({"path": ""}).fit([], np.random.default_rng(0))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bertt"}))
     with pytest.raises(TowerError, match="model_type 'bertt'; did you mean 'bert'"):
+        tower_config({"path": str(tmp_path)})
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": "x"}')
+    with pytest.raises(TowerError, match="holds values that a bert cannot have"):
         tower_config({"path": str(tmp_path)})
     (tmp_path / "config.json").write_text(CONFIG.to_json_string())
     with pytest.raises(TowerError, match="holds no tokenizer.json"):

@@ -17,13 +17,16 @@ def line_buckets(span: int, buckets: int) -> Tensor:
     """Bucket of each distance from ``1 - span`` to ``span - 1``: int64 [2 * span - 1], from 0 to 2 * buckets - 2.
 
     Distances up to half of ``buckets`` are exact; longer ones share buckets that widen as their logarithm, so that the
-    longest has the last one (OFA's rule, after T5, Raffel et al. 2019). Computed in fp32, as stored tables expect.
+    longest has the last one (OFA's rule, after T5, Raffel et al. 2019). Computed in fp32, as stored tables expect. One
+    bucket is that of all distances.
     """
     distance = torch.arange(1 - span, span)
     exact = buckets // 2
     size = distance.abs()
     if span - 1 <= exact:
         return distance + buckets - 1
+    if not exact:
+        return torch.zeros_like(distance)
     ratio = torch.log(size.clamp(min=exact) / exact) / math.log((span - 1) / exact)
     logarithmic = torch.ceil(ratio * (exact - 1)).long() + exact
     return torch.where(size <= exact, distance, logarithmic * distance.sign()) + buckets - 1

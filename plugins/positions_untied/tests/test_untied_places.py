@@ -77,3 +77,7 @@ def test_no_place_is_outside_its_tables(
         assert int(rows.min()) >= 0 and int(rows.max()) < places.rows
         bucket = places.bucket(where, where)
         assert int(bucket.min()) >= 0 and int(bucket.max()) < places.distances
+
+
+def test_one_bucket_is_that_of_all_distances() -> None:
+    assert line_buckets(4, 1).tolist() == [0] * 7

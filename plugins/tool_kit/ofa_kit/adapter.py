@@ -14,7 +14,7 @@ from ofa_kit.bench import SlotBench
 from ofa_kit.compare import difference
 from ofa_kit.declaration import DeclarationChecks
 from ofa_kit.modules import embed, other_random_state, random_states
-from ofa_kit.replicas import embed_and_differentiate
+from ofa_kit.replicas import embed_and_differentiate, told_apart
 from ofa_kit.slot_suite import SlotSuite
 from ofacore.plugin import LoadError
 from ofacore.protocols import Adapter, Piece, PositionGrid, seen_as
@@ -172,7 +172,7 @@ class AdapterChecks(SlotSuite):
             for rank, found in enumerate(
                 run_distributed(embed_and_differentiate, 2, *arguments, tensor=2)
             ):
-                wrong = difference(expected, found, CLOSE, "what it computes")
+                wrong = told_apart(expected, found, CLOSE)
                 assert not wrong, (
                     f"adapter '{name}': rank {rank} of 2 tensor-parallel ranks differs from one "
                     f"process: {wrong}. Plugin modules are replicated: every rank gets the same "

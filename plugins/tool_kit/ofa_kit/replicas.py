@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ofa_kit.compare import difference
 from ofacore.encoding.encoder import Encoder
 from ofacore.ground.artifacts import Artifact
 from ofacore.ground.vocabulary import Vocabulary
@@ -75,3 +76,21 @@ def embed_and_differentiate(
         "states": states.detach().numpy(),
         **{name: grad.numpy() for name, grad in found.items()},
     }
+
+
+def told_apart(
+    expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], tolerance: float
+) -> str:
+    """What tells two results of `embed_and_differentiate` apart, or an empty text.
+
+    Numbers may differ by ``tolerance``, those of an array with larger ones than 1 by such a share of its largest:
+    sums of many large products are rounded otherwise on another number of threads.
+    """
+    place = "what it computes"
+    if expected.keys() != found.keys():
+        return difference(expected, found, tolerance, place)
+    for name, numbers in expected.items():
+        largest = float(np.abs(numbers).max(initial=1.0))
+        if wrong := difference(numbers, found[name], tolerance * largest, f"{place}[{name!r}]"):
+            return wrong
+    return ""

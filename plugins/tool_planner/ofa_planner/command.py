@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import typer
@@ -28,7 +29,9 @@ def plan_layout(
     source_positions: Annotated[int, typer.Option(help="Positions of a sample's source.")] = 512,
     target_positions: Annotated[int, typer.Option(help="Positions of a sample's target.")] = 128,
     vocabulary: Annotated[int, typer.Option(help="Tokens.")] = 50_000,
-    experts: Annotated[int, typer.Option(help="Learned experts in each layer; 0: none.")] = 0,
+    experts: Annotated[
+        int, typer.Option(min=0, help="Learned experts in each layer; 0: none.")
+    ] = 0,
     optimizer: Annotated[Literal["muon", "adamw", "sgd"], typer.Option(help="Optimiser.")] = "muon",
     precision: Annotated[Literal["bf16", "fp32"], typer.Option(help="Format of weights.")] = "bf16",
     tflops: Annotated[float, typer.Option(help="Best rate of a GPU; 0: that of an A100.")] = 0.0,
@@ -40,7 +43,7 @@ def plan_layout(
     network: Annotated[
         float, typer.Option(help="GB a second that a GPU sends to other nodes.")
     ] = 25.0,
-    show: Annotated[int, typer.Option(help="Layouts to show.")] = 10,
+    show: Annotated[int, typer.Option(min=0, help="Layouts to show.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every layout.")] = False,
 ) -> None:
     """Propose parallel layouts: memory, bubbles, communication and speed by a cost model, nothing measured."""
@@ -54,10 +57,13 @@ def plan_layout(
         "--bandwidth": bandwidth,
         "--network": network,
         "--vocabulary": vocabulary,
+        "--tflops": tflops or _RATES[precision],
     }
     for name, value in numbers.items():
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise UserError(f"{name} {value:g}: must be above 0")
+    if efficiency > 1:
+        raise UserError(f"--efficiency {efficiency:g}: must be at most 1, which is all of --tflops")
     learned: dict[str, Any] = {}
     if experts > 0:
         learned = {"experts": "topk", "experts_number": experts}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -174,7 +176,7 @@ def _component(request: Request, registry: Registry) -> dict[str, str]:
     return {
         "component": request.component,
         "module": request.component,
-        "object": names.identifier if found.is_function else names.title,
+        "object": names.identifier if found.is_function else _class_name(request),
         "options": found.options,
         "option": ", Option" if "Option(" in found.options else "",
         "doc": found.doc,
@@ -187,6 +189,13 @@ def _component(request: Request, registry: Registry) -> dict[str, str]:
         **settings,
         **_requirements(*found.requires, test=(distribution,)),
     }
+
+
+def _class_name(request: Request) -> str:
+    """``HeartRate``; ``LossCriterion`` where the package's files mean something else by ``Loss``."""
+    title, kind = request.names.title, request.component
+    taken = re.findall(r"\w+", _source(f"{kind}/code.py") + _source(f"{kind}/tests.py"))
+    return f"{title}{kind.capitalize()}" if title in taken or keyword.iskeyword(title) else title
 
 
 def _requirements(*needed: str, test: tuple[str, ...] = ()) -> dict[str, str]:
@@ -215,9 +224,10 @@ def _plain_text(registry: Registry) -> tuple[str, str]:
 
 
 def _render(name: str, values: Mapping[str, str]) -> str:
-    source = (
-        files("ofa_kit.scaffold")
-        .joinpath("templates", f"{name}.template")
-        .read_text(encoding="utf-8")
-    )
-    return Template(source).substitute(values)
+    return Template(_source(name)).substitute(values)
+
+
+def _source(name: str) -> str:
+    """A template as it is."""
+    folder = files("ofa_kit.scaffold").joinpath("templates")
+    return folder.joinpath(f"{name}.template").read_text(encoding="utf-8")
