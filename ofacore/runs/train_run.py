@@ -90,8 +90,9 @@ def _train(
     console: Console,
     watch: Sequence[Heartbeat],
 ) -> Path:
-    if not dry_run:
-        check_folder_together(folder, resume)
+    found = None if dry_run else check_folder_together(folder, resume)
+    if found is not None:
+        console.print(f"going on from {found.name}", markup=False, highlight=False)
     generalist = _generalist(run, extension, folder, resume)
     settle_steps(generalist)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
