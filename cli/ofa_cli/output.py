@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from ofacore.ground.figures import figure
 from ofacore.ground.json_text import json_text
 from ofacore.ground.printable import escaped, printable
 from ofacore.ground.tables import table_lines
@@ -56,7 +57,7 @@ def guard_logs() -> None:
 
 def number(value: float | None) -> str:
     """Three decimals; ``-`` for none."""
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else figure(value)
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

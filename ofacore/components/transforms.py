@@ -68,6 +68,13 @@ def from_json(value: Any) -> Any:
         raise
 
 
+def to_json(value: Any) -> Any:
+    """What is nested, a list or an object, becomes JSON text; a text and an absent value stay as they are."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def from_python(value: Any) -> Any:
     """Text that holds a list, dictionary or other literal as Python writes it, ``['a', "b's"]``, becomes that."""
     if not isinstance(value, str):
@@ -125,6 +132,7 @@ TRANSFORMS: tuple[Component, ...] = (
     _component("split_references", "`a&&b` becomes a list", separator=_SEPARATOR),
     _component("first_reference", "`a&&b` becomes `a`", separator=_SEPARATOR),
     _component("from_json", "text that holds JSON becomes what it holds"),
+    _component("to_json", "lists and objects become JSON text"),
     _component("from_python", "text that holds a literal of Python becomes what it holds"),
     _component("text", "truth values, numbers, dates, times and bytes of UTF-8 become text"),
     _component("spaced", "letters apart, blanks as `_`"),

@@ -14,6 +14,7 @@ import torch
 from ofacore.batching.collate import collate
 from ofacore.batching.permutation import stable_key
 from ofacore.decoding.checking import RequestChecks
+from ofacore.decoding.given import GivenTarget
 from ofacore.decoding.output import Field, Output
 from ofacore.decoding.phrases import Phrases
 from ofacore.decoding.session import DecodingModel, Session
@@ -154,23 +155,18 @@ class Inference:
             rng=np.random.default_rng(0),
             published=request.context.published.copy(),
         )
-        forced = {node.name for node in request.template.tree.target if isinstance(node, Slot)}
-        for slot in request.template.slots.values():
-            if slot.side != "target" or slot.plain is not None or slot.repeat:
-                continue
+        given = GivenTarget(request.template.slots, self.encoder.kinds.element_tests)
+        for slot, value in given.values(request.template.tree.target, ctx.row):
             with blamed_column(slot.name):
-                preprocessor, value = (
-                    self.encoder.preprocessors[slot.preprocessor],
-                    ctx.row.get(slot.name),
-                )
-                if slot.loss:
-                    preprocessor.expect(slot, ctx)
-                elif slot.name in forced:
-                    if value is None:
-                        raise RowError(
-                            f"[{slot.type}:{slot.name}] is given, not generated, but the row has none"
-                        )
-                    preprocessor.encode(value, replace(slot, loss=False), ctx)
+                if value is None:
+                    raise RowError(
+                        f"[{slot.type}:{slot.name}] is given, not generated, but the row has none"
+                    )
+                self.encoder.preprocessors[slot.preprocessor].encode(value, slot, ctx)
+        for slot in request.template.slots.values():
+            if slot.side == "target" and slot.loss and slot.plain is None and not slot.repeat:
+                with blamed_column(slot.name):
+                    self.encoder.preprocessors[slot.preprocessor].expect(slot, ctx)
 
     def _generate(self, requests: Sequence[Request]) -> list[Output]:
         template = requests[0].template

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ofacore.components.tokens.stepping import feed_tokens
+from ofacore.decoding.given import GivenTarget
 from ofacore.decoding.output import Candidate
 from ofacore.encoding.encoder import expected
 from ofacore.encoding.filling import IsElement
@@ -78,6 +79,11 @@ class Tools:
     """What slots were trained with."""
     is_element: Mapping[str, IsElement] = field(default_factory=dict)
     """Slot type -> whether a value is one value of it, not a list; where it is not known no list is."""
+
+    @property
+    def given(self) -> GivenTarget:
+        """What rows give of the target."""
+        return GivenTarget(self.template.slots, self.is_element)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 
 from ofacore.components.tokens.stepping import begin_run
 from ofacore.decoding.slots import Behind, Row, Tools, encoded, fill_slot, place_at, spec_of
-from ofacore.encoding.filling import is_list
 from ofacore.ground.vocabulary import CORE_TOKENS, EOS
 from ofacore.instruction import Contrast, Node, OptionalGroup, Plain, Repeat, Slot
 from ofacore.protocols import DecodeSession, HeadContext, SlotPlan, TargetSpec, TokenSegment
@@ -30,7 +28,28 @@ _Step = Node | _Turn
 
 def generate_target(session: DecodeSession, rows: Sequence[Row], tools: Tools) -> None:
     """Fill ``fields`` of every row; rows share the template and differ in values only."""
-    _walk(session, list(rows), tuple(tools.template.tree.target), tools)
+    for own, alike, nodes in _alike(session, rows, tools.template.tree.target, tools):
+        _walk(own, alike, nodes, tools)
+
+
+def _alike(
+    session: DecodeSession, rows: Sequence[Row], nodes: Sequence[Node], tools: Tools
+) -> list[tuple[DecodeSession, list[Row], tuple[Node, ...]]]:
+    """Rows that give values of the same groups go on together, each lot with the nodes that it has."""
+    lots: dict[tuple[Node, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        lots.setdefault(tools.given.present(nodes, row.values), []).append(number)
+        for node in nodes:
+            if isinstance(node, Repeat):
+                _show_slots(row, node, tools)
+    if len(lots) == 1:
+        return [(session, list(rows), present) for present in lots]
+    found = []
+    for present, numbers in lots.items():
+        own = session.fork()
+        own.reorder(torch.tensor(numbers).to(session.device))
+        found.append((own, [rows[number] for number in numbers], present))
+    return found
 
 
 def _walk(session: DecodeSession, rows: list[Row], steps: tuple[_Step, ...], tools: Tools) -> None:
@@ -45,11 +64,17 @@ def _walk(session: DecodeSession, rows: list[Row], steps: tuple[_Step, ...], too
             turn = step if isinstance(step, _Turn) else _Turn(step, 0)
             _begin_repeat(rows, turn, tools)
             session, rows = _end_some(session, rows, turn, steps, tools)
+            if not rows:
+                return
             for row in rows:
-                given = _given_lists(row, turn, tools)
+                given = tools.given.lists(turn.repeat, row.outside[-1])
                 own = {name: values[turn.number] for name, values in given.items()}
                 row.values = {**row.outside[-1], **own}
-            steps = (*turn.repeat.items, _Turn(turn.repeat, turn.number + 1), *steps)
+            following = (_Turn(turn.repeat, turn.number + 1), *steps)
+            *others, (session, rows, present) = _alike(session, rows, turn.repeat.items, tools)
+            for other, alike, nodes in others:
+                _walk(other, alike, (*nodes, *following), tools)
+            steps = (*present, *following)
 
 
 def _wanted(group: OptionalGroup, tools: Tools) -> bool:
@@ -58,14 +83,18 @@ def _wanted(group: OptionalGroup, tools: Tools) -> bool:
 
 
 def _begin_repeat(rows: Sequence[Row], turn: _Turn, tools: Tools) -> None:
-    """Slots of a repeat without a single turn still appear in the output."""
-    if turn.number == 0:
-        for row in rows:
+    """What stands around a repeat is kept for its turns."""
+    for row in rows:
+        if turn.number == 0:
             row.outside.append(row.values)
-    for leaf in _leaves(turn.repeat.items):
+        _show_slots(row, turn.repeat, tools)
+
+
+def _show_slots(row: Row, repeat: Repeat, tools: Tools) -> None:
+    """Slots of a repeat without a single turn still appear in the output."""
+    for leaf in _leaves(repeat.items):
         if isinstance(leaf, Slot) and tools.template.slots[leaf.position].loss:
-            for row in rows:
-                row.fields.setdefault(leaf.name, [])
+            row.fields.setdefault(leaf.name, [])
 
 
 def _end_some(
@@ -97,19 +126,8 @@ def _end_some(
 
 def _used_up(row: Row, turn: _Turn, tools: Tools) -> bool:
     """Whether a slot that is given in the repeat has no value for another turn."""
-    return any(turn.number >= len(values) for values in _given_lists(row, turn, tools).values())
-
-
-def _given_lists(row: Row, turn: _Turn, tools: Tools) -> dict[str, Sequence[Any]]:
-    """Slot name -> what a given slot of a repeat has for its turns; without those that are the same in all of them."""
-    found: dict[str, Sequence[Any]] = {}
-    for leaf in _leaves(turn.repeat.items):
-        slot = tools.template.slots[leaf.position]
-        value: Any = row.outside[-1].get(slot.name)
-        is_one = tools.is_element.get(slot.type, lambda _: False)
-        if slot.plain is None and not slot.loss and is_list(value) and not is_one(value):
-            found[slot.name] = value
-    return found
+    lists = tools.given.lists(turn.repeat, row.outside[-1])
+    return any(turn.number >= len(values) for values in lists.values())
 
 
 def _feed_choice(session: DecodeSession, adapter: str) -> None:

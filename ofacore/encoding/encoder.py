@@ -364,13 +364,13 @@ class Encoder:
     def blocks(self, slot: SlotPlan, ctx: RowContext) -> tuple[str, ...]:
         """Vocabulary blocks of a target slot's tokens; empty where it gives none, or none that belong to a run."""
         preprocessor = self.preprocessors[slot.preprocessor]
-        if slot.plain is None and slot.loss:
+        if slot.plain is None:
             with Blame(
                 self._origin("preprocessor", slot.preprocessor), f"expect, slot '{slot.name}'"
             ):
                 spec = expected(preprocessor, self.corruptions.get(slot.corruption), slot, ctx)
                 return spec.blocks if spec.in_run else ()
-        parts = preprocessor.encode(slot.plain, slot, ctx) if slot.plain is not None else []
+        parts = preprocessor.encode(slot.plain, slot, ctx)
         return next(
             (part.blocks for part in parts if isinstance(part, TokenSegment) and part.shift), ()
         )

@@ -160,7 +160,7 @@ class TargetValues:
         except RowError as error:
             refused = error
         try:
-            if isinstance(value, Mapping) and not slot.repeat:
+            if isinstance(value, Mapping) and not slot.repeat and not self._is_one(value, slot):
                 return self._graded(value, slot, ctx)
             if self._is_several(value, slot):
                 return self._all(value, slot, ctx)
@@ -169,7 +169,11 @@ class TargetValues:
         raise NoReference(slot.name, _reason(refused)) from refused
 
     def _is_several(self, value: Any, slot: SlotPlan) -> bool:
-        return is_list(value) and not self.encoder.kinds.element_tests[slot.type](value)
+        return is_list(value) and not self._is_one(value, slot)
+
+    def _is_one(self, value: Any, slot: SlotPlan) -> bool:
+        """Whether the slot's type takes it for one value, by its outer form."""
+        return self.encoder.kinds.element_tests[slot.type](value)
 
     def _one(self, value: Any, slot: SlotPlan, ctx: RowContext) -> Reference:
         try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from math import isfinite
 from typing import Any
 
+from ofacore.ground.figures import figure
+
 
 @dataclass(frozen=True)
 class ScoreRow:
@@ -63,7 +65,7 @@ class ScoreRow:
     @property
     def told_baseline(self) -> str:
         """The baseline's score and what it does; empty without one."""
-        return "" if self.baseline is None else f"{self.baseline:.3f} ({self.baseline_doc})"
+        return "" if self.baseline is None else f"{figure(self.baseline)} ({self.baseline_doc})"
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it: numbers that are not finite are null."""

@@ -27,6 +27,7 @@ from ofacore.plan import TaskPlan, compile_task
 from ofacore.plan.generation import generation_of, target_slots, untaken, usual_options
 from ofacore.plugin import Registry, suggest
 from ofacore.setup.task import Task
+from ofacore.sources.frames import is_frame, records
 
 if TYPE_CHECKING:
     import torch
@@ -268,7 +269,7 @@ class Generalist:
 
         Args:
             instruction: A template, a task, or the name of one.
-            data: One row (slot name -> value) or a list of rows; a list is answered by a list of `Output`.
+            data: One row (slot name -> value), a list of rows or a data frame; of several, a list of `Output` comes.
             want: Slots that optional groups of the target are generated for; default: all.
             closed_set: Slot -> allowed values.
             batch_size: Rows decoded together.
@@ -529,7 +530,8 @@ def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
         )
     if isinstance(data, Mapping):
         return [data]
-    rows = list(data)
+    given = records(data) if is_frame(data) else data
+    rows: list[Mapping[str, Any]] = list(given)
     wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
     if wrong is not None:
         odd = data if isinstance(data, str) else rows[wrong]

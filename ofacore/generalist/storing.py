@@ -241,10 +241,10 @@ def checkpoint_of(folder: Path, which: str = "latest") -> Path:
             if (folder / "checkpoints").is_dir()
             else "is no run folder or saved model"
         )
-        raise CheckpointError(
-            folder,
-            f"{missing}; train one with `ofa train`, or name a folder that Generalist.save wrote",
-        )
+        remedy = "train one with `ofa train`, or name a folder that Generalist.save wrote"
+        if (folder / "ofacore.json").is_file():
+            remedy = "it was exported for other programs; `ofa export --format ofa` writes one"
+        raise CheckpointError(folder, f"{missing}; {remedy}")
     return found
 
 

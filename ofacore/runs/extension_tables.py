@@ -14,6 +14,7 @@ from ofacore.evaluation.report import ScoreRow
 from ofacore.evaluation.runner import evaluate_tasks
 from ofacore.generalist.facade import Generalist
 from ofacore.ground.errors import UserError
+from ofacore.ground.figures import figure, figures
 from ofacore.ground.json_files import read_object
 from ofacore.parallel.process_groups import is_first
 from ofacore.runs.extended_run import Extension
@@ -85,7 +86,7 @@ def print_extension(
         scored = [(what, score) for (task, what), score in before.items() if task == name]
         now = ""
         if scored:
-            metric, now = scored[0][0], f"{scored[0][1]:.3f}"
+            metric, now = scored[0][0], figure(scored[0][1])
         lines.append((name, extension.state_of(name), metric, now))
     console.print("starting from a model", highlight=False)
     print_table(("task", "state", "metric", "score now"), lines, console)
@@ -107,9 +108,9 @@ def print_change(
         known = before.get((row.task, row.metric))
         if known is None or row.problem:
             continue
-        interval = f"{row.low:.3f} to {row.high:.3f}" if math.isfinite(row.low) else ""
+        interval = figures(row.low, row.high) if math.isfinite(row.low) else ""
         state = extension.state_of(row.task)
-        scores = (f"{known:.3f}", f"{row.score:.3f}", interval)
+        scores = (figure(known), figure(row.score), interval)
         lines.append((row.task, state, row.metric, *scores, _verdict(known, row)))
     if lines:
         titles = ("task", "state", "metric", "before", "after", "95 % interval", "verdict")

@@ -24,6 +24,7 @@ from ofacore.generalist.facade import Generalist
 from ofacore.generalist.storing import checkpoint_of, load
 from ofacore.ground.errors import UserError
 from ofacore.ground.excerpts import listing
+from ofacore.ground.figures import figure, figures
 from ofacore.ground.folders import check_free, check_writable
 from ofacore.ground.printable import escaped
 from ofacore.ground.tables import table_lines
@@ -146,8 +147,8 @@ def print_scores(scores: Sequence[ScoreRow], console: Console) -> None:
         return
     lines = []
     for row in scores:
-        interval = f"{row.low:.3f} to {row.high:.3f}" if not math.isnan(row.low) else ""
-        score = "not scored" if row.problem else f"{row.score:.3f}"
+        interval = figures(row.low, row.high) if not math.isnan(row.low) else ""
+        score = "not scored" if row.problem else figure(row.score)
         told = (row.rows, row.told_baseline, row.verdict)
         lines.append((row.task, row.metric, score, interval, *told))
     console.print("held-out scores", highlight=False)

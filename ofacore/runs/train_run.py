@@ -19,6 +19,7 @@ from ofacore.generalist.facade import Generalist, build_model
 from ofacore.generalist.fitting import check_folder_together, fit, schedule
 from ofacore.generalist.run_length import settle_steps
 from ofacore.generalist.storing import load
+from ofacore.ground.figures import figure
 from ofacore.launch.heartbeat import Heartbeat
 from ofacore.launch.joining import joined
 from ofacore.parallel import process_groups as groups
@@ -89,8 +90,9 @@ def _train(
     console: Console,
     watch: Sequence[Heartbeat],
 ) -> Path:
-    if not dry_run:
-        check_folder_together(folder, resume)
+    found = None if dry_run else check_folder_together(folder, resume)
+    if found is not None:
+        console.print(f"going on from {found.name}", markup=False, highlight=False)
     generalist = _generalist(run, extension, folder, resume)
     settle_steps(generalist)
     size = sum(parameter.numel() for parameter in generalist.model.parameters())
@@ -251,4 +253,4 @@ def baseline_text(generalist: Generalist, name: str, data: TaskRows) -> str:
         value = baseline_score(generalist.assembly, plan, data)
     except MetricError as error:
         return f"not scored: {error.reason}"
-    return "" if value is None else f"{value:.3f} ({data.baseline_doc})"
+    return "" if value is None else f"{figure(value)} ({data.baseline_doc})"

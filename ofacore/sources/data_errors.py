@@ -125,4 +125,5 @@ def blamed_column(column: str) -> Iterator[None]:
 
 def column_error(column: str, error: RowError) -> ColumnError:
     """The error with the column to blame, told once."""
-    return ColumnError(column, str(error).removeprefix(f"column '{column}': "))
+    told = str(error).removeprefix(f"column '{column}': ")
+    return ColumnError(column, told.removeprefix(f"column '{column}', "))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ofacore.config.task_section import DataConfig
-from ofacore.ground.excerpts import cut, excerpt
+from ofacore.ground.excerpts import cut
 from ofacore.ground.patterns import is_remote, named_files
 from ofacore.sources.arrow_values import conversions
 from ofacore.sources.base import ConcatSource, Source, SourceError
@@ -21,12 +21,12 @@ from ofacore.sources.changed import (
 )
 from ofacore.sources.delimited import DelimitedSource
 from ofacore.sources.folder import nearest, open_folder
+from ofacore.sources.frames import is_frame, records
 from ofacore.sources.jsonl import JsonLinesSource, json_rows
 from ofacore.sources.named_splits import SPLIT_NAMES
 from ofacore.sources.parquet import ParquetSource
 from ofacore.sources.python import ListSource
 from ofacore.sources.remote import fetched
-from ofacore.sources.spelling import repeated
 from ofacore.sources.webdataset import WebDatasetSource
 
 _SUFFIXES = {
@@ -101,8 +101,8 @@ def _opened(spec: Any, config: DataConfig, split: str, paths: frozenset[str]) ->
 
 
 def _open_object(spec: Any) -> Source:
-    if hasattr(spec, "iloc") and hasattr(spec, "to_dict"):
-        return ListSource(_records(spec))
+    if is_frame(spec):
+        return ListSource(records(spec))
     if isinstance(spec, Source):
         return spec
     if hasattr(spec, "to_pylist") and hasattr(spec, "schema"):
@@ -123,27 +123,6 @@ def _open_object(spec: Any) -> Source:
     raise SourceError(
         f"data of type {type(spec).__name__}; give a path, a list of paths, a list of rows, or a dataset"
     )
-
-
-def _records(frame: Any) -> list[dict[str, Any]]:
-    """Rows of a data frame; what pandas takes for missing (NaN, NaT, NA, None) is None.
-
-    Raises:
-        SourceError: Two columns have one name.
-    """
-    names = list(frame.columns)
-    twice = repeated(names)
-    if twice is not None:
-        raise SourceError(
-            f"the data frame has the column {excerpt(twice)} twice; rename or drop one of them"
-        )
-    missing = frame.isna().to_numpy()
-    records: list[dict[str, Any]] = frame.to_dict("records")
-    for row, places in zip(
-        missing.nonzero()[0].tolist(), missing.nonzero()[1].tolist(), strict=True
-    ):
-        records[row][names[places]] = None
-    return records
 
 
 def _of_split(spec: Mapping[str, Any], split: str) -> Any:

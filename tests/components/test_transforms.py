@@ -23,6 +23,20 @@ def test_references():
     assert t.first_reference("a cat&&the cat") == "a cat"
 
 
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+    )
+)
+def test_what_is_nested_becomes_json_and_comes_back(value):
+    written = t.to_json(value)
+    if isinstance(value, list | dict):
+        assert isinstance(written, str) and t.from_json(written) == value
+    if value is None or isinstance(value, str):
+        assert written == value
+
+
 @given(st.text(alphabet=st.characters(exclude_characters="_")))
 def test_spacing_can_be_undone(text):
     assert t.unspaced(t.spaced(text)) == text

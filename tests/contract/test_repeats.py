@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ofacore import Generalist, Task
 from ofacore.decoding.output import Output
 from ofacore.evaluation.forced import reference_log_probs
 from ofacore.plugin import Registry
+from ofacore.sources.data_errors import EncodeError
 
 
 def test_plain_text_before_dense_slots_of_a_repeat_is_learned(tmp_path: Path) -> None:
@@ -36,8 +38,15 @@ def test_plain_text_before_dense_slots_of_a_repeat_is_learned(tmp_path: Path) ->
 
 
 ROWS = [
-    {"what": "head", "tags": ["ab", "c"], "kinds": ["d", "ef"], "side": "a", "post": "b"},
-    {"what": "face", "tags": ["d"], "kinds": ["h"], "side": "bc", "post": "ccc"},
+    {
+        "what": "head",
+        "pre": "d",
+        "tags": ["ab", "c"],
+        "kinds": ["d", "ef"],
+        "side": "a",
+        "post": "b",
+    },
+    {"what": "face", "pre": "e", "tags": ["d"], "kinds": ["h"], "side": "bc", "post": "ccc"},
 ]
 
 
@@ -56,9 +65,11 @@ def made(line: str, monkeypatch: pytest.MonkeyPatch, **options: str) -> Generali
     )
 
 
-def agrees(model: Generalist, outputs: Sequence[Output]) -> None:
+def agrees(
+    model: Generalist, outputs: Sequence[Output], rows: Sequence[dict[str, Any]] = ROWS
+) -> None:
     """What stands behind the repeat has the log-probability that one pass over the whole target gives."""
-    for row, output in zip(ROWS, outputs, strict=True):
+    for row, output in zip(rows, outputs, strict=True):
         written = {**row, **output.values}
         encoder = model.assembly.encoders["tell"]
         (found,) = reference_log_probs(model.model, encoder, [written], "post")
@@ -98,3 +109,46 @@ def test_each_turn_of_a_repeat_is_given_its_own_value(
     assert [len(output["tags"]) for output in outputs] == [2, 1]
     assert not any(output.cut for output in outputs)
     agrees(model, outputs)
+
+
+@pytest.mark.parametrize(
+    ("line", "sides"),
+    [
+        ("(of [WORD:side,no_loss])? [WORD:post]", ("a", None)),
+        ("[WORD:pre] (of [WORD:side,no_loss])? [WORD:post]", (None, "a")),
+        (
+            "([WORD:kinds,no_loss] (of [WORD:side,no_loss])? is [WORD:tags])* so [WORD:post]",
+            (["a", None], ["b"]),
+        ),
+        ("([WORD:side,no_loss] is [WORD:tags])* [WORD:post]", (["a", "b"], None)),
+    ],
+)
+def test_what_lacks_a_given_value_is_left_out_as_in_training(
+    line: str, sides: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = made(line, monkeypatch)
+    monkeypatch.setattr("ofacore.decoding.target._decide", lambda _, rows, *__: [False] * len(rows))
+    rows = [{**row, "side": side} for row, side in zip(ROWS, sides, strict=True)]
+    outputs = model.infer("tell", rows, max_turns=9, **SEARCH)
+    agrees(model, outputs, rows)
+
+
+def test_a_repeat_that_begins_with_a_given_value_may_have_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = made("([WORD:kinds,no_loss] [WORD:tags])* [WORD:post]", monkeypatch)
+    rows = [{**row, "kinds": [], "tags": []} for row in ROWS]
+    encoder = model.assembly.encoders["tell"]
+    encoder.encode(rows[0], split="train", rng=np.random.default_rng(0), row_id="r")
+    outputs = model.infer("tell", rows, **SEARCH)
+    assert [output["tags"] for output in outputs] == [[], []]
+    agrees(model, outputs, rows)
+
+
+def test_a_given_value_that_cannot_be_used_is_told_by_its_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = made("([WORD:kinds,no_loss] [WORD:tags])* [WORD:post]", monkeypatch)
+    rows = [ROWS[0], {**ROWS[1], "kinds": [None]}]
+    with pytest.raises(EncodeError, match="row 1, column 'kinds': .* is given, not generated"):
+        model.infer("tell", rows)

@@ -313,6 +313,15 @@ def test_a_bad_reference_costs_that_row(
     assert not found.failures and {(row.samples, row.left_out) for row in found.scores} == {(2, 1)}
 
 
+def test_a_dict_that_is_one_value_of_its_slot_is_no_list_of_graded_ones(registry: Registry) -> None:
+    rows = [{"n": 1, "rec": {"count": 1}}, {"n": 2, "rec": {"count": 2, "all": {"a": 1}}}]
+    uses = [{"metric": "structure_match", "slot": "rec"}]
+    made = Task("t", "[TEXT:n] -> [STRUCT:rec]", train=rows[:1], metrics=uses)
+    found = evaluated(Generalist.create([made], registry=registry, **SMALL), "t", rows)
+    (notice,) = found.notices
+    assert "'all': a dict of 1 is no cell" in notice and "no file" not in notice
+
+
 def test_slots_are_judged_each_by_their_own_references(registry: Registry) -> None:
     rows = [{**ROWS[0], "n": math.nan}, {**ROWS[1], "label": None}, ROWS[2]]
     uses = [{"metric": "accuracy", "slot": slot} for slot in ("n", "label")]

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from filelock import lock_descriptor
 from rich.console import Console
@@ -25,6 +26,7 @@ from ofacore.plugin import Registry
 from ofacore.runs.inspection import check_file
 from ofacore.runs.train_run import changed_keys, train_run
 from ofacore.setup.run_check import checked_run, read_checked
+from ofacore.sources.data_errors import EncodeError
 
 SMALL: dict[str, Any] = {
     "preset": "tiny",
@@ -282,6 +284,20 @@ def test_what_is_no_row_is_refused(model: Generalist, rows: Any) -> None:
         model.infer("t", rows)
 
 
+def test_weights_for_other_programs_are_told_from_a_model(tmp_path: Path) -> None:
+    (tmp_path / "ofacore.json").write_text("{}")
+    with pytest.raises(UserError, match="exported for other programs; .ofa export --format ofa"):
+        Generalist.from_pretrained(tmp_path)
+
+
+def test_a_data_frame_gives_its_rows(model: Generalist) -> None:
+    frame = pandas.DataFrame({"a": ["x", "y"]}, index=[7, 9])
+    found = [output["b"] for output in model.infer("t", frame)]
+    assert found == [output["b"] for output in model.infer("t", [{"a": "x"}, {"a": "y"}])]
+    with pytest.raises(EncodeError, match="row 0, column 'a': .*needs a value"):
+        model.infer("t", pandas.DataFrame({"a": [float("nan")]}))
+
+
 def test_low_rank_updates_of_nothing_are_refused() -> None:
     with pytest.raises(UserError, match=r"model.lora.targets: no linear matches \['nosuch'\]"):
         Generalist.create(
@@ -326,6 +342,9 @@ def test_a_resumed_run_keeps_its_tasks(tmp_path: Path, caplog: pytest.LogCapture
         for name in "tu"
     ]
     train_run(checked(configs[0]), folder=tmp_path / "run", console=Console(file=StringIO()))
+    told = StringIO()
+    train_run(checked(configs[0]), folder=tmp_path / "run", resume=True, console=Console(file=told))
+    assert "going on from step-000001" in told.getvalue()
     assert "task 't': valid and train are the same data" in caplog.text
     with pytest.raises(UserError, match="the run began with tasks t, the configuration has u"):
         train_run(

@@ -91,6 +91,18 @@ def test_a_slot_may_take_all_columns_that_nothing_else_reads(tmp_path: Path) -> 
     assert columns.apply({"row": {"size": 3}}, partial=True) == {"row": {"size": 3}}
 
 
+def test_a_nested_column_of_a_wide_row_is_told_and_may_be_json_text(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jsonl"
+    path.write_text(json.dumps({"size": 1, "meta": {"größe": [1, 2]}, "kind": "a"}) + "\n")
+    text = "[STRUCT:row] -> [TEXT:kind]"
+    report = check_file(path, text, data=DataConfig(columns={"row": "*"}))
+    assert report.bad[0].reason.startswith("column 'row': 'meta': a dict of 1 is no cell")
+    assert "'to_json'" in report.bad[0].reason
+    transforms = {"meta": ("to_json",)}
+    data = DataConfig(columns={"row": "*"}, transforms=transforms)
+    assert check_file(path, text, data=data).ok
+
+
 def test_optional_columns_may_come_late_and_needed_ones_are_told_with_the_way_out(
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from ofacore.ground.figures import figure
+
 
 @dataclass(frozen=True)
 class Score:
@@ -23,8 +25,8 @@ class Score:
 
     def __str__(self) -> str:
         if not math.isfinite(self.best):
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} (best {self.best:.3f}, step {self.step})"
+            return figure(self.value)
+        return f"{figure(self.value)} (best {figure(self.best)}, step {self.step})"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class RunView:
 
     def line(self) -> str:
         """All of it but scores; passes over rows if there is one task, since several share a line with their losses."""
-        losses = [f"{name} {value:.3f}" for name, value in sorted(self.losses.items())]
+        losses = [f"{name} {figure(value)}" for name, value in sorted(self.losses.items())]
         return "  ".join([self.headline(), *self._passes(), *losses])
 
     def validation_line(self) -> str:
@@ -89,11 +91,11 @@ class RunView:
     def _numbers(self, name: str) -> tuple[str, str, str, str]:
         """Of a loss or score: in training, in validation, best there, and when."""
         loss = self.losses.get(name)
-        train = "" if loss is None else f"{loss:.3f}"
+        train = "" if loss is None else figure(loss)
         score = self.scores.get(name) or self.scores.get(f"{name}/loss")
         if score is None:
             return train, "", "", ""
-        return train, f"{score.value:.3f}", f"{score.best:.3f}", str(score.step)
+        return train, figure(score.value), figure(score.best), str(score.step)
 
     def _names(self) -> list[str]:
         """Losses in training, and what only validation gives, task by task."""

@@ -44,6 +44,8 @@ def as_cell(value: Any, place: str) -> Cell:
     if getattr(value, "shape", None) == () and callable(getattr(value, "tolist", None)):
         return _of_numpy(value, place)
     ways = "a cell is a text, a finite number, true, false or None"
+    if isinstance(value, Mapping | list | tuple):
+        ways += "; the transform 'to_json' makes JSON text of what a column nests"
     raise RowError(f"{place}: {_shown(value)} is no cell; {ways}")
 
 

@@ -20,5 +20,7 @@ def test_it_is_the_mean_absolute_error_and_what_is_no_number_counts_as_zero():
 
 def test_a_reference_that_is_no_number_is_refused():
     metric = Registry.discover().make("metric", "absolute_error")
-    with pytest.raises(ValueError, match="the reference .'much'. is no finite number"):
+    with pytest.raises(
+        ValueError, match="the reference .'much'. is no finite number; write 1234.5"
+    ):
         metric.update(["1"], ["much"], [{}])

@@ -95,7 +95,10 @@ RING["self"] = RING
         ([{}], "column 't': its dicts are empty"),
         (LOOP, "column 't', row 1: a list of 1 is no cell"),
         (RING, "column 't', 'self': a dict of 2 is no cell"),
-        ([["a"], [{"b": 1}]], "row 2: a dict of 1 is no cell; a cell is a text"),
+        (
+            [["a"], [{"b": 1}]],
+            "row 2: a dict of 1 is no cell; a cell is a text, .*; the transform 'to_json' makes",
+        ),
         ([["a"], [float("inf")]], "row 2: inf is no cell"),
         ([["a"], [10**5000]], "row 2: a number of 16610 bits is no cell"),
         ([["a"], [Decimal("Infinity")]], "row 2: inf is no cell"),

@@ -8,6 +8,8 @@ from html import escape
 from math import isfinite
 from pathlib import Path
 
+from ofacore.ground.figures import figure, figures
+
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}
@@ -53,12 +55,12 @@ def _line(tag: str, values: Sequence[str], texts: int) -> str:
 
 def number(value: float | None, form: str = ".3f") -> str:
     """A number, or nothing where there is none."""
-    return format(value, form) if value is not None and isfinite(value) else ""
+    return figure(value, form) if value is not None and isfinite(value) else ""
 
 
 def interval(low: float, high: float, form: str = ".3f") -> str:
     """Both ends, or nothing."""
-    return f"{format(low, form)} to {format(high, form)}" if isfinite(low) else ""
+    return figures(low, high, form) if isfinite(low) else ""
 
 
 def coloured(text: str, colour: str) -> Marked:

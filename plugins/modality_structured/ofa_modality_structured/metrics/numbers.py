@@ -27,7 +27,10 @@ class AbsoluteError(MeanMetric):
         right = [as_number(reference) for reference in references]
         numbers = [number for number in right if number is not None]
         if len(numbers) < len(right):
-            raise ValueError(f"{self.name}: the reference {references!r:.60} is no finite number")
+            problem = f"the reference {references!r:.60} is no finite number"
+            raise ValueError(
+                f"{self.name}: {problem}; write 1234.5, without a unit or a separator of thousands"
+            )
         given = as_number(prediction)
         place = 0.0 if given is None else given
         return min(abs(place - number) for number in numbers)
