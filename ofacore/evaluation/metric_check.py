@@ -23,7 +23,7 @@ from ofacore.evaluation.scoring import (
 )
 from ofacore.ground.errors import UserError
 from ofacore.plan import TaskPlan
-from ofacore.plugin import MetricUse
+from ofacore.plugin import MetricUse, Registry
 from ofacore.protocols import Metric, RowError, seen_as
 from ofacore.setup.assembly import Assembly
 from ofacore.setup.datasets import TaskRows, spread
@@ -100,7 +100,7 @@ def _tried_slots(
         if isinstance(found, Tried):
             yield found
         else:
-            yield _message(plan, use, found)
+            yield _message(plan, use, found, assembly.registry)
 
 
 def _tried_sides(
@@ -135,10 +135,16 @@ def _mapped_rows(assembly: Assembly, plan: TaskPlan, source: Source) -> list[Map
     return found
 
 
-def _message(plan: TaskPlan, use: MetricUse, error: Exception) -> str:
+def _message(plan: TaskPlan, use: MetricUse, error: Exception, registry: Registry) -> str:
     slot = plan.templates[0].named(use.slot)
-    what = f"{slot.type} values of slot '{use.slot}'" if slot else f"slot '{use.slot}'"
-    return f"metric '{use.metric}' does not fit the {what} ({reason_of(error)}); choose another, or take it out"
+    what, other = f"slot '{use.slot}'", "another"
+    if slot is not None:
+        what = f"{slot.type} values of {what}"
+    if slot is not None and slot.repeat:
+        what = f"lists of {what}, which stands in a repeat"
+        usual = registry.slot(slot.type).default_metrics.get("repeat", "")
+        other += f", such as '{usual}'" if usual else ""
+    return f"metric '{use.metric}' does not fit the {what} ({reason_of(error)}); choose {other}, or take it out"
 
 
 def _try(use: MetricUse, judging: Judging) -> Tried | Exception:

@@ -284,6 +284,14 @@ def test_what_is_no_row_is_refused(model: Generalist, rows: Any) -> None:
         model.infer("t", rows)
 
 
+def test_a_metric_of_single_values_names_one_for_repeats() -> None:
+    rows = [{"a": ["x", "y"], "b": ["u", "v"]}]
+    metrics = [{"metric": "accuracy", "slot": "b"}]
+    task = Task("t", "([TEXT:a])* -> ([TEXT:b])*", train=rows, test=rows, metrics=metrics)
+    with pytest.raises(UserError, match="lists of TEXT values .* such as 'multilabel_f1'"):
+        Generalist.create([task], **SMALL)
+
+
 def test_weights_for_other_programs_are_told_from_a_model(tmp_path: Path) -> None:
     (tmp_path / "ofacore.json").write_text("{}")
     with pytest.raises(UserError, match="exported for other programs; .ofa export --format ofa"):
