@@ -13,6 +13,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+from ofacore.ground.json_text import json_text
 from ofacore.plugin.manifest import Component, Option
 
 _LONGEST_LITERAL = 1_000_000
@@ -72,7 +73,7 @@ def to_json(value: Any) -> Any:
     """What is nested, a list or an object, becomes JSON text; a text and an absent value stay as they are."""
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json_text(value, lossless=True)
 
 
 def from_python(value: Any) -> Any:
