@@ -108,6 +108,27 @@ def test_two_token_tables_are_refused_with_a_way_out(tied: bool, tmp_path: Path)
     assert len(str(caught.value)) < 400 and not (tmp_path / "ours").exists()
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_of_projections_that_are_one_here_those_that_are_there_are_taken(
+    half: bool, tmp_path: Path
+) -> None:
+    """Keys without a bias are allowed to be missing; queries and values have theirs all the same."""
+    save_bart(tmp_path / "theirs")
+    file = tmp_path / "theirs" / "model.safetensors"
+    state = load_file(file)
+    attention = "model.encoder.layers.0.self_attn"
+    del state[f"{attention}.k_proj.bias"]
+    if half:
+        state[f"{attention}.q_proj.bias"] = state[f"{attention}.q_proj.bias"].half()
+    save_file(state, file, metadata={"format": "pt"})
+    report = import_run(tmp_path / "theirs", tmp_path / "ours", allow=[r"k_proj\.bias$"])
+    assert report.allowed == (f"missing: {attention}.k_proj.bias",)
+    export_run(tmp_path / "ours", tmp_path / "back", "hf-bart")
+    back = load_file(tmp_path / "back" / "model.safetensors")
+    assert back.keys() - state.keys() == {f"{attention}.k_proj.bias"}
+    assert all(back[name].equal(tensor) for name, tensor in state.items())
+
+
 @torch.no_grad()
 def test_text_becomes_the_tokens_of_its_own_tokenizer(tmp_path: Path) -> None:
     from transformers import BartTokenizer

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ofa_merge.combining import Combination
 from ofa_merge.magnitudes import smallest_kept
 from ofa_merge.method import Shared
 from ofa_merge.methods import METHODS, method_of, with_defaults
@@ -83,6 +85,15 @@ def test_tall_masks_keep_what_matters_to_several():
     close(merged("tall-masks", threshold=0.5, agree=1), [1.6, 1.4, 0.8, 1.0])
 
 
+def test_what_matters_goes_by_the_ratio_of_weights():
+    """``|tau_t| >= 0.5 |sum of the others|``, as the paper has it, whatever the sum is multiplied by."""
+    alike, against = BASE + torch.tensor([1.0, 1.0, 0, 0]), BASE + torch.tensor([1.0, -3.0, 0, 0])
+    for scale in (0.1, 0.4, 1.0, 3.0):
+        found = merged("tall-masks", (scale, scale), (alike, against), threshold=0.5)
+        close((found - BASE) / scale, [2.0, 0.0, 0.0, 0.0])
+    close(merged("tall-masks", (3.0, 1.0), (alike, against), threshold=0.5), [1.0, 1.0, 1.0, 1.0])
+
+
 def test_slerp_goes_along_the_arc():
     east, north = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0])
     half = merged("slerp", (1.0, 1.0), (east, north))
@@ -92,6 +103,17 @@ def test_slerp_goes_along_the_arc():
     close(merged("slerp", (1.0, 3.0), (east, 2 * east)), [3.5, 0.0])
     close(merged("slerp", (1.0, 1.0), (east, 0 * east)), [1.0, 0.0])
     assert merged("slerp", (1.0, 0.0), (east, north)).equal(east)
+
+
+@pytest.mark.parametrize("method", ["mean", "slerp"])
+def test_statistics_of_data_are_averaged_by_the_shares_of_the_runs(method):
+    name = "norm.running_mean"
+    runs = [SimpleNamespace(weights={name: torch.tensor([value])}) for value in (1.0, 5.0)]
+    combination = Combination(runs, METHODS[method], {}, None)
+    assert combination.tensor(name, lambda _: (1.0, 0.0)).tolist() == [1.0]
+    assert combination.tensor(name, lambda _: (3.0, 1.0)).tolist() == [2.0]
+    summed = Combination(runs, METHODS["task-arithmetic"], {}, {})
+    assert summed.tensor(name, lambda _: (0.4, 0.9)).tolist() == [3.0]
 
 
 @settings(max_examples=30)

@@ -122,8 +122,9 @@ class Original:
         built = UniversalModel(config, Parts(), self.vocabulary, {}, needs)
         with torch.no_grad():
             built.embedding.table.weight[self.ours] = self.state[ofasys_names.TABLE]
+        own = built.portable_state()
         self.missing, self.unknown = built.load_portable(
-            {**built.portable_state(), **taken(ofasys_names.entries(self.reading), self.state)[0]}
+            {**own, **taken(ofasys_names.entries(self.reading), self.state, own)[0]}
         )
         return built.eval()
 

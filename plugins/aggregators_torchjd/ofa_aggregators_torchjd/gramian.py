@@ -20,8 +20,9 @@ Gradients = Mapping[str, Tensor]
 class Weighted(ABC):
     """Sums gradients with weights from their Gramian.
 
-    Only parameters that several tasks share are weighed: what belongs to one task alone has no conflict. Weights are
-    scaled to a sum of m, that of the plain sum, so that learning rate and clipping mean the same.
+    Only parameters that several tasks share are weighed: what belongs to one task alone has no conflict, and neither has
+    a task without a gradient there. Weights are scaled to a sum of m, that of the plain sum, so that learning rate and
+    clipping mean the same.
     """
 
     @abstractmethod
@@ -38,10 +39,11 @@ class Weighted(ABC):
         shared = shared_names(gradients)
         factors = dict.fromkeys(tasks, 1.0)
         gramian = gramian_of(gradients, tasks, shared)
-        scale = float(gramian.trace()) / max(1, len(tasks))
-        if len(tasks) > 1 and scale > 0:
-            found = self.weights(gramian / scale, tasks, ctx)
-            factors = scaled(dict(zip(tasks, found.tolist(), strict=True)))
+        pulling = [place for place, square in enumerate(gramian.diagonal().tolist()) if square > 0]
+        if len(pulling) > 1:
+            own, names = gramian[pulling][:, pulling], [tasks[place] for place in pulling]
+            found = self.weights(own / (float(own.trace()) / len(names)), names, ctx)
+            factors |= scaled(dict(zip(names, found.tolist(), strict=True)))
         return combined(gradients, factors, shared)
 
 

@@ -87,6 +87,17 @@ def test_a_step_of_one_task_has_its_gradient(registry, name):
 
 
 @pytest.mark.parametrize("name", BY_GRADIENTS)
+@pytest.mark.parametrize("third", ["zeros", "nothing shared"])
+def test_a_task_without_a_part_in_what_is_shared_takes_none_from_the_others(registry, name, third):
+    """The shortest gradient between those of three tasks is no gradient, where that of one is zero."""
+    tasks = {"a": {"w": torch.tensor([1.0, 0.0])}, "b": {"w": torch.tensor([0.0, 1.0])}}
+    tasks["c"] = {"w": torch.zeros(2)} if third == "zeros" else {"own": torch.tensor([7.0])}
+    ctx = AggregatorContext(0, np.random.default_rng(0), {})
+    found = made(registry, name)(dict.fromkeys(tasks, 1.0), tasks, ctx)
+    torch.testing.assert_close(found["w"], torch.tensor([1.0, 1.0]), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", BY_GRADIENTS)
 def test_two_convex_losses_are_led_between_their_minima(registry, name):
     """100 (x - 1)^2 and (x + 1)^2: every point between -1 and 1 is as good as can be."""
     aggregator, x = made(registry, name), 3.0

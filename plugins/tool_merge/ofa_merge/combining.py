@@ -73,8 +73,8 @@ class Combination:
         if not any(own) and not self.method.from_ancestor:
             own = [1.0] * len(own)
         if name.endswith(_STATISTICS):
-            equal = Shared(name, values, [1.0] * len(own), owners)
-            return mean.merge(equal)
+            shares = [1.0] * len(own) if self.method.from_ancestor else own
+            return mean.merge(Shared(name, values, shares, owners))
         base = None if self.ancestor is None else self.ancestor[name]
         shared = Shared(name, values, own, owners, self.options, base, self._prepared)
         return self.method.merge(shared)

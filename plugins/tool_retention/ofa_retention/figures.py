@@ -83,6 +83,8 @@ class _Pair:
     points: tuple[float, float, float]
     """Specialist, generalist, baseline; errors are negated."""
     draws: tuple[np.ndarray, np.ndarray, np.ndarray]
+    sign: float = 1.0
+    """-1 of errors."""
 
     @property
     def difference(self) -> np.ndarray:
@@ -90,18 +92,18 @@ class _Pair:
 
     @property
     def ratio(self) -> np.ndarray:
-        return _ratio(self.draws[0], self.draws[1])
+        return _ratio(self.draws[0], self.draws[1], self.sign)
 
     @property
     def normalised(self) -> np.ndarray:
         return _normalised(*self.draws)
 
 
-def _ratio(specialist: Any, generalist: Any) -> np.ndarray:
-    """Of errors, which are negated, the other way round."""
-    upper, lower = np.asarray(generalist, dtype=float), np.asarray(specialist, dtype=float)
-    errors = (upper < 0) | (lower < 0)
-    above, below = np.where(errors, lower, upper), np.where(errors, upper, lower)
+def _ratio(specialist: Any, generalist: Any, sign: float) -> np.ndarray:
+    """Of errors, which are negated and have the sign -1, the other way round."""
+    above, below = np.asarray(generalist, dtype=float), np.asarray(specialist, dtype=float)
+    if sign < 0:
+        above, below = below, above
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
 
 
@@ -142,7 +144,7 @@ def _retained(
     baseline = _mean_score({k: v["baseline"] for k, v in alone.items() if v["baseline"]})
     if not isfinite(baseline):
         baseline = _mean_score({k: v["baseline"] for k, v in whole.items() if v["baseline"]})
-    ratio = float(_ratio(sign * specialist, sign * generalist)) if pairs else nan
+    ratio = float(_ratio(sign * specialist, sign * generalist, sign)) if pairs else nan
     share = nan
     if _clears(pairs, _SPECIALIST):
         share = float(_normalised(sign * specialist, sign * generalist, sign * baseline))
@@ -183,8 +185,20 @@ def _scores(
         if training.model == model and task in training.tasks:
             score = wanted(training, task, shift)
             if score is not None:
-                found[training.seed] = score
+                found[training.seed] = _comparable(score)
     return found
+
+
+def _comparable(score: dict[str, Any]) -> dict[str, Any]:
+    """A score that is no number, as a correlation with what never differs, is a problem; such a baseline is none."""
+    if score["problem"]:
+        return score
+    if score["score"] is None:
+        return {"problem": f"{score['metric']} of what it answers is no number"}
+    baseline = score["baseline"]
+    if baseline and baseline["score"] is None:
+        return {**score, "baseline": None}
+    return score
 
 
 def _usable(scores: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -192,8 +206,7 @@ def _usable(scores: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 def _mean_score(scores: Mapping[int, Mapping[str, Any]]) -> float:
-    values = [score["score"] for score in scores.values() if score["score"] is not None]
-    return _mean_or_nan(values)
+    return _mean_or_nan([score["score"] for score in scores.values()])
 
 
 def _mean_or_nan(values: Sequence[float]) -> float:
@@ -208,7 +221,7 @@ def _pair(alone: Mapping[str, Any], whole: Mapping[str, Any], sign: float) -> _P
     if not baseline:
         draws.append(np.full_like(draws[0], np.nan))
         points.append(nan)
-    return _Pair((points[0], points[1], points[2]), (draws[0], draws[1], draws[2]))
+    return _Pair((points[0], points[1], points[2]), (draws[0], draws[1], draws[2]), sign)
 
 
 def _clears(pairs: Sequence[_Pair], model: int) -> bool | None:

@@ -36,7 +36,7 @@ def _measured(training: Training) -> dict[str, Any]:
     steps = [place.name for place in checkpoints(training.folder)]
     if file.is_file():
         kept = read_object(file)
-        if kept["checkpoints"] == steps:
+        if kept.get("checkpoints") == steps:
             return kept
     tasks = list(training.tasks)
     seen = moments(training.folder, tasks)

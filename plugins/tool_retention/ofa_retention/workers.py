@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import torch
 
 from ofa_retention.trainings import Training
 from ofa_retention.working import work
+from ofacore.plugin import UserError
 
 
 def work_through(trainings: Sequence[Training], jobs: int) -> Iterator[Training]:
@@ -88,3 +90,19 @@ def _work(training: Training) -> None:
         if parent is not None and not parent.is_alive():
             os._exit(int(ended.code or 0))
         raise
+    except Exception as error:
+        raise _portable(error) from error
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as another process can read it: its text alone, where its class is made of other things."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        portable: Exception = RuntimeError(f"{type(error).__name__}: {error}")
+        if isinstance(error, UserError):
+            portable = UserError(str(error))
+        for note in getattr(error, "__notes__", ()):
+            portable.add_note(note)
+        return portable
+    return error

@@ -63,13 +63,13 @@ def taken(training: Training) -> dict[str, Any]:
 
 
 def wanted(training: Training, task: str, shift: Shift | None = None) -> dict[str, Any] | None:
-    """A score that is there, on the rows that are asked for."""
+    """A score that is there whole, on the rows that are asked for."""
     file = _score_file(training, task, shift)
     if not file.is_file():
         return None
     found = read_object(file)
     source = shift.file if shift else ""
-    return found if (found["most"], found["source"]) == (training.rows, source) else None
+    return found if (found.get("most"), found.get("source")) == (training.rows, source) else None
 
 
 def _score_file(training: Training, task: str, shift: Shift | None) -> Path:

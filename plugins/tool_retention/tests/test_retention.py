@@ -277,6 +277,42 @@ def test_what_cannot_be_compared_is_refused_with_the_way_out(toy, done, case):
         run(asked(toy, done, **changed))
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_a_worker_cannot_use_is_told_as_in_one_process(toy, done, tmp_path, jobs):
+    out = tmp_path / "damaged"
+    shutil.copytree(done, out)
+    folder = out / "seed-1" / "specialists" / "last"
+    (folder / "scores" / "last.json").unlink()
+    (folder / "model" / "state.json").write_text("{")
+    with pytest.raises(UserError, match=r"last/model/state\.json: damaged"):
+        run(asked(toy, out, only="specialists", shifts=(), snapshots=0), jobs)
+
+
+def test_a_score_that_is_not_whole_is_made_anew(toy, done, tmp_path):
+    out = tmp_path / "cut"
+    shutil.copytree(done, out)
+    (out / "seed-1" / "dense" / "scores" / "last.json").write_text("{}")
+    run(asked(toy, out))
+    assert read(out / "results.json") == read(done / "results.json")
+
+
+def test_a_score_that_is_no_number_is_told_and_ends_no_report(toy, done, tmp_path):
+    """As a correlation is none where all that was written is equally long."""
+    out = tmp_path / "no_number"
+    shutil.copytree(done, out)
+    without = out / "seed-1" / "dense" / "scores" / "last.json"
+    without.write_text(json.dumps({**read(without), "score": None}))
+    for file in out.glob("seed-1/**/scores/first.json"):
+        score = read(file)
+        score["baseline"]["score"] = None
+        file.write_text(json.dumps(score))
+    run(asked(toy, out))
+    rows = {row["task"]: row for row in read(out / "results.json")["tasks"]}
+    assert "exact_match of what it answers is no number" in rows["last"]["problem"]
+    assert rows["last"]["generalist"] is None and rows["last"]["specialist"] is not None
+    assert rows["first"]["baseline"] is None and rows["first"]["ratio"] is not None
+
+
 WRONG = {
     "1,x": (read_seeds, "'x' is no seed"),
     "1,1": (read_seeds, "twice"),

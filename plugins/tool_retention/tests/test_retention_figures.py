@@ -46,13 +46,21 @@ def test_scores_of_draws_are_paired_by_place_and_may_be_missing():
 def test_errors_are_negated():
     """An error of 2 beside the specialist's 1, where the baseline makes 5: three of four steps, half as good."""
     assert float(_normalised(-1.0, -2.0, -5.0)) == pytest.approx(0.75)
-    assert float(_ratio(-1.0, -2.0)) == pytest.approx(0.5)
+    assert float(_ratio(-1.0, -2.0, -1.0)) == pytest.approx(0.5)
     assert float(_normalised(0.8, 0.7, 0.2)) == pytest.approx(5 / 6)
-    assert float(_ratio(0.8, 0.6)) == pytest.approx(0.75)
+    assert float(_ratio(0.8, 0.6, 1.0)) == pytest.approx(0.75)
+
+
+def test_a_score_below_zero_is_no_error():
+    """A correlation of -0.1 is -1/5 of the specialist's 0.5, not -5 times as good."""
+    baseline = {**scores([0.0]), "score": 0.0}
+    alone = {**scores([0.5]), "score": 0.5, "baseline": baseline}
+    whole = {**scores([-0.1]), "score": -0.1, "baseline": baseline}
+    assert set(np.round(_pair(alone, whole, 1.0).ratio, 6)) == {-0.2}
 
 
 def test_without_room_above_the_baseline_nothing_is_said():
-    assert np.isnan(_normalised(0.2, 0.9, 0.2)) and np.isnan(_ratio(0.0, 0.5))
+    assert np.isnan(_normalised(0.2, 0.9, 0.2)) and np.isnan(_ratio(0.0, 0.5, 1.0))
 
 
 def test_a_specialist_gains_what_rows_drawn_anew_confirm():

@@ -212,15 +212,25 @@ def compare(
 
 
 def taken(
-    entries: Sequence[Entry], tensors: Tensors
+    entries: Sequence[Entry], tensors: Tensors, initial: Tensors
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Our tensors that can be made of those that are there, and what must be kept to write theirs back."""
+    """Our tensors that can be made of those that are there, and what must be kept to write theirs back.
+
+    Args:
+        entries: How ours are made.
+        tensors: Theirs.
+        initial: Ours, with initial values: where some of several are missing, these parts stand in for them.
+    """
     ours: dict[str, Tensor] = {}
     kept: dict[str, Tensor] = {}
     for entry in entries:
-        if all(name in tensors for name in entry.theirs):
-            ours[entry.ours] = entry.take(tensors)
-            kept |= entry.kept(tensors)
+        there = {name: tensors[name] for name in entry.theirs if name in tensors}
+        if not there:
+            continue
+        if len(there) < len(entry.theirs):
+            there = {**entry.give(initial[entry.ours], {}), **there}
+        ours[entry.ours] = entry.take(there)
+        kept |= entry.kept(there)
     return ours, kept
 
 

@@ -58,7 +58,7 @@ def weights_of(
     theirs = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     findings = compare(dialect.entries, ours, theirs)
     fits = {name: tensor for name, tensor in tensors.items() if name not in findings.shapes}
-    state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits)
+    state, kept = taken([entry for entry in dialect.entries if entry.ours in ours], fits, dense)
     told = _told(dialect, findings)
     unmade = [name for name in _to_be_made(dense, unused) if name not in state and name not in told]
     lost = [

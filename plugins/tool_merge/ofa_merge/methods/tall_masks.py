@@ -8,15 +8,18 @@ from ofacore.plugin import Option
 
 
 def merge(shared: Shared) -> Tensor:
-    """``theta_0 + m tau``, tau the weighted sum of the task vectors.
+    """``theta_0 + m tau``, tau the sum of the weighted task vectors ``w_t tau_t``.
 
-    A number matters to run t where ``|tau_t| >= threshold |tau - tau_t|``; m keeps those that matter to ``agree`` runs.
+    A number matters to run t where ``|w_t tau_t| >= threshold |tau - w_t tau_t|``, which goes by the ratio of weights; m
+    keeps those that matter to ``agree`` runs.
     """
     total = weighted_sum(shared.vectors, shared.weights)
     threshold = shared.options["threshold"]
+    parts = [
+        vector * weight for vector, weight in zip(shared.vectors, shared.weights, strict=True)
+    ]
     matters = [
-        (vector.abs() >= threshold * (total - vector).abs()) & (vector != 0)
-        for vector in shared.vectors
+        (part.abs() >= threshold * (total - part).abs()) & (part != 0) for part in parts
     ]
     votes = torch.stack(matters).sum(0)
     needed = min(shared.options["agree"], len(shared.vectors))
