@@ -79,3 +79,10 @@ def test_what_ranks_compute_may_differ_in_shares_of_the_largest():
         assert "'gradient of w'][0] was 26.45511" in told_apart(expected, wrong, 1e-4)
     assert "[0] was 0.5" in told_apart(expected, {**expected, "states": np.array([0.5002])}, 1e-4)
     assert "had the keys" in told_apart(expected, {"states": expected["states"]}, 1e-4)
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+def test_numbers_without_end_equal_themselves_alone(number):
+    assert difference({"score": number}, {"score": number}, 1e-6) == ""
+    for other in {0.0, np.inf, -np.inf} - {number}:
+        assert "apart" in difference([number], [other], 1e-6)

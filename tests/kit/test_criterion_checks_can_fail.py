@@ -54,7 +54,9 @@ CASES = {
     ],
     "gradient_is_finite": [(criteria.ZeroRoots, "not finite at states of zero: guard sqrt")],
     "labels_and_prediction_are_left_as_they_are": [
-        (criteria.Spoils, "copy before changing in place")
+        (criteria.Spoils, "copy before changing in place"),
+        (criteria.SpoilsLabels, "'numbers'.*copy before changing in place"),
+        (criteria.TakesLabels, "had the keys .*copy before changing in place"),
     ],
     "is_deterministic": [(criteria.Rolls, "draws no random numbers")],
     "state_dict_round_trip": [(criteria.Loose, "use nn.Parameter or buffers")],

@@ -52,10 +52,10 @@ def _arrays(ours: np.ndarray, theirs: np.ndarray, tolerance: float, place: str) 
         return f"{place} had shape {ours.shape} and has {theirs.shape}"
     if ours.size == 0:
         return ""
-    apart = np.abs(ours.astype(np.complex128) - theirs.astype(np.complex128))
-    apart = np.where(
-        np.isnan(ours.astype(np.complex128)) & np.isnan(theirs.astype(np.complex128)), 0.0, apart
-    )
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(ours.astype(np.complex128) - theirs.astype(np.complex128))
+    nothing = np.isnan(ours) & np.isnan(theirs)
+    apart = np.where((ours == theirs) | nothing, 0.0, apart)
     worst = np.unravel_index(int(np.argmax(np.nan_to_num(apart, nan=np.inf))), apart.shape)
     if apart[worst] <= tolerance:
         return ""

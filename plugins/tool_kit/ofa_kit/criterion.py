@@ -24,6 +24,8 @@ SCOPES = ("position", "segment", "step")
 NEEDS = frozenset({"attention", "rollout"})
 Items = Sequence[tuple[int, Mapping[str, np.ndarray]]]
 """(positions, labels) of each item."""
+Given = tuple[Any, dict[str, Tensor], CriterionContext]
+"""Prediction, labels and context of a call."""
 
 
 class CriterionConformance(DeclarationChecks):
@@ -230,8 +232,12 @@ class CriterionConformance(DeclarationChecks):
         self._made(bench).count(bench.items[0][1])
         found = difference(before, bench.items[0][1], 0.0, "the labels")
         states = bench.all_states.clone()
-        self._loss(bench, bench.items, states)
+        with torch.no_grad():
+            made, given = self._call(bench, bench.items, states)
+        kept = _copied(given)
+        made(*given)
         found = found or difference(bench.all_states, states, 0.0, "the states")
+        found = found or difference(kept, _copied(given), 0.0, "the labels or the prediction")
         assert not found, (
             f"the criterion changed what it was given: {found}; copy before changing in place"
         )
@@ -280,6 +286,18 @@ class CriterionConformance(DeclarationChecks):
         states: Tensor | None = None,
         criterion: Any = None,
     ) -> Loss:
+        made, given = self._call(bench, items, states, criterion)
+        loss: Loss = made(*given)
+        return loss
+
+    def _call(
+        self,
+        bench: CriterionBench,
+        items: Items,
+        states: Tensor | None = None,
+        criterion: Any = None,
+    ) -> tuple[Any, Given]:
+        """A criterion, and what it is called with."""
         lengths = tuple(length for length, _ in items)
         given = bench.states(sum(lengths)) if states is None else states
         labels = [labels for _, labels in items]
@@ -290,8 +308,14 @@ class CriterionConformance(DeclarationChecks):
         made = self._made(bench) if criterion is None else criterion
         attention = made_up_attention(made, lengths) if "attention" in made.needs else None
         context = CriterionContext(lengths, label_lengths, attention)
-        loss: Loss = made(bench.predicted(self, given, head), stacked(labels), context)
-        return loss
+        return made, (bench.predicted(self, given, head), stacked(labels), context)
+
+
+def _copied(given: Given) -> list[Mapping[str, Tensor]]:
+    """Labels, and the prediction where it is a tensor, as they are now."""
+    prediction, labels, _ = given
+    own = {"prediction": prediction} if isinstance(prediction, Tensor) else {}
+    return [{name: value.clone() for name, value in part.items()} for part in (labels, own)]
 
 
 def made_up_attention(criterion: Any, lengths: Sequence[int]) -> list[list[Tensor]]:

@@ -90,6 +90,18 @@ class Spoils(Squares):
         return len(labels["numbers"])
 
 
+class SpoilsLabels(Squares):
+    def __call__(self, prediction, labels, ctx):
+        found = super().__call__(prediction, labels, ctx)
+        labels["numbers"].zero_()
+        return found
+
+
+class TakesLabels(Squares):
+    def __call__(self, prediction, labels, ctx):
+        return super().__call__(prediction, {"numbers": labels.pop("numbers")}, ctx)
+
+
 class Rolls(Squares):
     def errors(self, prediction, labels):
         return super().errors(prediction, labels) * torch.rand(len(prediction))
