@@ -10,8 +10,8 @@ from ofacore.plugin import Option
 def merge(shared: Shared) -> Tensor:
     """``theta_0 + m tau``, tau the sum of the weighted task vectors ``w_t tau_t``.
 
-    A number matters to run t where ``|w_t tau_t| >= threshold |tau - w_t tau_t|``, which goes by the ratio of weights; m
-    keeps those that matter to ``agree`` runs.
+    A number matters to run t where ``|w_t tau_t| >= threshold |tau - w_t tau_t|``, which goes by the ratio of weights;
+    m keeps those that matter to ``agree`` runs.
     """
     total = weighted_sum(shared.vectors, shared.weights)
     threshold = shared.options["threshold"]
