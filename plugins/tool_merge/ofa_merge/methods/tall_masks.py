@@ -15,12 +15,8 @@ def merge(shared: Shared) -> Tensor:
     """
     total = weighted_sum(shared.vectors, shared.weights)
     threshold = shared.options["threshold"]
-    parts = [
-        vector * weight for vector, weight in zip(shared.vectors, shared.weights, strict=True)
-    ]
-    matters = [
-        (part.abs() >= threshold * (total - part).abs()) & (part != 0) for part in parts
-    ]
+    parts = [vector * weight for vector, weight in zip(shared.vectors, shared.weights, strict=True)]
+    matters = [(part.abs() >= threshold * (total - part).abs()) & (part != 0) for part in parts]
     votes = torch.stack(matters).sum(0)
     needed = min(shared.options["agree"], len(shared.vectors))
     return shared.moved(total * (votes >= needed))
