@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2Model, LlamaConfig, T5Config, ViTConfig
 
 from ofa_foreign.exporting import export_run
 from ofa_foreign.formats import bart_names
-from ofa_foreign.importing import import_run
+from ofa_foreign.importing import import_run, writing
 from ofacore.ground.errors import UserError
 from tests.foreign.bart import save_bart
 from tests.foreign.ofasys_file import write_checkpoint
@@ -366,6 +366,26 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="is not empty"):
             call()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_import_that_is_broken_off_leaves_the_place_free(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bart(tmp_path / "theirs")
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+
+    def broken_off(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "write_pointer", broken_off)
+        with pytest.raises(OSError, match="no space left"):
+            import_run(tmp_path / "theirs", out)
+    assert out.exists() == there and not list(out.rglob("*"))
+    import_run(tmp_path / "theirs", out)
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:

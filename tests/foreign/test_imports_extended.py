@@ -40,7 +40,9 @@ def logits(model: Generalist, task: str) -> Tensor:
     return model.model.predict(batch.terms[0], hidden).logits()
 
 
-def test_an_imported_bart_says_the_same_with_more_tasks(folder: Path) -> None:
+def test_an_imported_bart_says_the_same_with_more_tasks(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     old = Generalist.from_pretrained(folder / "run")
     sort = Task("sort", "which? [TEXT:source] -> [CATEGORY:kind]", train=ROWS)
     grown = old.extend([sort])
@@ -54,6 +56,11 @@ def test_an_imported_bart_says_the_same_with_more_tasks(folder: Path) -> None:
     slim = folder / "slim"
     export_run(folder / "grown", slim, "ofa", tasks=[name])
     assert torch.equal(logits(Generalist.from_pretrained(slim), name), logits(old, name))
+    export_run(folder / "run", folder / "as-it-came", "hf-bart")
+    assert not caplog.messages, "nothing joined"
+    export_run(folder / "grown", folder / "without-sort", "hf-bart")
+    (told,) = caplog.messages
+    assert told.startswith("left out,") and "since: embedding.category:2:" in told
 
 
 def _row(model: Generalist, name: str) -> dict[str, str]:

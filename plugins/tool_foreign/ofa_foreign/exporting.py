@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from ofa_foreign.formats.tokens import gathered
 from ofa_foreign.importing import ARTIFACT, DICTIONARY, FORM, KEPT
 from ofa_foreign.importing.weights import EXPERT
 from ofacore.checkpoint import CheckpointError
+from ofacore.checkpoint.checkpoint_errors import listed
 from ofacore.checkpoint.durable import sync_tree, write_json
 from ofacore.config import show
 from ofacore.generalist.facade import Generalist
@@ -33,9 +35,11 @@ from ofacore.ground.errors import UserError
 from ofacore.ground.folders import check_writable
 from ofacore.ground.json_files import read_json
 from ofacore.ground.json_text import json_text
+from ofacore.ground.vocabulary import Vocabulary
 from ofacore.plan.generation import generation_of, target_slots
 from ofacore.protocols import Options
 
+logger = logging.getLogger("ofacore.foreign")
 _GENERATION = "generation_config.json"
 _TOKENIZER = "tokenizer.json"
 
@@ -172,6 +176,8 @@ def _searches(generalist: Generalist) -> list[Options]:
 def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
     """Tensors of an imported model under the names, in the shapes and types that it came with, wrappers left out.
 
+    What joined the model since has no name there; it is told.
+
     Raises:
         UserError: Its experts have become different, which the other project has no place for.
     """
@@ -184,6 +190,12 @@ def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
         state = _without_experts(state)
     found = {**given(entries, state, kept), **kept}
     vocabulary = generalist.assembly.vocabulary
+    if joined := _joined(entries, state, vocabulary, ids):
+        logger.warning(
+            "left out, as the files that the model came in have no names for what joined it since: %s; "
+            "--format ofa writes all of it",
+            listed(joined),
+        )
     found |= {name: gathered(vocabulary, ids, state) for name in form["copies"]}
     if form.get("head"):
         found[form["head"]] = gathered(vocabulary, ids, state, ".output")
@@ -196,6 +208,28 @@ def theirs(generalist: Generalist, artifact: Artifact) -> dict[str, Tensor]:
         name: tensor.to(getattr(torch, form["types"].get(name, "float32")))
         for name, tensor in found.items()
     }
+
+
+def _joined(
+    entries: Sequence[Entry],
+    state: Mapping[str, Tensor],
+    vocabulary: Vocabulary,
+    ids: Sequence[int],
+) -> list[str]:
+    """Names of ours, of adapters, heads and blocks of tokens, that no tensor of the other project is made of."""
+    made, known = {entry.ours for entry in entries}, set(ids)
+    found = [
+        name
+        for name, tensor in state.items()
+        if name.startswith(("adapters.", "heads."))
+        and name not in made
+        and tensor.is_floating_point()
+    ]
+    for block in vocabulary.blocks:
+        first = vocabulary.offset(block.name)
+        if known.isdisjoint(range(first, first + block.size)):
+            found.append(f"embedding.{block.name}")
+    return found
 
 
 def _without_experts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

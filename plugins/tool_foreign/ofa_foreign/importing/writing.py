@@ -85,3 +85,4 @@ def _remove(out: Path, made: Sequence[Path]) -> None:
     for folder in made[:1]:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    (out / "config.yaml").unlink(missing_ok=True)
