@@ -21,7 +21,7 @@ import yaml
 from ofa_cli.main import main
 from ofa_retention.running import run
 from ofa_retention.study import Study, read_seeds, read_shifts, read_variants
-from ofa_retention.trainings import own_steps
+from ofa_retention.trainings import own_steps, planned
 from ofacore.plugin import UserError
 
 WORDS = ("red", "green", "blue", "cat", "dog", "owl")
@@ -311,6 +311,19 @@ def test_a_score_that_is_no_number_is_told_and_ends_no_report(toy, done, tmp_pat
     assert "exact_match of what it answers is no number" in rows["last"]["problem"]
     assert rows["last"]["generalist"] is None and rows["last"]["specialist"] is not None
     assert rows["first"]["baseline"] is None and rows["first"]["ratio"] is not None
+
+
+def test_every_model_has_a_folder_of_its_own_whatever_its_task_is_called(toy, tmp_path):
+    settings = yaml.safe_load((toy / "toy.yaml").read_text(encoding="utf-8"))
+    tasks = settings["tasks"]
+    names = (".", "..", "specialists")
+    settings["tasks"] = dict(zip(names, tasks.values(), strict=True))
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    out = tmp_path / "out"
+    study = asked(toy, out, source=str(tmp_path / "odd.yaml"), shifts=())
+    folders = [training.folder.resolve().relative_to(out) for training in planned(study)]
+    assert {folder.parent.name for folder in folders[:3]} == {"specialists"}
+    assert len(set(folders)) == 4 and all(len(folder.parts) > 1 for folder in folders)
 
 
 WRONG = {
