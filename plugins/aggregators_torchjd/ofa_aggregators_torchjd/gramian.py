@@ -20,9 +20,9 @@ Gradients = Mapping[str, Tensor]
 class Weighted(ABC):
     """Sums gradients with weights from their Gramian.
 
-    Only parameters that several tasks share are weighed: what belongs to one task alone has no conflict, and neither has
-    a task without a gradient there. Weights are scaled to a sum of m, that of the plain sum, so that learning rate and
-    clipping mean the same.
+    Only parameters that several tasks share are weighed: what belongs to one task alone has no conflict, and neither
+    has a task without a gradient there. Weights are scaled to a sum of m, that of the plain sum, so that learning rate
+    and clipping mean the same.
     """
 
     @abstractmethod

@@ -22,6 +22,7 @@ from ofa_cli.main import main
 from ofa_retention.running import run
 from ofa_retention.study import Study, read_seeds, read_shifts, read_variants
 from ofa_retention.trainings import own_steps, planned
+from ofa_retention.workers import share_of
 from ofacore.plugin import UserError
 
 WORDS = ("red", "green", "blue", "cat", "dog", "owl")
@@ -275,6 +276,12 @@ def test_what_cannot_be_compared_is_refused_with_the_way_out(toy, done, case):
     changed, message = REFUSED[case]
     with pytest.raises(UserError, match=message):
         run(asked(toy, done, **changed))
+
+
+def test_workers_share_the_processors_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert share_of(2) == share_of(5) == 1
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

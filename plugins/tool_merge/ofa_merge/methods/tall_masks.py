@@ -10,17 +10,13 @@ from ofacore.plugin import Option
 def merge(shared: Shared) -> Tensor:
     """``theta_0 + m tau``, tau the sum of the weighted task vectors ``w_t tau_t``.
 
-    A number matters to run t where ``|w_t tau_t| >= threshold |tau - w_t tau_t|``, which goes by the ratio of weights; m
-    keeps those that matter to ``agree`` runs.
+    A number matters to run t where ``|w_t tau_t| >= threshold |tau - w_t tau_t|``, which goes by the ratio of weights;
+    m keeps those that matter to ``agree`` runs.
     """
     total = weighted_sum(shared.vectors, shared.weights)
     threshold = shared.options["threshold"]
-    parts = [
-        vector * weight for vector, weight in zip(shared.vectors, shared.weights, strict=True)
-    ]
-    matters = [
-        (part.abs() >= threshold * (total - part).abs()) & (part != 0) for part in parts
-    ]
+    parts = [vector * weight for vector, weight in zip(shared.vectors, shared.weights, strict=True)]
+    matters = [(part.abs() >= threshold * (total - part).abs()) & (part != 0) for part in parts]
     votes = torch.stack(matters).sum(0)
     needed = min(shared.options["agree"], len(shared.vectors))
     return shared.moved(total * (votes >= needed))
