@@ -164,7 +164,7 @@ def _specialist(
         }
     )
     config = _named(recipe, [task], f"{task}-alone", train)
-    folder = place / SPECIALISTS / quote(task, safe=" ")
+    folder = place / SPECIALISTS / folder_name(task)
     shifts = tuple(shift for shift in study.shifts if shift.task == task)
     return Training(
         SPECIALISTS,
@@ -176,6 +176,16 @@ def _specialist(
         shifts,
         study.keep,
     )
+
+
+def folder_name(task: str) -> str:
+    """A task's name as that of a folder of its own, which ``.`` and ``..`` are not.
+
+    >>> folder_name("speech to text"), folder_name("a/b"), folder_name("..")
+    ('speech to text', 'a%2Fb', '%2E%2E')
+    """
+    quoted = quote(task, safe=" ")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
 def _generalist(

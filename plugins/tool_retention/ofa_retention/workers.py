@@ -18,6 +18,7 @@ import torch
 
 from ofa_retention.trainings import Training
 from ofa_retention.working import work
+from ofacore.ground.machine import processors
 from ofacore.plugin import UserError
 
 
@@ -33,9 +34,8 @@ def work_through(trainings: Sequence[Training], jobs: int) -> Iterator[Training]
             work(training)
             yield training
         return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
+        jobs, get_context("spawn"), initializer=_begin_worker, initargs=(share_of(jobs),)
     )
     with _told_by_exception(), pool:
         waiting = {pool.submit(_work, training): training for training in trainings}
@@ -46,6 +46,11 @@ def work_through(trainings: Sequence[Training], jobs: int) -> Iterator[Training]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def share_of(jobs: int) -> int:
+    """Threads of each of so many workers: together as many as there are processors for this process."""
+    return max(1, processors() // jobs)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ import yaml
 from ofa_cli.main import main
 from ofa_retention.running import run
 from ofa_retention.study import Study, read_seeds, read_shifts, read_variants
-from ofa_retention.trainings import own_steps
+from ofa_retention.trainings import own_steps, planned
+from ofa_retention.workers import share_of
 from ofacore.plugin import UserError
 
 WORDS = ("red", "green", "blue", "cat", "dog", "owl")
@@ -277,6 +278,12 @@ def test_what_cannot_be_compared_is_refused_with_the_way_out(toy, done, case):
         run(asked(toy, done, **changed))
 
 
+def test_workers_share_the_processors_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert share_of(2) == share_of(5) == 1
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_a_worker_cannot_use_is_told_as_in_one_process(toy, done, tmp_path, jobs):
     out = tmp_path / "damaged"
@@ -311,6 +318,19 @@ def test_a_score_that_is_no_number_is_told_and_ends_no_report(toy, done, tmp_pat
     assert "exact_match of what it answers is no number" in rows["last"]["problem"]
     assert rows["last"]["generalist"] is None and rows["last"]["specialist"] is not None
     assert rows["first"]["baseline"] is None and rows["first"]["ratio"] is not None
+
+
+def test_every_model_has_a_folder_of_its_own_whatever_its_task_is_called(toy, tmp_path):
+    settings = yaml.safe_load((toy / "toy.yaml").read_text(encoding="utf-8"))
+    tasks = settings["tasks"]
+    names = (".", "..", "specialists")
+    settings["tasks"] = dict(zip(names, tasks.values(), strict=True))
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    out = tmp_path / "out"
+    study = asked(toy, out, source=str(tmp_path / "odd.yaml"), shifts=())
+    folders = [training.folder.resolve().relative_to(out) for training in planned(study)]
+    assert {folder.parent.name for folder in folders[:3]} == {"specialists"}
+    assert len(set(folders)) == 4 and all(len(folder.parts) > 1 for folder in folders)
 
 
 WRONG = {
