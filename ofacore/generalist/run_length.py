@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ofacore.config.problems import ConfigError, Problem
+from ofacore.config.train_section import TrainConfig
 from ofacore.generalist.fitting import schedule, shares
 from ofacore.plugin import suggest
-from ofacore.protocols import Schedule
+from ofacore.protocols import Schedule, TaskShare
 
 if TYPE_CHECKING:
     from ofacore.generalist.facade import Generalist
@@ -27,16 +29,39 @@ def settle_steps(generalist: Generalist) -> None:
     config = generalist.assembly.config
     if config.train.epochs is None:
         return
-    steps = _steps(generalist, config.train.epochs)
-    train = config.train.model_copy(update={"steps": steps, "epochs": None})
+    made = partial(schedule, generalist, length_known=False)
+    train = in_steps(config.train, shares(generalist), made)
     generalist.assembly.config = config.model_copy(update={"train": train})
 
 
-def _steps(generalist: Generalist, epochs: float | Mapping[str, float]) -> int:
-    config, tasks = generalist.assembly.config.train, shares(generalist)
+def in_steps(
+    train: TrainConfig, tasks: Mapping[str, TaskShare], made: Callable[[], Schedule]
+) -> TrainConfig:
+    """The training section with ``epochs``, if it is set, said in ``steps``.
+
+    Args:
+        train: The section.
+        tasks: Those that are trained.
+        made: Gives their schedule, where passes over single tasks are asked for.
+
+    Raises:
+        ConfigError: As `settle_steps`.
+    """
+    if train.epochs is None:
+        return train
+    steps = _steps(train.epochs, train.samples, tasks, made)
+    return train.model_copy(update={"steps": steps, "epochs": None})
+
+
+def _steps(
+    epochs: float | Mapping[str, float],
+    samples: int,
+    tasks: Mapping[str, TaskShare],
+    made: Callable[[], Schedule],
+) -> int:
     if not isinstance(epochs, Mapping):
         rows = sum(share.rows for share in tasks.values())
-        return math.ceil(round(epochs * rows / config.samples, 9))
+        return math.ceil(round(epochs * rows / samples, 9))
     wanted: dict[str, int] = {}
     for name, passes in epochs.items():
         if name not in tasks:
@@ -45,7 +70,7 @@ def _steps(generalist: Generalist, epochs: float | Mapping[str, float]) -> int:
                 [Problem(f"train.epochs.{name}", "no such task is trained", hint=hint)]
             )
         wanted[name] = math.ceil(round(passes * tasks[name].rows, 9))
-    return _until(schedule(generalist, length_known=False), wanted)
+    return _until(made(), wanted)
 
 
 def _until(schedule: Schedule, wanted: Mapping[str, int]) -> int:

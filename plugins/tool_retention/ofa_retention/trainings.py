@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,9 +14,10 @@ from ofacore.components.schedules import build_schedule
 from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig
 from ofacore.config.train_section import AggregatorConfig, ScheduleConfig
+from ofacore.generalist.run_length import in_steps
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import UserError, suggest
-from ofacore.protocols import ScheduleContext, TaskShare
+from ofacore.protocols import Schedule, ScheduleContext, TaskShare
 from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.run_check import read_checked
 
@@ -59,12 +61,13 @@ def planned(study: Study) -> list[Training]:
     recipe, data = open_available(recipe.only(_tasks(study, recipe.config)))
     for shift in study.shifts:
         _known(shift.task, recipe.config, "--data")
+    recipe = _in_steps(recipe, data)
     samples = samples_of(recipe, data)
     found: list[Training] = []
-    variants = {
-        variant.name: _checked(study, variant.settings).only(recipe.config.tasks)
-        for variant in study.variants
-    }
+    variants: dict[str, PlannedRun] = {}
+    for variant in study.variants:
+        run = _checked(study, variant.settings).only(recipe.config.tasks)
+        variants[variant.name] = _in_steps(run, data)
     for seed in study.seeds:
         place = study.out / f"seed-{seed}"
         if study.only != "generalist":
@@ -102,6 +105,32 @@ def _known(name: str, config: RunConfig, option: str) -> None:
         raise UserError(f"{option}: no task '{name}'; {hint}")
 
 
+def _in_steps(run: PlannedRun, data: Mapping[str, TaskRows]) -> PlannedRun:
+    """The run with passes over the data said in steps, as specialists divide these."""
+    made = partial(_schedule, run, data, None)
+    train = in_steps(run.config.train, _shares(run, data), made)
+    return replace(run, config=run.config.model_copy(update={"train": train}))
+
+
+def _shares(run: PlannedRun, data: Mapping[str, TaskRows]) -> dict[str, TaskShare]:
+    return {
+        name: TaskShare(len(rows.train), run.plans[name].weight)
+        for name, rows in data.items()
+        if rows.train is not None and run.plans[name].weight > 0
+    }
+
+
+def _schedule(
+    run: PlannedRun, data: Mapping[str, TaskRows], context: ScheduleContext | None
+) -> Schedule:
+    """The run's schedule; with a context it knows how many steps there are."""
+    train, registry = run.config.train, run.registry.pinned(component_options(run.config))
+    name = train.schedule.name
+    options = {**registry.component("schedule", name).options, **train.schedule.options}
+    build = registry.load("schedule", name)
+    return build_schedule(build, _shares(run, data), train.samples, train.seed, options, context)
+
+
 def samples_of(run: PlannedRun, data: Mapping[str, TaskRows]) -> dict[str, int]:
     """Samples that each task gives to a whole run.
 
@@ -109,17 +138,7 @@ def samples_of(run: PlannedRun, data: Mapping[str, TaskRows]) -> dict[str, int]:
         UserError: A task gives none, so that there is nothing to compare.
     """
     train = run.config.train
-    shares = {
-        name: TaskShare(len(rows.train), run.plans[name].weight)
-        for name, rows in data.items()
-        if rows.train is not None and run.plans[name].weight > 0
-    }
-    registry = run.registry.pinned(component_options(run.config))
-    name = train.schedule.name
-    options = {**registry.component("schedule", name).options, **train.schedule.options}
-    build = registry.load("schedule", name)
-    context = ScheduleContext(train.steps)
-    schedule = build_schedule(build, shares, train.samples, train.seed, options, context)
+    schedule = _schedule(run, data, ScheduleContext(train.steps))
     totals = dict.fromkeys(data, 0)
     for step in range(train.steps):
         for task, count in schedule.counts(step).items():

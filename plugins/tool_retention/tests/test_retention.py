@@ -333,6 +333,19 @@ def test_every_model_has_a_folder_of_its_own_whatever_its_task_is_called(toy, tm
     assert len(set(folders)) == 4 and all(len(folder.parts) > 1 for folder in folders)
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [("2", 18), ("{first: 1}", 9)])
+def test_a_length_in_passes_over_the_data_is_that_of_every_model(toy, tmp_path, epochs, steps):
+    """Three tasks of 108 rows, 36 samples in a step of which each task has 12."""
+    settings = yaml.safe_load((toy / "toy.yaml").read_text(encoding="utf-8"))
+    del settings["train"]["steps"]
+    settings["train"]["epochs"] = yaml.safe_load(epochs)
+    (tmp_path / "epochs.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    found = planned(asked(toy, tmp_path / "out", source=str(tmp_path / "epochs.yaml")))
+    lengths = [(each.config.train.steps, each.config.train.epochs) for each in found]
+    assert lengths == [(steps, None)] * 4
+    assert all(set(each.samples.values()) == {steps * 12} for each in found)
+
+
 WRONG = {
     "1,x": (read_seeds, "'x' is no seed"),
     "1,1": (read_seeds, "twice"),
