@@ -315,7 +315,11 @@ def _copied(given: Given) -> list[Mapping[str, Tensor]]:
     """Labels, and the prediction where it is a tensor, as they are now."""
     prediction, labels, _ = given
     own = {"prediction": prediction} if isinstance(prediction, Tensor) else {}
-    return [{name: value.clone() for name, value in part.items()} for part in (labels, own)]
+    return [_clones(labels), _clones(own)]
+
+
+def _clones(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def made_up_attention(criterion: Any, lengths: Sequence[int]) -> list[list[Tensor]]:
