@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from ofa_retention.own_rules import with_own_rules
 from ofa_retention.scoring import scored
 from ofa_retention.stopwatch import Stopwatch
-from ofa_retention.study import Shift
+from ofa_retention.study import SPECIALISTS, Shift
 from ofa_retention.trainings import Training
 from ofacore import Generalist
 from ofacore.checkpoint import find_latest
@@ -26,6 +27,7 @@ from ofacore.ground.json_text import json_text
 from ofacore.parallel.process import tune_process
 from ofacore.plugin import UserError
 from ofacore.setup.datasets import open_task, open_tasks, rows_of
+from ofacore.training.optim.parameters import whole_names
 
 MODEL, TRAINED, RECIPE, SCORES = "model", "training.json", "recipe.json", "scores"
 """What a folder holds: the trained weights, what training took, what it was asked, a file for each score."""
@@ -132,6 +134,9 @@ def _train(training: Training) -> Generalist:
         generalist.data = open_tasks(generalist.assembly.run)
     else:
         generalist = Generalist.create(config=config)
+        if training.model == SPECIALISTS:
+            whole, names = generalist.assembly.config, whole_names(generalist.model)
+            generalist.assembly.config = with_own_rules(whole, names)
     watch = Stopwatch()
     fit(generalist, folder, resume=begun, callbacks=[watch], quiet=True)
     if watch.signal:

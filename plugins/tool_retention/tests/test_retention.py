@@ -23,6 +23,7 @@ from ofa_retention.running import run
 from ofa_retention.study import Study, read_seeds, read_shifts, read_variants
 from ofa_retention.trainings import own_steps, planned
 from ofa_retention.workers import share_of
+from ofacore import Generalist
 from ofacore.plugin import UserError
 
 WORDS = ("red", "green", "blue", "cat", "dog", "owl")
@@ -344,6 +345,33 @@ def test_a_length_in_passes_over_the_data_is_that_of_every_model(toy, tmp_path, 
     lengths = [(each.config.train.steps, each.config.train.epochs) for each in found]
     assert lengths == [(steps, None)] * 4
     assert all(set(each.samples.values()) == {steps * 12} for each in found)
+
+
+def test_a_rule_for_what_the_generalist_alone_has_is_left_out_of_a_specialist(
+    toy, tmp_path, caplog
+):
+    """Experts by task: every task of the generalist has one, the specialist has a plain network."""
+    rules = r'train.optimizer.rules=[{pattern: "[.]each[.]", lr: 0.01}, {pattern: norm, lr: 0.02}]'
+    out = tmp_path / "rules"
+    study = asked(
+        toy,
+        out,
+        overrides=(rules, "train.steps=2"),
+        variants=read_variants(["task:model.experts=task"]),
+        tasks=("first", "last"),
+        shifts=(),
+        snapshots=0,
+    )
+    run(study)
+    assert len(read(out / "results.json")["tasks"]) == 2
+    told = [line for line in caplog.messages if "nothing that the rule" in line]
+    assert [line.partition("'")[2].partition("'")[0] for line in told] == [
+        "first-alone",
+        "last-alone",
+    ]
+    last = Generalist.from_pretrained(out / "seed-1" / "specialists" / "last" / "model")
+    (rule,) = last.assembly.config.train.optimizer.rules
+    assert rule.pattern == "norm"
 
 
 WRONG = {
