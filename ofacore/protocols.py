@@ -64,6 +64,7 @@ from ofacore.contract.learning import (
     Schedule,
     ScheduleContext,
     TaskShare,
+    TaughtCriterion,
     Tracker,
 )
 from ofacore.contract.members import seen_as
@@ -228,6 +229,7 @@ __all__ = [
     "TaskedBackbone",
     "TargetSpec",
     "TaskShare",
+    "TaughtCriterion",
     "TermGroup",
     "TermItem",
     "TokenRows",

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -124,17 +124,21 @@ class Step:
         """Two micro-batches with the samples of one of this step's; itself alone where it holds a single sample."""
         if len(batch.samples) < 2:
             return [batch]
-        keys = [
-            (example.task, number)
-            for example, number in zip(self.examples, self.numbers, strict=True)
-        ]
-        place = {key: index for index, key in enumerate(keys)}
-        part = [place[sample.task, sample.number] for sample in batch.samples]
-        middle = len(part) // 2
-        return [
-            self._collated(part[:middle], self.packing),
-            self._collated(part[middle:], self.packing),
-        ]
+        number = len(batch.samples)
+        middle = number // 2
+        return [self.part(batch, range(middle)), self.part(batch, range(middle, number))]
+
+    def part(self, batch: Batch, samples: Sequence[int]) -> Batch:
+        """A micro-batch with some samples of one of this step's, by their places in it."""
+        chosen = [batch.samples[place] for place in samples]
+        return self._collated([self._places[one.task, one.number] for one in chosen], self.packing)
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, int], int]:
+        """(Task, number of a sample) -> its place among the examples."""
+        tasks = [example.task for example in self.examples]
+        keys = zip(tasks, self.numbers, strict=True)
+        return {key: place for place, key in enumerate(keys)}
 
     def split(self, positions: int, samples: int = 0, packing: bool = True) -> list[Batch]:
         """The same examples in other micro-batches."""

@@ -85,6 +85,21 @@ class AggregatorConfig(Section):
         return {"name": value} if isinstance(value, str) else value
 
 
+class TeacherConfig(Section):
+    """A trained model that others learn from."""
+
+    model: str = Field(description="Run folder, checkpoint or saved model.")
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks that it teaches; empty: all that both models know."
+    )
+    weight: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of its predictions in the losses; the rows have the rest.",
+    )
+
+
 class CheckpointConfig(Section):
     """When the run is saved."""
 
@@ -188,6 +203,9 @@ class TrainConfig(Section):
     aggregator: AggregatorConfig = Field(
         AggregatorConfig(),
         description="How the gradients of the tasks become one; a name alone will do.",
+    )
+    teachers: tuple[TeacherConfig, ...] = Field(
+        (), description="Trained models whose predictions are learned from, too."
     )
     ema: float = Field(0.0, ge=0, lt=1, description="Decay of averaged weights; 0: off.")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints.")

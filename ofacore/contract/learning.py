@@ -63,6 +63,25 @@ class AttentionCriterion(Protocol):
     """Decoder layers whose cross-attention it gets, from 0; -1 is the last. May depend on its options."""
 
 
+class TaughtCriterion(Protocol):
+    """What a `Criterion` offers besides so that a teacher can take part (``train.teachers``)."""
+
+    def distillation(
+        self, prediction: Any, taught: Any, labels: Mapping[str, Tensor], ctx: CriterionContext
+    ) -> Loss:
+        """How far predictions are from those of a teacher for the same items; least where both are the same.
+
+        Args:
+            prediction: What the slot's head says.
+            taught: What the head of a trained model says of the same items, without a gradient.
+            labels: Of the items, as they are called with.
+            ctx: As they are called with, without attention.
+
+        Returns:
+            One sum for each item over the units that `Criterion.count` tells.
+        """
+
+
 @dataclass(frozen=True)
 class TaskShare:
     """What a schedule knows of a task."""

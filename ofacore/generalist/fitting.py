@@ -23,6 +23,7 @@ from ofacore.config.train_section import TrainConfig
 from ofacore.evaluation.validator import Validator
 from ofacore.generalist.rollout import Rollout
 from ofacore.generalist.storing import described
+from ofacore.generalist.teachers import teaching_of
 from ofacore.generalist.upgrading import is_outdated, upgraded
 from ofacore.generalist.whole_model import on_whole_model, whole_model
 from ofacore.ground.folders import check_free, check_writable, claimed
@@ -37,7 +38,7 @@ from ofacore.plugin.blame import who
 from ofacore.plugin.guard import built_by
 from ofacore.plugin.hooks import RunHooks, TrainingRun
 from ofacore.protocols import Schedule, ScheduleContext, TaskShare, Tracker
-from ofacore.setup.layout_check import aggregator_problems, criterion_problems
+from ofacore.setup.layout_check import aggregator_problems, criterion_problems, teacher_problems
 from ofacore.training.callbacks.base import Callback
 from ofacore.training.callbacks.checkpointing import Checkpointing
 from ofacore.training.callbacks.end_mark import EndMark
@@ -80,6 +81,7 @@ def fit(
     if problems := [
         *aggregator_problems(assembly.config, assembly.registry, groups.layout()),
         *criterion_problems(run, groups.layout()),
+        *teacher_problems(assembly.config, groups.layout()),
     ]:
         raise ConfigError(problems)
     check_alike(generalist)
@@ -95,6 +97,7 @@ def fit(
     snapshot, whole = _stored_state(generalist, place) if place else (None, True)
     chosen = run_format(generalist, place, snapshot)
     logger.info(chosen.told)
+    teaching = teaching_of(generalist, chosen.dtype)
     divide(generalist, chosen.dtype)
     begun = _begun(place, snapshot.state) if snapshot and place else (0, Cursor())
     generalist.assembly.origin = _origin(generalist, snapshot)
@@ -118,6 +121,7 @@ def fit(
         rollout=Rollout(generalist),
         dtype=chosen.dtype,
         aggregator=run_aggregator(config, generalist.assembly.registry),
+        teaching=teaching,
     )
     with _exact_after(trainer), _claimed_together(folder):
         opening = None if quiet or not groups.is_first() else chosen.told

@@ -390,6 +390,19 @@ class UniversalModel(nn.Module):
             found = criterion(prediction, group.labels, context)
         return checked_loss(found, prediction, len(group.lengths), owner, place)
 
+    def distillation(self, group: TermGroup, prediction: Any, taught: Any) -> Loss:
+        """How far the items of a group are from what a teacher predicts for them.
+
+        Raises:
+            PluginError: The criterion gives no losses that can be trained on.
+        """
+        criterion = self.criterion(group.criterion, group.options)
+        context = CriterionContext(group.lengths, group.label_lengths)
+        owner, place = self._owner("criterion", group.criterion), f"for {group.terms[0]}"
+        with Blame(owner, f"distillation, {place}"):
+            found = criterion.distillation(prediction, taught, group.labels, context)
+        return checked_loss(found, prediction, len(group.lengths), owner, place)
+
     def source_of_not_finite(
         self, batch: Batch, hidden: Hidden | None = None, groups: Sequence[TermGroup] = ()
     ) -> str:

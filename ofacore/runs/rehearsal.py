@@ -18,6 +18,7 @@ from ofacore.generalist.fitting import (
     training_data,
 )
 from ofacore.generalist.rollout import Rollout
+from ofacore.generalist.teachers import teaching_of
 from ofacore.ground.machine import peak_memory
 from ofacore.parallel.agreement import everyones, of_the_model
 from ofacore.parallel.process_grid import described
@@ -44,6 +45,7 @@ def rehearse(generalist: Generalist, console: Console) -> None:
     steps = list(loader)
     chosen = run_format(generalist)
     console.print(f"\n{chosen.told}", highlight=False, markup=False)
+    teaching = teaching_of(generalist, chosen.dtype)
     divide(generalist, chosen.dtype)
     if not peak_memory():
         console.print("\nmemory: this system does not tell what a process takes", highlight=False)
@@ -66,6 +68,7 @@ def rehearse(generalist: Generalist, console: Console) -> None:
             rollout=Rollout(generalist),
             dtype=chosen.dtype,
             aggregator=run_aggregator(config, generalist.assembly.registry),
+            teaching=teaching,
         )
         for step in steps:
             report = trainer.train_step(step)

@@ -234,11 +234,12 @@ class Assembly:
             self.geometry(plan),
             self._criteria(plan),
             self._corruptions(plan),
-            self._run_settings(),
+            self.run_settings(),
             options,
         )
 
-    def _run_settings(self) -> RunSettings:
+    def run_settings(self) -> RunSettings:
+        """What the model says of every sequence."""
         model = with_preset_options(self.config.model)
         return RunSettings(
             model.max_positions,

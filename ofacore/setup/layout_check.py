@@ -16,7 +16,7 @@ from ofacore.parallel.cutting import refusal, refusal_in_step
 from ofacore.parallel.process_grid import LayoutError, ProcessGrid
 from ofacore.plan import TaskPlan
 from ofacore.plan.planned_run import PlannedRun
-from ofacore.plugin import Registry
+from ofacore.plugin import Registry, suggest
 
 
 def layout_of(config: ParallelConfig, environment: Mapping[str, str] = os.environ) -> ProcessGrid:
@@ -136,6 +136,36 @@ def aggregator_problems(
         "use data ranks alone (with zero, where wanted), or train.aggregator=sum"
     )
     return [Problem("train.aggregator.name", problem)]
+
+
+def teacher_problems(config: RunConfig, layout: ProcessGrid | None = None) -> list[Problem]:
+    """Teachers of tasks that are not there or have another teacher, and layouts in which none can take part.
+
+    Args:
+        config: Of the run.
+        layout: How processes share the work; default: as configured.
+    """
+    teachers = config.train.teachers
+    if not teachers:
+        return []
+    found, layout = list[Problem](), layout or layout_of(config.parallel)
+    cut = {"tp": layout.tensor > 1, "pp": layout.pipeline > 1, "ep": layout.expert > 1}
+    keys = ", ".join(f"parallel.{key}" for key, used in cut.items() if used)
+    if keys:
+        problem = f"every process holds its teachers whole, which {keys} does not allow; use data ranks alone"
+        found.append(Problem("train.teachers", problem))
+    seen: dict[str, int] = {}
+    for number, teacher in enumerate(teachers):
+        path = f"train.teachers.{number}.tasks"
+        for task in teacher.tasks:
+            if task not in config.tasks:
+                hint = suggest(task, config.tasks) or f"there are {', '.join(config.tasks)}"
+                found.append(Problem(path, f"no task '{task}'", hint=hint))
+            elif task in seen:
+                problem = f"task '{task}' has a teacher already, train.teachers.{seen[task]}"
+                found.append(Problem(path, problem))
+            seen.setdefault(task, number)
+    return found
 
 
 def criterion_problems(run: PlannedRun, layout: ProcessGrid | None = None) -> list[Problem]:

@@ -15,7 +15,12 @@ from ofacore.plan.planned_run import PlannedRun, plan_each, planned_of
 from ofacore.plugin import Registry
 from ofacore.protocols import RowError
 from ofacore.setup.backbone_settings import with_backbone_settings
-from ofacore.setup.layout_check import aggregator_problems, criterion_problems, layout_problems
+from ofacore.setup.layout_check import (
+    aggregator_problems,
+    criterion_problems,
+    layout_problems,
+    teacher_problems,
+)
 from ofacore.sources import Source, open_source
 
 
@@ -82,6 +87,7 @@ def checked_run(
     attempts = plan_each(config, registry)
     found = check(config, registry, places=places, columns=data, attempts=attempts)
     found += [*data.problems, *_sizes(config), *layout_problems(config, registry=registry)]
+    found += teacher_problems(config)
     run = PlannedRun(config, registry, planned_of(attempts))
     if not found:
         found = [*aggregator_problems(config, registry), *criterion_problems(run)]

@@ -31,6 +31,7 @@ from ofacore.training.step.pass_report import positions_of
 from ofacore.training.step.stand_ins import in_step, lockstep
 from ofacore.training.step.step_agreement import Outcome, merged, outcomes, step_facts
 from ofacore.training.step.step_scope import StepCache, StepGradients, is_step_wide, step_groups
+from ofacore.training.step.teaching import Teaching
 from ofacore.training.step.weighing import Scale, TermSums, Totals, Unread, backward, joined, weigh
 from ofacore.training.training_errors import NonFiniteError, OutOfMemoryError
 
@@ -113,6 +114,8 @@ class GradientPass:
     """Weighs the losses of tasks anew in each step; None: ``loss_weights`` stay."""
     by_samples: bool = False
     """A task counts by its share of the step's samples; else all count alike."""
+    teaching: Teaching | None = None
+    """Teachers whose predictions are learned from, too."""
     reads_at_the_end: ClassVar[bool] = True
     """Losses are read once a step. Where one is not finite, the step is done again and looks at each."""
     _trusting: bool = field(default=False, init=False)
@@ -130,7 +133,11 @@ class GradientPass:
             data.counts, sum(len(batch.samples) for batch in batches), positions_of(batches)
         )
         weights = self._weights(data)
-        scale = Scale(known.counts, known.samples, weights, self.tasks is not None)
+        counts = known.counts
+        if self.teaching is not None:
+            self.teaching.begin(data)
+            counts = self.teaching.counts(counts)
+        scale = Scale(counts, known.samples, weights, self.tasks is not None)
         faults: list[Fault] = []
         lost = Lost()
         self._trusting = self.reads_at_the_end
@@ -245,6 +252,8 @@ class GradientPass:
         shared: StepGradients | None,
         done: PassReport,
     ) -> None:
+        if self.teaching is not None:
+            self.teaching.look(batch)
         self._seed(step, place)
         batch = self._placed(batch)
         hidden = self.model.hidden(batch)
@@ -278,17 +287,13 @@ class GradientPass:
         ]
         if done.unread is not None:
             return self._trusted(place, batch, own, hidden, scale, shared, done.unread)
-        weighed = weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
+        weighed = weigh(self._losses(own, hidden), batch, scale)
         done.bad += [batch.samples[sample] for sample in weighed.bad]
         if weighed.bad:
             good = [sample for sample in range(len(batch.samples)) if sample not in weighed.bad]
             done.cause = done.cause or self._cause(batch, hidden, without(own, good))
             done.suspects += [place] if len(batch.samples) > 1 else []
-            weighed = weigh(
-                [(group, self._loss(group, hidden)) for group in without(own, weighed.bad)],
-                batch,
-                scale,
-            )
+            weighed = weigh(self._losses(without(own, weighed.bad), hidden), batch, scale)
         done.sums.merge(weighed.sums)
         self._note(weighed.total)
         totals = [weighed.total] if weighed.total else []
@@ -315,9 +320,7 @@ class GradientPass:
         """The same where all losses are finite; whether they are is read at the end of the step."""
         totals: list[Totals] = []
         if own:
-            totals.append(
-                unread.weigh([(group, self._loss(group, hidden)) for group in own], batch, scale)
-            )
+            totals.append(unread.weigh(self._losses(own, hidden), batch, scale))
             self._note(totals[0])
         if batch.terms:
             balance = list(self.model.auxiliary(batch, hidden))
@@ -347,8 +350,16 @@ class GradientPass:
             done.sums.add(group, loss, [True])
         return _of_no_task(finite, scale)
 
-    def _loss(self, group: TermGroup, hidden: Any) -> Loss:
-        return self.model.loss(group, self.model.predict(group, hidden), hidden)
+    def _losses(self, groups: Sequence[TermGroup], hidden: Any) -> list[tuple[TermGroup, Loss]]:
+        """Losses of groups, and what teachers add to them."""
+        found = []
+        for group in groups:
+            loss = self.model.loss(group, self.model.predict(group, hidden), hidden)
+            if self.teaching is None:
+                found.append((group, loss))
+            else:
+                found += self.teaching.losses(self.model, group, loss, hidden)
+        return found
 
     def _whole_step_losses(
         self, step: int, batches: Sequence[Batch], scale: Scale, done: PassReport

@@ -28,6 +28,7 @@ from ofacore.training.pipelined import PipelinePass
 from ofacore.training.step.aggregation import RunAggregator, TaskGradients
 from ofacore.training.step.faults import FaultCounters
 from ofacore.training.step.pass_report import StepReport
+from ofacore.training.step.teaching import Teaching
 from ofacore.training.stop import ECHO, StopRequest, stop_on_signals
 from ofacore.training.training_errors import RolloutMissingError
 
@@ -51,6 +52,7 @@ class Trainer:
         rollout: The pass before each step; see `Rollout`.
         dtype: Format that the weights of an fp32 model take while it trains; default: that which they have.
         aggregator: Makes one gradient of those of the tasks; None: their sum.
+        teaching: Teachers that are learned from, too.
 
     Attributes:
         step: Steps done.
@@ -69,6 +71,7 @@ class Trainer:
         rollout: Rollout | None = None,
         dtype: torch.dtype | None = None,
         aggregator: RunAggregator | None = None,
+        teaching: Teaching | None = None,
     ) -> None:
         self.model, self.loader, self.config, self.folder = model, loader, config, folder
         self.callbacks, self.rollout = tuple(callbacks), rollout
@@ -84,6 +87,7 @@ class Trainer:
             model, self.optimizer, config.faults, self.faults, config.seed, weights, tasks
         )
         self.gradients.weigher = aggregator if weighs else None
+        self.gradients.teaching = teaching
         self.gradients.by_samples = config.loss_average == "samples"
         self.step, self.cursor, self.stop = 0, dict[str, Any](), StopRequest()
         self._idle = False

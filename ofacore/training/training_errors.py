@@ -73,6 +73,13 @@ class AggregatorError(UserError):
     """What an aggregator gives cannot be the gradient of the model."""
 
 
+class TeacherError(UserError):
+    """A teacher cannot teach what it shall."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        super().__init__(f"train.teachers: {model} {problem}")
+
+
 class RolloutMissingError(TrainingError):
     """A criterion needs sequences sampled from the model before the step, and nothing provides them."""
 

@@ -59,6 +59,12 @@ CASES = {
         (criteria.TakesLabels, "had the keys .*copy before changing in place"),
     ],
     "is_deterministic": [(criteria.Rolls, "draws no random numbers")],
+    "is_nearest_to_a_teacher_that_says_the_same": [
+        (criteria.TaughtOnce, "one sum for each item"),
+        (criteria.TaughtInHalf, "finite distances in float32"),
+        (criteria.TaughtByRows, "it must be 0 there"),
+        (criteria.TaughtAway, "it must be least at the teacher's own prediction"),
+    ],
     "state_dict_round_trip": [(criteria.Loose, "use nn.Parameter or buffers")],
 }
 FLAT = [(check, *case) for check, cases in CASES.items() for case in cases]
@@ -73,7 +79,12 @@ def test_a_fault_is_found_by_its_check(check, kind, message):
         getattr(suite, f"test_{check}")(suite.bench())
 
 
-@pytest.mark.parametrize("check", CASES)
+def test_a_criterion_that_teachers_take_part_in_passes():
+    suite = type("Taught", (Good,), {"plugin": touch(criterion=criteria.Taught)})()
+    suite.test_is_nearest_to_a_teacher_that_says_the_same(suite.bench())
+
+
+@pytest.mark.parametrize("check", [check for check in CASES if "teacher" not in check])
 def test_a_criterion_without_fault_passes(check):
     getattr(Good(), f"test_{check}")(Good().bench())
 

@@ -70,16 +70,34 @@ class CrossEntropy(nn.Module):
         units = None if decided is None else _sums(decided, lengths)
         return Loss(values, parts, units)
 
+    def distillation(
+        self,
+        prediction: TokenPrediction,
+        taught: TokenPrediction,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """Kullback-Leibler divergence from the teacher's tokens, in a closed set among those that may come."""
+        if "allowed" in labels:
+            candidates, allowed = _allowed(prediction, labels)
+            ours, theirs = prediction.logits_of(candidates), taught.logits_of(candidates)
+            ours, theirs = (
+                ours.masked_fill(~allowed, -torch.inf),
+                theirs.masked_fill(~allowed, -torch.inf),
+            )
+        else:
+            ours, theirs = prediction.logits(), taught.logits()
+        distance = divergence(ours, theirs)
+        if self.drop_worst_ratio:
+            distance = distance * _best(distance.detach(), ctx.lengths, self.drop_worst_ratio)
+        return Loss(_sums(distance, ctx.lengths))
+
     def _closed(
         self, prediction: TokenPrediction, local: Tensor, labels: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Softmax of every position among its own candidates; logits are computed for candidates only."""
-        lengths, listed = labels["allowed_lengths"], prediction.local(labels["allowed"])
-        candidates, place = _candidates(listed, len(prediction.ids))
-        numbers = torch.arange(len(lengths), device=lengths.device)
-        position = torch.repeat_interleave(numbers, lengths, output_size=len(listed))
-        allowed = torch.zeros(len(lengths), len(candidates), dtype=torch.bool, device=local.device)
-        allowed[position, place] = True
+        candidates, allowed = _allowed(prediction, labels)
+        numbers = torch.arange(len(local), device=local.device)
         target = torch.searchsorted(candidates, local).clamp(max=len(candidates) - 1)
         fits = (allowed[numbers, target] & (candidates[target] == local)).all()
         if (
@@ -95,6 +113,26 @@ class CrossEntropy(nn.Module):
         smooth = -(log_probs.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))
         right = log_probs.argmax(1).eq(target).float()
         return (1 - self.label_smoothing) * nll + self.label_smoothing * smooth, nll, right
+
+
+def divergence(ours: Tensor, theirs: Tensor) -> Tensor:
+    """[m] from logits [m, v]; tokens that are silent in one of both have no part."""
+    silent = ours.isneginf() | theirs.isneginf()
+    log_probs = ours.masked_fill(silent, -torch.inf).log_softmax(-1).masked_fill(silent, 0.0)
+    wanted = theirs.masked_fill(silent, -torch.inf).log_softmax(-1)
+    probs = wanted.exp()
+    return (probs * (wanted.masked_fill(silent, 0.0) - log_probs)).sum(-1)
+
+
+def _allowed(prediction: TokenPrediction, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Columns [c] that some position may take, and bool [m, c]: which of them each may."""
+    lengths, listed = labels["allowed_lengths"], prediction.local(labels["allowed"])
+    candidates, place = _candidates(listed, len(prediction.ids))
+    numbers = torch.arange(len(lengths), device=lengths.device)
+    position = torch.repeat_interleave(numbers, lengths, output_size=len(listed))
+    allowed = torch.zeros(len(lengths), len(candidates), dtype=torch.bool, device=lengths.device)
+    allowed[position, place] = True
+    return candidates, allowed
 
 
 def _candidates(listed: Tensor, columns: int) -> tuple[Tensor, Tensor]:

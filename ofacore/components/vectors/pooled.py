@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofacore.components.tokens.cross_entropy import divergence
 from ofacore.components.tokens.token_model import TokenPrediction, silent_columns
 from ofacore.ground.errors import UserError
 from ofacore.protocols import (
@@ -121,6 +122,16 @@ class PooledCrossEntropy(nn.Module):
         local = prediction.local(labels["ids"])
         values, nll, right = prediction.cross_entropy(local, self.label_smoothing)
         return Loss(values, {"nll": nll.detach(), "accuracy": right.float()})
+
+    def distillation(
+        self,
+        prediction: TokenPrediction,
+        taught: TokenPrediction,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """Kullback-Leibler divergence from the teacher's token."""
+        return Loss(divergence(prediction.logits(), taught.logits()))
 
 
 class PooledGenerator:

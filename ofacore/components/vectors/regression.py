@@ -76,6 +76,16 @@ class SquaredError:
         sums = torch.stack([part.sum() for part in errors.split(list(ctx.lengths))])
         return Loss(sums, {"mse": sums.detach()})
 
+    def distillation(
+        self,
+        prediction: Tensor,
+        taught: Tensor,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """The same errors, to what the teacher predicts."""
+        return self(prediction, {**labels, "values": taught}, ctx)
+
 
 class OneShotGenerator:
     """``one_shot``: all positions of a value asked for at once, predicted by the slot's head in one pass.

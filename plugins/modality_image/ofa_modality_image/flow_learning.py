@@ -76,3 +76,13 @@ class FlowCriterion:
         squares = errors.square().mean(dim=1)
         sums = torch.stack([part.sum() for part in squares.split(list(ctx.lengths))])
         return Loss(sums)
+
+    def distillation(
+        self,
+        prediction: Tensor,
+        taught: Tensor,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """The same errors, to what the teacher predicts."""
+        return self(prediction, {**labels, "values": taught}, ctx)

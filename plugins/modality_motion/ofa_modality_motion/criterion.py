@@ -52,6 +52,16 @@ class DiffusionCriterion:
                 values, parts[name] = values + scale * term, term.detach()
         return Loss(values, parts)
 
+    def distillation(
+        self,
+        prediction: Tensor,
+        taught: Tensor,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """The same errors, to what the teacher predicts."""
+        return self(prediction, {**labels, "clean": taught}, ctx)
+
 
 def _item_sums(values: Tensor, lengths: tuple[int, ...]) -> Tensor:
     return torch.stack([piece.sum() for piece in values.split(list(lengths))])

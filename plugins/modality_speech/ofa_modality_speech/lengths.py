@@ -66,6 +66,17 @@ class LengthCriterion:
         gaps = torch.where(known, prediction.float() - sums.clamp(min=1).log(), 0.0)
         return Loss(gaps.square(), {"error": gaps.abs().detach()})
 
+    def distillation(
+        self,
+        prediction: Tensor,
+        taught: Tensor,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """Squared difference from the teacher's logarithm."""
+        known = prediction.isfinite() & taught.isfinite()
+        return Loss(torch.where(known, prediction.float() - taught.float(), 0.0).square())
+
 
 def predicted_frames(
     session: DecodeSession, asked: Sequence[AskedAudio], slot: str = ""

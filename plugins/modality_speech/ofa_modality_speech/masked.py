@@ -75,3 +75,13 @@ class MaskedCriterion:
         gaps = torch.where(labels["hidden"], gaps, 0.0)
         sums = torch.stack([own.sum() for own in gaps.split(list(ctx.lengths))])
         return Loss(sums, {"l1": sums.detach()})
+
+    def distillation(
+        self,
+        prediction: Tensor,
+        taught: Tensor,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """The same errors, to what the teacher predicts."""
+        return self(prediction, {**labels, "values": taught}, ctx)

@@ -36,21 +36,45 @@ class StepCriterion:
         self, prediction: StepPrediction, labels: Mapping[str, Tensor], ctx: CriterionContext
     ) -> Loss:
         """Losses of all items; parts ``l1``, ``mse`` and ``stop``."""
-        mask = labels["mask"].float()
+        frames = labels["values"], labels["values"]
+        return self._loss(prediction, frames, labels["stop"], labels["mask"], ctx)
+
+    def distillation(
+        self,
+        prediction: StepPrediction,
+        taught: StepPrediction,
+        labels: Mapping[str, Tensor],
+        ctx: CriterionContext,
+    ) -> Loss:
+        """The same, to the teacher's frames before and after its postnet and to how likely it takes an end to be."""
+        ends = taught.stop.float().sigmoid()
+        ends = ends / (
+            ends + self._stop_weight * (1 - ends)
+        )  # so that the weighed loss is least at the teacher's
+        return self._loss(prediction, (taught.before, taught.after), ends, labels["mask"], ctx)
+
+    def _loss(
+        self,
+        prediction: StepPrediction,
+        frames: tuple[Tensor, Tensor],
+        ends: Tensor,
+        mask: Tensor,
+        ctx: CriterionContext,
+    ) -> Loss:
+        """Distance from frames before and after the postnet, and from ends [steps] between 0 and 1."""
+        mask = mask.float()
         used = mask.sum(dim=1).clamp(min=1)
-        gaps = [
-            (frames.float() - labels["values"].float()) * mask
-            for frames in (prediction.before, prediction.after)
-        ]
+        pairs = zip((prediction.before, prediction.after), frames, strict=True)
+        gaps = [(own.float() - wanted.float()) * mask for own, wanted in pairs]
         absolute = sum(gap.abs().sum(dim=1) / used for gap in gaps)
         square = sum(gap.square().sum(dim=1) / used for gap in gaps)
-        ends = binary_cross_entropy_with_logits(
+        stop = binary_cross_entropy_with_logits(
             prediction.stop.float(),
-            labels["stop"].float(),
+            ends.float(),
             pos_weight=torch.tensor(self._stop_weight, device=mask.device),
             reduction="none",
         )
-        parts = {"l1": absolute, "mse": square, "stop": ends}
+        parts = {"l1": absolute, "mse": square, "stop": stop}
         sums = {name: _sums(values, ctx.lengths) for name, values in parts.items()}
         values = sums["l1"] + sums["mse"] + sums["stop"]
         return Loss(values, {name: own.detach() for name, own in sums.items()})

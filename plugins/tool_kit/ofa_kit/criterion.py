@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ from ofacore.plugin import Component
 from ofacore.protocols import AttentionCriterion, CriterionContext, HeadContext, Loss, seen_as
 
 CLOSE = 1e-4
+_FLAT = 1e-3
+"""A gradient this much shorter than another is none."""
 SCOPES = ("position", "segment", "step")
 NEEDS = frozenset({"attention", "rollout"})
 Items = Sequence[tuple[int, Mapping[str, np.ndarray]]]
@@ -253,6 +256,41 @@ class CriterionConformance(DeclarationChecks):
             f"two calls with the same input differ: {wrong}; a criterion draws no random numbers"
         )
 
+    def test_is_nearest_to_a_teacher_that_says_the_same(self, bench: CriterionBench) -> None:
+        """The distance from a teacher, where one can take part, is least and flat where both say the same."""
+        made = self._made(bench)
+        if not hasattr(made, "distillation"):
+            pytest.skip("it has no `distillation`: no teacher can take part")
+        states, others = bench.all_states.clone().requires_grad_(), bench.all_states.flip(0)
+        same = self._distance(bench, states, bench.all_states)
+        other = self._distance(bench, states, others)
+        assert isinstance(same, Loss) and same.values.shape == (len(bench.items),), (
+            "distillation: return a Loss with one sum for each item, as the criterion itself does"
+        )
+        values = torch.stack([same.values, other.values])
+        assert values.dtype == torch.float32 and bool(values.isfinite().all()), (
+            f"distillation: {values.tolist()}; compute finite distances in float32"
+        )
+        assert bool((same.values <= other.values + CLOSE).all()), (
+            f"distillation: {same.values.tolist()} from a teacher that says the same, {other.values.tolist()} "
+            "from one that does not; it must be least at the teacher's own prediction"
+        )
+        steepness = [_steepness(loss.values, states) for loss in (same, other)]
+        assert steepness[0] <= _FLAT * max(steepness[1], 1.0), (
+            f"distillation: its gradient is {steepness[0]:.3g} where the teacher says the same; it must be 0 there, so "
+            "that nothing is learned from it"
+        )
+
+    def _distance(self, bench: CriterionBench, states: Tensor, taught: Tensor) -> Loss:
+        """Distance of the predictions for states from those for others."""
+        made, (prediction, labels, context) = self._call(bench, bench.items, states)
+        with torch.no_grad():
+            _, (theirs, _, _) = self._call(bench, bench.items, taught)
+        found: Loss = made.distillation(
+            prediction, theirs, labels, replace(context, attention=None)
+        )
+        return found
+
     def test_state_dict_round_trip(self, bench: CriterionBench) -> None:
         """Everything it learns is in its state dict."""
         first, second = self._made(bench, 1), self._made(bench, 2)
@@ -309,6 +347,12 @@ class CriterionConformance(DeclarationChecks):
         attention = made_up_attention(made, lengths) if "attention" in made.needs else None
         context = CriterionContext(lengths, label_lengths, attention)
         return made, (bench.predicted(self, given, head), stacked(labels), context)
+
+
+def _steepness(values: Tensor, states: Tensor) -> float:
+    """Length of the gradient of a sum."""
+    (gradient,) = torch.autograd.grad(values.sum(), states, retain_graph=True)
+    return float(gradient.norm())
 
 
 def _copied(given: Given) -> list[Mapping[str, Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from ofa_retention.helping import TRANSFER, helping, print_helping, section
 from ofa_retention.learning_curves import curves
 from ofa_retention.page import page
 from ofa_retention.printing import print_report
-from ofa_retention.study import Study
+from ofa_retention.study import TEACHERS, Study
 from ofa_retention.trainings import Training, planned
 from ofa_retention.workers import work_through
-from ofa_retention.working import taken
+from ofa_retention.working import is_trained, make_base, taken
 from ofacore import __version__
 from ofacore.checkpoint.durable import replace_json
 from ofacore.ground.folders import check_writable
@@ -37,11 +38,23 @@ def run(study: Study, jobs: int = 1) -> None:
     check_writable(study.out)
     trainings = planned(study)
     study.out.mkdir(parents=True, exist_ok=True)
-    for number, done in enumerate(work_through(trainings, jobs), 1):
+    bases = {one.base.folder: one.base for one in trainings if one.base and not is_trained(one)}
+    for base in bases.values():
+        make_base(base)
+    for number, done in enumerate(_in_rounds(trainings, jobs), 1):
         took = taken(done)
         told = f"{took['samples']} samples, {took['steps']} steps, {took['seconds']:.0f} s"
         typer.echo(f"{number} of {len(trainings)}: {done.label} ({told})", err=True)
-    report(study, trainings)
+    report(study, [training for training in trainings if training.model != TEACHERS])
+
+
+def _in_rounds(trainings: list[Training], jobs: int) -> Iterator[Training]:
+    """Each when it is done: what learns from teachers comes after them."""
+    taught = [training for training in trainings if training.config.train.teachers]
+    others = [training for training in trainings if not training.config.train.teachers]
+    for part in (others, taught):
+        if part:
+            yield from work_through(part, jobs)
 
 
 def report(study: Study, trainings: list[Training]) -> None:

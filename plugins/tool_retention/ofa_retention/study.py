@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ofacore.plugin import UserError
 
-SPECIALISTS = "specialists"
+SPECIALISTS, TEACHERS = "specialists", "teachers"
+"""What models of one task are called: those that are compared with, and those that a variant learns from."""
 KNOWN_VARIANTS = {"dense": ("model.experts=none",), "experts": ("model.experts=modality",)}
 """Variants that need no settings: one network for all, and one feed-forward expert for each modality."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -24,6 +25,8 @@ class Variant:
     name: str
     settings: tuple[str, ...] = ()
     """``key=value`` each, over the configuration."""
+    taught: float = 0.0
+    """Share of teachers in its losses; 0: it has none."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def read_variants(given: Sequence[str]) -> tuple[Variant, ...]:
 def _variant(text: str) -> Variant:
     name, colon, rest = text.partition(":")
     name = name.strip()
-    if not _NAME.fullmatch(name) or name == SPECIALISTS:
+    if not _NAME.fullmatch(name) or name in (SPECIALISTS, TEACHERS):
         raise UserError(
             f"--variant {text!r}: '{name}' cannot be its name, which is also a folder's; "
             "write NAME:key=value,key=value"
@@ -117,7 +120,22 @@ def _variant(text: str) -> Variant:
     settings = tuple(part.strip() for part in _SETTING.split(rest) if part.strip())
     if not settings or not all("=" in setting for setting in settings):
         raise UserError(f"--variant {text!r}: settings are written key=value,key=value")
-    return Variant(name, settings)
+    shares = [setting for setting in settings if setting.startswith(f"{TEACHERS}=")]
+    others = tuple(setting for setting in settings if setting not in shares)
+    return Variant(name, others, _share(text, shares))
+
+
+def _share(text: str, given: Sequence[str]) -> float:
+    """The number of ``teachers=0.5``, which is no key of the configuration; 0 without one."""
+    if not given:
+        return 0.0
+    try:
+        share = float(given[-1].partition("=")[2])
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UserError(f"--variant {text!r}: {TEACHERS}= is a share, above 0 and at most 1")
+    return share
 
 
 def read_shifts(given: Sequence[str]) -> tuple[Shift, ...]:

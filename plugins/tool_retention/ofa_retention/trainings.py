@@ -9,17 +9,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ofa_retention.study import SPECIALISTS, Shift, Study
+from ofa_retention.study import SPECIALISTS, TEACHERS, Shift, Study, Variant
 from ofacore.components.schedules import build_schedule
 from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig
-from ofacore.config.train_section import AggregatorConfig, ScheduleConfig
+from ofacore.config.train_section import AggregatorConfig, ScheduleConfig, TeacherConfig
 from ofacore.generalist.run_length import in_steps
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import UserError, suggest
 from ofacore.protocols import Schedule, ScheduleContext, TaskShare
 from ofacore.setup.datasets import TaskRows, open_available
 from ofacore.setup.run_check import read_checked
+
+MODEL = "model"
+"""Folder of the trained weights within that of a model."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """An untrained model of all tasks, whose tokens its parts share."""
+
+    config: RunConfig
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Training:
     shifts: tuple[Shift, ...] = ()
     keep: bool = False
     """Its checkpoints stay."""
+    base: Base | None = None
+    """It is taken out of this one; None: it is made for its own tasks alone."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -47,12 +60,13 @@ class Training:
     @property
     def label(self) -> str:
         """How progress calls it."""
-        name = f"specialist of {self.tasks[0]}" if self.model == SPECIALISTS else self.model
+        alone = {SPECIALISTS: "specialist", TEACHERS: "teacher"}
+        name = f"{alone[self.model]} of {self.tasks[0]}" if self.model in alone else self.model
         return f"seed {self.seed}: {name}"
 
 
 def planned(study: Study) -> list[Training]:
-    """All models of a report: of each seed the specialists, then the generalists.
+    """All models of a report: of each seed the specialists, then teachers, then the generalists.
 
     Raises:
         UserError: A configuration, a task or data cannot be used; nothing has been trained yet.
@@ -75,11 +89,13 @@ def planned(study: Study) -> list[Training]:
                 _specialist(study, recipe.config, task, samples[task], seed, place)
                 for task in recipe.config.tasks
             ]
-        if study.only != SPECIALISTS:
-            found += [
-                _generalist(study, name, run, samples_of(run, data), seed, place)
-                for name, run in variants.items()
-            ]
+        if study.only == SPECIALISTS:
+            continue
+        if any(variant.taught for variant in study.variants):
+            found += _teachers(study, recipe.config, samples, seed, place)
+        for variant in study.variants:
+            run = variants[variant.name]
+            found.append(_generalist(study, variant, run, samples_of(run, data), seed, place))
     return found
 
 
@@ -207,10 +223,43 @@ def folder_name(task: str) -> str:
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
+def _teachers(
+    study: Study, recipe: RunConfig, samples: Mapping[str, int], seed: int, place: Path
+) -> list[Training]:
+    """Specialists again, with the generalist's tokens, so that it can learn from what they predict."""
+    seeded = recipe.train.model_copy(update={"seed": seed})
+    base = Base(recipe.model_copy(update={"train": seeded}), place / "base")
+    found = []
+    for task in recipe.tasks:
+        alone = _specialist(study, recipe, task, samples[task], seed, place)
+        folder = _teacher_folder(place, task)
+        found.append(replace(alone, model=TEACHERS, folder=folder, shifts=(), base=base))
+    return found
+
+
+def _teacher_folder(place: Path, task: str) -> Path:
+    return place / TEACHERS / folder_name(task)
+
+
 def _generalist(
-    study: Study, name: str, run: PlannedRun, samples: Mapping[str, int], seed: int, place: Path
+    study: Study,
+    variant: Variant,
+    run: PlannedRun,
+    samples: Mapping[str, int],
+    seed: int,
+    place: Path,
 ) -> Training:
-    train = run.config.train.model_copy(update={"seed": seed})
+    name, train = variant.name, run.config.train.model_copy(update={"seed": seed})
+    if variant.taught:
+        teachers = tuple(
+            TeacherConfig(
+                model=str(_teacher_folder(place, task) / MODEL),
+                tasks=(task,),
+                weight=variant.taught,
+            )
+            for task in run.config.tasks
+        )
+        train = train.model_copy(update={"teachers": teachers})
     if study.snapshots:
         every = max(1, train.steps // study.snapshots)
         kept = {"every": every, "keep_last": study.snapshots}

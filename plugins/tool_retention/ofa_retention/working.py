@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from ofa_retention.own_rules import with_own_rules
 from ofa_retention.scoring import scored
 from ofa_retention.stopwatch import Stopwatch
-from ofa_retention.study import SPECIALISTS, Shift
-from ofa_retention.trainings import Training
+from ofa_retention.study import SPECIALISTS, TEACHERS, Shift
+from ofa_retention.trainings import MODEL, Base, Training
 from ofacore import Generalist
 from ofacore.checkpoint import find_latest
 from ofacore.checkpoint.durable import replace_json
@@ -29,8 +29,8 @@ from ofacore.plugin import UserError
 from ofacore.setup.datasets import open_task, open_tasks, rows_of
 from ofacore.training.optim.parameters import whole_names
 
-MODEL, TRAINED, RECIPE, SCORES = "model", "training.json", "recipe.json", "scores"
-"""What a folder holds: the trained weights, what training took, what it was asked, a file for each score."""
+TRAINED, RECIPE, SCORES = "training.json", "recipe.json", "scores"
+"""What a folder holds besides weights: what training took, what it was asked, a file for each score."""
 _SIDE = ("out", "name")
 _SIDE_OF_TRAINING = ("checkpoint", "log_every", "trackers")
 """Settings that decide no figure."""
@@ -44,6 +44,8 @@ def work(training: Training) -> None:
     """
     check_recipe(training)
     generalist = None if is_trained(training) else _train(training)
+    if training.model == TEACHERS:
+        return
     for task in training.tasks:
         if wanted(training, task) is None:
             generalist = generalist or load(training.folder / MODEL, None)
@@ -104,6 +106,8 @@ def _recipe(config: RunConfig) -> dict[str, Any]:
     settings = config.model_dump(mode="json", exclude=set(_SIDE))
     for key in _SIDE_OF_TRAINING:
         settings["train"].pop(key)
+    for teacher in settings["train"]["teachers"]:
+        teacher.pop("model")  # it lies in the report's folder, wherever that is
     read: dict[str, Any] = json.loads(json_text(settings))
     return read
 
@@ -133,8 +137,8 @@ def _train(training: Training) -> Generalist:
         generalist = load(folder, None)
         generalist.data = open_tasks(generalist.assembly.run)
     else:
-        generalist = Generalist.create(config=config)
-        if training.model == SPECIALISTS:
+        generalist = _untrained(training)
+        if training.model in (SPECIALISTS, TEACHERS):
             whole, names = generalist.assembly.config, whole_names(generalist.model)
             generalist.assembly.config = with_own_rules(whole, names)
     watch = Stopwatch()
@@ -155,6 +159,23 @@ def _train(training: Training) -> Generalist:
     if not training.keep:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return generalist
+
+
+def _untrained(training: Training) -> Generalist:
+    """The model before its training, with its data."""
+    if training.base is None:
+        return Generalist.create(config=training.config)
+    part = load(training.base.folder, None).only(training.tasks)
+    recipe = {"train": training.config.train, "name": training.config.name}
+    part.assembly.configure(part.assembly.config.model_copy(update=recipe), part.registry)
+    part.data = open_tasks(part.assembly.run)
+    return part
+
+
+def make_base(base: Base) -> None:
+    """Write the model that others are taken out of, unless it is there."""
+    if not (base.folder / "COMPLETE").is_file():
+        Generalist.create(config=base.config).save(base.folder)
 
 
 def _score(generalist: Generalist, training: Training, task: str, shift: Shift | None) -> None:

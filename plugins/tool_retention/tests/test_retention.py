@@ -404,3 +404,34 @@ def test_steps_of_a_specialist_take_the_samples_of_its_task():
     for samples in range(1, 2000, 7):
         steps, each = own_steps(samples, 100)
         assert abs(steps * each - samples) <= each / 2
+
+
+def test_a_variant_with_teachers_learns_from_specialists_that_have_its_tokens(toy, tmp_path):
+    out = tmp_path / "retention"
+    study = asked(toy, out, variants=read_variants(["taught:teachers=0.5,train.lr.decay=0.5"]))
+    run(study, jobs=2)
+    teachers = sorted((out / "seed-1" / "teachers").iterdir())
+    assert [folder.name for folder in teachers] == sorted(TASKS)
+    whole = Generalist.from_pretrained(out / "seed-1" / "taught" / "model").assembly
+    for folder in teachers:
+        own = Generalist.from_pretrained(folder / "model").assembly
+        assert own.artifacts["text"].digest == whole.artifacts["text"].digest
+        assert not (folder / "scores").exists()
+    lines = (out / "seed-1" / "taught" / "metrics.jsonl").read_text().splitlines()
+    assert all(json.loads(lines[-2])[f"train/{task}/b/taught"] >= 0 for task in TASKS)
+    results = read(out / "results.json")
+    assert [row["task"] for row in results["tasks"]] == list(TASKS)
+    asked_for = whole.config.train
+    assert {teacher.weight for teacher in asked_for.teachers} == {0.5} and asked_for.lr.decay == 0.5
+
+    moved = tmp_path / "elsewhere"
+    shutil.move(out, moved)
+    before = (moved / "seed-1" / "taught" / "metrics.jsonl").read_text()
+    run(asked(toy, moved, variants=study.variants))
+    assert (moved / "seed-1" / "taught" / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("share", ["0", "2", "much", ""])
+def test_a_share_of_teachers_that_is_none_is_refused(share):
+    with pytest.raises(UserError, match="teachers= is a share, above 0 and at most 1"):
+        read_variants([f"taught:teachers={share}"])

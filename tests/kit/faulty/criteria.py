@@ -135,3 +135,28 @@ class UndeclaredOption(Squares):
     def __init__(self, options):
         super().__init__(options)
         self.unit = options["unit"]
+
+
+class Taught(Squares):
+    def distillation(self, prediction, taught, labels, ctx):
+        return self(prediction, {"numbers": taught.reshape(len(taught), -1)[:, 0]}, ctx)
+
+
+class TaughtOnce(Taught):
+    def distillation(self, prediction, taught, labels, ctx):
+        return Loss(super().distillation(prediction, taught, labels, ctx).values.sum())
+
+
+class TaughtInHalf(Taught):
+    def distillation(self, prediction, taught, labels, ctx):
+        return Loss(super().distillation(prediction, taught, labels, ctx).values.half())
+
+
+class TaughtByRows(Taught):
+    def distillation(self, prediction, taught, labels, ctx):
+        return self(prediction, labels, ctx)
+
+
+class TaughtAway(Taught):
+    def distillation(self, prediction, taught, labels, ctx):
+        return Loss(1 / (1 + super().distillation(prediction, taught, labels, ctx).values))
