@@ -36,7 +36,8 @@ def teaching_of(generalist: Generalist, dtype: torch.dtype) -> Teaching | None:
     trained = generalist.trained or tuple(assembly.plans)
     found: list[Teacher] = []
     for config in assembly.config.train.teachers:
-        free = [task for task in trained if not any(task in one.tasks for one in found)]
+        taken = frozenset[str]().union(*(one.tasks for one in found))
+        free = [task for task in trained if task not in taken]
         found.append(_teacher(config, free, assembly, dtype))
     return Teaching(found) if found else None
 
