@@ -358,7 +358,7 @@ def _callbacks(
     names = config.trackers if first else ()
     trackers = {name: _tracker(assembly.registry, name, folder, step) for name in names}
     owners = [who(assembly.registry, "tracker", name) for name in trackers]
-    command = f"the same ofa train, with --resume --out {folder}"
+    command = f"the same ofa train, with --resume --out {folder}" if opening else ""
     written = Checkpointing(
         config.checkpoint, lambda: described(assembly), assembly.artifacts, validation, command
     )

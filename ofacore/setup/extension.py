@@ -84,7 +84,9 @@ def _kept_plans(assembly: Assembly, config: RunConfig, registry: Registry) -> di
 def reduced(assembly: Assembly, names: Sequence[str]) -> Assembly:
     """The assembly of some of its tasks: without blocks, artifacts and options that only the others need."""
     plans = {name: plan for name, plan in assembly.plans.items() if name in names}
-    config = assembly.config.model_copy(update={"tasks": _only(assembly.config, names)})
+    train = assembly.config.train.model_copy(update={"teachers": ()})
+    kept = {"tasks": _only(assembly.config, names), "train": train}
+    config = assembly.config.model_copy(update=kept)
     used = _preprocessors(assembly, plans)
     dropped = set(_preprocessors(assembly, assembly.plans)) - set(used)
     artifacts = {name: each for name, each in assembly.artifacts.items() if name not in dropped}

@@ -22,7 +22,7 @@ _COMPONENTS = frozenset({*OLDER, "positions_options"})
 """Keys of the model section that are options of components."""
 _SMALL_PARTS = {"lora": "rank", "prefix": "length"}
 """Keys of the model section that add to a model -> what is 0 in one that has nothing of the kind."""
-_OF_TASKS = ("schedule", "aggregator")
+_OF_TASKS = ("schedule", "aggregator", "teachers")
 """Keys of the train section that may name tasks: a run with other tasks does not inherit them."""
 _LENGTHS = frozenset({"steps", "epochs"})
 """Keys of the train section of which one says how long a run is."""

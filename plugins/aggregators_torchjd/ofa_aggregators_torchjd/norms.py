@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ofa_aggregators_torchjd.gramian import Gradients, combined, gramian_of, scaled, shared_names
+from ofa_aggregators_torchjd.gramian import Gradients, combined, gramian_of, shared_names
 from ofacore.protocols import AggregatorContext, Options
 
 _SMALLEST = 1e-12
@@ -32,12 +32,11 @@ class GradNorm:
         squares = gramian_of(gradients, tasks, shared).diagonal()
         norms = dict(zip(tasks, squares.sqrt().tolist(), strict=True))
         rates = self._rates({task: losses[task] for task in tasks})
-        weights = {
-            task: rates[task] ** self._alpha / max(norm, _SMALLEST)
-            for task, norm in norms.items()
-            if norm > 0
-        }
-        factors = {**dict.fromkeys(tasks, 1.0), **scaled(weights)}
+        pulling = {task: norm for task, norm in norms.items() if norm > 0}
+        mean = sum(pulling.values()) / max(1, len(pulling))
+        factors = dict.fromkeys(tasks, 1.0)
+        for task, norm in pulling.items():
+            factors[task] = mean * rates[task] ** self._alpha / max(norm, _SMALLEST)
         return combined(gradients, factors, shared)
 
     def _rates(self, losses: Mapping[str, float]) -> dict[str, float]:

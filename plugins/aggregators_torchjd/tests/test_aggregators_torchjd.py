@@ -110,7 +110,7 @@ def test_two_convex_losses_are_led_between_their_minima(registry, name):
 
 def test_gradnorm_makes_norms_equal_and_longer_for_what_has_learned_less(registry):
     found = merged(made(registry, "gradnorm"), [8.0, 0.0], [0.0, 0.5], own=True)
-    assert float(found[0]) == pytest.approx(float(found[1]))
+    assert [float(each) for each in found] == pytest.approx([(8.0 + 0.5) / 2] * 2)
     aggregator = made(registry, "gradnorm", alpha=1.0)
     merged(aggregator, [8.0, 0.0], [0.0, 0.5], losses={"t0": 1.0, "t1": 2.0})
     found = merged(aggregator, [8.0, 0.0], [0.0, 0.5], losses={"t0": 0.3, "t1": 1.8})

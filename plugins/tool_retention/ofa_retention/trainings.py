@@ -82,6 +82,7 @@ def planned(study: Study) -> list[Training]:
     for variant in study.variants:
         run = _checked(study, variant.settings).only(recipe.config.tasks)
         variants[variant.name] = _in_steps(run, data)
+        _check_samples(variant.name, variants[variant.name], recipe)
     for seed in study.seeds:
         place = study.out / f"seed-{seed}"
         if study.only != "generalist":
@@ -107,6 +108,17 @@ def _checked(study: Study, settings: Sequence[str]) -> PlannedRun:
             "train several models at a time with --jobs"
         )
     return run
+
+
+def _check_samples(name: str, run: PlannedRun, recipe: PlannedRun) -> None:
+    """A variant that takes more samples would be compared with specialists that have seen fewer."""
+    own, others = run.config.train, recipe.config.train
+    total, wanted = own.steps * own.samples, others.steps * others.samples
+    if total != wanted:
+        raise UserError(
+            f"--variant '{name}' takes {own.steps} x {own.samples} = {total} samples, its specialists {wanted} in all; "
+            "change steps and samples together, or for all models by --set"
+        )
 
 
 def _tasks(study: Study, config: RunConfig) -> Iterable[str]:

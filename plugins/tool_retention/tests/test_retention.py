@@ -435,3 +435,11 @@ def test_a_variant_with_teachers_learns_from_specialists_that_have_its_tokens(to
 def test_a_share_of_teachers_that_is_none_is_refused(share):
     with pytest.raises(UserError, match="teachers= is a share, above 0 and at most 1"):
         read_variants([f"taught:teachers={share}"])
+
+
+def test_a_variant_with_other_samples_than_its_specialists_is_refused(toy, tmp_path):
+    more = read_variants(["dense", "more:train.samples=72"])
+    with pytest.raises(UserError, match="'more' takes 12 x 72 = 864 samples, its specialists 432"):
+        planned(asked(toy, tmp_path / "retention", variants=more))
+    longer = read_variants(["longer:train.steps=24,train.samples=18"])
+    assert planned(asked(toy, tmp_path / "retention", variants=longer))
