@@ -424,7 +424,7 @@ class Generalist:
 
     def evaluate(
         self,
-        task: str | None = None,
+        task: str | Sequence[str] | None = None,
         *,
         split: str = "test",
         limit: int | None = None,
@@ -435,7 +435,7 @@ class Generalist:
         """Scores on held-out rows, with 95 % intervals.
 
         Args:
-            task: One task; default: all that have metrics and held-out rows.
+            task: One task, or several; default: all that have metrics and held-out rows.
             split: Which rows.
             limit: Most rows of each task.
             baseline: Score the presets' baselines too.
@@ -448,7 +448,7 @@ class Generalist:
         """
         from ofacore.generalist.evaluating import evaluations, scores_of
 
-        tasks = [] if task is None else [task]
+        tasks = [] if task is None else _name_list(task)
         found = list(
             evaluations(
                 self,
@@ -541,7 +541,13 @@ def _rows(data: Mapping[str, Any] | Rows) -> list[Mapping[str, Any]]:
 
 
 def _name_list(names: str | Sequence[str]) -> list[str]:
-    """One name or many, as a list."""
+    """One name or many, as a list.
+
+    Raises:
+        UserError: Rows stand in their place.
+    """
+    if isinstance(names, Mapping):
+        raise UserError("expected names of tasks; their rows are given as data={task: rows}")
     return [names] if isinstance(names, str) else list(names)
 
 

@@ -369,3 +369,11 @@ def test_a_file_that_cannot_be_read_is_the_only_problem(tmp_path: Path) -> None:
         read_checked([str(tmp_path / "run.yaml")])
     assert "run.yaml is no text: byte 0 is not UTF-8" in str(caught.value)
     assert "no task" not in str(caught.value) and "did you mean" not in str(caught.value)
+
+
+def test_rows_in_the_place_of_a_task_are_told(model):
+    for call in (model.evaluate, model.only):
+        with pytest.raises(UserError, match="expected names of tasks; .* data={task: rows}"):
+            call({"t": ROWS})
+    by_list, by_name = (model.evaluate(asked, max_length=2) for asked in (["t"], "t"))
+    assert [row.task for row in by_list] == [row.task for row in by_name] == ["t"]
