@@ -29,8 +29,9 @@ class OptimizerConfig(Section):
     lr: float = Field(1e-3, gt=0, description="Rate of AdamW and SGD.")
     muon_lr: float = Field(2e-2, gt=0, description="Rate of matrices under Muon.")
     muon_momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of Muon.")
-    muon_precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="Format in which Muon makes matrices orthogonal, on every processor."
+    muon_precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Format in which Muon makes matrices orthogonal; auto: that in which the run computes.",
     )
     muon_except: str = Field(
         r"(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\.",

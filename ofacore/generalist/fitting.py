@@ -124,7 +124,9 @@ def fit(
         teaching=teaching,
     )
     with _exact_after(trainer), _claimed_together(folder):
-        opening = None if quiet or not groups.is_first() else chosen.told
+        opening = None
+        if groups.is_first() and not quiet:
+            opening = "\n".join([chosen.told, *([teaching.told] if teaching else [])])
         *before, checkpointing, plugins = _callbacks(
             generalist, folder, begun[0], opening
         )  # trackers write from here

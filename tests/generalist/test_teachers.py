@@ -152,6 +152,7 @@ def test_a_teacher_whose_tokens_stand_elsewhere_says_what_it_says_alone(base, tm
     teachers = (TeacherConfig(model=str(tmp_path / "part"), weight=1.0),)
     step = step_of(model, teachers=teachers)
     teaching = teaching_of(model, torch.float32)
+    assert teaching.told.endswith("/part, too: 100% of the losses of place")
     batch = step.batches[0]
     teaching.begin(step)
     teaching.look(batch)

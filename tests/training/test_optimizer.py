@@ -164,6 +164,14 @@ def test_in_either_format_the_update_is_the_same_up_to_rounding(shape):
     torch.testing.assert_close(found[0], found[1], atol=0.1, rtol=0.0)
 
 
+@pytest.mark.parametrize("format", [torch.float32, torch.bfloat16])
+def test_muon_iterates_in_the_format_of_the_run_unless_another_is_asked_for(format):
+    for asked, expected in (("auto", format), ("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        config = OptimizerConfig(name="muon", muon_precision=asked)
+        first, *_ = RunOptimizer(SmallModel(), config, format).optimizers
+        assert first.dtype == expected
+
+
 def test_what_muon_computes_depends_on_its_setting_and_not_on_the_processor(monkeypatch):
     def updated(processor, precision):
         monkeypatch.setenv("OFA_BF16", processor)
@@ -174,6 +182,7 @@ def test_what_muon_computes_depends_on_its_setting_and_not_on_the_processor(monk
         return model.first.weight.detach().clone()
 
     exact, rounded = (updated("off", precision) for precision in ("fp32", "bf16"))
+    assert torch.equal(updated("on", "auto"), exact)  # the model computes in fp32
     assert torch.equal(updated("on", "fp32"), exact) and torch.equal(updated("on", "bf16"), rounded)
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(exact, rounded, atol=5e-3, rtol=0.0)

@@ -3,7 +3,7 @@
 The update is that of ``torch.optim.Muon`` with ``adjust_lr_fn="original"``. Own code, because that one always iterates
 in bf16, one matrix after the other: on processors without bf16 matrix units this is tens of times slower than fp32,
 and where there are such units, a stack of equal shapes runs faster than single matrices. Here the number format is a
-setting, the same on every processor, so that a run does not depend on where it runs.
+setting, and by default that of the run.
 """
 
 from __future__ import annotations

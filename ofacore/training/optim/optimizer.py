@@ -135,6 +135,11 @@ class RunOptimizer:
         names = self._weights.foreign() if self._weights is not None else []
         return {part for name in names for part in self._rows(name)}
 
+    def _muon_format(self) -> torch.dtype:
+        asked = self.config.muon_precision
+        chosen = self.precision if asked == "auto" else asked
+        return torch.bfloat16 if chosen == "bf16" else torch.float32
+
     def _build(self) -> list[torch.optim.Optimizer]:
         groups: dict[Treatment, list[Tensor]] = {}
         for name in self._own:
@@ -149,7 +154,6 @@ class RunOptimizer:
             described[treatment.method].append({"params": params, **rates})
         built: list[torch.optim.Optimizer] = []
         if described["muon"]:
-            precision = torch.bfloat16 if self.config.muon_precision == "bf16" else torch.float32
             shared = {
                 self.masters[n]: p for n, p in self.parameters.items() if cut(p) != (None, False)
             }
@@ -158,7 +162,7 @@ class RunOptimizer:
                     described["muon"],
                     momentum=self.config.muon_momentum,
                     cut_as=shared,
-                    dtype=precision,
+                    dtype=self._muon_format(),
                 )
             )
         if described["adamw"]:

@@ -14,6 +14,7 @@ import torch
 
 from ofacore.batching.steps import Step
 from ofacore.batching.transfer import batch_on
+from ofacore.ground.excerpts import listing
 from ofacore.model.item_needs import Hidden
 from ofacore.model.universal import UniversalModel
 from ofacore.protocols import Batch, Loss, TermGroup
@@ -71,6 +72,15 @@ class Teaching:
         self.teachers = tuple(teachers)
         self._step: Step | None = None
         self._lessons: list[Lesson] = []
+
+    @property
+    def told(self) -> str:
+        """Who teaches what, on a line a teacher."""
+        lines = []
+        for teacher in self.teachers:
+            share = f"{teacher.weight:.0%} of the losses of {listing(sorted(teacher.tasks))}"
+            lines.append(f"learning from {teacher.name}, too: {share}")
+        return "\n".join(lines)
 
     def begin(self, step: Step) -> None:
         """Take up a step, as the model gets it."""
