@@ -38,10 +38,10 @@ def _names(path: str, old: Described, new: Described, added_breaks: bool) -> Ite
     for name in new.keys() - old.keys():
         yield Change(f"{path}.{name}", "is new", added_breaks and not new[name].get("default"))
     for name in old.keys() & new.keys():
-        yield from _description(f"{path}.{name}", old[name], new[name])
+        yield from _description(f"{path}.{name}", old[name], new[name], added_breaks)
 
 
-def _description(path: str, old: Described, new: Described) -> Iterator[Change]:
+def _description(path: str, old: Described, new: Described, implemented: bool) -> Iterator[Change]:
     if old["kind"] != new["kind"]:
         yield Change(path, f"was a {old['kind']} and is a {new['kind']}", True)
     elif old["kind"] == "class":
@@ -51,7 +51,7 @@ def _description(path: str, old: Described, new: Described) -> Iterator[Change]:
             path, old["members"], new["members"], added_breaks="Protocol" in new["bases"]
         )
     elif old["kind"] == "function":
-        yield from _parameters(path, old, new)
+        yield from _parameters(path, old, new, implemented)
         if old["returns"] != new["returns"]:
             before, after = old["returns"] or "nothing", new["returns"] or "nothing"
             yield Change(path, f"returned {before} and returns {after}", True)
@@ -64,7 +64,7 @@ def _description(path: str, old: Described, new: Described) -> Iterator[Change]:
             yield Change(path, "has no default any more", True)
 
 
-def _parameters(path: str, old: Described, new: Described) -> Iterator[Change]:
+def _parameters(path: str, old: Described, new: Described, implemented: bool) -> Iterator[Change]:
     before = {parameter["name"]: parameter for parameter in old["parameters"]}
     after = {parameter["name"]: parameter for parameter in new["parameters"]}
     for name in before.keys() - after.keys():
@@ -73,11 +73,16 @@ def _parameters(path: str, old: Described, new: Described) -> Iterator[Change]:
         needed = not after[name]["default"] and not after[name]["kind"].startswith("variadic")
         yield Change(path, f"takes '{name}'", needed)
     for name in before.keys() & after.keys():
-        yield from _parameter(f"{path}({name})", before[name], after[name])
+        yield from _parameter(f"{path}({name})", before[name], after[name], implemented)
     shared = [name for name in before if name in after]
     placed = [name for name in after if name in before]
     if shared != placed or list(after)[: len(shared)] != shared and _positional(after, shared):
         yield Change(path, f"takes its parameters in another order: {', '.join(after)}", True)
+
+
+def _takes_more(before: str | None, now: str | None) -> bool:
+    """Whether a type is a union with everything that another one is, such as ``str | int`` and ``str``."""
+    return bool(before and now) and set(str(before).split(" | ")) < set(str(now).split(" | "))
 
 
 def _positional(after: Described, shared: list[str]) -> bool:
@@ -93,11 +98,11 @@ def _positional(after: Described, shared: list[str]) -> bool:
     return any(name not in shared for name in list(after)[:last])
 
 
-def _parameter(path: str, old: Described, new: Described) -> Iterator[Change]:
+def _parameter(path: str, old: Described, new: Described, implemented: bool) -> Iterator[Change]:
+    """A parameter that takes more than before breaks nobody who calls, but those who implement a protocol."""
     if old["type"] != new["type"]:
-        yield Change(
-            path, f"was {old['type'] or 'untyped'} and is {new['type'] or 'untyped'}", True
-        )
+        told = f"was {old['type'] or 'untyped'} and is {new['type'] or 'untyped'}"
+        yield Change(path, told, implemented or not _takes_more(old["type"], new["type"]))
     if old["default"] and not new["default"]:
         yield Change(path, "has no default any more", True)
     if old["kind"] != new["kind"] and not (

@@ -71,6 +71,11 @@ def _change_type(api):
     _load(api)["parameters"][0]["type"] = "int"
 
 
+def _widen_in_a_protocol(api):
+    counts = _schedule(api)["members"]["counts"]
+    counts["parameters"][-1]["type"] = "int | str"
+
+
 def _change_return(api):
     _load(api)["returns"] = "str"
 
@@ -91,6 +96,7 @@ BREAKING = {
     _require_parameter: "Registry.load takes 'x'",
     _swap_parameters: "another order: name, kind",
     _change_type: "Registry.load(kind) was str and is int",
+    _widen_in_a_protocol: "Schedule.counts(step) was int and is int | str",
     _change_return: "Registry.load returned Any and returns str",
     _extend_protocol: "Schedule.finish is new",
     _extend_dataclass: "Attribute.__init__ takes 'x'",
@@ -114,7 +120,9 @@ def test_an_addition_breaks_nothing_but_is_told(found):
     _load(new)["parameters"].append(
         {"name": "x", "kind": "keyword-only", "type": "int", "default": True}
     )
+    _load(new)["parameters"][0]["type"] = "str | None"
     told = message(compare(found["modules"], new), (1, 3), (1, 3))
+    assert "addition: ofacore.plugin.Registry.load(kind) was str and is str | None" in told
     assert (
         "addition: ofacore.parts.Fresh is new" in told and "make api" in told and "(1, 4)" in told
     )
