@@ -19,6 +19,7 @@ from typing import Any
 
 PLAIN, AGAIN = "plain", "plain, another seed"
 SMALL = "model.experts=task model.experts_ffn=24 model.experts_shared=512"
+HALF = "model.experts=modality model.experts_ffn=256"
 BY_ADAMW = r"train.optimizer.muon_except=(^|[._])(embed\w*|heads?|positions?|routers?|criteria|criterion)\."
 RECIPES = {
     PLAIN: "",
@@ -27,9 +28,18 @@ RECIPES = {
     "famo": "train.aggregator=famo",
     "uncertainty": "train.aggregator=uncertainty",
     "progress": "train.aggregator=progress",
+    "gradnorm": "train.aggregator=gradnorm",
     "upgrad": "train.aggregator=upgrad",
+    "mgda": "train.aggregator=mgda",
+    "pcgrad": "train.aggregator=pcgrad",
+    "cagrad": "train.aggregator=cagrad",
+    "nash_mtl": "train.aggregator=nash_mtl",
     "even": "train.schedule.name=temperature train.schedule.options.temperature=4",
     "experts by modality": "model.experts=modality",
+    "half experts": HALF,
+    "half experts, tied head": f"{HALF} model.tied_head=true",
+    "tied head": "model.tied_head=true",
+    "narrow sounds": "options.adapter/audio_fbank.channels=128",
     "experts by task": "model.experts=task",
     "small experts by task": SMALL,
     "small experts by task, by AdamW": rf"{SMALL} {BY_ADAMW}|[.]each[.]",
@@ -37,6 +47,7 @@ RECIPES = {
     "top 1 of 4, and a shared one": "model.experts=topk model.experts_ffn=256 model.experts_shared=256",
     "twice the steps": "train.steps={twice} train.samples=48",
     "half the steps": "train.steps={half} train.samples=192",
+    "Muon in fp32": "train.optimizer.muon_precision=fp32",
     "half the rate": "train.optimizer.muon_lr=0.01 train.optimizer.lr=0.0005",
     "longer decay": "train.lr.decay=0.5",
 }

@@ -101,12 +101,20 @@ def _tasks(before: RunConfig, given: RunConfig) -> dict[str, TaskConfig]:
     found = {}
     for name, task in given.tasks.items():
         if name in before.tasks:
-            own = {key: getattr(task, key) for key in task.model_fields_set}
-            found[name] = before.tasks[name].model_copy(update=own)
+            found[name] = _set_anew(before.tasks[name], task)
         else:
             wide = {**given.generation, **task.generation}
             found[name] = task.model_copy(update={"generation": wide}) if wide else task
     return found
+
+
+def _set_anew(before: TaskConfig, given: TaskConfig) -> TaskConfig:
+    """A kept task with what is said of it; of its data, too, what is not said stays."""
+    own = {key: getattr(given, key) for key in given.model_fields_set}
+    if "data" in own:
+        asked = {key: getattr(given.data, key) for key in given.data.model_fields_set}
+        own["data"] = before.data.model_copy(update=asked)
+    return before.model_copy(update=own)
 
 
 def _train(before: RunConfig, given: RunConfig) -> TrainConfig:

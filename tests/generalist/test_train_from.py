@@ -159,6 +159,16 @@ def test_passes_over_the_rows_take_the_place_of_the_steps_of_the_run(place: Path
     assert (run.config.train.steps, run.config.train.samples) == (2, 4)
 
 
+def test_of_a_kept_task_one_key_of_its_data_is_set_anew(place: Path) -> None:
+    (place / "more.jsonl").write_text("\n".join(json.dumps(row) for row in TEXTS[:2]))
+    more = str(place / "more.jsonl")
+    run, _ = read_extension(
+        [own(place, keep=["shout"])], [f"tasks.shout.data.train={more}"], place / "old"
+    )
+    kept = run.config.tasks["shout"].data
+    assert (kept.train, kept.test) == (more, str(place / "rows.jsonl"))
+
+
 def test_a_rule_freezes_what_the_model_knew(place: Path) -> None:
     file = own(place, train={"optimizer": {"rules": [{"pattern": "^backbone", "freeze": True}]}})
     run, extension = read_extension([file], [], place / "old")

@@ -1,1 +1,1 @@
-"""One step: losses weighed, faults traced, gradients put together."""
+"""One step: losses weighed, teachers heard, faults traced, gradients put together."""
