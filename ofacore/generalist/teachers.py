@@ -13,10 +13,11 @@ from ofacore.config.train_section import TeacherConfig
 from ofacore.generalist.extending import only
 from ofacore.generalist.storing import load
 from ofacore.ground.excerpts import listing
+from ofacore.plan import TaskPlan
 from ofacore.plan.neighbours import with_neighbours
-from ofacore.plugin import suggest
+from ofacore.plugin import Registry, suggest
 from ofacore.setup.assembly import Assembly
-from ofacore.setup.model_needs import model_needs
+from ofacore.setup.model_needs import model_needs, own_criteria
 from ofacore.training.step.teaching import Teacher, Teaching
 from ofacore.training.training_errors import TeacherError
 
@@ -33,27 +34,38 @@ def teaching_of(generalist: Generalist, dtype: torch.dtype) -> Teaching | None:
         CheckpointError: There is no model where one shall be.
     """
     assembly = generalist.assembly
+    configs = assembly.config.train.teachers
     trained = generalist.trained or tuple(assembly.plans)
+    taken = {task for config in configs for task in config.tasks}
     found: list[Teacher] = []
-    for config in assembly.config.train.teachers:
-        taken = frozenset[str]().union(*(one.tasks for one in found))
+    for config in configs:
         free = [task for task in trained if task not in taken]
         found.append(_teacher(config, free, assembly, dtype))
+        taken |= found[-1].tasks
     return Teaching(found) if found else None
+
+
+def teachable(plan: TaskPlan, registry: Registry) -> bool:
+    """Whether a teacher can take part in one of a task's losses."""
+    losses = [loss.criterion for loss in plan.all_losses()]
+    criteria = [registry.load("criterion", name) for name in (*own_criteria(plan), *losses)]
+    return any(hasattr(criterion, "distillation") for criterion in criteria)
 
 
 def _teacher(
     config: TeacherConfig, trained: Iterable[str], assembly: Assembly, dtype: torch.dtype
 ) -> Teacher:
     known = load(Path(config.model), None)
-    tasks = config.tasks or tuple(task for task in trained if task in known.tasks)
+    both = [task for task in trained if task in known.tasks]
+    fitting = [task for task in both if teachable(assembly.plans[task], assembly.registry)]
+    tasks = config.tasks or tuple(fitting)
     for task in tasks:
         if task not in known.tasks:
             hint = suggest(task, known.tasks) or f"it knows {listing(known.tasks)}"
             raise TeacherError(config.model, f"knows no task '{task}'; {hint}")
     if not tasks:
         raise TeacherError(
-            config.model, f"knows no task that is trained, but {listing(known.tasks)}"
+            config.model, f"knows no task that it could teach here, but {listing(known.tasks)}"
         )
     own = only(known, tasks)
     for task in tasks:
@@ -88,8 +100,7 @@ def _problems(teacher: Assembly, assembly: Assembly, task: str) -> Iterator[str]
         for part in getattr(wanted, kind):
             if part.name not in there:
                 yield f"it has no {kind.removesuffix('s')} '{part.name}' there"
-    criteria = [assembly.registry.load("criterion", part.name) for part in wanted.criteria]
-    if not any(hasattr(criterion, "distillation") for criterion in criteria):
+    if not teachable(assembly.plans[task], assembly.registry):
         names = listing([part.name for part in wanted.criteria])
         yield f"no teacher can take part in criterion {names}, which has no `distillation`"
 

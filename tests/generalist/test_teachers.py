@@ -202,6 +202,30 @@ def test_data_ranks_learn_what_one_process_learns(base, teacher, tmp_path, run_d
         assert there == pytest.approx(here, abs=1e-5)
 
 
+def test_a_loss_that_no_teacher_can_take_part_in_is_learned_from_rows(base, tmp_path):
+    """Pairs that are told from one another in a step have no distance from a teacher."""
+    pairs = Task("match", "[TEXT:a|TEXT:b] ->", train=ROWS)
+    both = Generalist.create([pairs, Task("kind", KIND, train=ROWS)], **SMALL)
+    both.save(tmp_path / "both")
+    whole = {"model": str(tmp_path / "both")}
+    settings = {**QUIET, "samples": 12}
+    both.fit(1, out=tmp_path / "run", teachers=[whole], log_every=1, **settings)
+    told = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "train/kind/kind/taught" in told and told.count("/taught") == 1
+    with pytest.raises(TeacherError, match="cannot teach task 'match': .* criterion contrastive"):
+        both.fit(1, out=tmp_path / "no", teachers=[{**whole, "tasks": ["match"]}], **settings)
+
+
+def test_of_two_teachers_each_task_has_one(base, tmp_path):
+    model = all_tasks(base)
+    model.save(tmp_path / "all")
+    path = str(tmp_path / "all")
+    rest, own = TeacherConfig(model=path), TeacherConfig(model=path, tasks=("kind",))
+    step_of(model, teachers=(rest, own))
+    first, second = teaching_of(model, torch.float32).teachers
+    assert second.tasks == {"kind"} and first.tasks == set(model.tasks) - {"kind"}
+
+
 def test_a_teacher_of_another_tokenizer_is_refused(base, tmp_path):
     other = Generalist.create([Task("kind", KIND, train=ROWS[:3])], **SMALL)
     other.save(tmp_path / "other")
@@ -218,7 +242,7 @@ def test_a_teacher_that_is_not_there_is_refused(base, tmp_path):
 
 def test_a_teacher_that_knows_none_of_the_tasks_is_refused(base, teacher, tmp_path):
     model = Generalist.from_pretrained(base)
-    with pytest.raises(TeacherError, match="knows no task that is trained, but kind"):
+    with pytest.raises(TeacherError, match="knows no task that it could teach here, but kind"):
         data = {"place": [{key: row[key] for key in ("a", "box")} for row in ROWS]}
         model.fit(1, out=tmp_path / "run", data=data, teachers=[{"model": str(teacher)}], **QUIET)
     with pytest.raises(TeacherError, match="knows no task 'place'; it knows kind"):

@@ -15,6 +15,7 @@ from ofacore.config.component_options import component_options
 from ofacore.config.schema import RunConfig
 from ofacore.config.train_section import AggregatorConfig, ScheduleConfig, TeacherConfig
 from ofacore.generalist.run_length import in_steps
+from ofacore.generalist.teachers import teachable
 from ofacore.plan.planned_run import PlannedRun
 from ofacore.plugin import UserError, suggest
 from ofacore.protocols import Schedule, ScheduleContext, TaskShare
@@ -93,7 +94,7 @@ def planned(study: Study) -> list[Training]:
         if study.only == SPECIALISTS:
             continue
         if any(variant.taught for variant in study.variants):
-            found += _teachers(study, recipe.config, samples, seed, place)
+            found += _teachers(study, recipe, samples, seed, place)
         for variant in study.variants:
             run = variants[variant.name]
             found.append(_generalist(study, variant, run, samples_of(run, data), seed, place))
@@ -236,13 +237,14 @@ def folder_name(task: str) -> str:
 
 
 def _teachers(
-    study: Study, recipe: RunConfig, samples: Mapping[str, int], seed: int, place: Path
+    study: Study, run: PlannedRun, samples: Mapping[str, int], seed: int, place: Path
 ) -> list[Training]:
     """Specialists again, with the generalist's tokens, so that it can learn from what they predict."""
+    recipe = run.config
     seeded = recipe.train.model_copy(update={"seed": seed})
     base = Base(recipe.model_copy(update={"train": seeded}), place / "base")
     found = []
-    for task in recipe.tasks:
+    for task in (name for name, plan in run.plans.items() if teachable(plan, run.registry)):
         alone = _specialist(study, recipe, task, samples[task], seed, place)
         folder = _teacher_folder(place, task)
         found.append(replace(alone, model=TEACHERS, folder=folder, shifts=(), base=base))
@@ -269,7 +271,8 @@ def _generalist(
                 tasks=(task,),
                 weight=variant.taught,
             )
-            for task in run.config.tasks
+            for task, plan in run.plans.items()
+            if teachable(plan, run.registry)
         )
         train = train.model_copy(update={"teachers": teachers})
     if study.snapshots:
