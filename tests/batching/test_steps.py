@@ -138,6 +138,8 @@ def test_an_error_beside_the_loader_ends_the_workers():
     next(steps)
     assert set(multiprocessing.active_children()) > others
     steps.close()
+    for left in set(multiprocessing.active_children()) - others:
+        left.join(60)
     assert set(multiprocessing.active_children()) <= others
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -114,7 +115,12 @@ class Nash(Weighted):
         solver = NashMTL(len(tasks), max_norm=0.0, optim_niter=self._iterations)
         begun = [self._before.get(task, 1.0) for task in tasks]
         solver.weighting.prvs_alpha = np.array(begun, dtype=np.float32)
-        found: Tensor = solver.weighting(rows)
+        # torchjd writes the problem so that cvxpy warns, and divides by what a task may lack; where no
+        # solution is found, it goes on from the weights before
+        quiet = np.errstate(divide="ignore", invalid="ignore")
+        with warnings.catch_warnings(), quiet:
+            warnings.filterwarnings("ignore", ".*is not DPP", UserWarning)
+            found: Tensor = solver.weighting(rows)
         self._before.update(zip(tasks, found.tolist(), strict=True))
         return found
 

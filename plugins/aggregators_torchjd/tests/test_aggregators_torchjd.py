@@ -161,7 +161,7 @@ def test_one_whose_solver_is_missing_says_what_to_install(registry, name):
 def test_one_with_a_solver_is_led_to_less_conflict(registry, name):
     if any(find_spec(package) is None for package in SOLVERS[name]):
         pytest.skip(f"needs {' and '.join(SOLVERS[name])}")
-    rows = torch.tensor([[1.0, 0.0], [-0.9, 0.3]])
+    rows = torch.tensor([[1.0, 0.0], [-0.9, 0.4]])
     found = merged(made(registry, name), *rows.tolist())
     assert float((rows @ found).min()) > float((rows @ rows.sum(0)).min())
 
