@@ -105,8 +105,10 @@ def fit(
         logger.warning(
             "%s is at step %d already: nothing to train up to %d", folder, begun[0], config.steps
         )
+    data = training_data(generalist)
+    _tell_left_tasks(begun[1], data)
     loader = StepLoader(
-        training_data(generalist),
+        data,
         schedule(generalist),
         loader_settings(config),
         begun[1],
@@ -206,6 +208,13 @@ def _begun(place: Path, state: Mapping[str, Any]) -> tuple[int, Cursor]:
         raise CheckpointError(
             place, f"holds no state of a training run ({error!r}); {remedy}"
         ) from error
+
+
+def _tell_left_tasks(cursor: Cursor, data: Mapping[str, TrainingData]) -> None:
+    """A run that goes on without one of its tasks forgets it: that is said."""
+    for task in cursor.positions:
+        if task not in data:
+            logger.warning("task '%s' was trained until here, and is not from now on", task)
 
 
 def _origin(generalist: Generalist, snapshot: Snapshot | None) -> dict[str, Any]:

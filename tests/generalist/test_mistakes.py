@@ -377,3 +377,14 @@ def test_rows_in_the_place_of_a_task_are_told(model):
             call({"t": ROWS})
     by_list, by_name = (model.evaluate(asked, max_length=2) for asked in (["t"], "t"))
     assert [row.task for row in by_list] == [row.task for row in by_name] == ["t"]
+
+
+def test_a_run_that_goes_on_without_one_of_its_tasks_is_told(tmp_path, caplog):
+    tasks = [Task(name, TEXT, train=ROWS) for name in ("here", "left")]
+    model = Generalist.create(tasks, **SMALL)
+    quick = {"samples": 4, "trackers": (), "precision": "fp32", "threads": 1}
+    model.fit(1, out=tmp_path, **quick)
+    again = Generalist.from_pretrained(tmp_path)
+    again.fit(2, out=tmp_path, resume=True, data={"here": ROWS}, **quick)
+    assert "task 'left' was trained until here, and is not from now on" in caplog.text
+    assert "task 'here' was" not in caplog.text
